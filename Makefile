@@ -1,0 +1,63 @@
+# Two commands are enough on a new machine: `make demo` and `make test`.
+
+INPUT = .deps/media/bikes.mp4
+PROMPT = pencil sketch
+OUT = out/demo.mp4
+DEMOFLAGS =
+TESTFLAGS =
+BUILDFLAGS =
+
+SWAN = .build/release/swan
+# Touched after a build, because a build that changes nothing leaves the program's own time alone.
+BUILT = .build/swan-release.built
+# Directories too: theirs is the time that moves when a file goes away.
+SOURCES := Package.swift scripts/bootstrap $(shell find Sources 2>/dev/null)
+
+# libtorch, where the set-up may not write to pkg-config's own path.
+export PKG_CONFIG_PATH := $(CURDIR)/.deps/pkgconfig$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH))
+# The shell reads these, so that a prompt may hold quotes.
+export INPUT PROMPT OUT
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), TESTFLAGS (test), BUILDFLAGS (all builds)'
+
+.PHONY: setup
+setup: ## Install what is missing: Debian packages, libtorch, sample clips
+	@scripts/bootstrap
+
+.PHONY: build
+build: $(BUILT) ## Build the release of `swan`
+
+$(BUILT): $(SOURCES) $(if $(wildcard $(SWAN)),,rebuild) | setup
+	swift build -c release --product swan $(BUILDFLAGS)
+	@touch $@
+
+.PHONY: rebuild
+rebuild:
+
+.PHONY: demo
+demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="oil painting" OUT=out/demo.mp4
+	@mkdir -p "$$(dirname "$$OUT")"
+	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(DEMOFLAGS)
+
+.PHONY: test
+test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
+	swift build --build-tests $(BUILDFLAGS)
+	swift test --skip-build $(BUILDFLAGS) $(TESTFLAGS)
+
+.PHONY: check
+check: ## Formatting, lint and everything else that is checked without a build
+	@scripts/check
+
+.PHONY: clean
+clean: ## Remove what was built here; the libraries of the set-up stay
+	rm -rf .build out
+
+.PHONY: distclean
+distclean: clean ## Remove also this clone's links to the set-up (the shared cache stays)
+	rm -rf .deps
