@@ -278,7 +278,8 @@ def cases():
                sink=8, **SMALL),
         stream("causal_wan_nobatch_1step", 3011, [700], calls=14, batch=False, sink=3,
                **SMALL),
-        stream("causal_wan_nobatch_2step_sink3", 3012, [700, 500], calls=16, batch=False, sink=3),
+        stream("causal_wan_nobatch_2step_sink3", 3012, [700, 500], calls=16, batch=False, sink=3,
+               **SMALL),
         stream("causal_wan_nobatch_4step_sink1", 3013, [700, 500, 400, 200], calls=16, batch=False,
                sink=1, **SMALL),
     ]

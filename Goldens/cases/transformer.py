@@ -99,7 +99,7 @@ def bidirectional(name, seed, frames, height, width, lengths, timestep, **change
 def per_token():
     """Wan2.2 TI2V-5B: the first frame is given (timestep 0), the others are at t."""
     name, seed = "wan_ti2v_per_token", 2003
-    config = model_config(in_dim=6, out_dim=6, num_heads=3, ffn_dim=80)
+    config = model_config(in_dim=6, out_dim=6, dim=36, num_heads=3, ffn_dim=80)
     rng = generator(seed)
     model = randomize(WanModel(**config), rng)
     weights = dict(model.state_dict())
@@ -201,5 +201,5 @@ def cases():
         "wan_t2v_a", 2001, 3, 6, 10, [12, 5], torch.tensor([999, 250]))
     yield bidirectional(
         "wan_t2v_b", 2002, 2, 10, 6, [4, 8], torch.tensor([731.5, 0.0]),
-        dim=64, num_heads=2, ffn_dim=80, in_dim=6, out_dim=4)
+        dim=40, num_heads=2, ffn_dim=80, in_dim=6, out_dim=4)
     yield per_token()
