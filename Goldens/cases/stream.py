@@ -260,7 +260,7 @@ def cases():
     made = [
         stream("causal_wan_stream_1step", 3001, [700], calls=16, **SMALL),
         stream("causal_wan_stream_2step_sink1", 3002, [700, 500], calls=18, sink=1,
-               default_steps=(3, 9)),
+               default_steps=(3, 9), **SMALL),
         stream("causal_wan_stream_4step_sink3", 3003, [700, 500, 400, 200], calls=20, sink=3,
                **SMALL),
         stream("causal_wan_stream_2step_sink4", 3004, [700, 500], calls=14, sink=4, num_heads=3),
