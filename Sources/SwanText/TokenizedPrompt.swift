@@ -1,0 +1,34 @@
+/// A prompt as the text encoder takes it.
+public struct TokenizedPrompt: Sendable, Equatable {
+    /// The text that was tokenized, after cleaning.
+    public let text: String
+    /// Token ids, filled up with the pad id to the length asked for.
+    public let ids: [Int32]
+    /// How many of `ids` are of the prompt, its end mark among them; the rest is padding.
+    public let count: Int
+    /// What was changed so that the prompt could be used; worth a warning each.
+    public let issues: [PromptIssue]
+
+    /// Whether tokens were cut off at the end.
+    public var wasTruncated: Bool {
+        issues.contains { if case .truncated = $0 { true } else { false } }
+    }
+}
+
+/// Something about a prompt that its author should hear of.
+public enum PromptIssue: Sendable, Equatable, CustomStringConvertible {
+    /// The prompt has more tokens, its end mark among them, than the text encoder takes.
+    case truncated(tokens: Int, limit: Int)
+    /// Bytes that are not UTF-8 were replaced by U+FFFD.
+    case invalidUTF8
+
+    /// A sentence for a warning.
+    public var description: String {
+        switch self {
+        case .truncated(let tokens, let limit):
+            "the prompt has \(tokens) tokens and is cut at \(limit); what comes later has no effect"
+        case .invalidUTF8:
+            "the prompt is not valid UTF-8; its broken bytes are read as U+FFFD"
+        }
+    }
+}

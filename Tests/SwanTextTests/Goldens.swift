@@ -1,0 +1,34 @@
+import Foundation
+
+@testable import SwanText
+
+/// The outputs of ftfy, html, regex and transformers that Goldens/text.py wrote.
+struct Goldens: Decodable {
+    let pages: [String: [UInt32]]
+    /// Pairs of a text and the cleaned text.
+    let cleaning: [[String]]
+    /// A small SentencePiece model.
+    let model: Data
+    let tokens: [TokenCase]
+
+    struct TokenCase: Decodable {
+        let text: String
+        let limit: Int
+        let ids: [Int32]
+        let count: Int
+    }
+
+    static func load() throws -> Goldens {
+        let folder = URL(filePath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let file = folder.appending(path: "Goldens/text.json")
+        return try JSONDecoder().decode(Goldens.self, from: Data(contentsOf: file))
+    }
+}
+
+/// A text with everything that is not plain ASCII written as its code point.
+func visible(_ text: String) -> String {
+    text.unicodeScalars.map { scalar in
+        ("!"..."~").contains(scalar) ? String(scalar) : "<" + String(scalar.value, radix: 16) + ">"
+    }.joined()
+}
