@@ -54,6 +54,11 @@ test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
 check: ## Formatting, lint and everything else that is checked without a build
 	@scripts/check
 
+.PHONY: format
+format: ## Format all Swift code in place
+	git ls-files -z -co --exclude-standard --deduplicate '*.swift' | \
+	    xargs -0 swift format format --in-place --parallel --configuration .swift-format
+
 .PHONY: clean
 clean: ## Remove what was built here; the libraries of the set-up stay
 	rm -rf .build out
