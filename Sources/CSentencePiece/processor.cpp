@@ -3,6 +3,7 @@
 #include <sentencepiece_processor.h>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,6 @@
 
 using sentencepiece::SentencePieceProcessor;
 using sentencepiece::util::Status;
-using sentencepiece::util::StatusCode;
 
 struct csp_processor {
     SentencePieceProcessor library;
@@ -19,16 +19,6 @@ struct csp_processor {
 };
 
 namespace {
-
-template <typename Load>
-csp_processor *load(char *error, size_t error_size, Load load) noexcept {
-    std::unique_ptr<csp_processor> processor;
-    const bool loaded = csp::guarded(error, error_size, [&]() -> Status {
-        processor = std::make_unique<csp_processor>();
-        return load(processor->library);
-    });
-    return loaded ? processor.release() : nullptr;
-}
 
 /// `value()`, or `otherwise` when the library throws.
 template <typename Result, typename Value>
@@ -42,17 +32,14 @@ Result quietly(Result otherwise, Value value) noexcept {
 
 }  // namespace
 
-csp_processor *csp_load_path(const char *path, char *error, size_t error_size) {
-    return load(error, error_size, [&](SentencePieceProcessor &library) {
-        return library.Load(std::string(path));
-    });
-}
-
-csp_processor *csp_load_bytes(const void *bytes, size_t size, char *error, size_t error_size) {
-    return load(error, error_size, [&](SentencePieceProcessor &library) {
-        return library.LoadFromSerializedProto(
+csp_processor *csp_load(const void *bytes, size_t size, char *error, size_t error_size) {
+    std::unique_ptr<csp_processor> processor;
+    const bool is_loaded = csp::guarded(error, error_size, [&]() -> Status {
+        processor = std::make_unique<csp_processor>();
+        return processor->library.LoadFromSerializedProto(
             std::string(static_cast<const char *>(bytes), size));
     });
+    return is_loaded ? processor.release() : nullptr;
 }
 
 void csp_free(csp_processor *processor) { delete processor; }
@@ -76,8 +63,7 @@ bool csp_decode(const csp_processor *processor, const int32_t *ids, size_t count
         // Some versions of the library end the process on an id that they do not know.
         for (size_t i = 0; i < count; i++) {
             if (processor->has(ids[i])) continue;
-            return Status(StatusCode::kOutOfRange,
-                          "id " + std::to_string(ids[i]) + " is not in the vocabulary");
+            throw std::out_of_range("id " + std::to_string(ids[i]) + " is not in the vocabulary");
         }
         std::string decoded;
         const Status status =

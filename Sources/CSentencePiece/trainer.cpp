@@ -3,6 +3,7 @@
 #include <sentencepiece_trainer.h>
 
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -11,7 +12,6 @@
 
 using sentencepiece::SentencePieceTrainer;
 using sentencepiece::util::Status;
-using sentencepiece::util::StatusCode;
 
 namespace {
 
@@ -43,7 +43,7 @@ bool csp_train(const char *sentences, size_t length, const char *options, void *
         for (std::string line; std::getline(stream, line);) {
             const size_t equals = line.find('=');
             if (equals == std::string::npos) {
-                return Status(StatusCode::kInvalidArgument, "'" + line + "' is not name=value");
+                throw std::invalid_argument("'" + line + "' is not name=value");
             }
             arguments[line.substr(0, equals)] = line.substr(equals + 1);
         }

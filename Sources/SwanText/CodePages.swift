@@ -25,7 +25,9 @@ struct CodePage: Sendable {
         self.isSloppy = isSloppy
         self.scalars = scalars
         bytes = Dictionary(
-            zip(scalars, (0...255).map { UInt8($0) }), uniquingKeysWith: { first, _ in first })
+            zip(scalars, (0...255).map { UInt8($0) }),
+            uniquingKeysWith: { first, _ in first }
+        )
     }
 
     /// The bytes that this page reads as `text`; nil when it has no byte for one of the scalars.
@@ -51,7 +53,8 @@ struct CodePage: Sendable {
             \u{A0}ˇ˘Ł¤Ą¦§¨©Ş«¬\u{AD}®Ż°±˛ł´µ¶·¸ąş»Ľ˝ľż\
             ŔÁÂĂÄĹĆÇČÉĘËĚÍÎĎĐŃŇÓÔŐÖ×ŘŮÚŰÜÝŢß\
             ŕáâăäĺćçčéęëěíîďđńňóôőö÷řůúűüýţ˙
-            """)
+            """
+    )
 
     static let windows1251 = CodePage(
         isSloppy: true,
@@ -60,7 +63,8 @@ struct CodePage: Sendable {
             \u{A0}ЎўЈ¤Ґ¦§Ё©Є«¬\u{AD}®Ї°±Ііґµ¶·ё№є»јЅѕї\
             АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ\
             абвгдежзийклмнопрстуфхцчшщъыьэюя
-            """)
+            """
+    )
 
     static let windows1252 = CodePage(
         isSloppy: true,
@@ -69,7 +73,8 @@ struct CodePage: Sendable {
             \u{A0}¡¢£¤¥¦§¨©ª«¬\u{AD}®¯°±²³´µ¶·¸¹º»¼½¾¿\
             ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖ×ØÙÚÛÜÝÞß\
             àáâãäåæçèéêëìíîïðñòóôõö÷øùúûüýþÿ
-            """)
+            """
+    )
 
     static let windows1253 = CodePage(
         isSloppy: true,
@@ -78,7 +83,8 @@ struct CodePage: Sendable {
             \u{A0}΅Ά£¤¥¦§¨©�«¬\u{AD}®―°±²³΄µ¶·ΈΉΊ»Ό½ΎΏ\
             ΐΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡ�ΣΤΥΦΧΨΩΪΫάέήί\
             ΰαβγδεζηθικλμνξοπρςστυφχψωϊϋόύώ�
-            """)
+            """
+    )
 
     static let windows1254 = CodePage(
         isSloppy: true,
@@ -87,7 +93,8 @@ struct CodePage: Sendable {
             \u{A0}¡¢£¤¥¦§¨©ª«¬\u{AD}®¯°±²³´µ¶·¸¹º»¼½¾¿\
             ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏĞÑÒÓÔÕÖ×ØÙÚÛÜİŞß\
             àáâãäåæçèéêëìíîïğñòóôõö÷øùúûüışÿ
-            """)
+            """
+    )
 
     static let windows1257 = CodePage(
         isSloppy: true,
@@ -96,7 +103,8 @@ struct CodePage: Sendable {
             \u{A0}�¢£¤�¦§Ø©Ŗ«¬\u{AD}®Æ°±²³´µ¶·ø¹ŗ»¼½¾æ\
             ĄĮĀĆÄÅĘĒČÉŹĖĢĶĪĻŠŃŅÓŌÕÖ×ŲŁŚŪÜŻŽß\
             ąįāćäåęēčéźėģķīļšńņóōõö÷ųłśūüżž˙
-            """)
+            """
+    )
 
     static let iso8859Part2 = CodePage(
         isSloppy: false,
@@ -104,7 +112,8 @@ struct CodePage: Sendable {
             \u{A0}Ą˘Ł¤ĽŚ§¨ŠŞŤŹ\u{AD}ŽŻ°ą˛ł´ľśˇ¸šşťź˝žż\
             ŔÁÂĂÄĹĆÇČÉĘËĚÍÎĎĐŃŇÓÔŐÖ×ŘŮÚŰÜÝŢß\
             ŕáâăäĺćçčéęëěíîďđńňóôőö÷řůúűüýţ˙
-            """)
+            """
+    )
 
     static let macRoman = CodePage(
         isSloppy: false,
@@ -113,7 +122,8 @@ struct CodePage: Sendable {
             †°¢£§•¶ß®©™´¨≠ÆØ∞±≤≥¥µ∂∑∏π∫ªºΩæø\
             ¿¡¬√ƒ≈∆«»…\u{A0}ÀÃÕŒœ–—“”‘’÷◊ÿŸ⁄€‹›ﬁﬂ\
             ‡·‚„‰ÂÊÁËÈÍÎÏÌÓÔ\u{F8FF}ÒÚÛÙıˆ˜¯˘˙˚¸˝˛ˇ
-            """)
+            """
+    )
 
     static let dos437 = CodePage(
         isSloppy: false,
@@ -122,5 +132,6 @@ struct CodePage: Sendable {
             áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
             └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
             αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{A0}
-            """)
+            """
+    )
 }

@@ -134,7 +134,9 @@ enum DamagedUTF8 {
     }
 
     private static func replacing(
-        _ pattern: BytePattern, in bytes: [UInt8], with replacement: (ArraySlice<UInt8>) -> [UInt8],
+        _ pattern: BytePattern,
+        in bytes: [UInt8],
+        with replacement: (ArraySlice<UInt8>) -> [UInt8],
     ) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(bytes.count)

@@ -36,7 +36,8 @@ enum EncodingRepair {
     }
 
     private static func decodeRepairing(
-        _ original: [UInt8], from page: CodePage,
+        _ original: [UInt8],
+        from page: CodePage,
     ) -> [Unicode.Scalar]? {
         var bytes = original
         if !page.hasDashAsLead, DamagedUTF8.hasSpacesForA0(bytes) {

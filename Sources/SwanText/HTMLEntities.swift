@@ -175,7 +175,8 @@ enum HTMLEntities {
             let codes = entry[entry.index(after: mark)...].split(separator: "+")
             table[String(entry[..<mark])] = Entity(
                 scalars: codes.compactMap { UInt32($0, radix: 16).flatMap(Unicode.Scalar.init) },
-                mayLackSemicolon: entry[mark] == "~")
+                mayLackSemicolon: entry[mark] == "~"
+            )
         }
         return table
     }()

@@ -75,7 +75,9 @@ enum Mojibake {
         private static let asciiClasses: ScalarClass = [.lowerASCII, .upperASCII, .whitespace]
 
         func matches(
-            _ text: [Unicode.Scalar], _ classes: [ScalarClass], at start: Int,
+            _ text: [Unicode.Scalar],
+            _ classes: [ScalarClass],
+            at start: Int,
         ) -> Bool {
             guard start + places.count <= text.count, !isAnchored || start == 0 else {
                 return false
@@ -123,21 +125,29 @@ enum Mojibake {
             rule(any(.bad), oddBesideBad),
             rule(
                 any([.lowerAccented, .lowerCommon, .box, .closing, .currency, .numeric]),
-                any(.upperAccented)),
+                any(.upperAccented)
+            ),
             rule(any([.box, .closing, .currency, .numeric]), any(.lowerAccented)),
             rule(any([.lowerAccented, .box, .closing]), any(.currency)),
             rule(any(.whitespace), any(.upperAccented), any(.currency)),
             rule(any([.upperAccented, .box]), any([.numeric, .law])),
             rule(
-                any(accented.union([.box, .currency, .closing])), any(.opening), any(.numeric)),
+                any(accented.union([.box, .currency, .closing])),
+                any(.opening),
+                any(.numeric)
+            ),
             rule(
-                any(accented.union([.currency, .numeric, .box, .law])), any(.closing),
-                any(.opening)),
+                any(accented.union([.currency, .numeric, .box, .law])),
+                any(.closing),
+                any(.opening)
+            ),
             rule(any([.currency, .numeric, .box]), any(.opening)),
             rule(any(.lowerASCII), any(.upperAccented), any([.opening, .currency])),
             rule(any(.box), any(.kaomoji)),
             rule(
-                any(accented.union([.currency, .numeric, .opening, .closing, .law])), any(.box)),
+                any(accented.union([.currency, .numeric, .opening, .closing, .law])),
+                any(.box)
+            ),
             rule(any(.box), any(.closing)),
             rule(any(accented), any(quotes), any(.word)),
             rule(one("Œœ"), not(letters)),
@@ -150,7 +160,9 @@ enum Mojibake {
         // Arabic is made of pairs that are common alone, so two pairs in a row are asked for.
         let arabicLead = one("ØÙ")
         let arabicNext = any(
-            [.common, .currency, .bad, .numeric, .opening], or: "ŸŠ®°µ»")
+            [.common, .currency, .bad, .numeric, .opening],
+            or: "ŸŠ®°µ»"
+        )
         return [
             rule(one("ÂÃÎÐ"), any(quotes, or: "€œŠš¢£Ÿž\u{A0}\u{AD}®©°·»–—´")),
             rule(one("×"), one("²³")),
@@ -164,7 +176,10 @@ enum Mojibake {
             Rule(places: [one("ÃÂ"), one(" ")], isAnchored: true),
             // Â before the very scalar that it encodes, within a sentence.
             rule(
-                any([.lowerASCII, .closing], or: ".,?!"), one("Â"), any(quotes, or: " ")),
+                any([.lowerASCII, .closing], or: ".,?!"),
+                one("Â"),
+                any(quotes, or: " ")
+            ),
         ]
     }()
 
@@ -184,8 +199,14 @@ enum Mojibake {
             rule(lead, any([.c1, .bad, .opening, .closing, .currency], or: "°µ"), lead),
             // Two mistakes on top of each other, beside a Latin letter.
             rule(
-                one("Г"), one("ў"), one("В"), one("Ђ"), one("В"), not([], or: "\n"),
-                any(letters, or: " ")),
+                one("Г"),
+                one("ў"),
+                one("В"),
+                one("Ђ"),
+                one("В"),
+                not([], or: "\n"),
+                any(letters, or: " ")
+            ),
         ]
     }()
 

@@ -23,7 +23,8 @@ enum TextRepair {
 
     /// Applies all repairs until nothing changes, since one may make room for another.
     private static func repairedSegment(
-        _ segment: [Unicode.Scalar], unescaping: Bool,
+        _ segment: [Unicode.Scalar],
+        unescaping: Bool,
     ) -> [Unicode.Scalar] {
         var current = segment
         while true {

@@ -35,41 +35,60 @@ public final class Tokenizer: Sendable {
 
     /// Loads a SentencePiece model (`spiece.model`).
     public convenience init(
-        contentsOf path: String, rareText: RareText = .unknownMark,
+        contentsOf path: String,
+        rareText: RareText = .unknownMark,
     ) throws(TextError) {
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw TextError(.noSuchFile, "\(path): no such file; it should be a SentencePiece model")
+            throw TextError(
+                .noSuchFile,
+                "\(path): no such file; it should be a SentencePiece model"
+            )
         }
         guard !isDirectory.boolValue else {
             throw TextError(
                 .invalidModel,
-                "\(path) is a directory; the SentencePiece model is a file, such as spiece.model")
+                "\(path) is a directory; the SentencePiece model is a file, such as spiece.model"
+            )
         }
-        var message = ErrorMessage()
-        let processor = message.write { csp_load_path(path, $0, $1) }
-        guard let processor else {
-            throw TextError(.invalidModel, "\(path) is not a SentencePiece model: \(message)")
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(filePath: path), options: .mappedIfSafe)
+        } catch {
+            throw TextError(.invalidModel, "\(path) cannot be read: \(error.localizedDescription)")
         }
-        try self.init(processor: processor, name: path, rareText)
+        try self.init(data: data, name: path, rareText)
     }
 
     /// Loads a SentencePiece model from its serialized form.
     public convenience init(
-        data: Data, rareText: RareText = .unknownMark,
+        data: Data,
+        rareText: RareText = .unknownMark,
     ) throws(TextError) {
+        try self.init(data: data, name: "the data", rareText)
+    }
+
+    private convenience init(
+        data: Data,
+        name: String,
+        _ rareText: RareText,
+    ) throws(TextError) {
+        let bytes = [UInt8](data)
+        if let fault = ModelCheck.fault(in: bytes) {
+            throw TextError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
+        }
         var message = ErrorMessage()
-        let processor = data.withUnsafeBytes { bytes in
-            message.write { csp_load_bytes(bytes.baseAddress, bytes.count, $0, $1) }
-        }
+        let processor = message.write { csp_load(bytes, bytes.count, $0, $1) }
         guard let processor else {
-            throw TextError(.invalidModel, "the data is not a SentencePiece model: \(message)")
+            throw TextError(.invalidModel, "\(name) is not a SentencePiece model: \(message)")
         }
-        try self.init(processor: processor, name: "the SentencePiece model", rareText)
+        try self.init(processor: processor, name: name, rareText)
     }
 
     private init(
-        processor: OpaquePointer, name: String, _ rareText: RareText,
+        processor: OpaquePointer,
+        name: String,
+        _ rareText: RareText,
     ) throws(TextError) {
         self.processor = processor
         self.rareText = rareText
@@ -86,7 +105,8 @@ public final class Tokenizer: Sendable {
         guard absent.isEmpty else {
             throw TextError(
                 .invalidModel,
-                "\(name) has no \(absent.joined(separator: " and no ")); UMT5's tokenizer has both")
+                "\(name) has no \(absent.joined(separator: " and no ")); UMT5's tokenizer has both"
+            )
         }
     }
 
@@ -97,37 +117,54 @@ public final class Tokenizer: Sendable {
     ///
     /// An empty prompt is an error unless `allowsEmpty`, for the prompt of unguided sampling.
     public func encode(
-        _ text: String, maxTokens: Int = 512, allowsEmpty: Bool = false,
+        _ text: String,
+        maxTokens: Int = 512,
+        allowsEmpty: Bool = false,
     ) throws(TextError) -> TokenizedPrompt {
         try encode(cleaned: cleanPrompt(text), maxTokens, allowsEmpty, issues: [])
     }
 
     /// The same for bytes that should be UTF-8; where they are not, they are repaired.
     public func encode(
-        bytes: some Collection<UInt8>, maxTokens: Int = 512, allowsEmpty: Bool = false,
+        bytes: some Collection<UInt8>,
+        maxTokens: Int = 512,
+        allowsEmpty: Bool = false,
     ) throws(TextError) -> TokenizedPrompt {
         let isValid = String(validating: bytes, as: UTF8.self) != nil
         return try encode(
-            cleaned: cleanPrompt(bytes: bytes), maxTokens, allowsEmpty,
-            issues: isValid ? [] : [.invalidUTF8])
+            cleaned: cleanPrompt(bytes: bytes),
+            maxTokens,
+            allowsEmpty,
+            issues: isValid ? [] : [.invalidUTF8]
+        )
     }
 
     private func encode(
-        cleaned text: String, _ maxTokens: Int, _ allowsEmpty: Bool, issues: [PromptIssue],
+        cleaned text: String,
+        _ maxTokens: Int,
+        _ allowsEmpty: Bool,
+        issues: [PromptIssue],
     ) throws(TextError) -> TokenizedPrompt {
         guard maxTokens > 0 else {
             throw TextError(
-                .invalidArgument, "a prompt of at most \(maxTokens) tokens; at least 1 is needed")
+                .invalidArgument,
+                "a prompt of at most \(maxTokens) tokens; at least 1 is needed"
+            )
         }
         guard allowsEmpty || !text.isEmpty else {
-            throw TextError(.emptyPrompt, "the prompt is empty; say what the video should look like")
+            throw TextError(
+                .emptyPrompt,
+                "the prompt is empty; say what the video should look like"
+            )
         }
         let tokens = try tokens(of: text)
         let kept = tokens.prefix(maxTokens - 1)
         let padding = Array(repeating: padID, count: maxTokens - 1 - kept.count)
         let isCut = kept.count < tokens.count
         return TokenizedPrompt(
-            text: text, ids: kept + [endID] + padding, count: kept.count + 1,
+            text: text,
+            ids: kept + [endID] + padding,
+            count: kept.count + 1,
             issues: issues + (isCut ? [.truncated(tokens: tokens.count + 1, limit: maxTokens)] : [])
         )
     }
@@ -188,7 +225,8 @@ public final class Tokenizer: Sendable {
                 """
                 the tokenizer has \(vocabularySize) pieces, but the text encoder's embedding has \
                 \(rows) rows; they are not of the same model
-                """)
+                """
+            )
         }
     }
 
@@ -206,8 +244,14 @@ public final class Tokenizer: Sendable {
         let isDone = text.withUnsafeBytes { bytes in
             message.write {
                 csp_encode(
-                    processor, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count,
-                    &ids, &count, $0, $1)
+                    processor,
+                    bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    bytes.count,
+                    &ids,
+                    &count,
+                    $0,
+                    $1
+                )
             }
         }
         guard isDone, let ids else {

@@ -16,7 +16,8 @@ public enum TokenizerTrainer {
     /// more to give. The marks and bytes take 259 of them. All sentences are used, by one thread,
     /// so that the same sentences give the same bytes without a seed.
     public static func train(
-        sentences: [String], vocabularySize: Int,
+        sentences: [String],
+        vocabularySize: Int,
         normalization: Normalization = .nmtNFKC,
     ) throws(TextError) -> Data {
         guard vocabularySize > marksAndBytes else {
@@ -25,7 +26,8 @@ public enum TokenizerTrainer {
                 """
                 a vocabulary of \(vocabularySize) pieces; the marks and bytes alone take \
                 \(marksAndBytes), so it must be larger
-                """)
+                """
+            )
         }
         let text = Array(sentences.joined(separator: "\n").utf8)
         let options = [
@@ -48,14 +50,21 @@ public enum TokenizerTrainer {
         let isDone = text.withUnsafeBytes { bytes in
             message.write {
                 csp_train(
-                    bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, lines,
-                    &model, &size, $0, $1)
+                    bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    bytes.count,
+                    lines,
+                    &model,
+                    &size,
+                    $0,
+                    $1
+                )
             }
         }
         guard isDone, let model else {
             throw TextError(
                 .trainingFailed,
-                "no tokenizer from these \(sentences.count) sentences: \(message)")
+                "no tokenizer from these \(sentences.count) sentences: \(message)"
+            )
         }
         defer { csp_release(model) }
         return Data(bytes: model, count: size)

@@ -16,7 +16,10 @@ import Testing
         #expect(goldens.tokens.count > 200)
         for golden in goldens.tokens {
             let prompt = try tokenizer.encode(
-                golden.text, maxTokens: golden.limit, allowsEmpty: true)
+                golden.text,
+                maxTokens: golden.limit,
+                allowsEmpty: true
+            )
             #expect(prompt.ids == golden.ids, "\(visible(golden.text))")
             #expect(prompt.count == golden.count, "\(visible(golden.text))")
         }
@@ -152,6 +155,27 @@ import Testing
                 #expect(throws: TextError.self) { try load() }
             }
         }
+    }
+
+    @Test func aDamagedModelIsRefusedOrUsable() throws {
+        var generator = SplitMix64(state: 11)
+        var refused = 0
+        for _ in 0..<200 {
+            var model = [UInt8](goldens.model)
+            for _ in 0..<3 {
+                // The table of normalization rules is at the end.
+                let place = model.count - 1 - Int.random(in: 0..<3_000, using: &generator)
+                model[place] = UInt8.random(in: .min ... .max, using: &generator)
+            }
+            do {
+                let damaged = try Tokenizer(data: Data(model))
+                _ = try damaged.encode("a fox … ½ ！ ﬁ 一 🦊")
+            } catch {
+                #expect([.invalidModel, .libraryFailed].contains(error.code))
+                refused += 1
+            }
+        }
+        #expect(refused > 50)
     }
 
     private static func remove(_ file: URL) {

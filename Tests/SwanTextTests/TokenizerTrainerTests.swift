@@ -31,7 +31,10 @@ import Testing
     ) throws {
         let models = try (0..<2).map { _ in
             try TokenizerTrainer.train(
-                sentences: sentences, vocabularySize: 300, normalization: normalization)
+                sentences: sentences,
+                vocabularySize: 300,
+                normalization: normalization
+            )
         }
         #expect(models[0] == models[1])
     }
@@ -41,7 +44,10 @@ import Testing
             (TokenizerTrainer.Normalization.nmtNFKC, true), (.identity, false),
         ] {
             let model = try TokenizerTrainer.train(
-                sentences: sentences, vocabularySize: 300, normalization: normalization)
+                sentences: sentences,
+                vocabularySize: 300,
+                normalization: normalization
+            )
             let tokenizer = try Tokenizer(data: model, rareText: .bytes)
             let isSame = try tokenizer.tokens(of: "f²") == tokenizer.tokens(of: "f2")
             #expect(isSame == isFolded)

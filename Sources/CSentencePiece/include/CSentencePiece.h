@@ -27,11 +27,9 @@ typedef enum csp_piece_kind {
     csp_piece_byte = 4,
 } csp_piece_kind;
 
-/// Loads a model file (`spiece.model`).
-csp_processor *csp_load_path(const char *path, char *error, size_t error_size);
-
-/// Loads a model from its serialized protocol buffer, which is copied.
-csp_processor *csp_load_bytes(const void *bytes, size_t size, char *error, size_t error_size);
+/// Loads a model from its serialized protocol buffer, which is copied. The library does not check
+/// the table of normalization rules; the caller does.
+csp_processor *csp_load(const void *bytes, size_t size, char *error, size_t error_size);
 
 void csp_free(csp_processor *processor);
 

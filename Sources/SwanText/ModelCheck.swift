@@ -1,0 +1,95 @@
+/// Checks what the SentencePiece library trusts blindly in a model file: its table of
+/// normalization rules, whose indices would otherwise lead it out of its memory.
+///
+/// The table is a Darts-clone double array (Yata, "Darts-clone") over the sources of the rules,
+/// whose values are the places of their targets in a text of zero-terminated strings.
+enum ModelCheck {
+    /// What is wrong with the serialized model; nil when the library can be trusted with it.
+    static func fault(in model: [UInt8]) -> String? {
+        guard let fields = messages(in: model[...]) else { return "it is damaged" }
+        for spec in fields where spec.number == normalizer || spec.number == denormalizer {
+            guard let parts = messages(in: spec.bytes) else { return "it is damaged" }
+            for table in parts where table.number == charsMap && !table.bytes.isEmpty {
+                guard isSound(table: table.bytes) else {
+                    return "its table of normalization rules is damaged"
+                }
+            }
+        }
+        return nil
+    }
+
+    // Field numbers of sentencepiece_model.proto.
+    private static let normalizer = 3
+    private static let denormalizer = 5
+    private static let charsMap = 2
+
+    // MARK: Protocol buffers
+
+    private struct Field {
+        let number: Int
+        let bytes: ArraySlice<UInt8>
+    }
+
+    /// The fields of a message that hold bytes; nil when it does not end where it should.
+    private static func messages(in message: ArraySlice<UInt8>) -> [Field]? {
+        var rest = message
+        var fields: [Field] = []
+        while !rest.isEmpty {
+            guard let key = readVarint(&rest) else { return nil }
+            let length: Int
+            switch key & 7 {
+            case 0:
+                guard readVarint(&rest) != nil else { return nil }
+                continue
+            case 1: length = 8
+            case 2:
+                guard let size = readVarint(&rest), size <= rest.count else { return nil }
+                length = Int(size)
+                fields.append(Field(number: Int(key >> 3), bytes: rest.prefix(length)))
+            case 5: length = 4
+            default: return nil
+            }
+            guard length <= rest.count else { return nil }
+            rest = rest.dropFirst(length)
+        }
+        return fields
+    }
+
+    private static func readVarint(_ rest: inout ArraySlice<UInt8>) -> UInt64? {
+        var value: UInt64 = 0
+        for shift in stride(from: UInt64(0), to: 64, by: 7) {
+            guard let byte = rest.popFirst() else { return nil }
+            value |= UInt64(byte & 0x7F) << shift
+            if byte < 0x80 { return value }
+        }
+        return nil
+    }
+
+    // MARK: The double array
+
+    private static func isSound(table: ArraySlice<UInt8>) -> Bool {
+        guard let size = word(table), size % 4 == 0, size > 0, Int(size) <= table.count - 4 else {
+            return false
+        }
+        let array = table.dropFirst(4).prefix(Int(size))
+        let targets = table.dropFirst(4 + Int(size))
+        guard targets.last == 0 else { return false }
+        let units = stride(from: array.startIndex, to: array.endIndex, by: 4)
+            .compactMap { word(array[$0...]) }
+        return units.indices.allSatisfy { index in
+            let unit = units[index]
+            let isValue = unit >> 31 == 1
+            if isValue { return true }
+            // Children lie at the base of a unit, each at the exclusive or with its byte.
+            let base = index ^ Int((unit >> 10) << ((unit & 0x200) >> 6))
+            guard base | 0xFF < units.count else { return false }
+            let hasValue = unit & 0x100 != 0
+            return !hasValue || Int(units[base] & 0x7FFF_FFFF) < targets.count
+        }
+    }
+
+    private static func word(_ bytes: ArraySlice<UInt8>) -> UInt32? {
+        guard bytes.count >= 4 else { return nil }
+        return bytes.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    }
+}
