@@ -1,0 +1,197 @@
+/* Video and pictures in and out, over FFmpeg's libraries (4.4 to 7.1), behind opaque handles.
+ *
+ * Pixels cross this interface as RGB24, rows without padding. A handle is used by one thread at a
+ * time; the one exception is cm_reader_interrupt. Nothing here prints: FFmpeg's own log is caught,
+ * and its last error line becomes part of `cm_error`.
+ */
+#ifndef CMEDIA_H
+#define CMEDIA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum cm_code {
+    CM_OK = 0,
+    CM_END,
+    CM_NOT_FOUND,
+    CM_UNREADABLE,
+    CM_IS_DIRECTORY,
+    CM_EMPTY,
+    CM_NOT_A_VIDEO,
+    CM_FORBIDDEN_FORMAT,
+    CM_NO_VIDEO_STREAM,
+    CM_TOO_LARGE,
+    CM_UNSUPPORTED,
+    CM_DECODER,
+    CM_ENCODER,
+    CM_CANNOT_CREATE,
+    CM_DISK_FULL,
+    CM_IO,
+    CM_BROKEN_PIPE,
+    CM_OUT_OF_MEMORY,
+    CM_INVALID_ARGUMENT,
+} cm_code;
+
+/* What went wrong, without the name of the file, which the caller knows. */
+typedef struct cm_error {
+    cm_code code;
+    char message[512];
+} cm_error;
+
+typedef struct cm_rational {
+    int numerator;
+    int denominator;
+} cm_rational;
+
+/* ---- Reading ---- */
+
+typedef struct cm_reader cm_reader;
+
+typedef struct cm_reader_options {
+    int64_t max_pixels; /* a larger picture is refused; 0: 64 million */
+    int threads;        /* decoding threads; 0: by the size of the picture */
+} cm_reader_options;
+
+typedef struct cm_video_info {
+    int width, height; /* as shown: after rotation */
+    cm_rational frame_rate;
+    cm_rational sample_aspect_ratio; /* as shown; 1:1 when the file does not say */
+    int64_t frames;                  /* an estimate; 0: unknown */
+    double seconds;                  /* 0: unknown */
+    bool has_audio;
+    char codec[32];
+    char format[64];
+} cm_video_info;
+
+typedef struct cm_frame_info {
+    double seconds;  /* since the first frame */
+    double duration; /* in seconds */
+} cm_frame_info;
+
+/* Opens a file, or standard input for "-". The file opens nothing but itself: playlists and other
+ * scripts are refused. */
+cm_code cm_reader_open(
+    cm_reader **reader, const char *path, const cm_reader_options *options, cm_error *error);
+
+/* Reads a whole file that lies in memory. The bytes are not copied: they must outlive the reader.
+ */
+cm_code cm_reader_open_memory(
+    cm_reader **reader, const uint8_t *bytes, size_t size, const cm_reader_options *options,
+    cm_error *error);
+
+void cm_reader_info(const cm_reader *reader, cm_video_info *info);
+
+/* Writes the next frame, 3 * width * height bytes, upright, to `rgb`. CM_END after the last one. */
+cm_code cm_reader_next(
+    cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error);
+
+/* The file ends before its own index or headers say. Complete only after CM_END. */
+bool cm_reader_is_truncated(const cm_reader *reader);
+
+/* Packets and frames that could not be decoded so far. */
+int64_t cm_reader_damaged(const cm_reader *reader);
+
+/* From any thread: a read that waits for a pipe, and every later one, ends. */
+void cm_reader_interrupt(cm_reader *reader);
+
+void cm_reader_free(cm_reader *reader);
+
+/* ---- Writing into a container ---- */
+
+typedef struct cm_movie cm_movie;
+
+typedef enum cm_codec {
+    CM_CODEC_H264, /* yuv420p, BT.709, limited range; another encoder stands in when libx264 is
+                      missing */
+    CM_CODEC_H264_LOSSLESS, /* RGB, as it came */
+    CM_CODEC_FFV1,          /* RGB, as it came */
+    CM_CODEC_MPEG4,         /* yuv420p, BT.709, limited range */
+} cm_codec;
+
+typedef struct cm_movie_options {
+    int width, height;
+    cm_rational frame_rate;
+    cm_codec codec;
+    double crf;         /* H.264: 0 ... 51 */
+    const char *preset; /* libx264's; NULL: veryfast */
+    int threads;        /* 0: by the size of the picture */
+} cm_movie_options;
+
+/* Opens `path` for writing, in the container FFmpeg calls `container` ("mp4", "mov", "matroska").
+ */
+cm_code cm_movie_open(
+    cm_movie **movie, const char *path, const char *container, const cm_movie_options *options,
+    cm_error *error);
+
+/* The encoder in use, as FFmpeg calls it. */
+const char *cm_movie_encoder(const cm_movie *movie);
+
+/* Before the first frame: carries the audio track of the file at `path` over, unchanged, as far as
+ * the video goes. CM_OK, or why there will be no audio; the video is then written without. Where
+ * `seconds` is positive, it is the length the output will have: an input whose video is longer or
+ * shorter by more than a tenth of a second is turned down. */
+cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error);
+
+/* Whether audio is carried; false after the first frame when the container turned the track down
+ * after all. */
+bool cm_movie_has_audio(const cm_movie *movie);
+
+/* Appends 3 * width * height bytes. */
+cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error);
+
+/* Writes what the encoder still holds, and the index. The file is closed, whatever is returned. */
+cm_code cm_movie_finish(cm_movie *movie, cm_error *error);
+
+void cm_movie_free(cm_movie *movie);
+
+/* ---- Writing YUV4MPEG2 (4:2:0, 8 bit) ---- */
+
+typedef struct cm_y4m cm_y4m;
+
+/* Takes the descriptor over only where `owned`. A closed pipe is CM_BROKEN_PIPE, never a signal. */
+cm_code cm_y4m_open(
+    cm_y4m **y4m, int descriptor, bool owned, int width, int height, cm_rational frame_rate,
+    cm_error *error);
+
+cm_code cm_y4m_append(cm_y4m *y4m, const uint8_t *rgb, cm_error *error);
+cm_code cm_y4m_finish(cm_y4m *y4m, cm_error *error);
+void cm_y4m_free(cm_y4m *y4m);
+
+/* ---- Writing PNG ---- */
+
+typedef struct cm_png cm_png;
+
+cm_code cm_png_open(cm_png **png, int width, int height, cm_error *error);
+
+/* `bytes` belongs to the encoder and holds until the next call. */
+cm_code cm_png_encode(
+    cm_png *png, const uint8_t *rgb, const uint8_t **bytes, size_t *size, cm_error *error);
+void cm_png_free(cm_png *png);
+
+/* Writes all bytes to a descriptor; EPIPE comes back as an error, never as a signal. */
+cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *error);
+
+/* What errno `number` means for an output that is created, or written to. */
+cm_code cm_code_of_errno(int number, bool creating);
+
+/* ---- About the libraries ---- */
+
+/* "5.1.9" or what the distribution calls its build. */
+const char *cm_library_version(void);
+
+/* The licence of the libraries as they were built, such as "GPL version 2 or later". */
+const char *cm_library_license(void);
+
+/* Whether an encoder of that name was built in. */
+bool cm_has_encoder(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,411 @@
+/* RGB24 frames into a container: conversion, encoder, muxer, and the input's sound beside them. */
+#include <libavutil/avstring.h>
+#include <libavutil/opt.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct cm_movie {
+    AVFormatContext *muxer;
+    AVCodecContext *encoder;
+    AVStream *video;
+    AVPacket *packet;
+    cm_converter converter;
+    cm_codec codec;
+    int width, height;
+    AVRational tick; /* one frame */
+    int64_t frames;
+    bool header_written, header_failed;
+    char *path;
+    char container[16];
+
+    cm_source *sound; /* the input again, for its sound alone */
+    AVStream *sound_input, *sound_output;
+    AVPacket *sound_packet;
+    bool sound_waits; /* sound_packet holds one that is not due yet */
+    double sound_origin;
+};
+
+/* ---- Encoder ---- */
+
+static const char *const h264_encoders[] = {"libx264", "libopenh264", "mpeg4", NULL};
+static const char *const lossless_encoders[] = {"libx264rgb", NULL};
+static const char *const ffv1_encoders[] = {"ffv1", NULL};
+static const char *const mpeg4_encoders[] = {"mpeg4", NULL};
+
+static const char *const *encoders_of(cm_codec codec) {
+    switch (codec) {
+    case CM_CODEC_H264_LOSSLESS: return lossless_encoders;
+    case CM_CODEC_FFV1: return ffv1_encoders;
+    case CM_CODEC_MPEG4: return mpeg4_encoders;
+    default: return h264_encoders;
+    }
+}
+
+static bool is_rgb(cm_codec codec) {
+    return codec == CM_CODEC_H264_LOSSLESS || codec == CM_CODEC_FFV1;
+}
+
+static enum AVPixelFormat pixel_format(cm_codec codec) {
+    switch (codec) {
+    case CM_CODEC_H264_LOSSLESS: return AV_PIX_FMT_RGB24;
+    case CM_CODEC_FFV1: return AV_PIX_FMT_0RGB32;
+    default: return AV_PIX_FMT_YUV420P;
+    }
+}
+
+static void set_quality(cm_movie *movie, const char *name, const cm_movie_options *options) {
+    AVCodecContext *encoder = movie->encoder;
+    char number[32];
+    if (strncmp(name, "libx264", 7) == 0) {
+        const char *preset = options->preset == NULL ? "veryfast" : options->preset;
+        av_opt_set(encoder->priv_data, "preset", preset, 0);
+        if (movie->codec == CM_CODEC_H264_LOSSLESS) {
+            av_opt_set(encoder->priv_data, "qp", "0", 0);
+        } else {
+            snprintf(number, sizeof number, "%g", options->crf);
+            av_opt_set(encoder->priv_data, "crf", number, 0);
+        }
+    } else if (strcmp(name, "mpeg4") == 0) {
+        encoder->flags |= AV_CODEC_FLAG_QSCALE;
+        encoder->global_quality = 3 * FF_QP2LAMBDA;
+    } else if (strcmp(name, "ffv1") == 0) {
+        encoder->level = 3;
+    } else {
+        /* Encoders that know a bit rate only: 0.2 bits a pixel, ample for plain footage. */
+        encoder->bit_rate = (int64_t)(0.2 * movie->width * movie->height / av_q2d(movie->tick));
+    }
+}
+
+static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm_error *error) {
+    const AVCodec *codec = NULL;
+    for (const char *const *name = encoders_of(movie->codec); *name != NULL && codec == NULL;
+         name++) {
+        codec = avcodec_find_encoder_by_name(*name);
+    }
+    if (codec == NULL) {
+        const char *wanted = encoders_of(movie->codec)[0];
+        return cm_fail(error, CM_UNSUPPORTED, "FFmpeg has no encoder '%s' here", wanted);
+    }
+    movie->encoder = avcodec_alloc_context3(codec);
+    movie->packet = av_packet_alloc();
+    if (movie->encoder == NULL || movie->packet == NULL) {
+        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for an encoder");
+    }
+    AVCodecContext *encoder = movie->encoder;
+    encoder->width = movie->width;
+    encoder->height = movie->height;
+    encoder->pix_fmt = pixel_format(movie->codec);
+    encoder->time_base = movie->tick;
+    encoder->framerate = av_inv_q(movie->tick);
+    encoder->sample_aspect_ratio = (AVRational){1, 1};
+    bool small = (int64_t)movie->width * movie->height <= 640 * 480;
+    encoder->thread_count = options->threads > 0 ? options->threads : small ? 1 : 2;
+    encoder->color_primaries = AVCOL_PRI_BT709;
+    encoder->color_trc = AVCOL_TRC_BT709;
+    encoder->colorspace = is_rgb(movie->codec) ? AVCOL_SPC_RGB : AVCOL_SPC_BT709;
+    encoder->color_range = is_rgb(movie->codec) ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+    if (!is_rgb(movie->codec)) encoder->chroma_sample_location = AVCHROMA_LOC_LEFT;
+    encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    set_quality(movie, codec->name, options);
+    int status = avcodec_open2(encoder, codec, NULL);
+    if (status < 0)
+        return cm_fail_av(
+            error, CM_ENCODER, status, "the encoder '%s' does not start", codec->name);
+    return CM_OK;
+}
+
+/* ---- Muxer ---- */
+
+static void close_muxer(cm_movie *movie) {
+    if (movie->muxer == NULL) return;
+    if (movie->muxer->pb != NULL) avio_closep(&movie->muxer->pb);
+    avformat_free_context(movie->muxer);
+    movie->muxer = NULL;
+    movie->video = NULL;
+    movie->sound_output = NULL;
+}
+
+static cm_code open_muxer(cm_movie *movie, cm_error *error) {
+    int status = avformat_alloc_output_context2(&movie->muxer, NULL, movie->container, movie->path);
+    if (status < 0) {
+        return cm_fail_av(
+            error, CM_UNSUPPORTED, status, "FFmpeg cannot write '%s' here", movie->container);
+    }
+    if (avformat_query_codec(movie->muxer->oformat, movie->encoder->codec_id, FF_COMPLIANCE_NORMAL)
+        == 0) {
+        const char *name = avcodec_get_name(movie->encoder->codec_id);
+        return cm_fail(
+            error, CM_UNSUPPORTED, "the container '%s' cannot hold '%s'", movie->container, name);
+    }
+    movie->video = avformat_new_stream(movie->muxer, NULL);
+    if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a stream");
+    movie->video->time_base = movie->tick;
+    movie->video->avg_frame_rate = av_inv_q(movie->tick);
+    movie->video->sample_aspect_ratio = (AVRational){1, 1};
+    status = avcodec_parameters_from_context(movie->video->codecpar, movie->encoder);
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot describe the stream");
+    status = avio_open(&movie->muxer->pb, movie->path, AVIO_FLAG_WRITE);
+    if (status < 0) return cm_fail_output(error, status, true, "cannot be created");
+    return CM_OK;
+}
+
+static int write_header(cm_movie *movie) {
+    AVDictionary *options = NULL;
+    /* The index goes to the front: a player starts before the download ends. */
+    bool moves = strcmp(movie->container, "mp4") == 0 || strcmp(movie->container, "mov") == 0;
+    if (moves) av_dict_set(&options, "movflags", "+faststart", 0);
+    int status = avformat_write_header(movie->muxer, &options);
+    av_dict_free(&options);
+    return status;
+}
+
+static void drop_sound(cm_movie *movie) {
+    cm_source_close(&movie->sound);
+    av_packet_free(&movie->sound_packet);
+    movie->sound_waits = false;
+    movie->sound_input = NULL;
+    movie->sound_output = NULL;
+}
+
+static cm_code add_sound(cm_movie *movie, cm_error *error) {
+    movie->sound_output = avformat_new_stream(movie->muxer, NULL);
+    if (movie->sound_output == NULL)
+        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a stream");
+    int status =
+        avcodec_parameters_copy(movie->sound_output->codecpar, movie->sound_input->codecpar);
+    if (status < 0) return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
+    movie->sound_output->codecpar->codec_tag = 0;
+    movie->sound_output->time_base = movie->sound_input->time_base;
+    return CM_OK;
+}
+
+static cm_code begin(cm_movie *movie, cm_error *error) {
+    if (movie->header_written) return CM_OK;
+    int status = write_header(movie);
+    if (status < 0 && movie->sound != NULL) {
+        /* A container may list a codec and turn its parameters down; the pictures matter more. */
+        drop_sound(movie);
+        close_muxer(movie);
+        cm_code code = open_muxer(movie, error);
+        if (code != CM_OK) return code;
+        status = write_header(movie);
+    }
+    movie->header_failed = status < 0;
+    if (status < 0) return cm_fail_output(error, status, false, "cannot write the header");
+    movie->header_written = true;
+    return CM_OK;
+}
+
+/* ---- Sound ---- */
+
+static double length_of(const AVFormatContext *format, const AVStream *stream) {
+    if (stream->duration > 0) return (double)stream->duration * av_q2d(stream->time_base);
+    return format->duration > 0 ? (double)format->duration / AV_TIME_BASE : 0;
+}
+
+cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error) {
+    if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
+        return cm_fail(error, CM_INVALID_ARGUMENT, "sound is chosen once, before the first frame");
+    }
+    cm_source *source = NULL;
+    cm_code code = cm_source_open(&source, path, NULL, 0, INT32_MAX, error);
+    if (code != CM_OK) return code;
+    AVFormatContext *format = source->format;
+    int video = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
+    int sound = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video, NULL, 0);
+    if (sound < 0) {
+        cm_source_close(&source);
+        return cm_fail(error, CM_UNSUPPORTED, "has no audio track");
+    }
+    enum AVCodecID id = format->streams[sound]->codecpar->codec_id;
+    if (avformat_query_codec(movie->muxer->oformat, id, FF_COMPLIANCE_NORMAL) != 1) {
+        cm_source_close(&source);
+        return cm_fail(
+            error, CM_UNSUPPORTED, "its audio is '%s', which '%s' cannot hold",
+            avcodec_get_name(id), movie->container);
+    }
+    double length = video < 0 ? 0 : length_of(format, format->streams[video]);
+    if (seconds > 0 && length > 0 && fabs(length - seconds) > 0.1 + av_q2d(movie->tick)) {
+        cm_source_close(&source);
+        return cm_fail(
+            error, CM_UNSUPPORTED, "its audio goes with %.2f s of video, the output has %.2f s",
+            length, seconds);
+    }
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        if ((int)i != sound) format->streams[i]->discard = AVDISCARD_ALL;
+    }
+    if (video >= 0 && format->streams[video]->start_time != AV_NOPTS_VALUE) {
+        const AVStream *stream = format->streams[video];
+        movie->sound_origin = (double)stream->start_time * av_q2d(stream->time_base);
+    }
+    movie->sound = source;
+    movie->sound_input = format->streams[sound];
+    movie->sound_packet = av_packet_alloc();
+    code = movie->sound_packet == NULL ? cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a packet")
+                                       : add_sound(movie, error);
+    if (code != CM_OK) drop_sound(movie);
+    return code;
+}
+
+/* Writes the packets of sound that begin before `end` seconds of video. A file that ends, or
+ * breaks, earlier just has less. */
+static cm_code write_sound(cm_movie *movie, double end, cm_error *error) {
+    if (movie->sound == NULL) return CM_OK;
+    AVPacket *packet = movie->sound_packet;
+    AVRational unit = movie->sound_input->time_base;
+    int64_t origin =
+        (int64_t)(movie->sound_origin / av_q2d(unit) + (movie->sound_origin < 0 ? -0.5 : 0.5));
+    for (;;) {
+        if (!movie->sound_waits) {
+            int status = av_read_frame(movie->sound->format, packet);
+            if (status < 0) return CM_OK;
+            if (packet->stream_index != movie->sound_input->index) {
+                av_packet_unref(packet);
+                continue;
+            }
+            movie->sound_waits = true;
+        }
+        int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
+        if (time != AV_NOPTS_VALUE && (double)(time - origin) * av_q2d(unit) >= end) return CM_OK;
+        movie->sound_waits = false;
+        if (packet->pts != AV_NOPTS_VALUE) packet->pts -= origin;
+        if (packet->dts != AV_NOPTS_VALUE) packet->dts -= origin;
+        packet->stream_index = movie->sound_output->index;
+        packet->pos = -1;
+        av_packet_rescale_ts(packet, unit, movie->sound_output->time_base);
+        int status = av_interleaved_write_frame(movie->muxer, packet);
+        /* Times that run backwards in the input are not worth the video. */
+        if (status == AVERROR(EINVAL)) continue;
+        if (status < 0) return cm_fail_output(error, status, false, "cannot write sound");
+    }
+}
+
+/* ---- Frames ---- */
+
+static cm_code write_packets(cm_movie *movie, cm_error *error) {
+    for (;;) {
+        int status = avcodec_receive_packet(movie->encoder, movie->packet);
+        if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return CM_OK;
+        if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
+        movie->packet->stream_index = movie->video->index;
+        if (movie->packet->duration <= 0) movie->packet->duration = 1;
+        av_packet_rescale_ts(movie->packet, movie->tick, movie->video->time_base);
+        status = av_interleaved_write_frame(movie->muxer, movie->packet);
+        if (status >= 0 && movie->muxer->pb->error < 0) status = movie->muxer->pb->error;
+        if (status < 0) return cm_fail_output(error, status, false, "cannot be written");
+    }
+}
+
+cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
+    cm_log_begin();
+    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is finished already");
+    cm_code code = begin(movie, error);
+    AVFrame *frame = NULL;
+    if (code == CM_OK) {
+        code = cm_from_rgb(
+            &movie->converter, rgb, movie->width, movie->height, movie->encoder->pix_fmt,
+            SWS_CS_ITU709, AVCHROMA_LOC_LEFT, &frame, error);
+    }
+    if (code != CM_OK) return code;
+    frame->pts = movie->frames;
+    frame->colorspace = movie->encoder->colorspace;
+    frame->color_range = movie->encoder->color_range;
+    int status = avcodec_send_frame(movie->encoder, frame);
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
+    movie->frames++;
+    code = write_packets(movie, error);
+    if (code == CM_OK)
+        code = write_sound(movie, (double)movie->frames * av_q2d(movie->tick), error);
+    return code;
+}
+
+static cm_code finish(cm_movie *movie, cm_error *error) {
+    if (movie->frames == 0) return cm_fail(error, CM_EMPTY, "no frame was written");
+    int status = avcodec_send_frame(movie->encoder, NULL);
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot end the video");
+    cm_code code = write_packets(movie, error);
+    if (code != CM_OK) return code;
+    status = av_write_trailer(movie->muxer);
+    if (status >= 0) {
+        avio_flush(movie->muxer->pb);
+        status = movie->muxer->pb->error;
+    }
+    int closed = avio_closep(&movie->muxer->pb);
+    if (status >= 0) status = closed;
+    if (status < 0) return cm_fail_output(error, status, false, "cannot be completed");
+    return CM_OK;
+}
+
+cm_code cm_movie_finish(cm_movie *movie, cm_error *error) {
+    cm_log_begin();
+    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is finished already");
+    cm_code code = finish(movie, error);
+    close_muxer(movie);
+    return code;
+}
+
+static cm_code check_movie(const cm_movie_options *options, cm_error *error) {
+    int width = options->width, height = options->height;
+    if (width < 1 || height < 1 || width > 16384 || height > 16384) {
+        return cm_fail(error, CM_UNSUPPORTED, "a size of %dx%d cannot be encoded", width, height);
+    }
+    if (!is_rgb(options->codec) && (width % 2 != 0 || height % 2 != 0)) {
+        return cm_fail(
+            error, CM_UNSUPPORTED,
+            "a size of %dx%d has an odd side, which 4:2:0 video cannot have; %dx%d and %dx%d fit",
+            width, height, width < 2 ? 2 : width / 2 * 2, height < 2 ? 2 : height / 2 * 2,
+            (width + 1) / 2 * 2, (height + 1) / 2 * 2);
+    }
+    if (options->frame_rate.numerator <= 0 || options->frame_rate.denominator <= 0) {
+        return cm_fail(
+            error, CM_INVALID_ARGUMENT, "a frame rate of %d/%d is not positive",
+            options->frame_rate.numerator, options->frame_rate.denominator);
+    }
+    return CM_OK;
+}
+
+cm_code cm_movie_open(
+    cm_movie **result, const char *path, const char *container, const cm_movie_options *options,
+    cm_error *error) {
+    *result = NULL;
+    cm_log_begin();
+    cm_code code = check_movie(options, error);
+    if (code != CM_OK) return code;
+    cm_movie *movie = av_mallocz(sizeof *movie);
+    if (movie == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a writer");
+    movie->codec = options->codec;
+    movie->width = options->width;
+    movie->height = options->height;
+    av_reduce(
+        &movie->tick.num, &movie->tick.den, options->frame_rate.denominator,
+        options->frame_rate.numerator, INT32_MAX);
+    snprintf(movie->container, sizeof movie->container, "%s", container);
+    /* With its protocol, so that a colon in a name names no other one. */
+    movie->path = av_asprintf("file:%s", path);
+    code = movie->path == NULL ? cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a path")
+                               : open_encoder(movie, options, error);
+    if (code == CM_OK) code = open_muxer(movie, error);
+    if (code != CM_OK) {
+        cm_movie_free(movie);
+        return code;
+    }
+    *result = movie;
+    return CM_OK;
+}
+
+const char *cm_movie_encoder(const cm_movie *movie) { return movie->encoder->codec->name; }
+bool cm_movie_has_audio(const cm_movie *movie) { return movie->sound != NULL; }
+
+void cm_movie_free(cm_movie *movie) {
+    if (movie == NULL) return;
+    drop_sound(movie);
+    close_muxer(movie);
+    cm_converter_free(&movie->converter);
+    avcodec_free_context(&movie->encoder);
+    av_packet_free(&movie->packet);
+    av_free(movie->path);
+    av_free(movie);
+}

@@ -1,0 +1,381 @@
+/* The best video stream of a file, as upright RGB24 frames of one size. */
+#include <libavutil/display.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+struct cm_reader {
+    cm_source *source;
+    AVStream *stream;
+    AVCodecContext *decoder;
+    AVPacket *packet;
+    AVFrame *frame;
+    cm_converter converter;
+    cm_orientation orientation;
+    cm_video_info info;
+    int width, height; /* as stored, of the first frame */
+    int64_t max_pixels;
+    bool holds_first, draining, truncated;
+    int64_t damaged;
+    double origin;   /* of time, in seconds */
+    double expected; /* time of the next frame where it carries none */
+};
+
+enum { default_max_pixels = 64 * 1000 * 1000 };
+
+static bool is_positive(AVRational value) { return value.num > 0 && value.den > 0; }
+
+/* ---- What the file says about itself ---- */
+
+static const int32_t *stream_matrix(const AVStream *stream) {
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100)
+    const AVPacketSideData *data = av_packet_side_data_get(
+        stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data,
+        AV_PKT_DATA_DISPLAYMATRIX);
+    return data != NULL && data->size >= 9 * sizeof(int32_t) ? (const int32_t *)data->data : NULL;
+#else
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+    size_t size = 0;
+#else
+    int size = 0;
+#endif
+    const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    return data != NULL && (size_t)size >= 9 * sizeof(int32_t) ? (const int32_t *)data : NULL;
+#endif
+}
+
+/* From the container, else from its older tag, else from the first frame (H.264's message, a
+ * photograph's EXIF). */
+static cm_orientation find_orientation(const AVStream *stream, const AVFrame *first) {
+    cm_orientation orientation = {0};
+    const int32_t *matrix = stream_matrix(stream);
+    if (matrix != NULL) orientation = cm_orientation_of_matrix(matrix);
+    if (!cm_orientation_is_upright(orientation)) return orientation;
+    const AVDictionaryEntry *tag = av_dict_get(stream->metadata, "rotate", NULL, 0);
+    if (tag != NULL) orientation = cm_orientation_of_degrees(strtod(tag->value, NULL));
+    if (!cm_orientation_is_upright(orientation)) return orientation;
+    const AVFrameSideData *side = av_frame_get_side_data(first, AV_FRAME_DATA_DISPLAYMATRIX);
+    if (side != NULL && (size_t)side->size >= 9 * sizeof(int32_t)) {
+        orientation = cm_orientation_of_matrix((const int32_t *)side->data);
+    }
+    return orientation;
+}
+
+/* The average rate, in the stream's own nominal fraction where the two agree within 0.02 % (30
+ * and 29.97 do not). */
+static AVRational find_frame_rate(const AVStream *stream, AVRational coded) {
+    AVRational average = stream->avg_frame_rate, nominal = stream->r_frame_rate;
+    /* AVI counts the fields of H.264 as frames; the video's own headers know better. */
+    if (is_positive(coded) && is_positive(average)
+        && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
+        return coded;
+    }
+    if (!is_positive(average) && !is_positive(nominal)) return (AVRational){25, 1};
+    if (!is_positive(average)) return nominal;
+    if (is_positive(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
+    return average;
+}
+
+static void describe(cm_reader *reader, const AVFrame *first) {
+    const AVStream *stream = reader->stream;
+    const AVFormatContext *format = reader->source->format;
+    cm_video_info *info = &reader->info;
+    bool transposed = reader->orientation.transposed;
+    info->width = transposed ? first->height : first->width;
+    info->height = transposed ? first->width : first->height;
+
+    AVRational rate = find_frame_rate(stream, reader->decoder->framerate);
+    info->frame_rate = (cm_rational){rate.num, rate.den};
+    AVRational aspect = first->sample_aspect_ratio;
+    if (is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
+    if (!is_positive(aspect)) aspect = (AVRational){1, 1};
+    av_reduce(&aspect.num, &aspect.den, aspect.num, aspect.den, 1 << 20);
+    if (transposed) aspect = (AVRational){aspect.den, aspect.num};
+    info->sample_aspect_ratio = (cm_rational){aspect.num, aspect.den};
+
+    if (stream->duration > 0) {
+        info->seconds = (double)stream->duration * av_q2d(stream->time_base);
+    } else if (format->duration > 0) {
+        info->seconds = (double)format->duration / AV_TIME_BASE;
+    }
+    double frames = info->seconds * av_q2d(rate);
+    bool fields =
+        is_positive(stream->avg_frame_rate) && av_q2d(stream->avg_frame_rate) > 1.5 * av_q2d(rate);
+    if (stream->nb_frames > 0 && !fields) frames = (double)stream->nb_frames;
+    info->frames = frames < 1e12 ? llround(frames) : 0;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        if (format->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO) info->has_audio = true;
+    }
+    snprintf(info->codec, sizeof info->codec, "%s", avcodec_get_name(stream->codecpar->codec_id));
+    snprintf(info->format, sizeof info->format, "%s", format->iformat->name);
+}
+
+/* Files that keep an index say where each packet lies; one that lies past the end tells that the
+ * file was cut. */
+static bool index_passes_end(const cm_reader *reader) {
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(59, 0, 100)
+    int64_t length = reader->source->length;
+    if (length < 0) return false;
+    int count = avformat_index_get_entries_count(reader->stream);
+    for (int i = count - 1; i >= 0 && i >= count - 64; i--) {
+        const AVIndexEntry *entry = avformat_index_get_entry(reader->stream, i);
+        if (entry != NULL && (entry->pos > length || entry->size > length - entry->pos))
+            return true;
+    }
+#else
+    (void)reader;
+#endif
+    return false;
+}
+
+/* ---- Decoding ---- */
+
+/* Passes one packet of the stream to the decoder, or tells it that there are no more. */
+static cm_code feed(cm_reader *reader, cm_error *error) {
+    cm_source *source = reader->source;
+    for (;;) {
+        int status = av_read_frame(source->format, reader->packet);
+        if (atomic_load_explicit(&source->interrupted, memory_order_relaxed)) {
+            if (status >= 0) av_packet_unref(reader->packet);
+            return CM_END;
+        }
+        if (status == AVERROR(ENOMEM))
+            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot read a packet");
+        if (cm_log_saw_early_end()) reader->truncated = true;
+        if (status < 0) {
+            if (status != AVERROR_EOF && status != AVERROR(EAGAIN)) reader->truncated = true;
+            reader->draining = true;
+            avcodec_send_packet(reader->decoder, NULL);
+            return CM_OK;
+        }
+        if (reader->packet->stream_index != reader->stream->index) {
+            av_packet_unref(reader->packet);
+            continue;
+        }
+        bool corrupt = (reader->packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
+        /* A packet that the end of the file cut in two would decode to half a picture. */
+        bool cut = corrupt && source->io->eof_reached;
+        if (cut) reader->truncated = true;
+        if (corrupt) reader->damaged++;
+        status = cut ? 0 : avcodec_send_packet(reader->decoder, reader->packet);
+        av_packet_unref(reader->packet);
+        if (status == AVERROR(ENOMEM)) {
+            return cm_fail_av(
+                error, CM_OUT_OF_MEMORY, status, "no memory to decode a frame of %dx%d",
+                reader->decoder->width, reader->decoder->height);
+        }
+        if (status < 0) reader->damaged++;
+        return CM_OK;
+    }
+}
+
+static cm_code decode(cm_reader *reader, cm_error *error) {
+    for (;;) {
+        if (atomic_load_explicit(&reader->source->interrupted, memory_order_relaxed)) return CM_END;
+        int status = avcodec_receive_frame(reader->decoder, reader->frame);
+        if (status == 0) {
+            const AVFrame *frame = reader->frame;
+            if (frame->data[0] != NULL && frame->width > 0 && frame->height > 0) return CM_OK;
+            reader->damaged++;
+            continue;
+        }
+        if (status == AVERROR(ENOMEM))
+            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "no memory for a frame");
+        if (status != AVERROR(EAGAIN) && status != AVERROR_EOF) reader->damaged++;
+        if (reader->draining) {
+            if (reader->source->read_errno != 0) {
+                return cm_fail(
+                    error, CM_IO, "cannot be read on: %s", strerror(reader->source->read_errno));
+            }
+            return CM_END;
+        }
+        cm_code code = feed(reader, error);
+        if (code != CM_OK) return code;
+    }
+}
+
+static int choose_threads(const cm_reader_options *options, const AVCodecParameters *parameters) {
+    if (options->threads > 0) return options->threads < 16 ? options->threads : 16;
+    /* Frame threads cost latency and memory; they pay where one core does not keep up. */
+    int64_t pixels = (int64_t)parameters->width * parameters->height;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int wanted = pixels <= 640 * 480 ? 1 : pixels <= 1920 * 1088 ? 2 : 4;
+    return processors > 0 && processors < wanted ? (int)processors : wanted;
+}
+
+static cm_code open_decoder(cm_reader *reader, const cm_reader_options *options, cm_error *error) {
+    const AVCodecParameters *parameters = reader->stream->codecpar;
+    const char *name = avcodec_get_name(parameters->codec_id);
+    const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
+    if (codec == NULL) {
+        return cm_fail(
+            error, CM_UNSUPPORTED, "is coded as '%s', for which FFmpeg has no decoder here", name);
+    }
+    reader->decoder = avcodec_alloc_context3(codec);
+    reader->packet = av_packet_alloc();
+    reader->frame = av_frame_alloc();
+    if (reader->decoder == NULL || reader->packet == NULL || reader->frame == NULL) {
+        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a decoder");
+    }
+    int status = avcodec_parameters_to_context(reader->decoder, parameters);
+    reader->decoder->pkt_timebase = reader->stream->time_base;
+    reader->decoder->max_pixels = reader->max_pixels;
+    reader->decoder->thread_count = choose_threads(options, parameters);
+    if (status >= 0) status = avcodec_open2(reader->decoder, codec, NULL);
+    if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot be decoded as '%s'", name);
+    return CM_OK;
+}
+
+static cm_code choose_stream(cm_reader *reader, cm_error *error) {
+    AVFormatContext *format = reader->source->format;
+    int index = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
+    if (format->nb_streams == 0) {
+        return cm_fail(error, CM_NOT_A_VIDEO, "is not a complete video file: it lists no stream");
+    }
+    if (index < 0 || (format->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC)) {
+        return cm_fail(
+            error, CM_NO_VIDEO_STREAM,
+            "has no video stream, only sound, subtitles, or a cover picture");
+    }
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        if ((int)i != index) format->streams[i]->discard = AVDISCARD_ALL;
+    }
+    reader->stream = format->streams[index];
+    const AVCodecParameters *parameters = reader->stream->codecpar;
+    if ((int64_t)parameters->width * parameters->height > reader->max_pixels) {
+        return cm_fail(
+            error, CM_TOO_LARGE, "has frames of %dx%d; the limit is %lld pixels", parameters->width,
+            parameters->height, (long long)reader->max_pixels);
+    }
+    return CM_OK;
+}
+
+/* The first frame is decoded at once: only it tells the size and, in photographs, the orientation
+ * for sure. */
+static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_error *error) {
+    cm_code code = choose_stream(reader, error);
+    if (code == CM_OK) code = open_decoder(reader, options, error);
+    if (code != CM_OK) return code;
+    reader->truncated = cm_log_saw_early_end() || index_passes_end(reader);
+    code = decode(reader, error);
+    if (code == CM_END) {
+        if (atomic_load(&reader->source->interrupted)) return cm_fail(error, CM_END, "interrupted");
+        if (cm_log_saw_too_many_pixels()) {
+            return cm_fail(
+                error, CM_TOO_LARGE, "has frames of more than %lld pixels, the limit",
+                (long long)reader->max_pixels);
+        }
+        if (reader->damaged == 0 && !reader->truncated)
+            return cm_fail(error, CM_EMPTY, "has no frames");
+        return cm_fail_av(
+            error, CM_DECODER, AVERROR_INVALIDDATA, "has no frame that can be decoded");
+    }
+    if (code != CM_OK) return code;
+    reader->holds_first = true;
+    reader->width = reader->frame->width;
+    reader->height = reader->frame->height;
+    reader->orientation = find_orientation(reader->stream, reader->frame);
+    describe(reader, reader->frame);
+    return CM_OK;
+}
+
+static cm_code open_reader(
+    cm_reader **result, const char *path, const uint8_t *bytes, size_t size,
+    const cm_reader_options *options, cm_error *error) {
+    static const cm_reader_options defaults = {0};
+    *result = NULL;
+    if (options == NULL) options = &defaults;
+    cm_reader *reader = av_mallocz(sizeof *reader);
+    if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a reader");
+    reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
+    cm_code code = cm_source_open(&reader->source, path, bytes, size, reader->max_pixels, error);
+    if (code == CM_OK) code = start(reader, options, error);
+    if (code != CM_OK) {
+        cm_reader_free(reader);
+        return code;
+    }
+    *result = reader;
+    return CM_OK;
+}
+
+cm_code cm_reader_open(
+    cm_reader **reader, const char *path, const cm_reader_options *options, cm_error *error) {
+    return open_reader(reader, path, NULL, 0, options, error);
+}
+
+cm_code cm_reader_open_memory(
+    cm_reader **reader, const uint8_t *bytes, size_t size, const cm_reader_options *options,
+    cm_error *error) {
+    return open_reader(reader, NULL, bytes, size, options, error);
+}
+
+/* ---- Frames ---- */
+
+static void time_frame(cm_reader *reader, cm_frame_info *info, bool first) {
+    const AVFrame *frame = reader->frame;
+    double unit = av_q2d(reader->stream->time_base);
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+    int64_t duration = frame->duration;
+#else
+    int64_t duration = frame->pkt_duration;
+#endif
+    double nominal =
+        (double)reader->info.frame_rate.denominator / reader->info.frame_rate.numerator;
+    info->duration = duration > 0 ? (double)duration * unit : nominal;
+    if (frame->best_effort_timestamp == AV_NOPTS_VALUE) {
+        info->seconds = reader->expected;
+    } else {
+        double seconds = (double)frame->best_effort_timestamp * unit;
+        if (first) reader->origin = seconds;
+        info->seconds = seconds - reader->origin;
+    }
+    reader->expected = info->seconds + info->duration;
+}
+
+cm_code cm_reader_next(
+    cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error) {
+    size_t needed = 3 * (size_t)reader->width * (size_t)reader->height;
+    if (capacity < needed) {
+        return cm_fail(
+            error, CM_INVALID_ARGUMENT, "a frame has %zu bytes, the buffer %zu", needed, capacity);
+    }
+    if (atomic_load_explicit(&reader->source->interrupted, memory_order_relaxed)) return CM_END;
+    bool first = reader->holds_first;
+    reader->holds_first = false;
+    if (!first) {
+        cm_log_begin();
+        cm_code code = decode(reader, error);
+        if (code != CM_OK) return code;
+    }
+    cm_frame_info ignored;
+    time_frame(reader, info == NULL ? &ignored : info, first);
+    const AVFrame *picture = NULL;
+    cm_code code = cm_to_rgb(
+        &reader->converter, reader->frame, reader->width, reader->height, &picture, error);
+    if (code == CM_OK) {
+        cm_copy_upright(
+            rgb, picture->data[0], picture->linesize[0], reader->width, reader->height,
+            reader->orientation);
+    }
+    av_frame_unref(reader->frame);
+    return code;
+}
+
+void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = reader->info; }
+bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
+int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
+void cm_reader_interrupt(cm_reader *reader) { atomic_store(&reader->source->interrupted, true); }
+
+void cm_reader_free(cm_reader *reader) {
+    if (reader == NULL) return;
+    av_packet_free(&reader->packet);
+    av_frame_free(&reader->frame);
+    avcodec_free_context(&reader->decoder);
+    cm_converter_free(&reader->converter);
+    cm_source_close(&reader->source);
+    av_free(reader);
+}

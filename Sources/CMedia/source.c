@@ -1,0 +1,225 @@
+/* A demuxer over an input that this file reads by itself, so that FFmpeg opens nothing at all.
+ *
+ * Three locks, each of them enough for the formats known today: the container must be in
+ * `allowed_formats`; no protocol is on the whitelist; and the callback by which a demuxer would
+ * open a second file refuses. */
+#include <fcntl.h>
+#include <libavutil/avstring.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Containers that hold their own pictures. Not in it: hls, concat, dash, imf, image2, sdp,
+ * tedcaptions, lavfi and whatever else reads a text and goes on to open what that names. The audio
+ * formats are there for a good answer: "no video stream". */
+static const char allowed_formats[] =
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,obu,h264,hevc,"
+    "mjpeg,"
+    "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,wav,mp3,flac,aac,aiff,amr,w64,au";
+
+/* Formats whose refusal deserves its reason: they are lists of other files. */
+static const char listing_formats[] =
+    "hls,applehttp,concat,dash,webm_dash_manifest,imf,sdp,rtsp,lavfi,tty";
+
+enum { io_buffer_size = 1 << 16 };
+
+static int read_bytes(void *opaque, uint8_t *buffer, int size) {
+    cm_source *source = opaque;
+    if (source->descriptor < 0) {
+        int64_t left = source->length - source->position;
+        if (left <= 0) return AVERROR_EOF;
+        int count = left < size ? (int)left : size;
+        memcpy(buffer, source->bytes + source->position, (size_t)count);
+        source->position += count;
+        return count;
+    }
+    for (;;) {
+        if (atomic_load_explicit(&source->interrupted, memory_order_relaxed)) return AVERROR_EXIT;
+        if (source->pipe) {
+            struct pollfd waiting = {.fd = source->descriptor, .events = POLLIN};
+            int ready = poll(&waiting, 1, 100);
+            if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+        }
+        ssize_t count = read(source->descriptor, buffer, (size_t)size);
+        if (count > 0) {
+            source->any_bytes = true;
+            return (int)count;
+        }
+        if (count == 0) return AVERROR_EOF;
+        if (errno == EINTR || errno == EAGAIN) continue;
+        source->read_errno = errno;
+        return AVERROR(errno);
+    }
+}
+
+static int64_t seek_to(void *opaque, int64_t offset, int whence) {
+    cm_source *source = opaque;
+    if (whence & AVSEEK_SIZE) return source->length;
+    whence &= ~AVSEEK_FORCE;
+    if (source->descriptor >= 0) {
+        off_t position = lseek(source->descriptor, offset, whence);
+        return position < 0 ? AVERROR(errno) : position;
+    }
+    int64_t base = whence == SEEK_CUR ? source->position : whence == SEEK_END ? source->length : 0;
+    if (offset < -base || offset > INT64_MAX - base) return AVERROR(EINVAL);
+    source->position = base + offset;
+    return source->position;
+}
+
+static int refuse_to_open(
+    struct AVFormatContext *format, AVIOContext **io, const char *url, int flags,
+    AVDictionary **options) {
+    (void)format, (void)io, (void)url, (void)flags, (void)options;
+    return AVERROR(EACCES);
+}
+
+static cm_code open_descriptor(cm_source *source, const char *path, cm_error *error) {
+    bool standard_input = strcmp(path, "-") == 0;
+    source->descriptor = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (source->descriptor < 0) {
+        bool absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+        if (absent) return cm_fail(error, CM_NOT_FOUND, "no such file");
+        return cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
+    }
+    source->owned = !standard_input;
+    struct stat status;
+    if (fstat(source->descriptor, &status) != 0) {
+        return cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
+    }
+    if (S_ISDIR(status.st_mode))
+        return cm_fail(error, CM_IS_DIRECTORY, "is a directory, not a video file");
+    if (S_ISREG(status.st_mode)) {
+        source->length = status.st_size;
+        if (source->length == 0) return cm_fail(error, CM_EMPTY, "is empty");
+        return CM_OK;
+    }
+    if (isatty(source->descriptor)) {
+        return cm_fail(error, CM_UNSUPPORTED, "is a terminal; pipe a video into it");
+    }
+    source->pipe = true;
+    source->length = -1;
+    return CM_OK;
+}
+
+static cm_code probe(cm_source *source, cm_input_format **format, cm_error *error) {
+    /* No name is given: a format is chosen by what the bytes say, never by an extension. */
+    int score = av_probe_input_buffer2(source->io, format, "", NULL, 0, 0);
+    if (score < 0 || *format == NULL) {
+        if (source->read_errno != 0)
+            return cm_fail(error, CM_IO, "cannot be read: %s", strerror(source->read_errno));
+        if (score == AVERROR_EXIT) return cm_fail(error, CM_END, "interrupted");
+        if (source->pipe && !source->any_bytes) return cm_fail(error, CM_EMPTY, "is empty");
+        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");
+    }
+    if (av_match_list((*format)->name, allowed_formats, ',')) return CM_OK;
+    if (av_match_list((*format)->name, listing_formats, ',')) {
+        return cm_fail(
+            error, CM_FORBIDDEN_FORMAT,
+            "is a '%s' script that names other files; Swan opens the given file and nothing else",
+            (*format)->name);
+    }
+    if (score <= AVPROBE_SCORE_EXTENSION) {
+        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");
+    }
+    return cm_fail(
+        error, CM_FORBIDDEN_FORMAT,
+        "is in the format '%s', which Swan does not read; convert it to MP4, MKV, WebM, AVI or "
+        "MPEG-TS first",
+        (*format)->name);
+}
+
+/* Streams whose header did not say all are decoded a little, under the same limit of pixels. */
+static int find_streams(AVFormatContext *format, int64_t max_pixels) {
+    /* A YUV4MPEG2 header says everything; waiting for more frames would delay a live pipe. */
+    if (strcmp(format->iformat->name, "yuv4mpegpipe") == 0) return 0;
+    unsigned count = format->nb_streams;
+    AVDictionary **options = count == 0 ? NULL : av_calloc(count, sizeof *options);
+    if (count != 0 && options == NULL) return AVERROR(ENOMEM);
+    for (unsigned i = 0; i < count; i++) av_dict_set_int(&options[i], "max_pixels", max_pixels, 0);
+    int status = avformat_find_stream_info(format, options);
+    for (unsigned i = 0; i < count; i++) av_dict_free(&options[i]);
+    av_free(options);
+    return status;
+}
+
+static cm_code open_format(cm_source *source, int64_t max_pixels, cm_error *error) {
+    unsigned char *buffer = av_malloc(io_buffer_size);
+    if (buffer == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a read buffer");
+    source->io = avio_alloc_context(
+        buffer, io_buffer_size, 0, source, read_bytes, NULL, source->pipe ? NULL : seek_to);
+    if (source->io == NULL) {
+        av_free(buffer);
+        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a read buffer");
+    }
+    cm_input_format *input = NULL;
+    cm_code code = probe(source, &input, error);
+    if (code != CM_OK) return code;
+
+    source->format = avformat_alloc_context();
+    if (source->format == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a demuxer");
+    source->format->pb = source->io;
+    source->format->flags |= AVFMT_FLAG_CUSTOM_IO;
+    source->format->io_open = refuse_to_open;
+    AVDictionary *options = NULL;
+    av_dict_set(&options, "format_whitelist", allowed_formats, 0);
+    av_dict_set(&options, "protocol_whitelist", "none", 0);
+    av_dict_set(&options, "enable_drefs", "0", 0);
+    av_dict_set(&options, "use_absolute_path", "0", 0);
+    int status = avformat_open_input(&source->format, "", input, &options);
+    av_dict_free(&options);
+    if (status >= 0) status = find_streams(source->format, max_pixels);
+    if (status == AVERROR_EXIT) return cm_fail(error, CM_END, "interrupted");
+    if (status < 0 && source->read_errno != 0) {
+        return cm_fail(error, CM_IO, "cannot be read: %s", strerror(source->read_errno));
+    }
+    if (status < 0)
+        return cm_fail_av(error, CM_NOT_A_VIDEO, status, "is not a complete video file");
+    if (cm_log_saw_too_many_pixels()) {
+        return cm_fail(
+            error, CM_TOO_LARGE, "has frames of more than %lld pixels, the limit",
+            (long long)max_pixels);
+    }
+    return CM_OK;
+}
+
+cm_code cm_source_open(
+    cm_source **result, const char *path, const uint8_t *bytes, size_t size, int64_t max_pixels,
+    cm_error *error) {
+    *result = NULL;
+    cm_log_begin();
+    cm_source *source = av_mallocz(sizeof *source);
+    if (source == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a reader");
+    atomic_init(&source->interrupted, false);
+    source->descriptor = -1;
+    cm_code code = CM_OK;
+    if (path != NULL) {
+        code = open_descriptor(source, path, error);
+    } else {
+        source->bytes = bytes;
+        source->length = (int64_t)size;
+        if (size == 0) code = cm_fail(error, CM_EMPTY, "is empty");
+    }
+    if (code == CM_OK) code = open_format(source, max_pixels, error);
+    if (code != CM_OK) {
+        cm_source_close(&source);
+        return code;
+    }
+    *result = source;
+    return CM_OK;
+}
+
+void cm_source_close(cm_source **pointer) {
+    cm_source *source = *pointer;
+    if (source == NULL) return;
+    avformat_close_input(&source->format);
+    if (source->io != NULL) {
+        av_freep(&source->io->buffer);
+        avio_context_free(&source->io);
+    }
+    if (source->owned) close(source->descriptor);
+    av_free(source);
+    *pointer = NULL;
+}

@@ -1,0 +1,63 @@
+/// A path with one number in it, such as `out/frame_%05d.png`.
+///
+/// The number is put in by this type: a pattern from a user never reaches `printf`.
+struct FramePattern: Equatable, Sendable {
+    private let before: String
+    private let digits: Int
+    private let after: String
+
+    /// `frame_00001.png` and so on in a directory.
+    init(directory: String) {
+        before = directory + "frame_"
+        digits = 5
+        after = ".png"
+    }
+
+    /// Reads one `%d` or `%05d`; `%%` stands for a percent sign.
+    init(_ pattern: String) throws(MediaError) {
+        var parts = [""]
+        var digits = 0
+        var rest = pattern[...]
+        while let percent = rest.firstIndex(of: "%") {
+            parts[parts.count - 1] += rest[..<percent]
+            rest = rest[percent...].dropFirst()
+            if rest.first == "%" {
+                parts[parts.count - 1] += "%"
+                rest = rest.dropFirst()
+                continue
+            }
+            let width = rest.prefix { $0.isASCII && $0.isNumber }
+            rest = rest[width.endIndex...]
+            guard rest.first == "d", width.count <= 3, width.isEmpty || width.first == "0" else {
+                throw Self.malformed(pattern)
+            }
+            rest = rest.dropFirst()
+            digits = min(Int(width) ?? 0, 20)
+            parts.append("")
+        }
+        parts[parts.count - 1] += rest
+        guard parts.count == 2 else { throw Self.malformed(pattern) }
+        before = parts[0]
+        after = parts[1]
+        self.digits = digits
+    }
+
+    private static func malformed(_ pattern: String) -> MediaError {
+        MediaError(
+            .unsupported,
+            "\(pattern): PNG frames need exactly one number in the name, such as out/frame_%05d.png",
+        )
+    }
+
+    /// The directory in which the frames lie, where the pattern names one.
+    var directory: String? {
+        before.lastIndex(of: "/").map { String(before[...$0]) }
+    }
+
+    /// The path of one frame.
+    func path(_ number: Int) -> String {
+        let written = String(number)
+        return before + String(repeating: "0", count: max(0, digits - written.count)) + written
+            + after
+    }
+}

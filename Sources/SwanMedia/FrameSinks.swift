@@ -1,0 +1,172 @@
+import CMedia
+import Glibc
+
+/// Where the frames of a `VideoWriter` go. Dropping a sink that is not finished leaves nothing behind.
+protocol FrameSink: AnyObject {
+    /// The encoder, as FFmpeg calls it.
+    var encoder: String { get }
+    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError)
+    func finish() throws(MediaError)
+    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy
+}
+
+extension FrameSink {
+    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy {
+        .skipped(reason: "this kind of output holds pictures only")
+    }
+}
+
+/// A container with an encoder.
+final class MovieSink: FrameSink {
+    private let name: String
+    private let movie: OpaquePointer
+    private var file: PartialFile?
+
+    init(
+        path: String,
+        container: String,
+        codec: VideoWriter.Codec,
+        size: PixelSize,
+        frameRate: Rational,
+        options: VideoWriter.Options,
+    ) throws(MediaError) {
+        name = path
+        var file = try PartialFile(target: path)
+        guard !file.isDirect else {
+            throw MediaError(
+                .unsupported,
+                "\(path): is a pipe or a device; only YUV4MPEG2 goes there"
+            )
+        }
+        file.closeDescriptor()
+        var settings = cm_movie_options()
+        settings.width = Int32(clamping: size.width)
+        settings.height = Int32(clamping: size.height)
+        settings.frame_rate = frameRate.asC
+        settings.codec = codec.asC
+        settings.crf = options.crf
+        settings.threads = Int32(clamping: options.threads ?? 0)
+        var opened: OpaquePointer?
+        let hidden = file.path
+        try calling(path) { error in
+            options.preset.withCString { preset in
+                settings.preset = preset
+                return cm_movie_open(&opened, hidden, container, &settings, error)
+            }
+        }
+        guard let opened else { throw MediaError(.outOfMemory, "\(path): no memory for a writer") }
+        movie = opened
+        self.file = consume file
+    }
+
+    deinit {
+        cm_movie_free(movie)
+    }
+
+    var encoder: String { String(cString: cm_movie_encoder(movie)) }
+
+    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+        let bytes = rgb.assumingMemoryBound(to: UInt8.self)
+        try calling(name) { cm_movie_append(movie, bytes.baseAddress, $0) }
+    }
+
+    func finish() throws(MediaError) {
+        try calling(name) { cm_movie_finish(movie, $0) }
+        try file.take()?.commit()
+    }
+
+    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy {
+        do throws(MediaError) {
+            try calling(path) { cm_movie_copy_audio(movie, path, outputSeconds ?? 0, $0) }
+            return .copied
+        } catch {
+            return .skipped(reason: error.message)
+        }
+    }
+}
+
+/// YUV4MPEG2, to a file or to standard output.
+final class Y4MSink: FrameSink {
+    private let name: String
+    private let stream: OpaquePointer
+    private var file: PartialFile?
+
+    init(path: String, size: PixelSize, frameRate: Rational) throws(MediaError) {
+        let standardOutput = path == "-"
+        let name = standardOutput ? "standard output" : path
+        if standardOutput, isatty(STDOUT_FILENO) == 1 {
+            throw MediaError(
+                .cannotCreate,
+                "\(name): is a terminal; pipe it into a program or a file"
+            )
+        }
+        var file = standardOutput ? nil : try PartialFile(target: path)
+        let descriptor = file?.takeDescriptor() ?? STDOUT_FILENO
+        var opened: OpaquePointer?
+        try calling(name) { error in
+            cm_y4m_open(
+                &opened,
+                descriptor,
+                !standardOutput,
+                Int32(clamping: size.width),
+                Int32(clamping: size.height),
+                frameRate.asC,
+                error,
+            )
+        }
+        guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a writer") }
+        self.name = name
+        stream = opened
+        self.file = file.take()
+    }
+
+    deinit {
+        cm_y4m_free(stream)
+    }
+
+    var encoder: String { "yuv4mpeg" }
+
+    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+        let bytes = rgb.assumingMemoryBound(to: UInt8.self)
+        try calling(name) { cm_y4m_append(stream, bytes.baseAddress, $0) }
+    }
+
+    func finish() throws(MediaError) {
+        try calling(name) { cm_y4m_finish(stream, $0) }
+        try file.take()?.commit()
+    }
+}
+
+/// A PNG file for each frame. Frames already written are complete pictures: they stay when the rest is cancelled.
+final class PictureSink: FrameSink {
+    private let pattern: FramePattern
+    private let encoding: PNGEncoder
+    private var count = 0
+
+    init(pattern: FramePattern, size: PixelSize) throws(MediaError) {
+        if let directory = pattern.directory {
+            let made = mkdir(directory, 0o777)
+            if made != 0, errno != EEXIST {
+                throw PartialFile.failure(directory, creating: true, errno)
+            }
+        }
+        self.pattern = pattern
+        encoding = try PNGEncoder(name: pattern.path(1), size: size)
+        // An output that cannot be written is told before the first frame is made.
+        let probe = try PartialFile(target: pattern.path(1))
+        _ = consume probe
+    }
+
+    var encoder: String { "png" }
+
+    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+        try encoding.write(rgb, to: pattern.path(count + 1))
+        count += 1
+    }
+
+    func finish() throws(MediaError) {
+        guard count > 0 else {
+            throw MediaError(.empty, "\(pattern.path(1)): no frame was written")
+        }
+    }
+}

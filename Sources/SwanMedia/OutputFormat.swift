@@ -1,0 +1,57 @@
+import CMedia
+
+/// What kind of output a path asks for.
+enum OutputFormat: Equatable {
+    case movie(container: String, codec: VideoWriter.Codec)
+    case y4m
+    case pictures(FramePattern)
+
+    static let supported = """
+        .mp4 and .mov (H.264), .mkv (FFV1, lossless), .y4m, - (YUV4MPEG2 to standard output), \
+        and PNG frames (a pattern such as out/frame_%05d.png, or a directory ending in /)
+        """
+
+    /// Decides by the path's extension alone; `unsupported` names what there is.
+    init(path: String, codec: VideoWriter.Codec) throws(MediaError) {
+        if path.isEmpty { throw MediaError(.unsupported, "the output has no name") }
+        if path == "-" {
+            self = .y4m
+            return
+        }
+        if path.hasSuffix("/") {
+            self = .pictures(FramePattern(directory: path))
+            return
+        }
+        let name = path.split(separator: "/").last ?? ""
+        let dot = name.lastIndex(of: ".")
+        let suffix = dot.map { name[$0...].dropFirst().lowercased() } ?? ""
+        switch suffix {
+        case "mp4", "m4v": self = .movie(container: "mp4", codec: codec.or(.h264))
+        case "mov": self = .movie(container: "mov", codec: codec.or(.h264))
+        case "mkv": self = .movie(container: "matroska", codec: codec.or(.ffv1))
+        case "y4m": self = .y4m
+        case "png": self = .pictures(try FramePattern(path))
+        default:
+            let kind = suffix.isEmpty ? "no extension" : "the extension '.\(suffix)'"
+            throw MediaError(
+                .unsupported,
+                "\(path): \(kind) tells no kind of video that Swan writes; it writes \(Self.supported)",
+            )
+        }
+    }
+}
+
+extension VideoWriter.Codec {
+    func or(_ usual: VideoWriter.Codec) -> VideoWriter.Codec {
+        self == .automatic ? usual : self
+    }
+
+    var asC: cm_codec {
+        switch self {
+        case .automatic, .h264: CM_CODEC_H264
+        case .h264Lossless: CM_CODEC_H264_LOSSLESS
+        case .ffv1: CM_CODEC_FFV1
+        case .mpeg4: CM_CODEC_MPEG4
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import Testing
+
+@testable import SwanMedia
+
+@Suite("Fractions, patterns, kinds of output, frames")
+struct ValueTests {
+    @Test(
+        "rates are read from text",
+        arguments: [
+            ("30", 30, 1), ("30000/1001", 30000, 1001), ("30000:1001", 30000, 1001),
+            ("60/2", 30, 1),
+            ("29.97", 30000, 1001), ("23.976", 24000, 1001), ("59.94", 60000, 1001),
+            ("12.5", 25, 2),
+            ("29.5", 59, 2), ("24", 24, 1),
+        ],
+    )
+    func rates(text: String, numerator: Int, denominator: Int) throws {
+        let rate = try #require(Rational(text))
+        #expect(rate == Rational(numerator, denominator))
+    }
+
+    @Test(
+        "and nonsense is not",
+        arguments: ["", "0", "-5", "1/0", "a", "1/2/3", "nan", "inf", "1e300"]
+    )
+    func noRates(text: String) {
+        #expect(Rational(text) == nil)
+    }
+
+    @Test("patterns take one number")
+    func patterns() throws {
+        #expect(try FramePattern("out/f_%05d.png").path(7) == "out/f_00007.png")
+        #expect(try FramePattern("f%d.png").path(1234) == "f1234.png")
+        #expect(try FramePattern("100%%_%02d.png").path(3) == "100%_03.png")
+        #expect(FramePattern(directory: "out/").path(12) == "out/frame_00012.png")
+        #expect(try FramePattern("a/b/%d.png").directory == "a/b/")
+        #expect(try FramePattern("%d.png").directory == nil)
+    }
+
+    @Test("the extension decides")
+    func kinds() throws {
+        typealias Movie = OutputFormat
+        #expect(
+            try OutputFormat(path: "a.MP4", codec: .automatic)
+                == .movie(container: "mp4", codec: .h264)
+        )
+        #expect(
+            try OutputFormat(path: "a.mkv", codec: .automatic)
+                == .movie(container: "matroska", codec: .ffv1)
+        )
+        #expect(
+            try OutputFormat(path: "a.mkv", codec: .h264)
+                == .movie(container: "matroska", codec: .h264)
+        )
+        #expect(try OutputFormat(path: "-", codec: .automatic) == .y4m)
+        #expect(try OutputFormat(path: "x/y.y4m", codec: .automatic) == .y4m)
+    }
+
+    @Test("a container that cannot hold the codec is told so")
+    func mismatch() throws {
+        let folder = try Folder()
+        let rate = try #require(Rational(25))
+        let error = try failure {
+            _ = try VideoWriter(
+                path: folder.file("a.mp4"),
+                width: 16,
+                height: 16,
+                frameRate: rate,
+                options: .init(codec: .ffv1),
+            )
+        }
+        #expect(error.code == .unsupported)
+        #expect(try folder.contents().isEmpty)
+    }
+
+    @Test("frames check their bytes, and are filled in place")
+    func frames() throws {
+        #expect(throws: MediaError.self) {
+            _ = try VideoFrame(width: 4, height: 4, pixels: [1, 2, 3])
+        }
+        let frame = VideoFrame(width: 2, height: 1, seconds: 1.5) { bytes in
+            for index in bytes.indices { bytes[index] = UInt8(index) }
+        }
+        #expect(frame.pixels == [0, 1, 2, 3, 4, 5])
+        #expect(frame.seconds == 1.5)
+        #expect(frame.withUnsafeBytes { $0.count } == 6)
+    }
+
+    @Test("the sampler loses no single frame and repeats none at its own rate")
+    func sampler() throws {
+        let rate = try #require(Rational(30000, 1001))
+        let frame = try VideoFrame.plain(1, 1, Colour(0, 0, 0))
+        for count in [0, 1, 2, 500] {
+            var given = 0
+            var sampler = FrameRateSampler(rate: rate)
+            var shown = 0
+            while true {
+                let next = try sampler.next { () throws(MediaError) -> TimedFrame? in
+                    guard given < count else { return nil }
+                    defer { given += 1 }
+                    // Times in whole milliseconds, as Matroska gives them.
+                    let seconds = (Double(given) * 1001 / 30).rounded() / 1000
+                    return TimedFrame(frame: frame.shown(at: seconds), duration: 0.033)
+                }
+                guard next != nil else { break }
+                shown += 1
+            }
+            #expect(shown == count)
+        }
+    }
+
+    @Test("the libraries say who they are")
+    func library() {
+        #expect(!MediaLibrary.version.isEmpty)
+        #expect(MediaLibrary.license.contains("GPL"))
+        #expect(MediaLibrary.hasEncoder("png"))
+        #expect(!MediaLibrary.hasEncoder("no such encoder"))
+    }
+}

@@ -1,0 +1,293 @@
+import Foundation
+import SwanMedia
+import Testing
+
+@Suite("Writing")
+struct WriterTests {
+    private func open(_ path: String, _ width: Int = 64, _ height: Int = 48) throws -> VideoWriter {
+        let rate = try #require(Rational(25))
+        return try VideoWriter(path: path, width: width, height: height, frameRate: rate)
+    }
+
+    @Test("nothing lies under the name before finish()", arguments: ["a.mp4", "a.mkv", "a.y4m"])
+    func atomic(name: String) throws {
+        let folder = try Folder()
+        let writer = try open(folder.file(name))
+        for frame in try numbered(8) { try writer.append(frame) }
+        let during = try folder.contents()
+        #expect(during.count == 1)
+        #expect(during.allSatisfy { $0.hasPrefix(".a.swan-partial-") })
+        try writer.finish()
+        #expect(try folder.contents() == [name])
+        #expect(writer.frameCount == 8)
+    }
+
+    @Test("cancelling leaves nothing, and what was there stays", arguments: ["a.mp4", "a.y4m"])
+    func cancelled(name: String) throws {
+        let folder = try Folder()
+        _ = try folder.write([1, 2, 3], to: name)
+        let writer = try open(folder.file(name))
+        for frame in try numbered(8) { try writer.append(frame) }
+        writer.cancel()
+        #expect(try folder.contents() == [name])
+        #expect(try folder.bytes(of: name) == [1, 2, 3])
+        #expect(try failure { try writer.finish() }.code == .invalidArgument)
+        #expect(try failure { try writer.append(try numbered(1)[0]) }.code == .invalidArgument)
+    }
+
+    @Test("a writer that is dropped leaves nothing")
+    func dropped() throws {
+        let folder = try Folder()
+        do {
+            let writer = try open(folder.file("a.mp4"))
+            try writer.append(try numbered(1)[0])
+        }
+        #expect(try folder.contents().isEmpty)
+    }
+
+    @Test("no frames make no file", arguments: ["a.mp4", "a.mkv", "a.y4m"])
+    func noFrames(name: String) throws {
+        let folder = try Folder()
+        let writer = try open(folder.file(name))
+        #expect(try failure { try writer.finish() }.code == .empty)
+        #expect(try folder.contents().isEmpty)
+    }
+
+    @Test("the input may be the output")
+    func inPlace() throws {
+        let folder = try Folder()
+        let path = folder.file("a.mp4")
+        try write(try numbered(12), to: path)
+        let reader = try VideoReader(path: path)
+        let writer = try open(path)
+        while let frame = try reader.nextFrame() { try writer.append(frame) }
+        try writer.finish()
+        #expect(try VideoReader(path: path).frames().count == 12)
+        #expect(try folder.contents() == ["a.mp4"])
+    }
+
+    @Test("a link stays a link, and its file is replaced")
+    func links() throws {
+        let folder = try Folder()
+        let target = try folder.write([1], to: "real.mp4")
+        #expect(symlink(target, folder.file("link.mp4")) == 0)
+        try write(try numbered(3), to: folder.file("link.mp4"))
+        #expect(try VideoReader(path: target).frames().count == 3)
+        #expect(try folder.contents() == ["link.mp4", "real.mp4"])
+    }
+
+    @Test("two writers to one name do not meet")
+    func twice() throws {
+        let folder = try Folder()
+        let first = try open(folder.file("a.y4m"))
+        let second = try open(folder.file("a.y4m"))
+        try first.append(try numbered(1)[0])
+        for frame in try numbered(2) { try second.append(frame) }
+        try first.finish()
+        try second.finish()
+        #expect(try VideoReader(path: folder.file("a.y4m")).frames().count == 2)
+    }
+
+    @Test("sizes: 4:2:0 in MP4 wants even ones and says which", arguments: [(63, 48), (64, 47)])
+    func oddSizes(width: Int, height: Int) throws {
+        let folder = try Folder()
+        let error = try failure { _ = try open(folder.file("a.mp4"), width, height) }
+        #expect(error.code == .unsupported)
+        #expect(error.message.contains("64x48"))
+        #expect(try folder.contents().isEmpty)
+        for name in ["a.mkv", "a.y4m", "%d.png"] {
+            let path = folder.file(name)
+            try write([try .noise(width, height, seed: 1)], to: path)
+        }
+        let frame = try #require(try VideoReader(path: folder.file("a.y4m")).nextFrame())
+        #expect(frame.width == width)
+        #expect(frame.height == height)
+    }
+
+    @Test("sizes that are absurd", arguments: [(0, 0), (-2, 4), (100_000, 100_000), (Int.max, 2)])
+    func absurdSizes(width: Int, height: Int) throws {
+        let folder = try Folder()
+        for name in ["a.mp4", "a.mkv", "a.y4m", "%d.png"] {
+            let error = try failure { _ = try open(folder.file(name), width, height) }
+            #expect([.unsupported, .encoder].contains(error.code), "\(name): \(error)")
+        }
+        #expect(try folder.contents().isEmpty)
+    }
+
+    @Test("a frame of another size is refused, and the video goes on")
+    func otherFrame() throws {
+        let folder = try Folder()
+        let writer = try open(folder.file("a.mp4"))
+        let other = try VideoFrame.plain(32, 32, Colour(0, 0, 0))
+        #expect(try failure { try writer.append(other) }.code == .invalidArgument)
+        try writer.append(try numbered(1)[0])
+        try writer.finish()
+    }
+
+    @Test("what cannot be created says why")
+    func cannotCreate() throws {
+        let folder = try Folder()
+        for name in ["a.mp4", "a.y4m"] {
+            let missing = try failure { _ = try open(folder.file("none/" + name)) }
+            #expect(missing.code == .cannotCreate)
+            #expect(missing.message.contains("make its directory first"))
+        }
+        let file = try folder.write([1], to: "file")
+        #expect(try failure { _ = try open(file + "/a.mp4") }.code == .cannotCreate)
+        #expect(mkdir(folder.file("d.mp4"), 0o700) == 0)
+        #expect(try failure { _ = try open(folder.file("d.mp4")) }.code == .cannotCreate)
+        #expect(try failure { _ = try open("/proc/a.mp4") }.code == .cannotCreate)
+        let long = String(repeating: "x", count: 300)
+        #expect(
+            try failure { try write(try numbered(1), to: folder.file("\(long).mp4")) }.code
+                == .cannotCreate
+        )
+        #expect(try folder.contents() == ["d.mp4", "file"])
+    }
+
+    @Test("an unwritable directory", .disabled(if: geteuid() == 0, "root may write anywhere"))
+    func unwritable() throws {
+        let folder = try Folder()
+        #expect(mkdir(folder.file("locked"), 0o500) == 0)
+        #expect(try failure { _ = try open(folder.file("locked/a.mp4")) }.code == .cannotCreate)
+    }
+
+    @Test("names of kinds there are none of", arguments: ["a", "a.avi", "a.", "dir.mp4/x", ""])
+    func unknownKind(name: String) throws {
+        let error = try failure { _ = try open(name) }
+        #expect(error.code == .unsupported)
+        #expect(name.isEmpty || error.message.contains(".mp4"))
+    }
+
+    @Test("a full disk")
+    func fullDisk() throws {
+        let folder = try Folder()
+        #expect(symlink("/dev/full", folder.file("a.y4m")) == 0)
+        let writer = try open(folder.file("a.y4m"))
+        let error = try failure { try writer.append(try numbered(1)[0]) }
+        #expect(error.code == .diskFull)
+        #expect(error.message.contains("No space left"))
+    }
+
+    @Test("a reader that goes away is an error, not a signal")
+    func brokenPipe() throws {
+        let folder = try Folder()
+        let path = folder.file("pipe.y4m")
+        #expect(mkfifo(path, 0o600) == 0)
+        let reader = Glibc.open(path, O_RDONLY | O_NONBLOCK)
+        #expect(reader >= 0)
+        let writer = try open(path)
+        close(reader)
+        let error = try failure { try writer.append(try numbered(1)[0]) }
+        #expect(error.code == .brokenPipe)
+        #expect(try folder.contents() == ["pipe.y4m"])
+    }
+
+    @Test("an MP4 cannot go into a pipe")
+    func movieIntoPipe() throws {
+        let folder = try Folder()
+        #expect(mkfifo(folder.file("pipe.mp4"), 0o600) == 0)
+        let reader = Glibc.open(folder.file("pipe.mp4"), O_RDONLY | O_NONBLOCK)
+        defer { close(reader) }
+        #expect(try failure { _ = try open(folder.file("pipe.mp4")) }.code == .unsupported)
+    }
+
+    @Test("the YUV4MPEG2 header is one every tool reads")
+    func y4mHeader() throws {
+        let folder = try Folder()
+        try write(try numbered(2), to: folder.file("a.y4m"), rate: Rational(30000, 1001))
+        let bytes = try folder.bytes(of: "a.y4m")
+        let header = String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self)
+        #expect(header.hasPrefix("YUV4MPEG2 W64 H48 F30000:1001 Ip A1:1 C420jpeg"))
+        #expect(bytes.count == header.utf8.count + 1 + 2 * (6 + 64 * 48 * 3 / 2))
+    }
+
+    @Test("PNG frames by pattern and by directory")
+    func pngFrames() throws {
+        let folder = try Folder()
+        let frames = try (0..<3).map { try VideoFrame.noise(20, 10, seed: $0) }
+        try write(frames, to: folder.file("by/f_%03d.png"))
+        try write(frames, to: folder.file("dir/"))
+        for (number, frame) in frames.enumerated() {
+            #expect(try readImage(folder.file("by/f_00\(number + 1).png")).pixels == frame.pixels)
+            let other = try readImage(folder.file("dir/frame_0000\(number + 1).png"))
+            #expect(other.pixels == frame.pixels)
+        }
+        for pattern in ["x.png", "%s.png", "%d_%d.png", "%99999d.png", "%n%d.png", "%5d.png"] {
+            #expect(
+                try failure { _ = try open(folder.file(pattern)) }.code == .unsupported,
+                "\(pattern)"
+            )
+        }
+    }
+}
+
+@Suite("The input's sound")
+struct AudioTests {
+    @Test("is carried over where the container can hold it", arguments: ["b.mov", "b.mkv"])
+    func copied(name: String) throws {
+        let folder = try Folder()
+        let input = try folder.write(Handmade.avi(frames: 20), to: "a.avi")
+        let reader = try VideoReader(path: input)
+        #expect(reader.info.hasAudio)
+        let writer = try VideoWriter(
+            path: folder.file(name),
+            width: 16,
+            height: 16,
+            frameRate: reader.info.frameRate,
+        )
+        #expect(writer.copyAudio(from: input, outputSeconds: 2) == .copied)
+        while let frame = try reader.nextFrame() { try writer.append(frame) }
+        try writer.finish()
+        let result = try VideoReader(path: folder.file(name))
+        #expect(result.info.hasAudio)
+        #expect(try result.frames().count == 20)
+        // 2 s of 16 bit samples at 8 kHz, beside little video.
+        #expect(try folder.bytes(of: name).count > 32000)
+    }
+
+    @Test("is cut where the video ends")
+    func cut() throws {
+        let folder = try Folder()
+        let input = try folder.write(Handmade.avi(frames: 40), to: "a.avi")
+        let rate = try #require(Rational(10))
+        let writer = try VideoWriter(
+            path: folder.file("b.mov"),
+            width: 16,
+            height: 16,
+            frameRate: rate,
+        )
+        #expect(writer.copyAudio(from: input) == .copied)
+        for _ in 0..<10 { try writer.append(try .plain(16, 16, Colour(9, 9, 9))) }
+        try writer.finish()
+        let size = try folder.bytes(of: "b.mov").count
+        #expect(size > 16000)
+        #expect(size < 24000)
+    }
+
+    @Test("is left out, with the reason, where it does not fit")
+    func skipped() throws {
+        let folder = try Folder()
+        let input = try folder.write(Handmade.avi(frames: 40), to: "a.avi")
+        let silent = folder.file("silent.mkv")
+        try write(try numbered(3), to: silent)
+        let rate = try #require(Rational(10))
+        func attempt(_ name: String, _ source: String, _ seconds: Double? = nil) throws -> String {
+            let writer = try VideoWriter(
+                path: folder.file(name),
+                width: 16,
+                height: 16,
+                frameRate: rate,
+            )
+            guard case .skipped(let reason) = writer.copyAudio(from: source, outputSeconds: seconds)
+            else { return "copied" }
+            try writer.append(try .plain(16, 16, Colour(0, 0, 0)))
+            try writer.finish()
+            return reason
+        }
+        #expect(try attempt("b.mov", input, 1).contains("4.00 s"))
+        #expect(try attempt("b.mov", silent).contains("no audio"))
+        #expect(try attempt("b.mov", folder.file("none")).contains("no such file"))
+        #expect(try attempt("b.y4m", input).contains("pictures only"))
+    }
+}
