@@ -1,0 +1,85 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Where the set-up (`make setup`) puts libtorch. Only products that are run need to find it there.
+let libraries = Context.packageDirectory + "/.deps/libtorch/lib"
+let runPath: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", libraries])]
+let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
+
+let package = Package(
+    name: "swan",
+    products: [
+        .library(name: "Torch", targets: ["Torch", "TorchNN"]),
+        .library(
+            name: "Swan",
+            targets: [
+                "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanPipelines",
+                "SwanTraining",
+            ]),
+        .executable(name: "swan", targets: ["swan"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
+        .target(name: "CTorch", dependencies: ["CLibTorch"]),
+        .target(name: "Torch", dependencies: ["CTorch"]),
+        .target(name: "TorchNN", dependencies: ["Torch"]),
+        .target(
+            name: "CSentencePiece",
+            linkerSettings: [
+                .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
+            ]),
+        .target(name: "SwanText", dependencies: ["CSentencePiece"]),
+        .target(
+            name: "CMedia",
+            linkerSettings: [
+                .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
+                .linkedLibrary("avutil"),
+            ]),
+        .target(name: "SwanMedia", dependencies: ["CMedia"]),
+        .target(name: "SwanSchedulers", dependencies: ["Torch"]),
+        .target(name: "SwanModels", dependencies: ["Torch", "TorchNN"]),
+        .target(
+            name: "SwanPipelines",
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .target(
+            name: "SwanTraining",
+            dependencies: [
+                "SwanPipelines",
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "swan",
+            dependencies: [
+                "SwanPipelines", "SwanTraining",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            linkerSettings: runPath),
+        .testTarget(name: "TorchTests", dependencies: ["Torch"], linkerSettings: runPath),
+        .testTarget(name: "TorchNNTests", dependencies: ["TorchNN"], linkerSettings: runPath),
+        .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
+        .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia"]),
+        .testTarget(
+            name: "SwanSchedulersTests", dependencies: ["SwanSchedulers"], linkerSettings: runPath),
+        .testTarget(name: "SwanModelsTests", dependencies: ["SwanModels"], linkerSettings: runPath),
+        .testTarget(
+            name: "SwanPipelinesTests", dependencies: ["SwanPipelines"], linkerSettings: runPath),
+        .testTarget(
+            name: "SwanTrainingTests", dependencies: ["SwanTraining"], linkerSettings: runPath),
+        .testTarget(name: "swanTests", dependencies: ["swan"], linkerSettings: runPath),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu17,
+    cxxLanguageStandard: .cxx20
+)

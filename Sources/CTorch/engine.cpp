@@ -1,0 +1,87 @@
+// The engine itself: version, threads, random generators, and the CUDA half that is loaded when asked for.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <dlfcn.h>
+#include <torch/csrc/api/include/torch/version.h>
+
+#include <mutex>
+
+#include "internal.h"
+
+using namespace swan;
+
+const char *ct_version(void) { return TORCH_VERSION; }
+
+int32_t ct_threads(void) { return at::get_num_threads(); }
+
+void ct_set_threads(int32_t count) { at::set_num_threads(count); }
+
+const char *ct_cpu_capability(void) {
+    static const std::string capability = at::get_cpu_capability();
+    return capability.c_str();
+}
+
+namespace {
+
+/// The kernels register themselves when the library is loaded, so one binary serves both devices.
+void load_cuda() {
+    static std::once_flag once;
+    static std::string failure;
+    std::call_once(once, [] {
+        if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) failure = ::dlerror();
+    });
+    TORCH_CHECK(failure.empty(), "the CUDA half of libtorch does not load: ", failure);
+}
+
+}  // namespace
+
+int32_t ct_cuda_device_count(ct_error *error) {
+    return guarded(error, int32_t(-1), [&] {
+        // Without the driver there is no GPU, and loading a gigabyte of kernels would tell no more.
+        static void *driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
+        if (driver == nullptr) return int32_t(0);
+        load_cuda();
+        return static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount());
+    });
+}
+
+bool ct_cuda_synchronize(int32_t index, ct_error *error) {
+    return guarded(error, false, [&] {
+        at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index));
+        return true;
+    });
+}
+
+ct_generator ct_generator_create(
+    int32_t deviceType, int32_t deviceIndex, uint64_t seed, ct_error *error) {
+    return guarded(error, static_cast<ct_generator>(nullptr), [&]() -> ct_generator {
+        const auto type = static_cast<c10::DeviceType>(deviceType);
+        at::Generator generator;
+        if (type == c10::DeviceType::CPU) {
+            generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+        } else {
+            at::globalContext().lazyInitDevice(type);
+            generator = at::detail::getCUDAHooks().getNewGenerator(
+                static_cast<c10::DeviceIndex>(deviceIndex));
+            generator.set_current_seed(seed);
+        }
+        return new ct_generator_s{std::move(generator)};
+    });
+}
+
+void ct_generator_release(ct_generator generator) { delete generator; }
+
+ct_tensor ct_generator_state(ct_generator generator, ct_error *error) {
+    return guarded(error, static_cast<ct_tensor>(nullptr), [&] {
+        return give(generator->generator.get_state());
+    });
+}
+
+bool ct_generator_set_state(ct_generator generator, ct_tensor state, ct_error *error) {
+    return guarded(error, false, [&] {
+        generator->generator.set_state(borrow(state));
+        return true;
+    });
+}

@@ -1,0 +1,139 @@
+// The C face of libtorch: find an operator by its name, call it, hold its tensors.
+// Every function that can fail returns false and fills `error`; no C++ exception leaves this target.
+#ifndef SWAN_CTORCH_H
+#define SWAN_CTORCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Errors ----
+
+typedef enum : int32_t {
+    CT_ERROR_OTHER = 0,
+    CT_ERROR_OUT_OF_MEMORY = 1,
+    CT_ERROR_INDEX = 2,
+    CT_ERROR_TYPE = 3,
+    CT_ERROR_NOT_FOUND = 4,
+    CT_ERROR_DEVICE = 5,
+} ct_error_kind;
+
+typedef struct {
+    ct_error_kind kind;
+    char *message;  // owned by the caller: ct_error_free
+} ct_error;
+
+void ct_error_free(ct_error *error);
+
+// ---- Tensors: reference-counted handles ----
+
+typedef struct ct_tensor_s *ct_tensor;  // one reference to a c10::TensorImpl
+
+ct_tensor ct_tensor_retain(ct_tensor tensor);
+void ct_tensor_release(ct_tensor tensor);
+
+int32_t ct_tensor_rank(ct_tensor tensor);
+int64_t ct_tensor_size(ct_tensor tensor, int32_t dim);
+int64_t ct_tensor_stride(ct_tensor tensor, int32_t dim);
+int64_t ct_tensor_count(ct_tensor tensor);
+int32_t ct_tensor_dtype(ct_tensor tensor);
+int32_t ct_tensor_device_type(ct_tensor tensor);
+int32_t ct_tensor_device_index(ct_tensor tensor);
+bool ct_tensor_is_contiguous(ct_tensor tensor);
+bool ct_tensor_requires_grad(ct_tensor tensor);
+
+// The first element in memory; null for a tensor without storage.
+void *ct_tensor_data(ct_tensor tensor, ct_error *error);
+
+// The value of a one-element tensor as a double.
+bool ct_tensor_item(ct_tensor tensor, double *value, ct_error *error);
+
+// A tensor over memory of the caller; `release(context)` runs when the last view is gone.
+ct_tensor ct_tensor_from_memory(
+    void *memory, const int64_t *sizes, int32_t rank, int32_t dtype,
+    void (*release)(void *context), void *context, ct_error *error);
+
+// ---- Operators ----
+
+typedef const struct ct_operator_s *ct_operator;
+
+typedef enum : int32_t {
+    CT_NONE = 0,
+    CT_TENSOR = 1,        // pointer: ct_tensor (borrowed as an argument, owned as a result)
+    CT_INT = 2,           // integer; dtypes, layouts and memory formats too
+    CT_DOUBLE = 3,
+    CT_BOOL = 4,
+    CT_STRING = 5,        // pointer: const char *, null-terminated
+    CT_DEVICE = 6,        // integer: type << 8 | (index + 1)
+    CT_GENERATOR = 7,     // pointer: ct_generator
+    CT_INT_LIST = 8,      // pointer: const int64_t *
+    CT_DOUBLE_LIST = 9,   // pointer: const double *
+    CT_TENSOR_LIST = 10,  // pointer: const ct_tensor *
+    CT_BOOL_LIST = 11,    // pointer: const int64_t *
+    CT_OPTIONAL_TENSOR_LIST = 12,  // pointer: const ct_tensor *, null for none
+} ct_kind;
+
+typedef struct {
+    ct_kind kind;
+    int32_t count;  // of list elements
+    union {
+        int64_t integer;
+        double real;
+        const void *pointer;
+    };
+} ct_value;
+
+// Looks an operator up by name ("aten::add") and overload ("Tensor"). The handle is good for ever.
+ct_operator ct_operator_find(const char *name, const char *overload, ct_error *error);
+
+// Calls an operator. Arguments that are left out at the end take the schema's defaults.
+// Results are flattened (lists become their elements); those past `capacity` are an error.
+bool ct_operator_call(
+    ct_operator op, const ct_value *arguments, int32_t count,
+    ct_value *results, int32_t capacity, int32_t *resultCount, ct_error *error);
+
+// ---- Random numbers ----
+
+typedef struct ct_generator_s *ct_generator;
+
+ct_generator ct_generator_create(int32_t deviceType, int32_t deviceIndex, uint64_t seed, ct_error *error);
+void ct_generator_release(ct_generator generator);
+// The state as a byte tensor, and back.
+ct_tensor ct_generator_state(ct_generator generator, ct_error *error);
+bool ct_generator_set_state(ct_generator generator, ct_tensor state, ct_error *error);
+
+// ---- Automatic differentiation ----
+
+bool ct_tensor_set_requires_grad(ct_tensor tensor, bool value, ct_error *error);
+// d output / d input for each input; an input that the output does not depend on gives null.
+bool ct_gradients(
+    ct_tensor output, const ct_tensor *inputs, int32_t count, ct_tensor *gradients, ct_error *error);
+// The tensor without its history, sharing memory.
+ct_tensor ct_tensor_detach(ct_tensor tensor, ct_error *error);
+
+typedef enum : int32_t { CT_GUARD_INFERENCE = 0, CT_GUARD_NO_GRAD = 1, CT_GUARD_GRAD = 2 } ct_guard_kind;
+typedef struct ct_guard_s *ct_guard;
+
+// Guards hold for the calling thread and are released there, the newest first.
+ct_guard ct_guard_enter(ct_guard_kind kind);
+void ct_guard_leave(ct_guard guard);
+
+// ---- The engine ----
+
+const char *ct_version(void);
+int32_t ct_threads(void);
+void ct_set_threads(int32_t count);
+// What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
+const char *ct_cpu_capability(void);
+// A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
+int32_t ct_cuda_device_count(ct_error *error);
+bool ct_cuda_synchronize(int32_t index, ct_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,70 @@
+// What the files of this target share: turning exceptions into ct_error, and handles into tensors.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <cstring>
+#include <string>
+
+#include "CTorch.h"
+
+namespace swan {
+
+inline void fill(ct_error *error, ct_error_kind kind, const std::string &message) {
+    if (error == nullptr) return;
+    error->kind = kind;
+    error->message = ::strdup(message.c_str());
+}
+
+/// Runs `body`; whatever it throws becomes an error and `failure` is returned.
+template <typename Result, typename Body>
+Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
+    try {
+        return body();
+    } catch (const c10::OutOfMemoryError &e) {
+        fill(error, CT_ERROR_OUT_OF_MEMORY, e.what_without_backtrace());
+    } catch (const c10::IndexError &e) {
+        fill(error, CT_ERROR_INDEX, e.what_without_backtrace());
+    } catch (const c10::TypeError &e) {
+        fill(error, CT_ERROR_TYPE, e.what_without_backtrace());
+    } catch (const c10::Error &e) {
+        // The CPU allocator reports a refused allocation as a plain error.
+        const std::string message = e.what_without_backtrace();
+        const bool memory = message.find("DefaultCPUAllocator") != std::string::npos;
+        fill(error, memory ? CT_ERROR_OUT_OF_MEMORY : CT_ERROR_OTHER, message);
+    } catch (const std::bad_alloc &) {
+        fill(error, CT_ERROR_OUT_OF_MEMORY, "out of memory");
+    } catch (const std::exception &e) {
+        fill(error, CT_ERROR_OTHER, e.what());
+    } catch (...) {
+        fill(error, CT_ERROR_OTHER, "an exception of an unknown type");
+    }
+    return failure;
+}
+
+inline c10::TensorImpl *impl(ct_tensor tensor) {
+    return reinterpret_cast<c10::TensorImpl *>(tensor);
+}
+
+/// A tensor that takes part in the handle's reference count.
+inline at::Tensor borrow(ct_tensor tensor) {
+    return at::Tensor(
+        c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim_copy(impl(tensor)));
+}
+
+/// Gives the reference that `tensor` holds to the caller of the C interface.
+inline ct_tensor give(at::Tensor &&tensor) {
+    return reinterpret_cast<ct_tensor>(tensor.unsafeReleaseTensorImpl());
+}
+
+inline c10::Device device(int64_t packed) {
+    return c10::Device(
+        static_cast<c10::DeviceType>(packed >> 8), static_cast<c10::DeviceIndex>((packed & 0xff) - 1));
+}
+
+}  // namespace swan
+
+struct ct_generator_s {
+    at::Generator generator;
+};

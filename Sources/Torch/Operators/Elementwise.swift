@@ -1,0 +1,127 @@
+private let expOp = Operator("aten::exp")
+private let logOp = Operator("aten::log")
+private let sinOp = Operator("aten::sin")
+private let cosOp = Operator("aten::cos")
+private let sqrtOp = Operator("aten::sqrt")
+private let rsqrtOp = Operator("aten::rsqrt")
+private let absOp = Operator("aten::abs")
+private let roundOp = Operator("aten::round")
+private let floorOp = Operator("aten::floor")
+private let sigmoidOp = Operator("aten::sigmoid")
+private let tanhOp = Operator("aten::tanh")
+private let reluOp = Operator("aten::relu")
+private let siluOp = Operator("aten::silu")
+private let siluInPlaceOp = Operator("aten::silu_")
+private let geluOp = Operator("aten::gelu")
+private let softplusOp = Operator("aten::softplus")
+private let clampOp = Operator("aten::clamp")
+private let minimumOp = Operator("aten::minimum")
+private let maximumOp = Operator("aten::maximum")
+private let isFiniteOp = Operator("aten::isfinite")
+private let greaterOp = Operator("aten::gt", "Scalar")
+private let lessOp = Operator("aten::lt", "Scalar")
+private let equalOp = Operator("aten::eq", "Scalar")
+private let greaterTensorOp = Operator("aten::gt", "Tensor")
+private let lessTensorOp = Operator("aten::lt", "Tensor")
+private let lessOrEqualTensorOp = Operator("aten::le", "Tensor")
+private let equalTensorOp = Operator("aten::eq", "Tensor")
+private let whereOp = Operator("aten::where", "self")
+private let maskedFillOp = Operator("aten::masked_fill", "Scalar")
+private let toDTypeOp = Operator("aten::to", "dtype")
+private let toDeviceOp = Operator("aten::to", "device")
+
+extension Tensor {
+    /// e to the power of every element.
+    public func exp() throws(TorchError) -> Tensor { try expOp(self) }
+    /// The natural logarithm.
+    public func log() throws(TorchError) -> Tensor { try logOp(self) }
+    /// The sine.
+    public func sin() throws(TorchError) -> Tensor { try sinOp(self) }
+    /// The cosine.
+    public func cos() throws(TorchError) -> Tensor { try cosOp(self) }
+    /// The square root.
+    public func squareRoot() throws(TorchError) -> Tensor { try sqrtOp(self) }
+    /// One over the square root.
+    public func reciprocalSquareRoot() throws(TorchError) -> Tensor { try rsqrtOp(self) }
+    /// The absolute value.
+    public func abs() throws(TorchError) -> Tensor { try absOp(self) }
+    /// The nearest integer, halves to the even one.
+    public func rounded() throws(TorchError) -> Tensor { try roundOp(self) }
+    /// The largest integer not above.
+    public func floor() throws(TorchError) -> Tensor { try floorOp(self) }
+    /// The logistic function.
+    public func sigmoid() throws(TorchError) -> Tensor { try sigmoidOp(self) }
+    /// The hyperbolic tangent.
+    public func tanh() throws(TorchError) -> Tensor { try tanhOp(self) }
+    /// max(x, 0).
+    public func relu() throws(TorchError) -> Tensor { try reluOp(self) }
+    /// x * sigmoid(x).
+    public func silu() throws(TorchError) -> Tensor { try siluOp(self) }
+    /// x * sigmoid(x), in place.
+    public mutating func applySilu() throws(TorchError) { try siluInPlaceOp.run(self) }
+    /// log(1 + e^x).
+    public func softplus() throws(TorchError) -> Tensor { try softplusOp(self) }
+    /// The Gaussian error linear unit, exact or by its tanh approximation.
+    public func gelu(tanh approximate: Bool = false) throws(TorchError) -> Tensor {
+        try geluOp(self, approximate ? "tanh" : "none")
+    }
+
+    /// Every element moved into the bounds that are given.
+    public func clamped(min: Double? = nil, max: Double? = nil) throws(TorchError) -> Tensor {
+        try clampOp(self, min, max)
+    }
+
+    /// Whether elements are neither infinite nor NaN.
+    public func isFinite() throws(TorchError) -> Tensor { try isFiniteOp(self) }
+
+    public static func .> (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+        try greaterOp(a, b)
+    }
+    public static func .< (a: Tensor, b: Double) throws(TorchError) -> Tensor { try lessOp(a, b) }
+    public static func .== (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+        try equalOp(a, b)
+    }
+    public static func .> (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+        try greaterTensorOp(a, b)
+    }
+    public static func .< (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+        try lessTensorOp(a, b)
+    }
+    public static func .<= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+        try lessOrEqualTensorOp(a, b)
+    }
+    public static func .== (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+        try equalTensorOp(a, b)
+    }
+
+    /// `value` where `mask` is true, the element elsewhere.
+    public func filled(where mask: Tensor, with value: Double) throws(TorchError) -> Tensor {
+        try maskedFillOp(self, mask, value)
+    }
+
+    /// The same numbers in another dtype; itself if it has that dtype.
+    public func to(_ dtype: DType) throws(TorchError) -> Tensor {
+        self.dtype == dtype ? self : try toDTypeOp(self, dtype)
+    }
+
+    /// The same numbers on another device; itself if it is there.
+    public func to(_ device: Device) throws(TorchError) -> Tensor {
+        self.device == device ? self : try toDeviceOp(self, device, dtype)
+    }
+
+    /// The same numbers on another device in another dtype, in one step.
+    public func to(_ device: Device, _ dtype: DType) throws(TorchError) -> Tensor {
+        self.device == device && self.dtype == dtype ? self : try toDeviceOp(self, device, dtype)
+    }
+}
+
+/// The smaller of two elements.
+public func minimum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try minimumOp(a, b) }
+
+/// The larger of two elements.
+public func maximum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try maximumOp(a, b) }
+
+/// The element of `a` where `mask` is true, that of `b` elsewhere.
+public func choose(_ mask: Tensor, _ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+    try whereOp(mask, a, b)
+}

@@ -1,0 +1,96 @@
+private let matmulOp = Operator("aten::matmul")
+private let linearOp = Operator("aten::linear")
+private let eighOp = Operator("aten::linalg_eigh")
+private let attentionOp = Operator("aten::scaled_dot_product_attention")
+private let layerNormOp = Operator("aten::layer_norm")
+private let rmsNormOp = Operator("aten::rms_norm")
+private let conv2dOp = Operator("aten::conv2d")
+private let conv3dOp = Operator("aten::conv3d")
+private let upsampleNearestExact2dOp = Operator("aten::_upsample_nearest_exact2d")
+private let resizeAntialiasedOp = Operator("aten::_upsample_bilinear2d_aa")
+private let resizeBilinearOp = Operator("aten::upsample_bilinear2d")
+private let avgPool2dOp = Operator("aten::avg_pool2d")
+private let maxPool2dOp = Operator("aten::max_pool2d")
+
+/// The matrix product over the last two dimensions.
+public func matmul(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try matmulOp(a, b) }
+
+/// x [..., I] by the transpose of `weight` [O, I], plus `bias` [O].
+public func linear(
+    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil
+) throws(TorchError) -> Tensor {
+    try linearOp(x, weight, bias)
+}
+
+/// The engine's fused attention: query, key, value [B, N, L, D]; `mask` broadcasts to [B, N, Lq, Lk].
+public func scaledDotProductAttention(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: Tensor? = nil, scale: Double? = nil
+) throws(TorchError) -> Tensor {
+    try attentionOp(query, key, value, mask, 0.0, false, scale)
+}
+
+/// Normalises the last dimension to mean 0 and variance 1, then `weight` and `bias`.
+public func layerNorm(
+    _ x: Tensor, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double
+) throws(TorchError) -> Tensor {
+    try layerNormOp(x, [x.size(-1)], weight, bias, eps, false)
+}
+
+/// Divides the last dimension by its root mean square, then `weight`.
+public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(TorchError) -> Tensor {
+    try rmsNormOp(x, [x.size(-1)], weight, eps)
+}
+
+/// Two-dimensional convolution of x [B, C, H, W].
+public func conv2d(
+    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil, stride: [Int] = [1, 1],
+    padding: [Int] = [0, 0]
+) throws(TorchError) -> Tensor {
+    try conv2dOp(x, weight, bias, stride, padding, [1, 1], 1)
+}
+
+/// Three-dimensional convolution of x [B, C, F, H, W].
+public func conv3d(
+    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil, stride: [Int] = [1, 1, 1],
+    padding: [Int] = [0, 0, 0]
+) throws(TorchError) -> Tensor {
+    try conv3dOp(x, weight, bias, stride, padding, [1, 1, 1], 1)
+}
+
+extension Tensor {
+    /// [B, C, H, W] at twice the height and width, every pixel four times.
+    public func upsampledNearest2x() throws(TorchError) -> Tensor {
+        let scale: Double? = nil
+        return try upsampleNearestExact2dOp(self, [size(-2) * 2, size(-1) * 2], scale, scale)
+    }
+
+    /// [B, C, H, W] resized by the triangle filter, widened where it shrinks (antialias).
+    ///
+    /// As `torch.nn.functional.interpolate(mode: bilinear, antialias: true, align_corners: false)`.
+    public func resizedAntialiased(height: Int, width: Int) throws(TorchError) -> Tensor {
+        let scale: Double? = nil
+        return try resizeAntialiasedOp(self, [height, width], false, scale, scale)
+    }
+
+    /// [B, C, H, W] resized by bilinear interpolation of the four nearest pixels.
+    public func resizedBilinear(height: Int, width: Int) throws(TorchError) -> Tensor {
+        let scale: Double? = nil
+        return try resizeBilinearOp(self, [height, width], false, scale, scale)
+    }
+
+    /// The mean of windows of `size` by `size`.
+    public func averagePooled2d(_ size: Int, stride: Int) throws(TorchError) -> Tensor {
+        try avgPool2dOp(self, [size, size], [stride, stride])
+    }
+
+    /// The maximum of windows of `size` by `size`.
+    public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(TorchError) -> Tensor {
+        try maxPool2dOp(self, [size, size], [stride, stride], [padding, padding])
+    }
+
+    /// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
+    public func symmetricEigen() throws(TorchError) -> (values: Tensor, vectors: Tensor) {
+        let results = try eighOp.tensors(self, "L")
+        return (results[0], results[1])
+    }
+}

@@ -1,0 +1,164 @@
+private let reshapeOp = Operator("aten::reshape")
+private let viewOp = Operator("aten::view")
+private let permuteOp = Operator("aten::permute")
+private let transposeOp = Operator("aten::transpose", "int")
+private let expandOp = Operator("aten::expand")
+private let contiguousOp = Operator("aten::contiguous")
+private let cloneOp = Operator("aten::clone")
+private let unsqueezeOp = Operator("aten::unsqueeze")
+private let squeezeOp = Operator("aten::squeeze", "dim")
+private let sliceOp = Operator("aten::slice", "Tensor")
+private let selectOp = Operator("aten::select", "int")
+private let narrowOp = Operator("aten::narrow")
+private let splitOp = Operator("aten::split_with_sizes")
+private let unbindOp = Operator("aten::unbind", "int")
+private let catOp = Operator("aten::cat")
+private let stackOp = Operator("aten::stack")
+private let repeatOp = Operator("aten::repeat")
+private let repeatInterleaveOp = Operator("aten::repeat_interleave", "self_int")
+private let padOp = Operator("aten::pad")
+private let flipOp = Operator("aten::flip")
+private let rollOp = Operator("aten::roll")
+private let indexSelectOp = Operator("aten::index_select")
+private let gatherOp = Operator("aten::gather")
+private let embeddingOp = Operator("aten::embedding")
+
+extension Tensor {
+    /// The same elements in another shape; one size may be -1.
+    public func reshaped(_ shape: [Int]) throws(TorchError) -> Tensor {
+        try reshapeOp(self, shape)
+    }
+
+    /// The same elements in another shape; one size may be -1.
+    public func reshaped(_ shape: Int...) throws(TorchError) -> Tensor {
+        try reshapeOp(self, shape)
+    }
+
+    /// The same memory in another shape; an error where that needs a copy.
+    public func viewed(_ shape: [Int]) throws(TorchError) -> Tensor { try viewOp(self, shape) }
+
+    /// Dimensions in a new order.
+    public func permuted(_ order: Int...) throws(TorchError) -> Tensor {
+        try permuteOp(self, order)
+    }
+
+    /// Two dimensions exchanged.
+    public func transposed(_ a: Int, _ b: Int) throws(TorchError) -> Tensor {
+        try transposeOp(self, a, b)
+    }
+
+    /// Dimensions of size 1 repeated without a copy; -1 keeps a size.
+    public func expanded(_ shape: [Int]) throws(TorchError) -> Tensor { try expandOp(self, shape) }
+
+    /// The elements in the order of `format`; itself if they are.
+    public func contiguous(_ format: MemoryFormat = .contiguous) throws(TorchError) -> Tensor {
+        try contiguousOp(self, format)
+    }
+
+    /// A copy with memory of its own.
+    public func cloned() throws(TorchError) -> Tensor { try cloneOp(self) }
+
+    /// A new dimension of size 1 at `dim`.
+    public func unsqueezed(_ dim: Int) throws(TorchError) -> Tensor { try unsqueezeOp(self, dim) }
+
+    /// Without the dimension `dim` of size 1.
+    public func squeezed(_ dim: Int) throws(TorchError) -> Tensor { try squeezeOp(self, dim) }
+
+    /// The dimensions `start ... end` as one.
+    public func flattened(from start: Int = 0, to end: Int = -1) throws(TorchError) -> Tensor {
+        let shape = self.shape
+        let last = end < 0 ? end + shape.count : end
+        let middle = shape[start...last].reduce(1, *)
+        return try reshapeOp(self, Array(shape[..<start]) + [middle] + Array(shape[(last + 1)...]))
+    }
+
+    /// The dimension `dim` as several.
+    public func unflattened(_ dim: Int, _ sizes: [Int]) throws(TorchError) -> Tensor {
+        let shape = self.shape
+        let at = dim < 0 ? dim + shape.count : dim
+        return try reshapeOp(self, Array(shape[..<at]) + sizes + Array(shape[(at + 1)...]))
+    }
+
+    /// A view of `range` in dimension `dim`.
+    public func sliced(_ dim: Int, _ range: Range<Int>, step: Int = 1) throws(TorchError) -> Tensor {
+        try sliceOp(self, dim, range.lowerBound, range.upperBound, step)
+    }
+
+    /// A view from `start` to the end of dimension `dim`; a negative start counts from the end.
+    public func sliced(_ dim: Int, from start: Int) throws(TorchError) -> Tensor {
+        try sliceOp(self, dim, start, absent, 1)
+    }
+
+    /// A view at one index of dimension `dim`, which goes away.
+    public func selected(_ dim: Int, _ index: Int) throws(TorchError) -> Tensor {
+        try selectOp(self, dim, index)
+    }
+
+    /// A view of `length` indices from `start` in dimension `dim`; an error outside of the tensor.
+    public func narrowed(_ dim: Int, _ start: Int, _ length: Int) throws(TorchError) -> Tensor {
+        try narrowOp(self, dim, start, length)
+    }
+
+    /// Views of the given sizes, one after the other along `dim`.
+    public func split(_ sizes: [Int], dim: Int) throws(TorchError) -> [Tensor] {
+        try splitOp.tensors(self, sizes, dim)
+    }
+
+    /// Views of equal size along `dim`, `count` of them.
+    public func chunked(_ count: Int, dim: Int) throws(TorchError) -> [Tensor] {
+        try split(Array(repeating: size(dim) / count, count: count), dim: dim)
+    }
+
+    /// One view for each index of `dim`, which goes away.
+    public func unbound(_ dim: Int = 0) throws(TorchError) -> [Tensor] {
+        try unbindOp.tensors(self, dim)
+    }
+
+    /// Copies side by side, `counts` for each dimension.
+    public func repeated(_ counts: [Int]) throws(TorchError) -> Tensor { try repeatOp(self, counts) }
+
+    /// Every index of `dim` repeated `count` times in a row.
+    public func repeatedInterleaved(_ count: Int, dim: Int) throws(TorchError) -> Tensor {
+        try repeatInterleaveOp(self, count, dim)
+    }
+
+    /// Padding: pairs (before, after) from the last dimension backwards.
+    public func padded(
+        _ amounts: [Int], mode: String = "constant", value: Double? = nil
+    ) throws(TorchError) -> Tensor {
+        try padOp(self, amounts, mode, value)
+    }
+
+    /// Indices of the dimensions in reverse.
+    public func flipped(_ dims: [Int]) throws(TorchError) -> Tensor { try flipOp(self, dims) }
+
+    /// Elements moved along dimensions; those that leave come in at the other end.
+    public func rolled(_ shifts: [Int], dims: [Int]) throws(TorchError) -> Tensor {
+        try rollOp(self, shifts, dims)
+    }
+
+    /// The entries of `dim` that `indices` (int64) names.
+    public func indexSelected(_ dim: Int, _ indices: Tensor) throws(TorchError) -> Tensor {
+        try indexSelectOp(self, dim, indices)
+    }
+
+    /// Elements picked along `dim` by an index tensor of the same rank.
+    public func gathered(_ dim: Int, _ indices: Tensor) throws(TorchError) -> Tensor {
+        try gatherOp(self, dim, indices)
+    }
+}
+
+/// Tensors joined along a dimension they have.
+public func concatenated(_ tensors: [Tensor], dim: Int = 0) throws(TorchError) -> Tensor {
+    try catOp(tensors, dim)
+}
+
+/// Tensors joined along a new dimension.
+public func stacked(_ tensors: [Tensor], dim: Int = 0) throws(TorchError) -> Tensor {
+    try stackOp(tensors, dim)
+}
+
+/// Rows of `table` [V, C] for `indices`: [..., C].
+public func embedding(_ table: Tensor, _ indices: Tensor) throws(TorchError) -> Tensor {
+    try embeddingOp(table, indices)
+}

@@ -1,0 +1,136 @@
+import CTorch
+
+/// An n-dimensional array of numbers on a device.
+///
+/// A value of this type is a reference to memory that views share, as in PyTorch: assigning does not
+/// copy, and an in-place operator (`mutating`) shows in every view.
+public struct Tensor: @unchecked Sendable {
+    let handle: TensorHandle
+
+    init(owning raw: ct_tensor) { handle = TensorHandle(raw) }
+}
+
+/// One reference in libtorch's count.
+final class TensorHandle {
+    let raw: ct_tensor
+
+    init(_ raw: ct_tensor) { self.raw = raw }
+
+    deinit { ct_tensor_release(raw) }
+}
+
+// MARK: - What a tensor is
+
+extension Tensor {
+    /// The number of dimensions.
+    public var rank: Int { Int(ct_tensor_rank(handle.raw)) }
+
+    /// The size of every dimension.
+    public var shape: [Int] {
+        (0..<ct_tensor_rank(handle.raw)).map { Int(ct_tensor_size(handle.raw, $0)) }
+    }
+
+    /// Elements to skip from one index to the next, for every dimension.
+    public var strides: [Int] {
+        (0..<ct_tensor_rank(handle.raw)).map { Int(ct_tensor_stride(handle.raw, $0)) }
+    }
+
+    /// The number of elements.
+    public var count: Int { Int(ct_tensor_count(handle.raw)) }
+
+    /// Bytes the elements take.
+    public var byteCount: Int { count * dtype.size }
+
+    /// The type of the elements; one that Swan does not use reads as `uint8`.
+    public var dtype: DType { DType(rawValue: ct_tensor_dtype(handle.raw)) ?? .uint8 }
+
+    /// Where the elements are.
+    public var device: Device {
+        Device(
+            type: ct_tensor_device_type(handle.raw), index: ct_tensor_device_index(handle.raw))
+    }
+
+    /// Whether elements lie in row-major order without gaps.
+    public var isContiguous: Bool { ct_tensor_is_contiguous(handle.raw) }
+
+    /// The size of one dimension; a negative `dim` counts from the end.
+    public func size(_ dim: Int) -> Int {
+        Int(ct_tensor_size(handle.raw, Int32(dim < 0 ? dim + rank : dim)))
+    }
+}
+
+// MARK: - From and to Swift
+
+extension Tensor {
+    /// A tensor on the CPU holding `elements` in row-major order.
+    public init<Element: TensorElement>(_ elements: [Element], _ shape: [Int]) throws(TorchError) {
+        guard shape.reduce(1, *) == elements.count else {
+            throw TorchError(
+                .invalidArgument, "\(elements.count) elements do not fill the shape \(shape)")
+        }
+        let tensor = try Tensor.empty(shape, Element.dtype)
+        try tensor.withUnsafeBytes { target in
+            elements.withUnsafeBytes { target.copyMemory(from: $0) }
+        }
+        self = tensor
+    }
+
+    /// A tensor on the CPU over memory that belongs to `owner`, which lives as long as the tensor.
+    public init(
+        memory: UnsafeMutableRawPointer, _ shape: [Int], _ dtype: DType, owner: AnyObject
+    ) throws(TorchError) {
+        var error = ct_error()
+        let context = Unmanaged.passRetained(owner).toOpaque()
+        let sizes = shape.map(Int64.init)
+        let raw = ct_tensor_from_memory(
+            memory, sizes, Int32(sizes.count), dtype.rawValue,
+            { context in
+                if let context { Unmanaged<AnyObject>.fromOpaque(context).release() }
+            }, context, &error)
+        guard let raw else {
+            Unmanaged<AnyObject>.fromOpaque(context).release()
+            throw TorchError(taking: &error)
+        }
+        self.init(owning: raw)
+    }
+
+    /// Gives `body` the bytes of a contiguous tensor on the CPU.
+    public func withUnsafeBytes<R>(
+        _ body: (UnsafeMutableRawBufferPointer) -> R
+    ) throws(TorchError) -> R {
+        guard device == .cpu, isContiguous else {
+            throw TorchError(.invalidArgument, "only a contiguous tensor on the CPU has bytes here")
+        }
+        var error = ct_error()
+        let start = ct_tensor_data(handle.raw, &error)
+        if error.message != nil { throw TorchError(taking: &error) }
+        defer { withExtendedLifetime(handle) {} }
+        return body(UnsafeMutableRawBufferPointer(start: start, count: start == nil ? 0 : byteCount))
+    }
+
+    /// The elements in row-major order, converted to `Element`.
+    public func array<Element: TensorElement>(
+        of type: Element.Type = Element.self
+    ) throws(TorchError) -> [Element] {
+        let plain = try to(.cpu).to(Element.dtype).contiguous()
+        return try plain.withUnsafeBytes { bytes in
+            [Element](unsafeUninitializedCapacity: plain.count) { buffer, count in
+                UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(bytes))
+                count = plain.count
+            }
+        }
+    }
+
+    /// The value of a tensor with one element. On a GPU this waits for the device.
+    public func item() throws(TorchError) -> Double {
+        var error = ct_error()
+        var value = 0.0
+        guard ct_tensor_item(handle.raw, &value, &error) else { throw TorchError(taking: &error) }
+        return value
+    }
+}
+
+extension Tensor: CustomStringConvertible {
+    /// Shape, dtype and device; not the elements.
+    public var description: String { "Tensor\(shape) \(dtype) \(device)" }
+}

@@ -1,0 +1,61 @@
+import CTorch
+import Foundation
+
+/// What went wrong in the tensor engine or in a tensor file.
+public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The kind of failure, for a caller that acts on it.
+    public enum Code: Sendable, Equatable {
+        /// An operator refused its arguments: shapes, dtypes, devices.
+        case invalidArgument
+        /// Memory was refused; the message says how much was asked for.
+        case outOfMemory
+        /// A device that is not there or does not start.
+        case deviceUnavailable
+        /// The engine has no such operator.
+        case missingOperator
+        /// A file that cannot be read or is not what it says it is.
+        case invalidFile
+        /// A file that is not there.
+        case noSuchFile
+        /// A file that could not be written.
+        case cannotWrite
+        /// Weights that are missing, unused, misshapen or not finite.
+        case invalidWeights
+    }
+
+    /// The kind of failure.
+    public let code: Code
+    /// What was wrong, where, and what would be right.
+    public let message: String
+
+    /// An error of a kind, with a message.
+    public init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// The message.
+    public var description: String { message }
+}
+
+extension TorchError {
+    /// Takes the message out of an error of the C interface.
+    init(taking error: inout ct_error) {
+        let message = error.message.map { String(cString: $0) } ?? "unknown error"
+        ct_error_free(&error)
+        switch error.kind {
+        case CT_ERROR_OUT_OF_MEMORY:
+            self.init(.outOfMemory, "out of memory: \(Self.request(in: message))")
+        case CT_ERROR_NOT_FOUND: self.init(.missingOperator, message)
+        case CT_ERROR_DEVICE: self.init(.deviceUnavailable, message)
+        default: self.init(.invalidArgument, message)
+        }
+    }
+
+    /// The engine's words on how much was asked for, without its own prefix.
+    private static func request(in message: String) -> Substring {
+        let firstLine = message.prefix { $0 != "\n" }
+        guard let start = firstLine.range(of: "you tried to allocate") else { return firstLine }
+        return firstLine[start.lowerBound...]
+    }
+}

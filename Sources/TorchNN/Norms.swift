@@ -1,0 +1,43 @@
+import Torch
+
+/// Layer normalisation over the last dimension, with or without weight and bias.
+public struct LayerNorm: Sendable {
+    private let weight, bias: Tensor?
+    private let eps: Double
+
+    /// The layer under a path, with `weight` and `bias` [dim].
+    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(TorchError) {
+        weight = try weights.tensor("weight", [dim])
+        bias = try weights.tensor("bias", [dim])
+        self.eps = eps
+    }
+
+    /// The layer without parameters.
+    public init(eps: Double) {
+        weight = nil
+        bias = nil
+        self.eps = eps
+    }
+
+    /// x [..., dim] -> the same shape.
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try layerNorm(x, weight: weight, bias: bias, eps: eps)
+    }
+}
+
+/// Division by the root mean square over the last dimension, then a weight.
+public struct RMSNorm: Sendable {
+    private let weight: Tensor
+    private let eps: Double
+
+    /// The layer under a path, with `weight` [dim].
+    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(TorchError) {
+        weight = try weights.tensor("weight", [dim])
+        self.eps = eps
+    }
+
+    /// x [..., dim] -> the same shape.
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try rmsNorm(x, weight: weight, eps: eps)
+    }
+}

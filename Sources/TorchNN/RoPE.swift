@@ -1,0 +1,56 @@
+import Foundation
+import Torch
+
+private let polarOp = Operator("aten::polar")
+private let viewAsComplexOp = Operator("aten::view_as_complex")
+private let viewAsRealOp = Operator("aten::view_as_real")
+
+/// Rotary positions of video tokens: part of every head turns with the frame, part with the row, part
+/// with the column (RoFormer, https://arxiv.org/abs/2104.09864; the split is Wan's).
+public struct RoPE: Sendable {
+    /// Unit complex numbers [B or 1, L, 1, D/2].
+    private let rotations: Tensor
+
+    /// Rotations for tokens in the order frame, row, column.
+    ///
+    /// - Parameters:
+    ///   - firstFrames: the position of the first frame, one for each batch row (or one for all).
+    ///   - headDim: D; it is split D - 4(D/6), 2(D/6), 2(D/6) between frame, row and column.
+    ///
+    /// Angles are made in float64 from the position, so positions have no upper end.
+    public init(
+        firstFrames: [Int], frames: Int, height: Int, width: Int, headDim: Int,
+        theta: Double = 10_000, device: Device = .cpu
+    ) throws(TorchError) {
+        let spatial = 2 * (headDim / 6)
+        let temporal = headDim - 2 * spatial
+        func angles(_ positions: [Double], _ dim: Int) throws(TorchError) -> Tensor {
+            let frequencies = (0..<(dim / 2)).map { Foundation.pow(theta, -2 * Double($0) / Double(dim)) }
+            return try Tensor(
+                positions.flatMap { position in
+                    // Whole turns are taken off on the host, where there is precision to spare.
+                    frequencies.map { (position * $0).truncatingRemainder(dividingBy: 2 * .pi) }
+                }, [positions.count, dim / 2])
+        }
+        let rows = firstFrames.count
+        let positions = firstFrames.flatMap { first in (0..<frames).map { Double(first + $0) } }
+        let f = try angles(positions, temporal).reshaped(rows, frames, 1, 1, -1)
+        let h = try angles((0..<height).map(Double.init), spatial).reshaped(1, 1, height, 1, -1)
+        let w = try angles((0..<width).map(Double.init), spatial).reshaped(1, 1, 1, width, -1)
+        let grid = [rows, frames, height, width]
+        let all = try concatenated(
+            [
+                f.expanded(grid + [temporal / 2]), h.expanded(grid + [spatial / 2]),
+                w.expanded(grid + [spatial / 2]),
+            ], dim: -1)
+        let flat = try all.reshaped(rows, frames * height * width, 1, headDim / 2)
+        rotations = try polarOp(flat.onesLike(), flat).to(device, .complex64)
+    }
+
+    /// x [B, L, N, D] with every pair of neighbours in D turned by its token's angle.
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        let pairs = try x.to(.float32).unflattened(-1, [-1, 2])                 // [B, L, N, D/2, 2]
+        let turned = try viewAsComplexOp(pairs.contiguous()) * rotations
+        return try viewAsRealOp(turned).flattened(from: 3).to(x.dtype)          // [B, L, N, D]
+    }
+}

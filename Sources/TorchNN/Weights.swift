@@ -1,0 +1,201 @@
+import Synchronization
+import Torch
+
+/// Where the weights of a model come from: a file, memory, or a rule that makes them.
+public protocol WeightSource: Sendable {
+    /// Every key there is; empty for a source that makes whatever is asked for.
+    var keys: [String] { get }
+    /// The shape under a key, nil if there is none.
+    func shape(_ key: String) throws(TorchError) -> [Int]?
+    /// The tensor under a key; `shape` is what the model expects there.
+    func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+}
+
+/// A path into a checkpoint.
+///
+/// Layers take what they need by `weights["blocks"][3]["ffn"]`. A key that is missing or has another
+/// shape does not stop the construction: `finish()` reports all of them at once, with the keys that
+/// nothing asked for.
+public struct Weights: Sendable {
+    private let source: any WeightSource
+    private let ledger: Ledger
+    /// The path so far, without a dot at its end.
+    public let path: String
+    /// The dtype that floating-point weights are converted to.
+    public let dtype: DType
+    /// The device that weights are moved to.
+    public let device: Device
+
+    /// The root of a checkpoint.
+    public init(_ source: any WeightSource, dtype: DType = .float32, device: Device = .cpu) {
+        self.init(source, Ledger(), "", dtype, device)
+    }
+
+    private init(
+        _ source: any WeightSource, _ ledger: Ledger, _ path: String, _ dtype: DType, _ device: Device
+    ) {
+        self.source = source
+        self.ledger = ledger
+        self.path = path
+        self.dtype = dtype
+        self.device = device
+    }
+
+    /// One step down the path.
+    public subscript(_ name: String) -> Weights {
+        Weights(source, ledger, full(name), dtype, device)
+    }
+
+    /// One step down the path, for numbered layers.
+    public subscript(_ index: Int) -> Weights { self[String(index)] }
+
+    /// The same path with weights in another dtype.
+    public func converted(to dtype: DType) -> Weights {
+        Weights(source, ledger, path, dtype, device)
+    }
+
+    /// Whether the checkpoint has `name` here.
+    public func has(_ name: String) throws(TorchError) -> Bool {
+        try source.shape(full(name)) != nil
+    }
+
+    /// The tensor `name` here, in `dtype` on `device`.
+    ///
+    /// For a missing or misshapen key this is a stand-in of zeros, and `finish()` throws.
+    public func tensor(_ name: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        let key = full(name)
+        ledger.ask(key)
+        guard let found = try source.shape(key) else {
+            ledger.note("missing", "\(key) \(shape)")
+            return try standIn(shape)
+        }
+        guard found == shape else {
+            ledger.note("wrong shape", "\(key) is \(found), the model needs \(shape)")
+            return try standIn(shape)
+        }
+        let tensor = try source.tensor(key, shape)
+        return try tensor.to(device, tensor.dtype.isFloatingPoint ? dtype : tensor.dtype)
+    }
+
+    /// Throws one error naming every key that is missing, unused or misshapen.
+    ///
+    /// - Parameter ignoring: says of an unused key whether it is known to be of no use.
+    public func finish(ignoring: (String) -> Bool = { _ in false }) throws(TorchError) {
+        let (asked, problems) = ledger.read()
+        let prefix = path.isEmpty ? "" : path + "."
+        var all = problems
+        for key in source.keys.sorted()
+        where key.hasPrefix(prefix) && !asked.contains(key) && !ignoring(key) {
+            all.append(("unused", key))
+        }
+        guard !all.isEmpty else { return }
+        throw TorchError(.invalidWeights, Self.report(all))
+    }
+
+    private static func report(_ problems: [(kind: String, what: String)]) -> String {
+        let shown = 12
+        var lines: [String] = []
+        for kind in ["missing", "wrong shape", "unused"] {
+            let group = problems.filter { $0.kind == kind }.map(\.what)
+            guard !group.isEmpty else { continue }
+            lines.append("\(group.count) \(kind):")
+            lines += group.prefix(shown).map { "  " + $0 }
+            if group.count > shown { lines.append("  and \(group.count - shown) more") }
+        }
+        return "the weights do not fit the model\n" + lines.joined(separator: "\n")
+    }
+
+    private func full(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
+
+    private func standIn(_ shape: [Int]) throws(TorchError) -> Tensor {
+        try Tensor.zeros([], dtype, device).expanded(shape)
+    }
+}
+
+/// What was asked of a checkpoint while a model was built.
+private final class Ledger: Sendable {
+    private struct State {
+        var asked: Set<String> = []
+        var problems: [(kind: String, what: String)] = []
+    }
+    private let state = Mutex(State())
+
+    func ask(_ key: String) { _ = state.withLock { $0.asked.insert(key) } }
+
+    func note(_ kind: String, _ what: String) {
+        state.withLock { $0.problems.append((kind, what)) }
+    }
+
+    func read() -> (Set<String>, [(kind: String, what: String)]) {
+        state.withLock { ($0.asked, $0.problems) }
+    }
+}
+
+// MARK: - Sources in memory
+
+/// Weights in a dictionary.
+public struct DictionaryWeights: WeightSource {
+    private let tensors: [String: Tensor]
+
+    /// Weights under their full keys.
+    public init(_ tensors: [String: Tensor]) { self.tensors = tensors }
+
+    public var keys: [String] { Array(tensors.keys) }
+
+    public func shape(_ key: String) -> [Int]? { tensors[key]?.shape }
+
+    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        guard let tensor = tensors[key] else {
+            throw TorchError(.invalidWeights, "there is no weight \(key)")
+        }
+        return tensor
+    }
+}
+
+/// Weights that a rule makes when they are asked for: random ones for benchmarks and for training.
+///
+/// The same key gives the same tensor every time.
+public final class MadeWeights: WeightSource {
+    private let rule: @Sendable (_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    private let made = Mutex<[String: Tensor]>([:])
+
+    /// Weights made by `rule` from a key and a shape.
+    public init(
+        _ rule: @escaping @Sendable (_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    ) {
+        self.rule = rule
+    }
+
+    /// Normal numbers of standard deviation one over the square root of the fan-in; ones for norms.
+    public static func random(seed: UInt64 = 0) throws(TorchError) -> MadeWeights {
+        let generator = try Generator(seed: seed)
+        let drawing = Mutex(())
+        return MadeWeights { key, shape throws(TorchError) in
+            let fanIn = shape.count > 1 ? shape.dropFirst().reduce(1, *) : 0
+            guard fanIn > 0 else {
+                let norm = key.hasSuffix("gamma") || key.contains("norm") && key.hasSuffix("weight")
+                return try norm ? .ones(shape) : .zeros(shape)
+            }
+            return try drawing.withLock { _ throws(TorchError) in
+                try Tensor.randn(shape, generator) * (1 / Double(fanIn).squareRoot())
+            }
+        }
+    }
+
+    public var keys: [String] { made.withLock { Array($0.keys) } }
+
+    public func shape(_ key: String) -> [Int]? {
+        // A rule fits whatever the model needs; only what it has made has a shape of its own.
+        made.withLock { $0[key]?.shape } ?? nil
+    }
+
+    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        if let tensor = made.withLock({ $0[key] }) { return tensor }
+        let tensor = try rule(key, shape)
+        made.withLock { $0[key] = tensor }
+        return tensor
+    }
+
+    /// All that was made so far, under full keys.
+    public var tensors: [String: Tensor] { made.withLock { $0 } }
+}
