@@ -64,6 +64,29 @@ cm_code cm_source_open(
     cm_error *error);
 void cm_source_close(cm_source **source);
 
+/* ---- sound.c ---- */
+
+/* A file read for its audio track alone, whose packets go into another container as they are. */
+typedef struct cm_sound cm_sound;
+
+/* Turns a track down that `output` cannot hold, or whose video is not `seconds` long within
+ * `tolerance` (0: any length). */
+cm_code cm_sound_open(
+    cm_sound **sound, const char *path, cm_output_format *output, double seconds, double tolerance,
+    cm_error *error);
+
+/* The length of the video in the file, in seconds; 0: unknown. */
+double cm_sound_video_seconds(const cm_sound *sound);
+
+/* Makes `stream` a copy of the track's description. */
+int cm_sound_describe(const cm_sound *sound, AVStream *stream);
+
+/* Writes the packets that begin before `end`, in seconds of video. */
+cm_code cm_sound_write(
+    cm_sound *sound, AVFormatContext *muxer, const AVStream *stream, double end, cm_error *error);
+
+void cm_sound_close(cm_sound **sound);
+
 /* ---- picture.c ---- */
 
 /* How the stored picture becomes the shown one: transposed first, then mirrored. */

@@ -21,11 +21,8 @@ struct cm_movie {
     char *path;
     char container[16];
 
-    cm_source *sound; /* the input again, for its sound alone */
-    AVStream *sound_input, *sound_output;
-    AVPacket *sound_packet;
-    bool sound_waits; /* sound_packet holds one that is not due yet */
-    double sound_origin;
+    cm_sound *sound;
+    AVStream *sound_stream;
 };
 
 /* ---- Encoder ---- */
@@ -125,7 +122,7 @@ static void close_muxer(cm_movie *movie) {
     avformat_free_context(movie->muxer);
     movie->muxer = NULL;
     movie->video = NULL;
-    movie->sound_output = NULL;
+    movie->sound_stream = NULL;
 }
 
 static cm_code open_muxer(cm_movie *movie, cm_error *error) {
@@ -162,32 +159,46 @@ static int write_header(cm_movie *movie) {
     return status;
 }
 
-static void drop_sound(cm_movie *movie) {
-    cm_source_close(&movie->sound);
-    av_packet_free(&movie->sound_packet);
-    movie->sound_waits = false;
-    movie->sound_input = NULL;
-    movie->sound_output = NULL;
+/* ---- Sound ---- */
+
+cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error) {
+    if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
+        return cm_fail(error, CM_INVALID_ARGUMENT, "sound is chosen once, before the first frame");
+    }
+    double tolerance = 0.1 + av_q2d(movie->tick);
+    cm_code code =
+        cm_sound_open(&movie->sound, path, movie->muxer->oformat, seconds, tolerance, error);
+    if (code != CM_OK) return code;
+    movie->sound_stream = avformat_new_stream(movie->muxer, NULL);
+    int status = AVERROR(ENOMEM);
+    if (movie->sound_stream != NULL) status = cm_sound_describe(movie->sound, movie->sound_stream);
+    if (status >= 0) return CM_OK;
+    cm_sound_close(&movie->sound);
+    return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
 }
 
-static cm_code add_sound(cm_movie *movie, cm_error *error) {
-    movie->sound_output = avformat_new_stream(movie->muxer, NULL);
-    if (movie->sound_output == NULL)
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a stream");
-    int status =
-        avcodec_parameters_copy(movie->sound_output->codecpar, movie->sound_input->codecpar);
-    if (status < 0) return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
-    movie->sound_output->codecpar->codec_tag = 0;
-    movie->sound_output->time_base = movie->sound_input->time_base;
-    return CM_OK;
+static cm_code write_sound(cm_movie *movie, double end, cm_error *error) {
+    if (movie->sound == NULL) return CM_OK;
+    return cm_sound_write(movie->sound, movie->muxer, movie->sound_stream, end, error);
 }
+
+/* An output as long as its input gets the whole track; a shorter one gets it as far as its pictures
+ * go. */
+static double end_of_sound(const cm_movie *movie) {
+    double end = (double)movie->frames * av_q2d(movie->tick);
+    if (movie->sound == NULL) return end;
+    bool whole = fabs(cm_sound_video_seconds(movie->sound) - end) <= 0.1 + av_q2d(movie->tick);
+    return whole ? INFINITY : end;
+}
+
+/* ---- Frames ---- */
 
 static cm_code begin(cm_movie *movie, cm_error *error) {
     if (movie->header_written) return CM_OK;
     int status = write_header(movie);
     if (status < 0 && movie->sound != NULL) {
         /* A container may list a codec and turn its parameters down; the pictures matter more. */
-        drop_sound(movie);
+        cm_sound_close(&movie->sound);
         close_muxer(movie);
         cm_code code = open_muxer(movie, error);
         if (code != CM_OK) return code;
@@ -198,92 +209,6 @@ static cm_code begin(cm_movie *movie, cm_error *error) {
     movie->header_written = true;
     return CM_OK;
 }
-
-/* ---- Sound ---- */
-
-static double length_of(const AVFormatContext *format, const AVStream *stream) {
-    if (stream->duration > 0) return (double)stream->duration * av_q2d(stream->time_base);
-    return format->duration > 0 ? (double)format->duration / AV_TIME_BASE : 0;
-}
-
-cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error) {
-    if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
-        return cm_fail(error, CM_INVALID_ARGUMENT, "sound is chosen once, before the first frame");
-    }
-    cm_source *source = NULL;
-    cm_code code = cm_source_open(&source, path, NULL, 0, INT32_MAX, error);
-    if (code != CM_OK) return code;
-    AVFormatContext *format = source->format;
-    int video = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    int sound = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video, NULL, 0);
-    if (sound < 0) {
-        cm_source_close(&source);
-        return cm_fail(error, CM_UNSUPPORTED, "has no audio track");
-    }
-    enum AVCodecID id = format->streams[sound]->codecpar->codec_id;
-    if (avformat_query_codec(movie->muxer->oformat, id, FF_COMPLIANCE_NORMAL) != 1) {
-        cm_source_close(&source);
-        return cm_fail(
-            error, CM_UNSUPPORTED, "its audio is '%s', which '%s' cannot hold",
-            avcodec_get_name(id), movie->container);
-    }
-    double length = video < 0 ? 0 : length_of(format, format->streams[video]);
-    if (seconds > 0 && length > 0 && fabs(length - seconds) > 0.1 + av_q2d(movie->tick)) {
-        cm_source_close(&source);
-        return cm_fail(
-            error, CM_UNSUPPORTED, "its audio goes with %.2f s of video, the output has %.2f s",
-            length, seconds);
-    }
-    for (unsigned i = 0; i < format->nb_streams; i++) {
-        if ((int)i != sound) format->streams[i]->discard = AVDISCARD_ALL;
-    }
-    if (video >= 0 && format->streams[video]->start_time != AV_NOPTS_VALUE) {
-        const AVStream *stream = format->streams[video];
-        movie->sound_origin = (double)stream->start_time * av_q2d(stream->time_base);
-    }
-    movie->sound = source;
-    movie->sound_input = format->streams[sound];
-    movie->sound_packet = av_packet_alloc();
-    code = movie->sound_packet == NULL ? cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a packet")
-                                       : add_sound(movie, error);
-    if (code != CM_OK) drop_sound(movie);
-    return code;
-}
-
-/* Writes the packets of sound that begin before `end` seconds of video. A file that ends, or
- * breaks, earlier just has less. */
-static cm_code write_sound(cm_movie *movie, double end, cm_error *error) {
-    if (movie->sound == NULL) return CM_OK;
-    AVPacket *packet = movie->sound_packet;
-    AVRational unit = movie->sound_input->time_base;
-    int64_t origin =
-        (int64_t)(movie->sound_origin / av_q2d(unit) + (movie->sound_origin < 0 ? -0.5 : 0.5));
-    for (;;) {
-        if (!movie->sound_waits) {
-            int status = av_read_frame(movie->sound->format, packet);
-            if (status < 0) return CM_OK;
-            if (packet->stream_index != movie->sound_input->index) {
-                av_packet_unref(packet);
-                continue;
-            }
-            movie->sound_waits = true;
-        }
-        int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
-        if (time != AV_NOPTS_VALUE && (double)(time - origin) * av_q2d(unit) >= end) return CM_OK;
-        movie->sound_waits = false;
-        if (packet->pts != AV_NOPTS_VALUE) packet->pts -= origin;
-        if (packet->dts != AV_NOPTS_VALUE) packet->dts -= origin;
-        packet->stream_index = movie->sound_output->index;
-        packet->pos = -1;
-        av_packet_rescale_ts(packet, unit, movie->sound_output->time_base);
-        int status = av_interleaved_write_frame(movie->muxer, packet);
-        /* Times that run backwards in the input are not worth the video. */
-        if (status == AVERROR(EINVAL)) continue;
-        if (status < 0) return cm_fail_output(error, status, false, "cannot write sound");
-    }
-}
-
-/* ---- Frames ---- */
 
 static cm_code write_packets(cm_movie *movie, cm_error *error) {
     for (;;) {
@@ -327,6 +252,7 @@ static cm_code finish(cm_movie *movie, cm_error *error) {
     int status = avcodec_send_frame(movie->encoder, NULL);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot end the video");
     cm_code code = write_packets(movie, error);
+    if (code == CM_OK) code = write_sound(movie, end_of_sound(movie), error);
     if (code != CM_OK) return code;
     status = av_write_trailer(movie->muxer);
     if (status >= 0) {
@@ -401,7 +327,7 @@ bool cm_movie_has_audio(const cm_movie *movie) { return movie->sound != NULL; }
 
 void cm_movie_free(cm_movie *movie) {
     if (movie == NULL) return;
-    drop_sound(movie);
+    cm_sound_close(&movie->sound);
     close_muxer(movie);
     cm_converter_free(&movie->converter);
     avcodec_free_context(&movie->encoder);

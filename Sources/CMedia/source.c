@@ -104,6 +104,23 @@ static cm_code open_descriptor(cm_source *source, const char *path, cm_error *er
     return CM_OK;
 }
 
+/* Newer demuxers look for the names of scripts in the path, which is not given: by their text. */
+static const char *script_in(AVIOContext *io) {
+    char head[513];
+    int count = avio_read(io, (unsigned char *)head, sizeof head - 1);
+    head[count > 0 ? count : 0] = '\0';
+    if (strncmp(head, "#EXTM3U", 7) == 0) return "hls";
+    if (strncmp(head, "ffconcat", 8) == 0) return "concat";
+    return strstr(head, "<MPD") != NULL ? "dash" : NULL;
+}
+
+static cm_code refuse_script(const char *name, cm_error *error) {
+    return cm_fail(
+        error, CM_FORBIDDEN_FORMAT,
+        "is a '%s' script that names other files; Swan opens the given file and nothing else",
+        name);
+}
+
 static cm_code probe(cm_source *source, cm_input_format **format, cm_error *error) {
     /* No name is given: a format is chosen by what the bytes say, never by an extension. */
     int score = av_probe_input_buffer2(source->io, format, "", NULL, 0, 0);
@@ -112,14 +129,13 @@ static cm_code probe(cm_source *source, cm_input_format **format, cm_error *erro
             return cm_fail(error, CM_IO, "cannot be read: %s", strerror(source->read_errno));
         if (score == AVERROR_EXIT) return cm_fail(error, CM_END, "interrupted");
         if (source->pipe && !source->any_bytes) return cm_fail(error, CM_EMPTY, "is empty");
+        const char *script = script_in(source->io);
+        if (script != NULL) return refuse_script(script, error);
         return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");
     }
     if (av_match_list((*format)->name, allowed_formats, ',')) return CM_OK;
     if (av_match_list((*format)->name, listing_formats, ',')) {
-        return cm_fail(
-            error, CM_FORBIDDEN_FORMAT,
-            "is a '%s' script that names other files; Swan opens the given file and nothing else",
-            (*format)->name);
+        return refuse_script((*format)->name, error);
     }
     if (score <= AVPROBE_SCORE_EXTENSION) {
         return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");

@@ -131,10 +131,11 @@ cm_code cm_movie_open(
 /* The encoder in use, as FFmpeg calls it. */
 const char *cm_movie_encoder(const cm_movie *movie);
 
-/* Before the first frame: carries the audio track of the file at `path` over, unchanged, as far as
- * the video goes. CM_OK, or why there will be no audio; the video is then written without. Where
- * `seconds` is positive, it is the length the output will have: an input whose video is longer or
- * shorter by more than a tenth of a second is turned down. */
+/* Before the first frame: carries the audio track of the file at `path` over, unchanged; an output
+ * shorter than that file's video gets it as far as its pictures go. CM_OK, or why there will be no
+ * audio; the video is then written without. Where `seconds` is positive, it is the length the
+ * output will have: an input whose video is longer or shorter by more than a tenth of a second is
+ * turned down. */
 cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error);
 
 /* Whether audio is carried; false after the first frame when the container turned the track down
