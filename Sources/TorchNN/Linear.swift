@@ -13,6 +13,14 @@ public struct Linear: Sendable {
         self.bias = bias ? try weights.tensor("bias", [outputs]) : nil
     }
 
+    /// A convolution whose kernel is its stride, as a matrix over flattened patches [inputs...].
+    public init(
+        convolution weights: Weights, _ inputs: [Int], _ outputs: Int
+    ) throws(TorchError) {
+        weight = try weights.tensor("weight", [outputs] + inputs).flattened(from: 1)
+        bias = try weights.tensor("bias", [outputs])
+    }
+
     /// Layers that read the same input as one, their outputs side by side.
     public init(
         fusing parts: [Weights], _ inputs: Int, _ outputs: Int, bias: Bool = true

@@ -1,0 +1,87 @@
+import Torch
+import TorchNN
+
+/// The causal video transformer: a block of frames sees itself and the past.
+///
+/// CausVid, https://arxiv.org/abs/2412.07772, section 4; StreamDiffusionV2, https://arxiv.org/abs/2511.07399.
+public struct CausalWanTransformer: Sendable {
+    private let backbone: WanBackbone
+
+    /// The sizes.
+    public var config: WanConfig { backbone.config }
+
+    /// The network under a path, in the key names of the original checkpoints.
+    public init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        backbone = try WanBackbone(weights, config)
+    }
+
+    /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
+    ///
+    /// A batch of one serves every row. Zero rows are padding.
+    public func text(_ embeddings: Tensor) throws(TorchError) -> TextConditioning {
+        try backbone.text(embeddings)
+    }
+
+    /// The training form: all frames at once, attention masked in blocks of frames.
+    ///
+    /// - Parameters:
+    ///   - latents: [B, inDim, F, H, W].
+    ///   - timesteps: [B, F], 0 ... 1000.
+    ///   - framesPerBlock: latent frames that see each other both ways; the last block may be shorter.
+    ///   - window: frames a frame sees at most, itself included; nil for the whole past.
+    /// - Returns: the flow [B, outDim, F, H, W].
+    public func callAsFunction(
+        _ latents: Tensor, timesteps: Tensor, text: TextConditioning, framesPerBlock: Int = 1,
+        window: Int? = nil, firstFrame: Int = 0
+    ) throws(TorchError) -> Tensor {
+        let grid = try backbone.grid(of: latents)
+        let rope = try RoPE(
+            firstFrames: [firstFrame], frames: grid[0], height: grid[1], width: grid[2],
+            headDim: config.headDim, device: latents.device)
+        let mask = try Self.mask(
+            frames: grid[0], tokensPerFrame: grid[1] * grid[2], framesPerBlock: framesPerBlock,
+            window: window, device: latents.device)
+        return try backbone(latents, timesteps: timesteps, text: text, rope: rope) {
+            _, q, k, v throws(TorchError) in try attention(q, k, v, mask: mask)
+        }
+    }
+
+    /// The streaming form: a chunk of frames for each row, the past in `cache`.
+    ///
+    /// - Parameters:
+    ///   - latents: [B, inDim, F, H, W], B at most the cache's rows.
+    ///   - timesteps: one for each row.
+    ///   - firstFrames: the position of each row's first frame in the stream; it has no upper end.
+    /// - Returns: the flow [B, outDim, F, H, W].
+    public func callAsFunction(
+        _ latents: Tensor, timesteps: [Double], text: TextConditioning, firstFrames: [Int],
+        cache: inout KVCache
+    ) throws(TorchError) -> Tensor {
+        let grid = try backbone.grid(of: latents)
+        let rope = try RoPE(
+            firstFrames: firstFrames, frames: grid[0], height: grid[1], width: grid[2],
+            headDim: config.headDim, device: latents.device)
+        let steps = try Tensor(timesteps, [timesteps.count, 1]).to(latents.device)
+        let frames = grid[0]
+        return try backbone(latents, timesteps: steps, text: text, rope: rope) {
+            block, q, k, v throws(TorchError) in
+            try cache.attend(block, q, k, v, firstFrames: firstFrames, frames: frames)
+        }
+    }
+
+    /// True where a query (row) may see a key (column): [L, L].
+    private static func mask(
+        frames: Int, tokensPerFrame: Int, framesPerBlock: Int, window: Int?, device: Device
+    ) throws(TorchError) -> Tensor? {
+        guard frames > framesPerBlock || window.map({ $0 < frames }) ?? false else { return nil }
+        let allowed = (0..<frames).flatMap { query in
+            (0..<frames).map { key in
+                let blockEnd = (query / framesPerBlock + 1) * framesPerBlock
+                return key < blockEnd && window.map { key > query - $0 } ?? true
+            }
+        }
+        return try Tensor(allowed, [frames, frames]).to(device)
+            .repeatedInterleaved(tokensPerFrame, dim: 0)
+            .repeatedInterleaved(tokensPerFrame, dim: 1)
+    }
+}

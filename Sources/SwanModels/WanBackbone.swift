@@ -1,0 +1,125 @@
+import Foundation
+import Torch
+import TorchNN
+
+/// A text as the blocks of a transformer see it. It is made once for a prompt.
+///
+/// The reference pads a text with zeros to `textLen` tokens, and attention sees the padding. All
+/// padding has one embedding, hence one key and one value, so it is kept once with the logarithm of
+/// its count added to its score: the same softmax over far fewer keys.
+public struct TextConditioning: Sendable {
+    let blocks: [TextKeys]
+}
+
+/// What the bidirectional and the causal transformer have in common: everything but attention over time.
+///
+/// Wan, https://arxiv.org/abs/2503.20314; wan/modules/model.py.
+struct WanBackbone: Sendable {
+    let config: WanConfig
+    private let patchEmbedding: Linear
+    private let textIn, textOut: Linear
+    private let timeIn, timeOut, timeProjection: Linear
+    private let blocks: [WanBlock]
+    private let norm: LayerNorm
+    private let head: Linear
+    private let headModulation: Tensor
+
+    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        self.config = config
+        let patch = config.patchSize.reduce(1, *)
+        patchEmbedding = try Linear(
+            convolution: weights["patch_embedding"], [config.inDim] + config.patchSize, config.dim)
+        textIn = try Linear(weights["text_embedding"][0], config.textDim, config.dim)
+        textOut = try Linear(weights["text_embedding"][2], config.dim, config.dim)
+        timeIn = try Linear(weights["time_embedding"][0], config.freqDim, config.dim)
+        timeOut = try Linear(weights["time_embedding"][2], config.dim, config.dim)
+        timeProjection = try Linear(weights["time_projection"][1], config.dim, 6 * config.dim)
+        var blocks: [WanBlock] = []
+        for index in 0..<config.layers {
+            blocks.append(try WanBlock(weights["blocks"][index], config))
+        }
+        self.blocks = blocks
+        norm = LayerNorm(eps: config.eps)
+        head = try Linear(weights["head"]["head"], config.dim, patch * config.outDim)
+        headModulation = try weights["head"].tensor("modulation", [1, 2, config.dim])
+    }
+
+    /// Text embeddings [B, T, textDim], T at most `textLen`; zero rows are padding.
+    func text(_ embeddings: Tensor) throws(TorchError) -> TextConditioning {
+        let count = embeddings.size(1)
+        guard count <= config.textLen else {
+            throw TorchError(
+                .invalidArgument, "\(count) tokens of text; the model takes \(config.textLen)")
+        }
+        var x = embeddings
+        var bias: Tensor?
+        let padding = config.textLen - count
+        if padding > 0 {
+            x = try x.padded([0, 0, 0, 1])                                       // [B, T + 1, textDim]
+            let scores = (0...count).map { $0 < count ? 0 : Foundation.log(Float(padding)) }
+            bias = try Tensor(scores, [1, 1, 1, count + 1]).to(x.device, x.dtype)
+        }
+        let text = try textOut(textIn(x).gelu(tanh: true))
+        var keys: [TextKeys] = []
+        for block in blocks { keys.append(try block.crossAttention.keys(text, bias: bias)) }
+        return TextConditioning(blocks: keys)
+    }
+
+    /// The flow for latents [B, C, F, H, W] at timesteps [B, S]; `attend` is told the block's index.
+    func callAsFunction(
+        _ latents: Tensor, timesteps: Tensor, text: TextConditioning, rope: RoPE,
+        attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
+    ) throws(TorchError) -> Tensor {
+        let grid = try grid(of: latents)
+        var x = try patchEmbedding(patches(latents, grid))                       // [B, L, C]
+        let (e, e6) = try embed(timesteps, x.dtype)                              // [B, S, C], [B, S, 6, C]
+        for (index, block) in blocks.enumerated() {
+            x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
+                q, k, v throws(TorchError) in try attend(index, q, k, v)
+            }
+        }
+        let modulation = try Modulation(headModulation, e.unsqueezed(2))
+        return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)
+    }
+
+    /// Frames, rows and columns of tokens; an error where the latents do not divide into patches.
+    func grid(of latents: Tensor) throws(TorchError) -> [Int] {
+        let shape = latents.shape
+        let patch = config.patchSize
+        guard shape.count == 5, shape[1] == config.inDim,
+            zip(shape[2...], patch).allSatisfy({ $0 % $1 == 0 && $0 > 0 })
+        else {
+            throw TorchError(
+                .invalidArgument,
+                "latents \(shape): the model takes [B, \(config.inDim), F, H, W] with F, H, W in "
+                    + "multiples of \(patch)")
+        }
+        return zip(shape[2...], patch).map { $0 / $1 }
+    }
+
+    /// A timestep's embedding, and its six shifts, scales and gates of a block.
+    private func embed(
+        _ timesteps: Tensor, _ dtype: DType
+    ) throws(TorchError) -> (Tensor, Tensor) {
+        let shape = timesteps.shape
+        let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim).to(dtype)
+        let e = try timeOut(timeIn(waves).silu())                                // [B*S, C]
+        let e6 = try timeProjection(e.silu())                                    // [B*S, 6C]
+        return (try e.reshaped(shape + [-1]), try e6.reshaped(shape + [6, config.dim]))
+    }
+
+    /// [B, C, F, H, W] -> [B, L, C * patch], the channel outermost as in a convolution's weight.
+    private func patches(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+        let (p, b, c) = (config.patchSize, x.size(0), x.size(1))
+        return try x.reshaped(b, c, grid[0], p[0], grid[1], p[1], grid[2], p[2])
+            .permuted(0, 2, 4, 6, 1, 3, 5, 7).reshaped(b, grid.reduce(1, *), -1)
+    }
+
+    /// [B, L, patch * C] -> [B, C, F, H, W], the channel innermost.
+    private func video(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+        let (p, b, c) = (config.patchSize, x.size(0), config.outDim)
+        return try x.reshaped(b, grid[0], grid[1], grid[2], p[0], p[1], p[2], c)
+            .permuted(0, 7, 1, 4, 2, 5, 3, 6)
+            .reshaped(b, c, grid[0] * p[0], grid[1] * p[1], grid[2] * p[2])
+    }
+}

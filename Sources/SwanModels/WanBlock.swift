@@ -1,0 +1,143 @@
+import Torch
+import TorchNN
+
+/// How a block's self-attention looks at queries, keys and values [B, L, N, D]: all of them, those a
+/// mask allows, or those a cache holds.
+typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
+
+/// The keys and values of a text in one block's cross-attention.
+struct TextKeys: Sendable {
+    let keys, values: Tensor  // [1 or B, T, N, D]
+    /// What is added to the scores [1, 1, 1, T]; see `TextConditioning`.
+    let bias: Tensor?
+}
+
+/// Self-attention with normalised, rotated queries and keys.
+struct WanSelfAttention: Sendable {
+    private let qkv, o: Linear
+    private let normQ, normK: RMSNorm?
+    private let heads, dim: Int
+
+    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        dim = config.dim
+        heads = config.heads
+        qkv = try Linear(fusing: [weights["q"], weights["k"], weights["v"]], dim, dim)
+        o = try Linear(weights["o"], dim, dim)
+        normQ = config.qkNorm ? try RMSNorm(weights["norm_q"], dim, eps: config.eps) : nil
+        normK = config.qkNorm ? try RMSNorm(weights["norm_k"], dim, eps: config.eps) : nil
+    }
+
+    func callAsFunction(_ x: Tensor, _ rope: RoPE, _ attend: Attend) throws(TorchError) -> Tensor {
+        let parts = try qkv(x).chunked(3, dim: -1)                              // [B, L, C] x 3
+        let q = try rope(split(normQ?(parts[0]) ?? parts[0]))                    // [B, L, N, D]
+        let k = try rope(split(normK?(parts[1]) ?? parts[1]))
+        let v = try split(parts[2])
+        return try o(attend(q, k, v).flattened(from: 2))                         // [B, L, C]
+    }
+
+    private func split(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.unflattened(-1, [heads, dim / heads])
+    }
+}
+
+/// Attention from video tokens to text.
+struct WanCrossAttention: Sendable {
+    private let q, k, v, o: Linear
+    private let normQ, normK: RMSNorm?
+    private let heads, dim: Int
+
+    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        dim = config.dim
+        heads = config.heads
+        q = try Linear(weights["q"], dim, dim)
+        k = try Linear(weights["k"], dim, dim)
+        v = try Linear(weights["v"], dim, dim)
+        o = try Linear(weights["o"], dim, dim)
+        normQ = config.qkNorm ? try RMSNorm(weights["norm_q"], dim, eps: config.eps) : nil
+        normK = config.qkNorm ? try RMSNorm(weights["norm_k"], dim, eps: config.eps) : nil
+    }
+
+    /// Embedded text [B, T, C] -> what `callAsFunction` attends to.
+    func keys(_ text: Tensor, bias: Tensor?) throws(TorchError) -> TextKeys {
+        let k = try k(text)
+        return TextKeys(
+            keys: try split(normK?(k) ?? k), values: try split(v(text)), bias: bias)
+    }
+
+    func callAsFunction(_ x: Tensor, _ text: TextKeys) throws(TorchError) -> Tensor {
+        let projected = try q(x)
+        var q = try split(normQ?(projected) ?? projected)                        // [B, L, N, D]
+        // Rows that share a text are one long row: its keys are read once.
+        let shared = text.keys.size(0) == 1
+        if shared { q = try q.flattened(from: 0, to: 1).unsqueezed(0) }          // [1, B*L, N, D]
+        let result = try attention(q, text.keys, text.values, mask: text.bias)
+        return try o(result.reshaped(x.shape))                                   // [B, L, C]
+    }
+
+    private func split(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.unflattened(-1, [heads, dim / heads])
+    }
+}
+
+/// Tokens [B, L, C] of which each of S equal runs has a shift, scale and gate of its own.
+///
+/// S is 1 where a whole sample has one timestep, F where every frame has, L where every token has.
+struct Modulation: Sendable {
+    private let parts: [Tensor]  // [B, S, 1, C] each
+
+    /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
+    init(_ offsets: Tensor, _ timestep: Tensor) throws(TorchError) {
+        let sum = try offsets.unsqueezed(1) + timestep                           // [B, S, n, C]
+        parts = try sum.chunked(sum.size(2), dim: 2)
+    }
+
+    /// x (1 + scale) + shift.
+    func apply(_ x: Tensor, shift: Int, scale: Int) throws(TorchError) -> Tensor {
+        try parts[shift].adding(product: runs(x), parts[scale] + 1).reshaped(x.shape)
+    }
+
+    /// x + gate y.
+    func add(_ y: Tensor, to x: Tensor, gate: Int) throws(TorchError) -> Tensor {
+        try runs(x).adding(product: runs(y), parts[gate]).reshaped(x.shape)
+    }
+
+    private func runs(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.reshaped(x.size(0), parts[0].size(1), -1, x.size(2))               // [B, S, L/S, C]
+    }
+}
+
+/// One block: self-attention, cross-attention to the text, a feed-forward network.
+struct WanBlock: Sendable {
+    let crossAttention: WanCrossAttention
+    private let selfAttention: WanSelfAttention
+    private let norm1, norm2: LayerNorm
+    private let norm3: LayerNorm?
+    private let up, down: Linear
+    private let modulation: Tensor
+
+    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        norm1 = LayerNorm(eps: config.eps)
+        selfAttention = try WanSelfAttention(weights["self_attn"], config)
+        norm3 =
+            config.crossAttnNorm
+            ? try LayerNorm(weights["norm3"], config.dim, eps: config.eps) : nil
+        crossAttention = try WanCrossAttention(weights["cross_attn"], config)
+        norm2 = LayerNorm(eps: config.eps)
+        up = try Linear(weights["ffn"][0], config.dim, config.ffnDim)
+        down = try Linear(weights["ffn"][2], config.ffnDim, config.dim)
+        modulation = try weights.tensor("modulation", [1, 6, config.dim])
+    }
+
+    /// x [B, L, C], the timestep's part of the modulation [B, S, 6, C] -> [B, L, C].
+    func callAsFunction(
+        _ x: Tensor, timestep: Tensor, rope: RoPE, text: TextKeys, attend: Attend
+    ) throws(TorchError) -> Tensor {
+        let e = try Modulation(modulation, timestep)
+        var x = x
+        let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), rope, attend)
+        x = try e.add(y, to: x, gate: 2)
+        x = try x + crossAttention(norm3?(x) ?? x, text)
+        let z = try down(up(e.apply(norm2(x), shift: 3, scale: 4)).gelu(tanh: true))
+        return try e.add(z, to: x, gate: 5)
+    }
+}

@@ -1,0 +1,121 @@
+import Foundation
+
+/// The sizes of a Wan video transformer.
+///
+/// Decodes from the `config.json` of the original checkpoints and of diffusers.
+public struct WanConfig: Sendable, Equatable {
+    /// Width of the tokens.
+    public var dim = 1_536
+    /// Width inside the feed-forward network.
+    public var ffnDim = 8_960
+    /// Attention heads.
+    public var heads = 12
+    /// Blocks.
+    public var layers = 30
+    /// Channels of the latents that go in.
+    public var inDim = 16
+    /// Channels of the flow that comes out.
+    public var outDim = 16
+    /// Width of the sinusoidal embedding of a timestep.
+    public var freqDim = 256
+    /// Width of the text encoder's output.
+    public var textDim = 4_096
+    /// Tokens of text that attention sees, padding included.
+    public var textLen = 512
+    /// Latent frames, rows and columns in one token.
+    public var patchSize = [1, 2, 2]
+    /// Added to variances.
+    public var eps = 1e-6
+    /// Whether queries and keys are normalised.
+    public var qkNorm = true
+    /// Whether the input of cross-attention is normalised with weights of its own.
+    public var crossAttnNorm = true
+
+    /// The 1.3B model's sizes, to be changed.
+    public init() {}
+
+    /// Wan 2.1 text-to-video 1.3B.
+    public static let wan1_3B = WanConfig()
+
+    /// Wan 2.1 text-to-video 14B.
+    public static var wan14B: WanConfig {
+        var config = WanConfig()
+        (config.dim, config.ffnDim, config.heads, config.layers) = (5_120, 13_824, 40, 40)
+        return config
+    }
+
+    /// The size of one attention head.
+    public var headDim: Int { dim / heads }
+
+    /// Tokens of one latent frame of `height` by `width`.
+    public func tokensPerFrame(height: Int, width: Int) -> Int {
+        (height / patchSize[1]) * (width / patchSize[2])
+    }
+}
+
+extension WanConfig: Codable {
+    private enum Key: String, CodingKey {
+        case dim, ffnDim = "ffn_dim", heads = "num_heads", layers = "num_layers"
+        case inDim = "in_dim", outDim = "out_dim", freqDim = "freq_dim", textDim = "text_dim"
+        case textLen = "text_len", patchSize = "patch_size", eps, qkNorm = "qk_norm"
+        case crossAttnNorm = "cross_attn_norm"
+        // diffusers' names
+        case numAttentionHeads = "num_attention_heads", attentionHeadDim = "attention_head_dim"
+        case inChannels = "in_channels", outChannels = "out_channels"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: Key.self)
+        func integer(_ key: Key, _ other: Key? = nil, _ fallback: Int) throws -> Int {
+            if let value = try values.decodeIfPresent(Int.self, forKey: key) { return value }
+            guard let other else { return fallback }
+            return try values.decodeIfPresent(Int.self, forKey: other) ?? fallback
+        }
+        let base = WanConfig()
+        heads = try integer(.heads, .numAttentionHeads, base.heads)
+        let headDim = try values.decodeIfPresent(Int.self, forKey: .attentionHeadDim)
+        dim = try integer(.dim, nil, headDim.map { $0 * heads } ?? base.dim)
+        ffnDim = try integer(.ffnDim, nil, base.ffnDim)
+        layers = try integer(.layers, nil, base.layers)
+        inDim = try integer(.inDim, .inChannels, base.inDim)
+        outDim = try integer(.outDim, .outChannels, base.outDim)
+        freqDim = try integer(.freqDim, nil, base.freqDim)
+        textDim = try integer(.textDim, nil, base.textDim)
+        textLen = try integer(.textLen, nil, base.textLen)
+        patchSize = try values.decodeIfPresent([Int].self, forKey: .patchSize) ?? base.patchSize
+        eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? base.eps
+        crossAttnNorm =
+            try values.decodeIfPresent(Bool.self, forKey: .crossAttnNorm) ?? base.crossAttnNorm
+        // diffusers names the kind of norm; the original has a switch.
+        if let kind = try? values.decodeIfPresent(String.self, forKey: .qkNorm) {
+            qkNorm = !kind.isEmpty
+        } else {
+            qkNorm = try values.decodeIfPresent(Bool.self, forKey: .qkNorm) ?? base.qkNorm
+        }
+        guard dim > 0, heads > 0, dim % heads == 0, headDim.map({ $0 * heads == dim }) ?? true,
+            layers > 0, patchSize.count == 3, patchSize.allSatisfy({ $0 > 0 })
+        else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .dim, in: values,
+                debugDescription:
+                    "dim \(dim), heads \(heads), layers \(layers), patch \(patchSize) do not fit")
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: Key.self)
+        try values.encode(dim, forKey: .dim)
+        try values.encode(ffnDim, forKey: .ffnDim)
+        try values.encode(heads, forKey: .heads)
+        try values.encode(layers, forKey: .layers)
+        try values.encode(inDim, forKey: .inDim)
+        try values.encode(outDim, forKey: .outDim)
+        try values.encode(freqDim, forKey: .freqDim)
+        try values.encode(textDim, forKey: .textDim)
+        try values.encode(textLen, forKey: .textLen)
+        try values.encode(patchSize, forKey: .patchSize)
+        try values.encode(eps, forKey: .eps)
+        try values.encode(qkNorm, forKey: .qkNorm)
+        try values.encode(crossAttnNorm, forKey: .crossAttnNorm)
+    }
+}
