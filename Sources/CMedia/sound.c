@@ -1,5 +1,7 @@
 /* The input's audio track, packet by packet, for an output that has the same pictures. */
 #include <math.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "internal.h"
 
@@ -46,6 +48,11 @@ cm_code cm_sound_open(
     cm_sound **result, const char *path, cm_output_format *output, double seconds, double tolerance,
     cm_error *error) {
     *result = NULL;
+    struct stat status;
+    bool regular = stat(path, &status) != 0 || S_ISREG(status.st_mode);
+    if (strcmp(path, "-") == 0 || !regular) {
+        return cm_fail(error, CM_UNSUPPORTED, "is a pipe, which cannot be read twice");
+    }
     cm_sound *sound = av_mallocz(sizeof *sound);
     if (sound != NULL) sound->packet = av_packet_alloc();
     if (sound == NULL || sound->packet == NULL) {

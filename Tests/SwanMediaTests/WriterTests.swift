@@ -288,6 +288,7 @@ struct AudioTests {
         #expect(try attempt("b.mov", input, 1).contains("4.00 s"))
         #expect(try attempt("b.mov", silent).contains("no audio"))
         #expect(try attempt("b.mov", folder.file("none")).contains("no such file"))
+        #expect(try attempt("b.mov", "-").contains("pipe"))
         #expect(try attempt("b.y4m", input).contains("pictures only"))
     }
 }
