@@ -1,0 +1,47 @@
+import Foundation
+
+/// A file that appears under its name only when it is complete, and otherwise leaves nothing behind.
+struct AtomicFile: ~Copyable {
+    private let path: String
+    private let partial: String
+    private let descriptor: Int32
+
+    /// Opens a file beside `path` to write to.
+    init(path: String) throws(TorchError) {
+        self.path = path
+        partial = "\(path).\(UInt32.random(in: .min ... .max)).partial"
+        descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw Self.failed(path, errno) }
+    }
+
+    deinit {
+        // After `finish` the name is gone and this does nothing.
+        unlink(partial)
+        close(descriptor)
+    }
+
+    /// Appends bytes.
+    borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(TorchError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let piece = UnsafeRawBufferPointer(rebasing: rest)
+            let written = Foundation.write(descriptor, piece.baseAddress, piece.count)
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw Self.failed(path, errno)
+            }
+            rest = rest.dropFirst(written)
+        }
+    }
+
+    /// Puts the file in place, on the disk.
+    borrowing func finish() throws(TorchError) {
+        guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
+        guard rename(partial, path) == 0 else { throw Self.failed(path, errno) }
+    }
+
+    private static func failed(_ path: String, _ number: Int32) -> TorchError {
+        TorchError(
+            .cannotWrite, "\(path): cannot be written: \(String(cString: strerror(number)))")
+    }
+}

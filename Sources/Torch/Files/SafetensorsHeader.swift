@@ -1,0 +1,145 @@
+/// What the header of a safetensors file says, checked.
+struct SafetensorsHeader {
+    private(set) var entries: [String: SafetensorsFile.Entry] = [:]
+    private(set) var metadata: [String: String] = [:]
+    /// Where the tensors' bytes begin.
+    let dataStart: Int
+
+    /// The names of the dtypes in the format.
+    static let names: [DType: String] = [
+        .bool: "BOOL", .uint8: "U8", .int8: "I8", .int16: "I16", .int32: "I32", .int64: "I64",
+        .float8e4m3: "F8_E4M3", .float8e5m2: "F8_E5M2", .float16: "F16", .bfloat16: "BF16",
+        .float32: "F32", .float64: "F64", .complex64: "C64",
+    ]
+    private static let dtypes = Dictionary(uniqueKeysWithValues: names.map { ($1, $0) })
+    private static let longest = 100_000_000
+
+    init(_ file: MappedFile) throws(TorchError) {
+        guard file.count >= 8 else {
+            throw file.invalid("is too short for a safetensors file (\(file.count) bytes)")
+        }
+        let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
+        guard length <= Self.longest, length <= file.count - 8 else {
+            throw file.invalid(
+                "the header is said to take \(length) bytes; the file has \(file.count) and the"
+                    + " format allows \(Self.longest)")
+        }
+        dataStart = 8 + Int(length)
+        guard length >= 2, file.bytes[8] == UInt8(ascii: "{") else {
+            throw file.invalid("the header is not a JSON object")
+        }
+        let json: StrictJSON
+        do {
+            json = try StrictJSON.read(.init(rebasing: file.bytes[8..<dataStart]))
+        } catch {
+            throw file.invalid("the header is damaged at byte \(error.offset): \(error.what)")
+        }
+        guard case .object(let members) = json else {
+            throw file.invalid("the header is not a JSON object")
+        }
+        for (key, value) in members {
+            if key == "__metadata__" {
+                metadata = try Self.metadata(value, file)
+            } else {
+                entries[key] = try Self.entry(key, value, file)
+            }
+        }
+        try checkLayout(file)
+    }
+
+    private static func metadata(
+        _ value: StrictJSON, _ file: MappedFile
+    ) throws(TorchError) -> [String: String] {
+        guard case .object(let members) = value else {
+            throw file.invalid("__metadata__ is not an object")
+        }
+        var texts: [String: String] = [:]
+        for (key, value) in members {
+            guard case .string(let text) = value else {
+                throw file.invalid("__metadata__ \(key) is not text")
+            }
+            texts[key] = text
+        }
+        return texts
+    }
+
+    private static func entry(
+        _ key: String, _ value: StrictJSON, _ file: MappedFile
+    ) throws(TorchError) -> SafetensorsFile.Entry {
+        guard case .object(let members) = value else {
+            throw file.invalid("the tensor \(key) is not described by an object")
+        }
+        let fields = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value) })
+        guard case .string(let name)? = fields["dtype"] else {
+            throw file.invalid("the tensor \(key) has no dtype")
+        }
+        guard let dtype = dtypes[name] else {
+            let known = dtypes.keys.sorted().joined(separator: " ")
+            throw file.invalid("the tensor \(key) has the unknown dtype \(name); known: \(known)")
+        }
+        guard let shape = integers(fields["shape"]), shape.allSatisfy({ $0 >= 0 }) else {
+            throw file.invalid("the tensor \(key) has no shape of integers from 0 up")
+        }
+        guard let offsets = integers(fields["data_offsets"]), offsets.count == 2 else {
+            throw file.invalid("the tensor \(key) has no two integers as data_offsets")
+        }
+        let data = file.count - 8 - Int(file.bytes.loadUnaligned(as: UInt64.self))
+        guard 0 <= offsets[0], offsets[0] <= offsets[1], offsets[1] <= data else {
+            throw file.invalid(
+                "the tensor \(key) has the data_offsets \(offsets); they rise and stay within"
+                    + " the \(data) bytes behind the header")
+        }
+        guard let bytes = byteCount(shape, dtype), bytes == offsets[1] - offsets[0] else {
+            throw file.invalid(
+                "the tensor \(key) of shape \(shape) and dtype \(name) does not take the"
+                    + " \(offsets[1] - offsets[0]) bytes of its data_offsets")
+        }
+        return .init(shape: shape, dtype: dtype, range: offsets[0]..<offsets[1])
+    }
+
+    private static func integers(_ value: StrictJSON?) -> [Int]? {
+        guard case .array(let elements)? = value else { return nil }
+        var integers: [Int] = []
+        for element in elements {
+            guard case .integer(let integer) = element else { return nil }
+            integers.append(integer)
+        }
+        return integers
+    }
+
+    /// The bytes a tensor takes; nil if they are too many to count.
+    static func byteCount(_ shape: [Int], _ dtype: DType) -> Int? {
+        var total = dtype.size
+        for size in shape {
+            let (product, overflow) = total.multipliedReportingOverflow(by: size)
+            if overflow { return nil }
+            total = product
+        }
+        return total
+    }
+
+    /// Throws unless the tensors lie one behind the other from the header to the file's end.
+    private func checkLayout(_ file: MappedFile) throws(TorchError) {
+        let order = entries.sorted {
+            ($0.value.range.lowerBound, $0.value.range.upperBound)
+                < ($1.value.range.lowerBound, $1.value.range.upperBound)
+        }
+        var end = 0
+        var before = "the header"
+        for (key, entry) in order {
+            guard entry.range.lowerBound == end else {
+                let what = entry.range.lowerBound < end ? "overlap" : "leave a hole"
+                throw file.invalid(
+                    "the tensors \(before) and \(key) \(what): one ends at \(end), the other"
+                        + " begins at \(entry.range.lowerBound)")
+            }
+            end = entry.range.upperBound
+            before = key
+        }
+        guard dataStart + end == file.count else {
+            throw file.invalid(
+                "the tensors end at byte \(dataStart + end) of \(file.count); what follows belongs"
+                    + " to none")
+        }
+    }
+}

@@ -1,0 +1,225 @@
+/// A JSON value. Objects keep their order and have no key twice.
+///
+/// The headers of tensor files come from strangers: unlike Foundation's readers this one refuses
+/// duplicate keys, and it bounds the depth.
+enum StrictJSON: Equatable {
+    case object([(key: String, value: StrictJSON)])
+    case array([StrictJSON])
+    case string(String)
+    case integer(Int)
+    /// A number that is not a 64-bit integer.
+    case real(Double)
+    case bool(Bool)
+    case null
+
+    /// What was wrong, and at which byte.
+    struct Failure: Error {
+        let what: String
+        let offset: Int
+    }
+
+    /// Reads one value with nothing but white space after it.
+    static func read(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> StrictJSON {
+        var reader = StrictJSONReader(bytes: bytes)
+        let value = try reader.value(depth: 0)
+        reader.skipSpace()
+        guard reader.offset == bytes.count else { throw reader.failure("text after the end") }
+        return value
+    }
+
+    static func == (left: StrictJSON, right: StrictJSON) -> Bool {
+        switch (left, right) {
+        case (.object(let a), .object(let b)):
+            a.count == b.count && zip(a, b).allSatisfy { $0.key == $1.key && $0.value == $1.value }
+        case (.array(let a), .array(let b)): a == b
+        case (.string(let a), .string(let b)): a == b
+        case (.integer(let a), .integer(let b)): a == b
+        case (.real(let a), .real(let b)): a == b
+        case (.bool(let a), .bool(let b)): a == b
+        case (.null, .null): true
+        default: false
+        }
+    }
+
+    /// A string as JSON writes it, with its quotes.
+    static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\u{0}"..."\u{1F}":
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
+
+private struct StrictJSONReader {
+    let bytes: UnsafeRawBufferPointer
+    var offset = 0
+
+    private static let deepest = 32
+
+    init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    func failure(_ what: String) -> StrictJSON.Failure { .init(what: what, offset: offset) }
+
+    private var next: UInt8? { offset < bytes.count ? bytes[offset] : nil }
+
+    mutating func skipSpace() {
+        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
+            offset += 1
+        }
+    }
+
+    private mutating func take(_ character: Unicode.Scalar) -> Bool {
+        guard next == UInt8(ascii: character) else { return false }
+        offset += 1
+        return true
+    }
+
+    private mutating func expect(_ character: Unicode.Scalar) throws(StrictJSON.Failure) {
+        guard take(character) else { throw failure("expected \"\(character)\"") }
+    }
+
+    mutating func value(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {
+        guard depth < Self.deepest else { throw failure("nested too deep") }
+        skipSpace()
+        guard let byte = next else { throw failure("ends too early") }
+        switch Unicode.Scalar(byte) {
+        case "{": return try object(depth: depth)
+        case "[": return try array(depth: depth)
+        case "\"": return .string(try string())
+        case "t": return try word("true", .bool(true))
+        case "f": return try word("false", .bool(false))
+        case "n": return try word("null", .null)
+        case "-", "0"..."9": return try number()
+        default: throw failure("unexpected byte")
+        }
+    }
+
+    private mutating func word(
+        _ text: StaticString, _ value: StrictJSON
+    ) throws(StrictJSON.Failure) -> StrictJSON {
+        let end = offset + text.utf8CodeUnitCount
+        guard end <= bytes.count,
+            bytes[offset..<end].elementsEqual(text.description.utf8)
+        else { throw failure("unexpected word") }
+        offset = end
+        return value
+    }
+
+    private mutating func object(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {
+        try expect("{")
+        var members: [(key: String, value: StrictJSON)] = []
+        var seen: Set<String> = []
+        skipSpace()
+        if take("}") { return .object([]) }
+        repeat {
+            skipSpace()
+            let key = try string()
+            guard seen.insert(key).inserted else {
+                throw failure("the key \(StrictJSON.quoted(key)) stands there twice")
+            }
+            skipSpace()
+            try expect(":")
+            members.append((key, try value(depth: depth + 1)))
+            skipSpace()
+        } while take(",")
+        try expect("}")
+        return .object(members)
+    }
+
+    private mutating func array(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {
+        try expect("[")
+        var elements: [StrictJSON] = []
+        skipSpace()
+        if take("]") { return .array([]) }
+        repeat {
+            elements.append(try value(depth: depth + 1))
+            skipSpace()
+        } while take(",")
+        try expect("]")
+        return .array(elements)
+    }
+
+    private mutating func digits() throws(StrictJSON.Failure) {
+        guard let first = next, (0x30...0x39).contains(first) else { throw failure("expected a digit") }
+        while let byte = next, (0x30...0x39).contains(byte) { offset += 1 }
+    }
+
+    private mutating func number() throws(StrictJSON.Failure) -> StrictJSON {
+        let start = offset
+        _ = take("-")
+        if !take("0") { try digits() }
+        let whole = next.map { ![0x2E, 0x65, 0x45].contains($0) } ?? true
+        if take(".") { try digits() }
+        if take("e") || take("E") {
+            if !take("+") { _ = take("-") }
+            try digits()
+        }
+        let text = String(decoding: bytes[start..<offset], as: UTF8.self)
+        if whole, let integer = Int(text) { return .integer(integer) }
+        guard let real = Double(text) else { throw failure("not a number") }
+        return .real(real)
+    }
+
+    private mutating func string() throws(StrictJSON.Failure) -> String {
+        try expect("\"")
+        var units: [UInt8] = []
+        while let byte = next {
+            offset += 1
+            switch byte {
+            case UInt8(ascii: "\""):
+                guard let text = String(validating: units, as: UTF8.self) else {
+                    throw failure("text that is not UTF-8")
+                }
+                return text
+            case UInt8(ascii: "\\"): units += try escaped()
+            case 0..<0x20: throw failure("a control character in a string")
+            default: units.append(byte)
+            }
+        }
+        throw failure("a string without an end")
+    }
+
+    private mutating func escaped() throws(StrictJSON.Failure) -> [UInt8] {
+        guard let byte = next else { throw failure("a string without an end") }
+        offset += 1
+        switch Unicode.Scalar(byte) {
+        case "\"", "\\", "/": return [byte]
+        case "b": return [0x08]
+        case "f": return [0x0C]
+        case "n": return [0x0A]
+        case "r": return [0x0D]
+        case "t": return [0x09]
+        case "u": return Array(String(Character(try unicode())).utf8)
+        default: throw failure("an unknown escape")
+        }
+    }
+
+    private mutating func unicode() throws(StrictJSON.Failure) -> Unicode.Scalar {
+        var code = try fourHexDigits()
+        if (0xD800..<0xDC00).contains(code), take("\\"), take("u") {
+            let low = try fourHexDigits()
+            guard (0xDC00..<0xE000).contains(low) else { throw failure("half a character") }
+            code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+        }
+        guard let scalar = Unicode.Scalar(code) else { throw failure("half a character") }
+        return scalar
+    }
+
+    private mutating func fourHexDigits() throws(StrictJSON.Failure) -> UInt32 {
+        guard offset + 4 <= bytes.count else { throw failure("a string without an end") }
+        let text = String(decoding: bytes[offset..<(offset + 4)], as: UTF8.self)
+        guard text.allSatisfy(\.isHexDigit), let code = UInt32(text, radix: 16) else {
+            throw failure("expected four hexadecimal digits")
+        }
+        offset += 4
+        return code
+    }
+}
