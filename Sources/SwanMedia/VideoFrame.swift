@@ -16,10 +16,12 @@ public struct VideoFrame: Sendable {
         pixels: [UInt8],
         seconds: Double = 0,
     ) throws(MediaError) {
-        guard width > 0, height > 0, pixels.count == 3 * width * height else {
+        let sides = 1...65_536
+        guard sides.contains(width), sides.contains(height), pixels.count == 3 * width * height
+        else {
             throw MediaError(
                 .invalidArgument,
-                "a frame of \(width)x\(height) takes \(3 * width * height) bytes, not \(pixels.count)",
+                "\(pixels.count) bytes are not 3 for each pixel of a frame of \(width)x\(height)",
             )
         }
         self.init(unchecked: pixels, width: width, height: height, seconds: seconds)

@@ -78,6 +78,9 @@ struct ValueTests {
         #expect(throws: MediaError.self) {
             _ = try VideoFrame(width: 4, height: 4, pixels: [1, 2, 3])
         }
+        #expect(throws: MediaError.self) {
+            _ = try VideoFrame(width: .max, height: .max, pixels: [])
+        }
         let frame = VideoFrame(width: 2, height: 1, seconds: 1.5) { bytes in
             for index in bytes.indices { bytes[index] = UInt8(index) }
         }
