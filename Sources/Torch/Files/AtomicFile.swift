@@ -8,10 +8,17 @@ struct AtomicFile: ~Copyable {
 
     /// Opens a file beside `path` to write to.
     init(path: String) throws(TorchError) {
-        self.path = path
-        partial = "\(path).\(UInt32.random(in: .min ... .max)).partial"
-        descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        let partial = "\(path).\(UInt32.random(in: .min ... .max)).partial"
+        let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw Self.failed(path, errno) }
+        self.init(path: path, partial: partial, descriptor: descriptor)
+    }
+
+    /// Takes over a file `partial` that is open for writing, to be renamed to `path`.
+    init(path: String, partial: String, descriptor: Int32) {
+        self.path = path
+        self.partial = partial
+        self.descriptor = descriptor
     }
 
     deinit {
@@ -42,6 +49,8 @@ struct AtomicFile: ~Copyable {
 
     private static func failed(_ path: String, _ number: Int32) -> TorchError {
         TorchError(
-            .cannotWrite, "\(path): cannot be written: \(String(cString: strerror(number)))")
+            .cannotWrite,
+            "\(path): cannot be written: \(String(cString: strerror(number)))"
+        )
     }
 }

@@ -38,7 +38,8 @@ final class MappedFile: @unchecked Sendable {
     private static func unreadable(_ path: String, _ number: Int32) -> TorchError {
         TorchError(
             number == ENOENT ? .noSuchFile : .invalidFile,
-            "\(path): cannot be read: \(String(cString: strerror(number)))")
+            "\(path): cannot be read: \(String(cString: strerror(number)))"
+        )
     }
 
     /// A contiguous tensor over the bytes from `offset` on, which the caller has checked to be there.

@@ -53,7 +53,9 @@ public final class SafetensorsFile: Sendable {
 public enum Safetensors {
     /// Writes tensors and text into a file that replaces `path` when it is complete.
     public static func write(
-        _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
+        _ tensors: [String: Tensor],
+        metadata: [String: String] = [:],
+        to path: String
     ) throws(TorchError) {
         // Wide elements first keeps every tensor aligned without holes.
         let order = tensors.sorted {
@@ -70,13 +72,15 @@ public enum Safetensors {
             guard let dtype = SafetensorsHeader.names[tensor.dtype], key != "__metadata__" else {
                 throw TorchError(
                     .cannotWrite,
-                    "\(path): the format cannot hold the tensor \(key) of \(tensor.dtype)")
+                    "\(path): the format cannot hold the tensor \(key) of \(tensor.dtype)"
+                )
             }
             let shape = tensor.shape.map(String.init).joined(separator: ",")
             let end = offset + tensor.byteCount
             members.append(
                 "\(StrictJSON.quoted(key)):{\"dtype\":\"\(dtype)\",\"shape\":[\(shape)],"
-                    + "\"data_offsets\":[\(offset),\(end)]}")
+                    + "\"data_offsets\":[\(offset),\(end)]}"
+            )
             offset = end
         }
         var header = Array("{\(members.joined(separator: ","))}".utf8)

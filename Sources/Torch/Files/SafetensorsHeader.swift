@@ -22,7 +22,8 @@ struct SafetensorsHeader {
         guard length <= Self.longest, length <= file.count - 8 else {
             throw file.invalid(
                 "the header is said to take \(length) bytes; the file has \(file.count) and the"
-                    + " format allows \(Self.longest)")
+                    + " format allows \(Self.longest)"
+            )
         }
         dataStart = 8 + Int(length)
         guard length >= 2, file.bytes[8] == UInt8(ascii: "{") else {
@@ -48,7 +49,8 @@ struct SafetensorsHeader {
     }
 
     private static func metadata(
-        _ value: StrictJSON, _ file: MappedFile
+        _ value: StrictJSON,
+        _ file: MappedFile
     ) throws(TorchError) -> [String: String] {
         guard case .object(let members) = value else {
             throw file.invalid("__metadata__ is not an object")
@@ -64,7 +66,9 @@ struct SafetensorsHeader {
     }
 
     private static func entry(
-        _ key: String, _ value: StrictJSON, _ file: MappedFile
+        _ key: String,
+        _ value: StrictJSON,
+        _ file: MappedFile
     ) throws(TorchError) -> SafetensorsFile.Entry {
         guard case .object(let members) = value else {
             throw file.invalid("the tensor \(key) is not described by an object")
@@ -87,12 +91,14 @@ struct SafetensorsHeader {
         guard 0 <= offsets[0], offsets[0] <= offsets[1], offsets[1] <= data else {
             throw file.invalid(
                 "the tensor \(key) has the data_offsets \(offsets); they rise and stay within"
-                    + " the \(data) bytes behind the header")
+                    + " the \(data) bytes behind the header"
+            )
         }
         guard let bytes = byteCount(shape, dtype), bytes == offsets[1] - offsets[0] else {
             throw file.invalid(
                 "the tensor \(key) of shape \(shape) and dtype \(name) does not take the"
-                    + " \(offsets[1] - offsets[0]) bytes of its data_offsets")
+                    + " \(offsets[1] - offsets[0]) bytes of its data_offsets"
+            )
         }
         return .init(shape: shape, dtype: dtype, range: offsets[0]..<offsets[1])
     }
@@ -131,7 +137,8 @@ struct SafetensorsHeader {
                 let what = entry.range.lowerBound < end ? "overlap" : "leave a hole"
                 throw file.invalid(
                     "the tensors \(before) and \(key) \(what): one ends at \(end), the other"
-                        + " begins at \(entry.range.lowerBound)")
+                        + " begins at \(entry.range.lowerBound)"
+                )
             }
             end = entry.range.upperBound
             before = key
@@ -139,7 +146,8 @@ struct SafetensorsHeader {
         guard dataStart + end == file.count else {
             throw file.invalid(
                 "the tensors end at byte \(dataStart + end) of \(file.count); what follows belongs"
-                    + " to none")
+                    + " to none"
+            )
         }
     }
 }

@@ -103,7 +103,8 @@ private struct StrictJSONReader {
     }
 
     private mutating func word(
-        _ text: StaticString, _ value: StrictJSON
+        _ text: StaticString,
+        _ value: StrictJSON
     ) throws(StrictJSON.Failure) -> StrictJSON {
         let end = offset + text.utf8CodeUnitCount
         guard end <= bytes.count,
@@ -148,7 +149,9 @@ private struct StrictJSONReader {
     }
 
     private mutating func digits() throws(StrictJSON.Failure) {
-        guard let first = next, (0x30...0x39).contains(first) else { throw failure("expected a digit") }
+        guard let first = next, (0x30...0x39).contains(first) else {
+            throw failure("expected a digit")
+        }
         while let byte = next, (0x30...0x39).contains(byte) { offset += 1 }
     }
 
