@@ -10,6 +10,9 @@ public struct Embedding: Sendable {
         table = try weights.tensor("weight", [count, dim])
     }
 
+    /// Where the table is, and with it where ids have to be.
+    public var device: Device { table.device }
+
     /// Integer ids [...] -> [..., dim].
     public func callAsFunction(_ ids: Tensor) throws(TorchError) -> Tensor {
         try embedding(table, ids)

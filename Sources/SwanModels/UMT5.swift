@@ -1,0 +1,263 @@
+import Foundation
+import Torch
+import TorchNN
+
+/// The sizes of a UMT5 text encoder. Decodes from the `config.json` of transformers.
+public struct UMT5Config: Sendable, Equatable {
+    /// Tokens there are.
+    public var vocabulary = 256_384
+    /// Width of the tokens.
+    public var dim = 4_096
+    /// The size of one attention head.
+    public var headDim = 64
+    /// Width inside the feed-forward network.
+    public var ffnDim = 10_240
+    /// Attention heads.
+    public var heads = 64
+    /// Blocks.
+    public var layers = 24
+    /// Kinds of distance that attention tells apart, half of them for each direction.
+    public var buckets = 32
+    /// From this distance on all are of one kind.
+    public var maxDistance = 128
+    /// Added to mean squares.
+    public var eps = 1e-6
+
+    /// The sizes of UMT5-XXL, to be changed.
+    public init() {}
+
+    /// UMT5-XXL, the encoder of all Wan models.
+    public static let xxl = UMT5Config()
+
+    /// Width of all heads together.
+    public var attentionDim: Int { heads * headDim }
+}
+
+extension UMT5Config: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case vocabulary = "vocab_size", dim = "d_model", headDim = "d_kv", ffnDim = "d_ff"
+        case heads = "num_heads", layers = "num_layers"
+        case buckets = "relative_attention_num_buckets"
+        case maxDistance = "relative_attention_max_distance", eps = "layer_norm_epsilon"
+    }
+
+    /// Decodes and checks; the sizes are needed, the rest has UMT5's values.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let base = UMT5Config()
+        func integer(_ key: CodingKeys, _ fallback: Int? = nil) throws -> Int {
+            guard let fallback else { return try values.decode(Int.self, forKey: key) }
+            return try values.decodeIfPresent(Int.self, forKey: key) ?? fallback
+        }
+        vocabulary = try integer(.vocabulary)
+        dim = try integer(.dim)
+        headDim = try integer(.headDim)
+        ffnDim = try integer(.ffnDim)
+        heads = try integer(.heads)
+        layers = try integer(.layers)
+        buckets = try integer(.buckets, base.buckets)
+        maxDistance = try integer(.maxDistance, base.maxDistance)
+        eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? base.eps
+        guard [vocabulary, dim, headDim, ffnDim, heads, layers].allSatisfy({ $0 > 0 }),
+            buckets >= 4, buckets.isMultiple(of: 4), maxDistance > buckets / 4
+        else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .dim,
+                in: values,
+                debugDescription: "sizes of a UMT5 encoder are above 0, buckets a multiple of 4"
+            )
+        }
+    }
+}
+
+/// The text encoder of Wan: tokens to embeddings.
+///
+/// UMT5, https://arxiv.org/abs/2304.09151: T5 with a position bias in every block. The reference is
+/// wan/modules/t5.py.
+public struct UMT5Encoder: Sendable {
+    /// The sizes.
+    public let config: UMT5Config
+    private let tokens: Embedding
+    private let blocks: [UMT5Block]
+    private let norm: RMSNorm
+
+    /// The encoder under a path, in the key names of Wan's checkpoints.
+    public init(_ weights: Weights, _ config: UMT5Config) throws(TorchError) {
+        self.config = config
+        tokens = try Embedding(weights["token_embedding"], config.vocabulary, config.dim)
+        var blocks: [UMT5Block] = []
+        for index in 0..<config.layers {
+            blocks.append(try UMT5Block(weights["blocks"][index], config))
+        }
+        self.blocks = blocks
+        norm = try RMSNorm(weights["norm"], config.dim, eps: config.eps)
+    }
+
+    /// Token ids [B, L] (int64) -> embeddings [B, L, dim].
+    ///
+    /// - Parameter mask: [B, L], 0 where a token is padding that no token sees; nil for no padding.
+    public func callAsFunction(_ ids: Tensor, mask: Tensor? = nil) throws(TorchError) -> Tensor {
+        var x = try tokens(ids)
+        let buckets = try distanceBuckets(ids.size(1)).to(ids.device)
+        var hidden: Tensor?
+        if let mask { hidden = try (mask .== 0).reshaped(mask.size(0), 1, 1, -1) }
+        for block in blocks { x = try block(x, buckets: buckets, hidden: hidden) }
+        return try norm(x)
+    }
+
+    /// Prompts as token ids, without padding -> [B, length, dim], zeros after each prompt's end.
+    ///
+    /// The reference computes `length` = 512 tokens, masks the padding and clears it. Padding that
+    /// is never made gives the same, in the time that the longest prompt takes.
+    ///
+    /// - Parameter length: at least the longest prompt's; nil for just that.
+    public func encode(_ prompts: [[Int32]], length: Int? = nil) throws(TorchError) -> Tensor {
+        let longest = max(1, prompts.map(\.count).max() ?? 0)
+        guard longest <= length ?? longest else {
+            throw TorchError(
+                .invalidArgument,
+                "a prompt of \(longest) tokens, where \(length ?? 0) is the limit"
+            )
+        }
+        // A GPU would meet a wrong id with an assertion that ends its context.
+        let wrong = prompts.joined().first { !(0..<config.vocabulary ~= Int($0)) }
+        if let wrong {
+            throw TorchError(
+                .invalidArgument,
+                "token \(wrong) is not in the text encoder's vocabulary of \(config.vocabulary)"
+            )
+        }
+        let shape = [prompts.count, longest]
+        let ids = prompts.flatMap { prompt in
+            prompt.map(Int.init) + Array(repeating: 0, count: longest - prompt.count)
+        }
+        let real = prompts.flatMap { prompt in (0..<longest).map { $0 < prompt.count } }
+        let device = tokens.device
+        var x: Tensor
+        if real.allSatisfy({ $0 }) {
+            x = try self(Tensor(ids, shape).to(device))  // [B, longest, dim]
+        } else {
+            let mask = try Tensor(real, shape).to(device)
+            x = try self(Tensor(ids, shape).to(device), mask: mask)
+            x = try x * mask.unsqueezed(2).to(x.dtype)
+        }
+        guard let length, length > longest else { return x }
+        return try x.padded([0, 0, 0, length - longest])  // [B, length, dim]
+    }
+
+    /// The bucket of the distance from every query (row) to every key (column): [L, L].
+    private func distanceBuckets(_ length: Int) throws(TorchError) -> Tensor {
+        let table = (1 - length..<length).map(bucket)
+        let buckets = (0..<length).flatMap { query in
+            table[(length - 1 - query)..<(2 * length - 1 - query)]
+        }
+        return try Tensor(buckets, [length, length])
+    }
+
+    /// Near distances have a bucket each, far ones share buckets that grow with the logarithm.
+    ///
+    /// In float32 as in the reference, since the edges of buckets depend on rounding.
+    private func bucket(_ distance: Int) -> Int {
+        let half = config.buckets / 2
+        let exact = half / 2
+        let direction = distance > 0 ? half : 0
+        let far = abs(distance)
+        guard far >= exact else { return direction + far }
+        let range = Float(log(Double(config.maxDistance) / Double(exact)))
+        let step = log(Float(far) / Float(exact)) / range * Float(half - exact)
+        return direction + min(exact + Int(step), half - 1)
+    }
+}
+
+/// Attention over all tokens, then a gated feed-forward network, each added to its input.
+private struct UMT5Block: Sendable {
+    let norm1, norm2: RMSNorm
+    let q, k, v, o: Linear
+    let distances: Embedding
+    let gate, fc1, fc2: Linear
+    let heads: Int
+
+    init(_ weights: Weights, _ config: UMT5Config) throws(TorchError) {
+        let (attention, ffn) = (weights["attn"], weights["ffn"])
+        norm1 = try RMSNorm(weights["norm1"], config.dim, eps: config.eps)
+        norm2 = try RMSNorm(weights["norm2"], config.dim, eps: config.eps)
+        // Not fused: a mapped checkpoint of 11 GB then stays in the file until it is used.
+        q = try Linear(attention["q"], config.dim, config.attentionDim, bias: false)
+        k = try Linear(attention["k"], config.dim, config.attentionDim, bias: false)
+        v = try Linear(attention["v"], config.dim, config.attentionDim, bias: false)
+        o = try Linear(attention["o"], config.attentionDim, config.dim, bias: false)
+        distances = try Embedding(
+            weights["pos_embedding"]["embedding"],
+            config.buckets,
+            config.heads
+        )
+        gate = try Linear(ffn["gate"][0], config.dim, config.ffnDim, bias: false)
+        fc1 = try Linear(ffn["fc1"], config.dim, config.ffnDim, bias: false)
+        fc2 = try Linear(ffn["fc2"], config.ffnDim, config.dim, bias: false)
+        heads = config.heads
+    }
+
+    /// x [B, L, C]; `buckets` [L, L]; `hidden` [B, 1, 1, L], true for keys that are not seen.
+    func callAsFunction(
+        _ x: Tensor,
+        buckets: Tensor,
+        hidden: Tensor?
+    ) throws(TorchError) -> Tensor {
+        let attended = try x + attend(norm1(x), buckets, hidden)
+        let normed = try norm2(attended)
+        return try attended + fc2(fc1(normed) * gate(normed).gelu(tanh: true))
+    }
+
+    private func attend(
+        _ x: Tensor,
+        _ buckets: Tensor,
+        _ hidden: Tensor?
+    ) throws(TorchError) -> Tensor {
+        var bias = try distances(buckets).permuted(2, 0, 1).unsqueezed(0)  // [1, N, L, L]
+        if let hidden { bias = try bias.filled(where: hidden, with: bias.dtype.lowest) }
+        let split = [heads, -1]
+        let result = try attention(
+            q(x).unflattened(-1, split),
+            k(x).unflattened(-1, split),
+            v(x).unflattened(-1, split),
+            mask: bias,
+            scale: 1
+        )  // [B, L, N, D]
+        return try o(result.flattened(from: 2))
+    }
+}
+
+extension DType {
+    /// The most negative finite number, which a masked score is set to.
+    fileprivate var lowest: Double {
+        switch self {
+        case .float16: -65_504
+        case .bfloat16: -3.389_531_389_251_535_5e38
+        default: -Double(Float.greatestFiniteMagnitude)
+        }
+    }
+}
+
+extension UMT5Encoder {
+    /// The name in Wan's checkpoints of a weight that transformers' `UMT5EncoderModel` calls `key`.
+    public static func wanKey(fromTransformers key: String) -> String {
+        let parts = key.split(separator: ".").map(String.init)
+        switch key {
+        case "shared.weight", "encoder.embed_tokens.weight": return "token_embedding.weight"
+        case "encoder.final_layer_norm.weight": return "norm.weight"
+        default: break
+        }
+        let names = [
+            "layer.0.layer_norm": "norm1", "layer.1.layer_norm": "norm2",
+            "layer.0.SelfAttention.q": "attn.q", "layer.0.SelfAttention.k": "attn.k",
+            "layer.0.SelfAttention.v": "attn.v", "layer.0.SelfAttention.o": "attn.o",
+            "layer.0.SelfAttention.relative_attention_bias": "pos_embedding.embedding",
+            "layer.1.DenseReluDense.wi_0": "ffn.gate.0",
+            "layer.1.DenseReluDense.wi_1": "ffn.fc1", "layer.1.DenseReluDense.wo": "ffn.fc2",
+        ]
+        guard parts.count > 4, parts[0] == "encoder", parts[1] == "block", parts.last == "weight",
+            let name = names[parts[3..<(parts.count - 1)].joined(separator: ".")]
+        else { return key }
+        return "blocks.\(parts[2]).\(name).weight"
+    }
+}
