@@ -22,7 +22,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
@@ -66,17 +65,25 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             linkerSettings: runPath),
-        .testTarget(name: "TorchTests", dependencies: ["Torch"], linkerSettings: runPath),
-        .testTarget(name: "TorchNNTests", dependencies: ["TorchNN"], linkerSettings: runPath),
+        .target(name: "GoldenSupport", dependencies: ["Torch"], path: "Tests/GoldenSupport"),
+        .testTarget(
+            name: "TorchTests", dependencies: ["Torch", "GoldenSupport"], linkerSettings: runPath),
+        .testTarget(
+            name: "TorchNNTests", dependencies: ["TorchNN", "GoldenSupport"], linkerSettings: runPath),
         .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
         .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia"]),
         .testTarget(
-            name: "SwanSchedulersTests", dependencies: ["SwanSchedulers"], linkerSettings: runPath),
-        .testTarget(name: "SwanModelsTests", dependencies: ["SwanModels"], linkerSettings: runPath),
+            name: "SwanSchedulersTests", dependencies: ["SwanSchedulers", "GoldenSupport"],
+            linkerSettings: runPath),
         .testTarget(
-            name: "SwanPipelinesTests", dependencies: ["SwanPipelines"], linkerSettings: runPath),
+            name: "SwanModelsTests", dependencies: ["SwanModels", "GoldenSupport"],
+            linkerSettings: runPath),
         .testTarget(
-            name: "SwanTrainingTests", dependencies: ["SwanTraining"], linkerSettings: runPath),
+            name: "SwanPipelinesTests", dependencies: ["SwanPipelines", "GoldenSupport"],
+            linkerSettings: runPath),
+        .testTarget(
+            name: "SwanTrainingTests", dependencies: ["SwanTraining", "GoldenSupport"],
+            linkerSettings: runPath),
         .testTarget(name: "swanTests", dependencies: ["swan"], linkerSettings: runPath),
     ],
     swiftLanguageModes: [.v6],

@@ -51,11 +51,12 @@ public struct CausalWanTransformer: Sendable {
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W], B at most the cache's rows.
     ///   - timesteps: one for each row.
+    ///   - firstRow: the cache's row that the first row of the batch is.
     ///   - firstFrames: the position of each row's first frame in the stream; it has no upper end.
     /// - Returns: the flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor, timesteps: [Double], text: TextConditioning, firstFrames: [Int],
-        cache: inout KVCache
+        cache: inout KVCache, firstRow: Int = 0
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
@@ -65,7 +66,8 @@ public struct CausalWanTransformer: Sendable {
         let frames = grid[0]
         return try backbone(latents, timesteps: steps, text: text, rope: rope) {
             block, q, k, v throws(TorchError) in
-            try cache.attend(block, q, k, v, firstFrames: firstFrames, frames: frames)
+            try cache.attend(
+                block, q, k, v, firstFrames: firstFrames, frames: frames, firstRow: firstRow)
         }
     }
 

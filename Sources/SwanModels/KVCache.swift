@@ -59,12 +59,13 @@ public struct KVCache: ~Copyable {
 
     /// Stores the chunk's keys and values [B, L, N, D] and attends to all that is stored.
     mutating func attend(
-        _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int
+        _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int,
+        firstRow: Int
     ) throws(TorchError) -> Tensor {
         // A single row runs all steps of a chunk one after the other, over the same slots.
         try blocks[block].attend(
-            q, k, v, firstFrames: firstFrames, frames: frames, options: options,
-            passes: rows == 1 || activeRows == 1 ? options.passes : 1)
+            q, k, v, firstFrames: firstFrames, frames: frames, firstRow: firstRow,
+            options: options, passes: activeRows == 1 ? options.passes : 1)
     }
 }
 
@@ -110,18 +111,21 @@ private struct BlockCache {
     }
 
     mutating func attend(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int,
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int, firstRow: Int,
         options: KVCacheOptions, passes: Int
     ) throws(TorchError) -> Tensor {
         let (k, v) = (try k.transposed(1, 2), try v.transposed(1, 2))            // [B, N, L, D]
-        for (row, start) in firstFrames.enumerated() {
-            let (newK, newV) = (try k.selected(0, row), try v.selected(0, row))
+        let rows = firstRow..<firstRow + firstFrames.count
+        for (row, start) in zip(rows, firstFrames) {
+            let (newK, newV) = (
+                try k.selected(0, row - firstRow), try v.selected(0, row - firstRow)
+            )
             if options.sinkFrames > 0, options.sinkThreshold > -1, frames == 1 {
                 try refreshSink(row, newK, newV, options)
             }
             try store(row, newK, newV, start: start, frames: frames, passes: passes)
         }
-        return try attend(q, rows: firstFrames.count)
+        return try attend(q, rows)
     }
 
     private mutating func store(
@@ -171,14 +175,14 @@ private struct BlockCache {
     }
 
     /// q [B, L, N, D] over each row's own stored frames.
-    private func attend(_ q: Tensor, rows: Int) throws(TorchError) -> Tensor {
-        let counts = slots.prefix(rows).map { $0.count * tokensPerFrame }
+    private func attend(_ q: Tensor, _ rows: Range<Int>) throws(TorchError) -> Tensor {
+        let counts = slots[rows].map { $0.count * tokensPerFrame }
         guard let first = counts.first, counts.contains(where: { $0 != first }) else {
-            return try attend(q, 0, rows, counts.first ?? 0)
+            return try attend(q, rows.lowerBound, rows.count, counts.first ?? 0)
         }
         var parts: [Tensor] = []
-        for (row, count) in counts.enumerated() {
-            parts.append(try attend(q.narrowed(0, row, 1), row, 1, count))
+        for (index, count) in counts.enumerated() {
+            parts.append(try attend(q.narrowed(0, index, 1), rows.lowerBound + index, 1, count))
         }
         return try concatenated(parts)
     }

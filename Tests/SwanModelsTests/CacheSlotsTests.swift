@@ -1,0 +1,51 @@
+import Testing
+
+@testable import SwanModels
+
+/// Where chunks go in a row of the cache: the reference's rules, and what follows from them.
+@Suite struct CacheSlotsTests {
+    @Test func fillsThenOverwritesWhatIsNotASink() {
+        var slots = CacheSlots(capacity: 6, sinks: 1)
+        #expect(slots.place(start: 0, frames: 2) == 0..<2)
+        var taken: [Int] = []
+        for start in 2..<18 {
+            taken.append(slots.place(start: start, frames: 1)?.lowerBound ?? -1)
+        }
+        #expect(Array(taken.prefix(4)) == [2, 3, 4, 5])
+        // A first call of two frames leaves the first three slots alone, with one sink or none.
+        #expect(Array(taken.dropFirst(4)) == [3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5])
+    }
+
+    @Test func positionsHaveNoEnd() {
+        var slots = CacheSlots(capacity: 3, sinks: 0)
+        _ = slots.place(start: 0, frames: 1)
+        for start in 1..<100_000 { _ = slots.place(start: start, frames: 1) }
+        #expect(slots.count == 3)
+        #expect(slots.evictable.count <= 3)
+    }
+
+    @Test func refreshedSinkIsTakenOnce() {
+        var slots = CacheSlots(capacity: 4, sinks: 2)
+        for start in 0..<4 { _ = slots.place(start: start, frames: 1) }
+        slots.refresh(sink: 0)
+        #expect(slots.place(start: 4, frames: 1) == 0..<1)
+        #expect(slots.place(start: 5, frames: 1) == 2..<3)
+        #expect(slots.place(start: 6, frames: 1) == 3..<4)
+        #expect(slots.place(start: 7, frames: 1) == 2..<3)
+    }
+
+    @Test func aChunkThatDoesNotFitIsRefused() {
+        var slots = CacheSlots(capacity: 2, sinks: 2)
+        _ = slots.place(start: 0, frames: 2)
+        #expect(slots.place(start: 2, frames: 1) == nil)
+    }
+
+    @Test func longerChunksLeaveTheSinks() {
+        var slots = CacheSlots(capacity: 6, sinks: 3)
+        for start in 0..<8 { _ = slots.place(start: start, frames: 1) }
+        slots.relist(frames: 2)
+        for start in stride(from: 8, to: 20, by: 2) {
+            #expect(slots.place(start: start, frames: 2)?.lowerBound ?? 0 >= 3)
+        }
+    }
+}
