@@ -217,10 +217,12 @@ extension FlowMatch {
     ///   - list: falling timesteps; the 0 at the end says that the last step gives a clean sample.
     ///   - count: how many of them to use, from the front; nil for all.
     ///   - warped: whether to take the entries as places in this table (1000 the first) instead.
+    ///   - keepingZero: whether the 0 is a step as well, as the reference has it without an input.
     public func denoisingSteps(
         _ list: [Int],
         count: Int? = nil,
-        warped: Bool = false
+        warped: Bool = false,
+        keepingZero: Bool = false
     ) throws(SchedulerError) -> [Double] {
         guard list.last == 0, list.count > 1, list.allSatisfy({ 0...trainingTimesteps ~= $0 }),
             zip(list, list.dropFirst()).allSatisfy(>)
@@ -239,7 +241,7 @@ extension FlowMatch {
                     + "\(steps.count) can be used"
             )
         }
-        let chosen = Array(steps.prefix(count ?? steps.count))
+        let chosen = Array(steps.prefix(count ?? steps.count)) + (keepingZero ? [0] : [])
         return warped ? try self.warped(chosen) : chosen.map(Double.init)
     }
 

@@ -213,6 +213,7 @@ struct FlowMatchTests {
         let list = [700, 500, 400, 200, 0]
         #expect(try schedule.denoisingSteps(list) == [700, 500, 400, 200])
         #expect(try schedule.denoisingSteps(list, count: 2) == [700, 500])
+        #expect(try schedule.denoisingSteps(list, count: 2, keepingZero: true) == [700, 500, 0])
         let all = try schedule.warped(list)
         #expect(try schedule.denoisingSteps(list, count: 3, warped: true) == Array(all.prefix(3)))
     }
