@@ -14,8 +14,8 @@ public struct Golden: Sendable {
     }
 
     /// The path of a file in Goldens/.
-    public static func path(_ file: String, from here: String = #filePath) -> String {
-        URL(fileURLWithPath: here).resolvingSymlinksInPath()
+    public static func path(_ file: String) -> String {
+        URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("Goldens").appendingPathComponent(
                 file

@@ -2,6 +2,7 @@ private let reshapeOp = Operator("aten::reshape")
 private let viewOp = Operator("aten::view")
 private let permuteOp = Operator("aten::permute")
 private let transposeOp = Operator("aten::transpose", "int")
+private let asStridedOp = Operator("aten::as_strided")
 private let expandOp = Operator("aten::expand")
 private let contiguousOp = Operator("aten::contiguous")
 private let cloneOp = Operator("aten::clone")
@@ -49,6 +50,11 @@ extension Tensor {
 
     /// Dimensions of size 1 repeated without a copy; -1 keeps a size.
     public func expanded(_ shape: [Int]) throws(TorchError) -> Tensor { try expandOp(self, shape) }
+
+    /// The same memory with any shape and strides, from the first element on.
+    public func strided(_ shape: [Int], _ strides: [Int]) throws(TorchError) -> Tensor {
+        try asStridedOp(self, shape, strides)
+    }
 
     /// The elements in the order of `format`; itself if they are.
     public func contiguous(_ format: MemoryFormat = .contiguous) throws(TorchError) -> Tensor {

@@ -1,0 +1,93 @@
+/// A checkpoint that `torch.save` wrote (`.pth`, `.pt`), mapped into memory.
+///
+/// Its pickle is run by a reader that knows weights and nothing else: a file that names anything
+/// outside a short list is refused. Everything is checked when the file is opened; the tensors are
+/// views over the file, so a large checkpoint costs nothing before its tensors are used.
+public final class TorchArchive: Sendable {
+    /// The path, as it was given.
+    public let path: String
+    /// What was saved.
+    public let root: PickledValue
+
+    private static let longestPickle = 64 << 20
+
+    /// Maps a file and reads what is in it, without the tensors' numbers.
+    public init(path: String) throws(TorchError) {
+        self.path = path
+        let file = try MappedFile(path: path)
+        try Self.checkKind(file)
+        let files = try ZipDirectory(file).files
+        let folder = try Self.folder(files.keys, file)
+        if let order = files["\(folder)/byteorder"] {
+            guard file.bytes[order].elementsEqual("little".utf8) else {
+                throw file.invalid("was written on a big-endian machine; save it again on another")
+            }
+        }
+        guard let range = files["\(folder)/data.pkl"], range.count <= Self.longestPickle else {
+            throw file.invalid("its data.pkl takes more than \(Self.longestPickle) bytes")
+        }
+        let pickle = UnsafeRawBufferPointer(rebasing: file.bytes[range])
+        var unpickler = Unpickler(pickle, in: file) { files["\(folder)/data/\($0)"] }
+        do {
+            let item = try unpickler.run()
+            var tree = PickleTree(unpickler.nodes)
+            root = try tree.value(item)
+        } catch {
+            throw file.invalid("data.pkl, byte \(error.offset): \(error.what)")
+        }
+    }
+
+    /// The dictionary at a path of keys from the root; nil if there is none.
+    public func dictionary(at keys: [String] = []) -> [String: PickledValue]? {
+        var value = root
+        for key in keys {
+            guard case .dictionary(let members) = value, let next = members[key] else { return nil }
+            value = next
+        }
+        guard case .dictionary(let members) = value else { return nil }
+        return members
+    }
+
+    /// The tensors that stand directly in the dictionary at a path of keys.
+    public func tensors(at keys: [String] = []) -> [String: ArchivedTensor] {
+        (dictionary(at: keys) ?? [:]).compactMapValues {
+            guard case .tensor(let tensor) = $0 else { return nil }
+            return tensor
+        }
+    }
+
+    /// Refuses what is no zip archive, and says what it is where that is known.
+    private static func checkKind(_ file: MappedFile) throws(TorchError) {
+        let oldMagic: [UInt8] = [
+            0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19,
+        ]
+        if file.bytes.starts(with: oldMagic) {
+            throw file.invalid(
+                "is in the format of PyTorch before 1.6; load it there and save it again with"
+                    + " torch.save"
+            )
+        }
+        let magic = withUnsafeBytes(of: ZipDirectory.fileSignature.littleEndian) { Array($0) }
+        guard file.bytes.starts(with: magic) else {
+            throw file.invalid("is not a checkpoint of PyTorch: it is no zip archive")
+        }
+    }
+
+    /// The one folder that all files of an archive are in.
+    private static func folder(
+        _ names: some Collection<String>,
+        _ file: MappedFile
+    ) throws(TorchError) -> String {
+        let pickles = names.filter {
+            $0.hasSuffix("/data.pkl") && $0.split(separator: "/").count == 2
+        }
+        guard pickles.count == 1, let pickle = pickles.first else {
+            throw file.invalid("is not a checkpoint of PyTorch: the archive has no data.pkl")
+        }
+        let folder = String(pickle.dropLast("/data.pkl".count))
+        guard !names.contains("\(folder)/constants.pkl") else {
+            throw file.invalid("is a TorchScript program; save its state_dict instead")
+        }
+        return folder
+    }
+}

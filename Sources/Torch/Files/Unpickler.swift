@@ -1,0 +1,336 @@
+/// Runs the part of Python's pickle language that checkpoints use, and builds nothing but data.
+///
+/// Lists, tuples and dictionaries are kept in one array and refer to each other by index, so that
+/// neither cycles nor depth cost anything before `tree` checks them.
+struct Unpickler {
+    /// What was wrong, and at which byte.
+    struct Failure: Error {
+        let what: String
+        let offset: Int
+    }
+
+    /// A value on the stack.
+    enum Item {
+        case none
+        case bool(Bool)
+        case integer(Int)
+        case real(Double)
+        case text(String)
+        case bytes
+        case global(PickleGlobal)
+        case node(Int)
+        case storage(Range<Int>, DType?)
+        case tensor(ArchivedTensor)
+        case named(String)
+    }
+
+    /// Something with parts; a dictionary's parts are keys and values in turn.
+    struct Node {
+        enum Kind { case list, tuple, dictionary }
+        let kind: Kind
+        var items: [Item]
+    }
+
+    private let file: MappedFile
+    private let findStorage: (String) -> Range<Int>?
+    private var reader: ByteReader
+    private var stack: [Item] = []
+    private var marks: [Int] = []
+    private var memo: [Int: Item] = [:]
+    private(set) var nodes: [Node] = []
+    /// Where the operation that is being run stands.
+    private(set) var position = 0
+
+    /// Reads the pickle in `bytes`; `findStorage` gives the bytes of a tensor's storage in `file`.
+    init(
+        _ bytes: UnsafeRawBufferPointer,
+        in file: MappedFile,
+        findStorage: @escaping (String) -> Range<Int>?
+    ) {
+        self.file = file
+        self.findStorage = findStorage
+        reader = ByteReader(bytes)
+    }
+
+    func failure(_ what: String) -> Failure { Failure(what: what, offset: position) }
+
+    /// Runs to the end and gives what is there.
+    mutating func run() throws(Failure) -> Item {
+        do {
+            while true {
+                position = reader.offset
+                let code = try reader.integer(UInt8.self)
+                if code == UInt8(ascii: ".") { return try pop() }
+                try step(code)
+            }
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            throw failure("ends too early")
+        }
+    }
+}
+
+// MARK: - The stack
+
+extension Unpickler {
+    private mutating func pop() throws -> Item {
+        guard stack.count > marks.last ?? 0, let item = stack.popLast() else {
+            throw failure("takes more from the stack than there is")
+        }
+        return item
+    }
+
+    private mutating func popToMark() throws -> [Item] {
+        guard let mark = marks.popLast() else { throw failure("there is no mark on the stack") }
+        defer { stack.removeSubrange(mark...) }
+        return Array(stack[mark...])
+    }
+
+    private mutating func pop(_ count: Int) throws -> [Item] {
+        var items: [Item] = []
+        for _ in 0..<count { items.append(try pop()) }
+        return items.reversed()
+    }
+
+    private mutating func push(_ kind: Node.Kind, _ items: [Item]) throws {
+        guard kind != .dictionary || items.count % 2 == 0 else {
+            throw failure("a dictionary with a key and no value")
+        }
+        nodes.append(Node(kind: kind, items: items))
+        stack.append(.node(nodes.count - 1))
+    }
+
+    /// Adds to the list or dictionary on top of the stack.
+    private mutating func extend(_ kind: Node.Kind, by items: [Item]) throws {
+        guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
+            nodes[index].kind == kind, kind != .dictionary || items.count % 2 == 0
+        else { throw failure("adds to what is no \(kind)") }
+        nodes[index].items += items
+    }
+
+    private mutating func remember(_ index: Int) throws {
+        guard stack.count > marks.last ?? 0, let item = stack.last else {
+            throw failure("remembers what is not there")
+        }
+        memo[index] = item
+    }
+
+    private mutating func recall(_ index: Int) throws {
+        guard let item = memo[index] else {
+            throw failure("asks for number \(index), which was not remembered")
+        }
+        stack.append(item)
+    }
+}
+
+// MARK: - The operations
+
+extension Unpickler {
+    private mutating func step(_ code: UInt8) throws {
+        switch Unicode.Scalar(code) {
+        case "\u{80}":
+            let version = try reader.integer(UInt8.self)
+            guard version <= 5 else { throw failure("pickle protocol \(version) is not known") }
+        case "\u{95}": try reader.skip(8)
+        case "(": marks.append(stack.count)
+        case "0": _ = try pop()
+        case "1": _ = try popToMark()
+        case "N": stack.append(.none)
+        case "\u{88}": stack.append(.bool(true))
+        case "\u{89}": stack.append(.bool(false))
+        case "J": stack.append(.integer(Int(try reader.integer(Int32.self))))
+        case "K": stack.append(.integer(Int(try reader.integer(UInt8.self))))
+        case "M": stack.append(.integer(Int(try reader.integer(UInt16.self))))
+        case "\u{8A}": stack.append(try long())
+        case "G":
+            stack.append(.real(Double(bitPattern: try reader.integer(UInt64.self).byteSwapped)))
+        case "X": try pushText(UInt64(try reader.integer(UInt32.self)))
+        case "\u{8C}": try pushText(UInt64(try reader.integer(UInt8.self)))
+        case "\u{8D}": try pushText(try reader.integer(UInt64.self))
+        case "U": try pushText(UInt64(try reader.integer(UInt8.self)))
+        case "T": try pushText(UInt64(try reader.integer(UInt32.self)))
+        case "B": try pushBytes(UInt64(try reader.integer(UInt32.self)))
+        case "C": try pushBytes(UInt64(try reader.integer(UInt8.self)))
+        case "\u{8E}", "\u{96}": try pushBytes(try reader.integer(UInt64.self))
+        case ")": try push(.tuple, [])
+        case "t": try push(.tuple, try popToMark())
+        case "\u{85}": try push(.tuple, try pop(1))
+        case "\u{86}": try push(.tuple, try pop(2))
+        case "\u{87}": try push(.tuple, try pop(3))
+        case "]", "\u{8F}": try push(.list, [])
+        case "l", "\u{91}": try push(.list, try popToMark())
+        case "a": try extend(.list, by: try pop(1))
+        case "e", "\u{90}": try extend(.list, by: try popToMark())
+        case "}": try push(.dictionary, [])
+        case "d": try push(.dictionary, try popToMark())
+        case "s": try extend(.dictionary, by: try pop(2))
+        case "u": try extend(.dictionary, by: try popToMark())
+        case "q": try remember(Int(try reader.integer(UInt8.self)))
+        case "r": try remember(Int(try reader.integer(UInt32.self)))
+        case "\u{94}": try remember(memo.count)
+        case "h": try recall(Int(try reader.integer(UInt8.self)))
+        case "j": try recall(Int(try reader.integer(UInt32.self)))
+        case "c": try pushGlobal(try text(reader.line()), try text(reader.line()))
+        case "\u{93}": try pushStackGlobal()
+        case "R": try call()
+        case "b": try setState()
+        case "Q": try pushStorage()
+        default:
+            throw failure("the pickle operation 0x\(String(code, radix: 16)) is not one of weights")
+        }
+    }
+
+    private func text(_ bytes: Slice<UnsafeRawBufferPointer>) throws -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw failure("text that is not UTF-8")
+        }
+        return text
+    }
+
+    private mutating func pushText(_ count: UInt64) throws {
+        stack.append(.text(try text(reader.piece(count))))
+    }
+
+    private mutating func pushBytes(_ count: UInt64) throws {
+        _ = try reader.piece(count)
+        stack.append(.bytes)
+    }
+
+    /// An integer in two's complement; one past 64 bits loses precision.
+    private mutating func long() throws -> Item {
+        let bytes = try reader.piece(try reader.integer(UInt8.self))
+        let negative = bytes.last.map { $0 >= 0x80 } ?? false
+        guard bytes.count > 8 else {
+            let start: UInt64 = negative ? .max : 0
+            return .integer(
+                Int(bitPattern: UInt(bytes.reversed().reduce(start) { $0 << 8 | UInt64($1) }))
+            )
+        }
+        let magnitude = bytes.reversed().reduce(0.0) { $0 * 256 + Double(negative ? ~$1 : $1) }
+        return .real(negative ? -magnitude - 1 : magnitude)
+    }
+
+    private mutating func pushGlobal(_ module: String, _ name: String) throws {
+        guard let global = PickleGlobal(module: module, name: name) else {
+            throw failure(
+                "asks Python for \(module).\(name), which weights do not need; it was not run. If"
+                    + " you trust the file, save its state_dict again, alone"
+            )
+        }
+        stack.append(.global(global))
+    }
+
+    private mutating func pushStackGlobal() throws {
+        let names = try pop(2)
+        guard case .text(let module) = names[0], case .text(let name) = names[1] else {
+            throw failure("asks Python for something without a name")
+        }
+        try pushGlobal(module, name)
+    }
+
+    /// What follows an object's making: attributes of an ordered dictionary, which weights do not need.
+    private mutating func setState() throws {
+        _ = try pop()
+        guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
+            nodes[index].kind == .dictionary
+        else { throw failure("sets the attributes of what is no dictionary") }
+    }
+}
+
+// MARK: - Storages and tensors
+
+extension Unpickler {
+    private mutating func popTuple() throws -> [Item] {
+        guard case .node(let index) = try pop(), nodes[index].kind == .tuple else {
+            throw failure("there is no tuple of arguments")
+        }
+        return nodes[index].items
+    }
+
+    /// `("storage", type, key, location, number of elements)`
+    private mutating func pushStorage() throws {
+        let parts = try popTuple()
+        guard parts.count == 5, case .text("storage") = parts[0], case .global(let type) = parts[1],
+            case .text(let key) = parts[2], case .integer(let count) = parts[4]
+        else { throw failure("what is said of a storage is damaged") }
+        let dtype: DType?
+        switch type {
+        case .storage(let known): dtype = known
+        case .untypedStorage: dtype = nil
+        default: throw failure("a storage of no known type")
+        }
+        guard let range = findStorage(key) else {
+            throw failure("the storage \(key) is not in the archive")
+        }
+        guard SafetensorsHeader.byteCount([count], dtype ?? .uint8) == range.count else {
+            throw failure(
+                "the storage \(key) is said to have \(count) elements of"
+                    + " \(dtype.map { "\($0)" } ?? "a byte"), and has \(range.count) bytes"
+            )
+        }
+        stack.append(.storage(range, dtype))
+    }
+
+    private mutating func call() throws {
+        let arguments = try popTuple()
+        guard case .global(let global) = try pop() else { throw failure("calls what has no name") }
+        switch global {
+        case .orderedDictionary where arguments.isEmpty: try push(.dictionary, [])
+        case .size where arguments.count == 1: stack.append(arguments[0])
+        case .device:
+            guard case .text(let name)? = arguments.first else { throw failure("no device") }
+            stack.append(.named("torch.device \(name)"))
+        case .rebuildTensor where arguments.count >= 4:
+            guard case .storage(let range, let dtype?) = arguments[0] else {
+                throw failure("a tensor without a storage")
+            }
+            stack.append(.tensor(try tensor(range, dtype, arguments)))
+        case .rebuildTypedTensor where arguments.count >= 7:
+            guard case .storage(let range, _) = arguments[0],
+                case .global(.dtype(let dtype, _)) = arguments[6]
+            else { throw failure("a tensor without a storage or a dtype") }
+            stack.append(.tensor(try tensor(range, dtype, arguments)))
+        case .rebuildParameter where arguments.count >= 1:
+            guard case .tensor = arguments[0] else { throw failure("a parameter without a tensor") }
+            stack.append(arguments[0])
+        default: throw failure("the arguments do not fit what is called")
+        }
+    }
+
+    /// From `(storage, offset, sizes, strides, ...)`.
+    private func tensor(
+        _ range: Range<Int>,
+        _ dtype: DType,
+        _ arguments: [Item]
+    ) throws -> ArchivedTensor {
+        guard case .integer(let offset) = arguments[1], let shape = integers(arguments[2]),
+            let strides = integers(arguments[3])
+        else { throw failure("a tensor's offset, shape and strides are damaged") }
+        let tensor = ArchivedTensor(
+            in: file,
+            storage: range,
+            dtype,
+            offset: offset,
+            shape: shape,
+            strides: strides
+        )
+        guard let tensor else {
+            throw failure(
+                "a tensor of shape \(shape), strides \(strides) and offset \(offset) does not lie"
+                    + " inside its storage of \(range.count / dtype.size) elements"
+            )
+        }
+        return tensor
+    }
+
+    private func integers(_ item: Item) -> [Int]? {
+        guard case .node(let index) = item, nodes[index].kind == .tuple else { return nil }
+        var integers: [Int] = []
+        for item in nodes[index].items {
+            guard case .integer(let integer) = item else { return nil }
+            integers.append(integer)
+        }
+        return integers
+    }
+}
