@@ -47,7 +47,7 @@ def diffusers_key(key, res_blocks, residual):
 def original_key(key, res_blocks):
     """A diffusers key of the residual (2.2) autoencoder in the original's words."""
     key = key.replace("post_quant_conv.", "conv2.").replace("quant_conv.", "conv1.")
-    for original, ours in reversed(PARTS):
+    for original, ours in PARTS:
         key = key.replace(ours, original)
     for side, last in (("down", res_blocks), ("up", res_blocks + 1)):
         key = re.sub(rf"\.{side}_blocks\.(\d+)\.resnets\.(\d+)\.",
