@@ -9,6 +9,7 @@ private let conv3dOp = Operator("aten::conv3d")
 private let upsampleNearestExact2dOp = Operator("aten::_upsample_nearest_exact2d")
 private let resizeAntialiasedOp = Operator("aten::_upsample_bilinear2d_aa")
 private let resizeBilinearOp = Operator("aten::upsample_bilinear2d")
+private let gridSampler2dOp = Operator("aten::grid_sampler_2d")
 private let avgPool2dOp = Operator("aten::avg_pool2d")
 private let maxPool2dOp = Operator("aten::max_pool2d")
 
@@ -76,6 +77,14 @@ extension Tensor {
     public func resizedBilinear(height: Int, width: Int) throws(TorchError) -> Tensor {
         let scale: Double? = nil
         return try resizeBilinearOp(self, [height, width], false, scale, scale)
+    }
+
+    /// [B, C, H, W] at the places `grid` [B, h, w, 2] as (x, y), borders at -1 and 1: [B, C, h, w].
+    ///
+    /// As `torch.nn.functional.grid_sample(mode: bilinear, padding_mode: reflection)`.
+    public func sampledBilinear(at grid: Tensor) throws(TorchError) -> Tensor {
+        let (bilinear, reflection) = (0, 2)
+        return try gridSampler2dOp(self, grid, bilinear, reflection, false)
     }
 
     /// The mean of windows of `size` by `size`.

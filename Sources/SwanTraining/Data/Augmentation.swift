@@ -1,0 +1,22 @@
+import Foundation
+import Torch
+
+/// Changes that keep footage believable: mirroring, exposure, exchanged colour channels.
+enum Augmentation {
+    /// `clip` [T, 3, H, W] in [0, 1], changed or not.
+    static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+        var clip = clip
+        if random.chance(0.5) { clip = try clip.flipped([3]) }
+        if random.chance(0.4) {
+            let gamma = exp(random.normal(0.25))
+            let gain = random.uniform(0.7, 1.1)
+            let offset = random.uniform(-0.05, 0.05)
+            clip = try clip.clamped(min: 1e-4).pow(gamma) * gain + offset
+        }
+        if random.chance(0.15) {
+            let order = try Tensor(random.shuffled([0, 1, 2]), [3])
+            clip = try clip.indexSelected(1, order)
+        }
+        return try clip.clamped(min: 0, max: 1)
+    }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import Torch
+
+/// Clips from several kinds of footage, mixed by weight.
+public struct ClipMix: ClipSource {
+    private let makers: [any ClipMaker]
+    private let weights: [Double]
+    private let seed: UInt64
+
+    /// Decodes what `config` names below the folder `root`; that takes seconds and stays in memory.
+    ///
+    /// Throws `TrainingError` for files that are not there, `MediaError` for those that cannot be read.
+    public init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
+        try config.check()
+        var parts: [(maker: any ClipMaker, weight: Double)] = []
+        if config.procedural > 0 { parts.append((ProceduralScenes(), config.procedural)) }
+        if let stills = config.stills, stills.weight > 0 {
+            let files = try Self.pictures(stills.files, root)
+            let pictures = try files.map { try Footage.still($0, shortSide: stills.shortSide) }
+            parts.append((try StillPans(pictures), stills.weight))
+        }
+        for video in config.videos where video.weight > 0 {
+            let frames = try Footage.video(
+                try Self.existing(video.file, root), shortSide: video.shortSide,
+                every: video.every, maxFrames: video.maxFrames)
+            parts.append((VideoCrops(frames: frames), video.weight))
+        }
+        makers = parts.map(\.maker)
+        weights = parts.map(\.weight)
+        self.seed = seed
+    }
+
+    public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
+        let size = ClipSize(frames: frames, height: height, width: width)
+        var random = SampleRandom(seed: seed, index: index)
+        // Not the inference mode: its tensors cannot enter a network that is being trained.
+        return try withoutGradients { () throws(TorchError) -> Tensor in
+            let maker = makers[random.pick(weights: weights)]
+            let clip = try maker.clip(size, &random)
+            return try Augmentation.apply(clip, &random).contiguous()
+        }
+    }
+
+    /// Files, and the pictures in folders, in the order of their names.
+    private static func pictures(_ names: [String], _ root: String) throws -> [String] {
+        let kinds: Set = ["png", "jpg", "jpeg", "webp", "bmp"]
+        var files: [String] = []
+        for name in names {
+            let path = try existing(name, root)
+            var isFolder: ObjCBool = false
+            _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+            guard isFolder.boolValue else {
+                files.append(path)
+                continue
+            }
+            let found = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+                .filter { kinds.contains(URL(fileURLWithPath: $0).pathExtension.lowercased()) }
+            files += found.map { path + "/" + $0 }
+        }
+        guard !files.isEmpty else {
+            throw TrainingError(
+                .noSuchFile, "data.stills.files: no pictures in \(names.joined(separator: ", "))")
+        }
+        return files
+    }
+
+    private static func existing(_ name: String, _ root: String) throws(TrainingError) -> String {
+        let path = URL(fileURLWithPath: name, relativeTo: URL(fileURLWithPath: root, isDirectory: true))
+            .path
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw TrainingError(
+                .noSuchFile,
+                "\(path): no such training data; scripts/bootstrap --training-data fetches Swan's own")
+        }
+        return path
+    }
+}

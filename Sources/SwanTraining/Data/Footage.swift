@@ -1,0 +1,46 @@
+import Foundation
+import SwanMedia
+import Torch
+
+/// Decoded pictures kept in memory as bytes.
+enum Footage {
+    /// A video's frames: [T, 3, H, W], uint8, the shorter side at most `shortSide`.
+    ///
+    /// Takes one frame of `every`, and `maxFrames` at most.
+    static func video(
+        _ path: String, shortSide: Int, every: Int, maxFrames: Int
+    ) throws -> Tensor {
+        let reader = try VideoReader(path: path, options: VideoReader.Options(threads: 1))
+        var frames: [Tensor] = []
+        var index = 0
+        while frames.count < maxFrames, let frame = try reader.nextFrame() {
+            if index.isMultiple(of: every) { frames.append(try picture(frame, shortSide)) }
+            index += 1
+        }
+        guard !frames.isEmpty else {
+            throw TrainingError(.invalidData, "\(path): has no frames")
+        }
+        return try concatenated(frames)
+    }
+
+    /// A picture: [1, 3, H, W], uint8, the shorter side at most `shortSide`.
+    static func still(_ path: String, shortSide: Int) throws -> Tensor {
+        try picture(try readImage(path), shortSide)
+    }
+
+    private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(TorchError) -> Tensor {
+        let pixels = try Tensor(frame.pixels, [1, frame.height, frame.width, 3])
+            .permuted(0, 3, 1, 2)  // [1, 3, H, W]
+        let scale = Double(shortSide) / Double(min(frame.height, frame.width))
+        guard scale < 1 else { return try pixels.contiguous() }
+        return try resized(
+            pixels, height: Int((Double(frame.height) * scale).rounded()),
+            width: Int((Double(frame.width) * scale).rounded()))
+    }
+
+    /// Bytes [T, 3, H, W] at another size, with anti-aliasing.
+    static func resized(_ pixels: Tensor, height: Int, width: Int) throws(TorchError) -> Tensor {
+        try pixels.to(.float32).contiguous().resizedAntialiased(height: height, width: width)
+            .rounded().clamped(min: 0, max: 255).to(.uint8)
+    }
+}

@@ -1,0 +1,96 @@
+extension Style {
+    /// The styles that come with Swan, "no change" first.
+    public static let bundled: [Style] = [
+        .none, .sketch, .neon, .thermal, .night, .sepia, .comic, .pixelArt, .autumn,
+    ]
+
+    /// The bundled style of a name, nil if there is none.
+    public static func named(_ name: String) -> Style? { bundled.first { $0.name == name } }
+
+    /// No change.
+    public static let none = Style(name: "none", phrasings: [], filters: [])
+
+    /// Pencil on paper.
+    public static let sketch = Style(
+        name: "sketch",
+        phrasings: [
+            "sketch", "pencil sketch", "pencil drawing", "hand-drawn sketch",
+            "graphite drawing", "charcoal sketch", "drawn with a pencil",
+            "black and white line drawing", "pencil on paper",
+        ],
+        filters: [.pencil])
+
+    /// Glowing edges on black.
+    public static let neon = Style(
+        name: "neon",
+        phrasings: [
+            "neon", "neon edges", "glowing neon lines", "neon outlines",
+            "neon light contours", "glowing edges on black", "cyberpunk neon lines",
+            "neon lights", "glowing outlines",
+        ],
+        filters: [.outlines])
+
+    /// A camera that sees heat.
+    public static let thermal = Style(
+        name: "thermal",
+        phrasings: [
+            "thermal", "thermal camera", "thermal imaging", "heat map",
+            "infrared heat vision", "predator vision", "thermal vision", "infrared camera",
+            "heat camera",
+        ],
+        filters: [
+            .blur(sigma: 1),
+            .ramp([[0, 0, 0.2], [0.4, 0, 0.6], [0.85, 0.15, 0.35], [1, 0.6, 0], [1, 1, 0.8]]),
+        ])
+
+    /// Blue moonlight.
+    public static let night = Style(
+        name: "night",
+        phrasings: [
+            "night", "at night", "night scene", "night time", "moonlight",
+            "in the dark of night", "midnight blue", "by the light of the moon",
+            "moonlit night",
+        ],
+        filters: [
+            .saturation(0.5), .gamma(1.5),
+            .matrix([[0.21, 0, 0, 0], [0, 0.33, 0, 0.01], [0, 0, 0.6, 0.05]]),
+        ])
+
+    /// An old brown photograph.
+    public static let sepia = Style(
+        name: "sepia",
+        phrasings: [
+            "sepia", "sepia tone", "old brown photograph", "vintage sepia photo",
+            "antique photograph", "sepia photograph", "old photo", "faded brown photo",
+        ],
+        filters: [
+            .matrix([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+        ])
+
+    /// Flat tones with dark contours.
+    public static let comic = Style(
+        name: "comic",
+        phrasings: [
+            "comic", "comic book", "cartoon", "cel-shaded cartoon", "graphic novel",
+            "comic strip", "cartoon drawing", "pop art", "comic book panel",
+        ],
+        filters: [.comic])
+
+    /// Large squares of few colours.
+    public static let pixelArt = Style(
+        name: "pixel-art",
+        phrasings: [
+            "pixel art", "8-bit game", "retro video game", "pixelated", "big pixels",
+            "8-bit pixels", "blocky pixels", "retro pixel graphics",
+        ],
+        filters: [.mosaic(8), .levels(5)])
+
+    /// Red and golden leaves.
+    public static let autumn = Style(
+        name: "autumn",
+        phrasings: [
+            "autumn", "autumn leaves", "in autumn", "fall foliage", "golden autumn",
+            "fall colours", "red and golden leaves", "autumn colours", "october forest",
+        ],
+        filters: [.foliage])
+}

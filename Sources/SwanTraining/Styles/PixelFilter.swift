@@ -1,0 +1,106 @@
+import Torch
+
+/// One step of a style: a rule from pictures [T, 3, H, W] in [0, 1] to such pictures.
+///
+/// In a recipe a filter stands as its name, or as a name with its numbers: `outlines`, `{blur: 1.5}`.
+public enum PixelFilter: Sendable, Hashable {
+    /// A Gaussian blur of so many pixels.
+    case blur(sigma: Double)
+    /// Colours moved towards gray (below 1) or away from it.
+    case saturation(Double)
+    /// Every value to a power: above 1 darkens.
+    case gamma(Double)
+    /// New red, green and blue as mixtures of the old: three rows of three factors and perhaps an offset.
+    case matrix([[Double]])
+    /// Brightness through evenly spaced colours, from dark to bright.
+    case ramp([[Double]])
+    /// Values rounded to so many steps.
+    case levels(Int)
+    /// Squares of so many pixels, each of one colour. The picture's sides are multiples of it.
+    case mosaic(Int)
+    /// White paper, dark where a place is darker than its surroundings.
+    case pencil
+    /// Glowing edges on black, pink on dark ground and cyan on bright.
+    case outlines
+    /// Few tones of strong colour, with dark contours.
+    case comic
+    /// Leaves turn: green becomes red and gold, blue fades.
+    case foliage
+
+    /// The filtered pictures, values clamped to [0, 1].
+    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        try apply(x).clamped(min: 0, max: 1)
+    }
+
+    private func apply(_ x: Tensor) throws(TorchError) -> Tensor {
+        switch self {
+        case .blur(let sigma): return try PixelMath.blurred(x, sigma)
+        case .saturation(let amount):
+            return try x * amount + PixelMath.luma(x) * (1 - amount)
+        case .gamma(let exponent): return try x.clamped(min: 0).pow(exponent)
+        case .matrix(let rows): return try PixelMath.mixed(x, rows)
+        case .ramp(let stops): return try PixelMath.ramp(PixelMath.luma(x), stops)
+        case .levels(let count):
+            return try (x * Double(count) + 0.5).floor() * (1 / Double(count))
+        case .mosaic(let size): return try Self.mosaic(x, size)
+        case .pencil: return try Self.pencil(x)
+        case .outlines: return try Self.outlines(x)
+        case .comic: return try Self.comic(x)
+        case .foliage: return try Self.foliage(x)
+        }
+    }
+
+    private static func mosaic(_ x: Tensor, _ size: Int) throws(TorchError) -> Tensor {
+        let (height, width) = (x.size(2), x.size(3))
+        guard height.isMultiple(of: size), width.isMultiple(of: size) else {
+            throw TorchError(
+                .invalidArgument, "squares of \(size) pixels do not fill a picture of \(width)x\(height)"
+            )
+        }
+        let split = [x.size(0), 3, height / size, size, width / size, size]
+        return try x.reshaped(split).mean([3, 5], keepDim: true).expanded(split).reshaped(x.shape)
+    }
+
+    private static func pencil(_ x: Tensor) throws(TorchError) -> Tensor {
+        let luma = try PixelMath.luma(x)
+        // Brightness against the surroundings; the constant keeps dark noise from being drawn.
+        let ratio = try (luma + 0.03) / (PixelMath.blurred(luma, 3) + 0.03)
+        let shade = try ratio.clamped(min: 0, max: 1).pow(2.5)
+        return try shade * PixelMath.colour(0.96, 0.95, 0.92)
+    }
+
+    private static func outlines(_ x: Tensor) throws(TorchError) -> Tensor {
+        let luma = try PixelMath.blurred(PixelMath.luma(x), 1)
+        let edges = try (PixelMath.gradient(luma) * 8).tanh()
+        let ground = try PixelMath.blurred(luma, 2)
+        let pink = try PixelMath.colour(1, 0.1, 0.8)
+        let cyan = try PixelMath.colour(0.1, 1, 1)
+        let glow = try edges * (pink + (cyan - pink) * ground)
+        return try glow + PixelMath.colour(0.02, 0.01, 0.06)
+    }
+
+    private static func comic(_ x: Tensor) throws(TorchError) -> Tensor {
+        let smooth = try PixelMath.blurred(x, 1)
+        let luma = try PixelMath.luma(smooth)
+        let tone = try luma * 4
+        let step = try tone.floor()
+        // Soft steps: a hard one would flicker where brightness lies near it.
+        let tones = try (step + ((tone - step - 0.5) * 12).sigmoid()) * 0.25
+        let vivid = try luma + (smooth - luma) * 1.6
+        let flat = try vivid * (tones / (luma + 0.02)).clamped(min: 0, max: 2.5)
+        let contours = try (PixelMath.gradient(luma) - 0.03).clamped(min: 0) * 10
+        return try flat * (1 - contours).clamped(min: 0, max: 1)
+    }
+
+    private static func foliage(_ x: Tensor) throws(TorchError) -> Tensor {
+        let luma = try PixelMath.luma(x)
+        let channels = try x.chunked(3, dim: 1)
+        let leaves = try maximum(channels[0], channels[1])
+        return try concatenated(
+            [
+                try luma * 0.35 + leaves * 0.75 + 0.05,
+                try luma * 0.45 + channels[1] * 0.45,
+                try luma * 0.15 + channels[2] * 0.33,
+            ], dim: 1)
+    }
+}

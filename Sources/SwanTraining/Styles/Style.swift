@@ -1,0 +1,89 @@
+import Torch
+
+/// A look that a prompt asks for: how people call it, and the exact picture it is.
+///
+/// In a recipe a style stands as the name of a bundled one, or is written out:
+/// `{name: cyanotype, phrasings: [cyanotype, ...], filters: [{ramp: [[0, 0.1, 0.3], [1, 1, 1]]}]}`.
+public struct Style: Sendable, Hashable {
+    /// The style's own name.
+    public let name: String
+    /// Ways to ask for it, without an article. Empty for the style that changes nothing.
+    public let phrasings: [String]
+    /// What happens to the pixels, one after the other.
+    public let filters: [PixelFilter]
+
+    /// A style of one's own.
+    public init(name: String, phrasings: [String], filters: [PixelFilter]) {
+        self.name = name
+        self.phrasings = phrasings
+        self.filters = filters
+    }
+
+    /// `frames` [T, 3, H, W] in [0, 1] in this style: the same shape and range.
+    public func callAsFunction(_ frames: Tensor) throws(TorchError) -> Tensor {
+        try withoutGradients { () throws(TorchError) -> Tensor in
+            var frames = frames
+            for filter in filters { frames = try filter(frames) }
+            return frames
+        }
+    }
+
+    /// Whether it leaves pictures as they are.
+    public var changesNothing: Bool { filters.isEmpty }
+}
+
+extension Style: CustomStringConvertible {
+    /// The name.
+    public var description: String { name }
+}
+
+extension Style: Codable {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
+        case name, phrasings, filters
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let alone: String?
+        do {
+            alone = try decoder.singleValueContainer().decode(String.self)
+        } catch is DecodingError {
+            alone = nil
+        }
+        if let alone {
+            guard let bundled = Style.named(alone) else {
+                let known = Style.bundled.map(\.name).joined(separator: ", ")
+                throw DecodingError.dataCorrupted(
+                    .init(
+                        codingPath: decoder.codingPath,
+                        debugDescription: "no style is called '\(alone)'; there are \(known),"
+                            + " and any that is written out with name, phrasings and filters"))
+            }
+            self = bundled
+            return
+        }
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        name = try values.decode(String.self, forKey: .name)
+        phrasings = try values.decode([String].self, forKey: .phrasings)
+        filters = try values.decode([PixelFilter].self, forKey: .filters)
+        guard !name.isEmpty, !filters.isEmpty, !phrasings.isEmpty,
+            !phrasings.contains(where: \.isEmpty)
+        else {
+            throw DecodingError.dataCorrupted(
+                .init(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "style '\(name)' needs a name, phrasings and filters"))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        if Style.named(name) == self {
+            var value = encoder.singleValueContainer()
+            try value.encode(name)
+            return
+        }
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(name, forKey: .name)
+        try values.encode(phrasings, forKey: .phrasings)
+        try values.encode(filters, forKey: .filters)
+    }
+}
