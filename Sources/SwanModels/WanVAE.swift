@@ -1,0 +1,273 @@
+import Torch
+import TorchNN
+
+/// Wan's causal video autoencoder, of the 2.1 kind and of the 2.2 kind (residual, in patches).
+///
+/// Wan: Open and Advanced Large-Scale Video Generative Models (https://arxiv.org/abs/2503.20314),
+/// section 4.1. Weights under the keys of Wan2.1_VAE.pth and Wan2.2_VAE.pth.
+///
+/// Videos are [B, C, T, H, W] in [-1, 1]; latents [B, zDim, F, h, w], as they come out of the encoder
+/// unless `normalized`. A video's first latent stands for one frame, each later one for
+/// `temporalStride` frames. Frames only see earlier frames, so that a video may come in parts: a
+/// state carries what the next part needs, and parts give the numbers that the whole gives.
+public struct WanVAE: Sendable {
+    /// The sizes of the network.
+    public let config: WanVAEConfig
+    private let encoder: WanVAEEncoder
+    private let decoder: WanVAEDecoder
+    private let conv1, conv2: CausalConv3d
+    private let mean, std: Tensor
+    private let dtype: DType
+    private let device: Device
+    /// Training wants the frames side by side, a stream wants small passes.
+    private let isTrainable: Bool
+
+    /// The network under a path.
+    public init(_ weights: Weights, _ config: WanVAEConfig) throws(TorchError) {
+        try config.validate()
+        self.config = config
+        encoder = try WanVAEEncoder(weights["encoder"], config)
+        decoder = try WanVAEDecoder(weights["decoder"], config)
+        conv1 = try CausalConv3d(
+            weights["conv1"],
+            2 * config.zDim,
+            2 * config.zDim,
+            frames: 1,
+            size: 1
+        )
+        conv2 = try CausalConv3d(weights["conv2"], config.zDim, config.zDim, frames: 1, size: 1)
+        mean = try Tensor(config.latentsMean, [config.zDim, 1, 1, 1])
+            .to(weights.device, weights.dtype)
+        std = try Tensor(config.latentsStd, [config.zDim, 1, 1, 1])
+            .to(weights.device, weights.dtype)
+        dtype = weights.dtype
+        device = weights.device
+        isTrainable = try weights["conv2"].tensor("bias", [config.zDim]).requiresGrad
+    }
+}
+
+// MARK: - Whole videos
+
+extension WanVAE {
+    /// The mean of a video's latents: [B, C, 1 + s n, H, W] -> [B, zDim, 1 + n, h, w].
+    public func encode(_ video: Tensor) throws(TorchError) -> Tensor {
+        try moments(video).mean
+    }
+
+    /// Mean and logarithm of the variance of a video's latents.
+    public func moments(
+        _ video: Tensor
+    ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
+        var state = EncoderState(streams: !isTrainable)
+        return try moments(video, &state)
+    }
+
+    /// The video of latents: [B, zDim, 1 + n, h, w] -> [B, C, 1 + s n, H, W].
+    ///
+    /// - Parameter clamped: whether what is beyond [-1, 1] is moved to its bounds.
+    public func decode(_ latents: Tensor, clamped: Bool = true) throws(TorchError) -> Tensor {
+        var state = DecoderState(streams: !isTrainable)
+        return try decode(latents, state: &state, clamped: clamped)
+    }
+
+    /// Latents with mean 0 and standard deviation 1 over Wan's training videos.
+    public func normalized(_ latents: Tensor) throws(TorchError) -> Tensor {
+        try (latents - mean) / std
+    }
+
+    /// What `normalized` made its argument of.
+    public func denormalized(_ latents: Tensor) throws(TorchError) -> Tensor {
+        try latents * std + mean
+    }
+}
+
+// MARK: - Streams
+
+extension WanVAE {
+    /// What encoding the next frames of a video needs of the earlier ones; of fixed size.
+    ///
+    /// A state that was first used under `inference` is to be used there again.
+    public struct EncoderState: ~Copyable {
+        fileprivate var caches: FeatureCaches
+        fileprivate var size: [Int] = []
+
+        /// The state before a video's first frame.
+        public init() { self.init(streams: true) }
+
+        fileprivate init(streams: Bool) { caches = FeatureCaches(streams: streams) }
+    }
+
+    /// What decoding the next latents of a video needs of the earlier ones; of fixed size.
+    ///
+    /// A state that was first used under `inference` is to be used there again.
+    public struct DecoderState: ~Copyable {
+        fileprivate var caches: FeatureCaches
+        fileprivate var size: [Int] = []
+
+        /// The state before a video's first latent.
+        public init() { self.init(streams: true) }
+
+        fileprivate init(streams: Bool) { caches = FeatureCaches(streams: streams) }
+    }
+
+    /// The mean of the latents of a video's next frames: 1 + s n of them at first, s n afterwards.
+    public func encode(
+        _ frames: Tensor,
+        state: inout EncoderState
+    ) throws(TorchError) -> Tensor {
+        try moments(frames, &state).mean
+    }
+
+    /// The frames of a video's next latents: 1 + s n at first, then s for each latent.
+    public func decode(
+        _ latents: Tensor,
+        state: inout DecoderState,
+        clamped: Bool = true
+    ) throws(TorchError) -> Tensor {
+        try check(latents: latents, after: state.size)
+        let x = try latents.to(device, dtype).permuted(0, 2, 3, 4, 1).contiguous()
+        state.size = x.without(dim: 1)
+        var parts: [Tensor] = []
+        for range in passes(x.size(1), 1, isStart: state.caches.isStart) {
+            state.caches.beginPass()
+            let part = try x.narrowed(1, range.lowerBound, range.count)
+            parts.append(try decoder(conv2(part), &state.caches))
+            state.caches.endPass()
+        }
+        let y = try unpatched(joined(parts)).permuted(0, 4, 1, 2, 3)
+        return clamped ? try y.clamped(min: -1, max: 1) : y
+    }
+
+    private func moments(
+        _ frames: Tensor,
+        _ state: inout EncoderState
+    ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
+        try check(frames: frames, after: state.size, isStart: state.caches.isStart)
+        let x = try patched(frames.to(device, dtype))
+        state.size = x.without(dim: 1)
+        var parts: [Tensor] = []
+        for range in passes(x.size(1), config.temporalStride, isStart: state.caches.isStart) {
+            state.caches.beginPass()
+            let part = try x.narrowed(1, range.lowerBound, range.count)
+            parts.append(try conv1(encoder(part, &state.caches)))
+            state.caches.endPass()
+        }
+        let halves = try joined(parts).permuted(0, 4, 1, 2, 3).chunked(2, dim: 1)
+        return (try halves[0].contiguous(), try halves[1].contiguous())
+    }
+
+    /// What goes through the network at once: a latent's frames, so that memory stays small and
+    /// every way to cut a video gives the same bytes; in training all frames.
+    private func passes(_ count: Int, _ step: Int, isStart: Bool) -> [Range<Int>] {
+        guard !isTrainable else { return [0..<count] }
+        var passes = isStart ? [0..<1] : []
+        for start in stride(from: passes.count, to: count, by: step) {
+            passes.append(start..<(start + step))
+        }
+        return passes
+    }
+
+    private func joined(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+        parts.count == 1 ? parts[0] : try concatenated(parts, dim: 1)
+    }
+}
+
+// MARK: - Sizes
+
+extension WanVAE {
+    /// Rows and columns of the latents of a video of this size.
+    ///
+    /// Throws `invalidArgument`, naming the nearest sizes, for one that the network cannot take.
+    public func latentSize(
+        height: Int,
+        width: Int
+    ) throws(TorchError) -> (height: Int, width: Int) {
+        let stride = config.spatialStride
+        guard height > 0, width > 0, height % stride == 0, width % stride == 0 else {
+            func nearest(_ size: Int) -> Int { max(1, (size + stride / 2) / stride) * stride }
+            throw TorchError(
+                .invalidArgument,
+                "a video of \(width)x\(height) does not fit: width and height must be multiples of "
+                    + "\(stride), such as \(nearest(width))x\(nearest(height))"
+            )
+        }
+        return (height / stride, width / stride)
+    }
+
+    private func check(frames: Tensor, after size: [Int], isStart: Bool) throws(TorchError) {
+        let shape = frames.shape
+        let channels = config.inChannels / (config.patchSize * config.patchSize)
+        guard shape.count == 5, shape[0] > 0, shape[1] == channels else {
+            throw TorchError(
+                .invalidArgument,
+                "a video is [B, \(channels), T, H, W], not \(shape)"
+            )
+        }
+        _ = try latentSize(height: shape[3], width: shape[4])
+        let step = config.temporalStride
+        let rest = isStart ? shape[2] - 1 : shape[2]
+        guard rest >= 0, rest % step == 0, shape[2] > 0 else {
+            throw TorchError(
+                .invalidArgument,
+                "\(shape[2]) frames do not fit: a video begins with one frame and goes on by "
+                    + "\(step), so here a number like "
+                    + (isStart ? "1, \(1 + step) or \(1 + 2 * step)" : "\(step) or \(2 * step)")
+            )
+        }
+        let patch = config.patchSize
+        let next = [shape[0], shape[3] / patch, shape[4] / patch, config.inChannels]
+        try check(next, after: size)
+    }
+
+    private func check(latents: Tensor, after size: [Int]) throws(TorchError) {
+        let shape = latents.shape
+        guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == config.zDim else {
+            throw TorchError(
+                .invalidArgument,
+                "latents are [B, \(config.zDim), F, h, w], not \(shape)"
+            )
+        }
+        try check([shape[0], shape[3], shape[4], shape[1]], after: size)
+    }
+
+    private func check(_ next: [Int], after size: [Int]) throws(TorchError) {
+        guard size.isEmpty || size == next else {
+            throw TorchError(
+                .invalidArgument,
+                "a stream goes on as it began: [B, H, W, C] was \(size) and is now \(next)"
+            )
+        }
+    }
+}
+
+// MARK: - Patches
+
+extension WanVAE {
+    /// [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row.
+    private func patched(_ video: Tensor) throws(TorchError) -> Tensor {
+        let p = config.patchSize
+        guard p > 1 else { return try video.permuted(0, 2, 3, 4, 1).contiguous() }
+        let (b, c, t) = (video.size(0), video.size(1), video.size(2))
+        let (h, w) = (video.size(3) / p, video.size(4) / p)
+        return try video.reshaped(b, c, t, h, p, w, p).permuted(0, 2, 3, 5, 1, 6, 4)
+            .reshaped(b, t, h, w, c * p * p)
+    }
+
+    /// [B, T, h, w, C p p] -> [B, T, h p, w p, C]
+    private func unpatched(_ x: Tensor) throws(TorchError) -> Tensor {
+        let p = config.patchSize
+        guard p > 1 else { return x }
+        let (b, t, h, w) = (x.size(0), x.size(1), x.size(2), x.size(3))
+        let c = x.size(4) / (p * p)
+        return try x.reshaped(b, t, h, w, c, p, p).permuted(0, 1, 2, 6, 3, 5, 4)
+            .reshaped(b, t, h * p, w * p, c)
+    }
+}
+
+extension Tensor {
+    fileprivate func without(dim: Int) -> [Int] {
+        var shape = shape
+        shape.remove(at: dim)
+        return shape
+    }
+}

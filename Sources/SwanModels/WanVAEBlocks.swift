@@ -1,0 +1,106 @@
+import Torch
+import TorchNN
+
+/// A layer of the autoencoder: x [B, F, H, W, C] -> [B, F', H', W', C'].
+protocol WanVAELayer: Sendable {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor
+}
+
+/// Division by the root mean square over the channels, then a gain for each.
+struct WanVAENorm: Sendable {
+    private let gain: Tensor
+
+    /// - Parameter dims: the checkpoint's dimensions after the channels, all of size 1.
+    init(_ weights: Weights, _ dim: Int, dims: Int = 3) throws(TorchError) {
+        let gamma = try weights.tensor("gamma", [dim] + Array(repeating: 1, count: dims))
+        gain = try gamma.flattened() * Double(dim).squareRoot()
+    }
+
+    /// x [..., C] -> the same shape, in memory of its own.
+    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        var y = try unit(x)
+        guard !y.requiresGrad else { return try y * gain }
+        try y.multiply(by: gain)
+        return y
+    }
+
+    /// SiLU of the normalised x, what all convolutions read.
+    func activated(_ x: Tensor) throws(TorchError) -> Tensor {
+        var y = try self(x)
+        guard !y.requiresGrad else { return try y.silu() }
+        try y.applySilu()
+        return y
+    }
+
+    /// x at length 1; the length is taken in float32, as in the reference.
+    private func unit(_ x: Tensor) throws(TorchError) -> Tensor {
+        let wide = try x.to(x.dtype == .float64 ? .float64 : .float32)
+        return try (wide / wide.norm([-1], keepDim: true).clamped(min: 1e-12)).to(x.dtype)
+    }
+}
+
+/// Two causal convolutions around which the input passes by.
+struct WanVAEResidualBlock: WanVAELayer {
+    private let norm1, norm2: WanVAENorm
+    private let conv1, conv2: CausalConv3d
+    private let shortcut: CausalConv3d?
+
+    init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(TorchError) {
+        let residual = weights["residual"]
+        norm1 = try WanVAENorm(residual[0], inputs)
+        conv1 = try CausalConv3d(residual[2], inputs, outputs)
+        norm2 = try WanVAENorm(residual[3], outputs)
+        conv2 = try CausalConv3d(residual[6], outputs, outputs)
+        shortcut =
+            inputs == outputs
+            ? nil : try CausalConv3d(weights["shortcut"], inputs, outputs, frames: 1, size: 1)
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        var y = try conv1(norm1.activated(x), &caches)
+        y = try conv2(norm2.activated(y), &caches)
+        return try sum(y, shortcut?(x) ?? x)
+    }
+}
+
+/// Self-attention with one head among the pixels of every frame.
+struct WanVAEAttentionBlock: WanVAELayer {
+    private let norm: WanVAENorm
+    private let toQKV, proj: Pointwise
+
+    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+        norm = try WanVAENorm(weights["norm"], dim, dims: 2)
+        toQKV = try Pointwise(weights["to_qkv"], dim, 3 * dim)
+        proj = try Pointwise(weights["proj"], dim, dim)
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        let qkv = try toQKV(norm(x)).flattened(from: 2, to: 3).flattened(from: 0, to: 1)
+        let parts = try qkv.unsqueezed(1).chunked(3, dim: -1)  // each [B F, 1, H W, C]
+        let y = try scaledDotProductAttention(parts[0], parts[1], parts[2])
+        return try sum(proj(y.reshaped(x.shape)), x)
+    }
+
+    /// A convolution of size 1, kept as [outputs, inputs, 1, 1].
+    private struct Pointwise: Sendable {
+        let weight, bias: Tensor
+
+        init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(TorchError) {
+            weight = try weights.tensor("weight", [outputs, inputs, 1, 1])
+                .contiguous(.channelsLast)
+            bias = try weights.tensor("bias", [outputs])
+        }
+
+        func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+            try convolved(x, weight, bias, padding: 0)
+        }
+    }
+}
+
+/// a + b, in the memory of `a` where no gradient needs it.
+func sum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+    guard !a.requiresGrad && !b.requiresGrad else { return try a + b }
+    var result = a
+    try result.add(b)
+    return result
+}
