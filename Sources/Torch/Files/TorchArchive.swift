@@ -56,19 +56,28 @@ public final class TorchArchive: Sendable {
         }
     }
 
+    /// Whether a file begins as one that `torch.save` wrote, now or in the past.
+    public static func isArchive(_ path: String) throws(TorchError) -> Bool {
+        let file = try MappedFile(path: path)
+        return withExtendedLifetime(file) {
+            file.bytes.starts(with: zipMagic) || file.bytes.starts(with: oldMagic)
+        }
+    }
+
+    private static let zipMagic = Array("PK\u{3}\u{4}".utf8)
+    private static let oldMagic: [UInt8] = [
+        0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19,
+    ]
+
     /// Refuses what is no zip archive, and says what it is where that is known.
     private static func checkKind(_ file: MappedFile) throws(TorchError) {
-        let oldMagic: [UInt8] = [
-            0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19,
-        ]
-        if file.bytes.starts(with: oldMagic) {
+        guard !file.bytes.starts(with: oldMagic) else {
             throw file.invalid(
                 "is in the format of PyTorch before 1.6; load it there and save it again with"
                     + " torch.save"
             )
         }
-        let magic = withUnsafeBytes(of: ZipDirectory.fileSignature.littleEndian) { Array($0) }
-        guard file.bytes.starts(with: magic) else {
+        guard file.bytes.starts(with: zipMagic) else {
             throw file.invalid("is not a checkpoint of PyTorch: it is no zip archive")
         }
     }

@@ -7,7 +7,7 @@ struct ZipDirectory {
     private static let bigEndSignature: UInt32 = 0x0606_4b50
     private static let bigEndLocator: UInt32 = 0x0706_4b50
     private static let entrySignature: UInt32 = 0x0201_4b50
-    static let fileSignature: UInt32 = 0x0403_4b50
+    private static let fileSignature: UInt32 = 0x0403_4b50
 
     /// Reads the directory at the end of an archive; every file in it lies inside and alone.
     init(_ archive: MappedFile) throws(TorchError) {

@@ -49,6 +49,15 @@ extension Tensor {
     /// Whether all elements are true.
     public func all() throws(TorchError) -> Bool { try allOp(self).item() != 0 }
 
+    /// Whether no element is infinite or NaN.
+    public func isAllFinite() throws(TorchError) -> Bool {
+        guard dtype.isFloatingPoint else { return true }
+        let summable = dtype.size == 1 ? try to(.float32) : self
+        // A sum tells in one pass; only where it overflows each element is looked at.
+        if try summable.sum().item().isFinite { return true }
+        return try summable.isFinite().all()
+    }
+
     /// The Euclidean norm over `dims`.
     public func norm(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
         try normOp(self, 2.0, dims.isEmpty ? nil : dims, keepDim)

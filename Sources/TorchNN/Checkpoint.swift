@@ -1,0 +1,193 @@
+import Foundation
+import Torch
+
+/// The weights in a file or a set of files, whatever wrote them.
+///
+/// What a file is, where in it the weights are and which prefix their keys have is found by looking:
+/// a safetensors file, a `*.safetensors.index.json` with its shards, or a `.pth` of PyTorch.
+public struct Checkpoint: WeightSource {
+    /// Where one tensor is.
+    private enum Place {
+        case safetensors(SafetensorsFile, key: String)
+        case archive(ArchivedTensor)
+    }
+
+    /// The path that was opened.
+    public let path: String
+    /// The text that a safetensors file carries beside its tensors; empty for other files.
+    public let metadata: [String: String]
+    private let places: [String: Place]
+
+    /// Opens a checkpoint; its tensors are read when they are asked for.
+    ///
+    /// - Parameter names: the dictionaries in a `.pth` that may hold the weights, the preferred one
+    ///   first. If there is none of them, the file itself is the dictionary.
+    public static func open(
+        _ path: String,
+        preferring names: [String] = ["generator", "generator_ema", "state_dict"]
+    ) throws(TorchError) -> Checkpoint {
+        if path.hasSuffix(".json") { return try Checkpoint(index: path) }
+        return try TorchArchive.isArchive(path)
+            ? Checkpoint(archive: path, names) : Checkpoint(safetensors: path)
+    }
+
+    private init(
+        _ path: String,
+        _ metadata: [String: String],
+        _ found: [String: Place]
+    ) throws(TorchError) {
+        self.path = path
+        self.metadata = metadata
+        let names = KeyPrefixes.stripped(found.keys)
+        var places: [String: Place] = [:]
+        for (key, place) in found {
+            let name = names[key] ?? key
+            guard places.updateValue(place, forKey: name) == nil else {
+                throw TorchError(
+                    .invalidFile,
+                    "\(path): more than one weight is called \(name) without prefixes"
+                )
+            }
+        }
+        self.places = places
+    }
+
+    private init(safetensors path: String) throws(TorchError) {
+        let file = try SafetensorsFile(path: path)
+        let places = file.keys.map { ($0, Place.safetensors(file, key: $0)) }
+        try self.init(path, file.metadata, Dictionary(uniqueKeysWithValues: places))
+    }
+
+    private init(archive path: String, _ names: [String]) throws(TorchError) {
+        let archive = try TorchArchive(path: path)
+        for location in names.map({ [$0] }) + [[]] {
+            let tensors = archive.tensors(at: location)
+            guard !tensors.isEmpty else { continue }
+            try self.init(path, [:], tensors.mapValues { .archive($0) })
+            return
+        }
+        let found = archive.dictionary()?.keys.sorted().joined(separator: ", ") ?? "no dictionary"
+        throw TorchError(
+            .invalidFile,
+            "\(path): there are no weights in it, neither under \(names.joined(separator: ", ")) nor"
+                + " directly; there is: \(found)"
+        )
+    }
+
+    private init(index path: String) throws(TorchError) {
+        let index = try ShardIndex(path: path)
+        var shards: [String: SafetensorsFile] = [:]
+        var places: [String: Place] = [:]
+        for (key, name) in index.weightMap {
+            let shard: SafetensorsFile
+            if let open = shards[name] {
+                shard = open
+            } else {
+                shard = try index.shard(name)
+                shards[name] = shard
+            }
+            guard shard.entry(key) != nil else {
+                throw TorchError(
+                    .invalidWeights,
+                    "\(path): the weight \(key) is not in its shard \(name)"
+                )
+            }
+            places[key] = .safetensors(shard, key: key)
+        }
+        try self.init(path, [:], places)
+    }
+}
+
+// MARK: - What is there
+
+extension Checkpoint {
+    /// Every key there is, without prefixes.
+    public var keys: [String] { Array(places.keys) }
+
+    /// The shape under a key; nil if there is no such key.
+    public func shape(_ key: String) -> [Int]? {
+        switch places[key] {
+        case .safetensors(let file, let key): file.entry(key)?.shape
+        case .archive(let tensor): tensor.shape
+        case nil: nil
+        }
+    }
+
+    /// The dtype under a key as it is in the file; nil if there is no such key.
+    public func dtype(_ key: String) -> DType? {
+        switch places[key] {
+        case .safetensors(let file, let key): file.entry(key)?.dtype
+        case .archive(let tensor): tensor.dtype
+        case nil: nil
+        }
+    }
+
+    /// The tensor under a key, a view over the file.
+    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        switch places[key] {
+        case .safetensors(let file, let key): try file.tensor(key)
+        case .archive(let tensor): try tensor.load()
+        case nil: throw TorchError(.invalidWeights, "\(path): there is no weight \(key)")
+        }
+    }
+
+    /// Throws one error naming the weights that hold a NaN or an infinity. It reads the whole file.
+    public func requireFinite() throws(TorchError) {
+        let shown = 12
+        var broken: [String] = []
+        for (key, place) in places.sorted(by: { $0.key < $1.key }) {
+            let tensor =
+                switch place {
+                case .safetensors(let file, let key): try file.tensor(key)
+                case .archive(let tensor): try tensor.load()
+                }
+            if try !tensor.isAllFinite() { broken.append("  " + key) }
+        }
+        guard !broken.isEmpty else { return }
+        if broken.count > shown {
+            broken[shown...] = ["  and \(broken.count - shown) more"]
+        }
+        throw TorchError(
+            .invalidWeights,
+            "\(path): not finite (NaN or infinite):\n" + broken.joined(separator: "\n")
+        )
+    }
+}
+
+/// The file that says in which shard each weight of a large checkpoint is.
+private struct ShardIndex: Decodable {
+    private(set) var weightMap: [String: String] = [:]
+    private var path = ""
+
+    private enum CodingKeys: String, CodingKey { case weightMap = "weight_map" }
+
+    init(path: String) throws(TorchError) {
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw TorchError(.noSuchFile, "\(path): cannot be read: No such file or directory")
+        }
+        do {
+            let data = try Data(contentsOf: URL(fileURLWithPath: path))
+            self = try JSONDecoder().decode(ShardIndex.self, from: data)
+        } catch {
+            throw TorchError(.invalidFile, "\(path): is no index of shards (weight_map): \(error)")
+        }
+        self.path = path
+    }
+
+    /// Opens a shard, which lies beside the index.
+    func shard(_ name: String) throws(TorchError) -> SafetensorsFile {
+        guard !name.contains("/"), name.hasSuffix(".safetensors") else {
+            throw TorchError(
+                .invalidFile,
+                "\(path): \(name) is no name of a safetensors file beside it"
+            )
+        }
+        let shard = URL(fileURLWithPath: path).deletingLastPathComponent()
+            .appendingPathComponent(name).path
+        do {
+            return try SafetensorsFile(path: shard)
+        } catch  where error.code == .noSuchFile {
+            throw TorchError(.noSuchFile, "\(path): its shard \(name) is not beside it")
+        }
+    }
+}

@@ -1,0 +1,28 @@
+import Foundation
+
+/// What wrappers of a model leave in the keys of its checkpoint.
+enum KeyPrefixes {
+    /// Before all keys, in one file or another: of ComfyUI, of training wrappers, of data parallelism.
+    private static let leading = [
+        "model.diffusion_model.", "diffusion_model.", "model.", "module.",
+    ]
+    /// Anywhere in a key: of sharded training, activation checkpoints and compiled modules.
+    private static let embedded = [
+        "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.",
+    ]
+
+    /// Every key's name without them. A leading prefix goes only if all keys have it.
+    static func stripped(_ keys: some Collection<String>) -> [String: String] {
+        var names = Dictionary(uniqueKeysWithValues: keys.map { ($0, $0) })
+        for part in embedded {
+            names = names.mapValues { $0.replacingOccurrences(of: part, with: "") }
+        }
+        while let prefix = leading.first(where: { prefix in
+            !names.isEmpty
+                && names.values.allSatisfy { $0.hasPrefix(prefix) && $0.count > prefix.count }
+        }) {
+            names = names.mapValues { String($0.dropFirst(prefix.count)) }
+        }
+        return names
+    }
+}

@@ -1,0 +1,43 @@
+import Torch
+
+/// The weights of another source under other names.
+public struct RenamedWeights: WeightSource {
+    private let source: any WeightSource
+    private let originals: [String: String]
+
+    /// Renames every key; those for which `rename` gives nil are left out.
+    public init(
+        _ source: any WeightSource,
+        _ rename: (String) -> String?
+    ) throws(TorchError) {
+        self.source = source
+        var originals: [String: String] = [:]
+        for key in source.keys {
+            guard let name = rename(key) else { continue }
+            if let other = originals.updateValue(key, forKey: name) {
+                throw TorchError(
+                    .invalidWeights,
+                    "the weights \(other) and \(key) are both called \(name)"
+                )
+            }
+        }
+        self.originals = originals
+    }
+
+    /// The new names.
+    public var keys: [String] { Array(originals.keys) }
+
+    /// The shape under a key; nil if there is no such key.
+    public func shape(_ key: String) throws(TorchError) -> [Int]? {
+        guard let original = originals[key] else { return nil }
+        return try source.shape(original)
+    }
+
+    /// The tensor under a key.
+    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        guard let original = originals[key] else {
+            throw TorchError(.invalidWeights, "there is no weight \(key)")
+        }
+        return try source.tensor(original, shape)
+    }
+}

@@ -1,0 +1,187 @@
+import Foundation
+import GoldenSupport
+import Testing
+import Torch
+import TorchNN
+
+@Suite struct CheckpointTests {
+    private let folder: URL
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "swan-\(UUID().uuidString)"
+        )
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    }
+
+    private func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
+
+    /// Writes a safetensors file of tensors with one element, numbered in the order of the keys.
+    private func write(_ name: String, _ keys: [String]) throws -> String {
+        var tensors: [String: Tensor] = [:]
+        for (index, key) in keys.enumerated() { tensors[key] = try Tensor([Float(index)], [1]) }
+        try Safetensors.write(tensors, metadata: ["format": "pt"], to: path(name))
+        return path(name)
+    }
+
+    private func write(_ name: String, text: String) throws -> String {
+        try Data(text.utf8).write(to: folder.appendingPathComponent(name))
+        return path(name)
+    }
+
+    private func message(_ body: () throws -> Void) -> String {
+        do {
+            try body()
+            return "no error"
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    @Test func safetensorsAreOpened() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let checkpoint = try Checkpoint.open(write("a.safetensors", ["b", "a"]))
+        #expect(checkpoint.keys.sorted() == ["a", "b"])
+        #expect(checkpoint.shape("a") == [1])
+        #expect(checkpoint.shape("c") == nil)
+        #expect(checkpoint.dtype("a") == .float32)
+        #expect(checkpoint.metadata == ["format": "pt"])
+        #expect(try checkpoint.tensor("a", [1]).item() == 1)
+        #expect(message { _ = try checkpoint.tensor("c", [1]) }.hasSuffix("there is no weight c"))
+    }
+
+    @Test(arguments: [
+        (["model.a.w", "model.b"], ["a.w", "b"]),
+        (["model.diffusion_model.a", "model.diffusion_model.b"], ["a", "b"]),
+        (["module.model._fsdp_wrapped_module.a", "module.model.b"], ["a", "b"]),
+        (["blocks.0._checkpoint_wrapped_module.q", "blocks.1.q"], ["blocks.0.q", "blocks.1.q"]),
+        (["_orig_mod.a"], ["a"]),
+        (["model.a", "b"], ["b", "model.a"]),
+        (["model.", "model.a"], ["model.", "model.a"]),
+        (["models.a"], ["models.a"]),
+    ])
+    func prefixesOfWrappersGo(_ keys: [String], _ expected: [String]) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let checkpoint = try Checkpoint.open(write("a.safetensors", keys))
+        #expect(checkpoint.keys.sorted() == expected)
+        for key in expected { #expect(checkpoint.shape(key) == [1]) }
+    }
+
+    @Test func keysThatBecomeTheSameAreRefused() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = try write("a.safetensors", ["a", "_orig_mod.a"])
+        #expect(
+            message { _ = try Checkpoint.open(path) }.contains("more than one weight is called a")
+        )
+    }
+
+    @Test func theWeightsInAnArchiveAreFound() throws {
+        let nested = Golden.path("pth_nested.pth")
+        let generator = try Checkpoint.open(nested)
+        #expect(generator.keys.sorted() == ["a.bias", "a.weight"])
+        #expect(try generator.tensor("a.bias", [2]).array(of: Float.self) == [0, 1])
+        let average = try Checkpoint.open(nested, preferring: ["generator_ema"])
+        #expect(try average.tensor("a.bias", [2]).array(of: Float.self) == [1, 2])
+        let bare = try Checkpoint.open(Golden.path("pth_state_dict.pth"))
+        #expect(bare.shape("transposed") == [6, 4])
+        #expect(bare.dtype("dtype.bfloat16") == .bfloat16)
+        let none = message { _ = try Checkpoint.open(nested, preferring: ["nobody"]) }
+        #expect(none.contains("neither under nobody nor directly"))
+        #expect(none.contains("generator, generator_ema"))
+    }
+
+    @Test func refusalsOfArchivesComeThrough() throws {
+        let system = message { _ = try Checkpoint.open(Golden.path("pth_os_system.pth")) }
+        #expect(system.contains("asks Python for posix.system"))
+        let legacy = message { _ = try Checkpoint.open(Golden.path("pth_legacy.pth")) }
+        #expect(legacy.contains("PyTorch before 1.6"))
+    }
+}
+
+// MARK: - Shards
+
+extension CheckpointTests {
+    @Test func shardsAreOpenedByTheirIndex() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        _ = try write("x-00001-of-00002.safetensors", ["model.a", "model.b"])
+        _ = try write("x-00002-of-00002.safetensors", ["model.c"])
+        let index = try write(
+            "x.safetensors.index.json",
+            text: """
+                {"metadata": {"total_size": 12}, "weight_map": {
+                "model.a": "x-00001-of-00002.safetensors", "model.b": "x-00001-of-00002.safetensors",
+                "model.c": "x-00002-of-00002.safetensors"}}
+                """
+        )
+        let checkpoint = try Checkpoint.open(index)
+        #expect(checkpoint.keys.sorted() == ["a", "b", "c"])
+        #expect(try checkpoint.tensor("b", [1]).item() == 1)
+    }
+
+    @Test(arguments: [
+        (#"{"weight_map": {"a": "no.safetensors"}}"#, "its shard no.safetensors is not beside it"),
+        (
+            #"{"weight_map": {"b": "x.safetensors"}}"#,
+            "the weight b is not in its shard x.safetensors"
+        ),
+        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is no name of"),
+        (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is no name of"),
+        (#"{"weight_map": 3}"#, "is no index of shards"),
+        ("text", "is no index of shards"),
+    ])
+    func badIndexesAreRefused(_ text: String, _ says: String) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        _ = try write("x.safetensors", ["a"])
+        let index = try write("x.safetensors.index.json", text: text)
+        let error = message { _ = try Checkpoint.open(index) }
+        #expect(error.contains(says) && error.hasPrefix(index), "\(error)")
+    }
+
+    @Test func aMissingIndexIsNoSuchFile() {
+        do {
+            _ = try Checkpoint.open(path("no.json"))
+            Issue.record("it was opened")
+        } catch {
+            #expect(error.code == .noSuchFile)
+        }
+    }
+}
+
+// MARK: - Numbers, names
+
+extension CheckpointTests {
+    @Test(arguments: [Float.nan, .infinity, -.infinity])
+    func weightsThatAreNotFiniteAreNamed(_ value: Float) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let dtypes: [DType] = [.float32, .float16, .bfloat16, .float64]
+        var tensors = ["sound": try Tensor([1, 2] as [Float], [2])]
+        for dtype in dtypes { tensors["broken.\(dtype)"] = try Tensor([1, value], [2]).to(dtype) }
+        try Safetensors.write(tensors, to: path("a.safetensors"))
+        let error = message { try Checkpoint.open(path("a.safetensors")).requireFinite() }
+        for dtype in dtypes { #expect(error.contains("broken.\(dtype)")) }
+        #expect(!error.contains("sound"))
+    }
+
+    @Test func soundWeightsAreFinite() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        // The sum of these overflows; none of them does.
+        let large = try Tensor.full([4096], 60_000).to(.float16)
+        let narrow = try Tensor([448, -448] as [Float], [2]).to(.float8e4m3)
+        let empty = try Tensor.empty([0])
+        try Safetensors.write(["l": large, "n": narrow, "e": empty], to: path("a.safetensors"))
+        try Checkpoint.open(path("a.safetensors")).requireFinite()
+    }
+
+    @Test func weightsAreRenamed() throws {
+        let source = DictionaryWeights([
+            "a.x": try Tensor([1] as [Float], [1]), "b": try .zeros([2]),
+        ])
+        let renamed = try RenamedWeights(source) { $0 == "b" ? nil : "c" + $0.dropFirst() }
+        #expect(renamed.keys == ["c.x"])
+        #expect(try renamed.shape("c.x") == [1])
+        #expect(try renamed.shape("b") == nil)
+        #expect(try renamed.tensor("c.x", [1]).item() == 1)
+        let error = message { _ = try RenamedWeights(source) { _ in "same" } }
+        #expect(error.contains("are both called same"))
+    }
+}
