@@ -5,41 +5,23 @@ import Torch
 import TorchNN
 
 @Suite struct CheckpointTests {
-    private let folder: URL
+    private let directory: TemporaryDirectory
 
-    init() throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent(
-            "swan-\(UUID().uuidString)"
-        )
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    }
-
-    private func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
+    init() throws { directory = try TemporaryDirectory() }
 
     /// Writes a safetensors file of tensors with one element, numbered in the order of the keys.
     private func write(_ name: String, _ keys: [String]) throws -> String {
         var tensors: [String: Tensor] = [:]
         for (index, key) in keys.enumerated() { tensors[key] = try Tensor([Float(index)], [1]) }
-        try Safetensors.write(tensors, metadata: ["format": "pt"], to: path(name))
-        return path(name)
-    }
-
-    private func write(_ name: String, text: String) throws -> String {
-        try Data(text.utf8).write(to: folder.appendingPathComponent(name))
-        return path(name)
+        try Safetensors.write(tensors, metadata: ["format": "pt"], to: directory.path(name))
+        return directory.path(name)
     }
 
     private func message(_ body: () throws -> Void) -> String {
-        do {
-            try body()
-            return "no error"
-        } catch {
-            return "\(error)"
-        }
+        failure(of: body).map { "\($0)" } ?? "no error"
     }
 
     @Test func safetensorsAreOpened() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let checkpoint = try Checkpoint.open(write("a.safetensors", ["b", "a"]))
         #expect(checkpoint.keys.sorted() == ["a", "b"])
         #expect(checkpoint.shape("a") == [1])
@@ -61,14 +43,12 @@ import TorchNN
         (["models.a"], ["models.a"]),
     ])
     func prefixesOfWrappersGo(_ keys: [String], _ expected: [String]) throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let checkpoint = try Checkpoint.open(write("a.safetensors", keys))
         #expect(checkpoint.keys.sorted() == expected)
         for key in expected { #expect(checkpoint.shape(key) == [1]) }
     }
 
     @Test func keysThatBecomeTheSameAreRefused() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let path = try write("a.safetensors", ["a", "_orig_mod.a"])
         #expect(
             message { _ = try Checkpoint.open(path) }.contains("more than one weight is called a")
@@ -102,10 +82,9 @@ import TorchNN
 
 extension CheckpointTests {
     @Test func shardsAreOpenedByTheirIndex() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         _ = try write("x-00001-of-00002.safetensors", ["model.a", "model.b"])
         _ = try write("x-00002-of-00002.safetensors", ["model.c"])
-        let index = try write(
+        let index = try directory.file(
             "x.safetensors.index.json",
             text: """
                 {"metadata": {"total_size": 12}, "weight_map": {
@@ -130,16 +109,15 @@ extension CheckpointTests {
         ("text", "is no index of shards"),
     ])
     func badIndexesAreRefused(_ text: String, _ says: String) throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         _ = try write("x.safetensors", ["a"])
-        let index = try write("x.safetensors.index.json", text: text)
+        let index = try directory.file("x.safetensors.index.json", text: text)
         let error = message { _ = try Checkpoint.open(index) }
         #expect(error.contains(says) && error.hasPrefix(index), "\(error)")
     }
 
     @Test func aMissingIndexIsNoSuchFile() {
         do {
-            _ = try Checkpoint.open(path("no.json"))
+            _ = try Checkpoint.open(directory.path("no.json"))
             Issue.record("it was opened")
         } catch {
             #expect(error.code == .noSuchFile)
@@ -152,24 +130,25 @@ extension CheckpointTests {
 extension CheckpointTests {
     @Test(arguments: [Float.nan, .infinity, -.infinity])
     func weightsThatAreNotFiniteAreNamed(_ value: Float) throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let dtypes: [DType] = [.float32, .float16, .bfloat16, .float64]
         var tensors = ["sound": try Tensor([1, 2] as [Float], [2])]
         for dtype in dtypes { tensors["broken.\(dtype)"] = try Tensor([1, value], [2]).to(dtype) }
-        try Safetensors.write(tensors, to: path("a.safetensors"))
-        let error = message { try Checkpoint.open(path("a.safetensors")).requireFinite() }
+        try Safetensors.write(tensors, to: directory.path("a.safetensors"))
+        let error = message { try Checkpoint.open(directory.path("a.safetensors")).requireFinite() }
         for dtype in dtypes { #expect(error.contains("broken.\(dtype)")) }
         #expect(!error.contains("sound"))
     }
 
     @Test func soundWeightsAreFinite() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         // The sum of these overflows; none of them does.
         let large = try Tensor.full([4096], 60_000).to(.float16)
         let narrow = try Tensor([448, -448] as [Float], [2]).to(.float8e4m3)
         let empty = try Tensor.empty([0])
-        try Safetensors.write(["l": large, "n": narrow, "e": empty], to: path("a.safetensors"))
-        try Checkpoint.open(path("a.safetensors")).requireFinite()
+        try Safetensors.write(
+            ["l": large, "n": narrow, "e": empty],
+            to: directory.path("a.safetensors")
+        )
+        try Checkpoint.open(directory.path("a.safetensors")).requireFinite()
     }
 
     @Test func weightsAreRenamed() throws {

@@ -1,0 +1,51 @@
+import Foundation
+
+/// A directory that goes away with this object.
+public final class TemporaryDirectory: Sendable {
+    /// Where it is.
+    public let url: URL
+
+    /// Makes an empty directory.
+    public init() throws {
+        url = FileManager.default.temporaryDirectory
+            .appendingPathComponent("swan-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        do {
+            try FileManager.default.removeItem(at: url)
+        } catch {
+            // A directory that stays in the system's temporary place harms no test.
+        }
+    }
+
+    /// The path of a file in it.
+    public func path(_ name: String) -> String { url.appendingPathComponent(name).path }
+
+    /// Writes a file and gives its path.
+    public func file(_ name: String, _ bytes: [UInt8]) throws -> String {
+        try Data(bytes).write(to: url.appendingPathComponent(name))
+        return path(name)
+    }
+
+    /// Writes a text file and gives its path.
+    public func file(_ name: String, text: String) throws -> String {
+        try file(name, Array(text.utf8))
+    }
+
+    /// The names of the files in it.
+    public var names: [String] {
+        get throws { try FileManager.default.contentsOfDirectory(atPath: url.path).sorted() }
+    }
+}
+
+/// The error that `body` throws; nil if it throws none.
+public func failure(of body: () throws -> Void) -> (any Error)? {
+    do {
+        try body()
+        return nil
+    } catch {
+        return error
+    }
+}
