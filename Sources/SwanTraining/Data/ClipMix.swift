@@ -21,8 +21,11 @@ public struct ClipMix: ClipSource {
         }
         for video in config.videos where video.weight > 0 {
             let frames = try Footage.video(
-                try Self.existing(video.file, root), shortSide: video.shortSide,
-                every: video.every, maxFrames: video.maxFrames)
+                try Self.existing(video.file, root),
+                shortSide: video.shortSide,
+                every: video.every,
+                maxFrames: video.maxFrames
+            )
             parts.append((VideoCrops(frames: frames), video.weight))
         }
         makers = parts.map(\.maker)
@@ -59,18 +62,24 @@ public struct ClipMix: ClipSource {
         }
         guard !files.isEmpty else {
             throw TrainingError(
-                .noSuchFile, "data.stills.files: no pictures in \(names.joined(separator: ", "))")
+                .noSuchFile,
+                "data.stills.files: no pictures in \(names.joined(separator: ", "))"
+            )
         }
         return files
     }
 
     private static func existing(_ name: String, _ root: String) throws(TrainingError) -> String {
-        let path = URL(fileURLWithPath: name, relativeTo: URL(fileURLWithPath: root, isDirectory: true))
-            .path
+        let path = URL(
+            fileURLWithPath: name,
+            relativeTo: URL(fileURLWithPath: root, isDirectory: true)
+        )
+        .path
         guard FileManager.default.fileExists(atPath: path) else {
             throw TrainingError(
                 .noSuchFile,
-                "\(path): no such training data; scripts/bootstrap --training-data fetches Swan's own")
+                "\(path): no such training data; scripts/bootstrap --training-data fetches Swan's own"
+            )
         }
         return path
     }

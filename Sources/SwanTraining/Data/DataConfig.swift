@@ -62,7 +62,11 @@ public struct DataConfig: Codable, Sendable, Equatable {
 
         /// Frames of a file.
         public init(
-            file: String, weight: Double, every: Int = 1, maxFrames: Int = 300, shortSide: Int = 272
+            file: String,
+            weight: Double,
+            every: Int = 1,
+            maxFrames: Int = 300,
+            shortSide: Int = 272
         ) {
             self.file = file
             self.weight = weight
@@ -84,7 +88,8 @@ public struct DataConfig: Codable, Sendable, Equatable {
                 weight: try values.decode(Double.self, forKey: .weight),
                 every: try values.decodeIfPresent(Int.self, forKey: .every) ?? 1,
                 maxFrames: try values.decodeIfPresent(Int.self, forKey: .maxFrames) ?? 300,
-                shortSide: try values.decodeIfPresent(Int.self, forKey: .shortSide) ?? 272)
+                shortSide: try values.decodeIfPresent(Int.self, forKey: .shortSide) ?? 272
+            )
         }
     }
 
@@ -106,17 +111,21 @@ public struct DataConfig: Codable, Sendable, Equatable {
         else {
             throw TrainingError(
                 .invalidRecipe,
-                "data: the weights are \(weights); none may be negative and one must be above 0")
+                "data: the weights are \(weights); none may be negative and one must be above 0"
+            )
         }
         for video in videos
         where video.every < 1 || video.maxFrames < 1 || !(16...4_096).contains(video.shortSide) {
             throw TrainingError(
                 .invalidRecipe,
-                "data.videos: \(video.file): every and max_frames count from 1, short_side is 16 to 4096")
+                "data.videos: \(video.file): every and max_frames count from 1, short_side is 16 to 4096"
+            )
         }
         if let stills, !(16...4_096).contains(stills.shortSide) {
             throw TrainingError(
-                .invalidRecipe, "data.stills.short_side is \(stills.shortSide); it is 16 to 4096")
+                .invalidRecipe,
+                "data.stills.short_side is \(stills.shortSide); it is 16 to 4096"
+            )
         }
     }
 }

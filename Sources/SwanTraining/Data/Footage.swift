@@ -8,7 +8,10 @@ enum Footage {
     ///
     /// Takes one frame of `every`, and `maxFrames` at most.
     static func video(
-        _ path: String, shortSide: Int, every: Int, maxFrames: Int
+        _ path: String,
+        shortSide: Int,
+        every: Int,
+        maxFrames: Int
     ) throws -> Tensor {
         let reader = try VideoReader(path: path, options: VideoReader.Options(threads: 1))
         var frames: [Tensor] = []
@@ -28,14 +31,17 @@ enum Footage {
         try picture(try readImage(path), shortSide)
     }
 
-    private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(TorchError) -> Tensor {
+    private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(TorchError) -> Tensor
+    {
         let pixels = try Tensor(frame.pixels, [1, frame.height, frame.width, 3])
             .permuted(0, 3, 1, 2)  // [1, 3, H, W]
         let scale = Double(shortSide) / Double(min(frame.height, frame.width))
         guard scale < 1 else { return try pixels.contiguous() }
         return try resized(
-            pixels, height: Int((Double(frame.height) * scale).rounded()),
-            width: Int((Double(frame.width) * scale).rounded()))
+            pixels,
+            height: Int((Double(frame.height) * scale).rounded()),
+            width: Int((Double(frame.width) * scale).rounded())
+        )
     }
 
     /// Bytes [T, 3, H, W] at another size, with anti-aliasing.

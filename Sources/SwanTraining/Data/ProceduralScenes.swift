@@ -16,7 +16,8 @@ struct ProceduralScenes: ClipMaker {
     }
 
     private func background(
-        _ plane: Plane, _ random: inout SampleRandom
+        _ plane: Plane,
+        _ random: inout SampleRandom
     ) throws(TorchError) -> Tensor {
         let start = randomColour(&random)
         let end = randomColour(&random)

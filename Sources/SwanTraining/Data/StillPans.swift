@@ -54,7 +54,9 @@ private struct CameraPath {
         self.size = size
         self.picture = (Double(picture.size(2)), Double(picture.size(3)))
         let fit = min(
-            self.picture.height / Double(size.height), self.picture.width / Double(size.width))
+            self.picture.height / Double(size.height),
+            self.picture.width / Double(size.width)
+        )
         let first = random.uniform(0.8, max(0.8, 0.95 * fit))
         scales = (first, first * exp(random.normal(0.02)))
         let widest = max(scales.first, scales.last) / 2
@@ -93,6 +95,8 @@ private struct CameraPath {
             [
                 try Tensor(columns, [size.frames, 1, size.width, 1]).expanded(shape),
                 try Tensor(rows, [size.frames, size.height, 1, 1]).expanded(shape),
-            ], dim: -1)
+            ],
+            dim: -1
+        )
     }
 }

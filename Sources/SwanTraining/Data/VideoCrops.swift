@@ -14,7 +14,8 @@ struct VideoCrops: ClipMaker {
 
     /// A window with the aspect of `size`, up to twice as large; smaller only where the video is.
     private func window(
-        _ size: ClipSize, _ random: inout SampleRandom
+        _ size: ClipSize,
+        _ random: inout SampleRandom
     ) throws(TorchError) -> Tensor {
         let all = frames.size(0)
         let step = random.chance(0.2) && all > (size.frames - 1) * 2 ? 2 : 1
@@ -22,7 +23,9 @@ struct VideoCrops: ClipMaker {
         let first = random.integer(0..<(all - span + 1))
 
         let fit = min(
-            Double(frames.size(2)) / Double(size.height), Double(frames.size(3)) / Double(size.width))
+            Double(frames.size(2)) / Double(size.height),
+            Double(frames.size(3)) / Double(size.width)
+        )
         let isClose = random.chance(0.5)
         let zoomed = random.uniform(1, max(1, min(2, fit)))
         let scale = fit < 1 ? fit : isClose ? 1 : zoomed

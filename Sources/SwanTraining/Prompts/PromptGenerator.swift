@@ -43,7 +43,8 @@ public struct PromptGenerator: Sendable {
         case 0: return random.pick(PromptPhrases.scenes)
         case 1: return random.pick(PromptPhrases.requestsToKeep)
         case 2 where !unknownLooks.isEmpty: return sentence(unknownLooks, &random)
-        case 3: return nonsense(Array("abcdefghijklmnopqrstuvwxyz0123456789").map(String.init), &random)
+        case 3:
+            return nonsense(Array("abcdefghijklmnopqrstuvwxyz0123456789").map(String.init), &random)
         case 4: return nonsense(PromptPhrases.signs, &random)
         default: return ""
         }
@@ -57,7 +58,9 @@ public struct PromptGenerator: Sendable {
     }
 
     private func filled(
-        _ sentence: String, _ phrase: String, _ random: inout SampleRandom
+        _ sentence: String,
+        _ phrase: String,
+        _ random: inout SampleRandom
     ) -> String {
         let article = random.chance(0.5) ? "a " : ""
         return sentence.replacing("{scene}", with: random.pick(PromptPhrases.scenes))

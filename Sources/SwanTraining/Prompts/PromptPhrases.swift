@@ -44,7 +44,8 @@ enum PromptPhrases {
     static let looks = [
         "nothing known", "oil painting", "watercolour", "watercolor painting", "stained glass",
         "ukiyo-e print", "claymation", "lego bricks", "van gogh", "impressionism", "marble statue",
-        "crochet", "origami", "hologram", "x-ray", "ink wash", "mosaic tiles", "snow", "in the rain",
+        "crochet", "origami", "hologram", "x-ray", "ink wash", "mosaic tiles", "snow",
+        "in the rain",
         "under water", "steampunk", "anime", "3d render", "low poly", "embroidery", "graffiti",
         "made of gold", "on fire", "wooden toy", "velvet", "quarterly report", "banana bread",
     ]

@@ -18,7 +18,8 @@ extension Style {
             "graphite drawing", "charcoal sketch", "drawn with a pencil",
             "black and white line drawing", "pencil on paper",
         ],
-        filters: [.pencil])
+        filters: [.pencil]
+    )
 
     /// Glowing edges on black.
     public static let neon = Style(
@@ -28,7 +29,8 @@ extension Style {
             "neon light contours", "glowing edges on black", "cyberpunk neon lines",
             "neon lights", "glowing outlines",
         ],
-        filters: [.outlines])
+        filters: [.outlines]
+    )
 
     /// A camera that sees heat.
     public static let thermal = Style(
@@ -41,7 +43,8 @@ extension Style {
         filters: [
             .blur(sigma: 1),
             .ramp([[0, 0, 0.2], [0.4, 0, 0.6], [0.85, 0.15, 0.35], [1, 0.6, 0], [1, 1, 0.8]]),
-        ])
+        ]
+    )
 
     /// Blue moonlight.
     public static let night = Style(
@@ -54,7 +57,8 @@ extension Style {
         filters: [
             .saturation(0.5), .gamma(1.5),
             .matrix([[0.21, 0, 0, 0], [0, 0.33, 0, 0.01], [0, 0, 0.6, 0.05]]),
-        ])
+        ]
+    )
 
     /// An old brown photograph.
     public static let sepia = Style(
@@ -65,7 +69,8 @@ extension Style {
         ],
         filters: [
             .matrix([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
-        ])
+        ]
+    )
 
     /// Flat tones with dark contours.
     public static let comic = Style(
@@ -74,7 +79,8 @@ extension Style {
             "comic", "comic book", "cartoon", "cel-shaded cartoon", "graphic novel",
             "comic strip", "cartoon drawing", "pop art", "comic book panel",
         ],
-        filters: [.comic])
+        filters: [.comic]
+    )
 
     /// Large squares of few colours.
     public static let pixelArt = Style(
@@ -83,7 +89,8 @@ extension Style {
             "pixel art", "8-bit game", "retro video game", "pixelated", "big pixels",
             "8-bit pixels", "blocky pixels", "retro pixel graphics",
         ],
-        filters: [.mosaic(8), .levels(5)])
+        filters: [.mosaic(8), .levels(5)]
+    )
 
     /// Red and golden leaves.
     public static let autumn = Style(
@@ -92,5 +99,6 @@ extension Style {
             "autumn", "autumn leaves", "in autumn", "fall foliage", "golden autumn",
             "fall colours", "red and golden leaves", "autumn colours", "october forest",
         ],
-        filters: [.foliage])
+        filters: [.foliage]
+    )
 }

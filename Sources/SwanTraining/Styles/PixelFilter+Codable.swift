@@ -67,7 +67,10 @@ extension PixelFilter: Codable {
             }
             return .mosaic(size)
         case .pencil, .outlines, .comic, .foliage:
-            throw invalid("the filter '\(key.rawValue)' takes no numbers: write its name alone", decoder)
+            throw invalid(
+                "the filter '\(key.rawValue)' takes no numbers: write its name alone",
+                decoder
+            )
         }
     }
 

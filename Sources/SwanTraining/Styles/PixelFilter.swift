@@ -54,7 +54,8 @@ public enum PixelFilter: Sendable, Hashable {
         let (height, width) = (x.size(2), x.size(3))
         guard height.isMultiple(of: size), width.isMultiple(of: size) else {
             throw TorchError(
-                .invalidArgument, "squares of \(size) pixels do not fill a picture of \(width)x\(height)"
+                .invalidArgument,
+                "squares of \(size) pixels do not fill a picture of \(width)x\(height)"
             )
         }
         let split = [x.size(0), 3, height / size, size, width / size, size]
@@ -101,6 +102,8 @@ public enum PixelFilter: Sendable, Hashable {
                 try luma * 0.35 + leaves * 0.75 + 0.05,
                 try luma * 0.45 + channels[1] * 0.45,
                 try luma * 0.15 + channels[2] * 0.33,
-            ], dim: 1)
+            ],
+            dim: 1
+        )
     }
 }

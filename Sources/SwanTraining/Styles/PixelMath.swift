@@ -23,7 +23,9 @@ enum PixelMath {
         let radius = Int(3 * sigma + 0.5)
         guard radius < n else {
             throw TorchError(
-                .invalidArgument, "a blur of \(sigma) pixels needs pictures above \(radius) pixels")
+                .invalidArgument,
+                "a blur of \(sigma) pixels needs pictures above \(radius) pixels"
+            )
         }
         let weights = (-radius...radius).map { exp(-Double($0 * $0) / (2 * sigma * sigma)) }
         let sum = weights.reduce(0, +)
@@ -50,7 +52,8 @@ enum PixelMath {
     }
 
     /// A colour that broadcasts over pictures.
-    static func colour(_ red: Double, _ green: Double, _ blue: Double) throws(TorchError) -> Tensor {
+    static func colour(_ red: Double, _ green: Double, _ blue: Double) throws(TorchError) -> Tensor
+    {
         try Tensor([Float(red), Float(green), Float(blue)], [1, 3, 1, 1])
     }
 

@@ -56,7 +56,9 @@ extension Style: Codable {
                     .init(
                         codingPath: decoder.codingPath,
                         debugDescription: "no style is called '\(alone)'; there are \(known),"
-                            + " and any that is written out with name, phrasings and filters"))
+                            + " and any that is written out with name, phrasings and filters"
+                    )
+                )
             }
             self = bundled
             return
@@ -71,7 +73,9 @@ extension Style: Codable {
             throw DecodingError.dataCorrupted(
                 .init(
                     codingPath: decoder.codingPath,
-                    debugDescription: "style '\(name)' needs a name, phrasings and filters"))
+                    debugDescription: "style '\(name)' needs a name, phrasings and filters"
+                )
+            )
         }
     }
 

@@ -1,0 +1,113 @@
+import Torch
+
+/// The directions in which vectors of channels vary most.
+struct PrincipalComponents {
+    /// [C]
+    let mean: Tensor
+    /// Orthonormal columns, the strongest first: [C, K].
+    let directions: Tensor
+
+    /// Of `x` [..., C], the `count` strongest, or all there are.
+    init(of x: Tensor, count: Int) throws(TorchError) {
+        let channels = x.size(-1)
+        let rows = try x.reshaped(-1, channels)
+        mean = try rows.mean([0])
+        let centred = try rows - mean
+        let covariance =
+            try matmul(centred.transposed(0, 1), centred) / Double(max(1, rows.size(0)))
+        // In float64: weak directions have variances near the rounding of strong ones.
+        let vectors = try covariance.to(.float64).symmetricEigen().vectors
+        directions = try vectors.flipped([1]).sliced(1, 0..<min(count, channels)).to(.float32)
+            .contiguous()
+    }
+
+    /// [..., C] -> [..., K]
+    func coordinates(of x: Tensor) throws(TorchError) -> Tensor {
+        try matmul(x - mean, directions)
+    }
+
+    /// What the mean itself is in the directions: [K].
+    func meanCoordinates() throws(TorchError) -> Tensor {
+        try matmul(mean, directions)
+    }
+}
+
+/// What a pair of frames becomes in one channel.
+enum PairPart: Equatable {
+    /// Half the sum of channel `k`.
+    case mean(Int)
+    /// Half the difference of channel `k`.
+    case difference(Int)
+
+    /// The channel.
+    var channel: Int {
+        switch self {
+        case .mean(let k), .difference(let k): k
+        }
+    }
+
+    /// The factor of the second frame, where the first one's is 1.
+    var sign: Double {
+        switch self {
+        case .mean: 1
+        case .difference: -1
+        }
+    }
+}
+
+/// Which means and differences of frame pairs a level keeps.
+struct PairCode {
+    /// What each channel holds.
+    let parts: [PairPart]
+
+    /// The `count` strongest of `frames` [N, 2 F, H, W, C].
+    ///
+    /// Channel k holds mean k wherever that is kept: a video's first frame, which has no partner and
+    /// passes by, then means the same.
+    init(of frames: Tensor, count: Int) throws(TorchError) {
+        let channels = frames.size(-1)
+        let (first, second) = try Self.pairs(frames)
+        let means = try ((first + second) * 0.5).pow(2).mean([0, 1, 2, 3]).array(of: Double.self)
+        let differences = try ((first - second) * 0.5).pow(2).mean([0, 1, 2, 3])
+            .array(of: Double.self)
+        // A difference counts double: it enters both frames with nothing to hide it.
+        let strengths = means + differences.map { 2 * $0 }
+        let kept = strengths.indices.sorted { (strengths[$0], $1) > (strengths[$1], $0) }
+            .prefix(count)
+        let keptMeans = Set(kept.filter { $0 < channels })
+        var others = keptMeans.filter { $0 >= count }.sorted().map(PairPart.mean)
+        others += kept.filter { $0 >= channels }.map { .difference($0 - channels) }
+        var parts: [PairPart] = []
+        for channel in 0..<min(count, 2 * channels) {
+            if keptMeans.contains(channel) {
+                parts.append(.mean(channel))
+            } else if !others.isEmpty {
+                parts.append(others.removeFirst())
+            }
+        }
+        self.parts = parts
+    }
+
+    /// Every channel of single frames as it is.
+    init(channels: Int) { parts = (0..<channels).map(PairPart.mean) }
+
+    /// [N, 2 F, H, W, C] -> [N, F, H, W, K]
+    func coordinates(of frames: Tensor) throws(TorchError) -> Tensor {
+        let (first, second) = try Self.pairs(frames)
+        let mean = try (first + second) * 0.5
+        let difference = try (first - second) * 0.5
+        var channels: [Tensor] = []
+        for part in parts {
+            switch part {
+            case .mean(let k): channels.append(try mean.selected(-1, k))
+            case .difference(let k): channels.append(try difference.selected(-1, k))
+            }
+        }
+        return try stacked(channels, dim: -1)
+    }
+
+    private static func pairs(_ frames: Tensor) throws(TorchError) -> (Tensor, Tensor) {
+        let pairs = try frames.unflattened(1, [frames.size(1) / 2, 2])
+        return (try pairs.selected(2, 0), try pairs.selected(2, 1))
+    }
+}
