@@ -1,0 +1,394 @@
+import Dispatch
+import Foundation
+import Logging
+import SwanMedia
+import Synchronization
+import Torch
+
+/// A whole job: a video file is read, restyled by a stream, and written.
+///
+/// Reading ahead and writing behind have threads of their own, so that they overlap with the networks,
+/// which run on the thread that calls `run`. What waits between them is limited.
+public final class FileStream: Sendable {
+    private struct State {
+        var reader: VideoReader?
+        var writer: VideoWriter?
+        var isStreaming = false
+        var isStopped = false
+        var failure: (any Error)?
+        var decodeSeconds = 0.0
+        var writeSeconds = 0.0
+        var firstFrame: ContinuousClock.Instant?
+    }
+
+    private let request: FileStreamRequest
+    private let log: Logger
+    private let start: ContinuousClock.Instant
+    private let state = Mutex(State())
+
+    /// A job that is not begun yet.
+    ///
+    /// - Parameter start: from when the first frame's time counts.
+    public init(
+        _ request: FileStreamRequest, log: Logger = Logger(label: "swan"),
+        start: ContinuousClock.Instant = ProcessFacts.start ?? .now
+    ) {
+        self.request = request
+        self.log = log
+        self.start = start
+    }
+
+    /// Does the job and waits for it.
+    ///
+    /// On an error nothing is left of the output. After `stop` the output has what was finished by then;
+    /// where that is nothing, there is no output.
+    ///
+    /// - Parameter onProgress: called on the calling thread, after every chunk.
+    public func run(onProgress: (StreamProgress) -> Void = { _ in }) throws -> StreamSummary {
+        do {
+            return try stream(onProgress)
+        } catch {
+            state.withLock { $0.writer }?.cancel()
+            throw error
+        }
+    }
+
+    /// From any thread: ends the stream with the frames that are finished.
+    ///
+    /// - Returns: false if frames are not streaming yet, so that there is nothing to keep.
+    @discardableResult
+    public func stop() -> Bool {
+        let (isStreaming, reader) = state.withLock { state in
+            state.isStopped = true
+            return (state.isStreaming, state.reader)
+        }
+        reader?.interrupt()
+        return isStreaming
+    }
+
+    /// From any thread: removes the unfinished output, for a process that ends at once.
+    public func abandon() {
+        state.withLock { $0.writer }?.cancel()
+    }
+
+    // MARK: - The job
+
+    private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
+        let plan = try request.plan()
+        let (reader, rate) = try open(plan.options)
+        let size = (width: plan.options.width, height: plan.options.height)
+        let writer = try makeWriter(size, rate)
+        let hasAudio = copyAudio(from: reader, to: writer, rate)
+        let total = reader.map { estimate($0) } ?? request.maxFrames
+        onProgress(StreamProgress(stage: .loading, total: total))
+
+        let threads = DispatchGroup()
+        let frames = BoundedQueue<VideoFrame>(capacity: Self.capacity(reader?.info))
+        let results = BoundedQueue<VideoFrame>(capacity: Self.capacity(size.width, size.height))
+        defer {
+            // Whatever happened, no thread outlives this call.
+            frames.close(dropping: true)
+            results.close(dropping: true)
+            reader?.interrupt()
+            threads.wait()
+        }
+        if let reader { read(reader, into: frames, threads) }
+        let model = try StreamModel.load(
+            request.model, dtype: plan.dtype, device: request.device,
+            configuration: request.configuration)
+        let loaded = ContinuousClock.now
+        let stream = try VideoStream(
+            model, prompt: request.prompt, options: plan.options, log: log)
+        write(results, to: writer, threads)
+        state.withLock { $0.isStreaming = true }
+
+        var latencies: [Double] = []
+        var progress = StreamProgress(stage: .streaming, total: total)
+        func hand(on finished: [VideoFrame]) -> Bool {
+            for frame in finished where !results.put(frame) { return false }
+            progress.framesIn = stream.framesIn
+            progress.framesOut = stream.framesOut
+            progress.seconds = (ContinuousClock.now - loaded).seconds
+            if !finished.isEmpty { onProgress(progress) }
+            return true
+        }
+        warn(stream, from: 0)
+        if reader != nil {
+            try pump(stream, frames, hand)
+            latencies = stream.chunkSeconds
+        } else {
+            latencies = try generate(stream, hand)
+        }
+        progress.stage = .finishing
+        onProgress(progress)
+        results.close()
+        threads.wait()
+        if let failure = state.withLock({ $0.failure }) { throw failure }
+        try finish(writer)
+        warnOfDamage(reader)
+
+        var summary = StreamSummary()
+        summary.framesIn = reader == nil ? 0 : stream.framesIn
+        summary.kvCacheBytes = stream.cacheByteCount
+        summary.stages.encode = stream.seconds.encode * 1_000
+        summary.stages.denoise = stream.seconds.denoise * 1_000
+        summary.stages.vaeDecode = stream.seconds.decode * 1_000
+        summary.chunks = latencies.count
+        summary.chunkLatency = StreamSummary.Latency(seconds: latencies)
+        summary.seconds = (ContinuousClock.now - loaded).seconds
+        summary.loadSeconds = (loaded - start).seconds
+        summary.hasAudio = hasAudio
+        summary.inputWasTruncated = reader?.isTruncated ?? false
+        describe(model, plan, writer, rate, &summary)
+        return summary
+    }
+
+    private func describe(
+        _ model: StreamModel, _ plan: StreamPlan, _ writer: VideoWriter, _ rate: Rational,
+        _ summary: inout StreamSummary
+    ) {
+        let state = state.withLock { $0 }
+        summary.framesOut = writer.frameCount
+        summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
+        summary.firstFrameSeconds = state.firstFrame.map { ($0 - start).seconds }
+        summary.stages.decode = state.decodeSeconds * 1_000
+        summary.stages.write = state.writeSeconds * 1_000
+        summary.peakMemoryBytes = ProcessFacts.peakMemoryBytes
+        summary.model = model.name
+        summary.device = "\(model.device)"
+        summary.dtype = "\(model.dtype)"
+        summary.threads = Engine.threads
+        summary.seed = request.seed
+        summary.steps = plan.options.configuration.steps
+        summary.width = plan.options.width
+        summary.height = plan.options.height
+        summary.frameRate = "\(rate)"
+        summary.input = request.input
+        summary.output = request.output
+        summary.encoder = writer.encoder
+        summary.wasInterrupted = state.isStopped
+    }
+}
+
+// MARK: - The input and the output
+
+extension FileStream {
+    /// The input, and the output's frame rate.
+    private func open(_ options: StreamOptions) throws -> (VideoReader?, Rational) {
+        let wanted = request.frameRate.flatMap { Rational($0) }
+        guard let input = request.input else {
+            // Wan's videos have 16 frames a second.
+            let rate = wanted ?? options.configuration.fps.flatMap { Rational($0) }
+            return (nil, rate ?? Rational(16) ?? .one)
+        }
+        let reader = try VideoReader(path: input, options: VideoReader.Options(frameRate: wanted))
+        state.withLock { $0.reader = reader }
+        return (reader, reader.info.frameRate)
+    }
+
+    private func makeWriter(
+        _ size: (width: Int, height: Int), _ rate: Rational
+    ) throws -> VideoWriter {
+        let writer: VideoWriter
+        do throws(MediaError) {
+            writer = try VideoWriter(
+                path: request.output, width: size.width, height: size.height, frameRate: rate)
+        } catch {
+            guard error.code == .unsupported else { throw error }
+            // The name or the size was asked for, so it is the request that is wrong.
+            throw SwanError(.invalidRequest, error.message)
+        }
+        state.withLock { $0.writer = writer }
+        if writer.encoder == "mpeg4" || writer.encoder == "libopenh264" {
+            log.warning(
+                """
+                this FFmpeg has no libx264: the video is encoded by \(writer.encoder), which needs \
+                more bytes for the same quality
+                """)
+        }
+        return writer
+    }
+
+    /// Whether the input's sound goes into the output.
+    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter, _ rate: Rational) -> Bool {
+        guard let reader, reader.info.hasAudio, let input = request.input, input != "-" else {
+            return false
+        }
+        var seconds: Double?
+        if let frames = request.maxFrames, frames < reader.info.estimatedFrames ?? .max {
+            seconds = Double(frames) / rate.value
+        }
+        switch writer.copyAudio(from: input, outputSeconds: seconds) {
+        case .copied: return true
+        case .skipped(let reason):
+            log.warning("the output has no sound: \(reason)")
+            return false
+        }
+    }
+
+    private func estimate(_ reader: VideoReader) -> Int? {
+        guard let frames = reader.info.estimatedFrames else { return request.maxFrames }
+        return min(frames, request.maxFrames ?? .max)
+    }
+
+    private func finish(_ writer: VideoWriter) throws {
+        guard writer.frameCount > 0 || !state.withLock({ $0.isStopped }) else {
+            writer.cancel()
+            return
+        }
+        let began = ContinuousClock.now
+        try writer.finish()
+        let taken = (ContinuousClock.now - began).seconds
+        state.withLock { $0.writeSeconds += taken }
+    }
+
+    private func warnOfDamage(_ reader: VideoReader?) {
+        guard let reader, let input = request.input else { return }
+        if reader.isTruncated {
+            log.warning("\(input): is cut off; the frames that are there were streamed")
+        }
+        if reader.damagedPackets > 0 {
+            log.warning("\(input): \(reader.damagedPackets) damaged packets were passed over")
+        }
+    }
+}
+
+// MARK: - Threads
+
+extension FileStream {
+    /// Frames that may wait: 64, but at most 96 MB of them.
+    private static func capacity(_ width: Int, _ height: Int) -> Int {
+        max(2, min(64, 96_000_000 / max(1, 3 * width * height)))
+    }
+
+    private static func capacity(_ info: VideoInfo?) -> Int {
+        info.map { capacity($0.width, $0.height) } ?? 1
+    }
+
+    private func read(
+        _ reader: VideoReader, into frames: BoundedQueue<VideoFrame>, _ threads: DispatchGroup
+    ) {
+        DispatchQueue(label: "swan.read").async(group: threads) { [self] in
+            do {
+                for _ in 0..<(request.maxFrames ?? .max) {
+                    let began = ContinuousClock.now
+                    let frame = try reader.nextFrame()
+                    let taken = (ContinuousClock.now - began).seconds
+                    state.withLock { $0.decodeSeconds += taken }
+                    guard let frame, frames.put(frame) else { break }
+                }
+                frames.close()
+            } catch {
+                fail(error, closing: frames)
+            }
+        }
+    }
+
+    private func write(
+        _ results: BoundedQueue<VideoFrame>, to writer: VideoWriter, _ threads: DispatchGroup
+    ) {
+        DispatchQueue(label: "swan.write").async(group: threads) { [self] in
+            do {
+                while let frame = results.take() {
+                    let began = ContinuousClock.now
+                    try writer.append(frame)
+                    let ended = ContinuousClock.now
+                    state.withLock { state in
+                        state.writeSeconds += (ended - began).seconds
+                        if state.firstFrame == nil { state.firstFrame = ended }
+                    }
+                }
+            } catch {
+                fail(error, closing: results)
+            }
+        }
+    }
+
+    private func fail(_ error: any Error, closing queue: BoundedQueue<VideoFrame>) {
+        state.withLock { state in
+            if state.failure == nil { state.failure = error }
+        }
+        queue.close(dropping: true)
+    }
+
+    private var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    /// Feeds the stream until the input ends, the output fails, or `stop` is called.
+    private func pump(
+        _ stream: VideoStream, _ frames: BoundedQueue<VideoFrame>, _ hand: ([VideoFrame]) -> Bool
+    ) throws {
+        var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
+        while !isStopped, let frame = frames.take() {
+            try changePrompt(stream, &prompts, frame: stream.framesIn)
+            guard try hand(stream.push(frame)) else { return }
+        }
+        // What is on its way would take as long as several chunks: whoever stops does not wait for it.
+        guard !isStopped, state.withLock({ $0.failure == nil }) else { return }
+        _ = try hand(stream.finish())
+    }
+
+    /// Streams from text alone; returns how long each chunk took.
+    private func generate(
+        _ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool
+    ) throws -> [Double] {
+        var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
+        var latencies: [Double] = []
+        var missing = request.maxFrames ?? 0
+        while !isStopped, missing > 0 {
+            try changePrompt(stream, &prompts, frame: stream.framesOut)
+            let began = ContinuousClock.now
+            let chunk = try stream.generate().prefix(missing)
+            latencies.append((ContinuousClock.now - began).seconds)
+            missing -= chunk.count
+            guard hand(Array(chunk)) else { break }
+        }
+        return latencies
+    }
+
+    private func changePrompt(
+        _ stream: VideoStream, _ prompts: inout ArraySlice<(key: Int, value: String)>, frame: Int
+    ) throws {
+        while let next = prompts.first, next.key <= frame {
+            prompts.removeFirst()
+            let known = stream.promptIssues.count
+            try stream.setPrompt(next.value)
+            warn(stream, from: known)
+        }
+    }
+
+    private func warn(_ stream: VideoStream, from first: Int) {
+        for issue in stream.promptIssues[first...] { log.warning("\(issue)") }
+    }
+}
+
+/// How far a job is.
+public struct StreamProgress: Sendable, Equatable {
+    /// What a job does, one after the other.
+    public enum Stage: String, Sendable {
+        case loading, streaming, finishing
+    }
+
+    /// What it does now.
+    public var stage: Stage
+    /// Frames taken, and frames given.
+    public var framesIn = 0, framesOut = 0
+    /// The frames there will be; nil where nobody knows.
+    public var total: Int?
+    /// Since the first frame.
+    public var seconds = 0.0
+
+    /// Progress at the beginning of a stage.
+    public init(stage: Stage, total: Int?) {
+        self.stage = stage
+        self.total = total
+    }
+
+    /// Frames given a second.
+    public var fps: Double { seconds > 0 ? Double(framesOut) / seconds : 0 }
+
+    /// Seconds that the rest takes at this speed; nil where nobody knows.
+    public var remainingSeconds: Double? {
+        guard let total, fps > 0 else { return nil }
+        return Double(max(0, total - framesOut)) / fps
+    }
+}

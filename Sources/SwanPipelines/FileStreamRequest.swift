@@ -1,0 +1,113 @@
+import Foundation
+import SwanMedia
+import SwanText
+import Torch
+
+/// What a stream from a file to a file is asked for.
+public struct FileStreamRequest: Sendable {
+    /// The input's path, `-` for standard input; nil to stream from text alone.
+    public var input: String?
+    /// The output's path, `-` for standard output.
+    public var output: String
+    /// What the video should look like.
+    public var prompt: String
+    /// Other prompts, each from a frame on.
+    public var laterPrompts: [Int: String] = [:]
+    /// The model: a bundled one's name or a folder.
+    public var model = BundledModels.names[0]
+    /// A YAML file to stream by, instead of the model's own.
+    public var configuration: String?
+    /// The first so many of the model's steps; nil for all.
+    public var steps: Int?
+    /// How much noise is mixed into the input; nil for what the model says.
+    public var noiseScale: Double?
+    /// Whether the noise scale stays as it is, instead of following the motion.
+    public var fixedNoise = false
+    /// Whether denoising steps of neighbouring chunks run in one batch.
+    public var streamBatch = true
+    /// The output's size in pixels; nil for what the model says.
+    public var height, width: Int?
+    /// Resamples the input to this rate, or is the rate of a video from text; nil for the input's own.
+    public var frameRate: Double?
+    /// Frames a second under which chunks grow.
+    public var targetFPS: Double?
+    /// Ends the stream after so many frames. Text alone needs it.
+    public var maxFrames: Int?
+    /// Seed of all random numbers.
+    public var seed: UInt64 = 0
+    /// Where the model runs.
+    public var device = Device.cpu
+    /// What the weights are converted to; nil for what suits the device.
+    public var dtype: DType?
+
+    /// A stream from `input` to `output`, to be changed.
+    public init(input: String?, output: String, prompt: String) {
+        self.input = input
+        self.output = output
+        self.prompt = prompt
+    }
+
+    /// Throws for what can be seen to be wrong without opening a file.
+    public func check() throws(SwanError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
+            if !holds { throw SwanError(.invalidRequest, message()) }
+        }
+        try require(!output.isEmpty, "the output has no name")
+        try require(input != "", "the input has no name")
+        try require(
+            !cleanPrompt(prompt).isEmpty, "the prompt is empty: say what the video should look like")
+        for (frame, text) in laterPrompts {
+            try require(frame >= 0, "a prompt from frame \(frame) on: frames are counted from 0")
+            try require(!cleanPrompt(text).isEmpty, "the prompt from frame \(frame) on is empty")
+        }
+        for (name, value) in [("height", height), ("width", width)] {
+            guard let value else { continue }
+            try require(
+                (1...StreamModel.largestSide).contains(value),
+                "a \(name) of \(value) pixels is not in 1 ... \(StreamModel.largestSide)")
+        }
+        if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
+        if let noiseScale {
+            try require((0...1).contains(noiseScale), "a noise scale of \(noiseScale) is not in 0 ... 1")
+        }
+        for (name, value) in [("frame rate", frameRate), ("target", targetFPS)] {
+            guard let value else { continue }
+            try require(
+                (0.1...1_000).contains(value), "a \(name) of \(value) a second is not in 0.1 ... 1000")
+        }
+        if let maxFrames { try require(maxFrames >= 1, "\(maxFrames) frames: at least 1 is needed") }
+        try require(
+            input != nil || maxFrames != nil,
+            "a stream without an input has no end: say how many frames it has (--max-frames)")
+    }
+
+    /// The model's folder and how it will stream; reads the small files of the model, not its weights.
+    func plan() throws -> StreamPlan {
+        try check()
+        if let configuration, !FileManager.default.fileExists(atPath: configuration) {
+            throw SwanError(.noSuchFile, "\(configuration): no such file")
+        }
+        let folder = try ModelFolder(BundledModels.folder(model) ?? model)
+        var stream = StreamConfiguration()
+        if let path = configuration ?? folder.streamConfiguration {
+            stream = try StreamConfiguration(yamlAt: path)
+        }
+        if let steps { try stream.keepSteps(steps) }
+        if let noiseScale { stream.noiseScale = noiseScale }
+        var options = StreamOptions(stream, height: height, width: width)
+        options.fixedNoise = fixedNoise
+        options.streamBatch = streamBatch
+        options.targetFPS = targetFPS
+        options.seed = seed
+        try StreamModel.check(
+            height: options.height, width: options.width, multiple: folder.configs().sizeMultiple)
+        try folder.requireAll()
+        return StreamPlan(options: options, dtype: dtype ?? .suited(to: device))
+    }
+}
+
+/// How a request will be met.
+struct StreamPlan {
+    let options: StreamOptions
+    let dtype: DType
+}

@@ -1,0 +1,55 @@
+import Foundation
+import Torch
+
+/// The machine that Swan runs on.
+public struct Machine: Sendable, Encodable {
+    /// The processor's name; empty where the kernel does not tell.
+    public let processor: String
+    /// Logical cores.
+    public let cores: Int
+    /// Bytes of memory.
+    public let memoryBytes: Int
+    /// Of the instruction sets that matter here, those the processor has.
+    public let instructions: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case processor, cores, memoryBytes = "memory_bytes", instructions
+    }
+
+    /// This machine, read once.
+    public static let current = Machine(cpuInfo: ProcessFacts.text("/proc/cpuinfo") ?? "")
+
+    /// A machine by the text of its `/proc/cpuinfo`.
+    init(cpuInfo: String) {
+        func field(_ name: String) -> Substring? {
+            cpuInfo.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: ":").last
+        }
+        processor = field("model name")?.trimmingCharacters(in: .whitespaces) ?? ""
+        cores = ProcessInfo.processInfo.activeProcessorCount
+        memoryBytes = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+        let flags = Set((field("flags") ?? field("Features") ?? "").split(separator: " "))
+        instructions = Self.known.filter { flags.contains(Substring($0)) }
+    }
+
+    /// Named as the kernel names them; `bf16` is that of Arm.
+    private static let known = [
+        "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16",
+    ]
+
+    /// Whether the processor multiplies bfloat16 by instructions of its own.
+    public var multipliesBFloat16: Bool {
+        instructions.contains { ["avx512_bf16", "amx_bf16", "bf16"].contains($0) }
+    }
+}
+
+extension DType {
+    /// What weights are converted to unless asked otherwise.
+    ///
+    /// bfloat16 on a GPU and on processors with instructions for it; others are slower with it.
+    public static func suited(to device: Device) -> DType {
+        switch device {
+        case .cuda: .bfloat16
+        case .cpu: Machine.current.multipliesBFloat16 ? .bfloat16 : .float32
+        }
+    }
+}

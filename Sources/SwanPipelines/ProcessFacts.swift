@@ -1,0 +1,40 @@
+import Foundation
+
+/// What the kernel says of this process.
+public enum ProcessFacts {
+    /// When the process started, to a hundredth of a second; nil where the kernel does not tell.
+    public static var start: ContinuousClock.Instant? {
+        // Field 22, behind a name in parentheses that may hold anything: clock ticks since the machine's start.
+        guard let line = text("/proc/self/stat"), let close = line.lastIndex(of: ")") else { return nil }
+        let fields = line[close...].split(separator: " ")
+        guard fields.count > 20, let ticks = Double(fields[20]) else { return nil }
+        var now = timespec()
+        guard clock_gettime(CLOCK_BOOTTIME, &now) == 0 else { return nil }
+        let seconds = Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
+        let age = seconds - ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+        return ContinuousClock.now - .seconds(max(0, age))
+    }
+
+    /// The most memory that was resident at a time, in bytes; 0 where the kernel does not tell.
+    public static var peakMemoryBytes: Int { bytes("VmHWM:") }
+
+    private static func bytes(_ key: String) -> Int {
+        let line = text("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix(key) }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
+            .map { $0 * 1_024 } ?? 0
+    }
+
+    /// A file of /proc, whose length is not known before it is read.
+    static func text(_ path: String) -> String? {
+        guard let file = fopen(path, "r") else { return nil }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = fread(&part, 1, part.count, file)
+            guard count > 0 else { break }
+            bytes += part[..<count]
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
