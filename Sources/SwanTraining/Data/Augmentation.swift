@@ -11,7 +11,7 @@ enum Augmentation {
             let gamma = exp(random.normal(0.25))
             let gain = random.uniform(0.7, 1.1)
             let offset = random.uniform(-0.05, 0.05)
-            clip = try clip.clamped(min: 1e-4).pow(gamma) * gain + offset
+            clip = try PixelMath.power(clip, gamma) * gain + offset
         }
         if random.chance(0.15) {
             let order = try Tensor(random.shuffled([0, 1, 2]), [3])

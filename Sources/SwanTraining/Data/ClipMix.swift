@@ -33,6 +33,7 @@ public struct ClipMix: ClipSource {
         self.seed = seed
     }
 
+    /// Clip number `index` of one of the sources, chosen by weight, perhaps mirrored or recoloured.
     public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(seed: seed, index: index)

@@ -39,6 +39,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             case shortSide = "short_side"
         }
 
+        /// Reads a recipe's keys.
         public init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             files = try values.decode([String].self, forKey: .files)
@@ -81,6 +82,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             case shortSide = "short_side"
         }
 
+        /// Reads a recipe's keys; those that are absent have their defaults.
         public init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             self.init(
@@ -97,6 +99,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         case procedural, stills, videos
     }
 
+    /// Reads a recipe's keys; a source that is absent has no share.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         procedural = try values.decodeIfPresent(Double.self, forKey: .procedural) ?? 0

@@ -12,6 +12,7 @@ public struct SampleRandom: RandomNumberGenerator, Sendable {
         state = Self.mixed(Self.mixed(Self.mixed(seed) ^ index) ^ purpose)
     }
 
+    /// The next 64 random bits.
     public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         return Self.mixed(state)

@@ -62,7 +62,9 @@ public struct PromptGenerator: Sendable {
         _ phrase: String,
         _ random: inout SampleRandom
     ) -> String {
-        let article = random.chance(0.5) ? "a " : ""
+        let start = phrase.prefix { $0 != " " }
+        let takesArticle = !PromptPhrases.startsWithoutArticle.contains(String(start))
+        let article = takesArticle && random.chance(0.5) ? "a " : ""
         return sentence.replacing("{scene}", with: random.pick(PromptPhrases.scenes))
             .replacing("{look}", with: article + phrase)
     }

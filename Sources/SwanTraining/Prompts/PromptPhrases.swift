@@ -21,6 +21,11 @@ enum PromptPhrases {
         "i want to see {look}",
     ]
 
+    /// First words of phrases that no "a" goes before.
+    static let startsWithoutArticle: Set = [
+        "at", "by", "drawn", "fall", "glowing", "in", "made", "on", "red", "under", "van",
+    ]
+
     /// None of them may speak of how a picture looks.
     static let scenes = [
         "a street", "a street at dusk", "a man talking", "a woman smiling", "a face", "two faces",

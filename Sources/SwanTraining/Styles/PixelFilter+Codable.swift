@@ -4,6 +4,7 @@ extension PixelFilter: Codable {
         case pencil, outlines, comic, foliage
     }
 
+    /// Reads a name, or a name with its numbers; what does not fit is said in the error.
     public init(from decoder: any Decoder) throws {
         let alone: String?
         do {
@@ -74,6 +75,7 @@ extension PixelFilter: Codable {
         }
     }
 
+    /// Writes the form that is read.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Name.self)
         switch self {

@@ -37,7 +37,7 @@ public enum PixelFilter: Sendable, Hashable {
         case .blur(let sigma): return try PixelMath.blurred(x, sigma)
         case .saturation(let amount):
             return try x * amount + PixelMath.luma(x) * (1 - amount)
-        case .gamma(let exponent): return try x.clamped(min: 0).pow(exponent)
+        case .gamma(let exponent): return try PixelMath.power(x, exponent)
         case .matrix(let rows): return try PixelMath.mixed(x, rows)
         case .ramp(let stops): return try PixelMath.ramp(PixelMath.luma(x), stops)
         case .levels(let count):
@@ -66,7 +66,7 @@ public enum PixelFilter: Sendable, Hashable {
         let luma = try PixelMath.luma(x)
         // Brightness against the surroundings; the constant keeps dark noise from being drawn.
         let ratio = try (luma + 0.03) / (PixelMath.blurred(luma, 3) + 0.03)
-        let shade = try ratio.clamped(min: 0, max: 1).pow(2.5)
+        let shade = try PixelMath.power(ratio.clamped(max: 1), 2.5)
         return try shade * PixelMath.colour(0.96, 0.95, 0.92)
     }
 

@@ -40,6 +40,11 @@ enum PixelMath {
         return try Tensor(matrix, [n, n])
     }
 
+    /// Every value, not below 0, to a power: several times faster than the engine's own.
+    static func power(_ x: Tensor, _ exponent: Double) throws(TorchError) -> Tensor {
+        try (x.clamped(min: 0).log() * exponent).exp()
+    }
+
     /// The length of the gradient, from central differences.
     static func gradient(_ x: Tensor) throws(TorchError) -> Tensor {
         let (height, width) = (x.size(2), x.size(3))

@@ -42,6 +42,7 @@ extension Style: Codable {
         case name, phrasings, filters
     }
 
+    /// Reads a bundled style's name, or a style that is written out.
     public init(from decoder: any Decoder) throws {
         let alone: String?
         do {
@@ -79,6 +80,7 @@ extension Style: Codable {
         }
     }
 
+    /// Writes the form that is read; a bundled style as its name.
     public func encode(to encoder: any Encoder) throws {
         if Style.named(name) == self {
             var value = encoder.singleValueContainer()
