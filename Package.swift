@@ -1,10 +1,9 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 /// Where the set-up (`make setup`) puts libtorch. Only products that are run need to find it there.
 let libraries = Context.packageDirectory + "/.deps/libtorch/lib"
 let runPath: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", libraries])]
-let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
 
 let package = Package(
     name: "swan",
@@ -49,7 +48,8 @@ let package = Package(
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ],
+            resources: [.copy("Resources/tiny")]),
         .target(
             name: "SwanTraining",
             dependencies: [
@@ -90,3 +90,7 @@ let package = Package(
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx20
 )
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = [.treatAllWarnings(as: .error)]
+}

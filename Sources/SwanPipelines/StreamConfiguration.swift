@@ -1,0 +1,167 @@
+import Foundation
+import Yams
+
+/// How a model streams: its steps, its cache, its noise.
+///
+/// Reads the YAML files of StreamDiffusionV2 as they are, with a few keys of Swan's own.
+public struct StreamConfiguration: Sendable, Equatable {
+    /// Timesteps of the denoising steps, falling, without the final 0.
+    public var steps = [700, 500, 400, 200]
+    /// The shift of the flow-matching schedule.
+    public var shift = 8.0
+    /// Whether `steps` are positions in the shifted schedule rather than timesteps.
+    public var warpsSteps = false
+    /// Latent frames in a chunk; a chunk has four times as many pixel frames.
+    public var framesPerBlock = 1
+    /// Latent frames that a row of the KV cache holds.
+    public var cacheFrames = 6
+    /// The first frames of the cache, which are kept.
+    public var sinkFrames = 3
+    /// Similarity under which a sink frame is refreshed; negative for never.
+    public var sinkThreshold = -1.0
+    /// How much noise is mixed into the input, 0 ... 1.
+    public var noiseScale = 0.8
+    /// Whether latents are normalised by the autoencoder's mean and deviation before they are noised.
+    ///
+    /// StreamDiffusionV2 gives its models the raw mean.
+    public var normalizesLatents = false
+    /// The size the model was made for, if it says so.
+    public var height, width: Int?
+    /// The frame rate the model was made for, if it says so.
+    public var fps: Double?
+
+    /// The values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.
+    public init() {}
+
+    /// Reads a YAML file.
+    ///
+    /// Keys that only concern StreamDiffusionV2's training are let pass; an unknown key is an error.
+    public init(yamlAt path: String) throws(SwanError) {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw SwanError(.invalidConfiguration, "\(path) cannot be read as text")
+        }
+        try self.init(yaml: text, name: path)
+    }
+
+    /// Reads YAML; `name` says where it is from in errors.
+    public init(yaml: String, name: String) throws(SwanError) {
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: yaml)
+        } catch {
+            throw SwanError(.invalidConfiguration, "\(name) is not YAML: \(error)")
+        }
+        guard let mapping = root?.mapping else {
+            throw SwanError(.invalidConfiguration, "\(name) is not a YAML mapping of keys")
+        }
+        for (key, value) in mapping {
+            try set(key.string ?? "", value, name)
+        }
+        try check(name)
+    }
+
+    private mutating func set(_ key: String, _ value: Node, _ name: String) throws(SwanError) {
+        func need<Value>(_ value: Value?, _ kind: String) throws(SwanError) -> Value {
+            guard let value else {
+                throw SwanError(.invalidConfiguration, "\(name): '\(key)' must be \(kind)")
+            }
+            return value
+        }
+        switch key {
+        case "denoising_step_list":
+            let list = try need(value.sequence.map { $0.map(\.int) }, "a list of timesteps")
+            steps = []
+            for step in list { steps.append(try need(step, "a list of whole timesteps")) }
+            if steps.last == 0 { steps.removeLast() }
+        case "timestep_shift": shift = try need(value.float, "a number")
+        case "warp_denoising_step": warpsSteps = try need(value.bool, "true or false")
+        case "num_frame_per_block": framesPerBlock = try need(value.int, "a whole number")
+        case "num_kv_cache": cacheFrames = try need(value.int, "a whole number")
+        case "num_sink_tokens": sinkFrames = try need(value.int, "a whole number")
+        case "adapt_sink_threshold": sinkThreshold = try need(value.float, "a number")
+        case "noise_scale": noiseScale = try need(value.float, "a number")
+        case "normalize_latents": normalizesLatents = try need(value.bool, "true or false")
+        case "height": height = try need(value.int, "a whole number")
+        case "width": width = try need(value.int, "a whole number")
+        case "fps": fps = try need(value.float, "a number")
+        case _ where Self.trainingKeys.contains(key): break
+        default:
+            throw SwanError(
+                .invalidConfiguration, "\(name): unknown key '\(key)'\(Self.suggestion(for: key))")
+        }
+    }
+
+    private func check(_ name: String) throws(SwanError) {
+        func require(_ holds: Bool, _ message: String) throws(SwanError) {
+            if !holds { throw SwanError(.invalidConfiguration, "\(name): \(message)") }
+        }
+        try require(!steps.isEmpty, "denoising_step_list has no step above 0")
+        try require(
+            steps.allSatisfy { (1...1_000).contains($0) } && zip(steps, steps.dropFirst()).allSatisfy(>),
+            "denoising_step_list \(steps) must fall from at most 1000")
+        try require(framesPerBlock > 0, "num_frame_per_block must be at least 1")
+        try require(sinkFrames >= 0, "num_sink_tokens must not be negative")
+        try require(
+            cacheFrames > framesPerBlock && cacheFrames >= sinkFrames + framesPerBlock,
+            "num_kv_cache \(cacheFrames) must be above num_frame_per_block \(framesPerBlock) and hold "
+                + "\(sinkFrames) sink frames besides")
+        try require(shift > 0 && shift.isFinite, "timestep_shift must be positive")
+        try require((0...1).contains(noiseScale), "noise_scale must be 0 ... 1")
+    }
+
+    /// Takes the first `count` steps, as `--steps` does.
+    public mutating func keepSteps(_ count: Int) throws(SwanError) {
+        guard count >= 1, count <= steps.count else {
+            throw SwanError(
+                .invalidRequest,
+                "\(count) steps were asked for; this model's list \(steps) has 1 ... \(steps.count)")
+        }
+        steps = Array(steps.prefix(count))
+    }
+
+    private static let streamKeys: Set<String> = [
+        "denoising_step_list", "timestep_shift", "warp_denoising_step", "num_frame_per_block",
+        "num_kv_cache", "num_sink_tokens", "adapt_sink_threshold", "noise_scale",
+        "normalize_latents", "height", "width", "fps",
+    ]
+
+    /// What StreamDiffusionV2's files carry besides, for its training.
+    private static let trainingKeys: Set<String> = [
+        "model_name", "generator_name", "generator_ckpt", "generator_fsdp_wrap_strategy",
+        "real_score_fsdp_wrap_strategy", "fake_score_fsdp_wrap_strategy",
+        "text_encoder_fsdp_wrap_strategy", "generator_grad", "real_score_grad", "fake_score_grad",
+        "num_train_timestep", "real_guidance_scale", "fake_guidance_scale", "generator_task",
+        "real_task_type", "fake_task_type", "denoising_loss_type", "mixed_precision", "seed",
+        "wandb_host", "wandb_key", "wandb_entity", "wandb_project", "wandb_name",
+        "sharding_strategy", "lr", "beta1", "beta2", "data_path", "batch_size", "log_iters",
+        "negative_prompt", "dfake_gen_update_ratio", "image_or_video_shape", "output_path",
+        "distillation_loss", "gradient_checkpointing", "backward_simulation", "model_type",
+        "ode_init_path", "no_visualize", "use_taehv", "use_tensorrt", "fast", "t2v", "step",
+    ]
+
+    /// The known key that differs least, if one is near.
+    private static func suggestion(for key: String) -> String {
+        let near = streamKeys.map { ($0, distance($0, key)) }.min { $0.1 < $1.1 }
+        guard let (known, distance) = near, distance <= 3 else { return "" }
+        return "; did you mean '\(known)'?"
+    }
+
+    /// Levenshtein's distance.
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b)
+        var row = Array(0...b.count)
+        for (i, x) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, y) in b.enumerated() {
+                let change = diagonal + (x == y ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(change, row[j] + 1, diagonal + 1)
+            }
+        }
+        return row[b.count]
+    }
+}

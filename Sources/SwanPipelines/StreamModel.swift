@@ -1,0 +1,73 @@
+import Foundation
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+/// The networks of a streaming model, loaded.
+public struct StreamModel: Sendable {
+    /// What the model is called in reports.
+    public let name: String
+    /// The dtype of its weights.
+    public let dtype: DType
+    /// Where its weights are.
+    public let device: Device
+    /// How it streams unless told otherwise.
+    public let configuration: StreamConfiguration
+
+    let transformer: CausalWanTransformer
+    let vae: WanVAE
+    let textEncoder: UMT5Encoder
+    let tokenizer: Tokenizer
+
+    /// Networks that were made elsewhere, such as in training.
+    public init(
+        name: String, transformer: CausalWanTransformer, vae: WanVAE, textEncoder: UMT5Encoder,
+        tokenizer: Tokenizer, configuration: StreamConfiguration, dtype: DType = .float32,
+        device: Device = .cpu
+    ) {
+        self.name = name
+        self.transformer = transformer
+        self.vae = vae
+        self.textEncoder = textEncoder
+        self.tokenizer = tokenizer
+        self.configuration = configuration
+        self.dtype = dtype
+        self.device = device
+    }
+
+    /// A prompt as the transformer attends to it, and what had to be changed in it.
+    func conditioning(
+        _ prompt: String
+    ) throws -> (text: TextConditioning, issues: [PromptIssue]) {
+        let tokens = try tokenizer.encode(prompt, maxTokens: transformer.config.textLen)
+        let embeddings = try textEncoder.encode([Array(tokens.ids.prefix(tokens.count))])
+        return (try transformer.text(embeddings), tokens.issues)
+    }
+
+    /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.
+    func check(height: Int, width: Int) throws(SwanError) {
+        let patch = transformer.config.patchSize
+        let stride = vae.config.spatialStride * max(patch[1], patch[2])
+        try Self.check(height: height, width: width, multiple: stride)
+    }
+
+    /// Throws where a size is no multiple of `multiple`, or absurd; the message says what fits.
+    static func check(height: Int, width: Int, multiple: Int) throws(SwanError) {
+        func nearest(_ size: Int) -> Int {
+            min(max(multiple, (size + multiple / 2) / multiple * multiple), largestSide)
+        }
+        let sides = 1...largestSide
+        guard sides.contains(height), sides.contains(width), height % multiple == 0,
+            width % multiple == 0
+        else {
+            throw SwanError(
+                .invalidRequest,
+                "a size of \(width)x\(height) does not fit: this model takes multiples of \(multiple) up "
+                    + "to \(largestSide); the nearest is \(nearest(width))x\(nearest(height))")
+        }
+    }
+
+    /// The longest side of a picture that a stream takes, in pixels.
+    static let largestSide = 8_192
+}
