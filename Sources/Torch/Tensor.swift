@@ -55,7 +55,9 @@ extension Tensor {
 
     /// The size of one dimension; a negative `dim` counts from the end.
     public func size(_ dim: Int) -> Int {
-        Int(ct_tensor_size(handle.raw, Int32(dim < 0 ? dim + rank : dim)))
+        let index = dim < 0 ? dim + rank : dim
+        precondition(0..<rank ~= index, "dimension \(dim) of a tensor with \(rank)")
+        return Int(ct_tensor_size(handle.raw, Int32(index)))
     }
 }
 

@@ -9,6 +9,13 @@ public protocol WeightSource: Sendable {
     func shape(_ key: String) throws(TorchError) -> [Int]?
     /// The tensor under a key; `shape` is what the model expects there.
     func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    /// Whether the source makes a weight for whatever key and shape it is asked for.
+    var makesAnything: Bool { get }
+}
+
+extension WeightSource {
+    /// A source has what it has, unless it says otherwise.
+    public var makesAnything: Bool { false }
 }
 
 /// A path into a checkpoint.
@@ -65,7 +72,7 @@ public struct Weights: Sendable {
     public func tensor(_ name: String, _ shape: [Int]) throws(TorchError) -> Tensor {
         let key = full(name)
         ledger.ask(key)
-        guard let found = try source.shape(key) else {
+        guard let found = try source.shape(key) ?? (source.makesAnything ? shape : nil) else {
             ledger.note("missing", "\(key) \(shape)")
             return try standIn(shape)
         }
@@ -183,6 +190,8 @@ public final class MadeWeights: WeightSource {
     }
 
     public var keys: [String] { made.withLock { Array($0.keys) } }
+
+    public var makesAnything: Bool { true }
 
     public func shape(_ key: String) -> [Int]? {
         // A rule fits whatever the model needs; only what it has made has a shape of its own.

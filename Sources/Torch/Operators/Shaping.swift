@@ -73,9 +73,10 @@ extension Tensor {
     /// The dimensions `start ... end` as one.
     public func flattened(from start: Int = 0, to end: Int = -1) throws(TorchError) -> Tensor {
         let shape = self.shape
+        let first = start < 0 ? start + shape.count : start
         let last = end < 0 ? end + shape.count : end
-        let middle = shape[start...last].reduce(1, *)
-        return try reshapeOp(self, Array(shape[..<start]) + [middle] + Array(shape[(last + 1)...]))
+        let middle = shape[first...last].reduce(1, *)
+        return try reshapeOp(self, Array(shape[..<first]) + [middle] + Array(shape[(last + 1)...]))
     }
 
     /// The dimension `dim` as several.

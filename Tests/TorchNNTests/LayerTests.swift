@@ -1,0 +1,110 @@
+import Foundation
+import GoldenSupport
+import Testing
+import Torch
+import TorchNN
+
+struct LayerTests {
+    private let generator: Generator
+
+    init() throws { generator = try Generator(seed: 12) }
+
+    @Test func linear() throws {
+        let weights = Weights(
+            MadeWeights { key, shape throws(TorchError) in
+                try Tensor.full(shape, key.hasSuffix("bias") ? 1 : 2)
+            }
+        )
+        let x = try Tensor([1, 2, 3] as [Float], [1, 3])
+        #expect(try Linear(weights["a"], 3, 2)(x).array() == [13, 13] as [Float])
+        #expect(try Linear(weights["b"], 3, 2, bias: false)(x).array() == [12, 12] as [Float])
+    }
+
+    @Test func fusedLayersAreTheSeparateOnes() throws {
+        let weights = Weights(
+            try MadeWeights.random(seed: 1)
+        )
+        let x = try Tensor.randn([2, 5, 8], generator)
+        for bias in [true, false] {
+            let parts = ["q", "k", "v"].map { weights["\(bias)"][$0] }
+            let fused = try Linear(fusing: parts, 8, 6, bias: bias)(x)
+            let separate = try parts.map { try Linear($0, 8, 6, bias: bias)(x) }
+            try expectClose(fused, concatenated(separate, dim: -1), relative: 1e-5)
+        }
+        try weights.finish()
+    }
+
+    @Test func aConvolutionOfPatchesIsAMatrix() throws {
+        let made = try MadeWeights.random(seed: 2)
+        let layer = try Linear(convolution: Weights(made)["patch"], [3, 1, 2, 2], 7)
+        let x = try Tensor.randn([1, 3, 1, 2, 2], generator)
+        let kernel = try #require(made.tensors["patch.weight"])
+        #expect(kernel.shape == [7, 3, 1, 2, 2])
+        try expectClose(
+            layer(x.flattened(from: 1)),
+            conv3d(x, kernel, stride: [1, 2, 2]).flattened(from: 1),
+            relative: 1e-5
+        )
+    }
+
+    @Test func normsTakeTheirWeights() throws {
+        let tensors = [
+            "n.weight": try Tensor.randn([8], generator), "n.bias": try .randn([8], generator),
+        ]
+        let weights = Weights(DictionaryWeights(tensors))
+        let x = try Tensor.randn([3, 8], generator)
+        let plain = try LayerNorm(eps: 1e-6)(x)
+        try expectClose(plain.mean([1]), .zeros([3]), absolute: 1e-5)
+        try expectClose(plain.variance([1]), .ones([3]), relative: 1e-4)
+        let (weight, bias) = (try #require(tensors["n.weight"]), try #require(tensors["n.bias"]))
+        try expectClose(
+            LayerNorm(weights["n"], 8, eps: 1e-6)(x),
+            plain * weight + bias,
+            absolute: 1e-5
+        )
+        let root = try ((x * x).mean([1], keepDim: true) + 1e-6).squareRoot()
+        try expectClose(RMSNorm(weights["n"], 8, eps: 1e-6)(x), x / root * weight, absolute: 1e-5)
+        try weights.finish()
+    }
+
+    @Test func embeddingsAreRows() throws {
+        let table = try Tensor((0..<6).map(Float.init), [3, 2])
+        let layer = try Embedding(Weights(DictionaryWeights(["e.weight": table]))["e"], 3, 2)
+        let rows = try layer(Tensor([2, 0] as [Int], [1, 2]))
+        #expect(rows.shape == [1, 2, 2])
+        #expect(try rows.array() == [4, 5, 0, 1] as [Float])
+        #expect(layer.device == .cpu)
+    }
+
+    @Test func sinusoids() throws {
+        let positions: [Double] = [0, 0.5, 999]
+        let result: [Double] = try sinusoidalEmbedding(Tensor(positions, [3]), dim: 8).array()
+        for (row, position) in positions.enumerated() {
+            for index in 0..<4 {
+                let angle = position * pow(10_000, -Double(index) / 4)
+                #expect(abs(result[row * 8 + index] - cos(angle)) < 1e-9)
+                #expect(abs(result[row * 8 + 4 + index] - sin(angle)) < 1e-9)
+            }
+        }
+    }
+
+    @Test func attentionKeepsHeadsApart() throws {
+        let q = try Tensor.randn([2, 5, 3, 8], generator)  // [B, L, N, D]
+        let k = try Tensor.randn([2, 7, 3, 8], generator)
+        let v = try Tensor.randn([2, 7, 3, 8], generator)
+        let mask = try Tensor.rand([1, 1, 5, 7], generator) .> 0.3
+        let result = try attention(q, k, v, mask: mask, scale: 0.25)
+        #expect(result.shape == [2, 5, 3, 8])
+        let hidden = try (mask.squeezed(0).squeezed(0).to(.float32) - 1) * 1e9
+        for (row, head) in [(0, 0), (1, 2)] {
+            func part(_ x: Tensor) throws -> Tensor { try x.selected(0, row).selected(1, head) }
+            let scores = try matmul(part(q), part(k).transposed(0, 1)) * 0.25 + hidden
+            try expectClose(
+                part(result),
+                matmul(scores.softmax(), part(v)),
+                relative: 1e-4,
+                absolute: 1e-5
+            )
+        }
+    }
+}
