@@ -123,18 +123,20 @@ public struct StreamDenoiser: ~Copyable {
     ) throws(TorchError) -> Tensor? {
         rows.removeLast()
         rows.insert(incoming, at: 0)
-        guard let first = rows.firstIndex(where: { $0 != nil }) else { return nil }
-        let active = rows[first...].compactMap(\.self)
+        // Rows are empty above the last chunk of a stream, and below the first after a drain.
+        let active = rows.indices.filter { rows[$0] != nil }
+        guard let first = active.first, let last = active.last else { return nil }
+        let chunks = rows[first...last].compactMap(\.self)
         let clean = try predict(
-            concatenated(active.map(\.latents)), Array(steps[first...]), active.map(\.start),
+            concatenated(chunks.map(\.latents)), Array(steps[first...last]), chunks.map(\.start),
             firstRow: first, text)
-        for row in first..<(rows.count - 1) {
+        for row in active where row + 1 < rows.count {
             let own = try clean.narrowed(0, row - first, 1)
             rows[row]?.latents = try schedule.addNoise(
                 own, noise(own.shape), at: .all(steps[row + 1]))
         }
-        guard active.last?.isChunk ?? false else { return nil }
-        return try clean.narrowed(0, active.count - 1, 1)
+        guard last + 1 == rows.count, rows[last]?.isChunk ?? false else { return nil }
+        return try clean.narrowed(0, last - first, 1)
     }
 
     /// The clean latents that the flow of every row points to.

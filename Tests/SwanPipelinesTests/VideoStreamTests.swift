@@ -1,0 +1,159 @@
+import Foundation
+import SwanMedia
+import SwanPipelines
+import Testing
+import Torch
+
+/// A whole stream on random weights: counts, seeds, prompts, chunks, and that it has no end.
+@Suite struct VideoStreamTests {
+    @Test(arguments: [1, 2, 4, 5, 6, 9, 13, 22], [true, false])
+    func asManyFramesComeOutAsWentIn(count: Int, streamBatch: Bool) throws {
+        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let out = try run(stream, clip(count))
+        #expect(out.count == count)
+        #expect(stream.framesOut == count)
+        #expect(out.allSatisfy { $0.width == 64 && $0.height == 48 })
+    }
+
+    @Test func theSeedDecidesEverything() throws {
+        let clip = try clip(14)
+        let first = try run(stream { $0.seed = 7 }, clip)
+        let again = try run(stream { $0.seed = 7 }, clip)
+        let other = try run(stream { $0.seed = 8 }, clip)
+        #expect(first.map(\.pixels) == again.map(\.pixels))
+        #expect(first.map(\.pixels) != other.map(\.pixels))
+    }
+
+    @Test func aNewPromptTakesHoldAtTheNextChunk() throws {
+        let clip = try clip(21)
+        let plain = try run(stream(), clip)
+        let stream = try self.stream()
+        var changed: [VideoFrame] = []
+        for (index, frame) in clip.enumerated() {
+            if index == 11 { try stream.setPrompt("neon edges") }
+            changed += try stream.push(frame)
+        }
+        changed += try stream.finish()
+        // Frames 9 ..< 13 are the chunk that was being filled; with two steps one more is on its way.
+        #expect(plain.prefix(5).map(\.pixels) == changed.prefix(5).map(\.pixels))
+        #expect(plain.suffix(4).map(\.pixels) != changed.suffix(4).map(\.pixels))
+    }
+
+    @Test func framesOfAnySizeAreResized() throws {
+        let frames = try (0..<6).map { _ in try picture(width: 101, height: 77, shade: 90) }
+        #expect(try run(stream(), frames).count == 6)
+    }
+
+    @Test func chunksGrowTowardsTheTargetRate() throws {
+        let model = try RandomModel.make { ($0.cacheFrames, $0.sinkFrames) = (6, 1) }
+        var options = StreamOptions(model.configuration, height: 48, width: 64)
+        options.targetFPS = 1e9
+        let stream = try VideoStream(model, prompt: "a cat", options: options)
+        var sizes: Set<Int> = []
+        var out = 0
+        for frame in try clip(90) {
+            let given = try stream.push(frame).count
+            if given > 0 { sizes.insert(given) }
+            out += given
+        }
+        out += try stream.finish().count
+        #expect(out == 90)
+        #expect(sizes.contains(16))
+    }
+
+    @Test func withoutInputTheStreamGoesOnFromNoise() throws {
+        let stream = try self.stream()
+        let first = try stream.generate().count
+        #expect(first == 1)
+        for _ in 0..<6 { #expect(try stream.generate().count == 4) }
+    }
+
+    @Test func largerBlocks() throws {
+        let model = try RandomModel.make {
+            ($0.framesPerBlock, $0.cacheFrames, $0.sinkFrames) = (3, 9, 0)
+        }
+        let options = StreamOptions(model.configuration, height: 48, width: 64)
+        let stream = try VideoStream(model, prompt: "a cat", options: options)
+        #expect(try run(stream, clip(40)).count == 40)
+    }
+
+    /// Past the 1,024 latent frames where the reference's table of positions ends, at constant memory.
+    @Test func aStreamHasNoEnd() throws {
+        let model = try RandomModel.make { $0.steps = [300] }
+        let options = StreamOptions(model.configuration, height: 16, width: 16)
+        let stream = try VideoStream(model, prompt: "a cat", options: options)
+        let frames = try (0..<4).map { try picture(width: 16, height: 16, shade: UInt8($0 * 60)) }
+        var count = 0
+        var early = 0
+        for index in 0..<4 * 1_100 {
+            count += try stream.push(frames[index % 4]).count
+            if index == 1_000 { early = try residentBytes() }
+        }
+        count += try stream.finish().count
+        #expect(count == 4 * 1_100)
+        #expect(try residentBytes() - early < 32 << 20)
+    }
+
+    @Test func asASequence() async throws {
+        let clip = try clip(11)
+        let source = AsyncStream<VideoFrame> { continuation in
+            for frame in clip { continuation.yield(frame) }
+            continuation.finish()
+        }
+        var count = 0
+        for try await frame in try stream().frames(from: source) {
+            #expect(frame.width == 64)
+            count += 1
+        }
+        #expect(count == 11)
+    }
+
+    @Test func aSizeThatDoesNotFitIsRefusedWithOneThatDoes() throws {
+        let model = try RandomModel.make()
+        for (width, height) in [(65, 48), (0, 48), (64, -16), (1 << 40, 16)] {
+            let options = StreamOptions(model.configuration, height: height, width: width)
+            let error = #expect(throws: SwanError.self) {
+                try VideoStream(model, prompt: "a cat", options: options)
+            }
+            #expect(error?.message.contains("multiples of 16") ?? false)
+        }
+    }
+
+    @Test func anEmptyPromptIsRefusedAndALongOneIsCut() throws {
+        #expect(throws: (any Error).self) { try self.stream(prompt: "  ") }
+        let stream = try self.stream(prompt: String(repeating: "sketch ", count: 15_000))
+        #expect(stream.promptIssues.count == 1)
+    }
+
+    // MARK: - Fixtures
+
+    private func stream(
+        prompt: String = "a pencil sketch", _ change: (inout StreamOptions) -> Void = { _ in }
+    ) throws -> VideoStream {
+        let model = try RandomModel.make()
+        var options = StreamOptions(model.configuration, height: 48, width: 64)
+        change(&options)
+        return try VideoStream(model, prompt: prompt, options: options)
+    }
+
+    private func run(_ stream: VideoStream, _ clip: [VideoFrame]) throws -> [VideoFrame] {
+        var out: [VideoFrame] = []
+        for frame in clip { out += try stream.push(frame) }
+        return try out + stream.finish()
+    }
+
+    private func clip(_ count: Int) throws -> [VideoFrame] {
+        try (0..<count).map { try picture(width: 64, height: 48, shade: UInt8($0 * 9 % 256)) }
+    }
+
+    private func picture(width: Int, height: Int, shade: UInt8) throws -> VideoFrame {
+        let pixels = (0..<width * height * 3).map { UInt8(truncatingIfNeeded: $0 / 3) ^ shade }
+        return try VideoFrame(width: width, height: height, pixels: pixels)
+    }
+
+    private func residentBytes() throws -> Int {
+        let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+            .split(separator: " ")
+        return (Int(pages[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE))
+    }
+}
