@@ -77,20 +77,26 @@ extension PixelFilter: Codable {
 
     /// Writes the form that is read.
     public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: Name.self)
         switch self {
-        case .blur(let sigma): try values.encode(sigma, forKey: .blur)
-        case .saturation(let amount): try values.encode(amount, forKey: .saturation)
-        case .gamma(let exponent): try values.encode(exponent, forKey: .gamma)
-        case .matrix(let rows): try values.encode(rows, forKey: .matrix)
-        case .ramp(let stops): try values.encode(stops, forKey: .ramp)
-        case .levels(let count): try values.encode(count, forKey: .levels)
-        case .mosaic(let size): try values.encode(size, forKey: .mosaic)
+        case .blur(let sigma): try encode(.blur, sigma, encoder)
+        case .saturation(let amount): try encode(.saturation, amount, encoder)
+        case .gamma(let exponent): try encode(.gamma, exponent, encoder)
+        case .matrix(let rows): try encode(.matrix, rows, encoder)
+        case .ramp(let stops): try encode(.ramp, stops, encoder)
+        case .levels(let count): try encode(.levels, count, encoder)
+        case .mosaic(let size): try encode(.mosaic, size, encoder)
         case .pencil: try encode(.pencil, encoder)
         case .outlines: try encode(.outlines, encoder)
         case .comic: try encode(.comic, encoder)
         case .foliage: try encode(.foliage, encoder)
         }
+    }
+
+    private func encode(
+        _ name: Name, _ numbers: some Encodable, _ encoder: any Encoder
+    ) throws {
+        var values = encoder.container(keyedBy: Name.self)
+        try values.encode(numbers, forKey: name)
     }
 
     private func encode(_ name: Name, _ encoder: any Encoder) throws {
