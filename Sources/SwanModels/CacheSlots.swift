@@ -35,6 +35,8 @@ struct CacheSlots: Sendable, Equatable {
             return count - frames..<count
         }
         count = capacity
+        // A short row is full before its slots were listed.
+        if evictable.isEmpty { relist(frames: frames) }
         guard let slot = evictable.first, slot >= frames else { return nil }
         if !again {
             evictable.removeFirst()

@@ -16,6 +16,12 @@ import Testing
         #expect(Array(taken.dropFirst(4)) == [3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5])
     }
 
+    @Test func aShortRowWithoutSinksOverwritesTheOldest() {
+        var slots = CacheSlots(capacity: 3, sinks: 0)
+        #expect(slots.place(start: 0, frames: 2) == 0..<2)
+        #expect((2..<9).map { slots.place(start: $0, frames: 1)?.lowerBound } == [2, 0, 1, 2, 0, 1, 2])
+    }
+
     @Test func positionsHaveNoEnd() {
         var slots = CacheSlots(capacity: 3, sinks: 0)
         _ = slots.place(start: 0, frames: 1)
