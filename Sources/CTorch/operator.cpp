@@ -95,6 +95,27 @@ struct Results {
     }
 };
 
+/// The arguments and results of one call. The memory is kept for the thread's next call.
+class CallStack {
+public:
+    // Taken, not shared: a call from within a call finds none and makes its own.
+    CallStack() { values.swap(spare()); }
+    ~CallStack() {
+        values.clear();
+        values.swap(spare());
+    }
+    CallStack(const CallStack &) = delete;
+    CallStack &operator=(const CallStack &) = delete;
+
+    torch::jit::Stack values;
+
+private:
+    static torch::jit::Stack &spare() {
+        thread_local torch::jit::Stack stack;
+        return stack;
+    }
+};
+
 }  // namespace
 
 ct_operator ct_operator_find(const char *name, const char *overload, ct_error *error) {
@@ -120,7 +141,8 @@ bool ct_operator_call(
         TORCH_CHECK(
             static_cast<size_t>(count) <= parameters.size(), handle.schema().operator_name(),
             " takes ", parameters.size(), " arguments, not ", count);
-        torch::jit::Stack stack;
+        CallStack call;
+        torch::jit::Stack &stack = call.values;
         stack.reserve(parameters.size());
         for (int32_t i = 0; i < count; ++i) stack.push_back(box(arguments[i]));
         for (size_t i = count; i < parameters.size(); ++i) {

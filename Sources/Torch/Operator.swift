@@ -105,13 +105,18 @@ extension Tensor {
     }
 }
 
-/// The arguments of one call, in the C interface's form. Tensors in it are borrowed from the caller.
+/// The arguments of one call in the C interface's form. Tensors are borrowed from the caller.
+///
+/// It lies on the stack with room for short lists, so that most calls allocate nothing.
 public struct ArgumentList {
-    /// Longer than any schema of the operators in use.
-    private static let capacity = 32
-    private var storage = InlineValues()
+    private var values = InlineValues()
     private var count = 0
-    private var owned: [UnsafeMutableRawPointer] = []
+    private var words = InlineWords()
+    private var wordCount = 0
+    /// A bit for every argument whose elements are in `words`; its integer says where.
+    private var inWords: UInt32 = 0
+    /// The latest of the lists that found no room; each begins with the address of the one before.
+    private var longLists: UnsafeMutableRawPointer?
 
     /// An empty list.
     public init() {}
@@ -130,65 +135,108 @@ public struct ArgumentList {
         add(value)
     }
 
-    mutating func append(_ kind: ct_kind, pointer: UnsafeRawPointer?, count: Int = 0) {
+    mutating func append(_ kind: ct_kind, pointer: UnsafeRawPointer?) {
         var value = ct_value()
         value.kind = kind
         value.pointer = pointer
-        value.count = Int32(count)
         add(value)
     }
 
-    /// Copies list elements to where they stay until the call is over.
-    mutating func append<Element>(_ kind: ct_kind, copying elements: some Collection<Element>) {
-        let size = max(1, elements.count) * MemoryLayout<Element>.stride
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
-        var next = memory
-        for element in elements {
-            next.storeBytes(of: element, as: Element.self)
-            next += MemoryLayout<Element>.stride
+    /// Adds a list whose elements `fill` writes to where they stay until the call is over.
+    mutating func append(
+        _ kind: ct_kind, count: Int, byteCount: Int, _ fill: (UnsafeMutableRawPointer) -> Void
+    ) {
+        var value = ct_value()
+        value.kind = kind
+        value.count = Int32(count)
+        let size = (byteCount + 7) / 8
+        if wordCount + size <= InlineWords.capacity {
+            let start = wordCount * 8
+            withUnsafeMutableBytes(of: &words) { bytes in
+                if let base = bytes.baseAddress { fill(base + start) }
+            }
+            value.integer = Int64(start)
+            inWords |= 1 << UInt32(self.count)
+            wordCount += size
+        } else {
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: 16 + byteCount, alignment: 16)
+            memory.storeBytes(of: longLists, as: UnsafeMutableRawPointer?.self)
+            longLists = memory
+            fill(memory + 16)
+            value.pointer = UnsafeRawPointer(memory + 16)
         }
-        owned.append(memory)
-        append(kind, pointer: memory, count: elements.count)
+        add(value)
+    }
+
+    /// Adds a list of what `word` makes of `elements`, eight bytes each.
+    mutating func append<Element, Word>(
+        _ kind: ct_kind, words elements: [Element], _ word: (Element) -> Word
+    ) {
+        append(kind, count: elements.count, byteCount: elements.count * 8) { memory in
+            let target = memory.assumingMemoryBound(to: Word.self)
+            for (index, element) in elements.enumerated() {
+                (target + index).initialize(to: word(element))
+            }
+        }
     }
 
     private mutating func add(_ value: ct_value) {
-        precondition(count < Self.capacity, "an operator call with over \(Self.capacity) arguments")
-        storage.set(count, value)
+        precondition(
+            count < InlineValues.capacity,
+            "an operator call with over \(InlineValues.capacity) arguments")
+        withUnsafeMutableBytes(of: &values) { [count] bytes in
+            bytes.storeBytes(
+                of: value, toByteOffset: count * MemoryLayout<ct_value>.stride, as: ct_value.self)
+        }
         count += 1
     }
 
-    func withValues<R>(_ body: (UnsafePointer<ct_value>, Int32) -> R) -> R {
-        storage.withPointer { body($0, Int32(count)) }
+    mutating func withValues<R>(_ body: (UnsafePointer<ct_value>, Int32) -> R) -> R {
+        let (count, inWords) = (count, inWords)
+        return withUnsafeMutablePointer(to: &words) { words in
+            withUnsafeMutablePointer(to: &values) { values in
+                values.withMemoryRebound(to: ct_value.self, capacity: InlineValues.capacity) {
+                    var lists = inWords
+                    while lists != 0 {
+                        let index = lists.trailingZeroBitCount
+                        $0[index].pointer = UnsafeRawPointer(words) + Int($0[index].integer)
+                        lists &= lists - 1
+                    }
+                    return body($0, Int32(count))
+                }
+            }
+        }
     }
 
     mutating func free() {
-        for memory in owned { memory.deallocate() }
-        owned.removeAll()
+        while let memory = longLists {
+            longLists = memory.load(as: UnsafeMutableRawPointer?.self)
+            memory.deallocate()
+        }
     }
 }
 
-/// Room for the arguments of one call on the stack, so that a call allocates nothing.
+/// Room for the arguments of one call; longer than any schema of the operators in use.
 private struct InlineValues {
     private typealias Four = (ct_value, ct_value, ct_value, ct_value)
-    private var values:
-        (Four, Four, Four, Four, Four, Four, Four, Four)
+    static let capacity = 16
+    private var values: (Four, Four, Four, Four)
 
     init() {
         let four: Four = (ct_value(), ct_value(), ct_value(), ct_value())
-        values = (four, four, four, four, four, four, four, four)
+        values = (four, four, four, four)
     }
+}
 
-    mutating func set(_ index: Int, _ value: ct_value) {
-        withUnsafeMutableBytes(of: &values) { bytes in
-            bytes.storeBytes(
-                of: value, toByteOffset: index * MemoryLayout<ct_value>.stride, as: ct_value.self)
-        }
-    }
+/// Room for the elements of short lists: shapes, strides, a few tensors.
+private struct InlineWords {
+    private typealias Four = (UInt64, UInt64, UInt64, UInt64)
+    static let capacity = 16
+    private var words: (Four, Four, Four, Four)
 
-    func withPointer<R>(_ body: (UnsafePointer<ct_value>) -> R) -> R {
-        withUnsafePointer(to: values) { pointer in
-            pointer.withMemoryRebound(to: ct_value.self, capacity: 32) { body($0) }
-        }
+    init() {
+        let four: Four = (0, 0, 0, 0)
+        words = (four, four, four, four)
     }
 }
 
@@ -229,7 +277,15 @@ extension Bool: OperatorArgument {
 
 extension String: OperatorArgument {
     public func append(to list: inout ArgumentList) {
-        list.append(CT_STRING, copying: Array(utf8CString))
+        var text = self
+        text.withUTF8 { bytes in
+            list.append(CT_STRING, count: bytes.count, byteCount: bytes.count + 1) { memory in
+                if let start = bytes.baseAddress {
+                    memory.copyMemory(from: start, byteCount: bytes.count)
+                }
+                memory.storeBytes(of: 0, toByteOffset: bytes.count, as: UInt8.self)
+            }
+        }
     }
 }
 
@@ -267,31 +323,31 @@ extension Array: OperatorArgument where Element: OperatorListElement {
 
 extension Int: OperatorListElement {
     public static func append(_ elements: [Int], to list: inout ArgumentList) {
-        list.append(CT_INT_LIST, copying: elements)
+        list.append(CT_INT_LIST, words: elements) { Int64($0) }
     }
 }
 
 extension Bool: OperatorListElement {
     public static func append(_ elements: [Bool], to list: inout ArgumentList) {
-        list.append(CT_BOOL_LIST, copying: elements.map { $0 ? 1 : 0 })
+        list.append(CT_BOOL_LIST, words: elements) { Int64($0 ? 1 : 0) }
     }
 }
 
 extension Double: OperatorListElement {
     public static func append(_ elements: [Double], to list: inout ArgumentList) {
-        list.append(CT_DOUBLE_LIST, copying: elements)
+        list.append(CT_DOUBLE_LIST, words: elements) { $0 }
     }
 }
 
 extension Tensor: OperatorListElement {
     public static func append(_ elements: [Tensor], to list: inout ArgumentList) {
-        list.append(CT_TENSOR_LIST, copying: elements.map(\.handle.raw))
+        list.append(CT_TENSOR_LIST, words: elements) { Optional($0.handle.raw) }
     }
 }
 
 extension Optional: OperatorListElement where Wrapped == Tensor {
     public static func append(_ elements: [Tensor?], to list: inout ArgumentList) {
-        list.append(CT_OPTIONAL_TENSOR_LIST, copying: elements.map { $0?.handle.raw })
+        list.append(CT_OPTIONAL_TENSOR_LIST, words: elements) { $0?.handle.raw }
     }
 }
 

@@ -204,3 +204,66 @@ struct OperatorTests {
         #expect(try a.to(.float64).onesLike().dtype == .float64)
     }
 }
+
+/// Arguments of every kind and size: short lists lie in the call, long ones beside it.
+struct ArgumentTests {
+    @Test(arguments: [0, 1, 15, 16, 17, 400]) func lists(_ count: Int) throws {
+        let ones = Array(repeating: 1, count: min(count, 60))
+        #expect(try Tensor.zeros(ones).shape == ones)
+        let parts = try (0..<count).map { try Tensor([Float($0)], [1]) }
+        guard count > 0 else { return }
+        #expect(try concatenated(parts).array() == (0..<count).map(Float.init))
+    }
+
+    @Test func severalListsInACall() throws {
+        let x = try Tensor.arange(0, 24).reshaped(1, 1, 2, 3, 4)
+        let kernel = try Tensor.ones([1, 1, 1, 3, 1])
+        let y = try conv3d(x, kernel, nil, stride: [1, 1, 2], padding: [0, 0, 0])
+        #expect(try y.array() == [12, 18, 48, 54] as [Float])
+        let shift = (0..<9).map { $0 }
+        let wide = try Tensor.zeros(Array(repeating: 2, count: 9))
+        #expect(try wide.rolled(shift, dims: shift).shape == wide.shape)
+    }
+
+    @Test func texts() throws {
+        let x = try Tensor([0, 1, 2] as [Float], [1, 3])
+        for mode in ["constant", "reflect", "replicate", "circular"] {
+            #expect(try x.padded([1, 0], mode: mode).shape == [1, 4])
+        }
+        let long = String(repeating: "no such mode ", count: 30) + "é"
+        let error = #expect(throws: TorchError.self) { try x.padded([1, 0], mode: long) }
+        #expect(error?.message.contains(long) == true)
+        #expect(throws: TorchError.self) { try x.padded([1, 0], mode: "") }
+    }
+
+    @Test func booleansAndAbsentTensors() throws {
+        let x = try Tensor.arange(0, 6).reshaped(2, 3)
+        let rows = try Tensor([1] as [Int], [1])
+        let columns = try Tensor([2] as [Int], [1])
+        let index = Operator("aten::index", "Tensor")
+        #expect(try index(x, [rows, columns] as [Tensor?]).array() == [5] as [Float])
+        #expect(try index(x, [nil, columns] as [Tensor?]).array() == [2, 5] as [Float])
+        #expect(try x.sum([1], keepDim: true).shape == [2, 1])
+    }
+
+    @Test func anOwnerMayCallWhileItIsLetGo() throws {
+        final class Caller: @unchecked Sendable {
+            let memory = UnsafeMutablePointer<Float>.allocate(capacity: 4)
+
+            deinit {
+                memory.deallocate()
+                do {
+                    #expect(try Tensor.ones([4]).sum().item() == 4)
+                } catch {
+                    Issue.record(error)
+                }
+            }
+        }
+        for _ in 0..<3 {
+            let owner = Caller()
+            owner.memory.update(repeating: 2, count: 4)
+            let x = try Tensor(memory: owner.memory, [4], .float32, owner: owner)
+            #expect(try (x * x).sum().item() == 16)
+        }
+    }
+}
