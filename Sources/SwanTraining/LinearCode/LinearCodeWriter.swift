@@ -9,9 +9,12 @@ struct LinearCodeWriter {
 
     /// A level's way to half its size, kept for the way back.
     private struct Step {
-        let kernel: Tensor  // [outputs, inputs, 2, 2]
-        let pairs: PairCode
-        let time: Bool
+        /// What came in: [N, T, H, W, inputs].
+        let source: Tensor
+        /// Channels between the two halves of the step, in space and in time.
+        let channels: Int
+        /// Nil where frames stay single.
+        let pairs: PairCode?
     }
 
     /// Outputs that hold no signal yet begin this much smaller than others.
@@ -37,7 +40,6 @@ struct LinearCodeWriter {
         )
         try set("encoder.conv1.bias", -first.meanCoordinates())
         var code = try first.coordinates(of: patches)
-        let deviations = try Self.deviations(of: code)
 
         var steps: [Step] = []
         var layer = 0
@@ -55,7 +57,7 @@ struct LinearCodeWriter {
         }
         let latents = try Self.deviations(of: code)
         try writeMiddle(latents)
-        try writeDecoder(steps, first, deviations, latents)
+        try writeDecoder(steps, code, patches, first.mean, latents)
     }
 
     // MARK: - Encoder
@@ -68,6 +70,7 @@ struct LinearCodeWriter {
         _ limit: Int,
         _ level: Int
     ) throws(TorchError) -> Step {
+        let source = code
         let inputs = code.size(-1)
         let (n, t, h, w) = (code.size(0), code.size(1), code.size(2) / 2, code.size(3) / 2)
         let squares = try code.reshaped(n, t, h, 2, w, 2, inputs).permuted(0, 1, 2, 4, 6, 3, 5)
@@ -89,18 +92,18 @@ struct LinearCodeWriter {
         try set("\(key).resample.1.bias", components.meanCoordinates() * -0.5)
         code = try components.coordinates(of: squares) * 0.5
 
-        let time = config.temporalDownsample[level]
-        let pairs = time ? try PairCode(of: code, count: limit) : PairCode(channels: count)
-        if time {
-            let name = "\(key).time_conv.weight"
-            try clear(name)
-            for (output, part) in pairs.parts.enumerated() {
-                try set(name, output, part.channel, [1, 0, 0], 0.5)
-                try set(name, output, part.channel, [2, 0, 0], 0.5 * part.sign)
-            }
-            code = try pairs.coordinates(of: code)
+        guard config.temporalDownsample[level] else {
+            return Step(source: source, channels: count, pairs: nil)
         }
-        return Step(kernel: kernel, pairs: pairs, time: time)
+        let pairs = try PairCode(of: code, count: limit)
+        let name = "\(key).time_conv.weight"
+        try clear(name)
+        for (output, part) in pairs.parts.enumerated() {
+            try set(name, output, part.channel, [1, 0, 0], 0.5)
+            try set(name, output, part.channel, [2, 0, 0], 0.5 * part.sign)
+        }
+        code = try pairs.coordinates(of: code)
+        return Step(source: source, channels: count, pairs: pairs)
     }
 
     /// Writes what lies between the two halves: latents of deviation 1.
@@ -114,7 +117,8 @@ struct LinearCodeWriter {
             },
             [2 * z, signals.count]
         )
-        try writeHead("encoder", after: "encoder.middle.2", signals, whitening)
+        let kernel = try whitening.unsqueezed(-1).unsqueezed(-1).padded([1, 1, 1, 1])
+        try writeHead("encoder", after: "encoder.middle.2", signals, kernel)
         // The second half is the logarithm of the variance: certain.
         var doubt = try tensor("encoder.head.2.bias").narrowed(0, z, z)
         try doubt.fill(with: -8)
@@ -124,7 +128,7 @@ struct LinearCodeWriter {
         }
     }
 
-    /// Makes a half's last norm and SiLU linear and its last convolution `matrix` [outputs, signals].
+    /// Makes a half's last norm and SiLU linear, its last convolution `kernel` [outputs, signals, 3, 3].
     ///
     /// A large constant in a spare channel rules the norm, so that it divides by nearly the same number
     /// everywhere; an offset moves every signal to where SiLU is nearly straight.
@@ -132,7 +136,7 @@ struct LinearCodeWriter {
         _ half: String,
         after block: String,
         _ deviations: [Double],
-        _ matrix: Tensor
+        _ kernel: Tensor
     ) throws(TorchError) {
         let width = try tensor("\(half).head.0.gamma").size(0)
         let count = deviations.count
@@ -149,28 +153,38 @@ struct LinearCodeWriter {
         var norm = try tensor("\(half).head.0.gamma").flattened()
         try norm.copy(from: Tensor(gamma.map(Float.init), [width]))
 
-        let scaled = try matrix * Tensor(deviations.map(Float.init), [count])
-        try clear("\(half).head.2.weight")
-        try set("\(half).head.2.weight", kernelAt: [2, 1, 1], scaled)
-        try set("\(half).head.2.bias", scaled.sum([1]) * -Self.offset)
+        let scaled = try kernel * Tensor(deviations.map(Float.init), [count, 1, 1])
+        let name = "\(half).head.2.weight"
+        try clear(name)
+        for row in 0..<3 {
+            for column in 0..<3 {
+                let tap = try scaled.selected(3, column).selected(2, row)
+                try set(name, kernelAt: [2, row, column], tap)
+            }
+        }
+        try set("\(half).head.2.bias", scaled.sum([1, 2, 3]) * -Self.offset)
     }
 
     // MARK: - Decoder
 
+    /// Writes the way back from `code`, each convolution fitted to what reaches it.
     private mutating func writeDecoder(
         _ steps: [Step],
-        _ first: PrincipalComponents,
-        _ deviations: [Double],
+        _ code: Tensor,
+        _ patches: Tensor,
+        _ mean: Tensor,
         _ latents: [Double]
     ) throws(TorchError) {
         let dims = [config.dimMult[config.dimMult.count - 1]] + config.dimMult.reversed()
         let key = "decoder.conv1.weight"
         try clear(key)
-        let widest = try min(tensor(key).size(0), config.zDim)
-        for (channel, deviation) in latents.prefix(widest).enumerated() {
+        var signals = try min(tensor(key).size(0), min(config.zDim, latents.count))
+        for (channel, deviation) in latents.prefix(signals).enumerated() {
             try set(key, channel, channel, [2, 1, 1], deviation)
         }
-        var signals = latents.count
+        // A part of the clips is enough for a few thousand numbers.
+        let clips = min(code.size(0), 32)
+        var picture = try code.sliced(0, 0..<clips).narrowed(4, 0, signals)
         var layer = 0
         for level in dims.indices.dropLast() {
             let inputs = dims[level] * config.decoderBaseDim / (level > 0 ? 2 : 1)
@@ -184,58 +198,61 @@ struct LinearCodeWriter {
             }
             layer += config.numResBlocks + 1
             guard level < steps.count else { break }
-            try enlarge("decoder.upsamples.\(layer)", steps[steps.count - 1 - level])
-            signals = steps[steps.count - 1 - level].kernel.size(1)
+            picture = try enlarge(
+                picture,
+                "decoder.upsamples.\(layer)",
+                steps[steps.count - 1 - level]
+            )
+            signals = picture.size(-1)
             layer += 1
         }
-        let width = try tensor("decoder.head.0.gamma").size(0)
-        let count = min(width - 1, deviations.count)
+        // One channel is the constant's.
+        let count = try min(tensor("decoder.head.0.gamma").size(0) - 1, signals)
+        let shown = try picture.narrowed(4, 0, count)
+        let kernel = try KernelFit.kernel(from: shown, to: patches.sliced(0, 0..<clips) - mean)
         try writeHead(
             "decoder",
             after: "decoder.upsamples.\(layer - 1)",
-            Array(deviations.prefix(count)),
-            first.directions.sliced(1, 0..<count)
+            Self.deviations(of: shown),
+            kernel
         )
         var bias = try tensor("decoder.head.2.bias")
-        try bias.add(first.mean)
+        try bias.add(mean)
     }
 
-    /// Writes one upsampling layer: the way back of `step`.
-    private mutating func enlarge(_ key: String, _ step: Step) throws(TorchError) {
-        if step.time {
+    /// Writes one upsampling layer, the way back of `step`, and gives what comes out of it.
+    private mutating func enlarge(
+        _ code: Tensor,
+        _ key: String,
+        _ step: Step
+    ) throws(TorchError) -> Tensor {
+        var frames = code
+        if let pairs = step.pairs {
             let name = "\(key).time_conv.weight"
             try clear(name)
             let width = try tensor(name).size(1)
-            for (input, part) in step.pairs.parts.enumerated()
-            where input < width && part.channel < width {
+            for (input, part) in pairs.parts.prefix(code.size(-1)).enumerated()
+            where part.channel < width {
                 try set(name, part.channel, input, [2, 0, 0], 1)
                 try set(name, width + part.channel, input, [2, 0, 0], part.sign)
             }
+            frames = try pairs.frames(from: code, channels: step.channels)
+                .narrowed(4, 0, min(step.channels, width))
         }
         let name = "\(key).resample.1.weight"
         var kernel = try tensor(name)
         try kernel.multiply(by: Self.spare)
-        let outputs = min(kernel.size(0), step.kernel.size(1))
-        let inputs = min(kernel.size(1), step.kernel.size(0))
-        // Over doubled pixels the two filters give the upper and the lower of two: nearly, for the one
-        // convolution cannot know at which of the two it is.
-        let filters = try [
-            Tensor([-0.5, 0.5, 0.5] as [Float], [3]), Tensor([0.5, 0.5, -0.5] as [Float], [3]),
-        ]
-        var back = try Tensor.zeros([outputs, inputs, 3, 3])
-        for row in 0..<2 {
-            for column in 0..<2 {
-                let matrix =
-                    try step.kernel.selected(3, column).selected(2, row)
-                    .narrowed(0, 0, inputs).narrowed(1, 0, outputs).transposed(0, 1) * 4
-                let filter = try filters[row].unsqueezed(1) * filters[column]
-                try back.add(matrix.unsqueezed(2).unsqueezed(3) * filter)
-            }
-        }
+        let outputs = min(kernel.size(0), step.source.size(-1))
+        // One kernel serves all four pixels that come of one, and cannot know at which it is: there is
+        // no exact way back, but a nearest one.
+        let doubled = try frames.repeatedInterleaved(2, dim: 2).repeatedInterleaved(2, dim: 3)
+        let target = try step.source.sliced(0, 0..<doubled.size(0)).narrowed(4, 0, outputs)
+        let fitted = try KernelFit.kernel(from: doubled, to: target)
         var used = try kernel.narrowed(0, 0, outputs)
         try used.fill(with: 0)
-        var place = try used.narrowed(1, 0, inputs)
-        try place.copy(from: back)
+        var place = try used.narrowed(1, 0, fitted.size(1))
+        try place.copy(from: fitted)
+        return try KernelFit.apply(fitted, doubled)
     }
 
     // MARK: - Writing

@@ -106,6 +106,19 @@ struct PairCode {
         return try stacked(channels, dim: -1)
     }
 
+    /// What `coordinates` can be undone to: [N, F, H, W, K] -> [N, 2 F, H, W, channels].
+    func frames(from code: Tensor, channels: Int) throws(TorchError) -> Tensor {
+        let back = try Tensor.zeros([2, parts.count, channels])
+        for (input, part) in parts.enumerated() {
+            var place = try back.selected(1, input).selected(1, part.channel)
+            try place.copy(from: Tensor([1, Float(part.sign)], [2]))
+        }
+        let frames = try back.unbound(0).map { matrix throws(TorchError) in
+            try matmul(code, matrix)
+        }
+        return try stacked(frames, dim: 2).flattened(from: 1, to: 2)
+    }
+
     private static func pairs(_ frames: Tensor) throws(TorchError) -> (Tensor, Tensor) {
         let pairs = try frames.unflattened(1, [frames.size(1) / 2, 2])
         return (try pairs.selected(2, 0), try pairs.selected(2, 1))

@@ -1,0 +1,40 @@
+import Torch
+
+/// The 3x3 convolution that comes nearest to making one picture of another.
+enum KernelFit {
+    /// The kernel [O, I, 3, 3] with the least squared error from `x` [..., H, W, I] to `y` [..., H, W, O].
+    static func kernel(from x: Tensor, to y: Tensor) throws(TorchError) -> Tensor {
+        let inputs = x.size(-1)
+        let rows = try neighbourhoods(x)  // [M, 9 I]
+        let covariance = try matmul(rows.transposed(0, 1), rows).to(.float64)
+        let products = try matmul(rows.transposed(0, 1), y.reshaped(-1, y.size(-1))).to(.float64)
+        let (values, vectors) = try covariance.symmetricEigen()
+        // Directions that hardly occur are left alone rather than amplified.
+        let damping = try values.mean().item() * 1e-4
+        let scaled =
+            try matmul(vectors.transposed(0, 1), products)
+            / (values + damping).unsqueezed(1)
+        let weights = try matmul(vectors, scaled).to(.float32)  // [9 I, O]
+        return try weights.reshaped(3, 3, inputs, -1).permuted(3, 2, 0, 1).contiguous()
+    }
+
+    /// `x` [..., H, W, I] under `kernel` [O, I, 3, 3], zeros beyond the borders: [..., H, W, O].
+    static func apply(_ kernel: Tensor, _ x: Tensor) throws(TorchError) -> Tensor {
+        let weights = try kernel.permuted(2, 3, 1, 0).reshaped(-1, kernel.size(0))
+        return try matmul(neighbourhoods(x), weights)
+            .reshaped(Array(x.shape.dropLast()) + [kernel.size(0)])
+    }
+
+    /// Every pixel with its neighbours, rows first: [..., H, W, I] -> [M, 9 I].
+    private static func neighbourhoods(_ x: Tensor) throws(TorchError) -> Tensor {
+        let (height, width, inputs) = (x.size(-3), x.size(-2), x.size(-1))
+        let padded = try x.reshaped(-1, height, width, inputs).padded([0, 0, 1, 1, 1, 1])
+        var shifted: [Tensor] = []
+        for row in 0..<3 {
+            for column in 0..<3 {
+                shifted.append(try padded.narrowed(1, row, height).narrowed(2, column, width))
+            }
+        }
+        return try concatenated(shifted, dim: -1).reshaped(-1, 9 * inputs)
+    }
+}
