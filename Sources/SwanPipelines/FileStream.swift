@@ -7,8 +7,8 @@ import Torch
 
 /// A whole job: a video file is read, restyled by a stream, and written.
 ///
-/// Reading ahead and writing behind have threads of their own, so that they overlap with the networks,
-/// which run on the thread that calls `run`. What waits between them is limited.
+/// Reading ahead and writing behind have threads of their own, so that they overlap with the
+/// networks, which run on the thread that calls `run`. What waits between them is limited.
 public final class FileStream: Sendable {
     private struct State {
         var reader: VideoReader?
@@ -30,7 +30,8 @@ public final class FileStream: Sendable {
     ///
     /// - Parameter start: from when the first frame's time counts.
     public init(
-        _ request: FileStreamRequest, log: Logger = Logger(label: "swan"),
+        _ request: FileStreamRequest,
+        log: Logger = Logger(label: "swan"),
         start: ContinuousClock.Instant = ProcessFacts.start ?? .now
     ) {
         self.request = request
@@ -40,8 +41,8 @@ public final class FileStream: Sendable {
 
     /// Does the job and waits for it.
     ///
-    /// On an error nothing is left of the output. After `stop` the output has what was finished by then;
-    /// where that is nothing, there is no output.
+    /// On an error nothing is left of the output. After `stop` the output has what was finished by
+    /// then; where that is nothing, there is no output.
     ///
     /// - Parameter onProgress: called on the calling thread, after every chunk.
     public func run(onProgress: (StreamProgress) -> Void = { _ in }) throws -> StreamSummary {
@@ -94,11 +95,18 @@ public final class FileStream: Sendable {
         }
         if let reader { read(reader, into: frames, threads) }
         let model = try StreamModel.load(
-            request.model, dtype: plan.dtype, device: request.device,
-            configuration: request.configuration)
+            request.model,
+            dtype: plan.dtype,
+            device: plan.device,
+            configuration: request.configuration
+        )
         let loaded = ContinuousClock.now
         let stream = try VideoStream(
-            model, prompt: request.prompt, options: plan.options, log: log)
+            model,
+            prompt: request.prompt,
+            options: plan.options,
+            log: log
+        )
         write(results, to: writer, threads)
         state.withLock { $0.isStreaming = true }
 
@@ -144,7 +152,10 @@ public final class FileStream: Sendable {
     }
 
     private func describe(
-        _ model: StreamModel, _ plan: StreamPlan, _ writer: VideoWriter, _ rate: Rational,
+        _ model: StreamModel,
+        _ plan: StreamPlan,
+        _ writer: VideoWriter,
+        _ rate: Rational,
         _ summary: inout StreamSummary
     ) {
         let state = state.withLock { $0 }
@@ -187,12 +198,17 @@ extension FileStream {
     }
 
     private func makeWriter(
-        _ size: (width: Int, height: Int), _ rate: Rational
+        _ size: (width: Int, height: Int),
+        _ rate: Rational
     ) throws -> VideoWriter {
         let writer: VideoWriter
         do throws(MediaError) {
             writer = try VideoWriter(
-                path: request.output, width: size.width, height: size.height, frameRate: rate)
+                path: request.output,
+                width: size.width,
+                height: size.height,
+                frameRate: rate
+            )
         } catch {
             guard error.code == .unsupported else { throw error }
             // The name or the size was asked for, so it is the request that is wrong.
@@ -204,13 +220,16 @@ extension FileStream {
                 """
                 this FFmpeg has no libx264: the video is encoded by \(writer.encoder), which needs \
                 more bytes for the same quality
-                """)
+                """
+            )
         }
         return writer
     }
 
     /// Whether the input's sound goes into the output.
-    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter, _ rate: Rational) -> Bool {
+    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter, _ rate: Rational)
+        -> Bool
+    {
         guard let reader, reader.info.hasAudio, let input = request.input, input != "-" else {
             return false
         }
@@ -266,7 +285,9 @@ extension FileStream {
     }
 
     private func read(
-        _ reader: VideoReader, into frames: BoundedQueue<VideoFrame>, _ threads: DispatchGroup
+        _ reader: VideoReader,
+        into frames: BoundedQueue<VideoFrame>,
+        _ threads: DispatchGroup
     ) {
         DispatchQueue(label: "swan.read").async(group: threads) { [self] in
             do {
@@ -285,7 +306,9 @@ extension FileStream {
     }
 
     private func write(
-        _ results: BoundedQueue<VideoFrame>, to writer: VideoWriter, _ threads: DispatchGroup
+        _ results: BoundedQueue<VideoFrame>,
+        to writer: VideoWriter,
+        _ threads: DispatchGroup
     ) {
         DispatchQueue(label: "swan.write").async(group: threads) { [self] in
             do {
@@ -315,21 +338,24 @@ extension FileStream {
 
     /// Feeds the stream until the input ends, the output fails, or `stop` is called.
     private func pump(
-        _ stream: VideoStream, _ frames: BoundedQueue<VideoFrame>, _ hand: ([VideoFrame]) -> Bool
+        _ stream: VideoStream,
+        _ frames: BoundedQueue<VideoFrame>,
+        _ hand: ([VideoFrame]) -> Bool
     ) throws {
         var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
         while !isStopped, let frame = frames.take() {
             try changePrompt(stream, &prompts, frame: stream.framesIn)
             guard try hand(stream.push(frame)) else { return }
         }
-        // What is on its way would take as long as several chunks: whoever stops does not wait for it.
+        // What is on its way takes as long as several chunks: whoever stops does not wait for it.
         guard !isStopped, state.withLock({ $0.failure == nil }) else { return }
         _ = try hand(stream.finish())
     }
 
     /// Streams from text alone; returns how long each chunk took.
     private func generate(
-        _ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool
+        _ stream: VideoStream,
+        _ hand: ([VideoFrame]) -> Bool
     ) throws -> [Double] {
         var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
         var latencies: [Double] = []
@@ -346,7 +372,9 @@ extension FileStream {
     }
 
     private func changePrompt(
-        _ stream: VideoStream, _ prompts: inout ArraySlice<(key: Int, value: String)>, frame: Int
+        _ stream: VideoStream,
+        _ prompts: inout ArraySlice<(key: Int, value: String)>,
+        frame: Int
     ) throws {
         while let next = prompts.first, next.key <= frame {
             prompts.removeFirst()

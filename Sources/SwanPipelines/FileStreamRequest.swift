@@ -27,7 +27,7 @@ public struct FileStreamRequest: Sendable {
     public var streamBatch = true
     /// The output's size in pixels; nil for what the model says.
     public var height, width: Int?
-    /// Resamples the input to this rate, or is the rate of a video from text; nil for the input's own.
+    /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
     public var frameRate: Double?
     /// Frames a second under which chunks grow.
     public var targetFPS: Double?
@@ -35,8 +35,8 @@ public struct FileStreamRequest: Sendable {
     public var maxFrames: Int?
     /// Seed of all random numbers.
     public var seed: UInt64 = 0
-    /// Where the model runs.
-    public var device = Device.cpu
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    public var device = "auto"
     /// What the weights are converted to; nil for what suits the device.
     public var dtype: DType?
 
@@ -55,7 +55,9 @@ public struct FileStreamRequest: Sendable {
         try require(!output.isEmpty, "the output has no name")
         try require(input != "", "the input has no name")
         try require(
-            !cleanPrompt(prompt).isEmpty, "the prompt is empty: say what the video should look like")
+            !cleanPrompt(prompt).isEmpty,
+            "the prompt is empty: say what the video should look like"
+        )
         for (frame, text) in laterPrompts {
             try require(frame >= 0, "a prompt from frame \(frame) on: frames are counted from 0")
             try require(!cleanPrompt(text).isEmpty, "the prompt from frame \(frame) on is empty")
@@ -64,24 +66,33 @@ public struct FileStreamRequest: Sendable {
             guard let value else { continue }
             try require(
                 (1...StreamModel.largestSide).contains(value),
-                "a \(name) of \(value) pixels is not in 1 ... \(StreamModel.largestSide)")
+                "a \(name) of \(value) pixels is not in 1 ... \(StreamModel.largestSide)"
+            )
         }
         if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
         if let noiseScale {
-            try require((0...1).contains(noiseScale), "a noise scale of \(noiseScale) is not in 0 ... 1")
+            try require(
+                (0...1).contains(noiseScale),
+                "a noise scale of \(noiseScale) is not in 0 ... 1"
+            )
         }
         for (name, value) in [("frame rate", frameRate), ("target", targetFPS)] {
             guard let value else { continue }
             try require(
-                (0.1...1_000).contains(value), "a \(name) of \(value) a second is not in 0.1 ... 1000")
+                (0.1...1_000).contains(value),
+                "a \(name) of \(value) a second is not in 0.1 ... 1000"
+            )
         }
-        if let maxFrames { try require(maxFrames >= 1, "\(maxFrames) frames: at least 1 is needed") }
+        if let maxFrames {
+            try require(maxFrames >= 1, "\(maxFrames) frames: at least 1 is needed")
+        }
         try require(
             input != nil || maxFrames != nil,
-            "a stream without an input has no end: say how many frames it has (--max-frames)")
+            "a stream without an input has no end: say how many frames it has (--max-frames)"
+        )
     }
 
-    /// The model's folder and how it will stream; reads the small files of the model, not its weights.
+    /// How it will be met; reads the small files of the model, not its weights.
     func plan() throws -> StreamPlan {
         try check()
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
@@ -100,14 +111,19 @@ public struct FileStreamRequest: Sendable {
         options.targetFPS = targetFPS
         options.seed = seed
         try StreamModel.check(
-            height: options.height, width: options.width, multiple: folder.configs().sizeMultiple)
+            height: options.height,
+            width: options.width,
+            multiple: folder.configs().sizeMultiple
+        )
         try folder.requireAll()
-        return StreamPlan(options: options, dtype: dtype ?? .suited(to: device))
+        let place = try Device(named: device)
+        return StreamPlan(options: options, device: place, dtype: dtype ?? .suited(to: place))
     }
 }
 
 /// How a request will be met.
 struct StreamPlan {
     let options: StreamOptions
+    let device: Device
     let dtype: DType
 }

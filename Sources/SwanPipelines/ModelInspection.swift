@@ -41,6 +41,34 @@ public struct ModelInspection: Sendable, Encodable {
     /// All files together.
     public var bytes: Int { parts.reduce(0) { $0 + $1.bytes } }
 
+    /// For people, a line each.
+    public var lines: [String] {
+        var lines = [path, "  " + kind]
+        for part in parts {
+            let sizes = part.sizes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+            let numbers = part.parameters.map { ["\(Self.short($0)) parameters"] } ?? []
+            let facts = numbers + part.dtypes + ["\(Self.short(part.bytes))B"] + sizes
+            lines.append("  \(part.name): \(facts.joined(separator: ", "))")
+            lines.append("    \(part.file)")
+        }
+        lines.append(
+            "  together: \(Self.short(parameters)) parameters, \(Self.short(bytes))B on disk"
+        )
+        if let height, let width {
+            lines.append("  streams at \(width)x\(height) unless told otherwise")
+        }
+        lines.append("  sides are multiples of \(sizeMultiple); steps \(steps)")
+        return lines + missing.map { "  MISSING: \($0)" }
+    }
+
+    /// A number with a unit: 4.4 M.
+    private static func short(_ number: Int) -> String {
+        for (unit, size) in [("G", 1e9), ("M", 1e6), ("k", 1e3)] where Double(number) >= size {
+            return String(format: "%.1f ", Double(number) / size) + unit
+        }
+        return "\(number) "
+    }
+
     private enum CodingKeys: String, CodingKey {
         case path, kind, parts, missing, steps, height, width, sizeMultiple = "size_multiple"
     }
@@ -74,7 +102,9 @@ public struct ModelInspection: Sendable, Encodable {
 
 extension ModelInspection.Part {
     init(
-        _ part: ModelFolder.Part, _ files: ModelFolder.Files, _ configs: ModelFolder.Configs
+        _ part: ModelFolder.Part,
+        _ files: ModelFolder.Files,
+        _ configs: ModelFolder.Configs
     ) throws {
         name = part.rawValue
         file = files.data
@@ -107,7 +137,9 @@ extension ModelInspection.Part {
         let checkpoint = try Checkpoint.open(files.data)
         var counts: [String: Int] = [:]
         for key in checkpoint.keys {
-            guard let shape = checkpoint.shape(key), let dtype = checkpoint.dtype(key) else { continue }
+            guard let shape = checkpoint.shape(key), let dtype = checkpoint.dtype(key) else {
+                continue
+            }
             counts["\(dtype)", default: 0] += shape.reduce(1, *)
         }
         parameters = counts.values.reduce(0, +)
@@ -154,7 +186,8 @@ extension ModelFolder {
             vae: try parts[.vae].map { try StreamModel.config($0, WanVAEConfig.wan21) } ?? .wan21,
             textEncoder: try parts[.textEncoder].map {
                 try StreamModel.config($0, UMT5Config.xxl)
-            } ?? .xxl)
+            } ?? .xxl
+        )
     }
 
     /// Throws one error that names all parts that are missing.

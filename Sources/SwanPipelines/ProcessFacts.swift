@@ -5,7 +5,9 @@ public enum ProcessFacts {
     /// When the process started, to a hundredth of a second; nil where the kernel does not tell.
     public static var start: ContinuousClock.Instant? {
         // Field 22, behind a name in parentheses that may hold anything: clock ticks since the machine's start.
-        guard let line = text("/proc/self/stat"), let close = line.lastIndex(of: ")") else { return nil }
+        guard let line = text("/proc/self/stat"), let close = line.lastIndex(of: ")") else {
+            return nil
+        }
         let fields = line[close...].split(separator: " ")
         guard fields.count > 20, let ticks = Double(fields[20]) else { return nil }
         var now = timespec()

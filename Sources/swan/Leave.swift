@@ -1,0 +1,92 @@
+import ArgumentParser
+import Foundation
+import SwanMedia
+import SwanPipelines
+import SwanSchedulers
+import SwanText
+import Torch
+
+/// The ways the program ends. Codes as in sysexits.h; docs/exit-codes.md lists them.
+enum Leave {
+    /// Says what was wrong on standard error and exits with its code; help and version exit with 0.
+    static func with(_ error: any Error) -> Never {
+        if let code = error as? ExitCode { exit(code.rawValue) }
+        let isParser = known(error) == nil
+        if isParser, Swan.exitCode(for: error).isSuccess {
+            FileHandle.standardOutput.write(Data((Swan.fullMessage(for: error) + "\n").utf8))
+            exit(EXIT_SUCCESS)
+        }
+        Terminal.standardError.write(kind: .error, message(for: error, isParser: isParser))
+        exit(code(for: error))
+    }
+
+    /// The code for what ended a command.
+    static func code(for error: any Error) -> Int32 {
+        known(error) ?? (Swan.exitCode(for: error) == .validationFailure ? EX_USAGE : EX_SOFTWARE)
+    }
+
+    /// The code for an error of Swan's modules; nil for others, such as the argument parser's.
+    private static func known(_ error: any Error) -> Int32? {
+        switch error {
+        case let error as SwanError: code(error.code)
+        case let error as TorchError: code(error.code)
+        case let error as MediaError: code(error.code)
+        case let error as TextError: code(error.code)
+        case is SchedulerError, is DecodingError: EX_DATAERR
+        case is OutputError: EX_IOERR
+        default: nil
+        }
+    }
+
+    private static func code(_ code: SwanError.Code) -> Int32 {
+        switch code {
+        case .invalidRequest: EX_USAGE
+        case .invalidConfiguration, .invalidModel: EX_DATAERR
+        case .noSuchModel: EX_UNAVAILABLE
+        case .noSuchFile: EX_NOINPUT
+        }
+    }
+
+    private static func code(_ code: TorchError.Code) -> Int32 {
+        switch code {
+        case .invalidFile, .invalidWeights: EX_DATAERR
+        case .noSuchFile: EX_NOINPUT
+        case .deviceUnavailable, .outOfMemory: EX_UNAVAILABLE
+        case .invalidArgument, .missingOperator: EX_SOFTWARE
+        case .cannotWrite: EX_CANTCREAT
+        }
+    }
+
+    private static func code(_ code: MediaError.Code) -> Int32 {
+        switch code {
+        case .notFound, .unreadable: EX_NOINPUT
+        case .isDirectory, .empty, .notAVideo, .forbiddenFormat, .noVideoStream, .tooLarge,
+            .unsupported, .decoder:
+            EX_DATAERR
+        case .outOfMemory: EX_UNAVAILABLE
+        case .invalidArgument: EX_SOFTWARE
+        case .cannotCreate: EX_CANTCREAT
+        case .encoder, .diskFull, .io, .brokenPipe: EX_IOERR
+        case .interrupted: 128 + SIGINT
+        }
+    }
+
+    private static func code(_ code: TextError.Code) -> Int32 {
+        switch code {
+        case .emptyPrompt: EX_USAGE
+        case .noSuchFile: EX_NOINPUT
+        case .invalidModel, .outOfRange, .trainingFailed: EX_DATAERR
+        case .invalidArgument, .libraryFailed: EX_SOFTWARE
+        }
+    }
+
+    private static func message(for error: any Error, isParser: Bool) -> String {
+        guard isParser else { return "\(error)" }
+        guard Swan.exitCode(for: error) == .validationFailure else {
+            return "internal error: \(error)"
+        }
+        // The parser's full message has the usage lines of the command that was meant.
+        let full = Swan.fullMessage(for: error)
+        return full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
+    }
+}

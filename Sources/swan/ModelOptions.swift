@@ -1,0 +1,103 @@
+import ArgumentParser
+import Foundation
+import SwanPipelines
+import Torch
+
+/// What weights are converted to.
+enum WeightType: String, ExpressibleByArgument, CaseIterable {
+    case auto, float32, bfloat16, float16
+
+    /// nil for what suits the device.
+    var dtype: DType? {
+        switch self {
+        case .auto: nil
+        case .float32: .float32
+        case .bfloat16: .bfloat16
+        case .float16: .float16
+        }
+    }
+}
+
+/// `auto`, `cpu`, `cuda` or `cuda:N`. Whether it is there is not looked at.
+struct DeviceName: ExpressibleByArgument, CustomStringConvertible {
+    let name: String
+
+    var description: String { name }
+
+    init(name: String) {
+        self.name = name
+    }
+
+    init?(argument: String) {
+        guard
+            ["auto", "cpu", "cuda"].contains(argument)
+                || argument.wholeMatch(of: /cuda:\d{1,4}/) != nil
+        else { return nil }
+        name = argument
+    }
+}
+
+/// A summary for programs, in a file or on standard output.
+struct JSONReport {
+    private let path: String?
+
+    /// A report to `path`, `-` for standard output, nil for none. Throws where it cannot be.
+    init(_ path: String?) throws {
+        self.path = path
+        guard let path, path != "-" else { return }
+        var isFolder: ObjCBool = false
+        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        guard !path.isEmpty, !isFolder.boolValue, access(exists ? path : folder, W_OK) == 0 else {
+            throw TorchError(.cannotWrite, "\(path): the summary cannot be written there")
+        }
+    }
+
+    /// Writes the report.
+    func write(_ data: Data) throws {
+        guard let path else { return }
+        guard path == "-" else {
+            do {
+                try data.write(to: URL(fileURLWithPath: path), options: .atomic)
+            } catch {
+                throw TorchError(.cannotWrite, "\(path): \(error.localizedDescription)")
+            }
+            return
+        }
+        try StandardOutput.write(data)
+    }
+}
+
+/// Standard output, which carries results only.
+enum StandardOutput {
+    /// Writes all bytes; throws where nobody reads them or the disk is full.
+    static func write(_ data: Data) throws {
+        do {
+            try FileHandle.standardOutput.write(contentsOf: data)
+        } catch {
+            let reason = String(cString: strerror(errno))
+            throw OutputError(description: "standard output: \(reason)")
+        }
+    }
+
+    /// Writes a text and a line break.
+    static func write(_ text: String) throws {
+        try write(Data((text + "\n").utf8))
+    }
+}
+
+/// Standard output that cannot be written to.
+struct OutputError: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// The arguments as the kernel gave them.
+enum RawArguments {
+    /// Whether one of them is not UTF-8.
+    static var areDamaged: Bool {
+        (0..<Int(CommandLine.argc)).contains { index in
+            guard let argument = CommandLine.unsafeArgv[index] else { return false }
+            return String(validatingCString: argument) == nil
+        }
+    }
+}

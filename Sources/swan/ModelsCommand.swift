@@ -1,0 +1,77 @@
+import ArgumentParser
+import Foundation
+import SwanPipelines
+
+/// `swan models`: which models there are, and what one is.
+struct ModelsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "models",
+        abstract: "List the bundled models, or look into a model's folder.",
+        subcommands: [List.self, Inspect.self],
+        defaultSubcommand: List.self
+    )
+
+    /// `swan models list`
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the models that come with Swan."
+        )
+
+        @Flag(help: "As JSON.")
+        var json = false
+
+        func run() throws {
+            let models = BundledModels.names.map { name in
+                BundledModel(name: name, path: BundledModels.folder(name))
+            }
+            if json {
+                try StandardOutput.write(JSONText.data(models))
+            } else {
+                for model in models {
+                    try StandardOutput.write(
+                        "\(model.name)\t\(model.path ?? "not installed: run 'make setup'")"
+                    )
+                }
+            }
+        }
+
+        private struct BundledModel: Encodable {
+            let name: String
+            let path: String?
+        }
+    }
+
+    /// `swan models inspect`
+    struct Inspect: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say what is in a model's folder: parts, sizes, dtypes, what is missing.",
+            discussion: "Exits with 65 if the model is not complete."
+        )
+
+        @Argument(help: "A folder, or a bundled model's name.")
+        var model: String
+
+        @Flag(help: "As JSON.")
+        var json = false
+
+        func run() throws {
+            let inspection = try ModelInspection(model)
+            if json {
+                try StandardOutput.write(JSONText.data(inspection))
+            } else {
+                try StandardOutput.write(inspection.lines.joined(separator: "\n"))
+            }
+            guard inspection.missing.isEmpty else { throw ExitCode(EX_DATAERR) }
+        }
+    }
+}
+
+/// Values as JSON for standard output.
+enum JSONText {
+    /// The value with sorted keys, ending in a line break.
+    static func data(_ value: some Encodable) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return try encoder.encode(value) + Data("\n".utf8)
+    }
+}

@@ -1,0 +1,67 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// Ctrl-C and SIGTERM: the first asks a job to stop, the second ends the process at once.
+final class StopSignals: Sendable {
+    private let first = Mutex<Int32?>(nil)
+
+    /// The exit code that tells of the signal; nil if there was none.
+    var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
+
+    /// Takes the signals over. To be called before other threads are made, which then inherit that.
+    ///
+    /// - Parameters:
+    ///   - stop: asks the job to end; false if there is nothing to keep, so that the process ends.
+    ///   - abandon: called before the process ends, to leave nothing half-written.
+    init(
+        stop: @escaping @Sendable () -> Bool,
+        abandon: @escaping @Sendable () -> Void
+    ) {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGTERM)
+        // Blocked, they wait for the thread below instead of being handled or lost.
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        let thread = Thread { [self, signals] in
+            var signals = signals
+            while true {
+                var number: Int32 = 0
+                guard sigwait(&signals, &number) == 0 else { continue }
+                take(number, stop: stop, abandon: abandon)
+            }
+        }
+        thread.name = "swan.signals"
+        thread.start()
+    }
+
+    private func take(
+        _ number: Int32,
+        stop: () -> Bool,
+        abandon: @escaping @Sendable () -> Void
+    ) {
+        let isFirst = first.withLock { first in
+            defer { first = first ?? number }
+            return first == nil
+        }
+        guard isFirst, stop() else { Self.end(number, abandon) }
+        Terminal.standardError.write(
+            kind: .note,
+            "stopping; the output is completed with what is done (once more to give it up)"
+        )
+    }
+
+    /// Ends the process, after half a second even if the output cannot be given up.
+    private static func end(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
+        let done = DispatchSemaphore(value: 0)
+        DispatchQueue.global().async {
+            abandon()
+            done.signal()
+        }
+        _ = done.wait(timeout: .now() + 0.5)
+        Terminal.standardError.clear()
+        Terminal.standardError.write(kind: .note, "stopped; nothing was written")
+        _exit(128 + number)
+    }
+}

@@ -1,0 +1,47 @@
+import ArgumentParser
+import Foundation
+import Logging
+
+/// `swan`: the command line. Each command has a file of its own; what they do is in the libraries.
+@main
+struct Swan: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "swan",
+        abstract: "Restyle video by a prompt, chunk by chunk, as it arrives.",
+        discussion: """
+            EXAMPLES:
+              swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
+              swan stream --prompt "neon lights" --max-frames 100 -o out.mp4
+              swan models inspect tiny
+              swan doctor
+
+            Results go to the output or to standard output, everything else to standard error.
+
+            EXIT CODES:
+              64  usage                      70  internal error
+              65  bad input or model data    73  the output cannot be created
+              66  no such input              74  input or output failed
+              69  device or model not there  130, 143  stopped by Ctrl-C, SIGTERM
+            """,
+        version: SwanVersion.text,
+        subcommands: [
+            StreamCommand.self, DoctorCommand.self, ModelsCommand.self,
+        ]
+    )
+
+    static func main() {
+        // A reader that goes away is told as an error of the write, with its own exit code.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            Leave.with(error)
+        }
+    }
+}
+
+/// This program's version.
+enum SwanVersion {
+    static let text = "0.1.0"
+}

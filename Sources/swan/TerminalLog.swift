@@ -1,0 +1,22 @@
+import Logging
+
+/// Sends log messages to standard error, in step with the progress bar.
+struct TerminalLog: LogHandler {
+    var logLevel = Logger.Level.info
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let kind: Terminal.Kind =
+            switch event.level {
+            case .trace, .debug, .info, .notice: .note
+            case .warning: .warning
+            case .error, .critical: .error
+            }
+        Terminal.standardError.write(kind: kind, "\(event.message)")
+    }
+}

@@ -1,0 +1,58 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import Testing
+
+/// The commands beside `swan stream`.
+@Suite struct OtherCommandsTests {
+    @Test func versionAndHelp() throws {
+        let version = try Program.run("--version")
+        #expect(version.code == 0)
+        #expect(version.text.split(separator: ".").count == 3)
+        for command in [[], ["stream"], ["doctor"], ["models"], ["bench"]] {
+            let help = try Program(command + ["--help"]).end()
+            #expect(help.code == 0)
+            #expect(help.text.contains("USAGE: swan"))
+            #expect(help.messages.isEmpty)
+        }
+    }
+
+    @Test func doctorNamesWhatThereIs() throws {
+        let outcome = try Program.run("doctor")
+        for word in ["libtorch", "processor", "memory", "GPU", "FFmpeg", "H.264", "model tiny"] {
+            #expect(outcome.text.contains(word), "\(word)")
+        }
+        #expect(outcome.code == (outcome.text.contains("MISSING") ? 69 : 0))
+        let json = try StreamTests.fields(try Program.run("doctor", "--json").output)
+        #expect(json["findings"] is [Any])
+    }
+
+    @Test func modelsAreInspected() throws {
+        let fixture = try Fixture.shared.get()
+        let outcome = try Program.run("models", "inspect", fixture.model)
+        #expect(outcome.code == 0)
+        for word in ["2 layers of width 32", "float32", "d_model 16", "multiples of 16"] {
+            #expect(outcome.text.contains(word), "\(word) in \(outcome.text)")
+        }
+        let json = try StreamTests.fields(
+            try Program.run("models", "inspect", fixture.model, "--json").output
+        )
+        let parts = try #require(json["parts"] as? [[String: Any]])
+        #expect(
+            parts.map { $0["name"] as? String } == [
+                "transformer", "vae", "text_encoder", "tokenizer",
+            ]
+        )
+        #expect(parts.allSatisfy { ($0["bytes"] as? Int ?? 0) > 0 })
+    }
+
+    @Test func modelsAreListed() throws {
+        let outcome = try Program.run("models", "list")
+        #expect(outcome.code == 0)
+        #expect(outcome.text.hasPrefix("tiny\t"))
+    }
+
+    @Test func aModelThatIsNotThere() throws {
+        #expect(try Program.run("models", "inspect", "/nowhere").code == 69)
+    }
+}

@@ -1,0 +1,152 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import SwanMedia
+
+/// The built program, run as a process of its own.
+struct Program {
+    /// What a process left behind.
+    struct Outcome {
+        let code: Int32
+        let output: Data
+        let messages: String
+
+        var text: String { String(decoding: output, as: UTF8.self) }
+    }
+
+    private let process = Process()
+    private let output = Pipe()
+    private let messages = Pipe()
+    private let input = Pipe()
+
+    /// Starts the program.
+    ///
+    /// - Parameter errors: what standard error is, where it is not to be collected.
+    init(_ arguments: [String], in folder: String? = nil, errors: FileHandle? = nil) throws {
+        // The tests are built beside the program that they run.
+        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.executableURL = tests.deletingLastPathComponent().appendingPathComponent("swan")
+        process.arguments = arguments
+        if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+        var environment = ProcessInfo.processInfo.environment
+        environment["OMP_NUM_THREADS"] = "1"
+        environment["TERM"] = "xterm"
+        process.environment = environment
+        process.standardInput = input
+        process.standardOutput = output
+        process.standardError = errors ?? messages
+        try process.run()
+    }
+
+    /// Gives it bytes on standard input, ends that, and waits for the end of the process.
+    func end(input bytes: Data = Data()) throws -> Outcome {
+        let (input, messages) = (input.fileHandleForWriting, messages.fileHandleForReading)
+        // A full pipe in any direction would stop the process, so each has a thread.
+        let group = DispatchGroup()
+        DispatchQueue.global().async(group: group) {
+            do {
+                try input.write(contentsOf: bytes)
+                try input.close()
+            } catch {
+                // A process that ends early does not read to the end.
+            }
+        }
+        let errors = Collector()
+        if process.standardError as? Pipe != nil {
+            DispatchQueue.global().async(group: group) { errors.read(messages) }
+        }
+        let output = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        group.wait()
+        let status = process.terminationStatus
+        let code = process.terminationReason == .exit ? status : 128 + status
+        return Outcome(code: code, output: output, messages: errors.text)
+    }
+
+    /// Reads standard error until a text stands in it.
+    func wait(for text: String) {
+        var seen = ""
+        while !seen.contains(text) {
+            let part = messages.fileHandleForReading.availableData
+            guard !part.isEmpty else { return }
+            seen += String(decoding: part, as: UTF8.self)
+        }
+    }
+
+    /// Sends a signal.
+    func send(_ signal: Int32) {
+        kill(process.processIdentifier, signal)
+    }
+
+    /// Puts bytes into standard input and leaves it open.
+    func feed(_ bytes: Data) throws {
+        try input.fileHandleForWriting.write(contentsOf: bytes)
+    }
+
+    /// Runs the program from start to end.
+    static func run(_ arguments: String..., input: Data = Data(), in folder: String? = nil) throws
+        -> Outcome
+    {
+        try Program(arguments, in: folder).end(input: input)
+    }
+}
+
+/// Text that another thread reads.
+private final class Collector: @unchecked Sendable {
+    // Written by one thread, read after that has ended.
+    private(set) var text = ""
+
+    func read(_ handle: FileHandle) {
+        text = String(decoding: handle.readDataToEndOfFile(), as: UTF8.self)
+    }
+}
+
+/// A model and a clip that all tests use.
+final class Fixture: Sendable {
+    static let shared = Result { try Fixture() }
+
+    private let folder: TemporaryDirectory
+    /// The folder of a random model for pictures of 32x32.
+    let model: String
+    /// 21 frames of 48x32, 25 a second.
+    let clip: String
+
+    private init() throws {
+        folder = try TemporaryDirectory()
+        model = folder.path("model")
+        clip = folder.path("clip.mp4")
+        // A value that lives as long as the process is never given up.
+        atexit {
+            if case .success(let fixture) = Fixture.shared { fixture.remove() }
+        }
+        try TinyModel.write(to: model)
+        try Self.write(clip, frames: 21)
+    }
+
+    private func remove() {
+        do {
+            try FileManager.default.removeItem(at: folder.url)
+        } catch {
+            // What stays in the system's temporary place harms no test.
+        }
+    }
+
+    /// A picture that brightens.
+    static func write(_ path: String, frames: Int, width: Int = 48, height: Int = 32) throws {
+        guard let rate = Rational(25) else { return }
+        let writer = try VideoWriter(path: path, width: width, height: height, frameRate: rate)
+        for index in 0..<frames {
+            let pixels = (0..<(3 * width * height)).map { UInt8(($0 / 3 + 8 * index) % 256) }
+            try writer.append(VideoFrame(width: width, height: height, pixels: pixels))
+        }
+        try writer.finish()
+    }
+
+    /// The number of frames in a video.
+    static func count(_ path: String) throws -> Int {
+        let reader = try VideoReader(path: path)
+        var count = 0
+        while try reader.nextFrame() != nil { count += 1 }
+        return count
+    }
+}

@@ -1,0 +1,67 @@
+import Foundation
+import GoldenSupport
+import Testing
+
+/// Prompts as they come from people and programs.
+@Suite struct PromptTests {
+    private let folder: TemporaryDirectory
+    private let fixture: Fixture
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        fixture = try Fixture.shared.get()
+    }
+
+    @Test func aLongPromptIsCutWithAWarning() throws {
+        let outcome = try stream(String(repeating: "a very long prompt ", count: 5_264))
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        #expect(outcome.messages.contains("swan: warning: the prompt has "))
+        #expect(outcome.messages.contains("cut at 24"))
+    }
+
+    @Test(arguments: ["🦢🎨", "一只天鹅，水墨画", "-o dash", "a\u{0}b"])
+    func anyText(_ prompt: String) throws {
+        let outcome = try stream(prompt.replacingOccurrences(of: "\0", with: " "))
+        #expect(outcome.code == 0, "\(outcome.messages)")
+    }
+
+    @Test func brokenBytesAreReadAsReplacements() throws {
+        // The shell hands on bytes that Swift's own strings cannot hold.
+        let shell = Process()
+        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
+        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+            .deletingLastPathComponent().appendingPathComponent("swan").path
+        shell.arguments = [
+            "-c",
+            "exec '\(program)' stream '\(fixture.clip)' --model '\(fixture.model)' --progress none "
+                + "--prompt \"$(printf 'a \\377\\376 cat')\" -o '\(folder.path("out.mp4"))'",
+        ]
+        let messages = Pipe()
+        shell.standardError = messages
+        try shell.run()
+        let text = String(
+            decoding: messages.fileHandleForReading.readDataToEndOfFile(),
+            as: UTF8.self
+        )
+        shell.waitUntilExit()
+        #expect(shell.terminationStatus == 0, "\(text)")
+        #expect(text.contains("not valid UTF-8"))
+    }
+
+    private func stream(_ prompt: String) throws -> Program.Outcome {
+        try Program.run(
+            "stream",
+            fixture.clip,
+            "--model",
+            fixture.model,
+            "--max-frames",
+            "5",
+            "--prompt",
+            prompt,
+            "-o",
+            folder.path("out.mp4"),
+            "--progress",
+            "none"
+        )
+    }
+}

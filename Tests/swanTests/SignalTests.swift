@@ -1,0 +1,60 @@
+import Foundation
+import GoldenSupport
+import Testing
+
+/// Ctrl-C and SIGTERM in the middle.
+@Suite struct SignalTests {
+    private let folder: TemporaryDirectory
+    private let fixture: Fixture
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        fixture = try Fixture.shared.get()
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func aStopKeepsWhatIsDone(_ signal: Int32) throws {
+        let (out, summary) = (folder.path("out.mp4"), folder.path("summary.json"))
+        let program = try start(out, "--json", summary)
+        // Frames are there, and the input waits for more.
+        program.wait(for: #""frames_out":5"#)
+        program.send(signal)
+        let outcome = try program.end()
+        #expect(outcome.code == 128 + signal, "\(outcome.messages)")
+        let frames = try Fixture.count(out)
+        #expect(frames >= 5)
+        let fields = try StreamTests.fields(Data(contentsOf: URL(fileURLWithPath: summary)))
+        #expect(fields["was_interrupted"] as? Bool == true)
+        #expect(fields["frames_out"] as? Int == frames)
+        #expect(try folder.names == ["out.mp4", "summary.json"])
+    }
+
+    @Test func aStopBeforeTheFirstFrameLeavesNothing() throws {
+        let program = try Program([
+            "stream", "-", "--model", fixture.model, "--prompt", "a cat", "-o",
+            folder.path("out.mp4"), "--progress", "json",
+        ])
+        // A frame's beginning: the program waits for the rest.
+        try program.feed(Data("YUV4MPEG2 W32 H32 F25:1 C420jpeg\nFRAME\n".utf8))
+        // Whether the signal finds the program before or after it takes signals over: the end is
+        // the same.
+        usleep(500_000)
+        program.send(SIGINT)
+        #expect(try program.end().code == 130)
+        #expect(try folder.names == [])
+    }
+
+    private func start(_ out: String, _ arguments: String...) throws -> Program {
+        let program = try Program(
+            [
+                "stream", "-", "--model", fixture.model, "--prompt", "a cat", "-o", out,
+                "--progress", "json", "--no-stream-batch",
+            ] + arguments
+        )
+        let clip = folder.path("in.y4m")
+        try Fixture.write(clip, frames: 13)
+        try program.feed(Data(contentsOf: URL(fileURLWithPath: clip)))
+        try FileManager.default.removeItem(atPath: clip)
+        return program
+    }
+}
