@@ -66,6 +66,8 @@ let package = Package(
             ],
             linkerSettings: runPath),
         .target(name: "GoldenSupport", dependencies: ["Torch"], path: "Tests/GoldenSupport"),
+        .target(
+            name: "ModelSupport", dependencies: ["SwanModels", "SwanText"], path: "Tests/ModelSupport"),
         .testTarget(
             name: "TorchTests", dependencies: ["Torch", "GoldenSupport"], linkerSettings: runPath),
         .testTarget(
@@ -79,12 +81,15 @@ let package = Package(
             name: "SwanModelsTests", dependencies: ["SwanModels", "GoldenSupport"],
             linkerSettings: runPath),
         .testTarget(
-            name: "SwanPipelinesTests", dependencies: ["SwanPipelines", "GoldenSupport"],
+            name: "SwanPipelinesTests",
+            dependencies: ["SwanPipelines", "GoldenSupport", "ModelSupport"],
             linkerSettings: runPath),
         .testTarget(
             name: "SwanTrainingTests", dependencies: ["SwanTraining", "GoldenSupport"],
             linkerSettings: runPath),
-        .testTarget(name: "swanTests", dependencies: ["swan"], linkerSettings: runPath),
+        .testTarget(
+            name: "swanTests", dependencies: ["swan", "GoldenSupport", "ModelSupport"],
+            linkerSettings: runPath),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

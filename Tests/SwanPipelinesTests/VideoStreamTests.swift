@@ -1,4 +1,6 @@
 import Foundation
+import GoldenSupport
+import ModelSupport
 import SwanMedia
 import SwanPipelines
 import Testing
@@ -45,10 +47,10 @@ import Torch
     }
 
     @Test func chunksGrowTowardsTheTargetRate() throws {
-        let model = try RandomModel.make { ($0.cacheFrames, $0.sinkFrames) = (6, 1) }
-        var options = StreamOptions(model.configuration, height: 48, width: 64)
-        options.targetFPS = 1e9
-        let stream = try VideoStream(model, prompt: "a cat", options: options)
+        let stream = try self.stream {
+            ($0.configuration.cacheFrames, $0.configuration.sinkFrames) = (6, 1)
+            $0.targetFPS = 1e9
+        }
         var sizes: Set<Int> = []
         var out = 0
         for frame in try clip(90) {
@@ -69,19 +71,17 @@ import Torch
     }
 
     @Test func largerBlocks() throws {
-        let model = try RandomModel.make {
-            ($0.framesPerBlock, $0.cacheFrames, $0.sinkFrames) = (3, 9, 0)
+        let stream = try self.stream {
+            ($0.configuration.framesPerBlock, $0.configuration.cacheFrames) = (3, 9)
         }
-        let options = StreamOptions(model.configuration, height: 48, width: 64)
-        let stream = try VideoStream(model, prompt: "a cat", options: options)
         #expect(try run(stream, clip(40)).count == 40)
     }
 
     /// Past the 1,024 latent frames where the reference's table of positions ends, at constant memory.
     @Test func aStreamHasNoEnd() throws {
-        let model = try RandomModel.make { $0.steps = [300] }
-        let options = StreamOptions(model.configuration, height: 16, width: 16)
-        let stream = try VideoStream(model, prompt: "a cat", options: options)
+        let stream = try self.stream {
+            ($0.height, $0.width, $0.configuration.steps) = (16, 16, [300])
+        }
         let frames = try (0..<4).map { try picture(width: 16, height: 16, shade: UInt8($0 * 60)) }
         var count = 0
         var early = 0
@@ -109,11 +109,9 @@ import Torch
     }
 
     @Test func aSizeThatDoesNotFitIsRefusedWithOneThatDoes() throws {
-        let model = try RandomModel.make()
         for (width, height) in [(65, 48), (0, 48), (64, -16), (1 << 40, 16)] {
-            let options = StreamOptions(model.configuration, height: height, width: width)
             let error = #expect(throws: SwanError.self) {
-                try VideoStream(model, prompt: "a cat", options: options)
+                try self.stream { ($0.height, $0.width) = (height, width) }
             }
             #expect(error?.message.contains("multiples of 16") ?? false)
         }
@@ -130,7 +128,9 @@ import Torch
     private func stream(
         prompt: String = "a pencil sketch", _ change: (inout StreamOptions) -> Void = { _ in }
     ) throws -> VideoStream {
-        let model = try RandomModel.make()
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder.url.path)
+        let model = try StreamModel.load(folder.url.path, dtype: .float32, device: .cpu)
         var options = StreamOptions(model.configuration, height: 48, width: 64)
         change(&options)
         return try VideoStream(model, prompt: prompt, options: options)
