@@ -93,7 +93,9 @@ extension PixelFilter: Codable {
     }
 
     private func encode(
-        _ name: Name, _ numbers: some Encodable, _ encoder: any Encoder
+        _ name: Name,
+        _ numbers: some Encodable,
+        _ encoder: any Encoder
     ) throws {
         var values = encoder.container(keyedBy: Name.self)
         try values.encode(numbers, forKey: name)
