@@ -4,6 +4,7 @@ import SwanMedia
 import SwanPipelines
 import SwanSchedulers
 import SwanText
+import SwanTraining
 import Torch
 
 /// The ways the program ends. Codes as in sysexits.h; docs/exit-codes.md lists them.
@@ -32,6 +33,7 @@ enum Leave {
         case let error as TorchError: code(error.code)
         case let error as MediaError: code(error.code)
         case let error as TextError: code(error.code)
+        case let error as TrainingError: code(error.code)
         case is SchedulerError, is DecodingError: EX_DATAERR
         case is OutputError: EX_IOERR
         default: nil
@@ -77,6 +79,15 @@ enum Leave {
         case .noSuchFile: EX_NOINPUT
         case .invalidModel, .outOfRange, .trainingFailed: EX_DATAERR
         case .invalidArgument, .libraryFailed: EX_SOFTWARE
+        }
+    }
+
+    private static func code(_ code: TrainingError.Code) -> Int32 {
+        switch code {
+        case .invalidRecipe, .invalidData: EX_DATAERR
+        case .noSuchFile: EX_NOINPUT
+        case .cannotWrite: EX_CANTCREAT
+        case .diverged: EX_SOFTWARE
         }
     }
 

@@ -25,7 +25,8 @@ struct Swan: ParsableCommand {
             """,
         version: SwanVersion.text,
         subcommands: [
-            StreamCommand.self, DoctorCommand.self, ModelsCommand.self,
+            StreamCommand.self, ModelsCommand.self, TrainCommand.self, BenchCommand.self,
+            DoctorCommand.self,
         ]
     )
 

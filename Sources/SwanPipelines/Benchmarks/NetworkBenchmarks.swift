@@ -1,0 +1,127 @@
+import SwanModels
+import Torch
+import TorchNN
+
+extension Benchmark {
+    static func operators(_ options: BenchmarkOptions) throws -> [Measurement] {
+        let call = try OperatorBenchmark()
+        var overhead = Measurement(
+            "call",
+            "the sum of 16 numbers, called by name from Swift",
+            dtype: .float32,
+            seconds: [call.called * 1e-9]
+        )
+        overhead.derived = ["ns over C++": call.overhead, "ns in C++": call.direct]
+        return try [overhead] + [DType.float32, .bfloat16].map { try matrices($0, options) }
+    }
+
+    /// The rate at which a linear layer of the 1.3B transformer runs.
+    static func matrices(_ dtype: DType, _ options: BenchmarkOptions) throws -> Measurement {
+        let (rows, inputs, outputs) = (1_560, 1_536, 8_960)
+        let generator = try Generator(seed: 0)
+        let x = try Tensor.randn([rows, inputs], generator).to(dtype)
+        let weight = try Tensor.randn([outputs, inputs], generator).to(dtype)
+        var measured = try Measurement(
+            "matmul",
+            "[\(rows), \(inputs)] by [\(inputs), \(outputs)]",
+            dtype: dtype,
+            rounds: 2 * options.rounds
+        ) { _ = try linear(x, weight) }
+        measured.derived["GFLOP/s"] = rate(Double(2 * rows * inputs * outputs), measured)
+        return measured
+    }
+
+    static func transformer(_ options: BenchmarkOptions) throws -> [Measurement] {
+        var config = WanConfig.wan1_3B
+        config.layers = 4
+        let (rows, height, width, keyFrames) = (2, 60, 104, 6)
+        let dtype = options.computeType
+        let weights = Weights(try MadeWeights.random(), dtype: dtype)
+        let network = try CausalWanTransformer(weights, config)
+        let tokens = config.tokensPerFrame(height: height, width: width)
+        var cache = try KVCache(
+            config,
+            rows: rows,
+            tokensPerFrame: tokens,
+            options: KVCacheOptions(frames: keyFrames, sinkFrames: 3, sinkThreshold: -1),
+            dtype: dtype
+        )
+        try cache.spread()
+        let generator = try Generator(seed: 0)
+        let latents = try Tensor.randn([rows, config.inDim, 1, height, width], generator).to(dtype)
+        let text = try network.text(
+            Tensor.randn([1, config.textLen, config.textDim], generator).to(dtype)
+        )
+        // A stream far from its beginning: all slots of the cache are in use.
+        var position = 1_000
+        var measured = try Measurement(
+            "dit",
+            "\(config.layers) blocks of 1.3B, \(rows) rows of \(tokens) tokens, "
+                + "\(keyFrames) frames of keys",
+            dtype: dtype,
+            rounds: options.rounds
+        ) {
+            _ = try network(
+                latents,
+                timesteps: [700, 500],
+                text: text,
+                firstFrames: Array(repeating: position, count: rows),
+                cache: &cache
+            )
+            position += 1
+        }
+        let work = operations(config, rows: rows, tokens: tokens, keys: keyFrames * tokens)
+        measured.derived["GFLOP/s"] = rate(work, measured)
+        let matrices = try matrices(dtype, options)
+        measured.derived["of the matmul rate"] =
+            rate(work, measured) / (matrices.derived["GFLOP/s"] ?? .infinity)
+        return [matrices, measured]
+    }
+
+    /// Multiplications and additions of the blocks' matrices and attention.
+    private static func operations(
+        _ config: WanConfig,
+        rows: Int,
+        tokens: Int,
+        keys: Int
+    ) -> Double {
+        let projections = 6 * config.dim * config.dim + 2 * config.dim * config.ffnDim
+        let attention = 2 * (keys + config.textLen) * config.dim
+        return Double(2 * config.layers * rows * tokens) * Double(projections + attention)
+    }
+
+    static func autoencoder(_ options: BenchmarkOptions) throws -> [Measurement] {
+        let (height, width) = (240, 416)
+        let dtype = options.computeType
+        let network = try WanVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
+        let size = try network.latentSize(height: height, width: width)
+        let generator = try Generator(seed: 0)
+        let latent = try Tensor.randn(
+            [1, network.config.zDim, 1, size.height, size.width],
+            generator
+        ).to(dtype)
+        let video = try Tensor.rand([1, 3, 4, height, width], generator).to(dtype) * 2 - 1
+        var decoder = WanVAE.DecoderState()
+        var encoder = WanVAE.EncoderState()
+        // A stream's first latent stands for one frame; the others for four.
+        _ = try network.encode(video.narrowed(2, 0, 1), state: &encoder)
+        _ = try network.decode(latent, state: &decoder)
+        let encoding = try Measurement(
+            "vae encode",
+            "4 frames of \(width)x\(height), streaming, Wan 2.1",
+            dtype: dtype,
+            rounds: options.rounds
+        ) { _ = try network.encode(video, state: &encoder) }
+        let decoding = try Measurement(
+            "vae decode",
+            "4 frames of \(width)x\(height), streaming, Wan 2.1",
+            dtype: dtype,
+            rounds: options.rounds
+        ) { _ = try network.decode(latent, state: &decoder) }
+        return [encoding, decoding]
+    }
+
+    private static func rate(_ operations: Double, _ measured: Measurement) -> Double {
+        operations / (measured.median * 1e6)
+    }
+}

@@ -1,0 +1,96 @@
+import ArgumentParser
+import Foundation
+import Logging
+import SwanTraining
+
+/// `swan train`: a model by a recipe.
+struct TrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Train a model by a recipe.",
+        discussion: """
+            The output folder is a model for 'swan stream --model'. A run that was ended goes on with \
+            --resume and gives the weights that it would have given.
+
+            EXAMPLE:
+              swan train configs/tiny.yaml --data .deps/training --output out/tiny
+            """
+    )
+
+    @Argument(help: "The recipe, a YAML file.")
+    var recipe: String
+
+    @Option(name: .shortAndLong, help: "The folder of the model.")
+    var output: String
+
+    @Option(help: "The folder that the recipe's footage is in.")
+    var data = "."
+
+    @Flag(help: "Go on with what is in the output folder.")
+    var resume = false
+
+    @Option(help: "How progress is shown; auto and bar are plain lines.")
+    var progress = ProgressStyle.auto
+
+    func run() throws {
+        LoggingSystem.bootstrap { _ in TerminalLog() }
+        let display = TrainingDisplay(progress)
+        try Trainer.run(
+            recipe: Recipe(contentsOf: recipe),
+            root: data,
+            output: output,
+            resume: resume,
+            onProgress: display.show
+        )
+    }
+}
+
+/// Shows how far training is.
+private struct TrainingDisplay {
+    private let style: ProgressStyle
+
+    init(_ style: ProgressStyle) {
+        self.style = style
+        if style == .json { Terminal.standardError.use(.json) }
+    }
+
+    func show(_ progress: TrainingProgress) {
+        switch style {
+        case .none: return
+        case .json: Terminal.standardError.write(line: Self.json(progress))
+        case .auto, .bar, .plain:
+            let losses = progress.losses.sorted { $0.key < $1.key }
+                .map { String(format: "%@ %.4f", $0.key, $0.value) }
+            let speed = String(format: "%.2f s a step", progress.secondsPerStep)
+            let left = ProgressLine.time(progress.remainingSeconds)
+            let parts =
+                ["\(progress.stage) \(progress.step)/\(progress.steps)"] + losses
+                + [speed, "\(left) left"]
+            Terminal.standardError.write(kind: .note, parts.joined(separator: ", "))
+        }
+    }
+
+    private static func json(_ progress: TrainingProgress) -> String {
+        struct Line: Encodable {
+            let event = "progress"
+            let stage: String
+            let step, steps: Int
+            let losses: [String: Double]
+            let gradientNorm, learningRate, etaSeconds: Double
+            private enum CodingKeys: String, CodingKey {
+                case event, stage, step, steps, losses, gradientNorm = "gradient_norm"
+                case learningRate = "learning_rate", etaSeconds = "eta_seconds"
+            }
+        }
+        let line = Line(
+            stage: progress.stage,
+            step: progress.step,
+            steps: progress.steps,
+            losses: progress.losses,
+            gradientNorm: progress.gradientNorm,
+            learningRate: progress.learningRate,
+            etaSeconds: progress.remainingSeconds
+        )
+        return String(JSONLine.text(line).dropLast())
+    }
+}
