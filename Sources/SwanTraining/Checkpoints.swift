@@ -1,0 +1,140 @@
+import Foundation
+import Torch
+
+/// All that a stage of training needs to go on.
+struct TrainingState {
+    /// Steps done.
+    var step: Int
+    /// The names of the parameters, in the order of all arrays.
+    let keys: [String]
+    /// The weights, leaves that gradients are taken for.
+    let parameters: [Tensor]
+    /// The optimizer with its moments and averages.
+    let optimizer: AdamW
+    /// What the last step left for the next.
+    var carry: [String: Tensor]
+
+    /// The start of a stage.
+    init(_ weights: [String: Tensor]) throws(TorchError) {
+        keys = weights.keys.sorted()
+        var parameters: [Tensor] = []
+        for key in keys {
+            guard let weight = weights[key] else { continue }
+            let parameter = try weight.detached().to(.float32).contiguous().cloned()
+            try parameter.setRequiresGrad()
+            parameters.append(parameter)
+        }
+        self.parameters = parameters
+        optimizer = try AdamW(for: parameters)
+        step = 0
+        carry = [:]
+    }
+
+    fileprivate init(
+        step: Int, keys: [String], parameters: [Tensor], optimizer: AdamW, carry: [String: Tensor]
+    ) {
+        self.step = step
+        self.keys = keys
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.carry = carry
+    }
+
+    /// The weights under their keys.
+    var weights: [String: Tensor] {
+        Dictionary(uniqueKeysWithValues: zip(keys, parameters))
+    }
+
+    /// The moving average of the weights under their keys.
+    var averages: [String: Tensor] {
+        Dictionary(uniqueKeysWithValues: zip(keys, optimizer.averages))
+    }
+}
+
+/// The checkpoints of one stage: files that are there whole or not at all, the newest few.
+struct Checkpoints {
+    private let folder: URL
+    private let stage: String
+    private let kept: Int
+
+    /// The checkpoints of `stage` under a folder, which is made if it is not there.
+    init(folder: URL, stage: String, kept: Int) throws {
+        self.folder = folder.appending(path: stage)
+        self.stage = stage
+        self.kept = kept
+        try FileManager.default.createDirectory(
+            at: self.folder, withIntermediateDirectories: true)
+    }
+
+    /// Writes the state beside the others and removes the oldest.
+    func save(_ state: TrainingState, metadata: [String: String]) throws {
+        var tensors: [String: Tensor] = [:]
+        for (index, key) in state.keys.enumerated() {
+            tensors["weights/" + key] = try state.parameters[index].detached()
+            tensors["averages/" + key] = state.optimizer.averages[index]
+            tensors["first_moments/" + key] = state.optimizer.firstMoments[index]
+            tensors["second_moments/" + key] = state.optimizer.secondMoments[index]
+        }
+        for (key, tensor) in state.carry { tensors["carry/" + key] = tensor }
+        var metadata = metadata
+        metadata["step"] = String(state.step)
+        metadata["stage"] = stage
+        try Safetensors.write(tensors, metadata: metadata, to: path(state.step))
+        for step in try steps().dropLast(kept) {
+            try FileManager.default.removeItem(atPath: path(step))
+        }
+    }
+
+    /// The newest checkpoint that is whole; nil if there is none.
+    ///
+    /// A file that a full disk or a copy cut short is passed over for an older one.
+    func newest() throws -> TrainingState? {
+        for step in try steps().reversed() {
+            let file: SafetensorsFile
+            do {
+                file = try SafetensorsFile(path: path(step))
+            } catch {
+                guard error.code == .invalidFile else { throw error }
+                continue
+            }
+            return try state(file, step)
+        }
+        return nil
+    }
+
+    private func state(_ file: SafetensorsFile, _ step: Int) throws -> TrainingState {
+        let keys = file.keys.compactMap { key in
+            key.hasPrefix("weights/") ? String(key.dropFirst("weights/".count)) : nil
+        }
+        func group(_ name: String) throws(TorchError) -> [Tensor] {
+            // Copies: training writes to them.
+            try keys.map { key throws(TorchError) in try file.tensor("\(name)/\(key)").cloned() }
+        }
+        var carry: [String: Tensor] = [:]
+        for key in file.keys where key.hasPrefix("carry/") {
+            carry[String(key.dropFirst(6))] = try file.tensor(key).cloned()
+        }
+        let parameters = try group("weights")
+        for parameter in parameters { try parameter.setRequiresGrad() }
+        return try TrainingState(
+            step: step, keys: keys, parameters: parameters,
+            optimizer: AdamW(
+                firstMoments: group("first_moments"), secondMoments: group("second_moments"),
+                averages: group("averages")),
+            carry: carry)
+    }
+
+    private func path(_ step: Int) -> String {
+        let digits = String(step)
+        let padded = String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+        return folder.appending(path: "step-\(padded).safetensors").path
+    }
+
+    /// The steps that there are files of, ascending.
+    private func steps() throws -> [Int] {
+        try FileManager.default.contentsOfDirectory(atPath: folder.path)
+            .filter { $0.hasPrefix("step-") && $0.hasSuffix(".safetensors") }
+            .compactMap { Int($0.dropFirst(5).dropLast(12)) }
+            .sorted()
+    }
+}

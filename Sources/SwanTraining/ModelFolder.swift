@@ -1,0 +1,146 @@
+import Foundation
+import SwanModels
+import SwanText
+import Torch
+import Yams
+
+/// An autoencoder with what was measured of its latents.
+struct TrainedAutoencoder {
+    let weights: [String: Tensor]
+    let config: WanVAEConfig
+    /// How much an error counts in each latent channel.
+    let channelWeights: [Double]
+}
+
+/// The folder that a trained model goes to, laid out as a stream loads it.
+///
+/// Each part appears when it is done, its configuration last, so that a part whose configuration is
+/// there is whole.
+struct ModelFolder {
+    private let root: URL
+    private let recipe: Recipe
+
+    /// Makes the folder, or opens the one of an earlier run if `resume`.
+    init(_ path: String, recipe: Recipe, resume: Bool) throws {
+        root = URL(fileURLWithPath: path, isDirectory: true)
+        self.recipe = recipe
+        let begun = root.appending(path: "recipe.yaml")
+        guard resume || !FileManager.default.fileExists(atPath: begun.path) else {
+            throw TrainingError(
+                .cannotWrite,
+                "\(path): there is a training run in it; go on with --resume, or take another folder")
+        }
+        do {
+            try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
+            try recipe.yaml().write(to: begun, atomically: true, encoding: .utf8)
+        } catch let error as CocoaError {
+            throw TrainingError(.cannotWrite, "\(path): \(error.localizedDescription)")
+        }
+    }
+
+    /// Text that goes into every file of weights.
+    var metadata: [String: String] {
+        [
+            "format": "pt", "recipe": recipe.name, "seed": String(recipe.seed),
+            "license": recipe.license,
+        ]
+    }
+
+    /// The checkpoints of a stage.
+    func checkpoints(_ stage: String, _ options: CheckpointOptions) throws -> Checkpoints {
+        try Checkpoints(
+            folder: root.appending(path: "checkpoints"), stage: stage, kept: options.kept)
+    }
+
+    // MARK: - Parts
+
+    /// The autoencoder of an earlier run, as it was before it was rounded for storage; nil if there
+    /// is none.
+    func autoencoder() throws -> TrainedAutoencoder? {
+        let path = root.appending(path: "checkpoints/vae.safetensors").path
+        let config = root.appending(path: "vae/config.json")
+        guard FileManager.default.fileExists(atPath: config.path),
+            FileManager.default.fileExists(atPath: path)
+        else { return nil }
+        let file = try SafetensorsFile(path: path)
+        var weights: [String: Tensor] = [:]
+        for key in file.keys where key != Self.channelWeightsKey {
+            weights[key] = try file.tensor(key).cloned()
+        }
+        return TrainedAutoencoder(
+            weights: weights,
+            config: try JSONDecoder().decode(WanVAEConfig.self, from: Data(contentsOf: config)),
+            channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self))
+    }
+
+    /// Writes the autoencoder's part, and what a resumed run needs of it.
+    func save(_ vae: TrainedAutoencoder) throws {
+        var exact = vae.weights
+        exact[Self.channelWeightsKey] = try Tensor(
+            vae.channelWeights, [vae.channelWeights.count])
+        try Safetensors.write(
+            exact, metadata: metadata, to: root.appending(path: "checkpoints/vae.safetensors").path)
+        try write(
+            vae.weights, config: vae.config, class: "AutoencoderKLWan", part: "vae",
+            file: "diffusion_pytorch_model.safetensors")
+    }
+
+    /// The tokenizer; trained by `train` unless an earlier run has done so.
+    func tokenizer(_ train: () throws -> Data) throws -> Tokenizer {
+        let path = try part("tokenizer").appending(path: "spiece.model")
+        if !FileManager.default.fileExists(atPath: path.path) {
+            try train().write(to: path, options: .atomic)
+        }
+        return try Tokenizer(contentsOf: path.path)
+    }
+
+    /// Writes the transformer, the text encoder and the stream's configuration from all weights.
+    func saveTransformer(_ weights: [String: Tensor]) throws {
+        func part(_ prefix: String) -> [String: Tensor] {
+            var found: [String: Tensor] = [:]
+            for (key, tensor) in weights where key.hasPrefix(prefix) {
+                found[String(key.dropFirst(prefix.count))] = tensor
+            }
+            return found
+        }
+        try write(
+            part("text_encoder."), config: recipe.text.model, class: "UMT5EncoderModel",
+            part: "text_encoder", file: "model.safetensors")
+        try write(
+            part("transformer."), config: recipe.transformer.model, class: "CausalWanModel",
+            part: "transformer", file: "diffusion_pytorch_model.safetensors")
+        try YAMLEncoder().encode(recipe.stream).write(
+            to: root.appending(path: "stream.yaml"), atomically: true, encoding: .utf8)
+    }
+
+    // MARK: - Files
+
+    private static let channelWeightsKey = "swan.channel_weights"
+
+    private func part(_ name: String) throws -> URL {
+        let url = root.appending(path: name)
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        return url
+    }
+
+    /// Weights in half precision, whose rounding is far below what training leaves undecided, and the
+    /// configuration beside them.
+    private func write(
+        _ weights: [String: Tensor], config: some Encodable, class name: String, part: String,
+        file: String
+    ) throws {
+        let folder = try self.part(part)
+        var small: [String: Tensor] = [:]
+        for (key, tensor) in weights { small[key] = try tensor.to(.float16) }
+        try Safetensors.write(
+            small, metadata: metadata, to: folder.appending(path: file).path)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        let plain = try JSONSerialization.jsonObject(with: encoder.encode(config))
+        guard var fields = plain as? [String: Any] else { return }
+        fields["_class_name"] = name
+        let data = try JSONSerialization.data(
+            withJSONObject: fields, options: [.prettyPrinted, .sortedKeys])
+        try data.write(to: folder.appending(path: "config.json"), options: .atomic)
+    }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import SwanModels
+import Torch
+import TorchNN
+
+private let qrOp = Operator("aten::linalg_qr")
+
+/// Where training starts: weights made key by key, from the seed and the key alone.
+enum Initialization {
+    /// A transformer that starts as a filter of its input, in reach of what it has to learn.
+    ///
+    /// As Wan's `init_weights` (wan/modules/model.py), but: patches are rotated into as many
+    /// dimensions as they have numbers; the rest hold a constant that dominates the layer norms, which
+    /// would else throw a token's amplitude away; text, time and residual branches speak up from the
+    /// first step; and the head has the gain of 5 to 10 that a flow over little noise needs.
+    static func transformer(
+        _ config: WanConfig, seed: UInt64
+    ) throws(TorchError) -> [String: Tensor] {
+        let rotation = try rotation(config, seed: seed)
+        let source = MadeWeights { key, shape throws(TorchError) in
+            let generator = try generator(seed, key)
+            switch key {
+            case "patch_embedding.weight": return try (rotation * 0.6).reshaped(shape)
+            case "patch_embedding.bias": return try constant(config)
+            case "head.head.weight": return try head(config, rotation)
+            default: break
+            }
+            if key.hasSuffix("modulation") {
+                let table = try Tensor.randn(shape, generator) * pow(Double(shape[2]), -0.5)
+                // Open gates in the blocks, the gain in the head.
+                let offsets: [Float] = shape[1] == 6 ? [0, 0, 1, 0, 0, 1] : [0, 7]
+                return try table + Tensor(offsets, [1, shape[1], 1])
+            }
+            if shape.count == 1 {
+                return key.hasSuffix("bias") ? try .zeros(shape) : try .ones(shape)
+            }
+            let isBranch = key.hasSuffix("self_attn.o.weight") || key.hasSuffix("ffn.2.weight")
+            return try uniform(shape, generator) * (isBranch ? 0.3 : 1)
+        }
+        _ = try CausalWanTransformer(Weights(source), config)
+        return source.tensors
+    }
+
+    /// A text encoder of unit-size embeddings and layers that keep their input's size.
+    static func textEncoder(
+        _ config: UMT5Config, seed: UInt64
+    ) throws(TorchError) -> [String: Tensor] {
+        let source = MadeWeights { key, shape throws(TorchError) in
+            let generator = try generator(seed, key)
+            if shape.count == 1 { return try .ones(shape) }
+            if key.hasPrefix("token_embedding") { return try .randn(shape, generator) }
+            let deviation =
+                key.contains("pos_embedding") ? 0.1
+                // T5 attends without a scale: it is in the queries' weights.
+                : key.hasSuffix("attn.q.weight")
+                    ? pow(Double(shape[1] * config.headDim), -0.5) : pow(Double(shape[1]), -0.5)
+            return try Tensor.randn(shape, generator) * deviation
+        }
+        _ = try UMT5Encoder(Weights(source), config)
+        return source.tensors
+    }
+
+    private static func generator(_ seed: UInt64, _ key: String) throws(TorchError) -> Generator {
+        try Generator(seed: Seed.mixed(seed, Seed.named(key)))
+    }
+
+    /// Xavier's uniform distribution (https://proceedings.mlr.press/v9/glorot10a.html).
+    private static func uniform(
+        _ shape: [Int], _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        let bound = (6 / Double(shape[0] + shape.dropFirst().reduce(1, *))).squareRoot()
+        return try (Tensor.rand(shape, generator) - 0.5) * (2 * bound)
+    }
+
+    /// Numbers in one patch.
+    private static func patch(_ config: WanConfig) -> Int {
+        config.inDim * config.patchSize.reduce(1, *)
+    }
+
+    /// [dim, patch]: rows of length one at right angles, and below them zeros.
+    private static func rotation(_ config: WanConfig, seed: UInt64) throws(TorchError) -> Tensor {
+        let (dim, patch) = (config.dim, patch(config))
+        let generator = try generator(seed, "rotation")
+        guard dim > patch else {
+            return try orthogonal(patch, dim, generator).transposed(0, 1).contiguous()
+        }
+        return try orthogonal(patch, patch, generator).padded([0, 0, 0, dim - patch])
+    }
+
+    private static func orthogonal(
+        _ rows: Int, _ columns: Int, _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        try qrOp.tensors(Tensor.randn([rows, columns], generator), "reduced")[0]
+    }
+
+    /// [dim]: zero where patches are, then plus and minus 2 in halves, so that the mean is zero.
+    private static func constant(_ config: WanConfig) throws(TorchError) -> Tensor {
+        let patch = patch(config)
+        return try Tensor(
+            (0..<config.dim).map { index -> Float in
+                if index < patch { return 0 }
+                return index - patch < (config.dim - patch) / 2 ? 2 : -2
+            }, [config.dim])
+    }
+
+    /// A small multiple of the rotation back, the channel innermost: with the head's gain of 8 the
+    /// first flow is the one that undoes the damping of latents by the noise, on average.
+    private static func head(_ config: WanConfig, _ rotation: Tensor) throws(TorchError) -> Tensor {
+        let places = config.patchSize.reduce(1, *)
+        guard config.inDim == config.outDim, config.dim > patch(config) else {
+            return try .zeros([places * config.outDim, config.dim])
+        }
+        return try (rotation * -0.25).reshaped(config.dim, config.inDim, places)
+            .permuted(2, 1, 0).reshaped(places * config.outDim, config.dim)
+    }
+}

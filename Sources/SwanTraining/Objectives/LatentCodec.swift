@@ -1,0 +1,30 @@
+import SwanModels
+import Torch
+import TorchNN
+
+/// Pictures to the numbers that a transformer is trained on, and back.
+struct LatentCodec: Sendable {
+    private let vae: WanVAE
+
+    /// A trained autoencoder; its latents are normalised as its config says.
+    init(_ weights: [String: Tensor], _ config: WanVAEConfig) throws(TorchError) {
+        let weights = Weights(DictionaryWeights(weights))
+        vae = try WanVAE(weights, config)
+        try weights.finish()
+    }
+
+    /// Clips [B, T, 3, H, W] in [0, 1] -> normalised latents [B, C, F, h, w].
+    func encode(_ clips: Tensor) throws(TorchError) -> Tensor {
+        try vae.normalized(vae.encode(Self.video(clips)))
+    }
+
+    /// Normalised latents [B, C, F, h, w] -> clips [B, T, 3, H, W] in [0, 1].
+    func decode(_ latents: Tensor) throws(TorchError) -> Tensor {
+        try (vae.decode(vae.denormalized(latents)) * 0.5 + 0.5).transposed(1, 2)
+    }
+
+    /// Clips [B, T, 3, H, W] in [0, 1] -> what an autoencoder reads, [B, 3, T, H, W] in [-1, 1].
+    static func video(_ clips: Tensor) throws(TorchError) -> Tensor {
+        try (clips.transposed(1, 2) * 2 - 1).contiguous()
+    }
+}

@@ -1,0 +1,56 @@
+/// How a transformer is taught to restyle a stream.
+///
+/// A stream mixes noise into the *source* latents and takes the first step from there; later steps
+/// start from its own result with less noise. Both are trained, told apart by their timesteps.
+public struct StreamOptions: Codable, Sendable, Equatable {
+    /// The part of noise in the input of the first step where nothing moves.
+    public var noiseScale: Double
+    /// How far a stream lowers the noise where much moves.
+    public var noiseSpread: Double
+    /// The part of samples that have the full noise.
+    public var fullNoise: Double
+    /// The timesteps of later steps, drawn evenly; repeat one to draw it more often.
+    public var laterTimesteps: [Int]
+    /// The part of later steps that start from the network's own result, not from the target.
+    public var ownResults: Double
+    /// The part of clips that do not begin at a video's first frame.
+    public var runningClips: Double
+    /// Latent frames of a sample.
+    public var latentFrames: Int
+    /// Latent frames that a frame sees, itself included: the size of the stream's KV cache.
+    public var window: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case noiseScale = "noise_scale", noiseSpread = "noise_spread", fullNoise = "full_noise"
+        case laterTimesteps = "later_timesteps", ownResults = "own_results"
+        case runningClips = "running_clips", latentFrames = "latent_frames", window
+    }
+}
+
+/// A part of the transformer's training, with its picture size.
+public struct StreamPhase: Codable, Sendable, Equatable {
+    /// Steps of this phase.
+    public var steps: Int
+    /// Height and width of its clips in pixels.
+    public var size: Int
+    /// Samples of a step.
+    public var batch: Int
+    /// Encoded clips that samples are drawn from: the newest so many.
+    public var pool: Int
+    /// Clips that are encoded before the first step.
+    public var firstClips: Int
+    /// A new clip is encoded every so many steps.
+    public var stepsPerClip: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case steps, size, batch, pool, firstClips = "first_clips", stepsPerClip = "steps_per_clip"
+    }
+
+    /// The clips that step `step` of this phase draws from.
+    ///
+    /// Three steps share a range, so that a later step can draw what the one before it drew.
+    func clips(at step: Int) -> Range<Int> {
+        let end = firstClips + step / 3 * 3 / max(1, stepsPerClip)
+        return max(0, end - pool)..<end
+    }
+}

@@ -1,0 +1,139 @@
+import Foundation
+import SwanModels
+
+/// Everything a training run depends on: the same recipe on the same footage gives the same model.
+public struct Recipe: Codable, Sendable, Equatable {
+    /// The model's name.
+    public var name: String
+    /// What all random numbers come from.
+    public var seed: UInt64
+    /// The licence that the weights are given.
+    public var license: String
+    /// Threads of an operator on the CPU. The last bits of sums depend on it.
+    public var threads: Int
+    /// The footage; files are sought below the data root.
+    public var data: DataConfig
+    /// The looks to learn, among them `none` for prompts that ask for no change.
+    public var styles: [Style]
+    /// The autoencoder.
+    public var vae: VAEStage
+    /// The tokenizer and the text encoder.
+    public var text: TextStage
+    /// The transformer, trained together with the text encoder.
+    public var transformer: TransformerStage
+    /// When checkpoints are written.
+    public var checkpoints: CheckpointOptions
+    /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
+    public var stream: StreamSection
+
+    /// The autoencoder's sizes and training.
+    public struct VAEStage: Codable, Sendable, Equatable {
+        /// Its sizes; means and deviations of latents are measured.
+        public var model: WanVAEConfig
+        /// What a step is.
+        public var training: VAEOptions
+        /// How weights change.
+        public var optimizer: OptimizerOptions
+    }
+
+    /// The text encoder's sizes and its tokenizer.
+    public struct TextStage: Codable, Sendable, Equatable {
+        /// Its sizes; the vocabulary is the largest that the tokenizer may have.
+        public var model: UMT5Config
+        /// Prompts that the tokenizer is trained on.
+        public var sentences: Int
+    }
+
+    /// The transformer's sizes and training.
+    public struct TransformerStage: Codable, Sendable, Equatable {
+        /// Its sizes.
+        public var model: WanConfig
+        /// What a step is.
+        public var training: StreamOptions
+        /// Picture sizes, one after the other.
+        public var phases: [StreamPhase]
+        /// How weights change.
+        public var optimizer: OptimizerOptions
+    }
+
+    /// The keys of StreamDiffusionV2's configs, and three that belong to a small model.
+    public struct StreamSection: Codable, Sendable, Equatable {
+        public var denoisingStepList: [Int]
+        public var timestepShift: Double
+        public var warpDenoisingStep: Bool
+        public var numFramePerBlock: Int
+        public var numKVCache: Int
+        public var numSinkTokens: Int
+        public var adaptSinkThreshold: Double
+        public var noiseScale: Double
+        public var normalizeLatents: Bool
+        public var height: Int
+        public var width: Int
+        public var fps: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case denoisingStepList = "denoising_step_list", timestepShift = "timestep_shift"
+            case warpDenoisingStep = "warp_denoising_step"
+            case numFramePerBlock = "num_frame_per_block", numKVCache = "num_kv_cache"
+            case numSinkTokens = "num_sink_tokens", adaptSinkThreshold = "adapt_sink_threshold"
+            case noiseScale = "noise_scale", normalizeLatents = "normalize_latents"
+            case height, width, fps
+        }
+    }
+}
+
+extension Recipe {
+    /// Throws where numbers do not fit each other.
+    func check() throws(TrainingError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TrainingError) {
+            guard holds else { throw TrainingError(.invalidRecipe, message()) }
+        }
+        try require(threads > 0, "threads is \(threads); it counts from 1")
+        try require(
+            !name.isEmpty && !styles.isEmpty, "a recipe needs a name and at least one style")
+        try require(
+            Set(styles.map(\.name)).count == styles.count, "styles: two have the same name")
+        try require(
+            transformer.model.inDim == vae.model.zDim && transformer.model.outDim == vae.model.zDim,
+            "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)")
+        try require(
+            transformer.model.textDim == text.model.dim,
+            "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)")
+        try require(
+            vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty,
+            "vae.training: steps and batch count from 1, frames is a list")
+        let pixels = vae.model.spatialStride
+        let step = vae.model.temporalStride
+        try require(
+            vae.training.frames.allSatisfy { $0 > 0 && ($0 - 1) % step == 0 },
+            "vae.training.frames \(vae.training.frames): each is 1 more than a multiple of \(step)")
+        try require(
+            vae.training.size > 0 && vae.training.size % pixels == 0,
+            "vae.training.size \(vae.training.size): a multiple of \(pixels) is needed")
+        let patch = pixels * (transformer.model.patchSize.max() ?? 1)
+        try require(!transformer.phases.isEmpty, "transformer.phases: at least one is needed")
+        for phase in transformer.phases {
+            try require(
+                phase.steps > 0 && phase.batch > 0 && phase.pool > 0 && phase.firstClips > 0
+                    && phase.stepsPerClip > 0 && phase.size > 0 && phase.size % patch == 0,
+                "transformer.phases: numbers count from 1 and size is a multiple of \(patch)")
+        }
+        let training = transformer.training
+        try require(
+            training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,
+            "transformer.training: latent_frames and window count from 1, later_timesteps is a list")
+        try require(
+            training.noiseScale - training.noiseSpread > 0.1 && training.noiseScale <= 1,
+            "transformer.training: noise_scale less noise_spread must be above 0.1: a stream's first "
+                + "timestep is 1000 times its noise less 100")
+        for optimizer in [vae.optimizer, transformer.optimizer] {
+            try require(
+                optimizer.betas.count == 2 && optimizer.learningRate > 0
+                    && optimizer.maximumGradientNorm > 0,
+                "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0")
+        }
+        try require(
+            checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
+            "checkpoints: every_steps, every_minutes and kept are above 0")
+    }
+}

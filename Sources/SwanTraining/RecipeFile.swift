@@ -1,0 +1,87 @@
+import Foundation
+import Yams
+
+extension Recipe {
+    /// Reads a recipe; a key that is missing, unknown or of the wrong kind is an error that names it.
+    public init(contentsOf path: String) throws {
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw TrainingError(.noSuchFile, "\(path): no such recipe")
+        }
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw TrainingError(
+                .invalidRecipe, "\(path) cannot be read: \(error.localizedDescription)")
+        }
+        do {
+            try self.init(yaml: text)
+        } catch let error as TrainingError {
+            throw TrainingError(error.code, "\(path): \(error.message)")
+        }
+    }
+
+    /// Reads a recipe from its text.
+    public init(yaml text: String) throws {
+        do {
+            self = try YAMLDecoder().decode(Recipe.self, from: text)
+        } catch let error as DecodingError {
+            throw TrainingError(.invalidRecipe, Self.words(for: error))
+        } catch let error as YamlError {
+            throw TrainingError(.invalidRecipe, "not YAML: \(error)")
+        }
+        let written = try YAMLEncoder().encode(self)
+        guard let given = try Yams.compose(yaml: text), let known = try Yams.compose(yaml: written)
+        else { return }
+        let unknown = Self.unknownKeys(of: given, known: known, path: "")
+        guard unknown.isEmpty else {
+            throw TrainingError(
+                .invalidRecipe, "unknown keys: \(unknown.sorted().joined(separator: ", "))")
+        }
+        try check()
+    }
+
+    /// The recipe as text; reading it again gives the same recipe.
+    public func yaml() throws -> String {
+        let encoder = YAMLEncoder()
+        encoder.options.width = -1
+        return try encoder.encode(self)
+    }
+
+    /// Keys that are in `given` and not in `known`, which has every key that means something.
+    private static func unknownKeys(of given: Node, known: Node, path: String) -> [String] {
+        switch (given, known) {
+        case (.mapping(let given), .mapping(let known)):
+            return given.flatMap { key, value -> [String] in
+                let name = key.string ?? "?"
+                let full = path.isEmpty ? name : path + "." + name
+                // `null` asks for nothing.
+                guard value.null == nil else { return [] }
+                guard let other = known[key] else { return [full] }
+                return unknownKeys(of: value, known: other, path: full)
+            }
+        case (.sequence(let given), .sequence(let known)):
+            return zip(given, known).enumerated().flatMap { index, pair in
+                unknownKeys(of: pair.0, known: pair.1, path: "\(path)[\(index)]")
+            }
+        default: return []
+        }
+    }
+
+    private static func words(for error: DecodingError) -> String {
+        func path(_ context: DecodingError.Context, _ last: (any CodingKey)? = nil) -> String {
+            (context.codingPath + (last.map { [$0] } ?? [])).map(\.stringValue)
+                .joined(separator: ".")
+        }
+        switch error {
+        case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
+        case .valueNotFound(_, let context): return "\(path(context)) has no value"
+        case .typeMismatch(let type, let context):
+            return "\(path(context)) should be \(type): \(context.debugDescription)"
+        case .dataCorrupted(let context):
+            let place = path(context)
+            return (place.isEmpty ? "" : place + ": ") + context.debugDescription
+        @unknown default: return "\(error)"
+        }
+    }
+}

@@ -1,0 +1,30 @@
+/// What went wrong in a recipe, in the data it names, or while training.
+public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The kind of failure, for a caller that acts on it.
+    public enum Code: Sendable, Equatable {
+        /// A recipe that cannot be read, or that asks for what cannot be done.
+        case invalidRecipe
+        /// A file or folder that is not there.
+        case noSuchFile
+        /// Images, clips or checkpoints that are not what they should be.
+        case invalidData
+        /// An output folder that cannot be used.
+        case cannotWrite
+        /// Numbers that stopped being finite.
+        case diverged
+    }
+
+    /// The kind of failure.
+    public let code: Code
+    /// What was wrong, where, and what would be right.
+    public let message: String
+
+    /// An error of a kind, with a message.
+    public init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// The message.
+    public var description: String { message }
+}

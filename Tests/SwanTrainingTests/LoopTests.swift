@@ -1,0 +1,182 @@
+import Foundation
+import SwanModels
+import SwanText
+import Testing
+import Torch
+import TorchNN
+
+@testable import SwanTraining
+
+@Suite("Training", .serialized)
+struct LoopTests {
+    @Test func aRunThatWasKilledEndsWithTheSameBits() throws {
+        let recipe = try TinyRecipe.make()
+        let clips = try ClipMix(recipe.data, seed: recipe.seed)
+        Engine.threads = recipe.threads
+        let start = try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
+        let objective = VAEObjective(
+            config: recipe.vae.model, options: recipe.vae.training, clips: clips,
+            styles: recipe.styles, seed: recipe.seed)
+        try expectExactResume(objective, start, recipe.vae.optimizer, steps: 6)
+    }
+
+    @Test func aTransformersRunThatWasKilledEndsWithTheSameBits() throws {
+        let recipe = try TinyRecipe.make()
+        let clips = try ClipMix(recipe.data, seed: recipe.seed)
+        Engine.threads = recipe.threads
+        let vae = try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
+        let start = try TinyRecipe.startOfTransformer(recipe)
+        // A pool for each run: what one run has encoded may not help the other.
+        try expectExactResume(
+            { try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae) }, start,
+            recipe.transformer.optimizer, steps: 8)
+    }
+
+    @Test func aDamagedCheckpointGivesWayToTheOneBefore() throws {
+        try withFolder { folder in
+            let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 3)
+            var state = try TrainingState(["a": Tensor([1, 2, 3] as [Float], [3])])
+            for step in [10, 20] {
+                state.step = step
+                try checkpoints.save(state, metadata: [:])
+            }
+            let newest = folder.appending(path: "vae/step-00000020.safetensors")
+            let whole = try Data(contentsOf: newest)
+            try whole.prefix(whole.count - 1).write(to: newest)
+            #expect(try checkpoints.newest()?.step == 10)
+        }
+    }
+
+    @Test func onlyTheLastCheckpointsStay() throws {
+        try withFolder { folder in
+            let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 2)
+            var state = try TrainingState(["a": Tensor([1] as [Float], [1])])
+            for step in 1...5 {
+                state.step = step
+                try checkpoints.save(state, metadata: [:])
+            }
+            let names = try FileManager.default.contentsOfDirectory(
+                atPath: folder.appending(path: "vae").path)
+            #expect(
+                names.sorted() == ["step-00000004.safetensors", "step-00000005.safetensors"])
+        }
+    }
+
+    @Test func aWholeRecipeGivesAModelAndSaysWhatMadeIt() throws {
+        let recipe = try TinyRecipe.make()
+        try withFolder { folder in
+            let output = folder.appending(path: "model").path
+            var seen: [String: Double] = [:]
+            try Trainer.run(recipe: recipe, output: output) { progress in
+                seen[progress.stage] = Double(progress.step)
+            }
+            #expect(seen["vae"] == 6)
+            #expect(seen["transformer"] == 8)
+            for part in ["vae", "transformer"] {
+                let file = try SafetensorsFile(
+                    path: "\(output)/\(part)/diffusion_pytorch_model.safetensors")
+                #expect(file.metadata["recipe"] == recipe.name)
+                #expect(file.metadata["license"] == "Apache-2.0")
+                #expect(file.metadata["seed"] == "7")
+            }
+            let config = try JSONDecoder().decode(
+                WanVAEConfig.self, from: Data(contentsOf: URL(filePath: output + "/vae/config.json")))
+            let vae = try Self.weights(output + "/vae/diffusion_pytorch_model.safetensors")
+            _ = try LatentCodec(vae, config)
+            let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
+            try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
+
+            let refusal = #expect(throws: TrainingError.self) {
+                try Trainer.run(recipe: recipe, output: output)
+            }
+            #expect(refusal?.code == .cannotWrite)
+        }
+    }
+
+    @Test func theAutoencodersLossFalls() throws {
+        let recipe = try TinyRecipe.make()
+        let clips = try ClipMix(recipe.data, seed: recipe.seed)
+        var options = recipe.vae.training
+        options.frames = [5]
+        let objective = VAEObjective(
+            config: recipe.vae.model, options: options, clips: clips, styles: [], seed: 1)
+        var state = try TrainingState(
+            LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed))
+        // Always the same clips, so that steps are compared and not clips.
+        let batch = try objective.batch(step: 0)
+        var losses: [Double] = []
+        for step in 0..<40 {
+            let loss = try objective.loss(batch, step: step, state.weights, carry: &state.carry)
+            let found = try gradients(of: loss.total, for: state.parameters)
+            let whole = try zip(found, state.parameters).map { gradient, parameter in
+                try gradient ?? parameter.detached().zerosLike()
+            }
+            _ = try state.optimizer.update(
+                state.parameters, whole, step: step, of: 40, recipe.vae.optimizer)
+            losses.append(try loss.total.item())
+        }
+        let (early, late) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
+        #expect(late < 0.9 * early, "\(losses)")
+    }
+
+    // MARK: - Help
+
+    private static func weights(_ path: String) throws -> [String: Tensor] {
+        let file = try SafetensorsFile(path: path)
+        var weights: [String: Tensor] = [:]
+        for key in file.keys { weights[key] = try file.tensor(key).to(.float32) }
+        return weights
+    }
+
+    private func expectExactResume(
+        _ objective: some Objective, _ start: [String: Tensor], _ options: OptimizerOptions,
+        steps: Int
+    ) throws {
+        try expectExactResume({ objective }, start, options, steps: steps)
+    }
+
+    /// Trains without a break; and killed twice between checkpoints, each time from the disk.
+    private func expectExactResume<Goal: Objective>(
+        _ objective: () throws -> Goal, _ start: [String: Tensor], _ options: OptimizerOptions,
+        steps: Int
+    ) throws {
+        try withFolder { folder in
+            func loop(_ name: String) throws -> TrainingLoop<Goal> {
+                TrainingLoop(
+                    stage: name, steps: steps, objective: try objective(), options: options,
+                    checkpoints: try Checkpoints(folder: folder, stage: name, kept: 2),
+                    checkpointOptions: CheckpointOptions(
+                        everySteps: 2, everyMinutes: 60, kept: 2),
+                    metadata: [:])
+            }
+            func run(_ name: String, stoppingAt stop: Int? = nil) throws -> TrainingState {
+                try loop(name).run(from: { start }, stoppingAt: stop) { _ in }
+            }
+            let whole = try run("whole")
+            _ = try run("killed", stoppingAt: 3)
+            _ = try run("killed", stoppingAt: 5)
+            let resumed = try run("killed")
+            #expect(whole.step == steps && resumed.step == steps)
+            #expect(whole.keys == resumed.keys)
+            let pairs = zip(
+                whole.parameters + whole.optimizer.averages + whole.optimizer.firstMoments
+                    + whole.optimizer.secondMoments,
+                resumed.parameters + resumed.optimizer.averages + resumed.optimizer.firstMoments
+                    + resumed.optimizer.secondMoments)
+            for (a, b) in pairs {
+                #expect(try a.detached().array(of: Float.self) == b.detached().array(of: Float.self))
+            }
+            let moved = try zip(whole.keys, whole.parameters).contains { key, parameter in
+                try start[key]?.array(of: Float.self) != parameter.detached().array(of: Float.self)
+            }
+            #expect(moved, "training changed nothing")
+        }
+    }
+
+    private func withFolder(_ body: (URL) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try body(folder)
+    }
+}
