@@ -14,7 +14,8 @@ let package = Package(
             targets: [
                 "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanPipelines",
                 "SwanTraining",
-            ]),
+            ]
+        ),
         .executable(name: "swan", targets: ["swan"]),
     ],
     dependencies: [
@@ -31,14 +32,16 @@ let package = Package(
             name: "CSentencePiece",
             linkerSettings: [
                 .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
-            ]),
+            ]
+        ),
         .target(name: "SwanText", dependencies: ["CSentencePiece"]),
         .target(
             name: "CMedia",
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
                 .linkedLibrary("avutil"),
-            ]),
+            ]
+        ),
         .target(name: "SwanMedia", dependencies: ["CMedia"]),
         .target(name: "SwanSchedulers", dependencies: ["Torch"]),
         .target(name: "SwanModels", dependencies: ["Torch", "TorchNN"]),
@@ -49,14 +52,16 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            resources: [.copy("Resources/tiny")]),
+            resources: [.copy("Resources/tiny")]
+        ),
         .target(
             name: "SwanTraining",
             dependencies: [
                 "SwanPipelines",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ]
+        ),
         .executableTarget(
             name: "swan",
             dependencies: [
@@ -64,32 +69,51 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            linkerSettings: runPath),
+            linkerSettings: runPath
+        ),
         .target(name: "GoldenSupport", dependencies: ["Torch"], path: "Tests/GoldenSupport"),
         .target(
-            name: "ModelSupport", dependencies: ["SwanModels", "SwanText"], path: "Tests/ModelSupport"),
+            name: "ModelSupport",
+            dependencies: ["SwanModels", "SwanText"],
+            path: "Tests/ModelSupport"
+        ),
         .testTarget(
-            name: "TorchTests", dependencies: ["Torch", "GoldenSupport"], linkerSettings: runPath),
+            name: "TorchTests",
+            dependencies: ["Torch", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(
-            name: "TorchNNTests", dependencies: ["TorchNN", "GoldenSupport"], linkerSettings: runPath),
+            name: "TorchNNTests",
+            dependencies: ["TorchNN", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
         .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia"]),
         .testTarget(
-            name: "SwanSchedulersTests", dependencies: ["SwanSchedulers", "GoldenSupport"],
-            linkerSettings: runPath),
+            name: "SwanSchedulersTests",
+            dependencies: ["SwanSchedulers", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(
-            name: "SwanModelsTests", dependencies: ["SwanModels", "GoldenSupport"],
-            linkerSettings: runPath),
+            name: "SwanModelsTests",
+            dependencies: ["SwanModels", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(
             name: "SwanPipelinesTests",
             dependencies: ["SwanPipelines", "GoldenSupport", "ModelSupport"],
-            linkerSettings: runPath),
+            linkerSettings: runPath
+        ),
         .testTarget(
-            name: "SwanTrainingTests", dependencies: ["SwanTraining", "GoldenSupport"],
-            linkerSettings: runPath),
+            name: "SwanTrainingTests",
+            dependencies: ["SwanTraining", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(
-            name: "swanTests", dependencies: ["swan", "GoldenSupport", "ModelSupport"],
-            linkerSettings: runPath),
+            name: "swanTests",
+            dependencies: ["swan", "GoldenSupport", "ModelSupport"],
+            linkerSettings: runPath
+        ),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

@@ -31,18 +31,34 @@ public struct CausalWanTransformer: Sendable {
     ///   - window: frames a frame sees at most, itself included; nil for the whole past.
     /// - Returns: the flow [B, outDim, F, H, W].
     public func callAsFunction(
-        _ latents: Tensor, timesteps: Tensor, text: TextConditioning, framesPerBlock: Int = 1,
-        window: Int? = nil, firstFrame: Int = 0
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning,
+        framesPerBlock: Int = 1,
+        window: Int? = nil,
+        firstFrame: Int = 0
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
-            firstFrames: [firstFrame], frames: grid[0], height: grid[1], width: grid[2],
-            headDim: config.headDim, device: latents.device)
+            firstFrames: [firstFrame],
+            frames: grid[0],
+            height: grid[1],
+            width: grid[2],
+            headDim: config.headDim,
+            device: latents.device
+        )
         let mask = try Self.mask(
-            frames: grid[0], tokensPerFrame: grid[1] * grid[2], framesPerBlock: framesPerBlock,
-            window: window, device: latents.device)
+            frames: grid[0],
+            tokensPerFrame: grid[1] * grid[2],
+            framesPerBlock: framesPerBlock,
+            window: window,
+            device: latents.device
+        )
         return try backbone(latents, timesteps: timesteps, text: text, rope: rope) {
-            _, q, k, v throws(TorchError) in try attention(q, k, v, mask: mask)
+            _,
+            q,
+            k,
+            v throws(TorchError) in try attention(q, k, v, mask: mask)
         }
     }
 
@@ -55,25 +71,48 @@ public struct CausalWanTransformer: Sendable {
     ///   - firstFrames: the position of each row's first frame in the stream; it has no upper end.
     /// - Returns: the flow [B, outDim, F, H, W].
     public func callAsFunction(
-        _ latents: Tensor, timesteps: [Double], text: TextConditioning, firstFrames: [Int],
-        cache: inout KVCache, firstRow: Int = 0
+        _ latents: Tensor,
+        timesteps: [Double],
+        text: TextConditioning,
+        firstFrames: [Int],
+        cache: inout KVCache,
+        firstRow: Int = 0
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
-            firstFrames: firstFrames, frames: grid[0], height: grid[1], width: grid[2],
-            headDim: config.headDim, device: latents.device)
+            firstFrames: firstFrames,
+            frames: grid[0],
+            height: grid[1],
+            width: grid[2],
+            headDim: config.headDim,
+            device: latents.device
+        )
         let steps = try Tensor(timesteps, [timesteps.count, 1]).to(latents.device)
         let frames = grid[0]
         return try backbone(latents, timesteps: steps, text: text, rope: rope) {
-            block, q, k, v throws(TorchError) in
+            block,
+            q,
+            k,
+            v throws(TorchError) in
             try cache.attend(
-                block, q, k, v, firstFrames: firstFrames, frames: frames, firstRow: firstRow)
+                block,
+                q,
+                k,
+                v,
+                firstFrames: firstFrames,
+                frames: frames,
+                firstRow: firstRow
+            )
         }
     }
 
     /// True where a query (row) may see a key (column): [L, L].
     private static func mask(
-        frames: Int, tokensPerFrame: Int, framesPerBlock: Int, window: Int?, device: Device
+        frames: Int,
+        tokensPerFrame: Int,
+        framesPerBlock: Int,
+        window: Int?,
+        device: Device
     ) throws(TorchError) -> Tensor? {
         guard frames > framesPerBlock || window.map({ $0 < frames }) ?? false else { return nil }
         let allowed = (0..<frames).flatMap { query in

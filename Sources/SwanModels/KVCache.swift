@@ -17,8 +17,12 @@ public struct KVCache: ~Copyable {
 
     /// An empty cache of fixed size.
     public init(
-        _ config: WanConfig, rows: Int, tokensPerFrame: Int, options: KVCacheOptions,
-        dtype: DType = .float32, device: Device = .cpu
+        _ config: WanConfig,
+        rows: Int,
+        tokensPerFrame: Int,
+        options: KVCacheOptions,
+        dtype: DType = .float32,
+        device: Device = .cpu
     ) throws(TorchError) {
         self.rows = rows
         self.options = options
@@ -27,11 +31,16 @@ public struct KVCache: ~Copyable {
             let shape = [rows, config.heads, options.frames * tokensPerFrame, config.headDim]
             blocks.append(
                 BlockCache(
-                    keys: try .zeros(shape, dtype, device), values: try .zeros(shape, dtype, device),
+                    keys: try .zeros(shape, dtype, device),
+                    values: try .zeros(shape, dtype, device),
                     slots: Array(
                         repeating: CacheSlots(capacity: options.frames, sinks: options.sinkFrames),
-                        count: rows),
-                    tokensPerFrame: tokensPerFrame, pass: options.passes))
+                        count: rows
+                    ),
+                    tokensPerFrame: tokensPerFrame,
+                    pass: options.passes
+                )
+            )
         }
     }
 
@@ -59,13 +68,25 @@ public struct KVCache: ~Copyable {
 
     /// Stores the chunk's keys and values [B, L, N, D] and attends to all that is stored.
     mutating func attend(
-        _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int,
+        _ block: Int,
+        _ q: Tensor,
+        _ k: Tensor,
+        _ v: Tensor,
+        firstFrames: [Int],
+        frames: Int,
         firstRow: Int
     ) throws(TorchError) -> Tensor {
         // A single row runs all steps of a chunk one after the other, over the same slots.
         try blocks[block].attend(
-            q, k, v, firstFrames: firstFrames, frames: frames, firstRow: firstRow,
-            options: options, passes: activeRows == 1 ? options.passes : 1)
+            q,
+            k,
+            v,
+            firstFrames: firstFrames,
+            frames: frames,
+            firstRow: firstRow,
+            options: options,
+            passes: activeRows == 1 ? options.passes : 1
+        )
     }
 }
 
@@ -111,10 +132,16 @@ private struct BlockCache {
     }
 
     mutating func attend(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, firstFrames: [Int], frames: Int, firstRow: Int,
-        options: KVCacheOptions, passes: Int
+        _ q: Tensor,
+        _ k: Tensor,
+        _ v: Tensor,
+        firstFrames: [Int],
+        frames: Int,
+        firstRow: Int,
+        options: KVCacheOptions,
+        passes: Int
     ) throws(TorchError) -> Tensor {
-        let (k, v) = (try k.transposed(1, 2), try v.transposed(1, 2))            // [B, N, L, D]
+        let (k, v) = (try k.transposed(1, 2), try v.transposed(1, 2))  // [B, N, L, D]
         let rows = firstRow..<firstRow + firstFrames.count
         for (row, start) in zip(rows, firstFrames) {
             let (newK, newV) = (
@@ -129,7 +156,12 @@ private struct BlockCache {
     }
 
     private mutating func store(
-        _ row: Int, _ k: Tensor, _ v: Tensor, start: Int, frames: Int, passes: Int
+        _ row: Int,
+        _ k: Tensor,
+        _ v: Tensor,
+        start: Int,
+        frames: Int,
+        passes: Int
     ) throws(TorchError) {
         let full = slots[row].isFull(at: start + frames)
         let again = full && passes > 1 && pass > 1
@@ -138,7 +170,8 @@ private struct BlockCache {
             throw TorchError(
                 .invalidArgument,
                 "a chunk of \(frames) latent frames does not fit a KV cache of "
-                    + "\(slots[row].capacity) frames of which \(slots[row].sinks) are sinks")
+                    + "\(slots[row].capacity) frames of which \(slots[row].sinks) are sinks"
+            )
         }
         let (first, length) = (range.lowerBound * tokensPerFrame, range.count * tokensPerFrame)
         var (targetK, targetV) = (
@@ -151,9 +184,13 @@ private struct BlockCache {
 
     /// Lets the new frame replace the sink frame it is least like, if that is below the threshold.
     private mutating func refreshSink(
-        _ row: Int, _ k: Tensor, _ v: Tensor, _ options: KVCacheOptions
+        _ row: Int,
+        _ k: Tensor,
+        _ v: Tensor,
+        _ options: KVCacheOptions
     ) throws(TorchError) {
-        let similarity = try
+        let similarity =
+            try
             (similarity(of: keys.selected(0, row), to: k, options.sinkFrames)
             + similarity(of: values.selected(0, row), to: v, options.sinkFrames)) / 2
         let host = try similarity.array(of: Float.self)
@@ -165,12 +202,14 @@ private struct BlockCache {
 
     /// The cosine between the mean over tokens of each sink slot and of a new frame: [sinks].
     private func similarity(
-        of stored: Tensor, to new: Tensor, _ sinks: Int
+        of stored: Tensor,
+        to new: Tensor,
+        _ sinks: Int
     ) throws(TorchError) -> Tensor {
-        let means = try stored.narrowed(1, 0, sinks * tokensPerFrame)            // [N, sinks * L, D]
-            .unflattened(1, [sinks, tokensPerFrame]).mean([2])                   // [N, sinks, D]
-            .transposed(0, 1).flattened(from: 1)                                 // [sinks, N * D]
-        let mean = try new.mean([1]).flattened().unsqueezed(0)                   // [1, N * D]
+        let means = try stored.narrowed(1, 0, sinks * tokensPerFrame)  // [N, sinks * L, D]
+            .unflattened(1, [sinks, tokensPerFrame]).mean([2])  // [N, sinks, D]
+            .transposed(0, 1).flattened(from: 1)  // [sinks, N * D]
+        let mean = try new.mean([1]).flattened().unsqueezed(0)  // [1, N * D]
         return try cosineSimilarity(means, mean, dim: -1).to(.float32)
     }
 
@@ -188,10 +227,14 @@ private struct BlockCache {
     }
 
     private func attend(
-        _ q: Tensor, _ row: Int, _ rows: Int, _ tokens: Int
+        _ q: Tensor,
+        _ row: Int,
+        _ rows: Int,
+        _ tokens: Int
     ) throws(TorchError) -> Tensor {
         try scaledDotProductAttention(
-            q.transposed(1, 2), keys.narrowed(0, row, rows).narrowed(2, 0, tokens),
+            q.transposed(1, 2),
+            keys.narrowed(0, row, rows).narrowed(2, 0, tokens),
             values.narrowed(0, row, rows).narrowed(2, 0, tokens)
         ).transposed(1, 2)
     }

@@ -28,7 +28,10 @@ struct WanBackbone: Sendable {
         self.config = config
         let patch = config.patchSize.reduce(1, *)
         patchEmbedding = try Linear(
-            convolution: weights["patch_embedding"], [config.inDim] + config.patchSize, config.dim)
+            convolution: weights["patch_embedding"],
+            [config.inDim] + config.patchSize,
+            config.dim
+        )
         textIn = try Linear(weights["text_embedding"][0], config.textDim, config.dim)
         textOut = try Linear(weights["text_embedding"][2], config.dim, config.dim)
         timeIn = try Linear(weights["time_embedding"][0], config.freqDim, config.dim)
@@ -49,13 +52,15 @@ struct WanBackbone: Sendable {
         let count = embeddings.size(1)
         guard count <= config.textLen else {
             throw TorchError(
-                .invalidArgument, "\(count) tokens of text; the model takes \(config.textLen)")
+                .invalidArgument,
+                "\(count) tokens of text; the model takes \(config.textLen)"
+            )
         }
         var x = embeddings
         var bias: Tensor?
         let padding = config.textLen - count
         if padding > 0 {
-            x = try x.padded([0, 0, 0, 1])                                       // [B, T + 1, textDim]
+            x = try x.padded([0, 0, 0, 1])  // [B, T + 1, textDim]
             let scores = (0...count).map { $0 < count ? 0 : Foundation.log(Float(padding)) }
             bias = try Tensor(scores, [1, 1, 1, count + 1]).to(x.device, x.dtype)
         }
@@ -67,15 +72,20 @@ struct WanBackbone: Sendable {
 
     /// The flow for latents [B, C, F, H, W] at timesteps [B, S]; `attend` is told the block's index.
     func callAsFunction(
-        _ latents: Tensor, timesteps: Tensor, text: TextConditioning, rope: RoPE,
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning,
+        rope: RoPE,
         attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
-        var x = try patchEmbedding(patches(latents, grid))                       // [B, L, C]
-        let (e, e6) = try embed(timesteps, x.dtype)                              // [B, S, C], [B, S, 6, C]
+        var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
+        let (e, e6) = try embed(timesteps, x.dtype)  // [B, S, C], [B, S, 6, C]
         for (index, block) in blocks.enumerated() {
             x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
-                q, k, v throws(TorchError) in try attend(index, q, k, v)
+                q,
+                k,
+                v throws(TorchError) in try attend(index, q, k, v)
             }
         }
         let modulation = try Modulation(headModulation, e.unsqueezed(2))
@@ -92,19 +102,21 @@ struct WanBackbone: Sendable {
             throw TorchError(
                 .invalidArgument,
                 "latents \(shape): the model takes [B, \(config.inDim), F, H, W] with F, H, W in "
-                    + "multiples of \(patch)")
+                    + "multiples of \(patch)"
+            )
         }
         return zip(shape[2...], patch).map { $0 / $1 }
     }
 
     /// A timestep's embedding, and its six shifts, scales and gates of a block.
     private func embed(
-        _ timesteps: Tensor, _ dtype: DType
+        _ timesteps: Tensor,
+        _ dtype: DType
     ) throws(TorchError) -> (Tensor, Tensor) {
         let shape = timesteps.shape
         let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim).to(dtype)
-        let e = try timeOut(timeIn(waves).silu())                                // [B*S, C]
-        let e6 = try timeProjection(e.silu())                                    // [B*S, 6C]
+        let e = try timeOut(timeIn(waves).silu())  // [B*S, C]
+        let e6 = try timeProjection(e.silu())  // [B*S, 6C]
         return (try e.reshaped(shape + [-1]), try e6.reshaped(shape + [6, config.dim]))
     }
 

@@ -28,11 +28,11 @@ struct WanSelfAttention: Sendable {
     }
 
     func callAsFunction(_ x: Tensor, _ rope: RoPE, _ attend: Attend) throws(TorchError) -> Tensor {
-        let parts = try qkv(x).chunked(3, dim: -1)                              // [B, L, C] x 3
-        let q = try rope(split(normQ?(parts[0]) ?? parts[0]))                    // [B, L, N, D]
+        let parts = try qkv(x).chunked(3, dim: -1)  // [B, L, C] x 3
+        let q = try rope(split(normQ?(parts[0]) ?? parts[0]))  // [B, L, N, D]
         let k = try rope(split(normK?(parts[1]) ?? parts[1]))
         let v = try split(parts[2])
-        return try o(attend(q, k, v).flattened(from: 2))                         // [B, L, C]
+        return try o(attend(q, k, v).flattened(from: 2))  // [B, L, C]
     }
 
     private func split(_ x: Tensor) throws(TorchError) -> Tensor {
@@ -61,17 +61,20 @@ struct WanCrossAttention: Sendable {
     func keys(_ text: Tensor, bias: Tensor?) throws(TorchError) -> TextKeys {
         let k = try k(text)
         return TextKeys(
-            keys: try split(normK?(k) ?? k), values: try split(v(text)), bias: bias)
+            keys: try split(normK?(k) ?? k),
+            values: try split(v(text)),
+            bias: bias
+        )
     }
 
     func callAsFunction(_ x: Tensor, _ text: TextKeys) throws(TorchError) -> Tensor {
         let projected = try q(x)
-        var q = try split(normQ?(projected) ?? projected)                        // [B, L, N, D]
+        var q = try split(normQ?(projected) ?? projected)  // [B, L, N, D]
         // Rows that share a text are one long row: its keys are read once.
         let shared = text.keys.size(0) == 1
-        if shared { q = try q.flattened(from: 0, to: 1).unsqueezed(0) }          // [1, B*L, N, D]
+        if shared { q = try q.flattened(from: 0, to: 1).unsqueezed(0) }  // [1, B*L, N, D]
         let result = try attention(q, text.keys, text.values, mask: text.bias)
-        return try o(result.reshaped(x.shape))                                   // [B, L, C]
+        return try o(result.reshaped(x.shape))  // [B, L, C]
     }
 
     private func split(_ x: Tensor) throws(TorchError) -> Tensor {
@@ -87,7 +90,7 @@ struct Modulation: Sendable {
 
     /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
     init(_ offsets: Tensor, _ timestep: Tensor) throws(TorchError) {
-        let sum = try offsets.unsqueezed(1) + timestep                           // [B, S, n, C]
+        let sum = try offsets.unsqueezed(1) + timestep  // [B, S, n, C]
         parts = try sum.chunked(sum.size(2), dim: 2)
     }
 
@@ -102,7 +105,7 @@ struct Modulation: Sendable {
     }
 
     private func runs(_ x: Tensor) throws(TorchError) -> Tensor {
-        try x.reshaped(x.size(0), parts[0].size(1), -1, x.size(2))               // [B, S, L/S, C]
+        try x.reshaped(x.size(0), parts[0].size(1), -1, x.size(2))  // [B, S, L/S, C]
     }
 }
 
@@ -130,7 +133,11 @@ struct WanBlock: Sendable {
 
     /// x [B, L, C], the timestep's part of the modulation [B, S, 6, C] -> [B, L, C].
     func callAsFunction(
-        _ x: Tensor, timestep: Tensor, rope: RoPE, text: TextKeys, attend: Attend
+        _ x: Tensor,
+        timestep: Tensor,
+        rope: RoPE,
+        text: TextKeys,
+        attend: Attend
     ) throws(TorchError) -> Tensor {
         let e = try Modulation(modulation, timestep)
         var x = x

@@ -64,6 +64,7 @@ extension WanConfig: Codable {
         case inChannels = "in_channels", outChannels = "out_channels"
     }
 
+    /// Reads the original names or those of diffusers; what is not said is as in the 1.3B model.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: Key.self)
         func integer(_ key: Key, _ other: Key? = nil, _ fallback: Int) throws -> Int {
@@ -96,12 +97,15 @@ extension WanConfig: Codable {
             layers > 0, patchSize.count == 3, patchSize.allSatisfy({ $0 > 0 })
         else {
             throw DecodingError.dataCorruptedError(
-                forKey: .dim, in: values,
+                forKey: .dim,
+                in: values,
                 debugDescription:
-                    "dim \(dim), heads \(heads), layers \(layers), patch \(patchSize) do not fit")
+                    "dim \(dim), heads \(heads), layers \(layers), patch \(patchSize) do not fit"
+            )
         }
     }
 
+    /// Writes the original names.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Key.self)
         try values.encode(dim, forKey: .dim)

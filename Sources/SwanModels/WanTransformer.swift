@@ -27,15 +27,25 @@ public struct WanTransformer: Sendable {
     ///   - timesteps: 0 ... 1000 as [B], or [B, L] where every token has its own (Wan 2.2 TI2V-5B).
     /// - Returns: [B, outDim, F, H, W].
     public func callAsFunction(
-        _ latents: Tensor, timesteps: Tensor, text: TextConditioning
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
-            firstFrames: [0], frames: grid[0], height: grid[1], width: grid[2],
-            headDim: config.headDim, device: latents.device)
+            firstFrames: [0],
+            frames: grid[0],
+            height: grid[1],
+            width: grid[2],
+            headDim: config.headDim,
+            device: latents.device
+        )
         let steps = timesteps.rank == 1 ? try timesteps.unsqueezed(1) : timesteps
         return try backbone(latents, timesteps: steps, text: text, rope: rope) {
-            _, q, k, v throws(TorchError) in try attention(q, k, v)
+            _,
+            q,
+            k,
+            v throws(TorchError) in try attention(q, k, v)
         }
     }
 }

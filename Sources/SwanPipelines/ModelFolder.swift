@@ -37,7 +37,8 @@ public struct ModelFolder: Sendable {
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw SwanError(
                 .noSuchModel,
-                "there is no model at \(path): give a folder, or a name that 'swan models list' shows")
+                "there is no model at \(path): give a folder, or a name that 'swan models list' shows"
+            )
         }
         guard isFolder.boolValue else {
             throw SwanError(.noSuchModel, "\(path) is a file: a model is a folder of files")
@@ -46,9 +47,13 @@ public struct ModelFolder: Sendable {
         var parts: [Part: Files] = [:]
         for part in Part.allCases {
             for candidate in Self.candidates(part) {
-                guard parts[part] == nil, let data = Self.find(candidate.data, under: path) else { continue }
+                guard parts[part] == nil, let data = Self.find(candidate.data, under: path) else {
+                    continue
+                }
                 parts[part] = Files(
-                    data: data, config: candidate.config.flatMap { Self.find([$0], under: path) })
+                    data: data,
+                    config: candidate.config.flatMap { Self.find([$0], under: path) }
+                )
             }
         }
         self.parts = parts
@@ -69,14 +74,18 @@ public struct ModelFolder: Sendable {
     func require(_ part: Part) throws(SwanError) -> Files {
         guard let files = parts[part] else {
             throw SwanError(
-                .invalidModel, "\(path) is not complete. Missing: \(missing.joined(separator: "; "))")
+                .invalidModel,
+                "\(path) is not complete. Missing: \(missing.joined(separator: "; "))"
+            )
         }
         return files
     }
 
     /// Names a part can have, the first preferred; the causal `model.pt` before a base model's weights.
     private static func candidates(_ part: Part) -> [(data: [String], config: String?)] {
-        let weights = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"]
+        let weights = [
+            "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json",
+        ]
         switch part {
         case .transformer:
             return [
@@ -91,7 +100,9 @@ public struct ModelFolder: Sendable {
         case .textEncoder:
             return [
                 (
-                    ["model.safetensors", "model.safetensors.index.json"].map { "text_encoder/" + $0 },
+                    ["model.safetensors", "model.safetensors.index.json"].map {
+                        "text_encoder/" + $0
+                    },
                     "text_encoder/config.json"
                 ),
                 (
@@ -143,7 +154,10 @@ extension StreamModel {
     ///   - dtype: what the weights are converted to.
     ///   - configuration: a YAML file to stream by, instead of the model's own.
     public static func load(
-        _ nameOrPath: String, dtype: DType, device: Device, configuration: String? = nil
+        _ nameOrPath: String,
+        dtype: DType,
+        device: Device,
+        configuration: String? = nil
     ) throws -> StreamModel {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         let streamConfiguration: StreamConfiguration
@@ -159,7 +173,8 @@ extension StreamModel {
         let transformerConfig = try config(parts.0, WanConfig.wan1_3B)
         let vaeConfig = try config(parts.1, WanVAEConfig.wan21)
         let textConfig = try config(parts.2, UMT5Config.xxl)
-        guard vaeConfig.zDim == transformerConfig.inDim, textConfig.dim == transformerConfig.textDim else {
+        guard vaeConfig.zDim == transformerConfig.inDim, textConfig.dim == transformerConfig.textDim
+        else {
             throw SwanError(
                 .invalidModel,
                 "the parts of \(folder.path) do not fit each other: the autoencoder has "
@@ -170,7 +185,9 @@ extension StreamModel {
         // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = textConfig.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
-            contentsOf: tokenizerFile, rareText: isPublished ? .unknownMark : .bytes)
+            contentsOf: tokenizerFile,
+            rareText: isPublished ? .unknownMark : .bytes
+        )
         try tokenizer.requireVocabulary(within: textConfig.vocabulary)
         return StreamModel(
             name: URL(fileURLWithPath: nameOrPath).lastPathComponent,
@@ -183,16 +200,23 @@ extension StreamModel {
             textEncoder: try part(parts.2, dtype, device) { weights throws(TorchError) in
                 try UMT5Encoder(weights, textConfig)
             },
-            tokenizer: tokenizer, configuration: streamConfiguration, dtype: dtype, device: device)
+            tokenizer: tokenizer,
+            configuration: streamConfiguration,
+            dtype: dtype,
+            device: device
+        )
     }
 
     static func config<Config: Decodable>(
-        _ files: ModelFolder.Files, _ published: Config
+        _ files: ModelFolder.Files,
+        _ published: Config
     ) throws -> Config {
         guard let path = files.config else { return published }
         do {
             return try JSONDecoder().decode(
-                Config.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+                Config.self,
+                from: Data(contentsOf: URL(fileURLWithPath: path))
+            )
         } catch {
             throw SwanError(.invalidModel, "\(path) is not a configuration of this part: \(error)")
         }
@@ -200,7 +224,9 @@ extension StreamModel {
 
     /// Builds a network from a checkpoint; every key must fit, every number be finite.
     private static func part<Network>(
-        _ files: ModelFolder.Files, _ dtype: DType, _ device: Device,
+        _ files: ModelFolder.Files,
+        _ dtype: DType,
+        _ device: Device,
         _ build: (Weights) throws(TorchError) -> Network
     ) throws(TorchError) -> Network {
         let checkpoint = try Checkpoint.open(files.data)

@@ -90,7 +90,9 @@ public struct StreamConfiguration: Sendable, Equatable {
         case _ where Self.trainingKeys.contains(key): break
         default:
             throw SwanError(
-                .invalidConfiguration, "\(name): unknown key '\(key)'\(Self.suggestion(for: key))")
+                .invalidConfiguration,
+                "\(name): unknown key '\(key)'\(Self.suggestion(for: key))"
+            )
         }
     }
 
@@ -100,14 +102,17 @@ public struct StreamConfiguration: Sendable, Equatable {
         }
         try require(!steps.isEmpty, "denoising_step_list has no step above 0")
         try require(
-            steps.allSatisfy { (1...1_000).contains($0) } && zip(steps, steps.dropFirst()).allSatisfy(>),
-            "denoising_step_list \(steps) must fall from at most 1000")
+            steps.allSatisfy { (1...1_000).contains($0) }
+                && zip(steps, steps.dropFirst()).allSatisfy(>),
+            "denoising_step_list \(steps) must fall from at most 1000"
+        )
         try require(framesPerBlock > 0, "num_frame_per_block must be at least 1")
         try require(sinkFrames >= 0, "num_sink_tokens must not be negative")
         try require(
             cacheFrames > framesPerBlock && cacheFrames >= sinkFrames + framesPerBlock,
             "num_kv_cache \(cacheFrames) must be above num_frame_per_block \(framesPerBlock) and hold "
-                + "\(sinkFrames) sink frames besides")
+                + "\(sinkFrames) sink frames besides"
+        )
         try require(shift > 0 && shift.isFinite, "timestep_shift must be positive")
         try require((0...1).contains(noiseScale), "noise_scale must be 0 ... 1")
     }
@@ -117,7 +122,8 @@ public struct StreamConfiguration: Sendable, Equatable {
         guard count >= 1, count <= steps.count else {
             throw SwanError(
                 .invalidRequest,
-                "\(count) steps were asked for; this model's list \(steps) has 1 ... \(steps.count)")
+                "\(count) steps were asked for; this model's list \(steps) has 1 ... \(steps.count)"
+            )
         }
         steps = Array(steps.prefix(count))
     }

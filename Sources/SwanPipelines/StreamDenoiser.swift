@@ -38,9 +38,15 @@ public struct StreamDenoiser: ~Copyable {
     ///   - tokensPerFrame: tokens of a latent frame.
     ///   - noise: standard normals for the re-noising between steps.
     public init(
-        _ transformer: CausalWanTransformer, schedule: FlowMatch, steps: [Double],
-        streamBatch: Bool, cache options: KVCacheOptions, tokensPerFrame: Int, dtype: DType = .float32,
-        device: Device = .cpu, noise: @escaping NoiseSource
+        _ transformer: CausalWanTransformer,
+        schedule: FlowMatch,
+        steps: [Double],
+        streamBatch: Bool,
+        cache options: KVCacheOptions,
+        tokensPerFrame: Int,
+        dtype: DType = .float32,
+        device: Device = .cpu,
+        noise: @escaping NoiseSource
     ) throws(TorchError) {
         self.transformer = transformer
         self.schedule = schedule
@@ -50,8 +56,13 @@ public struct StreamDenoiser: ~Copyable {
         var options = options
         options.passes = steps.count
         cache = try KVCache(
-            transformer.config, rows: streamBatch ? steps.count : 1, tokensPerFrame: tokensPerFrame,
-            options: options, dtype: dtype, device: device)
+            transformer.config,
+            rows: streamBatch ? steps.count : 1,
+            tokensPerFrame: tokensPerFrame,
+            options: options,
+            dtype: dtype,
+            device: device
+        )
     }
 
     /// Bytes of the KV cache.
@@ -62,7 +73,9 @@ public struct StreamDenoiser: ~Copyable {
     /// - Parameter nextFrames: latent frames of the chunks that follow.
     /// - Returns: the clean latents.
     public mutating func prepare(
-        _ latents: Tensor, text: TextConditioning, nextFrames: Int = 1
+        _ latents: Tensor,
+        text: TextConditioning,
+        nextFrames: Int = 1
     ) throws(TorchError) -> Tensor {
         let clean = try denoiseStepByStep(latents, text)
         position += latents.size(2)
@@ -80,7 +93,9 @@ public struct StreamDenoiser: ~Copyable {
     /// - Parameter firstTimestep: the timestep of the first step from now on, if it changes.
     /// - Returns: the chunk that is finished by this, [1, C, F, h, w]; nil while the rows fill.
     public mutating func denoise(
-        _ latents: Tensor, firstTimestep: Int? = nil, text: TextConditioning
+        _ latents: Tensor,
+        firstTimestep: Int? = nil,
+        text: TextConditioning
     ) throws(TorchError) -> Tensor? {
         if let firstTimestep { steps[0] = Double(firstTimestep) }
         defer { position += latents.size(2) }
@@ -106,7 +121,8 @@ public struct StreamDenoiser: ~Copyable {
 
     /// All steps of one chunk, over the same slots of the first row.
     private mutating func denoiseStepByStep(
-        _ latents: Tensor, _ text: TextConditioning
+        _ latents: Tensor,
+        _ text: TextConditioning
     ) throws(TorchError) -> Tensor {
         var x = latents
         for (index, step) in steps.enumerated() {
@@ -119,7 +135,8 @@ public struct StreamDenoiser: ~Copyable {
 
     /// Moves every chunk one row down and runs the rows that hold something in one batch.
     private mutating func advance(
-        _ incoming: Row?, _ text: TextConditioning
+        _ incoming: Row?,
+        _ text: TextConditioning
     ) throws(TorchError) -> Tensor? {
         rows.removeLast()
         rows.insert(incoming, at: 0)
@@ -128,12 +145,19 @@ public struct StreamDenoiser: ~Copyable {
         guard let first = active.first, let last = active.last else { return nil }
         let chunks = rows[first...last].compactMap(\.self)
         let clean = try predict(
-            concatenated(chunks.map(\.latents)), Array(steps[first...last]), chunks.map(\.start),
-            firstRow: first, text)
+            concatenated(chunks.map(\.latents)),
+            Array(steps[first...last]),
+            chunks.map(\.start),
+            firstRow: first,
+            text
+        )
         for row in active where row + 1 < rows.count {
             let own = try clean.narrowed(0, row - first, 1)
             rows[row]?.latents = try schedule.addNoise(
-                own, noise(own.shape), at: .all(steps[row + 1]))
+                own,
+                noise(own.shape),
+                at: .all(steps[row + 1])
+            )
         }
         guard last + 1 == rows.count, rows[last]?.isChunk ?? false else { return nil }
         return try clean.narrowed(0, last - first, 1)
@@ -141,11 +165,20 @@ public struct StreamDenoiser: ~Copyable {
 
     /// The clean latents that the flow of every row points to.
     private mutating func predict(
-        _ x: Tensor, _ timesteps: [Double], _ starts: [Int], firstRow: Int, _ text: TextConditioning
+        _ x: Tensor,
+        _ timesteps: [Double],
+        _ starts: [Int],
+        firstRow: Int,
+        _ text: TextConditioning
     ) throws(TorchError) -> Tensor {
         let flow = try transformer(
-            x, timesteps: timesteps, text: text, firstFrames: starts, cache: &cache,
-            firstRow: firstRow)
+            x,
+            timesteps: timesteps,
+            text: text,
+            firstFrames: starts,
+            cache: &cache,
+            firstRow: firstRow
+        )
         return try schedule.clean(fromFlow: flow, x, at: .rows(timesteps))
     }
 }

@@ -22,8 +22,13 @@ public struct StreamModel: Sendable {
 
     /// Networks that were made elsewhere, such as in training.
     public init(
-        name: String, transformer: CausalWanTransformer, vae: WanVAE, textEncoder: UMT5Encoder,
-        tokenizer: Tokenizer, configuration: StreamConfiguration, dtype: DType = .float32,
+        name: String,
+        transformer: CausalWanTransformer,
+        vae: WanVAE,
+        textEncoder: UMT5Encoder,
+        tokenizer: Tokenizer,
+        configuration: StreamConfiguration,
+        dtype: DType = .float32,
         device: Device = .cpu
     ) {
         self.name = name
@@ -64,7 +69,8 @@ public struct StreamModel: Sendable {
             throw SwanError(
                 .invalidRequest,
                 "a size of \(width)x\(height) does not fit: this model takes multiples of \(multiple) up "
-                    + "to \(largestSide); the nearest is \(nearest(width))x\(nearest(height))")
+                    + "to \(largestSide); the nearest is \(nearest(width))x\(nearest(height))"
+            )
         }
     }
 

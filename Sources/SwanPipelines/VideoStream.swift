@@ -40,7 +40,9 @@ public final class VideoStream {
 
     /// A stream of `model` for a prompt.
     public init(
-        _ model: StreamModel, prompt: String, options: StreamOptions,
+        _ model: StreamModel,
+        prompt: String,
+        options: StreamOptions,
         log: Logger = Logger(label: "swan.stream")
     ) throws {
         try model.check(height: options.height, width: options.width)
@@ -59,19 +61,30 @@ public final class VideoStream {
         decoder = WanVAE.DecoderState()
         let stride = model.vae.config.spatialStride
         denoiser = try StreamDenoiser(
-            model.transformer, schedule: schedule,
+            model.transformer,
+            schedule: schedule,
             steps: schedule.denoisingSteps(
-                configuration.steps + [0], warped: configuration.warpsSteps),
+                configuration.steps + [0],
+                warped: configuration.warpsSteps
+            ),
             streamBatch: options.streamBatch,
             cache: KVCacheOptions(
-                frames: configuration.cacheFrames, sinkFrames: configuration.sinkFrames,
-                sinkThreshold: configuration.sinkThreshold),
+                frames: configuration.cacheFrames,
+                sinkFrames: configuration.sinkFrames,
+                sinkThreshold: configuration.sinkThreshold
+            ),
             tokensPerFrame: model.transformer.config.tokensPerFrame(
-                height: options.height / stride, width: options.width / stride),
-            dtype: dtype, device: device,
-            noise: { shape throws(TorchError) in try .randn(shape, generator, dtype, device) })
+                height: options.height / stride,
+                width: options.width / stride
+            ),
+            dtype: dtype,
+            device: device,
+            noise: { shape throws(TorchError) in try .randn(shape, generator, dtype, device) }
+        )
         controller = try NoiseController(
-            initialScale: configuration.noiseScale, isFixed: options.fixedNoise)
+            initialScale: configuration.noiseScale,
+            isFixed: options.fixedNoise
+        )
         framesPerChunk = 4 * configuration.framesPerBlock
     }
 
@@ -167,8 +180,12 @@ public final class VideoStream {
     /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
     private func encode(_ chunk: [VideoFrame]) throws -> (Tensor, Int?) {
         let video = try tensor(
-            of: chunk, height: options.height, width: options.width, dtype: model.dtype,
-            device: model.device)
+            of: chunk,
+            height: options.height,
+            width: options.width,
+            dtype: model.dtype,
+            device: model.device
+        )
         let noise = try controller.next(video.selected(0, 0))
         var latents = try model.vae.encode(video, state: &encoder)
         if options.configuration.normalizesLatents {
@@ -217,7 +234,11 @@ public final class VideoStream {
             [
                 1, model.transformer.config.inDim, frames, options.height / stride,
                 options.width / stride,
-            ], generator, model.dtype, model.device)
+            ],
+            generator,
+            model.dtype,
+            model.device
+        )
     }
 
     /// Makes chunks as long as the cache allows when the stream falls behind its target.
@@ -225,18 +246,23 @@ public final class VideoStream {
     /// Once, after the first few chunks: longer chunks cost latency and give throughput. The chunks on
     /// their way are finished first, so that all rows have the same past.
     private func grow() throws -> [VideoFrame] {
-        guard let target = options.targetFPS, !hasGrown, chunkSeconds.count == 3 + options.configuration.steps.count
+        guard let target = options.targetFPS, !hasGrown,
+            chunkSeconds.count == 3 + options.configuration.steps.count
         else { return [] }
         hasGrown = true
         let recent = chunkSeconds.suffix(3).reduce(0, +)
         let fps = Double(3 * framesPerChunk) / recent
         let configuration = options.configuration
-        let largest = 4 * max(
-            configuration.framesPerBlock,
-            configuration.cacheFrames - configuration.sinkFrames - 1)
+        let largest =
+            4
+            * max(
+                configuration.framesPerBlock,
+                configuration.cacheFrames - configuration.sinkFrames - 1
+            )
         guard fps < target, largest > framesPerChunk else { return [] }
         log.info(
-            "chunks of \(largest) frames from here on: \(fps) frames a second is under the target \(target)")
+            "chunks of \(largest) frames from here on: \(fps) frames a second is under the target \(target)"
+        )
         let rest = try drain()
         denoiser.changeChunk(frames: largest / 4)
         framesPerChunk = largest

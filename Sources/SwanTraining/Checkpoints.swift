@@ -31,7 +31,11 @@ struct TrainingState {
     }
 
     fileprivate init(
-        step: Int, keys: [String], parameters: [Tensor], optimizer: AdamW, carry: [String: Tensor]
+        step: Int,
+        keys: [String],
+        parameters: [Tensor],
+        optimizer: AdamW,
+        carry: [String: Tensor]
     ) {
         self.step = step
         self.keys = keys
@@ -63,7 +67,9 @@ struct Checkpoints {
         self.stage = stage
         self.kept = kept
         try FileManager.default.createDirectory(
-            at: self.folder, withIntermediateDirectories: true)
+            at: self.folder,
+            withIntermediateDirectories: true
+        )
     }
 
     /// Writes the state beside the others and removes the oldest.
@@ -117,11 +123,16 @@ struct Checkpoints {
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }
         return try TrainingState(
-            step: step, keys: keys, parameters: parameters,
+            step: step,
+            keys: keys,
+            parameters: parameters,
             optimizer: AdamW(
-                firstMoments: group("first_moments"), secondMoments: group("second_moments"),
-                averages: group("averages")),
-            carry: carry)
+                firstMoments: group("first_moments"),
+                secondMoments: group("second_moments"),
+                averages: group("averages")
+            ),
+            carry: carry
+        )
     }
 
     private func path(_ step: Int) -> String {

@@ -28,7 +28,8 @@ struct ModelFolder {
         guard resume || !FileManager.default.fileExists(atPath: begun.path) else {
             throw TrainingError(
                 .cannotWrite,
-                "\(path): there is a training run in it; go on with --resume, or take another folder")
+                "\(path): there is a training run in it; go on with --resume, or take another folder"
+            )
         }
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
@@ -49,7 +50,10 @@ struct ModelFolder {
     /// The checkpoints of a stage.
     func checkpoints(_ stage: String, _ options: CheckpointOptions) throws -> Checkpoints {
         try Checkpoints(
-            folder: root.appending(path: "checkpoints"), stage: stage, kept: options.kept)
+            folder: root.appending(path: "checkpoints"),
+            stage: stage,
+            kept: options.kept
+        )
     }
 
     // MARK: - Parts
@@ -70,19 +74,29 @@ struct ModelFolder {
         return TrainedAutoencoder(
             weights: weights,
             config: try JSONDecoder().decode(WanVAEConfig.self, from: Data(contentsOf: config)),
-            channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self))
+            channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self)
+        )
     }
 
     /// Writes the autoencoder's part, and what a resumed run needs of it.
     func save(_ vae: TrainedAutoencoder) throws {
         var exact = vae.weights
         exact[Self.channelWeightsKey] = try Tensor(
-            vae.channelWeights, [vae.channelWeights.count])
+            vae.channelWeights,
+            [vae.channelWeights.count]
+        )
         try Safetensors.write(
-            exact, metadata: metadata, to: root.appending(path: "checkpoints/vae.safetensors").path)
+            exact,
+            metadata: metadata,
+            to: root.appending(path: "checkpoints/vae.safetensors").path
+        )
         try write(
-            vae.weights, config: vae.config, class: "AutoencoderKLWan", part: "vae",
-            file: "diffusion_pytorch_model.safetensors")
+            vae.weights,
+            config: vae.config,
+            class: "AutoencoderKLWan",
+            part: "vae",
+            file: "diffusion_pytorch_model.safetensors"
+        )
     }
 
     /// The tokenizer; trained by `train` unless an earlier run has done so.
@@ -104,13 +118,24 @@ struct ModelFolder {
             return found
         }
         try write(
-            part("text_encoder."), config: recipe.text.model, class: "UMT5EncoderModel",
-            part: "text_encoder", file: "model.safetensors")
+            part("text_encoder."),
+            config: recipe.text.model,
+            class: "UMT5EncoderModel",
+            part: "text_encoder",
+            file: "model.safetensors"
+        )
         try write(
-            part("transformer."), config: recipe.transformer.model, class: "CausalWanModel",
-            part: "transformer", file: "diffusion_pytorch_model.safetensors")
+            part("transformer."),
+            config: recipe.transformer.model,
+            class: "CausalWanModel",
+            part: "transformer",
+            file: "diffusion_pytorch_model.safetensors"
+        )
         try YAMLEncoder().encode(recipe.stream).write(
-            to: root.appending(path: "stream.yaml"), atomically: true, encoding: .utf8)
+            to: root.appending(path: "stream.yaml"),
+            atomically: true,
+            encoding: .utf8
+        )
     }
 
     // MARK: - Files
@@ -126,21 +151,29 @@ struct ModelFolder {
     /// Weights in half precision, whose rounding is far below what training leaves undecided, and the
     /// configuration beside them.
     private func write(
-        _ weights: [String: Tensor], config: some Encodable, class name: String, part: String,
+        _ weights: [String: Tensor],
+        config: some Encodable,
+        class name: String,
+        part: String,
         file: String
     ) throws {
         let folder = try self.part(part)
         var small: [String: Tensor] = [:]
         for (key, tensor) in weights { small[key] = try tensor.to(.float16) }
         try Safetensors.write(
-            small, metadata: metadata, to: folder.appending(path: file).path)
+            small,
+            metadata: metadata,
+            to: folder.appending(path: file).path
+        )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let plain = try JSONSerialization.jsonObject(with: encoder.encode(config))
         guard var fields = plain as? [String: Any] else { return }
         fields["_class_name"] = name
         let data = try JSONSerialization.data(
-            withJSONObject: fields, options: [.prettyPrinted, .sortedKeys])
+            withJSONObject: fields,
+            options: [.prettyPrinted, .sortedKeys]
+        )
         try data.write(to: folder.appending(path: "config.json"), options: .atomic)
     }
 }

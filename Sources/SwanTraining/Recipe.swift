@@ -58,17 +58,29 @@ public struct Recipe: Codable, Sendable, Equatable {
 
     /// The keys of StreamDiffusionV2's configs, and three that belong to a small model.
     public struct StreamSection: Codable, Sendable, Equatable {
+        /// Timesteps of the denoising steps, falling to 0.
         public var denoisingStepList: [Int]
+        /// The shift of the flow-matching schedule.
         public var timestepShift: Double
+        /// Whether steps are places in the shifted schedule.
         public var warpDenoisingStep: Bool
+        /// Latent frames in a chunk.
         public var numFramePerBlock: Int
+        /// Latent frames that the KV cache holds.
         public var numKVCache: Int
+        /// The first frames of the cache, which are kept.
         public var numSinkTokens: Int
+        /// Similarity under which a sink is refreshed; negative for never.
         public var adaptSinkThreshold: Double
+        /// How much noise is mixed into the input.
         public var noiseScale: Double
+        /// Whether latents are normalised before they are noised.
         public var normalizeLatents: Bool
+        /// The pictures' height in pixels.
         public var height: Int
+        /// The pictures' width in pixels.
         public var width: Int
+        /// Frames a second.
         public var fps: Int
 
         private enum CodingKeys: String, CodingKey {
@@ -90,50 +102,64 @@ extension Recipe {
         }
         try require(threads > 0, "threads is \(threads); it counts from 1")
         try require(
-            !name.isEmpty && !styles.isEmpty, "a recipe needs a name and at least one style")
+            !name.isEmpty && !styles.isEmpty,
+            "a recipe needs a name and at least one style"
+        )
         try require(
-            Set(styles.map(\.name)).count == styles.count, "styles: two have the same name")
+            Set(styles.map(\.name)).count == styles.count,
+            "styles: two have the same name"
+        )
         try require(
             transformer.model.inDim == vae.model.zDim && transformer.model.outDim == vae.model.zDim,
-            "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)")
+            "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)"
+        )
         try require(
             transformer.model.textDim == text.model.dim,
-            "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)")
+            "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)"
+        )
         try require(
             vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty,
-            "vae.training: steps and batch count from 1, frames is a list")
+            "vae.training: steps and batch count from 1, frames is a list"
+        )
         let pixels = vae.model.spatialStride
         let step = vae.model.temporalStride
         try require(
             vae.training.frames.allSatisfy { $0 > 0 && ($0 - 1) % step == 0 },
-            "vae.training.frames \(vae.training.frames): each is 1 more than a multiple of \(step)")
+            "vae.training.frames \(vae.training.frames): each is 1 more than a multiple of \(step)"
+        )
         try require(
             vae.training.size > 0 && vae.training.size % pixels == 0,
-            "vae.training.size \(vae.training.size): a multiple of \(pixels) is needed")
+            "vae.training.size \(vae.training.size): a multiple of \(pixels) is needed"
+        )
         let patch = pixels * (transformer.model.patchSize.max() ?? 1)
         try require(!transformer.phases.isEmpty, "transformer.phases: at least one is needed")
         for phase in transformer.phases {
             try require(
                 phase.steps > 0 && phase.batch > 0 && phase.pool > 0 && phase.firstClips > 0
                     && phase.stepsPerClip > 0 && phase.size > 0 && phase.size % patch == 0,
-                "transformer.phases: numbers count from 1 and size is a multiple of \(patch)")
+                "transformer.phases: numbers count from 1 and size is a multiple of \(patch)"
+            )
         }
         let training = transformer.training
         try require(
             training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,
-            "transformer.training: latent_frames and window count from 1, later_timesteps is a list")
+            "transformer.training: latent_frames and window count from 1, later_timesteps is a list"
+        )
         try require(
             training.noiseScale - training.noiseSpread > 0.1 && training.noiseScale <= 1,
             "transformer.training: noise_scale less noise_spread must be above 0.1: a stream's first "
-                + "timestep is 1000 times its noise less 100")
+                + "timestep is 1000 times its noise less 100"
+        )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(
                 optimizer.betas.count == 2 && optimizer.learningRate > 0
                     && optimizer.maximumGradientNorm > 0,
-                "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0")
+                "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0"
+            )
         }
         try require(
             checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
-            "checkpoints: every_steps, every_minutes and kept are above 0")
+            "checkpoints: every_steps, every_minutes and kept are above 0"
+        )
     }
 }

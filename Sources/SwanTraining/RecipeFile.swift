@@ -12,7 +12,9 @@ extension Recipe {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
             throw TrainingError(
-                .invalidRecipe, "\(path) cannot be read: \(error.localizedDescription)")
+                .invalidRecipe,
+                "\(path) cannot be read: \(error.localizedDescription)"
+            )
         }
         do {
             try self.init(yaml: text)
@@ -36,7 +38,9 @@ extension Recipe {
         let unknown = Self.unknownKeys(of: given, known: known, path: "")
         guard unknown.isEmpty else {
             throw TrainingError(
-                .invalidRecipe, "unknown keys: \(unknown.sorted().joined(separator: ", "))")
+                .invalidRecipe,
+                "unknown keys: \(unknown.sorted().joined(separator: ", "))"
+            )
         }
         try check()
     }

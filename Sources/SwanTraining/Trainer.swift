@@ -20,7 +20,10 @@ public struct Trainer {
     ///   - resume: goes on with what is in `output`; else there may be no training in it.
     ///   - onProgress: called every few seconds.
     public static func run(
-        recipe: Recipe, root: String = ".", output: String, resume: Bool = false,
+        recipe: Recipe,
+        root: String = ".",
+        output: String,
+        resume: Bool = false,
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()
@@ -40,66 +43,107 @@ public struct Trainer {
         if let done = try folder.autoencoder() { return done }
         var config = recipe.vae.model
         let loop = TrainingLoop(
-            stage: "vae", steps: recipe.vae.training.steps,
+            stage: "vae",
+            steps: recipe.vae.training.steps,
             objective: VAEObjective(
-                config: config, options: recipe.vae.training, clips: clips, styles: recipe.styles,
-                seed: recipe.seed),
+                config: config,
+                options: recipe.vae.training,
+                clips: clips,
+                styles: recipe.styles,
+                seed: recipe.seed
+            ),
             options: recipe.vae.optimizer,
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints, metadata: folder.metadata)
+            checkpointOptions: recipe.checkpoints,
+            metadata: folder.metadata
+        )
         let state = try loop.run(
             from: {
                 try withoutGradients {
                     try LinearCode.weights(config, clips: clips, seed: recipe.seed)
                 }
-            }, onProgress: onProgress)
+            },
+            onProgress: onProgress
+        )
         let statistics = try LatentStatistics.measured(
-            state.averages, config, clips: clips, count: 64, size: recipe.vae.training.size,
-            firstIndex: 1 << 40, seed: recipe.seed)
+            state.averages,
+            config,
+            clips: clips,
+            count: 64,
+            size: recipe.vae.training.size,
+            firstIndex: 1 << 40,
+            seed: recipe.seed
+        )
         config.latentsMean = statistics.mean
         config.latentsStd = statistics.std
         let done = TrainedAutoencoder(
-            weights: state.averages, config: config, channelWeights: statistics.weights)
+            weights: state.averages,
+            config: config,
+            channelWeights: statistics.weights
+        )
         try folder.save(done)
         return done
     }
 
     private func transformer(
-        _ vae: TrainedAutoencoder, _ onProgress: (TrainingProgress) -> Void
+        _ vae: TrainedAutoencoder,
+        _ onProgress: (TrainingProgress) -> Void
     ) throws {
         let stage = recipe.transformer
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let tokenizer = try folder.tokenizer {
             try TokenizerTrainer.train(
                 sentences: prompts.corpus(count: recipe.text.sentences),
-                vocabularySize: recipe.text.model.vocabulary)
+                vocabularySize: recipe.text.model.vocabulary
+            )
         }
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
-                clips, styles: recipe.styles, codec: codec, options: stage.training,
-                size: stage.phases[index].size, firstIndex: UInt64(index + 2) << 40,
-                seed: recipe.seed)
+                clips,
+                styles: recipe.styles,
+                codec: codec,
+                options: stage.training,
+                size: stage.phases[index].size,
+                firstIndex: UInt64(index + 2) << 40,
+                seed: recipe.seed
+            )
         }
         let objective = StreamObjective(
-            transformer: stage.model, textEncoder: recipe.text.model, options: stage.training,
-            phases: stage.phases, styles: recipe.styles, prompts: prompts, tokenizer: tokenizer,
+            transformer: stage.model,
+            textEncoder: recipe.text.model,
+            options: stage.training,
+            phases: stage.phases,
+            styles: recipe.styles,
+            prompts: prompts,
+            tokenizer: tokenizer,
             channelWeights: try Tensor(
-                vae.channelWeights.map(Float.init), [vae.channelWeights.count]),
-            seed: recipe.seed, pools: pools)
+                vae.channelWeights.map(Float.init),
+                [vae.channelWeights.count]
+            ),
+            seed: recipe.seed,
+            pools: pools
+        )
         let loop = TrainingLoop(
-            stage: "transformer", steps: objective.steps, objective: objective,
+            stage: "transformer",
+            steps: objective.steps,
+            objective: objective,
             options: stage.optimizer,
             checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints, metadata: folder.metadata)
+            checkpointOptions: recipe.checkpoints,
+            metadata: folder.metadata
+        )
         let state = try loop.run(
             from: {
                 let transformer = try Initialization.transformer(stage.model, seed: recipe.seed)
                 let text = try Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
                 return Dictionary(
                     uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
-                        + text.map { ("text_encoder." + $0, $1) })
-            }, onProgress: onProgress)
+                        + text.map { ("text_encoder." + $0, $1) }
+                )
+            },
+            onProgress: onProgress
+        )
         try folder.saveTransformer(state.averages)
     }
 }

@@ -46,7 +46,8 @@ public func withoutGradients<R, E: Error>(_ body: () throws(E) -> R) throws(E) -
 }
 
 private func guarded<R, E: Error>(
-    _ kind: ct_guard_kind, _ body: () throws(E) -> R
+    _ kind: ct_guard_kind,
+    _ body: () throws(E) -> R
 ) throws(E) -> R {
     let guardHandle = ct_guard_enter(kind)
     defer { ct_guard_leave(guardHandle) }

@@ -41,12 +41,47 @@ public protocol TensorElement: Sendable {
     static var dtype: DType { get }
 }
 
-extension UInt8: TensorElement { public static var dtype: DType { .uint8 } }
-extension Int8: TensorElement { public static var dtype: DType { .int8 } }
-extension Int16: TensorElement { public static var dtype: DType { .int16 } }
-extension Int32: TensorElement { public static var dtype: DType { .int32 } }
-extension Int64: TensorElement { public static var dtype: DType { .int64 } }
-extension Int: TensorElement { public static var dtype: DType { .int64 } }
-extension Float: TensorElement { public static var dtype: DType { .float32 } }
-extension Double: TensorElement { public static var dtype: DType { .float64 } }
-extension Bool: TensorElement { public static var dtype: DType { .bool } }
+extension UInt8: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .uint8 }
+}
+
+extension Int8: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .int8 }
+}
+
+extension Int16: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .int16 }
+}
+
+extension Int32: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .int32 }
+}
+
+extension Int64: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .int64 }
+}
+
+extension Int: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .int64 }
+}
+
+extension Float: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .float32 }
+}
+
+extension Double: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .float64 }
+}
+
+extension Bool: TensorElement {
+    /// The dtype whose bytes are those of this type.
+    public static var dtype: DType { .bool }
+}

@@ -22,7 +22,9 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
         default:
             guard name.hasPrefix("cuda:"), let index = Int(name.dropFirst(5)), index >= 0 else {
                 throw TorchError(
-                    .invalidArgument, "no device is called '\(name)': auto, cpu, cuda or cuda:N")
+                    .invalidArgument,
+                    "no device is called '\(name)': auto, cpu, cuda or cuda:N"
+                )
             }
             self = try Self.gpu(index)
         }
@@ -35,7 +37,8 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
                 .deviceUnavailable,
                 count == 0
                     ? "no GPU was found: use --device cpu, or see 'swan doctor'"
-                    : "there is no GPU \(index): this machine has \(count), counted from 0")
+                    : "there is no GPU \(index): this machine has \(count), counted from 0"
+            )
         }
         return .cuda(index)
     }

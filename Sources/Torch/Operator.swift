@@ -53,7 +53,8 @@ public struct Operator: Sendable {
     @usableFromInline
     func call(_ list: inout ArgumentList) throws(TorchError) -> Tensor {
         var result = ct_value()
-        guard try invoke(&list, &result, 1) == 1, result.kind == CT_TENSOR, let pointer = result.pointer
+        guard try invoke(&list, &result, 1) == 1, result.kind == CT_TENSOR,
+            let pointer = result.pointer
         else {
             throw TorchError(.invalidArgument, "the operator did not give one tensor")
         }
@@ -84,7 +85,9 @@ public struct Operator: Sendable {
     }
 
     private func invoke(
-        _ list: inout ArgumentList, _ results: UnsafeMutablePointer<ct_value>, _ capacity: Int
+        _ list: inout ArgumentList,
+        _ results: UnsafeMutablePointer<ct_value>,
+        _ capacity: Int
     ) throws(TorchError) -> Int {
         defer { list.free() }
         guard let handle else { throw failure ?? TorchError(.missingOperator, "no operator") }
@@ -144,7 +147,10 @@ public struct ArgumentList {
 
     /// Adds a list whose elements `fill` writes to where they stay until the call is over.
     mutating func append(
-        _ kind: ct_kind, count: Int, byteCount: Int, _ fill: (UnsafeMutableRawPointer) -> Void
+        _ kind: ct_kind,
+        count: Int,
+        byteCount: Int,
+        _ fill: (UnsafeMutableRawPointer) -> Void
     ) {
         var value = ct_value()
         value.kind = kind
@@ -170,7 +176,9 @@ public struct ArgumentList {
 
     /// Adds a list of what `word` makes of `elements`, eight bytes each.
     mutating func append<Element, Word>(
-        _ kind: ct_kind, words elements: [Element], _ word: (Element) -> Word
+        _ kind: ct_kind,
+        words elements: [Element],
+        _ word: (Element) -> Word
     ) {
         append(kind, count: elements.count, byteCount: elements.count * 8) { memory in
             let target = memory.assumingMemoryBound(to: Word.self)
@@ -183,10 +191,14 @@ public struct ArgumentList {
     private mutating func add(_ value: ct_value) {
         precondition(
             count < InlineValues.capacity,
-            "an operator call with over \(InlineValues.capacity) arguments")
+            "an operator call with over \(InlineValues.capacity) arguments"
+        )
         withUnsafeMutableBytes(of: &values) { [count] bytes in
             bytes.storeBytes(
-                of: value, toByteOffset: count * MemoryLayout<ct_value>.stride, as: ct_value.self)
+                of: value,
+                toByteOffset: count * MemoryLayout<ct_value>.stride,
+                as: ct_value.self
+            )
         }
         count += 1
     }
@@ -247,12 +259,14 @@ public protocol OperatorArgument {
 }
 
 extension Tensor: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         list.append(CT_TENSOR, pointer: UnsafeRawPointer(handle.raw))
     }
 }
 
 extension Optional: OperatorArgument where Wrapped: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         switch self {
         case .some(let argument): argument.append(to: &list)
@@ -262,20 +276,24 @@ extension Optional: OperatorArgument where Wrapped: OperatorArgument {
 }
 
 extension Int: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) { list.append(CT_INT, integer: Int64(self)) }
 }
 
 extension Double: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) { list.append(real: self) }
 }
 
 extension Bool: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         list.append(CT_BOOL, integer: self ? 1 : 0)
     }
 }
 
 extension String: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         var text = self
         text.withUTF8 { bytes in
@@ -290,22 +308,26 @@ extension String: OperatorArgument {
 }
 
 extension DType: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         list.append(CT_INT, integer: Int64(rawValue))
     }
 }
 
 extension Device: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) { list.append(CT_DEVICE, integer: packed) }
 }
 
 extension MemoryFormat: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         list.append(CT_INT, integer: Int64(rawValue))
     }
 }
 
 extension Generator: OperatorArgument {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) {
         list.append(CT_GENERATOR, pointer: UnsafeRawPointer(raw))
     }
@@ -318,34 +340,40 @@ public protocol OperatorListElement {
 }
 
 extension Array: OperatorArgument where Element: OperatorListElement {
+    /// Adds the value as one argument.
     public func append(to list: inout ArgumentList) { Element.append(self, to: &list) }
 }
 
 extension Int: OperatorListElement {
+    /// Adds the elements as one argument.
     public static func append(_ elements: [Int], to list: inout ArgumentList) {
         list.append(CT_INT_LIST, words: elements) { Int64($0) }
     }
 }
 
 extension Bool: OperatorListElement {
+    /// Adds the elements as one argument.
     public static func append(_ elements: [Bool], to list: inout ArgumentList) {
         list.append(CT_BOOL_LIST, words: elements) { Int64($0 ? 1 : 0) }
     }
 }
 
 extension Double: OperatorListElement {
+    /// Adds the elements as one argument.
     public static func append(_ elements: [Double], to list: inout ArgumentList) {
         list.append(CT_DOUBLE_LIST, words: elements) { $0 }
     }
 }
 
 extension Tensor: OperatorListElement {
+    /// Adds the elements as one argument.
     public static func append(_ elements: [Tensor], to list: inout ArgumentList) {
         list.append(CT_TENSOR_LIST, words: elements) { Optional($0.handle.raw) }
     }
 }
 
 extension Optional: OperatorListElement where Wrapped == Tensor {
+    /// Adds the elements as one argument.
     public static func append(_ elements: [Tensor?], to list: inout ArgumentList) {
         list.append(CT_OPTIONAL_TENSOR_LIST, words: elements) { $0?.handle.raw }
     }

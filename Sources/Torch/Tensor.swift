@@ -47,7 +47,9 @@ extension Tensor {
     /// Where the elements are.
     public var device: Device {
         Device(
-            type: ct_tensor_device_type(handle.raw), index: ct_tensor_device_index(handle.raw))
+            type: ct_tensor_device_type(handle.raw),
+            index: ct_tensor_device_index(handle.raw)
+        )
     }
 
     /// Whether elements lie in row-major order without gaps.
@@ -68,7 +70,9 @@ extension Tensor {
     public init<Element: TensorElement>(_ elements: [Element], _ shape: [Int]) throws(TorchError) {
         guard shape.reduce(1, *) == elements.count else {
             throw TorchError(
-                .invalidArgument, "\(elements.count) elements do not fill the shape \(shape)")
+                .invalidArgument,
+                "\(elements.count) elements do not fill the shape \(shape)"
+            )
         }
         let tensor = try Tensor.empty(shape, Element.dtype)
         try tensor.withUnsafeBytes { target in
@@ -79,16 +83,25 @@ extension Tensor {
 
     /// A tensor on the CPU over memory that belongs to `owner`, which lives as long as the tensor.
     public init(
-        memory: UnsafeMutableRawPointer, _ shape: [Int], _ dtype: DType, owner: AnyObject
+        memory: UnsafeMutableRawPointer,
+        _ shape: [Int],
+        _ dtype: DType,
+        owner: AnyObject
     ) throws(TorchError) {
         var error = ct_error()
         let context = Unmanaged.passRetained(owner).toOpaque()
         let sizes = shape.map(Int64.init)
         let raw = ct_tensor_from_memory(
-            memory, sizes, Int32(sizes.count), dtype.rawValue,
+            memory,
+            sizes,
+            Int32(sizes.count),
+            dtype.rawValue,
             { context in
                 if let context { Unmanaged<AnyObject>.fromOpaque(context).release() }
-            }, context, &error)
+            },
+            context,
+            &error
+        )
         guard let raw else {
             Unmanaged<AnyObject>.fromOpaque(context).release()
             throw TorchError(taking: &error)
@@ -107,7 +120,9 @@ extension Tensor {
         let start = ct_tensor_data(handle.raw, &error)
         if error.message != nil { throw TorchError(taking: &error) }
         defer { withExtendedLifetime(handle) {} }
-        return body(UnsafeMutableRawBufferPointer(start: start, count: start == nil ? 0 : byteCount))
+        return body(
+            UnsafeMutableRawBufferPointer(start: start, count: start == nil ? 0 : byteCount)
+        )
     }
 
     /// The elements in row-major order, converted to `Element`.
@@ -117,7 +132,9 @@ extension Tensor {
         let plain = try to(.cpu).to(Element.dtype).contiguous()
         return try plain.withUnsafeBytes { bytes in
             [Element](unsafeUninitializedCapacity: plain.count) { buffer, count in
-                UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(bytes))
+                UnsafeMutableRawBufferPointer(buffer).copyMemory(
+                    from: UnsafeRawBufferPointer(bytes)
+                )
                 count = plain.count
             }
         }

@@ -4,9 +4,18 @@ import Torch
 ///
 /// `mask` broadcasts to [B, N, Lq, Lk] and is added to the scores (or, as booleans, keeps the true).
 public func attention(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, scale: Double? = nil
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    mask: Tensor? = nil,
+    scale: Double? = nil
 ) throws(TorchError) -> Tensor {
     let result = try scaledDotProductAttention(
-        q.transposed(1, 2), k.transposed(1, 2), v.transposed(1, 2), mask: mask, scale: scale)
+        q.transposed(1, 2),
+        k.transposed(1, 2),
+        v.transposed(1, 2),
+        mask: mask,
+        scale: scale
+    )
     return try result.transposed(1, 2)
 }

@@ -24,7 +24,8 @@ public struct Embedding: Sendable {
 /// Attention Is All You Need, section 3.5; computed in float64 as in Wan (wan/modules/model.py).
 public func sinusoidalEmbedding(_ positions: Tensor, dim: Int) throws(TorchError) -> Tensor {
     let half = dim / 2
-    let exponent = try Tensor.arange(0, Double(half), .float64, positions.device) * (-1 / Double(half))
+    let exponent =
+        try Tensor.arange(0, Double(half), .float64, positions.device) * (-1 / Double(half))
     let frequencies = try exponent * log(10_000.0)
     let angles = try positions.to(.float64).unsqueezed(1) * frequencies.exp()
     return try concatenated([angles.cos(), angles.sin()], dim: 1)

@@ -7,7 +7,10 @@ public struct Linear: Sendable {
 
     /// The layer under a path: `weight` [outputs, inputs] and, unless `bias` is false, `bias` [outputs].
     public init(
-        _ weights: Weights, _ inputs: Int, _ outputs: Int, bias: Bool = true
+        _ weights: Weights,
+        _ inputs: Int,
+        _ outputs: Int,
+        bias: Bool = true
     ) throws(TorchError) {
         weight = try weights.tensor("weight", [outputs, inputs])
         self.bias = bias ? try weights.tensor("bias", [outputs]) : nil
@@ -15,7 +18,9 @@ public struct Linear: Sendable {
 
     /// A convolution whose kernel is its stride, as a matrix over flattened patches [inputs...].
     public init(
-        convolution weights: Weights, _ inputs: [Int], _ outputs: Int
+        convolution weights: Weights,
+        _ inputs: [Int],
+        _ outputs: Int
     ) throws(TorchError) {
         weight = try weights.tensor("weight", [outputs] + inputs).flattened(from: 1)
         bias = try weights.tensor("bias", [outputs])
@@ -23,7 +28,10 @@ public struct Linear: Sendable {
 
     /// Layers that read the same input as one, their outputs side by side.
     public init(
-        fusing parts: [Weights], _ inputs: Int, _ outputs: Int, bias: Bool = true
+        fusing parts: [Weights],
+        _ inputs: Int,
+        _ outputs: Int,
+        bias: Bool = true
     ) throws(TorchError) {
         var matrices: [Tensor] = []
         var offsets: [Tensor] = []

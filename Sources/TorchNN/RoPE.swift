@@ -19,18 +19,27 @@ public struct RoPE: Sendable {
     ///
     /// Angles are made in float64 from the position, so positions have no upper end.
     public init(
-        firstFrames: [Int], frames: Int, height: Int, width: Int, headDim: Int,
-        theta: Double = 10_000, device: Device = .cpu
+        firstFrames: [Int],
+        frames: Int,
+        height: Int,
+        width: Int,
+        headDim: Int,
+        theta: Double = 10_000,
+        device: Device = .cpu
     ) throws(TorchError) {
         let spatial = 2 * (headDim / 6)
         let temporal = headDim - 2 * spatial
         func angles(_ positions: [Double], _ dim: Int) throws(TorchError) -> Tensor {
-            let frequencies = (0..<(dim / 2)).map { Foundation.pow(theta, -2 * Double($0) / Double(dim)) }
+            let frequencies = (0..<(dim / 2)).map {
+                Foundation.pow(theta, -2 * Double($0) / Double(dim))
+            }
             return try Tensor(
                 positions.flatMap { position in
                     // Whole turns are taken off on the host, where there is precision to spare.
                     frequencies.map { (position * $0).truncatingRemainder(dividingBy: 2 * .pi) }
-                }, [positions.count, dim / 2])
+                },
+                [positions.count, dim / 2]
+            )
         }
         let rows = firstFrames.count
         let positions = firstFrames.flatMap { first in (0..<frames).map { Double(first + $0) } }
@@ -42,15 +51,17 @@ public struct RoPE: Sendable {
             [
                 f.expanded(grid + [temporal / 2]), h.expanded(grid + [spatial / 2]),
                 w.expanded(grid + [spatial / 2]),
-            ], dim: -1)
+            ],
+            dim: -1
+        )
         let flat = try all.reshaped(rows, frames * height * width, 1, headDim / 2)
         rotations = try polarOp(flat.onesLike(), flat).to(device, .complex64)
     }
 
     /// x [B, L, N, D] with every pair of neighbours in D turned by its token's angle.
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        let pairs = try x.to(.float32).unflattened(-1, [-1, 2])                 // [B, L, N, D/2, 2]
+        let pairs = try x.to(.float32).unflattened(-1, [-1, 2])  // [B, L, N, D/2, 2]
         let turned = try viewAsComplexOp(pairs.contiguous()) * rotations
-        return try viewAsRealOp(turned).flattened(from: 3).to(x.dtype)          // [B, L, N, D]
+        return try viewAsRealOp(turned).flattened(from: 3).to(x.dtype)  // [B, L, N, D]
     }
 }

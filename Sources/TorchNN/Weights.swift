@@ -39,7 +39,11 @@ public struct Weights: Sendable {
     }
 
     private init(
-        _ source: any WeightSource, _ ledger: Ledger, _ path: String, _ dtype: DType, _ device: Device
+        _ source: any WeightSource,
+        _ ledger: Ledger,
+        _ path: String,
+        _ dtype: DType,
+        _ device: Device
     ) {
         self.source = source
         self.ledger = ledger
@@ -147,10 +151,13 @@ public struct DictionaryWeights: WeightSource {
     /// Weights under their full keys.
     public init(_ tensors: [String: Tensor]) { self.tensors = tensors }
 
+    /// Every key there is.
     public var keys: [String] { Array(tensors.keys) }
 
+    /// The shape under a key, nil if there is none.
     public func shape(_ key: String) -> [Int]? { tensors[key]?.shape }
 
+    /// The tensor under a key.
     public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
         guard let tensor = tensors[key] else {
             throw TorchError(.invalidWeights, "there is no weight \(key)")
@@ -189,15 +196,19 @@ public final class MadeWeights: WeightSource {
         }
     }
 
+    /// Every key there is.
     public var keys: [String] { made.withLock { Array($0.keys) } }
 
+    /// A rule makes whatever it is asked for.
     public var makesAnything: Bool { true }
 
+    /// The shape under a key, nil if there is none.
     public func shape(_ key: String) -> [Int]? {
         // A rule fits whatever the model needs; only what it has made has a shape of its own.
         made.withLock { $0[key]?.shape } ?? nil
     }
 
+    /// The tensor under a key.
     public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
         if let tensor = made.withLock({ $0[key] }) { return tensor }
         let tensor = try rule(key, shape)

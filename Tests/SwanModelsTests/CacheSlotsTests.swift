@@ -19,7 +19,9 @@ import Testing
     @Test func aShortRowWithoutSinksOverwritesTheOldest() {
         var slots = CacheSlots(capacity: 3, sinks: 0)
         #expect(slots.place(start: 0, frames: 2) == 0..<2)
-        #expect((2..<9).map { slots.place(start: $0, frames: 1)?.lowerBound } == [2, 0, 1, 2, 0, 1, 2])
+        #expect(
+            (2..<9).map { slots.place(start: $0, frames: 1)?.lowerBound } == [2, 0, 1, 2, 0, 1, 2]
+        )
     }
 
     @Test func positionsHaveNoEnd() {

@@ -16,8 +16,10 @@ import TorchNN
         try weights.finish()
         let flow = try inference {
             try model(
-                golden.input("video"), timesteps: golden.input("timestep"),
-                text: model.text(golden.input("context")))
+                golden.input("video"),
+                timesteps: golden.input("timestep"),
+                text: model.text(golden.input("context"))
+            )
         }
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
@@ -25,11 +27,15 @@ import TorchNN
     @Test func timestepForEveryToken() throws {
         let golden = try Golden("wan_ti2v_per_token")
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights)), golden.config())
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
         let flow = try inference {
             try model(
-                golden.input("video"), timesteps: golden.input("timestep"),
-                text: model.text(golden.input("context")))
+                golden.input("video"),
+                timesteps: golden.input("timestep"),
+                text: model.text(golden.input("context"))
+            )
         }
         try expectClose(flow, golden.output("video_diffusers"), within: golden.tolerance)
     }
@@ -45,9 +51,11 @@ import TorchNN
         try weights.finish()
         let flow = try inference {
             try model(
-                golden.input("video"), timesteps: golden.input("timestep"),
+                golden.input("video"),
+                timesteps: golden.input("timestep"),
                 text: model.text(golden.input("context")),
-                framesPerBlock: golden.config(Block.self).num_frame_per_block)
+                framesPerBlock: golden.config(Block.self).num_frame_per_block
+            )
         }
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
@@ -56,7 +64,9 @@ import TorchNN
     @Test func paddingIsOneKey() throws {
         let golden = try Golden("wan_t2v_a")
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights)), golden.config())
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
         let lengths: [Int] = try golden.input("context_lengths").array()
         for (row, length) in lengths.enumerated() {
             let context = try golden.input("context").narrowed(0, row, 1).narrowed(1, 0, length)
@@ -64,25 +74,38 @@ import TorchNN
                 try model(
                     golden.input("video").narrowed(0, row, 1),
                     timesteps: golden.input("timestep").narrowed(0, row, 1),
-                    text: model.text(context))
+                    text: model.text(context)
+                )
             }
-            try expectClose(flow, golden.output("video").narrowed(0, row, 1), within: golden.tolerance)
+            try expectClose(
+                flow,
+                golden.output("video").narrowed(0, row, 1),
+                within: golden.tolerance
+            )
         }
     }
 
     @Test func halfPrecision() throws {
         let golden = try Golden("wan_t2v_a")
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights), dtype: .bfloat16), golden.config())
+            Weights(DictionaryWeights(golden.weights), dtype: .bfloat16),
+            golden.config()
+        )
         let flow = try inference {
             try model(
-                golden.input("video").to(.bfloat16), timesteps: golden.input("timestep"),
-                text: model.text(golden.input("context").to(.bfloat16)))
+                golden.input("video").to(.bfloat16),
+                timesteps: golden.input("timestep"),
+                text: model.text(golden.input("context").to(.bfloat16))
+            )
         }
         #expect(flow.dtype == .bfloat16)
         // Eight bits of mantissa, through two blocks.
         try expectClose(
-            flow.to(.float32), golden.output("video"), relative: 0.05, absolute: 0.08)
+            flow.to(.float32),
+            golden.output("video"),
+            relative: 0.05,
+            absolute: 0.08
+        )
     }
 
     @Test func streamingIsTheMaskedWhole() throws {
@@ -98,13 +121,25 @@ import TorchNN
             let steps = try Tensor.full([1, 5], 400)
             let whole = try model(latents, timesteps: steps, text: text)
             var cache = try KVCache(
-                config, rows: 1, tokensPerFrame: 15, options: KVCacheOptions(frames: 5, sinkFrames: 0))
+                config,
+                rows: 1,
+                tokensPerFrame: 15,
+                options: KVCacheOptions(frames: 5, sinkFrames: 0)
+            )
             for frame in 0..<5 {
                 let flow = try model(
-                    latents.narrowed(2, frame, 1), timesteps: [400], text: text,
-                    firstFrames: [frame], cache: &cache)
+                    latents.narrowed(2, frame, 1),
+                    timesteps: [400],
+                    text: text,
+                    firstFrames: [frame],
+                    cache: &cache
+                )
                 try expectClose(
-                    flow, whole.narrowed(2, frame, 1), relative: 2e-5, absolute: 2e-5)
+                    flow,
+                    whole.narrowed(2, frame, 1),
+                    relative: 2e-5,
+                    absolute: 2e-5
+                )
             }
         }
     }
@@ -112,7 +147,9 @@ import TorchNN
     @Test func wrongLatentsAreNamed() throws {
         let golden = try Golden("wan_t2v_a")
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights)), golden.config())
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
         let text = try model.text(golden.input("context"))
         let error = #expect(throws: TorchError.self) {
             try model(Tensor.zeros([1, 4, 1, 5, 6]), timesteps: Tensor.zeros([1]), text: text)
@@ -128,7 +165,9 @@ import TorchNN
         let config = try JSONDecoder().decode(WanConfig.self, from: Data(json.utf8))
         #expect(config == .wan1_3B)
         let again = try JSONDecoder().decode(
-            WanConfig.self, from: JSONEncoder().encode(WanConfig.wan14B))
+            WanConfig.self,
+            from: JSONEncoder().encode(WanConfig.wan14B)
+        )
         #expect(again == .wan14B)
     }
 }

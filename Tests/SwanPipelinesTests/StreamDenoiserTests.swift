@@ -32,27 +32,38 @@ import TorchNN
         let golden = try Golden(name)
         let stream = try golden.config(Configuration.self).stream
         let transformer = try CausalWanTransformer(
-            Weights(DictionaryWeights(golden.weights)), golden.config())
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
         let schedule = try FlowMatch(.streaming(shift: stream.timestep_shift))
         let noise = NoiseQueue()
         try inference {
             let text = try transformer.text(golden.input("context"))
             var denoiser = try StreamDenoiser(
-                transformer, schedule: schedule,
+                transformer,
+                schedule: schedule,
                 steps: schedule.denoisingSteps(
-                    stream.steps + [0], warped: stream.warp_denoising_step),
+                    stream.steps + [0],
+                    warped: stream.warp_denoising_step
+                ),
                 streamBatch: stream.stream_batch,
                 cache: KVCacheOptions(
-                    frames: stream.num_kv_cache, sinkFrames: stream.num_sink_tokens,
-                    sinkThreshold: stream.adapt_sink_threshold),
-                tokensPerFrame: stream.tokens_per_frame, noise: { _ throws(TorchError) in try noise.next() })
+                    frames: stream.num_kv_cache,
+                    sinkFrames: stream.num_sink_tokens,
+                    sinkThreshold: stream.adapt_sink_threshold
+                ),
+                tokensPerFrame: stream.tokens_per_frame,
+                noise: { _ throws(TorchError) in try noise.next() }
+            )
 
             if golden.keys.contains("input/prepare_noise") {
                 try noise.add(golden.input("prepare_noise"))
             }
             let first = try denoiser.prepare(
-                video(golden.input("prepare_latents")), text: text,
-                nextFrames: stream.num_frame_per_block)
+                video(golden.input("prepare_latents")),
+                text: text,
+                nextFrames: stream.num_frame_per_block
+            )
             let expectedFirst = try golden.output("prepare_x0").sliced(0, from: -1)
             try expectClose(first, video(expectedFirst), within: golden.tolerance)
 
@@ -65,7 +76,9 @@ import TorchNN
                 denoiser.position = starts[call] / stream.tokens_per_frame
                 let clean = try denoiser.denoise(
                     video(golden.input("latents").selected(0, call)),
-                    firstTimestep: steps[call] < 0 ? nil : steps[call], text: text)
+                    firstTimestep: steps[call] < 0 ? nil : steps[call],
+                    text: text
+                )
                 let expected = try golden.output("x0").selected(0, call).sliced(0, from: -1)
                 if stream.stream_batch, call < stream.steps.count - 1 {
                     #expect(clean == nil)
@@ -80,14 +93,21 @@ import TorchNN
     @Test func drainingFinishesWhatIsOnItsWay() throws {
         let golden = try Golden("causal_wan_stream_4step_sink3")
         let transformer = try CausalWanTransformer(
-            Weights(DictionaryWeights(golden.weights)), golden.config())
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
         let schedule = try FlowMatch(.streaming(shift: 8))
         func run(_ goesOn: Bool) throws -> [Tensor] {
             let text = try transformer.text(golden.input("context"))
             var denoiser = try StreamDenoiser(
-                transformer, schedule: schedule, steps: [700, 500, 400], streamBatch: true,
-                cache: KVCacheOptions(frames: 6, sinkFrames: 3), tokensPerFrame: 15,
-                noise: { shape throws(TorchError) in try .zeros(shape) })
+                transformer,
+                schedule: schedule,
+                steps: [700, 500, 400],
+                streamBatch: true,
+                cache: KVCacheOptions(frames: 6, sinkFrames: 3),
+                tokensPerFrame: 15,
+                noise: { shape throws(TorchError) in try .zeros(shape) }
+            )
             _ = try denoiser.prepare(video(golden.input("prepare_latents")), text: text)
             var finished: [Tensor] = []
             for call in 0..<(goesOn ? 9 : 7) {

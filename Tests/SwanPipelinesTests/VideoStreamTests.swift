@@ -126,7 +126,8 @@ import Torch
     // MARK: - Fixtures
 
     private func stream(
-        prompt: String = "a pencil sketch", _ change: (inout StreamOptions) -> Void = { _ in }
+        prompt: String = "a pencil sketch",
+        _ change: (inout StreamOptions) -> Void = { _ in }
     ) throws -> VideoStream {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)

@@ -15,8 +15,12 @@ struct LoopTests {
         Engine.threads = recipe.threads
         let start = try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
         let objective = VAEObjective(
-            config: recipe.vae.model, options: recipe.vae.training, clips: clips,
-            styles: recipe.styles, seed: recipe.seed)
+            config: recipe.vae.model,
+            options: recipe.vae.training,
+            clips: clips,
+            styles: recipe.styles,
+            seed: recipe.seed
+        )
         try expectExactResume(objective, start, recipe.vae.optimizer, steps: 6)
     }
 
@@ -28,8 +32,11 @@ struct LoopTests {
         let start = try TinyRecipe.startOfTransformer(recipe)
         // A pool for each run: what one run has encoded may not help the other.
         try expectExactResume(
-            { try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae) }, start,
-            recipe.transformer.optimizer, steps: 8)
+            { try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae) },
+            start,
+            recipe.transformer.optimizer,
+            steps: 8
+        )
     }
 
     @Test func aDamagedCheckpointGivesWayToTheOneBefore() throws {
@@ -56,9 +63,11 @@ struct LoopTests {
                 try checkpoints.save(state, metadata: [:])
             }
             let names = try FileManager.default.contentsOfDirectory(
-                atPath: folder.appending(path: "vae").path)
+                atPath: folder.appending(path: "vae").path
+            )
             #expect(
-                names.sorted() == ["step-00000004.safetensors", "step-00000005.safetensors"])
+                names.sorted() == ["step-00000004.safetensors", "step-00000005.safetensors"]
+            )
         }
     }
 
@@ -74,13 +83,16 @@ struct LoopTests {
             #expect(seen["transformer"] == 8)
             for part in ["vae", "transformer"] {
                 let file = try SafetensorsFile(
-                    path: "\(output)/\(part)/diffusion_pytorch_model.safetensors")
+                    path: "\(output)/\(part)/diffusion_pytorch_model.safetensors"
+                )
                 #expect(file.metadata["recipe"] == recipe.name)
                 #expect(file.metadata["license"] == "Apache-2.0")
                 #expect(file.metadata["seed"] == "7")
             }
             let config = try JSONDecoder().decode(
-                WanVAEConfig.self, from: Data(contentsOf: URL(filePath: output + "/vae/config.json")))
+                WanVAEConfig.self,
+                from: Data(contentsOf: URL(filePath: output + "/vae/config.json"))
+            )
             let vae = try Self.weights(output + "/vae/diffusion_pytorch_model.safetensors")
             _ = try LatentCodec(vae, config)
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
@@ -99,9 +111,15 @@ struct LoopTests {
         var options = recipe.vae.training
         options.frames = [5]
         let objective = VAEObjective(
-            config: recipe.vae.model, options: options, clips: clips, styles: [], seed: 1)
+            config: recipe.vae.model,
+            options: options,
+            clips: clips,
+            styles: [],
+            seed: 1
+        )
         var state = try TrainingState(
-            LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed))
+            LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
+        )
         // Always the same clips, so that steps are compared and not clips.
         let batch = try objective.batch(step: 0)
         var losses: [Double] = []
@@ -112,7 +130,12 @@ struct LoopTests {
                 try gradient ?? parameter.detached().zerosLike()
             }
             _ = try state.optimizer.update(
-                state.parameters, whole, step: step, of: 40, recipe.vae.optimizer)
+                state.parameters,
+                whole,
+                step: step,
+                of: 40,
+                recipe.vae.optimizer
+            )
             losses.append(try loss.total.item())
         }
         let (early, late) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
@@ -129,7 +152,9 @@ struct LoopTests {
     }
 
     private func expectExactResume(
-        _ objective: some Objective, _ start: [String: Tensor], _ options: OptimizerOptions,
+        _ objective: some Objective,
+        _ start: [String: Tensor],
+        _ options: OptimizerOptions,
         steps: Int
     ) throws {
         try expectExactResume({ objective }, start, options, steps: steps)
@@ -137,17 +162,26 @@ struct LoopTests {
 
     /// Trains without a break; and killed twice between checkpoints, each time from the disk.
     private func expectExactResume<Goal: Objective>(
-        _ objective: () throws -> Goal, _ start: [String: Tensor], _ options: OptimizerOptions,
+        _ objective: () throws -> Goal,
+        _ start: [String: Tensor],
+        _ options: OptimizerOptions,
         steps: Int
     ) throws {
         try withFolder { folder in
             func loop(_ name: String) throws -> TrainingLoop<Goal> {
                 TrainingLoop(
-                    stage: name, steps: steps, objective: try objective(), options: options,
+                    stage: name,
+                    steps: steps,
+                    objective: try objective(),
+                    options: options,
                     checkpoints: try Checkpoints(folder: folder, stage: name, kept: 2),
                     checkpointOptions: CheckpointOptions(
-                        everySteps: 2, everyMinutes: 60, kept: 2),
-                    metadata: [:])
+                        everySteps: 2,
+                        everyMinutes: 60,
+                        kept: 2
+                    ),
+                    metadata: [:]
+                )
             }
             func run(_ name: String, stoppingAt stop: Int? = nil) throws -> TrainingState {
                 try loop(name).run(from: { start }, stoppingAt: stop) { _ in }
@@ -162,9 +196,12 @@ struct LoopTests {
                 whole.parameters + whole.optimizer.averages + whole.optimizer.firstMoments
                     + whole.optimizer.secondMoments,
                 resumed.parameters + resumed.optimizer.averages + resumed.optimizer.firstMoments
-                    + resumed.optimizer.secondMoments)
+                    + resumed.optimizer.secondMoments
+            )
             for (a, b) in pairs {
-                #expect(try a.detached().array(of: Float.self) == b.detached().array(of: Float.self))
+                #expect(
+                    try a.detached().array(of: Float.self) == b.detached().array(of: Float.self)
+                )
             }
             let moved = try zip(whole.keys, whole.parameters).contains { key, parameter in
                 try start[key]?.array(of: Float.self) != parameter.detached().array(of: Float.self)

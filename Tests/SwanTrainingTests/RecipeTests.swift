@@ -63,7 +63,12 @@ struct RecipeTests {
         let weight = try Tensor([1, -2] as [Float], [2])
         let optimizer = try AdamW(for: [weight])
         let norm = try optimizer.update(
-            [weight], [Tensor([3, 4] as [Float], [2])], step: 0, of: 10, options)
+            [weight],
+            [Tensor([3, 4] as [Float], [2])],
+            step: 0,
+            of: 10,
+            options
+        )
         #expect(norm == 5)
         // The first step goes the learning rate's way whatever the gradient; decay comes before it.
         let expected = [1 * (1 - 1e-5) - 1e-3, -2 * (1 - 1e-5) - 1e-3]

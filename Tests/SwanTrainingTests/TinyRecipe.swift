@@ -100,32 +100,50 @@ enum TinyRecipe {
 
     static func startOfTransformer(_ recipe: Recipe) throws -> [String: Tensor] {
         let transformer = try Initialization.transformer(
-            recipe.transformer.model, seed: recipe.seed)
+            recipe.transformer.model,
+            seed: recipe.seed
+        )
         let encoder = try Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
         return Dictionary(
             uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
-                + encoder.map { ("text_encoder." + $0, $1) })
+                + encoder.map { ("text_encoder." + $0, $1) }
+        )
     }
 
     static func streamObjective(
-        _ recipe: Recipe, clips: any ClipSource, vae: [String: Tensor]
+        _ recipe: Recipe,
+        clips: any ClipSource,
+        vae: [String: Tensor]
     ) throws -> StreamObjective {
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let codec = try LatentCodec(vae, recipe.vae.model)
         let stage = recipe.transformer
         return StreamObjective(
-            transformer: stage.model, textEncoder: recipe.text.model, options: stage.training,
-            phases: stage.phases, styles: recipe.styles, prompts: prompts,
+            transformer: stage.model,
+            textEncoder: recipe.text.model,
+            options: stage.training,
+            phases: stage.phases,
+            styles: recipe.styles,
+            prompts: prompts,
             tokenizer: try Tokenizer(
                 data: TokenizerTrainer.train(
                     sentences: prompts.corpus(count: recipe.text.sentences),
-                    vocabularySize: recipe.text.model.vocabulary)),
-            channelWeights: try .ones([recipe.vae.model.zDim]), seed: recipe.seed,
+                    vocabularySize: recipe.text.model.vocabulary
+                )
+            ),
+            channelWeights: try .ones([recipe.vae.model.zDim]),
+            seed: recipe.seed,
             pools: stage.phases.indices.map { index in
                 LatentPool(
-                    clips, styles: recipe.styles, codec: codec, options: stage.training,
-                    size: stage.phases[index].size, firstIndex: UInt64(index + 2) << 40,
-                    seed: recipe.seed)
-            })
+                    clips,
+                    styles: recipe.styles,
+                    codec: codec,
+                    options: stage.training,
+                    size: stage.phases[index].size,
+                    firstIndex: UInt64(index + 2) << 40,
+                    seed: recipe.seed
+                )
+            }
+        )
     }
 }

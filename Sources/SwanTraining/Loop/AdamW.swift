@@ -72,7 +72,10 @@ struct AdamW {
 
     /// Changes `parameters` in place; returns the norm of the gradients before they were cut.
     func update(
-        _ parameters: [Tensor], _ gradients: [Tensor], step: Int, of steps: Int,
+        _ parameters: [Tensor],
+        _ gradients: [Tensor],
+        step: Int,
+        of steps: Int,
         _ options: OptimizerOptions
     ) throws(TorchError) -> Double {
         try withoutGradients { () throws(TorchError) in
@@ -90,9 +93,20 @@ struct AdamW {
             let count = try Tensor.full([], Double(step + 1))
             let largest: [Tensor] = []
             try fusedAdamWOp.run(
-                parameters, gradients, firstMoments, secondMoments, largest,
-                parameters.map { _ in count }, options.learningRate(step: step, of: steps),
-                options.betas[0], options.betas[1], options.weightDecay, 1e-8, false, false)
+                parameters,
+                gradients,
+                firstMoments,
+                secondMoments,
+                largest,
+                parameters.map { _ in count },
+                options.learningRate(step: step, of: steps),
+                options.betas[0],
+                options.betas[1],
+                options.weightDecay,
+                1e-8,
+                false,
+                false
+            )
             // Early on a long average would hold little but the start.
             let decay = min(options.averageDecay, Double(step + 1) / Double(step + 10))
             try lerpOp.run(averages, parameters, 1 - decay)

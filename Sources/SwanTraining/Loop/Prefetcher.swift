@@ -10,7 +10,9 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
 
     /// Starts a thread that makes the items `first`, `first + 1`, ... up to `end`.
     init(
-        _ range: Range<Int>, ahead: Int, make: @escaping @Sendable (Int) throws -> Item
+        _ range: Range<Int>,
+        ahead: Int,
+        make: @escaping @Sendable (Int) throws -> Item
     ) {
         let thread = Thread { [self] in
             for index in range {

@@ -18,7 +18,8 @@ struct TrainingLoop<Goal: Objective> {
     /// - Parameter stoppingAt: ends after that step as if the process had been killed there, with no
     ///   checkpoint of its own.
     func run(
-        from start: () throws -> [String: Tensor], stoppingAt stop: Int? = nil,
+        from start: () throws -> [String: Tensor],
+        stoppingAt stop: Int? = nil,
         onProgress: (TrainingProgress) -> Void
     ) throws -> TrainingState {
         var state = try checkpoints.newest() ?? TrainingState(start())
@@ -46,24 +47,39 @@ struct TrainingLoop<Goal: Objective> {
     }
 
     private func advance(
-        _ state: inout TrainingState, _ batch: Goal.Batch, _ report: inout Report
+        _ state: inout TrainingState,
+        _ batch: Goal.Batch,
+        _ report: inout Report
     ) throws {
         let loss = try objective.loss(
-            batch, step: state.step, state.weights, carry: &state.carry)
+            batch,
+            step: state.step,
+            state.weights,
+            carry: &state.carry
+        )
         let found = try gradients(of: loss.total, for: state.parameters)
         let gradients = try zip(found, state.parameters).map { gradient, parameter in
             try gradient ?? parameter.detached().zerosLike()
         }
         let norm = try state.optimizer.update(
-            state.parameters, gradients, step: state.step, of: steps, options)
+            state.parameters,
+            gradients,
+            step: state.step,
+            of: steps,
+            options
+        )
         guard norm.isFinite else {
             throw TrainingError(
                 .diverged,
                 "\(stage), step \(state.step): the gradients are not finite; lower learning_rate or "
-                    + "maximum_gradient_norm and resume")
+                    + "maximum_gradient_norm and resume"
+            )
         }
         report.add(
-            loss.parts, norm: norm, rate: options.learningRate(step: state.step, of: steps))
+            loss.parts,
+            norm: norm,
+            rate: options.learningRate(step: state.step, of: steps)
+        )
         state.step += 1
     }
 }
@@ -113,9 +129,15 @@ private struct Report {
         guard seconds > 2 || isLast, count > 0 else { return }
         onProgress(
             TrainingProgress(
-                stage: stage, step: step, steps: steps,
-                losses: sums.mapValues { $0.sum / Double($0.count) }, gradientNorm: norm,
-                learningRate: rate, secondsPerStep: seconds / Double(count)))
+                stage: stage,
+                step: step,
+                steps: steps,
+                losses: sums.mapValues { $0.sum / Double($0.count) },
+                gradientNorm: norm,
+                learningRate: rate,
+                secondsPerStep: seconds / Double(count)
+            )
+        )
         sums = [:]
         count = 0
         since = Date()

@@ -14,7 +14,8 @@ enum Initialization {
     /// would else throw a token's amplitude away; text, time and residual branches speak up from the
     /// first step; and the head has the gain of 5 to 10 that a flow over little noise needs.
     static func transformer(
-        _ config: WanConfig, seed: UInt64
+        _ config: WanConfig,
+        seed: UInt64
     ) throws(TorchError) -> [String: Tensor] {
         let rotation = try rotation(config, seed: seed)
         let source = MadeWeights { key, shape throws(TorchError) in
@@ -43,14 +44,16 @@ enum Initialization {
 
     /// A text encoder of unit-size embeddings and layers that keep their input's size.
     static func textEncoder(
-        _ config: UMT5Config, seed: UInt64
+        _ config: UMT5Config,
+        seed: UInt64
     ) throws(TorchError) -> [String: Tensor] {
         let source = MadeWeights { key, shape throws(TorchError) in
             let generator = try generator(seed, key)
             if shape.count == 1 { return try .ones(shape) }
             if key.hasPrefix("token_embedding") { return try .randn(shape, generator) }
             let deviation =
-                key.contains("pos_embedding") ? 0.1
+                key.contains("pos_embedding")
+                ? 0.1
                 // T5 attends without a scale: it is in the queries' weights.
                 : key.hasSuffix("attn.q.weight")
                     ? pow(Double(shape[1] * config.headDim), -0.5) : pow(Double(shape[1]), -0.5)
@@ -66,7 +69,8 @@ enum Initialization {
 
     /// Xavier's uniform distribution (https://proceedings.mlr.press/v9/glorot10a.html).
     private static func uniform(
-        _ shape: [Int], _ generator: Generator
+        _ shape: [Int],
+        _ generator: Generator
     ) throws(TorchError) -> Tensor {
         let bound = (6 / Double(shape[0] + shape.dropFirst().reduce(1, *))).squareRoot()
         return try (Tensor.rand(shape, generator) - 0.5) * (2 * bound)
@@ -88,7 +92,9 @@ enum Initialization {
     }
 
     private static func orthogonal(
-        _ rows: Int, _ columns: Int, _ generator: Generator
+        _ rows: Int,
+        _ columns: Int,
+        _ generator: Generator
     ) throws(TorchError) -> Tensor {
         try qrOp.tensors(Tensor.randn([rows, columns], generator), "reduced")[0]
     }
@@ -100,7 +106,9 @@ enum Initialization {
             (0..<config.dim).map { index -> Float in
                 if index < patch { return 0 }
                 return index - patch < (config.dim - patch) / 2 ? 2 : -2
-            }, [config.dim])
+            },
+            [config.dim]
+        )
     }
 
     /// A small multiple of the rotation back, the channel innermost: with the head's gain of 8 the

@@ -18,8 +18,13 @@ final class LatentPool: Sendable {
 
     /// A pool of clips of `size` by `size` pixels, the first of which has the index `firstIndex`.
     init(
-        _ clips: any ClipSource, styles: [Style], codec: LatentCodec, options: StreamOptions,
-        size: Int, firstIndex: UInt64, seed: UInt64
+        _ clips: any ClipSource,
+        styles: [Style],
+        codec: LatentCodec,
+        options: StreamOptions,
+        size: Int,
+        firstIndex: UInt64,
+        seed: UInt64
     ) {
         self.clips = clips
         self.styles = styles
@@ -60,7 +65,7 @@ final class LatentPool: Sendable {
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)
         var forms = [clip]
         for style in styles { forms.append(try style(clip)) }
-        let latents = try codec.encode(stacked(forms))                           // [K, C, F, H, W]
+        let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
         return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
     }
 }

@@ -16,8 +16,13 @@ struct LatentStatistics {
     /// deviation. Important channels are given a wider range than others, so that the noise a stream
     /// adds costs them less, and what is left of their importance is in the weights.
     static func measured(
-        _ vae: [String: Tensor], _ config: WanVAEConfig, clips: any ClipSource, count: Int,
-        size: Int, firstIndex: UInt64, seed: UInt64
+        _ vae: [String: Tensor],
+        _ config: WanVAEConfig,
+        clips: any ClipSource,
+        count: Int,
+        size: Int,
+        firstIndex: UInt64,
+        seed: UInt64
     ) throws -> LatentStatistics {
         var plain = config
         plain.latentsMean = Array(repeating: 0, count: config.zDim)
@@ -27,11 +32,14 @@ struct LatentStatistics {
             var parts: [Tensor] = []
             for index in 0..<count {
                 let clip = try clips.clip(
-                    index: firstIndex + UInt64(index), frames: 2 * config.temporalStride + 1,
-                    height: size, width: size)
+                    index: firstIndex + UInt64(index),
+                    frames: 2 * config.temporalStride + 1,
+                    height: size,
+                    width: size
+                )
                 parts.append(try codec.encode(clip.unsqueezed(0)))
             }
-            let latents = try concatenated(parts)                                // [N, C, F, h, w]
+            let latents = try concatenated(parts)  // [N, C, F, h, w]
             let mean = try latents.mean([0, 2, 3, 4]).array(of: Double.self)
             var std = try latents.variance([0, 2, 3, 4]).squareRoot().array(of: Double.self)
             // A channel that is nearly dead would be blown up to the others' size.
@@ -45,13 +53,18 @@ struct LatentStatistics {
             let weights = zip(relative, gains).map { pow($0, 0.75) / ($1 * $1) }
             let averageWeight = weights.reduce(0, +) / Double(weights.count)
             return LatentStatistics(
-                mean: mean, std: zip(std, gains).map { $0 / $1 },
-                weights: weights.map { $0 / averageWeight })
+                mean: mean,
+                std: zip(std, gains).map { $0 / $1 },
+                weights: weights.map { $0 / averageWeight }
+            )
         }
     }
 
     private static func importance(
-        _ codec: LatentCodec, _ latents: Tensor, _ std: [Double], seed: UInt64
+        _ codec: LatentCodec,
+        _ latents: Tensor,
+        _ std: [Double],
+        seed: UInt64
     ) throws(TorchError) -> [Double] {
         let generator = try Generator(seed: Seed.mixed(seed, 5))
         let undisturbed = try codec.decode(latents)

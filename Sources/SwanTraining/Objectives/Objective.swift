@@ -12,7 +12,10 @@ protocol Objective: Sendable {
     ///
     /// - Parameter carry: tensors that one step leaves for the next; they are kept in checkpoints.
     func loss(
-        _ batch: Batch, step: Int, _ parameters: [String: Tensor], carry: inout [String: Tensor]
+        _ batch: Batch,
+        step: Int,
+        _ parameters: [String: Tensor],
+        carry: inout [String: Tensor]
     ) throws -> Loss
 }
 

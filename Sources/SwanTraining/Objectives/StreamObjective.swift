@@ -49,14 +49,20 @@ struct StreamObjective: Objective {
             let index = UInt64(drawn * phases[phase].batch + sample)
             let text = prompts.prompt(for: styles[style], index: index)
             let tokens = try tokenizer.encode(
-                text, maxTokens: transformer.textLen, allowsEmpty: true)
+                text,
+                maxTokens: transformer.textLen,
+                allowsEmpty: true
+            )
             texts.append(Array(tokens.ids.prefix(tokens.count)))
         }
         return Batch(source: try stacked(sources), target: try stacked(targets), prompts: texts)
     }
 
     func loss(
-        _ batch: Batch, step: Int, _ parameters: [String: Tensor], carry: inout [String: Tensor]
+        _ batch: Batch,
+        step: Int,
+        _ parameters: [String: Tensor],
+        carry: inout [String: Tensor]
     ) throws -> Loss {
         let weights = Weights(DictionaryWeights(parameters))
         let network = try CausalWanTransformer(weights["transformer"], transformer)
@@ -69,8 +75,11 @@ struct StreamObjective: Objective {
             : try first(batch, generator)
         let shape = input.shape
         let flow = try network(
-            input, timesteps: timesteps.unsqueezed(1).expanded([shape[0], shape[2]]),
-            text: network.text(encoder.encode(batch.prompts)), window: options.window)
+            input,
+            timesteps: timesteps.unsqueezed(1).expanded([shape[0], shape[2]]),
+            text: network.text(encoder.encode(batch.prompts)),
+            window: options.window
+        )
         let sigma = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)
         let result = try input - sigma * flow
         let error = try (result - batch.target).pow(2) * channelWeights.reshaped(1, -1, 1, 1, 1)
@@ -81,7 +90,9 @@ struct StreamObjective: Objective {
             carry["result"] = try result.detached()
         }
         return Loss(
-            total: loss, parts: [isLater(step) ? "later_steps" : "first_step": try loss.item()])
+            total: loss,
+            parts: [isLater(step) ? "later_steps" : "first_step": try loss.item()]
+        )
     }
 
     /// Every third step starts from the result of the one before it.
@@ -104,7 +115,8 @@ struct StreamObjective: Objective {
     /// A stream's timestep is below its noise: it takes int(1000 s) - 100, as the reference does
     /// (StreamDiffusionV2, streamv2v/inference.py).
     private func first(
-        _ batch: Batch, _ generator: Generator
+        _ batch: Batch,
+        _ generator: Generator
     ) throws(TorchError) -> (Tensor, Tensor) {
         let count = batch.source.size(0)
         let isLower = try (Tensor.rand([count], generator) .> options.fullNoise).to(.float32)
@@ -119,12 +131,17 @@ struct StreamObjective: Objective {
 
     /// An earlier result (or the target) with a little noise, and a timestep for each sample [B].
     private func later(
-        _ batch: Batch, _ result: Tensor, _ generator: Generator
+        _ batch: Batch,
+        _ result: Tensor,
+        _ generator: Generator
     ) throws(TorchError) -> (Tensor, Tensor) {
         let count = batch.source.size(0)
         let own = try Tensor.rand([count, 1, 1, 1, 1], generator) .< options.ownResults
         let base = try choose(own, result, batch.target)
-        let table = try Tensor(options.laterTimesteps.map(Float.init), [options.laterTimesteps.count])
+        let table = try Tensor(
+            options.laterTimesteps.map(Float.init),
+            [options.laterTimesteps.count]
+        )
         let drawn = try Tensor.randint(0..<options.laterTimesteps.count, [count], generator)
         let timesteps = try table.indexSelected(0, drawn)
         let s = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)

@@ -39,7 +39,11 @@ struct VAEObjective: Objective {
         for sample in 0..<options.batch {
             let index = UInt64(step * options.batch + sample)
             var clip = try clips.clip(
-                index: index, frames: frames, height: options.size, width: options.size)
+                index: index,
+                frames: frames,
+                height: options.size,
+                width: options.size
+            )
             var random = SampleRandom(seed: seed, index: index, purpose: 3)
             if !looks.isEmpty, random.chance(options.styled) { clip = try random.pick(looks)(clip) }
             batch.append(clip)
@@ -48,7 +52,10 @@ struct VAEObjective: Objective {
     }
 
     func loss(
-        _ batch: Tensor, step: Int, _ parameters: [String: Tensor], carry: inout [String: Tensor]
+        _ batch: Tensor,
+        step: Int,
+        _ parameters: [String: Tensor],
+        carry: inout [String: Tensor]
     ) throws -> Loss {
         let weights = Weights(DictionaryWeights(parameters))
         let vae = try WanVAE(weights, config)
@@ -58,9 +65,10 @@ struct VAEObjective: Objective {
         let generator = try Generator(seed: Seed.mixed(seed, 4, UInt64(step)))
         let noise = try Tensor.randn(mean.shape, generator) * options.latentNoise
         let error = try vae.decode(mean + noise, clamped: false) - video
-        let squared = try error.pow(2).mean([1, 2, 3, 4])                         // [B]
+        let squared = try error.pow(2).mean([1, 2, 3, 4])  // [B]
         let reconstruction = try squared.mean()
-        let total = try reconstruction + error.abs().mean() * 0.05
+        let total =
+            try reconstruction + error.abs().mean() * 0.05
             + (squared + 1e-4).log().mean() * 0.02 + mean.pow(2).mean() * 1e-5
         return Loss(total: total, parts: ["squared_error": try reconstruction.item()])
     }

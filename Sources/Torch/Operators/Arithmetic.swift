@@ -26,34 +26,47 @@ private let copyInPlaceOp = Operator("aten::copy_")
 private let fillInPlaceOp = Operator("aten::fill_", "Scalar")
 
 extension Tensor {
+    /// The sum of two tensors, element by element.
     public static func + (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try addOp(a, b) }
+    /// The sum of a tensor and a number, element by element.
     public static func + (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try addScalarOp(a, b)
     }
+    /// The sum of a tensor and a number, element by element.
     public static func + (a: Double, b: Tensor) throws(TorchError) -> Tensor {
         try addScalarOp(b, a)
     }
+    /// The difference of two tensors, element by element.
     public static func - (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try subOp(a, b) }
+    /// The difference of a tensor and a number, element by element.
     public static func - (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try subScalarOp(a, b)
     }
+    /// The difference of a tensor and a number, element by element.
     public static func - (a: Double, b: Tensor) throws(TorchError) -> Tensor {
         try rsubScalarOp(b, a)
     }
+    /// The product of two tensors, element by element.
     public static func * (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try mulOp(a, b) }
+    /// The product of a tensor and a number, element by element.
     public static func * (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try mulScalarOp(a, b)
     }
+    /// The product of a tensor and a number, element by element.
     public static func * (a: Double, b: Tensor) throws(TorchError) -> Tensor {
         try mulScalarOp(b, a)
     }
+    /// The quotient of two tensors, element by element.
     public static func / (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try divOp(a, b) }
+    /// The quotient of a tensor and a number, element by element.
     public static func / (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try divScalarOp(a, b)
     }
+    /// The quotient of a tensor and a number, element by element.
     public static func / (a: Double, b: Tensor) throws(TorchError) -> Tensor {
         try mulScalarOp(try reciprocalOp(b), a)
     }
+    /// The negative of every element.
     public static prefix func - (a: Tensor) throws(TorchError) -> Tensor { try negOp(a) }
 
     /// Every element to the power `exponent`.
@@ -61,7 +74,9 @@ extension Tensor {
 
     /// `self + value * a * b`, in one pass.
     public func adding(
-        product a: Tensor, _ b: Tensor, scaledBy value: Double = 1
+        product a: Tensor,
+        _ b: Tensor,
+        scaledBy value: Double = 1
     ) throws(TorchError) -> Tensor {
         try addcmulOp(self, a, b, value)
     }
@@ -107,14 +122,18 @@ extension Tensor {
 
     /// `self += value * a * b`, in place.
     public mutating func add(
-        product a: Tensor, _ b: Tensor, scaledBy value: Double = 1
+        product a: Tensor,
+        _ b: Tensor,
+        scaledBy value: Double = 1
     ) throws(TorchError) {
         try addcmulInPlaceOp.run(self, a, b, value)
     }
 
     /// `self += value * a / b`, in place.
     public mutating func add(
-        quotient a: Tensor, _ b: Tensor, scaledBy value: Double = 1
+        quotient a: Tensor,
+        _ b: Tensor,
+        scaledBy value: Double = 1
     ) throws(TorchError) {
         try addcdivInPlaceOp.run(self, a, b, value)
     }

@@ -16,35 +16,47 @@ let absent: Int? = nil
 extension Tensor {
     /// Memory that has not been set.
     public static func empty(
-        _ shape: [Int], _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try emptyOp(shape, dtype, absent, device)
     }
 
     /// All zeros.
     public static func zeros(
-        _ shape: [Int], _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try zerosOp(shape, dtype, absent, device)
     }
 
     /// All ones.
     public static func ones(
-        _ shape: [Int], _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try fullOp(shape, 1.0, dtype, absent, device)
     }
 
     /// Every element `value`.
     public static func full(
-        _ shape: [Int], _ value: Double, _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ value: Double,
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try fullOp(shape, value, dtype, absent, device)
     }
 
     /// `start`, `start + step`, ... below `end`.
     public static func arange(
-        _ start: Double = 0, _ end: Double, step: Double = 1, _ dtype: DType = .float32,
+        _ start: Double = 0,
+        _ end: Double,
+        step: Double = 1,
+        _ dtype: DType = .float32,
         _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try arangeOp(start, end, step, dtype, absent, device)
@@ -52,7 +64,10 @@ extension Tensor {
 
     /// `count` numbers from `start` to `end`, both included.
     public static func linspace(
-        _ start: Double, _ end: Double, count: Int, _ dtype: DType = .float32,
+        _ start: Double,
+        _ end: Double,
+        count: Int,
+        _ dtype: DType = .float32,
         _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try linspaceOp(start, end, count, dtype, absent, device)
@@ -60,21 +75,30 @@ extension Tensor {
 
     /// Standard normal numbers.
     public static func randn(
-        _ shape: [Int], _ generator: Generator, _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ generator: Generator,
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try randnOp(shape, generator, dtype, absent, device)
     }
 
     /// Uniform numbers in [0, 1).
     public static func rand(
-        _ shape: [Int], _ generator: Generator, _ dtype: DType = .float32, _ device: Device = .cpu
+        _ shape: [Int],
+        _ generator: Generator,
+        _ dtype: DType = .float32,
+        _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try randOp(shape, generator, dtype, absent, device)
     }
 
     /// Uniform integers in `range`.
     public static func randint(
-        _ range: Range<Int>, _ shape: [Int], _ generator: Generator, _ dtype: DType = .int64,
+        _ range: Range<Int>,
+        _ shape: [Int],
+        _ generator: Generator,
+        _ dtype: DType = .int64,
         _ device: Device = .cpu
     ) throws(TorchError) -> Tensor {
         try randintOp(range.lowerBound, range.upperBound, shape, generator, dtype, absent, device)

@@ -74,22 +74,29 @@ extension Tensor {
     /// Whether elements are neither infinite nor NaN.
     public func isFinite() throws(TorchError) -> Tensor { try isFiniteOp(self) }
 
+    /// Where elements of `a` are greater than `b`: a tensor of booleans.
     public static func .> (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try greaterOp(a, b)
     }
+    /// Where elements of `a` are less than `b`: a tensor of booleans.
     public static func .< (a: Tensor, b: Double) throws(TorchError) -> Tensor { try lessOp(a, b) }
+    /// Where elements of `a` are equal to `b`: a tensor of booleans.
     public static func .== (a: Tensor, b: Double) throws(TorchError) -> Tensor {
         try equalOp(a, b)
     }
+    /// Where elements of `a` are greater than `b`: a tensor of booleans.
     public static func .> (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
         try greaterTensorOp(a, b)
     }
+    /// Where elements of `a` are less than `b`: a tensor of booleans.
     public static func .< (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
         try lessTensorOp(a, b)
     }
+    /// Where elements of `a` are at most `b`: a tensor of booleans.
     public static func .<= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
         try lessOrEqualTensorOp(a, b)
     }
+    /// Where elements of `a` are equal to `b`: a tensor of booleans.
     public static func .== (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
         try equalTensorOp(a, b)
     }

@@ -18,21 +18,30 @@ public func matmul(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try 
 
 /// x [..., I] by the transpose of `weight` [O, I], plus `bias` [O].
 public func linear(
-    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil
+    _ x: Tensor,
+    _ weight: Tensor,
+    _ bias: Tensor? = nil
 ) throws(TorchError) -> Tensor {
     try linearOp(x, weight, bias)
 }
 
 /// The engine's fused attention: query, key, value [B, N, L, D]; `mask` broadcasts to [B, N, Lq, Lk].
 public func scaledDotProductAttention(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: Tensor? = nil, scale: Double? = nil
+    _ query: Tensor,
+    _ key: Tensor,
+    _ value: Tensor,
+    mask: Tensor? = nil,
+    scale: Double? = nil
 ) throws(TorchError) -> Tensor {
     try attentionOp(query, key, value, mask, 0.0, false, scale)
 }
 
 /// Normalises the last dimension to mean 0 and variance 1, then `weight` and `bias`.
 public func layerNorm(
-    _ x: Tensor, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double
+    _ x: Tensor,
+    weight: Tensor? = nil,
+    bias: Tensor? = nil,
+    eps: Double
 ) throws(TorchError) -> Tensor {
     try layerNormOp(x, [x.size(-1)], weight, bias, eps, false)
 }
@@ -44,7 +53,10 @@ public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(TorchError
 
 /// Two-dimensional convolution of x [B, C, H, W].
 public func conv2d(
-    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil, stride: [Int] = [1, 1],
+    _ x: Tensor,
+    _ weight: Tensor,
+    _ bias: Tensor? = nil,
+    stride: [Int] = [1, 1],
     padding: [Int] = [0, 0]
 ) throws(TorchError) -> Tensor {
     try conv2dOp(x, weight, bias, stride, padding, [1, 1], 1)
@@ -52,7 +64,10 @@ public func conv2d(
 
 /// Three-dimensional convolution of x [B, C, F, H, W].
 public func conv3d(
-    _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil, stride: [Int] = [1, 1, 1],
+    _ x: Tensor,
+    _ weight: Tensor,
+    _ bias: Tensor? = nil,
+    stride: [Int] = [1, 1, 1],
     padding: [Int] = [0, 0, 0]
 ) throws(TorchError) -> Tensor {
     try conv3dOp(x, weight, bias, stride, padding, [1, 1, 1], 1)
@@ -93,7 +108,8 @@ extension Tensor {
     }
 
     /// The maximum of windows of `size` by `size`.
-    public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(TorchError) -> Tensor {
+    public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(TorchError) -> Tensor
+    {
         try maxPool2dOp(self, [size, size], [stride, stride], [padding, padding])
     }
 

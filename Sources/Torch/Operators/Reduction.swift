@@ -35,7 +35,9 @@ extension Tensor {
 
     /// The variance over `dims`, divided by the count less `correction`.
     public func variance(
-        _ dims: [Int] = [], correction: Double = 0, keepDim: Bool = false
+        _ dims: [Int] = [],
+        correction: Double = 0,
+        keepDim: Bool = false
     ) throws(TorchError) -> Tensor {
         try varOp(self, dims.isEmpty ? nil : dims, correction, keepDim)
     }
@@ -68,7 +70,8 @@ extension Tensor {
 
     /// The elements in order along `dim`, and where each was.
     public func sorted(
-        _ dim: Int = -1, descending: Bool = false
+        _ dim: Int = -1,
+        descending: Bool = false
     ) throws(TorchError) -> (values: Tensor, indices: Tensor) {
         let results = try sortOp.tensors(self, dim, descending)
         return (results[0], results[1])
@@ -77,7 +80,9 @@ extension Tensor {
 
 /// The cosine of the angle between `a` and `b` along `dim`.
 public func cosineSimilarity(
-    _ a: Tensor, _ b: Tensor, dim: Int = 1
+    _ a: Tensor,
+    _ b: Tensor,
+    dim: Int = 1
 ) throws(TorchError) -> Tensor {
     try cosineOp(a, b, dim)
 }

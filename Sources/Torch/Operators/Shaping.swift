@@ -87,7 +87,8 @@ extension Tensor {
     }
 
     /// A view of `range` in dimension `dim`.
-    public func sliced(_ dim: Int, _ range: Range<Int>, step: Int = 1) throws(TorchError) -> Tensor {
+    public func sliced(_ dim: Int, _ range: Range<Int>, step: Int = 1) throws(TorchError) -> Tensor
+    {
         try sliceOp(self, dim, range.lowerBound, range.upperBound, step)
     }
 
@@ -122,7 +123,9 @@ extension Tensor {
     }
 
     /// Copies side by side, `counts` for each dimension.
-    public func repeated(_ counts: [Int]) throws(TorchError) -> Tensor { try repeatOp(self, counts) }
+    public func repeated(_ counts: [Int]) throws(TorchError) -> Tensor {
+        try repeatOp(self, counts)
+    }
 
     /// Every index of `dim` repeated `count` times in a row.
     public func repeatedInterleaved(_ count: Int, dim: Int) throws(TorchError) -> Tensor {
@@ -131,7 +134,9 @@ extension Tensor {
 
     /// Padding: pairs (before, after) from the last dimension backwards.
     public func padded(
-        _ amounts: [Int], mode: String = "constant", value: Double? = nil
+        _ amounts: [Int],
+        mode: String = "constant",
+        value: Double? = nil
     ) throws(TorchError) -> Tensor {
         try padOp(self, amounts, mode, value)
     }
