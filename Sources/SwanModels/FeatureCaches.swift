@@ -24,22 +24,38 @@ struct FeatureCaches: ~Copyable {
 
     /// x [B, F, H, W, C] after the `count` frames before it, which are zeros at the start.
     mutating func prepending(_ count: Int, to x: Tensor) throws(TorchError) -> Tensor {
-        let front = isStart ? try zeros(count, like: x) : slots[next]
-        let joined = try concatenated([front, x], dim: 1)  // [B, count + F, H, W, C]
-        try remember(count, of: joined)
+        let joined = try concatenated([front(count, of: x), x], dim: 1)  // [B, count + F, H, W, C]
+        try remember(joined.narrowed(1, joined.size(1) - count, count))
         return joined
     }
 
     /// x after the one frame before it; at the start x alone.
     mutating func prependingLast(to x: Tensor) throws(TorchError) -> Tensor {
         let joined = isStart ? x : try concatenated([slots[next], x], dim: 1)
-        try remember(1, of: joined)
+        try remember(joined.narrowed(1, joined.size(1) - 1, 1))
         return joined
     }
 
-    private mutating func remember(_ count: Int, of joined: Tensor) throws(TorchError) {
+    /// What `body` makes of the `count` frames before x, without joining them to x.
+    mutating func withFront(
+        _ count: Int,
+        of x: Tensor,
+        _ body: (_ front: Tensor) throws(TorchError) -> Tensor
+    ) throws(TorchError) -> Tensor {
+        let front = try front(count, of: x)
+        let result = try body(front)
+        let frames = x.size(1)
+        if frames >= count {
+            try remember(x.narrowed(1, frames - count, count))
+        } else {
+            try remember(concatenated([front.narrowed(1, frames, count - frames), x], dim: 1))
+        }
+        return result
+    }
+
+    /// Keeps the last frames that a layer has read, and goes on to the next layer.
+    private mutating func remember(_ last: Tensor) throws(TorchError) {
         guard streams else { return }
-        let last = try joined.narrowed(1, joined.size(1) - count, count)
         if isStart {
             slots.append(try last.cloned())
         } else if last.requiresGrad || slots[next].requiresGrad {
@@ -49,6 +65,10 @@ struct FeatureCaches: ~Copyable {
             try slots[next].copy(from: last)
         }
         next += 1
+    }
+
+    private func front(_ count: Int, of x: Tensor) throws(TorchError) -> Tensor {
+        isStart ? try zeros(count, like: x) : slots[next]
     }
 
     private func zeros(_ count: Int, like x: Tensor) throws(TorchError) -> Tensor {

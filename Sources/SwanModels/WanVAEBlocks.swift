@@ -18,18 +18,25 @@ struct WanVAENorm: Sendable {
 
     /// x [..., C] -> the same shape, in memory of its own.
     func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        if isSimple(x) { return try pixelNorm(x, gain: gain, silu: false) }
         var y = try unit(x)
-        guard !y.requiresGrad else { return try y * gain }
+        guard !y.requiresGrad, !gain.requiresGrad else { return try y * gain }
         try y.multiply(by: gain)
         return y
     }
 
     /// SiLU of the normalised x, what all convolutions read.
     func activated(_ x: Tensor) throws(TorchError) -> Tensor {
+        if isSimple(x) { return try pixelNorm(x, gain: gain, silu: true) }
         var y = try self(x)
         guard !y.requiresGrad else { return try y.silu() }
         try y.applySilu()
         return y
+    }
+
+    /// Whether one pass over memory can do it.
+    private func isSimple(_ x: Tensor) -> Bool {
+        x.device == .cpu && x.dtype == .float32 && !x.requiresGrad && !gain.requiresGrad
     }
 
     /// x at length 1; the length is taken in float32, as in the reference.
@@ -57,9 +64,8 @@ struct WanVAEResidualBlock: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
-        var y = try conv1(norm1.activated(x), &caches)
-        y = try conv2(norm2.activated(y), &caches)
-        return try sum(y, shortcut?(x) ?? x)
+        let y = try conv1(norm1.activated(x), &caches)
+        return try conv2(norm2.activated(y), &caches, adding: shortcut?(x) ?? x)
     }
 }
 

@@ -1,0 +1,94 @@
+// Vectors of 4, 8 or 16 floats, and code compiled once for each instruction set that has them.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+// All functions over vectors are inlined, so that how vectors are passed does not matter.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#define SWAN_ALWAYS __attribute__((always_inline))
+#define SWAN_INLINE inline SWAN_ALWAYS
+
+namespace swan {
+
+/// `Lanes<n>::Vector` holds n floats; loads and stores need no alignment.
+template <int count>
+struct Lanes;
+
+#define SWAN_LANES(count)                                                                        \
+    template <>                                                                                  \
+    struct Lanes<count> {                                                                        \
+        typedef float Vector __attribute__((vector_size(4 * count)));                            \
+        typedef int32_t Integers __attribute__((vector_size(4 * count)));                        \
+        typedef float Unaligned __attribute__((vector_size(4 * count), aligned(4), may_alias));  \
+    }
+SWAN_LANES(4);
+SWAN_LANES(8);
+SWAN_LANES(16);
+#undef SWAN_LANES
+
+template <int L>
+using Vector = typename Lanes<L>::Vector;
+
+template <int L>
+SWAN_INLINE Vector<L> load(const float *from) {
+    return *reinterpret_cast<const typename Lanes<L>::Unaligned *>(from);
+}
+
+template <int L>
+SWAN_INLINE void store(float *to, Vector<L> value) {
+    *reinterpret_cast<typename Lanes<L>::Unaligned *>(to) = value;
+}
+
+/// The first `count` floats, then zeros.
+template <int L>
+SWAN_INLINE Vector<L> loadSome(const float *from, int64_t count) {
+    if (count >= L) return load<L>(from);
+    float values[L] = {};
+    for (int64_t i = 0; i < count; ++i) values[i] = from[i];
+    return load<L>(values);
+}
+
+/// The first `count` floats of a vector.
+template <int L>
+SWAN_INLINE void storeSome(float *to, Vector<L> value, int64_t count) {
+    if (count >= L) return store<L>(to, value);
+    float values[L];
+    store<L>(values, value);
+    for (int64_t i = 0; i < count; ++i) to[i] = values[i];
+}
+
+template <int L>
+SWAN_INLINE Vector<L> fill(float value) {
+    // Taking zero away changes no number, so that only the broadcast is left of it.
+    return value - Vector<L>{};
+}
+
+/// Calls `body(start, L)` for whole vectors among `count` floats, then `body(start, rest)` if some are left.
+template <int L, typename Body>
+SWAN_INLINE void eachVector(int64_t count, const Body &body) {
+    int64_t start = 0;
+    for (; start + L <= count; start += L) body(start, L);
+    if (start < count) body(start, count - start);
+}
+
+/// How many floats this processor's vectors hold.
+inline int lanes() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma")) return 16;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
+#endif
+    return 4;
+}
+
+#if defined(__x86_64__)
+#define SWAN_TARGET_16 __attribute__((target("avx512f,avx2,fma")))
+#define SWAN_TARGET_8 __attribute__((target("avx2,fma")))
+#else
+#define SWAN_TARGET_16
+#define SWAN_TARGET_8
+#endif
+
+}  // namespace swan

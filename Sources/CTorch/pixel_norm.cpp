@@ -1,0 +1,109 @@
+// Root mean square normalisation over channels that lie side by side and the SiLU after it, in one
+// pass over memory; float32 on the CPU.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <cmath>
+
+#include "lanes.h"
+
+namespace swan {
+namespace {
+
+/// e^x to within two units in the last place, for x in -87 ... 88 (beyond: the bounds' values).
+template <int L>
+SWAN_INLINE Vector<L> exponential(Vector<L> x) {
+    using V = Vector<L>;
+    using I = typename Lanes<L>::Integers;
+    const V low = fill<L>(-87.0f), high = fill<L>(88.0f);
+    x = x < low ? low : x;
+    x = x > high ? high : x;
+    // x = n ln 2 + r; adding 1.5 * 2^23 rounds to a whole number.
+    const V magic = fill<L>(12582912.0f);
+    const V shifted = x * 1.44269504f + magic;
+    const V n = shifted - magic;
+    const V r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    V p = fill<L>(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    I power;
+    std::memcpy(&power, &shifted, sizeof power);
+    power = (power << 23) + (127 << 23);
+    V scale;
+    std::memcpy(&scale, &power, sizeof scale);
+    return p * scale;
+}
+
+template <int L>
+SWAN_INLINE void run(
+    const float *x, const float *gain, float *y, int64_t pixels, int64_t channels, bool silu) {
+    using V = Vector<L>;
+    for (int64_t pixel = 0; pixel < pixels; ++pixel, x += channels, y += channels) {
+        V squares = {};
+        eachVector<L>(channels, [&](int64_t c, int64_t rest) SWAN_ALWAYS {
+            const V value = loadSome<L>(x + c, rest);
+            squares += value * value;
+        });
+        float sum = 0;
+        for (int i = 0; i < L; ++i) sum += squares[i];
+        const float scale = 1 / std::max(std::sqrt(sum), 1e-12f);
+        eachVector<L>(channels, [&](int64_t c, int64_t rest) SWAN_ALWAYS {
+            V value = loadSome<L>(x + c, rest) * scale * loadSome<L>(gain + c, rest);
+            if (silu) value = value / (exponential<L>(-value) + 1.0f);
+            storeSome<L>(y + c, value, rest);
+        });
+    }
+}
+
+void run4(const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+    run<4>(x, g, y, pixels, c, silu);
+}
+SWAN_TARGET_8 void run8(
+    const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+    run<8>(x, g, y, pixels, c, silu);
+}
+SWAN_TARGET_16 void run16(
+    const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+    run<16>(x, g, y, pixels, c, silu);
+}
+
+const float *floats(const at::Tensor &tensor) {
+    return static_cast<const float *>(tensor.const_data_ptr());
+}
+
+/// x [..., C] divided by its length over C, times gain [C], then SiLU if `silu`.
+at::Tensor normalize(const at::Tensor &x, const at::Tensor &gain, bool silu) {
+    TORCH_CHECK(
+        x.dim() > 0 && gain.dim() == 1 && x.size(-1) == gain.size(0), "gains ", gain.sizes(),
+        " are not for ", x.sizes());
+    TORCH_CHECK(
+        x.scalar_type() == at::kFloat && gain.scalar_type() == at::kFloat,
+        "this normalisation is for float32 on the CPU");
+    const auto plain = x.contiguous(), plainGain = gain.contiguous();
+    auto result = at::empty_like(plain);
+    const int64_t channels = plain.size(-1);
+    const float *from = floats(plain), *gains = floats(plainGain);
+    float *to = static_cast<float *>(result.mutable_data_ptr());
+    const int width = lanes();
+    const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
+    if (channels == 0) return result;
+    const int64_t grain = std::max<int64_t>(1, 32768 / channels);
+    at::parallel_for(0, plain.numel() / channels, grain, [&](int64_t begin, int64_t end) {
+        run(from + begin * channels, gains, to + begin * channels, end - begin, channels, silu);
+    });
+    return result;
+}
+
+}  // namespace
+}  // namespace swan
+
+TORCH_LIBRARY_FRAGMENT(swan, library) {
+    library.def("pixel_norm(Tensor x, Tensor gain, bool silu) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(swan, CPU, library) { library.impl("pixel_norm", swan::normalize); }

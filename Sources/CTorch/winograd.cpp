@@ -1,0 +1,315 @@
+// A causal 3x3x3 convolution of frames that lie channels last, in float32 on the CPU, by Winograd's
+// minimal filtering F(2x2x2, 3x3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, in three
+// dimensions): two frames by two rows by two columns of outputs from 4x4x4 inputs with 64
+// multiplications a channel pair where the sum as it is written takes 216.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "lanes.h"
+
+namespace swan {
+namespace {
+
+struct Problem {
+    int64_t frames, height, width, inputs, outputs;
+    int64_t tileRows, tileColumns, paddedInputs, paddedOutputs, tilesPerBlock;
+    /// From one component's numbers to the next one's: a block's, and a cache line more, so that the
+    /// components of one tile do not all fall on the same few lines of the cache.
+    int64_t inputStride() const { return tilesPerBlock * paddedInputs + 16; }
+    int64_t productStride() const { return tilesPerBlock * paddedOutputs + 16; }
+
+    const float *front, *x, *weight, *bias, *residual;
+    float *result;
+
+    int64_t frameSize(int64_t channels) const { return height * width * channels; }
+    /// Frame `index` of one video, counted from the two before its first.
+    const float *frame(int64_t batch, int64_t index) const {
+        const int64_t size = frameSize(inputs);
+        return index < 2 ? front + (batch * 2 + index) * size
+                         : x + (batch * frames + index - 2) * size;
+    }
+};
+
+/// d0 - d2, d1 + d2, d2 - d1, d1 - d3.
+template <typename V>
+SWAN_INLINE void transformInput(V &a, V &b, V &c, V &d) {
+    const V first = a - c, second = b + c, third = c - b, fourth = b - d;
+    a = first, b = second, c = third, d = fourth;
+}
+
+/// One tile's inputs, 16 pixels of each of 4 frames, as 64 components at `to`, `stride` apart.
+template <int L>
+SWAN_INLINE void transformTile(
+    const float *const (*pixels)[16], int64_t channels, int planes, float *to, int64_t stride) {
+    using V = Vector<L>;
+    eachVector<L>(channels, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
+        for (int plane = 0; plane < planes; ++plane) {
+            V d[16];
+            const float *const *first = pixels[plane == 0 ? 0 : plane == 2 ? 2 : 1];
+            const float *const *second = pixels[plane < 2 ? 2 : plane == 2 ? 1 : 3];
+            for (int i = 0; i < 16; ++i) {
+                const V a = loadSome<L>(first[i] + channel, rest);
+                const V b = loadSome<L>(second[i] + channel, rest);
+                d[i] = plane == 1 ? a + b : a - b;
+            }
+            for (int i = 0; i < 4; ++i) transformInput(d[i], d[4 + i], d[8 + i], d[12 + i]);
+            for (int i = 0; i < 16; i += 4) transformInput(d[i], d[i + 1], d[i + 2], d[i + 3]);
+            for (int i = 0; i < 16; ++i) store<L>(to + (plane * 16 + i) * stride + channel, d[i]);
+        }
+    });
+}
+
+/// c [R, W L] = a [R, depth] b [depth, W L], with b side by side.
+template <int L, int R, int W>
+SWAN_INLINE void multiply(
+    const float *a, int64_t aStride, const float *b, int64_t depth, float *c, int64_t cStride) {
+    Vector<L> sum[R][W] = {};
+    for (int64_t k = 0; k < depth; ++k) {
+        Vector<L> right[W];
+#pragma clang loop unroll(full)
+        for (int w = 0; w < W; ++w) right[w] = load<L>(b + (k * W + w) * L);
+#pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r) {
+            const Vector<L> left = fill<L>(a[r * aStride + k]);
+#pragma clang loop unroll(full)
+            for (int w = 0; w < W; ++w) sum[r][w] += left * right[w];
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < R; ++r) {
+#pragma clang loop unroll(full)
+        for (int w = 0; w < W; ++w) store<L>(c + r * cStride + w * L, sum[r][w]);
+    }
+}
+
+/// Rows of a product at a time: as many as registers hold.
+template <int L>
+constexpr int rowsAtOnce = L == 16 ? 12 : 6;
+
+/// c [rows, outputs] = a [rows, inputs] b for b in panels of two vectors' width, the last of one.
+template <int L>
+SWAN_INLINE void multiplyAll(const Problem &p, const float *a, const float *b, float *c) {
+    constexpr int R = rowsAtOnce<L>;
+    for (int64_t column = 0; column < p.paddedOutputs; column += 2 * L) {
+        const bool isWide = column + 2 * L <= p.paddedOutputs;
+        for (int64_t row = 0; row < p.tilesPerBlock; row += R) {
+            const float *left = a + row * p.paddedInputs;
+            float *target = c + row * p.paddedOutputs + column;
+            if (isWide) {
+                multiply<L, R, 2>(
+                    left, p.paddedInputs, b + column * p.inputs, p.inputs, target, p.paddedOutputs);
+            } else {
+                multiply<L, R, 1>(
+                    left, p.paddedInputs, b + column * p.inputs, p.inputs, target, p.paddedOutputs);
+            }
+        }
+    }
+}
+
+/// One tile's 64 components at `from`, `stride` apart, as up to 2x2x2 pixels of the result.
+template <int L>
+SWAN_INLINE void finishTile(
+    const Problem &p, const float *from, int64_t stride, int64_t batch, int64_t frame, int64_t row,
+    int64_t column) {
+    using V = Vector<L>;
+    const int planes = frame + 1 < p.frames ? 4 : 3;
+    eachVector<L>(p.outputs, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
+        V y[2][16];
+        for (int i = 0; i < 16; ++i) {
+            const float *at = from + i * stride + channel;
+            const V b = load<L>(at + 16 * stride), c = load<L>(at + 32 * stride);
+            y[0][i] = load<L>(at) + b + c;
+            y[1][i] = planes == 4 ? b - c - load<L>(at + 48 * stride) : V{};
+        }
+        const V bias = loadSome<L>(p.bias + channel, rest);
+        for (int f = 0; f < planes - 2; ++f) {
+            V *d = y[f];
+            for (int i = 0; i < 4; ++i) {
+                const V upper = d[i] + d[4 + i] + d[8 + i];
+                d[4 + i] = d[4 + i] - d[8 + i] - d[12 + i];
+                d[i] = upper;
+            }
+            for (int r = 0; r < 2 && row + r < p.height; ++r) {
+                const V *e = d + 4 * r;
+                const V pair[2] = {e[0] + e[1] + e[2], e[1] - e[2] - e[3]};
+                for (int c = 0; c < 2 && column + c < p.width; ++c) {
+                    const int64_t at =
+                        (((batch * p.frames + frame + f) * p.height + row + r) * p.width + column
+                         + c) * p.outputs + channel;
+                    V value = pair[c] + bias;
+                    if (p.residual != nullptr) value += loadSome<L>(p.residual + at, rest);
+                    storeSome<L>(p.result + at, value, rest);
+                }
+            }
+        }
+    });
+}
+
+/// Memory that a thread keeps from call to call.
+struct Scratch {
+    std::vector<float> inputs, products, zeros;
+};
+
+/// One block of tiles of one pair of frames.
+template <int L>
+SWAN_INLINE void runBlock(
+    const Problem &p, Scratch &scratch, int64_t batch, int64_t frame, int64_t firstTile) {
+    const int64_t tiles = p.tileRows * p.tileColumns;
+    const int64_t count = std::min(p.tilesPerBlock, tiles - firstTile);
+    const int planes = frame + 1 < p.frames ? 4 : 3;
+    const float *frames[4];
+    for (int f = 0; f < planes; ++f) frames[f] = p.frame(batch, frame + f);
+    for (int64_t tile = 0; tile < count; ++tile) {
+        const int64_t row = (firstTile + tile) / p.tileColumns * 2 - 1;
+        const int64_t column = (firstTile + tile) % p.tileColumns * 2 - 1;
+        const float *pixels[4][16];
+        for (int i = 0; i < 16; ++i) {
+            const int64_t y = row + i / 4, x = column + i % 4;
+            const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
+            for (int f = 0; f < planes; ++f) {
+                pixels[f][i] =
+                    inside ? frames[f] + (y * p.width + x) * p.inputs : scratch.zeros.data();
+            }
+        }
+        transformTile<L>(
+            pixels, p.inputs, planes, scratch.inputs.data() + tile * p.paddedInputs,
+            p.inputStride());
+    }
+    for (int component = 0; component < planes * 16; ++component) {
+        multiplyAll<L>(
+            p, scratch.inputs.data() + component * p.inputStride(),
+            p.weight + component * p.inputs * p.paddedOutputs,
+            scratch.products.data() + component * p.productStride());
+    }
+    for (int64_t tile = 0; tile < count; ++tile) {
+        finishTile<L>(
+            p, scratch.products.data() + tile * p.paddedOutputs, p.productStride(),
+            batch, frame, (firstTile + tile) / p.tileColumns * 2,
+            (firstTile + tile) % p.tileColumns * 2);
+    }
+}
+
+void run4(const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
+    runBlock<4>(p, s, batch, frame, tile);
+}
+SWAN_TARGET_8 void run8(
+    const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
+    runBlock<8>(p, s, batch, frame, tile);
+}
+SWAN_TARGET_16 void run16(
+    const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
+    runBlock<16>(p, s, batch, frame, tile);
+}
+
+const float *floats(const at::Tensor &tensor) {
+    return static_cast<const float *>(tensor.const_data_ptr());
+}
+
+int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+/// [O, I, 3, 3, 3] -> [64, O' I] for O' outputs rounded up to whole vectors, in this processor's order.
+at::Tensor packWeight(const at::Tensor &weight) {
+    TORCH_CHECK(
+        weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
+        "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
+    const int width = lanes();
+    const int64_t outputs = weight.size(0), inputs = weight.size(1);
+    const int64_t padded = roundedUp(outputs, width);
+    const auto wide = weight.options().dtype(at::kDouble);
+    auto g = at::tensor({1., 0., 0., .5, .5, .5, .5, -.5, .5, 0., 0., 1.}, wide).view({4, 3});
+    auto result = at::zeros({64, inputs * padded}, weight.options().dtype(at::kFloat));
+    // By parts, so that the numbers in double precision do not take three times the weights' memory.
+    for (int64_t start = 0; start < padded; start += 2 * width) {
+        const int64_t count = std::min<int64_t>(2 * width, padded - start);
+        const int64_t real = std::min(count, outputs - start);
+        if (real <= 0) break;
+        auto part = weight.narrow(0, start, real).to(at::kDouble);
+        for (int dim = 0; dim < 3; ++dim) {
+            // Each turn transforms the first kernel dimension and moves it to the end.
+            part = at::matmul(part.permute({0, 1, 3, 4, 2}), g.t());
+        }
+        auto target = result.narrow(1, start * inputs, count * inputs).view({64, inputs, count});
+        target.narrow(2, 0, real).copy_(part.reshape({real, inputs, 64}).permute({2, 1, 0}));
+    }
+    return result;
+}
+
+/// x [B, F, H, W, I] after front [B, 2, H, W, I] -> [B, F, H, W, O], plus the residual if there is one.
+at::Tensor convolve(
+    const at::Tensor &front, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
+    const std::optional<at::Tensor> &residual) {
+    TORCH_CHECK(
+        x.dim() == 5 && front.dim() == 5 && front.size(0) == x.size(0) && front.size(1) == 2
+            && front.sizes().slice(2) == x.sizes().slice(2),
+        "frames ", x.sizes(), " do not follow ", front.sizes());
+    for (const auto &tensor : {front, x, weight, bias}) {
+        TORCH_CHECK(
+            tensor.scalar_type() == at::kFloat && tensor.is_cpu(),
+            "this convolution is for float32 on the CPU");
+    }
+    const auto plainFront = front.contiguous(), plainX = x.contiguous();
+    const auto plainBias = bias.contiguous();
+    const int width = lanes();
+    Problem p{};
+    p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
+    p.inputs = x.size(4), p.outputs = bias.size(0);
+    p.tileRows = (p.height + 1) / 2, p.tileColumns = (p.width + 1) / 2;
+    p.paddedInputs = roundedUp(p.inputs, width), p.paddedOutputs = roundedUp(p.outputs, width);
+    TORCH_CHECK(
+        weight.dim() == 2 && weight.size(0) == 64 && weight.is_contiguous()
+            && weight.size(1) == p.inputs * p.paddedOutputs,
+        "a packed kernel ", weight.sizes(), " is not for ", p.inputs, " and ", p.outputs,
+        " channels");
+    auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
+    at::Tensor plainResidual;
+    if (residual.has_value()) {
+        TORCH_CHECK(residual->sizes() == result.sizes(), "the residual is ", residual->sizes());
+        plainResidual = residual->contiguous();
+        p.residual = floats(plainResidual);
+    }
+    p.front = floats(plainFront), p.x = floats(plainX);
+    p.weight = floats(weight), p.bias = floats(plainBias);
+    p.result = static_cast<float *>(result.mutable_data_ptr());
+
+    // The components of a block stay in the second and third level cache.
+    const int64_t unit = width == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
+    const int64_t tiles = p.tileRows * p.tileColumns;
+    const int64_t fitting = (6 << 20) / (64 * 4 * (p.paddedInputs + p.paddedOutputs));
+    p.tilesPerBlock = std::clamp<int64_t>(fitting / unit * unit, 2 * unit, 16 * unit);
+    p.tilesPerBlock = std::min(p.tilesPerBlock, roundedUp(tiles, unit));
+    const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
+    const int64_t pairs = (p.frames + 1) / 2;
+    const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
+    at::parallel_for(0, x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {
+        static thread_local Scratch scratch;
+        const auto atLeast = [](std::vector<float> &memory, int64_t count) {
+            if (static_cast<int64_t>(memory.size()) < count) memory.resize(count);
+        };
+        atLeast(scratch.inputs, 64 * p.inputStride());
+        atLeast(scratch.products, 64 * p.productStride());
+        atLeast(scratch.zeros, p.paddedInputs);
+        for (int64_t index = begin; index < end; ++index) {
+            const int64_t block = index % blocks, pair = index / blocks % pairs;
+            run(p, scratch, index / blocks / pairs, 2 * pair, block * p.tilesPerBlock);
+        }
+    });
+    return result;
+}
+
+}  // namespace
+}  // namespace swan
+
+TORCH_LIBRARY_FRAGMENT(swan, library) {
+    library.def("winograd_weight(Tensor weight) -> Tensor");
+    library.def(
+        "winograd(Tensor front, Tensor x, Tensor weight, Tensor bias, Tensor? residual=None) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(swan, CPU, library) {
+    library.impl("winograd_weight", swan::packWeight);
+    library.impl("winograd", swan::convolve);
+}

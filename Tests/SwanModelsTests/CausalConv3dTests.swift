@@ -1,0 +1,92 @@
+import GoldenSupport
+import Testing
+import Torch
+import TorchNN
+
+@testable import SwanModels
+
+/// What the fast kernels compute, by libtorch's own operators.
+@Suite struct CausalConv3dTests {
+    @Test(
+        arguments: [
+            (1, 4, 6, 8, 16, 16), (2, 5, 7, 9, 20, 3), (1, 1, 5, 5, 16, 24), (2, 2, 4, 3, 24, 8),
+            (1, 3, 1, 1, 40, 33), (3, 2, 17, 31, 17, 12),
+        ]
+    )
+    func convolution(
+        batch: Int,
+        frames: Int,
+        height: Int,
+        width: Int,
+        inputs: Int,
+        outputs: Int
+    ) throws {
+        let generator = try Generator(seed: 7)
+        let weights = [
+            "weight": try Tensor.randn([outputs, inputs, 3, 3, 3], generator),
+            "bias": try Tensor.randn([outputs], generator),
+        ]
+        let x = try Tensor.randn([batch, frames, height, width, inputs], generator)
+        let residual = try Tensor.randn([batch, frames, height, width, outputs], generator)
+        let conv = try CausalConv3d(Weights(DictionaryWeights(weights)), inputs, outputs)
+
+        func direct(_ x: Tensor) throws -> Tensor {
+            let padded = try x.to(.float64).permuted(0, 4, 1, 2, 3).padded([0, 0, 0, 0, 2, 0])
+            return try conv3d(
+                padded,
+                #require(weights["weight"]).to(.float64),
+                #require(weights["bias"]).to(.float64),
+                padding: [0, 1, 1]
+            ).permuted(0, 2, 3, 4, 1)
+        }
+        var caches = FeatureCaches(streams: true)
+        caches.beginPass()
+        let first = try conv(x, &caches, adding: residual)
+        caches.endPass()
+        try expectClose(first, direct(x) + residual, relative: 1e-6, absolute: 5e-5)
+
+        // A second part sees the first, by a cache of two frames however short the parts are.
+        let next = try Tensor.randn([batch, 1, height, width, inputs], generator)
+        caches.beginPass()
+        let second = try conv(next, &caches)
+        try expectClose(
+            second,
+            direct(concatenated([x, next], dim: 1)).narrowed(1, frames, 1),
+            relative: 1e-6,
+            absolute: 5e-5
+        )
+    }
+
+    @Test(arguments: [3, 8, 20, 96])
+    func norm(channels: Int) throws {
+        let generator = try Generator(seed: 3)
+        let x = try Tensor.randn([2, 3, 5, channels], generator) * 20
+        let gamma = try Tensor.randn([channels, 1, 1, 1], generator)
+        let norm = try WanVAENorm(Weights(DictionaryWeights(["gamma": gamma])), channels)
+        let wide = try x.to(.float64)
+        let expected =
+            try wide / wide.norm([-1], keepDim: true) * Double(channels).squareRoot()
+            * gamma.to(.float64).flattened()
+        try expectClose(norm(x), expected, relative: 1e-6, absolute: 1e-6)
+        try expectClose(norm.activated(x), expected.silu(), relative: 2e-6, absolute: 1e-6)
+        let zero = try norm.activated(x.zerosLike())
+        #expect(try zero.abs().max().item() == 0)
+    }
+
+    @Test func kernelsThatDoNotFitAreRefused() throws {
+        let packed = try winogradWeight(.ones([8, 16, 3, 3, 3]))
+        let x = try Tensor.zeros([1, 2, 4, 4, 16])
+        let bias = try Tensor.zeros([8])
+        #expect(throws: TorchError.self) {
+            try winogradConvolution(x.narrowed(1, 0, 1), x, packed, bias)
+        }
+        #expect(throws: TorchError.self) {
+            try winogradConvolution(x, x, packed, .zeros([99]))
+        }
+        #expect(throws: TorchError.self) {
+            try winogradConvolution(x.to(.float64), x.to(.float64), packed, bias)
+        }
+        #expect(throws: TorchError.self) { try winogradWeight(.ones([8, 16, 3, 3])) }
+        #expect(throws: TorchError.self) { try pixelNorm(x, gain: .ones([3]), silu: true) }
+    }
+}
