@@ -75,6 +75,7 @@ public final class FileStream: Sendable {
     // MARK: - The job
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
+        Engine.sleepWhileWaiting()
         let plan = try request.plan()
         let (reader, rate) = try open(plan.options)
         let size = (width: plan.options.width, height: plan.options.height)

@@ -1,4 +1,5 @@
 import CTorch
+import Foundation
 
 /// The engine under all tensors: its version, its threads, the GPUs it sees.
 public enum Engine {
@@ -30,4 +31,27 @@ public enum Engine {
         var error = ct_error()
         guard ct_cuda_synchronize(Int32(index), &error) else { throw TorchError(taking: &error) }
     }
+
+    /// Lets threads that wait for their share of an operator sleep instead of spin, from now on.
+    ///
+    /// For a process whose other threads decode and encode: while they run, a spinning thread keeps
+    /// the one it waits for from its core, and a stream is up to 20 times slower. libgomp reads its
+    /// own setting before a program's first line, but it also spins less as soon as it has more
+    /// threads than there are cores: those of a second caller, which are never used again.
+    public static func sleepWhileWaiting() {
+        _ = secondCaller
+    }
+
+    private static let secondCaller: Void = {
+        let thread = Thread {
+            // Enough elements that every thread gets some.
+            let sum = Result { () throws(TorchError) in
+                try Tensor.ones([threads * 65_536]) + 1
+            }
+            guard case .success = sum else { return }
+            while true { sleep(.max) }
+        }
+        thread.name = "swan.openmp"
+        thread.start()
+    }()
 }
