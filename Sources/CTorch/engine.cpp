@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
+#include <malloc.h>
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <mutex>
@@ -17,6 +18,14 @@ const char *ct_version(void) { return TORCH_VERSION; }
 int32_t ct_threads(void) { return at::get_num_threads(); }
 
 void ct_set_threads(int32_t count) { at::set_num_threads(count); }
+
+void ct_keep_freed_memory(void) {
+#ifdef __GLIBC__
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    ::mallopt(M_TRIM_THRESHOLD, 2147483647);
+    ::mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
 
 const char *ct_cpu_capability(void) {
     static const std::string capability = at::get_cpu_capability();

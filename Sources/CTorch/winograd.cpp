@@ -275,11 +275,12 @@ at::Tensor convolve(
     p.weight = floats(weight), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
 
-    // The components of a block stay in the second and third level cache.
+    // Few tiles at a time stay in the second level cache. A kernel that the third level does not hold
+    // comes from memory once a block, so there a block is large.
     const int64_t unit = width == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
     const int64_t tiles = p.tileRows * p.tileColumns;
-    const int64_t fitting = (6 << 20) / (64 * 4 * (p.paddedInputs + p.paddedOutputs));
-    p.tilesPerBlock = std::clamp<int64_t>(fitting / unit * unit, 2 * unit, 16 * unit);
+    const bool isSmall = weight.numel() <= 3 << 20;
+    p.tilesPerBlock = (isSmall ? 2 : 16) * unit;
     p.tilesPerBlock = std::min(p.tilesPerBlock, roundedUp(tiles, unit));
     const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
     const int64_t pairs = (p.frames + 1) / 2;

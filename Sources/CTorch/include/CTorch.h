@@ -127,6 +127,8 @@ void ct_guard_leave(ct_guard guard);
 const char *ct_version(void);
 int32_t ct_threads(void);
 void ct_set_threads(int32_t count);
+/// Has the process keep the memory of tensors it frees, for the next ones.
+void ct_keep_freed_memory(void);
 // What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
 const char *ct_cpu_capability(void);
 // A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
