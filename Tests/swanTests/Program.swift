@@ -14,6 +14,10 @@ struct Program {
         var text: String { String(decoding: output, as: UTF8.self) }
     }
 
+    /// Where it is: the tests are built beside the program that they run.
+    static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("swan")
+
     private let process = Process()
     private let output = Pipe()
     private let messages = Pipe()
@@ -23,9 +27,7 @@ struct Program {
     ///
     /// - Parameter errors: what standard error is, where it is not to be collected.
     init(_ arguments: [String], in folder: String? = nil, errors: FileHandle? = nil) throws {
-        // The tests are built beside the program that they run.
-        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.executableURL = tests.deletingLastPathComponent().appendingPathComponent("swan")
+        process.executableURL = Self.url
         process.arguments = arguments
         if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
         var environment = ProcessInfo.processInfo.environment

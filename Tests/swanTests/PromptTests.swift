@@ -29,8 +29,7 @@ import Testing
         // The shell hands on bytes that Swift's own strings cannot hold.
         let shell = Process()
         shell.executableURL = URL(fileURLWithPath: "/bin/sh")
-        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appendingPathComponent("swan").path
+        let program = Program.url.path
         shell.arguments = [
             "-c",
             "exec '\(program)' stream '\(fixture.clip)' --model '\(fixture.model)' --progress none "

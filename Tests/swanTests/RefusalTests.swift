@@ -257,6 +257,28 @@ import Torch
         )
     }
 
+    @Test func weightsThatAreNotFinite() throws {
+        let model = folder.path("model")
+        try TinyModel.write(to: model)
+        let path = model + "/vae/diffusion_pytorch_model.safetensors"
+        let file = try SafetensorsFile(path: path)
+        var tensors: [String: Tensor] = [:]
+        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
+        try tensors["conv1.bias"]?.fill(with: .nan)
+        try Safetensors.write(tensors, to: path)
+        let outcome = try Program.run(
+            "stream",
+            fixture.clip,
+            "--model",
+            model,
+            "--prompt",
+            "a",
+            "-o",
+            folder.path("out.mp4")
+        )
+        try expect(65, "conv1.bias", "finite", from: outcome)
+    }
+
     @Test func anUnknownKeyInAConfiguration() throws {
         let path = try folder.file("c.yaml", text: "denoising_step_lisst: [500, 0]\n")
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "--config", path)

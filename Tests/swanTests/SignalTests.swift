@@ -44,6 +44,21 @@ import Testing
         #expect(try folder.names == [])
     }
 
+    @Test func aReaderThatGoesAwayIsAnErrorOfOutput() throws {
+        let shell = Process()
+        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
+        let program = Program.url.path
+        shell.arguments = [
+            "-c",
+            "{ '\(program)' stream '\(fixture.clip)' --model '\(fixture.model)' --prompt a -o - "
+                + "--progress none; echo $? > '\(folder.path("code"))'; } 2>/dev/null | head -c 9",
+        ]
+        shell.standardOutput = Pipe()
+        try shell.run()
+        shell.waitUntilExit()
+        #expect(try String(contentsOfFile: folder.path("code"), encoding: .utf8) == "74\n")
+    }
+
     private func start(_ out: String, _ arguments: String...) throws -> Program {
         let program = try Program(
             [

@@ -52,6 +52,19 @@ import Testing
         #expect(try Fixture.count(out) == 7)
     }
 
+    @Test func aTruncatedVideoIsStreamedAsFarAsItGoes() throws {
+        let (whole, cut) = (folder.path("whole.mp4"), folder.path("cut.mp4"))
+        try Fixture.write(whole, frames: 60, width: 128, height: 128)
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: whole))
+        try bytes.prefix(bytes.count * 2 / 3).write(to: URL(fileURLWithPath: cut))
+        let out = folder.path("out.mp4")
+        let outcome = try stream(cut, "--prompt", "a cat", "-o", out)
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        #expect(outcome.messages.contains("swan: warning: "))
+        #expect(outcome.messages.contains("cut off"))
+        #expect((1..<60).contains(try Fixture.count(out)))
+    }
+
     @Test func theSameSeedGivesTheSameVideo() throws {
         func video(_ seed: String) throws -> Data {
             try stream(fixture.clip, "--prompt", "a cat", "-o", "-", "--seed", seed).output

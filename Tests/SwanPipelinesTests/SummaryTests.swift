@@ -1,0 +1,81 @@
+import Foundation
+import Testing
+
+@testable import SwanPipelines
+
+/// What a stream reports about itself and its machine.
+@Suite struct SummaryTests {
+    @Test func percentilesAreMeasuredValues() throws {
+        let latency = try #require(
+            StreamSummary.Latency(seconds: (1...100).reversed().map { Double($0) / 1_000 })
+        )
+        #expect(abs(latency.p50 - 50) < 1e-9)
+        #expect(abs(latency.p95 - 95) < 1e-9)
+        #expect(abs(latency.p99 - 99) < 1e-9)
+        let one = try #require(StreamSummary.Latency(seconds: [0.25]))
+        #expect((one.p50, one.p99) == (250, 250))
+        #expect(StreamSummary.Latency(seconds: []) == nil)
+    }
+
+    @Test func aSummarySurvivesJSON() throws {
+        var summary = StreamSummary()
+        (summary.framesOut, summary.fps, summary.seed) = (7, 12.5, .max)
+        summary.chunkLatency = StreamSummary.Latency(seconds: [1])
+        let again = try JSONDecoder().decode(StreamSummary.self, from: summary.json())
+        #expect(again == summary)
+    }
+
+    @Test func remainingTimeFollowsTheSpeed() {
+        var progress = StreamProgress(stage: .streaming, total: 100)
+        #expect(progress.remainingSeconds == nil)
+        (progress.framesOut, progress.seconds) = (25, 5)
+        #expect(progress.remainingSeconds == 15)
+        progress.total = nil
+        #expect(progress.remainingSeconds == nil)
+    }
+
+    @Test(arguments: [
+        ("flags\t: fpu avx2 fma avx512f avx512_bf16", true), ("flags\t: fpu avx2 fma f16c", false),
+        ("Features\t: fp asimd bf16", true), ("", false),
+    ])
+    func bfloat16NeedsInstructions(_ cpuInfo: String, _ expected: Bool) {
+        let machine = Machine(cpuInfo: "processor\t: 0\nmodel name\t: Some CPU\n" + cpuInfo + "\n")
+        #expect(machine.multipliesBFloat16 == expected)
+        #expect(machine.processor == "Some CPU")
+    }
+
+    @Test func theProcessKnowsItsAge() throws {
+        let start = try #require(ProcessFacts.start)
+        #expect(start <= .now)
+        #expect(.now - start < .seconds(86_400))
+        #expect(ProcessFacts.peakMemoryBytes > 1_000_000)
+    }
+
+    // Threads of their own: a queue makes its callers wait, and tests share few threads.
+    @Test func aQueueHandsOnInOrderAndEnds() {
+        let queue = BoundedQueue<Int>(capacity: 2)
+        let sender = Thread {
+            for number in 0..<100 where !queue.put(number) { return }
+            queue.close()
+        }
+        sender.start()
+        var taken: [Int] = []
+        while let number = queue.take() { taken.append(number) }
+        #expect(taken == Array(0..<100))
+        #expect(!queue.put(1))
+    }
+
+    @Test func aQueueThatIsGivenUpLetsNobodyWait() {
+        let queue = BoundedQueue<Int>(capacity: 1)
+        let isDone = DispatchSemaphore(value: 0)
+        let sender = Thread {
+            while queue.put(0) {}
+            isDone.signal()
+        }
+        sender.start()
+        _ = queue.take()
+        queue.close(dropping: true)
+        isDone.wait()
+        #expect(queue.take() == nil)
+    }
+}
