@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/util/Logging.h>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <torch/csrc/api/include/torch/version.h>
@@ -12,6 +13,18 @@
 #include "internal.h"
 
 using namespace swan;
+
+namespace {
+
+/// SentencePiece and libc10 both export a variable FLAGS_minloglevel, a class there and an int here. In
+/// one process they share c10's storage, and SentencePiece's constructor also sets the flag behind it,
+/// which turns every refused allocation into an abort. Libraries are constructed before this is.
+[[maybe_unused]] const bool refusalsThrow = [] {
+    FLAGS_caffe2_use_fatal_for_enforce = false;
+    return true;
+}();
+
+}  // namespace
 
 const char *ct_version(void) { return TORCH_VERSION; }
 
