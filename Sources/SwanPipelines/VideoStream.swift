@@ -206,7 +206,9 @@ public final class VideoStream {
     private func decode(_ clean: Tensor) throws -> [VideoFrame] {
         let start = ContinuousClock.now
         defer { seconds.decode += (ContinuousClock.now - start).seconds }
-        return try SwanPipelines.frames(of: model.vae.decode(clean, state: &decoder))
+        // The transformer's results are normalised, whatever its input was.
+        let latents = try model.vae.denormalized(clean)
+        return try SwanPipelines.frames(of: model.vae.decode(latents, state: &decoder))
     }
 
     /// Chunks that are still on their way.

@@ -42,6 +42,10 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var model: UMT5Config
         /// Prompts that the tokenizer is trained on.
         public var sentences: Int
+        /// Steps in which the encoder learns which style a prompt asks for, before the transformer.
+        public var steps: Int
+        /// Prompts of such a step.
+        public var batch: Int
     }
 
     /// The transformer's sizes and training.
@@ -121,6 +125,7 @@ extension Recipe {
             vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty,
             "vae.training: steps and batch count from 1, frames is a list"
         )
+        try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
         let pixels = vae.model.spatialStride
         let step = vae.model.temporalStride
         try require(

@@ -97,6 +97,7 @@ public struct Trainer {
                 vocabularySize: recipe.text.model.vocabulary
             )
         }
+        let encoder = try textEncoder(prompts, tokenizer, onProgress)
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
@@ -136,14 +137,44 @@ public struct Trainer {
         let state = try loop.run(
             from: {
                 let transformer = try Initialization.transformer(stage.model, seed: recipe.seed)
-                let text = try Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
                 return Dictionary(
                     uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
-                        + text.map { ("text_encoder." + $0, $1) }
+                        + encoder.map { ("text_encoder." + $0, $1) }
                 )
             },
             onProgress: onProgress
         )
         try folder.saveTransformer(state.averages)
+    }
+
+    /// The text encoder, with which style each prompt asks for.
+    private func textEncoder(
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> [String: Tensor] {
+        let loop = TrainingLoop(
+            stage: "text",
+            steps: recipe.text.steps,
+            objective: TextObjective(
+                config: recipe.text.model,
+                styles: recipe.styles,
+                prompts: prompts,
+                tokenizer: tokenizer,
+                maximumTokens: recipe.transformer.model.textLen,
+                batch: recipe.text.batch,
+                seed: recipe.seed
+            ),
+            options: recipe.transformer.optimizer,
+            checkpoints: try folder.checkpoints("text", recipe.checkpoints),
+            checkpointOptions: recipe.checkpoints,
+            metadata: folder.metadata
+        )
+        return try loop.run(
+            from: {
+                try Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
+            },
+            onProgress: onProgress
+        ).weights
     }
 }

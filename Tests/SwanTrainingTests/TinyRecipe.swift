@@ -42,8 +42,10 @@ enum TinyRecipe {
             average_decay: 0.9
         text:
           sentences: 300
+          steps: 4
+          batch: 2
           model:
-            vocab_size: 320
+            vocab_size: 400
             d_model: 16
             d_kv: 8
             d_ff: 32

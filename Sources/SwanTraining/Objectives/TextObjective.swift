@@ -1,0 +1,63 @@
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+/// A start for the text encoder: every token of a prompt becomes the vector of the style it asks for.
+///
+/// Left to the transformer's loss alone, styles whose pictures are alike stay one style for thousands
+/// of steps, because neither side has a reason to move before the other.
+struct TextObjective: Objective {
+    /// Prompts as tokens, and the styles they ask for.
+    struct Batch: Sendable {
+        let prompts: [[Int32]]
+        let styles: [Int]
+    }
+
+    let config: UMT5Config
+    let styles: [Style]
+    let prompts: PromptGenerator
+    let tokenizer: Tokenizer
+    let maximumTokens: Int
+    let batch: Int
+    let seed: UInt64
+
+    func batch(step: Int) throws -> Batch {
+        var random = SampleRandom(seed: seed, index: UInt64(step), purpose: 6)
+        var texts: [[Int32]] = []
+        var asked: [Int] = []
+        for sample in 0..<batch {
+            let style = random.integer(styles.indices)
+            let text = prompts.prompt(for: styles[style], index: UInt64(step * batch + sample))
+            let tokens = try tokenizer.encode(text, maxTokens: maximumTokens, allowsEmpty: true)
+            texts.append(Array(tokens.ids.prefix(tokens.count)))
+            asked.append(style)
+        }
+        return Batch(prompts: texts, styles: asked)
+    }
+
+    func loss(
+        _ batch: Batch,
+        step: Int,
+        _ parameters: [String: Tensor],
+        carry: inout [String: Tensor]
+    ) throws -> Loss {
+        let weights = Weights(DictionaryWeights(parameters))
+        let encoder = try UMT5Encoder(weights, config)
+        try weights.finish()
+        let embeddings = try encoder.encode(batch.prompts)  // [B, L, C], zeros after the end
+        let length = embeddings.size(1)
+        let mask = try Tensor(
+            batch.prompts.flatMap { prompt in
+                (0..<length).map { $0 < prompt.count ? Float(1) : 0 }
+            },
+            [batch.prompts.count, length, 1]
+        )
+        let generator = try Generator(seed: Seed.mixed(seed, 7))
+        let table = try Tensor.randn([styles.count, config.dim], generator)
+        let asked = try Tensor(batch.styles, [batch.styles.count])
+        let target = try table.indexSelected(0, asked).unsqueezed(1) * mask
+        let error = try (embeddings - target).pow(2).sum() / (mask.sum() * Double(config.dim))
+        return Loss(total: error, parts: ["squared_error": try error.item()])
+    }
+}
