@@ -1,7 +1,7 @@
 # Two commands are enough on a new machine: `make demo` and `make test`.
 
 INPUT = .deps/media/bikes.mp4
-PROMPT = pencil sketch
+PROMPT = thermal camera
 OUT = out/demo.mp4
 DEMOFLAGS =
 TESTFLAGS =
