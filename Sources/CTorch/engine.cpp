@@ -9,6 +9,7 @@
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <mutex>
+#include <thread>
 
 #include "internal.h"
 
@@ -31,6 +32,18 @@ const char *ct_version(void) { return TORCH_VERSION; }
 int32_t ct_threads(void) { return at::get_num_threads(); }
 
 void ct_set_threads(int32_t count) { at::set_num_threads(count); }
+
+void ct_set_threads_here(int32_t count) {
+    if (at::get_num_threads() == count) return;
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    // Setting it sets the calling thread's number and also the one that new threads begin with, which
+    // is asked for and put back by threads that do nothing else.
+    int initial = count;
+    std::thread([&] { initial = at::get_num_threads(); }).join();
+    at::set_num_threads(count);
+    std::thread([&] { at::set_num_threads(initial); }).join();
+}
 
 void ct_keep_freed_memory(void) {
 #ifdef __GLIBC__

@@ -45,18 +45,24 @@ SWAN_INLINE void store(float *to, Vector<L> value) {
 template <int L>
 SWAN_INLINE Vector<L> loadSome(const float *from, int64_t count) {
     if (count >= L) return load<L>(from);
-    float values[L] = {};
-    for (int64_t i = 0; i < count; ++i) values[i] = from[i];
-    return load<L>(values);
+    Vector<L> value = {};
+    if (count % 4 == 0) {
+        std::memcpy(&value, from, count * sizeof(float));
+    } else {
+        for (int64_t i = 0; i < count; ++i) value[i] = from[i];
+    }
+    return value;
 }
 
 /// The first `count` floats of a vector.
 template <int L>
 SWAN_INLINE void storeSome(float *to, Vector<L> value, int64_t count) {
     if (count >= L) return store<L>(to, value);
-    float values[L];
-    store<L>(values, value);
-    for (int64_t i = 0; i < count; ++i) to[i] = values[i];
+    if (count % 4 == 0) {
+        std::memcpy(to, &value, count * sizeof(float));
+    } else {
+        for (int64_t i = 0; i < count; ++i) to[i] = value[i];
+    }
 }
 
 template <int L>
@@ -66,11 +72,20 @@ SWAN_INLINE Vector<L> fill(float value) {
 }
 
 /// Calls `body(start, L)` for whole vectors among `count` floats, then `body(start, rest)` if some are left.
+///
+/// Quarters of a vector are called for by constants, which makes single instructions of their loads and
+/// stores: by way of memory a rest costs as much as several vectors.
 template <int L, typename Body>
 SWAN_INLINE void eachVector(int64_t count, const Body &body) {
     int64_t start = 0;
     for (; start + L <= count; start += L) body(start, L);
-    if (start < count) body(start, count - start);
+    switch (count - start) {
+        case 0: return;
+        case 4: return body(start, static_cast<int64_t>(4));
+        case 8: return body(start, static_cast<int64_t>(8));
+        case 12: return body(start, static_cast<int64_t>(12));
+        default: return body(start, count - start);
+    }
 }
 
 /// How many floats this processor's vectors hold.

@@ -1,12 +1,12 @@
 // Root mean square normalisation over channels that lie side by side and the SiLU after it, in one
 // pass over memory; float32 on the CPU.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <cmath>
 
 #include "lanes.h"
+#include "parallel.h"
 
 namespace swan {
 namespace {
@@ -93,7 +93,7 @@ at::Tensor normalize(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
     if (channels == 0) return result;
     const int64_t grain = std::max<int64_t>(1, 32768 / channels);
-    at::parallel_for(0, plain.numel() / channels, grain, [&](int64_t begin, int64_t end) {
+    parallelFor(plain.numel() / channels, grain, [&](int64_t begin, int64_t end) {
         run(from + begin * channels, gains, to + begin * channels, end - begin, channels, silu);
     });
     return result;

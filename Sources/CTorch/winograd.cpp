@@ -3,13 +3,13 @@
 // dimensions): two frames by two rows by two columns of outputs from 4x4x4 inputs with 64
 // multiplications a channel pair where the sum as it is written takes 216.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "lanes.h"
+#include "parallel.h"
 
 namespace swan {
 namespace {
@@ -285,7 +285,7 @@ at::Tensor convolve(
     const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
     const int64_t pairs = (p.frames + 1) / 2;
     const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
-    at::parallel_for(0, x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {
+    parallelFor(x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {
         static thread_local Scratch scratch;
         const auto atLeast = [](std::vector<float> &memory, int64_t count) {
             if (static_cast<int64_t>(memory.size()) < count) memory.resize(count);

@@ -7,8 +7,9 @@ import Torch
 
 /// A whole job: a video file is read, restyled by a stream, and written.
 ///
-/// Reading ahead and writing behind have threads of their own, so that they overlap with the
-/// networks, which run on the thread that calls `run`. What waits between them is limited.
+/// Reading ahead, the stages of the stream, and writing behind have threads of their own, so that they
+/// overlap; the last stage and `onProgress` are on the thread that calls `run`. What waits between
+/// them is limited.
 public final class FileStream: Sendable {
     private struct State {
         var reader: VideoReader?
@@ -76,6 +77,7 @@ public final class FileStream: Sendable {
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
         Engine.sleepWhileWaiting()
+        Engine.keepFreedMemory()
         let plan = try request.plan()
         let (reader, rate) = try open(plan.options)
         let size = (width: plan.options.width, height: plan.options.height)
@@ -111,7 +113,6 @@ public final class FileStream: Sendable {
         write(results, to: writer, threads)
         state.withLock { $0.isStreaming = true }
 
-        var latencies: [Double] = []
         var progress = StreamProgress(stage: .streaming, total: total)
         func hand(on finished: [VideoFrame]) -> Bool {
             for frame in finished where !results.put(frame) { return false }
@@ -124,9 +125,8 @@ public final class FileStream: Sendable {
         warn(stream, from: 0)
         if reader != nil {
             try pump(stream, frames, hand)
-            latencies = stream.chunkSeconds
         } else {
-            latencies = try generate(stream, hand)
+            try generate(stream, hand)
         }
         progress.stage = .finishing
         onProgress(progress)
@@ -142,6 +142,7 @@ public final class FileStream: Sendable {
         summary.stages.encode = stream.seconds.encode * 1_000
         summary.stages.denoise = stream.seconds.denoise * 1_000
         summary.stages.vaeDecode = stream.seconds.decode * 1_000
+        let latencies = stream.chunkSeconds
         summary.chunks = latencies.count
         summary.chunkLatency = StreamSummary.Latency(seconds: latencies)
         summary.seconds = (ContinuousClock.now - loaded).seconds
@@ -338,55 +339,76 @@ extension FileStream {
     private var isStopped: Bool { state.withLock { $0.isStopped } }
 
     /// Feeds the stream until the input ends, the output fails, or `stop` is called.
+    ///
+    /// What is on its way takes as long as several chunks: whoever stops does not wait for it.
     private func pump(
         _ stream: VideoStream,
         _ frames: BoundedQueue<VideoFrame>,
         _ hand: ([VideoFrame]) -> Bool
     ) throws {
-        var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
-        while !isStopped, let frame = frames.take() {
-            try changePrompt(stream, &prompts, frame: stream.framesIn)
-            guard try hand(stream.push(frame)) else { return }
-        }
-        // What is on its way takes as long as several chunks: whoever stops does not wait for it.
-        guard !isStopped, state.withLock({ $0.failure == nil }) else { return }
-        _ = try hand(stream.finish())
+        let prompts = LaterPrompts(request.laterPrompts)
+        try stream.run(
+            { [self] in
+                guard !isStopped, let frame = frames.take() else { return nil }
+                try changePrompt(stream, prompts, frame: stream.framesIn)
+                return frame
+            },
+            isStopped: { [self] in state.withLock { $0.isStopped || $0.failure != nil } },
+            give: hand
+        )
     }
 
-    /// Streams from text alone; returns how long each chunk took.
-    private func generate(
-        _ stream: VideoStream,
-        _ hand: ([VideoFrame]) -> Bool
-    ) throws -> [Double] {
-        var prompts = request.laterPrompts.sorted { $0.key < $1.key }[...]
-        var latencies: [Double] = []
-        var missing = request.maxFrames ?? 0
-        while !isStopped, missing > 0 {
-            try changePrompt(stream, &prompts, frame: stream.framesOut)
-            let began = ContinuousClock.now
-            let chunk = try stream.generate().prefix(missing)
-            latencies.append((ContinuousClock.now - began).seconds)
-            missing -= chunk.count
-            guard hand(Array(chunk)) else { break }
-        }
-        return latencies
+    /// Streams from text alone.
+    private func generate(_ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool) throws {
+        let prompts = LaterPrompts(request.laterPrompts)
+        let frames = request.maxFrames ?? 0
+        var missing = frames
+        try stream.generate(
+            atLeast: frames,
+            willStart: { [self] in try changePrompt(stream, prompts, frame: $0) },
+            isStopped: { [self] in state.withLock { $0.isStopped || $0.failure != nil } },
+            give: { chunk in
+                let given = Array(chunk.prefix(missing))
+                missing -= given.count
+                return hand(given)
+            }
+        )
     }
 
     private func changePrompt(
         _ stream: VideoStream,
-        _ prompts: inout ArraySlice<(key: Int, value: String)>,
+        _ prompts: LaterPrompts,
         frame: Int
     ) throws {
-        while let next = prompts.first, next.key <= frame {
-            prompts.removeFirst()
+        while let prompt = prompts.next(at: frame) {
             let known = stream.promptIssues.count
-            try stream.setPrompt(next.value)
+            try stream.setPrompt(prompt)
             warn(stream, from: known)
         }
     }
 
     private func warn(_ stream: VideoStream, from first: Int) {
         for issue in stream.promptIssues[first...] { log.warning("\(issue)") }
+    }
+}
+
+/// The prompts that are still to come, the next one first.
+private final class LaterPrompts: Sendable {
+    private let prompts: Mutex<[(frame: Int, text: String)]>
+
+    init(_ prompts: [Int: String]) {
+        self.prompts = Mutex(
+            prompts.map { (frame: $0.key, text: $0.value) }.sorted { $0.frame < $1.frame }
+        )
+    }
+
+    /// Takes the first prompt out if its frame has come.
+    func next(at frame: Int) -> String? {
+        prompts.withLock { prompts in
+            guard let next = prompts.first, next.frame <= frame else { return nil }
+            prompts.removeFirst()
+            return next.text
+        }
     }
 }
 

@@ -1,42 +1,21 @@
 import Foundation
 import Logging
 import SwanMedia
-import SwanModels
-import SwanSchedulers
 import SwanText
+import Synchronization
 import Torch
 
 /// A live stream: frames go in, frames restyled by a prompt come out, as many as went in.
 ///
-/// The stream keeps its state between calls and runs on one task at a time. Frames come out in chunks:
-/// the first `push` that completes a chunk returns frames, and `finish` returns the rest.
-public final class VideoStream {
-    private let model: StreamModel
+/// Frames come out in chunks: the first `push` that completes a chunk returns frames, and `finish`
+/// returns the rest. Calls keep their order if they come from one task at a time.
+public final class VideoStream: Sendable {
     private let options: StreamOptions
-    private let schedule: FlowMatch
     private let log: Logger
-    private let generator: Generator
-    private var text: TextConditioning
-    private var encoder: WanVAE.EncoderState
-    private var decoder: WanVAE.DecoderState
-    private var denoiser: StreamDenoiser
-    private var controller: NoiseController
-    private var pending: [VideoFrame] = []
-    private var lastFrame: VideoFrame?
-    private var framesPerChunk: Int
-    private var isPrepared = false
-    private var hasGrown = false
-
-    /// Frames taken so far.
-    public private(set) var framesIn = 0
-    /// Frames given so far.
-    public private(set) var framesOut = 0
-    /// Where the time went.
-    public private(set) var seconds = StageSeconds()
-    /// How long each chunk took, in seconds.
-    public private(set) var chunkSeconds: [Double] = []
-    /// What had to be changed in the prompts, for a warning.
-    public private(set) var promptIssues: [PromptIssue] = []
+    private let encoding: EncodeStage
+    private let denoising: DenoiseStage
+    private let decoding: DecodeStage
+    private let growth: Mutex<Growth>
 
     /// A stream of `model` for a prompt.
     public init(
@@ -46,80 +25,57 @@ public final class VideoStream {
         log: Logger = Logger(label: "swan.stream")
     ) throws {
         try model.check(height: options.height, width: options.width)
-        self.model = model
         self.options = options
         self.log = log
-        let configuration = options.configuration
-        schedule = try FlowMatch(.streaming(shift: configuration.shift))
-        let generator = try Generator(seed: options.seed, device: model.device)
-        self.generator = generator
-        let (dtype, device) = (model.dtype, model.device)
-        let (text, issues) = try inference { try model.conditioning(prompt) }
-        self.text = text
-        promptIssues = issues
-        encoder = WanVAE.EncoderState()
-        decoder = WanVAE.DecoderState()
-        let stride = model.vae.config.spatialStride
-        denoiser = try StreamDenoiser(
-            model.transformer,
-            schedule: schedule,
-            steps: schedule.denoisingSteps(
-                configuration.steps + [0],
-                warped: configuration.warpsSteps
-            ),
-            streamBatch: options.streamBatch,
-            cache: KVCacheOptions(
-                frames: configuration.cacheFrames,
-                sinkFrames: configuration.sinkFrames,
-                sinkThreshold: configuration.sinkThreshold
-            ),
-            tokensPerFrame: model.transformer.config.tokensPerFrame(
-                height: options.height / stride,
-                width: options.width / stride
-            ),
-            dtype: dtype,
-            device: device,
-            noise: { shape throws(TorchError) in try .randn(shape, generator, dtype, device) }
-        )
-        controller = try NoiseController(
-            initialScale: configuration.noiseScale,
-            isFixed: options.fixedNoise
-        )
-        framesPerChunk = 4 * configuration.framesPerBlock
+        encoding = try EncodeStage(model, prompt: prompt, options: options)
+        denoising = try DenoiseStage(model, options: options)
+        decoding = DecodeStage(model)
+        growth = Mutex(Growth(options))
     }
 
+    /// Frames taken so far.
+    public var framesIn: Int { encoding.framesIn }
+    /// Frames given so far.
+    public var framesOut: Int { decoding.framesOut }
+    /// How long each chunk took from the arrival of its last frame until it was finished, in seconds.
+    public var chunkSeconds: [Double] { decoding.chunkSeconds }
+    /// What had to be changed in the prompts, for a warning.
+    public var promptIssues: [PromptIssue] { encoding.promptIssues }
     /// Bytes of the KV cache.
-    public var cacheByteCount: Int { denoiser.cacheByteCount }
+    public var cacheByteCount: Int { denoising.cacheByteCount }
+
+    /// Where the time went.
+    public var seconds: StageSeconds {
+        StageSeconds(
+            encode: encoding.seconds,
+            denoise: denoising.seconds,
+            decode: decoding.seconds
+        )
+    }
 
     /// Changes the prompt from the next chunk on. The past stays in the cache.
-    public func setPrompt(_ prompt: String) throws {
-        let (text, issues) = try inference { try model.conditioning(prompt) }
-        self.text = text
-        promptIssues += issues
-    }
+    public func setPrompt(_ prompt: String) throws { try encoding.setPrompt(prompt) }
 
     /// Takes a frame of any size; returns what is finished by it.
     public func push(_ frame: VideoFrame) throws -> [VideoFrame] {
-        pending.append(frame)
-        framesIn += 1
-        guard pending.count == (isPrepared ? framesPerChunk : framesPerChunk + 1) else { return [] }
-        let chunk = pending
-        pending = []
-        return try inference { try give(process(chunk)) }
+        try encoding.take(frame).map(process) ?? []
     }
 
     /// Ends the stream: the frames that are left, padded to a chunk and cut again.
     public func finish() throws -> [VideoFrame] {
-        try inference {
-            var rest: [VideoFrame] = []
-            if let last = pending.last {
-                let size = isPrepared ? framesPerChunk : framesPerChunk + 1
-                let chunk = pending + Array(repeating: last, count: size - pending.count)
-                pending = []
-                rest += try process(chunk)
-            }
-            rest += try drain()
-            return give(rest)
+        var rest = try encoding.finish().map(process) ?? []
+        for chunk in try denoising.drain() { rest += try decode(chunk) }
+        return rest
+    }
+
+    /// The next chunk of a stream that has no input: all from noise and the prompt.
+    ///
+    /// It starts with the model's highest step; the first chunk has three frames less than the others.
+    public func generate() throws -> [VideoFrame] {
+        // The rows of the stream batch have to fill before a chunk comes out.
+        while true {
+            let frames = try process(encoding.noise())
+            if !frames.isEmpty { return frames }
         }
     }
 
@@ -144,131 +100,189 @@ public final class VideoStream {
         return AsyncThrowingStream { try await next() }
     }
 
-    /// The next chunk of a stream that has no input: all from noise and the prompt.
-    ///
-    /// It starts with the model's highest step; the first chunk has three frames less than the others.
-    public func generate() throws -> [VideoFrame] {
-        try inference {
-            let frames = options.configuration.framesPerBlock
-            let latents = try noise(frames: frames)
-            let start = ContinuousClock.now
-            var clean: Tensor? = try denoise(latents, firstTimestep: nil)
-            // The rows of the stream batch have to fill before a chunk comes out.
-            while clean == nil { clean = try denoise(noise(frames: frames), firstTimestep: nil) }
-            seconds.denoise += (ContinuousClock.now - start).seconds
-            let chunk = try clean.map { try decode($0) } ?? []
-            framesOut += chunk.count
-            return chunk
-        }
+    // MARK: - One stage after the other
+
+    private func process(_ chunk: NoisedChunk) throws -> [VideoFrame] {
+        var frames: [VideoFrame] = []
+        for clean in try denoising.denoise(chunk) { frames += try decode(clean) }
+        return frames
     }
 
-    // MARK: - A chunk's way
-
-    private func process(_ chunk: [VideoFrame]) throws -> [VideoFrame] {
-        let start = ContinuousClock.now
-        let (latents, firstTimestep) = try encode(chunk)
-        let encoded = ContinuousClock.now
-        let clean = try denoise(latents, firstTimestep: firstTimestep)
-        let denoised = ContinuousClock.now
-        let finished = try clean.map { try decode($0) } ?? []
-        seconds.encode += (encoded - start).seconds
-        seconds.denoise += (denoised - encoded).seconds
-        chunkSeconds.append((ContinuousClock.now - start).seconds)
-        return try finished + grow()
+    private func decode(_ chunk: CleanChunk) throws -> [VideoFrame] {
+        let frames = try decoding.decode(chunk)
+        let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: false) }
+        if let target { grow(to: target) }
+        return frames
     }
 
-    /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
-    private func encode(_ chunk: [VideoFrame]) throws -> (Tensor, Int?) {
-        let video = try tensor(
-            of: chunk,
-            height: options.height,
-            width: options.width,
-            dtype: model.dtype,
-            device: model.device
+    private func grow(to frames: Int) {
+        log.info(
+            "chunks of \(frames) frames from here on: the stream was slower than its target"
         )
-        let noise = try controller.next(video.selected(0, 0))
-        var latents = try model.vae.encode(video, state: &encoder)
-        if options.configuration.normalizesLatents {
-            latents = try model.vae.normalized(latents)
-        }
-        let random = try Tensor.randn(latents.shape, generator, model.dtype, model.device)
-        return (try random * noise.scale + latents * (1 - noise.scale), noise.firstTimestep)
+        encoding.framesPerChunk = frames
     }
+}
 
-    private func denoise(_ latents: Tensor, firstTimestep: Int?) throws -> Tensor? {
-        guard isPrepared else {
-            isPrepared = true
-            return try denoiser.prepare(latents, text: text, nextFrames: framesPerChunk / 4)
-        }
-        return try denoiser.denoise(latents, firstTimestep: firstTimestep, text: text)
-    }
+// MARK: - The stages side by side
 
-    private func decode(_ clean: Tensor) throws -> [VideoFrame] {
-        let start = ContinuousClock.now
-        defer { seconds.decode += (ContinuousClock.now - start).seconds }
-        // The transformer's results are normalised, whatever its input was.
-        let latents = try model.vae.denormalized(clean)
-        return try SwanPipelines.frames(of: model.vae.decode(latents, state: &decoder))
-    }
-
-    /// Chunks that are still on their way.
-    private func drain() throws -> [VideoFrame] {
-        var rest: [VideoFrame] = []
-        while true {
-            let start = ContinuousClock.now
-            let clean = try denoiser.drain(text: text)
-            seconds.denoise += (ContinuousClock.now - start).seconds
-            guard let clean else { return rest }
-            rest += try decode(clean)
-        }
-    }
-
-    /// Hands frames on, but never more than came in: the padding of the last chunk stays here.
-    private func give(_ frames: [VideoFrame]) -> [VideoFrame] {
-        let given = Array(frames.prefix(framesIn - framesOut))
-        framesOut += given.count
-        return given
-    }
-
-    private func noise(frames: Int) throws(TorchError) -> Tensor {
-        let stride = model.vae.config.spatialStride
-        return try .randn(
-            [
-                1, model.transformer.config.inDim, frames, options.height / stride,
-                options.width / stride,
-            ],
-            generator,
-            model.dtype,
-            model.device
+extension VideoStream {
+    /// Runs the stream to its end with its stages side by side, each on a thread: as much work in
+    /// less time, since one core works on the next chunk while another finishes the last.
+    ///
+    /// - Parameters:
+    ///   - source: the next frame, nil at the end; called on a thread of its own.
+    ///   - isStopped: asked at the end of the source whether chunks on their way are to be dropped.
+    ///   - give: called on this thread; false ends the stream.
+    func run(
+        _ source: @escaping @Sendable () throws -> VideoFrame?,
+        isStopped: @escaping @Sendable () -> Bool,
+        give: ([VideoFrame]) -> Bool
+    ) throws {
+        let encoding = encoding
+        try overlap(
+            { put in
+                while let frame = try source() {
+                    if let chunk = try encoding.take(frame), !put(chunk) { return }
+                }
+                if !isStopped(), let chunk = try encoding.finish() { _ = put(chunk) }
+            },
+            isStopped,
+            give
         )
     }
 
-    /// Makes chunks as long as the cache allows when the stream falls behind its target.
+    /// Generates `frames` frames or some more from noise and the prompts, as `run` does.
     ///
-    /// Once, after the first few chunks: longer chunks cost latency and give throughput. The chunks on
-    /// their way are finished first, so that all rows have the same past.
-    private func grow() throws -> [VideoFrame] {
-        guard let target = options.targetFPS, !hasGrown,
-            chunkSeconds.count == 3 + options.configuration.steps.count
-        else { return [] }
-        hasGrown = true
-        let recent = chunkSeconds.suffix(3).reduce(0, +)
-        let fps = Double(3 * framesPerChunk) / recent
+    /// - Parameter willStart: called before each chunk with the number of its first frame.
+    func generate(
+        atLeast frames: Int,
+        willStart: @escaping @Sendable (Int) throws -> Void,
+        isStopped: @escaping @Sendable () -> Bool,
+        give: ([VideoFrame]) -> Bool
+    ) throws {
+        let encoding = encoding
+        let latentFrames = options.configuration.framesPerBlock
+        try overlap(
+            { put in
+                var first = 0
+                while first < frames, !isStopped() {
+                    try willStart(first)
+                    guard put(try encoding.noise()) else { return }
+                    first += 4 * latentFrames - (first == 0 ? 3 : 0)
+                }
+            },
+            isStopped,
+            give
+        )
+    }
+
+    private typealias Put = (NoisedChunk) -> Bool
+
+    private func overlap(
+        _ produce: @escaping @Sendable (Put) throws -> Void,
+        _ isStopped: @escaping @Sendable () -> Bool,
+        _ give: ([VideoFrame]) -> Bool
+    ) throws {
+        // The stages share the cores: none takes all of them, or each would wait for the others' threads.
+        let threads = max(1, Engine.threads / 2)
+        let noised = BoundedQueue<NoisedChunk>(capacity: 1)
+        let clean = BoundedQueue<CleanChunk>(capacity: 1)
+        let workers = Workers()
+        defer {
+            noised.close(dropping: true)
+            clean.close(dropping: true)
+            workers.wait()
+        }
+        workers.start("swan.encode") {
+            defer { noised.close() }
+            try produce { chunk in
+                // Until the first chunk is through, the other stages have nothing to do.
+                Engine.limitThreads(to: threads)
+                return noised.put(chunk)
+            }
+        }
+        workers.start("swan.denoise") { [denoising] in
+            defer { clean.close() }
+            while let chunk = noised.take() {
+                for finished in try denoising.denoise(chunk) where !clean.put(finished) { return }
+                Engine.limitThreads(to: threads)
+            }
+            guard !isStopped(), workers.failure == nil else { return }
+            for finished in try denoising.drain() where !clean.put(finished) { return }
+        }
+        let all = Engine.threads
+        defer { Engine.limitThreads(to: all) }
+        while let chunk = clean.take() {
+            let frames = try decoding.decode(chunk)
+            Engine.limitThreads(to: threads)
+            guard give(frames) else { return }
+            let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: true) }
+            if let target { grow(to: target) }
+        }
+        if let failure = workers.failure { throw failure }
+    }
+}
+
+/// Threads that end with the call that started them, and the first error of one.
+private final class Workers: Sendable {
+    private let group = DispatchGroup()
+    private let error = Mutex<(any Error)?>(nil)
+
+    var failure: (any Error)? { error.withLock { $0 } }
+
+    func start(_ name: String, _ work: @escaping @Sendable () throws -> Void) {
+        group.enter()
+        let thread = Thread { [self] in
+            defer { group.leave() }
+            do {
+                try work()
+            } catch let thrown {
+                error.withLock { if $0 == nil { $0 = thrown } }
+            }
+        }
+        thread.name = name
+        thread.start()
+    }
+
+    func wait() { group.wait() }
+}
+
+/// Makes chunks as long as the cache allows when a stream falls behind its target rate.
+///
+/// Once, after the first few chunks: longer chunks cost latency and give throughput.
+private struct Growth {
+    private let target: Double?
+    private let framesPerChunk, largest: Int
+    private let patience: Int
+    private var recent: [Double] = []
+    private var isOver = false
+
+    init(_ options: StreamOptions) {
         let configuration = options.configuration
-        let largest =
+        target = options.targetFPS
+        framesPerChunk = 4 * configuration.framesPerBlock
+        largest =
             4
             * max(
                 configuration.framesPerBlock,
                 configuration.cacheFrames - configuration.sinkFrames - 1
             )
-        guard fps < target, largest > framesPerChunk else { return [] }
-        log.info(
-            "chunks of \(largest) frames from here on: \(fps) frames a second is under the target \(target)"
+        patience = 3 + configuration.steps.count
+    }
+
+    /// The frames of a chunk from now on, if that changes.
+    mutating func chunkTook(_ cost: StageSeconds, overlapping: Bool) -> Int? {
+        guard let target, !isOver else { return nil }
+        // Side by side the slowest stage decides.
+        recent.append(
+            overlapping
+                ? max(cost.encode, cost.denoise, cost.decode)
+                : cost.encode + cost.denoise + cost.decode
         )
-        let rest = try drain()
-        denoiser.changeChunk(frames: largest / 4)
-        framesPerChunk = largest
-        return rest
+        guard recent.count == patience else { return nil }
+        isOver = true
+        let rate = Double(3 * framesPerChunk) / recent.suffix(3).reduce(0, +)
+        return rate < target && largest > framesPerChunk ? largest : nil
     }
 }
 

@@ -15,6 +15,9 @@ public enum Engine {
         set { ct_set_threads(Int32(newValue)) }
     }
 
+    /// How many threads an operator may use that is called on the calling thread, whatever others use.
+    public static func limitThreads(to count: Int) { ct_set_threads_here(Int32(count)) }
+
     /// Has the process keep the memory of tensors it frees, for the next ones, for as long as it runs.
     ///
     /// A program that makes the same large tensors over and over otherwise asks the system for fresh,

@@ -127,6 +127,8 @@ void ct_guard_leave(ct_guard guard);
 const char *ct_version(void);
 int32_t ct_threads(void);
 void ct_set_threads(int32_t count);
+/// Of operators that the calling thread runs, and of no other's.
+void ct_set_threads_here(int32_t count);
 /// Has the process keep the memory of tensors it frees, for the next ones.
 void ct_keep_freed_memory(void);
 // What the engine says of its CPU kernels ("AVX2", "AVX512", ...).

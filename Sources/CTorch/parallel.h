@@ -1,0 +1,42 @@
+// Work shared among the engine's threads, in code that is compiled without OpenMP.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+namespace swan {
+
+/// Calls `body(begin, end)` for parts of 0 ..< count of `grain` each; `body` throws nothing.
+///
+/// at::parallel_for is a plain loop wherever the compiler has no OpenMP, and another OpenMP than the
+/// engine's would bring threads of its own. This enters the engine's at the function that GCC's
+/// `#pragma omp parallel` calls. Threads take the next part when they are done with one, so that one
+/// that is kept from its core holds up no other.
+template <typename Body>
+void parallelFor(int64_t count, int64_t grain, const Body &body) {
+    using Enter = void (*)(void (*)(void *), void *, unsigned, unsigned);
+    static const auto enter = reinterpret_cast<Enter>(::dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    const int64_t parts = (count + grain - 1) / grain;
+    const int64_t threads = std::min<int64_t>(at::get_num_threads(), parts);
+    if (threads <= 1 || enter == nullptr || at::in_parallel_region()) return body(0, count);
+    struct Work {
+        const Body &body;
+        const int64_t count, grain;
+        std::atomic<int64_t> next{0};
+    } work{body, count, grain};
+    const auto share = [](void *argument) {
+        auto &work = *static_cast<Work *>(argument);
+        for (;;) {
+            const int64_t begin = work.next.fetch_add(work.grain, std::memory_order_relaxed);
+            if (begin >= work.count) return;
+            work.body(begin, std::min(begin + work.grain, work.count));
+        }
+    };
+    enter(share, &work, static_cast<unsigned>(threads), 0);
+}
+
+}  // namespace swan

@@ -1,0 +1,341 @@
+import SwanMedia
+import SwanModels
+import SwanSchedulers
+import SwanText
+import Synchronization
+import Torch
+
+// The three stages of a stream. Each has a state of its own and chunks go from one to the next, so
+// that they may run one after the other or side by side, each on one thread at a time.
+
+/// A chunk that waits to be denoised.
+struct NoisedChunk: Sendable {
+    /// [1, C, F, h, w]
+    let latents: Tensor
+    /// The timestep of the first step from this chunk on, if it changes.
+    let firstTimestep: Int?
+    /// What the prompt was when the chunk was complete.
+    let text: TextConditioning
+    let mark: ChunkMark
+}
+
+/// A chunk that waits to be decoded.
+struct CleanChunk: Sendable {
+    /// [1, C, F, h, w], normalised.
+    let latents: Tensor
+    let mark: ChunkMark
+}
+
+/// What travels with a chunk.
+struct ChunkMark: Sendable {
+    /// Frames that are wanted of it; the rest is padding.
+    let frameCount: Int
+    /// When its last frame had arrived.
+    let arrival: ContinuousClock.Instant
+    /// What it has cost.
+    var seconds = StageSeconds()
+}
+
+// MARK: - Frames to noised latents
+
+/// Collects frames to chunks, encodes them, and mixes noise in.
+final class EncodeStage: Sendable {
+    private struct State: ~Copyable {
+        var encoder = WanVAE.EncoderState()
+        var controller: NoiseController
+        var text: TextConditioning
+        var issues: [PromptIssue]
+        var pending: [VideoFrame] = []
+        var framesIn = 0
+        var chunks = 0
+        var framesPerChunk: Int
+        var seconds = 0.0
+
+        /// A video's first latent stands for one frame, which the first chunk has more than others.
+        var nextSize: Int { chunks == 0 ? framesPerChunk + 1 : framesPerChunk }
+    }
+
+    private let model: StreamModel
+    private let options: StreamOptions
+    private let generator: Generator
+    private let state: Mutex<State>
+
+    init(_ model: StreamModel, prompt: String, options: StreamOptions) throws {
+        self.model = model
+        self.options = options
+        generator = try Generator(seed: options.seed, device: model.device)
+        let configuration = options.configuration
+        let controller = try NoiseController(
+            initialScale: configuration.noiseScale,
+            isFixed: options.fixedNoise
+        )
+        let (text, issues) = try inference { try model.conditioning(prompt) }
+        state = Mutex(
+            State(
+                controller: controller,
+                text: text,
+                issues: issues,
+                framesPerChunk: 4 * configuration.framesPerBlock
+            )
+        )
+    }
+
+    var framesIn: Int { state.withLock { $0.framesIn } }
+    var seconds: Double { state.withLock { $0.seconds } }
+    var promptIssues: [PromptIssue] { state.withLock { $0.issues } }
+
+    /// Frames of the chunks after the first; those that are complete stay as they are.
+    var framesPerChunk: Int {
+        get { state.withLock { $0.framesPerChunk } }
+        set { state.withLock { $0.framesPerChunk = newValue } }
+    }
+
+    func setPrompt(_ prompt: String) throws {
+        let (text, issues) = try inference { try model.conditioning(prompt) }
+        state.withLock { state in
+            state.text = text
+            state.issues += issues
+        }
+    }
+
+    /// Takes a frame; returns the chunk that it completes.
+    func take(_ frame: VideoFrame) throws -> NoisedChunk? {
+        try state.withLock { state in
+            state.pending.append(frame)
+            state.framesIn += 1
+            return state.pending.count < state.nextSize ? nil : try encode(&state)
+        }
+    }
+
+    /// The frames that are left, padded to a chunk.
+    func finish() throws -> NoisedChunk? {
+        try state.withLock { state in state.pending.isEmpty ? nil : try encode(&state) }
+    }
+
+    /// A chunk with nothing but noise, for a stream without an input.
+    func noise() throws -> NoisedChunk {
+        try state.withLock { state in
+            let stride = model.vae.config.spatialStride
+            let shape = [
+                1, model.transformer.config.inDim, options.configuration.framesPerBlock,
+                options.height / stride, options.width / stride,
+            ]
+            let latents = try inference { try random(shape) }
+            return NoisedChunk(
+                latents: latents,
+                firstTimestep: nil,
+                text: state.text,
+                mark: ChunkMark(frameCount: .max, arrival: .now)
+            )
+        }
+    }
+
+    private func encode(_ state: inout State) throws -> NoisedChunk {
+        let start = ContinuousClock.now
+        var frames = state.pending
+        state.pending = []
+        let count = frames.count
+        if let last = frames.last {
+            frames += Array(repeating: last, count: max(0, state.nextSize - count))
+        }
+        state.chunks += 1
+        let (latents, firstTimestep) = try inference { try noised(frames, &state) }
+        var mark = ChunkMark(frameCount: count, arrival: start)
+        mark.seconds.encode = (ContinuousClock.now - start).seconds
+        state.seconds += mark.seconds.encode
+        return NoisedChunk(
+            latents: latents,
+            firstTimestep: firstTimestep,
+            text: state.text,
+            mark: mark
+        )
+    }
+
+    /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
+    private func noised(_ frames: [VideoFrame], _ state: inout State) throws -> (Tensor, Int?) {
+        let video = try tensor(
+            of: frames,
+            height: options.height,
+            width: options.width,
+            dtype: model.dtype,
+            device: model.device
+        )
+        let noise = try state.controller.next(video.selected(0, 0))
+        var latents = try model.vae.encode(video, state: &state.encoder)
+        if options.configuration.normalizesLatents {
+            latents = try model.vae.normalized(latents)
+        }
+        let mixed = try random(latents.shape) * noise.scale + latents * (1 - noise.scale)
+        return (mixed, noise.firstTimestep)
+    }
+
+    private func random(_ shape: [Int]) throws(TorchError) -> Tensor {
+        try .randn(shape, generator, model.dtype, model.device)
+    }
+}
+
+// MARK: - Noised latents to clean ones
+
+/// The denoiser, and which chunks are on their way through it.
+final class DenoiseStage: Sendable {
+    private struct State: ~Copyable {
+        var denoiser: StreamDenoiser
+        /// The oldest first.
+        var marks: [ChunkMark] = []
+        var text: TextConditioning?
+        var latentFrames: Int
+        var isPrepared = false
+        var seconds = 0.0
+    }
+
+    /// Bytes of the KV cache.
+    let cacheByteCount: Int
+    private let state: Mutex<State>
+
+    init(_ model: StreamModel, options: StreamOptions) throws {
+        let configuration = options.configuration
+        let (dtype, device) = (model.dtype, model.device)
+        // Not the encoder's: the stages would take turns at it in another order side by side.
+        let generator = try Generator(seed: ~options.seed, device: device)
+        let schedule = try FlowMatch(.streaming(shift: configuration.shift))
+        let stride = model.vae.config.spatialStride
+        let denoiser = try StreamDenoiser(
+            model.transformer,
+            schedule: schedule,
+            steps: schedule.denoisingSteps(
+                configuration.steps + [0],
+                warped: configuration.warpsSteps
+            ),
+            streamBatch: options.streamBatch,
+            cache: KVCacheOptions(
+                frames: configuration.cacheFrames,
+                sinkFrames: configuration.sinkFrames,
+                sinkThreshold: configuration.sinkThreshold
+            ),
+            tokensPerFrame: model.transformer.config.tokensPerFrame(
+                height: options.height / stride,
+                width: options.width / stride
+            ),
+            dtype: dtype,
+            device: device,
+            noise: { shape throws(TorchError) in try .randn(shape, generator, dtype, device) }
+        )
+        cacheByteCount = denoiser.cacheByteCount
+        state = Mutex(State(denoiser: denoiser, latentFrames: configuration.framesPerBlock))
+    }
+
+    var seconds: Double { state.withLock { $0.seconds } }
+
+    /// Takes a chunk; returns those that are finished by it.
+    ///
+    /// Before chunks change their length, those on their way are finished, so that all rows of the
+    /// stream batch have the same past.
+    func denoise(_ chunk: NoisedChunk) throws -> [CleanChunk] {
+        try state.withLock { state in
+            var finished: [CleanChunk] = []
+            let frames = chunk.latents.size(2)
+            if state.isPrepared, frames != state.latentFrames {
+                finished = try drain(&state)
+                state.denoiser.changeChunk(frames: frames)
+                state.latentFrames = frames
+            }
+            state.text = chunk.text
+            state.marks.append(chunk.mark)
+            let isFirst = !state.isPrepared
+            state.isPrepared = true
+            finished += try timed(&state) { state throws(TorchError) in
+                isFirst
+                    ? try state.denoiser.prepare(
+                        chunk.latents,
+                        text: chunk.text,
+                        nextFrames: state.latentFrames
+                    )
+                    : try state.denoiser.denoise(
+                        chunk.latents,
+                        firstTimestep: chunk.firstTimestep,
+                        text: chunk.text
+                    )
+            }
+            return finished
+        }
+    }
+
+    /// The chunks that are still on their way.
+    func drain() throws -> [CleanChunk] {
+        try state.withLock { state in try drain(&state) }
+    }
+
+    private func drain(_ state: inout State) throws -> [CleanChunk] {
+        guard let text = state.text else { return [] }
+        var finished: [CleanChunk] = []
+        while !state.marks.isEmpty {
+            let next = try timed(&state) { state throws(TorchError) in
+                try state.denoiser.drain(text: text)
+            }
+            if next.isEmpty { break }
+            finished += next
+        }
+        return finished
+    }
+
+    /// What `body` gives belongs to the oldest chunk on its way.
+    private func timed(
+        _ state: inout State,
+        _ body: (inout State) throws(TorchError) -> Tensor?
+    ) throws -> [CleanChunk] {
+        let start = ContinuousClock.now
+        let latents = try inference { () throws(TorchError) in try body(&state) }
+        let taken = (ContinuousClock.now - start).seconds
+        state.seconds += taken
+        guard let latents else { return [] }
+        var mark = state.marks.removeFirst()
+        mark.seconds.denoise = taken
+        return [CleanChunk(latents: latents, mark: mark)]
+    }
+}
+
+// MARK: - Clean latents to frames
+
+/// Decodes chunks, and knows how long they took.
+final class DecodeStage: Sendable {
+    private struct State: ~Copyable {
+        var decoder = WanVAE.DecoderState()
+        var framesOut = 0
+        var seconds = 0.0
+        var chunkSeconds: [Double] = []
+        var lastCost = StageSeconds()
+    }
+
+    private let model: StreamModel
+    private let state = Mutex(State())
+
+    init(_ model: StreamModel) { self.model = model }
+
+    var framesOut: Int { state.withLock { $0.framesOut } }
+    var seconds: Double { state.withLock { $0.seconds } }
+    /// From the arrival of each chunk's last frame until its frames were finished.
+    var chunkSeconds: [Double] { state.withLock { $0.chunkSeconds } }
+    /// What the last chunk cost.
+    var lastCost: StageSeconds { state.withLock { $0.lastCost } }
+
+    func decode(_ chunk: CleanChunk) throws -> [VideoFrame] {
+        try state.withLock { state in
+            let start = ContinuousClock.now
+            let frames = try inference {
+                // The transformer's results are normalised, whatever its input was.
+                let latents = try model.vae.denormalized(chunk.latents)
+                return try SwanPipelines.frames(
+                    of: model.vae.decode(latents, state: &state.decoder)
+                )
+            }
+            let end = ContinuousClock.now
+            state.lastCost = chunk.mark.seconds
+            state.lastCost.decode = (end - start).seconds
+            state.seconds += state.lastCost.decode
+            state.chunkSeconds.append((end - chunk.mark.arrival).seconds)
+            let given = frames.prefix(chunk.mark.frameCount)
+            state.framesOut += given.count
+            return Array(given)
+        }
+    }
+}
