@@ -1,5 +1,8 @@
 # Two commands are enough on a new machine: `make demo` and `make test`.
 
+SHELL = bash
+.SHELLFLAGS = -o pipefail -c
+
 INPUT = .deps/media/bikes.mp4
 PROMPT = thermal camera
 OUT = out/demo.mp4
@@ -45,11 +48,15 @@ demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="oil painting"
 	@mkdir -p "$$(dirname "$$OUT")"
 	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(DEMOFLAGS)
 
-# Tests run side by side: the engine's threads must not spin while they wait for each other.
+# Tests run side by side: the engine's threads must not spin while they wait for each other. What has
+# failed is said once more at the end, where it is not lost among what has passed.
 .PHONY: test
 test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
 	swift build --build-tests $(BUILDFLAGS)
-	OMP_WAIT_POLICY=passive swift test --skip-build $(BUILDFLAGS) $(TESTFLAGS)
+	@mkdir -p .build; log=.build/test.log; \
+	    if OMP_WAIT_POLICY=passive swift test --skip-build $(BUILDFLAGS) $(TESTFLAGS) 2>&1 | tee $$log; \
+	    then exit 0; fi; \
+	    echo; echo 'What failed:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
 
 .PHONY: check
 check: ## Formatting, lint and everything else that is checked without a build

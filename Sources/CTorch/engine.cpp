@@ -9,7 +9,6 @@
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <mutex>
-#include <thread>
 
 #include "internal.h"
 
@@ -34,15 +33,16 @@ int32_t ct_threads(void) { return at::get_num_threads(); }
 void ct_set_threads(int32_t count) { at::set_num_threads(count); }
 
 void ct_set_threads_here(int32_t count) {
-    if (at::get_num_threads() == count) return;
-    static std::mutex mutex;
-    const std::lock_guard lock(mutex);
-    // Setting it sets the calling thread's number and also the one that new threads begin with, which
-    // is asked for and put back by threads that do nothing else.
-    int initial = count;
-    std::thread([&] { initial = at::get_num_threads(); }).join();
-    at::set_num_threads(count);
-    std::thread([&] { at::set_num_threads(initial); }).join();
+    // at::set_num_threads would also set the number that new threads begin with. OpenMP and MKL each
+    // keep one for every thread, and the engine asks them.
+    using Set = void (*)(int);
+    static const auto forOpenMP = reinterpret_cast<Set>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    static const auto forMKL = reinterpret_cast<int (*)(int)>(
+        ::dlsym(RTLD_DEFAULT, "MKL_Set_Num_Threads_Local"));
+    // A thread's first question sets them.
+    if (at::get_num_threads() == count || forOpenMP == nullptr) return;
+    forOpenMP(count);
+    if (forMKL != nullptr) forMKL(count);
 }
 
 void ct_keep_freed_memory(void) {

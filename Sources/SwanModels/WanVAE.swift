@@ -247,6 +247,7 @@ extension WanVAE {
     private func patched(_ video: Tensor) throws(TorchError) -> Tensor {
         let p = config.patchSize
         guard p > 1 else { return try video.permuted(0, 2, 3, 4, 1).contiguous() }
+        if video.suitsFrameKernels { return try patches(video, size: p) }
         let (b, c, t) = (video.size(0), video.size(1), video.size(2))
         let (h, w) = (video.size(3) / p, video.size(4) / p)
         return try video.reshaped(b, c, t, h, p, w, p).permuted(0, 2, 3, 5, 1, 6, 4)
@@ -257,6 +258,7 @@ extension WanVAE {
     private func unpatched(_ x: Tensor) throws(TorchError) -> Tensor {
         let p = config.patchSize
         guard p > 1 else { return x }
+        if x.suitsFrameKernels { return try pixels(ofPatches: x, size: p) }
         let (b, t, h, w) = (x.size(0), x.size(1), x.size(2), x.size(3))
         let c = x.size(4) / (p * p)
         return try x.reshaped(b, t, h, w, c, p, p).permuted(0, 1, 2, 6, 3, 5, 4)

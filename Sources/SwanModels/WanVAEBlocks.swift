@@ -36,7 +36,7 @@ struct WanVAENorm: Sendable {
 
     /// Whether one pass over memory can do it.
     private func isSimple(_ x: Tensor) -> Bool {
-        x.device == .cpu && x.dtype == .float32 && !x.requiresGrad && !gain.requiresGrad
+        x.suitsFrameKernels && !gain.requiresGrad
     }
 
     /// x at length 1; the length is taken in float32, as in the reference.
@@ -101,6 +101,11 @@ struct WanVAEAttentionBlock: WanVAELayer {
             try convolved(x, weight, bias, padding: 0)
         }
     }
+}
+
+extension Tensor {
+    /// Whether the kernels for frames take it: float32 on the CPU, without gradients.
+    var suitsFrameKernels: Bool { device == .cpu && dtype == .float32 && !requiresGrad }
 }
 
 /// a + b, in the memory of `a` where no gradient needs it.

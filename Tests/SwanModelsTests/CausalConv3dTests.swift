@@ -11,6 +11,7 @@ import TorchNN
         arguments: [
             (1, 4, 6, 8, 16, 16), (2, 5, 7, 9, 20, 3), (1, 1, 5, 5, 16, 24), (2, 2, 4, 3, 24, 8),
             (1, 3, 1, 1, 40, 33), (3, 2, 17, 31, 17, 12),
+            (1, 4, 9, 6, 12, 12), (1, 2, 8, 8, 8, 12), (1, 1, 4, 5, 28, 20),
         ]
     )
     func convolution(
@@ -88,5 +89,27 @@ import TorchNN
         }
         #expect(throws: TorchError.self) { try winogradWeight(.ones([8, 16, 3, 3])) }
         #expect(throws: TorchError.self) { try pixelNorm(x, gain: .ones([3]), silu: true) }
+    }
+
+    @Test(arguments: [(1, 3, 2), (3, 3, 2), (2, 5, 3), (4, 1, 4)])
+    func patchesAndBack(frames: Int, channels: Int, size: Int) throws {
+        let (h, w) = (5, 7)
+        let bytes = try Tensor.randn(
+            [2, frames, h * size, w * size, channels],
+            Generator(seed: 3)
+        )
+        let video = try bytes.permuted(0, 4, 1, 2, 3)
+        let expected = try video.reshaped(2, channels, frames, h, size, w, size)
+            .permuted(0, 2, 3, 5, 1, 6, 4).reshaped(2, frames, h, w, channels * size * size)
+        for video in [video, try video.contiguous()] {
+            let found = try patches(video, size: size)
+            try expectClose(found, expected, relative: 0, absolute: 0)
+            try expectClose(
+                pixels(ofPatches: found, size: size),
+                bytes,
+                relative: 0,
+                absolute: 0
+            )
+        }
     }
 }

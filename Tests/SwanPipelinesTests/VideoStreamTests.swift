@@ -2,11 +2,13 @@ import Foundation
 import GoldenSupport
 import ModelSupport
 import SwanMedia
-import SwanPipelines
+import Synchronization
 import Testing
 import Torch
 
-/// A whole stream on random weights: counts, seeds, prompts, chunks, and that it has no end.
+@testable import SwanPipelines
+
+/// A whole stream on random weights: counts, seeds, prompts, chunks, threads.
 @Suite struct VideoStreamTests {
     @Test(arguments: [1, 2, 4, 5, 6, 9, 13, 22], [true, false])
     func asManyFramesComeOutAsWentIn(count: Int, streamBatch: Bool) throws {
@@ -77,21 +79,58 @@ import Torch
         #expect(try run(stream, clip(40)).count == 40)
     }
 
-    /// Past the 1,024 latent frames where the reference's table of positions ends, at constant memory.
-    @Test func aStreamHasNoEnd() throws {
-        let stream = try self.stream {
-            ($0.height, $0.width, $0.configuration.steps) = (16, 16, [300])
+    /// Side by side the stages give what they give one after the other.
+    @Test(arguments: [1, 5, 6, 23], [true, false])
+    func theStagesRunSideBySide(count: Int, streamBatch: Bool) throws {
+        let clip = try clip(count)
+        let expected = try run(stream { $0.streamBatch = streamBatch }, clip)
+        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let source = Source(clip)
+        var out: [VideoFrame] = []
+        try stream.run({ source.next() }, isStopped: { false }) { out += $0; return true }
+        // Operators have other numbers of threads, so that sums round otherwise.
+        let differences = zip(out, expected).map { a, b in
+            zip(a.pixels, b.pixels).map { abs(Int($0) - Int($1)) }.max() ?? 0
         }
-        let frames = try (0..<4).map { try picture(width: 16, height: 16, shade: UInt8($0 * 60)) }
+        #expect(differences.count == count && differences.allSatisfy { $0 <= 2 })
+        #expect(stream.framesIn == count && stream.framesOut == count)
+    }
+
+    @Test func sideBySideAStreamEndsWithItsSourceItsReaderOrAnError() throws {
+        let stopped = try self.stream()
+        let source = Source(try clip(17))
         var count = 0
-        var early = 0
-        for index in 0..<4 * 1_100 {
-            count += try stream.push(frames[index % 4]).count
-            if index == 1_000 { early = try residentBytes() }
+        try stopped.run({ source.next() }, isStopped: { true }) { count += $0.count; return true }
+        // The last chunk is still on its way, and dropped.
+        #expect(count == 13)
+
+        let unread = try self.stream()
+        let more = Source(try clip(60))
+        try unread.run({ more.next() }, isStopped: { false }) { _ in false }
+        #expect(unread.framesOut == 5)
+
+        let failing = try self.stream()
+        #expect(throws: SwanError.self) {
+            try failing.run(
+                { throw SwanError(.invalidRequest, "broken") },
+                isStopped: { false },
+                give: { _ in true }
+            )
         }
-        count += try stream.finish().count
-        #expect(count == 4 * 1_100)
-        #expect(try residentBytes() - early < 32 << 20)
+    }
+
+    @Test(arguments: [true, false])
+    func textAloneSideBySide(streamBatch: Bool) throws {
+        let expected = try stream { $0.streamBatch = streamBatch }
+        let first = try expected.generate() + expected.generate() + expected.generate()
+        let stream = try self.stream { $0.streamBatch = streamBatch }
+        var out: [VideoFrame] = []
+        try stream.generate(atLeast: 9, willStart: { _ in }, isStopped: { false }) {
+            out += $0
+            return true
+        }
+        #expect(out.count == 9)
+        #expect(out.first?.pixels == first.first?.pixels)
     }
 
     @Test func asASequence() async throws {
@@ -151,10 +190,13 @@ import Torch
         let pixels = (0..<width * height * 3).map { UInt8(truncatingIfNeeded: $0 / 3) ^ shade }
         return try VideoFrame(width: width, height: height, pixels: pixels)
     }
+}
 
-    private func residentBytes() throws -> Int {
-        let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
-            .split(separator: " ")
-        return (Int(pages[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE))
-    }
+/// Frames one after the other, for another thread.
+private final class Source: Sendable {
+    private let frames: Mutex<ArraySlice<VideoFrame>>
+
+    init(_ frames: [VideoFrame]) { self.frames = Mutex(frames[...]) }
+
+    func next() -> VideoFrame? { frames.withLock { $0.popFirst() } }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Torch
 
@@ -84,6 +85,21 @@ struct DeviceTests {
         #expect(!Engine.cpuCapability.isEmpty)
         #expect(Engine.threads > 0)
         try Engine.synchronize(.cpu)
+    }
+
+    @Test func oneThreadsLimitIsNoOthers() async {
+        func threads(limit: Int?) async -> Int {
+            await withCheckedContinuation { done in
+                Thread {
+                    if let limit { Engine.limitThreads(to: limit) }
+                    done.resume(returning: Engine.threads)
+                }.start()
+            }
+        }
+        let before = await threads(limit: nil)
+        #expect(await threads(limit: before + 3) == before + 3)
+        #expect(await threads(limit: 1) == 1)
+        #expect(await threads(limit: nil) == before)
     }
 
     @Test func benchmarkMeasuresBothKindsOfCall() throws {

@@ -40,6 +40,29 @@ import Testing
         #expect(try Fixture.count(out) == frames)
     }
 
+    /// Past the 1,024 latent frames where the reference's table of positions ends, at constant memory.
+    @Test func aStreamHasNoEnd() throws {
+        func peak(frames: Int) throws -> Int {
+            let outcome = try stream(
+                "--prompt", "a cat", "--height", "16", "--width", "16", "--steps", "1",
+                "--max-frames", "\(frames)", "--json", "-", "-o", folder.path("out.y4m")
+            )
+            #expect(outcome.code == 0, "\(outcome.messages)")
+            let summary = try JSONDecoder().decode(Summary.self, from: outcome.output)
+            #expect(summary.framesOut == frames)
+            return summary.peakMemoryBytes
+        }
+        #expect(try peak(frames: 4_401) - peak(frames: 401) < 32 << 20)
+    }
+
+    private struct Summary: Decodable {
+        let framesOut, peakMemoryBytes: Int
+
+        private enum CodingKeys: String, CodingKey {
+            case framesOut = "frames_out", peakMemoryBytes = "peak_memory_bytes"
+        }
+    }
+
     @Test func pipesOnBothSides() throws {
         let clip = folder.path("in.y4m")
         try Fixture.write(clip, frames: 7)

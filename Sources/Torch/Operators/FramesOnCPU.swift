@@ -1,6 +1,8 @@
 private let winogradWeightOp = Operator("swan::winograd_weight")
 private let winogradOp = Operator("swan::winograd")
 private let pixelNormOp = Operator("swan::pixel_norm")
+private let toPatchesOp = Operator("swan::to_patches")
+private let fromPatchesOp = Operator("swan::from_patches")
 
 /// A kernel [O, I, 3, 3, 3] in the form `winogradConvolution` takes: 64/27 of its size.
 ///
@@ -28,4 +30,16 @@ public func winogradConvolution(
 /// gradients.
 public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(TorchError) -> Tensor {
     try pixelNormOp(x, gain, silu)
+}
+
+/// x [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row; float32 on the CPU,
+/// without gradients.
+public func patches(_ x: Tensor, size: Int) throws(TorchError) -> Tensor {
+    try toPatchesOp(x, size)
+}
+
+/// x [B, T, h, w, C p p], in the order channel, column, row -> [B, T, h p, w p, C]; float32 on the CPU,
+/// without gradients.
+public func pixels(ofPatches x: Tensor, size: Int) throws(TorchError) -> Tensor {
+    try fromPatchesOp(x, size)
 }
