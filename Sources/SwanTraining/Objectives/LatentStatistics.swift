@@ -14,7 +14,9 @@ struct LatentStatistics {
     ///
     /// A channel's importance is the change of the pictures when it is disturbed by half its
     /// deviation. Important channels are given a wider range than others, so that the noise a stream
-    /// adds costs them less, and what is left of their importance is in the weights.
+    /// adds costs them less, and what is left of their importance is in the weights. Channels that are
+    /// quiet but for rare bursts, as where something moves, get a range that holds the bursts: one
+    /// value of fifty deviations would drown the others in its token's normalisation.
     static func measured(
         _ vae: [String: Tensor],
         _ config: WanVAEConfig,
@@ -50,15 +52,26 @@ struct LatentStatistics {
             let average = changes.reduce(0, +) / Double(changes.count)
             let relative = changes.map { $0 / average }
             let gains = relative.map { min(3, max(0.6, pow($0, 0.25))) }
-            let weights = zip(relative, gains).map { pow($0, 0.75) / ($1 * $1) }
+            let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
+                .max([0, 2, 3, 4]).array(of: Double.self)
+            let ranges = std.indices.map {
+                max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
+            }
+            // An error of 1 in a normalised channel is one of `range` in the latents.
+            let weights = std.indices.map {
+                pow(relative[$0], 0.75) * pow(ranges[$0] / std[$0], 2)
+            }
             let averageWeight = weights.reduce(0, +) / Double(weights.count)
             return LatentStatistics(
                 mean: mean,
-                std: zip(std, gains).map { $0 / $1 },
+                std: ranges,
                 weights: weights.map { $0 / averageWeight }
             )
         }
     }
+
+    /// What a normalised latent hardly ever exceeds.
+    private static let largestNormalized = 6.0
 
     private static func importance(
         _ codec: LatentCodec,

@@ -82,8 +82,10 @@ struct StreamObjective: Objective {
         )
         let sigma = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)
         let result = try input - sigma * flow
-        let error = try (result - batch.target).pow(2) * channelWeights.reshaped(1, -1, 1, 1, 1)
-        let loss = try error.mean()
+        // Squared up to about 1 and absolute beyond (Charbonnier), so that what nobody can foresee,
+        // such as a cut, does not outweigh a whole batch.
+        let error = try (((result - batch.target).pow(2) + 1).squareRoot() - 1) * 2
+        let loss = try (error * channelWeights.reshaped(1, -1, 1, 1, 1)).mean()
         if isLater(step) {
             carry["result"] = nil
         } else {
