@@ -65,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "swan",
             dependencies: [
-                "SwanPipelines", "SwanTraining",
+                "Torch", "SwanPipelines", "SwanTraining",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -111,7 +111,9 @@ let package = Package(
         ),
         .testTarget(
             name: "swanTests",
-            dependencies: ["swan", "GoldenSupport", "ModelSupport"],
+            dependencies: [
+                "swan", "Torch", "SwanMedia", "SwanPipelines", "GoldenSupport", "ModelSupport",
+            ],
             linkerSettings: runPath
         ),
     ],

@@ -275,12 +275,12 @@ at::Tensor convolve(
     p.weight = floats(weight), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
 
-    // Few tiles at a time stay in the second level cache. A kernel that the third level does not hold
-    // comes from memory once a block, so there a block is large.
+    // Few tiles at a time stay in the second level cache; a few more where a tile is little work. A
+    // kernel that the third level does not hold comes from memory once a block: there a block is large.
     const int64_t unit = width == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
     const int64_t tiles = p.tileRows * p.tileColumns;
     const bool isSmall = weight.numel() <= 3 << 20;
-    p.tilesPerBlock = (isSmall ? 2 : 16) * unit;
+    p.tilesPerBlock = (!isSmall ? 12 : p.inputs < 32 ? 4 : 1) * unit;
     p.tilesPerBlock = std::min(p.tilesPerBlock, roundedUp(tiles, unit));
     const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
     const int64_t pairs = (p.frames + 1) / 2;

@@ -237,27 +237,3 @@ extension DType {
         }
     }
 }
-
-extension UMT5Encoder {
-    /// The name in Wan's checkpoints of a weight that transformers' `UMT5EncoderModel` calls `key`.
-    public static func wanKey(fromTransformers key: String) -> String {
-        let parts = key.split(separator: ".").map(String.init)
-        switch key {
-        case "shared.weight", "encoder.embed_tokens.weight": return "token_embedding.weight"
-        case "encoder.final_layer_norm.weight": return "norm.weight"
-        default: break
-        }
-        let names = [
-            "layer.0.layer_norm": "norm1", "layer.1.layer_norm": "norm2",
-            "layer.0.SelfAttention.q": "attn.q", "layer.0.SelfAttention.k": "attn.k",
-            "layer.0.SelfAttention.v": "attn.v", "layer.0.SelfAttention.o": "attn.o",
-            "layer.0.SelfAttention.relative_attention_bias": "pos_embedding.embedding",
-            "layer.1.DenseReluDense.wi_0": "ffn.gate.0",
-            "layer.1.DenseReluDense.wi_1": "ffn.fc1", "layer.1.DenseReluDense.wo": "ffn.fc2",
-        ]
-        guard parts.count > 4, parts[0] == "encoder", parts[1] == "block", parts.last == "weight",
-            let name = names[parts[3..<(parts.count - 1)].joined(separator: ".")]
-        else { return key }
-        return "blocks.\(parts[2]).\(name).weight"
-    }
-}

@@ -88,10 +88,10 @@ extension WanConfig: Codable {
         crossAttnNorm =
             try values.decodeIfPresent(Bool.self, forKey: .crossAttnNorm) ?? base.crossAttnNorm
         // diffusers names the kind of norm; the original has a switch.
-        if let kind = try? values.decodeIfPresent(String.self, forKey: .qkNorm) {
-            qkNorm = !kind.isEmpty
-        } else {
+        do {
             qkNorm = try values.decodeIfPresent(Bool.self, forKey: .qkNorm) ?? base.qkNorm
+        } catch DecodingError.typeMismatch {
+            qkNorm = try !values.decode(String.self, forKey: .qkNorm).isEmpty
         }
         guard dim > 0, heads > 0, dim % heads == 0, headDim.map({ $0 * heads == dim }) ?? true,
             layers > 0, patchSize.count == 3, patchSize.allSatisfy({ $0 > 0 })

@@ -77,7 +77,6 @@ public final class FileStream: Sendable {
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
         Engine.sleepWhileWaiting()
-        Engine.keepFreedMemory()
         let plan = try request.plan()
         let (reader, rate) = try open(plan.options)
         let size = (width: plan.options.width, height: plan.options.height)

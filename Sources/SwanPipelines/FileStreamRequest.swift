@@ -117,7 +117,12 @@ public struct FileStreamRequest: Sendable {
         )
         try folder.requireAll()
         let place = try Device(named: device)
-        return StreamPlan(options: options, device: place, dtype: dtype ?? .suited(to: place))
+        let own = place == .cpu ? stream.cpuType : nil
+        return StreamPlan(
+            options: options,
+            device: place,
+            dtype: dtype ?? own ?? .suited(to: place)
+        )
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 import Yams
 
 /// How a model streams: its steps, its cache, its noise.
@@ -29,6 +30,11 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var height, width: Int?
     /// The frame rate the model was made for, if it says so.
     public var fps: Double?
+    /// What the model computes in on a CPU unless told otherwise; nil for what suits the processor.
+    ///
+    /// A small model's narrow layers gain nothing from instructions for bfloat16, and Swan's kernels for
+    /// float32 serve them best.
+    public var cpuType: DType?
 
     /// The values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.
     public init() {}
@@ -87,6 +93,12 @@ public struct StreamConfiguration: Sendable, Equatable {
         case "height": height = try need(value.int, "a whole number")
         case "width": width = try need(value.int, "a whole number")
         case "fps": fps = try need(value.float, "a number")
+        case "cpu_dtype":
+            let types = [DType.float32, .bfloat16, .float16]
+            cpuType = try need(
+                types.first { "\($0)" == value.string },
+                "float32, bfloat16 or float16"
+            )
         case _ where Self.trainingKeys.contains(key): break
         default:
             throw SwanError(
@@ -131,7 +143,7 @@ public struct StreamConfiguration: Sendable, Equatable {
     private static let streamKeys: Set<String> = [
         "denoising_step_list", "timestep_shift", "warp_denoising_step", "num_frame_per_block",
         "num_kv_cache", "num_sink_tokens", "adapt_sink_threshold", "noise_scale",
-        "normalize_latents", "height", "width", "fps",
+        "normalize_latents", "height", "width", "fps", "cpu_dtype",
     ]
 
     /// What StreamDiffusionV2's files carry besides, for its training.

@@ -60,7 +60,7 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var optimizer: OptimizerOptions
     }
 
-    /// The keys of StreamDiffusionV2's configs, and three that belong to a small model.
+    /// The keys of StreamDiffusionV2's configs, and those that belong to a small model.
     public struct StreamSection: Codable, Sendable, Equatable {
         /// Timesteps of the denoising steps, falling to 0.
         public var denoisingStepList: [Int]
@@ -86,6 +86,8 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var width: Int
         /// Frames a second.
         public var fps: Int
+        /// What it computes in on a CPU; nil for what suits the processor.
+        public var cpuDtype: String?
 
         private enum CodingKeys: String, CodingKey {
             case denoisingStepList = "denoising_step_list", timestepShift = "timestep_shift"
@@ -93,7 +95,7 @@ public struct Recipe: Codable, Sendable, Equatable {
             case numFramePerBlock = "num_frame_per_block", numKVCache = "num_kv_cache"
             case numSinkTokens = "num_sink_tokens", adaptSinkThreshold = "adapt_sink_threshold"
             case noiseScale = "noise_scale", normalizeLatents = "normalize_latents"
-            case height, width, fps
+            case height, width, fps, cpuDtype = "cpu_dtype"
         }
     }
 }

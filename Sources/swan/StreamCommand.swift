@@ -103,7 +103,12 @@ struct StreamCommand: ParsableCommand {
     @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
-    @Option(help: "auto takes bfloat16 where the processor or GPU has instructions for it.")
+    @Option(
+        help: """
+            auto takes what the model asks for, else bfloat16 where the processor or GPU has \
+            instructions for it.
+            """
+    )
     var dtype = WeightType.auto
 
     @Option(

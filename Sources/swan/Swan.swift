@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import Torch
 
 /// `swan`: the command line. Each command has a file of its own; what they do is in the libraries.
 @main
@@ -33,6 +34,7 @@ struct Swan: ParsableCommand {
     static func main() {
         // A reader that goes away is told as an error of the write, with its own exit code.
         signal(SIGPIPE, SIG_IGN)
+        Engine.keepFreedMemory()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -42,6 +42,12 @@ import Testing
         #expect(!configuration.normalizesLatents)
     }
 
+    @Test func aModelMaySayWhatItComputesIn() throws {
+        let yaml = "denoising_step_list: [200, 0]\ncpu_dtype: float32"
+        #expect(try StreamConfiguration(yaml: yaml, name: "stream.yaml").cpuType == .float32)
+        #expect(try StreamConfiguration(yaml: published, name: "v2v.yaml").cpuType == nil)
+    }
+
     @Test func keepsTheFirstSteps() throws {
         var configuration = try StreamConfiguration(yaml: published, name: "v2v.yaml")
         try configuration.keepSteps(2)
@@ -58,6 +64,7 @@ import Testing
         ("denoising_step_list: soon", "a list of timesteps"),
         ("num_kv_cache: 3", "sink frames"),
         ("noise_scale: 1.5", "0 ... 1"),
+        ("cpu_dtype: half", "float32, bfloat16 or float16"),
         ("timestep_shift: -1", "positive"),
         ("- a list", "not a YAML mapping"),
         ("a: [", "not YAML"),

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenSupport
 import SwanModels
 import SwanText
 import Testing
@@ -211,9 +212,7 @@ struct LoopTests {
     }
 
     private func withFolder(_ body: (URL) throws -> Void) throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try body(folder)
+        let folder = try TemporaryDirectory()
+        try withExtendedLifetime(folder) { try body(folder.url) }
     }
 }

@@ -38,14 +38,19 @@ extension Benchmark {
         let work =
             "\(summary.framesOut) frames to \(summary.width)x\(summary.height), 2 steps, "
             + "model \(summary.model)"
-        let dtype = options.computeType
+        let dtype = DType.allCases.first { "\($0)" == summary.dtype } ?? options.computeType
         var whole = Measurement("stream", work, dtype: dtype, seconds: summaries.map(\.seconds))
         whole.derived["fps"] = Double(summary.framesOut) / whole.median * 1_000
         whole.derived["peak MB"] = Double(ProcessFacts.peakMemoryBytes) / 1e6
         return [
             whole,
             Measurement("first frame", "with loading the model", dtype: dtype, seconds: first),
-            Measurement("chunk", "4 frames", dtype: dtype, seconds: latencies),
+            Measurement(
+                "chunk",
+                "from its arrival until it is finished, others before it",
+                dtype: dtype,
+                seconds: latencies
+            ),
         ]
     }
 
