@@ -353,6 +353,7 @@ extension FileStream {
                 return frame
             },
             isStopped: { [self] in state.withLock { $0.isStopped || $0.failure != nil } },
+            cancel: { frames.close(dropping: true) },
             give: hand
         )
     }

@@ -132,10 +132,12 @@ extension VideoStream {
     /// - Parameters:
     ///   - source: the next frame, nil at the end; called on a thread of its own.
     ///   - isStopped: asked at the end of the source whether chunks on their way are to be dropped.
+    ///   - cancel: called when no more frames are wanted; has `source` return if it waits.
     ///   - give: called on this thread; false ends the stream.
     func run(
         _ source: @escaping @Sendable () throws -> VideoFrame?,
         isStopped: @escaping @Sendable () -> Bool,
+        cancel: () -> Void = {},
         give: ([VideoFrame]) -> Bool
     ) throws {
         let encoding = encoding
@@ -147,6 +149,7 @@ extension VideoStream {
                 if !isStopped(), let chunk = try encoding.finish() { _ = put(chunk) }
             },
             isStopped,
+            cancel,
             give
         )
     }
@@ -172,6 +175,7 @@ extension VideoStream {
                 }
             },
             isStopped,
+            {},
             give
         )
     }
@@ -181,6 +185,7 @@ extension VideoStream {
     private func overlap(
         _ produce: @escaping @Sendable (Put) throws -> Void,
         _ isStopped: @escaping @Sendable () -> Bool,
+        _ cancel: () -> Void,
         _ give: ([VideoFrame]) -> Bool
     ) throws {
         // The stages share the cores: none takes all of them, or each would wait for the others' threads.
@@ -188,11 +193,13 @@ extension VideoStream {
         let noised = BoundedQueue<NoisedChunk>(capacity: 1)
         let clean = BoundedQueue<CleanChunk>(capacity: 1)
         let workers = Workers()
-        defer {
+        func end() {
             noised.close(dropping: true)
             clean.close(dropping: true)
+            cancel()
             workers.wait()
         }
+        defer { end() }
         workers.start("swan.encode") {
             defer { noised.close() }
             try produce { chunk in
@@ -219,6 +226,8 @@ extension VideoStream {
             let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: true) }
             if let target { grow(to: target) }
         }
+        // Only what has ended has told all its errors.
+        end()
         if let failure = workers.failure { throw failure }
     }
 }

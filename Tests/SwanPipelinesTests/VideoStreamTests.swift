@@ -104,9 +104,20 @@ import Torch
         // The last chunk is still on its way, and dropped.
         #expect(count == 13)
 
+        // Nobody reads on, while the source waits for a frame that does not come.
         let unread = try self.stream()
-        let more = Source(try clip(60))
-        try unread.run({ more.next() }, isStopped: { false }) { _ in false }
+        let more = Source(try clip(9))
+        let gate = DispatchSemaphore(value: 0)
+        try unread.run(
+            {
+                if let frame = more.next() { return frame }
+                gate.wait()
+                return nil
+            },
+            isStopped: { true },
+            cancel: { gate.signal() },
+            give: { _ in false }
+        )
         #expect(unread.framesOut == 5)
 
         let failing = try self.stream()
