@@ -58,6 +58,15 @@ const char *ct_cpu_capability(void) {
     return capability.c_str();
 }
 
+bool ct_multiplies_bfloat16(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 namespace {
 
 /// The kernels register themselves when the library is loaded, so one binary serves both devices.

@@ -232,7 +232,7 @@ private struct BlockCache {
         _ rows: Int,
         _ tokens: Int
     ) throws(TorchError) -> Tensor {
-        try scaledDotProductAttention(
+        try attentionByHead(
             q.transposed(1, 2),
             keys.narrowed(0, row, rows).narrowed(2, 0, tokens),
             values.narrowed(0, row, rows).narrowed(2, 0, tokens)

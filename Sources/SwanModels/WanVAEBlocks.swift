@@ -83,7 +83,7 @@ struct WanVAEAttentionBlock: WanVAELayer {
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
         let qkv = try toQKV(norm(x)).flattened(from: 2, to: 3).flattened(from: 0, to: 1)
         let parts = try qkv.unsqueezed(1).chunked(3, dim: -1)  // each [B F, 1, H W, C]
-        let y = try scaledDotProductAttention(parts[0], parts[1], parts[2])
+        let y = try attentionByHead(parts[0], parts[1], parts[2])
         return try sum(proj(y.reshaped(x.shape)), x)
     }
 

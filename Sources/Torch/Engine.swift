@@ -9,6 +9,9 @@ public enum Engine {
     /// The instruction set of the engine's own CPU kernels, such as `AVX2` or `AVX512`.
     public static var cpuCapability: String { String(cString: ct_cpu_capability()) }
 
+    /// Whether matrices of bfloat16 are multiplied by instructions of the processor's own.
+    public static let multipliesBFloat16 = ct_multiplies_bfloat16()
+
     /// How many threads an operator may use on the CPU.
     public static var threads: Int {
         get { Int(ct_threads()) }

@@ -1,5 +1,7 @@
 import Torch
 
+private let addmmOp = Operator("aten::addmm")
+
 /// Softmax(q k^T / sqrt(D)) v for q [B, Lq, N, D], k and v [B, Lk, N, D] -> [B, Lq, N, D].
 ///
 /// `mask` broadcasts to [B, N, Lq, Lk] and is added to the scores (or, as booleans, keeps the true).
@@ -10,7 +12,7 @@ public func attention(
     mask: Tensor? = nil,
     scale: Double? = nil
 ) throws(TorchError) -> Tensor {
-    let result = try scaledDotProductAttention(
+    let result = try attentionByHead(
         q.transposed(1, 2),
         k.transposed(1, 2),
         v.transposed(1, 2),
@@ -18,4 +20,55 @@ public func attention(
         scale: scale
     )
     return try result.transposed(1, 2)
+}
+
+/// The same for heads before tokens: q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D].
+public func attentionByHead(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    mask: Tensor? = nil,
+    scale: Double? = nil
+) throws(TorchError) -> Tensor {
+    let isLarge = q.size(2) * k.size(2) >= 1 << 18
+    let isPlain = mask == nil && !q.requiresGrad && !k.requiresGrad && !v.requiresGrad
+    if Engine.multipliesBFloat16, q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
+        return try attentionByMatrices(q, k, v, scale: scale)
+    }
+    return try scaledDotProductAttention(q, k, v, mask: mask, scale: scale)
+}
+
+/// The same by two matrix products around a softmax, some rows of a head at a time.
+///
+/// For bfloat16 on a CPU whose matrix instructions the engine's fused kernel does not keep busy: it
+/// runs at a fifth of the rate of plain products there, this at nearly half. Scores are rounded to
+/// the dtype before the softmax, which the fused kernel does not do.
+func attentionByMatrices(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    scale: Double? = nil
+) throws(TorchError) -> Tensor {
+    let (batch, heads, queries) = (q.size(0), q.size(1), q.size(2))
+    // A tile's scores stay in the cache between the products.
+    let rows = max(32, (1 << 21) / max(1, k.size(2)) / 32 * 32)
+    let scale = scale ?? 1 / Double(q.size(3)).squareRoot()
+    let result = try Tensor.empty([batch, heads, queries, v.size(3)], q.dtype, q.device)
+    let nothing = try Tensor.zeros([1], q.dtype, q.device)
+    for row in 0..<batch {
+        for head in 0..<heads {
+            let keys = try k.selected(0, row).selected(0, head).transposed(0, 1)  // [D, Lk]
+            let values = try v.selected(0, row).selected(0, head)  // [Lk, D]
+            let queriesOfHead = try q.selected(0, row).selected(0, head)
+            let target = try result.selected(0, row).selected(0, head)
+            for start in stride(from: 0, to: queries, by: rows) {
+                let count = min(rows, queries - start)
+                let tile = try queriesOfHead.narrowed(0, start, count)
+                let scores = try addmmOp(nothing, tile, keys, 0.0, scale)  // [rows, Lk]
+                var place = try target.narrowed(0, start, count)
+                try place.copy(from: matmul(scores.softmax(), values))
+            }
+        }
+    }
+    return result
 }

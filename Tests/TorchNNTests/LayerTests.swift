@@ -2,7 +2,8 @@ import Foundation
 import GoldenSupport
 import Testing
 import Torch
-import TorchNN
+
+@testable import TorchNN
 
 struct LayerTests {
     private let generator: Generator
@@ -86,6 +87,19 @@ struct LayerTests {
                 #expect(abs(result[row * 8 + 4 + index] - sin(angle)) < 1e-9)
             }
         }
+    }
+
+    /// More scores than one tile holds; bfloat16 rounds them to 3 digits.
+    @Test(arguments: [(DType.float32, 1e-5), (.bfloat16, 0.02)])
+    func attentionByMatricesIsTheSame(dtype: DType, tolerance: Double) throws {
+        let q = try Tensor.randn([2, 90, 3, 16], generator).transposed(1, 2)  // [B, N, L, D]
+        let k = try Tensor.randn([2, 3, 40_000, 16], generator)
+        let v = try Tensor.randn([2, 3, 40_000, 16], generator)
+        let expected = try scaledDotProductAttention(q, k, v, scale: 0.3)
+        let result = try attentionByMatrices(q.to(dtype), k.to(dtype), v.to(dtype), scale: 0.3)
+        #expect(result.dtype == dtype)
+        let error = try (result.to(.float32) - expected).norm().item()
+        #expect(try error < tolerance * expected.norm().item())
     }
 
     @Test func attentionKeepsHeadsApart() throws {
