@@ -87,7 +87,9 @@ import Torch
         let stream = try self.stream { $0.streamBatch = streamBatch }
         let source = Source(clip)
         var out: [VideoFrame] = []
-        try stream.run({ source.next() }, isStopped: { false }) { out += $0; return true }
+        try stream.run({ source.next() }, isStopped: { false }) {
+            out += $0; return true
+        }
         // Operators have other numbers of threads, so that sums round otherwise.
         let differences = zip(out, expected).map { a, b in
             zip(a.pixels, b.pixels).map { abs(Int($0) - Int($1)) }.max() ?? 0
@@ -100,7 +102,9 @@ import Torch
         let stopped = try self.stream()
         let source = Source(try clip(17))
         var count = 0
-        try stopped.run({ source.next() }, isStopped: { true }) { count += $0.count; return true }
+        try stopped.run({ source.next() }, isStopped: { true }) {
+            count += $0.count; return true
+        }
         // The last chunk is still on its way, and dropped.
         #expect(count == 13)
 

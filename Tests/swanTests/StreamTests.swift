@@ -44,8 +44,20 @@ import Testing
     @Test func aStreamHasNoEnd() throws {
         func peak(frames: Int) throws -> Int {
             let outcome = try stream(
-                "--prompt", "a cat", "--height", "16", "--width", "16", "--steps", "1",
-                "--max-frames", "\(frames)", "--json", "-", "-o", folder.path("out.y4m")
+                "--prompt",
+                "a cat",
+                "--height",
+                "16",
+                "--width",
+                "16",
+                "--steps",
+                "1",
+                "--max-frames",
+                "\(frames)",
+                "--json",
+                "-",
+                "-o",
+                folder.path("out.y4m")
             )
             #expect(outcome.code == 0, "\(outcome.messages)")
             let summary = try JSONDecoder().decode(Summary.self, from: outcome.output)
