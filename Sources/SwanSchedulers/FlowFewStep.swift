@@ -1,0 +1,58 @@
+import Torch
+
+/// The few steps of a distilled model: each goes to the clean sample, which is noised again.
+///
+/// The multistep sampling of consistency models (https://arxiv.org/abs/2303.01469, algorithm 1) for a
+/// flow, as models distilled by distribution matching are run (https://arxiv.org/abs/2405.14867;
+/// StreamDiffusionV2 without its stream): x0 = x - sigma flow, x_t = (1 - sigma_t) x0 + sigma_t noise.
+/// The conversions, and the table in which timesteps are looked up, are those of `FlowMatch`.
+public struct FlowFewStep: StochasticFlowSolver {
+    /// The noise levels and timesteps that it goes through.
+    public let steps: FlowSteps
+    /// Where noise comes from, on the sample's device.
+    public let generator: Generator
+    /// How many steps have been taken.
+    public private(set) var index = 0
+    private let schedule: FlowMatch
+
+    /// A solver before its first step; `timesteps` fall, as from `FlowMatch.denoisingSteps`.
+    public init(
+        _ schedule: FlowMatch,
+        timesteps: [Double],
+        generator: Generator
+    ) throws(SchedulerError) {
+        let range = 0...Double(schedule.trainingTimesteps)
+        guard !timesteps.isEmpty, timesteps.allSatisfy(range.contains),
+            zip(timesteps, timesteps.dropFirst()).allSatisfy(>)
+        else {
+            throw SchedulerError(
+                .invalidOption,
+                "timesteps \(timesteps): they should fall, from at most "
+                    + "\(schedule.trainingTimesteps), such as [1000, 750, 500, 250]"
+            )
+        }
+        steps = try FlowSteps(
+            sigmas: timesteps.map { Float(schedule.sigma(at: $0)) },
+            timesteps: timesteps.map(Float.init)
+        )
+        (self.schedule, self.generator) = (schedule, generator)
+    }
+
+    /// The clean sample, noised to the next level unless this is the last step.
+    public mutating func step(
+        flow: Tensor,
+        sample: Tensor,
+        noise: Tensor
+    ) throws(TorchError) -> Tensor {
+        try check(flow, sample, noise)
+        let now = FlowMatch.Timesteps.all(Double(steps.timesteps[index]))
+        var next = try schedule.clean(fromFlow: flow, sample, at: now)
+        if index + 1 < steps.count {
+            let then = FlowMatch.Timesteps.all(Double(steps.timesteps[index + 1]))
+            next = try schedule.addNoise(next, noise, at: then)
+        }
+        next = try next.to(sample.dtype)
+        index += 1
+        return next
+    }
+}

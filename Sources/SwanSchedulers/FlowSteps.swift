@@ -1,0 +1,131 @@
+import Foundation
+
+/// The noise levels a solver goes through, and what the network is told at them.
+///
+/// Levels are spaced evenly and then shifted towards more noise (Stable Diffusion 3,
+/// https://arxiv.org/abs/2403.03206, equation 23). The implementations differ in where they begin
+/// and end and in whether timesteps are integers, so each has a `Spacing`; tables are computed in
+/// float64 and rounded once, as theirs are.
+public struct FlowSteps: Sendable, Equatable {
+    /// The falling noise levels: where each step begins, and at the end 0.
+    public let sigmas: [Float]
+    /// What the network is told at the beginning of each step, up to 1000.
+    public let timesteps: [Float]
+
+    /// How many steps there are.
+    public var count: Int { timesteps.count }
+
+    /// How noise levels are spaced before the shift, named after who does it so.
+    public enum Spacing: String, Sendable, CaseIterable {
+        /// From 1 to 0, integer timesteps: Wan's `get_sampling_sigmas`, with which it runs DPM++.
+        case wan
+        /// From 0.999 in float32 to 0, integer timesteps: Wan with UniPC.
+        case wanUniPC
+        /// From 1 (less a millionth) to 0.001, then 0; integer timesteps: diffusers with UniPC.
+        case diffusersUniPC
+        /// From 0.999 to 0, integer timesteps: diffusers with DPM++.
+        case diffusersDPM
+        /// From 1 to 0.001 shifted twice, then 0; fractional timesteps: diffusers with Euler.
+        case diffusersEuler
+    }
+
+    /// Timesteps of training, to which a noise level of 1 belongs.
+    static let trainingTimesteps = 1_000
+
+    /// The levels of `count` steps, 1 to 1000; a shift above 1 spends more of them at high noise.
+    public init(_ count: Int, shift: Double, spacing: Spacing) throws(SchedulerError) {
+        guard 1...Self.trainingTimesteps ~= count else {
+            throw SchedulerError(
+                .invalidOption,
+                "\(count) steps: a solver takes 1 to \(Self.trainingTimesteps)"
+            )
+        }
+        guard shift.isFinite, shift > 0 else {
+            throw SchedulerError(
+                .invalidOption,
+                "a shift of \(shift): it should be above 0, 1 for none"
+            )
+        }
+        let levels = spacing.levels(count, shift)
+        let timesteps = levels.map { level in
+            spacing == .diffusersEuler
+                ? Float(level) * Float(Self.trainingTimesteps)
+                : Float((level * Double(Self.trainingTimesteps)).rounded(.towardZero))
+        }
+        let sigmas = levels.map(Float.init) + [0]
+        guard zip(sigmas, sigmas.dropFirst()).allSatisfy(>) else {
+            throw SchedulerError(
+                .invalidOption,
+                "\(count) steps at a shift of \(shift): noise levels meet in float32; take fewer "
+                    + "steps or a shift nearer to 1"
+            )
+        }
+        (self.sigmas, self.timesteps) = (sigmas, timesteps)
+    }
+
+    /// Noise levels of one's own, falling within 1 and 0 without the 0 at the end.
+    ///
+    /// Timesteps are the levels times 1000 unless they are given.
+    public init(sigmas: [Float], timesteps: [Float]? = nil) throws(SchedulerError) {
+        let all = sigmas + [0]
+        guard let first = sigmas.first, first <= 1, zip(all, all.dropFirst()).allSatisfy(>) else {
+            throw SchedulerError(
+                .invalidOption,
+                "noise levels \(sigmas): they should fall from at most 1 and stay above 0, such as "
+                    + "[1, 0.75, 0.5, 0.25]"
+            )
+        }
+        let told = timesteps ?? sigmas.map { $0 * Float(Self.trainingTimesteps) }
+        guard told.count == sigmas.count else {
+            throw SchedulerError(
+                .invalidOption,
+                "\(told.count) timesteps for \(sigmas.count) noise levels: each needs one"
+            )
+        }
+        (self.sigmas, self.timesteps) = (all, told)
+    }
+
+    /// lambda = log(alpha / sigma) of a level, alpha = 1 - sigma; infinite at 1 and 0.
+    func logSNR(_ index: Int) -> Double {
+        let sigma = Double(sigmas[index])
+        return Foundation.log(1 - sigma) - Foundation.log(sigma)
+    }
+}
+
+// MARK: - Tables
+
+extension FlowSteps.Spacing {
+    /// The shifted levels at which steps begin.
+    fileprivate func levels(_ count: Int, _ shift: Double) -> [Double] {
+        let last = 1 / Double(FlowSteps.trainingTimesteps)
+        let shifted = { (level: Double) in shift * level / (1 + (shift - 1) * level) }
+        switch self {
+        case .wan:
+            return line(1, 0, count + 1).dropLast().map(shifted)
+        case .wanUniPC:
+            return line(Double(Float(1 - last)), 0, count + 1).dropLast().map(shifted)
+        case .diffusersUniPC:
+            var levels = line(1, last, count + 1).dropLast().map(shifted)
+            // Away from 1, where their logarithm of alpha is infinite.
+            if abs(levels[0] - 1) < 1e-6 { levels[0] -= 1e-6 }
+            return levels
+        case .diffusersDPM:
+            return line(1, last, count + 1).dropFirst().reversed().map { shifted(1 - $0) }
+        case .diffusersEuler:
+            let training = Double(FlowSteps.trainingTimesteps)
+            let ends = [Float(1), Float(last)].map { level in
+                let shifted = Float(shift) * level / (1 + Float(shift - 1) * level)
+                // Rounding must not lead past pure noise.
+                return Double(min(shifted, 1)) * training
+            }
+            return line(ends[0], ends[1], count).map { shifted($0 / training) }
+        }
+    }
+
+    /// `count` numbers evenly from `start` to `end`, rounded as NumPy's `linspace`.
+    private func line(_ start: Double, _ end: Double, _ count: Int) -> [Double] {
+        guard count > 1 else { return [start] }
+        let step = (end - start) / Double(count - 1)
+        return (0..<(count - 1)).map { Double($0) * step + start } + [end]
+    }
+}
