@@ -137,6 +137,8 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
         return cm_fail(
             error, CM_UNSUPPORTED, "the container '%s' cannot hold '%s'", movie->container, name);
     }
+    /* Without it Matroska files hold random numbers: the same stream should give the same bytes. */
+    movie->muxer->flags |= AVFMT_FLAG_BITEXACT;
     movie->video = avformat_new_stream(movie->muxer, NULL);
     if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a stream");
     movie->video->time_base = movie->tick;

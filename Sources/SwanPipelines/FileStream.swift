@@ -109,14 +109,14 @@ public final class FileStream: Sendable {
             options: plan.options,
             log: log
         )
-        write(results, to: writer, threads)
+        write(results, to: writer, frames, threads)
         state.withLock { $0.isStreaming = true }
 
         var progress = StreamProgress(stage: .streaming, total: total)
         func hand(on finished: [VideoFrame]) -> Bool {
             for frame in finished where !results.put(frame) { return false }
             progress.framesIn = stream.framesIn
-            progress.framesOut = stream.framesOut
+            progress.framesOut += finished.count
             progress.seconds = (ContinuousClock.now - loaded).seconds
             if !finished.isEmpty { onProgress(progress) }
             return true
@@ -202,20 +202,23 @@ extension FileStream {
         _ size: (width: Int, height: Int),
         _ rate: Rational
     ) throws -> VideoWriter {
-        let writer: VideoWriter
-        do throws(MediaError) {
-            writer = try VideoWriter(
-                path: request.output,
-                width: size.width,
-                height: size.height,
-                frameRate: rate
-            )
-        } catch {
-            guard error.code == .unsupported else { throw error }
-            // The name or the size was asked for, so it is the request that is wrong.
-            throw SwanError(.invalidRequest, error.message)
+        // Held for as long as it takes, so that whoever gives the output up finds it.
+        let writer = try state.withLock { state in
+            do throws(MediaError) {
+                let writer = try VideoWriter(
+                    path: request.output,
+                    width: size.width,
+                    height: size.height,
+                    frameRate: rate
+                )
+                state.writer = writer
+                return writer
+            } catch {
+                guard error.code == .unsupported else { throw error }
+                // The name or the size was asked for, so it is the request that is wrong.
+                throw SwanError(.invalidRequest, error.message)
+            }
         }
-        state.withLock { $0.writer = writer }
         if writer.encoder == "mpeg4" || writer.encoder == "libopenh264" {
             log.warning(
                 """
@@ -309,6 +312,7 @@ extension FileStream {
     private func write(
         _ results: BoundedQueue<VideoFrame>,
         to writer: VideoWriter,
+        _ frames: BoundedQueue<VideoFrame>,
         _ threads: DispatchGroup
     ) {
         DispatchQueue(label: "swan.write").async(group: threads) { [self] in
@@ -324,6 +328,9 @@ extension FileStream {
                 }
             } catch {
                 fail(error, closing: results)
+                // Nor is more input wanted, which may be waited for.
+                frames.close(dropping: true)
+                state.withLock { $0.reader }?.interrupt()
             }
         }
     }
@@ -360,6 +367,14 @@ extension FileStream {
 
     /// Streams from text alone.
     private func generate(_ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool) throws {
+        if let step = stream.firstStep, step < 500 {
+            log.warning(
+                """
+                this model was made to restyle videos: its first step is \(step) of 1000, so that \
+                without an input it gives little but noise
+                """
+            )
+        }
         let prompts = LaterPrompts(request.laterPrompts)
         let frames = request.maxFrames ?? 0
         var missing = frames

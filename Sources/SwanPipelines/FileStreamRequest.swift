@@ -118,11 +118,18 @@ public struct FileStreamRequest: Sendable {
         try folder.requireAll()
         let place = try Device(named: device)
         let own = place == .cpu ? stream.cpuType : nil
-        return StreamPlan(
-            options: options,
-            device: place,
-            dtype: dtype ?? own ?? .suited(to: place)
-        )
+        let type = dtype ?? own ?? .suited(to: place)
+        let needed = try folder.configs().streamBytes(options, type)
+        if place == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
+            throw TorchError(
+                .outOfMemory,
+                """
+                a stream of \(options.width)x\(options.height) needs some \(needed / 1_000_000) MB \
+                beside its weights, and \(free / 1_000_000) MB are free: take a smaller --width and --height
+                """
+            )
+        }
+        return StreamPlan(options: options, device: place, dtype: type)
     }
 }
 

@@ -175,6 +175,23 @@ extension ModelFolder {
         var sizeMultiple: Int {
             vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
         }
+
+        /// Bytes that a stream takes beside its weights, about: its KV cache, and the largest
+        /// activations of the transformer and of the decoder.
+        func streamBytes(_ options: StreamOptions, _ dtype: DType) -> Int {
+            let configuration = options.configuration
+            let rows = options.streamBatch ? configuration.steps.count : 1
+            let tokens = transformer.tokensPerFrame(
+                height: options.height / vae.spatialStride,
+                width: options.width / vae.spatialStride
+            )
+            let cache = 2 * transformer.layers * transformer.dim * configuration.cacheFrames
+            let activations =
+                configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
+            let pixels = options.height * options.width / (vae.patchSize * vae.patchSize)
+            let features = 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim)
+            return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
+        }
     }
 
     /// The sizes of the parts; the published ones for a part that is missing or says nothing.

@@ -18,12 +18,15 @@ public enum ProcessFacts {
     }
 
     /// The most memory that was resident at a time, in bytes; 0 where the kernel does not tell.
-    public static var peakMemoryBytes: Int { bytes("VmHWM:") }
+    public static var peakMemoryBytes: Int { bytes("VmHWM:", in: "/proc/self/status") ?? 0 }
 
-    private static func bytes(_ key: String) -> Int {
-        let line = text("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix(key) }
+    /// The memory that is free for new work, in bytes; nil where the kernel does not tell.
+    static var availableMemoryBytes: Int? { bytes("MemAvailable:", in: "/proc/meminfo") }
+
+    private static func bytes(_ key: String, in file: String) -> Int? {
+        let line = text(file)?.split(separator: "\n").first { $0.hasPrefix(key) }
         return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
-            .map { $0 * 1_024 } ?? 0
+            .map { $0 * 1_024 }
     }
 
     /// A file of /proc, whose length is not known before it is read.

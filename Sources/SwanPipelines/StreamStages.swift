@@ -40,25 +40,28 @@ struct ChunkMark: Sendable {
 
 /// Collects frames to chunks, encodes them, and mixes noise in.
 final class EncodeStage: Sendable {
-    private struct State: ~Copyable {
+    /// What only a chunk's encoding touches, held for as long as that takes.
+    private struct Work: ~Copyable {
         var encoder = WanVAE.EncoderState()
         var controller: NoiseController
+        var pending: [VideoFrame] = []
+        var chunks = 0
+    }
+
+    /// What others read and set meanwhile.
+    private struct Shared {
         var text: TextConditioning
         var issues: [PromptIssue]
-        var pending: [VideoFrame] = []
-        var framesIn = 0
-        var chunks = 0
         var framesPerChunk: Int
+        var framesIn = 0
         var seconds = 0.0
-
-        /// A video's first latent stands for one frame, which the first chunk has more than others.
-        var nextSize: Int { chunks == 0 ? framesPerChunk + 1 : framesPerChunk }
     }
 
     private let model: StreamModel
     private let options: StreamOptions
     private let generator: Generator
-    private let state: Mutex<State>
+    private let work: Mutex<Work>
+    private let shared: Mutex<Shared>
 
     init(_ model: StreamModel, prompt: String, options: StreamOptions) throws {
         self.model = model
@@ -70,51 +73,50 @@ final class EncodeStage: Sendable {
             isFixed: options.fixedNoise
         )
         let (text, issues) = try inference { try model.conditioning(prompt) }
-        state = Mutex(
-            State(
-                controller: controller,
-                text: text,
-                issues: issues,
-                framesPerChunk: 4 * configuration.framesPerBlock
-            )
+        work = Mutex(Work(controller: controller))
+        shared = Mutex(
+            Shared(text: text, issues: issues, framesPerChunk: 4 * configuration.framesPerBlock)
         )
     }
 
-    var framesIn: Int { state.withLock { $0.framesIn } }
-    var seconds: Double { state.withLock { $0.seconds } }
-    var promptIssues: [PromptIssue] { state.withLock { $0.issues } }
+    var framesIn: Int { shared.withLock { $0.framesIn } }
+    var seconds: Double { shared.withLock { $0.seconds } }
+    var promptIssues: [PromptIssue] { shared.withLock { $0.issues } }
 
     /// Frames of the chunks after the first; those that are complete stay as they are.
     var framesPerChunk: Int {
-        get { state.withLock { $0.framesPerChunk } }
-        set { state.withLock { $0.framesPerChunk = newValue } }
+        get { shared.withLock { $0.framesPerChunk } }
+        set { shared.withLock { $0.framesPerChunk = newValue } }
     }
 
     func setPrompt(_ prompt: String) throws {
         let (text, issues) = try inference { try model.conditioning(prompt) }
-        state.withLock { state in
-            state.text = text
-            state.issues += issues
+        shared.withLock { shared in
+            shared.text = text
+            shared.issues += issues
         }
     }
 
     /// Takes a frame; returns the chunk that it completes.
     func take(_ frame: VideoFrame) throws -> NoisedChunk? {
-        try state.withLock { state in
-            state.pending.append(frame)
-            state.framesIn += 1
-            return state.pending.count < state.nextSize ? nil : try encode(&state)
+        try work.withLock { work in
+            work.pending.append(frame)
+            shared.withLock { $0.framesIn += 1 }
+            let size = nextSize(work)
+            return work.pending.count < size ? nil : try encode(&work, size)
         }
     }
 
     /// The frames that are left, padded to a chunk.
     func finish() throws -> NoisedChunk? {
-        try state.withLock { state in state.pending.isEmpty ? nil : try encode(&state) }
+        try work.withLock { work in
+            work.pending.isEmpty ? nil : try encode(&work, nextSize(work))
+        }
     }
 
     /// A chunk with nothing but noise, for a stream without an input.
     func noise() throws -> NoisedChunk {
-        try state.withLock { state in
+        try work.withLock { _ in
             let stride = model.vae.config.spatialStride
             let shape = [
                 1, model.transformer.config.inDim, options.configuration.framesPerBlock,
@@ -124,35 +126,41 @@ final class EncodeStage: Sendable {
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
-                text: state.text,
+                text: shared.withLock { $0.text },
                 mark: ChunkMark(frameCount: .max, arrival: .now)
             )
         }
     }
 
-    private func encode(_ state: inout State) throws -> NoisedChunk {
+    /// A video's first latent stands for one frame, which the first chunk has more than others.
+    private func nextSize(_ work: borrowing Work) -> Int {
+        work.chunks == 0 ? framesPerChunk + 1 : framesPerChunk
+    }
+
+    private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
         let start = ContinuousClock.now
-        var frames = state.pending
-        state.pending = []
+        let text = shared.withLock { $0.text }
+        var frames = work.pending
+        work.pending = []
         let count = frames.count
         if let last = frames.last {
-            frames += Array(repeating: last, count: max(0, state.nextSize - count))
+            frames += Array(repeating: last, count: max(0, size - count))
         }
-        state.chunks += 1
-        let (latents, firstTimestep) = try inference { try noised(frames, &state) }
+        work.chunks += 1
+        let (latents, firstTimestep) = try inference { try noised(frames, &work) }
         var mark = ChunkMark(frameCount: count, arrival: start)
         mark.seconds.encode = (ContinuousClock.now - start).seconds
-        state.seconds += mark.seconds.encode
+        shared.withLock { $0.seconds += mark.seconds.encode }
         return NoisedChunk(
             latents: latents,
             firstTimestep: firstTimestep,
-            text: state.text,
+            text: text,
             mark: mark
         )
     }
 
     /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
-    private func noised(_ frames: [VideoFrame], _ state: inout State) throws -> (Tensor, Int?) {
+    private func noised(_ frames: [VideoFrame], _ work: inout Work) throws -> (Tensor, Int?) {
         let video = try tensor(
             of: frames,
             height: options.height,
@@ -160,8 +168,8 @@ final class EncodeStage: Sendable {
             dtype: model.dtype,
             device: model.device
         )
-        let noise = try state.controller.next(video.selected(0, 0))
-        var latents = try model.vae.encode(video, state: &state.encoder)
+        let noise = try work.controller.next(video.selected(0, 0))
+        var latents = try model.vae.encode(video, state: &work.encoder)
         if options.configuration.normalizesLatents {
             latents = try model.vae.normalized(latents)
         }

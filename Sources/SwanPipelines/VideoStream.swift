@@ -41,6 +41,8 @@ public final class VideoStream: Sendable {
     public var chunkSeconds: [Double] { decoding.chunkSeconds }
     /// What had to be changed in the prompts, for a warning.
     public var promptIssues: [PromptIssue] { encoding.promptIssues }
+    /// The timestep that denoising starts from, of 1000.
+    var firstStep: Int? { options.configuration.steps.first }
     /// Bytes of the KV cache.
     public var cacheByteCount: Int { denoising.cacheByteCount }
 
@@ -193,23 +195,20 @@ extension VideoStream {
         let noised = BoundedQueue<NoisedChunk>(capacity: 1)
         let clean = BoundedQueue<CleanChunk>(capacity: 1)
         let workers = Workers()
-        func end() {
+        defer {
             noised.close(dropping: true)
             clean.close(dropping: true)
             cancel()
             workers.wait()
         }
-        defer { end() }
-        workers.start("swan.encode") {
-            defer { noised.close() }
+        workers.start("swan.encode", atEnd: { noised.close() }) {
             try produce { chunk in
                 // Until the first chunk is through, the other stages have nothing to do.
                 Engine.limitThreads(to: threads)
                 return noised.put(chunk)
             }
         }
-        workers.start("swan.denoise") { [denoising] in
-            defer { clean.close() }
+        workers.start("swan.denoise", atEnd: { clean.close() }) { [denoising] in
             while let chunk = noised.take() {
                 for finished in try denoising.denoise(chunk) where !clean.put(finished) { return }
                 Engine.limitThreads(to: threads)
@@ -226,8 +225,6 @@ extension VideoStream {
             let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: true) }
             if let target { grow(to: target) }
         }
-        // Only what has ended has told all its errors.
-        end()
         if let failure = workers.failure { throw failure }
     }
 }
@@ -239,7 +236,12 @@ private final class Workers: Sendable {
 
     var failure: (any Error)? { error.withLock { $0 } }
 
-    func start(_ name: String, _ work: @escaping @Sendable () throws -> Void) {
+    /// - Parameter atEnd: called when `work` has ended and its error is known.
+    func start(
+        _ name: String,
+        atEnd: @escaping @Sendable () -> Void,
+        _ work: @escaping @Sendable () throws -> Void
+    ) {
         group.enter()
         let thread = Thread { [self] in
             defer { group.leave() }
@@ -248,6 +250,7 @@ private final class Workers: Sendable {
             } catch let thrown {
                 error.withLock { if $0 == nil { $0 = thrown } }
             }
+            atEnd()
         }
         thread.name = name
         thread.start()

@@ -58,13 +58,27 @@ struct JSONReport {
         guard let path else { return }
         guard path == "-" else {
             do {
-                try data.write(to: URL(fileURLWithPath: path), options: .atomic)
+                let url = URL(fileURLWithPath: path)
+                // Pipes and devices are written to; to replace one would take it away.
+                guard let place = try Self.pipe(path) else {
+                    return try data.write(to: url, options: .atomic)
+                }
+                try place.write(contentsOf: data)
             } catch {
-                throw TorchError(.cannotWrite, "\(path): \(error.localizedDescription)")
+                throw OutputError(description: "\(path): \(error.localizedDescription)")
             }
             return
         }
         try StandardOutput.write(data)
+    }
+}
+
+extension JSONReport {
+    /// What is open at `path` if that is a pipe or a device; nil for files.
+    private static func pipe(_ path: String) throws -> FileHandle? {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
+        return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
     }
 }
 

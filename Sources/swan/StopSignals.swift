@@ -61,7 +61,7 @@ final class StopSignals: Sendable {
         }
         _ = done.wait(timeout: .now() + 0.5)
         Terminal.standardError.clear()
-        Terminal.standardError.write(kind: .note, "stopped; nothing was written")
+        Terminal.standardError.write(kind: .note, "stopped; the unfinished output was given up")
         _exit(128 + number)
     }
 }

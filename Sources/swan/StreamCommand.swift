@@ -16,7 +16,7 @@ struct StreamCommand: ParsableCommand {
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
               swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
-              swan stream --prompt "city at night" --max-frames 81 -o out.mp4
+              swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
                 | swan stream - --prompt sepia -o - | ffplay -
             """
@@ -51,7 +51,7 @@ struct StreamCommand: ParsableCommand {
         name: .customLong("prompt-at"),
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "Another prompt from a frame on, counted from 0; can be given again.",
+            "Another prompt from the chunk with a frame on, counted from 0; can be given again.",
             valueName: "frame=text"
         )
     )
@@ -75,7 +75,10 @@ struct StreamCommand: ParsableCommand {
     )
     var withoutStreamBatch = false
 
-    @Option(parsing: .unconditional, help: "The output's height in pixels.")
+    @Option(
+        parsing: .unconditional,
+        help: "The output's height in pixels. Frames of another shape are stretched."
+    )
     var height: Int?
 
     @Option(parsing: .unconditional, help: "The output's width in pixels.")
@@ -123,6 +126,9 @@ struct StreamCommand: ParsableCommand {
     func validate() throws {
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
+        }
+        guard output != json || output == "-" else {
+            throw ValidationError("the video and the summary cannot both go to \(output)")
         }
         let frames = laterPrompts.map(\.frame)
         guard Set(frames).count == frames.count else {

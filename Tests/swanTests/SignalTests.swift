@@ -29,6 +29,40 @@ import Testing
         #expect(try folder.names == ["out.mp4", "summary.json"])
     }
 
+    /// The input is read ahead as far as may be, and the reader waits for room.
+    @Test func aStopInTheMiddleOfALongFileKeepsWhatIsDone() throws {
+        let (clip, out) = (folder.path("long.mkv"), folder.path("out.mp4"))
+        try Fixture.write(clip, frames: 900)
+        let program = try Program([
+            "stream", clip, "--model", fixture.model, "--prompt", "a cat", "-o", out,
+            "--progress", "json",
+        ])
+        program.wait(for: "\"frames_out\":5")
+        program.send(SIGINT)
+        #expect(try program.end().code == 130)
+        #expect(try (5..<900).contains(Fixture.count(out)))
+        #expect(try Set(folder.names) == ["long.mkv", "out.mp4"])
+    }
+
+    /// The output's reader goes while nothing comes in: nobody waits for the input.
+    @Test func aReaderThatGoesAwayEndsAQuietStream() throws {
+        let clip = folder.path("in.y4m")
+        try Fixture.write(clip, frames: 60)
+        let shell = Process()
+        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
+        shell.arguments = [
+            "-c",
+            // Open for both, the pipe never ends.
+            "cd '\(folder.url.path)'; mkfifo pipe; exec 3<>pipe; cat in.y4m >&3 & "
+                + "{ '\(Program.url.path)' stream - --model '\(fixture.model)' --prompt a -o - "
+                + "--progress none <pipe; echo $? > code; } 2>/dev/null | head -c 9",
+        ]
+        shell.standardOutput = Pipe()
+        try shell.run()
+        shell.waitUntilExit()
+        #expect(try String(contentsOfFile: folder.path("code"), encoding: .utf8) == "74\n")
+    }
+
     @Test func aStopBeforeTheFirstFrameLeavesNothing() throws {
         let program = try Program([
             "stream", "-", "--model", fixture.model, "--prompt", "a cat", "-o",
