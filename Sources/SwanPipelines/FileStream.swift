@@ -343,6 +343,7 @@ extension FileStream {
     }
 
     private var isStopped: Bool { state.withLock { $0.isStopped } }
+    private var isOver: Bool { state.withLock { $0.isStopped || $0.failure != nil } }
 
     /// Feeds the stream until the input ends, the output fails, or `stop` is called.
     ///
@@ -359,7 +360,7 @@ extension FileStream {
                 try changePrompt(stream, prompts, frame: stream.framesIn)
                 return frame
             },
-            isStopped: { [self] in state.withLock { $0.isStopped || $0.failure != nil } },
+            isStopped: { [self] in isOver },
             cancel: { frames.close(dropping: true) },
             give: hand
         )
@@ -381,7 +382,7 @@ extension FileStream {
         try stream.generate(
             atLeast: frames,
             willStart: { [self] in try changePrompt(stream, prompts, frame: $0) },
-            isStopped: { [self] in state.withLock { $0.isStopped || $0.failure != nil } },
+            isStopped: { [self] in isOver },
             give: { chunk in
                 let given = Array(chunk.prefix(missing))
                 missing -= given.count

@@ -110,16 +110,17 @@ public struct FileStreamRequest: Sendable {
         options.streamBatch = streamBatch
         options.targetFPS = targetFPS
         options.seed = seed
+        let configs = try folder.configs()
         try StreamModel.check(
             height: options.height,
             width: options.width,
-            multiple: folder.configs().sizeMultiple
+            multiple: configs.sizeMultiple
         )
         try folder.requireAll()
         let place = try Device(named: device)
         let own = place == .cpu ? stream.cpuType : nil
         let type = dtype ?? own ?? .suited(to: place)
-        let needed = try folder.configs().streamBytes(options, type)
+        let needed = configs.streamBytes(options, type)
         if place == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
             throw TorchError(
                 .outOfMemory,

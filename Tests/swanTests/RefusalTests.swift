@@ -20,6 +20,29 @@ import Torch
         ).end()
     }
 
+    /// A stream of the clip through the model in a folder.
+    private func stream(with model: String) throws -> Program.Outcome {
+        try Program.run(
+            "stream",
+            fixture.clip,
+            "--model",
+            model,
+            "--prompt",
+            "a",
+            "-o",
+            folder.path("out.mp4")
+        )
+    }
+
+    /// Rewrites a file of weights.
+    private func change(_ path: String, _ body: (inout [String: Tensor]) throws -> Void) throws {
+        let file = try SafetensorsFile(path: path)
+        var tensors: [String: Tensor] = [:]
+        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
+        try body(&tensors)
+        try Safetensors.write(tensors, to: path)
+    }
+
     private func expect(
         _ code: Int32,
         _ words: String...,
@@ -210,16 +233,7 @@ import Torch
         try FileManager.default.removeItem(
             atPath: model + "/vae/diffusion_pytorch_model.safetensors"
         )
-        let outcome = try Program.run(
-            "stream",
-            fixture.clip,
-            "--model",
-            model,
-            "--prompt",
-            "a",
-            "-o",
-            folder.path("out.mp4")
-        )
+        let outcome = try stream(with: model)
         try expect(65, "vae/diffusion_pytorch_model.safetensors", from: outcome)
         let inspected = try Program.run("models", "inspect", model)
         #expect(inspected.code == 65)
@@ -230,23 +244,12 @@ import Torch
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/transformer/diffusion_pytorch_model.safetensors"
-        let file = try SafetensorsFile(path: path)
-        var tensors: [String: Tensor] = [:]
-        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
-        tensors["head.head.bias"] = nil
-        tensors["extra.weight"] = try .zeros([2])
-        tensors["patch_embedding.bias"] = try .zeros([3])
-        try Safetensors.write(tensors, to: path)
-        let outcome = try Program.run(
-            "stream",
-            fixture.clip,
-            "--model",
-            model,
-            "--prompt",
-            "a",
-            "-o",
-            folder.path("out.mp4")
-        )
+        try change(path) { tensors in
+            tensors["head.head.bias"] = nil
+            tensors["extra.weight"] = try .zeros([2])
+            tensors["patch_embedding.bias"] = try .zeros([3])
+        }
+        let outcome = try stream(with: model)
         try expect(
             65,
             "head.head.bias",
@@ -261,21 +264,8 @@ import Torch
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/vae/diffusion_pytorch_model.safetensors"
-        let file = try SafetensorsFile(path: path)
-        var tensors: [String: Tensor] = [:]
-        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
-        try tensors["conv1.bias"]?.fill(with: .nan)
-        try Safetensors.write(tensors, to: path)
-        let outcome = try Program.run(
-            "stream",
-            fixture.clip,
-            "--model",
-            model,
-            "--prompt",
-            "a",
-            "-o",
-            folder.path("out.mp4")
-        )
+        try change(path) { try $0["conv1.bias"]?.fill(with: .nan) }
+        let outcome = try stream(with: model)
         try expect(65, "conv1.bias", "finite", from: outcome)
     }
 
