@@ -17,8 +17,10 @@ public struct WanVAE: Sendable {
     private let decoder: WanVAEDecoder
     private let conv1, conv2: CausalConv3d
     private let mean, std: Tensor
-    private let dtype: DType
-    private let device: Device
+    /// The dtype of weights and results.
+    public let dtype: DType
+    /// Where the weights are.
+    public let device: Device
     /// Training wants the frames side by side, a stream wants small passes.
     private let isTrainable: Bool
 
@@ -175,25 +177,6 @@ extension WanVAE {
 // MARK: - Sizes
 
 extension WanVAE {
-    /// Rows and columns of the latents of a video of this size.
-    ///
-    /// Throws `invalidArgument`, naming the nearest sizes, for one that the network cannot take.
-    public func latentSize(
-        height: Int,
-        width: Int
-    ) throws(TorchError) -> (height: Int, width: Int) {
-        let stride = config.spatialStride
-        guard height > 0, width > 0, height % stride == 0, width % stride == 0 else {
-            func nearest(_ size: Int) -> Int { max(1, (size + stride / 2) / stride) * stride }
-            throw TorchError(
-                .invalidArgument,
-                "a video of \(width)x\(height) does not fit: width and height must be multiples of "
-                    + "\(stride), such as \(nearest(width))x\(nearest(height))"
-            )
-        }
-        return (height / stride, width / stride)
-    }
-
     private func check(frames: Tensor, after size: [Int], isStart: Bool) throws(TorchError) {
         let shape = frames.shape
         let channels = config.inChannels / (config.patchSize * config.patchSize)
@@ -204,16 +187,7 @@ extension WanVAE {
             )
         }
         _ = try latentSize(height: shape[3], width: shape[4])
-        let step = config.temporalStride
-        let rest = isStart ? shape[2] - 1 : shape[2]
-        guard rest >= 0, rest % step == 0, shape[2] > 0 else {
-            throw TorchError(
-                .invalidArgument,
-                "\(shape[2]) frames do not fit: a video begins with one frame and goes on by "
-                    + "\(step), so here a number like "
-                    + (isStart ? "1, \(1 + step) or \(1 + 2 * step)" : "\(step) or \(2 * step)")
-            )
-        }
+        try requireFrames(shape[2], after: isStart ? 1 : 0)
         let patch = config.patchSize
         let next = [shape[0], shape[3] / patch, shape[4] / patch, config.inChannels]
         try check(next, after: size)

@@ -1,0 +1,81 @@
+import GoldenSupport
+import Testing
+import Torch
+import TorchNN
+
+@testable import SwanModels
+
+/// A small network of Wan's kind whose normalisation changes every channel.
+private func smallWan() throws -> WanVAE {
+    var config = WanVAEConfig()
+    (config.baseDim, config.decoderBaseDim, config.zDim, config.numResBlocks) = (4, 4, 3, 1)
+    (config.dimMult, config.temporalDownsample) = ([1, 2, 2], [true, true])
+    (config.latentsMean, config.latentsStd) = ([0.1, -0.2, 0.3], [1.5, 0.5, 2])
+    return try WanVAE(Weights(MadeWeights.random(seed: 5)), config)
+}
+
+@Suite struct VideoAutoencoderTests {
+    @Test func wanGivesNormalisedLatents() throws {
+        let wan = try smallWan()
+        let vae: any VideoAutoencoder = wan
+        #expect(vae.latentChannels == 3 && vae.spatialStride == 4 && vae.temporalStride == 4)
+        #expect(vae.lookahead == 0 && vae.dtype == .float32 && vae.device == .cpu)
+        let video = try Tensor.randn([2, 3, 9, 12, 20], Generator(seed: 1))
+        let latents = try vae.latents(of: video)
+        #expect(latents.shape == [2, 3, 3, 3, 5])
+        let mean = try wan.encode(video)
+        try expectClose(latents, try wan.normalized(mean), relative: 0, absolute: 0)
+        try expectClose(
+            try vae.video(of: latents),
+            try wan.decode(wan.denormalized(latents)),
+            relative: 0,
+            absolute: 0
+        )
+    }
+
+    /// Parts, through the sessions, give the whole; raw latents are those before normalisation.
+    @Test(arguments: [[1, 4, 4], [5, 4], [9]])
+    func partsOfWanEqualTheWhole(counts: [Int]) throws {
+        let wan = try smallWan()
+        let vae: any VideoAutoencoder = wan
+        let video = try Tensor.randn([1, 3, 9, 8, 12], Generator(seed: 2))
+        let (encoder, raw) = (try vae.makeEncoder(), try vae.makeEncoder(normalizing: false))
+        let decoder = try vae.makeDecoder()
+        var (latents, means, frames): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
+        for part in try video.split(counts, dim: 2) {
+            latents.append(try encoder.encode(part))
+            means.append(try raw.encode(part))
+            frames.append(try decoder.decode(latents[latents.count - 1]))
+            #expect(frames[frames.count - 1].size(2) == part.size(2))
+        }
+        let whole = try vae.latents(of: video)
+        try expectClose(concatenated(latents, dim: 2), whole, relative: 0, absolute: 0)
+        try expectClose(concatenated(means, dim: 2), wan.encode(video), relative: 0, absolute: 0)
+        try expectClose(
+            concatenated(frames, dim: 2),
+            vae.video(of: whole),
+            relative: 0,
+            absolute: 0
+        )
+    }
+
+    @Test func sizesAndNumbersOfFrames() throws {
+        let vae: any VideoAutoencoder = try smallWan()
+        let size = try vae.latentSize(height: 12, width: 20)
+        #expect(size == (3, 5))
+        #expect(try vae.latentFrames(of: 1) == 1)
+        #expect(try vae.latentFrames(of: 81) == 21)
+        for (frames, numbers) in [(0, "1, 5 or 9"), (4, "1, 5 or 9"), (82, "1, 5 or 9")] {
+            let error = #expect(throws: TorchError.self) { try vae.latentFrames(of: frames) }
+            #expect(error?.message.contains(numbers) == true)
+        }
+        let encoder = try vae.makeEncoder()
+        _ = try encoder.encode(.zeros([1, 3, 1, 4, 4]))
+        for frames in [0, 1, 5] {
+            let error = #expect(throws: TorchError.self) {
+                try encoder.encode(.zeros([1, 3, frames, 4, 4]))
+            }
+            #expect(error?.message.contains("4, 8 or 12") == true)
+        }
+    }
+}
