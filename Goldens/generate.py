@@ -19,9 +19,11 @@ import torch  # noqa: E402
 
 GROUPS = [
     "flow_match", "solvers", "transformer", "image_to_video", "stream", "vae", "text_encoder",
-    "engine",
+    "engine", "pipelines",
 ]
-PACKAGES = ["torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy"]
+PACKAGES = [
+    "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",
+]
 CONVENTIONS = {
     "file": "One safetensors file a case. `weights/` holds the reference checkpoint's own keys; "
     "`weights_diffusers/` and `weights_hf/` hold the same values under those projects' keys; "
