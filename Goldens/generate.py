@@ -19,7 +19,7 @@ import torch  # noqa: E402
 
 GROUPS = [
     "flow_match", "solvers", "transformer", "image_to_video", "stream", "vae", "text_encoder",
-    "engine", "pipelines",
+    "clip_vision", "engine", "pipelines",
 ]
 PACKAGES = [
     "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",

@@ -4,8 +4,8 @@ import TorchNN
 extension WeightSource {
     /// These weights under the names of Wan's own checkpoints, which Swan's models ask for.
     ///
-    /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5) are told by their keys
-    /// and translated; all others stay as they are.
+    /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5, CLIP) are told by their
+    /// keys and translated; all others stay as they are.
     public func inWanNames() throws(TorchError) -> any WeightSource {
         let keys = Set(keys)
         if keys.contains("condition_embedder.time_proj.weight") {
@@ -17,6 +17,9 @@ extension WeightSource {
         if keys.contains("encoder.block.0.layer.0.SelfAttention.q.weight") {
             let hasShared = keys.contains("shared.weight")
             return try RenamedWeights(self) { TransformersT5Names.original($0, hasShared) }
+        }
+        for prefix in ["vision_model.", ""] where keys.contains(prefix + "pre_layrnorm.weight") {
+            return try TransformersCLIPWeights(self, prefix: prefix)
         }
         return self
     }
@@ -168,7 +171,7 @@ private enum TransformersT5Names {
 }
 
 /// The name with the first of the prefixes that it has exchanged.
-private func renamed(_ name: Substring, _ prefixes: [(String, String)]) -> String {
+func renamed(_ name: Substring, _ prefixes: [(String, String)]) -> String {
     for (theirs, ours) in prefixes where name.hasPrefix(theirs) {
         return ours + name.dropFirst(theirs.count)
     }
