@@ -327,7 +327,7 @@ private struct TransformersT5Names: NameTranslation {
 }
 
 /// The name with the first of the prefixes that it has exchanged.
-private func renamed(_ name: Substring, _ prefixes: [(from: String, to: String)]) -> String {
+func renamed(_ name: Substring, _ prefixes: [(from: String, to: String)]) -> String {
     for (from, to) in prefixes where name.hasPrefix(from) {
         return to + name.dropFirst(from.count)
     }

@@ -11,7 +11,7 @@ extension WanConfig {
     ///
     /// - Parameter source: a transformer's weights under Wan's own names (`inWanNames()`).
     /// - Throws: where a weight that every model has is missing, or sizes contradict each other.
-    public func fitted(to source: some WeightSource) throws(TorchError) -> WanConfig {
+    public func fitted(to source: any WeightSource) throws(TorchError) -> WanConfig {
         guard !source.makesAnything else { return self }
         var config = self
         let patch = try Self.shape(source, "patch_embedding.weight", rank: 5)
@@ -73,7 +73,7 @@ extension WanConfig {
     }
 
     private static func shape(
-        _ source: some WeightSource,
+        _ source: any WeightSource,
         _ key: String,
         rank: Int
     ) throws(TorchError) -> [Int] {

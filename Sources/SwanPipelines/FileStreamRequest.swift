@@ -116,7 +116,7 @@ public struct FileStreamRequest: Sendable {
             width: options.width,
             multiple: configs.sizeMultiple
         )
-        try folder.requireAll()
+        try folder.require(ModelFolder.Part.ofEveryModel)
         let place = try Device(named: device)
         let own = place == .cpu ? stream.cpuType : nil
         let type = dtype ?? own ?? .suited(to: place)
