@@ -18,8 +18,8 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 
 GROUPS = [
-    "flow_match", "solvers", "transformer", "image_to_video", "stream", "vae", "text_encoder",
-    "clip_vision", "engine",
+    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae",
+    "text_encoder", "clip_vision", "engine",
 ]
 PACKAGES = ["torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy"]
 CONVENTIONS = {
