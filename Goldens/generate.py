@@ -18,8 +18,8 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 
 GROUPS = [
-    "flow_match", "solvers", "transformer", "image_to_video", "stream", "vae", "text_encoder",
-    "clip_vision", "engine", "pipelines",
+    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae",
+    "text_encoder", "clip_vision", "engine", "pipelines",
 ]
 PACKAGES = [
     "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",

@@ -99,4 +99,4 @@ def cases():
     yield case(
         "clip_vision_b", 2302, [(30, 30), (9, 61)], hidden_size=36, intermediate_size=144,
         num_attention_heads=3, num_hidden_layers=2, image_size=30, patch_size=7,
-        hidden_act="quick_gelu")
+        hidden_act="quick_gelu", layer_norm_eps=1e-2)

@@ -9,7 +9,6 @@ import os
 import pathlib
 import sys
 import types
-from unittest.mock import MagicMock
 
 import torch.nn.functional as F
 
@@ -23,6 +22,13 @@ def flash_attention(q, k, v, k_lens=None, **_):
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
+def stand_in(name):
+    """A module of which any name can be imported, in place of one that nothing here calls."""
+    bare = types.ModuleType(name)
+    bare.__getattr__ = lambda _: object
+    sys.modules[name] = bare
+
+
 def module(name):
     """`wan.<name>` of the checkout, or None without one."""
     root = os.environ.get("SWAN_WAN21")
@@ -34,8 +40,8 @@ def module(name):
             bare = types.ModuleType(package)
             bare.__path__ = [str(root.joinpath(*package.split(".")))]
             sys.modules[package] = bare
-    for absent in ("tokenizers", "vae"):
-        sys.modules.setdefault(f"wan.modules.{absent}", MagicMock())
+    for absent in ("modules.tokenizers", "modules.vae", "text2video", "utils.vace_processor"):
+        stand_in(f"wan.{absent}")
     attention = types.ModuleType("wan.modules.attention")
     attention.flash_attention = flash_attention
     sys.modules["wan.modules.attention"] = attention

@@ -118,20 +118,20 @@ struct WanBackbone: Sendable {
         timesteps: Tensor,
         text: TextConditioning,
         rope: RoPE,
-        hint: Hint? = nil,
+        hint: Hint = { _, _, _ in nil },
         attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
         var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
         let (e, e6) = try embed(timesteps, x.dtype)  // [B, S, C], [B, S, 6, C]
         for (index, block) in blocks.enumerated() {
-            let control = try hint?(index, x, e6)
+            let control = try hint(index, x, e6)
             x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
                 q,
                 k,
                 v throws(TorchError) in try attend(index, q, k, v)
             }
-            if let control { x = try x + control }
+            if let control { try x.add(control) }
         }
         let modulation = try Modulation(headModulation, e.unsqueezed(2))
         return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)

@@ -82,19 +82,14 @@ import TorchNN
         #expect(try bare.fitted(to: DictionaryWeights(golden.weights)) == expected)
     }
 
-    @Test func headsAre128WideWhereNothingSaysHowMany() throws {
-        let shapes = [
-            "patch_embedding.weight": [3_072, 48, 1, 2, 2],
-            "blocks.0.ffn.0.weight": [14_336, 3_072],
-            "text_embedding.0.weight": [3_072, 4_096], "time_embedding.0.weight": [3_072, 256],
-            "head.head.weight": [192, 3_072], "blocks.0.self_attn.norm_q.weight": [3_072],
-            "blocks.0.norm3.weight": [3_072],
-        ]
-        let nothing = try Tensor.zeros([])
-        let source = DictionaryWeights(try shapes.mapValues { try nothing.expanded($0) })
-        let config = try WanConfig().fitted(to: source)
-        #expect(config.heads == 24)
-        #expect((config.inDim, config.outDim, config.ffnDim) == (48, 48, 14_336))
+    /// What Wan's published models are, seen in nothing but their weights.
+    @Test(arguments: Published.models)
+    func publishedModels(model: Published) throws {
+        let config = try WanConfig().fitted(to: DictionaryWeights(model.weights))
+        #expect(config == model.config)
+    }
+
+    @Test func otherWeightsAreNoTransformer() throws {
         let small = try Golden("wan_t2v_a")
         let error = #expect(throws: TorchError.self) {
             try WanConfig().fitted(to: DictionaryWeights(small.weights))
@@ -104,6 +99,8 @@ import TorchNN
             try WanConfig().fitted(to: DictionaryWeights(Golden("umt5_a").weights))
         }
         #expect(other?.message.contains("patch_embedding.weight") ?? false)
+        let made = try WanConfig.wan14B.fitted(to: MadeWeights.random())
+        #expect(made == .wan14B)
     }
 
     @Test func diffusersConfigOfImagesDecodes() throws {
@@ -119,5 +116,61 @@ import TorchNN
         let none = #"{"image_dim": null, "added_kv_proj_dim": null, "pos_embed_seq_len": null}"#
         let plain = try JSONDecoder().decode(WanConfig.self, from: Data(none.utf8))
         #expect(plain == .wan1_3B)
+    }
+}
+
+/// A published model's configuration, and stand-ins of its weights that have their shapes.
+struct Published: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let config: WanConfig
+
+    static let models: [Published] = [
+        Published("Wan2.1-T2V-1.3B", .wan1_3B), Published("Wan2.1-T2V-14B", .wan14B),
+        Published("Wan2.1-I2V-14B", .wan14B) { ($0.inDim, $0.imageDim) = (36, 1_280) },
+        Published("Wan2.1-FLF2V-14B", .wan14B) {
+            ($0.inDim, $0.imageDim, $0.imagePositions) = (36, 1_280, 514)
+        },
+        Published("Wan2.1-VACE-1.3B", .wan1_3B) {
+            ($0.vaceInDim, $0.vaceLayers) = (96, Array(stride(from: 0, to: 30, by: 2)))
+        },
+        Published("Wan2.1-VACE-14B", .wan14B) {
+            ($0.vaceInDim, $0.vaceLayers) = (96, Array(stride(from: 0, to: 40, by: 5)))
+        },
+        Published("Wan2.2-I2V-A14B", .wan14B) { $0.inDim = 36 },
+        Published("Wan2.2-TI2V-5B", .wan1_3B) {
+            ($0.dim, $0.ffnDim, $0.heads, $0.inDim, $0.outDim) = (3_072, 14_336, 24, 48, 48)
+        },
+    ]
+
+    private init(_ name: String, _ base: WanConfig, _ change: (inout WanConfig) -> Void = { _ in })
+    {
+        var config = base
+        change(&config)
+        (self.testDescription, self.config) = (name, config)
+    }
+
+    var weights: [String: Tensor] {
+        get throws {
+            let (dim, patch) = (config.dim, config.patchSize)
+            var shapes = [
+                "patch_embedding.weight": [dim, config.inDim] + patch,
+                "text_embedding.0.weight": [dim, config.textDim],
+                "time_embedding.0.weight": [dim, config.freqDim],
+                "head.head.weight": [config.outDim * patch.reduce(1, *), dim],
+            ]
+            for layer in 0..<config.layers {
+                shapes["blocks.\(layer).ffn.0.weight"] = [config.ffnDim, dim]
+                shapes["blocks.\(layer).norm3.weight"] = [dim]
+                shapes["blocks.\(layer).self_attn.norm_q.weight"] = [dim]
+            }
+            for layer in config.vaceLayers?.indices ?? 0..<0 {
+                shapes["vace_blocks.\(layer).after_proj.weight"] = [dim, dim]
+            }
+            shapes["vace_patch_embedding.weight"] = config.vaceInDim.map { [dim, $0] + patch }
+            shapes["img_emb.proj.0.weight"] = config.imageDim.map { [$0] }
+            shapes["img_emb.emb_pos"] = config.imagePositions.map { [1, $0, 1_280] }
+            let nothing = try Tensor.zeros([])
+            return try shapes.mapValues { try nothing.expanded($0) }
+        }
     }
 }
