@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 
 GROUPS = [
-    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae",
+    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae", "tiny_vae",
     "text_encoder", "clip_vision", "engine", "pipelines",
 ]
 PACKAGES = [

@@ -97,7 +97,8 @@ func convolved(
     _ weight: Tensor,
     _ bias: Tensor?,
     stride: Int = 1,
-    padding: Int
+    padding: Int,
+    groups: Int = 1
 ) throws(TorchError) -> Tensor {
     let images = try x.flattened(from: 0, to: 1).permuted(0, 3, 1, 2)
     let result = try conv2d(
@@ -105,7 +106,8 @@ func convolved(
         weight,
         bias,
         stride: [stride, stride],
-        padding: [padding, padding]
+        padding: [padding, padding],
+        groups: groups
     )
     return try result.permuted(0, 2, 3, 1).unflattened(0, [x.size(0), x.size(1)])
 }

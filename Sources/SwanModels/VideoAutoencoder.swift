@@ -99,4 +99,14 @@ extension VideoAutoencoder {
             )
         }
     }
+
+    /// Throws unless the next part [B, H, W, C] of a video has the size of the first; empty for none.
+    func requireSame(_ next: [Int], as size: [Int]) throws(TorchError) {
+        guard size.isEmpty || size == next else {
+            throw TorchError(
+                .invalidArgument,
+                "a stream goes on as it began: [B, H, W, C] was \(size) and is now \(next)"
+            )
+        }
+    }
 }

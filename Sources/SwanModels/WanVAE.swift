@@ -128,7 +128,7 @@ extension WanVAE {
     ) throws(TorchError) -> Tensor {
         try check(latents: latents, after: state.size)
         let x = try latents.to(device, dtype).permuted(0, 2, 3, 4, 1).contiguous()
-        state.size = x.without(dim: 1)
+        state.size = x.shape(without: 1)
         var parts: [Tensor] = []
         for range in passes(x.size(1), 1, isStart: state.caches.isStart) {
             state.caches.beginPass()
@@ -136,7 +136,7 @@ extension WanVAE {
             parts.append(try decoder(conv2(part), &state.caches))
             state.caches.endPass()
         }
-        let y = try unpatched(joined(parts)).permuted(0, 4, 1, 2, 3)
+        let y = try joined(parts).outOfPatches(config.patchSize).permuted(0, 4, 1, 2, 3)
         return clamped ? try y.clamped(min: -1, max: 1) : y
     }
 
@@ -145,8 +145,8 @@ extension WanVAE {
         _ state: inout EncoderState
     ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
         try check(frames: frames, after: state.size, isStart: state.caches.isStart)
-        let x = try patched(frames.to(device, dtype))
-        state.size = x.without(dim: 1)
+        let x = try frames.to(device, dtype).inPatches(config.patchSize)
+        state.size = x.shape(without: 1)
         var parts: [Tensor] = []
         for range in passes(x.size(1), config.temporalStride, isStart: state.caches.isStart) {
             state.caches.beginPass()
@@ -190,7 +190,7 @@ extension WanVAE {
         try requireFrames(shape[2], after: isStart ? 1 : 0)
         let patch = config.patchSize
         let next = [shape[0], shape[3] / patch, shape[4] / patch, config.inChannels]
-        try check(next, after: size)
+        try requireSame(next, as: size)
     }
 
     private func check(latents: Tensor, after size: [Int]) throws(TorchError) {
@@ -201,49 +201,6 @@ extension WanVAE {
                 "latents are [B, \(config.zDim), F, h, w], not \(shape)"
             )
         }
-        try check([shape[0], shape[3], shape[4], shape[1]], after: size)
-    }
-
-    private func check(_ next: [Int], after size: [Int]) throws(TorchError) {
-        guard size.isEmpty || size == next else {
-            throw TorchError(
-                .invalidArgument,
-                "a stream goes on as it began: [B, H, W, C] was \(size) and is now \(next)"
-            )
-        }
-    }
-}
-
-// MARK: - Patches
-
-extension WanVAE {
-    /// [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row.
-    private func patched(_ video: Tensor) throws(TorchError) -> Tensor {
-        let p = config.patchSize
-        guard p > 1 else { return try video.permuted(0, 2, 3, 4, 1).contiguous() }
-        if video.suitsFrameKernels { return try patches(video, size: p) }
-        let (b, c, t) = (video.size(0), video.size(1), video.size(2))
-        let (h, w) = (video.size(3) / p, video.size(4) / p)
-        return try video.reshaped(b, c, t, h, p, w, p).permuted(0, 2, 3, 5, 1, 6, 4)
-            .reshaped(b, t, h, w, c * p * p)
-    }
-
-    /// [B, T, h, w, C p p] -> [B, T, h p, w p, C]
-    private func unpatched(_ x: Tensor) throws(TorchError) -> Tensor {
-        let p = config.patchSize
-        guard p > 1 else { return x }
-        if x.suitsFrameKernels { return try pixels(ofPatches: x, size: p) }
-        let (b, t, h, w) = (x.size(0), x.size(1), x.size(2), x.size(3))
-        let c = x.size(4) / (p * p)
-        return try x.reshaped(b, t, h, w, c, p, p).permuted(0, 1, 2, 6, 3, 5, 4)
-            .reshaped(b, t, h * p, w * p, c)
-    }
-}
-
-extension Tensor {
-    fileprivate func without(dim: Int) -> [Int] {
-        var shape = shape
-        shape.remove(at: dim)
-        return shape
+        try requireSame([shape[0], shape[3], shape[4], shape[1]], as: size)
     }
 }

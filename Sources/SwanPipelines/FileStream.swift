@@ -100,6 +100,7 @@ public final class FileStream: Sendable {
             request.model,
             dtype: plan.dtype,
             device: plan.device,
+            vae: request.vae,
             configuration: request.configuration
         )
         let loaded = ContinuousClock.now

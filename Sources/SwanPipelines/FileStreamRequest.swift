@@ -15,6 +15,9 @@ public struct FileStreamRequest: Sendable {
     public var laterPrompts: [Int: String] = [:]
     /// The model: a bundled one's name or a folder.
     public var model = BundledModels.names[0]
+    /// The autoencoder: `tiny` for the tiny one in the model's folder, or a path of another; nil for
+    /// the model's own.
+    public var vae: String?
     /// A YAML file to stream by, instead of the model's own.
     public var configuration: String?
     /// The first so many of the model's steps; nil for all.
@@ -54,6 +57,7 @@ public struct FileStreamRequest: Sendable {
         }
         try require(!output.isEmpty, "the output has no name")
         try require(input != "", "the input has no name")
+        try require(vae != "", "the autoencoder has no name: it is 'tiny' or a path")
         try require(
             !cleanPrompt(prompt).isEmpty,
             "the prompt is empty: say what the video should look like"
@@ -110,13 +114,20 @@ public struct FileStreamRequest: Sendable {
         options.streamBatch = streamBatch
         options.targetFPS = targetFPS
         options.seed = seed
-        let configs = try folder.configs()
+        var configs = try folder.configs()
+        configs.autoencoder = try vae.map {
+            try AutoencoderChoice(
+                $0,
+                in: folder,
+                latentChannels: configs.transformer.inDim
+            )
+        }
         try StreamModel.check(
             height: options.height,
             width: options.width,
             multiple: configs.sizeMultiple
         )
-        try folder.require(ModelFolder.Part.ofEveryModel)
+        try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         let place = try Device(named: device)
         let own = place == .cpu ? stream.cpuType : nil
         let type = dtype ?? own ?? .suited(to: place)

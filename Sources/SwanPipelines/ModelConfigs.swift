@@ -9,10 +9,14 @@ extension ModelFolder {
         let transformer: WanConfig
         let vae: WanVAEConfig
         let textEncoder: UMT5Config
+        /// What takes the place of the model's own autoencoder.
+        var autoencoder: AutoencoderChoice?
+
+        private var spatialStride: Int { autoencoder?.spatialStride ?? vae.spatialStride }
 
         /// Sides of pictures must be multiples of this: patches of latents.
         var sizeMultiple: Int {
-            vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+            spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
         }
 
         /// Bytes that a stream takes beside its weights, about: its KV cache, and the largest
@@ -21,14 +25,20 @@ extension ModelFolder {
             let configuration = options.configuration
             let rows = options.streamBatch ? configuration.steps.count : 1
             let tokens = transformer.tokensPerFrame(
-                height: options.height / vae.spatialStride,
-                width: options.width / vae.spatialStride
+                height: options.height / spatialStride,
+                width: options.width / spatialStride
             )
             let cache = 2 * transformer.layers * transformer.dim * configuration.cacheFrames
             let activations =
                 configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
-            let pixels = options.height * options.width / (vae.patchSize * vae.patchSize)
-            let features = 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim)
+            let (patch, features) =
+                switch autoencoder {
+                case .tiny(_, let tiny):
+                    (tiny.patchSize, 2 * tiny.temporalStride * tiny.decoderDims[3])
+                default:
+                    (vae.patchSize, 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim))
+                }
+            let pixels = options.height * options.width / (patch * patch)
             return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
         }
     }

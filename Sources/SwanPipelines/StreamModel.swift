@@ -16,7 +16,7 @@ public struct StreamModel: Sendable {
     public let configuration: StreamConfiguration
 
     let transformer: CausalWanTransformer
-    let vae: WanVAE
+    let vae: any VideoAutoencoder
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
 
@@ -24,7 +24,7 @@ public struct StreamModel: Sendable {
     public init(
         name: String,
         transformer: CausalWanTransformer,
-        vae: WanVAE,
+        vae: any VideoAutoencoder,
         textEncoder: UMT5Encoder,
         tokenizer: Tokenizer,
         configuration: StreamConfiguration,
@@ -53,7 +53,7 @@ public struct StreamModel: Sendable {
     /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.
     func check(height: Int, width: Int) throws(SwanError) {
         let patch = transformer.config.patchSize
-        let stride = vae.config.spatialStride * max(patch[1], patch[2])
+        let stride = vae.spatialStride * max(patch[1], patch[2])
         try Self.check(height: height, width: width, multiple: stride)
     }
 

@@ -9,11 +9,14 @@ extension StreamModel {
     ///
     /// - Parameters:
     ///   - dtype: what the weights are converted to.
+    ///   - vae: `tiny` for the tiny autoencoder in the folder, or a path of another one; nil for the
+    ///     model's own.
     ///   - configuration: a YAML file to stream by, instead of the model's own.
     public static func load(
         _ nameOrPath: String,
         dtype: DType,
         device: Device,
+        vae: String? = nil,
         configuration: String? = nil
     ) throws -> StreamModel {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
@@ -24,19 +27,23 @@ extension StreamModel {
             streamConfiguration = StreamConfiguration()
         }
         let tokenizerFile = try folder.require(.tokenizer).data
-        let parts = try (
-            folder.require(.transformer), folder.require(.vae), folder.require(.textEncoder)
-        )
+        let parts = try (folder.require(.transformer), folder.require(.textEncoder))
         let transformerConfig = try WanConfig.read(parts.0)
-        let vaeConfig = try WanVAEConfig.read(parts.1)
-        let textConfig = try UMT5Config.read(parts.2)
-        guard vaeConfig.zDim == transformerConfig.inDim, textConfig.dim == transformerConfig.textDim
+        let autoencoder = try AutoencoderChoice(
+            vae,
+            in: folder,
+            latentChannels: transformerConfig.inDim
+        )
+        let textConfig = try UMT5Config.read(parts.1)
+        guard autoencoder.latentChannels == transformerConfig.inDim,
+            textConfig.dim == transformerConfig.textDim
         else {
             throw SwanError(
                 .invalidModel,
                 "the parts of \(folder.path) do not fit each other: the autoencoder has "
-                    + "\(vaeConfig.zDim) channels, the transformer takes \(transformerConfig.inDim); the "
-                    + "text encoder's width is \(textConfig.dim), the transformer takes \(transformerConfig.textDim)"
+                    + "\(autoencoder.latentChannels) channels, the transformer takes "
+                    + "\(transformerConfig.inDim); the text encoder's width is \(textConfig.dim), the "
+                    + "transformer takes \(transformerConfig.textDim)"
             )
         }
         // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
@@ -51,10 +58,8 @@ extension StreamModel {
             transformer: try part(parts.0, dtype, device) { weights throws(TorchError) in
                 try CausalWanTransformer(weights, transformerConfig)
             },
-            vae: try part(parts.1, dtype, device) { weights throws(TorchError) in
-                try WanVAE(weights, vaeConfig)
-            },
-            textEncoder: try part(parts.2, dtype, device) { weights throws(TorchError) in
+            vae: try autoencoder.load(dtype, device),
+            textEncoder: try part(parts.1, dtype, device) { weights throws(TorchError) in
                 try UMT5Encoder(weights, textConfig)
             },
             tokenizer: tokenizer,
@@ -65,7 +70,7 @@ extension StreamModel {
     }
 
     /// Builds a network from a checkpoint; every key must fit, every number be finite.
-    private static func part<Network>(
+    static func part<Network>(
         _ files: ModelFolder.Files,
         _ dtype: DType,
         _ device: Device,

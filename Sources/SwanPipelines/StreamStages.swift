@@ -42,9 +42,13 @@ struct ChunkMark: Sendable {
 final class EncodeStage: Sendable {
     /// What only a chunk's encoding touches, held for as long as that takes.
     private struct Work: ~Copyable {
-        var encoder = WanVAE.EncoderState()
+        let encoder: any VideoEncoder
         var controller: NoiseController
         var pending: [VideoFrame] = []
+        /// The last frame taken, which fills up the last chunk.
+        var last: VideoFrame?
+        /// Frames taken that no chunk so far is to give back.
+        var owed = 0
         var chunks = 0
     }
 
@@ -73,7 +77,8 @@ final class EncodeStage: Sendable {
             isFixed: options.fixedNoise
         )
         let (text, issues) = try inference { try model.conditioning(prompt) }
-        work = Mutex(Work(controller: controller))
+        let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
+        work = Mutex(Work(encoder: encoder, controller: controller))
         shared = Mutex(
             Shared(text: text, issues: issues, framesPerChunk: 4 * configuration.framesPerBlock)
         )
@@ -101,23 +106,25 @@ final class EncodeStage: Sendable {
     func take(_ frame: VideoFrame) throws -> NoisedChunk? {
         try work.withLock { work in
             work.pending.append(frame)
+            work.last = frame
+            work.owed += 1
             shared.withLock { $0.framesIn += 1 }
             let size = nextSize(work)
             return work.pending.count < size ? nil : try encode(&work, size)
         }
     }
 
-    /// The frames that are left, padded to a chunk.
+    /// The frames that are left, padded to a chunk; nil when there are none, after one or two chunks.
     func finish() throws -> NoisedChunk? {
         try work.withLock { work in
-            work.pending.isEmpty ? nil : try encode(&work, nextSize(work))
+            work.owed == 0 ? nil : try encode(&work, nextSize(work))
         }
     }
 
     /// A chunk with nothing but noise, for a stream without an input.
     func noise() throws -> NoisedChunk {
         try work.withLock { _ in
-            let stride = model.vae.config.spatialStride
+            let stride = model.vae.spatialStride
             let shape = [
                 1, model.transformer.config.inDim, options.configuration.framesPerBlock,
                 options.height / stride, options.width / stride,
@@ -132,9 +139,10 @@ final class EncodeStage: Sendable {
         }
     }
 
-    /// A video's first latent stands for one frame, which the first chunk has more than others.
+    /// A video's first latent stands for one frame, which the first chunk has more than others. An
+    /// encoder that looks ahead has to have seen those frames too, from there on.
     private func nextSize(_ work: borrowing Work) -> Int {
-        work.chunks == 0 ? framesPerChunk + 1 : framesPerChunk
+        work.chunks == 0 ? framesPerChunk + 1 + model.vae.lookahead : framesPerChunk
     }
 
     private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
@@ -142,10 +150,11 @@ final class EncodeStage: Sendable {
         let text = shared.withLock { $0.text }
         var frames = work.pending
         work.pending = []
-        let count = frames.count
-        if let last = frames.last {
-            frames += Array(repeating: last, count: max(0, size - count))
+        if let last = work.last {
+            frames += Array(repeating: last, count: max(0, size - frames.count))
         }
+        let count = min(work.owed, work.chunks == 0 ? size - model.vae.lookahead : size)
+        work.owed -= count
         work.chunks += 1
         let (latents, firstTimestep) = try inference { try noised(frames, &work) }
         var mark = ChunkMark(frameCount: count, arrival: start)
@@ -169,10 +178,7 @@ final class EncodeStage: Sendable {
             device: model.device
         )
         let noise = try work.controller.next(video.selected(0, 0))
-        var latents = try model.vae.encode(video, state: &work.encoder)
-        if options.configuration.normalizesLatents {
-            latents = try model.vae.normalized(latents)
-        }
+        let latents = try work.encoder.encode(video)
         let mixed = try random(latents.shape) * noise.scale + latents * (1 - noise.scale)
         return (mixed, noise.firstTimestep)
     }
@@ -206,7 +212,7 @@ final class DenoiseStage: Sendable {
         // Not the encoder's: the stages would take turns at it in another order side by side.
         let generator = try Generator(seed: ~options.seed, device: device)
         let schedule = try FlowMatch(.streaming(shift: configuration.shift))
-        let stride = model.vae.config.spatialStride
+        let stride = model.vae.spatialStride
         let denoiser = try StreamDenoiser(
             model.transformer,
             schedule: schedule,
@@ -307,17 +313,18 @@ final class DenoiseStage: Sendable {
 /// Decodes chunks, and knows how long they took.
 final class DecodeStage: Sendable {
     private struct State: ~Copyable {
-        var decoder = WanVAE.DecoderState()
+        let decoder: any VideoDecoder
         var framesOut = 0
         var seconds = 0.0
         var chunkSeconds: [Double] = []
         var lastCost = StageSeconds()
     }
 
-    private let model: StreamModel
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    init(_ model: StreamModel) { self.model = model }
+    init(_ model: StreamModel) throws(TorchError) {
+        state = Mutex(State(decoder: try model.vae.makeDecoder()))
+    }
 
     var framesOut: Int { state.withLock { $0.framesOut } }
     var seconds: Double { state.withLock { $0.seconds } }
@@ -331,10 +338,7 @@ final class DecodeStage: Sendable {
             let start = ContinuousClock.now
             let frames = try inference {
                 // The transformer's results are normalised, whatever its input was.
-                let latents = try model.vae.denormalized(chunk.latents)
-                return try SwanPipelines.frames(
-                    of: model.vae.decode(latents, state: &state.decoder)
-                )
+                try SwanPipelines.frames(of: state.decoder.decode(chunk.latents))
             }
             let end = ContinuousClock.now
             state.lastCost = chunk.mark.seconds

@@ -29,7 +29,7 @@ public final class VideoStream: Sendable {
         self.log = log
         encoding = try EncodeStage(model, prompt: prompt, options: options)
         denoising = try DenoiseStage(model, options: options)
-        decoding = DecodeStage(model)
+        decoding = try DecodeStage(model)
         growth = Mutex(Growth(options))
     }
 
@@ -65,7 +65,8 @@ public final class VideoStream: Sendable {
 
     /// Ends the stream: the frames that are left, padded to a chunk and cut again.
     public func finish() throws -> [VideoFrame] {
-        var rest = try encoding.finish().map(process) ?? []
+        var rest: [VideoFrame] = []
+        while let chunk = try encoding.finish() { rest += try process(chunk) }
         for chunk in try denoising.drain() { rest += try decode(chunk) }
         return rest
     }
@@ -148,7 +149,7 @@ extension VideoStream {
                 while let frame = try source() {
                     if let chunk = try encoding.take(frame), !put(chunk) { return }
                 }
-                if !isStopped(), let chunk = try encoding.finish() { _ = put(chunk) }
+                while !isStopped(), let chunk = try encoding.finish(), put(chunk) {}
             },
             isStopped,
             cancel,

@@ -81,6 +81,11 @@ public struct Weights: Sendable {
         return converted
     }
 
+    /// The shape of `name` here; nil if the checkpoint has none, or makes whatever is asked for.
+    public func shape(_ name: String) throws(TorchError) -> [Int]? {
+        try source.shape(full(name))
+    }
+
     /// Whether the checkpoint has `name` here.
     public func has(_ name: String) throws(TorchError) -> Bool {
         try source.shape(full(name)) != nil

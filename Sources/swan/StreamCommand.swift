@@ -43,6 +43,15 @@ struct StreamCommand: ParsableCommand {
     var model = BundledModels.names[0]
 
     @Option(
+        help: ArgumentHelp(
+            "'tiny' takes the tiny autoencoder (taew2_1, taew2_2) in the model's folder, much faster; "
+                + "or a path of its weights.",
+            valueName: "tiny or path"
+        )
+    )
+    var vae: String?
+
+    @Option(
         help: ArgumentHelp("Stream by this file instead of the model's own.", valueName: "yaml")
     )
     var config: String?
@@ -172,6 +181,7 @@ struct StreamCommand: ParsableCommand {
             uniquingKeysWith: { first, _ in first }
         )
         request.model = model
+        request.vae = vae
         request.configuration = config
         request.steps = steps
         request.noiseScale = noiseScale

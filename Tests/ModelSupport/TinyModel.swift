@@ -49,6 +49,15 @@ public enum TinyModel {
         try write(Data(configuration.utf8), folder, "stream.yaml")
     }
 
+    /// Writes weights of a tiny autoencoder that fits the model.
+    public static func writeTinyVAE(to path: String) throws {
+        let source = try MadeWeights.random(seed: 9)
+        var config = TinyVAEConfig()
+        (config.latentChannels, config.encoderDim, config.decoderDims) = (8, 8, [8, 8, 8, 8])
+        _ = try TinyVAE(Weights(source), config)
+        try Safetensors.write(source.tensors, to: path)
+    }
+
     // MARK: - Sizes
 
     /// The transformer's sizes.

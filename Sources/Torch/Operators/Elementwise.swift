@@ -10,6 +10,7 @@ private let floorOp = Operator("aten::floor")
 private let sigmoidOp = Operator("aten::sigmoid")
 private let tanhOp = Operator("aten::tanh")
 private let reluOp = Operator("aten::relu")
+private let reluInPlaceOp = Operator("aten::relu_")
 private let siluOp = Operator("aten::silu")
 private let siluInPlaceOp = Operator("aten::silu_")
 private let geluOp = Operator("aten::gelu")
@@ -55,6 +56,8 @@ extension Tensor {
     public func tanh() throws(TorchError) -> Tensor { try tanhOp(self) }
     /// max(x, 0).
     public func relu() throws(TorchError) -> Tensor { try reluOp(self) }
+    /// max(x, 0), in place.
+    public mutating func applyRelu() throws(TorchError) { try reluInPlaceOp.run(self) }
     /// x * sigmoid(x).
     public func silu() throws(TorchError) -> Tensor { try siluOp(self) }
     /// x * sigmoid(x), in place.

@@ -53,14 +53,17 @@ public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(TorchError
 }
 
 /// Two-dimensional convolution of x [B, C, H, W].
+///
+/// - Parameter groups: parts of the channels that do not see each other.
 public func conv2d(
     _ x: Tensor,
     _ weight: Tensor,
     _ bias: Tensor? = nil,
     stride: [Int] = [1, 1],
-    padding: [Int] = [0, 0]
+    padding: [Int] = [0, 0],
+    groups: Int = 1
 ) throws(TorchError) -> Tensor {
-    try conv2dOp(x, weight, bias, stride, padding, [1, 1], 1)
+    try conv2dOp(x, weight, bias, stride, padding, [1, 1], groups)
 }
 
 /// Three-dimensional convolution of x [B, C, F, H, W].

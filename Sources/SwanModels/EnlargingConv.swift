@@ -1,0 +1,63 @@
+import Torch
+
+/// A 3x3 convolution after doubling every pixel in height and width.
+///
+/// For each of the four pixels that come of one it is a 2x2 convolution of the small image: 4/9 of the
+/// work, and the large image is never made.
+struct EnlargingConv: Sendable {
+    private let outputs: Int
+    private let weight: Tensor
+    private let bias: Tensor?
+
+    /// The layer of a kernel [O, I, 3, 3] and a bias [O].
+    init(_ weight: Tensor, bias: Tensor?) throws(TorchError) {
+        outputs = weight.size(0)
+        self.weight = try Self.folded(weight)
+        self.bias = try bias?.repeated([4])
+    }
+
+    /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
+    func callAsFunction(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+        let (b, f, h, w) = (parts[0].size(0), parts[0].size(1), parts[0].size(2), parts[0].size(3))
+        let grids = try parts.map { part throws(TorchError) in
+            try convolved(part, weight, bias, padding: 1)
+                .unflattened(-1, [2, 2, outputs])  // [B, F, H+1, W+1, 2, 2, O]
+        }
+        let shape = [b, f * parts.count, 2 * h, 2 * w, outputs]
+        func pixels(_ grid: Tensor, _ row: Int, _ column: Int) throws(TorchError) -> Tensor {
+            try grid.narrowed(2, row, h).narrowed(3, column, w).selected(4, row).selected(4, column)
+        }
+        guard grids.allSatisfy({ !$0.requiresGrad }) else {
+            let images = try grids.map { grid throws(TorchError) in
+                let rows = try [0, 1].map { row throws(TorchError) in
+                    try stacked([pixels(grid, row, 0), pixels(grid, row, 1)], dim: 4)
+                }
+                return try stacked(rows, dim: 3)  // [B, F, H, 2, W, 2, O]
+            }
+            return try stacked(images, dim: 2).reshaped(shape)
+        }
+        let result = try Tensor.empty(shape, parts[0].dtype, parts[0].device)
+        let target = try result.viewed([b, f, parts.count, h, 2, w, 2, outputs])
+        for (index, grid) in grids.enumerated() {
+            for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                var place = try target.selected(2, index).selected(3, row).selected(4, column)
+                try place.copy(from: pixels(grid, row, column))
+            }
+        }
+        return result
+    }
+
+    /// [O, I, 3, 3] -> [4 O, I, 2, 2]: for the upper and lower (left and right) pixel of two, the rows
+    /// (columns) that fall on the same small pixel summed.
+    private static func folded(_ weight: Tensor) throws(TorchError) -> Tensor {
+        func fold(_ w: Tensor, _ dim: Int) throws(TorchError) -> [Tensor] {
+            let (a, b, c) = try (
+                w.narrowed(dim, 0, 1), w.narrowed(dim, 1, 1), w.narrowed(dim, 2, 1)
+            )
+            return try [concatenated([a, b + c], dim: dim), concatenated([a + b, c], dim: dim)]
+        }
+        var parts: [Tensor] = []
+        for row in try fold(weight, 2) { parts += try fold(row, 3) }
+        return try concatenated(parts).contiguous(.channelsLast)
+    }
+}

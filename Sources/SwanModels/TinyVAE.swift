@@ -1,0 +1,278 @@
+import Synchronization
+import Torch
+import TorchNN
+
+/// A tiny autoencoder for the latents of Wan 2.1 and 2.2: a few per cent of the work of Wan's own, for
+/// previews and live streams.
+///
+/// TAEHV (https://github.com/madebyollin/taehv); weights under the keys of taew2_1.pth, taew2_2.pth and
+/// taew2_2_super.pth. Its latents are what diffusion models see; they are never normalised.
+///
+/// The decoder gives a latent's frames from it and earlier ones. The encoder was trained to see three
+/// frames more: a latent comes from its last frame, the three after it, and earlier ones.
+public struct TinyVAE: VideoAutoencoder {
+    /// The sizes of the network.
+    public let config: TinyVAEConfig
+    /// The dtype of weights and results.
+    public let dtype: DType
+    /// Where the weights are.
+    public let device: Device
+    private let encoder, decoder: [any WanVAELayer]
+
+    /// The network under a path, of the sizes that its weights tell.
+    public init(_ weights: Weights) throws(TorchError) {
+        try self.init(weights, TinyVAEConfig(of: weights))
+    }
+
+    /// The network under a path.
+    public init(_ weights: Weights, _ config: TinyVAEConfig) throws(TorchError) {
+        try config.validate()
+        self.config = config
+        dtype = weights.dtype
+        device = weights.device
+        encoder = try Self.encoder(weights["encoder"], config)
+        decoder = try Self.decoder(weights["decoder"], config)
+    }
+
+    /// Channels of a latent.
+    public var latentChannels: Int { config.latentChannels }
+    /// Pixels on a side of what one latent stands for.
+    public var spatialStride: Int { config.spatialStride }
+    /// Frames that a latent after the first stands for.
+    public var temporalStride: Int { config.temporalStride }
+    /// Frames after a latent's own that the encoder has to see before it gives the latent.
+    public var lookahead: Int { temporalStride - 1 }
+}
+
+// MARK: - Layers
+
+extension TinyVAE {
+    private static func encoder(
+        _ weights: Weights,
+        _ config: TinyVAEConfig
+    ) throws(TorchError) -> [any WanVAELayer] {
+        let (dim, patch) = (config.encoderDim, config.patchSize)
+        let first = try weights[0].tensor("weight", [dim, 3 * patch * patch, 3, 3])
+        var layers: [any WanVAELayer] = [
+            try TinyVAEConv(
+                first.inPatchOrder(dim: 1, patch),
+                weights[0].tensor("bias", [dim]),
+                rectifies: true
+            )
+        ]
+        for (level, time) in config.encoderTime.enumerated() {
+            let pool = 2 + 5 * level
+            layers.append(
+                try TinyVAEDownsample(pool: weights[pool], conv: weights[pool + 1], dim, time: time)
+            )
+            for block in 2...4 {
+                layers.append(try TinyVAEMemoryBlock(weights[pool + block], dim))
+            }
+        }
+        return layers + [try TinyVAEConv(weights[17], dim, config.latentChannels)]
+    }
+
+    private static func decoder(
+        _ weights: Weights,
+        _ config: TinyVAEConfig
+    ) throws(TorchError) -> [any WanVAELayer] {
+        let (dims, patch, isSuper) = (config.decoderDims, config.patchSize, config.isSuper)
+        let names = TinyVAENames(isSuper: isSuper)
+        var layers: [any WanVAELayer] = [
+            try TinyVAEConv(
+                weights[names.start],
+                config.latentChannels,
+                dims[0],
+                size: isSuper ? 1 : 3,
+                hasBias: !isSuper,
+                rectifies: !isSuper
+            )
+        ]
+        for (level, name) in names.levels.enumerated() {
+            for block in name.blocks {
+                layers.append(
+                    isSuper
+                        ? try TinyVAEWideBlock(weights[block], dims[level])
+                        : try TinyVAEMemoryBlock(weights[block], dims[level])
+                )
+            }
+            let (grow, conv) = (weights[name.grow], weights[name.conv])
+            let (inputs, outputs) = (dims[level], dims[level + 1])
+            let (time, known) = (config.usedDecoderTime[level], config.decoderTime[level])
+            layers.append(
+                isSuper
+                    ? try TinyVAEWideUpsample(
+                        grow: grow,
+                        conv: conv,
+                        inputs,
+                        outputs,
+                        time: time,
+                        known: known
+                    )
+                    : try TinyVAEUpsample(
+                        grow: grow,
+                        conv: conv,
+                        inputs,
+                        outputs,
+                        time: time,
+                        known: known
+                    )
+            )
+        }
+        if !isSuper { layers.append(TinyVAERectifier()) }
+        let end = weights[names.end]
+        let pixels = 3 * patch * patch
+        let last = try TinyVAEConv(
+            end.tensor("weight", [pixels, dims[3], 3, 3]).inPatchOrder(dim: 0, patch),
+            end.tensor("bias", [pixels]).inPatchOrder(dim: 0, patch)
+        )
+        return layers + [last]
+    }
+}
+
+// MARK: - Videos
+
+extension TinyVAE {
+    /// The latents of a whole video; its last frame is repeated where the encoder looks ahead.
+    public func latents(of video: Tensor) throws(TorchError) -> Tensor {
+        try check(video)
+        try requireFrames(video.size(2), after: 1)
+        let last = try video.narrowed(2, video.size(2) - 1, 1)
+        let padding = Array(repeating: last, count: lookahead)
+        return try Encoder(vae: self, statistics: nil)
+            .encode(concatenated([video] + padding, dim: 2))
+    }
+
+    /// The video of latents.
+    public func video(of latents: Tensor) throws(TorchError) -> Tensor {
+        try makeDecoder().decode(latents)
+    }
+
+    /// An encoder at the beginning of a video.
+    ///
+    /// Throws where latents are not to be normalised and are not those of Wan 2.1 or 2.2, whose mean
+    /// and deviation are known.
+    public func makeEncoder(normalizing: Bool) throws(TorchError) -> any VideoEncoder {
+        guard !normalizing else { return Encoder(vae: self, statistics: nil) }
+        let known = [WanVAEConfig.wan21, .wan22].first { $0.zDim == latentChannels }
+        guard let known else {
+            throw TorchError(
+                .invalidArgument,
+                "a tiny autoencoder of \(latentChannels) channels gives normalised latents only: the "
+                    + "mean and deviation are known for 16 channels (Wan 2.1) and 48 (Wan 2.2)"
+            )
+        }
+        func column(_ values: [Double]) throws(TorchError) -> Tensor {
+            try Tensor(values, [latentChannels, 1, 1, 1]).to(device, dtype)
+        }
+        return try Encoder(
+            vae: self,
+            statistics: (column(known.latentsMean), column(known.latentsStd))
+        )
+    }
+
+    /// A decoder at the beginning of a video.
+    public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
+
+    private func check(_ video: Tensor) throws(TorchError) {
+        let shape = video.shape
+        guard shape.count == 5, shape[0] > 0, shape[1] == 3 else {
+            throw TorchError(.invalidArgument, "a video is [B, 3, T, H, W], not \(shape)")
+        }
+        _ = try latentSize(height: shape[3], width: shape[4])
+    }
+
+    /// What is remembered of a video's earlier parts.
+    private struct State: ~Copyable {
+        var caches = FeatureCaches(streams: true)
+        var size: [Int] = []
+    }
+
+    private final class Encoder: VideoEncoder {
+        private let vae: TinyVAE
+        private let statistics: (mean: Tensor, std: Tensor)?
+        private let state = Mutex(State())
+
+        init(vae: TinyVAE, statistics: (mean: Tensor, std: Tensor)?) {
+            self.vae = vae
+            self.statistics = statistics
+        }
+
+        func encode(_ frames: Tensor) throws(TorchError) -> Tensor {
+            let latents = try state.withLock { state throws(TorchError) in
+                try vae.encode(frames, &state)
+            }
+            guard let statistics else { return latents }
+            return try latents * statistics.std + statistics.mean
+        }
+    }
+
+    private final class Decoder: VideoDecoder {
+        private let vae: TinyVAE
+        private let state = Mutex(State())
+
+        init(vae: TinyVAE) { self.vae = vae }
+
+        func decode(_ latents: Tensor) throws(TorchError) -> Tensor {
+            try state.withLock { state throws(TorchError) in try vae.decode(latents, &state) }
+        }
+    }
+
+    /// A latent's frames go through the network at once, so that memory stays small and every way to
+    /// cut a video gives the same bytes.
+    private func encode(_ frames: Tensor, _ state: inout State) throws(TorchError) -> Tensor {
+        try check(frames)
+        let step = temporalStride
+        try requireFrames(frames.size(2), after: state.caches.isStart ? step : 0)
+        let size = [frames.size(0), frames.size(3), frames.size(4), frames.size(1)]
+        try requireSame(size, as: state.size)
+        state.size = size
+        var parts: [Tensor] = []
+        for start in stride(from: 0, to: frames.size(2), by: step) {
+            // The network takes levels in [0, 1].
+            let levels = try (frames.narrowed(2, start, step).to(device, dtype) + 1) * 0.5
+            parts.append(
+                try run(encoder, levels.inPatches(config.patchSize), &state)
+            )
+        }
+        return try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3).contiguous()
+    }
+
+    private func decode(_ latents: Tensor, _ state: inout State) throws(TorchError) -> Tensor {
+        let shape = latents.shape
+        guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == latentChannels else {
+            throw TorchError(
+                .invalidArgument,
+                "latents are [B, \(latentChannels), F, h, w], not \(shape)"
+            )
+        }
+        try requireSame([shape[0], shape[3], shape[4], shape[1]], as: state.size)
+        state.size = [shape[0], shape[3], shape[4], shape[1]]
+        let x = try latents.to(device, dtype).permuted(0, 2, 3, 4, 1).contiguous()
+        var parts: [Tensor] = []
+        for frame in 0..<shape[2] {
+            let isFirst = state.caches.isStart
+            let latent = try x.narrowed(1, frame, 1)
+            // The larger decoder takes latents as they are.
+            let bounded = config.isSuper ? latent : try (latent / 3).tanh() * 3
+            let frames = try run(decoder, bounded, &state)
+            // A video's first latent stands for one frame: the last of those it gives.
+            let kept = isFirst ? try frames.sliced(1, from: temporalStride - 1) : frames
+            parts.append(try kept.outOfPatches(config.patchSize))
+        }
+        let levels = try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3)
+        return try levels.clamped(min: 0, max: 1) * 2 - 1
+    }
+
+    private func run(
+        _ layers: [any WanVAELayer],
+        _ x: Tensor,
+        _ state: inout State
+    ) throws(TorchError) -> Tensor {
+        state.caches.beginPass()
+        var y = x
+        for layer in layers { y = try layer(y, &state.caches) }
+        state.caches.endPass()
+        return y
+    }
+}

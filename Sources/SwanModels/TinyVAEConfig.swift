@@ -1,0 +1,150 @@
+import Torch
+import TorchNN
+
+/// The shape of a tiny autoencoder, which its weights tell.
+public struct TinyVAEConfig: Sendable, Equatable {
+    /// Channels of a latent.
+    public var latentChannels = 16
+    /// Pixels on a side that are stacked into channels.
+    public var patchSize = 1
+    /// Channels of the encoder's layers.
+    public var encoderDim = 64
+    /// Channels of the decoder's three levels, and of what its last convolution reads.
+    public var decoderDims = [256, 128, 64, 64]
+    /// For each of the encoder's levels, how many frames it makes one of: 1 or 2.
+    public var encoderTime = [2, 2, 1]
+    /// For each of the decoder's levels, how many frames its weights make of one: 1 or 2.
+    public var decoderTime = [1, 2, 2]
+    /// Whether the decoder is the larger one, of depthwise convolutions.
+    public var isSuper = false
+
+    /// taew2_1, for Wan 2.1 and Wan 2.2's 14B models; to be changed field by field.
+    public init() {}
+
+    /// taew2_1, for Wan 2.1 and Wan 2.2's 14B models: 8x8 pixels and 4 frames a latent.
+    public static let wan21 = TinyVAEConfig()
+
+    /// taew2_2, for Wan 2.2 (TI2V-5B): 16x16 pixels and 4 frames a latent.
+    public static let wan22: TinyVAEConfig = {
+        var config = TinyVAEConfig()
+        (config.latentChannels, config.patchSize) = (48, 2)
+        return config
+    }()
+}
+
+extension TinyVAEConfig {
+    /// Pixels on a side of what one latent stands for.
+    public var spatialStride: Int { 8 * patchSize }
+
+    /// Frames that one latent stands for; the video's first latent stands for one frame alone.
+    public var temporalStride: Int { encoderTime.reduce(1, *) }
+
+    /// How many frames each level of the decoder makes of one when it undoes the encoder.
+    ///
+    /// Weights can make more: those of earlier levels are then left out.
+    var usedDecoderTime: [Int] {
+        var left = temporalStride
+        let used = decoderTime.reversed().map { factor in
+            guard factor > 1, left % factor == 0, left > 1 else { return 1 }
+            left /= factor
+            return factor
+        }
+        return used.reversed()
+    }
+
+    /// Throws where the parts do not fit each other.
+    public func validate() throws(TorchError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TorchError) {
+            guard holds else { throw TorchError(.invalidWeights, "tiny autoencoder: " + message()) }
+        }
+        let sizes = [latentChannels, patchSize, encoderDim] + decoderDims
+        try require(sizes.allSatisfy { $0 > 0 }, "its sizes must be positive")
+        try require(decoderDims.count == 4, "the decoder has three levels and an end")
+        for (name, factors) in [("encoder", encoderTime), ("decoder", decoderTime)] {
+            try require(
+                factors.count == 3 && factors.allSatisfy { $0 == 1 || $0 == 2 },
+                "the \(name) changes the number of frames by \(factors), three times 1 or 2 is known"
+            )
+        }
+        try require(
+            usedDecoderTime.reduce(1, *) == temporalStride,
+            "the encoder makes a latent of \(temporalStride) frames, the decoder at most "
+                + "\(decoderTime.reduce(1, *)) frames of a latent"
+        )
+    }
+}
+
+// MARK: - From weights
+
+extension TinyVAEConfig {
+    /// The shape of the network whose weights lie under a path.
+    ///
+    /// Throws `invalidWeights` for weights of another network, naming what is missing.
+    public init(of weights: Weights) throws(TorchError) {
+        let (encoder, decoder) = (weights["encoder"], weights["decoder"])
+        func kernel(_ weights: Weights) throws(TorchError) -> [Int] {
+            guard let shape = try weights.shape("weight"), shape.count == 4, shape[1] > 0 else {
+                throw TorchError(
+                    .invalidWeights,
+                    "these are not the weights of a tiny autoencoder (TAEHV): there is no kernel "
+                        + "\(weights.path).weight"
+                )
+            }
+            return shape
+        }
+        self.init()
+        let first = try kernel(encoder[0])
+        encoderDim = first[0]
+        guard let patch = (1...8).first(where: { 3 * $0 * $0 == first[1] }) else {
+            throw TorchError(
+                .invalidWeights,
+                "tiny autoencoder: encoder.0.weight reads \(first[1]) channels, which are no patches "
+                    + "of 3 colours"
+            )
+        }
+        patchSize = patch
+        latentChannels = try kernel(encoder[17])[0]
+        encoderTime = try [2, 7, 12].map { index throws(TorchError) in
+            try kernel(encoder[index]["conv"])[1] / encoderDim
+        }
+        isSuper = try decoder[0].has("weight")
+        let names = TinyVAENames(isSuper: isSuper)
+        decoderDims = [try kernel(decoder[names.start])[0]]
+        decoderTime = []
+        for level in names.levels {
+            let grow = try kernel(decoder[level.grow]["conv"])
+            let width = try kernel(decoder[level.conv])[0]
+            decoderTime.append(grow[0] / grow[1])
+            decoderDims.append(isSuper ? width / 4 : width)
+        }
+        try validate()
+    }
+}
+
+/// The numbers that a decoder's layers have in a checkpoint.
+struct TinyVAENames {
+    /// A level: three blocks, the layer that makes more frames, the convolution.
+    struct Level {
+        let blocks: [Int]
+        let grow, conv: Int
+    }
+
+    /// The convolution that reads latents.
+    let start: Int
+    /// From the smallest pictures to the largest.
+    let levels: [Level]
+    /// The convolution that gives pixels.
+    let end = 22
+
+    init(isSuper: Bool) {
+        start = isSuper ? 0 : 1
+        levels = (0..<3).map { level in
+            let first = isSuper ? 1 + 7 * level : 3 + 6 * level
+            return Level(
+                blocks: Array(first..<(first + 3)),
+                grow: first + (isSuper ? 6 : 4),
+                conv: first + (isSuper ? 3 : 5)
+            )
+        }
+    }
+}

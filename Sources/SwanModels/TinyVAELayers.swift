@@ -1,0 +1,214 @@
+import Torch
+import TorchNN
+
+/// A convolution of every frame, then max(., 0) if `rectifies`.
+struct TinyVAEConv: WanVAELayer {
+    private let weight: Tensor
+    private let bias: Tensor?
+    private let stride: Int
+    private let rectifies: Bool
+
+    /// The layer of a kernel [O, I, s, s] and a bias [O].
+    init(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, rectifies: Bool = false)
+        throws(TorchError)
+    {
+        self.weight = try weight.contiguous(.channelsLast)
+        self.bias = bias
+        self.stride = stride
+        self.rectifies = rectifies
+    }
+
+    /// The layer under a path.
+    init(
+        _ weights: Weights,
+        _ inputs: Int,
+        _ outputs: Int,
+        size: Int = 3,
+        hasBias: Bool = true,
+        rectifies: Bool = false
+    ) throws(TorchError) {
+        try self.init(
+            weights.tensor("weight", [outputs, inputs, size, size]),
+            hasBias ? weights.tensor("bias", [outputs]) : nil,
+            rectifies: rectifies
+        )
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        try self(x)
+    }
+
+    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        let padding = weight.size(-1) / 2
+        let y = try convolved(x, weight, bias, stride: stride, padding: padding)
+        return rectifies ? try rectified(y) : y
+    }
+}
+
+/// Three convolutions of a frame and the one before it, around which the frame passes by.
+struct TinyVAEMemoryBlock: WanVAELayer {
+    private let convs: [TinyVAEConv]
+
+    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+        let conv = weights["conv"]
+        convs = [
+            try TinyVAEConv(conv[0], 2 * dim, dim, rectifies: true),
+            try TinyVAEConv(conv[2], dim, dim, rectifies: true),
+            try TinyVAEConv(conv[4], dim, dim),
+        ]
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        var y = try caches.withFramesBefore(x)
+        for conv in convs { y = try conv(y) }
+        return try rectified(sum(y, x))
+    }
+}
+
+/// The block of the larger decoder: a wide depthwise convolution, and a wide layer for each pixel.
+struct TinyVAEWideBlock: WanVAELayer {
+    private let depthwise: Tensor
+    private let widen, narrow: TinyVAEConv
+
+    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+        let conv = weights["conv"]
+        depthwise = try conv[0].tensor("weight", [2 * dim, 1, 7, 7])
+        widen = try TinyVAEConv(conv[1], 2 * dim, 4 * dim, size: 1, rectifies: true)
+        narrow = try TinyVAEConv(conv[3], 4 * dim, dim, size: 1, hasBias: false)
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        let pairs = try caches.withFramesBefore(x)
+        let y = try convolved(pairs, depthwise, nil, padding: 3, groups: depthwise.size(0))
+        return try sum(narrow(widen(y)), x)
+    }
+}
+
+/// Half the height and width, and one frame of every `time`.
+struct TinyVAEDownsample: WanVAELayer {
+    private let time: Int
+    private let conv: TinyVAEConv
+
+    /// A layer for every pixel, and a convolution without anything between them: one convolution.
+    init(pool: Weights, conv: Weights, _ dim: Int, time: Int) throws(TorchError) {
+        self.time = time
+        let mix = try pool["conv"].tensor("weight", [dim, time * dim, 1, 1])
+        let kernel = try conv.tensor("weight", [dim, dim, 3, 3])
+        let joined = try matmul(
+            kernel.permuted(2, 3, 0, 1).to(.float32),
+            mix.flattened(from: 1).to(.float32)
+        )  // [3, 3, O, time I]
+        self.conv = try TinyVAEConv(joined.permuted(2, 3, 0, 1).to(kernel.dtype), nil, stride: 2)
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        guard time > 1 else { return try conv(x) }
+        let parts = try (0..<time).map { first throws(TorchError) in
+            try x.sliced(1, first..<x.size(1), step: time)
+        }
+        return try conv(concatenated(parts, dim: -1))
+    }
+}
+
+/// Twice the height and width, and `time` frames of every one.
+struct TinyVAEUpsample: WanVAELayer {
+    private let grow: TinyVAEGrow
+    private let conv: EnlargingConv
+
+    /// - Parameter known: frames that the weights make of one, of which the last `time` are made.
+    init(grow: Weights, conv: Weights, _ inputs: Int, _ outputs: Int, time: Int, known: Int)
+        throws(TorchError)
+    {
+        self.grow = try TinyVAEGrow(grow, inputs, time: time, known: known)
+        self.conv = try EnlargingConv(
+            conv.tensor("weight", [outputs, inputs, 3, 3]),
+            bias: nil
+        )
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        // Pixels are doubled after, and not before, a layer that treats each alone.
+        try conv(grow(x))
+    }
+}
+
+/// The same in the larger decoder, where channels become pixels.
+struct TinyVAEWideUpsample: WanVAELayer {
+    private let conv: TinyVAEConv
+    private let grow: TinyVAEGrow
+
+    init(grow: Weights, conv: Weights, _ inputs: Int, _ outputs: Int, time: Int, known: Int)
+        throws(TorchError)
+    {
+        let weight = try conv.tensor("weight", [4 * outputs, inputs, 3, 3])
+        let bias = try conv.tensor("bias", [4 * outputs])
+        self.conv = try TinyVAEConv(
+            weight.inPatchOrder(dim: 0, 2),
+            bias.inPatchOrder(dim: 0, 2),
+            rectifies: true
+        )
+        self.grow = try TinyVAEGrow(grow, outputs, time: time, known: known)
+    }
+
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        let parts = try grow(conv(x).outOfPatches(2))
+        return parts.count == 1 ? parts[0] : try stacked(parts, dim: 2).flattened(from: 1, to: 2)
+    }
+}
+
+/// `time` frames of every one, by a layer for every pixel.
+struct TinyVAEGrow: Sendable {
+    private let time: Int
+    private let mix: TinyVAEConv
+
+    init(_ weights: Weights, _ dim: Int, time: Int, known: Int) throws(TorchError) {
+        self.time = time
+        let weight = try weights["conv"].tensor("weight", [known * dim, dim, 1, 1])
+        mix = try TinyVAEConv(weight.narrowed(0, (known - time) * dim, time * dim), nil)
+    }
+
+    /// The first, second ... frame that comes of each.
+    func callAsFunction(_ x: Tensor) throws(TorchError) -> [Tensor] {
+        let y = try mix(x)
+        return time == 1 ? [y] : try y.chunked(time, dim: -1)
+    }
+}
+
+extension FeatureCaches {
+    /// x [B, F, H, W, C] with every frame's channels before those of the frame before it:
+    /// [B, F, H, W, 2 C].
+    fileprivate mutating func withFramesBefore(_ x: Tensor) throws(TorchError) -> Tensor {
+        try withFront(1, of: x) { front throws(TorchError) in
+            let frames = x.size(1)
+            let past =
+                frames == 1
+                ? front : try concatenated([front, x.narrowed(1, 0, frames - 1)], dim: 1)
+            return try concatenated([x, past], dim: -1)
+        }
+    }
+}
+
+extension Tensor {
+    /// Channels of patches, which checkpoints have in the order channel, row, column, in the order of
+    /// `inPatches`.
+    func inPatchOrder(dim: Int, _ p: Int) throws(TorchError) -> Tensor {
+        guard p > 1 else { return self }
+        let parts = try unflattened(dim, [size(dim) / (p * p), p, p])
+        return try parts.transposed(dim + 1, dim + 2).flattened(from: dim, to: dim + 2)
+    }
+}
+
+/// max(x, 0), in the memory of x where no gradient needs it.
+private func rectified(_ x: Tensor) throws(TorchError) -> Tensor {
+    guard !x.requiresGrad else { return try x.relu() }
+    var result = x
+    try result.applyRelu()
+    return result
+}
+
+/// max(x, 0) as a layer of its own.
+struct TinyVAERectifier: WanVAELayer {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+        try rectified(x)
+    }
+}

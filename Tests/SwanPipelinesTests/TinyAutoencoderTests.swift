@@ -1,0 +1,122 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import SwanMedia
+import SwanModels
+import Synchronization
+import Testing
+import Torch
+
+@testable import SwanPipelines
+
+/// Streams with a tiny autoencoder of random weights in the place of the model's own.
+@Suite struct TinyAutoencoderTests {
+    /// The encoder looks three frames ahead: a stream that ends soon after a chunk has to fill one or
+    /// two more.
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 16, 22], [true, false])
+    func asManyFramesComeOutAsWentIn(count: Int, streamBatch: Bool) throws {
+        let stream = try self.stream { $0.streamBatch = streamBatch }
+        var out: [VideoFrame] = []
+        for frame in try clip(count) { out += try stream.push(frame) }
+        out += try stream.finish()
+        #expect(out.count == count)
+        #expect(stream.framesOut == count && stream.framesIn == count)
+        #expect(out.allSatisfy { $0.width == 64 && $0.height == 48 })
+    }
+
+    @Test(arguments: [8, 12, 19])
+    func sideBySide(count: Int) throws {
+        let stream = try self.stream { $0.configuration.framesPerBlock = 2 }
+        let frames = Mutex(try clip(count)[...])
+        var out = 0
+        try stream.run({ frames.withLock { $0.popFirst() } }, isStopped: { false }) {
+            out += $0.count
+            return true
+        }
+        #expect(out == count)
+    }
+
+    @Test func withoutInput() throws {
+        let stream = try self.stream()
+        #expect(try stream.generate().count == 1)
+        #expect(try stream.generate().count == 4)
+    }
+
+    /// It is found by its name, its path or its folder; the model's own need not be there.
+    @Test func whereItIsLookedFor() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder.url.path)
+        func load(_ vae: String?) throws -> any VideoAutoencoder {
+            try StreamModel.load(folder.url.path, dtype: .float32, device: .cpu, vae: vae).vae
+        }
+        #expect(try load(nil) is WanVAE)
+        let missing = #expect(throws: SwanError.self) { try load("tiny") }
+        #expect(missing?.message.contains("taew2_1.pth") == true)
+        let absent = #expect(throws: SwanError.self) { try load(folder.path("no.pth")) }
+        #expect(absent?.code == .noSuchFile)
+
+        try FileManager.default.createDirectory(
+            at: folder.url.appendingPathComponent("taehv"),
+            withIntermediateDirectories: true
+        )
+        let path = folder.path("taehv/taew2_1.safetensors")
+        try TinyModel.writeTinyVAE(to: path)
+        try FileManager.default.removeItem(at: folder.url.appendingPathComponent("vae"))
+        for name in ["tiny", path, folder.path("taehv")] { #expect(try load(name) is TinyVAE) }
+        var request = FileStreamRequest(input: nil, output: "out.mp4", prompt: "neon")
+        (request.model, request.maxFrames) = (folder.url.path, 4)
+        let error = #expect(throws: SwanError.self) { try request.plan() }
+        #expect(error?.message.contains("vae (") == true)
+        request.vae = "tiny"
+        _ = try request.plan()
+    }
+
+    /// Wan's autoencoder from another file, and one for another model.
+    @Test func otherAutoencoders() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder.url.path)
+        let wan = folder.path("vae/diffusion_pytorch_model.safetensors")
+        let loaded = try StreamModel.load(
+            folder.url.path,
+            dtype: .float32,
+            device: .cpu,
+            vae: wan
+        )
+        #expect(loaded.vae is WanVAE)
+        let other = folder.path("other.safetensors")
+        try Safetensors.write(Golden("tiny_vae21").weights, to: other)
+        let error = #expect(throws: SwanError.self) {
+            try StreamModel.load(
+                folder.url.path,
+                dtype: .float32,
+                device: .cpu,
+                vae: other
+            )
+        }
+        #expect(error?.message.contains("4 channels, the transformer takes 8") == true)
+    }
+
+    private func stream(
+        _ change: (inout StreamOptions) -> Void = { _ in }
+    ) throws -> VideoStream {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder.url.path)
+        try TinyModel.writeTinyVAE(to: folder.path("taew2_1.safetensors"))
+        let model = try StreamModel.load(
+            folder.url.path,
+            dtype: .float32,
+            device: .cpu,
+            vae: "tiny"
+        )
+        var options = StreamOptions(model.configuration, height: 48, width: 64)
+        change(&options)
+        return try VideoStream(model, prompt: "a pencil sketch", options: options)
+    }
+
+    private func clip(_ count: Int) throws -> [VideoFrame] {
+        try (0..<count).map { shade in
+            let pixels = (0..<64 * 48 * 3).map { UInt8(truncatingIfNeeded: $0 / 3 + 9 * shade) }
+            return try VideoFrame(width: 64, height: 48, pixels: pixels)
+        }
+    }
+}
