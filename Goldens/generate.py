@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 
 import torch  # noqa: E402
 
-GROUPS = ["flow_match", "solvers", "transformer", "stream", "vae", "text_encoder", "engine"]
+GROUPS = ["flow_match", "solvers", "transformer", "stream", "vae", "text_encoder", "engine", "lora"]
 PACKAGES = ["torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy"]
 CONVENTIONS = {
     "file": "One safetensors file a case. `weights/` holds the reference checkpoint's own keys; "
