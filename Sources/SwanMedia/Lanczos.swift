@@ -23,18 +23,18 @@ extension VideoFrame {
     /// The frame resized to cover a size, and the middle of it: how Wan fits an image to a video.
     ///
     /// wan/textimage2video.py.
-    public func filling(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+    public func covering(width: Int, height: Int) throws(MediaError) -> VideoFrame {
         let scale = max(
             Double(width) / Double(self.width),
             Double(height) / Double(self.height),
         )
-        let covering = try resized(
+        let larger = try resized(
             width: Int((Double(self.width) * scale).rounded(.toNearestOrEven)),
             height: Int((Double(self.height) * scale).rounded(.toNearestOrEven)),
         )
-        return try covering.cropped(
-            left: (covering.width - width) / 2,
-            top: (covering.height - height) / 2,
+        return try larger.cropped(
+            left: (larger.width - width) / 2,
+            top: (larger.height - height) / 2,
             width: width,
             height: height,
         )

@@ -122,7 +122,7 @@ struct PictureTests {
             let source = try VideoFrame.noise(golden.from[0], golden.from[1], seed: golden.seed)
             let (width, height) = (golden.to[0], golden.to[1])
             let resized = try source.resized(width: width, height: height)
-            let filled = try source.filling(width: width, height: height)
+            let filled = try source.covering(width: width, height: height)
             let what: Comment = "\(golden.from) to \(golden.to)"
             #expect(resized.width == width && resized.height == height, what)
             #expect(filled.width == width && filled.height == height, what)
