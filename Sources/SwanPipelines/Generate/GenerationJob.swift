@@ -258,7 +258,7 @@ extension GenerationJob {
             negative: isGuided ? texts[1] : nil,
             image: features,
             guidance: guidance,
-            sideBySide: request.batchesGuidance,
+            sideBySide: request.batchesGuidance ?? plan.isSmall,
             cacheThreshold: request.cacheThreshold
         )
     }
