@@ -112,7 +112,8 @@ public struct GenerationModel: Sendable {
 
     /// Opens the autoencoder, which computes in float32 as its authors' does.
     func autoencoder() throws -> any VideoAutoencoder {
-        try autoencoderChoice.load(.float32, device)
+        let own = try autoencoderChoice.load(.float32, device)
+        return options.tilesVAE ? try TiledAutoencoder(own) : own
     }
 
     /// Opens CLIP's image encoder.
