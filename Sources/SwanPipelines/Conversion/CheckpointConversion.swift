@@ -316,7 +316,7 @@ extension CheckpointConversion {
                 let dtype = entries.max { $0.byteCount < $1.byteCount }?.dtype ?? .bfloat16
                 return "models_t5_umt5-xxl-enc-\(short[dtype] ?? "bf16")"
             case (.vae(let config), .original):
-                return config.zDim == WanVAEConfig.wan22.zDim ? "Wan2.2_VAE" : "Wan2.1_VAE"
+                return config.isResidual ? "Wan2.2_VAE" : "Wan2.1_VAE"
             case (nil, _): return "model"
             default: return "diffusion_pytorch_model"
             }

@@ -128,16 +128,16 @@ enum PartConfiguration {
         return fields
     }
 
+    /// Whole numbers are written without a point, which transformers refuses in fields that it takes to
+    /// be real, so that those with its own values are left out.
     private static func transformers(_ config: UMT5Config) throws -> [String: Any] {
         let fields: [String: Any] = [
             "architectures": ["UMT5EncoderModel"],
-            "classifier_dropout": 0.0,
             "decoder_start_token_id": 0,
             "dense_act_fn": "gelu_new",
             "dropout_rate": 0.1,
             "eos_token_id": 1,
             "feed_forward_proj": "gated-gelu",
-            "initializer_factor": 1.0,
             "is_encoder_decoder": true,
             "is_gated_act": true,
             "model_type": "umt5",
