@@ -9,7 +9,7 @@ import Torch
 @Suite struct GenerationParityTests {
     @Test(arguments: [
         "pipeline_t2v", "pipeline_t2v_experts", "pipeline_i2v", "pipeline_flf2v",
-        "pipeline_i2v_experts", "pipeline_ti2v",
+        "pipeline_i2v_experts", "pipeline_ti2v", "pipeline_vace",
     ])
     func followsDiffusers(name: String) throws {
         let fixture = try PipelineGolden(name)
@@ -87,7 +87,7 @@ struct PipelineGolden {
     struct Run: Decodable {
         let solver: String
         let shift, guidance: Double
-        let guidance_2: Double?
+        let guidance_2, conditioning_scale: Double?
         let steps, frames, height, width: Int
     }
 
@@ -160,6 +160,16 @@ struct PipelineGolden {
             let tokens = try golden.input("\(name)/image_embeddings")
             request.imageEmbeddings = try tokens.reshaped(1, -1, tokens.size(2))
         }
+        if keys.contains("input/\(name)/video") {
+            var control = GenerationRequest.Control()
+            control.video = try pictures("\(name)/video")
+            control.masks = try pictures("\(name)/mask")
+            if keys.contains("input/\(name)/reference") {
+                control.references = [try picture("\(name)/reference")]
+            }
+            control.scale = run.conditioning_scale ?? 1
+            request.control = control
+        }
         change(&request)
         var frames: [VideoFrame] = []
         let video = try VideoGenerator(model).generate(request) { event in
@@ -174,9 +184,16 @@ struct PipelineGolden {
         return (video.latents, pixels)
     }
 
+    private func pictures(_ name: String) throws -> [VideoFrame] {
+        try golden.input(name).unbound(0).map { try picture($0) }
+    }
+
     private func picture(_ name: String) throws -> VideoFrame {
-        let pixels = try golden.input(name)
-        return try VideoFrame(
+        try picture(golden.input(name))
+    }
+
+    private func picture(_ pixels: Tensor) throws -> VideoFrame {
+        try VideoFrame(
             width: pixels.size(1),
             height: pixels.size(0),
             pixels: pixels.array(of: UInt8.self)

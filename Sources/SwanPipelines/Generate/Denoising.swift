@@ -2,9 +2,17 @@ import SwanModels
 import SwanSchedulers
 import Torch
 
+/// A transformer of any Wan model, its control branch already shown what it is to follow.
+struct FlowTransformer: Sendable {
+    /// The text (and what CLIP sees) as the network attends to it.
+    let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
+    /// The flow for latents, timesteps and a text.
+    let flow: @Sendable (Tensor, Tensor, TextConditioning) throws(TorchError) -> Tensor
+}
+
 /// A transformer with what it attends to, ready to predict flows.
 final class GuidedTransformer {
-    private let network: WanTransformer
+    private let network: FlowTransformer
     /// The text of each call of the network in a step: the prompt and what to be led away from, side
     /// by side or one after the other.
     private let calls: [TextConditioning]
@@ -18,7 +26,7 @@ final class GuidedTransformer {
     ///   - image: what CLIP sees, for models that attend to it.
     ///   - sideBySide: whether both texts go through the network as a batch.
     init(
-        _ network: WanTransformer,
+        _ network: FlowTransformer,
         prompt: Tensor,
         negative: Tensor?,
         image: Tensor?,
@@ -30,12 +38,12 @@ final class GuidedTransformer {
         self.guidance = guidance
         self.sideBySide = sideBySide && negative != nil
         guard let negative else {
-            calls = [try network.text(prompt, image: image)]
+            calls = [try network.text(prompt, image)]
             return
         }
         guard sideBySide else {
             calls = [
-                try network.text(prompt, image: image), try network.text(negative, image: image),
+                try network.text(prompt, image), try network.text(negative, image),
             ]
             return
         }
@@ -45,7 +53,7 @@ final class GuidedTransformer {
             prompt.padded([0, 0, 0, longest - prompt.size(1)]),
             negative.padded([0, 0, 0, longest - negative.size(1)]),
         ])
-        calls = [try network.text(texts, image: image?.repeated([2, 1, 1]))]
+        calls = [try network.text(texts, image?.repeated([2, 1, 1]))]
     }
 
     /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
@@ -53,15 +61,15 @@ final class GuidedTransformer {
     /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
     func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
         guard sideBySide else {
-            let c = try network(input, timesteps: timesteps, text: calls[0]).to(.float32)
+            let c = try network.flow(input, timesteps, calls[0]).to(.float32)
             guard calls.count > 1 else { return c }
-            let u = try network(input, timesteps: timesteps, text: calls[1]).to(.float32)
+            let u = try network.flow(input, timesteps, calls[1]).to(.float32)
             return try u + (c - u) * guidance
         }
-        let rows = try network(
+        let rows = try network.flow(
             input.repeated([2, 1, 1, 1, 1]),
-            timesteps: timesteps.repeated([2, 1]),
-            text: calls[0]
+            timesteps.repeated([2, 1]),
+            calls[0]
         ).to(.float32).chunked(2, dim: 0)
         return try rows[1] + (rows[0] - rows[1]) * guidance
     }
@@ -73,6 +81,8 @@ struct DenoisingInput {
     var beside: Tensor?
     /// The clean first latent frame [1, z, 1, h, w] of models that keep it.
     var firstFrame: Tensor?
+    /// What a control branch is shown [1, 2 z + 64, R + F, h, w].
+    var control: Tensor?
     /// What the network computes in.
     let dtype: DType
 

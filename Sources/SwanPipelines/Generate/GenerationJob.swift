@@ -35,9 +35,10 @@ final class GenerationJob {
     func run() throws -> GeneratedVideo {
         let texts = try encodePrompts()
         let features = try encodeImages()
-        let input = try encodePictures()
+        let input =
+            try model.variant.task == .controlToVideo ? encodeControl() : encodePictures()
         let (latents, reused) = try denoise(input, texts, features)
-        try decode(latents)
+        try decode(latents.sliced(2, from: plan.references))
         return GeneratedVideo(
             framesPerSecond: plan.framesPerSecond,
             latents: latents,
@@ -145,6 +146,30 @@ extension GenerationJob {
             return input
         }
     }
+
+    /// What a VACE model's control branch is shown.
+    private func encodeControl() throws -> DenoisingInput {
+        var input = DenoisingInput(dtype: model.dtype)
+        let control = request.control ?? GenerationRequest.Control()
+        let vae = try open(.vae) { try model.autoencoder() }
+        return try timed(\.image) {
+            let latents = try VACEControl.latents(
+                video: plan.video(control.video, model.device),
+                mask: control.masks.isEmpty ? nil : plan.masks(control.masks, model.device),
+                references: control.references.map { picture throws(TorchError) in
+                    try VACEControl.reference(
+                        ImageCondition.picture(picture, on: model.device),
+                        height: plan.height,
+                        width: plan.width
+                    )
+                },
+                encode: { video throws(TorchError) in try vae.latents(of: video).to(.float32) }
+            )
+            try model.requireFinite(latents, .vae, "the control video's latents")
+            input.control = try latents.to(model.dtype)
+            return input
+        }
+    }
 }
 
 // MARK: - Denoising
@@ -187,7 +212,7 @@ extension GenerationJob {
                 // The one before goes first: there may be room for one only.
                 reused += expert?.transformer.reusedSteps ?? 0
                 expert = nil
-                expert = (part, try guided(part, texts, features))
+                expert = (part, try guided(part, texts, features, input.control))
             }
             guard let transformer = expert?.transformer else { break }
             try stop.check()
@@ -219,9 +244,12 @@ extension GenerationJob {
     private func guided(
         _ part: ModelFolder.Part,
         _ texts: [Tensor],
-        _ features: Tensor?
+        _ features: Tensor?,
+        _ control: Tensor?
     ) throws -> GuidedTransformer {
-        let network = try open(part) { try model.transformer(part) }
+        let network = try open(part) {
+            try model.transformer(part, control: control, scale: request.control?.scale ?? 1)
+        }
         let guidance = plan.guidance(of: part)
         let isGuided = texts.count > 1 && guidance != 1
         return try GuidedTransformer(

@@ -18,7 +18,9 @@ public struct GenerationModel: Sendable {
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig
-    let vaeConfig: WanVAEConfig
+    private let autoencoderChoice: AutoencoderChoice
+    /// Pixels on a side of what one latent stands for.
+    let spatialStride: Int
     /// Sides of pictures must be multiples of this: patches of latents.
     let sizeMultiple: Int
     let device: Device
@@ -31,7 +33,7 @@ public struct GenerationModel: Sendable {
         device = try Device(named: options.device)
         dtype = options.dtype ?? .suited(to: device)
         folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
-        try folder.require([.transformer, .vae])
+        try folder.require(options.vae == nil ? [.transformer, .vae] : [.transformer])
         settings = try DiffusersSettings(folder)
         guard !folder.isCausal else {
             throw SwanError(
@@ -40,36 +42,67 @@ public struct GenerationModel: Sendable {
             )
         }
         let configs = try folder.configs()
-        (transformerConfig, vaeConfig) = (configs.transformer, configs.vae)
-        sizeMultiple = configs.sizeMultiple
+        transformerConfig = configs.transformer
+        autoencoderChoice = try AutoencoderChoice(
+            options.vae,
+            in: folder,
+            latentChannels: transformerConfig.outDim
+        )
+        spatialStride = autoencoderChoice.spatialStride
+        sizeMultiple = spatialStride * transformerConfig.patchSize[1]
         variant = try folder.variant(configs)
-        guard vaeConfig.zDim == transformerConfig.outDim else {
+        guard autoencoderChoice.latentChannels == transformerConfig.outDim else {
             throw SwanError(
                 .invalidModel,
-                "the parts of \(path) do not fit each other: the autoencoder has \(vaeConfig.zDim) "
-                    + "channels, the transformer \(transformerConfig.outDim)"
+                "the parts of \(path) do not fit each other: the autoencoder has "
+                    + "\(autoencoderChoice.latentChannels) channels, the transformer "
+                    + "\(transformerConfig.outDim)"
             )
         }
     }
 
-    /// Opens a transformer; LoRAs are merged into it.
-    func transformer(_ part: ModelFolder.Part) throws -> WanTransformer {
-        let config: WanConfig
+    /// Opens a transformer, LoRAs added.
+    ///
+    /// - Parameters:
+    ///   - control: what a control branch is shown.
+    ///   - scale: how much it says.
+    func transformer(
+        _ part: ModelFolder.Part,
+        control: Tensor? = nil,
+        scale: Double = 1
+    ) throws -> FlowTransformer {
         let files = try folder.require(part)
-        let source = try Checkpoint.open(files.data).inWanNames()
-        config =
+        var source = try Checkpoint.open(files.data).inWanNames()
+        let config =
             part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: source)
-        return try folder.network(part, source, dtype, device) { weights throws(TorchError) in
-            try WanTransformer(weights, config)
+        let loras = options.loras.filter { $0.expert == nil || $0.expert == part }
+        if !loras.isEmpty {
+            let opened = try loras.map { try LoRA.open($0.path, strength: $0.strength) }
+            source = try LoRAWeights(source, opened)
         }
+        guard let control else {
+            let network = try folder.network(part, source, dtype, device) {
+                weights throws(TorchError) in try WanTransformer(weights, config)
+            }
+            return FlowTransformer(
+                text: { text, image throws(TorchError) in try network.text(text, image: image) },
+                flow: { x, t, text throws(TorchError) in try network(x, timesteps: t, text: text) }
+            )
+        }
+        let network = try folder.network(part, source, dtype, device) {
+            weights throws(TorchError) in try WanVACETransformer(weights, config)
+        }
+        return FlowTransformer(
+            text: { text, image throws(TorchError) in try network.text(text, image: image) },
+            flow: { x, t, text throws(TorchError) in
+                try network(x, timesteps: t, text: text, control: control, scale: scale)
+            }
+        )
     }
 
     /// Opens the autoencoder, which computes in float32 as its authors' does.
     func autoencoder() throws -> any VideoAutoencoder {
-        let source = try Checkpoint.open(folder.require(.vae).data).inWanNames()
-        return try folder.network(.vae, source, .float32, device) { weights throws(TorchError) in
-            try WanVAE(weights, vaeConfig)
-        }
+        try autoencoderChoice.load(.float32, device)
     }
 
     /// Opens CLIP's image encoder.
@@ -128,6 +161,10 @@ public struct GenerationOptions: Sendable {
     public var dtype: DType?
     /// What leaves the device's memory while it is not needed.
     public var offload = Offload.model
+    /// The autoencoder: `tiny` for the tiny one in the model's folder, or a path; nil for its own.
+    public var vae: String?
+    /// LoRAs that are added to the transformer.
+    public var loras: [LoRAFile] = []
     /// Whether the text encoder stays on the CPU, in float32 or bfloat16 as that is faster there.
     public var textEncoderOnCPU = false
     /// Whether pictures go through the autoencoder in overlapping tiles: less memory.
@@ -135,6 +172,23 @@ public struct GenerationOptions: Sendable {
 
     /// The usual way.
     public init() {}
+
+    /// A file of changes to a transformer's weights.
+    public struct LoRAFile: Sendable, Equatable {
+        /// The file.
+        public var path: String
+        /// How much of the changes is made.
+        public var strength: Double
+        /// Of two experts, the one that is changed; nil for both.
+        public var expert: ModelFolder.Part?
+
+        /// A file, for both experts.
+        public init(_ path: String, strength: Double = 1, expert: ModelFolder.Part? = nil) {
+            self.path = path
+            self.strength = strength
+            self.expert = expert
+        }
+    }
 
     /// What leaves memory while it is not needed.
     public enum Offload: String, Sendable, CaseIterable {

@@ -23,8 +23,10 @@ public struct GenerationPlan: Sendable {
     public let lowNoiseGuidance, highNoiseGuidance: Double
     /// From this timestep (of 1000) on the expert for high noise works; 0 without experts.
     public let boundaryTimestep: Double
-    /// [1, C, F, h, w]
+    /// [1, C, F, h, w], latent frames of reference pictures first.
     let latentShape: [Int]
+    /// Reference pictures of a VACE model, each a latent frame that is not decoded.
+    let references: Int
     /// Whether given pictures are scaled to cover the size and cut, or resized to it.
     private let coversSize: Bool
 
@@ -53,10 +55,10 @@ public struct GenerationPlan: Sendable {
         let guides = highNoiseGuidance != 1 || variant.hasExperts && lowNoiseGuidance != 1
         let negative = guides ? [request.negativePrompt ?? defaults.negativePrompt] : []
         prompts = [request.prompt] + negative
-        let vae = model.vaeConfig
+        references = request.control?.references.count ?? 0
         latentShape = [
-            1, vae.zDim, (frames - 1) / vae.temporalStride + 1,
-            height / vae.spatialStride, width / vae.spatialStride,
+            1, model.transformerConfig.outDim, references + (frames - 1) / 4 + 1,
+            height / model.spatialStride, width / model.spatialStride,
         ]
     }
 
@@ -75,12 +77,36 @@ public struct GenerationPlan: Sendable {
     /// It is scaled to cover the video's size and cut at its middle where a size was asked for, and
     /// for TI2V; of image-to-video's own sizes, which keep the ratio, it takes the nearest.
     func frame(_ picture: VideoFrame, _ device: Device) throws -> Tensor {
-        guard !coversSize else {
-            let cut = try picture.covering(width: width, height: height)
-            return try ImageCondition.picture(cut, on: device).unsqueezed(2)
-        }
+        guard !coversSize else { return try covering(picture, device) }
         return try ImageCondition.picture(picture, on: device)
             .resizedBicubic(height: height, width: width).unsqueezed(2)
+    }
+
+    /// The frames of a control video as one [1, 3, T, height, width]; grey where there are none.
+    func video(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
+        var parts = try pictures.prefix(frames).map { try covering($0, device) }
+        if parts.count < frames {
+            let shape = [1, 3, frames - parts.count, height, width]
+            parts.append(try .zeros(shape, .float32, device))
+        }
+        return try concatenated(parts, dim: 2)
+    }
+
+    /// Masks [1, 1, T, height, width], 1 where they are white; what comes after the last is white.
+    func masks(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
+        var parts = try pictures.prefix(frames).map { picture in
+            try (covering(picture, device).narrowed(1, 0, 1) + 1) * 0.5
+        }
+        if parts.count < frames {
+            let shape = [1, 1, frames - parts.count, height, width]
+            parts.append(try .ones(shape, .float32, device))
+        }
+        return try concatenated(parts, dim: 2)
+    }
+
+    private func covering(_ picture: VideoFrame, _ device: Device) throws -> Tensor {
+        let cut = try picture.covering(width: width, height: height)
+        return try ImageCondition.picture(cut, on: device).unsqueezed(2)
     }
 
     /// The embeddings that are given instead of the texts; nil if none are.
@@ -151,7 +177,8 @@ public struct GenerationPlan: Sendable {
             return size
         }
         let defaults = model.variant.defaults
-        guard let picture = request.image else {
+        let example = request.image ?? request.control?.video.first
+        guard let picture = example else {
             guard request.area == nil else {
                 throw SwanError(
                     .invalidRequest,

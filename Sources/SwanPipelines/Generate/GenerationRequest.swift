@@ -98,6 +98,9 @@ public struct GenerationRequest: Sendable {
         public init() {}
     }
 
+    /// Frames that a video can have.
+    public static let mostFrames = 10_001
+
     /// Throws for what is wrong whatever the model.
     public func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
@@ -114,7 +117,10 @@ public struct GenerationRequest: Sendable {
                 "\(frames) frames do not fit: a video has 4n + 1 of them; the nearest are "
                     + "\(lower) and \(lower + 4)"
             )
-            try require(frames <= 10_001, "\(frames) frames are more than 10001")
+            try require(
+                frames <= Self.mostFrames,
+                "\(frames) frames are more than \(Self.mostFrames)"
+            )
         }
         if let steps {
             try require((1...1_000).contains(steps), "\(steps) steps are not in 1 ... 1000")
