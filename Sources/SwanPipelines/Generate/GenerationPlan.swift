@@ -187,10 +187,15 @@ public struct GenerationPlan: Sendable {
             }
             return GenerationRequest.PictureSize(width: defaults.width, height: defaults.height)
         }
-        return try pictureSize(
-            of: picture,
+        let patch = model.sizeMultiple
+        let rule = try SizeFromImage(
+            width: picture.width,
+            height: picture.height,
             area: request.area ?? defaults.width * defaults.height,
-            model
+            multiple: (patch, patch)
         )
+        let covers = model.variant.task == .textOrImageToVideo
+        let size = try covers ? rule.nearestRatio() : rule.cutSides()
+        return GenerationRequest.PictureSize(width: size.width, height: size.height)
     }
 }
