@@ -49,7 +49,7 @@ extension StreamModel {
         // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = textConfig.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
-            contentsOf: tokenizerFile,
+            at: tokenizerFile,
             rareText: isPublished ? .unknownMark : .bytes
         )
         try tokenizer.requireVocabulary(within: textConfig.vocabulary)

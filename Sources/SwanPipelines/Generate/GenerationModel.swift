@@ -154,7 +154,7 @@ public struct GenerationModel: Sendable {
         // One with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
-            contentsOf: folder.require(.tokenizer).data,
+            at: folder.require(.tokenizer).data,
             rareText: isPublished ? .unknownMark : .bytes
         )
         try tokenizer.requireVocabulary(within: encoder.vocabulary)
