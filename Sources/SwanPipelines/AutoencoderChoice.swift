@@ -4,7 +4,7 @@ import Torch
 import TorchNN
 
 /// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
-indirect enum AutoencoderChoice {
+indirect enum AutoencoderChoice: Sendable {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
     /// TAEHV, by the path of its weights.
