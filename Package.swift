@@ -106,7 +106,9 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanTrainingTests",
-            dependencies: ["SwanTraining", "GoldenSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanModels", "SwanTraining", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
