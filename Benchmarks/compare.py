@@ -2,33 +2,107 @@
 
 Every round runs one side, then the other, each in a process of its own with the same number of
 threads, so that whatever else the machine does falls on both. The figures are medians over rounds
-of each round's best time.
+of each round's best time. `start` runs both on one checkpoint, made of random numbers in a
+temporary folder unless --checkpoint names one.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SWAN = os.path.join(HERE, "..", ".build", "release", "swan")
-# What Swan calls the measurement that a peer's case stands against.
-NAMES = {"dit": "dit", "vae": "vae decode"}
+# Results of a peer's case, and what Swan calls the measurements they stand against.
+NAMES = {
+    "dit": {"dit": "dit"},
+    "vae": {"vae": "vae decode"},
+    "generate": {
+        "step": "seconds_per_step",
+        "vae21 decode": "vae21_decode_seconds",
+        "vae22 decode": "vae22_decode_seconds",
+    },
+    "start": {"start": "until_first_step_seconds"},
+}
 
 
-def swan(case, dtype, repeats):
-    command = [SWAN, "bench", case, "--json", "--dtype", dtype, "--rounds", str(repeats)]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return next(m["min_ms"] for m in report["measurements"] if m["name"] == NAMES[case])
+def found(report, name):
+    """Milliseconds under a name: a measurement's best, or a key in seconds wherever it stands."""
+    if isinstance(report, list):
+        values = [found(item, name) for item in report]
+        return next((value for value in values if value is not None), None)
+    if not isinstance(report, dict):
+        return None
+    if report.get("name") == name and "min_ms" in report:
+        return report["min_ms"]
+    if isinstance(report.get(name), (int, float)):
+        return report[name] * 1000
+    return found(list(report.values()), name)
 
 
-def peer(case, dtype, repeats, threads):
-    command = [sys.executable, os.path.join(HERE, "peers.py"), case, "--dtype", dtype]
-    command += ["--repeats", str(repeats), "--threads", str(threads)]
-    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
-    return min(json.loads(lines[-1])["ms"])
+def output(command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def swan(case, options):
+    """Milliseconds of each result of a case."""
+    if case == "start":
+        with tempfile.TemporaryDirectory() as folder:
+            summary = os.path.join(folder, "summary.json")
+            output([
+                SWAN, "generate", "a swan", "--model", options.checkpoint, "--size", "128x128",
+                "--frames", "5", "--steps", "1", "--guidance", "1", "--dtype", options.dtype,
+                "--output", os.path.join(folder, "out.mp4"), "--json", summary,
+            ])
+            report = json.loads(pathlib.Path(summary).read_text())
+    else:
+        report = json.loads(output([
+            SWAN, "bench", case, "--json", "--dtype", options.dtype, "--rounds",
+            str(options.repeats),
+        ]))
+    times = {theirs: found(report, ours) for theirs, ours in NAMES[case].items()}
+    missing = [NAMES[case][name] for name, time in times.items() if time is None]
+    if missing:
+        sys.exit(f"swan's report of '{case}' has no {', '.join(missing)}")
+    return times
+
+
+def peer(case, options):
+    command = [sys.executable, os.path.join(HERE, "peers.py"), case, "--dtype", options.dtype]
+    command += ["--repeats", str(options.repeats), "--threads", str(options.threads)]
+    if case == "start":
+        command += ["--checkpoint", options.checkpoint]
+    times = json.loads(output(command).splitlines()[-1])["ms"]
+    return {name: min(values) for name, values in times.items()}
+
+
+def read_through(folder):
+    """Brings a checkpoint into the page cache, where both sides find it."""
+    for path in pathlib.Path(folder).rglob("*"):
+        if path.is_file():
+            with open(path, "rb", buffering=0) as file:
+                while file.read(1 << 24):
+                    pass
+
+
+@contextlib.contextmanager
+def checkpoint(options):
+    """The folder that `start` opens."""
+    if options.checkpoint is not None or "start" not in options.cases:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options.checkpoint = folder
+        output([
+            sys.executable, os.path.join(HERE, "checkpoint.py"), folder, "--size", "1.3B",
+            "--layout", "diffusers", "--dtype", options.dtype,
+        ])
+        yield
 
 
 def main():
@@ -38,15 +112,28 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--checkpoint", help="a diffusers folder for `start`")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    for case in options.cases:
-        ours, theirs = [], []
-        for _ in range(options.rounds):
-            ours.append(swan(case, options.dtype, options.repeats))
-            theirs.append(peer(case, options.dtype, options.repeats, options.threads))
-        a, b = statistics.median(ours), statistics.median(theirs)
-        print(f"{case} {options.dtype}: Swan {a:.0f} ms, peer {b:.0f} ms, ratio {b / a:.2f}")
+    with checkpoint(options):
+        for case in options.cases:
+            if case == "start":
+                read_through(options.checkpoint)
+            compare(case, options)
+
+
+def compare(case, options):
+    ours, theirs = [], []
+    for _ in range(options.rounds):
+        ours.append(swan(case, options))
+        theirs.append(peer(case, options))
+    for name in NAMES[case]:
+        a = statistics.median(times[name] for times in ours)
+        b = statistics.median(times[name] for times in theirs)
+        print(
+            f"{name} {options.dtype}: Swan {a:.0f} ms, peer {b:.0f} ms, ratio {b / a:.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

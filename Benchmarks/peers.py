@@ -1,6 +1,7 @@
-"""One timed run of a peer: `python peers.py dit|vae --dtype float32 --threads 2 --repeats 3`.
+"""One timed run of a peer: `python peers.py dit|vae|generate --dtype float32 --threads 2`.
 
 Prints a line of JSON with the milliseconds of every repeat, after one that is not counted.
+`start --checkpoint FOLDER` is timed once, from the start of this process.
 """
 
 import argparse
@@ -77,23 +78,118 @@ def vae(dtype):
     return step
 
 
+def denoising_step(dtype):
+    """One step with guidance, two branches, through four blocks of the 1.3B transformer."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+
+    model = WanTransformer3DModel(
+        num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=4)
+    model = model.to(dtype).eval()
+    # As from_pretrained leaves them.
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in model._keep_in_fp32_modules or []):
+            parameter.data = parameter.data.float()
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(50)
+    latents = torch.randn(1, 16, 3, 60, 104)
+    texts = [torch.randn(1, 512, 4096, dtype=dtype) for _ in range(2)]
+
+    def step():
+        scheduler._step_index = 20
+        timestep = scheduler.timesteps[20]
+        cond, uncond = (
+            model(latents.to(dtype), timestep.expand(1), text, return_dict=False)[0]
+            for text in texts
+        )
+        scheduler.step(uncond + 5 * (cond - uncond), timestep, latents, return_dict=False)
+
+    return step
+
+
+def decoder(dtype, channels, height, width, **config):
+    """Nine frames of 416x240 out of three latents, whole."""
+    from diffusers import AutoencoderKLWan
+
+    model = AutoencoderKLWan(z_dim=channels, **config).to(dtype).eval()
+    latents = torch.randn(1, channels, 3, height, width, dtype=dtype)
+    return lambda: model.decode(latents, return_dict=False)
+
+
+def vae21(dtype):
+    return decoder(dtype, 16, 30, 52)
+
+
+def vae22(dtype):
+    return decoder(
+        dtype, 48, 15, 26, base_dim=160, decoder_base_dim=256, is_residual=True, in_channels=12,
+        out_channels=12, patch_size=2, scale_factor_spatial=16, latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48)
+
+
+# What is timed for a case, by the name of the result.
+CASES = {
+    "dit": {"dit": dit},
+    "vae": {"vae": vae},
+    "generate": {"step": denoising_step, "vae21 decode": vae21, "vae22 decode": vae22},
+}
+
+
+def timed(step, repeats):
+    step()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        step()
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def start(folder, dtype):
+    """Milliseconds from the start of this process to the first step of a pipeline on disk."""
+    from diffusers import WanPipeline
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_):
+        raise Begun
+
+    # Given embeddings take the place of the text encoder, which Swan does open and run.
+    pipeline = WanPipeline.from_pretrained(
+        folder, torch_dtype=dtype, text_encoder=None, tokenizer=None)
+    pipeline.transformer.register_forward_pre_hook(begin)
+    text = torch.randn(1, 16, pipeline.transformer.config.text_dim, dtype=dtype)
+    try:
+        pipeline(
+            prompt_embeds=text, negative_prompt_embeds=text, height=128, width=128, num_frames=5,
+            num_inference_steps=2)
+    except Begun:
+        pass
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    with open("/proc/self/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return (now - ticks / os.sysconf("SC_CLK_TCK")) * 1000
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=["dit", "vae"])
+    parser.add_argument("case", choices=[*CASES, "start"])
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--checkpoint", help="the folder that `start` opens")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    dtype = getattr(torch, options.dtype)
     with torch.inference_mode():
-        step = {"dit": dit, "vae": vae}[options.case](getattr(torch, options.dtype))
-        step()
-        times = []
-        for _ in range(options.repeats):
-            start = time.perf_counter()
-            step()
-            times.append((time.perf_counter() - start) * 1000)
+        if options.case == "start":
+            times = {"start": [start(options.checkpoint, dtype)]}
+        else:
+            times = {
+                name: timed(make(dtype), options.repeats)
+                for name, make in CASES[options.case].items()
+            }
     print(json.dumps({"case": options.case, "ms": times}))
 
 

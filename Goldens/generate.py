@@ -18,9 +18,12 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 
 GROUPS = [
-    "flow_match", "solvers", "transformer", "stream", "vae", "tiny_vae", "text_encoder", "engine",
+    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae", "tiny_vae",
+    "text_encoder", "clip_vision", "lora", "engine", "pipelines",
 ]
-PACKAGES = ["torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy"]
+PACKAGES = [
+    "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",
+]
 CONVENTIONS = {
     "file": "One safetensors file a case. `weights/` holds the reference checkpoint's own keys; "
     "`weights_diffusers/` and `weights_hf/` hold the same values under those projects' keys; "

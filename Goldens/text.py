@@ -5,6 +5,7 @@
         transformers==4.51.3 protobuf==5.29.4
     venv/bin/python text.py                 # text.json beside this file
     venv/bin/python text.py --entities FILE # HTMLEntityTable.swift
+    venv/bin/python text.py --tokenizer     # text_tokenizer.json, of the model in text.json
 
 Cleaning is that of Wan 2.1's wan/modules/tokenizers.py: ftfy, html.unescape twice, whitespace.
 Tokens are those of transformers' T5TokenizerFast over a small SentencePiece model trained here.
@@ -217,6 +218,17 @@ def tokens(model, texts):
         return cases
 
 
+def fast_tokenizer(model):
+    """The tokenizer.json that transformers makes of a SentencePiece model."""
+    from transformers import T5TokenizerFast
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "spiece.model"
+        path.write_bytes(model)
+        tokenizer = T5TokenizerFast(str(path), extra_ids=0, add_prefix_space=True)
+        return tokenizer.backend_tokenizer.to_str()
+
+
 def entity_table():
     """HTML 5's entities as name=code+code, or name~code where the semicolon may be missing."""
     named = html.entities.html5
@@ -245,12 +257,17 @@ def entity_table():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entities", type=pathlib.Path)
+    parser.add_argument("--tokenizer", action="store_true")
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--output", type=pathlib.Path, default=HERE / "text.json")
     arguments = parser.parse_args()
     if arguments.entities:
         arguments.entities.write_text(entity_table())
+        return
+    if arguments.tokenizer:
+        model = base64.b64decode(json.loads((HERE / "text.json").read_text())["model"])
+        (HERE / "text_tokenizer.json").write_text(fast_tokenizer(model) + "\n")
         return
     rng = random.Random(arguments.seed)
     texts = inputs(rng, arguments.count)

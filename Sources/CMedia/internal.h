@@ -112,6 +112,7 @@ typedef struct cm_converter {
     struct SwsContext *scaler;
     AVFrame *source, *target;
     cm_picture_key key;
+    bool still; /* colours as in a picture's own library, whatever it takes */
 } cm_converter;
 
 /* Any decoded frame to RGB24 of width x height. `*result` is borrowed: the frame itself where it is
@@ -127,6 +128,14 @@ cm_code cm_from_rgb(
     int space, enum AVChromaLocation chroma, AVFrame **result, cm_error *error);
 
 void cm_converter_free(cm_converter *converter);
+
+/* ---- still.c ---- */
+
+/* Whether the pixels are such as cm_still_to_rgb takes. */
+bool cm_still_knows(enum AVPixelFormat format);
+
+/* Y'CbCr of 8 bits to RGB24 of the same size. */
+cm_code cm_still_to_rgb(const AVFrame *frame, bool full_range, AVFrame *target, cm_error *error);
 
 /* Makes a description of a picture's size and format writable, with rows padded for swscale's wide
  * stores. */

@@ -26,6 +26,13 @@ static void catch_line(void *context, int level, const char *format, va_list arg
         line[--length] = '\0';
     if (length == 0) return;
     if (strstr(line, "exceeds specified max pixel count") != NULL) too_many_pixels = true;
+    /* A size that FFmpeg could not even count the bytes of. */
+    unsigned width = 0, height = 0;
+    const char *size = strstr(line, "Picture size ");
+    if (size != NULL && strstr(size, "is invalid") != NULL
+        && sscanf(size, "Picture size %ux%u", &width, &height) == 2 && width > 0 && height > 0) {
+        too_many_pixels = true;
+    }
     if (strstr(line, "ended prematurely") != NULL || strstr(line, "partial file") != NULL)
         early_end = true;
     memcpy(last_line, line, length + 1);

@@ -194,6 +194,10 @@ cm_code cm_to_rgb(
     if (gray && frame->color_range != AVCOL_RANGE_MPEG) full_range = true;
     cm_code code = cm_make_picture(&converter->target, width, height, AV_PIX_FMT_RGB24, error);
     if (code != CM_OK) return code;
+    if (converter->still && same_size && cm_still_knows(format)) {
+        *result = converter->target;
+        return cm_still_to_rgb(frame, full_range, converter->target, error);
+    }
     cm_picture_key key = {
         .width = frame->width,
         .height = frame->height,

@@ -19,7 +19,7 @@ struct cm_reader {
     cm_video_info info;
     int width, height; /* as stored, of the first frame */
     int64_t max_pixels;
-    bool holds_first, draining, truncated;
+    bool holds_first, draining, truncated, still;
     int64_t damaged;
     double origin;   /* of time, in seconds */
     double expected; /* time of the next frame where it carries none */
@@ -225,6 +225,12 @@ static cm_code open_decoder(cm_reader *reader, const cm_reader_options *options,
     reader->decoder->pkt_timebase = reader->stream->time_base;
     reader->decoder->max_pixels = reader->max_pixels;
     reader->decoder->thread_count = choose_threads(options, parameters);
+    if (reader->still) {
+        /* The decoder of TIFF takes any tag that it does not know for damage. */
+        int strict = parameters->codec_id == AV_CODEC_ID_TIFF ? 0 : AV_EF_EXPLODE;
+        reader->decoder->err_recognition |=
+            AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | strict;
+    }
     if (status >= 0) status = avcodec_open2(reader->decoder, codec, NULL);
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot be decoded as '%s'", name);
     return CM_OK;
@@ -254,6 +260,11 @@ static cm_code choose_stream(cm_reader *reader, cm_error *error) {
     return CM_OK;
 }
 
+static bool is_damaged(const cm_reader *reader) {
+    return reader->damaged > 0 || reader->frame->decode_error_flags != 0
+        || (reader->frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+}
+
 /* The first frame is decoded at once: only it tells the size and, in photographs, the orientation
  * for sure. */
 static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_error *error) {
@@ -275,10 +286,15 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
             error, CM_DECODER, AVERROR_INVALIDDATA, "has no frame that can be decoded");
     }
     if (code != CM_OK) return code;
+    if (reader->still && (reader->truncated || is_damaged(reader))) {
+        return cm_fail_av(
+            error, CM_DECODER, AVERROR_INVALIDDATA, "is damaged or cut off: its picture cannot be "
+            "read to the end");
+    }
     reader->holds_first = true;
     reader->width = reader->frame->width;
     reader->height = reader->frame->height;
-    reader->orientation = find_orientation(reader->stream, reader->frame);
+    if (!reader->still) reader->orientation = find_orientation(reader->stream, reader->frame);
     describe(reader, reader->frame);
     return CM_OK;
 }
@@ -292,6 +308,7 @@ static cm_code open_reader(
     cm_reader *reader = av_mallocz(sizeof *reader);
     if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a reader");
     reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
+    reader->still = reader->converter.still = options->still;
     cm_code code = cm_source_open(&reader->source, path, bytes, size, reader->max_pixels, error);
     if (code == CM_OK) code = start(reader, options, error);
     if (code != CM_OK) {

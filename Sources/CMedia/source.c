@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libavutil/avstring.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@
 static const char allowed_formats[] =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,obu,h264,hevc,"
     "mjpeg,"
-    "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,wav,mp3,flac,aac,aiff,amr,w64,au";
+    "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,wav,mp3,flac,aac,aiff,"
+    "amr,w64,au";
 
 /* Formats whose refusal deserves its reason: they are lists of other files. */
 static const char listing_formats[] =
@@ -102,6 +104,39 @@ static cm_code open_descriptor(cm_source *source, const char *path, cm_error *er
     source->pipe = true;
     source->length = -1;
     return CM_OK;
+}
+
+cm_code cm_read_file(
+    const char *path, size_t limit, uint8_t **bytes, size_t *size, cm_error *error) {
+    cm_source source = {.descriptor = -1};
+    *bytes = NULL;
+    *size = 0;
+    cm_code code = open_descriptor(&source, path, error);
+    size_t capacity = source.length > 0 ? (size_t)source.length + 1 : 1 << 16;
+    while (code == CM_OK) {
+        if (capacity > limit + 1) capacity = limit + 1;
+        uint8_t *larger = *size < capacity ? realloc(*bytes, capacity) : NULL;
+        if (*size > limit) {
+            code = cm_fail(error, CM_TOO_LARGE, "has more than %zu bytes, the limit", limit);
+        } else if (larger == NULL) {
+            code = cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a file of %zu bytes", capacity);
+        } else {
+            *bytes = larger;
+            ssize_t count = read(source.descriptor, *bytes + *size, capacity - *size);
+            if (count == 0) break;
+            if (count > 0) *size += (size_t)count;
+            if (count < 0 && errno != EINTR && errno != EAGAIN)
+                code = cm_fail(error, CM_IO, "cannot be read: %s", strerror(errno));
+            if (*size == capacity) capacity *= 2;
+        }
+    }
+    if (code == CM_OK && *size == 0) code = cm_fail(error, CM_EMPTY, "is empty");
+    if (source.owned) close(source.descriptor);
+    if (code != CM_OK) {
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return code;
 }
 
 /* Newer demuxers look for the names of scripts in the path, which is not given: by their text. */

@@ -1,4 +1,5 @@
 import CMedia
+import Glibc
 
 /// Width and height in pixels.
 struct PixelSize: Equatable, Sendable {
@@ -37,12 +38,80 @@ final class PNGEncoder {
     }
 }
 
-/// Reads a PNG, JPEG, WebP or other picture, upright, as RGB24; of a video, the first frame.
-public func readImage(_ path: String) throws(MediaError) -> VideoFrame {
-    let reader = try VideoReader(path: path, options: VideoReader.Options(threads: 1))
-    guard let frame = try reader.nextFrame() else {
-        throw MediaError(.empty, "\(path): has no picture")
+/// Reads a PNG, JPEG, WebP, GIF, BMP or TIFF file, upright, as RGB24; of several pictures, the first.
+///
+/// Values are those of Pillow's `convert("RGB")`, with which the reference implementations read their
+/// images: alpha is dropped, not composited; palettes, gray and CMYK become RGB; 16 bits are rounded
+/// to 8. Unlike there, the EXIF orientation is followed. A file that is damaged or cut off is an
+/// error, and so is one of more than `maxPixels`, before memory is taken for them.
+public func readImage(
+    _ path: String,
+    maxPixels: Int = 64_000_000
+) throws(MediaError) -> VideoFrame {
+    let name = path == "-" ? "standard input" : path
+    guard !path.utf8.contains(0) else { throw MediaError(.notFound, "\(name): no such file") }
+    var read: UnsafeMutablePointer<UInt8>?
+    var size = 0
+    try calling(name) { cm_read_file(path, largestPictureFile, &read, &size, $0) }
+    defer { free(read) }
+    let file = UnsafeRawBufferPointer(start: read, count: size)
+    let still = try decodeStill(file, name, maxPixels)
+    return still.standing(EXIFOrientation(of: file))
+}
+
+/// More bytes are no picture that fits within the limit of pixels.
+private let largestPictureFile = 1 << 30
+
+/// The first picture as it is stored.
+private func decodeStill(
+    _ file: UnsafeRawBufferPointer,
+    _ name: String,
+    _ maxPixels: Int
+) throws(MediaError) -> VideoFrame {
+    let jpeg = JPEGSegments(file)
+    guard jpeg?.isComplete ?? true else {
+        throw MediaError(.decoder, "\(name): is a JPEG that is cut off: its end is missing")
     }
+    do throws(MediaError) {
+        guard let jpeg, !jpeg.metadata.isEmpty else {
+            return try decodeFirst(file, name, maxPixels)
+        }
+        let plain = jpeg.plain(file)
+        return try lending(plain) { (bytes) throws(MediaError) in
+            try decodeFirst(bytes, name, maxPixels)
+        }
+    } catch  where error.code == .notAVideo || error.code == .forbiddenFormat {
+        throw MediaError(
+            .notAVideo,
+            "\(name): is not a picture that Swan reads; a whole PNG, JPEG, WebP, GIF, BMP or TIFF "
+                + "file is needed",
+        )
+    }
+}
+
+private func decodeFirst(
+    _ file: UnsafeRawBufferPointer,
+    _ name: String,
+    _ maxPixels: Int
+) throws(MediaError) -> VideoFrame {
+    var options = cm_reader_options()
+    options.max_pixels = Int64(clamping: maxPixels)
+    options.threads = 1
+    options.still = true
+    let bytes = file.assumingMemoryBound(to: UInt8.self).baseAddress
+    var opened: OpaquePointer?
+    try calling(name) { cm_reader_open_memory(&opened, bytes, file.count, &options, $0) }
+    guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a reader") }
+    defer { cm_reader_free(opened) }
+    var info = cm_video_info()
+    cm_reader_info(opened, &info)
+    var code = CM_OK
+    let frame = try VideoFrame(width: Int(info.width), height: Int(info.height)) {
+        (target) throws(MediaError) in
+        let rgb = target.assumingMemoryBound(to: UInt8.self).baseAddress
+        code = try calling(name) { cm_reader_next(opened, rgb, target.count, nil, $0) }
+    }
+    guard code == CM_OK else { throw MediaError(.empty, "\(name): has no picture") }
     return frame
 }
 

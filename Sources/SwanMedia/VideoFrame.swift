@@ -66,15 +66,23 @@ public struct VideoFrame: Sendable {
     public func withUnsafeBytes<Value, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
     ) throws(Failure) -> Value {
-        var outcome: Result<Value, Failure>?
-        pixels.withUnsafeBytes { bytes in
-            do throws(Failure) {
-                outcome = .success(try body(bytes))
-            } catch {
-                outcome = .failure(error)
-            }
-        }
-        guard let outcome else { preconditionFailure("an array always lends its bytes") }
-        return try outcome.get()
+        try lending(pixels, body)
     }
+}
+
+/// Lends the bytes of an array to a body with a typed error.
+func lending<Value, Failure: Error>(
+    _ array: [UInt8],
+    _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
+) throws(Failure) -> Value {
+    var outcome: Result<Value, Failure>?
+    array.withUnsafeBytes { bytes in
+        do throws(Failure) {
+            outcome = .success(try body(bytes))
+        } catch {
+            outcome = .failure(error)
+        }
+    }
+    guard let outcome else { preconditionFailure("an array always lends its bytes") }
+    return try outcome.get()
 }

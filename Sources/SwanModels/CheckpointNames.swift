@@ -4,26 +4,108 @@ import TorchNN
 extension WeightSource {
     /// These weights under the names of Wan's own checkpoints, which Swan's models ask for.
     ///
-    /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5) are told by their keys
-    /// and translated; all others stay as they are.
+    /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5, CLIP) are told by their
+    /// keys and translated; all others stay as they are. Factors beside weights of few bits are applied
+    /// (`ScaledWeights`).
     public func inWanNames() throws(TorchError) -> any WeightSource {
+        if let scaled = try ScaledWeights(self) { return try scaled.inWanNames() }
+        for prefix in ["vision_model.", ""] where keys.contains(prefix + "pre_layrnorm.weight") {
+            return try TransformersCLIPWeights(self, prefix: prefix)
+        }
+        guard let names = CheckpointNames(keys), names.naming == .diffusers else { return self }
+        return try RenamedWeights(self, names.original)
+    }
+}
+
+/// Which part of a model a checkpoint is, how its keys are named, and their names elsewhere.
+public struct CheckpointNames: Sendable {
+    /// The parts whose names are known in both namings.
+    public enum Part: String, Sendable {
+        case transformer
+        case vae
+        case textEncoder = "text_encoder"
+    }
+
+    /// Who named the keys.
+    public enum Naming: String, Sendable, CaseIterable {
+        /// Wan's own checkpoints.
+        case original
+        /// diffusers and, for the text encoder, transformers.
+        case diffusers
+    }
+
+    /// What the checkpoint is.
+    public let part: Part
+    /// How it names its keys.
+    public let naming: Naming
+    private let translation: any NameTranslation
+
+    /// Looks at the keys of a checkpoint; nil where they are of no known part.
+    public init?(_ keys: some Sequence<String>) {
         let keys = Set(keys)
         if keys.contains("condition_embedder.time_proj.weight") {
-            return try RenamedWeights(self, DiffusersTransformerNames.original)
+            self.init(.transformer, .diffusers, DiffusersTransformerNames())
+        } else if keys.contains("time_projection.1.weight") {
+            self.init(.transformer, .original, DiffusersTransformerNames())
+        } else if keys.contains("decoder.conv_in.weight"), keys.contains("decoder.norm_out.gamma") {
+            self.init(.vae, .diffusers, DiffusersVAENames(diffusers: keys))
+        } else if keys.contains("decoder.head.0.gamma") {
+            self.init(.vae, .original, DiffusersVAENames(original: keys))
+        } else if keys.contains("encoder.block.0.layer.0.SelfAttention.q.weight") {
+            self.init(.textEncoder, .diffusers, TransformersT5Names(keys))
+        } else if keys.contains("blocks.0.pos_embedding.embedding.weight") {
+            self.init(.textEncoder, .original, TransformersT5Names(keys))
+        } else {
+            return nil
         }
-        if keys.contains("decoder.conv_in.weight"), keys.contains("decoder.norm_out.gamma") {
-            return try RenamedWeights(self, DiffusersVAENames(keys).original)
-        }
-        if keys.contains("encoder.block.0.layer.0.SelfAttention.q.weight") {
-            let hasShared = keys.contains("shared.weight")
-            return try RenamedWeights(self) { TransformersT5Names.original($0, hasShared) }
-        }
-        return self
+    }
+
+    private init(_ part: Part, _ naming: Naming, _ translation: any NameTranslation) {
+        self.part = part
+        self.naming = naming
+        self.translation = translation
+    }
+
+    /// Wan's name of a key of this checkpoint; nil for a key that repeats another or is no weight.
+    public func original(_ key: String) -> String? {
+        naming == .original ? key : translation.original(key)
+    }
+
+    /// The name in diffusers or transformers of a key of this checkpoint; nil as for `original`.
+    public func diffusers(_ key: String) -> String? {
+        original(key).map { translation.theirs($0) }
+    }
+
+    /// The name of a key of this checkpoint in a naming.
+    public func name(_ key: String, in naming: Naming) -> String? {
+        naming == .original ? original(key) : diffusers(key)
+    }
+}
+
+/// The names of another project and Wan's own.
+private protocol NameTranslation: Sendable {
+    /// Wan's name for theirs; nil for a key that is to be left out.
+    func original(_ key: String) -> String?
+    /// Their name for Wan's.
+    func theirs(_ key: String) -> String
+}
+
+/// Wan's names of the modules that a LoRA for its transformer names.
+enum TransformerModuleNames {
+    /// Wan's name of a module (a path without `weight`) that diffusers or Wan named.
+    static func original(_ module: String) -> String {
+        let name = DiffusersTransformerNames().name(module + ".")
+        return String(name.dropLast())
+    }
+
+    /// diffusers' name of a module of Wan's.
+    static func diffusers(_ module: String) -> String {
+        String(DiffusersTransformerNames().theirs(module + ".").dropLast())
     }
 }
 
 /// diffusers' `WanTransformer3DModel` (its scripts/convert_wan_to_diffusers.py, the other way).
-private enum DiffusersTransformerNames {
+private struct DiffusersTransformerNames: NameTranslation {
     private static let root: [(String, String)] = [
         ("condition_embedder.time_embedder.linear_1.", "time_embedding.0."),
         ("condition_embedder.time_embedder.linear_2.", "time_embedding.2."),
@@ -51,22 +133,41 @@ private enum DiffusersTransformerNames {
         ("add_k_proj.", "k_img."), ("add_v_proj.", "v_img."), ("norm_added_k.", "norm_k_img."),
     ]
 
-    static func original(_ key: String) -> String? {
+    private static let attentions = [("attn1.", "self_attn."), ("attn2.", "cross_attn.")]
+
+    func original(_ key: String) -> String? { name(key) }
+
+    func name(_ key: String) -> String {
+        guard let (path, rest) = Self.split(key) else { return renamed(key[...], Self.root) }
+        for (theirs, ours) in Self.attentions where rest.hasPrefix(theirs) {
+            return path + ours + renamed(rest.dropFirst(theirs.count), Self.attention)
+        }
+        return path + renamed(rest, Self.block)
+    }
+
+    func theirs(_ key: String) -> String {
+        guard let (path, rest) = Self.split(key) else {
+            return renamed(key[...], Self.root.map { ($1, $0) })
+        }
+        for (theirs, ours) in Self.attentions where rest.hasPrefix(ours) {
+            let name = renamed(rest.dropFirst(ours.count), Self.attention.map { ($1, $0) })
+            return path + theirs + name
+        }
+        return path + renamed(rest, Self.block.map { ($1, $0) })
+    }
+
+    /// The path of a block, with a dot at its end, and what follows; nil for keys outside of blocks.
+    private static func split(_ key: String) -> (path: String, rest: Substring)? {
         let parts = key.split(separator: ".", maxSplits: 2)
         guard parts.count == 3, parts[0] == "blocks" || parts[0] == "vace_blocks" else {
-            return renamed(key[...], root)
+            return nil
         }
-        let path = "\(parts[0]).\(parts[1])."
-        for (theirs, ours) in [("attn1.", "self_attn."), ("attn2.", "cross_attn.")]
-        where parts[2].hasPrefix(theirs) {
-            return path + ours + renamed(parts[2].dropFirst(theirs.count), attention)
-        }
-        return path + renamed(parts[2], block)
+        return ("\(parts[0]).\(parts[1]).", parts[2])
     }
 }
 
 /// diffusers' `AutoencoderKLWan`, of Wan 2.1 (a flat list of layers) and of 2.2 (a list for each level).
-private struct DiffusersVAENames {
+private struct DiffusersVAENames: NameTranslation {
     /// Residual blocks of a level of the encoder; the decoder has one more.
     private let blocks: Int
     private let isNested: Bool
@@ -82,11 +183,21 @@ private struct DiffusersVAENames {
         ("encoder.conv_out.", "encoder.head.2."), ("decoder.conv_out.", "decoder.head.2."),
     ]
 
-    init(_ keys: Set<String>) {
-        var last = 0
-        while keys.contains("decoder.up_blocks.0.resnets.\(last + 1).conv1.weight") { last += 1 }
-        blocks = last
+    init(diffusers keys: Set<String>) {
+        blocks = Self.count { keys.contains("decoder.up_blocks.0.resnets.\($0).conv1.weight") } - 1
         isNested = keys.contains("encoder.down_blocks.0.resnets.0.conv1.weight")
+    }
+
+    init(original keys: Set<String>) {
+        let nested = keys.contains("decoder.upsamples.0.upsamples.0.residual.2.weight")
+        let level = nested ? "decoder.upsamples.0.upsamples" : "decoder.upsamples"
+        blocks = Self.count { keys.contains("\(level).\($0).residual.2.weight") } - 1
+        isNested = nested
+    }
+
+    /// How many numbers from 0 up have something.
+    private static func count(_ has: (Int) -> Bool) -> Int {
+        (0...).first { !has($0) } ?? 0
     }
 
     func original(_ key: String) -> String? {
@@ -138,10 +249,43 @@ private struct DiffusersVAENames {
         let end = rest.firstIndex(of: ".") ?? rest.endIndex
         return (rest[..<end], rest[end...].dropFirst())
     }
+
+    func theirs(_ key: String) -> String {
+        let root = Self.root.map { ($1, $0) }
+        let block = Self.block.map { ($1, $0) }
+        let parts = key.split(separator: ".", maxSplits: 3)
+        guard parts.count == 4, let number = Int(parts[2]) else { return renamed(key[...], root) }
+        let side = parts[0]
+        let rest = key.dropFirst(parts[..<3].joined(separator: ".").count + 1)
+        switch parts[1] {
+        case "middle" where number == 1: return "\(side).mid_block.attentions.0.\(rest)"
+        case "middle":
+            return "\(side).mid_block.resnets.\(number / 2).\(renamed(rest, block))"
+        case "downsamples" where !isNested:
+            return "\(side).down_blocks.\(number).\(renamed(rest, block))"
+        case "upsamples" where !isNested:
+            let (level, index) = number.quotientAndRemainder(dividingBy: blocks + 2)
+            return index > blocks
+                ? "\(side).up_blocks.\(level).upsamplers.0.\(rest)"
+                : "\(side).up_blocks.\(level).resnets.\(index).\(renamed(rest, block))"
+        case "downsamples", "upsamples":
+            let isDown = parts[1] == "downsamples"
+            let (index, inner) = split(rest.dropFirst(parts[1].count + 1))
+            let level = "\(side).\(isDown ? "down" : "up")_blocks.\(number)"
+            let isLast = Int(index) == (isDown ? blocks : blocks + 1)
+            return isLast
+                ? "\(level).\(isDown ? "downsampler" : "upsampler").\(inner)"
+                : "\(level).resnets.\(index).\(renamed(inner, block))"
+        default: return renamed(key[...], root)
+        }
+    }
 }
 
 /// transformers' `UMT5EncoderModel`, or the encoder's part of the whole `UMT5Model`.
-private enum TransformersT5Names {
+private struct TransformersT5Names: NameTranslation {
+    /// Whether the embeddings are there as `shared`, which a second copy repeats.
+    private let hasShared: Bool
+
     private static let layers: [(String, String)] = [
         ("0.SelfAttention.relative_attention_bias.", "pos_embedding.embedding."),
         ("0.SelfAttention.", "attn."),
@@ -152,25 +296,40 @@ private enum TransformersT5Names {
         ("1.DenseReluDense.wo.", "ffn.fc2."),
     ]
 
-    /// - Parameter hasShared: whether the embeddings are there as `shared`, which a second copy repeats.
-    static func original(_ key: String, _ hasShared: Bool) -> String? {
+    init(_ keys: Set<String>) { hasShared = keys.contains("shared.weight") }
+
+    func original(_ key: String) -> String? {
         switch key {
         case "shared.weight": return "token_embedding.weight"
         case "encoder.embed_tokens.weight": return hasShared ? nil : "token_embedding.weight"
         case "encoder.final_layer_norm.weight": return "norm.weight"
+        // ComfyUI puts the tokenizer's model among the weights.
+        case "spiece_model": return nil
         case _ where key.hasPrefix("decoder.") || key.hasPrefix("lm_head."): return nil
         default: break
         }
         let parts = key.split(separator: ".", maxSplits: 4)
         guard parts.count == 5, parts[1] == "block", parts[3] == "layer" else { return key }
-        return "blocks.\(parts[2]).\(renamed(parts[4], layers))"
+        return "blocks.\(parts[2]).\(renamed(parts[4], Self.layers))"
+    }
+
+    func theirs(_ key: String) -> String {
+        switch key {
+        case "token_embedding.weight": return "shared.weight"
+        case "norm.weight": return "encoder.final_layer_norm.weight"
+        default: break
+        }
+        let parts = key.split(separator: ".", maxSplits: 2)
+        guard parts.count == 3, parts[0] == "blocks" else { return key }
+        let rest = renamed(parts[2], Self.layers.map { ($1, $0) })
+        return "encoder.block.\(parts[1]).layer.\(rest)"
     }
 }
 
 /// The name with the first of the prefixes that it has exchanged.
-private func renamed(_ name: Substring, _ prefixes: [(String, String)]) -> String {
-    for (theirs, ours) in prefixes where name.hasPrefix(theirs) {
-        return ours + name.dropFirst(theirs.count)
+func renamed(_ name: Substring, _ prefixes: [(from: String, to: String)]) -> String {
+    for (from, to) in prefixes where name.hasPrefix(from) {
+        return to + name.dropFirst(from.count)
     }
     return String(name)
 }

@@ -9,7 +9,13 @@ import TorchNN
 /// its count added to its score: the same softmax over far fewer keys.
 public struct TextConditioning: Sendable {
     let blocks: [TextKeys]
+    /// Those of a control branch's blocks.
+    let control: [TextKeys]
 }
+
+/// What a block of the control branch says, asked before block `block` with the tokens that go into
+/// it [B, L, C] and the timestep's part of the modulation: what is added to the block's output.
+typealias Hint = (_ block: Int, _ x: Tensor, _ timestep: Tensor) throws(TorchError) -> Tensor?
 
 /// What the bidirectional and the causal transformer have in common: everything but attention over time.
 ///
@@ -19,6 +25,7 @@ struct WanBackbone: Sendable {
     private let patchEmbedding: Linear
     private let textIn, textOut: Linear
     private let timeIn, timeOut, timeProjection: Linear
+    private let imageEmbedding: WanImageEmbedding?
     private let blocks: [WanBlock]
     private let norm: LayerNorm
     private let head: Linear
@@ -37,6 +44,9 @@ struct WanBackbone: Sendable {
         timeIn = try Linear(weights["time_embedding"][0], config.freqDim, config.dim)
         timeOut = try Linear(weights["time_embedding"][2], config.dim, config.dim)
         timeProjection = try Linear(weights["time_projection"][1], config.dim, 6 * config.dim)
+        imageEmbedding = try config.imageDim.map { dim throws(TorchError) in
+            try WanImageEmbedding(weights["img_emb"], dim, config)
+        }
         var blocks: [WanBlock] = []
         for index in 0..<config.layers {
             blocks.append(try WanBlock(weights["blocks"][index], config))
@@ -48,7 +58,15 @@ struct WanBackbone: Sendable {
     }
 
     /// Text embeddings [B, T, textDim], T at most `textLen`; zero rows are padding.
-    func text(_ embeddings: Tensor) throws(TorchError) -> TextConditioning {
+    ///
+    /// - Parameters:
+    ///   - image: image tokens [B, P, imageDim], for the models that see some and only for these.
+    ///   - control: the blocks of a control branch.
+    func text(
+        _ embeddings: Tensor,
+        image: Tensor? = nil,
+        control: [WanBlock] = []
+    ) throws(TorchError) -> TextConditioning {
         let count = embeddings.size(1)
         guard count <= config.textLen else {
             throw TorchError(
@@ -65,28 +83,55 @@ struct WanBackbone: Sendable {
             bias = try Tensor(scores, [1, 1, 1, count + 1]).to(x.device, x.dtype)
         }
         let text = try textOut(textIn(x).gelu(tanh: true))
-        var keys: [TextKeys] = []
-        for block in blocks { keys.append(try block.crossAttention.keys(text, bias: bias)) }
-        return TextConditioning(blocks: keys)
+        let tokens = try embed(image: image)
+        func keys(_ blocks: [WanBlock]) throws(TorchError) -> [TextKeys] {
+            var keys: [TextKeys] = []
+            for block in blocks {
+                keys.append(try block.crossAttention.keys(text, bias: bias, image: tokens))
+            }
+            return keys
+        }
+        return TextConditioning(blocks: try keys(blocks), control: try keys(control))
     }
 
-    /// The flow for latents [B, C, F, H, W] at timesteps [B, S]; `attend` is told the block's index.
+    private func embed(image: Tensor?) throws(TorchError) -> Tensor? {
+        switch (imageEmbedding, image) {
+        case (nil, nil): return nil
+        case (let embedding?, let image?): return try embedding(image)
+        case (nil, _?):
+            throw TorchError(
+                .invalidArgument,
+                "image tokens are given, but the model's cross-attention sees text alone"
+            )
+        case (_?, nil):
+            throw TorchError(
+                .invalidArgument,
+                "the model's cross-attention sees image tokens too; none are given"
+            )
+        }
+    }
+
+    /// The flow for latents [B, C, F, H, W] at timesteps [B, S], S as in `Modulation`; `attend` is
+    /// told the block's index.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
         text: TextConditioning,
         rope: RoPE,
+        hint: Hint = { _, _, _ in nil },
         attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
         var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
         let (e, e6) = try embed(timesteps, x.dtype)  // [B, S, C], [B, S, 6, C]
         for (index, block) in blocks.enumerated() {
+            let control = try hint(index, x, e6)
             x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
                 q,
                 k,
                 v throws(TorchError) in try attend(index, q, k, v)
             }
+            if let control { try x.add(control) }
         }
         let modulation = try Modulation(headModulation, e.unsqueezed(2))
         return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)
@@ -108,6 +153,31 @@ struct WanBackbone: Sendable {
         return zip(shape[2...], patch).map { $0 / $1 }
     }
 
+    /// Timesteps [B], [B, F] or [B, L] as [B, S].
+    func steps(_ timesteps: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+        let steps = timesteps.rank == 1 ? try timesteps.unsqueezed(1) : timesteps
+        guard steps.rank == 2, [1, grid[0], grid.reduce(1, *)].contains(steps.size(1)) else {
+            throw TorchError(
+                .invalidArgument,
+                "timesteps \(timesteps.shape): the model takes [B], [B, \(grid[0])] for the frames or "
+                    + "[B, \(grid.reduce(1, *))] for the tokens"
+            )
+        }
+        return steps
+    }
+
+    /// The positions of a whole video's tokens.
+    func rope(_ grid: [Int], _ device: Device) throws(TorchError) -> RoPE {
+        try RoPE(
+            firstFrames: [0],
+            frames: grid[0],
+            height: grid[1],
+            width: grid[2],
+            headDim: config.headDim,
+            device: device
+        )
+    }
+
     /// A timestep's embedding, and its six shifts, scales and gates of a block.
     private func embed(
         _ timesteps: Tensor,
@@ -121,7 +191,7 @@ struct WanBackbone: Sendable {
     }
 
     /// [B, C, F, H, W] -> [B, L, C * patch], the channel outermost as in a convolution's weight.
-    private func patches(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+    func patches(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), x.size(1))
         return try x.reshaped(b, c, grid[0], p[0], grid[1], p[1], grid[2], p[2])
             .permuted(0, 2, 4, 6, 1, 3, 5, 7).reshaped(b, grid.reduce(1, *), -1)

@@ -5,11 +5,17 @@ import TorchNN
 /// mask allows, or those a cache holds.
 typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
 
-/// The keys and values of a text in one block's cross-attention.
+/// The keys and values of a text, and of an image beside it, in one block's cross-attention.
 struct TextKeys: Sendable {
-    let keys, values: Tensor  // [1 or B, T, N, D]
-    /// What is added to the scores [1, 1, 1, T]; see `TextConditioning`.
-    let bias: Tensor?
+    /// What queries attend to at once.
+    struct Source: Sendable {
+        let keys, values: Tensor  // [1 or B, T, N, D]
+        /// What is added to the scores [1, 1, 1, T]; see `TextConditioning`.
+        let bias: Tensor?
+    }
+
+    let text: Source
+    let image: Source?
 }
 
 /// Self-attention with normalised, rotated queries and keys.
@@ -40,41 +46,73 @@ struct WanSelfAttention: Sendable {
     }
 }
 
-/// Attention from video tokens to text.
+/// Attention from video tokens to text and, in some models, to image tokens: each with a softmax of
+/// its own over the same queries, the results added.
 struct WanCrossAttention: Sendable {
     private let q, k, v, o: Linear
     private let normQ, normK: RMSNorm?
+    private let image: ImageProjection?
     private let heads, dim: Int
+
+    private struct ImageProjection: Sendable {
+        let k, v: Linear
+        let normK: RMSNorm?
+    }
 
     init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
         dim = config.dim
         heads = config.heads
+        func norm(_ name: String) throws(TorchError) -> RMSNorm? {
+            config.qkNorm ? try RMSNorm(weights[name], config.dim, eps: config.eps) : nil
+        }
         q = try Linear(weights["q"], dim, dim)
         k = try Linear(weights["k"], dim, dim)
         v = try Linear(weights["v"], dim, dim)
         o = try Linear(weights["o"], dim, dim)
-        normQ = config.qkNorm ? try RMSNorm(weights["norm_q"], dim, eps: config.eps) : nil
-        normK = config.qkNorm ? try RMSNorm(weights["norm_k"], dim, eps: config.eps) : nil
+        normQ = try norm("norm_q")
+        normK = try norm("norm_k")
+        if config.imageDim == nil {
+            image = nil
+        } else {
+            image = ImageProjection(
+                k: try Linear(weights["k_img"], dim, dim),
+                v: try Linear(weights["v_img"], dim, dim),
+                normK: try norm("norm_k_img")
+            )
+        }
     }
 
-    /// Embedded text [B, T, C] -> what `callAsFunction` attends to.
-    func keys(_ text: Tensor, bias: Tensor?) throws(TorchError) -> TextKeys {
+    /// Embedded text [B, T, C] and image tokens [B, P, C] -> what `callAsFunction` attends to.
+    func keys(_ text: Tensor, bias: Tensor?, image tokens: Tensor?) throws(TorchError) -> TextKeys {
         let k = try k(text)
-        return TextKeys(
+        let ofText = TextKeys.Source(
             keys: try split(normK?(k) ?? k),
             values: try split(v(text)),
             bias: bias
         )
+        guard let image, let tokens else { return TextKeys(text: ofText, image: nil) }
+        let imageK = try image.k(tokens)
+        let ofImage = TextKeys.Source(
+            keys: try split(image.normK?(imageK) ?? imageK),
+            values: try split(image.v(tokens)),
+            bias: nil
+        )
+        return TextKeys(text: ofText, image: ofImage)
     }
 
-    func callAsFunction(_ x: Tensor, _ text: TextKeys) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ context: TextKeys) throws(TorchError) -> Tensor {
         let projected = try q(x)
-        var q = try split(normQ?(projected) ?? projected)  // [B, L, N, D]
+        let q = try split(normQ?(projected) ?? projected)  // [B, L, N, D]
+        var y = try attend(q, context.text)
+        if let image = context.image { y = try y + attend(q, image) }
+        return try o(y.reshaped(x.shape))  // [B, L, C]
+    }
+
+    private func attend(_ q: Tensor, _ source: TextKeys.Source) throws(TorchError) -> Tensor {
         // Rows that share a text are one long row: its keys are read once.
-        let shared = text.keys.size(0) == 1
-        if shared { q = try q.flattened(from: 0, to: 1).unsqueezed(0) }  // [1, B*L, N, D]
-        let result = try attention(q, text.keys, text.values, mask: text.bias)
-        return try o(result.reshaped(x.shape))  // [B, L, C]
+        let shared = source.keys.size(0) == 1
+        let rows = shared ? try q.flattened(from: 0, to: 1).unsqueezed(0) : q  // [1, B*L, N, D]
+        return try attention(rows, source.keys, source.values, mask: source.bias).reshaped(q.shape)
     }
 
     private func split(_ x: Tensor) throws(TorchError) -> Tensor {

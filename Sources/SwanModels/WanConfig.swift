@@ -30,6 +30,15 @@ public struct WanConfig: Sendable, Equatable {
     public var qkNorm = true
     /// Whether the input of cross-attention is normalised with weights of its own.
     public var crossAttnNorm = true
+    /// Width of the image tokens that cross-attention sees beside the text; nil for none.
+    public var imageDim: Int?
+    /// Image tokens that have a learned position: those of two images, where a video is made
+    /// between its first and its last frame; nil where they have none.
+    public var imagePositions: Int?
+    /// Blocks after which the control branch adds to the tokens, the first of them 0 (VACE).
+    public var vaceLayers: [Int]?
+    /// Channels of the control latents (VACE).
+    public var vaceInDim: Int?
 
     /// The 1.3B model's sizes, to be changed.
     public init() {}
@@ -59,12 +68,18 @@ extension WanConfig: Codable {
         case inDim = "in_dim", outDim = "out_dim", freqDim = "freq_dim", textDim = "text_dim"
         case textLen = "text_len", patchSize = "patch_size", eps, qkNorm = "qk_norm"
         case crossAttnNorm = "cross_attn_norm"
+        case vaceLayers = "vace_layers", vaceInDim = "vace_in_dim"
         // diffusers' names
+        case imageDim = "image_dim", imagePositions = "pos_embed_seq_len"
         case numAttentionHeads = "num_attention_heads", attentionHeadDim = "attention_head_dim"
         case inChannels = "in_channels", outChannels = "out_channels"
+        case vaceInChannels = "vace_in_channels"
     }
 
     /// Reads the original names or those of diffusers; what is not said is as in the 1.3B model.
+    ///
+    /// The original names say nothing of image tokens, and `model_type` has the same value for models
+    /// with and without; `fitted(to:)` sees in the weights which it is.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: Key.self)
         func integer(_ key: Key, _ other: Key? = nil, _ fallback: Int) throws -> Int {
@@ -87,6 +102,12 @@ extension WanConfig: Codable {
         eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? base.eps
         crossAttnNorm =
             try values.decodeIfPresent(Bool.self, forKey: .crossAttnNorm) ?? base.crossAttnNorm
+        imageDim = try values.decodeIfPresent(Int.self, forKey: .imageDim)
+        imagePositions = try values.decodeIfPresent(Int.self, forKey: .imagePositions)
+        vaceLayers = try values.decodeIfPresent([Int].self, forKey: .vaceLayers)
+        vaceInDim =
+            try values.decodeIfPresent(Int.self, forKey: .vaceInDim)
+            ?? values.decodeIfPresent(Int.self, forKey: .vaceInChannels)
         // diffusers names the kind of norm; the original has a switch.
         do {
             qkNorm = try values.decodeIfPresent(Bool.self, forKey: .qkNorm) ?? base.qkNorm
@@ -105,7 +126,7 @@ extension WanConfig: Codable {
         }
     }
 
-    /// Writes the original names.
+    /// Writes the original names, and diffusers' for what the original does not name.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Key.self)
         try values.encode(dim, forKey: .dim)
@@ -121,5 +142,9 @@ extension WanConfig: Codable {
         try values.encode(eps, forKey: .eps)
         try values.encode(qkNorm, forKey: .qkNorm)
         try values.encode(crossAttnNorm, forKey: .crossAttnNorm)
+        try values.encodeIfPresent(imageDim, forKey: .imageDim)
+        try values.encodeIfPresent(imagePositions, forKey: .imagePositions)
+        try values.encodeIfPresent(vaceLayers, forKey: .vaceLayers)
+        try values.encodeIfPresent(vaceInDim, forKey: .vaceInDim)
     }
 }

@@ -16,15 +16,22 @@ public struct WanTransformer: Sendable {
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
     ///
     /// A batch of one serves every row. Zero rows are padding.
-    public func text(_ embeddings: Tensor) throws(TorchError) -> TextConditioning {
-        try backbone.text(embeddings)
+    ///
+    /// - Parameter image: tokens of the images the video begins (and ends) with [B, P, imageDim], for
+    ///   the models that see them (`config.imageDim`) and only for these.
+    public func text(
+        _ embeddings: Tensor,
+        image: Tensor? = nil
+    ) throws(TorchError) -> TextConditioning {
+        try backbone.text(embeddings, image: image)
     }
 
     /// The flow that the network predicts for noisy latents.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
-    ///   - timesteps: 0 ... 1000 as [B], or [B, L] where every token has its own (Wan 2.2 TI2V-5B).
+    ///   - timesteps: 0 ... 1000 as [B]; [B, F] or [B, L] where every latent frame or every token has
+    ///     its own (Wan 2.2 TI2V-5B). The fewer there are, the less is computed.
     /// - Returns: [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
@@ -32,16 +39,12 @@ public struct WanTransformer: Sendable {
         text: TextConditioning
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
-        let rope = try RoPE(
-            firstFrames: [0],
-            frames: grid[0],
-            height: grid[1],
-            width: grid[2],
-            headDim: config.headDim,
-            device: latents.device
-        )
-        let steps = timesteps.rank == 1 ? try timesteps.unsqueezed(1) : timesteps
-        return try backbone(latents, timesteps: steps, text: text, rope: rope) {
+        return try backbone(
+            latents,
+            timesteps: backbone.steps(timesteps, grid),
+            text: text,
+            rope: backbone.rope(grid, latents.device)
+        ) {
             _,
             q,
             k,

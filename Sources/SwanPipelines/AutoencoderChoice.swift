@@ -4,7 +4,7 @@ import Torch
 import TorchNN
 
 /// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
-indirect enum AutoencoderChoice {
+indirect enum AutoencoderChoice: Sendable {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
     /// TAEHV, by the path of its weights.
@@ -20,7 +20,7 @@ indirect enum AutoencoderChoice {
     ///     of a folder with a tiny one.
     ///   - latentChannels: what the transformer takes.
     init(_ name: String?, in folder: ModelFolder, latentChannels: Int) throws {
-        let own = try folder.parts[.vae].map { try StreamModel.config($0, WanVAEConfig.wan21) }
+        let own = try folder.parts[.vae].map { try WanVAEConfig.read($0) }
         guard let name else {
             self = .wan(try folder.require(.vae), own ?? .wan21)
             return
@@ -41,8 +41,8 @@ indirect enum AutoencoderChoice {
                 throw TorchError(error.code, "\(path): \(error.message)")
             }
         } else {
-            let published = latentChannels == 48 ? WanVAEConfig.wan22 : .wan21
-            self = .wan(ModelFolder.Files(data: path, config: nil), own ?? published)
+            let files = ModelFolder.Files(data: path)
+            self = .wan(files, try own ?? WanVAEConfig.read(files))
         }
         guard self.latentChannels == latentChannels else {
             throw SwanError(

@@ -130,7 +130,7 @@ public struct FileStreamRequest: Sendable {
             width: options.width,
             multiple: configs.sizeMultiple
         )
-        try folder.requireAll(except: vae == nil ? [] : [.vae])
+        try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         let place = try Device(named: device)
         let own = place == .cpu ? stream.cpuType : nil
         let type = dtype ?? own ?? .suited(to: place)

@@ -7,7 +7,7 @@ import TorchNN
 public struct ModelInspection: Sendable, Encodable {
     /// One part of the model.
     public struct Part: Sendable, Encodable {
-        /// `transformer`, `vae`, `text_encoder` or `tokenizer`.
+        /// `transformer`, `transformer_2`, `vae`, `text_encoder`, `image_encoder` or `tokenizer`.
         public let name: String
         /// The file with its weights.
         public let file: String
@@ -29,9 +29,11 @@ public struct ModelInspection: Sendable, Encodable {
     public let parts: [Part]
     /// The parts that were not found, and the names they could have.
     public let missing: [String]
-    /// The denoising steps it streams with.
-    public let steps: [Int]
-    /// The size it streams at unless told otherwise, in pixels.
+    /// What it makes of what; nil for a model that streams.
+    public let task: WanVariant.Task?
+    /// The denoising steps it streams with; nil for a model that does not stream.
+    public let steps: [Int]?
+    /// Its size unless told otherwise, in pixels.
     public let height, width: Int?
     /// Sides of pictures must be multiples of this.
     public let sizeMultiple: Int
@@ -54,10 +56,10 @@ public struct ModelInspection: Sendable, Encodable {
         lines.append(
             "  together: \(Self.short(parameters)) parameters, \(Self.short(bytes))B on disk"
         )
-        if let height, let width {
-            lines.append("  streams at \(width)x\(height) unless told otherwise")
-        }
-        lines.append("  sides are multiples of \(sizeMultiple); steps \(steps)")
+        let size = height.flatMap { height in width.map { "\($0)x\(height)" } }
+        if let size { lines.append("  \(size) unless told otherwise") }
+        lines.append("  sides are multiples of \(sizeMultiple)")
+        if let steps { lines.append("  streams with the steps \(steps)") }
         return lines + missing.map { "  MISSING: \($0)" }
     }
 
@@ -70,7 +72,7 @@ public struct ModelInspection: Sendable, Encodable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case path, kind, parts, missing, steps, height, width, sizeMultiple = "size_multiple"
+        case path, kind, task, parts, missing, steps, height, width, sizeMultiple = "size_multiple"
     }
 
     /// Looks at a bundled model, by its name, or at a folder.
@@ -78,7 +80,6 @@ public struct ModelInspection: Sendable, Encodable {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         let configs = try folder.configs()
         path = folder.path
-        missing = folder.missing
         sizeMultiple = configs.sizeMultiple
         var parts: [Part] = []
         for part in ModelFolder.Part.allCases {
@@ -86,17 +87,38 @@ public struct ModelInspection: Sendable, Encodable {
             parts.append(try Part(part, files, configs))
         }
         self.parts = parts
-        let stream = try folder.streamConfiguration.map { try StreamConfiguration(yamlAt: $0) }
-        steps = (stream ?? StreamConfiguration()).steps
-        (height, width) = (stream?.height, stream?.width)
-        let transformer = configs.transformer
-        let known = [(WanConfig.wan1_3B, "1.3B"), (.wan14B, "14B")].first { $0.0 == transformer }
-        let size = known.map { " of the size \($0.1)" } ?? ""
-        kind =
-            folder.parts[.transformer] == nil
-            ? "not a model: there is no transformer in it"
-            : "Wan \(configs.vae.zDim == 48 ? "2.2" : "2.1") latents, causal transformer\(size): "
-                + "\(transformer.layers) layers of width \(transformer.dim)"
+        guard folder.parts[.transformer] != nil else {
+            missing = folder.missing()
+            (task, steps, height, width) = (nil, nil, nil, nil)
+            kind = "not a model: there is no transformer in it"
+            return
+        }
+        let network = configs.transformer
+        let layers = "\(network.layers) layers of width \(network.dim)"
+        let latents = "Wan \(configs.vae.zDim == 48 ? "2.2" : "2.1") latents"
+        guard !folder.isCausal else {
+            let path = folder.streamConfiguration
+            let stream = try path.map { try StreamConfiguration(yamlAt: $0) }
+            missing = folder.missing()
+            (task, steps) = (nil, (stream ?? StreamConfiguration()).steps)
+            (height, width) = (stream?.height, stream?.width)
+            kind = "\(latents), causal transformer\(Self.size(network)): \(layers)"
+            return
+        }
+        let variant = try folder.variant(configs)
+        let seeing: [ModelFolder.Part] = variant.seesImages ? [.imageEncoder] : []
+        missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
+        task = variant.task
+        steps = nil
+        (height, width) = (variant.defaults.height, variant.defaults.width)
+        let experts = variant.hasExperts ? ", two experts" : ""
+        kind = "\(latents), \(variant.task.rawValue)\(Self.size(network))\(experts): \(layers)"
+    }
+
+    /// The published name of a transformer's size, where it has one.
+    private static func size(_ config: WanConfig) -> String {
+        let sizes = [1_536: "1.3B", 3_072: "5B", 5_120: "14B"]
+        return sizes[config.dim].map { " of the size \($0)" } ?? ""
     }
 }
 
@@ -109,7 +131,7 @@ extension ModelInspection.Part {
         name = part.rawValue
         file = files.data
         switch part {
-        case .transformer:
+        case .transformer, .lowNoiseTransformer:
             let config = configs.transformer
             sizes = [
                 "dim": config.dim, "ffn_dim": config.ffnDim, "num_heads": config.heads,
@@ -127,7 +149,7 @@ extension ModelInspection.Part {
                 "d_model": config.dim, "num_layers": config.layers, "num_heads": config.heads,
                 "vocab_size": config.vocabulary,
             ]
-        case .tokenizer: sizes = [:]
+        case .imageEncoder, .tokenizer: sizes = [:]
         }
         guard part != .tokenizer else {
             (parameters, dtypes) = (nil, [])
@@ -164,61 +186,3 @@ extension ModelInspection.Part {
     }
 }
 
-extension ModelFolder {
-    /// The sizes of all parts.
-    struct Configs {
-        let transformer: WanConfig
-        let vae: WanVAEConfig
-        let textEncoder: UMT5Config
-        /// What takes the place of the model's own autoencoder.
-        var autoencoder: AutoencoderChoice?
-
-        private var spatialStride: Int { autoencoder?.spatialStride ?? vae.spatialStride }
-
-        /// Sides of pictures must be multiples of this: patches of latents.
-        var sizeMultiple: Int {
-            spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
-        }
-
-        /// Bytes that a stream takes beside its weights, about: its KV cache, and the largest
-        /// activations of the transformer and of the decoder.
-        func streamBytes(_ options: StreamOptions, _ dtype: DType) -> Int {
-            let configuration = options.configuration
-            let rows = options.streamBatch ? configuration.steps.count : 1
-            let tokens = transformer.tokensPerFrame(
-                height: options.height / spatialStride,
-                width: options.width / spatialStride
-            )
-            let cache = 2 * transformer.layers * transformer.dim * configuration.cacheFrames
-            let activations =
-                configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
-            let (patch, features) =
-                switch autoencoder {
-                case .tiny(_, let tiny):
-                    (tiny.patchSize, 2 * tiny.temporalStride * tiny.decoderDims[3])
-                default:
-                    (vae.patchSize, 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim))
-                }
-            let pixels = options.height * options.width / (patch * patch)
-            return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
-        }
-    }
-
-    /// The sizes of the parts; the published ones for a part that is missing or says nothing.
-    func configs() throws -> Configs {
-        Configs(
-            transformer: try parts[.transformer].map {
-                try StreamModel.config($0, WanConfig.wan1_3B)
-            } ?? .wan1_3B,
-            vae: try parts[.vae].map { try StreamModel.config($0, WanVAEConfig.wan21) } ?? .wan21,
-            textEncoder: try parts[.textEncoder].map {
-                try StreamModel.config($0, UMT5Config.xxl)
-            } ?? .xxl
-        )
-    }
-
-    /// Throws one error that names all parts that are missing.
-    func requireAll(except others: [Part] = []) throws(SwanError) {
-        for part in Part.allCases where !others.contains(part) { _ = try require(part) }
-    }
-}

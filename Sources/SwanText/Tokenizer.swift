@@ -33,7 +33,7 @@ public final class Tokenizer: Sendable {
         let id: Int32
     }
 
-    /// Loads a SentencePiece model (`spiece.model`).
+    /// Loads a SentencePiece model (`spiece.model`), or a `tokenizer.json` that was made of one.
     public convenience init(
         contentsOf path: String,
         rareText: RareText = .unknownMark,
@@ -42,7 +42,7 @@ public final class Tokenizer: Sendable {
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
             throw TextError(
                 .noSuchFile,
-                "\(path): no such file; it should be a SentencePiece model"
+                "\(path): no such file; it should be a SentencePiece model or a tokenizer.json"
             )
         }
         guard !isDirectory.boolValue else {
@@ -60,7 +60,7 @@ public final class Tokenizer: Sendable {
         try self.init(data: data, name: path, rareText)
     }
 
-    /// Loads a SentencePiece model from its serialized form.
+    /// Loads a SentencePiece model from its serialized form, or the contents of a `tokenizer.json`.
     public convenience init(
         data: Data,
         rareText: RareText = .unknownMark,
@@ -73,7 +73,10 @@ public final class Tokenizer: Sendable {
         name: String,
         _ rareText: RareText,
     ) throws(TextError) {
-        let bytes = [UInt8](data)
+        var bytes = [UInt8](data)
+        if UnigramTokenizerFile.isLikely(bytes) {
+            bytes = try UnigramTokenizerFile(data, name: name).model()
+        }
         if let fault = ModelCheck.fault(in: bytes) {
             throw TextError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
         }

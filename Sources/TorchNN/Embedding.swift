@@ -3,19 +3,30 @@ import Torch
 
 /// A table of vectors, one for each token.
 public struct Embedding: Sendable {
-    private let table: Tensor
+    private let table: StoredWeight
+    private let dtype: DType
 
     /// The table under a path: `weight` [count, dim].
     public init(_ weights: Weights, _ count: Int, _ dim: Int) throws(TorchError) {
-        table = try weights.tensor("weight", [count, dim])
+        table =
+            weights.keepsStorage
+            ? try weights.stored("weight", [count, dim])
+            : StoredWeight(try weights.tensor("weight", [count, dim]))
+        dtype = weights.dtype
     }
 
     /// Where the table is, and with it where ids have to be.
-    public var device: Device { table.device }
+    public var device: Device { table.values.device }
 
     /// Integer ids [...] -> [..., dim].
     public func callAsFunction(_ ids: Tensor) throws(TorchError) -> Tensor {
-        try embedding(table, ids)
+        let rows = try embedding(table.values, ids)
+        var factor = table.factor
+        // One factor for each row of the table goes with its row.
+        if let all = factor, all.count > 1 {
+            factor = try embedding(all, ids)
+        }
+        return try StoredWeight(rows, factor: factor).weight(dtype)
     }
 }
 

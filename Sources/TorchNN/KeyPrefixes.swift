@@ -11,6 +11,9 @@ enum KeyPrefixes {
         "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.",
     ]
 
+    /// What ComfyUI puts beside the weights without their prefix.
+    private static let bare: Set = ["scaled_fp8", "spiece_model"]
+
     /// Every key's name without them. A leading prefix goes only if all keys have it.
     static func stripped(_ keys: some Collection<String>) -> [String: String] {
         var names = Dictionary(uniqueKeysWithValues: keys.map { ($0, $0) })
@@ -19,9 +22,14 @@ enum KeyPrefixes {
         }
         while let prefix = leading.first(where: { prefix in
             !names.isEmpty
-                && names.values.allSatisfy { $0.hasPrefix(prefix) && $0.count > prefix.count }
+                && names.values.allSatisfy {
+                    $0.hasPrefix(prefix) && $0.count > prefix.count || bare.contains($0)
+                }
+                && names.values.contains { $0.hasPrefix(prefix) }
         }) {
-            names = names.mapValues { String($0.dropFirst(prefix.count)) }
+            names = names.mapValues {
+                $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0
+            }
         }
         return names
     }

@@ -2,8 +2,24 @@ import Torch
 
 /// y = x W^T + b.
 public struct Linear: Sendable {
-    private let weight: Tensor
+    /// The matrix of all outputs; or, where a copy is to be avoided, one for each run of them.
+    private let matrices: [Matrix]
     private let bias: Tensor?
+    /// What is added to the outputs from a column on.
+    private let additions: [(start: Int, product: LowRankAddition)]
+
+    /// A matrix in the dtype of the layer's inputs, or one that is brought into it at every call.
+    private enum Matrix: Sendable {
+        case ready(Tensor)
+        case stored(StoredWeight)
+
+        func weight(_ dtype: DType) throws(TorchError) -> Tensor {
+            switch self {
+            case .ready(let weight): weight
+            case .stored(let stored): try stored.weight(dtype)
+            }
+        }
+    }
 
     /// The layer under a path: `weight` [outputs, inputs] and, unless `bias` is false, `bias` [outputs].
     public init(
@@ -12,8 +28,7 @@ public struct Linear: Sendable {
         _ outputs: Int,
         bias: Bool = true
     ) throws(TorchError) {
-        weight = try weights.tensor("weight", [outputs, inputs])
-        self.bias = bias ? try weights.tensor("bias", [outputs]) : nil
+        try self.init(fusing: [weights], inputs, outputs, bias: bias)
     }
 
     /// A convolution whose kernel is its stride, as a matrix over flattened patches [inputs...].
@@ -22,29 +37,60 @@ public struct Linear: Sendable {
         _ inputs: [Int],
         _ outputs: Int
     ) throws(TorchError) {
-        weight = try weights.tensor("weight", [outputs] + inputs).flattened(from: 1)
+        matrices = [.ready(try weights.tensor("weight", [outputs] + inputs).flattened(from: 1))]
         bias = try weights.tensor("bias", [outputs])
+        additions = try weights.additions("weight").map { (0, $0) }
     }
 
     /// Layers that read the same input as one, their outputs side by side.
+    ///
+    /// Of weights that keep their storage they stay apart: to put matrices of a mapped file side by
+    /// side would take the memory that the mapping saves.
     public init(
         fusing parts: [Weights],
         _ inputs: Int,
         _ outputs: Int,
         bias: Bool = true
     ) throws(TorchError) {
-        var matrices: [Tensor] = []
+        var matrices: [Matrix] = []
+        var plain: [Tensor] = []
         var offsets: [Tensor] = []
-        for part in parts {
-            matrices.append(try part.tensor("weight", [outputs, inputs]))
+        var additions: [(Int, LowRankAddition)] = []
+        for (index, part) in parts.enumerated() {
+            if part.keepsStorage {
+                matrices.append(.stored(try part.stored("weight", [outputs, inputs])))
+            } else {
+                plain.append(try part.tensor("weight", [outputs, inputs]))
+            }
             if bias { offsets.append(try part.tensor("bias", [outputs])) }
+            for product in try part.additions("weight") {
+                additions.append((index * outputs, product))
+            }
         }
-        weight = try concatenated(matrices)
-        self.bias = bias ? try concatenated(offsets) : nil
+        if !plain.isEmpty { matrices.append(.ready(try Self.joined(plain))) }
+        self.matrices = matrices
+        self.bias = bias ? try Self.joined(offsets) : nil
+        self.additions = additions
+    }
+
+    private static func joined(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+        parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
     /// x [..., inputs] -> [..., outputs].
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        try linear(x, weight, bias)
+        let y: Tensor
+        if matrices.count == 1 {
+            y = try linear(x, matrices[0].weight(x.dtype), bias)
+        } else {
+            let offsets = try bias?.chunked(matrices.count, dim: 0)
+            var parts: [Tensor] = []
+            for (index, matrix) in matrices.enumerated() {
+                parts.append(try linear(x, matrix.weight(x.dtype), offsets?[index]))
+            }
+            y = try concatenated(parts, dim: -1)
+        }
+        for (start, product) in additions { try product.add(to: y, from: start, x) }
+        return y
     }
 }

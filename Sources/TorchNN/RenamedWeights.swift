@@ -35,9 +35,24 @@ public struct RenamedWeights: WeightSource {
 
     /// The tensor under a key.
     public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        try source.tensor(original(key), shape)
+    }
+
+    /// The tensor under a key as it lies in its file.
+    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+        try source.stored(original(key), shape)
+    }
+
+    /// What is added to the product with the matrix under a key.
+    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] {
+        guard let original = originals[key] else { return [] }
+        return try source.additions(original)
+    }
+
+    private func original(_ key: String) throws(TorchError) -> String {
         guard let original = originals[key] else {
             throw TorchError(.invalidWeights, "there is no weight \(key)")
         }
-        return try source.tensor(original, shape)
+        return original
     }
 }

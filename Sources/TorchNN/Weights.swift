@@ -9,6 +9,10 @@ public protocol WeightSource: Sendable {
     func shape(_ key: String) throws(TorchError) -> [Int]?
     /// The tensor under a key; `shape` is what the model expects there.
     func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    /// The same as it lies in its file, for a layer that converts it whenever it is used.
+    func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight
+    /// What a layer has to add to its product with the matrix under a key.
+    func additions(_ key: String) throws(TorchError) -> [LowRankAddition]
     /// Whether the source makes a weight for whatever key and shape it is asked for.
     var makesAnything: Bool { get }
 }
@@ -16,6 +20,14 @@ public protocol WeightSource: Sendable {
 extension WeightSource {
     /// A source has what it has, unless it says otherwise.
     public var makesAnything: Bool { false }
+
+    /// What a source has is stored as it is, unless it says otherwise.
+    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+        StoredWeight(try tensor(key, shape))
+    }
+
+    /// Nothing is added to a matrix, unless a source says otherwise.
+    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] { [] }
 }
 
 /// A path into a checkpoint.
@@ -27,34 +39,36 @@ public struct Weights: Sendable {
     private let source: any WeightSource
     private let ledger: Ledger
     /// The path so far, without a dot at its end.
-    public let path: String
-    /// The dtype that floating-point weights are converted to.
-    public let dtype: DType
+    public private(set) var path: String
+    /// The dtype that is computed in; floating-point weights are converted to it.
+    public private(set) var dtype: DType
     /// The device that weights are moved to.
     public let device: Device
+    /// Whether the matrices of layers stay as they are stored and are converted at every call.
+    ///
+    /// A mapped checkpoint then takes no more memory than its file, whatever is computed in.
+    public let keepsStorage: Bool
 
     /// The root of a checkpoint.
-    public init(_ source: any WeightSource, dtype: DType = .float32, device: Device = .cpu) {
-        self.init(source, Ledger(), "", dtype, device)
-    }
-
-    private init(
+    public init(
         _ source: any WeightSource,
-        _ ledger: Ledger,
-        _ path: String,
-        _ dtype: DType,
-        _ device: Device
+        dtype: DType = .float32,
+        device: Device = .cpu,
+        keepsStorage: Bool = false
     ) {
         self.source = source
-        self.ledger = ledger
-        self.path = path
+        ledger = Ledger()
+        path = ""
         self.dtype = dtype
         self.device = device
+        self.keepsStorage = keepsStorage
     }
 
     /// One step down the path.
     public subscript(_ name: String) -> Weights {
-        Weights(source, ledger, full(name), dtype, device)
+        var step = self
+        step.path = full(name)
+        return step
     }
 
     /// One step down the path, for numbered layers.
@@ -62,7 +76,9 @@ public struct Weights: Sendable {
 
     /// The same path with weights in another dtype.
     public func converted(to dtype: DType) -> Weights {
-        Weights(source, ledger, path, dtype, device)
+        var converted = self
+        converted.dtype = dtype
+        return converted
     }
 
     /// The shape of `name` here; nil if the checkpoint has none, or makes whatever is asked for.
@@ -80,17 +96,37 @@ public struct Weights: Sendable {
     /// For a missing or misshapen key this is a stand-in of zeros, and `finish()` throws.
     public func tensor(_ name: String, _ shape: [Int]) throws(TorchError) -> Tensor {
         let key = full(name)
+        guard try fits(key, shape) else { return try standIn(shape) }
+        let tensor = try source.tensor(key, shape)
+        return try tensor.to(device, tensor.dtype.isFloatingPoint ? dtype : tensor.dtype)
+    }
+
+    /// The tensor `name` here as it is stored, on `device`; otherwise like `tensor`.
+    func stored(_ name: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+        let key = full(name)
+        guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
+        return try source.stored(key, shape).to(device)
+    }
+
+    /// What a layer adds to its product with the matrix `name`, in `dtype` on `device`.
+    func additions(_ name: String) throws(TorchError) -> [LowRankAddition] {
+        try source.additions(full(name)).map { product throws(TorchError) in
+            try product.to(device, dtype)
+        }
+    }
+
+    /// Whether a key is there in the shape that the model needs; if not that is noted.
+    private func fits(_ key: String, _ shape: [Int]) throws(TorchError) -> Bool {
         ledger.ask(key)
         guard let found = try source.shape(key) ?? (source.makesAnything ? shape : nil) else {
             ledger.note("missing", "\(key) \(shape)")
-            return try standIn(shape)
+            return false
         }
         guard found == shape else {
             ledger.note("wrong shape", "\(key) is \(found), the model needs \(shape)")
-            return try standIn(shape)
+            return false
         }
-        let tensor = try source.tensor(key, shape)
-        return try tensor.to(device, tensor.dtype.isFloatingPoint ? dtype : tensor.dtype)
+        return true
     }
 
     /// Throws one error naming every key that is missing, unused or misshapen.

@@ -28,6 +28,53 @@ import TorchNN
         }
     }
 
+    /// Both directions, from either naming.
+    @Test(arguments: [
+        ("wan_t2v_a", "weights_diffusers"), ("wan_ti2v_per_token", "weights_diffusers"),
+        ("wan_vae21_a", "weights_diffusers"), ("wan_vae22", "weights_diffusers"),
+        ("umt5_a", "weights_hf"), ("umt5_b", "weights_hf"),
+    ])
+    func namesAreTranslatedBothWays(_ name: String, _ naming: String) throws {
+        let golden = try Golden(name)
+        let originals = try golden.weights.keys.sorted()
+        let others = try golden.weights(named: naming).keys.sorted()
+        let ours = try #require(CheckpointNames(originals))
+        let theirs = try #require(CheckpointNames(others))
+        #expect(ours.part == theirs.part)
+        #expect(ours.naming == .original && theirs.naming == .diffusers)
+        #expect(others.compactMap { theirs.original($0) }.sorted() == originals)
+        // A second copy of the embeddings has no name of Wan's.
+        let written = others.filter { theirs.original($0) != nil }
+        #expect(originals.compactMap { ours.diffusers($0) }.sorted() == written)
+        #expect(others.compactMap { theirs.diffusers($0) }.sorted() == written)
+        #expect(originals.allSatisfy { ours.name($0, in: .original) == $0 })
+    }
+
+    @Test func keysOfNothingKnownHaveNoNames() {
+        #expect(CheckpointNames(["a", "b.weight"]) == nil)
+    }
+
+    /// A text encoder as ComfyUI packs it: factors, marks and the tokenizer beside the weights.
+    @Test func whatIsPackedBesideWeightsIsLeftOut() throws {
+        let golden = try Golden("umt5_a")
+        var tensors = try golden.weights(named: "weights_hf")
+        let key = "encoder.block.0.layer.0.SelfAttention.q"
+        let quarter = try #require(tensors[key + ".weight"]).to(.float8e4m3)
+        tensors[key + ".weight"] = quarter
+        tensors[key + ".scale_weight"] = try Tensor([Float(2)], [])
+        tensors["scaled_fp8"] = try Tensor.zeros([2]).to(.float8e4m3)
+        tensors["spiece_model"] = try Tensor([1, 2, 3] as [UInt8], [3])
+        let names = try DictionaryWeights(tensors).inWanNames()
+        #expect(try names.keys.sorted() == golden.weights.keys.sorted())
+        let stored = try names.stored("blocks.0.attn.q.weight", quarter.shape)
+        #expect(stored.values.dtype == .float8e4m3)
+        try expectClose(
+            names.tensor("blocks.0.attn.q.weight", quarter.shape),
+            quarter.to(.float32) * 2,
+            relative: 0
+        )
+    }
+
     @Test(arguments: ["wan_t2v_a", "wan_vae21_a", "wan_vae22", "umt5_a"])
     func wansOwnNamesStay(_ name: String) throws {
         let weights = try Golden(name).weights
@@ -52,6 +99,8 @@ import TorchNN
     func rarePartsAreTranslated(_ theirs: String, _ ours: String) throws {
         let one = try Tensor.zeros([1])
         let source = DictionaryWeights([theirs: one, "condition_embedder.time_proj.weight": one])
+        let names = try #require(CheckpointNames([ours, "time_projection.1.weight"]))
+        #expect(names.diffusers(ours) == theirs)
         #expect(
             try source.inWanNames().keys.sorted() == [ours, "time_projection.1.weight"].sorted()
         )

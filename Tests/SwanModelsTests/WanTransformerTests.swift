@@ -40,6 +40,35 @@ import TorchNN
         try expectClose(flow, golden.output("video_diffusers"), within: golden.tolerance)
     }
 
+    /// Tokens of a frame share its timestep, so one for each frame says the same with less work.
+    @Test func timestepForEveryFrame() throws {
+        let golden = try Golden("wan_ti2v_per_token")
+        let model = try WanTransformer(
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
+        let text = try model.text(golden.input("context"))
+        let tokens = try golden.input("timestep")
+        let frames = try tokens.reshaped(2, 3, -1).selected(2, 0)  // [B, F]
+        try inference {
+            let latents = try golden.input("video")
+            try expectClose(
+                model(latents, timesteps: frames, text: text),
+                model(latents, timesteps: tokens, text: text),
+                relative: 1e-5,
+                absolute: 1e-5
+            )
+        }
+        let error = #expect(throws: TorchError.self) {
+            try model(
+                golden.input("video"),
+                timesteps: tokens.narrowed(1, 0, 5),
+                text: text
+            )
+        }
+        #expect(error?.message.contains("[B, 3]") ?? false)
+    }
+
     @Test(arguments: ["causal_wan_train_a", "causal_wan_train_b", "causal_wan_train_c"])
     func blockCausal(name: String) throws {
         struct Block: Decodable {

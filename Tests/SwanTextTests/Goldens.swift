@@ -18,10 +18,13 @@ struct Goldens: Decodable {
         let count: Int
     }
 
+    /// Where the files are.
+    static let folder = URL(filePath: #filePath).resolvingSymlinksInPath()
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Goldens")
+
     static func load() throws -> Goldens {
-        let folder = URL(filePath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        let file = folder.appending(path: "Goldens/text.json")
+        let file = folder.appending(path: "text.json")
         return try JSONDecoder().decode(Goldens.self, from: Data(contentsOf: file))
     }
 }

@@ -55,6 +55,7 @@ typedef struct cm_reader cm_reader;
 typedef struct cm_reader_options {
     int64_t max_pixels; /* a larger picture is refused; 0: 64 million */
     int threads;        /* decoding threads; 0: by the size of the picture */
+    bool still;         /* one picture: as stored, colours exact, and damage is an error */
 } cm_reader_options;
 
 typedef struct cm_video_info {
@@ -162,6 +163,13 @@ cm_code cm_y4m_open(
 cm_code cm_y4m_append(cm_y4m *y4m, const uint8_t *rgb, cm_error *error);
 cm_code cm_y4m_finish(cm_y4m *y4m, cm_error *error);
 void cm_y4m_free(cm_y4m *y4m);
+
+/* ---- Files ---- */
+
+/* Reads a whole file, or standard input for "-", of at most `limit` bytes into memory that the
+ * caller frees. */
+cm_code cm_read_file(
+    const char *path, size_t limit, uint8_t **bytes, size_t *size, cm_error *error);
 
 /* ---- Writing PNG ---- */
 

@@ -9,6 +9,7 @@ private let conv3dOp = Operator("aten::conv3d")
 private let upsampleNearestExact2dOp = Operator("aten::_upsample_nearest_exact2d")
 private let resizeAntialiasedOp = Operator("aten::_upsample_bilinear2d_aa")
 private let resizeBilinearOp = Operator("aten::upsample_bilinear2d")
+private let resizeBicubicOp = Operator("aten::upsample_bicubic2d")
 private let gridSampler2dOp = Operator("aten::grid_sampler_2d")
 private let avgPool2dOp = Operator("aten::avg_pool2d")
 private let maxPool2dOp = Operator("aten::max_pool2d")
@@ -95,6 +96,15 @@ extension Tensor {
     public func resizedBilinear(height: Int, width: Int) throws(TorchError) -> Tensor {
         let scale: Double? = nil
         return try resizeBilinearOp(self, [height, width], false, scale, scale)
+    }
+
+    /// [B, C, H, W] resized by bicubic interpolation of the sixteen nearest pixels (a = -0.75).
+    ///
+    /// As `torch.nn.functional.interpolate(mode: bicubic, align_corners: false)`: no antialiasing, and
+    /// values may leave the range of the pixels.
+    public func resizedBicubic(height: Int, width: Int) throws(TorchError) -> Tensor {
+        let scale: Double? = nil
+        return try resizeBicubicOp(self, [height, width], false, scale, scale)
     }
 
     /// [B, C, H, W] at the places `grid` [B, h, w, 2] as (x, y), borders at -1 and 1: [B, C, h, w].

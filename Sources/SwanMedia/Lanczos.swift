@@ -1,0 +1,170 @@
+import Foundation
+
+extension VideoFrame {
+    /// The frame in another size, bit for bit as Pillow's `resize((width, height), LANCZOS)`.
+    ///
+    /// Antialiased, along rows and along columns with 8 bits in between.
+    public func resized(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+        let sides = 1...65_536
+        guard sides.contains(width), sides.contains(height) else {
+            throw MediaError(
+                .invalidArgument,
+                "a size of \(width)x\(height): sides are 1 to 65536 pixels",
+            )
+        }
+        // Pillow 13 begins with the columns where that takes away clearly more; before, never.
+        let (lessWide, lessHigh) = (self.width - width, self.height - height)
+        if lessHigh > 0, lessHigh > 2 * lessWide {
+            return withHeight(height).withWidth(width)
+        }
+        return withWidth(width).withHeight(height)
+    }
+
+    /// The frame resized to cover a size, and the middle of it: how Wan fits an image to a video.
+    ///
+    /// wan/textimage2video.py.
+    public func covering(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+        let scale = max(
+            Double(width) / Double(self.width),
+            Double(height) / Double(self.height),
+        )
+        let larger = try resized(
+            width: Int((Double(self.width) * scale).rounded(.toNearestOrEven)),
+            height: Int((Double(self.height) * scale).rounded(.toNearestOrEven)),
+        )
+        return try larger.cropped(
+            left: (larger.width - width) / 2,
+            top: (larger.height - height) / 2,
+            width: width,
+            height: height,
+        )
+    }
+
+    /// The part of the frame that begins at a pixel.
+    public func cropped(
+        left: Int,
+        top: Int,
+        width: Int,
+        height: Int
+    ) throws(MediaError) -> VideoFrame {
+        guard left >= 0, top >= 0, width > 0, height > 0, left + width <= self.width,
+            top + height <= self.height
+        else {
+            throw MediaError(
+                .invalidArgument,
+                "\(width)x\(height) pixels from (\(left), \(top)) do not lie in a frame of "
+                    + "\(self.width)x\(self.height)",
+            )
+        }
+        return VideoFrame(width: width, height: height, seconds: seconds) { target in
+            pixels.withUnsafeBytes { source in
+                for row in 0..<height {
+                    let at = 3 * ((top + row) * self.width + left)
+                    UnsafeMutableRawBufferPointer(rebasing: target[(3 * row * width)...])
+                        .copyMemory(
+                            from: UnsafeRawBufferPointer(rebasing: source[at..<(at + 3 * width)])
+                        )
+                }
+            }
+        }
+    }
+
+    private func withWidth(_ width: Int) -> VideoFrame {
+        if width == self.width { return self }
+        let taps = LanczosTaps(from: self.width, to: width)
+        return VideoFrame(width: width, height: height, seconds: seconds) { target in
+            pixels.withUnsafeBytes { source in
+                for y in 0..<height {
+                    let row = 3 * y * self.width
+                    for x in 0..<width {
+                        let (start, weights) = taps[x]
+                        var sums = (LanczosTaps.half, LanczosTaps.half, LanczosTaps.half)
+                        var at = row + 3 * start
+                        for weight in weights {
+                            sums.0 &+= Int32(source[at]) &* weight
+                            sums.1 &+= Int32(source[at + 1]) &* weight
+                            sums.2 &+= Int32(source[at + 2]) &* weight
+                            at += 3
+                        }
+                        let to = 3 * (y * width + x)
+                        target[to] = LanczosTaps.rounded(sums.0)
+                        target[to + 1] = LanczosTaps.rounded(sums.1)
+                        target[to + 2] = LanczosTaps.rounded(sums.2)
+                    }
+                }
+            }
+        }
+    }
+
+    private func withHeight(_ height: Int) -> VideoFrame {
+        if height == self.height { return self }
+        let taps = LanczosTaps(from: self.height, to: height)
+        let bytes = 3 * width
+        return VideoFrame(width: width, height: height, seconds: seconds) { target in
+            pixels.withUnsafeBytes { source in
+                // A row at a time: the inner loop is over neighbours in memory.
+                var sums = [Int32](repeating: 0, count: bytes)
+                for y in 0..<height {
+                    let (start, weights) = taps[y]
+                    for x in 0..<bytes { sums[x] = LanczosTaps.half }
+                    for (index, weight) in weights.enumerated() {
+                        let row = (start + index) * bytes
+                        for x in 0..<bytes { sums[x] &+= Int32(source[row + x]) &* weight }
+                    }
+                    for x in 0..<bytes { target[y * bytes + x] = LanczosTaps.rounded(sums[x]) }
+                }
+            }
+        }
+    }
+}
+
+/// For each new pixel of a line, the old ones it is made of and their weights in 1/2^22.
+private struct LanczosTaps {
+    private let starts: [Int]
+    private let weights: [[Int32]]
+
+    private static let precision = Int32(22)
+    /// One half, with which every sum begins.
+    static let half = Int32(1) << (precision - 1)
+
+    init(from old: Int, to new: Int) {
+        let scale = Double(old) / Double(new)
+        // Smaller pictures take all pixels that fall together.
+        let stretch = max(scale, 1)
+        let support = 3 * stretch
+        var starts: [Int] = []
+        var weights: [[Int32]] = []
+        for index in 0..<new {
+            let center = (Double(index) + 0.5) * scale
+            let first = max(Int(center - support + 0.5), 0)
+            let last = min(Int(center + support + 0.5), old)
+            let inverse = 1 / stretch
+            var values = (first..<last).map { Self.lanczos((Double($0) - center + 0.5) * inverse) }
+            let sum = values.reduce(0, +)
+            if sum != 0 { values = values.map { $0 / sum } }
+            starts.append(first)
+            weights.append(values.map(Self.fixed))
+        }
+        (self.starts, self.weights) = (starts, weights)
+    }
+
+    subscript(index: Int) -> (start: Int, weights: [Int32]) {
+        (starts[index], weights[index])
+    }
+
+    static func rounded(_ sum: Int32) -> UInt8 { UInt8(clamping: sum >> precision) }
+
+    private static func fixed(_ weight: Double) -> Int32 {
+        let scaled = weight * Double(Int32(1) << precision)
+        return Int32(weight < 0 ? scaled - 0.5 : scaled + 0.5)
+    }
+
+    /// sinc(x) sinc(x / 3) within three pixels.
+    private static func lanczos(_ x: Double) -> Double {
+        (-3..<3).contains(x) ? sinc(x) * sinc(x / 3) : 0
+    }
+
+    private static func sinc(_ x: Double) -> Double {
+        x == 0 ? 1 : sin(x * .pi) / (x * .pi)
+    }
+}

@@ -1,0 +1,34 @@
+import Torch
+import TorchNN
+
+/// What the weights in a file are of.
+public enum CheckpointKind: String, Sendable, CaseIterable {
+    case transformer
+    case vae
+    /// TAEHV, which decodes in a fraction of the time.
+    case tinyVAE = "tiny_vae"
+    case textEncoder = "text_encoder"
+    case imageEncoder = "image_encoder"
+    case lora
+}
+
+extension WeightSource {
+    /// What the weights are of, told by their keys; nil for what Swan does not know.
+    public var kind: CheckpointKind? {
+        let keys = keys
+        func has(_ candidates: String...) -> Bool { keys.contains { candidates.contains($0) } }
+        if has("patch_embedding.weight"), has("head.modulation", "scale_shift_table") {
+            return .transformer
+        }
+        if has("decoder.conv1.weight", "decoder.conv_in.weight") { return .vae }
+        if has("token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight") {
+            return .textEncoder
+        }
+        if has("visual.cls_embedding", "vision_model.embeddings.class_embedding") {
+            return .imageEncoder
+        }
+        if has("decoder.1.weight"), has("encoder.0.weight") { return .tinyVAE }
+        let parts = [".lora_A.", ".lora_down.", ".lora_B.", ".lora_up."]
+        return keys.contains { key in parts.contains(where: key.contains) } ? .lora : nil
+    }
+}

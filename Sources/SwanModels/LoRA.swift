@@ -1,0 +1,302 @@
+import Foundation
+import Torch
+import TorchNN
+
+/// Changes to the weights of a Wan transformer, as low-rank products and plain differences.
+///
+/// LoRA, https://arxiv.org/abs/2106.09685. Files in the names of diffusers and PEFT, of ComfyUI (Wan's
+/// own names under `diffusion_model.`) and of musubi-tuner (`lora_unet_` with underscores) are read.
+public struct LoRA: Sendable {
+    /// The file, or whatever tells it from others in a message.
+    public let name: String
+    /// How much of the changes is made; layers that keep it apart see a new value at their next call.
+    public let strength: LowRankAddition.Strength
+    private let source: any WeightSource
+    /// What the keys say, by the module they change.
+    private let changes: [String: Change]
+
+    /// The keys that change one module.
+    private struct Change: Sendable {
+        var keys: [Role: String] = [:]
+    }
+
+    /// What a key of a LoRA is to the module it names.
+    private enum Role: Hashable, Sendable {
+        case down, up, upBias, alpha
+        /// The whole difference of a weight, of a bias, of a modulation.
+        case weight, bias, modulation
+    }
+
+    /// Opens a file.
+    public static func open(_ path: String, strength: Double = 1) throws(TorchError) -> LoRA {
+        let checkpoint = try Checkpoint.open(
+            path,
+            preferring: ["generator_lora", "state_dict"]
+        )
+        return try LoRA(checkpoint, name: path, strength: strength)
+    }
+
+    /// Reads the keys of a LoRA; its tensors are read when they are needed.
+    ///
+    /// Throws `invalidWeights` naming the keys for kinds of adapter other than LoRA.
+    public init(
+        _ source: any WeightSource,
+        name: String,
+        strength: Double = 1
+    ) throws(TorchError) {
+        self.source = source
+        self.name = name
+        self.strength = LowRankAddition.Strength(strength)
+        var changes: [String: Change] = [:]
+        var unknown: [String] = []
+        for key in source.keys.sorted() {
+            if key.hasSuffix("dora_scale") || key.contains("lora_magnitude_vector") {
+                throw TorchError(
+                    .invalidWeights,
+                    "\(name): \(key) belongs to a DoRA, which also rescales the weights it changes; "
+                        + "only LoRA can be added. Save it as a full difference (.diff) instead"
+                )
+            }
+            guard let (module, role) = Self.read(key) else {
+                unknown.append(key)
+                continue
+            }
+            guard changes[module, default: Change()].keys.updateValue(key, forKey: role) == nil
+            else {
+                throw TorchError(.invalidWeights, "\(name): \(module) is changed twice, by \(key)")
+            }
+        }
+        guard unknown.isEmpty, !changes.isEmpty else {
+            throw TorchError(
+                .invalidWeights,
+                unknown.isEmpty
+                    ? "\(name): there is nothing in it"
+                    : Self.list(
+                        "\(name): \(unknown.count) keys are of no LoRA (lora_A, lora_B, lora_down, "
+                            + "lora_up, alpha, diff, diff_b, diff_m):",
+                        unknown
+                    )
+            )
+        }
+        self.changes = changes
+    }
+
+    // MARK: - Names
+
+    private static let suffixes: [(String, Role)] = [
+        ("lora_A", .down), ("lora_down", .down), ("lora.down", .down),
+        ("lora_B", .up), ("lora_up", .up), ("lora.up", .up),
+    ]
+    private static let plain: [(String, Role)] = [
+        ("alpha", .alpha), ("diff", .weight), ("diff_b", .bias), ("diff_m", .modulation),
+    ]
+    private static let prefixes = [
+        "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
+        "lora_unet_", "model.", "module.", "unet.",
+    ]
+
+    /// The module that a key changes, without prefixes, and how; nil for a key of no LoRA.
+    private static func read(_ key: String) -> (module: String, role: Role)? {
+        for (suffix, role) in plain where key.hasSuffix("." + suffix) {
+            return (stripped(key.dropLast(suffix.count + 1)), role)
+        }
+        for (suffix, role) in suffixes {
+            guard let range = key.range(of: "." + suffix, options: .backwards) else { continue }
+            // Behind it stands `.weight`, or PEFT's name of the adapter and then that.
+            let rest = key[range.upperBound...].split(
+                separator: ".",
+                omittingEmptySubsequences: false
+            )
+            let module = stripped(key[..<range.lowerBound])
+            switch rest.last {
+            case "weight" where rest.first == "" && rest.count <= 3: return (module, role)
+            case "bias" where rest.first == "" && rest.count <= 3 && role == .up:
+                return (module, .upBias)
+            case "" where rest.count == 1: return (module, role)
+            default: return nil
+            }
+        }
+        return nil
+    }
+
+    private static func stripped(_ module: Substring) -> String {
+        var module = module
+        while let prefix = prefixes.first(where: { module.hasPrefix($0) }) {
+            module = module.dropFirst(prefix.count)
+        }
+        return String(module)
+    }
+
+    fileprivate static func list(_ head: String, _ lines: [String]) -> String {
+        let shown = 12
+        let rest = lines.count > shown ? ["and \(lines.count - shown) more"] : []
+        return ([head] + (lines.prefix(shown) + rest).map { "  " + $0 }).joined(separator: "\n")
+    }
+}
+
+// MARK: - What it does to a model
+
+extension LoRA {
+    /// The changes to one weight.
+    struct Difference: Sendable {
+        /// Keys of `down` [rank, ...] and `up` [outputs, rank], and what their product is multiplied by.
+        var product: (down: String, up: String, factor: Double)?
+        /// The key of a difference as large as the weight, and what it is multiplied by.
+        var plain: (key: String, factor: Double)?
+    }
+
+    /// The changes by the key of the weight they are made to.
+    ///
+    /// Throws one error that lists every key for which `model` has no weight, or one of another shape.
+    func differences(for model: any WeightSource) throws(TorchError) -> [String: Difference] {
+        let modules = Modules(model.keys)
+        var found: [String: Difference] = [:]
+        var problems: [String] = []
+        var widths: [String] = []
+        for (module, change) in changes.sorted(by: { $0.key < $1.key }) {
+            let place = modules.original(module)
+            func shape(_ weight: String) throws(TorchError) -> [Int]? {
+                guard let place else { return nil }
+                return try model.shape(place.isEmpty ? weight : "\(place).\(weight)")
+            }
+            func target(_ weight: String) -> String {
+                [place ?? "", weight].filter { !$0.isEmpty }.joined(separator: ".")
+            }
+            let factor = try factor(of: change)
+            for (role, key) in change.keys.sorted(by: { $0.value < $1.value }) {
+                let size = try source.shape(key) ?? []
+                switch role {
+                case .alpha: if place == nil { problems.append("\(key): no such layer") }
+                case .down, .up:
+                    guard let weight = try shape("weight"), weight.count > 1 else {
+                        problems.append("\(key) \(size): no such layer")
+                        continue
+                    }
+                    guard let down = change.keys[.down], let up = change.keys[.up] else {
+                        let other = role == .down ? "lora_B (lora_up)" : "lora_A (lora_down)"
+                        problems.append("\(key) \(size): its \(other) is missing")
+                        continue
+                    }
+                    let isDown = role == .down
+                    let rank = try source.shape(isDown ? up : down)
+                    let fits =
+                        isDown
+                        ? size.dropFirst().reduce(1, *) == weight.dropFirst().reduce(1, *)
+                            && size.count > 1
+                        : size.first == weight[0] && size.dropFirst().reduce(1, *) == rank?.first
+                    guard fits else {
+                        problems.append("\(key) \(size): the weight is \(weight)")
+                        widths += Self.width(isDown ? size.dropFirst().first : size.first, place)
+                        continue
+                    }
+                    found[target("weight"), default: Difference()].product = (down, up, factor)
+                case .weight, .bias, .modulation, .upBias:
+                    let name =
+                        switch role {
+                        case .weight: "weight"
+                        case .modulation: "modulation"
+                        default: "bias"
+                        }
+                    guard let weight = try shape(name) else {
+                        problems.append("\(key) \(size): no such weight")
+                        continue
+                    }
+                    guard size == weight else {
+                        problems.append("\(key) \(size): the weight is \(weight)")
+                        widths += Self.width(size.last, place)
+                        continue
+                    }
+                    found[target(name), default: Difference()].plain =
+                        (key, role == .upBias ? factor : 1)
+                }
+            }
+        }
+        guard problems.isEmpty else {
+            throw TorchError(
+                .invalidWeights,
+                Self.list(
+                    "\(name): \(problems.count) of its \(source.keys.count) keys do not fit the model"
+                        + (try hint(widths, model)) + ":",
+                    problems
+                )
+            )
+        }
+        return found
+    }
+
+    /// The tensor under a key of this LoRA, in float32.
+    func tensor(_ key: String) throws(TorchError) -> Tensor {
+        try source.tensor(key, source.shape(key) ?? []).to(.float32)
+    }
+
+    /// alpha / rank; alpha is the rank where it is not said.
+    private func factor(of change: Change) throws(TorchError) -> Double {
+        guard let key = change.keys[.alpha], let down = change.keys[.down],
+            let rank = try source.shape(down)?.first, rank > 0
+        else { return 1 }
+        let alpha = try tensor(key)
+        guard alpha.count == 1 else {
+            throw TorchError(.invalidWeights, "\(name): \(key) is \(alpha.shape), not one number")
+        }
+        return try alpha.item() / Double(rank)
+    }
+
+    // MARK: - For which model it was made
+
+    private static let models = [
+        1_536: "1.3B (width 1536)", 3_072: "5B (width 3072)", 5_120: "14B (width 5120)",
+    ]
+
+    private static func width(_ size: Int?, _ place: String?) -> [String] {
+        guard let size, let model = models[size], place?.contains("attn") == true else { return [] }
+        return [model]
+    }
+
+    /// What can be said of the model that keys which do not fit were made for.
+    private func hint(
+        _ widths: [String],
+        _ model: any WeightSource
+    ) throws(TorchError) -> String {
+        let own = try model.shape("time_projection.1.weight")?.last
+        if let made = widths.first {
+            let here = own.flatMap { Self.models[$0] } ?? own.map { "width \($0)" } ?? "another"
+            return ": it was made for Wan \(made), this model is \(here)"
+        }
+        if changes.keys.contains(where: { $0.contains("k_img") || $0.contains("add_k_proj") }),
+            !model.keys.contains(where: { $0.contains("k_img") })
+        {
+            return ": it was made for an image-to-video model with attention to an image"
+        }
+        let isWan = changes.keys.contains { $0.contains("attn1") || $0.contains("self_attn") }
+        return isWan ? "" : ": it was not made for a Wan model"
+    }
+
+    /// The modules of a model, found by the names that a LoRA gives them.
+    private struct Modules {
+        private let names: Set<String>
+        /// Wan's name for names with underscores in place of dots, Wan's and diffusers'.
+        private let flat: [String: String]
+
+        init(_ keys: [String]) {
+            let modules = keys.map { key in
+                key.lastIndex(of: ".").map { String(key[..<$0]) } ?? ""
+            }
+            // A module may stand above modules and have a weight of its own, as `head.modulation`.
+            names = Set(modules)
+            var flat: [String: String] = [:]
+            for module in names {
+                flat[module.replacing(".", with: "_")] = module
+                let theirs = TransformerModuleNames.diffusers(module)
+                flat[theirs.replacing(".", with: "_")] = module
+            }
+            self.flat = flat
+        }
+
+        /// Wan's name of a module; nil for one that the model lacks.
+        func original(_ module: String) -> String? {
+            let name = TransformerModuleNames.original(module)
+            if names.contains(name) { return name }
+            return names.contains(module) ? module : flat[module]
+        }
+    }
+}

@@ -1,0 +1,123 @@
+import Torch
+import TorchNN
+
+/// The video transformer with a control branch: it is shown a video, a mask and reference images.
+///
+/// VACE, https://arxiv.org/abs/2503.07598; wan/modules/vace_model.py. A second, shorter row of blocks
+/// begins with the control latents; after some of the blocks what the branch says is added.
+public struct WanVACETransformer: Sendable {
+    private let backbone: WanBackbone
+    private let patchEmbedding: Linear
+    private let beforeProj: Linear
+    private let blocks: [WanBlock]
+    private let afterProj: [Linear]
+    private let layers: [Int]
+    private let inDim: Int
+
+    /// The sizes.
+    public var config: WanConfig { backbone.config }
+
+    /// The network under a path, in the key names of the original checkpoints.
+    ///
+    /// `config` needs `vaceLayers` and `vaceInDim`.
+    public init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        guard let layers = config.vaceLayers, let inDim = config.vaceInDim else {
+            throw TorchError(
+                .invalidArgument,
+                "the model's configuration names no vace_layers and vace_in_dim: it has no control "
+                    + "branch"
+            )
+        }
+        guard layers.first == 0, zip(layers, layers.dropFirst()).allSatisfy({ $0 < $1 }),
+            layers.allSatisfy({ $0 < config.layers })
+        else {
+            throw TorchError(
+                .invalidArgument,
+                "vace_layers \(layers): they begin with 0, ascend and end below the "
+                    + "\(config.layers) layers"
+            )
+        }
+        (self.layers, self.inDim) = (layers, inDim)
+        backbone = try WanBackbone(weights, config)
+        patchEmbedding = try Linear(
+            convolution: weights["vace_patch_embedding"],
+            [inDim] + config.patchSize,
+            config.dim
+        )
+        let branch = weights["vace_blocks"]
+        beforeProj = try Linear(branch[0]["before_proj"], config.dim, config.dim)
+        var blocks: [WanBlock] = []
+        var afterProj: [Linear] = []
+        for index in layers.indices {
+            blocks.append(try WanBlock(branch[index], config))
+            afterProj.append(try Linear(branch[index]["after_proj"], config.dim, config.dim))
+        }
+        (self.blocks, self.afterProj) = (blocks, afterProj)
+    }
+
+    /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
+    ///
+    /// A batch of one serves every row. Zero rows are padding.
+    ///
+    /// - Parameter image: image tokens as for `WanTransformer`.
+    public func text(
+        _ embeddings: Tensor,
+        image: Tensor? = nil
+    ) throws(TorchError) -> TextConditioning {
+        try backbone.text(embeddings, image: image, control: blocks)
+    }
+
+    /// The flow that the network predicts for noisy latents.
+    ///
+    /// - Parameters:
+    ///   - latents: [B, inDim, F, H, W].
+    ///   - timesteps: 0 ... 1000 as [B], [B, F] or [B, L].
+    ///   - text: from this model's `text`.
+    ///   - control: what the branch is shown [1 or B, vaceInDim, F, H, W]; see `VACEControl`.
+    ///   - scale: how much the branch says.
+    /// - Returns: [B, outDim, F, H, W].
+    public func callAsFunction(
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning,
+        control: Tensor,
+        scale: Double = 1
+    ) throws(TorchError) -> Tensor {
+        let grid = try backbone.grid(of: latents)
+        let size = Array(latents.shape[2...])
+        guard control.rank == 5, [1, latents.size(0)].contains(control.size(0)),
+            Array(control.shape[1...]) == [inDim] + size
+        else {
+            throw TorchError(
+                .invalidArgument,
+                "control latents \(control.shape): with latents \(latents.shape) the model takes "
+                    + "\([latents.size(0), inDim] + size)"
+            )
+        }
+        guard text.control.count == blocks.count else {
+            throw TorchError(.invalidArgument, "the text is conditioned for another model")
+        }
+        let rope = try backbone.rope(grid, latents.device)
+        var c = try patchEmbedding(backbone.patches(control, grid))  // [1 or B, L, C]
+        var next = 0
+        return try backbone(
+            latents,
+            timesteps: backbone.steps(timesteps, grid),
+            text: text,
+            rope: rope,
+            hint: { layer, x, timestep throws(TorchError) in
+                guard next < layers.count, layers[next] == layer else { return nil }
+                if next == 0 { c = try beforeProj(c) + x }
+                c = try blocks[next](c, timestep: timestep, rope: rope, text: text.control[next]) {
+                    q,
+                    k,
+                    v throws(TorchError) in try attention(q, k, v)
+                }
+                let said = try afterProj[next](c)
+                next += 1
+                return scale == 1 ? said : try said * scale
+            },
+            attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        )
+    }
+}

@@ -1,0 +1,145 @@
+import SwanModels
+import SwanSchedulers
+import Torch
+
+/// A transformer of any Wan model, its control branch already shown what it is to follow.
+struct FlowTransformer: Sendable {
+    /// The text (and what CLIP sees) as the network attends to it.
+    let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
+    /// The flow for latents, timesteps and a text.
+    let flow: @Sendable (Tensor, Tensor, TextConditioning) throws(TorchError) -> Tensor
+}
+
+/// A transformer with what it attends to, ready to predict flows.
+final class GuidedTransformer {
+    private let network: FlowTransformer
+    /// The text of each call of the network in a step: the prompt and what to be led away from, side
+    /// by side or one after the other.
+    private let calls: [TextConditioning]
+    private let sideBySide: Bool
+    private let guidance: Double
+    /// Steps that reused what the step before had computed.
+    private(set) var reusedSteps = 0
+
+    /// - Parameters:
+    ///   - prompt: [1, T, C]; `negative` likewise, nil where the flow is not led away from anything.
+    ///   - image: what CLIP sees, for models that attend to it.
+    ///   - sideBySide: whether both texts go through the network as a batch.
+    init(
+        _ network: FlowTransformer,
+        prompt: Tensor,
+        negative: Tensor?,
+        image: Tensor?,
+        guidance: Double,
+        sideBySide: Bool,
+        cacheThreshold: Double?
+    ) throws(TorchError) {
+        self.network = network
+        self.guidance = guidance
+        self.sideBySide = sideBySide && negative != nil
+        guard let negative else {
+            calls = [try network.text(prompt, image)]
+            return
+        }
+        guard sideBySide else {
+            calls = [
+                try network.text(prompt, image), try network.text(negative, image),
+            ]
+            return
+        }
+        // Zeros are padding.
+        let longest = max(prompt.size(1), negative.size(1))
+        let texts = try concatenated([
+            prompt.padded([0, 0, 0, longest - prompt.size(1)]),
+            negative.padded([0, 0, 0, longest - negative.size(1)]),
+        ])
+        calls = [try network.text(texts, image?.repeated([2, 1, 1]))]
+    }
+
+    /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
+    ///
+    /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
+    func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
+        guard sideBySide else {
+            let c = try network.flow(input, timesteps, calls[0]).to(.float32)
+            guard calls.count > 1 else { return c }
+            let u = try network.flow(input, timesteps, calls[1]).to(.float32)
+            return try u + (c - u) * guidance
+        }
+        let rows = try network.flow(
+            input.repeated([2, 1, 1, 1, 1]),
+            timesteps.repeated([2, 1]),
+            calls[0]
+        ).to(.float32).chunked(2, dim: 0)
+        return try rows[1] + (rows[0] - rows[1]) * guidance
+    }
+}
+
+/// What is put together with the noise for every step.
+struct DenoisingInput {
+    /// Mask and image latents beside the noise [1, s + z, F, h, w].
+    var beside: Tensor?
+    /// The clean first latent frame [1, z, 1, h, w] of models that keep it.
+    var firstFrame: Tensor?
+    /// What a control branch is shown [1, 2 z + 64, R + F, h, w].
+    var control: Tensor?
+    /// What the network computes in.
+    let dtype: DType
+
+    /// The network's input for noisy latents [1, z, F, h, w].
+    func latents(_ noisy: Tensor) throws(TorchError) -> Tensor {
+        var x = try withFirstFrame(noisy)
+        if let beside { x = try concatenated([x, beside], dim: 1) }
+        return try x.to(dtype)
+    }
+
+    /// A timestep for every frame that has one of its own: a clean one is at 0.
+    func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(TorchError) -> Tensor {
+        guard firstFrame != nil, frames > 1 else {
+            let only = firstFrame == nil ? timestep : 0
+            return try Tensor([only], [1, 1]).to(device)
+        }
+        let steps = [0] + Array(repeating: timestep, count: frames - 1)
+        return try Tensor(steps, [1, frames]).to(device)
+    }
+
+    /// The latents with the clean first frame in its place.
+    func withFirstFrame(_ latents: Tensor) throws(TorchError) -> Tensor {
+        guard let firstFrame else { return latents }
+        let rest = try latents.sliced(2, from: 1)
+        return try concatenated([firstFrame.to(latents.dtype), rest], dim: 2)
+    }
+}
+
+extension GenerationRequest {
+    /// The solver before its first step.
+    ///
+    /// - Parameter noise: where a solver that adds noise takes it from.
+    func makeSolver(
+        steps: Int,
+        shift: Double,
+        schedule: Schedule,
+        noise: Generator
+    ) throws -> any FlowSolver {
+        if let timesteps {
+            return try FlowFewStep(
+                FlowMatch(.streaming(shift: shift)),
+                timesteps: timesteps,
+                generator: noise
+            )
+        }
+        func table(
+            _ wan: FlowSteps.Spacing,
+            _ diffusers: FlowSteps.Spacing
+        ) throws(SchedulerError) -> FlowSteps {
+            try FlowSteps(steps, shift: shift, spacing: schedule == .wan ? wan : diffusers)
+        }
+        return switch solver {
+        case .unipc: FlowUniPC(try table(.wanUniPC, .diffusersUniPC))
+        case .dpmpp: FlowDPMSolver(try table(.wan, .diffusersDPM))
+        case .dpmppSDE: FlowSDEDPMSolver(try table(.wan, .diffusersDPM), generator: noise)
+        // Wan has no Euler solver of its own.
+        case .euler: FlowEuler(try table(.diffusersEuler, .diffusersEuler))
+        }
+    }
+}

@@ -1,0 +1,301 @@
+import Foundation
+import Logging
+import SwanMedia
+import Synchronization
+import Torch
+
+/// A whole job: videos are generated and written to files.
+///
+/// A file appears under its name when its video is finished; of one that is not, nothing is left.
+public final class FileGeneration: Sendable {
+    private let request: FileGenerationRequest
+    private let log: Logger
+    private let stop = Stop()
+    private let writer = Mutex<VideoWriter?>(nil)
+
+    /// A job that is not begun yet.
+    public init(_ request: FileGenerationRequest, log: Logger = Logger(label: "swan")) {
+        self.request = request
+        self.log = log
+    }
+
+    /// Does the job and waits for it.
+    ///
+    /// - Parameter onProgress: called on the calling thread.
+    /// - Returns: what was done; of a job that was stopped, the videos that were finished.
+    public func run(
+        onProgress: @escaping (GenerationProgress) throws -> Void = { _ in }
+    ) throws -> GenerationSummary {
+        Engine.sleepWhileWaiting()
+        let jobs = try request.jobs()
+        let generator = VideoGenerator(
+            try GenerationModel(request.model, options: request.options),
+            log: log
+        )
+        var summary = GenerationSummary()
+        var steps: [Double] = []
+        let began = ContinuousClock.now
+        do {
+            for (index, job) in jobs.enumerated() {
+                try stop.check()
+                var progress = GenerationProgress(video: index + 1, of: jobs.count)
+                let start = ContinuousClock.now
+                let video = try write(job, generator) { event in
+                    guard progress.take(event) else { return }
+                    try onProgress(progress)
+                }
+                var entry = GenerationSummary.Video(
+                    output: job.output,
+                    prompt: job.request.prompt,
+                    seed: job.request.seed
+                )
+                entry.seconds = (ContinuousClock.now - start).seconds
+                entry.reusedSteps = video.reusedSteps
+                summary.videos.append(entry)
+                summary.stages.add(video.seconds)
+                summary.firstStepSeconds = summary.firstStepSeconds ?? video.seconds.untilFirstStep
+                steps += video.seconds.steps
+                describe(video.plan, generator.model, &summary)
+            }
+        } catch is CancellationError {
+            summary.wasInterrupted = true
+        } catch {
+            writer.withLock { $0 }?.cancel()
+            throw error
+        }
+        summary.secondsPerStep = steps.isEmpty ? nil : steps.sorted()[steps.count / 2]
+        summary.seconds = (ContinuousClock.now - began).seconds
+        summary.peakMemoryBytes = ProcessFacts.peakMemoryBytes
+        summary.threads = Engine.threads
+        return summary
+    }
+
+    /// From any thread: ends the job within a step. What is unfinished then is given up.
+    public func requestStop() { stop.request() }
+
+    /// From any thread: removes the unfinished output, for a process that ends at once.
+    public func abandon() { writer.withLock { $0 }?.cancel() }
+
+    // MARK: - One video
+
+    private func write(
+        _ job: FileGenerationRequest.Job,
+        _ generator: VideoGenerator,
+        _ onEvent: @escaping (GenerationEvent) throws -> Void
+    ) throws -> GeneratedVideo {
+        let plan = try GenerationPlan(job.request, generator.model)
+        let rate = try frameRate(plan)
+        var picture: VideoFrame?
+        let isPicture = plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
+        // Opened first: an output that cannot be written is told before hours of work.
+        let output = isPicture ? nil : try open(job.output, plan, rate)
+        defer {
+            output?.cancel()
+            writer.withLock { $0 = nil }
+        }
+        let video = try generator.generate(job.request, stop: stop) { event in
+            if case .frames(let frames, _) = event {
+                for frame in frames {
+                    picture = frame
+                    try output?.append(frame)
+                }
+            }
+            try onEvent(event)
+        }
+        for issue in video.promptIssues { log.warning("\(issue)") }
+        if let path = request.saveLatents {
+            let place = request.numbered(path, job)
+            try Safetensors.write(["latents": video.latents.to(.cpu).contiguous()], to: place)
+        }
+        if let output {
+            try output.finish()
+        } else if let picture {
+            try writePNG(picture, job.output)
+        }
+        return video
+    }
+
+    private func open(
+        _ path: String,
+        _ plan: GenerationPlan,
+        _ rate: Rational
+    ) throws -> VideoWriter {
+        do throws(MediaError) {
+            let output = try VideoWriter(
+                path: path,
+                width: plan.width,
+                height: plan.height,
+                frameRate: rate
+            )
+            writer.withLock { $0 = output }
+            return output
+        } catch {
+            guard error.code == .unsupported else { throw error }
+            // The name or the size was asked for, so it is the request that is wrong.
+            throw SwanError(.invalidRequest, error.message)
+        }
+    }
+
+    private func frameRate(_ plan: GenerationPlan) throws(SwanError) -> Rational {
+        let wanted = request.frameRate ?? Double(plan.framesPerSecond)
+        guard let rate = Rational(wanted) else {
+            throw SwanError(.invalidRequest, "a frame rate of \(wanted) is none")
+        }
+        return rate
+    }
+
+    private func describe(
+        _ plan: GenerationPlan,
+        _ model: GenerationModel,
+        _ summary: inout GenerationSummary
+    ) {
+        summary.model = model.name
+        summary.task = model.variant.task.rawValue
+        (summary.width, summary.height, summary.frames) = (plan.width, plan.height, plan.frames)
+        summary.framesPerSecond = request.frameRate ?? Double(plan.framesPerSecond)
+        (summary.steps, summary.shift) = (plan.steps, plan.shift)
+        summary.solver =
+            request.generation.timesteps == nil ? request.generation.solver.rawValue : "few-step"
+        summary.schedule = plan.schedule.rawValue
+        summary.guidance = plan.highNoiseGuidance
+        summary.lowNoiseGuidance = model.variant.hasExperts ? plan.lowNoiseGuidance : nil
+        summary.device = "\(model.device)"
+        summary.dtype = "\(model.dtype)"
+    }
+}
+
+/// What a generation to files is asked for.
+public struct FileGenerationRequest: Sendable {
+    /// The model's folder, or its transformer's file.
+    public var model: String
+    /// How its parts are opened.
+    public var options = GenerationOptions()
+    /// What every video has in common; the prompt is the first video's.
+    public var generation: GenerationRequest
+    /// More prompts, a video for each.
+    public var morePrompts: [String] = []
+    /// Videos for each prompt, with seeds that follow each other.
+    public var variants = 1
+    /// Where the video goes; a number is put before the ending where there are several.
+    public var output: String
+    /// Frames a second; nil for what the model was trained for.
+    public var frameRate: Double?
+    /// Where the final latents go, as `latents` in a safetensors file.
+    public var saveLatents: String?
+
+    /// A video of a prompt.
+    public init(model: String, prompt: String, output: String) {
+        self.model = model
+        self.output = output
+        generation = GenerationRequest(prompt: prompt)
+    }
+
+    /// One video of a job.
+    struct Job {
+        let request: GenerationRequest
+        let output: String
+        /// Its number, where there are several.
+        let number: Int?
+    }
+
+    /// The videos to be made, in their order.
+    func jobs() throws(SwanError) -> [Job] {
+        guard (1...10_000).contains(variants) else {
+            throw SwanError(.invalidRequest, "\(variants) variants are not in 1 ... 10000")
+        }
+        guard !output.isEmpty else { throw SwanError(.invalidRequest, "the output has no name") }
+        if let frameRate, !(0.1...1_000).contains(frameRate) {
+            throw SwanError(
+                .invalidRequest,
+                "a frame rate of \(frameRate) a second is not in 0.1 ... 1000"
+            )
+        }
+        let prompts = [generation.prompt] + morePrompts
+        let isAlone = prompts.count * variants == 1
+        guard isAlone || output != "-" else {
+            throw SwanError(.invalidRequest, "several videos cannot all go to standard output")
+        }
+        var jobs: [Job] = []
+        for prompt in prompts {
+            for variant in 0..<variants {
+                var request = generation
+                request.prompt = prompt
+                request.seed &+= UInt64(variant)
+                try request.check()
+                let number = isAlone ? nil : jobs.count + 1
+                jobs.append(
+                    Job(
+                        request: request,
+                        output: Self.numbered(output, number),
+                        number: number
+                    )
+                )
+            }
+        }
+        return jobs
+    }
+
+    func numbered(_ path: String, _ job: Job) -> String { Self.numbered(path, job.number) }
+
+    /// `out.mp4` and 3 -> `out-3.mp4`; pictures of a pattern get a folder each.
+    private static func numbered(_ path: String, _ number: Int?) -> String {
+        guard let number else { return path }
+        let url = URL(fileURLWithPath: path)
+        if path.contains("%") {
+            let folder = url.deletingLastPathComponent().path
+            return "\(folder)-\(number)/\(url.lastPathComponent)"
+        }
+        let ending = url.pathExtension
+        let stem = ending.isEmpty ? path : String(path.dropLast(ending.count + 1))
+        return ending.isEmpty ? "\(stem)-\(number)" : "\(stem)-\(number).\(ending)"
+    }
+}
+
+/// How far a job is.
+public struct GenerationProgress: Sendable {
+    /// What a job does, one after the other.
+    public enum Stage: Sendable, Equatable {
+        /// Opening a part and preparing with it.
+        case loading(ModelFolder.Part)
+        case denoising
+        case decoding
+    }
+
+    /// The number of the video in work, and how many there are.
+    public let video: Int, of: Int
+    /// What it does now.
+    public internal(set) var stage = Stage.loading(.textEncoder)
+    /// Steps, or frames when decoding, that are done, and how many there are.
+    public internal(set) var done = 0, total = 0
+    /// Seconds since the first step.
+    public internal(set) var seconds = 0.0
+    /// A picture of what there is; only in the progress that brings it.
+    public internal(set) var preview: VideoFrame?
+
+    init(video: Int, of count: Int) {
+        self.video = video
+        of = count
+    }
+
+    /// Seconds that the rest of the steps takes at this speed; nil where nobody knows.
+    public var remainingSeconds: Double? {
+        guard stage == .denoising, done > 0 else { return nil }
+        return seconds / Double(done) * Double(total - done)
+    }
+
+    /// Takes what happened in; false where that is no progress.
+    mutating func take(_ event: GenerationEvent) -> Bool {
+        preview = nil
+        switch event {
+        case .loading(let part): (stage, done, total) = (.loading(part), 0, 0)
+        case .step(let step, let count, let elapsed):
+            (stage, done, total, seconds) = (.denoising, step, count, elapsed)
+        case .preview(let picture, _): preview = picture
+        case .frames(let frames, let count):
+            if stage != .decoding { (stage, done) = (.decoding, 0) }
+            (done, total) = (done + frames.count, count)
+        case .result: return false
+        }
+        return true
+    }
+}

@@ -1,0 +1,310 @@
+import Foundation
+import SwanMedia
+import SwanModels
+import SwanSchedulers
+import SwanText
+import Torch
+import TorchNN
+
+/// The making of one video, from the request to its frames.
+final class GenerationJob {
+    private let generator: VideoGenerator
+    private let model: GenerationModel
+    private let request: GenerationRequest
+    private let plan: GenerationPlan
+    private let stop: Stop
+    private let handle: (GenerationEvent) throws -> Void
+    private var seconds = GenerationSeconds()
+    private var promptIssues: [PromptIssue] = []
+
+    init(
+        _ generator: VideoGenerator,
+        _ request: GenerationRequest,
+        _ plan: GenerationPlan,
+        _ stop: Stop,
+        _ handle: @escaping (GenerationEvent) throws -> Void
+    ) {
+        self.generator = generator
+        model = generator.model
+        self.request = request
+        self.plan = plan
+        self.stop = stop
+        self.handle = handle
+    }
+
+    func run() throws -> GeneratedVideo {
+        let texts = try encodePrompts()
+        let features = try encodeImages()
+        let input =
+            try model.variant.task == .controlToVideo ? encodeControl() : encodePictures()
+        let (latents, reused) = try denoise(input, texts, features)
+        try decode(latents.sliced(2, from: plan.references))
+        return GeneratedVideo(
+            framesPerSecond: plan.framesPerSecond,
+            latents: latents,
+            plan: plan,
+            seconds: seconds,
+            promptIssues: promptIssues,
+            reusedSteps: reused
+        )
+    }
+
+    /// A part, opened unless it is kept.
+    private func open<Network: Sendable>(
+        _ part: ModelFolder.Part,
+        _ make: () throws -> Network
+    ) throws -> Network {
+        try stop.check()
+        return try generator.part(part) {
+            try handle(.loading(part))
+            let began = ContinuousClock.now
+            defer { seconds.load += (ContinuousClock.now - began).seconds }
+            return try make()
+        }
+    }
+
+    private func timed<R>(
+        _ total: WritableKeyPath<GenerationSeconds, Double>,
+        _ work: () throws -> R
+    ) throws -> R {
+        let began = ContinuousClock.now
+        defer { seconds[keyPath: total] += (ContinuousClock.now - began).seconds }
+        return try work()
+    }
+}
+
+// MARK: - Prompts
+
+extension GenerationJob {
+    /// The prompt and, where guidance needs it, what the video should not look like: [1, T, C] each.
+    private func encodePrompts() throws -> [Tensor] {
+        if let given = try plan.givenEmbeddings(request) {
+            return try given.map { try $0.to(model.device, model.dtype) }
+        }
+        let encoder = try open(.textEncoder) { try model.textEncoder() }
+        let tokenizer = try model.tokenizer(for: encoder.config)
+        return try timed(\.text) {
+            try plan.prompts.map { text in
+                let embedding = try encoder.encode([tokens(text, tokenizer)])
+                try model.requireFinite(embedding, .textEncoder, "a prompt's embedding")
+                return try embedding.to(model.device, model.dtype)
+            }
+        }
+    }
+
+    private func tokens(_ text: String, _ tokenizer: Tokenizer) throws(TextError) -> [Int32] {
+        // Nothing to avoid is a text of no words.
+        guard !cleanPrompt(text).isEmpty else { return [tokenizer.endID] }
+        let tokens = try tokenizer.encode(text, maxTokens: model.transformerConfig.textLen)
+        promptIssues += tokens.issues
+        return Array(tokens.ids.prefix(tokens.count))
+    }
+}
+
+// MARK: - Pictures
+
+extension GenerationJob {
+    /// What CLIP sees in the pictures [1, 257 n, C], for models that attend to it.
+    private func encodeImages() throws -> Tensor? {
+        guard model.variant.seesImages else { return nil }
+        if let given = request.imageEmbeddings { return try given.to(model.device, model.dtype) }
+        let encoder = try open(.imageEncoder) { try model.imageEncoder() }
+        return try timed(\.image) {
+            let pictures = [request.image, request.lastImage].compactMap { $0 }
+            let features = try concatenated(
+                pictures.map { picture throws(TorchError) in
+                    try encoder(ImageCondition.picture(picture, on: model.device))
+                },
+                dim: 1
+            )
+            try model.requireFinite(features, .imageEncoder, "what CLIP sees")
+            return try features.to(model.dtype)
+        }
+    }
+
+    /// What the pictures put beside the noise or in its place.
+    private func encodePictures() throws -> DenoisingInput {
+        var input = DenoisingInput(dtype: model.dtype)
+        guard let image = request.image else { return input }
+        let vae = try open(.vae) { try model.autoencoder() }
+        return try timed(\.image) {
+            let first = try plan.frame(image, model.device)
+            let latents: Tensor
+            if model.variant.task == .textOrImageToVideo {
+                latents = try vae.latents(of: first).to(.float32)
+                input.firstFrame = latents
+            } else {
+                latents = try ImageCondition.latents(
+                    first: first,
+                    last: request.lastImage.map { try plan.frame($0, model.device) },
+                    frames: plan.frames,
+                    vae
+                )
+                input.beside = latents
+            }
+            try model.requireFinite(latents, .vae, "the picture's latents")
+            return input
+        }
+    }
+
+    /// What a VACE model's control branch is shown.
+    private func encodeControl() throws -> DenoisingInput {
+        var input = DenoisingInput(dtype: model.dtype)
+        let control = request.control ?? GenerationRequest.Control()
+        let vae = try open(.vae) { try model.autoencoder() }
+        return try timed(\.image) {
+            let latents = try VACEControl.latents(
+                video: plan.video(control.video, model.device),
+                mask: control.masks.isEmpty ? nil : plan.masks(control.masks, model.device),
+                references: control.references.map { picture throws(TorchError) in
+                    try VACEControl.reference(
+                        ImageCondition.picture(picture, on: model.device),
+                        height: plan.height,
+                        width: plan.width
+                    )
+                },
+                encode: { video throws(TorchError) in try vae.latents(of: video).to(.float32) }
+            )
+            try model.requireFinite(latents, .vae, "the control video's latents")
+            input.control = try latents.to(model.dtype)
+            return input
+        }
+    }
+}
+
+// MARK: - Denoising
+
+extension GenerationJob {
+    /// Standard normal latents [1, C, F, h, w], drawn on the CPU so that a seed means the same anywhere.
+    private func noise() throws -> Tensor {
+        guard let given = request.initialLatents else {
+            return try Tensor.randn(plan.latentShape, Generator(seed: request.seed))
+                .to(model.device)
+        }
+        guard given.shape == plan.latentShape else {
+            throw SwanError(
+                .invalidRequest,
+                "initial latents \(given.shape), where the video's are \(plan.latentShape)"
+            )
+        }
+        return try given.to(model.device, .float32)
+    }
+
+    private func denoise(
+        _ input: DenoisingInput,
+        _ texts: [Tensor],
+        _ features: Tensor?
+    ) throws -> (latents: Tensor, reused: Int) {
+        var solver = try request.makeSolver(
+            steps: plan.steps,
+            shift: plan.shift,
+            schedule: plan.schedule,
+            noise: Generator(seed: request.seed &+ 1, device: model.device)
+        )
+        let steps = solver.steps
+        var latents = try input.withFirstFrame(noise())
+        var expert: (part: ModelFolder.Part, transformer: GuidedTransformer)?
+        var reused = 0
+        var began = ContinuousClock.now
+        for (index, timestep) in steps.timesteps.enumerated() {
+            let part = plan.expert(at: timestep)
+            if expert?.part != part {
+                // The one before goes first: there may be room for one only.
+                reused += expert?.transformer.reusedSteps ?? 0
+                expert = nil
+                expert = (part, try guided(part, texts, features, input.control))
+            }
+            guard let transformer = expert?.transformer else { break }
+            try stop.check()
+            let start = ContinuousClock.now
+            if index == 0 {
+                began = start
+                seconds.untilFirstStep = ProcessFacts.start.map { (start - $0).seconds }
+            }
+            let flow = try transformer.flow(
+                input.latents(latents),
+                timesteps: input.timesteps(timestep, frames: latents.size(2), on: model.device)
+            )
+            let now = latents
+            latents = try input.withFirstFrame(solver.step(flow: flow, sample: latents))
+            if index == 0 || index == steps.count - 1 {
+                try model.requireFinite(latents, part, "the result of step \(index + 1)")
+            }
+            let end = ContinuousClock.now
+            seconds.steps.append((end - start).seconds)
+            try handle(.step(index + 1, of: steps.count, seconds: (end - began).seconds))
+            if let interval = request.previewInterval, (index + 1) % interval == 0 {
+                try showPreview(now - flow * Double(steps.sigmas[index]), step: index + 1)
+            }
+        }
+        return (latents, reused + (expert?.transformer.reusedSteps ?? 0))
+    }
+
+    /// An expert with what it attends to.
+    private func guided(
+        _ part: ModelFolder.Part,
+        _ texts: [Tensor],
+        _ features: Tensor?,
+        _ control: Tensor?
+    ) throws -> GuidedTransformer {
+        let network = try open(part) {
+            try model.transformer(part, control: control, scale: request.control?.scale ?? 1)
+        }
+        let guidance = plan.guidance(of: part)
+        let isGuided = texts.count > 1 && guidance != 1
+        return try GuidedTransformer(
+            network,
+            prompt: texts[0],
+            negative: isGuided ? texts[1] : nil,
+            image: features,
+            guidance: guidance,
+            sideBySide: request.batchesGuidance,
+            cacheThreshold: request.cacheThreshold
+        )
+    }
+
+    /// Shows the middle frame of the clean latents that the flow points to.
+    private func showPreview(_ clean: Tensor, step: Int) throws {
+        let middle = try clean.narrowed(2, clean.size(2) / 2, 1)
+        guard let picture = try model.preview(of: middle) else { return }
+        try handle(.preview(picture, step: step))
+    }
+}
+
+// MARK: - Decoding
+
+extension GenerationJob {
+    private func decode(_ latents: Tensor) throws {
+        let vae = try open(.vae) { try model.autoencoder() }
+        try timed(\.decode) {
+            let decoder = try vae.makeDecoder()
+            for frame in 0..<latents.size(2) {
+                try stop.check()
+                let video = try decoder.decode(latents.narrowed(2, frame, 1))
+                if frame == 0 { try model.requireFinite(video, .vae, "the first frame") }
+                try handle(.frames(SwanPipelines.frames(of: video), of: plan.frames))
+            }
+        }
+    }
+}
+
+extension GenerationModel {
+    /// Names the weights that are not finite, where a result is not.
+    ///
+    /// Looking at every weight before the start would read a file of many gigabytes twice.
+    func requireFinite(
+        _ result: Tensor,
+        _ part: ModelFolder.Part,
+        _ what: String
+    ) throws {
+        guard try !result.isAllFinite() else { return }
+        let files = try folder.require(part)
+        try Checkpoint.open(files.data).requireFinite()
+        throw TorchError(
+            .invalidWeights,
+            "\(what) is not finite (NaN or infinite), though all weights of \(files.data) are: "
+                + "its numbers leave the range of \(dtype); try "
+                + (dtype == .float32 ? "bfloat16" : "float32")
+        )
+    }
+}

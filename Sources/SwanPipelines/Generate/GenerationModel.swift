@@ -1,0 +1,230 @@
+import Foundation
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+/// A checkpoint that makes videos: what it is, where its parts are, and how they are opened.
+///
+/// Nothing is loaded before it is needed. What a part is opened for gets it, and lets it go.
+public struct GenerationModel: Sendable {
+    /// What the model is called in reports.
+    public let name: String
+    /// What it makes of what.
+    public let variant: WanVariant
+    /// How its parts are opened.
+    public let options: GenerationOptions
+
+    let folder: ModelFolder
+    let settings: DiffusersSettings
+    let transformerConfig: WanConfig
+    private let autoencoderChoice: AutoencoderChoice
+    /// Pixels on a side of what one latent stands for.
+    let spatialStride: Int
+    /// Sides of pictures must be multiples of this: patches of latents.
+    let sizeMultiple: Int
+    let device: Device
+    let dtype: DType
+
+    /// Looks into a checkpoint; no weights are read.
+    public init(_ path: String, options: GenerationOptions = GenerationOptions()) throws {
+        name = URL(fileURLWithPath: path).lastPathComponent
+        self.options = options
+        device = try Device(named: options.device)
+        dtype = options.dtype ?? .suited(to: device)
+        folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
+        try folder.require(options.vae == nil ? [.transformer, .vae] : [.transformer])
+        settings = try DiffusersSettings(folder)
+        guard !folder.isCausal else {
+            throw SwanError(
+                .invalidModel,
+                "\(path) is a causal model, which streams: use 'swan stream' with it"
+            )
+        }
+        let configs = try folder.configs()
+        transformerConfig = configs.transformer
+        autoencoderChoice = try AutoencoderChoice(
+            options.vae,
+            in: folder,
+            latentChannels: transformerConfig.outDim
+        )
+        spatialStride = autoencoderChoice.spatialStride
+        sizeMultiple = spatialStride * transformerConfig.patchSize[1]
+        variant = try folder.variant(configs)
+        guard autoencoderChoice.latentChannels == transformerConfig.outDim else {
+            throw SwanError(
+                .invalidModel,
+                "the parts of \(path) do not fit each other: the autoencoder has "
+                    + "\(autoencoderChoice.latentChannels) channels, the transformer "
+                    + "\(transformerConfig.outDim)"
+            )
+        }
+    }
+
+    /// Opens a transformer, LoRAs added.
+    ///
+    /// - Parameters:
+    ///   - control: what a control branch is shown.
+    ///   - scale: how much it says.
+    func transformer(
+        _ part: ModelFolder.Part,
+        control: Tensor? = nil,
+        scale: Double = 1
+    ) throws -> FlowTransformer {
+        let files = try folder.require(part)
+        var source = try Checkpoint.open(files.data).inWanNames()
+        let config =
+            part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: source)
+        let loras = options.loras.filter { $0.expert == nil || $0.expert == part }
+        if !loras.isEmpty {
+            let opened = try loras.map { try LoRA.open($0.path, strength: $0.strength) }
+            source = try LoRAWeights(source, opened)
+        }
+        guard let control else {
+            let network = try folder.network(part, source, dtype, device) {
+                weights throws(TorchError) in try WanTransformer(weights, config)
+            }
+            return FlowTransformer(
+                text: { text, image throws(TorchError) in try network.text(text, image: image) },
+                flow: { x, t, text throws(TorchError) in try network(x, timesteps: t, text: text) }
+            )
+        }
+        let network = try folder.network(part, source, dtype, device) {
+            weights throws(TorchError) in try WanVACETransformer(weights, config)
+        }
+        return FlowTransformer(
+            text: { text, image throws(TorchError) in try network.text(text, image: image) },
+            flow: { x, t, text throws(TorchError) in
+                try network(x, timesteps: t, text: text, control: control, scale: scale)
+            }
+        )
+    }
+
+    /// Opens the autoencoder, which computes in float32 as its authors' does.
+    func autoencoder() throws -> any VideoAutoencoder {
+        try autoencoderChoice.load(.float32, device)
+    }
+
+    /// Opens CLIP's image encoder.
+    func imageEncoder() throws -> CLIPVision {
+        let files = try folder.require(.imageEncoder)
+        let source = try Checkpoint.open(files.data).inWanNames()
+        let config = try CLIPVisionConfig.read(files, fittedTo: source)
+        return try folder.network(
+            .imageEncoder,
+            source,
+            dtype,
+            device,
+            ignoring: config.isUnused
+        ) { weights throws(TorchError) in try CLIPVision(weights, config) }
+    }
+
+    /// Opens the text encoder.
+    func textEncoder() throws -> UMT5Encoder {
+        let files = try folder.require(.textEncoder)
+        let source = try Checkpoint.open(files.data).inWanNames()
+        let config = try UMT5Config.read(files, fittedTo: source)
+        guard config.dim == transformerConfig.textDim else {
+            throw SwanError(
+                .invalidModel,
+                "\(files.data): the text encoder's width is \(config.dim), the transformer takes "
+                    + "\(transformerConfig.textDim)"
+            )
+        }
+        let place = options.textEncoderOnCPU ? .cpu : device
+        let type = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
+        return try folder.network(.textEncoder, source, type, place) { weights throws(TorchError) in
+            try UMT5Encoder(weights, config)
+        }
+    }
+
+    /// Opens the tokenizer.
+    func tokenizer(for encoder: UMT5Config) throws -> Tokenizer {
+        // One with byte pieces spells rare text out; the published one marks it unknown.
+        let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
+        let tokenizer = try Tokenizer(
+            contentsOf: folder.require(.tokenizer).data,
+            rareText: isPublished ? .unknownMark : .bytes
+        )
+        try tokenizer.requireVocabulary(within: encoder.vocabulary)
+        return tokenizer
+    }
+}
+
+/// How the parts of a checkpoint are opened.
+public struct GenerationOptions: Sendable {
+    /// Files to take for parts, whatever else lies in the folder.
+    public var files: [ModelFolder.Part: String] = [:]
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    public var device = "auto"
+    /// What is computed in; nil for what suits the device.
+    public var dtype: DType?
+    /// What leaves the device's memory while it is not needed.
+    public var offload = Offload.model
+    /// The autoencoder: `tiny` for the tiny one in the model's folder, or a path; nil for its own.
+    public var vae: String?
+    /// LoRAs that are added to the transformer.
+    public var loras: [LoRAFile] = []
+    /// Whether the text encoder stays on the CPU, in float32 or bfloat16 as that is faster there.
+    public var textEncoderOnCPU = false
+    /// Whether pictures go through the autoencoder in overlapping tiles: less memory.
+    public var tilesVAE = false
+
+    /// The usual way.
+    public init() {}
+
+    /// A file of changes to a transformer's weights.
+    public struct LoRAFile: Sendable, Equatable {
+        /// The file.
+        public var path: String
+        /// How much of the changes is made.
+        public var strength: Double
+        /// Of two experts, the one that is changed; nil for both.
+        public var expert: ModelFolder.Part?
+
+        /// A file, for both experts.
+        public init(_ path: String, strength: Double = 1, expert: ModelFolder.Part? = nil) {
+            self.path = path
+            self.strength = strength
+            self.expert = expert
+        }
+    }
+
+    /// What leaves memory while it is not needed.
+    public enum Offload: String, Sendable, CaseIterable {
+        /// Nothing: every part stays once it is loaded.
+        case none
+        /// Parts: each is there while it works.
+        case model
+        /// Blocks of the transformer too: each is read while the one before it works.
+        case block
+    }
+}
+
+// MARK: - Parts from files
+
+extension ModelFolder {
+    /// Builds the network of a part; every key must fit.
+    ///
+    /// - Parameters:
+    ///   - keepsStorage: whether matrices stay in their files and are converted whenever they are used.
+    ///   - isUnused: whether a key is known to be of no use.
+    func network<Network>(
+        _ part: Part,
+        _ source: any WeightSource,
+        _ dtype: DType,
+        _ device: Device,
+        keepsStorage: Bool = true,
+        ignoring isUnused: (String) -> Bool = { _ in false },
+        _ build: (Weights) throws(TorchError) -> Network
+    ) throws(TorchError) -> Network {
+        let weights = Weights(source, dtype: dtype, device: device, keepsStorage: keepsStorage)
+        let network = try build(weights)
+        do {
+            try weights.finish(ignoring: isUnused)
+        } catch {
+            throw TorchError(error.code, "\(parts[part]?.data ?? path): \(error.message)")
+        }
+        return network
+    }
+}

@@ -1,0 +1,65 @@
+import SwanMedia
+import SwanModels
+import Torch
+
+/// What a model knows of given pictures beside the noise.
+enum ImageCondition {
+    /// Mask and latents that Wan's image-to-video models take beside the noise: [1, s + z, F, h, w].
+    ///
+    /// The video with the given pictures in their places and grey (0) elsewhere is encoded; the mask
+    /// has a channel for each of the frames of a latent and is 1 where a picture is given
+    /// (wan/image2video.py, wan/first_last_frame2video.py).
+    static func latents(
+        first: Tensor,
+        last: Tensor?,
+        frames: Int,
+        _ vae: any VideoAutoencoder
+    ) throws(TorchError) -> Tensor {
+        let stride = vae.temporalStride
+        let encoded = try encode(first, last, frames: frames, vae).to(.float32)  // [1, z, F, h, w]
+        let (h, w) = (encoded.size(3), encoded.size(4))
+        var given = Array(repeating: Float(0), count: frames)
+        given[0] = 1
+        if last != nil { given[frames - 1] = 1 }
+        // The first latent stands for one frame, which fills all of its channels.
+        let channels = Array(repeating: given[0], count: stride) + given[1...]
+        let mask = try Tensor(channels, [1, encoded.size(2), stride, 1, 1]).transposed(1, 2)
+            .to(encoded.device).expanded([1, stride, encoded.size(2), h, w])
+        return try concatenated([mask, encoded], dim: 1)
+    }
+
+    /// The latents of the given pictures with grey between them, a latent at a time: memory for the
+    /// whole video at once would be many times that of its latents.
+    private static func encode(
+        _ first: Tensor,
+        _ last: Tensor?,
+        frames: Int,
+        _ vae: any VideoAutoencoder
+    ) throws(TorchError) -> Tensor {
+        func grey(_ count: Int) throws(TorchError) -> Tensor {
+            try .zeros([1, 3, count] + first.shape[3...], first.dtype, first.device)
+        }
+        let stride = vae.temporalStride
+        guard vae.lookahead == 0, frames > 1 else {
+            let between = try grey(frames - (last == nil ? 1 : 2))
+            let video = try concatenated([first, between] + (last.map { [$0] } ?? []), dim: 2)
+            return try vae.latents(of: video)
+        }
+        let encoder = try vae.makeEncoder()
+        var latents = [try encoder.encode(first)]
+        for start in Swift.stride(from: 1, to: frames, by: stride) {
+            var part = try grey(stride)
+            if let last, start + stride == frames {
+                part = try concatenated([grey(stride - 1), last], dim: 2)
+            }
+            latents.append(try encoder.encode(part))
+        }
+        return try concatenated(latents, dim: 2)
+    }
+
+    /// A picture [1, 3, height, width] in [-1, 1].
+    static func picture(_ picture: VideoFrame, on device: Device) throws(TorchError) -> Tensor {
+        let bytes = try Tensor(picture.pixels, [1, picture.height, picture.width, 3])
+        return try bytes.permuted(0, 3, 1, 2).to(device, .float32) / 127.5 - 1
+    }
+}

@@ -1,0 +1,3 @@
+import SwanMedia
+import Torch
+extension GenerationModel { func preview(of l: Tensor) throws -> VideoFrame? { nil } }

@@ -1,0 +1,142 @@
+import Foundation
+import SwanModels
+import Torch
+import TorchNN
+
+extension ModelFolder {
+    /// The sizes of all parts.
+    struct Configs {
+        let transformer: WanConfig
+        let vae: WanVAEConfig
+        let textEncoder: UMT5Config
+        /// What takes the place of the model's own autoencoder.
+        var autoencoder: AutoencoderChoice?
+
+        private var spatialStride: Int { autoencoder?.spatialStride ?? vae.spatialStride }
+
+        /// Sides of pictures must be multiples of this: patches of latents.
+        var sizeMultiple: Int {
+            spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+        }
+
+        /// Bytes that a stream takes beside its weights, about: its KV cache, and the largest
+        /// activations of the transformer and of the decoder.
+        func streamBytes(_ options: StreamOptions, _ dtype: DType) -> Int {
+            let configuration = options.configuration
+            let rows = options.streamBatch ? configuration.steps.count : 1
+            let tokens = transformer.tokensPerFrame(
+                height: options.height / spatialStride,
+                width: options.width / spatialStride
+            )
+            let cache = 2 * transformer.layers * transformer.dim * configuration.cacheFrames
+            let activations =
+                configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
+            let (patch, features) =
+                switch autoencoder {
+                case .tiny(_, let tiny):
+                    (tiny.patchSize, 2 * tiny.temporalStride * tiny.decoderDims[3])
+                default:
+                    (vae.patchSize, 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim))
+                }
+            let pixels = options.height * options.width / (patch * patch)
+            return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
+        }
+    }
+
+    /// The sizes of the parts; the published ones for a part that is missing.
+    func configs() throws -> Configs {
+        Configs(
+            transformer: try parts[.transformer].map { try WanConfig.read($0) } ?? WanConfig(),
+            vae: try parts[.vae].map { try WanVAEConfig.read($0) } ?? WanVAEConfig(),
+            textEncoder: try parts[.textEncoder].map { try UMT5Config.read($0) } ?? UMT5Config()
+        )
+    }
+
+    /// Whether the transformer is a causal one, which streams.
+    var isCausal: Bool {
+        streamConfiguration != nil || parts[.transformer]?.data.hasSuffix("/model.pt") ?? false
+    }
+
+    /// What a model that does not stream makes of what.
+    func variant(_ configs: Configs) throws(SwanError) -> WanVariant {
+        WanVariant(
+            configs.transformer,
+            latentChannels: configs.vae.zDim,
+            hasExperts: parts[.lowNoiseTransformer] != nil
+        )
+    }
+}
+
+// MARK: - From files
+
+/// Sizes of a network that can be told from a config.json and from the weights.
+protocol FittedConfig: Decodable {
+    /// The published sizes.
+    init()
+    /// These sizes with all that the shapes of the weights say.
+    func fitted(to source: any WeightSource) throws(TorchError) -> Self
+    /// How many blocks there are; nil where that is no size of the network.
+    var blockCount: Int? { get }
+}
+
+extension FittedConfig {
+    var blockCount: Int? { nil }
+
+    /// What the part's config.json says, where it has one; for what it leaves out, the weights.
+    static func read(
+        _ files: ModelFolder.Files,
+        fittedTo source: (any WeightSource)? = nil
+    ) throws -> Self {
+        let said = try files.config.map { try Self(configurationAt: $0) }
+        let fitted: Self
+        do {
+            let source = try source ?? Checkpoint.open(files.data).inWanNames()
+            fitted = try (said ?? Self()).fitted(to: source)
+        } catch let error as TorchError {
+            throw TorchError(error.code, "\(files.data): \(error.message)")
+        }
+        if let said = said?.blockCount, let found = fitted.blockCount, said != found,
+            let config = files.config
+        {
+            throw SwanError(
+                .invalidModel,
+                "\(config) says \(said) layers, and the weights in \(files.data) have \(found): "
+                    + "the checkpoint is not whole, or the file is another model's"
+            )
+        }
+        return fitted
+    }
+
+    private init(configurationAt path: String) throws(SwanError) {
+        do {
+            let data = try Data(contentsOf: URL(fileURLWithPath: path))
+            self = try JSONDecoder().decode(Self.self, from: data)
+        } catch {
+            throw SwanError(
+                .invalidModel,
+                "\(path) is not a configuration of this part: \(Self.reason(error))"
+            )
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        guard let error = error as? DecodingError else { return error.localizedDescription }
+        return switch error {
+        case .keyNotFound(let key, _): "\(key.stringValue) is missing"
+        case .dataCorrupted(let context), .typeMismatch(_, let context),
+            .valueNotFound(_, let context):
+            (context.codingPath.map(\.stringValue) + [context.debugDescription])
+                .joined(separator: ": ")
+        @unknown default: "\(error)"
+        }
+    }
+}
+
+extension WanConfig: FittedConfig {
+    var blockCount: Int? { layers }
+}
+extension WanVAEConfig: FittedConfig {}
+extension UMT5Config: FittedConfig {
+    var blockCount: Int? { layers }
+}
+extension CLIPVisionConfig: FittedConfig {}

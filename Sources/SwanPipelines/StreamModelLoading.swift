@@ -1,0 +1,90 @@
+import Foundation
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+extension StreamModel {
+    /// Loads a model by a bundled one's name or a folder's path.
+    ///
+    /// - Parameters:
+    ///   - dtype: what the weights are converted to.
+    ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
+    ///     model's own encoder, or a path of another one; nil for the model's own.
+    ///   - configuration: a YAML file to stream by, instead of the model's own.
+    public static func load(
+        _ nameOrPath: String,
+        dtype: DType,
+        device: Device,
+        vae: String? = nil,
+        configuration: String? = nil
+    ) throws -> StreamModel {
+        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        let streamConfiguration: StreamConfiguration
+        if let path = configuration ?? folder.streamConfiguration {
+            streamConfiguration = try StreamConfiguration(yamlAt: path)
+        } else {
+            streamConfiguration = StreamConfiguration()
+        }
+        let tokenizerFile = try folder.require(.tokenizer).data
+        let parts = try (folder.require(.transformer), folder.require(.textEncoder))
+        let transformerConfig = try WanConfig.read(parts.0)
+        let autoencoder = try AutoencoderChoice(
+            vae,
+            in: folder,
+            latentChannels: transformerConfig.inDim
+        )
+        let textConfig = try UMT5Config.read(parts.1)
+        guard autoencoder.latentChannels == transformerConfig.inDim,
+            textConfig.dim == transformerConfig.textDim
+        else {
+            throw SwanError(
+                .invalidModel,
+                "the parts of \(folder.path) do not fit each other: the autoencoder has "
+                    + "\(autoencoder.latentChannels) channels, the transformer takes "
+                    + "\(transformerConfig.inDim); the text encoder's width is \(textConfig.dim), the "
+                    + "transformer takes \(transformerConfig.textDim)"
+            )
+        }
+        // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
+        let isPublished = textConfig.vocabulary == UMT5Config.xxl.vocabulary
+        let tokenizer = try Tokenizer(
+            contentsOf: tokenizerFile,
+            rareText: isPublished ? .unknownMark : .bytes
+        )
+        try tokenizer.requireVocabulary(within: textConfig.vocabulary)
+        return StreamModel(
+            name: URL(fileURLWithPath: nameOrPath).lastPathComponent,
+            transformer: try part(parts.0, dtype, device) { weights throws(TorchError) in
+                try CausalWanTransformer(weights, transformerConfig)
+            },
+            vae: try autoencoder.load(dtype, device),
+            textEncoder: try part(parts.1, dtype, device) { weights throws(TorchError) in
+                try UMT5Encoder(weights, textConfig)
+            },
+            tokenizer: tokenizer,
+            configuration: streamConfiguration,
+            dtype: dtype,
+            device: device
+        )
+    }
+
+    /// Builds a network from a checkpoint; every key must fit, every number be finite.
+    static func part<Network>(
+        _ files: ModelFolder.Files,
+        _ dtype: DType,
+        _ device: Device,
+        _ build: (Weights) throws(TorchError) -> Network
+    ) throws(TorchError) -> Network {
+        let checkpoint = try Checkpoint.open(files.data)
+        try checkpoint.requireFinite()
+        let weights = try Weights(checkpoint.inWanNames(), dtype: dtype, device: device)
+        let network = try build(weights)
+        do {
+            try weights.finish()
+        } catch {
+            throw TorchError(error.code, "\(files.data): \(error.message)")
+        }
+        return network
+    }
+}

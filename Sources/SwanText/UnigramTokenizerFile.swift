@@ -1,0 +1,230 @@
+import Foundation
+
+/// A `tokenizer.json` of a unigram model, as the SentencePiece model that it was once made of.
+///
+/// The file of the Hugging Face tokenizers library has the pieces, their scores and the table of
+/// normalization rules; how white space is treated follows from its normalizers and pre-tokenizers.
+struct UnigramTokenizerFile {
+    private let file: File
+
+    /// Whether bytes can be such a file: a SentencePiece model never begins like a JSON object.
+    static func isLikely(_ bytes: [UInt8]) -> Bool {
+        bytes.first { !"\n\r\t ".utf8.contains($0) } == UInt8(ascii: "{")
+    }
+
+    /// Reads the file; throws `invalidModel` saying what in it is not as it should be.
+    init(_ data: Data, name: String) throws(TextError) {
+        do {
+            file = try JSONDecoder().decode(File.self, from: data)
+        } catch let error as TextError {
+            throw TextError(.invalidModel, "\(name): \(error.message)")
+        } catch {
+            throw TextError(
+                .invalidModel,
+                "\(name) is not a tokenizer.json of a unigram model: \(error)"
+            )
+        }
+    }
+
+    /// The serialized model.
+    func model() throws(TextError) -> [UInt8] {
+        let vocabulary = file.model.vocab
+        guard let unknown = file.model.unk_id, vocabulary.indices.contains(unknown) else {
+            throw TextError(
+                .invalidModel,
+                "the unk_id of a tokenizer.json is not in its vocabulary of \(vocabulary.count)"
+            )
+        }
+        let marks = Set((file.added_tokens ?? []).filter(\.special).map(\.id))
+        let bytes = Dictionary(
+            (0..<256).map { (String(format: "<0x%02X>", $0), $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        let hasBytes = vocabulary.count { bytes[$0.text] != nil } == 256
+        var model = Message()
+        for (id, piece) in vocabulary.enumerated() {
+            let kind: PieceKind =
+                switch id {
+                case unknown: .unknown
+                case _ where marks.contains(id): .control
+                case _ where hasBytes && bytes[piece.text] != nil: .byte
+                default: .normal
+                }
+            model.append(Self.piece(piece.text, piece.score, kind), as: 1)
+        }
+        // Marks that were added behind the vocabulary.
+        let added = (file.added_tokens ?? []).sorted { $0.id < $1.id }
+        var count = vocabulary.count
+        for token in added where token.id == count {
+            model.append(Self.piece(token.content, 0, .control), as: 1)
+            count += 1
+        }
+        var trainer = Message()
+        trainer.append(1, as: 3)  // model_type: unigram
+        trainer.append(count, as: 4)
+        trainer.append(hasBytes ? 1 : 0, as: 35)
+        trainer.append(unknown, as: 40)
+        trainer.append(Array(vocabulary[unknown].text.utf8), as: 45)
+        model.append(trainer.bytes, as: 2)
+        model.append(try normalizer(), as: 3)
+        return model.bytes
+    }
+
+    private func normalizer() throws(TextError) -> [UInt8] {
+        var removesSpaces = false
+        var rules: [UInt8] = []
+        for step in file.normalizer?.steps ?? [] {
+            switch step.type {
+            case "Precompiled":
+                guard let text = step.precompiled_charsmap else { continue }
+                guard let data = Data(base64Encoded: text) else {
+                    throw TextError(
+                        .invalidModel,
+                        "the precompiled_charsmap of a tokenizer.json is not Base64"
+                    )
+                }
+                rules = [UInt8](data)
+            case "Strip": continue
+            case "Replace" where step.pattern?.Regex == " {2,}": removesSpaces = true
+            default:
+                throw TextError(
+                    .invalidModel,
+                    "a tokenizer.json normalizes by \(step.type), which a SentencePiece model cannot; "
+                        + "use the spiece.model it was made of"
+                )
+            }
+        }
+        var addsPrefix = false
+        for step in file.pre_tokenizer?.steps ?? [] {
+            switch step.type {
+            case "WhitespaceSplit": removesSpaces = true
+            case "Metaspace":
+                addsPrefix =
+                    step.prepend_scheme.map { $0 != "never" }
+                    ?? (step.add_prefix_space ?? true)
+            default:
+                throw TextError(
+                    .invalidModel,
+                    "a tokenizer.json cuts text by \(step.type), which a SentencePiece model cannot; "
+                        + "use the spiece.model it was made of"
+                )
+            }
+        }
+        var spec = Message()
+        spec.append(rules, as: 2)
+        spec.append(addsPrefix ? 1 : 0, as: 3)
+        spec.append(removesSpaces ? 1 : 0, as: 4)
+        spec.append(1, as: 5)  // escape_whitespaces
+        return spec.bytes
+    }
+
+    // MARK: - The file
+
+    private struct File: Decodable {
+        let model: Model
+        let normalizer: Step?
+        let pre_tokenizer: Step?
+        let added_tokens: [Token]?
+    }
+
+    private struct Model: Decodable {
+        let unk_id: Int?
+        let vocab: [Piece]
+
+        private enum Key: String, CodingKey { case type, unk_id, vocab }
+
+        init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: Key.self)
+            let type = try values.decodeIfPresent(String.self, forKey: .type)
+            guard type == nil || type == "Unigram" else {
+                throw TextError(
+                    .invalidModel,
+                    "a tokenizer of the type \(type ?? ""); the text encoder of Wan has a Unigram one"
+                )
+            }
+            unk_id = try values.decodeIfPresent(Int.self, forKey: .unk_id)
+            vocab = try values.decode([Piece].self, forKey: .vocab)
+        }
+    }
+
+    /// A piece and the logarithm of its probability, in an array of two.
+    private struct Piece: Decodable {
+        let text: String
+        let score: Float
+
+        init(from decoder: any Decoder) throws {
+            var pair = try decoder.unkeyedContainer()
+            text = try pair.decode(String.self)
+            score = try pair.decode(Float.self)
+        }
+    }
+
+    /// A normalizer or pre-tokenizer, or a sequence of them.
+    private struct Step: Decodable {
+        struct Pattern: Decodable { let Regex: String? }
+
+        let type: String
+        let normalizers, pretokenizers: [Step]?
+        let precompiled_charsmap: String?
+        let pattern: Pattern?
+        let prepend_scheme: String?
+        let add_prefix_space: Bool?
+
+        var steps: [Step] {
+            type == "Sequence" ? (normalizers ?? pretokenizers ?? []).flatMap(\.steps) : [self]
+        }
+    }
+
+    private struct Token: Decodable {
+        let id: Int
+        let content: String
+        let special: Bool
+    }
+
+    // MARK: - The protocol buffer (sentencepiece_model.proto)
+
+    private enum PieceKind: Int {
+        case normal = 1
+        case unknown = 2
+        case control = 3
+        case byte = 6
+    }
+
+    private static func piece(_ text: String, _ score: Float, _ kind: PieceKind) -> [UInt8] {
+        var piece = Message()
+        piece.append(Array(text.utf8), as: 1)
+        piece.append(score, as: 2)
+        piece.append(kind.rawValue, as: 3)
+        return piece.bytes
+    }
+
+    /// A message of a protocol buffer, field by field.
+    private struct Message {
+        private(set) var bytes: [UInt8] = []
+
+        mutating func append(_ value: Int, as field: Int) {
+            varint(field << 3)
+            varint(value)
+        }
+
+        mutating func append(_ value: Float, as field: Int) {
+            varint(field << 3 | 5)
+            withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes += $0 }
+        }
+
+        mutating func append(_ value: [UInt8], as field: Int) {
+            varint(field << 3 | 2)
+            varint(value.count)
+            bytes += value
+        }
+
+        private mutating func varint(_ value: Int) {
+            var rest = UInt(bitPattern: value)
+            while rest >= 0x80 {
+                bytes.append(UInt8(rest & 0x7F) | 0x80)
+                rest >>= 7
+            }
+            bytes.append(UInt8(rest))
+        }
+    }
+}

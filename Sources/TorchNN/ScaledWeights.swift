@@ -1,0 +1,113 @@
+import Foundation
+import Torch
+
+/// Weights of which some are stored in few bits with a factor beside them, as ComfyUI stores them.
+///
+/// Two generations are known. The older puts `scale_weight` beside `weight`, sometimes `scale_input`,
+/// and a marker `scaled_fp8` at the root; the newer puts `weight_scale`, sometimes `input_scale`, and
+/// a marker `comfy_quant` that names the format in JSON. Factors of inputs are for hardware that
+/// multiplies in float8 and are not needed here.
+public struct ScaledWeights: WeightSource {
+    private let source: any WeightSource
+    /// The key of the factor for the key of a weight.
+    private let factors: [String: String]
+    /// Every key that is a weight.
+    public let keys: [String]
+
+    private static let factorNames = ["scale_weight", "weight_scale"]
+    private static let markers = ["scale_input", "input_scale", "comfy_quant"]
+    private static let rootMarker = "scaled_fp8"
+    /// The formats whose weight is the stored numbers times a factor.
+    private static let formats: Set<String> = ["float8_e4m3fn", "float8_e5m2"]
+
+    /// The weights of `source` with the factors applied; nil where nothing is marked.
+    ///
+    /// Throws `invalidWeights`, naming the key, for a format that is not known.
+    public init?(_ source: any WeightSource) throws(TorchError) {
+        let all = Set(source.keys)
+        var factors: [String: String] = [:]
+        var marks: Set<String> = []
+        for key in all {
+            let (path, name) = Self.split(key)
+            let prefix = path.isEmpty ? "" : path + "."
+            switch name {
+            case Self.rootMarker: marks.insert(key)
+            case _ where Self.factorNames.contains(name) && all.contains(prefix + "weight"):
+                factors[prefix + "weight"] = key
+                marks.insert(key)
+            case _ where Self.markers.contains(name) && all.contains(prefix + "weight"):
+                if name == "comfy_quant" { try Self.checkFormat(key, source) }
+                marks.insert(key)
+            default: continue
+            }
+        }
+        guard !marks.isEmpty else { return nil }
+        self.source = source
+        self.factors = factors
+        keys = all.filter { !marks.contains($0) }.sorted()
+    }
+
+    /// The shape under a key; nil if there is no such weight.
+    public func shape(_ key: String) throws(TorchError) -> [Int]? { try source.shape(key) }
+
+    /// The weight under a key, in float32 where it has a factor.
+    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        let stored = try stored(key, shape)
+        return stored.factor == nil ? stored.values : try stored.weight(.float32)
+    }
+
+    /// The weight under a key as it lies in the file, and its factor.
+    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+        let stored = try source.stored(key, shape)
+        guard let place = factors[key] else { return stored }
+        guard stored.factor == nil, let size = try source.shape(place) else {
+            throw TorchError(.invalidWeights, "\(key) has two factors")
+        }
+        let factor = try source.tensor(place, size).to(.float32)
+        // A factor for each row stands as [rows] or [rows, 1].
+        switch factor.count {
+        case 1: return StoredWeight(stored.values, factor: try factor.reshaped([]))
+        case shape.first where factor.shape.first == factor.count:
+            let column = [factor.count] + Array(repeating: 1, count: shape.count - 1)
+            return StoredWeight(stored.values, factor: try factor.reshaped(column))
+        default:
+            throw TorchError(
+                .invalidWeights,
+                "\(place) is \(size) for a weight of \(shape): a factor is one number, or one for "
+                    + "each row; factors of blocks are not known"
+            )
+        }
+    }
+
+    /// What is added to the product with the matrix under a key.
+    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] {
+        try source.additions(key)
+    }
+
+    private static func split(_ key: String) -> (path: String, name: String) {
+        guard let dot = key.lastIndex(of: ".") else { return ("", key) }
+        return (String(key[..<dot]), String(key[key.index(after: dot)...]))
+    }
+
+    private static func checkFormat(
+        _ key: String,
+        _ source: any WeightSource
+    ) throws(TorchError) {
+        struct Mark: Decodable { let format: String }
+        let shape = try source.shape(key) ?? []
+        let text = try source.tensor(key, shape).array(of: UInt8.self)
+        let format: String
+        do {
+            format = try JSONDecoder().decode(Mark.self, from: Data(text)).format
+        } catch {
+            throw TorchError(.invalidWeights, "\(key) does not name a format: \(error)")
+        }
+        guard formats.contains(format) else {
+            throw TorchError(
+                .invalidWeights,
+                "\(key): weights in the format \(format) cannot be read; known: "
+                    + formats.sorted().joined(separator: ", ")
+            )
+        }
+    }
+}

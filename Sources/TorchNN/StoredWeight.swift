@@ -1,0 +1,82 @@
+import Synchronization
+import Torch
+
+/// A weight as it lies in a file, and the factor that makes the weight of it.
+public struct StoredWeight: Sendable {
+    /// The numbers, of whatever dtype.
+    public let values: Tensor
+    /// What they are multiplied by: one number, or one for each row [rows, 1, ...]; nil for 1.
+    public let factor: Tensor?
+
+    /// Numbers and their factor.
+    public init(_ values: Tensor, factor: Tensor? = nil) {
+        self.values = values
+        self.factor = factor
+    }
+
+    /// The weight itself in `dtype`; where nothing is to be changed that is `values`, not a copy.
+    public func weight(_ dtype: DType) throws(TorchError) -> Tensor {
+        guard let factor else { return try values.to(dtype) }
+        guard values.dtype != dtype else { return try (values * factor).to(dtype) }
+        var weight = try values.to(dtype)
+        try weight.multiply(by: factor.to(dtype))
+        return weight
+    }
+
+    /// The same on a device.
+    func to(_ device: Device) throws(TorchError) -> StoredWeight {
+        try StoredWeight(values.to(device), factor: factor?.to(device))
+    }
+}
+
+/// A product of two narrow matrices that a layer adds to its own, of a strength that may change.
+///
+/// LoRA, https://arxiv.org/abs/2106.09685, equation 3.
+public struct LowRankAddition: Sendable {
+    /// [rank, inputs] and [outputs, rank].
+    public let down, up: Tensor
+    /// What the strength is multiplied by: alpha / rank.
+    public let factor: Double
+    /// How much of it is added.
+    public let strength: Strength
+
+    /// A product `up` [outputs, rank] times `down` [rank, inputs].
+    public init(down: Tensor, up: Tensor, factor: Double, strength: Strength) {
+        self.down = down
+        self.up = up
+        self.factor = factor
+        self.strength = strength
+    }
+
+    /// A number that layers read at every call, so that it can be changed while they are in use.
+    public final class Strength: Sendable {
+        private let number: Mutex<Double>
+
+        /// A strength to begin with.
+        public init(_ value: Double) { number = Mutex(value) }
+
+        /// The strength from the next call on.
+        public var value: Double {
+            get { number.withLock { $0 } }
+            set { number.withLock { $0 = newValue } }
+        }
+    }
+
+    /// The same in a dtype on a device.
+    func to(_ device: Device, _ dtype: DType) throws(TorchError) -> LowRankAddition {
+        try LowRankAddition(
+            down: down.to(device, dtype),
+            up: up.to(device, dtype),
+            factor: factor,
+            strength: strength
+        )
+    }
+
+    /// Adds its product with x [..., inputs] to the columns of y [..., outputs] from `start` on.
+    func add(to y: Tensor, from start: Int, _ x: Tensor) throws(TorchError) {
+        let scale = factor * strength.value
+        guard scale != 0 else { return }
+        var columns = try y.narrowed(-1, start, up.size(0))
+        try columns.add(linear(linear(x, down), up), scaledBy: scale)
+    }
+}

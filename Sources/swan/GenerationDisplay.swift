@@ -1,0 +1,176 @@
+import Foundation
+import SwanMedia
+import SwanPipelines
+
+/// Shows how far a generation is, and what it looks like so far.
+struct GenerationDisplay {
+    private let style: ProgressStyle
+    private let previewFile: String?
+    private let terminal = Terminal.standardError
+    private var lastShown: ContinuousClock.Instant?
+    private var lastStage: GenerationProgress.Stage?
+
+    /// A display of a style; `auto` looks whether someone watches.
+    ///
+    /// - Parameter previewFile: where previews are written; nil for the terminal.
+    init(_ style: ProgressStyle, previewFile: String?) {
+        self.style = style == .auto ? (terminal.isInteractive ? .bar : .plain) : style
+        self.previewFile = previewFile
+        if self.style == .json { terminal.use(.json) }
+    }
+
+    /// Shows it, unless that was done a moment ago.
+    mutating func show(_ progress: GenerationProgress) throws {
+        if let picture = progress.preview {
+            if let previewFile {
+                try writePNG(picture, previewFile)
+            } else if style == .bar {
+                terminal.write(line: TerminalPicture.text(picture, columns: 64))
+            }
+            return
+        }
+        let now = ContinuousClock.now
+        let isNewStage = progress.stage != lastStage
+        let pause: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
+        guard isNewStage || lastShown.map({ now - $0 >= pause }) ?? true else { return }
+        lastShown = now
+        lastStage = progress.stage
+        switch style {
+        case .bar: terminal.draw { GenerationLine.bar(progress, columns: $0) }
+        case .plain: terminal.write(kind: .note, GenerationLine.plain(progress))
+        case .json: terminal.write(line: GenerationLine.json(progress))
+        case .auto, .none: break
+        }
+    }
+
+    /// Takes the bar away and says what became of the videos.
+    func end(_ summary: GenerationSummary) {
+        terminal.clear()
+        switch style {
+        case .bar, .plain:
+            for line in GenerationLine.summary(summary) { terminal.write(kind: .note, line) }
+        case .json: terminal.write(line: GenerationLine.json(summary))
+        case .auto, .none: break
+        }
+    }
+}
+
+/// Progress of a generation in words, of a given width.
+enum GenerationLine {
+    /// The bar with as much beside it as has room.
+    static func bar(_ progress: GenerationProgress, columns: Int) -> String {
+        let what = words(progress.stage)
+        let which = progress.of > 1 ? "\(progress.video)/\(progress.of) " : ""
+        guard progress.total > 0 else { return String((which + what).prefix(columns)) }
+        let share = Double(progress.done) / Double(progress.total)
+        let left = progress.remainingSeconds.map { "  ETA \(ProgressLine.time($0))" } ?? ""
+        let counted = "\(progress.done)/\(progress.total)"
+        for text in ["\(which)\(what) \(counted)\(left)", "\(which)\(counted)\(left)", counted] {
+            let room = columns - text.count - 3
+            guard room >= 8 else { continue }
+            let width = min(room, 40)
+            let filled = Int(share * Double(width))
+            let bar =
+                String(repeating: "#", count: filled)
+                + String(repeating: ".", count: width - filled)
+            return "[\(bar)] \(text)"
+        }
+        return String(counted.prefix(columns))
+    }
+
+    /// One line of a log.
+    static func plain(_ progress: GenerationProgress) -> String {
+        let which = progress.of > 1 ? "video \(progress.video) of \(progress.of): " : ""
+        let counted = progress.total > 0 ? " \(progress.done) of \(progress.total)" : ""
+        let left = progress.remainingSeconds.map { ", \(ProgressLine.time($0)) left" } ?? ""
+        return which + words(progress.stage) + counted + left
+    }
+
+    /// One line for a program.
+    static func json(_ progress: GenerationProgress) -> String {
+        struct Line: Encodable {
+            let event = "progress"
+            let stage: String
+            let part: String?
+            let video, videos, done, total: Int
+            let remainingSeconds: Double?
+            private enum CodingKeys: String, CodingKey {
+                case event, stage, part, video, videos, done, total
+                case remainingSeconds = "eta_seconds"
+            }
+        }
+        let (stage, part): (String, String?) =
+            switch progress.stage {
+            case .loading(let part): ("loading", part.rawValue)
+            case .denoising: ("denoising", nil)
+            case .decoding: ("decoding", nil)
+            }
+        return JSONLine.text(
+            Line(
+                stage: stage,
+                part: part,
+                video: progress.video,
+                videos: progress.of,
+                done: progress.done,
+                total: progress.total,
+                remainingSeconds: progress.remainingSeconds
+            )
+        ).trimmingCharacters(in: .newlines)
+    }
+
+    /// The last line for a program.
+    static func json(_ summary: GenerationSummary) -> String {
+        struct Line: Encodable {
+            let event = "done"
+            let seconds: Double
+            let outputs: [String]
+        }
+        return JSONLine.text(
+            Line(seconds: summary.seconds, outputs: summary.videos.map(\.output))
+        ).trimmingCharacters(in: .newlines)
+    }
+
+    /// What became of the videos, for people.
+    static func summary(_ summary: GenerationSummary) -> [String] {
+        guard !summary.videos.isEmpty else { return ["no video was finished; nothing was written"] }
+        return summary.videos.map { video in
+            let place = video.output == "-" ? "standard output" : video.output
+            let step = summary.secondsPerStep.map { String(format: ", %.2f s a step", $0) } ?? ""
+            let reused =
+                video.reusedSteps > 0 ? ", \(video.reusedSteps) of them reused the step before" : ""
+            return "\(place): \(summary.frames) frames of \(summary.width)x\(summary.height) in "
+                + ProgressLine.time(video.seconds) + ", \(summary.steps) steps\(step)\(reused), "
+                + "seed \(video.seed)"
+        }
+    }
+
+    private static func words(_ stage: GenerationProgress.Stage) -> String {
+        switch stage {
+        case .denoising: "step"
+        case .decoding: "decoding frame"
+        case .loading(.textEncoder), .loading(.tokenizer): "reading the prompt"
+        case .loading(.imageEncoder): "looking at the picture"
+        case .loading(.vae): "loading the autoencoder"
+        case .loading(.transformer), .loading(.lowNoiseTransformer): "loading the transformer"
+        }
+    }
+}
+
+/// A picture in a terminal of 24-bit colour: two pixels, one above the other, in each character.
+enum TerminalPicture {
+    static func text(_ picture: VideoFrame, columns: Int) -> String {
+        let width = min(columns, picture.width)
+        let height = max(2, picture.height * width / picture.width / 2 * 2)
+        func colour(_ row: Int, _ column: Int) -> String {
+            let (y, x) = (row * picture.height / height, column * picture.width / width)
+            let start = 3 * (y * picture.width + x)
+            return picture.pixels[start..<(start + 3)].map(String.init).joined(separator: ";")
+        }
+        let rows = stride(from: 0, to: height, by: 2).map { row in
+            (0..<width).map { column in
+                "\u{1B}[38;2;\(colour(row, column))m\u{1B}[48;2;\(colour(row + 1, column))m▀"
+            }.joined() + "\u{1B}[0m"
+        }
+        return rows.joined(separator: "\n")
+    }
+}

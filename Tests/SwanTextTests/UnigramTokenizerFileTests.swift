@@ -1,0 +1,125 @@
+import Foundation
+import Testing
+
+@testable import SwanText
+
+/// `tokenizer.json` in place of the SentencePiece model it was made of.
+@Suite struct UnigramTokenizerFileTests {
+    private let goldens: Goldens
+    private let file: Data
+
+    init() throws {
+        goldens = try Goldens.load()
+        file = try Data(contentsOf: Goldens.folder.appending(path: "text_tokenizer.json"))
+    }
+
+    /// The file with a part replaced that stands in it once.
+    private func changed(_ part: String, _ replacement: String) throws -> Data {
+        let text = String(decoding: file, as: UTF8.self)
+        try #require(text.components(separatedBy: part).count == 2, "\(part)")
+        return Data(text.replacing(part, with: replacement).utf8)
+    }
+
+    @Test func encodesAsTheModelItWasMadeOf() throws {
+        let tokenizer = try Tokenizer(data: file)
+        let model = try Tokenizer(data: goldens.model)
+        #expect(tokenizer.vocabularySize == model.vocabularySize)
+        #expect(tokenizer.padID == 0 && tokenizer.endID == 1 && tokenizer.unknownID == 2)
+        for golden in goldens.tokens {
+            let prompt = try tokenizer.encode(
+                golden.text,
+                maxTokens: golden.limit,
+                allowsEmpty: true
+            )
+            #expect(prompt.ids == golden.ids, "\(visible(golden.text))")
+        }
+        for (text, _) in goldens.cleaning.map({ ($0[0], $0[1]) }) {
+            #expect(try tokenizer.tokens(of: text) == model.tokens(of: text), "\(visible(text))")
+        }
+    }
+
+    @Test func bytesStandForRareText() throws {
+        let tokenizer = try Tokenizer(data: file, rareText: .bytes)
+        let model = try Tokenizer(data: goldens.model, rareText: .bytes)
+        let text = "🦊❄️ 一只狐狸"
+        #expect(try tokenizer.tokens(of: text) == model.tokens(of: text))
+        #expect(try tokenizer.text(of: tokenizer.tokens(of: text)) == text)
+    }
+
+    /// As older versions of transformers write it: words first, then the mark for spaces.
+    @Test func anOlderFormIsTheSame() throws {
+        let old = try changed(
+            #""pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true}"#,
+            #""pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"Metaspace","replacement":"▁","add_prefix_space":true}]}"#
+        )
+        let (tokenizer, model) = (try Tokenizer(data: old), try Tokenizer(data: goldens.model))
+        let text = "  a fox   in the snow "
+        #expect(try tokenizer.tokens(of: text) == model.tokens(of: text))
+        let bare = try Tokenizer(
+            data: try changed(
+                #""pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always""#,
+                #""pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"never""#
+            )
+        )
+        #expect(try bare.tokens(of: "fox") != model.tokens(of: "fox"))
+    }
+
+    /// Marks behind the vocabulary are matched as they stand.
+    @Test func marksThatWereAdded() throws {
+        let size = try Tokenizer(data: goldens.model).vocabularySize
+        let more = try changed(
+            #""added_tokens":["#,
+            #""added_tokens":[{"id":\#(size),"content":"<extra_id_0>","special":true},"#
+        )
+        let tokenizer = try Tokenizer(data: more)
+        #expect(tokenizer.vocabularySize == size + 1)
+        let tokens = try tokenizer.tokens(of: "a<extra_id_0>b")
+        #expect(tokens.contains(Int32(size)))
+    }
+
+    @Test func whatCannotBeReadIsNamed() throws {
+        func message(_ data: Data) -> String {
+            do {
+                _ = try Tokenizer(data: data)
+                return "no error"
+            } catch {
+                #expect(error.code == .invalidModel)
+                return error.message
+            }
+        }
+        #expect(message(Data("{}".utf8)).contains("is not a tokenizer.json of a unigram model"))
+        #expect(message(Data("{\"model\"".utf8)).contains("not a tokenizer.json"))
+        #expect(
+            try message(changed(#""type":"Unigram""#, #""type":"BPE""#))
+                .contains("a tokenizer of the type BPE")
+        )
+        #expect(
+            try message(changed(#"{"type":"Strip","#, #"{"type":"Lowercase","#))
+                .contains("normalizes by Lowercase")
+        )
+        #expect(
+            try message(changed(#""unk_id":2"#, #""unk_id":99999"#)).contains("unk_id")
+        )
+        #expect(
+            try message(changed(#""precompiled_charsmap":""#, #""precompiled_charsmap":"****"#))
+                .contains("not Base64")
+        )
+        #expect(
+            try message(changed(#"["</s>",0.0]"#, #"["</t>",0.0]"#)).contains("has no </s>")
+        )
+    }
+
+    /// Damage in the table of rules does not reach the library.
+    @Test func aDamagedTableIsRefused() throws {
+        let text = String(decoding: file, as: UTF8.self)
+        let range = try #require(text.range(of: #""precompiled_charsmap":""#))
+        let start = text.distance(from: text.startIndex, to: range.upperBound)
+        var bytes = Array(text.utf8)
+        let offset = Array(text.prefix(start).utf8).count
+        // Bytes 0, 0, 255 in Base64: places far outside of the table.
+        let damage = Array("AAD/".utf8)
+        for index in 40..<80 { bytes[offset + index] = damage[index % 4] }
+        let error = #expect(throws: TextError.self) { try Tokenizer(data: Data(bytes)) }
+        #expect(error?.message.contains("normalization rules") == true)
+    }
+}
