@@ -86,7 +86,8 @@ public final class FileGeneration: Sendable {
         let plan = try GenerationPlan(job.request, generator.model)
         let rate = try frameRate(plan)
         var picture: VideoFrame?
-        let isPicture = plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
+        let isPicture =
+            plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
         // Opened first: an output that cannot be written is told before hours of work.
         let output = isPicture ? nil : try open(job.output, plan, rate)
         defer {
