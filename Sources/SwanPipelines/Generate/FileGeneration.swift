@@ -86,7 +86,8 @@ public final class FileGeneration: Sendable {
         let plan = try GenerationPlan(job.request, generator.model)
         let rate = try frameRate(plan)
         var picture: VideoFrame?
-        let isPicture = plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
+        let isPicture =
+            plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
         // Opened first: an output that cannot be written is told before hours of work.
         let output = isPicture ? nil : try open(job.output, plan, rate)
         defer {
@@ -242,8 +243,8 @@ public struct FileGenerationRequest: Sendable {
         guard let number else { return path }
         let url = URL(fileURLWithPath: path)
         if path.contains("%") {
-            let folder = url.deletingLastPathComponent().path
-            return "\(folder)-\(number)/\(url.lastPathComponent)"
+            let folder = path.dropLast(url.lastPathComponent.count + 1)
+            return (folder.isEmpty ? "" : folder + "-") + "\(number)/\(url.lastPathComponent)"
         }
         let ending = url.pathExtension
         let stem = ending.isEmpty ? path : String(path.dropLast(ending.count + 1))

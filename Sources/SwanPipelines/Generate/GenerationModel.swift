@@ -18,7 +18,7 @@ public struct GenerationModel: Sendable {
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig
-    private let autoencoderChoice: AutoencoderChoice
+    let autoencoderChoice: AutoencoderChoice
     /// Pixels on a side of what one latent stands for.
     let spatialStride: Int
     /// Sides of pictures must be multiples of this: patches of latents.
@@ -142,10 +142,13 @@ public struct GenerationModel: Sendable {
     func tokenizer(for encoder: UMT5Config) throws -> Tokenizer {
         // One with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
-        let tokenizer = try Tokenizer(
-            contentsOf: folder.require(.tokenizer).data,
-            rareText: isPublished ? .unknownMark : .bytes
-        )
+        let rareText: RareText = isPublished ? .unknownMark : .bytes
+        let file = try folder.require(.tokenizer).data
+        // ComfyUI packs it among the text encoder's weights.
+        let packed =
+            try [".safetensors", ".pth", ".pt"].contains { file.hasSuffix($0) }
+            ? Tokenizer(packedIn: Checkpoint.open(file), rareText: rareText) : nil
+        let tokenizer = try packed ?? Tokenizer(contentsOf: file, rareText: rareText)
         try tokenizer.requireVocabulary(within: encoder.vocabulary)
         return tokenizer
     }
