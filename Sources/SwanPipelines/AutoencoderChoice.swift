@@ -66,6 +66,14 @@ enum AutoencoderChoice {
         }
     }
 
+    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    var decoderFeatures: (patch: Int, numbers: Int) {
+        switch self {
+        case .wan(_, let config): config.decoderFeatures
+        case .tiny(_, let config): config.decoderFeatures
+        }
+    }
+
     /// The network with its weights; every key must fit.
     func load(_ dtype: DType, _ device: Device) throws(TorchError) -> any VideoAutoencoder {
         switch self {

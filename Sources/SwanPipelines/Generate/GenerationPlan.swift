@@ -60,6 +60,10 @@ public struct GenerationPlan: Sendable {
             1, model.transformerConfig.outDim, references + (frames - 1) / 4 + 1,
             height / model.spatialStride, width / model.spatialStride,
         ]
+        if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
+            try GenerationMemory(model, request, isGuided: guides)
+                .require(width: width, height: height, latentFrames: latentShape[2], free: free)
+        }
     }
 
     /// The expert that works at a timestep.
