@@ -65,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "swan",
             dependencies: [
-                "Torch", "SwanPipelines", "SwanTraining",
+                "Torch", "SwanModels", "SwanPipelines", "SwanTraining",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -106,7 +106,9 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanTrainingTests",
-            dependencies: ["SwanTraining", "GoldenSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanModels", "SwanTraining", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(

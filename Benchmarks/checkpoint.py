@@ -145,8 +145,12 @@ def published(folder, options, dtype, rng, shard_bytes):
         encoder = shapes(T5Encoder(
             vocab=VOCABULARY, dim=text, dim_attn=64, dim_ffn=128, num_heads=4, num_layers=1,
             num_buckets=32, shared_pos=False))
-    write_json(folder / "config.json", {
-        "_class_name": "WanModel", **config, **({} if text == 4096 else {"text_dim": text})})
+    said = {"_class_name": "WanModel", **config}
+    if channels == 48:
+        said["model_type"] = "ti2v"
+    if text != 4096:
+        said["text_dim"] = text
+    write_json(folder / "config.json", said)
     write_weights(folder, "diffusion_pytorch_model", network, dtype, rng, shard_bytes)
     write_pth(folder / ("Wan2.2_VAE.pth" if channels == 48 else "Wan2.1_VAE.pth"), vae,
               torch.float32, rng)

@@ -107,7 +107,7 @@ def denoising_step(dtype):
 
 
 def decoder(dtype, channels, height, width, **config):
-    """Nine frames of 416x240 out of three latents, whole."""
+    """Nine frames of 208x128 out of three latents, whole."""
     from diffusers import AutoencoderKLWan
 
     model = AutoencoderKLWan(z_dim=channels, **config).to(dtype).eval()
@@ -116,12 +116,12 @@ def decoder(dtype, channels, height, width, **config):
 
 
 def vae21(dtype):
-    return decoder(dtype, 16, 30, 52)
+    return decoder(dtype, 16, 16, 26)
 
 
 def vae22(dtype):
     return decoder(
-        dtype, 48, 15, 26, base_dim=160, decoder_base_dim=256, is_residual=True, in_channels=12,
+        dtype, 48, 8, 13, base_dim=160, decoder_base_dim=256, is_residual=True, in_channels=12,
         out_channels=12, patch_size=2, scale_factor_spatial=16, latents_mean=[0.0] * 48,
         latents_std=[1.0] * 48)
 

@@ -127,6 +127,8 @@ def files():
     fine = dict(quality=97, subsampling=0)
     yield "rgb.jpg", saved(image, "JPEG", **fine), 3, None
     yield "subsampled.jpg", saved(image, "JPEG", quality=92, subsampling=2), 3, None
+    yield "half_wide.jpg", saved(image, "JPEG", quality=92, subsampling=1), 3, None
+    yield "no_ycbcr.jpg", saved(image, "JPEG", keep_rgb=True, **fine), 3, None
     yield "odd.jpg", saved(Image.fromarray(scene(21, 13)), "JPEG", quality=92, subsampling=2), 4, \
         None
     yield "progressive.jpg", saved(image, "JPEG", progressive=True, **fine), 3, None

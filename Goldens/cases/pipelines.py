@@ -32,9 +32,9 @@ NOTES = [
     "the reference ran in float32. config holds their config.json and, in runs, what each run was "
     "asked for. A file without a VAE takes that of pipeline_vae21.",
     "input/<run>/noise is the pipeline's `latents` as they are (no factor of the scheduler's). "
-    "input/<run>/text and negative are the rows of the two texts that are not zero; both are padded "
-    "with zeros to 512. guidance 1 means no second branch; otherwise negative + guidance * (text - "
-    "negative).",
+    "input/<run>/text and negative are the rows of the two texts that are not zero; both are "
+    "padded with zeros to 512. guidance 1 means no second branch; otherwise negative + "
+    "guidance * (text - negative).",
     "output/<run>/latents are the last ones, normalised as the network sees them; latents_1 those "
     "after one step. Before the decoder they become latents * latents_std + latents_mean; what the "
     "encoder gives (the mean, no sample) becomes (mean - latents_mean) / latents_std.",
@@ -450,9 +450,9 @@ def vace():
         "encodings of video * (1 - mask) and video * mask, and the mask's 8 x 8 pixels of a latent "
         "pixel as channels (row * 8 + column) in the frames that nearest-exact picks: "
         "floor((i + 0.5) * F / latent frames).",
-        "A reference image (of the final size) is encoded as one frame and put before: its latents, "
-        "zeros for reactive, zeros for the mask. The noise has that frame too; it is in latents "
-        "but is dropped before decoding.",
+        "A reference image (of the final size) is encoded as one frame and put before: its "
+        "latents, zeros for reactive, zeros for the mask. The noise has that frame too; it is in "
+        "latents but is dropped before decoding.",
         "The hints are scaled by conditioning_scale.",
     ])
     weights(case, "transformer", model)

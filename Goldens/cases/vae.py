@@ -1,4 +1,4 @@
-"""Wan's video autoencoders: 2.1 whole and streaming, 2.2 (residual, patched) whole."""
+"""Wan's video autoencoders: 2.1 whole, streaming and in tiles, 2.2 (residual, patched) whole."""
 
 import re
 from unittest.mock import patch
@@ -229,6 +229,47 @@ def wan22(name, seed, res_blocks):
     return case
 
 
+def tiled(name, seed, sizes):
+    """Tiles of 4x4 latents, 3 apart, of Wan 2.1's autoencoder."""
+    rng = generator(seed)
+    mean, std = statistics(rng, 4)
+    config = dict(
+        base_dim=4, z_dim=4, dim_mult=[1, 1, 1, 2], num_res_blocks=1, attn_scales=[],
+        temperal_downsample=[False, True, True], latents_mean=mean, latents_std=std,
+    )
+    model = randomize(AutoencoderKLWan(**config), rng)
+    # Pixels stay within [-1, 1], so that it makes no difference when they are clamped.
+    model.decoder.conv_out.weight *= 0.2
+    case = Case(
+        name=name,
+        reference="diffusers AutoencoderKLWan with tiling",
+        seed=seed,
+        config=config,
+        tolerance=TOLERANCE,
+        notes=[
+            "Tiles of 32x32 pixels, 24 apart. mean_HxW is of video_HxW and not normalised, decoded_HxW "
+            "of latents_HxW.",
+            "The sizes have no tile that lies within the one before it.",
+        ],
+    )
+    case.add("weights_diffusers", dict(model.state_dict()))
+    for height, width in sizes:
+        label = f"{height}x{width}"
+        video = normal(rng, 1, 3, 5, height, width, scale=0.5).clamp(-1, 1)
+        latents = normal(rng, 1, 4, 2, height // 8, width // 8)
+        model.use_tiling = False
+        whole = model.decode(latents, return_dict=False)[0]
+        model.enable_tiling(32, 32, 24, 24)
+        decoded = model.decode(latents, return_dict=False)[0]
+        assert decoded.abs().max() < 1 and (decoded - whole).abs().max() > 1e-3
+        case.add("input", {f"video_{label}": video, f"latents_{label}": latents})
+        case.add("output", {
+            f"mean_{label}": model.encode(video).latent_dist.mean,
+            f"decoded_{label}": decoded,
+        })
+    return case
+
+
 def check_published_keys():
     """The renaming reaches the number of tensors the published Wan2.2 file has."""
     with torch.device("meta"):
@@ -246,3 +287,4 @@ def cases():
     yield wan21("wan_vae21_a", 4001, 4, 4, [1, 2, 4, 4], 2, sizes, batch=1)
     yield wan21("wan_vae21_b", 4002, 4, 16, [1, 2, 2, 2], 1, {5: (16, 24), 9: (8, 16)}, batch=2)
     yield wan22("wan_vae22", 4101, 2)
+    yield tiled("wan_vae21_tiled", 4003, [(40, 64), (24, 40)])

@@ -2,8 +2,8 @@ import Synchronization
 import Torch
 import TorchNN
 
-/// A tiny autoencoder for the latents of Wan 2.1 and 2.2: a few per cent of the work of Wan's own, for
-/// previews and live streams.
+/// A tiny autoencoder for the latents of Wan 2.1 and 2.2: less than a tenth of the time of Wan's own,
+/// for previews and live streams.
 ///
 /// TAEHV (https://github.com/madebyollin/taehv); weights under the keys of taew2_1.pth, taew2_2.pth and
 /// taew2_2_super.pth. Its latents are what diffusion models see; they are never normalised.

@@ -26,7 +26,7 @@ struct WanBackbone: Sendable {
     private let textIn, textOut: Linear
     private let timeIn, timeOut, timeProjection: Linear
     private let imageEmbedding: WanImageEmbedding?
-    private let blocks: [WanBlock]
+    private let blocks: LayerStack<WanBlock>
     private let norm: LayerNorm
     private let head: Linear
     private let headModulation: Tensor
@@ -47,11 +47,9 @@ struct WanBackbone: Sendable {
         imageEmbedding = try config.imageDim.map { dim throws(TorchError) in
             try WanImageEmbedding(weights["img_emb"], dim, config)
         }
-        var blocks: [WanBlock] = []
-        for index in 0..<config.layers {
-            blocks.append(try WanBlock(weights["blocks"][index], config))
+        blocks = try LayerStack(weights["blocks"], count: config.layers) {
+            weights throws(TorchError) in try WanBlock(weights, config)
         }
-        self.blocks = blocks
         norm = LayerNorm(eps: config.eps)
         head = try Linear(weights["head"]["head"], config.dim, patch * config.outDim)
         headModulation = try weights["head"].tensor("modulation", [1, 2, config.dim])
@@ -84,14 +82,14 @@ struct WanBackbone: Sendable {
         }
         let text = try textOut(textIn(x).gelu(tanh: true))
         let tokens = try embed(image: image)
-        func keys(_ blocks: [WanBlock]) throws(TorchError) -> [TextKeys] {
-            var keys: [TextKeys] = []
-            for block in blocks {
-                keys.append(try block.crossAttention.keys(text, bias: bias, image: tokens))
-            }
-            return keys
+        func keys(_ block: WanBlock) throws(TorchError) -> TextKeys {
+            try block.crossAttention.keys(text, bias: bias, image: tokens)
         }
-        return TextConditioning(blocks: try keys(blocks), control: try keys(control))
+        var own: [TextKeys] = []
+        try blocks.forEach { _, block throws(TorchError) in own.append(try keys(block)) }
+        var ofControl: [TextKeys] = []
+        for block in control { ofControl.append(try keys(block)) }
+        return TextConditioning(blocks: own, control: ofControl)
     }
 
     private func embed(image: Tensor?) throws(TorchError) -> Tensor? {
@@ -112,19 +110,20 @@ struct WanBackbone: Sendable {
     }
 
     /// The flow for latents [B, C, F, H, W] at timesteps [B, S], S as in `Modulation`; `attend` is
-    /// told the block's index.
+    /// told the block's index. With a `cache` all blocks but the first may be passed over.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
         text: TextConditioning,
         rope: RoPE,
         hint: Hint = { _, _, _ in nil },
+        cache: FirstBlockCache? = nil,
         attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
         var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
         let (e, e6) = try embed(timesteps, x.dtype)  // [B, S, C], [B, S, 6, C]
-        for (index, block) in blocks.enumerated() {
+        func run(_ index: Int, _ block: WanBlock) throws(TorchError) {
             let control = try hint(index, x, e6)
             x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
                 q,
@@ -132,6 +131,19 @@ struct WanBackbone: Sendable {
                 v throws(TorchError) in try attend(index, q, k, v)
             }
             if let control { try x.add(control) }
+        }
+        if let cache {
+            let input = x
+            try blocks.forEach(in: 0..<1, run)
+            let first = x
+            if let rest = try cache.rest(after: first - input) {
+                x = try x + rest
+            } else {
+                try blocks.forEach(in: 1..<blocks.count, run)
+                cache.keep(try x - first)
+            }
+        } else {
+            try blocks.forEach(run)
         }
         let modulation = try Modulation(headModulation, e.unsqueezed(2))
         return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)

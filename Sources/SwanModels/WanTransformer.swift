@@ -32,23 +32,22 @@ public struct WanTransformer: Sendable {
     ///   - latents: [B, inDim, F, H, W].
     ///   - timesteps: 0 ... 1000 as [B]; [B, F] or [B, L] where every latent frame or every token has
     ///     its own (Wan 2.2 TI2V-5B). The fewer there are, the less is computed.
+    ///   - cache: what earlier steps computed, to be reused where it has hardly changed.
     /// - Returns: [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
-        text: TextConditioning
+        text: TextConditioning,
+        cache: FirstBlockCache? = nil
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         return try backbone(
             latents,
             timesteps: backbone.steps(timesteps, grid),
             text: text,
-            rope: backbone.rope(grid, latents.device)
-        ) {
-            _,
-            q,
-            k,
-            v throws(TorchError) in try attention(q, k, v)
-        }
+            rope: backbone.rope(grid, latents.device),
+            cache: cache,
+            attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        )
     }
 }

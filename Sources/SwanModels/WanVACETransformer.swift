@@ -75,13 +75,15 @@ public struct WanVACETransformer: Sendable {
     ///   - text: from this model's `text`.
     ///   - control: what the branch is shown [1 or B, vaceInDim, F, H, W]; see `VACEControl`.
     ///   - scale: how much the branch says.
+    ///   - cache: what earlier steps computed, to be reused where it has hardly changed.
     /// - Returns: [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
         text: TextConditioning,
         control: Tensor,
-        scale: Double = 1
+        scale: Double = 1,
+        cache: FirstBlockCache? = nil
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let size = Array(latents.shape[2...])
@@ -117,6 +119,7 @@ public struct WanVACETransformer: Sendable {
                 next += 1
                 return scale == 1 ? said : try said * scale
             },
+            cache: cache,
             attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
         )
     }

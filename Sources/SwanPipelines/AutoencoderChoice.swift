@@ -3,23 +3,33 @@ import SwanModels
 import Torch
 import TorchNN
 
-/// Which autoencoder a model works with: its own or a tiny one in its place.
-enum AutoencoderChoice {
+/// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
+indirect enum AutoencoderChoice {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
     /// TAEHV, by the path of its weights.
     case tiny(String, TinyVAEConfig)
+    /// The encoder of one and the decoder of another.
+    case pair(encoding: AutoencoderChoice, decoding: AutoencoderChoice)
 
     /// Looks for an autoencoder; reads the sizes of its weights, not the weights.
     ///
     /// - Parameters:
-    ///   - name: nil for the model's own, `tiny` for the one that lies in the model's folder, or a path
-    ///     of weights or of a folder with a tiny one.
+    ///   - name: nil for the model's own, `tiny` for the one that lies in the model's folder,
+    ///     `tiny-decoder` for that one's decoder with the model's own encoder, or a path of weights or
+    ///     of a folder with a tiny one.
     ///   - latentChannels: what the transformer takes.
     init(_ name: String?, in folder: ModelFolder, latentChannels: Int) throws {
         let own = try folder.parts[.vae].map { try WanVAEConfig.read($0) }
         guard let name else {
             self = .wan(try folder.require(.vae), own ?? .wan21)
+            return
+        }
+        guard name != "tiny-decoder" else {
+            self = .pair(
+                encoding: try Self(nil, in: folder, latentChannels: latentChannels),
+                decoding: try Self("tiny", in: folder, latentChannels: latentChannels)
+            )
             return
         }
         let path = try Self.file(name, folder, latentChannels)
@@ -55,6 +65,7 @@ enum AutoencoderChoice {
         switch self {
         case .wan(_, let config): config.zDim
         case .tiny(_, let config): config.latentChannels
+        case .pair(let encoding, _): encoding.latentChannels
         }
     }
 
@@ -63,6 +74,7 @@ enum AutoencoderChoice {
         switch self {
         case .wan(_, let config): config.spatialStride
         case .tiny(_, let config): config.spatialStride
+        case .pair(let encoding, _): encoding.spatialStride
         }
     }
 
@@ -85,6 +97,11 @@ enum AutoencoderChoice {
             try StreamModel.part(ModelFolder.Files(data: path, config: nil), dtype, device) {
                 weights throws(TorchError) in try TinyVAE(weights, config)
             }
+        case .pair(let encoding, let decoding):
+            try AutoencoderPair(
+                encoding: encoding.load(dtype, device),
+                decoding: decoding.load(dtype, device)
+            )
         }
     }
 }
@@ -130,7 +147,7 @@ extension AutoencoderChoice {
         case nil:
             throw SwanError(
                 .noSuchFile,
-                "\(name): no such file: the autoencoder is 'tiny' or the path of its weights"
+                "\(name): no such file: the autoencoder is 'tiny', 'tiny-decoder' or the path of its weights"
             )
         case true?: break
         }

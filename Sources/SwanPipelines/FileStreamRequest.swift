@@ -15,8 +15,8 @@ public struct FileStreamRequest: Sendable {
     public var laterPrompts: [Int: String] = [:]
     /// The model: a bundled one's name or a folder.
     public var model = BundledModels.names[0]
-    /// The autoencoder: `tiny` for the tiny one in the model's folder, or a path of another; nil for
-    /// the model's own.
+    /// The autoencoder: `tiny` for the tiny one in the model's folder, `tiny-decoder` for its decoder
+    /// with the model's own encoder, or a path of another; nil for the model's own.
     public var vae: String?
     /// A YAML file to stream by, instead of the model's own.
     public var configuration: String?
@@ -57,7 +57,10 @@ public struct FileStreamRequest: Sendable {
         }
         try require(!output.isEmpty, "the output has no name")
         try require(input != "", "the input has no name")
-        try require(vae != "", "the autoencoder has no name: it is 'tiny' or a path")
+        try require(
+            vae != "",
+            "the autoencoder has no name: it is 'tiny', 'tiny-decoder' or a path"
+        )
         try require(
             !cleanPrompt(prompt).isEmpty,
             "the prompt is empty: say what the video should look like"

@@ -166,18 +166,7 @@ extension ModelInspection.Part {
         }
         parameters = counts.values.reduce(0, +)
         dtypes = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-        bytes = try Self.files(files.data).reduce(0) { $0 + Self.bytes($1) }
-    }
-
-    /// The file itself, or the shards of an index.
-    private static func files(_ path: String) throws -> [String] {
-        guard path.hasSuffix(".index.json") else { return [path] }
-        struct Index: Decodable { let weight_map: [String: String] }
-        let url = URL(fileURLWithPath: path)
-        let index = try JSONDecoder().decode(Index.self, from: Data(contentsOf: url))
-        return Set(index.weight_map.values).map {
-            url.deletingLastPathComponent().appendingPathComponent($0).path
-        }
+        bytes = checkpoint.files.reduce(0) { $0 + Self.bytes($1) }
     }
 
     private static func bytes(_ path: String) -> Int {

@@ -9,8 +9,8 @@ extension StreamModel {
     ///
     /// - Parameters:
     ///   - dtype: what the weights are converted to.
-    ///   - vae: `tiny` for the tiny autoencoder in the folder, or a path of another one; nil for the
-    ///     model's own.
+    ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
+    ///     model's own encoder, or a path of another one; nil for the model's own.
     ///   - configuration: a YAML file to stream by, instead of the model's own.
     public static func load(
         _ nameOrPath: String,
@@ -49,7 +49,7 @@ extension StreamModel {
         // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = textConfig.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
-            contentsOf: tokenizerFile,
+            at: tokenizerFile,
             rareText: isPublished ? .unknownMark : .bytes
         )
         try tokenizer.requireVocabulary(within: textConfig.vocabulary)

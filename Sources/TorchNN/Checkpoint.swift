@@ -14,8 +14,10 @@ public struct Checkpoint: WeightSource {
 
     /// The path that was opened.
     public let path: String
-    /// The text that a safetensors file carries beside its tensors; empty for other files.
+    /// The text that safetensors files carry beside their tensors; empty for other files.
     public let metadata: [String: String]
+    /// The files with the tensors: the one that was opened, or the shards of an index.
+    public let files: [String]
     private let places: [String: Place]
 
     /// Opens a checkpoint; its tensors are read when they are asked for.
@@ -34,10 +36,12 @@ public struct Checkpoint: WeightSource {
     private init(
         _ path: String,
         _ metadata: [String: String],
-        _ found: [String: Place]
+        _ found: [String: Place],
+        files: [String]? = nil
     ) throws(TorchError) {
         self.path = path
         self.metadata = metadata
+        self.files = files ?? [path]
         let names = KeyPrefixes.stripped(found.keys)
         var places: [String: Place] = [:]
         for (key, place) in found {
@@ -94,7 +98,8 @@ public struct Checkpoint: WeightSource {
             }
             places[key] = .safetensors(shard, key: key)
         }
-        try self.init(path, [:], places)
+        let files = shards.values.map(\.path).sorted()
+        try self.init(path, index.metadata(of: shards), places, files: files)
     }
 }
 
@@ -131,18 +136,34 @@ extension Checkpoint {
         }
     }
 
-    /// Throws one error naming the weights that hold a NaN or an infinity. It reads the whole file.
+    /// The weights that hold a NaN or an infinity, sorted. This reads all files.
+    public func notFinite() throws(TorchError) -> [String] {
+        var broken: [String] = []
+        for key in places.keys.sorted() {
+            let tensor = try tensor(key, [])
+            if try !Self.isFinite(tensor) { broken.append(key) }
+        }
+        return broken
+    }
+
+    /// Elements of float8 are looked at some at a time, since they are widened for it.
+    private static func isFinite(_ tensor: Tensor) throws(TorchError) -> Bool {
+        let piece = 1 << 24
+        guard tensor.dtype.size == 1, tensor.dtype.isFloatingPoint, tensor.count > piece else {
+            return try tensor.isAllFinite()
+        }
+        let flat = try tensor.flattened()
+        for start in stride(from: 0, to: flat.count, by: piece) {
+            let length = min(piece, flat.count - start)
+            guard try flat.narrowed(0, start, length).isAllFinite() else { return false }
+        }
+        return true
+    }
+
+    /// Throws one error naming the weights that hold a NaN or an infinity. This reads all files.
     public func requireFinite() throws(TorchError) {
         let shown = 12
-        var broken: [String] = []
-        for (key, place) in places.sorted(by: { $0.key < $1.key }) {
-            let tensor =
-                switch place {
-                case .safetensors(let file, let key): try file.tensor(key)
-                case .archive(let tensor): try tensor.load()
-                }
-            if try !tensor.isAllFinite() { broken.append("  " + key) }
-        }
+        var broken = try notFinite().map { "  " + $0 }
         guard !broken.isEmpty else { return }
         if broken.count > shown {
             broken[shown...] = ["  and \(broken.count - shown) more"]
@@ -172,6 +193,14 @@ private struct ShardIndex: Decodable {
             throw TorchError(.invalidFile, "\(path): is no index of shards (weight_map): \(error)")
         }
         self.path = path
+    }
+
+    /// The text that all shards carry alike.
+    func metadata(of shards: [String: SafetensorsFile]) -> [String: String] {
+        guard let first = shards.values.first?.metadata else { return [:] }
+        return first.filter { pair in
+            shards.values.allSatisfy { $0.metadata[pair.key] == pair.value }
+        }
     }
 
     /// Opens a shard, which lies beside the index.

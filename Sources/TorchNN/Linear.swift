@@ -44,21 +44,21 @@ public struct Linear: Sendable {
 
     /// Layers that read the same input as one, their outputs side by side.
     ///
-    /// Of weights that keep their storage they stay apart: to put matrices of a mapped file side by
-    /// side would take the memory that the mapping saves.
+    /// Of weights that keep their storage they stay apart on a CPU: to put matrices of a mapped file
+    /// side by side would take the memory that the mapping saves.
     public init(
         fusing parts: [Weights],
         _ inputs: Int,
         _ outputs: Int,
         bias: Bool = true
     ) throws(TorchError) {
-        var matrices: [Matrix] = []
+        var stored: [StoredWeight] = []
         var plain: [Tensor] = []
         var offsets: [Tensor] = []
         var additions: [(Int, LowRankAddition)] = []
         for (index, part) in parts.enumerated() {
             if part.keepsStorage {
-                matrices.append(.stored(try part.stored("weight", [outputs, inputs])))
+                stored.append(try part.stored("weight", [outputs, inputs]))
             } else {
                 plain.append(try part.tensor("weight", [outputs, inputs]))
             }
@@ -67,10 +67,18 @@ public struct Linear: Sendable {
                 additions.append((index * outputs, product))
             }
         }
-        if !plain.isEmpty { matrices.append(.ready(try Self.joined(plain))) }
-        self.matrices = matrices
+        let ready: [Matrix] = plain.isEmpty ? [] : [.ready(try Self.joined(plain))]
+        matrices = try ready + Self.fused(stored).map { .stored($0) }
         self.bias = bias ? try Self.joined(offsets) : nil
         self.additions = additions
+    }
+
+    /// One matrix of several on a GPU, whose memory they have been copied into anyway.
+    private static func fused(_ parts: [StoredWeight]) throws(TorchError) -> [StoredWeight] {
+        guard parts.count > 1, let first = parts.first, first.values.device != .cpu,
+            parts.allSatisfy({ $0.factor == nil && $0.values.dtype == first.values.dtype })
+        else { return parts }
+        return [StoredWeight(try concatenated(parts.map(\.values)))]
     }
 
     private static func joined(_ parts: [Tensor]) throws(TorchError) -> Tensor {

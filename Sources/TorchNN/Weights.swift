@@ -43,18 +43,21 @@ public struct Weights: Sendable {
     /// The dtype that is computed in; floating-point weights are converted to it.
     public private(set) var dtype: DType
     /// The device that weights are moved to.
-    public let device: Device
+    public private(set) var device: Device
     /// Whether the matrices of layers stay as they are stored and are converted at every call.
     ///
     /// A mapped checkpoint then takes no more memory than its file, whatever is computed in.
-    public let keepsStorage: Bool
+    public private(set) var keepsStorage: Bool
+    /// Whether the layers of a `LayerStack` are read each time their turn comes, instead of held.
+    public let readsLayersLate: Bool
 
     /// The root of a checkpoint.
     public init(
         _ source: any WeightSource,
         dtype: DType = .float32,
         device: Device = .cpu,
-        keepsStorage: Bool = false
+        keepsStorage: Bool = false,
+        readsLayersLate: Bool = false
     ) {
         self.source = source
         ledger = Ledger()
@@ -62,6 +65,7 @@ public struct Weights: Sendable {
         self.dtype = dtype
         self.device = device
         self.keepsStorage = keepsStorage
+        self.readsLayersLate = readsLayersLate
     }
 
     /// One step down the path.
@@ -84,6 +88,13 @@ public struct Weights: Sendable {
     /// The shape of `name` here; nil if the checkpoint has none, or makes whatever is asked for.
     public func shape(_ name: String) throws(TorchError) -> [Int]? {
         try source.shape(full(name))
+    }
+
+    /// The same path with weights where they lie, in their files: to look at, not to compute with.
+    func asStored() -> Weights {
+        var stored = self
+        (stored.device, stored.keepsStorage) = (.cpu, true)
+        return stored
     }
 
     /// Whether the checkpoint has `name` here.

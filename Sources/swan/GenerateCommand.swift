@@ -359,9 +359,10 @@ struct SamplingOptions: ParsableArguments {
 
     @Flag(
         name: .customLong("batch-guidance"),
-        help: "Run both branches of the guidance side by side: faster on a GPU, more memory."
+        inversion: .prefixedNo,
+        help: "Run both branches of the guidance side by side: more memory. Small videos do so."
     )
-    var batchesGuidance = false
+    var batchesGuidance: Bool?
 
     @Option(
         name: .customLong("cache"),

@@ -6,8 +6,8 @@ import SwanPipelines
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
-        abstract: "List the bundled models, or look into a model's folder.",
-        subcommands: [List.self, Inspect.self],
+        abstract: "List the bundled models; look into a model, verify it, convert its weights.",
+        subcommands: [List.self, Inspect.self, VerifyCommand.self, ConvertCommand.self],
         defaultSubcommand: List.self
     )
 

@@ -44,9 +44,10 @@ struct StreamCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "'tiny' takes the tiny autoencoder (taew2_1, taew2_2) in the model's folder, much faster; "
-                + "or a path of its weights.",
-            valueName: "tiny or path"
+            "The autoencoder in place of the model's own: 'tiny', the tiny one (taew2_1, taew2_2) in "
+                + "the model's folder, several times faster; 'tiny-decoder', its decoder with the "
+                + "model's own encoder; or a path of weights.",
+            valueName: "name or path"
         )
     )
     var vae: String?

@@ -18,8 +18,11 @@ public struct RandomCheckpoint: Sendable {
         case textOrImageToVideo = "Wan2.2-TI2V-5B"
         case controlToVideo = "Wan2.1-VACE"
 
+        /// Whether there are two transformers.
         public var hasExperts: Bool { self == .textToVideoExperts || self == .imageToVideoExperts }
+        /// Whether CLIP belongs to it.
         public var seesImages: Bool { self == .imageToVideo || self == .firstLastFrameToVideo }
+        /// What sides of its videos are multiples of.
         public var sizeMultiple: Int { self == .textOrImageToVideo ? 32 : 16 }
     }
 

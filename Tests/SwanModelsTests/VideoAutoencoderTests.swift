@@ -78,4 +78,28 @@ private func smallWan() throws -> WanVAE {
             #expect(error?.message.contains("4, 8 or 12") == true)
         }
     }
+
+    @Test func anEncoderWithAnothersDecoder() throws {
+        let golden = try Golden("tiny_vae21")
+        let tiny = try TinyVAE(Weights(DictionaryWeights(golden.weights)))
+        var config = WanVAEConfig()
+        (config.baseDim, config.decoderBaseDim, config.zDim) = (4, 4, 4)
+        (config.latentsMean, config.latentsStd) = ([0, 0, 0, 0], [1, 1, 1, 1])
+        let wan = try WanVAE(Weights(MadeWeights.random(seed: 5)), config)
+        let pair = try AutoencoderPair(encoding: wan, decoding: tiny)
+        #expect(pair.lookahead == 0)
+        let video = try golden.input("video_5")
+        let latents = try pair.latents(of: video)
+        try expectClose(latents, try wan.latents(of: video), relative: 0, absolute: 0)
+        try expectClose(
+            pair.video(of: latents),
+            try tiny.video(of: latents),
+            relative: 0,
+            absolute: 0
+        )
+        let error = #expect(throws: TorchError.self) {
+            try AutoencoderPair(encoding: smallWan(), decoding: tiny)
+        }
+        #expect(error?.message.contains("[3, 4, 4] and [4, 8, 4]") == true)
+    }
 }

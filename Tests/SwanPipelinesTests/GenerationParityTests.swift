@@ -56,18 +56,39 @@ import Torch
         try expectNear(result.latents, fixture.golden.output("\(output)/latents"), output)
     }
 
-    /// Both branches of the guidance as a batch give what they give one after the other.
-    @Test(arguments: ["pipeline_t2v", "pipeline_i2v", "pipeline_ti2v"])
-    func branchesSideBySide(name: String) throws {
+    /// The branches of the guidance one after the other and as a batch, and blocks that are read when
+    /// their turn comes, give the same.
+    @Test(arguments: ["pipeline_t2v", "pipeline_i2v", "pipeline_ti2v", "pipeline_vace"])
+    func waysToSaveMemory(name: String) throws {
         let fixture = try PipelineGolden(name)
         for (run, settings) in fixture.runs {
-            let result = try fixture.generate(run, settings) { $0.batchesGuidance = true }
-            try expectNear(
-                result.latents,
-                fixture.golden.output("\(run)/latents"),
-                "\(name) \(run)"
-            )
+            for batches in [false, true] {
+                let result = try fixture.generate(run, settings, offload: .block) {
+                    $0.batchesGuidance = batches
+                }
+                try expectNear(
+                    result.latents,
+                    fixture.golden.output("\(run)/latents"),
+                    "\(name) \(run), batch: \(batches)"
+                )
+            }
         }
+    }
+
+    /// A threshold that no change is under changes nothing; one that all are under reuses each step.
+    @Test func cacheOfTheFirstBlock() throws {
+        let fixture = try PipelineGolden("pipeline_t2v")
+        let settings = try #require(fixture.runs["unipc5"])
+        let expected = try fixture.golden.output("unipc5/latents")
+        let exact = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 1e-9 }
+        try expectNear(exact.latents, expected, "nothing is reused")
+        #expect(exact.reused == 0)
+        let some = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 0.2 }
+        let error = try (some.latents - expected).norm().item() / expected.norm().item()
+        #expect((1..<settings.steps).contains(some.reused))
+        #expect(error > 0 && error < 0.2, "\(some.reused) steps reused: \(error)")
+        let all = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 1 }
+        #expect(all.reused == settings.steps - 1)
     }
 
     /// The error relative to the norm of what is expected is under 1e-4.
@@ -131,9 +152,11 @@ struct PipelineGolden {
     func generate(
         _ name: String,
         _ run: Run,
+        offload: GenerationOptions.Offload = .model,
         _ change: (inout GenerationRequest) -> Void = { _ in }
-    ) throws -> (latents: Tensor, pixels: Tensor) {
+    ) throws -> (latents: Tensor, pixels: Tensor, reused: Int) {
         var options = GenerationOptions()
+        options.offload = offload
         options.dtype = .float32
         let model = try GenerationModel(folder.url.path, options: options)
         var request = GenerationRequest(prompt: name)
@@ -181,7 +204,7 @@ struct PipelineGolden {
                     .to(.float32) / 255
             }
         )
-        return (video.latents, pixels)
+        return (video.latents, pixels, video.reusedSteps)
     }
 
     private func pictures(_ name: String) throws -> [VideoFrame] {

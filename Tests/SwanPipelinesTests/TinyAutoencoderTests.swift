@@ -36,6 +36,19 @@ import Torch
         #expect(out == count)
     }
 
+    /// The model's own encoder waits for no later frames: chunks come as they do with its own decoder.
+    @Test(arguments: [4, 5, 9, 14])
+    func theDecoderAlone(count: Int) throws {
+        let given = try ["tiny-decoder", nil, "tiny"].map { vae in
+            let stream = try self.stream(vae: vae)
+            let counts = try clip(count).map { try stream.push($0).count }
+            return try counts + [stream.finish().count]
+        }
+        #expect(given[0] == given[1])
+        #expect(count < 9 || given[0] != given[2])
+        #expect(given[0].reduce(0, +) == count)
+    }
+
     @Test func withoutInput() throws {
         let stream = try self.stream()
         #expect(try stream.generate().count == 1)
@@ -75,6 +88,7 @@ import Torch
     @Test func otherAutoencoders() throws {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)
+        try TinyModel.writeTinyVAE(to: folder.path("taew2_1.safetensors"))
         let wan = folder.path("vae/diffusion_pytorch_model.safetensors")
         let loaded = try StreamModel.load(
             folder.url.path,
@@ -83,6 +97,13 @@ import Torch
             vae: wan
         )
         #expect(loaded.vae is WanVAE)
+        let pair = try StreamModel.load(
+            folder.url.path,
+            dtype: .float32,
+            device: .cpu,
+            vae: "tiny-decoder"
+        )
+        #expect(pair.vae is AutoencoderPair && pair.vae.lookahead == 0)
         let other = folder.path("other.safetensors")
         try Safetensors.write(Golden("tiny_vae21").weights, to: other)
         let error = #expect(throws: SwanError.self) {
@@ -97,6 +118,7 @@ import Torch
     }
 
     private func stream(
+        vae: String? = "tiny",
         _ change: (inout StreamOptions) -> Void = { _ in }
     ) throws -> VideoStream {
         let folder = try TemporaryDirectory()
@@ -106,7 +128,7 @@ import Torch
             folder.url.path,
             dtype: .float32,
             device: .cpu,
-            vae: "tiny"
+            vae: vae
         )
         var options = StreamOptions(model.configuration, height: 48, width: 64)
         change(&options)

@@ -266,4 +266,26 @@ struct ArgumentTests {
             #expect(try (x * x).sum().item() == 16)
         }
     }
+
+    /// All numbers of float8, NaN among them, as the engine converts them.
+    @Test(arguments: [DType.float8e4m3, .float8e5m2], [DType.float32, .float16, .bfloat16])
+    func float8IsWidened(_ narrow: DType, _ wide: DType) throws {
+        let all = try Tensor((0..<256).map { Float($0) }, [256]).to(.uint8)
+        let numbers = try Operator("aten::view", "dtype")(all, narrow)
+        let (ours, theirs) = (try numbers.widened(to: wide), try numbers.to(wide))
+        #expect(ours.dtype == wide)
+        let pairs = try zip(ours.array(of: Float.self), theirs.array(of: Float.self))
+        #expect(pairs.allSatisfy { $0 == $1 || $0.isNaN && $1.isNaN })
+        #expect(try ours.array(of: Float.self).contains { $0.isNaN })
+        // Not only where elements lie in order, nor to other dtypes.
+        let turned = try numbers.reshaped(16, 16).transposed(0, 1)
+        try expectClose(
+            turned.sliced(1, 0..<7).widened(to: wide),
+            turned.sliced(1, 0..<7).to(wide),
+            relative: 0,
+            absolute: 0
+        )
+        #expect(try numbers.widened(to: .float64).dtype == .float64)
+        #expect(try numbers.widened(to: narrow).dtype == narrow)
+    }
 }

@@ -46,6 +46,50 @@ import Testing
         #expect(parts.allSatisfy { ($0["bytes"] as? Int ?? 0) > 0 })
     }
 
+    @Test func modelsAreVerified() throws {
+        let fixture = try Fixture.shared.get()
+        let outcome = try Program.run("models", "verify", fixture.model)
+        #expect(outcome.code == 0)
+        #expect(outcome.text.hasSuffix("  sound\n"))
+        let json = try StreamTests.fields(
+            try Program.run("models", "verify", fixture.model, "--json").output
+        )
+        #expect((json["parts"] as? [Any])?.count == 4)
+        let directory = try TemporaryDirectory()
+        let broken = directory.path("broken")
+        try FileManager.default.copyItem(atPath: fixture.model, toPath: broken)
+        try FileManager.default.removeItem(atPath: broken + "/vae")
+        let unsound = try Program.run("models", "verify", broken)
+        #expect(unsound.code == 65)
+        #expect(unsound.text.contains("PROBLEM: missing: vae"))
+    }
+
+    @Test func weightsAreConverted() throws {
+        let fixture = try Fixture.shared.get()
+        let directory = try TemporaryDirectory()
+        let (source, there) = (fixture.model + "/transformer", directory.path("there"))
+        let outcome = try Program.run("models", "convert", source, there, "--to", "diffusers")
+        #expect(outcome.code == 0)
+        #expect(outcome.text == there + "/diffusion_pytorch_model.safetensors\n")
+        #expect(try Program.run("models", "convert", source, there).code == 73)
+        let file = directory.path("back.safetensors")
+        let back = try Program.run(
+            "models",
+            "convert",
+            there,
+            file,
+            "--to",
+            "original",
+            "--dtype",
+            "bfloat16",
+            "--json"
+        )
+        #expect(back.code == 0)
+        #expect(try StreamTests.fields(back.output)["part"] as? String == "transformer")
+        #expect(try Program.run("models", "convert", "/nowhere", file).code == 66)
+        #expect(try Program.run("models", "convert", source, file, "--shard-size", "5").code == 64)
+    }
+
     @Test func modelsAreListed() throws {
         let outcome = try Program.run("models", "list")
         #expect(outcome.code == 0)

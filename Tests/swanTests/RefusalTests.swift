@@ -66,6 +66,22 @@ import Torch
         )
     }
 
+    // MARK: - The autoencoder
+
+    @Test func noTinyAutoencoder() throws {
+        let clip = fixture.clip
+        try expect(
+            65,
+            "taew2_1.pth",
+            from: stream(clip, "--prompt", "a", "--vae", "tiny")
+        )
+        try expect(
+            66,
+            "nowhere.pth",
+            from: stream(clip, "--prompt", "a", "--vae", "nowhere.pth")
+        )
+    }
+
     // MARK: - Input
 
     @Test func noSuchFile() throws {

@@ -188,6 +188,11 @@ cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *e
 /* What errno `number` means for an output that is created, or written to. */
 cm_code cm_code_of_errno(int number, bool creating);
 
+/* ---- Checksums ---- */
+
+/* The SHA-256 of a file in 64 hexadecimal digits and a zero. */
+cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error);
+
 /* ---- About the libraries ---- */
 
 /* "5.1.9" or what the distribution calls its build. */

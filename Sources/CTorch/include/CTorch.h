@@ -96,6 +96,21 @@ bool ct_operator_call(
     ct_operator op, const ct_value *arguments, int32_t count,
     ct_value *results, int32_t capacity, int32_t *resultCount, ct_error *error);
 
+// ---- Streams: work that a device does side by side. On the CPU all of this does nothing ----
+
+typedef struct ct_mark_s *ct_mark;  // a place in a stream
+
+// The calling thread's work on the device goes to a stream of its own from now on.
+bool ct_stream_use_own(int32_t device_type, int32_t device_index, ct_error *error);
+
+// What the calling thread has asked of the device so far.
+ct_mark ct_stream_mark(int32_t device_type, int32_t device_index, ct_error *error);
+
+// What the calling thread asks of the device from now on comes after the mark.
+bool ct_stream_wait(ct_mark mark, ct_error *error);
+
+void ct_mark_release(ct_mark mark);
+
 // ---- Random numbers ----
 
 typedef struct ct_generator_s *ct_generator;

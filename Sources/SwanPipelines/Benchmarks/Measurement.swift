@@ -112,7 +112,7 @@ public enum Benchmark: String, Sendable, CaseIterable {
     case ops
     /// A chunk through four blocks of the 1.3B transformer.
     case dit
-    /// Four frames through Wan 2.1's autoencoder.
+    /// Four frames through Wan 2.1's autoencoder and through the tiny one.
     case vae
     /// A file to a file.
     case stream

@@ -91,34 +91,46 @@ extension Benchmark {
     }
 
     static func autoencoder(_ options: BenchmarkOptions) throws -> [Measurement] {
-        let (height, width) = (240, 416)
         let dtype = options.computeType
-        let network = try WanVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
+        let wan = try WanVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
+        let tiny = try TinyVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
+        return try autoencoder(wan, "vae", "Wan 2.1", options)
+            + autoencoder(tiny, "tiny vae", "taew2_1", options)
+    }
+
+    /// A latent's frames through an autoencoder in the middle of a stream.
+    private static func autoencoder(
+        _ network: any VideoAutoencoder,
+        _ name: String,
+        _ kind: String,
+        _ options: BenchmarkOptions
+    ) throws -> [Measurement] {
+        let (height, width, dtype) = (240, 416, network.dtype)
         let size = try network.latentSize(height: height, width: width)
         let generator = try Generator(seed: 0)
         let latent = try Tensor.randn(
-            [1, network.config.zDim, 1, size.height, size.width],
+            [1, network.latentChannels, 1, size.height, size.width],
             generator
         ).to(dtype)
         let video = try Tensor.rand([1, 3, 4, height, width], generator).to(dtype) * 2 - 1
-        var decoder = WanVAE.DecoderState()
-        var encoder = WanVAE.EncoderState()
+        let (encoder, decoder) = try (network.makeEncoder(), network.makeDecoder())
         // A stream's first latent stands for one frame; the others for four.
-        _ = try network.encode(video.narrowed(2, 0, 1), state: &encoder)
-        _ = try network.decode(latent, state: &decoder)
-        let encoding = try Measurement(
-            "vae encode",
-            "4 frames of \(width)x\(height), streaming, Wan 2.1",
-            dtype: dtype,
-            rounds: options.rounds
-        ) { _ = try network.encode(video, state: &encoder) }
-        let decoding = try Measurement(
-            "vae decode",
-            "4 frames of \(width)x\(height), streaming, Wan 2.1",
-            dtype: dtype,
-            rounds: options.rounds
-        ) { _ = try network.decode(latent, state: &decoder) }
-        return [encoding, decoding]
+        _ = try encoder.encode(video.narrowed(2, 0, 1 + network.lookahead))
+        _ = try decoder.decode(latent)
+        return try [
+            Measurement(
+                name + " encode",
+                "4 frames of \(width)x\(height), streaming, \(kind)",
+                dtype: dtype,
+                rounds: options.rounds
+            ) { _ = try encoder.encode(video) },
+            Measurement(
+                name + " decode",
+                "4 frames of \(width)x\(height), streaming, \(kind)",
+                dtype: dtype,
+                rounds: options.rounds
+            ) { _ = try decoder.decode(latent) },
+        ]
     }
 
     private static func rate(_ operations: Double, _ measured: Measurement) -> Double {

@@ -6,8 +6,9 @@ import Torch
 struct FlowTransformer: Sendable {
     /// The text (and what CLIP sees) as the network attends to it.
     let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
-    /// The flow for latents, timesteps and a text.
-    let flow: @Sendable (Tensor, Tensor, TextConditioning) throws(TorchError) -> Tensor
+    /// The flow for latents, timesteps and a text; with what earlier steps computed, if it is kept.
+    let flow:
+        @Sendable (Tensor, Tensor, TextConditioning, FirstBlockCache?) throws(TorchError) -> Tensor
 }
 
 /// A transformer with what it attends to, ready to predict flows.
@@ -15,11 +16,11 @@ final class GuidedTransformer {
     private let network: FlowTransformer
     /// The text of each call of the network in a step: the prompt and what to be led away from, side
     /// by side or one after the other.
-    private let calls: [TextConditioning]
+    private let calls: [(text: TextConditioning, cache: FirstBlockCache?)]
     private let sideBySide: Bool
     private let guidance: Double
-    /// Steps that reused what the step before had computed.
-    private(set) var reusedSteps = 0
+    /// Steps that reused what an earlier one had computed.
+    var reusedSteps: Int { calls.map { $0.cache?.reused ?? 0 }.max() ?? 0 }
 
     /// - Parameters:
     ///   - prompt: [1, T, C]; `negative` likewise, nil where the flow is not led away from anything.
@@ -37,41 +38,47 @@ final class GuidedTransformer {
         self.network = network
         self.guidance = guidance
         self.sideBySide = sideBySide && negative != nil
-        guard let negative else {
-            calls = [try network.text(prompt, image)]
-            return
+        var texts = [try network.text(prompt, image)]
+        if let negative, sideBySide {
+            // Zeros are padding.
+            let longest = max(prompt.size(1), negative.size(1))
+            let both = try concatenated([
+                prompt.padded([0, 0, 0, longest - prompt.size(1)]),
+                negative.padded([0, 0, 0, longest - negative.size(1)]),
+            ])
+            texts = [try network.text(both, image?.repeated([2, 1, 1]))]
+        } else if let negative {
+            texts.append(try network.text(negative, image))
         }
-        guard sideBySide else {
-            calls = [
-                try network.text(prompt, image), try network.text(negative, image),
-            ]
-            return
-        }
-        // Zeros are padding.
-        let longest = max(prompt.size(1), negative.size(1))
-        let texts = try concatenated([
-            prompt.padded([0, 0, 0, longest - prompt.size(1)]),
-            negative.padded([0, 0, 0, longest - negative.size(1)]),
-        ])
-        calls = [try network.text(texts, image?.repeated([2, 1, 1]))]
+        calls = texts.map { ($0, cacheThreshold.map { FirstBlockCache(threshold: $0) }) }
     }
 
     /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
     ///
     /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
     func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
-        guard sideBySide else {
-            let c = try network.flow(input, timesteps, calls[0]).to(.float32)
-            guard calls.count > 1 else { return c }
-            let u = try network.flow(input, timesteps, calls[1]).to(.float32)
-            return try u + (c - u) * guidance
+        func predicted(
+            _ call: Int,
+            _ input: Tensor,
+            _ timesteps: Tensor
+        ) throws(TorchError) -> Tensor {
+            let (text, cache) = calls[call]
+            return try network.flow(input, timesteps, text, cache).to(.float32)
         }
-        let rows = try network.flow(
-            input.repeated([2, 1, 1, 1, 1]),
-            timesteps.repeated([2, 1]),
-            calls[0]
-        ).to(.float32).chunked(2, dim: 0)
-        return try rows[1] + (rows[0] - rows[1]) * guidance
+        let (c, u): (Tensor, Tensor)
+        if sideBySide {
+            let rows = try predicted(
+                0,
+                input.repeated([2, 1, 1, 1, 1]),
+                timesteps.repeated([2, 1])
+            ).chunked(2, dim: 0)
+            (c, u) = (rows[0], rows[1])
+        } else {
+            c = try predicted(0, input, timesteps)
+            guard calls.count > 1 else { return c }
+            u = try predicted(1, input, timesteps)
+        }
+        return try u + (c - u) * guidance
     }
 }
 

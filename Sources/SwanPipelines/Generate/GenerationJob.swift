@@ -258,16 +258,27 @@ extension GenerationJob {
             negative: isGuided ? texts[1] : nil,
             image: features,
             guidance: guidance,
-            sideBySide: request.batchesGuidance,
+            sideBySide: request.batchesGuidance ?? plan.isSmall,
             cacheThreshold: request.cacheThreshold
         )
     }
 
     /// Shows the middle frame of the clean latents that the flow points to.
+    ///
+    /// By the published linear map to colours; by the autoencoder for latents that have none.
     private func showPreview(_ clean: Tensor, step: Int) throws {
         let middle = try clean.narrowed(2, clean.size(2) / 2, 1)
-        guard let picture = try model.preview(of: middle) else { return }
-        try handle(.preview(picture, step: step))
+        let picture: VideoFrame?
+        if let map = LatentPreview.known(latentChannels: clean.size(1)) {
+            let pixels = try map.frames(of: middle).unsqueezed(0).transposed(1, 2)
+            picture = try SwanPipelines.frames(of: pixels * 2 - 1).first.map { small in
+                try small.resized(width: 4 * small.width, height: 4 * small.height)
+            }
+        } else {
+            let vae = try open(.vae) { try model.autoencoder() }
+            picture = try SwanPipelines.frames(of: vae.video(of: middle)).first
+        }
+        if let picture { try handle(.preview(picture, step: step)) }
     }
 }
 

@@ -80,29 +80,40 @@ public struct GenerationModel: Sendable {
             let opened = try loras.map { try LoRA.open($0.path, strength: $0.strength) }
             source = try LoRAWeights(source, opened)
         }
+        let late = options.offload == .block
         guard let control else {
-            let network = try folder.network(part, source, dtype, device) {
+            let network = try folder.network(part, source, dtype, device, late: late) {
                 weights throws(TorchError) in try WanTransformer(weights, config)
             }
             return FlowTransformer(
                 text: { text, image throws(TorchError) in try network.text(text, image: image) },
-                flow: { x, t, text throws(TorchError) in try network(x, timesteps: t, text: text) }
+                flow: { x, t, text, cache throws(TorchError) in
+                    try network(x, timesteps: t, text: text, cache: cache)
+                }
             )
         }
-        let network = try folder.network(part, source, dtype, device) {
+        let network = try folder.network(part, source, dtype, device, late: late) {
             weights throws(TorchError) in try WanVACETransformer(weights, config)
         }
         return FlowTransformer(
             text: { text, image throws(TorchError) in try network.text(text, image: image) },
-            flow: { x, t, text throws(TorchError) in
-                try network(x, timesteps: t, text: text, control: control, scale: scale)
+            flow: { x, t, text, cache throws(TorchError) in
+                try network(
+                    x,
+                    timesteps: t,
+                    text: text,
+                    control: control,
+                    scale: scale,
+                    cache: cache
+                )
             }
         )
     }
 
     /// Opens the autoencoder, which computes in float32 as its authors' does.
     func autoencoder() throws -> any VideoAutoencoder {
-        try autoencoderChoice.load(.float32, device)
+        let own = try autoencoderChoice.load(.float32, device)
+        return options.tilesVAE ? try TiledAutoencoder(own) : own
     }
 
     /// Opens CLIP's image encoder.
@@ -142,13 +153,10 @@ public struct GenerationModel: Sendable {
     func tokenizer(for encoder: UMT5Config) throws -> Tokenizer {
         // One with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
-        let rareText: RareText = isPublished ? .unknownMark : .bytes
-        let file = try folder.require(.tokenizer).data
-        // ComfyUI packs it among the text encoder's weights.
-        let packed =
-            try [".safetensors", ".pth", ".pt"].contains { file.hasSuffix($0) }
-            ? Tokenizer(packedIn: Checkpoint.open(file), rareText: rareText) : nil
-        let tokenizer = try packed ?? Tokenizer(contentsOf: file, rareText: rareText)
+        let tokenizer = try Tokenizer(
+            at: folder.require(.tokenizer).data,
+            rareText: isPublished ? .unknownMark : .bytes
+        )
         try tokenizer.requireVocabulary(within: encoder.vocabulary)
         return tokenizer
     }
@@ -211,6 +219,7 @@ extension ModelFolder {
     ///
     /// - Parameters:
     ///   - keepsStorage: whether matrices stay in their files and are converted whenever they are used.
+    ///   - late: whether blocks are read each time their turn comes, instead of held.
     ///   - isUnused: whether a key is known to be of no use.
     func network<Network>(
         _ part: Part,
@@ -218,10 +227,17 @@ extension ModelFolder {
         _ dtype: DType,
         _ device: Device,
         keepsStorage: Bool = true,
+        late: Bool = false,
         ignoring isUnused: (String) -> Bool = { _ in false },
         _ build: (Weights) throws(TorchError) -> Network
     ) throws(TorchError) -> Network {
-        let weights = Weights(source, dtype: dtype, device: device, keepsStorage: keepsStorage)
+        let weights = Weights(
+            source,
+            dtype: dtype,
+            device: device,
+            keepsStorage: keepsStorage,
+            readsLayersLate: late
+        )
         let network = try build(weights)
         do {
             try weights.finish(ignoring: isUnused)

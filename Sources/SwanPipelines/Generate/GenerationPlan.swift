@@ -66,6 +66,9 @@ public struct GenerationPlan: Sendable {
         }
     }
 
+    /// Whether the tokens are so few that reading weights takes longer than computing with them.
+    var isSmall: Bool { latentShape[2...].reduce(1, *) < 4 * 2_048 }
+
     /// The expert that works at a timestep.
     func expert(at timestep: Float) -> ModelFolder.Part {
         Double(timestep) >= boundaryTimestep ? .transformer : .lowNoiseTransformer

@@ -39,8 +39,9 @@ public struct GenerationRequest: Sendable {
     public var lowNoiseGuidance, highNoiseGuidance: Double?
     /// The noise level (0 ... 1) from which on the expert for high noise works.
     public var boundary: Double?
-    /// Whether prompt and negative prompt go through the transformer side by side: more memory.
-    public var batchesGuidance = false
+    /// Whether prompt and negative prompt go through the transformer side by side, which takes more
+    /// memory; nil for where the video is so small that reading the weights twice is what costs.
+    public var batchesGuidance: Bool?
     /// How much the first block's output may change for a step to reuse the last one's; nil for never.
     public var cacheThreshold: Double?
     /// The noise to begin from [1, C, F, h, w], instead of the seed's.

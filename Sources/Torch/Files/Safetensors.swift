@@ -51,16 +51,84 @@ public final class SafetensorsFile: Sendable {
 
 /// Writing the safetensors format.
 public enum Safetensors {
+    /// What the header says of a tensor that is to be written.
+    public struct Entry: Sendable, Equatable {
+        /// The name of the tensor.
+        public let key: String
+        /// The size of every dimension.
+        public let shape: [Int]
+        /// The type of the elements.
+        public let dtype: DType
+
+        /// A tensor to be written.
+        public init(_ key: String, _ shape: [Int], _ dtype: DType) {
+            self.key = key
+            self.shape = shape
+            self.dtype = dtype
+        }
+
+        /// Bytes the elements take.
+        public var byteCount: Int { shape.reduce(dtype.size, *) }
+    }
+
     /// Writes tensors and text into a file that replaces `path` when it is complete.
     public static func write(
         _ tensors: [String: Tensor],
         metadata: [String: String] = [:],
         to path: String
     ) throws(TorchError) {
-        // Wide elements first keeps every tensor aligned without holes.
-        let order = tensors.sorted {
-            ($1.value.dtype.size, $0.key) < ($0.value.dtype.size, $1.key)
+        let entries = tensors.map { Entry($0.key, $0.value.shape, $0.value.dtype) }
+        try write(entries, metadata: metadata, to: path) { entry, append throws(TorchError) in
+            if let tensor = tensors[entry.key] { try append(tensor) }
         }
+    }
+
+    /// Writes a file from tensors that are made one after another, so that only one of them, or a
+    /// part of one, has to be in memory.
+    ///
+    /// - Parameter body: is given every entry, in the order of the file, and a function that takes
+    ///   the next elements of its tensor, in row-major order; they are converted to its dtype.
+    public static func write(
+        _ entries: [Entry],
+        metadata: [String: String] = [:],
+        to path: String,
+        _ body: (
+            _ entry: Entry,
+            _ append: (Tensor) throws(TorchError) -> Void
+        ) throws(TorchError) -> Void
+    ) throws(TorchError) {
+        // Wide elements first keeps every tensor aligned without holes.
+        let order = entries.sorted { ($1.dtype.size, $0.key) < ($0.dtype.size, $1.key) }
+        let header = try header(order, metadata, path)
+        let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
+
+        let file = try AtomicFile(path: path)
+        try file.write(length + header)
+        for entry in order {
+            var left = entry.byteCount
+            try body(entry) { tensor throws(TorchError) in
+                let plain = try tensor.to(.cpu, entry.dtype).contiguous()
+                left -= plain.byteCount
+                guard left >= 0 else { return }
+                let bytes = try plain.withUnsafeBytes { UnsafeRawBufferPointer($0) }
+                try file.write(bytes)
+                withExtendedLifetime(plain) {}
+            }
+            guard left == 0 else {
+                throw TorchError(
+                    .cannotWrite,
+                    "\(path): the elements given for \(entry.key) do not fill its shape \(entry.shape)"
+                )
+            }
+        }
+        try file.finish()
+    }
+
+    private static func header(
+        _ order: [Entry],
+        _ metadata: [String: String],
+        _ path: String
+    ) throws(TorchError) -> [UInt8] {
         var members: [String] = []
         if !metadata.isEmpty {
             let texts = metadata.sorted { $0.key < $1.key }
@@ -68,34 +136,25 @@ public enum Safetensors {
             members.append("\"__metadata__\":{\(texts.joined(separator: ","))}")
         }
         var offset = 0
-        for (key, tensor) in order {
-            guard let dtype = SafetensorsHeader.names[tensor.dtype], key != "__metadata__" else {
+        for entry in order {
+            guard let dtype = SafetensorsHeader.names[entry.dtype], entry.key != "__metadata__"
+            else {
                 throw TorchError(
                     .cannotWrite,
-                    "\(path): the format cannot hold the tensor \(key) of \(tensor.dtype)"
+                    "\(path): the format cannot hold the tensor \(entry.key) of \(entry.dtype)"
                 )
             }
-            let shape = tensor.shape.map(String.init).joined(separator: ",")
-            let end = offset + tensor.byteCount
+            let shape = entry.shape.map(String.init).joined(separator: ",")
+            let end = offset + entry.byteCount
             members.append(
-                "\(StrictJSON.quoted(key)):{\"dtype\":\"\(dtype)\",\"shape\":[\(shape)],"
+                "\(StrictJSON.quoted(entry.key)):{\"dtype\":\"\(dtype)\",\"shape\":[\(shape)],"
                     + "\"data_offsets\":[\(offset),\(end)]}"
             )
             offset = end
         }
         var header = Array("{\(members.joined(separator: ","))}".utf8)
         header += Array(repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8)
-        let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
-
-        let file = try AtomicFile(path: path)
-        try file.write(length + header)
-        for (_, tensor) in order {
-            let plain = try tensor.to(.cpu).contiguous()
-            let bytes = try plain.withUnsafeBytes { UnsafeRawBufferPointer($0) }
-            try file.write(bytes)
-            withExtendedLifetime(plain) {}
-        }
-        try file.finish()
+        return header
     }
 }
 

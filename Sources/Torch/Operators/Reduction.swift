@@ -54,7 +54,7 @@ extension Tensor {
     /// Whether no element is infinite or NaN.
     public func isAllFinite() throws(TorchError) -> Bool {
         guard dtype.isFloatingPoint else { return true }
-        let summable = dtype.size == 1 ? try to(.float32) : self
+        let summable = dtype.size == 1 ? try widened(to: .float32) : self
         // A sum tells in one pass; only where it overflows each element is looked at.
         if try summable.sum().item().isFinite { return true }
         return try summable.isFinite().all()

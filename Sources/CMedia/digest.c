@@ -1,0 +1,43 @@
+#include <fcntl.h>
+#include <libavutil/mem.h>
+#include <libavutil/sha.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { DIGEST_BITS = 256, DIGEST_BYTES = DIGEST_BITS / 8, PIECE = 1 << 20 };
+
+cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) {
+        cm_code code = errno == ENOENT ? CM_NOT_FOUND : CM_UNREADABLE;
+        return cm_fail(error, code, "cannot be read: %s", strerror(errno));
+    }
+    struct AVSHA *sha = av_sha_alloc();
+    uint8_t *piece = av_malloc(PIECE);
+    cm_code code = CM_OK;
+    if (!sha || !piece) {
+        code = cm_fail(error, CM_OUT_OF_MEMORY, "no memory to sum it up");
+    } else {
+        av_sha_init(sha, DIGEST_BITS);
+        ssize_t count;
+        while ((count = read(descriptor, piece, PIECE)) != 0) {
+            if (count > 0) {
+                av_sha_update(sha, piece, (unsigned)count);
+            } else if (errno != EINTR) {
+                code = cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
+                break;
+            }
+        }
+        uint8_t digest[DIGEST_BYTES];
+        av_sha_final(sha, digest);
+        for (int index = 0; index < DIGEST_BYTES; ++index) {
+            snprintf(hexadecimal + 2 * index, 3, "%02x", digest[index]);
+        }
+    }
+    av_free(piece);
+    av_free(sha);
+    close(descriptor);
+    return code;
+}

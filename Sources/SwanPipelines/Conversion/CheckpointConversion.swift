@@ -1,0 +1,325 @@
+import Foundation
+import SwanModels
+import Torch
+import TorchNN
+
+/// Rewriting the weights of one part of a model: other names, another dtype, other files.
+///
+/// Tensors go from file to file in pieces, so that a large checkpoint takes little memory.
+public struct CheckpointConversion: Sendable {
+    /// Whose names the result has; nil for those that there are.
+    public var naming: CheckpointNames.Naming?
+    /// What floating-point weights become; nil for what they are.
+    public var dtype: DType?
+    /// A folder's weights are split into files of at most so many bytes.
+    public var shardBytes = 10_000_000_000
+
+    /// A conversion that changes nothing, to be changed.
+    public init() {}
+
+    /// What was written.
+    public struct Result: Sendable, Encodable {
+        /// The files, without the configuration.
+        public let files: [String]
+        /// What the part is, if its names are known.
+        public let part: String?
+        /// Weights, and the numbers in all of them.
+        public let tensors, parameters: Int
+        /// Bytes of the weights.
+        public let bytes: Int
+    }
+
+    /// Converts.
+    ///
+    /// - Parameters:
+    ///   - source: a file (`.safetensors`, `.pth`, `.pt`), an index of shards, or a part's folder.
+    ///   - destination: a file ending in `.safetensors`, or a folder, which gets a `config.json` where
+    ///     the layout has one. It appears when it is complete; what is there already is not replaced.
+    public func callAsFunction(_ source: String, to destination: String) throws -> Result {
+        let found = try Source(source)
+        guard !FileManager.default.fileExists(atPath: destination) else {
+            throw TorchError(.cannotWrite, "\(destination): is there already; give another name")
+        }
+        let plan = try Plan(found, self)
+        let files: [String]
+        if destination.hasSuffix(".safetensors") {
+            try plan.write(plan.entries, to: destination)
+            files = [destination]
+        } else {
+            files = try write(plan, folder: destination, found)
+        }
+        return Result(
+            files: files,
+            part: plan.names?.part.rawValue,
+            tensors: plan.entries.count,
+            parameters: plan.entries.reduce(0) { $0 + $1.shape.reduce(1, *) },
+            bytes: plan.entries.reduce(0) { $0 + $1.byteCount }
+        )
+    }
+
+    /// Writes a folder under another name, which it loses when all is in it.
+    private func write(
+        _ plan: Plan,
+        folder destination: String,
+        _ source: Source
+    ) throws -> [String] {
+        let target = URL(fileURLWithPath: destination)
+        let partial = target.deletingLastPathComponent().appendingPathComponent(
+            ".\(target.lastPathComponent).\(UInt32.random(in: .min ... .max)).partial"
+        )
+        let manager = FileManager.default
+        do {
+            try manager.createDirectory(at: partial, withIntermediateDirectories: false)
+        } catch {
+            throw TorchError(
+                .cannotWrite,
+                "\(destination): cannot be created: \(error.localizedDescription)"
+            )
+        }
+        var isDone = false
+        defer {
+            // What is left of a failed conversion is of no use to anyone.
+            if !isDone { unlinkFolder(partial) }
+        }
+        let configuration = try plan.configuration(source)
+        let name = plan.fileName(configuration)
+        let shards = plan.shards(shardBytes)
+        var files: [String] = []
+        var places: [String: String] = [:]
+        for (index, shard) in shards.enumerated() {
+            let suffix = String(format: "-%05d-of-%05d", index + 1, shards.count)
+            let file = name + (shards.count > 1 ? suffix : "") + ".safetensors"
+            try plan.write(shard, to: partial.appendingPathComponent(file).path)
+            for entry in shard { places[entry.key] = file }
+            files.append(file)
+        }
+        do {
+            if shards.count > 1 {
+                let index = ShardIndex(
+                    metadata: ["total_size": plan.entries.reduce(0) { $0 + $1.byteCount }],
+                    weight_map: places
+                )
+                let encoder = JSONEncoder()
+                encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+                let file = partial.appendingPathComponent(name + ".safetensors.index.json")
+                try encoder.encode(index).write(to: file)
+            }
+            if let json = try configuration?.json(plan.naming) {
+                try json.write(to: partial.appendingPathComponent("config.json"))
+            }
+        } catch let error as CocoaError {
+            throw TorchError(.cannotWrite, "\(destination): \(error.localizedDescription)")
+        }
+        guard rename(partial.path, target.path) == 0 else {
+            throw TorchError(
+                .cannotWrite,
+                "\(destination): cannot be created: \(String(cString: strerror(errno)))"
+            )
+        }
+        isDone = true
+        return files.map { target.appendingPathComponent($0).path }
+    }
+
+    private func unlinkFolder(_ folder: URL) {
+        do {
+            try FileManager.default.removeItem(at: folder)
+        } catch {
+            // The error that ended the conversion is the one to be told.
+        }
+    }
+
+    private struct ShardIndex: Encodable {
+        let metadata: [String: Int]
+        let weight_map: [String: String]
+    }
+}
+
+// MARK: - What there is
+
+extension CheckpointConversion {
+    /// The weights of a part and the configuration that lies beside them.
+    struct Source {
+        let checkpoint: Checkpoint
+        /// The path of the configuration, if there is one.
+        let config: String?
+
+        private static let names = [
+            "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json",
+            "model.safetensors", "model.safetensors.index.json", "model.pt",
+        ]
+
+        init(_ path: String) throws {
+            var isFolder: ObjCBool = false
+            let manager = FileManager.default
+            guard manager.fileExists(atPath: path, isDirectory: &isFolder) else {
+                throw SwanError(.noSuchFile, "\(path): there is no such file or folder")
+            }
+            let file = isFolder.boolValue ? try Self.weights(in: path) : path
+            checkpoint = try Checkpoint.open(file)
+            let config = URL(fileURLWithPath: file).deletingLastPathComponent()
+                .appendingPathComponent("config.json").path
+            self.config = manager.fileExists(atPath: config) ? config : nil
+        }
+
+        /// The file with the weights of a part's folder.
+        private static func weights(in folder: String) throws -> String {
+            let there = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+            if let name = names.first(where: there.contains) { return folder + "/" + name }
+            let files = there.filter { name in
+                [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+            }
+            guard files.count == 1 else {
+                throw SwanError(
+                    .invalidRequest,
+                    files.isEmpty
+                        ? "\(folder): there are no weights in it; give the folder or file of one part"
+                        : "\(folder): give one of its files: \(files.joined(separator: ", "))"
+                )
+            }
+            return folder + "/" + files[0]
+        }
+    }
+
+    // MARK: - What is to be written
+
+    /// The tensors of the result, in the order of their names, and where they come from.
+    struct Plan {
+        let names: CheckpointNames?
+        let naming: CheckpointNames.Naming
+        let entries: [Safetensors.Entry]
+        private let source: any WeightSource
+        private let originals: [String: String]
+        private let metadata: [String: String]
+
+        /// A piece of a tensor that is in memory at a time.
+        private static let pieceBytes = 1 << 26
+
+        init(_ found: Source, _ conversion: CheckpointConversion) throws {
+            let checkpoint = found.checkpoint
+            source = try ScaledWeights(checkpoint) ?? checkpoint
+            let names = CheckpointNames(source.keys)
+            guard names != nil || conversion.naming == nil else {
+                throw SwanError(
+                    .invalidModel,
+                    "\(checkpoint.path): its keys are not those of a transformer, autoencoder or text "
+                        + "encoder of Wan, so there are no other names for them; without other names "
+                        + "its dtype can be changed"
+                )
+            }
+            let naming = conversion.naming ?? names?.naming ?? .original
+            var originals: [String: String] = [:]
+            var entries: [Safetensors.Entry] = []
+            for key in source.keys.sorted() {
+                guard let shape = checkpoint.shape(key), let stored = checkpoint.dtype(key),
+                    let name = names.map({ $0.name(key, in: naming) }) ?? key
+                else { continue }
+                guard originals.updateValue(key, forKey: name) == nil else {
+                    throw SwanError(
+                        .invalidModel,
+                        "\(checkpoint.path): two of its weights would be called \(name)"
+                    )
+                }
+                var dtype = stored
+                if stored.isFloatingPoint {
+                    let isScaled = try source.stored(key, shape).factor != nil
+                    dtype = conversion.dtype ?? (isScaled ? .bfloat16 : stored)
+                }
+                entries.append(Safetensors.Entry(name, shape, dtype))
+            }
+            self.names = names
+            self.naming = naming
+            self.originals = originals
+            self.entries = entries.sorted { $0.key < $1.key }
+            metadata = checkpoint.metadata.merging(["format": "pt"]) { old, _ in old }
+        }
+
+        /// The entries in groups of at most so many bytes, or of one larger tensor.
+        func shards(_ limit: Int) -> [[Safetensors.Entry]] {
+            var shards: [[Safetensors.Entry]] = [[]]
+            var size = 0
+            for entry in entries {
+                if size > 0, size + entry.byteCount > limit {
+                    shards.append([])
+                    size = 0
+                }
+                shards[shards.count - 1].append(entry)
+                size += entry.byteCount
+            }
+            return shards
+        }
+
+        /// Writes some of the entries into a file.
+        func write(_ entries: [Safetensors.Entry], to path: String) throws(TorchError) {
+            try Safetensors.write(entries, metadata: metadata, to: path) {
+                entry,
+                append throws(TorchError) in
+                let key = originals[entry.key] ?? entry.key
+                let stored = try source.stored(key, entry.shape)
+                let rows = entry.shape.first ?? 0
+                guard rows > 0, stored.values.count > 0 else { return try append(stored.values) }
+                // Converted by way of float32 where there is a factor.
+                let rowBytes = max(1, stored.values.count / rows * 4)
+                let step = max(1, Self.pieceBytes / rowBytes)
+                for start in stride(from: 0, to: rows, by: step) {
+                    let count = min(step, rows - start)
+                    let part = try Self.rows(stored, start, count)
+                    try append(checked(part, entry, key))
+                }
+            }
+        }
+
+        private static func rows(
+            _ stored: StoredWeight,
+            _ start: Int,
+            _ count: Int
+        ) throws(TorchError) -> Tensor {
+            let values = try stored.values.narrowed(0, start, count)
+            guard var factor = stored.factor else { return values }
+            if factor.count > 1 { factor = try factor.narrowed(0, start, count) }
+            return try StoredWeight(values, factor: factor).weight(.float32)
+        }
+
+        /// The rows in the entry's dtype; an error where they are too large for float16.
+        private func checked(
+            _ part: Tensor,
+            _ entry: Safetensors.Entry,
+            _ key: String
+        ) throws(TorchError) -> Tensor {
+            guard entry.dtype == .float16, part.dtype != .float16 else { return part }
+            let converted = try part.to(.float16)
+            guard try converted.isAllFinite() else {
+                throw TorchError(
+                    .invalidWeights,
+                    "\(key) has numbers that float16 cannot hold; bfloat16 holds them"
+                )
+            }
+            return converted
+        }
+
+        /// The sizes of the part; nil where its names are not known.
+        func configuration(_ found: Source) throws -> PartConfiguration? {
+            guard let names else { return nil }
+            return try PartConfiguration(
+                names.part,
+                found.checkpoint.path,
+                config: found.config,
+                source.inWanNames()
+            )
+        }
+
+        /// What the file is called in its layout, without its ending.
+        func fileName(_ configuration: PartConfiguration?) -> String {
+            switch (configuration, naming) {
+            case (.textEncoder, .diffusers): return "model"
+            case (.textEncoder, .original):
+                let short: [DType: String] = [.float32: "fp32", .float16: "fp16"]
+                let dtype = entries.max { $0.byteCount < $1.byteCount }?.dtype ?? .bfloat16
+                return "models_t5_umt5-xxl-enc-\(short[dtype] ?? "bf16")"
+            case (.vae(let config), .original):
+                return config.isResidual ? "Wan2.2_VAE" : "Wan2.1_VAE"
+            case (nil, _): return "model"
+            default: return "diffusion_pytorch_model"
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+import Foundation
+import SwanMedia
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+/// Whether a model is whole: every part opens and fits its network, every number is finite, the
+/// tokenizer fits the text encoder, the parts fit each other. This reads all files.
+public struct ModelVerification: Sendable, Encodable {
+    /// One part of the model.
+    public struct Part: Sendable, Encodable {
+        /// `transformer`, `vae` and so on.
+        public let name: String
+        /// Its files.
+        public let files: [File]
+        /// Weights, and the numbers in all of them; nil for a tokenizer and for what does not open.
+        public let tensors, parameters: Int?
+        /// What is wrong with it, each with the key it is about.
+        public let problems: [String]
+    }
+
+    /// One file.
+    public struct File: Sendable, Encodable {
+        /// Where it is.
+        public let path: String
+        /// Bytes it has.
+        public let bytes: Int
+        /// Its checksum in hexadecimal.
+        public let sha256: String
+    }
+
+    /// The folder.
+    public let path: String
+    /// The parts that were found.
+    public let parts: [Part]
+    /// What is wrong with the model as a whole: parts that are missing or do not fit each other.
+    public let problems: [String]
+
+    /// Whether nothing is wrong.
+    public var isSound: Bool { problems.isEmpty && parts.allSatisfy { $0.problems.isEmpty } }
+
+    /// For people, a line each.
+    public var lines: [String] {
+        var lines = [path]
+        for part in parts {
+            let numbers = part.parameters.map { ", \($0) numbers" } ?? ""
+            let facts = part.tensors.map { ": \($0) tensors\(numbers)" } ?? ""
+            lines.append("  \(part.problems.isEmpty ? "ok  " : "BAD ")\(part.name)\(facts)")
+            for file in part.files {
+                lines.append("    \(file.sha256)  \(file.bytes)  \(file.path)")
+            }
+            lines += part.problems.flatMap { problem in
+                problem.split(separator: "\n").map { "    PROBLEM: \($0)" }
+            }
+        }
+        lines += problems.map { "  PROBLEM: \($0)" }
+        return lines + ["  " + (isSound ? "sound" : "NOT SOUND")]
+    }
+
+    /// Verifies a bundled model, by its name, or a folder.
+    ///
+    /// - Parameter began: is told the name of each part before it is read.
+    public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
+        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        path = folder.path
+        var checks = Checks()
+        var parts: [Part] = []
+        for part in ModelFolder.Part.allCases {
+            guard let files = folder.parts[part] else { continue }
+            began(part.rawValue)
+            parts.append(try checks.part(part, files))
+        }
+        self.parts = parts
+        let seeing: [ModelFolder.Part] = checks.seesImages ? [.imageEncoder] : []
+        let missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
+        problems = missing.map { "missing: \($0)" } + checks.mismatches
+    }
+}
+
+/// The checks of a model's parts, and what of one has to fit another.
+private struct Checks {
+    private var transformer: WanConfig?
+    private var latentChannels: Int?
+    private var textEncoder: UMT5Config?
+    private var vocabulary: Int?
+
+    /// Whether the transformer takes CLIP's view of a picture.
+    var seesImages: Bool { transformer?.imageDim != nil }
+
+    /// What is wrong between parts.
+    var mismatches: [String] {
+        var found: [String] = []
+        if let transformer, let latentChannels, transformer.outDim != latentChannels {
+            found.append(
+                "the autoencoder has \(latentChannels) channels, the transformer gives "
+                    + "\(transformer.outDim)"
+            )
+        }
+        if let transformer, let textEncoder, transformer.textDim != textEncoder.dim {
+            found.append(
+                "the text encoder's width is \(textEncoder.dim), the transformer takes "
+                    + "\(transformer.textDim)"
+            )
+        }
+        if let textEncoder, let vocabulary, vocabulary > textEncoder.vocabulary {
+            found.append(
+                "the tokenizer has \(vocabulary) pieces, the text encoder's embedding "
+                    + "\(textEncoder.vocabulary) rows"
+            )
+        }
+        return found
+    }
+
+    mutating func part(
+        _ part: ModelFolder.Part,
+        _ files: ModelFolder.Files
+    ) throws -> ModelVerification.Part {
+        guard part != .tokenizer else { return try tokenizer(files.data) }
+        let checkpoint: Checkpoint
+        do {
+            checkpoint = try Checkpoint.open(files.data)
+        } catch {
+            // What does not open has its own file to be told of, where that is there at all.
+            let file = FileManager.default.fileExists(atPath: files.data) ? [files.data] : []
+            return try result(part, file, nil, ["\(error)"])
+        }
+        var problems = try checkpoint.notFinite().map { "not finite (NaN or infinite): \($0)" }
+        do {
+            try fit(part, files, checkpoint)
+        } catch {
+            problems.append("\(error)")
+        }
+        return try result(part, checkpoint.files, checkpoint, problems)
+    }
+
+    /// Builds the network of a part; its matrices stay in their file.
+    private mutating func fit(
+        _ part: ModelFolder.Part,
+        _ files: ModelFolder.Files,
+        _ checkpoint: Checkpoint
+    ) throws {
+        let source = try checkpoint.inWanNames()
+        let weights = Weights(source, keepsStorage: true)
+        switch part {
+        case .transformer, .lowNoiseTransformer:
+            let config = try WanConfig.read(files, fittedTo: source)
+            if config.vaceLayers == nil {
+                _ = try WanTransformer(weights, config)
+            } else {
+                _ = try WanVACETransformer(weights, config)
+            }
+            if part == .transformer { transformer = config }
+        case .vae:
+            let config = try WanVAEConfig.read(files, fittedTo: source)
+            _ = try WanVAE(weights, config)
+            latentChannels = config.zDim
+        case .textEncoder:
+            let config = try UMT5Config.read(files, fittedTo: source)
+            _ = try UMT5Encoder(weights, config)
+            textEncoder = config
+        case .imageEncoder:
+            let config = try CLIPVisionConfig.read(files, fittedTo: source)
+            _ = try CLIPVision(weights, config)
+            return try weights.finish(ignoring: config.isUnused)
+        case .tokenizer: return
+        }
+        try weights.finish()
+    }
+
+    private mutating func tokenizer(_ path: String) throws -> ModelVerification.Part {
+        do {
+            vocabulary = try Tokenizer(at: path).vocabularySize
+            return try result(.tokenizer, [path], nil, [])
+        } catch {
+            return try result(.tokenizer, [path], nil, ["\(error)"])
+        }
+    }
+
+    private func result(
+        _ part: ModelFolder.Part,
+        _ files: [String],
+        _ checkpoint: Checkpoint?,
+        _ problems: [String]
+    ) throws -> ModelVerification.Part {
+        ModelVerification.Part(
+            name: part.rawValue,
+            files: try files.map { path in
+                var status = stat()
+                let bytes = stat(path, &status) == 0 ? Int(status.st_size) : 0
+                return ModelVerification.File(
+                    path: path,
+                    bytes: bytes,
+                    sha256: try FileDigest.sha256(path)
+                )
+            },
+            tensors: checkpoint?.keys.count,
+            parameters: checkpoint.map { checkpoint in
+                checkpoint.keys.reduce(0) { sum, key in
+                    sum + (checkpoint.shape(key)?.reduce(1, *) ?? 0)
+                }
+            },
+            problems: problems
+        )
+    }
+}

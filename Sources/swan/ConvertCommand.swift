@@ -1,0 +1,82 @@
+import ArgumentParser
+import Foundation
+import SwanModels
+import SwanPipelines
+import Torch
+
+extension CheckpointNames.Naming: ExpressibleByArgument {}
+
+/// `swan models convert`
+struct ConvertCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "convert",
+        abstract: "Rewrite a part's weights: other names, another dtype, other files.",
+        discussion: """
+            The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, an \
+            index of shards, or a folder with one of them. Scaled float8 becomes bfloat16.
+
+            EXAMPLES:
+              swan models convert Wan2.1_VAE.pth vae --to diffusers
+              swan models convert model/transformer transformer.safetensors --to original
+              swan models convert model.pt causal --dtype bfloat16 --shard-size 5GB
+            """
+    )
+
+    @Argument(help: "The weights: a file, an index of shards, or a part's folder.")
+    var source: String
+
+    @Argument(help: "A file ending in .safetensors, or a folder; must not be there yet.")
+    var destination: String
+
+    @Option(help: "Whose names the weights get (\(CheckpointNames.Naming.list)).")
+    var to: CheckpointNames.Naming?
+
+    @Option(help: "What floating-point weights become (float32, bfloat16, float16).")
+    var dtype: WeightType = .auto
+
+    @Option(help: "The most that a file of a folder holds, such as 500MB or 5GB.")
+    var shardSize = ByteCount(bytes: 10_000_000_000)
+
+    @Flag(help: "Say what was written as JSON.")
+    var json = false
+
+    func run() throws {
+        var conversion = CheckpointConversion()
+        conversion.naming = to
+        conversion.dtype = dtype.dtype
+        conversion.shardBytes = shardSize.bytes
+        let result = try conversion(source, to: destination)
+        if json {
+            try StandardOutput.write(JSONText.data(result))
+        } else {
+            try StandardOutput.write(result.files.joined(separator: "\n"))
+        }
+    }
+}
+
+extension CheckpointNames.Naming {
+    fileprivate static var list: String { allCases.map(\.rawValue).joined(separator: ", ") }
+}
+
+/// A number of bytes with a unit: 500MB, 5GB.
+struct ByteCount: ExpressibleByArgument, CustomStringConvertible {
+    let bytes: Int
+
+    private static let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)]
+
+    var description: String {
+        let (unit, size) = Self.units.first { bytes.isMultiple(of: $0.1) } ?? ("B", 1)
+        return "\(bytes / size)\(unit)"
+    }
+
+    init(bytes: Int) { self.bytes = bytes }
+
+    init?(argument: String) {
+        let text = argument.uppercased()
+        guard let (unit, size) = Self.units.first(where: { text.hasSuffix($0.0.uppercased()) }),
+            let number = Double(text.dropLast(unit.count).trimmingCharacters(in: .whitespaces)),
+            number > 0, number * Double(size) >= 1, number * Double(size) < 1e15
+        else { return nil }
+        bytes = Int(number * Double(size))
+    }
+}
