@@ -4,7 +4,7 @@ import Torch
 import TorchNN
 
 /// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
-indirect enum AutoencoderChoice {
+indirect enum AutoencoderChoice: Sendable {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
     /// TAEHV, by the path of its weights.
@@ -83,6 +83,7 @@ indirect enum AutoencoderChoice {
         switch self {
         case .wan(_, let config): config.decoderFeatures
         case .tiny(_, let config): config.decoderFeatures
+        case .pair(_, let decoding): decoding.decoderFeatures
         }
     }
 

@@ -176,6 +176,22 @@ import Torch
         #expect(try video { $0.options.vae = checkpoint.file("taew2_1.safetensors") } == tiny)
     }
 
+    /// Pictures of one tile are the whole's; of more they are as near as tiles can be.
+    @Test func tilesOfTheAutoencoder() throws {
+        #expect(try video { $0.options.tilesVAE = true } == video())
+        var videos: [Data] = []
+        for isTiled in [false, true] {
+            videos.append(
+                try video { request in
+                    request.options.tilesVAE = isTiled
+                    request.generation.size = .init(width: 320, height: 32)
+                    request.generation.steps = 1
+                }
+            )
+        }
+        #expect(videos[0].count == videos[1].count && videos[0] != videos[1])
+    }
+
     /// A picture gives its ratio to the video; an area says how large it is.
     @Test(arguments: [
         (RandomCheckpoint.Model.imageToVideo, 32, 32), (.textOrImageToVideo, 32, 32),

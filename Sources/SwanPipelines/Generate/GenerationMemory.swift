@@ -11,10 +11,13 @@ struct GenerationMemory {
     private let isGuided: Bool
     private let hasControl: Bool
 
-    init(_ model: GenerationModel, _ request: GenerationRequest, isGuided: Bool) {
+    /// - Parameters:
+    ///   - isGuided: whether the flow is led away from a second text.
+    ///   - batches: whether that text goes through the network beside the first.
+    init(_ model: GenerationModel, isGuided: Bool, batches: Bool) {
         self.model = model
         self.isGuided = isGuided
-        batches = request.batchesGuidance && isGuided
+        self.batches = batches && isGuided
         hasControl = model.variant.task == .controlToVideo
     }
 
@@ -51,14 +54,38 @@ struct GenerationMemory {
         return (tokens + texts) * model.dtype.size
     }
 
-    /// What the last level of the decoder has of the frames of a latent, and the control video.
+    /// What the decoder has of a latent's frames and remembers of those before, and the control video.
     private func autoencoder(_ width: Int, _ height: Int, _ frames: Int) -> Int {
-        let (patch, numbers) = model.autoencoderChoice.decoderFeatures
-        let tile = model.options.tilesVAE ? 256 * 256 : Int.max
-        let features = min(width * height, tile) / (patch * patch) * numbers
+        let choice = model.autoencoderChoice
+        let (patch, numbers) = choice.decoderFeatures
+        let video = 4 * frames * width * height
+        let tile = min(width * height, model.options.tilesVAE ? 256 * 256 : Int.max)
+        let features = tile / (patch * patch) * (numbers + choice.decoderMemory)
+        // Tiles are decoded one after the other, each to the video's end.
+        let tiles = tile < width * height ? 2 * 3 * video : 0
         // The video, what stays of it and what is made anew, and its masks.
-        let control = hasControl ? 12 * 4 * frames * width * height : 0
-        return (features + control) * DType.float32.size
+        let control = hasControl ? 12 * video : 0
+        return (features + max(tiles, control)) * DType.float32.size
+    }
+}
+
+extension AutoencoderChoice {
+    /// What the decoder remembers of earlier frames: numbers for each square of pixels of its last level.
+    ///
+    /// Every convolution over frames keeps the two before; levels below have a quarter of the places.
+    fileprivate var decoderMemory: Int {
+        switch self {
+        case .wan(_, let config):
+            let blocks = 2 * 2 * (config.numResBlocks + 1)
+            let levels = config.dimMult.enumerated().map { level, factor in
+                blocks * config.decoderBaseDim * factor >> (2 * level)
+            }
+            return levels.reduce(0, +) + 2 * config.decoderBaseDim
+        case .tiny(_, let config):
+            return 4 * config.decoderDims[3]
+        case .pair(_, let decoding):
+            return decoding.decoderMemory
+        }
     }
 }
 
@@ -86,7 +113,7 @@ extension GenerationMemory {
         let multiple = model.sizeMultiple
         size = (size.width / multiple * multiple, size.height / multiple * multiple)
         if size.width > 0, size.height > 0 { advice.append("--size \(size.width)x\(size.height)") }
-        if batches { advice.append("no --batch-guidance") }
+        if batches { advice.append("--no-batch-guidance") }
         let isDecoder =
             autoencoder(width, height, latentFrames) > transformer(width, height, latentFrames)
         if isDecoder, !model.options.tilesVAE { advice.append("--vae-tiling") }

@@ -61,7 +61,8 @@ public struct GenerationPlan: Sendable {
             height / model.spatialStride, width / model.spatialStride,
         ]
         if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
-            try GenerationMemory(model, request, isGuided: guides)
+            let batches = request.batchesGuidance ?? isSmall
+            try GenerationMemory(model, isGuided: guides, batches: batches)
                 .require(width: width, height: height, latentFrames: latentShape[2], free: free)
         }
     }
