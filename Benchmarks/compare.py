@@ -23,11 +23,11 @@ NAMES = {
     "dit": {"dit": "dit"},
     "vae": {"vae": "vae decode"},
     "generate": {
-        "step": "seconds_per_step",
-        "vae21 decode": "vae21_decode_seconds",
-        "vae22 decode": "vae22_decode_seconds",
+        "step": "generate step",
+        "vae21 decode": "vae21 decode",
+        "vae22 decode": "vae22 decode",
     },
-    "start": {"start": "until_first_step_seconds"},
+    "start": {"start": "first_step_seconds"},
 }
 
 
@@ -55,7 +55,7 @@ def swan(case, options):
         with tempfile.TemporaryDirectory() as folder:
             summary = os.path.join(folder, "summary.json")
             output([
-                SWAN, "generate", "a swan", "--model", options.checkpoint, "--size", "128x128",
+                SWAN, "generate", "--prompt", "a swan", "--model", options.checkpoint, "--size", "128x128",
                 "--frames", "5", "--steps", "1", "--guidance", "1", "--dtype", options.dtype,
                 "--output", os.path.join(folder, "out.mp4"), "--json", summary,
             ])

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include <optional>
+
 #include "parallel.h"
 
 namespace swan {
@@ -18,8 +20,9 @@ void look(const void *from, const void *table, void *to, int64_t count) {
     });
 }
 
-/// x in `dtype`, which has two or four bytes.
-at::Tensor widen(const at::Tensor &x, at::ScalarType dtype) {
+/// x, times a number if there is one, in `dtype`, which has two or four bytes.
+at::Tensor widen(
+    const at::Tensor &x, at::ScalarType dtype, const std::optional<at::Tensor> &factor) {
     TORCH_CHECK(
         x.scalar_type() == at::kFloat8_e4m3fn || x.scalar_type() == at::kFloat8_e5m2,
         "this conversion is of float8, not of ", x.scalar_type());
@@ -28,7 +31,12 @@ at::Tensor widen(const at::Tensor &x, at::ScalarType dtype) {
         "this conversion is to float32, float16 or bfloat16, not to ", dtype);
     const auto plain = x.contiguous();
     const auto all = at::arange(256, at::TensorOptions().dtype(at::kByte));
-    const auto table = all.view(x.scalar_type()).to(dtype).contiguous();
+    auto table = all.view(x.scalar_type()).to(at::kFloat);
+    if (factor) {
+        TORCH_CHECK(factor->numel() == 1, "a factor of ", factor->sizes(), " is not one number");
+        table = table * factor->to(at::kFloat).reshape({});
+    }
+    table = table.to(dtype).contiguous();
     auto result = at::empty(plain.sizes(), at::TensorOptions().dtype(dtype));
     const auto run = dtype == at::kFloat ? look<uint32_t> : look<uint16_t>;
     run(plain.const_data_ptr(), table.const_data_ptr(), result.mutable_data_ptr(), plain.numel());
@@ -39,7 +47,7 @@ at::Tensor widen(const at::Tensor &x, at::ScalarType dtype) {
 }  // namespace swan
 
 TORCH_LIBRARY_FRAGMENT(swan, library) {
-    library.def("widen_float8(Tensor x, ScalarType dtype) -> Tensor");
+    library.def("widen_float8(Tensor x, ScalarType dtype, Tensor? factor) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(swan, CPU, library) { library.impl("widen_float8", swan::widen); }

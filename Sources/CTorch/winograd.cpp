@@ -211,6 +211,28 @@ const float *floats(const at::Tensor &tensor) {
 
 int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
+/// A kernel's 3x3x3 numbers as the 4x4x4 that are multiplied with: G along each dimension.
+void transformKernel(const float *kernel, double *result) {
+    const auto along = [](double a, double b, double c, double *target, int step) {
+        target[0] = a;
+        target[step] = (a + b + c) / 2;
+        target[2 * step] = (a - b + c) / 2;
+        target[3 * step] = c;
+    };
+    double columns[36], rows[48];  // [3, 3, 4], [3, 4, 4]
+    for (int i = 0; i < 9; ++i) {
+        const float *x = kernel + 3 * i;
+        along(x[0], x[1], x[2], columns + 4 * i, 1);
+    }
+    for (int frame = 0; frame < 3; ++frame) {
+        for (int i = 0; i < 4; ++i) {
+            const double *x = columns + 12 * frame + i;
+            along(x[0], x[4], x[8], rows + 16 * frame + i, 4);
+        }
+    }
+    for (int i = 0; i < 16; ++i) along(rows[i], rows[16 + i], rows[32 + i], result + i, 16);
+}
+
 /// [O, I, 3, 3, 3] -> [64, O' I] for O' outputs rounded up to whole vectors, in this processor's order.
 at::Tensor packWeight(const at::Tensor &weight) {
     TORCH_CHECK(
@@ -219,22 +241,27 @@ at::Tensor packWeight(const at::Tensor &weight) {
     const int width = lanes();
     const int64_t outputs = weight.size(0), inputs = weight.size(1);
     const int64_t padded = roundedUp(outputs, width);
-    const auto wide = weight.options().dtype(at::kDouble);
-    auto g = at::tensor({1., 0., 0., .5, .5, .5, .5, -.5, .5, 0., 0., 1.}, wide).view({4, 3});
-    auto result = at::zeros({64, inputs * padded}, weight.options().dtype(at::kFloat));
-    // By parts, so that the numbers in double precision do not take three times the weights' memory.
-    for (int64_t start = 0; start < padded; start += 2 * width) {
-        const int64_t count = std::min<int64_t>(2 * width, padded - start);
-        const int64_t real = std::min(count, outputs - start);
-        if (real <= 0) break;
-        auto part = weight.narrow(0, start, real).to(at::kDouble);
-        for (int dim = 0; dim < 3; ++dim) {
-            // Each turn transforms the first kernel dimension and moves it to the end.
-            part = at::matmul(part.permute({0, 1, 3, 4, 2}), g.t());
+    const auto plain = weight.to(at::kFloat).contiguous();
+    auto result = at::zeros({64, inputs * padded}, plain.options());
+    const float *kernels = floats(plain);
+    float *packed = static_cast<float *>(result.mutable_data_ptr());
+    parallelFor((padded + 2 * width - 1) / (2 * width), 1, [&](int64_t first, int64_t last) {
+        for (int64_t block = first; block < last; ++block) {
+            const int64_t start = block * 2 * width;
+            const int64_t count = std::min<int64_t>(2 * width, padded - start);
+            const int64_t real = std::min(count, outputs - start);
+            for (int64_t input = 0; input < inputs; ++input) {
+                for (int64_t output = 0; output < real; ++output) {
+                    double values[64];
+                    transformKernel(kernels + ((start + output) * inputs + input) * 27, values);
+                    float *target = packed + (start * inputs + input * count) + output;
+                    for (int k = 0; k < 64; ++k) {
+                        target[k * inputs * padded] = static_cast<float>(values[k]);
+                    }
+                }
+            }
         }
-        auto target = result.narrow(1, start * inputs, count * inputs).view({64, inputs, count});
-        target.narrow(2, 0, real).copy_(part.reshape({real, inputs, 64}).permute({2, 1, 0}));
-    }
+    });
     return result;
 }
 

@@ -66,7 +66,8 @@ public struct ModelFolder: Sendable {
         }
         self.path = path
         for part in Part.allCases where parts[part] == nil {
-            parts[part] = Self.known[part, default: []].lazy
+            parts[part] =
+                Self.known[part, default: []].lazy
                 .compactMap { Self.find($0, under: folder) }.first
         }
         self.parts = try LooseFiles.completing(parts, under: folder)

@@ -174,4 +174,3 @@ extension ModelInspection.Part {
         return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 }
-

@@ -16,11 +16,10 @@ public struct StoredWeight: Sendable {
 
     /// The weight itself in `dtype`; where nothing is to be changed that is `values`, not a copy.
     public func weight(_ dtype: DType) throws(TorchError) -> Tensor {
-        guard let factor else { return try values.widened(to: dtype) }
-        guard values.dtype != dtype else { return try (values * factor).to(dtype) }
-        var weight = try values.widened(to: dtype)
-        try weight.multiply(by: factor.to(dtype))
-        return weight
+        guard let factor, factor.count > 1 else {
+            return try values.widened(to: dtype, times: factor)
+        }
+        return try (values.widened(to: .float32) * factor).to(dtype)
     }
 
     /// The same on a device.

@@ -12,13 +12,14 @@ struct BenchCommand: ParsableCommand {
             ops     what an operator call costs beside C++, and the rate of matrix products
             dit     a chunk through 4 blocks of the 1.3B transformer, random weights
             vae     4 frames of 416x240 through Wan 2.1's autoencoder, random weights
+            generate  a guided step through 4 blocks of the 1.3B transformer; decoders of 2.1, 2.2
             stream  the bundled model from a file to a file, with 2 steps
 
             Figures are medians after a warm-up; the shortest and the 95th percentile stand beside them.
             """
     )
 
-    @Argument(help: "ops, dit, vae, stream; all of them if none is named.")
+    @Argument(help: "ops, dit, vae, generate, stream; all of them if none is named.")
     var cases: [Benchmark] = []
 
     @Option(parsing: .unconditional, help: "Rounds that are timed.")

@@ -285,6 +285,15 @@ struct ArgumentTests {
             relative: 0,
             absolute: 0
         )
+        let half = try Tensor([Float(0.7)], [1])
+        try expectClose(
+            turned.sliced(1, 0..<7).widened(to: wide, times: half),
+            turned.sliced(1, 0..<7).to(.float32) * half,
+            relative: wide == .bfloat16 ? 0.004 : 0.001
+        )
+        #expect(throws: TorchError.self) {
+            try numbers.widened(to: wide, times: Tensor.ones([2]))
+        }
         #expect(try numbers.widened(to: .float64).dtype == .float64)
         #expect(try numbers.widened(to: narrow).dtype == narrow)
     }

@@ -114,6 +114,8 @@ public enum Benchmark: String, Sendable, CaseIterable {
     case dit
     /// Four frames through Wan 2.1's autoencoder and through the tiny one.
     case vae
+    /// A guided step of the 1.3B transformer's width, and both kinds of decoder.
+    case generate
     /// A file to a file.
     case stream
 
@@ -124,6 +126,7 @@ public enum Benchmark: String, Sendable, CaseIterable {
             case .ops: try Self.operators(options)
             case .dit: try Self.transformer(options)
             case .vae: try Self.autoencoder(options)
+            case .generate: try Self.generation(options)
             case .stream: try Self.stream(options)
             }
         }

@@ -37,7 +37,10 @@ struct DiffusersSettings: Sendable, Equatable {
             let data = try Data(contentsOf: URL(fileURLWithPath: path))
             return try JSONDecoder().decode(type, from: data)
         } catch {
-            throw SwanError(.invalidModel, "\(path) cannot be read as diffusers' settings: \(error)")
+            throw SwanError(
+                .invalidModel,
+                "\(path) cannot be read as diffusers' settings: \(error)"
+            )
         }
     }
 }

@@ -50,4 +50,3 @@ public struct GenerationSeconds: Sendable, Equatable {
     /// From the process's start to the first step.
     public internal(set) var untilFirstStep: Double?
 }
-
