@@ -78,6 +78,15 @@ indirect enum AutoencoderChoice: Sendable {
         }
     }
 
+    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    var decoderFeatures: (patch: Int, numbers: Int) {
+        switch self {
+        case .wan(_, let config): config.decoderFeatures
+        case .tiny(_, let config): config.decoderFeatures
+        case .pair(_, let decoding): decoding.decoderFeatures
+        }
+    }
+
     /// The network with its weights; every key must fit.
     func load(_ dtype: DType, _ device: Device) throws(TorchError) -> any VideoAutoencoder {
         switch self {

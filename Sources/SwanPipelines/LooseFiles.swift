@@ -107,12 +107,14 @@ enum LooseFiles {
         Result { try Checkpoint.open(path) }
     }
 
-    /// Files of weights in the folder and in ComfyUI's folders under it, by name.
+    /// Files of weights in the folder and in ComfyUI's folders under it, by name. A shard is no file
+    /// of its own: it says nothing of what the others hold.
     private static func files(under folder: String) -> [String] {
         ([folder] + folders.map { folder + "/" + $0 }).flatMap { folder in
             let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
             return names.sorted().filter { name in
                 [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+                    && name.firstMatch(of: /-\d+-of-\d+\./) == nil
             }.map { folder + "/" + $0 }
         }
     }

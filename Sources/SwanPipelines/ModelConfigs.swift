@@ -31,13 +31,7 @@ extension ModelFolder {
             let cache = 2 * transformer.layers * transformer.dim * configuration.cacheFrames
             let activations =
                 configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
-            let (patch, features) =
-                switch autoencoder {
-                case .tiny(_, let tiny):
-                    (tiny.patchSize, 2 * tiny.temporalStride * tiny.decoderDims[3])
-                default:
-                    (vae.patchSize, 3 * vae.temporalStride * max(vae.baseDim, vae.decoderBaseDim))
-                }
+            let (patch, features) = autoencoder?.decoderFeatures ?? vae.decoderFeatures
             let pixels = options.height * options.width / (patch * patch)
             return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
         }
@@ -64,6 +58,22 @@ extension ModelFolder {
             latentChannels: configs.vae.zDim,
             hasExperts: parts[.lowNoiseTransformer] != nil
         )
+    }
+}
+
+// MARK: - Memory
+
+extension WanVAEConfig {
+    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    var decoderFeatures: (patch: Int, numbers: Int) {
+        (patchSize, 3 * temporalStride * max(baseDim, decoderBaseDim))
+    }
+}
+
+extension TinyVAEConfig {
+    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    var decoderFeatures: (patch: Int, numbers: Int) {
+        (patchSize, 2 * temporalStride * decoderDims[3])
     }
 }
 

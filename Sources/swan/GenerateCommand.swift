@@ -115,7 +115,8 @@ struct GenerateCommand: ParsableCommand {
         return URL(fileURLWithPath: output).deletingPathExtension().path + ".preview.png"
     }
 
-    private func request() throws -> FileGenerationRequest {
+    /// What the options ask for.
+    func request() throws -> FileGenerationRequest {
         let prompts = try content.prompts()
         var request = FileGenerationRequest(
             model: loading.model,

@@ -12,12 +12,11 @@ enum Leave {
     /// Says what was wrong on standard error and exits with its code; help and version exit with 0.
     static func with(_ error: any Error) -> Never {
         if let code = error as? ExitCode { exit(code.rawValue) }
-        let isParser = known(error) == nil
-        if isParser, Swan.exitCode(for: error).isSuccess {
+        if known(error) == nil, Swan.exitCode(for: error).isSuccess {
             FileHandle.standardOutput.write(Data((Swan.fullMessage(for: error) + "\n").utf8))
             exit(EXIT_SUCCESS)
         }
-        Terminal.standardError.write(kind: .error, message(for: error, isParser: isParser))
+        Terminal.standardError.write(kind: .error, message(for: error))
         exit(code(for: error))
     }
 
@@ -91,8 +90,9 @@ enum Leave {
         }
     }
 
-    private static func message(for error: any Error, isParser: Bool) -> String {
-        guard isParser else { return "\(error)" }
+    /// What is said of an error; of the parser's with the usage of the command that was meant.
+    static func message(for error: any Error) -> String {
+        guard known(error) == nil else { return "\(error)" }
         guard Swan.exitCode(for: error) == .validationFailure else {
             return "internal error: \(error)"
         }

@@ -87,7 +87,8 @@ public enum TinyModel {
         return config
     }
 
-    private static func tokenizer() throws -> Data {
+    /// A tokenizer that can write all bytes.
+    static func tokenizer() throws -> Data {
         try TokenizerTrainer.train(
             sentences: ["a pencil sketch of a cat", "the city at night", "neon edges"],
             vocabularySize: 300,

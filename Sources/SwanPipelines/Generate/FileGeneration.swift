@@ -243,8 +243,8 @@ public struct FileGenerationRequest: Sendable {
         guard let number else { return path }
         let url = URL(fileURLWithPath: path)
         if path.contains("%") {
-            let folder = url.deletingLastPathComponent().path
-            return "\(folder)-\(number)/\(url.lastPathComponent)"
+            let folder = path.dropLast(url.lastPathComponent.count + 1)
+            return (folder.isEmpty ? "" : folder + "-") + "\(number)/\(url.lastPathComponent)"
         }
         let ending = url.pathExtension
         let stem = ending.isEmpty ? path : String(path.dropLast(ending.count + 1))

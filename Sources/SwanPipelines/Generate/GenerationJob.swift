@@ -315,10 +315,21 @@ extension GenerationJob {
     private func decode(_ latents: Tensor) throws {
         let vae = try open(.vae) { try model.autoencoder() }
         try timed(\.decode) {
+            // A decoder of parts would remember what it needs of every tile, which is more than the
+            // tiles save: each is decoded to the video's end before the next.
+            let whole = vae is TiledAutoencoder ? try vae.video(of: latents) : nil
             let decoder = try vae.makeDecoder()
+            let count = vae.temporalStride
             for frame in 0..<latents.size(2) {
                 try stop.check()
-                let video = try decoder.decode(latents.narrowed(2, frame, 1))
+                let video =
+                    if let whole {
+                        frame == 0
+                            ? try whole.narrowed(2, 0, 1)
+                            : try whole.narrowed(2, 1 + count * (frame - 1), count)
+                    } else {
+                        try decoder.decode(latents.narrowed(2, frame, 1))
+                    }
                 if frame == 0 { try model.requireFinite(video, .vae, "the first frame") }
                 try handle(.frames(SwanPipelines.frames(of: video), of: plan.frames))
             }

@@ -18,7 +18,7 @@ public struct GenerationModel: Sendable {
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig
-    private let autoencoderChoice: AutoencoderChoice
+    let autoencoderChoice: AutoencoderChoice
     /// Pixels on a side of what one latent stands for.
     let spatialStride: Int
     /// Sides of pictures must be multiples of this: patches of latents.

@@ -60,6 +60,11 @@ public struct GenerationPlan: Sendable {
             1, model.transformerConfig.outDim, references + (frames - 1) / 4 + 1,
             height / model.spatialStride, width / model.spatialStride,
         ]
+        if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
+            let batches = request.batchesGuidance ?? isSmall
+            try GenerationMemory(model, isGuided: guides, batches: batches)
+                .require(width: width, height: height, latentFrames: latentShape[2], free: free)
+        }
     }
 
     /// Whether the tokens are so few that reading weights takes longer than computing with them.

@@ -40,7 +40,8 @@ enum ImageCondition {
             try .zeros([1, 3, count] + first.shape[3...], first.dtype, first.device)
         }
         let stride = vae.temporalStride
-        guard vae.lookahead == 0, frames > 1 else {
+        // An encoder of parts would remember what it needs of every tile.
+        guard vae.lookahead == 0, frames > 1, !(vae is TiledAutoencoder) else {
             let between = try grey(frames - (last == nil ? 1 : 2))
             let video = try concatenated([first, between] + (last.map { [$0] } ?? []), dim: 2)
             return try vae.latents(of: video)

@@ -36,8 +36,12 @@ public final class VideoGenerator: Sendable {
         _ handle: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
         let plan = try GenerationPlan(request, model)
-        return try inference {
-            try GenerationJob(self, request, plan, stop, handle).run()
+        do {
+            return try inference {
+                try GenerationJob(self, request, plan, stop, handle).run()
+            }
+        } catch let error as TorchError {
+            throw GenerationMemory.advising(error, model.options)
         }
     }
 

@@ -1,0 +1,257 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import SwanMedia
+import Testing
+import Torch
+
+@testable import SwanPipelines
+
+/// What a request changes in the video, and what it does not.
+@Suite struct FileGenerationTests {
+    private let folder: TemporaryDirectory
+    private let checkpoint: RandomCheckpoint
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        checkpoint = try RandomCheckpoint(.textToVideo, .original, at: folder.path("model"))
+    }
+
+    /// Two steps to five frames of 32x32.
+    private func request(_ output: String) -> FileGenerationRequest {
+        var request = FileGenerationRequest(
+            model: checkpoint.path,
+            prompt: "a cat",
+            output: folder.path(output)
+        )
+        request.options.device = "cpu"
+        request.generation.size = .init(width: 32, height: 32)
+        (request.generation.frames, request.generation.steps) = (5, 2)
+        return request
+    }
+
+    private func bytes(_ name: String) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: folder.path(name)))
+    }
+
+    /// The bytes of a video that is asked for in another way.
+    private func video(
+        _ change: (inout FileGenerationRequest) -> Void = { _ in }
+    ) throws -> Data {
+        var request = request("video.y4m")
+        change(&request)
+        _ = try FileGeneration(request).run()
+        return try bytes("video.y4m")
+    }
+
+    @Test func aSeedIsAVideo() throws {
+        let first = try video()
+        #expect(try video() == first)
+        #expect(try video { $0.generation.seed = 1 } != first)
+        #expect(try video { $0.generation.prompt = "the city at night" } != first)
+        #expect(try video { $0.generation.negativePrompt = "neon edges" } != first)
+    }
+
+    /// Where parts lie while they are not needed is no matter of the result.
+    @Test(arguments: GenerationOptions.Offload.allCases)
+    func offloadChangesNothing(offload: GenerationOptions.Offload) throws {
+        #expect(try video { $0.options.offload = offload } == video())
+    }
+
+    @Test func textEncoderOnTheCPUChangesNothingThere() throws {
+        #expect(try video { $0.options.textEncoderOnCPU = true } == video())
+    }
+
+    @Test func guidanceSideBySideIsTheSame() throws {
+        var latents: [Tensor] = []
+        for isBatch in [false, true] {
+            _ = try video {
+                $0.generation.batchesGuidance = isBatch
+                $0.saveLatents = folder.path("latents.safetensors")
+            }
+            let file = try SafetensorsFile(path: folder.path("latents.safetensors"))
+            latents.append(try file.tensor("latents").cloned())
+        }
+        try expectClose(latents[1], latents[0], relative: 1e-4, absolute: 1e-4, "latents")
+    }
+
+    @Test func everySolver() throws {
+        var seen: Set<Data> = []
+        for solver in GenerationRequest.Solver.allCases {
+            seen.insert(
+                try video { request in
+                    request.generation.solver = solver
+                    request.generation.steps = 4
+                }
+            )
+        }
+        seen.insert(try video { $0.generation.timesteps = [1_000, 750, 500, 250] })
+        #expect(seen.count == GenerationRequest.Solver.allCases.count + 1)
+    }
+
+    @Test func guidanceOfOneNeedsNoSecondBranch() throws {
+        var request = request("out.y4m")
+        request.generation.guidance = 1
+        let model = try GenerationModel(checkpoint.path, options: request.options)
+        #expect(try GenerationPlan(request.generation, model).prompts == ["a cat"])
+        let alone = try video { $0.generation.guidance = 1 }
+        #expect(try video { $0.generation.guidance = 1.5 } != alone)
+    }
+
+    /// Saved latents are what the frames come from; the noise begins wherever it is taken from.
+    @Test func latentsAreSavedAndTaken() throws {
+        let noise = try Tensor.randn([1, 16, 2, 4, 4], Generator(seed: 5))
+        let path = folder.path("noise.safetensors")
+        try Safetensors.write(["latents": noise], to: path)
+        let drawn = try video {
+            $0.generation.seed = 5
+            $0.saveLatents = folder.path("drawn.safetensors")
+        }
+        let given = try video { $0.generation.initialLatents = noise }
+        #expect(given == drawn)
+        let saved = try SafetensorsFile(path: folder.path("drawn.safetensors"))
+        #expect(saved.keys == ["latents"])
+        #expect(try saved.tensor("latents").shape == [1, 16, 2, 4, 4])
+        let error = #expect(throws: SwanError.self) {
+            try video { request in
+                request.generation.initialLatents = noise
+                request.generation.frames = 9
+            }
+        }
+        #expect(error?.message.contains("[1, 16, 3, 4, 4]") == true)
+    }
+
+    @Test func variantsAndPromptsAreNumbered() throws {
+        var request = request("out.y4m")
+        request.morePrompts = ["neon edges"]
+        request.variants = 2
+        request.saveLatents = folder.path("latents.safetensors")
+        let summary = try FileGeneration(request).run()
+        let names = (1...4).map { "out-\($0).y4m" }
+        #expect(summary.videos.map(\.output) == names.map { folder.path($0) })
+        #expect(summary.videos.map(\.prompt) == ["a cat", "a cat", "neon edges", "neon edges"])
+        #expect(summary.videos.map(\.seed) == [0, 1, 0, 1])
+        #expect(Set(try names.map { try bytes($0) }).count == 4)
+        #expect(try bytes("out-1.y4m") == video())
+        let latents = (1...4).map { folder.path("latents-\($0).safetensors") }
+        #expect(latents.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    }
+
+    @Test func framesOfAPatternGoIntoAFolderForEachVideo() throws {
+        var request = request("f/%03d.png")
+        request.variants = 2
+        request.generation.frames = 1
+        _ = try FileGeneration(request).run()
+        for name in ["f-1/001.png", "f-2/001.png"] {
+            #expect(try readImage(folder.path(name)).width == 32)
+        }
+    }
+
+    /// Without a folder the numbers are the folders' names.
+    @Test func placesOfSeveralVideos() throws {
+        for (output, second) in [
+            ("out.mp4", "out-2.mp4"), ("a/out", "a/out-2"), ("a.b/%d.png", "a.b-2/%d.png"),
+            ("%05d.png", "2/%05d.png"),
+        ] {
+            var request = FileGenerationRequest(model: "m", prompt: "a cat", output: output)
+            request.variants = 2
+            #expect(try request.jobs().map(\.output).last == second)
+        }
+    }
+
+    @Test func oneFrameIsAPicture() throws {
+        var request = request("out.png")
+        request.generation.frames = 1
+        request.generation.size = .init(width: 48, height: 32)
+        let summary = try FileGeneration(request).run()
+        #expect(summary.frames == 1)
+        let picture = try readImage(folder.path("out.png"))
+        #expect(picture.width == 48 && picture.height == 32)
+    }
+
+    @Test func theTinyAutoencoder() throws {
+        let tiny = try video { $0.options.vae = "tiny" }
+        #expect(try tiny.count == video().count)
+        #expect(try tiny != video())
+        #expect(try video { $0.options.vae = checkpoint.file("taew2_1.safetensors") } == tiny)
+    }
+
+    /// Pictures of one tile are the whole's; of more they are as near as tiles can be.
+    @Test func tilesOfTheAutoencoder() throws {
+        #expect(try video { $0.options.tilesVAE = true } == video())
+        var videos: [Data] = []
+        for isTiled in [false, true] {
+            videos.append(
+                try video { request in
+                    request.options.tilesVAE = isTiled
+                    request.generation.size = .init(width: 320, height: 32)
+                    request.generation.steps = 1
+                }
+            )
+        }
+        #expect(videos[0].count == videos[1].count && videos[0] != videos[1])
+    }
+
+    /// A picture gives its ratio to the video; an area says how large it is.
+    @Test(arguments: [
+        (RandomCheckpoint.Model.imageToVideo, 32, 32), (.textOrImageToVideo, 32, 32),
+    ])
+    func sizeFromAPicture(model: RandomCheckpoint.Model, width: Int, height: Int) throws {
+        let checkpoint = try RandomCheckpoint(model, .diffusers, at: folder.path("m"))
+        var generation = try RandomCheckpointTests.request(for: model)
+        generation.size = nil
+        generation.image = try RandomCheckpointTests.picture(1, width: 40, height: 40)
+        generation.area = 34 * 34
+        let opened = try GenerationModel(
+            checkpoint.path,
+            options: RandomCheckpointTests.options
+        )
+        let plan = try GenerationPlan(generation, opened)
+        #expect(plan.width == width && plan.height == height)
+        generation.image = try RandomCheckpointTests.picture(1, width: 400, height: 200)
+        generation.area = 64 * 128
+        let wide = try GenerationPlan(generation, opened)
+        #expect(wide.width == 2 * wide.height)
+    }
+
+    /// Two-expert models take a guidance and a LoRA for each.
+    @Test func aLoRAForOneExpert() throws {
+        let checkpoint = try RandomCheckpoint(
+            .textToVideoExperts,
+            .original,
+            at: folder.path("experts")
+        )
+        let lora = folder.path("lora.safetensors")
+        try Self.writeLoRA(to: lora, width: 48)
+        func latents(_ expert: ModelFolder.Part?, _ strength: Double, _ boundary: Double) throws
+            -> Data
+        {
+            try video { request in
+                request.model = checkpoint.path
+                request.options.loras = [.init(lora, strength: strength, expert: expert)]
+                request.generation.boundary = boundary
+            }
+        }
+        let plain = try latents(nil, 0, 0)
+        #expect(try latents(nil, 3, 0) != plain)
+        #expect(try latents(.transformer, 3, 0) != plain)
+        // The boundary lets the expert for high noise do all of the steps.
+        #expect(try latents(.lowNoiseTransformer, 3, 0) == plain)
+        #expect(try latents(.lowNoiseTransformer, 3, 1) != latents(.transformer, 3, 1))
+    }
+
+    static func writeLoRA(to path: String, width: Int, module: String = "blocks.0.self_attn.q")
+        throws
+    {
+        let generator = try Generator(seed: 3)
+        let name = "diffusion_model." + module
+        try Safetensors.write(
+            [
+                name + ".lora_down.weight": .randn([2, width], generator),
+                name + ".lora_up.weight": .randn([width, 2], generator),
+                name + ".alpha": Tensor([Float(2)], []),
+            ],
+            to: path
+        )
+    }
+}

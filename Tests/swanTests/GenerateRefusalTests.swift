@@ -1,0 +1,369 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import SwanMedia
+import SwanPipelines
+import Testing
+import Torch
+
+@testable import swan
+
+/// What `swan generate` refuses: a message that helps, the exit code, and nothing half-written.
+@Suite struct GenerateRefusalTests {
+    private typealias Model = RandomCheckpoint.Model
+
+    private let folder: TemporaryDirectory
+    private let fixture: GenerateFixture
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        fixture = try GenerateFixture.shared.get()
+    }
+
+    /// A request that fails, as the program reads it and ends by it, without the process.
+    private func refused(
+        _ code: Int32,
+        _ model: RandomCheckpoint.Model,
+        _ arguments: String...,
+        words: String...,
+        location: SourceLocation = #_sourceLocation
+    ) throws {
+        let error = failure { try generate(model, arguments) }
+        let message = error.map { Leave.message(for: $0) } ?? "it worked"
+        #expect(error.map { Leave.code(for: $0) } == code, "\(message)", sourceLocation: location)
+        for word in words {
+            #expect(message.contains(word), "\(word) in \(message)", sourceLocation: location)
+        }
+        #expect(
+            try !folder.names.contains { $0.contains("out") },
+            "nothing half-written",
+            sourceLocation: location
+        )
+    }
+
+    /// The same by the program itself: its messages, its code, and its standard output.
+    private func refusedByTheProgram(
+        _ code: Int32,
+        _ arguments: String...,
+        words: String,
+        location: SourceLocation = #_sourceLocation
+    ) throws {
+        let outcome = try fixture.generate(.textToVideo, completed(arguments))
+        let messages = outcome.messages
+        #expect(outcome.code == code, "\(messages)", sourceLocation: location)
+        #expect(messages.contains("swan: error: "), "\(messages)", sourceLocation: location)
+        #expect(messages.contains(words), "\(messages)", sourceLocation: location)
+        #expect(outcome.output.isEmpty, sourceLocation: location)
+        #expect(try !folder.names.contains { $0.contains("out") }, sourceLocation: location)
+    }
+
+    private func generate(_ model: RandomCheckpoint.Model, _ arguments: [String]) throws {
+        let all = fixture.arguments(model, completed(arguments)).dropFirst()
+        _ = try FileGeneration(GenerateCommand.parse(Array(all)).request()).run()
+    }
+
+    private func completed(_ arguments: [String]) -> [String] {
+        let output = arguments.contains("-o") ? [] : ["-o", folder.path("out.mp4")]
+        let prompt = arguments.contains { $0.hasPrefix("--prompt") } ? [] : ["--prompt", "a cat"]
+        return arguments + output + prompt
+    }
+
+    /// A checkpoint of its own to be damaged.
+    private func checkpoint(
+        _ model: RandomCheckpoint.Model = .textToVideo,
+        _ layout: RandomCheckpoint.Layout = .original
+    ) throws -> RandomCheckpoint {
+        try RandomCheckpoint(model, layout, at: folder.path("model"))
+    }
+
+    // MARK: - The checkpoint
+
+    @Test(arguments: [
+        ("models_t5_umt5-xxl-enc-bf16.pth", "text_encoder ("), ("Wan2.1_VAE.pth", "vae ("),
+        ("google/umt5-xxl/spiece.model", "tokenizer ("),
+        ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "image_encoder ("),
+        ("diffusion_pytorch_model.safetensors.index.json", "transformer ("),
+    ])
+    func aMissingPart(file: String, name: String) throws {
+        let checkpoint = try checkpoint(.imageToVideo)
+        try FileManager.default.removeItem(atPath: checkpoint.file(file))
+        let stem = file.replacing(".index.json", with: "")
+        try refused(
+            65,
+            .imageToVideo,
+            "--model",
+            checkpoint.path,
+            "--image",
+            fixture.picture,
+            words: "not complete",
+            name,
+            stem
+        )
+    }
+
+    @Test func aMissingShard() throws {
+        let checkpoint = try checkpoint()
+        let shard = "diffusion_pytorch_model-00002-of-00002.safetensors"
+        try FileManager.default.removeItem(atPath: checkpoint.file(shard))
+        try refused(66, .textToVideo, "--model", checkpoint.path, words: shard)
+    }
+
+    @Test func aModelThatIsNotThere() throws {
+        try refused(69, .textToVideo, "--model", folder.path("none"), words: "none")
+        try refused(65, .textToVideo, "--model", folder.url.path, words: "transformer (")
+    }
+
+    @Test func aConfigurationThatContradictsTheWeights() throws {
+        let checkpoint = try checkpoint()
+        let path = checkpoint.file("config.json")
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try text.replacing("\"num_layers\":2", with: "\"num_layers\":30")
+            .write(toFile: path, atomically: true, encoding: .utf8)
+        try refused(
+            65,
+            .textToVideo,
+            "--model",
+            checkpoint.path,
+            words: path,
+            "30 layers",
+            "have 2"
+        )
+        try "{\"dim\": ".write(toFile: path, atomically: true, encoding: .utf8)
+        try refused(65, .textToVideo, "--model", checkpoint.path, words: path)
+    }
+
+    @Test(arguments: [
+        ("transformer/diffusion_pytorch_model.safetensors", "blocks.1.ffn.net.0.proj.weight"),
+        ("vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.bias"),
+        ("text_encoder/model.safetensors", "shared.weight"),
+    ])
+    func weightsThatAreNotFinite(file: String, key: String) throws {
+        let checkpoint = try checkpoint(.textToVideo, .diffusers)
+        let path = checkpoint.file(file)
+        try change(path) { tensors in
+            var tensor = try #require(tensors[key])
+            try tensor.fill(with: .nan)
+        }
+        try refused(65, .textToVideo, "--model", checkpoint.path, words: path, key, "finite")
+    }
+
+    @Test func weightsThatDoNotFit() throws {
+        let checkpoint = try checkpoint(.textToVideo, .diffusers)
+        let path = checkpoint.file("transformer/diffusion_pytorch_model.safetensors")
+        try change(path) { tensors in
+            tensors["proj_out.bias"] = nil
+            tensors["extra.weight"] = try .zeros([2])
+        }
+        try refused(
+            65,
+            .textToVideo,
+            "--model",
+            checkpoint.path,
+            words: path,
+            "head.head.bias",
+            "extra.weight"
+        )
+    }
+
+    private func change(_ path: String, _ body: (inout [String: Tensor]) throws -> Void) throws {
+        let file = try SafetensorsFile(path: path)
+        var tensors: [String: Tensor] = [:]
+        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
+        try body(&tensors)
+        try Safetensors.write(tensors, to: path)
+    }
+
+    // MARK: - The wrong model for the task
+
+    @Test func picturesForTheWrongModel() throws {
+        let picture = fixture.picture
+        try refused(64, .textToVideo, "--image", picture, words: "text-to-video", "image-to-video")
+        try refused(64, .imageToVideo, words: "image-to-video", "--image")
+        try refused(
+            64,
+            .imageToVideo,
+            "--image",
+            picture,
+            "--last-image",
+            picture,
+            words: "FLF2V"
+        )
+        try refused(64, .firstLastFrameToVideo, "--image", picture, words: "--last-image")
+        try refused(
+            64,
+            .textToVideo,
+            "--last-image",
+            picture,
+            words: "last picture",
+            "text-to-video"
+        )
+        try refused(64, .controlToVideo, "--image", picture, words: "--reference")
+        try refused(64, .textToVideo, "--reference", picture, words: "VACE")
+        try refused(64, .textToVideo, "--guidance-low", "3", words: "--guidance")
+    }
+
+    /// A model that streams makes videos by another command.
+    @Test func aModelThatStreams() throws {
+        try refused(65, .textToVideo, "--model", "tiny", words: "swan stream")
+    }
+
+    @Test func aLoRAForAnotherModel() throws {
+        let lora = folder.path("lora.safetensors")
+        for (module, words) in [
+            ("blocks.0.self_attn.q", "blocks.0.self_attn.q"), ("single_blocks.3.linear1", "single"),
+        ] {
+            try Safetensors.write(
+                [
+                    "diffusion_model.\(module).lora_down.weight": .zeros([2, 40]),
+                    "diffusion_model.\(module).lora_up.weight": .zeros([40, 2]),
+                ],
+                to: lora
+            )
+            try refused(65, .textToVideo, "--lora", lora + "=0.5", words: lora, words)
+        }
+        try Safetensors.write(["some.weight": .zeros([2])], to: lora)
+        try refused(65, .textToVideo, "--lora", lora, words: lora, "some.weight")
+        try refused(66, .textToVideo, "--lora", folder.path("no.safetensors"), words: "no.safet")
+    }
+
+    @Test func anAutoencoderForAnotherModel() throws {
+        let other = fixture.path(.textOrImageToVideo) + "/taew2_2.safetensors"
+        try refused(65, .textToVideo, "--vae", other, words: "48 channels", "taew2_1")
+    }
+
+    // MARK: - Pictures
+
+    /// Whatever a picture is stored as, a video begins with it, upright.
+    @Test(arguments: [
+        "animated.gif", "cmyk.jpg", "rgb16.png", "alpha.png", "one_pixel.png", "gray.png",
+    ])
+    func picturesOfManyKinds(name: String) throws {
+        let path = try folder.file(name, [UInt8](Pictures.load().file(name)))
+        try generate(.imageToVideo, ["--image", path, "-o", folder.path("out.mkv")])
+        #expect(try Fixture.count(folder.path("out.mkv")) == 5)
+    }
+
+    @Test func aTurnedPictureGivesItsUprightRatio() throws {
+        let path = try folder.file("turned.jpg", [UInt8](Pictures.load().file("orientation_6.jpg")))
+        let output = folder.path("out.png")
+        try generate(
+            .textOrImageToVideo,
+            ["--image", path, "-o", output, "--area", "64x96", "--frames", "1"]
+        )
+        let picture = try readImage(output)
+        #expect(picture.width == 64 && picture.height == 96)
+    }
+
+    @Test(arguments: [
+        ("cut_60.png", "cut_60.png"), ("huge.png", "64000000"), ("cut_90.jpg", "cut off"),
+    ])
+    func picturesThatAreNone(name: String, word: String) throws {
+        let path = try folder.file(name, [UInt8](Pictures.load().file(name)))
+        try refused(65, .imageToVideo, "--image", path, words: path, word)
+    }
+
+    @Test func otherFilesAsPictures() throws {
+        let text = try folder.file("text.png", text: "no picture\n")
+        try refused(65, .imageToVideo, "--image", text, words: text)
+        try refused(66, .imageToVideo, "--image", folder.path("no.png"), words: "no.png")
+        try refused(65, .imageToVideo, "--image", folder.url.path, words: "directory")
+    }
+
+    // MARK: - Numbers
+
+    @Test func framesAndSizesThatDoNotFit() throws {
+        try refused(64, .textToVideo, "--frames", "80", words: "4n + 1", "77 and 81")
+        try refused(64, .textToVideo, "--frames", "0", words: "4n + 1", "1")
+        try refused(64, .textToVideo, "--frames", "20001", words: "10001")
+        try refused(64, .textToVideo, "--size", "100x50", words: "multiples of 16", "96x48")
+        try refused(64, .textOrImageToVideo, "--size", "48x32", words: "of 32", "64x32")
+        try refused(64, .textToVideo, "--size", "99999x16", words: "99999", "8192")
+        try refused(64, .textToVideo, "--size", "small", words: "--size", "small")
+        try refused(64, .textToVideo, "--area", "480p", words: "area", "size")
+    }
+
+    @Test func otherNumbers() throws {
+        try refused(64, .textToVideo, "--steps", "0", words: "steps", "1000")
+        try refused(64, .textToVideo, "--guidance", "nan", words: "guidance")
+        try refused(64, .textToVideo, "--n", "0", words: "0")
+        try refused(64, .textToVideo, "--fps", "0", words: "rate")
+        try refused(64, .textToVideo, "--shift", "-1", words: "shift")
+        try refused(65, .textToVideo, "--timesteps", "100,900", words: "fall")
+        try refused(64, .textToVideo, "--solver", "ddim", words: "unipc", "euler")
+        try refused(64, .textToVideo, "--prompt", "  ", words: "prompt")
+    }
+
+    /// Nothing is begun that cannot end.
+    @Test func moreThanMemoryHolds() throws {
+        try refused(
+            69,
+            .textToVideo,
+            "--size",
+            "8192x8192",
+            "--frames",
+            "10001",
+            words: "10001 frames of 8192x8192",
+            "GB",
+            "free",
+            "--size "
+        )
+    }
+
+    // MARK: - Outputs
+
+    @Test func outputsThatCannotBe() throws {
+        let output = folder.path("none/out.mp4")
+        try refused(73, .textToVideo, "-o", output, words: output)
+        try refused(64, .textToVideo, "-o", folder.path("out.xyz"), words: ".mp4")
+        try refused(64, .textToVideo, "-o", "-", "--n", "2", words: "standard output")
+        let latents = folder.path("none/l.safetensors")
+        try refused(73, .textToVideo, "--save-latents", latents, words: latents)
+    }
+
+    @Test func byTheProgram() throws {
+        try refusedByTheProgram(64, "-o", "-", "--json", "-", words: "standard output")
+        try refusedByTheProgram(73, "--json", folder.path("none/s.json"), words: "s.json")
+        let preview = folder.path("none/p.png")
+        try refusedByTheProgram(73, "--preview", "1", "--preview-file", preview, words: preview)
+        try refusedByTheProgram(64, "--frames", "6", words: "5 and 9")
+    }
+
+    @Test func latentsThatDoNotFit() throws {
+        let path = folder.path("latents.safetensors")
+        try Safetensors.write(["latents": .zeros([1, 16, 3, 4, 4])], to: path)
+        try refused(
+            64,
+            .textToVideo,
+            "--init-latents",
+            path,
+            words: "[1, 16, 3, 4, 4]",
+            "[1, 16, 2, 4, 4]"
+        )
+        try Safetensors.write(["a": .zeros([1]), "b": .zeros([1])], to: path)
+        try refused(65, .textToVideo, "--init-latents", path, words: path, "latents")
+    }
+
+    @Test func promptsThatAreNone() throws {
+        let empty = try folder.file("list.txt", text: "\n \n")
+        try refused(64, .textToVideo, "--prompts", empty, words: empty)
+        try refused(66, .textToVideo, "--prompts", folder.path("no.txt"), words: "no.txt")
+    }
+}
+
+/// Small picture files of every kind (Goldens/pictures.py).
+struct Pictures: Decodable {
+    private struct Picture: Decodable { let file: Data }
+
+    private let pictures, refused: [String: Picture]
+
+    static func load() throws -> Pictures {
+        let data = try Data(contentsOf: URL(fileURLWithPath: Golden.path("pictures.json")))
+        return try JSONDecoder().decode(Pictures.self, from: data)
+    }
+
+    func file(_ name: String) throws -> Data {
+        try #require((pictures[name] ?? refused[name])?.file)
+    }
+
+    private enum CodingKeys: String, CodingKey { case pictures, refused }
+}
