@@ -22,7 +22,7 @@ extension WeightSource {
         }
         if has("decoder.conv1.weight", "decoder.conv_in.weight") { return .vae }
         if has("token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight") {
-            return .textEncoder
+            return Self.isUMT5(keys) ? .textEncoder : nil
         }
         if has("visual.cls_embedding", "vision_model.embeddings.class_embedding") {
             return .imageEncoder
@@ -30,5 +30,14 @@ extension WeightSource {
         if has("decoder.1.weight"), has("encoder.0.weight") { return .tinyVAE }
         let parts = [".lora_A.", ".lora_down.", ".lora_B.", ".lora_up."]
         return keys.contains { key in parts.contains(where: key.contains) } ? .lora : nil
+    }
+
+    /// Of its relatives, which other models have for their text, UMT5 alone has distances in each block.
+    private static func isUMT5(_ keys: [String]) -> Bool {
+        let second = keys.filter {
+            $0.hasPrefix("blocks.1.") || $0.hasPrefix("encoder.block.1.")
+        }
+        let distances = ["pos_embedding", "relative_attention_bias"]
+        return second.isEmpty || second.contains { distances.contains(where: $0.contains) }
     }
 }

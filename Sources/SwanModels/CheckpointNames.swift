@@ -135,7 +135,8 @@ private struct DiffusersTransformerNames: NameTranslation {
 
     private static let attentions = [("attn1.", "self_attn."), ("attn2.", "cross_attn.")]
 
-    func original(_ key: String) -> String? { name(key) }
+    /// Published image-to-video folders of diffusers have a norm for queries that no network uses.
+    func original(_ key: String) -> String? { key.contains(".norm_added_q.") ? nil : name(key) }
 
     func name(_ key: String) -> String {
         guard let (path, rest) = Self.split(key) else { return renamed(key[...], Self.root) }

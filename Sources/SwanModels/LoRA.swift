@@ -14,6 +14,8 @@ public struct LoRA: Sendable {
     private let source: any WeightSource
     /// What the keys say, by the module they change.
     private let changes: [String: Change]
+    /// The alpha of modules that have none of their own.
+    private var sharedAlpha: Double?
 
     /// The keys that change one module.
     private struct Change: Sendable {
@@ -33,7 +35,9 @@ public struct LoRA: Sendable {
             path,
             preferring: ["generator_lora", "state_dict"]
         )
-        return try LoRA(checkpoint, name: path, strength: strength)
+        var lora = try LoRA(checkpoint, name: path, strength: strength)
+        lora.sharedAlpha = try Self.alpha(inMetadata: checkpoint.metadata, of: path)
+        return lora
     }
 
     /// Reads the keys of a LoRA; its tensors are read when they are needed.
@@ -229,11 +233,30 @@ extension LoRA {
         try source.tensor(key, source.shape(key) ?? []).to(.float32)
     }
 
+    /// The alpha of all modules, as diffusers writes PEFT's settings into a file's metadata.
+    private static func alpha(
+        inMetadata metadata: [String: String],
+        of path: String
+    ) throws(TorchError) -> Double? {
+        let key = "lora_adapter_metadata"
+        guard let text = metadata[key] else { return nil }
+        do {
+            let values = try JSONSerialization.jsonObject(with: Data(text.utf8))
+            let settings = values as? [String: Any] ?? [:]
+            let alpha = settings.first { $0.key.hasSuffix("lora_alpha") }?.value
+            return (alpha as? NSNumber)?.doubleValue
+        } catch {
+            throw TorchError(.invalidFile, "\(path): its \(key) is no JSON")
+        }
+    }
+
     /// alpha / rank; alpha is the rank where it is not said.
     private func factor(of change: Change) throws(TorchError) -> Double {
-        guard let key = change.keys[.alpha], let down = change.keys[.down],
-            let rank = try source.shape(down)?.first, rank > 0
+        guard let down = change.keys[.down], let rank = try source.shape(down)?.first, rank > 0
         else { return 1 }
+        guard let key = change.keys[.alpha] else {
+            return sharedAlpha.map { $0 / Double(rank) } ?? 1
+        }
         let alpha = try tensor(key)
         guard alpha.count == 1 else {
             throw TorchError(.invalidWeights, "\(name): \(key) is \(alpha.shape), not one number")

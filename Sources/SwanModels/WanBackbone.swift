@@ -41,9 +41,11 @@ struct WanBackbone: Sendable {
         )
         textIn = try Linear(weights["text_embedding"][0], config.textDim, config.dim)
         textOut = try Linear(weights["text_embedding"][2], config.dim, config.dim)
-        timeIn = try Linear(weights["time_embedding"][0], config.freqDim, config.dim)
-        timeOut = try Linear(weights["time_embedding"][2], config.dim, config.dim)
-        timeProjection = try Linear(weights["time_projection"][1], config.dim, 6 * config.dim)
+        // In float32 whatever the rest computes in, as the reference: what tells one step from the next.
+        let exact = weights.converted(to: .float32)
+        timeIn = try Linear(exact["time_embedding"][0], config.freqDim, config.dim)
+        timeOut = try Linear(exact["time_embedding"][2], config.dim, config.dim)
+        timeProjection = try Linear(exact["time_projection"][1], config.dim, 6 * config.dim)
         imageEmbedding = try config.imageDim.map { dim throws(TorchError) in
             try WanImageEmbedding(weights["img_emb"], dim, config)
         }
@@ -52,7 +54,7 @@ struct WanBackbone: Sendable {
         }
         norm = LayerNorm(eps: config.eps)
         head = try Linear(weights["head"]["head"], config.dim, patch * config.outDim)
-        headModulation = try weights["head"].tensor("modulation", [1, 2, config.dim])
+        headModulation = try exact["head"].tensor("modulation", [1, 2, config.dim])
     }
 
     /// Text embeddings [B, T, textDim], T at most `textLen`; zero rows are padding.
@@ -63,7 +65,7 @@ struct WanBackbone: Sendable {
     func text(
         _ embeddings: Tensor,
         image: Tensor? = nil,
-        control: [WanBlock] = []
+        control: LayerStack<WanVACEBlock>? = nil
     ) throws(TorchError) -> TextConditioning {
         let count = embeddings.size(1)
         guard count <= config.textLen else {
@@ -88,7 +90,9 @@ struct WanBackbone: Sendable {
         var own: [TextKeys] = []
         try blocks.forEach { _, block throws(TorchError) in own.append(try keys(block)) }
         var ofControl: [TextKeys] = []
-        for block in control { ofControl.append(try keys(block)) }
+        try control?.forEach { _, layer throws(TorchError) in
+            ofControl.append(try keys(layer.block))
+        }
         return TextConditioning(blocks: own, control: ofControl)
     }
 
@@ -122,7 +126,7 @@ struct WanBackbone: Sendable {
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
         var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
-        let (e, e6) = try embed(timesteps, x.dtype)  // [B, S, C], [B, S, 6, C]
+        let (e, e6) = try embed(timesteps)  // [B, S, C], [B, S, 6, C]
         func run(_ index: Int, _ block: WanBlock) throws(TorchError) {
             let control = try hint(index, x, e6)
             x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
@@ -145,7 +149,7 @@ struct WanBackbone: Sendable {
         } else {
             try blocks.forEach(run)
         }
-        let modulation = try Modulation(headModulation, e.unsqueezed(2))
+        let modulation = try Modulation(headModulation, e.unsqueezed(2), x.dtype)
         return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)
     }
 
@@ -190,13 +194,11 @@ struct WanBackbone: Sendable {
         )
     }
 
-    /// A timestep's embedding, and its six shifts, scales and gates of a block.
-    private func embed(
-        _ timesteps: Tensor,
-        _ dtype: DType
-    ) throws(TorchError) -> (Tensor, Tensor) {
+    /// A timestep's embedding, and its six shifts, scales and gates of a block, in float32.
+    private func embed(_ timesteps: Tensor) throws(TorchError) -> (Tensor, Tensor) {
         let shape = timesteps.shape
-        let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim).to(dtype)
+        let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim)
+            .to(.float32)
         let e = try timeOut(timeIn(waves).silu())  // [B*S, C]
         let e6 = try timeProjection(e.silu())  // [B*S, 6C]
         return (try e.reshaped(shape + [-1]), try e6.reshaped(shape + [6, config.dim]))

@@ -127,8 +127,10 @@ struct Modulation: Sendable {
     private let parts: [Tensor]  // [B, S, 1, C] each
 
     /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
-    init(_ offsets: Tensor, _ timestep: Tensor) throws(TorchError) {
-        let sum = try offsets.unsqueezed(1) + timestep  // [B, S, n, C]
+    ///
+    /// Both are float32, as in the reference whatever the rest computes in; the sum is used in `dtype`.
+    init(_ offsets: Tensor, _ timestep: Tensor, _ dtype: DType) throws(TorchError) {
+        let sum = try (offsets.unsqueezed(1) + timestep).to(dtype)  // [B, S, n, C]
         parts = try sum.chunked(sum.size(2), dim: 2)
     }
 
@@ -166,7 +168,7 @@ struct WanBlock: Sendable {
         norm2 = LayerNorm(eps: config.eps)
         up = try Linear(weights["ffn"][0], config.dim, config.ffnDim)
         down = try Linear(weights["ffn"][2], config.ffnDim, config.dim)
-        modulation = try weights.tensor("modulation", [1, 6, config.dim])
+        modulation = try weights.converted(to: .float32).tensor("modulation", [1, 6, config.dim])
     }
 
     /// x [B, L, C], the timestep's part of the modulation [B, S, 6, C] -> [B, L, C].
@@ -177,7 +179,7 @@ struct WanBlock: Sendable {
         text: TextKeys,
         attend: Attend
     ) throws(TorchError) -> Tensor {
-        let e = try Modulation(modulation, timestep)
+        let e = try Modulation(modulation, timestep, x.dtype)
         var x = x
         let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), rope, attend)
         x = try e.add(y, to: x, gate: 2)

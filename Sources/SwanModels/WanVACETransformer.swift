@@ -9,8 +9,7 @@ public struct WanVACETransformer: Sendable {
     private let backbone: WanBackbone
     private let patchEmbedding: Linear
     private let beforeProj: Linear
-    private let blocks: [WanBlock]
-    private let afterProj: [Linear]
+    private let branch: LayerStack<WanVACEBlock>
     private let layers: [Int]
     private let inDim: Int
 
@@ -44,15 +43,10 @@ public struct WanVACETransformer: Sendable {
             [inDim] + config.patchSize,
             config.dim
         )
-        let branch = weights["vace_blocks"]
-        beforeProj = try Linear(branch[0]["before_proj"], config.dim, config.dim)
-        var blocks: [WanBlock] = []
-        var afterProj: [Linear] = []
-        for index in layers.indices {
-            blocks.append(try WanBlock(branch[index], config))
-            afterProj.append(try Linear(branch[index]["after_proj"], config.dim, config.dim))
+        beforeProj = try Linear(weights["vace_blocks"][0]["before_proj"], config.dim, config.dim)
+        branch = try LayerStack(weights["vace_blocks"], count: layers.count) {
+            weights throws(TorchError) in try WanVACEBlock(weights, config)
         }
-        (self.blocks, self.afterProj) = (blocks, afterProj)
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
@@ -64,7 +58,7 @@ public struct WanVACETransformer: Sendable {
         _ embeddings: Tensor,
         image: Tensor? = nil
     ) throws(TorchError) -> TextConditioning {
-        try backbone.text(embeddings, image: image, control: blocks)
+        try backbone.text(embeddings, image: image, control: branch)
     }
 
     /// The flow that the network predicts for noisy latents.
@@ -96,7 +90,7 @@ public struct WanVACETransformer: Sendable {
                     + "\([latents.size(0), inDim] + size)"
             )
         }
-        guard text.control.count == blocks.count else {
+        guard text.control.count == branch.count else {
             throw TorchError(.invalidArgument, "the text is conditioned for another model")
         }
         let rope = try backbone.rope(grid, latents.device)
@@ -107,20 +101,32 @@ public struct WanVACETransformer: Sendable {
             timesteps: backbone.steps(timesteps, grid),
             text: text,
             rope: rope,
-            hint: { layer, x, timestep throws(TorchError) in
-                guard next < layers.count, layers[next] == layer else { return nil }
+            hint: { index, x, timestep throws(TorchError) in
+                guard next < layers.count, layers[next] == index else { return nil }
                 if next == 0 { c = try beforeProj(c) + x }
-                c = try blocks[next](c, timestep: timestep, rope: rope, text: text.control[next]) {
+                let layer = try branch.layer(next)
+                c = try layer.block(c, timestep: timestep, rope: rope, text: text.control[next]) {
                     q,
                     k,
                     v throws(TorchError) in try attention(q, k, v)
                 }
-                let said = try afterProj[next](c)
+                let said = try layer.afterProj(c)
                 next += 1
                 return scale == 1 ? said : try said * scale
             },
             cache: cache,
             attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
         )
+    }
+}
+
+/// A block of the control branch, and what it says to the other ones.
+struct WanVACEBlock: Sendable {
+    let block: WanBlock
+    let afterProj: Linear
+
+    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        block = try WanBlock(weights, config)
+        afterProj = try Linear(weights["after_proj"], config.dim, config.dim)
     }
 }

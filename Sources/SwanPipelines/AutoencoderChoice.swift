@@ -42,7 +42,8 @@ indirect enum AutoencoderChoice: Sendable {
             }
         } else {
             let files = ModelFolder.Files(data: path)
-            self = .wan(files, try own ?? WanVAEConfig.read(files))
+            let source = try checkpoint.inWanNames()
+            self = .wan(files, try (own ?? WanVAEConfig()).fitted(to: source))
         }
         guard self.latentChannels == latentChannels else {
             throw SwanError(
@@ -84,6 +85,15 @@ indirect enum AutoencoderChoice: Sendable {
         case .wan(_, let config): config.decoderFeatures
         case .tiny(_, let config): config.decoderFeatures
         case .pair(_, let decoding): decoding.decoderFeatures
+        }
+    }
+
+    /// The files of its weights.
+    var files: [String] {
+        switch self {
+        case .wan(let files, _): [files.data]
+        case .tiny(let path, _): [path]
+        case .pair(let encoding, let decoding): encoding.files + decoding.files
         }
     }
 

@@ -29,12 +29,17 @@ enum LooseFiles {
             return parts
         }
         var found: [CheckpointKind: [String]] = [:]
-        for file in files(under: folder) {
-            // What cannot be read is no part; a part that is missing is reported by its name.
-            guard case .success(let checkpoint) = opened(file), let kind = checkpoint.kind else {
-                continue
+        for file in try files(under: folder) {
+            let checkpoint: Checkpoint
+            do {
+                checkpoint = try Checkpoint.open(file)
+            } catch {
+                throw SwanError(
+                    .invalidModel,
+                    "\(error.message)\nit lies among the parts of \(folder): mend it, or take it away"
+                )
             }
-            found[kind, default: []].append(file)
+            if let kind = checkpoint.kind { found[kind, default: []].append(file) }
         }
         var parts = parts
         try takeTransformers(found[.transformer, default: []], folder, &parts)
@@ -42,14 +47,10 @@ enum LooseFiles {
             (ModelFolder.Part.vae, CheckpointKind.vae), (.textEncoder, .textEncoder),
             (.imageEncoder, .imageEncoder),
         ] where parts[part] == nil {
-            let files = found[kind, default: []]
-            let fitting = part == .vae ? files.first { fits($0, parts[.transformer]) } : nil
-            parts[part] = (fitting ?? files.first).map { ModelFolder.Files(data: $0) }
-        }
-        if parts[.tokenizer] == nil, let text = parts[.textEncoder]?.data,
-            case .success(let checkpoint) = opened(text), checkpoint.keys.contains("spiece_model")
-        {
-            parts[.tokenizer] = ModelFolder.Files(data: text)
+            for file in found[kind, default: []] where parts[part] == nil {
+                let doesFit = part == .vae ? try fits(file, parts[.transformer]) : true
+                if doesFit { parts[part] = ModelFolder.Files(data: file) }
+            }
         }
         return parts
     }
@@ -61,11 +62,15 @@ enum LooseFiles {
     ) throws(SwanError) {
         func file(of noise: String) -> String? { files.first { name($0).contains(noise) } }
         if let given = parts[.transformer]?.data {
-            // A file for high noise has one for low noise beside it, or it is no pair.
-            if parts[.lowNoiseTransformer] == nil, name(given).contains("high_noise") {
-                let other = name(given).replacingOccurrences(of: "high_noise", with: "low_noise")
-                let low = files.first { name($0) == other } ?? file(of: "low_noise")
-                parts[.lowNoiseTransformer] = low.map { ModelFolder.Files(data: $0) }
+            // Of a pair the other one is found by its name, in whichever way the first is given.
+            for (own, other) in [("high_noise", "low_noise"), ("low_noise", "high_noise")]
+            where parts[.lowNoiseTransformer] == nil && name(given).contains(own) {
+                let wanted = name(given).replacingOccurrences(of: own, with: other)
+                guard let partner = files.first(where: { name($0) == wanted }) ?? file(of: other)
+                else { continue }
+                let isHigh = own == "high_noise"
+                parts[.transformer] = ModelFolder.Files(data: isHigh ? given : partner)
+                parts[.lowNoiseTransformer] = ModelFolder.Files(data: isHigh ? partner : given)
             }
             return
         }
@@ -85,13 +90,18 @@ enum LooseFiles {
     }
 
     /// Whether an autoencoder's latents have the channels that the transformer gives.
-    private static func fits(_ vae: String, _ transformer: ModelFolder.Files?) -> Bool {
-        guard let transformer, case .success(let network) = opened(transformer.data),
-            case .success(let autoencoder) = opened(vae)
-        else { return true }
-        let head = (try? network.inWanNames().shape("head.head.weight"))?.first
-        let channels = (try? autoencoder.inWanNames().shape("conv2.weight"))?.first
-        return head == channels.map { 4 * $0 }
+    private static func fits(
+        _ vae: String,
+        _ transformer: ModelFolder.Files?
+    ) throws(SwanError) -> Bool {
+        guard let transformer else { return true }
+        do {
+            let network = try WanConfig().fitted(to: Checkpoint.open(transformer.data).inWanNames())
+            let autoencoder = try Checkpoint.open(vae).inWanNames()
+            return try autoencoder.shape("conv2.weight")?.first == network.outDim
+        } catch {
+            throw SwanError(.invalidModel, "\(transformer.data): \(error.message)")
+        }
     }
 
     /// Whether a part is a file of no fixed name.
@@ -103,19 +113,21 @@ enum LooseFiles {
         URL(fileURLWithPath: path).lastPathComponent.lowercased()
     }
 
-    private static func opened(_ path: String) -> Result<Checkpoint, any Error> {
-        Result { try Checkpoint.open(path) }
-    }
-
     /// Files of weights in the folder and in ComfyUI's folders under it, by name. A shard is no file
     /// of its own: it says nothing of what the others hold.
-    private static func files(under folder: String) -> [String] {
-        ([folder] + folders.map { folder + "/" + $0 }).flatMap { folder in
-            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-            return names.sorted().filter { name in
-                [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
-                    && name.firstMatch(of: /-\d+-of-\d+\./) == nil
-            }.map { folder + "/" + $0 }
+    private static func files(under folder: String) throws(SwanError) -> [String] {
+        var files: [String] = []
+        for folder in [folder] + folders.map({ folder + "/" + $0 })
+        where FileManager.default.fileExists(atPath: folder) {
+            do {
+                let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+                files += names.filter { name in
+                    [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+                }.map { folder + "/" + $0 }
+            } catch {
+                throw SwanError(.noSuchModel, "\(folder): \(error.localizedDescription)")
+            }
         }
+        return files
     }
 }

@@ -55,7 +55,6 @@ extension ModelFolder {
     func variant(_ configs: Configs) throws(SwanError) -> WanVariant {
         WanVariant(
             configs.transformer,
-            latentChannels: configs.vae.zDim,
             hasExperts: parts[.lowNoiseTransformer] != nil
         )
     }

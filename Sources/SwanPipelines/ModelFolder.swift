@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanText
 import Torch
 import TorchNN
 
@@ -70,7 +71,14 @@ public struct ModelFolder: Sendable {
                 Self.known[part, default: []].lazy
                 .compactMap { Self.find($0, under: folder) }.first
         }
-        self.parts = try LooseFiles.completing(parts, under: folder)
+        parts = try LooseFiles.completing(parts, under: folder)
+        // ComfyUI packs the tokenizer into the text encoder.
+        if parts[.tokenizer] == nil, let text = parts[.textEncoder]?.data,
+            try Tokenizer.isPacked(in: text)
+        {
+            parts[.tokenizer] = Files(data: text)
+        }
+        self.parts = parts
     }
 
     /// The streaming configuration beside the parts, if there is one.
@@ -88,6 +96,15 @@ public struct ModelFolder: Sendable {
             let names = Self.known[part, default: []].flatMap(\.data)
             return "\(part.rawValue) (\(names.joined(separator: ", or ")))"
         }
+    }
+
+    /// The transformers that the model has: both experts where the one that is there is half of a pair.
+    func transformerParts() throws(SwanError) -> [Part] {
+        let name = parts[.transformer]?.data.lowercased() ?? ""
+        let isHalf = name.contains("high_noise") || name.contains("low_noise")
+        let isIndexed = try DiffusersSettings(self).hasExperts
+        let isPair = isHalf || isIndexed || parts[.lowNoiseTransformer] != nil
+        return isPair ? [.transformer, .lowNoiseTransformer] : [.transformer]
     }
 
     /// A part, or an error that names it.

@@ -107,12 +107,15 @@ public struct ModelInspection: Sendable, Encodable {
         }
         let variant = try folder.variant(configs)
         let seeing: [ModelFolder.Part] = variant.seesImages ? [.imageEncoder] : []
-        missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
+        let experts = try folder.transformerParts()
+        missing = folder.missing(
+            of: experts + ModelFolder.Part.ofEveryModel.filter { $0 != .transformer } + seeing
+        )
         task = variant.task
         steps = nil
         (height, width) = (variant.defaults.height, variant.defaults.width)
-        let experts = variant.hasExperts ? ", two experts" : ""
-        kind = "\(latents), \(variant.task.rawValue)\(Self.size(network))\(experts): \(layers)"
+        let pair = variant.hasExperts ? ", two experts" : ""
+        kind = "\(latents), \(variant.task.rawValue)\(Self.size(network))\(pair): \(layers)"
     }
 
     /// The published name of a transformer's size, where it has one.

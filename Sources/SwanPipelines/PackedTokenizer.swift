@@ -7,6 +7,16 @@ extension Tokenizer {
     /// The key under which ComfyUI puts a tokenizer's model among a text encoder's weights.
     static let packedKey = "spiece_model"
 
+    /// Whether a file of weights carries a tokenizer's model.
+    static func isPacked(in path: String) throws(SwanError) -> Bool {
+        guard path.hasSuffix(".safetensors") else { return false }
+        do {
+            return try Checkpoint.open(path).shape(packedKey) != nil
+        } catch {
+            throw SwanError(.invalidModel, error.message)
+        }
+    }
+
     /// Loads a tokenizer's own file, or the one that a text encoder's weights carry.
     ///
     /// - Parameter path: `spiece.model`, `tokenizer.json`, or a safetensors file with `spiece_model`.

@@ -26,9 +26,17 @@ public final class StreamMark: @unchecked Sendable {
 }
 
 extension Device {
-    /// The calling thread's work on this device goes to a stream of its own from now on.
-    public func useOwnStream() throws(TorchError) {
+    /// What `body` asks of this device goes to a second stream, which is the same at every call.
+    ///
+    /// One stream, since memory that was used on one is used again on that one only.
+    public func onSideStream<R>(
+        _ body: () throws(TorchError) -> R
+    ) throws(TorchError) -> R {
         var error = ct_error()
-        guard ct_stream_use_own(type, index, &error) else { throw TorchError(taking: &error) }
+        guard let visit = ct_side_stream_enter(type, index, &error) else {
+            throw TorchError(taking: &error)
+        }
+        defer { ct_side_stream_leave(visit) }
+        return try body()
     }
 }

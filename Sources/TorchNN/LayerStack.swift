@@ -42,6 +42,14 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             ? .read(Reader(weights: weights, make: make)) : .held(layers)
     }
 
+    /// One layer, out of their order.
+    public func layer(_ index: Int) throws(TorchError) -> Layer {
+        switch source {
+        case .held(let layers): layers[index]
+        case .read(let reader): try reader.layer(index)
+        }
+    }
+
     /// Calls `body` with every layer of a range, in their order.
     public func forEach(
         in range: Range<Int>? = nil,
@@ -101,10 +109,10 @@ private final class ReadAhead<Value: Sendable>: Sendable {
         queue.async { [self] in
             let result = Result { () throws(TorchError) in
                 try inference { () throws(TorchError) in
-                    // The queue's thread may change.
-                    try device.useOwnStream()
-                    let value = try make()
-                    return (value, try StreamMark(device))
+                    try device.onSideStream { () throws(TorchError) in
+                        let value = try make()
+                        return (value, try StreamMark(device))
+                    }
                 }
             }
             outcome.withLock { $0.result = result }

@@ -93,7 +93,8 @@ public struct Weights: Sendable {
     /// The same path with weights where they lie, in their files: to look at, not to compute with.
     func asStored() -> Weights {
         var stored = self
-        (stored.device, stored.keepsStorage) = (.cpu, true)
+        // Nothing is wider than float64, so nothing is converted.
+        (stored.device, stored.keepsStorage, stored.dtype) = (.cpu, true, .float64)
         return stored
     }
 
@@ -116,7 +117,10 @@ public struct Weights: Sendable {
     func stored(_ name: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
         let key = full(name)
         guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
-        return try source.stored(key, shape).to(device)
+        let stored = try source.stored(key, shape)
+        guard stored.values.dtype.size > dtype.size else { return try stored.to(device) }
+        // Wider than what is computed in, it would take more memory than what it is converted to.
+        return StoredWeight(try stored.weight(dtype).to(device))
     }
 
     /// What a layer adds to its product with the matrix `name`, in `dtype` on `device`.

@@ -111,7 +111,8 @@ struct GenerateCommand: ParsableCommand {
 
     /// Where previews go when no terminal shows them.
     private var defaultPreviewFile: String? {
-        guard !Terminal.standardError.isInteractive, output != "-" else { return nil }
+        let isShown = Terminal.standardError.isInteractive && [.auto, .bar].contains(progress)
+        guard !isShown, output != "-" else { return nil }
         return URL(fileURLWithPath: output).deletingPathExtension().path + ".preview.png"
     }
 
@@ -128,7 +129,10 @@ struct GenerateCommand: ParsableCommand {
         request.options = try loading.options()
         request.frameRate = shape.fps
         request.saveLatents = saveLatents
-        try content.apply(to: &request.generation)
+        try content.apply(
+            to: &request.generation,
+            frames: shape.frames ?? GenerationRequest.Control.mostFrames
+        )
         try shape.apply(to: &request.generation)
         try sampling.apply(to: &request.generation)
         request.generation.previewInterval = previewInterval

@@ -92,25 +92,27 @@ struct ContentOptions: ParsableArguments {
         return lines
     }
 
-    func apply(to request: inout GenerationRequest) throws {
+    /// - Parameter frames: how many frames of a control video the generated one can follow.
+    func apply(to request: inout GenerationRequest, frames: Int) throws {
         request.negativePrompt = negativePrompt
         request.seed = seed
         request.image = try image.map { try readImage($0) }
         request.lastImage = try lastImage.map { try readImage($0) }
         guard controlVideo != nil || !references.isEmpty else { return }
         var control = GenerationRequest.Control()
-        control.video = try controlVideo.map { try Self.frames($0) } ?? []
-        control.masks = try mask.map { try Self.frames($0) } ?? []
+        control.video = try controlVideo.map { try Self.frames($0, atMost: frames) } ?? []
+        control.masks = try mask.map { try Self.frames($0, atMost: frames) } ?? []
         control.references = try references.map { try readImage($0) }
         control.scale = controlScale
         request.control = control
     }
 
-    /// The frames of a video, as many as a generated one can have.
-    private static func frames(_ path: String) throws -> [VideoFrame] {
-        let reader = try VideoReader(path: path)
+    /// The frames of a video at the rate that VACE models were trained for, as many as are needed.
+    private static func frames(_ path: String, atMost count: Int) throws -> [VideoFrame] {
+        let rate = Rational(GenerationRequest.Control.framesPerSecond)
+        let reader = try VideoReader(path: path, options: VideoReader.Options(frameRate: rate))
         var frames: [VideoFrame] = []
-        while frames.count < GenerationRequest.mostFrames, let frame = try reader.nextFrame() {
+        while frames.count < count, let frame = try reader.nextFrame() {
             frames.append(frame)
         }
         return frames

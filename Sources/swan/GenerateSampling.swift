@@ -7,8 +7,8 @@ struct SamplingOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Steps of the solver.")
     var steps: Int?
 
-    @Option(help: "What follows the flow.")
-    var solver = GenerationRequest.Solver.unipc
+    @Option(help: "What follows the flow; the checkpoint's scheduler or unipc if not given.")
+    var solver: GenerationRequest.Solver?
 
     @Option(
         parsing: .unconditional,

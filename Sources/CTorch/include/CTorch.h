@@ -100,8 +100,11 @@ bool ct_operator_call(
 
 typedef struct ct_mark_s *ct_mark;  // a place in a stream
 
-// The calling thread's work on the device goes to a stream of its own from now on.
-bool ct_stream_use_own(int32_t device_type, int32_t device_index, ct_error *error);
+typedef struct ct_visit_s *ct_visit;  // where a thread's work went before
+
+// The calling thread's work on the device goes to the device's side stream until it leaves.
+ct_visit ct_side_stream_enter(int32_t device_type, int32_t device_index, ct_error *error);
+void ct_side_stream_leave(ct_visit visit);
 
 // What the calling thread has asked of the device so far.
 ct_mark ct_stream_mark(int32_t device_type, int32_t device_index, ct_error *error);

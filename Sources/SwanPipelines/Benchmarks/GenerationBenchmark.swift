@@ -23,12 +23,7 @@ extension Benchmark {
             try Tensor.randn([1, config.textLen, config.textDim], generator).to(dtype)
         }
         let transformer = try GuidedTransformer(
-            FlowTransformer(
-                text: { text, image throws(TorchError) in try network.text(text, image: image) },
-                flow: { x, t, text, cache throws(TorchError) in
-                    try network(x, timesteps: t, text: text, cache: cache)
-                }
-            ),
+            FlowTransformer(network),
             prompt: text(),
             negative: text(),
             image: nil,

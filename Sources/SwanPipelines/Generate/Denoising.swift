@@ -2,13 +2,42 @@ import SwanModels
 import SwanSchedulers
 import Torch
 
-/// A transformer of any Wan model, its control branch already shown what it is to follow.
+/// A transformer of any Wan model.
 struct FlowTransformer: Sendable {
+    /// What a control branch is shown, and how much it says.
+    typealias Control = (latents: Tensor, scale: Double)
+
     /// The text (and what CLIP sees) as the network attends to it.
     let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
     /// The flow for latents, timesteps and a text; with what earlier steps computed, if it is kept.
     let flow:
-        @Sendable (Tensor, Tensor, TextConditioning, FirstBlockCache?) throws(TorchError) -> Tensor
+        @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(TorchError)
+            -> Tensor
+
+    init(_ network: WanTransformer) {
+        text = { text, image throws(TorchError) in try network.text(text, image: image) }
+        flow = { x, t, text, _, cache throws(TorchError) in
+            try network(x, timesteps: t, text: text, cache: cache)
+        }
+    }
+
+    /// A VACE model, which is always shown something.
+    init(_ network: WanVACETransformer) {
+        text = { text, image throws(TorchError) in try network.text(text, image: image) }
+        flow = { x, t, text, control, cache throws(TorchError) in
+            guard let control else {
+                throw TorchError(.invalidArgument, "a VACE model is shown no control latents")
+            }
+            return try network(
+                x,
+                timesteps: t,
+                text: text,
+                control: control.latents,
+                scale: control.scale,
+                cache: cache
+            )
+        }
+    }
 }
 
 /// A transformer with what it attends to, ready to predict flows.
@@ -17,6 +46,7 @@ final class GuidedTransformer {
     /// The text of each call of the network in a step: the prompt and what to be led away from, side
     /// by side or one after the other.
     private let calls: [(text: TextConditioning, cache: FirstBlockCache?)]
+    private let control: FlowTransformer.Control?
     private let sideBySide: Bool
     private let guidance: Double
     /// Steps that reused what an earlier one had computed.
@@ -25,17 +55,20 @@ final class GuidedTransformer {
     /// - Parameters:
     ///   - prompt: [1, T, C]; `negative` likewise, nil where the flow is not led away from anything.
     ///   - image: what CLIP sees, for models that attend to it.
+    ///   - control: what a control branch is shown.
     ///   - sideBySide: whether both texts go through the network as a batch.
     init(
         _ network: FlowTransformer,
         prompt: Tensor,
         negative: Tensor?,
         image: Tensor?,
+        control: FlowTransformer.Control? = nil,
         guidance: Double,
         sideBySide: Bool,
         cacheThreshold: Double?
     ) throws(TorchError) {
         self.network = network
+        self.control = control
         self.guidance = guidance
         self.sideBySide = sideBySide && negative != nil
         var texts = [try network.text(prompt, image)]
@@ -63,7 +96,7 @@ final class GuidedTransformer {
             _ timesteps: Tensor
         ) throws(TorchError) -> Tensor {
             let (text, cache) = calls[call]
-            return try network.flow(input, timesteps, text, cache).to(.float32)
+            return try network.flow(input, timesteps, text, control, cache).to(.float32)
         }
         let (c, u): (Tensor, Tensor)
         if sideBySide {
@@ -115,38 +148,5 @@ struct DenoisingInput {
         guard let firstFrame else { return latents }
         let rest = try latents.sliced(2, from: 1)
         return try concatenated([firstFrame.to(latents.dtype), rest], dim: 2)
-    }
-}
-
-extension GenerationRequest {
-    /// The solver before its first step.
-    ///
-    /// - Parameter noise: where a solver that adds noise takes it from.
-    func makeSolver(
-        steps: Int,
-        shift: Double,
-        schedule: Schedule,
-        noise: Generator
-    ) throws -> any FlowSolver {
-        if let timesteps {
-            return try FlowFewStep(
-                FlowMatch(.streaming(shift: shift)),
-                timesteps: timesteps,
-                generator: noise
-            )
-        }
-        func table(
-            _ wan: FlowSteps.Spacing,
-            _ diffusers: FlowSteps.Spacing
-        ) throws(SchedulerError) -> FlowSteps {
-            try FlowSteps(steps, shift: shift, spacing: schedule == .wan ? wan : diffusers)
-        }
-        return switch solver {
-        case .unipc: FlowUniPC(try table(.wanUniPC, .diffusersUniPC))
-        case .dpmpp: FlowDPMSolver(try table(.wan, .diffusersDPM))
-        case .dpmppSDE: FlowSDEDPMSolver(try table(.wan, .diffusersDPM), generator: noise)
-        // Wan has no Euler solver of its own.
-        case .euler: FlowEuler(try table(.diffusersEuler, .diffusersEuler))
-        }
     }
 }

@@ -8,26 +8,40 @@ struct DiffusersSettings: Sendable, Equatable {
     private(set) var shift: Double?
     /// The noise level from which on the expert for high noise works.
     private(set) var boundary: Double?
-    /// `_class_name` of the scheduler.
-    private(set) var scheduler: String?
+    /// Whether the index names a second transformer.
+    private(set) var hasExperts = false
+    /// The solver that the scheduler is; nil for those that Swan does not have.
+    private(set) var solver: GenerationRequest.Solver?
 
     /// Reads model_index.json and scheduler/scheduler_config.json; what is not there is not set.
     init(_ folder: ModelFolder) throws(SwanError) {
-        struct Index: Decodable { let boundary_ratio: Double? }
+        struct Index: Decodable {
+            let boundary_ratio: Double?
+            /// Library and class; nulls where the pipeline has none.
+            let transformer_2: [String?]?
+        }
         struct Scheduler: Decodable {
             let _class_name: String?
             let flow_shift, shift: Double?
         }
         if let path = folder.file("model_index.json") {
             isPipeline = true
-            boundary = try Self.read(Index.self, path).boundary_ratio
+            let index = try Self.read(Index.self, path)
+            boundary = index.boundary_ratio
+            hasExperts = boundary != nil || index.transformer_2?.contains { $0 != nil } ?? false
         }
         if let path = folder.file("scheduler/scheduler_config.json") {
             let values = try Self.read(Scheduler.self, path)
             shift = values.flow_shift ?? values.shift
-            scheduler = values._class_name
+            solver = Self.solvers[values._class_name ?? ""]
         }
     }
+
+    private static let solvers: [String: GenerationRequest.Solver] = [
+        "UniPCMultistepScheduler": .unipc,
+        "FlowMatchEulerDiscreteScheduler": .euler,
+        "DPMSolverMultistepScheduler": .dpmpp,
+    ]
 
     private static func read<Value: Decodable>(
         _ type: Value.Type,

@@ -90,6 +90,10 @@ public final class FileGeneration: Sendable {
             plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
         // Opened first: an output that cannot be written is told before hours of work.
         let output = isPicture ? nil : try open(job.output, plan, rate)
+        let latentsPath = request.saveLatents.map { request.numbered($0, job) }
+        for path in [isPicture ? job.output : nil, latentsPath].compactMap({ $0 }) {
+            try requireWritable(path)
+        }
         defer {
             output?.cancel()
             writer.withLock { $0 = nil }
@@ -103,18 +107,27 @@ public final class FileGeneration: Sendable {
             }
             try onEvent(event)
         }
-        for issue in video.promptIssues { log.warning("\(issue)") }
-        if let path = request.saveLatents {
-            let place = request.numbered(path, job)
-            try Safetensors.write(["latents": video.latents.to(.cpu).contiguous()], to: place)
-        }
         if let output {
             try output.finish()
         } else if let picture {
             try writePNG(picture, job.output)
         }
+        if let latentsPath {
+            let latents = try video.latents.to(.cpu).contiguous()
+            try Safetensors.write(["latents": latents], to: latentsPath)
+        }
+        for issue in video.promptIssues { log.warning("\(issue)") }
         return video
     }
+
+    private func requireWritable(_ path: String) throws(TorchError) {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        guard access(folder, W_OK) == 0 else {
+            throw TorchError(.cannotWrite, "\(path): cannot be written there: \(reason(errno))")
+        }
+    }
+
+    private func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 
     private func open(
         _ path: String,
@@ -156,7 +169,7 @@ public final class FileGeneration: Sendable {
         summary.framesPerSecond = request.frameRate ?? Double(plan.framesPerSecond)
         (summary.steps, summary.shift) = (plan.steps, plan.shift)
         summary.solver =
-            request.generation.timesteps == nil ? request.generation.solver.rawValue : "few-step"
+            request.generation.timesteps == nil ? plan.solver.rawValue : "few-step"
         summary.schedule = plan.schedule.rawValue
         summary.guidance = plan.highNoiseGuidance
         summary.lowNoiseGuidance = model.variant.hasExperts ? plan.lowNoiseGuidance : nil

@@ -23,7 +23,8 @@ public struct GeneratedVideo: Sendable {
     public var frames: [VideoFrame] = []
     /// Frames a second that the model was trained for.
     public let framesPerSecond: Int
-    /// What the frames were decoded from: [1, C, F, h, w], mean 0 and standard deviation 1.
+    /// The end of the denoising [1, C, F, h, w], mean 0 and standard deviation 1; of a VACE model with
+    /// the latent frames of reference pictures first, which are not decoded.
     public let latents: Tensor
     /// How it was made.
     public let plan: GenerationPlan
@@ -49,4 +50,21 @@ public struct GenerationSeconds: Sendable, Equatable {
     public internal(set) var decode = 0.0
     /// From the process's start to the first step.
     public internal(set) var untilFirstStep: Double?
+}
+
+extension GeneratedVideo {
+    /// Writes the video, by the extension of `path`, under that name only when it is complete.
+    public func write(to path: String) throws {
+        guard let first = frames.first, let rate = Rational(framesPerSecond) else {
+            throw SwanError(.invalidRequest, "\(path): the video has no frames to write")
+        }
+        let writer = try VideoWriter(
+            path: path,
+            width: first.width,
+            height: first.height,
+            frameRate: rate
+        )
+        for frame in frames { try writer.append(frame) }
+        try writer.finish()
+    }
 }

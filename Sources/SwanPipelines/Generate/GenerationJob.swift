@@ -163,7 +163,7 @@ extension GenerationJob {
             } else {
                 latents = try ImageCondition.latents(
                     first: first,
-                    last: request.lastImage.map { try plan.frame($0, model.device) },
+                    last: request.lastImage.map { try plan.frame($0, like: image, model.device) },
                     frames: plan.frames,
                     vae
                 )
@@ -202,34 +202,23 @@ extension GenerationJob {
 // MARK: - Denoising
 
 extension GenerationJob {
-    /// Standard normal latents [1, C, F, h, w], drawn on the CPU so that a seed means the same anywhere.
-    private func noise() throws -> Tensor {
-        guard let given = request.initialLatents else {
-            return try Tensor.randn(plan.latentShape, Generator(seed: request.seed))
-                .to(model.device)
-        }
-        guard given.shape == plan.latentShape else {
-            throw SwanError(
-                .invalidRequest,
-                "initial latents \(given.shape), where the video's are \(plan.latentShape)"
-            )
-        }
-        return try given.to(model.device, .float32)
-    }
-
     private func denoise(
         _ input: DenoisingInput,
         _ texts: [Tensor],
         _ features: Tensor?
     ) throws -> (latents: Tensor, reused: Int) {
+        // All noise is drawn on the CPU, one after the other, so that a seed means the same anywhere.
+        let random = try Generator(seed: request.seed)
+        let noise = try request.initialLatents ?? .randn(plan.latentShape, random)
         var solver = try request.makeSolver(
+            plan.solver,
             steps: plan.steps,
             shift: plan.shift,
             schedule: plan.schedule,
-            noise: Generator(seed: request.seed &+ 1, device: model.device)
+            noise: random
         )
         let steps = solver.steps
-        var latents = try input.withFirstFrame(noise())
+        var latents = try input.withFirstFrame(noise.to(model.device, .float32))
         var expert: (part: ModelFolder.Part, transformer: GuidedTransformer)?
         var reused = 0
         var began = ContinuousClock.now
@@ -239,7 +228,7 @@ extension GenerationJob {
                 // The one before goes first: there may be room for one only.
                 reused += expert?.transformer.reusedSteps ?? 0
                 expert = nil
-                expert = (part, try guided(part, texts, features, input.control))
+                expert = (part, try guided(part, input, texts, features))
             }
             guard let transformer = expert?.transformer else { break }
             try stop.check()
@@ -253,7 +242,7 @@ extension GenerationJob {
                 timesteps: input.timesteps(timestep, frames: latents.size(2), on: model.device)
             )
             let now = latents
-            latents = try input.withFirstFrame(solver.step(flow: flow, sample: latents))
+            latents = try input.withFirstFrame(step(&solver, flow, latents, random))
             if index == 0 || index == steps.count - 1 {
                 try model.requireFinite(latents, part, "the result of step \(index + 1)")
             }
@@ -267,16 +256,30 @@ extension GenerationJob {
         return (latents, reused + (expert?.transformer.reusedSteps ?? 0))
     }
 
+    /// A step of the solver; of one that adds noise, with noise that is drawn on the CPU.
+    private func step(
+        _ solver: inout any FlowSolver,
+        _ flow: Tensor,
+        _ sample: Tensor,
+        _ random: Generator
+    ) throws -> Tensor {
+        guard var stochastic = solver as? any StochasticFlowSolver else {
+            return try solver.step(flow: flow, sample: sample)
+        }
+        let noise = try Tensor.randn(sample.shape, random).to(model.device)
+        let next = try stochastic.step(flow: flow, sample: sample, noise: noise)
+        solver = stochastic
+        return next
+    }
+
     /// An expert with what it attends to.
     private func guided(
         _ part: ModelFolder.Part,
+        _ input: DenoisingInput,
         _ texts: [Tensor],
-        _ features: Tensor?,
-        _ control: Tensor?
+        _ features: Tensor?
     ) throws -> GuidedTransformer {
-        let network = try open(part) {
-            try model.transformer(part, control: control, scale: request.control?.scale ?? 1)
-        }
+        let network = try open(part) { try model.transformer(part) }
         let guidance = plan.guidance(of: part)
         let isGuided = texts.count > 1 && guidance != 1
         return try GuidedTransformer(
@@ -284,6 +287,7 @@ extension GenerationJob {
             prompt: texts[0],
             negative: isGuided ? texts[1] : nil,
             image: features,
+            control: input.control.map { ($0, request.control?.scale ?? 1) },
             guidance: guidance,
             sideBySide: request.batchesGuidance ?? plan.isSmall,
             cacheThreshold: request.cacheThreshold
@@ -334,26 +338,5 @@ extension GenerationJob {
                 try handle(.frames(SwanPipelines.frames(of: video), of: plan.frames))
             }
         }
-    }
-}
-
-extension GenerationModel {
-    /// Names the weights that are not finite, where a result is not.
-    ///
-    /// Looking at every weight before the start would read a file of many gigabytes twice.
-    func requireFinite(
-        _ result: Tensor,
-        _ part: ModelFolder.Part,
-        _ what: String
-    ) throws {
-        guard try !result.isAllFinite() else { return }
-        let files = try folder.require(part)
-        try Checkpoint.open(files.data).requireFinite()
-        throw TorchError(
-            .invalidWeights,
-            "\(what) is not finite (NaN or infinite), though all weights of \(files.data) are: "
-                + "its numbers leave the range of \(dtype); try "
-                + (dtype == .float32 ? "bfloat16" : "float32")
-        )
     }
 }

@@ -33,7 +33,6 @@ public struct GenerationModel: Sendable {
         device = try Device(named: options.device)
         dtype = options.dtype ?? .suited(to: device)
         folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
-        try folder.require(options.vae == nil ? [.transformer, .vae] : [.transformer])
         settings = try DiffusersSettings(folder)
         guard !folder.isCausal else {
             throw SwanError(
@@ -41,6 +40,8 @@ public struct GenerationModel: Sendable {
                 "\(path) is a causal model, which streams: use 'swan stream' with it"
             )
         }
+        let own: [ModelFolder.Part] = options.vae == nil ? [.vae] : []
+        try folder.require(folder.transformerParts() + own)
         let configs = try folder.configs()
         transformerConfig = configs.transformer
         autoencoderChoice = try AutoencoderChoice(
@@ -59,55 +60,61 @@ public struct GenerationModel: Sendable {
                     + "\(transformerConfig.outDim)"
             )
         }
+        try checkTransformers()
     }
 
     /// Opens a transformer, LoRAs added.
-    ///
-    /// - Parameters:
-    ///   - control: what a control branch is shown.
-    ///   - scale: how much it says.
-    func transformer(
-        _ part: ModelFolder.Part,
-        control: Tensor? = nil,
-        scale: Double = 1
-    ) throws -> FlowTransformer {
-        let files = try folder.require(part)
-        var source = try Checkpoint.open(files.data).inWanNames()
-        let config =
-            part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: source)
-        let loras = options.loras.filter { $0.expert == nil || $0.expert == part }
-        if !loras.isEmpty {
-            let opened = try loras.map { try LoRA.open($0.path, strength: $0.strength) }
-            source = try LoRAWeights(source, opened)
-        }
+    func transformer(_ part: ModelFolder.Part) throws -> FlowTransformer {
+        let (source, config) = try transformerWeights(part)
         let late = options.offload == .block
-        guard let control else {
+        guard variant.task == .controlToVideo else {
             let network = try folder.network(part, source, dtype, device, late: late) {
                 weights throws(TorchError) in try WanTransformer(weights, config)
             }
-            return FlowTransformer(
-                text: { text, image throws(TorchError) in try network.text(text, image: image) },
-                flow: { x, t, text, cache throws(TorchError) in
-                    try network(x, timesteps: t, text: text, cache: cache)
-                }
-            )
+            return FlowTransformer(network)
         }
         let network = try folder.network(part, source, dtype, device, late: late) {
             weights throws(TorchError) in try WanVACETransformer(weights, config)
         }
-        return FlowTransformer(
-            text: { text, image throws(TorchError) in try network.text(text, image: image) },
-            flow: { x, t, text, cache throws(TorchError) in
-                try network(
-                    x,
-                    timesteps: t,
-                    text: text,
-                    control: control,
-                    scale: scale,
-                    cache: cache
+        return FlowTransformer(network)
+    }
+
+    /// A transformer's weights with LoRAs added, and its sizes. No weights are read.
+    private func transformerWeights(
+        _ part: ModelFolder.Part
+    ) throws -> (source: any WeightSource, config: WanConfig) {
+        let files = try folder.require(part)
+        let own = try Checkpoint.open(files.data).inWanNames()
+        let config =
+            part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: own)
+        let loras = try options.loras.filter { $0.expert == nil || $0.expert == part }
+            .map { try LoRA.open($0.path, strength: $0.strength) }
+        guard !loras.isEmpty else { return (own, config) }
+        // Blocks that are read again and again would be merged again and again.
+        let isLive = options.addsLoRAsLive || options.offload == .block
+        return (try LoRAWeights(own, loras, live: isLive), config)
+    }
+
+    /// Throws where the experts differ in size, or a LoRA fits none; the keys tell.
+    private func checkTransformers() throws {
+        for lora in options.loras where lora.expert == .lowNoiseTransformer && !variant.hasExperts {
+            throw SwanError(
+                .invalidRequest,
+                "\(lora.path) is for the expert for low noise, and the model has one transformer"
+            )
+        }
+        for part in try folder.transformerParts() {
+            let (_, config) = try transformerWeights(part)
+            guard config.dim == transformerConfig.dim, config.inDim == transformerConfig.inDim,
+                config.outDim == transformerConfig.outDim
+            else {
+                let files = try folder.transformerParts().map { try folder.require($0).data }
+                throw SwanError(
+                    .invalidModel,
+                    "the experts do not fit each other: \(files.joined(separator: ", "))"
                 )
             }
-        )
+        }
     }
 
     /// Opens the autoencoder, which computes in float32 as its authors' does.
@@ -143,7 +150,9 @@ public struct GenerationModel: Sendable {
             )
         }
         let place = options.textEncoderOnCPU ? .cpu : device
-        let type = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
+        let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
+        // UMT5's numbers leave the range of float16.
+        let type = asked != .float16 ? asked : place == .cpu ? .suited(to: .cpu) : .bfloat16
         return try folder.network(.textEncoder, source, type, place) { weights throws(TorchError) in
             try UMT5Encoder(weights, config)
         }
@@ -176,6 +185,8 @@ public struct GenerationOptions: Sendable {
     public var vae: String?
     /// LoRAs that are added to the transformer.
     public var loras: [LoRAFile] = []
+    /// Whether LoRAs stay apart and are added by the layers, instead of into a copy of the weights.
+    public var addsLoRAsLive = false
     /// Whether the text encoder stays on the CPU, in float32 or bfloat16 as that is faster there.
     public var textEncoderOnCPU = false
     /// Whether pictures go through the autoencoder in overlapping tiles: less memory.

@@ -1,4 +1,5 @@
 import SwanMedia
+import SwanSchedulers
 import Torch
 
 /// A request with everything decided that it left open.
@@ -17,6 +18,8 @@ public struct GenerationPlan: Sendable {
     public let steps: Int
     /// How far noise levels are shifted.
     public let shift: Double
+    /// What follows the flow, unless timesteps are given.
+    public let solver: GenerationRequest.Solver
     /// Whose noise levels are used.
     public let schedule: GenerationRequest.Schedule
     /// Guidance below and above the boundary; the second is the only one without experts.
@@ -42,11 +45,16 @@ public struct GenerationPlan: Sendable {
         let size = try Self.size(request, model)
         (width, height) = (size.width, size.height)
         coversSize = request.size != nil || variant.task == .textOrImageToVideo
-        frames = request.frames ?? defaults.frames
+        // A control video says how long the video is, as far as its authors go.
+        let shown = request.control.map(\.video.count) ?? 0
+        frames =
+            request.frames
+            ?? (shown > 0 ? min((shown - 1) / 4 * 4 + 1, defaults.frames) : defaults.frames)
         framesPerSecond = defaults.framesPerSecond
         steps = request.timesteps?.count ?? request.steps ?? defaults.steps
         shift =
             request.shift ?? model.settings.shift ?? variant.shift(area: width * height)
+        solver = request.solver ?? model.settings.solver ?? .unipc
         schedule = request.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
         lowNoiseGuidance = request.lowNoiseGuidance ?? request.guidance ?? defaults.guidance.low
         highNoiseGuidance = request.highNoiseGuidance ?? request.guidance ?? defaults.guidance.high
@@ -60,10 +68,59 @@ public struct GenerationPlan: Sendable {
             1, model.transformerConfig.outDim, references + (frames - 1) / 4 + 1,
             height / model.spatialStride, width / model.spatialStride,
         ]
+        try check(request, model)
         if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
             let batches = request.batchesGuidance ?? isSmall
             try GenerationMemory(model, isGuided: guides, batches: batches)
                 .require(width: width, height: height, latentFrames: latentShape[2], free: free)
+        }
+    }
+
+    /// Throws for what would otherwise be met after minutes: a table of noise levels that cannot be, and
+    /// tensors of other shapes than are needed.
+    private func check(_ request: GenerationRequest, _ model: GenerationModel) throws {
+        do {
+            let noise = try Generator(seed: 0)
+            _ = try request.makeSolver(
+                solver,
+                steps: steps,
+                shift: shift,
+                schedule: schedule,
+                noise: noise
+            )
+        } catch let error as SchedulerError {
+            throw SwanError(.invalidRequest, error.description)
+        }
+        let config = model.transformerConfig
+        func require(
+            _ tensor: Tensor?,
+            _ what: String,
+            _ expected: String,
+            _ fits: ([Int]) -> Bool
+        ) throws(SwanError) {
+            guard let shape = tensor?.shape, !fits(shape) else { return }
+            throw SwanError(.invalidRequest, "\(what) \(shape): \(expected) is needed")
+        }
+        try require(request.initialLatents, "initial latents", "\(latentShape)") {
+            $0 == latentShape
+        }
+        for tensor in [request.promptEmbeddings, request.negativeEmbeddings] {
+            try require(
+                tensor,
+                "text embeddings",
+                "[1, up to \(config.textLen), \(config.textDim)]"
+            ) { $0.count == 3 && $0[0] == 1 && $0[1] <= config.textLen && $0[2] == config.textDim }
+        }
+        try require(
+            request.imageEmbeddings,
+            "image embeddings",
+            "[1, tokens, \(config.imageDim ?? 0)]"
+        ) { $0.count == 3 && $0[0] == 1 && $0[2] == config.imageDim }
+        guard request.lastImage == nil || frames > 4 else {
+            throw SwanError(
+                .invalidRequest,
+                "\(frames) frame for a first and a last picture: at least 5 are needed"
+            )
         }
     }
 
@@ -90,6 +147,13 @@ public struct GenerationPlan: Sendable {
             .resizedBicubic(height: height, width: width).unsqueezed(2)
     }
 
+    /// A last picture, cut to the first one's ratio where it has another.
+    func frame(_ picture: VideoFrame, like first: VideoFrame, _ device: Device) throws -> Tensor {
+        let isAlike = picture.width * first.height == picture.height * first.width
+        guard !coversSize, !isAlike else { return try frame(picture, device) }
+        return try frame(picture.covering(width: first.width, height: first.height), device)
+    }
+
     /// The frames of a control video as one [1, 3, T, height, width]; grey where there are none.
     func video(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
         var parts = try pictures.prefix(frames).map { try covering($0, device) }
@@ -113,7 +177,16 @@ public struct GenerationPlan: Sendable {
     }
 
     private func covering(_ picture: VideoFrame, _ device: Device) throws -> Tensor {
-        let cut = try picture.covering(width: width, height: height)
+        let cut: VideoFrame
+        do {
+            cut = try picture.covering(width: width, height: height)
+        } catch {
+            throw SwanError(
+                .invalidRequest,
+                "a picture of \(picture.width)x\(picture.height) cannot cover \(width)x\(height): "
+                    + error.message
+            )
+        }
         return try ImageCondition.picture(cut, on: device).unsqueezed(2)
     }
 

@@ -27,8 +27,8 @@ public struct GenerationRequest: Sendable {
     public var steps: Int?
     /// How far noise levels are shifted towards more noise.
     public var shift: Double?
-    /// What follows the flow.
-    public var solver = Solver.unipc
+    /// What follows the flow; nil for what the checkpoint's scheduler is, or UniPC.
+    public var solver: Solver?
     /// The timesteps of a distilled model, falling; the sample is noised again between them.
     public var timesteps: [Double]?
     /// Whose noise levels to use; nil for those of the code that the checkpoint's layout belongs to.
@@ -92,6 +92,10 @@ public struct GenerationRequest: Sendable {
         public var masks: [VideoFrame] = []
         /// Pictures of what should appear.
         public var references: [VideoFrame] = []
+        /// Frames a second of what VACE models were trained with.
+        public static let framesPerSecond = 16
+        /// Frames that are followed unless more are asked for.
+        public static let mostFrames = 81
         /// How strongly the control acts.
         public var scale = 1.0
 
@@ -108,7 +112,7 @@ public struct GenerationRequest: Sendable {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }
         try require(
-            !cleanPrompt(prompt).isEmpty,
+            promptEmbeddings != nil || !cleanPrompt(prompt).isEmpty,
             "the prompt is empty: say what the video should show"
         )
         if let frames {
@@ -126,6 +130,11 @@ public struct GenerationRequest: Sendable {
         if let steps {
             try require((1...1_000).contains(steps), "\(steps) steps are not in 1 ... 1000")
         }
+        try require(
+            timesteps == nil || steps == nil && solver == nil,
+            "timesteps say how many steps there are and that the sample is noised between them: "
+                + "leave steps and solver out"
+        )
         for (name, value) in [
             ("guidance", guidance), ("guidance at low noise", lowNoiseGuidance),
             ("guidance at high noise", highNoiseGuidance),

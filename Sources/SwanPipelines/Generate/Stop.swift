@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 
 /// A wish, from any thread, that a job ends.
@@ -16,14 +15,4 @@ public final class Stop: Sendable {
 
     /// Throws a `CancellationError` if it is wished.
     func check() throws { if isRequested { throw CancellationError() } }
-}
-
-/// A thread for one job that computes for long, with room on its stack.
-enum WorkerThread {
-    static func run(_ name: String, _ job: @escaping @Sendable () -> Void) {
-        let thread = Thread(block: job)
-        thread.name = name
-        thread.stackSize = 8 << 20
-        thread.start()
-    }
 }

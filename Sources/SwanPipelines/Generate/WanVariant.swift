@@ -25,8 +25,8 @@ public struct WanVariant: Sendable, Equatable {
     /// Whether it is one of the small models, which are made for 480 lines.
     private let isSmall: Bool
 
-    /// A variant by its transformer, its autoencoder's channels, and whether there is a second expert.
-    init(_ transformer: WanConfig, latentChannels: Int, hasExperts: Bool) {
+    /// A variant by its transformer's sizes, and whether there is a second expert.
+    init(_ transformer: WanConfig, hasExperts: Bool) {
         self.hasExperts = hasExperts
         seesImages = transformer.imageDim != nil
         isSmall = transformer.dim < 3_072
@@ -35,7 +35,7 @@ public struct WanVariant: Sendable, Equatable {
         } else if transformer.inDim > transformer.outDim {
             task = transformer.imagePositions == nil ? .imageToVideo : .firstLastFrameToVideo
         } else {
-            task = latentChannels == 48 ? .textOrImageToVideo : .textToVideo
+            task = transformer.outDim == 48 ? .textOrImageToVideo : .textToVideo
         }
     }
 
