@@ -22,7 +22,7 @@ public struct TextToVideo: Sendable {
         guard !model.variant.needsImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is a \(model.variant.task.rawValue) model: use ImageToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model: use ImageToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)
@@ -56,7 +56,7 @@ public struct ImageToVideo: Sendable {
         guard model.variant.takesImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is a \(model.variant.task.rawValue) model: use TextToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model: use TextToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)
