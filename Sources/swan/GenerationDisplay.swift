@@ -25,7 +25,9 @@ struct GenerationDisplay {
             if let previewFile {
                 try writePNG(picture, previewFile)
             } else if style == .bar {
-                terminal.write(line: TerminalPicture.text(picture, columns: min(64, terminal.columns)))
+                terminal.write(
+                    line: TerminalPicture.text(picture, columns: min(64, terminal.columns))
+                )
             }
             return
         }

@@ -96,7 +96,7 @@ import Testing
         #expect(shell.terminationStatus == 0)
         let text = try String(contentsOfFile: log, encoding: .utf8)
         #expect(text.contains("\u{1B}[38;2;"))
-        let widths = text.split(separator: "\n").map { $0.count { $0 == "▀" } }
+        let widths = text.split(whereSeparator: \.isNewline).map { $0.count { $0 == "▀" } }
         #expect(widths.max() == 20)
         #expect(try folder.names == ["log", "o.mkv"])
     }
