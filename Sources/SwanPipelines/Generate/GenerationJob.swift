@@ -81,23 +81,50 @@ extension GenerationJob {
         if let given = try plan.givenEmbeddings(request) {
             return try given.map { try $0.to(model.device, model.dtype) }
         }
-        let encoder = try open(.textEncoder) { try model.textEncoder() }
-        let tokenizer = try model.tokenizer(for: encoder.config)
-        return try timed(\.text) {
+        let known = generator.embeddings.withLock { $0 }
+        let missing = Set(plan.prompts.filter { known[$0] == nil }).sorted()
+        if !missing.isEmpty { try encode(missing) }
+        return try generator.embeddings.withLock { embeddings in
             try plan.prompts.map { text in
-                let embedding = try encoder.encode([tokens(text, tokenizer)])
-                try model.requireFinite(embedding, .textEncoder, "a prompt's embedding")
-                return try embedding.to(model.device, model.dtype)
+                guard let prompt = embeddings[text] else {
+                    throw SwanError(.invalidRequest, "the prompt '\(text)' was not encoded")
+                }
+                promptIssues += prompt.issues
+                return prompt.embedding
             }
         }
     }
 
-    private func tokens(_ text: String, _ tokenizer: Tokenizer) throws(TextError) -> [Int32] {
-        // Nothing to avoid is a text of no words.
-        guard !cleanPrompt(text).isEmpty else { return [tokenizer.endID] }
-        let tokens = try tokenizer.encode(text, maxTokens: model.transformerConfig.textLen)
-        promptIssues += tokens.issues
-        return Array(tokens.ids.prefix(tokens.count))
+    /// Encodes prompts side by side, so that the weights are read once.
+    private func encode(_ prompts: [String]) throws {
+        let encoder = try open(.textEncoder) { try model.textEncoder() }
+        let tokenizer = try model.tokenizer(for: encoder.config)
+        try timed(\.text) {
+            let limit = model.transformerConfig.textLen
+            let tokenized = try prompts.map { try tokenizer.tokens(of: $0, limit) }
+            let rows = try encoder.encode(tokenized.map(\.tokens))  // [B, T, C]
+            try model.requireFinite(rows, .textEncoder, "a prompt's embedding")
+            for (row, prompt) in prompts.enumerated() {
+                let (tokens, issues) = tokenized[row]
+                let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, tokens.count)
+                    .to(model.device, model.dtype).contiguous()
+                generator.embeddings.withLock {
+                    $0[prompt] = PromptEmbedding(embedding: embedding, issues: issues)
+                }
+            }
+        }
+    }
+}
+
+extension Tokenizer {
+    /// A prompt's ids without padding, at most `limit`. Nothing to avoid is a text of no words.
+    fileprivate func tokens(
+        of text: String,
+        _ limit: Int
+    ) throws(TextError) -> (tokens: [Int32], issues: [PromptIssue]) {
+        guard !cleanPrompt(text).isEmpty else { return ([endID], []) }
+        let prompt = try encode(text, maxTokens: limit)
+        return (Array(prompt.ids.prefix(prompt.count)), prompt.issues)
     }
 }
 

@@ -1,5 +1,6 @@
 import Logging
 import SwanModels
+import SwanText
 import Synchronization
 import Torch
 
@@ -14,6 +15,9 @@ public final class VideoGenerator: Sendable {
     let log: Logger
     /// Parts that stay, where nothing is offloaded.
     private let kept = Mutex<[ModelFolder.Part: any Sendable]>([:])
+
+    /// What the text encoder made of prompts, on the device; few and small beside a video.
+    let embeddings = Mutex<[String: PromptEmbedding]>([:])
 
     /// A generator of a model's videos.
     public init(_ model: GenerationModel, log: Logger = Logger(label: "swan")) {
@@ -51,4 +55,12 @@ public final class VideoGenerator: Sendable {
         if model.options.offload == .none { kept.withLock { $0[part] = network } }
         return network
     }
+}
+
+/// A prompt as the transformer takes it.
+struct PromptEmbedding: Sendable {
+    /// [1, T, C]
+    let embedding: Tensor
+    /// What was changed in the prompt so that it could be used.
+    let issues: [PromptIssue]
 }
