@@ -8,8 +8,9 @@ struct CheckpointOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Another autoencoder: 'tiny' for the tiny one (taew2_1, taew2_2) in the model's folder.",
-            valueName: "tiny or path"
+            "Another autoencoder: 'tiny', the tiny one (taew2_1, taew2_2) in the model's folder; "
+                + "'tiny-decoder', its decoder with the model's own encoder; or a path of weights.",
+            valueName: "name or path"
         )
     )
     var vae: String?

@@ -16,7 +16,7 @@ struct GenerateCommand: ParsableCommand {
 
             EXAMPLES:
               swan generate --model Wan2.1-T2V-1.3B --prompt "a fox in snow" -o fox.mp4
-              swan generate --model Wan2.2-TI2V-5B --prompt "she smiles" --image a.jpg -o a.mp4
+              swan generate --model Wan2.2-TI2V-5B --prompt "smile" --image a.jpg -o a.mp4
               swan generate --model Wan2.1-FLF2V-14B-720P --prompt "a day goes by" \\
                 --image dawn.png --last-image dusk.png -o day.mp4
               swan generate --model Wan2.2-T2V-A14B --prompts list.txt --n 2 -o out/clip.mp4

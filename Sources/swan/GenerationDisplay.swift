@@ -25,7 +25,9 @@ struct GenerationDisplay {
             if let previewFile {
                 try writePNG(picture, previewFile)
             } else if style == .bar {
-                terminal.write(line: TerminalPicture.text(picture, columns: 64))
+                terminal.write(
+                    line: TerminalPicture.text(picture, columns: min(64, terminal.columns))
+                )
             }
             return
         }
@@ -135,7 +137,7 @@ enum GenerationLine {
         guard !summary.videos.isEmpty else { return ["no video was finished; nothing was written"] }
         return summary.videos.map { video in
             let place = video.output == "-" ? "standard output" : video.output
-            let step = summary.secondsPerStep.map { String(format: ", %.2f s a step", $0) } ?? ""
+            let step = summary.secondsPerStep.map { String(format: ", %.3g s a step", $0) } ?? ""
             let reused =
                 video.reusedSteps > 0 ? ", \(video.reusedSteps) of them reused the step before" : ""
             return "\(place): \(summary.frames) frames of \(summary.width)x\(summary.height) in "

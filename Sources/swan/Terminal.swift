@@ -74,7 +74,7 @@ final class Terminal: Sendable {
     }
 
     /// Columns at this moment: windows change.
-    private var columns: Int {
+    var columns: Int {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)

@@ -81,8 +81,10 @@ import Testing
         let shell = Process()
         let log = folder.path("log")
         shell.executableURL = URL(fileURLWithPath: "/usr/bin/script")
-        let arguments = fixture.arguments(.textToVideo, ["--prompt", "cat", "--preview", "1"])
-            .map { "'\($0)'" }.joined(separator: " ")
+        let arguments = fixture.arguments(
+            .textToVideo,
+            ["--prompt", "cat", "--preview", "1", "--size", "64x64"]
+        ).map { "'\($0)'" }.joined(separator: " ")
         shell.arguments = [
             "-qefc", "stty cols 20; '\(Program.url.path)' \(arguments) -o \(folder.path("o.mkv"))",
             log,
@@ -93,7 +95,9 @@ import Testing
         shell.waitUntilExit()
         #expect(shell.terminationStatus == 0)
         let text = try String(contentsOfFile: log, encoding: .utf8)
-        #expect(text.contains("▀") && text.contains("\u{1B}[38;2;"))
+        #expect(text.contains("\u{1B}[38;2;"))
+        let widths = text.split(whereSeparator: \.isNewline).map { $0.count { $0 == "▀" } }
+        #expect(widths.max() == 20)
         #expect(try folder.names == ["log", "o.mkv"])
     }
 

@@ -4,7 +4,8 @@ import Torch
 /// What a video takes beside the weights of its model, about, in bytes.
 ///
 /// On a CPU weights are mapped: the kernel drops what it has no room for, and reads it again. What is
-/// counted here has to be there.
+/// counted here has to be there. What operators take for themselves is not counted, so that nothing
+/// is refused that could work.
 struct GenerationMemory {
     private let model: GenerationModel
     private let batches: Bool

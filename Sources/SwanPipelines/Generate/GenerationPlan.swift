@@ -211,7 +211,7 @@ public struct GenerationPlan: Sendable {
         _ variant: WanVariant
     ) throws(SwanError) {
         func refuse(_ message: String) -> SwanError { SwanError(.invalidRequest, message) }
-        let task = "this is a \(variant.task.rawValue) model"
+        let task = "this is \(variant.task.named) model"
         if variant.needsImage, request.image == nil {
             throw refuse("\(task): give it a picture to begin with (--image)")
         }

@@ -16,7 +16,7 @@ public struct ImageToVideo: Sendable {
         guard model.variant.takesImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is a \(model.variant.task.rawValue) model: use TextToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model: use TextToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)

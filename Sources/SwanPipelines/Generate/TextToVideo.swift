@@ -20,7 +20,7 @@ public struct TextToVideo: Sendable {
         guard !model.variant.needsImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is a \(model.variant.task.rawValue) model: use ImageToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model: use ImageToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)

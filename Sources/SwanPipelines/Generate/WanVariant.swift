@@ -14,6 +14,9 @@ public struct WanVariant: Sendable, Equatable {
         case textOrImageToVideo = "text-or-image-to-video"
         /// Wan 2.1 VACE: a control video, a mask, reference pictures.
         case controlToVideo = "control-to-video"
+
+        /// The task with its article, for a sentence.
+        var named: String { (self == .imageToVideo ? "an " : "a ") + rawValue }
     }
 
     /// What is made of what.
