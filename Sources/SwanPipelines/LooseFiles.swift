@@ -123,6 +123,7 @@ enum LooseFiles {
                 let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
                 files += names.filter { name in
                     [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+                        && name.firstMatch(of: /-\d+-of-\d+\./) == nil
                 }.map { folder + "/" + $0 }
             } catch {
                 throw SwanError(.noSuchModel, "\(folder): \(error.localizedDescription)")

@@ -85,7 +85,18 @@ import Torch
                 }
             )
         }
-        seen.insert(try video { $0.generation.timesteps = [1_000, 750, 500, 250] })
+        seen.insert(
+            try video {
+                $0.generation.steps = nil
+                $0.generation.timesteps = [1_000, 750, 500, 250]
+            }
+        )
+        #expect(throws: SwanError.self) {
+            try video {
+                $0.generation.steps = nil
+                $0.generation.timesteps = [100, 900]
+            }
+        }
         #expect(seen.count == GenerationRequest.Solver.allCases.count + 1)
     }
 

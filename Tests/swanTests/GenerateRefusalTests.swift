@@ -288,7 +288,7 @@ import Torch
         try refused(64, .textToVideo, "--n", "0", words: "0")
         try refused(64, .textToVideo, "--fps", "0", words: "rate")
         try refused(64, .textToVideo, "--shift", "-1", words: "shift")
-        try refused(65, .textToVideo, "--timesteps", "100,900", words: "fall")
+        try refused(64, .textToVideo, "--timesteps", "100,900", words: "timesteps", "steps")
         try refused(64, .textToVideo, "--solver", "ddim", words: "unipc", "euler")
         try refused(64, .textToVideo, "--prompt", "  ", words: "prompt")
     }
