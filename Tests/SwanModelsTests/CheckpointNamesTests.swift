@@ -117,4 +117,17 @@ import TorchNN
         let translated = try DictionaryWeights(weights).inWanNames()
         #expect(translated.keys.contains("token_embedding.weight"))
     }
+
+    /// diffusers' published image-to-video folders have it, and no network uses it.
+    @Test func aNormOfNoUseIsLeftOut() throws {
+        let names = try #require(
+            CheckpointNames([
+                "condition_embedder.time_proj.weight", "blocks.0.attn2.norm_added_q.weight",
+            ])
+        )
+        #expect(names.original("blocks.0.attn2.norm_added_q.weight") == nil)
+        #expect(
+            names.original("blocks.0.attn2.norm_q.weight") == "blocks.0.cross_attn.norm_q.weight"
+        )
+    }
 }

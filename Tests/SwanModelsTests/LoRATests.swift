@@ -109,6 +109,20 @@ import TorchNN
         return (keys, merged)
     }
 
+    /// diffusers writes PEFT's alpha beside the tensors.
+    @Test func alphaInTheMetadata() throws {
+        let folder = try TemporaryDirectory()
+        let (keys, merged) = try products(Self.namings[0], alpha: nil, factor: 0.5 / Double(rank))
+        let path = folder.path("lora.safetensors")
+        try Safetensors.write(
+            keys,
+            metadata: ["lora_adapter_metadata": #"{"transformer.lora_alpha": 0.5}"#],
+            to: path
+        )
+        let lora = try LoRA.open(path)
+        try expectSame(LoRAWeights(DictionaryWeights(base), [lora]), merged)
+    }
+
     private func expectSame(
         _ weights: some WeightSource,
         _ expected: [String: Tensor]

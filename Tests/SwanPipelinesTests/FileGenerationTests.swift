@@ -225,6 +225,29 @@ import Torch
         #expect(wide.width == 2 * wide.height)
     }
 
+    /// A control video says how long the video is; diffusers' scheduler says what follows the flow.
+    @Test func whatIsNotAskedFor() throws {
+        let checkpoint = try RandomCheckpoint(
+            .controlToVideo,
+            .diffusers,
+            at: folder.path("control")
+        )
+        let scheduler = checkpoint.file("scheduler/scheduler_config.json")
+        let settings = #"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 2.5}"#
+        try Data(settings.utf8).write(to: URL(fileURLWithPath: scheduler))
+        var request = GenerationRequest(prompt: "a cat")
+        var control = GenerationRequest.Control()
+        control.video = try (0..<11).map { _ in
+            try VideoFrame(width: 1, height: 1, pixels: [0, 0, 0])
+        }
+        request.control = control
+        let plan = try GenerationPlan(request, GenerationModel(checkpoint.path))
+        #expect(plan.frames == 9)
+        #expect(plan.solver == .euler)
+        #expect(plan.shift == 2.5)
+        #expect(plan.schedule == .diffusers)
+    }
+
     /// Two-expert models take a guidance and a LoRA for each.
     @Test func aLoRAForOneExpert() throws {
         let checkpoint = try RandomCheckpoint(

@@ -101,6 +101,31 @@ import Torch
         )
     }
 
+    /// Half of a pair would make a video, and a bad one.
+    @Test(arguments: [
+        (RandomCheckpoint.Layout.original, "low_noise_model"), (.diffusers, "transformer_2"),
+        (.comfyUI, "diffusion_models/wan_low_noise_fp8_scaled.safetensors"),
+        (.comfyUI, "diffusion_models/wan_high_noise_fp8_scaled.safetensors"),
+    ])
+    func aMissingExpert(layout: RandomCheckpoint.Layout, name: String) throws {
+        let checkpoint = try checkpoint(.textToVideoExperts, layout)
+        try FileManager.default.removeItem(atPath: checkpoint.file(name))
+        try refused(
+            65,
+            .textToVideoExperts,
+            "--model",
+            checkpoint.path,
+            words: "not complete",
+            "transformer_2"
+        )
+    }
+
+    @Test func aLoRAForAnExpertThatIsNot() throws {
+        let lora = folder.path("lora.safetensors")
+        try Safetensors.write(["diffusion_model.x.diff": .zeros([1])], to: lora)
+        try refused(64, .textToVideo, "--lora", "low:\(lora)", words: lora, "one transformer")
+    }
+
     @Test func aMissingShard() throws {
         let checkpoint = try checkpoint()
         let shard = "diffusion_pytorch_model-00002-of-00002.safetensors"
