@@ -46,6 +46,12 @@ struct CheckpointOptions: ParsableArguments {
     )
     var loras: [LoRAArgument] = []
 
+    @Flag(
+        name: .customLong("live-lora"),
+        help: "Add LoRAs in the layers instead of merging them: less memory, slower steps."
+    )
+    var addsLoRAsLive = false
+
     @Option(help: "What leaves memory while it is not needed: none, model (parts), block.")
     var offload = GenerationOptions.Offload.model
 
@@ -76,6 +82,7 @@ struct CheckpointOptions: ParsableArguments {
         ].compactMapValues { $0 }
         options.vae = vae
         options.loras = loras.map(\.file)
+        options.addsLoRAsLive = addsLoRAsLive
         options.offload = offload
         options.textEncoderOnCPU = textEncoderOnCPU
         options.tilesVAE = tilesVAE

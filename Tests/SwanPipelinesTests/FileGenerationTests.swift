@@ -257,16 +257,21 @@ import Torch
         )
         let lora = folder.path("lora.safetensors")
         try Self.writeLoRA(to: lora, width: 48)
-        func latents(_ expert: ModelFolder.Part?, _ strength: Double, _ boundary: Double) throws
-            -> Data
-        {
+        func latents(
+            _ expert: ModelFolder.Part?,
+            _ strength: Double,
+            _ boundary: Double,
+            live: Bool = false
+        ) throws -> Data {
             try video { request in
                 request.model = checkpoint.path
                 request.options.loras = [.init(lora, strength: strength, expert: expert)]
+                request.options.addsLoRAsLive = live
                 request.generation.boundary = boundary
             }
         }
         let plain = try latents(nil, 0, 0)
+        #expect(try latents(nil, 3, 0, live: true) != plain)
         #expect(try latents(nil, 3, 0) != plain)
         #expect(try latents(.transformer, 3, 0) != plain)
         // The boundary lets the expert for high noise do all of the steps.
