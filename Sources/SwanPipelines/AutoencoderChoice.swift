@@ -101,11 +101,11 @@ indirect enum AutoencoderChoice: Sendable {
     func load(_ dtype: DType, _ device: Device) throws(TorchError) -> any VideoAutoencoder {
         switch self {
         case .wan(let files, let config):
-            try StreamModel.part(files, dtype, device) { weights throws(TorchError) in
+            try files.finiteNetwork(dtype, device) { weights throws(TorchError) in
                 try WanVAE(weights, config)
             }
         case .tiny(let path, let config):
-            try StreamModel.part(ModelFolder.Files(data: path, config: nil), dtype, device) {
+            try ModelFolder.Files(data: path).finiteNetwork(dtype, device) {
                 weights throws(TorchError) in try TinyVAE(weights, config)
             }
         case .pair(let encoding, let decoding):

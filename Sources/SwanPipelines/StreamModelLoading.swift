@@ -55,11 +55,11 @@ extension StreamModel {
         try tokenizer.requireVocabulary(within: textConfig.vocabulary)
         return StreamModel(
             name: URL(fileURLWithPath: nameOrPath).lastPathComponent,
-            transformer: try part(parts.0, dtype, device) { weights throws(TorchError) in
+            transformer: try parts.0.finiteNetwork(dtype, device) { weights throws(TorchError) in
                 try CausalWanTransformer(weights, transformerConfig)
             },
             vae: try autoencoder.load(dtype, device),
-            textEncoder: try part(parts.1, dtype, device) { weights throws(TorchError) in
+            textEncoder: try parts.1.finiteNetwork(dtype, device) { weights throws(TorchError) in
                 try UMT5Encoder(weights, textConfig)
             },
             tokenizer: tokenizer,
@@ -67,24 +67,5 @@ extension StreamModel {
             dtype: dtype,
             device: device
         )
-    }
-
-    /// Builds a network from a checkpoint; every key must fit, every number be finite.
-    static func part<Network>(
-        _ files: ModelFolder.Files,
-        _ dtype: DType,
-        _ device: Device,
-        _ build: (Weights) throws(TorchError) -> Network
-    ) throws(TorchError) -> Network {
-        let checkpoint = try Checkpoint.open(files.data)
-        try checkpoint.requireFinite()
-        let weights = try Weights(checkpoint.inWanNames(), dtype: dtype, device: device)
-        let network = try build(weights)
-        do {
-            try weights.finish()
-        } catch {
-            throw TorchError(error.code, "\(files.data): \(error.message)")
-        }
-        return network
     }
 }

@@ -42,7 +42,7 @@ public struct GenerationModel: Sendable {
         }
         let own: [ModelFolder.Part] = options.vae == nil ? [.vae] : []
         try folder.require(folder.transformerParts() + own)
-        let configs = try folder.configs()
+        var configs = try folder.configs()
         transformerConfig = configs.transformer
         autoencoderChoice = try AutoencoderChoice(
             options.vae,
@@ -50,7 +50,8 @@ public struct GenerationModel: Sendable {
             latentChannels: transformerConfig.outDim
         )
         spatialStride = autoencoderChoice.spatialStride
-        sizeMultiple = spatialStride * transformerConfig.patchSize[1]
+        configs.autoencoder = autoencoderChoice
+        sizeMultiple = configs.sizeMultiple
         variant = try folder.variant(configs)
         guard autoencoderChoice.latentChannels == transformerConfig.outDim else {
             throw SwanError(
@@ -68,12 +69,12 @@ public struct GenerationModel: Sendable {
         let (source, config) = try transformerWeights(part)
         let late = options.offload == .block
         guard variant.task == .controlToVideo else {
-            let network = try folder.network(part, source, dtype, device, late: late) {
+            let network = try folder.require(part).network(source, dtype, device, late: late) {
                 weights throws(TorchError) in try WanTransformer(weights, config)
             }
             return FlowTransformer(network)
         }
-        let network = try folder.network(part, source, dtype, device, late: late) {
+        let network = try folder.require(part).network(source, dtype, device, late: late) {
             weights throws(TorchError) in try WanVACETransformer(weights, config)
         }
         return FlowTransformer(network)
@@ -128,8 +129,7 @@ public struct GenerationModel: Sendable {
         let files = try folder.require(.imageEncoder)
         let source = try Checkpoint.open(files.data).inWanNames()
         let config = try CLIPVisionConfig.read(files, fittedTo: source)
-        return try folder.network(
-            .imageEncoder,
+        return try files.network(
             source,
             dtype,
             device,
@@ -153,7 +153,7 @@ public struct GenerationModel: Sendable {
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
         // UMT5's numbers leave the range of float16.
         let type = asked != .float16 ? asked : place == .cpu ? .suited(to: .cpu) : .bfloat16
-        return try folder.network(.textEncoder, source, type, place) { weights throws(TorchError) in
+        return try files.network(source, type, place) { weights throws(TorchError) in
             try UMT5Encoder(weights, config)
         }
     }
@@ -220,41 +220,5 @@ public struct GenerationOptions: Sendable {
         case model
         /// Blocks of the transformer too: each is read while the one before it works.
         case block
-    }
-}
-
-// MARK: - Parts from files
-
-extension ModelFolder {
-    /// Builds the network of a part; every key must fit.
-    ///
-    /// - Parameters:
-    ///   - keepsStorage: whether matrices stay in their files and are converted whenever they are used.
-    ///   - late: whether blocks are read each time their turn comes, instead of held.
-    ///   - isUnused: whether a key is known to be of no use.
-    func network<Network>(
-        _ part: Part,
-        _ source: any WeightSource,
-        _ dtype: DType,
-        _ device: Device,
-        keepsStorage: Bool = true,
-        late: Bool = false,
-        ignoring isUnused: (String) -> Bool = { _ in false },
-        _ build: (Weights) throws(TorchError) -> Network
-    ) throws(TorchError) -> Network {
-        let weights = Weights(
-            source,
-            dtype: dtype,
-            device: device,
-            keepsStorage: keepsStorage,
-            readsLayersLate: late
-        )
-        let network = try build(weights)
-        do {
-            try weights.finish(ignoring: isUnused)
-        } catch {
-            throw TorchError(error.code, "\(parts[part]?.data ?? path): \(error.message)")
-        }
-        return network
     }
 }
