@@ -4,12 +4,8 @@ import torch
 
 from . import original
 from .case import Case, generator, normal, randomize
-from .reference import (
-    WanModel,
-    WanTransformer3DModel,
-    convert_wan_transformer_to_diffusers,
-)
-from .transformer import context, model_config
+from .reference import WanModel, convert_wan_transformer_to_diffusers
+from .transformer import context, diffusers_model, model_config
 
 TEXT_LEN = 512  # diffusers and Wan find the image tokens as all but the last 512.
 TOLERANCE = {"absolute": 1e-5, "relative": 1e-5}
@@ -27,28 +23,6 @@ def with_wans_sinusoid(model):
 
     model.condition_embedder.timesteps_proj.forward = sinusoid
     return model
-
-
-def diffusers_model(config, weights, image_dim, positions):
-    """diffusers' transformer that sees image tokens, with weights in diffusers' keys."""
-    model = WanTransformer3DModel(
-        patch_size=config["patch_size"],
-        num_attention_heads=config["num_heads"],
-        attention_head_dim=config["dim"] // config["num_heads"],
-        in_channels=config["in_dim"],
-        out_channels=config["out_dim"],
-        text_dim=config["text_dim"],
-        freq_dim=config["freq_dim"],
-        ffn_dim=config["ffn_dim"],
-        num_layers=config["num_layers"],
-        cross_attn_norm=config["cross_attn_norm"],
-        eps=config["eps"],
-        image_dim=image_dim,
-        added_kv_proj_dim=config["dim"],
-        pos_embed_seq_len=positions,
-    )
-    model.load_state_dict(weights, strict=True)
-    return with_wans_sinusoid(model.eval())
 
 
 def case(name, seed, images, size, lengths, timestep, image_dim, scales=(1, 1), **changes):
@@ -93,7 +67,9 @@ def case(name, seed, images, size, lengths, timestep, image_dim, scales=(1, 1), 
             "that.",
         ],
     )
-    peer = diffusers_model(config, converted, image_dim, positions)
+    peer = with_wans_sinusoid(diffusers_model(
+        config, converted, image_dim=image_dim, added_kv_proj_dim=config["dim"],
+        pos_embed_seq_len=positions))
     output = peer(x, timestep, padded, image, return_dict=False)[0]
     other = peer(x, timestep, padded, -image, return_dict=False)[0]
     assert (other - output).abs().max() > 0.1, "the image does not matter"

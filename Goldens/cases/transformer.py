@@ -36,9 +36,12 @@ def context(rng, config, lengths):
     return texts, padded
 
 
-def diffusers_model(config, weights):
-    """diffusers' transformer of the same configuration, with weights in diffusers' keys."""
-    model = WanTransformer3DModel(
+def diffusers_model(config, weights, kind=WanTransformer3DModel, **more):
+    """diffusers' transformer of the same configuration, with weights in diffusers' keys.
+
+    `more` are the arguments that a `kind`, or image tokens, need beside.
+    """
+    model = kind(
         patch_size=config["patch_size"],
         num_attention_heads=config["num_heads"],
         attention_head_dim=config["dim"] // config["num_heads"],
@@ -50,6 +53,7 @@ def diffusers_model(config, weights):
         num_layers=config["num_layers"],
         cross_attn_norm=config["cross_attn_norm"],
         eps=config["eps"],
+        **more,
     )
     model.load_state_dict(weights, strict=True)
     return model.eval()

@@ -10,7 +10,7 @@ from . import original
 from .case import Case, generator, normal, randomize
 from .image_to_video import TOLERANCE, with_wans_sinusoid
 from .reference import WanModel, convert_wan_transformer_to_diffusers
-from .transformer import context, model_config
+from .transformer import context, diffusers_model, model_config
 
 
 def branch(config, layers, control_dim, rng):
@@ -56,23 +56,9 @@ def transformer(name, seed, layers, control_dim, size, lengths, timestep, scale,
             "rest.",
         ],
     )
-    peer = WanVACETransformer3DModel(
-        patch_size=config["patch_size"],
-        num_attention_heads=config["num_heads"],
-        attention_head_dim=config["dim"] // config["num_heads"],
-        in_channels=config["in_dim"],
-        out_channels=config["out_dim"],
-        text_dim=config["text_dim"],
-        freq_dim=config["freq_dim"],
-        ffn_dim=config["ffn_dim"],
-        num_layers=config["num_layers"],
-        cross_attn_norm=config["cross_attn_norm"],
-        eps=config["eps"],
-        vace_layers=layers,
-        vace_in_channels=control_dim,
-    )
-    peer.load_state_dict(convert_wan_transformer_to_diffusers(dict(weights)), strict=True)
-    peer = with_wans_sinusoid(peer.eval())
+    peer = with_wans_sinusoid(diffusers_model(
+        config, convert_wan_transformer_to_diffusers(dict(weights)), WanVACETransformer3DModel,
+        vace_layers=layers, vace_in_channels=control_dim))
 
     def run(scale):
         scales = torch.full((len(layers),), scale)
