@@ -30,11 +30,7 @@ extension CLIPVisionConfig {
         let positions = try shape("pos_embedding", rank: 3)[1]
         let side = Int(Double(positions - 1).squareRoot().rounded())
         config.imageSize = side * config.patchSize
-        let prefix = "visual.transformer."
-        let numbers = source.keys.compactMap { key in
-            key.hasPrefix(prefix) ? Int(key.dropFirst(prefix.count).prefix { $0 != "." }) : nil
-        }
-        config.layers = Set(numbers).count
+        config.layers = source.layers(under: "visual.transformer.")
         guard side > 0, side * side == positions - 1, config.dim % config.heads == 0,
             config.layers > 1
         else {

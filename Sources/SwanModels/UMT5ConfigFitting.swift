@@ -35,10 +35,7 @@ extension UMT5Config {
         }
         config.headDim = width / config.heads
         config.ffnDim = try shape("blocks.0.ffn.fc1.weight")[0]
-        let numbers = source.keys.compactMap { key in
-            key.hasPrefix("blocks.") ? Int(key.dropFirst(7).prefix { $0 != "." }) : nil
-        }
-        config.layers = Set(numbers).count
+        config.layers = source.layers(under: "blocks.")
         return config
     }
 }

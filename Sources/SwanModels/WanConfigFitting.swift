@@ -31,15 +31,14 @@ extension WanConfig {
             )
         }
         config.outDim = head / patchElements
-        let keys = source.keys
-        config.layers = Self.count("blocks.", in: keys)
+        config.layers = source.layers(under: "blocks.")
         config.qkNorm = try source.shape("blocks.0.self_attn.norm_q.weight") != nil
         config.crossAttnNorm = try source.shape("blocks.0.norm3.weight") != nil
         config.imageDim = try source.shape("img_emb.proj.0.weight")?.last
         config.imagePositions = try source.shape("img_emb.emb_pos")?.dropFirst().first
         config.vaceInDim = try source.shape("vace_patch_embedding.weight")?.dropFirst().first
         config.vaceLayers = try vaceLayers(
-            branch: Self.count("vace_blocks.", in: keys),
+            branch: source.layers(under: "vace_blocks."),
             blocks: config.layers
         )
         return config
@@ -91,9 +90,11 @@ extension WanConfig {
         }
         return shape
     }
+}
 
-    /// How many numbers follow `prefix` in the keys.
-    private static func count(_ prefix: String, in keys: [String]) -> Int {
+extension WeightSource {
+    /// How many numbers follow `prefix` in the keys: how many layers of a kind there are.
+    func layers(under prefix: String) -> Int {
         Set(
             keys.lazy.filter { $0.hasPrefix(prefix) }
                 .compactMap { Int($0.dropFirst(prefix.count).prefix { $0 != "." }) }

@@ -61,11 +61,7 @@ public struct Diagnosis: Sendable, Encodable {
     }
 
     /// As JSON.
-    public func json() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self) + Data("\n".utf8)
-    }
+    public func json() throws -> Data { try JSONText.data(self) }
 }
 
 // MARK: - Findings

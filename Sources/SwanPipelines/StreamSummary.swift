@@ -99,11 +99,7 @@ public struct StreamSummary: Sendable, Codable, Equatable {
     }
 
     /// As JSON, keys sorted, ending in a line break.
-    public func json() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self) + Data("\n".utf8)
-    }
+    public func json() throws -> Data { try JSONText.data(self) }
 }
 
 extension StreamSummary.Latency {

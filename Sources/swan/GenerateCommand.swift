@@ -81,32 +81,16 @@ struct GenerateCommand: ParsableCommand {
         let log = Logger(label: "swan")
         let job = FileGeneration(try request(), log: log)
         // A video that is not finished is none: there is nothing to wait for.
-        let signals = StopSignals(
-            stop: {
-                job.requestStop()
-                return false
-            },
-            abandon: { job.abandon() }
-        )
+        let signals = StopSignals(stop: { false }, abandon: { job.abandon() })
         var display = GenerationDisplay(
             progress,
             previewFile: previewInterval == nil ? nil : previewFile ?? defaultPreviewFile
         )
-        let report = try JSONReport(json)
-        if RawArguments.areDamaged {
-            log.warning("an argument is not valid UTF-8; its broken bytes are read as U+FFFD")
+        try ReportedJob(signals: signals, json: json, log: log).run {
+            let summary = try job.run { try display.show($0) }
+            display.end(summary)
+            return try summary.json()
         }
-        let summary: GenerationSummary
-        do {
-            summary = try job.run { try display.show($0) }
-        } catch {
-            if let code = signals.exitCode { throw ExitCode(code) }
-            Terminal.standardError.clear()
-            throw error
-        }
-        display.end(summary)
-        try report.write(summary.json())
-        if let code = signals.exitCode { throw ExitCode(code) }
     }
 
     /// Where previews go when no terminal shows them.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Logging
 import SwanPipelines
 import Torch
 
@@ -70,6 +71,33 @@ struct JSONReport {
             return
         }
         try StandardOutput.write(data)
+    }
+}
+
+/// A job that signals can stop and that ends in a report.
+struct ReportedJob {
+    let signals: StopSignals
+    /// Where the report goes, as for `JSONReport`.
+    let json: String?
+    let log: Logger
+
+    /// Runs the job, which gives its report; after a signal the process ends with the signal's code.
+    func run(_ job: () throws -> Data) throws {
+        let report = try JSONReport(json)
+        if RawArguments.areDamaged {
+            log.warning("an argument is not valid UTF-8; its broken bytes are read as U+FFFD")
+        }
+        let data: Data
+        do {
+            data = try job()
+        } catch {
+            // A stop ends what the job waits for; the error is its echo.
+            if let code = signals.exitCode { throw ExitCode(code) }
+            Terminal.standardError.clear()
+            throw error
+        }
+        try report.write(data)
+        if let code = signals.exitCode { throw ExitCode(code) }
     }
 }
 

@@ -65,13 +65,3 @@ struct ModelsCommand: ParsableCommand {
         }
     }
 }
-
-/// Values as JSON for standard output.
-enum JSONText {
-    /// The value with sorted keys, ending in a line break.
-    static func data(_ value: some Encodable) throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(value) + Data("\n".utf8)
-    }
-}

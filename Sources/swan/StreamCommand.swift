@@ -157,22 +157,11 @@ struct StreamCommand: ParsableCommand {
         let stream = FileStream(request, log: log)
         let signals = StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
         var display = ProgressDisplay(progress)
-        let report = try JSONReport(json)
-        if RawArguments.areDamaged {
-            log.warning("an argument is not valid UTF-8; its broken bytes are read as U+FFFD")
+        try ReportedJob(signals: signals, json: json, log: log).run {
+            let summary = try stream.run { display.show($0) }
+            display.end(summary)
+            return try summary.json()
         }
-        let summary: StreamSummary
-        do {
-            summary = try stream.run { display.show($0) }
-        } catch {
-            // A stop ends what the job waits for; the error is its echo.
-            if let code = signals.exitCode { throw ExitCode(code) }
-            Terminal.standardError.clear()
-            throw error
-        }
-        display.end(summary)
-        try report.write(summary.json())
-        if let code = signals.exitCode { throw ExitCode(code) }
     }
 
     private var request: FileStreamRequest {
