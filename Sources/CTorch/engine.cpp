@@ -45,11 +45,11 @@ void ct_set_threads_here(int32_t count) {
     if (forMKL != nullptr) forMKL(count);
 }
 
-void ct_keep_freed_memory(void) {
+void ct_keep_freed_memory(bool keep) {
 #ifdef __GLIBC__
-    ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    ::mallopt(M_TRIM_THRESHOLD, 2147483647);
-    ::mallopt(M_TOP_PAD, 64 << 20);
+    ::mallopt(M_MMAP_THRESHOLD, keep ? 1 << 30 : 128 << 10);
+    ::mallopt(M_TRIM_THRESHOLD, keep ? 2147483647 : 128 << 10);
+    ::mallopt(M_TOP_PAD, keep ? 64 << 20 : 128 << 10);
 #endif
 }
 

@@ -5,11 +5,36 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <cstring>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "CTorch.h"
 
 namespace swan {
+
+/// The error of a ct_body on its way through the engine.
+class Failure : public std::exception {
+public:
+    Failure(void *body, void (*release)(void *)) : held(std::make_shared<Held>(body, release)) {}
+
+    const char *what() const noexcept override { return "a function of the caller failed"; }
+
+    /// The error itself, which then is the receiver's to release.
+    void *give() const { return std::exchange(held->body, nullptr); }
+
+private:
+    struct Held {
+        void *body;
+        void (*const release)(void *);
+
+        Held(void *body, void (*release)(void *)) : body(body), release(release) {}
+        ~Held() { if (body != nullptr) release(body); }
+    };
+
+    // The engine copies what is thrown.
+    std::shared_ptr<Held> held;
+};
 
 inline void fill(ct_error *error, ct_error_kind kind, const std::string &message) {
     if (error == nullptr) return;
@@ -22,6 +47,9 @@ template <typename Result, typename Body>
 Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     try {
         return body();
+    } catch (const Failure &e) {
+        fill(error, CT_ERROR_OF_BODY, e.what());
+        if (error != nullptr) error->body = e.give();
     } catch (const c10::OutOfMemoryError &e) {
         fill(error, CT_ERROR_OUT_OF_MEMORY, e.what_without_backtrace());
     } catch (const c10::IndexError &e) {

@@ -29,6 +29,7 @@ public struct CausalWanTransformer: Sendable {
     ///   - timesteps: [B, F], 0 ... 1000.
     ///   - framesPerBlock: latent frames that see each other both ways; the last block may be shorter.
     ///   - window: frames a frame sees at most, itself included; nil for the whole past.
+    ///   - recomputing: whether gradients compute the blocks again, so that nothing is kept of them.
     /// - Returns: the flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
@@ -36,7 +37,8 @@ public struct CausalWanTransformer: Sendable {
         text: TextConditioning,
         framesPerBlock: Int = 1,
         window: Int? = nil,
-        firstFrame: Int = 0
+        firstFrame: Int = 0,
+        recomputing: Bool = false
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
@@ -54,12 +56,14 @@ public struct CausalWanTransformer: Sendable {
             window: window,
             device: latents.device
         )
-        return try backbone(latents, timesteps: timesteps, text: text, rope: rope) {
-            _,
-            q,
-            k,
-            v throws(TorchError) in try attention(q, k, v, mask: mask)
-        }
+        return try backbone(
+            latents,
+            timesteps: timesteps,
+            text: text,
+            rope: rope,
+            mask: mask,
+            recomputing: recomputing
+        )
     }
 
     /// The streaming form: a chunk of frames for each row, the past in `cache`.

@@ -10,17 +10,32 @@ struct FeatureCaches: ~Copyable {
     private(set) var isStart = true
     /// Whether more passes follow.
     private let streams: Bool
+    /// Whether gradients compute layers again, so that nothing is kept of them.
+    private let recomputes: Bool
     private var slots: [Tensor] = []
     private var next = 0
 
     /// Caches before the first frame; without `streams` for one pass over a whole video.
-    init(streams: Bool) { self.streams = streams }
+    init(streams: Bool, recomputes: Bool = false) {
+        self.streams = streams
+        self.recomputes = recomputes && !streams
+    }
 
     /// Begins a pass through the network.
     mutating func beginPass() { next = 0 }
 
     /// Ends a pass; the next one goes on with the frames after it.
     mutating func endPass() { isStart = false }
+
+    /// What a layer makes of x.
+    mutating func run(_ layer: any WanVAELayer, _ x: Tensor) throws(TorchError) -> Tensor {
+        guard recomputes else { return try layer(x, &self) }
+        return try recomputed { () throws(TorchError) in
+            // In one pass over a whole video nothing is remembered.
+            var caches = FeatureCaches(streams: false)
+            return try layer(x, &caches)
+        }
+    }
 
     /// x [B, F, H, W, C] after the `count` frames before it, which are zeros at the start.
     mutating func prepending(_ count: Int, to x: Tensor) throws(TorchError) -> Tensor {

@@ -113,8 +113,30 @@ struct WanBackbone: Sendable {
         }
     }
 
-    /// The flow for latents [B, C, F, H, W] at timesteps [B, S], S as in `Modulation`; `attend` is
-    /// told the block's index. With a `cache` all blocks but the first may be passed over.
+    /// The flow for latents [B, C, F, H, W] at timesteps [B, S], S as in `Modulation`, where tokens see
+    /// those that `mask` [L, L] lets them see, or all; `recomputing` is for gradients, see `recomputed`.
+    func callAsFunction(
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning,
+        rope: RoPE,
+        mask: Tensor? = nil,
+        cache: FirstBlockCache? = nil,
+        recomputing: Bool
+    ) throws(TorchError) -> Tensor {
+        try flow(latents, timesteps, cache: cache) { index, block, x, e6 throws(TorchError) in
+            let run: @Sendable () throws(TorchError) -> Tensor = { () throws(TorchError) in
+                try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
+                    q,
+                    k,
+                    v throws(TorchError) in try attention(q, k, v, mask: mask)
+                }
+            }
+            return recomputing ? try recomputed(run) : try run()
+        }
+    }
+
+    /// The same with `attend`, which is told the block's index, in place of attention over the latents.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -124,30 +146,46 @@ struct WanBackbone: Sendable {
         cache: FirstBlockCache? = nil,
         attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
-        let grid = try grid(of: latents)
-        var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
-        let (e, e6) = try embed(timesteps)  // [B, S, C], [B, S, 6, C]
-        func run(_ index: Int, _ block: WanBlock) throws(TorchError) {
+        try flow(latents, timesteps, cache: cache) { index, block, x, e6 throws(TorchError) in
             let control = try hint(index, x, e6)
-            x = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
+            var y = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
                 q,
                 k,
                 v throws(TorchError) in try attend(index, q, k, v)
             }
-            if let control { try x.add(control) }
+            if let control { try y.add(control) }
+            return y
+        }
+    }
+
+    /// From latents to the flow, `run` being told how to run a block on tokens [B, L, C] with the
+    /// timestep's part of the modulation. With a `cache` all blocks but the first may be passed over.
+    private func flow(
+        _ latents: Tensor,
+        _ timesteps: Tensor,
+        cache: FirstBlockCache?,
+        run: (
+            _ index: Int, _ block: WanBlock, _ x: Tensor, _ timestep: Tensor
+        ) throws(TorchError) -> Tensor
+    ) throws(TorchError) -> Tensor {
+        let grid = try grid(of: latents)
+        var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
+        let (e, e6) = try embed(timesteps)  // [B, S, C], [B, S, 6, C]
+        func advance(_ index: Int, _ block: WanBlock) throws(TorchError) {
+            x = try run(index, block, x, e6)
         }
         if let cache {
             let input = x
-            try blocks.forEach(in: 0..<1, run)
+            try blocks.forEach(in: 0..<1, advance)
             let first = x
             if let rest = try cache.rest(after: first - input) {
                 x = try x + rest
             } else {
-                try blocks.forEach(in: 1..<blocks.count, run)
+                try blocks.forEach(in: 1..<blocks.count, advance)
                 cache.keep(try x - first)
             }
         } else {
-            try blocks.forEach(run)
+            try blocks.forEach(advance)
         }
         let modulation = try Modulation(headModulation, e.unsqueezed(2), x.dtype)
         return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)

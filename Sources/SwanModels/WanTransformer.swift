@@ -33,12 +33,14 @@ public struct WanTransformer: Sendable {
     ///   - timesteps: 0 ... 1000 as [B]; [B, F] or [B, L] where every latent frame or every token has
     ///     its own (Wan 2.2 TI2V-5B). The fewer there are, the less is computed.
     ///   - cache: what earlier steps computed, to be reused where it has hardly changed.
+    ///   - recomputing: whether gradients compute the blocks again, so that nothing is kept of them.
     /// - Returns: [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
         text: TextConditioning,
-        cache: FirstBlockCache? = nil
+        cache: FirstBlockCache? = nil,
+        recomputing: Bool = false
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         return try backbone(
@@ -47,7 +49,7 @@ public struct WanTransformer: Sendable {
             text: text,
             rope: backbone.rope(grid, latents.device),
             cache: cache,
-            attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+            recomputing: recomputing
         )
     }
 }

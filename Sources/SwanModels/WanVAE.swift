@@ -23,11 +23,19 @@ public struct WanVAE: Sendable {
     public let device: Device
     /// Training wants the frames side by side, a stream wants small passes.
     private let isTrainable: Bool
+    private let recomputes: Bool
 
     /// The network under a path.
-    public init(_ weights: Weights, _ config: WanVAEConfig) throws(TorchError) {
+    ///
+    /// - Parameter recomputing: whether gradients compute the layers again, so that little is kept.
+    public init(
+        _ weights: Weights,
+        _ config: WanVAEConfig,
+        recomputing: Bool = false
+    ) throws(TorchError) {
         try config.validate()
         self.config = config
+        recomputes = recomputing
         encoder = try WanVAEEncoder(weights["encoder"], config)
         decoder = try WanVAEDecoder(weights["decoder"], config)
         conv1 = try CausalConv3d(
@@ -60,7 +68,7 @@ extension WanVAE {
     public func moments(
         _ video: Tensor
     ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
-        var state = EncoderState(streams: !isTrainable)
+        var state = EncoderState(streams: !isTrainable, recomputes: recomputes)
         return try moments(video, &state)
     }
 
@@ -68,7 +76,7 @@ extension WanVAE {
     ///
     /// - Parameter clamped: whether what is beyond [-1, 1] is moved to its bounds.
     public func decode(_ latents: Tensor, clamped: Bool = true) throws(TorchError) -> Tensor {
-        var state = DecoderState(streams: !isTrainable)
+        var state = DecoderState(streams: !isTrainable, recomputes: recomputes)
         return try decode(latents, state: &state, clamped: clamped)
     }
 
@@ -94,9 +102,11 @@ extension WanVAE {
         fileprivate var size: [Int] = []
 
         /// The state before a video's first frame.
-        public init() { self.init(streams: true) }
+        public init() { self.init(streams: true, recomputes: false) }
 
-        fileprivate init(streams: Bool) { caches = FeatureCaches(streams: streams) }
+        fileprivate init(streams: Bool, recomputes: Bool) {
+            caches = FeatureCaches(streams: streams, recomputes: recomputes)
+        }
     }
 
     /// What decoding the next latents of a video needs of the earlier ones; of fixed size.
@@ -107,9 +117,11 @@ extension WanVAE {
         fileprivate var size: [Int] = []
 
         /// The state before a video's first latent.
-        public init() { self.init(streams: true) }
+        public init() { self.init(streams: true, recomputes: false) }
 
-        fileprivate init(streams: Bool) { caches = FeatureCaches(streams: streams) }
+        fileprivate init(streams: Bool, recomputes: Bool) {
+            caches = FeatureCaches(streams: streams, recomputes: recomputes)
+        }
     }
 
     /// The mean of the latents of a video's next frames: 1 + s n of them at first, s n afterwards.

@@ -44,7 +44,7 @@ struct WanVAEEncoder: Sendable {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
         var y = try conv1(x, &caches)
-        for layer in levels { y = try layer(y, &caches) }
+        for layer in levels { y = try caches.run(layer, y) }
         return try head(middle(y, &caches), &caches)
     }
 }
@@ -102,7 +102,7 @@ struct WanVAEDecoder: Sendable {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
         var y = try middle(conv1(x, &caches), &caches)
-        for layer in levels { y = try layer(y, &caches) }
+        for layer in levels { y = try caches.run(layer, y) }
         return try head(y, &caches)
     }
 }

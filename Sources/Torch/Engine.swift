@@ -25,7 +25,13 @@ public enum Engine {
     ///
     /// A program that makes the same large tensors over and over otherwise asks the system for fresh,
     /// zeroed pages each time, a seventh of the time a large autoencoder takes.
-    public static func keepFreedMemory() { ct_keep_freed_memory() }
+    public static func keepFreedMemory() { ct_keep_freed_memory(true) }
+
+    /// Has the process give the memory of tensors it frees back to the system at once.
+    ///
+    /// Where memory is short: blocks of many sizes that are kept leave gaps between them, which can
+    /// come to several times what is in use (glibc up to 2.37).
+    public static func returnFreedMemory() { ct_keep_freed_memory(false) }
 
     /// The number of GPUs; the CUDA half of the engine is loaded when a driver is there.
     public static func gpuCount() throws(TorchError) -> Int {

@@ -48,6 +48,7 @@ extension TorchError {
             self.init(.outOfMemory, "out of memory: \(Self.request(in: message))")
         case CT_ERROR_NOT_FOUND: self.init(.missingOperator, message)
         case CT_ERROR_DEVICE: self.init(.deviceUnavailable, message)
+        case CT_ERROR_OF_BODY: self = BodyError.taken(from: error.body)
         default: self.init(.invalidArgument, message)
         }
     }

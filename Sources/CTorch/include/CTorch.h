@@ -20,11 +20,13 @@ typedef enum : int32_t {
     CT_ERROR_TYPE = 3,
     CT_ERROR_NOT_FOUND = 4,
     CT_ERROR_DEVICE = 5,
+    CT_ERROR_OF_BODY = 6,  // `body` is what a ct_body gave as its error
 } ct_error_kind;
 
 typedef struct {
     ct_error_kind kind;
     char *message;  // owned by the caller: ct_error_free
+    void *body;     // owned by the caller, as it was given
 } ct_error;
 
 void ct_error_free(ct_error *error);
@@ -133,6 +135,18 @@ bool ct_gradients(
 // The tensor without its history, sharing memory.
 ct_tensor ct_tensor_detach(ct_tensor tensor, ct_error *error);
 
+// A function of the caller; returns an error of the caller's own, null for none.
+typedef void *(*ct_body)(void *context);
+typedef struct ct_region_s *ct_region;
+
+// From here until the thread leaves the region, nothing that operators save for gradients is kept.
+// When gradients ask for it `run` is called, perhaps on another thread: it has to do what is done
+// here, with the same numbers. `release` is called with `context` when nobody can ask any more, and
+// with errors of `run` that reach nobody.
+ct_region ct_region_enter(
+    ct_body run, void (*release)(void *context), void *context, ct_error *error);
+void ct_region_leave(ct_region region);
+
 typedef enum : int32_t { CT_GUARD_INFERENCE = 0, CT_GUARD_NO_GRAD = 1, CT_GUARD_GRAD = 2 } ct_guard_kind;
 typedef struct ct_guard_s *ct_guard;
 
@@ -147,8 +161,8 @@ int32_t ct_threads(void);
 void ct_set_threads(int32_t count);
 /// Of operators that the calling thread runs, and of no other's.
 void ct_set_threads_here(int32_t count);
-/// Has the process keep the memory of tensors it frees, for the next ones.
-void ct_keep_freed_memory(void);
+/// Has the process keep the memory of tensors it frees, for the next ones; or give it back at once.
+void ct_keep_freed_memory(bool keep);
 // What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
 const char *ct_cpu_capability(void);
 // Whether the processor multiplies bfloat16 by instructions of its own.

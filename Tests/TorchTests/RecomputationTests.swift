@@ -1,0 +1,182 @@
+import Dispatch
+import Foundation
+import GoldenSupport
+import Synchronization
+import Testing
+import Torch
+
+/// Regions of a graph that are computed again instead of kept.
+struct RecomputationTests {
+    /// Operators that save inputs, outputs, both, numbers, and views.
+    private static func block(_ x: Tensor, _ w: Tensor) throws(TorchError) -> Tensor {
+        let y = try (matmul(x, w) * 0.5).gelu(tanh: true).softmax()
+        let z = try rmsNorm(y * y.exp() + x.selected(0, 0), weight: w.selected(0, 1), eps: 1e-3)
+        return try scaledDotProductAttention(
+            z.reshaped(1, 1, -1, w.size(0)),
+            x.reshaped(1, 1, -1, w.size(0)),
+            z.reshaped(1, 1, -1, w.size(0))
+        ).reshaped(x.shape)
+    }
+
+    private static func leaves(seed: UInt64, width: Int = 8) throws -> (x: Tensor, w: [Tensor]) {
+        let generator = try Generator(seed: seed)
+        let x = try Tensor.randn([6, width], generator)
+        let w = try (0..<3).map { _ in try Tensor.randn([width, width], generator) }
+        for leaf in [x] + w { try leaf.setRequiresGrad() }
+        return (x, w)
+    }
+
+    private static func kept(_ x: Tensor, _ w: [Tensor]) throws(TorchError) -> Tensor {
+        var y = x
+        for w in w { y = try block(y, w * 1.5) }
+        return try y.pow(2).mean()
+    }
+
+    private static func again(_ x: Tensor, _ w: [Tensor]) throws(TorchError) -> Tensor {
+        var y = x
+        for w in w {
+            // A weight that is itself computed: gradients go on through the region to its leaf.
+            let (input, derived) = (y, try w * 1.5)
+            y = try recomputed { () throws(TorchError) in try block(input, derived) }
+        }
+        return try y.pow(2).mean()
+    }
+
+    private static func numbers(_ gradients: [Tensor?]) throws -> [[Float]] {
+        try gradients.map { try #require($0).array(of: Float.self) }
+    }
+
+    @Test func lossAndGradientsAreThoseOfWhatIsKept() throws {
+        let (x, w) = try Self.leaves(seed: 1)
+        let (kept, again) = (try Self.kept(x, w), try Self.again(x, w))
+        #expect(try kept.item() == again.item())
+        let expected = try Self.numbers(gradients(of: kept, for: [x] + w))
+        #expect(try Self.numbers(gradients(of: again, for: [x] + w)) == expected)
+        #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
+    }
+
+    @Test func regionsMayLieInOneAnother() throws {
+        let (x, w) = try Self.leaves(seed: 2)
+        let again = try recomputed { () throws(TorchError) in try Self.again(x, w) }
+        let expected = try Self.numbers(gradients(of: Self.kept(x, w), for: [x] + w))
+        #expect(try Self.numbers(gradients(of: again, for: [x] + w)) == expected)
+    }
+
+    /// Eight numbers that never change; counts how many of itself there are.
+    private final class Probe: @unchecked Sendable {
+        static let alive = Atomic(0)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 32, alignment: 64)
+
+        init() {
+            memory.initializeMemory(as: Float.self, repeating: 2, count: 8)
+            Self.alive.add(1, ordering: .relaxed)
+        }
+
+        deinit {
+            memory.deallocate()
+            Self.alive.subtract(1, ordering: .relaxed)
+        }
+
+        static func tensor() throws(TorchError) -> Tensor {
+            let probe = Probe()
+            return try Tensor(memory: probe.memory, [8], .float32, owner: probe)
+        }
+    }
+
+    @Test func whatIsComputedOnTheWayIsLetGo() throws {
+        func alive() -> Int { Probe.alive.load(ordering: .relaxed) }
+        let (x, _) = try Self.leaves(seed: 3)
+        // A product keeps its factor for the other one's gradient.
+        let kept = try (x * Probe.tensor()).sum()
+        #expect(alive() == 1)
+        let again = try recomputed { () throws(TorchError) in try (x * Probe.tensor()).sum() }
+        #expect(alive() == 1)
+        let expected = try Self.numbers(gradients(of: kept, for: [x]))
+        #expect(alive() == 0)
+        #expect(try Self.numbers(gradients(of: again, for: [x])) == expected)
+        #expect(expected == [Array(repeating: 2, count: 48)])
+        #expect(alive() == 0)
+    }
+
+    @Test func bodiesAreReleasedWithTheGraph() throws {
+        final class Mark: Sendable {}
+        let (x, _) = try Self.leaves(seed: 4)
+        weak var mark: Mark?
+        do {
+            let held = Mark()
+            mark = held
+            let y = try recomputed { () throws(TorchError) in
+                withExtendedLifetime(held) {}
+                return try x.exp()
+            }
+            #expect(y.requiresGrad)
+        }
+        #expect(mark == nil)
+    }
+
+    @Test func aBodyRunsTwiceWhereItIsRecordedAndElseOnce() throws {
+        let runs = Atomic(0)
+        let (x, _) = try Self.leaves(seed: 5)
+        func square() throws(TorchError) -> Tensor {
+            try recomputed { () throws(TorchError) in
+                runs.add(1, ordering: .relaxed)
+                return try (x * x).exp()
+            }
+        }
+        _ = try withoutGradients { () throws(TorchError) in try square() }
+        #expect(runs.load(ordering: .relaxed) == 1)
+        _ = try gradients(of: square().sum(), for: [x])
+        #expect(runs.load(ordering: .relaxed) == 3)
+    }
+
+    @Test func errorsOfEitherRunComeOutAsTheyAre() throws {
+        let (x, w) = try Self.leaves(seed: 6)
+        let failing = TorchError(.cannotWrite, "the second run fails")
+        let first = #expect(throws: TorchError.self) {
+            try recomputed { () throws(TorchError) -> Tensor in throw failing }
+        }
+        #expect(first == failing)
+        let runs = Atomic(0)
+        let y = try recomputed { () throws(TorchError) in
+            guard runs.add(1, ordering: .relaxed).oldValue == 0 else { throw failing }
+            return try x.exp()
+        }
+        let second = #expect(throws: TorchError.self) { try gradients(of: y.sum(), for: [x]) }
+        #expect(second == failing)
+        // Neither has left the thread in a region, or with recording off.
+        let (kept, again) = (try x.exp().sum(), try Self.again(x, w))
+        #expect(try gradients(of: kept, for: [x])[0] != nil)
+        #expect(try gradients(of: again, for: [x])[0] != nil)
+    }
+
+    @Test(arguments: [1, 3])
+    func aSecondRunThatDoesSomethingElseIsAnError(_ count: Int) throws {
+        let (x, _) = try Self.leaves(seed: 7)
+        let runs = Atomic(0)
+        let y = try recomputed { () throws(TorchError) in
+            let isFirst = runs.add(1, ordering: .relaxed).oldValue == 0
+            var y = x
+            for _ in 0..<(isFirst ? 2 : count) { y = try y.exp() }
+            return y
+        }
+        let error = #expect(throws: TorchError.self) { try gradients(of: y.sum(), for: [x]) }
+        #expect(error?.message.contains("a region that is run again") == true)
+    }
+
+    @Test func threadsDoNotDisturbEachOther() throws {
+        let (x, w) = try Self.leaves(seed: 8, width: 16)
+        let expected = try Self.numbers(gradients(of: Self.kept(x, w), for: [x] + w))
+        let found = Mutex<[Result<[[Float]], any Error>]>([])
+        DispatchQueue.concurrentPerform(iterations: 4) { _ in
+            for _ in 0..<10 {
+                let result = Result {
+                    try Self.numbers(gradients(of: Self.again(x, w), for: [x] + w))
+                }
+                found.withLock { $0.append(result) }
+            }
+        }
+        let all = found.withLock { $0 }
+        #expect(all.count == 40)
+        for result in all { #expect(try result.get() == expected) }
+    }
+}
