@@ -108,6 +108,7 @@ let package = Package(
             name: "SwanTrainingTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanModels", "SwanTraining", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -11,16 +11,16 @@ struct TrainingState {
     let parameters: [Tensor]
     /// The optimizer with its moments and averages.
     let optimizer: AdamW
-    /// What the last step left for the next.
+    /// What the last step left for the next, on the CPU.
     var carry: [String: Tensor]
 
     /// The start of a stage.
-    init(_ weights: [String: Tensor]) throws(TorchError) {
+    init(_ weights: [String: Tensor], on device: Device = .cpu) throws(TorchError) {
         keys = weights.keys.sorted()
         var parameters: [Tensor] = []
         for key in keys {
             guard let weight = weights[key] else { continue }
-            let parameter = try weight.detached().to(.float32).contiguous().cloned()
+            let parameter = try weight.detached().to(device, .float32).contiguous().cloned()
             try parameter.setRequiresGrad()
             parameters.append(parameter)
         }
@@ -94,7 +94,7 @@ struct Checkpoints {
     /// The newest checkpoint that is whole; nil if there is none.
     ///
     /// A file that a full disk or a copy cut short is passed over for an older one.
-    func newest() throws -> TrainingState? {
+    func newest(on device: Device = .cpu) throws -> TrainingState? {
         for step in try steps().reversed() {
             let file: SafetensorsFile
             do {
@@ -103,22 +103,28 @@ struct Checkpoints {
                 guard error.code == .invalidFile else { throw error }
                 continue
             }
-            return try state(file, step)
+            return try state(file, step, device)
         }
         return nil
     }
 
-    private func state(_ file: SafetensorsFile, _ step: Int) throws -> TrainingState {
+    private func state(
+        _ file: SafetensorsFile,
+        _ step: Int,
+        _ device: Device
+    ) throws -> TrainingState {
         let keys = file.keys.compactMap { key in
             key.hasPrefix("weights/") ? String(key.dropFirst("weights/".count)) : nil
         }
         func group(_ name: String) throws(TorchError) -> [Tensor] {
             // Copies: training writes to them.
-            try keys.map { key throws(TorchError) in try file.tensor("\(name)/\(key)").cloned() }
+            try keys.map { key throws(TorchError) in
+                try file.tensor("\(name)/\(key)").cloned().to(device)
+            }
         }
         var carry: [String: Tensor] = [:]
         for key in file.keys where key.hasPrefix("carry/") {
-            carry[String(key.dropFirst(6))] = try file.tensor(key).cloned()
+            carry[String(key.dropFirst("carry/".count))] = try file.tensor(key).cloned()
         }
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }

@@ -17,34 +17,49 @@ struct TrainedAutoencoder {
 /// Each part appears when it is done, its configuration last, so that a part whose configuration is
 /// there is whole.
 struct ModelFolder {
+    /// Text that goes into every file of weights: what made them, and their licence.
+    let metadata: [String: String]
     private let root: URL
     private let recipe: Recipe
+    private let lock: FolderLock
 
-    /// Makes the folder, or opens the one of an earlier run if `resume`.
+    /// Makes the folder, or opens the one of an earlier run of the same recipe if `resume`.
     init(_ path: String, recipe: Recipe, resume: Bool) throws {
         root = URL(fileURLWithPath: path, isDirectory: true)
         self.recipe = recipe
+        let text = try recipe.yaml()
+        metadata = [
+            "format": "pt", "name": recipe.name, "recipe": text, "seed": String(recipe.seed),
+            "license": recipe.license,
+        ]
         let begun = root.appending(path: "recipe.yaml")
-        guard resume || !FileManager.default.fileExists(atPath: begun.path) else {
+        let isBegun = FileManager.default.fileExists(atPath: begun.path)
+        guard resume || !isBegun else {
             throw TrainingError(
                 .cannotWrite,
                 "\(path): there is a training run in it; go on with --resume, or take another folder"
             )
         }
+        if isBegun {
+            try recipe.requireSame(as: Recipe(contentsOf: begun.path), in: begun.path)
+        }
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
-            try recipe.yaml().write(to: begun, atomically: true, encoding: .utf8)
+            lock = try FolderLock(path)
+            try Self.removePartialFiles(root)
+            try text.write(to: begun, atomically: true, encoding: .utf8)
         } catch let error as CocoaError {
             throw TrainingError(.cannotWrite, "\(path): \(error.localizedDescription)")
         }
     }
 
-    /// Text that goes into every file of weights.
-    var metadata: [String: String] {
-        [
-            "format": "pt", "recipe": recipe.name, "seed": String(recipe.seed),
-            "license": recipe.license,
-        ]
+    /// Removes what a process that was killed was writing.
+    private static func removePartialFiles(_ root: URL) throws {
+        let files = FileManager.default.enumerator(atPath: root.path)
+        while let name = files?.nextObject() as? String {
+            guard name.hasSuffix(".partial"), name.contains(".safetensors.") else { continue }
+            try FileManager.default.removeItem(at: root.appending(path: name))
+        }
     }
 
     /// The checkpoints of a stage.
@@ -60,7 +75,7 @@ struct ModelFolder {
 
     /// The autoencoder of an earlier run, as it was before it was rounded for storage; nil if there
     /// is none.
-    func autoencoder() throws -> TrainedAutoencoder? {
+    func autoencoder(on device: Device) throws -> TrainedAutoencoder? {
         let path = root.appending(path: "checkpoints/vae.safetensors").path
         let config = root.appending(path: "vae/config.json")
         guard FileManager.default.fileExists(atPath: config.path),
@@ -69,7 +84,7 @@ struct ModelFolder {
         let file = try SafetensorsFile(path: path)
         var weights: [String: Tensor] = [:]
         for key in file.keys where key != Self.channelWeightsKey {
-            weights[key] = try file.tensor(key).cloned()
+            weights[key] = try file.tensor(key).cloned().to(device)
         }
         return TrainedAutoencoder(
             weights: weights,

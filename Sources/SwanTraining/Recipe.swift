@@ -101,6 +101,17 @@ public struct Recipe: Codable, Sendable, Equatable {
 }
 
 extension Recipe {
+    /// Whether a stage computes layers again for gradients instead of keeping them.
+    public var checkpointsGradients: Bool {
+        vae.training.gradientCheckpointing ?? false
+            || transformer.training.gradientCheckpointing ?? false
+    }
+
+    /// Whether a stage computes in bfloat16.
+    public var usesBFloat16: Bool {
+        [vae.training.precision, transformer.training.precision].contains(.bfloat16)
+    }
+
     /// Throws where numbers do not fit each other.
     func check() throws(TrainingError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TrainingError) {

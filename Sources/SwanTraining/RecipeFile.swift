@@ -47,9 +47,26 @@ extension Recipe {
 
     /// The recipe as text; reading it again gives the same recipe.
     public func yaml() throws -> String {
-        let encoder = YAMLEncoder()
-        encoder.options.width = -1
-        return try encoder.encode(self)
+        let text = try YAMLEncoder().encode(self)
+        guard let node = try Yams.compose(yaml: text) else { return text }
+        return try Yams.serialize(node: Self.plain(node), width: -1)
+    }
+
+    /// The same with numbers as people write them: 0.001, where the encoder writes 1e-3.
+    private static func plain(_ node: Node) -> Node {
+        switch node {
+        case .mapping(let mapping):
+            let pairs = mapping.map { ($0.key, plain($0.value)) }
+            return .mapping(.init(pairs, mapping.tag, mapping.style))
+        case .sequence(let sequence):
+            return .sequence(.init(sequence.map(plain), sequence.tag, sequence.style))
+        case .scalar(let scalar):
+            guard node.tag == Tag(.float), let number = Double(scalar.string) else { return node }
+            // YAML 1.1 takes a power of ten for a number only behind a point.
+            let text = "\(number)".replacing(/^(-?\d+)e/) { "\($0.1).0e" }
+            return .scalar(.init(text, scalar.tag, scalar.style))
+        case .alias: return node
+        }
     }
 
     /// Keys that are in `given` and not in `known`, which has every key that means something.

@@ -12,25 +12,37 @@ public struct Trainer {
     private let recipe: Recipe
     private let folder: ModelFolder
     private let clips: any ClipSource
+    private let device: Device
+    private let stop: StopRequest
 
     /// Trains by `recipe` into the folder `output`.
     ///
     /// - Parameters:
     ///   - root: the folder that the recipe's footage is in.
     ///   - resume: goes on with what is in `output`; else there may be no training in it.
+    ///   - device: where networks are; clips are made on the CPU and moved.
+    ///   - stop: ends the run early, which then throws `TrainingError.Code.interrupted`.
     ///   - onProgress: called every few seconds.
     public static func run(
         recipe: Recipe,
         root: String = ".",
         output: String,
         resume: Bool = false,
+        device: Device = .cpu,
+        stop: StopRequest = StopRequest(),
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()
         let folder = try ModelFolder(output, recipe: recipe, resume: resume)
         Engine.threads = recipe.threads
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
-        let trainer = Trainer(recipe: recipe, folder: folder, clips: clips)
+        let trainer = Trainer(
+            recipe: recipe,
+            folder: folder,
+            clips: clips,
+            device: device,
+            stop: stop
+        )
         let vae = try trainer.autoencoder(onProgress)
         try trainer.transformer(vae, onProgress)
     }
@@ -40,7 +52,7 @@ public struct Trainer {
     private func autoencoder(
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> TrainedAutoencoder {
-        if let done = try folder.autoencoder() { return done }
+        if let done = try folder.autoencoder(on: device) { return done }
         var config = recipe.vae.model
         let loop = TrainingLoop(
             stage: "vae",
@@ -55,7 +67,9 @@ public struct Trainer {
             options: recipe.vae.optimizer,
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            device: device,
+            stop: stop
         )
         let state = try loop.run(
             from: {
@@ -132,7 +146,9 @@ public struct Trainer {
             options: stage.optimizer,
             checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            device: device,
+            stop: stop
         )
         let state = try loop.run(
             from: {
@@ -168,7 +184,9 @@ public struct Trainer {
             options: recipe.transformer.optimizer,
             checkpoints: try folder.checkpoints("text", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            device: device,
+            stop: stop
         )
         return try loop.run(
             from: {

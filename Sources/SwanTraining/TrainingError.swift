@@ -12,6 +12,8 @@ public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible
         case cannotWrite
         /// Numbers that stopped being finite.
         case diverged
+        /// Somebody asked for the end; a checkpoint has all that was done.
+        case interrupted
     }
 
     /// The kind of failure.

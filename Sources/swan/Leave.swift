@@ -87,6 +87,7 @@ enum Leave {
         case .noSuchFile: EX_NOINPUT
         case .cannotWrite: EX_CANTCREAT
         case .diverged: EX_SOFTWARE
+        case .interrupted: 128 + SIGINT
         }
     }
 

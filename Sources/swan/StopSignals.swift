@@ -4,7 +4,15 @@ import Synchronization
 
 /// Ctrl-C and SIGTERM: the first asks a job to stop, the second ends the process at once.
 final class StopSignals: Sendable {
+    /// What is said after the first signal, and when the process ends at once.
+    struct Words: Sendable {
+        var stopping =
+            "stopping; the output is completed with what is done (once more to give it up)"
+        var ended = "stopped; the unfinished output was given up"
+    }
+
     private let first = Mutex<Int32?>(nil)
+    private let words: Words
 
     /// The exit code that tells of the signal; nil if there was none.
     var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
@@ -15,9 +23,11 @@ final class StopSignals: Sendable {
     ///   - stop: asks the job to end; false if there is nothing to keep, so that the process ends.
     ///   - abandon: called before the process ends, to leave nothing half-written.
     init(
+        _ words: Words = Words(),
         stop: @escaping @Sendable () -> Bool,
         abandon: @escaping @Sendable () -> Void
     ) {
+        self.words = words
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGINT)
@@ -45,15 +55,12 @@ final class StopSignals: Sendable {
             defer { first = first ?? number }
             return first == nil
         }
-        guard isFirst, stop() else { Self.end(number, abandon) }
-        Terminal.standardError.write(
-            kind: .note,
-            "stopping; the output is completed with what is done (once more to give it up)"
-        )
+        guard isFirst, stop() else { end(number, abandon) }
+        Terminal.standardError.write(kind: .note, words.stopping)
     }
 
     /// Ends the process, after half a second even if the output cannot be given up.
-    private static func end(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
+    private func end(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
         let done = DispatchSemaphore(value: 0)
         DispatchQueue.global().async {
             abandon()
@@ -61,7 +68,7 @@ final class StopSignals: Sendable {
         }
         _ = done.wait(timeout: .now() + 0.5)
         Terminal.standardError.clear()
-        Terminal.standardError.write(kind: .note, "stopped; the unfinished output was given up")
+        Terminal.standardError.write(kind: .note, words.ended)
         _exit(128 + number)
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import SwanTraining
+import Torch
 
 /// `swan train`: a model by a recipe.
 struct TrainCommand: ParsableCommand {
@@ -9,8 +10,8 @@ struct TrainCommand: ParsableCommand {
         commandName: "train",
         abstract: "Train a model by a recipe.",
         discussion: """
-            The output folder is a model for 'swan stream --model'. A run that was ended goes on with \
-            --resume and gives the weights that it would have given.
+            The output folder is a model for 'swan stream --model'. A run that was ended, by Ctrl-C or by \
+            anything else, goes on with --resume and gives the weights that it would have given.
 
             EXAMPLE:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
@@ -29,19 +30,45 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: "Go on with what is in the output folder.")
     var resume = false
 
+    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    var device = DeviceName(name: "auto")
+
     @Option(help: "How progress is shown; auto and bar are plain lines.")
     var progress = ProgressStyle.auto
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let display = TrainingDisplay(progress)
-        try Trainer.run(
-            recipe: Recipe(contentsOf: recipe),
-            root: data,
-            output: output,
-            resume: resume,
-            onProgress: display.show
+        let stop = StopRequest()
+        let words = StopSignals.Words(
+            stopping: "stopping after this step with a checkpoint (once more to end at once)",
+            ended: "stopped; --resume goes on from the last checkpoint"
         )
+        let signals = StopSignals(words, stop: stop.make, abandon: {})
+        let recipe = try Recipe(contentsOf: recipe)
+        let device = try Device(named: device.name)
+        // Asked for where memory is short.
+        if recipe.checkpointsGradients { Engine.returnFreedMemory() }
+        if device == .cpu, recipe.usesBFloat16, !Engine.multipliesBFloat16 {
+            Terminal.standardError.write(
+                kind: .warning,
+                "this processor has no instructions for bfloat16: float32 is many times faster on it"
+            )
+        }
+        do {
+            try Trainer.run(
+                recipe: recipe,
+                root: data,
+                output: output,
+                resume: resume,
+                device: device,
+                stop: stop,
+                onProgress: display.show
+            )
+        } catch let error as TrainingError where error.code == .interrupted {
+            Terminal.standardError.write(kind: .note, error.message)
+            throw ExitCode(signals.exitCode ?? Leave.code(for: error))
+        }
     }
 }
 

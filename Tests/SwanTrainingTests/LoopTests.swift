@@ -14,7 +14,7 @@ struct LoopTests {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         Engine.threads = recipe.threads
-        let start = try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
+        let start = try TinyRecipe.linearCode.get()
         let objective = VAEObjective(
             config: recipe.vae.model,
             options: recipe.vae.training,
@@ -29,7 +29,7 @@ struct LoopTests {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         Engine.threads = recipe.threads
-        let vae = try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
+        let vae = try TinyRecipe.linearCode.get()
         let start = try TinyRecipe.startOfTransformer(recipe)
         // A pool for each run: what one run has encoded may not help the other.
         try expectExactResume(
@@ -86,7 +86,10 @@ struct LoopTests {
                 let file = try SafetensorsFile(
                     path: "\(output)/\(part)/diffusion_pytorch_model.safetensors"
                 )
-                #expect(file.metadata["recipe"] == recipe.name)
+                let text = try #require(file.metadata["recipe"])
+                #expect(try Recipe(yaml: text) == recipe)
+                #expect(text.contains("learning_rate: 0.001\n"))
+                #expect(file.metadata["name"] == "smallest")
                 #expect(file.metadata["license"] == "Apache-2.0")
                 #expect(file.metadata["seed"] == "7")
             }
@@ -118,9 +121,7 @@ struct LoopTests {
             styles: [],
             seed: 1
         )
-        var state = try TrainingState(
-            LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
-        )
+        var state = try TrainingState(TinyRecipe.linearCode.get())
         // Always the same clips, so that steps are compared and not clips.
         let batch = try objective.batch(step: 0)
         var losses: [Double] = []

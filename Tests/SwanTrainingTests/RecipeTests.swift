@@ -1,4 +1,5 @@
 import Foundation
+import GoldenSupport
 import Testing
 import Torch
 
@@ -45,6 +46,69 @@ struct RecipeTests {
         }
         #expect(error?.code == .invalidRecipe)
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
+    }
+
+    @Test(arguments: [
+        ("seed: 7", "seed: 8", "seed is 8, the run began with 7"),
+        ("steps: 6,", "steps: 7,", "vae.training.steps is 7, the run began with 6"),
+        (
+            "frames: [5, 1]", "frames: [5]",
+            "vae.training.frames is a list of 1, the run began with a"
+        ),
+        ("[none, sepia, night]", "[none, night, sepia]", "styles[1]"),
+        (
+            "full_noise: 0.3", "full_noise: 0.3\n    precision: bfloat16",
+            "transformer.training.precision"
+        ),
+        ("every_steps: 4", "every_steps: 5", nil),
+        ("threads: 1", "threads: 2", nil),
+    ])
+    func aRunGoesOnByTheRecipeItBeganWith(
+        _ found: String,
+        _ replaced: String,
+        _ words: String?
+    ) throws {
+        let begun = try TinyRecipe.make()
+        let recipe = try Recipe(yaml: TinyRecipe.text.replacing(found, with: replaced))
+        let folder = try TemporaryDirectory()
+        _ = try ModelFolder(folder.path("out"), recipe: begun, resume: false)
+        let refusal = failure {
+            _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+        }
+        guard let words else {
+            #expect(refusal == nil)
+            #expect(try Recipe(contentsOf: folder.path("out/recipe.yaml")) == recipe)
+            return
+        }
+        let error = try #require(refusal as? TrainingError)
+        #expect(error.code == .invalidRecipe)
+        #expect(error.message.hasPrefix(words), "\(error.message)")
+        #expect(error.message.contains("out/recipe.yaml"))
+        #expect(try Recipe(contentsOf: folder.path("out/recipe.yaml")) == begun)
+    }
+
+    @Test func twoRunsDoNotShareAFolder() throws {
+        let folder = try TemporaryDirectory()
+        let recipe = try TinyRecipe.make()
+        let first = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        let error = #expect(throws: TrainingError.self) {
+            try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+        }
+        #expect(error?.code == .cannotWrite)
+        #expect(error?.message.contains("another training run is at work") == true)
+        withExtendedLifetime(first) {}
+    }
+
+    @Test func whatAKilledRunHasHalfWrittenIsRemoved() throws {
+        let folder = try TemporaryDirectory()
+        let recipe = try TinyRecipe.make()
+        _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        _ = try Checkpoints(folder: folder.url.appending(path: "out"), stage: "vae", kept: 1)
+        let names = ["step-00000002.safetensors", "step-00000004.safetensors.17.partial"]
+        for name in names { _ = try folder.file("out/vae/\(name)", text: "") }
+        _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+        let left = try FileManager.default.contentsOfDirectory(atPath: folder.path("out/vae"))
+        #expect(left == [names[0]])
     }
 
     @Test func theLearningRateRisesStaysAndFalls() throws {

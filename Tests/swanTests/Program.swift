@@ -75,6 +75,9 @@ struct Program {
         }
     }
 
+    /// Whether it has not ended yet.
+    var isRunning: Bool { process.isRunning }
+
     /// Sends a signal.
     func send(_ signal: Int32) {
         kill(process.processIdentifier, signal)

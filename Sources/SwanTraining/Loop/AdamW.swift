@@ -90,7 +90,8 @@ struct AdamW {
                 try scaleOp.run(gradients, options.maximumGradientNorm / (norm + 1e-6))
             }
             // The operator counts steps from 1, in a tensor for each parameter.
-            let count = try Tensor.full([], Double(step + 1))
+            let device = parameters.first?.device ?? .cpu
+            let count = try Tensor.full([], Double(step + 1), .float32, device)
             let largest: [Tensor] = []
             try fusedAdamWOp.run(
                 parameters,

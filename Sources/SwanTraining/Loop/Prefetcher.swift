@@ -29,12 +29,15 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
-    /// The next item; nil after the last one. Waits until it is made, throws what its making threw.
-    func next() throws -> Item? {
+    /// The next item; nil after the last one, and once there is a request to stop. Waits until it is
+    /// made, throws what its making threw.
+    func next(unless stop: StopRequest) throws -> Item? {
         condition.lock()
         defer { condition.unlock() }
-        while ready.isEmpty && !isFinished { condition.wait() }
-        guard !ready.isEmpty else { return nil }
+        while ready.isEmpty && !isFinished && !stop.isMade {
+            _ = condition.wait(until: Date(timeIntervalSinceNow: 0.1))
+        }
+        guard !ready.isEmpty, !stop.isMade else { return nil }
         let result = ready.removeFirst()
         condition.broadcast()
         return try result.get()

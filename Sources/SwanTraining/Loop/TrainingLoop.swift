@@ -11,19 +11,25 @@ struct TrainingLoop<Goal: Objective> {
     let checkpointOptions: CheckpointOptions
     /// Text that goes into every checkpoint.
     let metadata: [String: String]
+    /// Where the network is.
+    var device = Device.cpu
+    /// What ends it early.
+    var stop = StopRequest()
 
     /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
     /// last state.
+    ///
+    /// A stop request ends it with a checkpoint and an error.
     ///
     /// - Parameter stoppingAt: ends after that step as if the process had been killed there, with no
     ///   checkpoint of its own.
     func run(
         from start: () throws -> [String: Tensor],
-        stoppingAt stop: Int? = nil,
+        stoppingAt killed: Int? = nil,
         onProgress: (TrainingProgress) -> Void
     ) throws -> TrainingState {
-        var state = try checkpoints.newest() ?? TrainingState(start())
-        let end = min(steps, stop ?? steps)
+        var state = try checkpoints.newest(on: device) ?? TrainingState(start(), on: device)
+        let end = min(steps, killed ?? steps)
         guard state.step < end else { return state }
         let batches = Prefetcher(state.step..<end, ahead: 3) { [objective] step in
             try objective.batch(step: step)
@@ -31,7 +37,8 @@ struct TrainingLoop<Goal: Objective> {
         defer { batches.cancel() }
         var report = Report(stage: stage, steps: steps)
         var saved = Date()
-        while state.step < end, let batch = try batches.next() {
+        var isSaved = true
+        while state.step < end, let batch = try batches.next(unless: stop) {
             try advance(&state, batch, &report)
             report.show(state.step, isLast: state.step == end, onProgress)
             let isDue =
@@ -42,8 +49,15 @@ struct TrainingLoop<Goal: Objective> {
                 try checkpoints.save(state, metadata: metadata)
                 saved = Date()
             }
+            isSaved = isDue
+            stop.note(hasUnsavedSteps: !isSaved)
         }
-        return state
+        guard state.step < end else { return state }
+        if !isSaved { try checkpoints.save(state, metadata: metadata) }
+        throw TrainingError(
+            .interrupted,
+            "stopped after step \(state.step) of \(steps), stage \(stage); --resume goes on from there"
+        )
     }
 
     private func advance(

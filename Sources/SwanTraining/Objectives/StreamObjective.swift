@@ -64,32 +64,36 @@ struct StreamObjective: Objective {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(DictionaryWeights(parameters))
+        let weights = Weights(leaves: parameters, options.precision)
         let network = try CausalWanTransformer(weights["transformer"], transformer)
         let encoder = try UMT5Encoder(weights["text_encoder"], textEncoder)
         try weights.finish()
         let generator = try Generator(seed: Seed.mixed(seed, 2, UInt64(step)))
-        let (input, timesteps) =
+        let (made, drawn) =
             isLater(step)
             ? try later(batch, carry["result"] ?? batch.target, generator)
             : try first(batch, generator)
+        let input = try made.to(weights.device)
+        let timesteps = try drawn.to(weights.device)
         let shape = input.shape
         let flow = try network(
-            input,
+            input.to(weights.dtype),
             timesteps: timesteps.unsqueezed(1).expanded([shape[0], shape[2]]),
             text: network.text(encoder.encode(batch.prompts)),
-            window: options.window
-        )
+            window: options.window,
+            recomputing: options.gradientCheckpointing ?? false
+        ).to(.float32)
         let sigma = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)
         let result = try input - sigma * flow
         // Squared up to about 1 and absolute beyond (Charbonnier), so that what nobody can foresee,
         // such as a cut, does not outweigh a whole batch.
-        let error = try (((result - batch.target).pow(2) + 1).squareRoot() - 1) * 2
-        let loss = try (error * channelWeights.reshaped(1, -1, 1, 1, 1)).mean()
+        let error =
+            try (((result - batch.target.to(weights.device)).pow(2) + 1).squareRoot() - 1) * 2
+        let loss = try (error * channelWeights.to(weights.device).reshaped(1, -1, 1, 1, 1)).mean()
         if isLater(step) {
             carry["result"] = nil
         } else {
-            carry["result"] = try result.detached()
+            carry["result"] = try result.detached().to(.cpu)
         }
         return Loss(
             total: loss,

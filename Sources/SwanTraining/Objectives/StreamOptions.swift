@@ -19,11 +19,16 @@ public struct StreamOptions: Codable, Sendable, Equatable {
     public var latentFrames: Int
     /// Latent frames that a frame sees, itself included: the size of the stream's KV cache.
     public var window: Int
+    /// What transformer and text encoder compute in; float32 if it is not given.
+    public var precision: Precision?
+    /// Whether blocks are computed again for gradients instead of being kept: less memory, more time.
+    public var gradientCheckpointing: Bool?
 
     private enum CodingKeys: String, CodingKey {
         case noiseScale = "noise_scale", noiseSpread = "noise_spread", fullNoise = "full_noise"
         case laterTimesteps = "later_timesteps", ownResults = "own_results"
-        case runningClips = "running_clips", latentFrames = "latent_frames", window
+        case runningClips = "running_clips", latentFrames = "latent_frames", window, precision
+        case gradientCheckpointing = "gradient_checkpointing"
     }
 }
 

@@ -42,7 +42,7 @@ struct TextObjective: Objective {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(DictionaryWeights(parameters))
+        let weights = Weights(leaves: parameters)
         let encoder = try UMT5Encoder(weights, config)
         try weights.finish()
         let embeddings = try encoder.encode(batch.prompts)  // [B, L, C], zeros after the end
@@ -52,11 +52,11 @@ struct TextObjective: Objective {
                 (0..<length).map { $0 < prompt.count ? Float(1) : 0 }
             },
             [batch.prompts.count, length, 1]
-        )
+        ).to(weights.device)
         let generator = try Generator(seed: Seed.mixed(seed, 7))
         let table = try Tensor.randn([styles.count, config.dim], generator)
         let asked = try Tensor(batch.styles, [batch.styles.count])
-        let target = try table.indexSelected(0, asked).unsqueezed(1) * mask
+        let target = try table.indexSelected(0, asked).unsqueezed(1).to(weights.device) * mask
         let error = try (embeddings - target).pow(2).sum() / (mask.sum() * Double(config.dim))
         return Loss(total: error, parts: ["squared_error": try error.item()])
     }

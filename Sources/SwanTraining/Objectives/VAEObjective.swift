@@ -16,9 +16,14 @@ public struct VAEOptions: Codable, Sendable, Equatable {
     public var styled: Double
     /// The deviation of noise on latents, so that small errors of a transformer stay small.
     public var latentNoise: Double
+    /// What the network computes in; float32 if it is not given.
+    public var precision: Precision?
+    /// Whether layers are computed again for gradients instead of being kept: less memory, more time.
+    public var gradientCheckpointing: Bool?
 
     private enum CodingKeys: String, CodingKey {
-        case steps, batch, size, frames, styled, latentNoise = "latent_noise"
+        case steps, batch, size, frames, styled, latentNoise = "latent_noise", precision
+        case gradientCheckpointing = "gradient_checkpointing"
     }
 }
 
@@ -57,14 +62,19 @@ struct VAEObjective: Objective {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(DictionaryWeights(parameters))
-        let vae = try WanVAE(weights, config)
+        let weights = Weights(leaves: parameters, options.precision)
+        let vae = try WanVAE(
+            weights,
+            config,
+            recomputing: options.gradientCheckpointing ?? false
+        )
         try weights.finish()
-        let video = try LatentCodec.video(batch)
-        let mean = try vae.encode(video)
+        let video = try LatentCodec.video(batch).to(weights.device)
+        let mean = try vae.encode(video).to(.float32)
         let generator = try Generator(seed: Seed.mixed(seed, 4, UInt64(step)))
-        let noise = try Tensor.randn(mean.shape, generator) * options.latentNoise
-        let error = try vae.decode(mean + noise, clamped: false) - video
+        let noise = try Tensor.randn(mean.shape, generator).to(weights.device)
+        let latents = try mean + noise * options.latentNoise
+        let error = try vae.decode(latents, clamped: false).to(.float32) - video
         let squared = try error.pow(2).mean([1, 2, 3, 4])  // [B]
         let reconstruction = try squared.mean()
         let total =

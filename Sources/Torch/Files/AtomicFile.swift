@@ -45,6 +45,16 @@ struct AtomicFile: ~Copyable {
     borrowing func finish() throws(TorchError) {
         guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
         guard rename(partial, path) == 0 else { throw Self.failed(path, errno) }
+        syncFolder()
+    }
+
+    /// Has the name survive a power cut too. Not every file system can; the contents are safe anyway.
+    private borrowing func syncFolder() {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
     }
 
     private static func failed(_ path: String, _ number: Int32) -> TorchError {

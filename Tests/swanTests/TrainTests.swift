@@ -1,0 +1,150 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import Testing
+import Torch
+
+/// `swan train` as a process: killed, stopped, gone on with.
+@Suite struct TrainTests {
+    private let folder: TemporaryDirectory
+    private let recipe: String
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        recipe = try folder.file(
+            "recipe.yaml",
+            text: TinyTraining.recipe.replacing("every_steps: 4", with: "every_steps: 2")
+        )
+    }
+
+    /// When a process is killed.
+    private enum Moment {
+        /// While a file is written into a folder.
+        case writing(String)
+        /// When a file is there.
+        case after(String)
+    }
+
+    /// With SIGKILL, which no process can do anything about: whole files and exact numbers are all
+    /// that can help it then.
+    @Test func aRunThatIsKilledAgainAndAgainEndsWithTheSameFiles() throws {
+        let whole = try train("whole")
+        let checkpoints = "killed/checkpoints/"
+        let moments: [Moment] = [
+            .after(checkpoints + "vae/step-00000002.safetensors"),
+            .writing(checkpoints + "vae"),
+            .writing("killed/vae"),
+            .writing(checkpoints + "transformer"),
+            .after(checkpoints + "transformer/step-00000004.safetensors"),
+            .writing(checkpoints + "transformer"),
+        ]
+        var halfWritten = 0
+        for moment in moments {
+            let program = try train("killed", "--resume")
+            while program.isRunning, !has(come: moment) { usleep(100) }
+            program.send(SIGKILL)
+            _ = try program.end()
+            halfWritten += try partialFiles("killed").count
+        }
+        #expect(halfWritten > 0, "no process was killed while it wrote")
+        let outcome = try train("killed", "--resume").end()
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        #expect(try whole.end().code == 0)
+        let (expected, found) = (try contents("whole"), try contents("killed"))
+        #expect(expected.keys.sorted() == found.keys.sorted())
+        #expect(expected.keys.contains("transformer/diffusion_pytorch_model.safetensors"))
+        for (name, bytes) in expected {
+            #expect(found[name] == bytes, "\(name) is another one")
+        }
+    }
+
+    @Test func aSignalEndsARunWithACheckpoint() throws {
+        let recipe = try folder.file(
+            "long.yaml",
+            text: TinyTraining.recipe.replacing("steps: 6,", with: "steps: 10000,")
+                .replacing("every_steps: 4", with: "every_steps: 10000")
+        )
+        let program = try Program([
+            "train", recipe, "-o", folder.path("out"), "--device", "cpu", "--progress", "json",
+        ])
+        program.wait(for: #""event":"progress""#)
+        program.send(SIGTERM)
+        let outcome = try program.end()
+        #expect(outcome.code == 143, "\(outcome.messages)")
+        #expect(outcome.messages.contains("--resume goes on from there"))
+        let names = try FileManager.default.contentsOfDirectory(
+            atPath: folder.path("out/checkpoints/vae")
+        )
+        #expect(names.count == 1)
+        let file = try SafetensorsFile(path: folder.path("out/checkpoints/vae/\(names[0])"))
+        let step = try #require(file.metadata["step"])
+        #expect(outcome.messages.contains("after step \(step) of 10000, stage vae"))
+        #expect(file.metadata["stage"] == "vae")
+        #expect(file.metadata["recipe"]?.contains("every_steps: 10000") == true)
+        #expect(file.keys.allSatisfy { file.entry($0)?.dtype == .float32 })
+    }
+
+    @Test func aDeviceThatIsNotThereIsNamed() throws {
+        let outcome = try Program.run(
+            "train",
+            recipe,
+            "-o",
+            folder.path("out"),
+            "--device",
+            "cuda:99"
+        )
+        #expect(outcome.code == 69)
+        #expect(outcome.messages.contains("GPU"))
+        #expect(try folder.names == ["recipe.yaml"])
+    }
+
+    // MARK: - Help
+
+    private func train(_ output: String, _ options: String...) throws -> Program {
+        try Program(
+            ["train", recipe, "-o", folder.path(output), "--device", "cpu", "--progress", "none"]
+                + options
+        )
+    }
+
+    private func has(come moment: Moment) -> Bool {
+        switch moment {
+        case .writing(let place):
+            do {
+                return try FileManager.default.contentsOfDirectory(atPath: folder.path(place))
+                    .contains { $0.hasSuffix(".partial") }
+            } catch {
+                // The folder is not there yet.
+                return false
+            }
+        case .after(let file): return FileManager.default.fileExists(atPath: folder.path(file))
+        }
+    }
+
+    private func partialFiles(_ place: String) throws -> [String] {
+        try files(place).filter { $0.hasSuffix(".partial") }
+    }
+
+    /// The files in a folder and in those below it; none where there is no folder.
+    private func files(_ place: String) throws -> [String] {
+        let found = FileManager.default.enumerator(atPath: folder.path(place))
+        return (found?.compactMap { $0 as? String } ?? []).filter { name in
+            var isFolder: ObjCBool = false
+            let isThere = FileManager.default.fileExists(
+                atPath: folder.path(place + "/" + name),
+                isDirectory: &isFolder
+            )
+            return isThere && !isFolder.boolValue
+        }
+    }
+
+    private func contents(_ place: String) throws -> [String: Data] {
+        var contents: [String: Data] = [:]
+        for name in try files(place) {
+            contents[name] = try Data(
+                contentsOf: URL(fileURLWithPath: folder.path(place + "/" + name))
+            )
+        }
+        return contents
+    }
+}
