@@ -55,13 +55,17 @@ public struct Trainer {
             options: recipe.vae.optimizer,
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads
         )
         let state = try loop.run(
             from: {
-                try withoutGradients {
-                    try LinearCode.weights(config, clips: clips, seed: recipe.seed)
-                }
+                try LinearCode.weights(
+                    config,
+                    clips: clips,
+                    seed: recipe.seed,
+                    steps: recipe.vae.training.linearSteps
+                )
             },
             onProgress: onProgress
         )
@@ -132,7 +136,8 @@ public struct Trainer {
             options: stage.optimizer,
             checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads
         )
         let state = try loop.run(
             from: {
@@ -168,7 +173,8 @@ public struct Trainer {
             options: recipe.transformer.optimizer,
             checkpoints: try folder.checkpoints("text", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads
         )
         return try loop.run(
             from: {
