@@ -11,6 +11,8 @@ struct TrainingLoop<Goal: Objective> {
     let checkpointOptions: CheckpointOptions
     /// Text that goes into every checkpoint.
     let metadata: [String: String]
+    /// What people watch it by.
+    var record: StageRecord?
 
     /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
     /// last state.
@@ -29,11 +31,15 @@ struct TrainingLoop<Goal: Objective> {
             try objective.batch(step: step)
         }
         defer { batches.cancel() }
+        try record?.begin(after: state.step)
         var report = Report(stage: stage, steps: steps)
         var saved = Date()
         while state.step < end, let batch = try batches.next() {
             try advance(&state, batch, &report)
             report.show(state.step, isLast: state.step == end, onProgress)
+            try record?.write(after: state.step, isLast: state.step == steps) {
+                try objective.sample(state.averages)
+            }
             let isDue =
                 state.step % checkpointOptions.everySteps == 0
                 || Date().timeIntervalSince(saved) > checkpointOptions.everyMinutes * 60
@@ -75,11 +81,9 @@ struct TrainingLoop<Goal: Objective> {
                     + "maximum_gradient_norm and resume"
             )
         }
-        report.add(
-            loss.parts,
-            norm: norm,
-            rate: options.learningRate(step: state.step, of: steps)
-        )
+        let rate = options.learningRate(step: state.step, of: steps)
+        report.add(loss.parts, norm: norm, rate: rate)
+        record?.add(loss.parts, gradientNorm: norm, learningRate: rate)
         state.step += 1
     }
 }
@@ -102,7 +106,7 @@ public struct CheckpointOptions: Codable, Sendable, Equatable {
 private struct Report {
     let stage: String
     let steps: Int
-    private var sums: [String: (sum: Double, count: Int)] = [:]
+    private var losses = RunningMeans()
     private var norm = 0.0
     private var rate = 0.0
     private var count = 0
@@ -114,10 +118,7 @@ private struct Report {
     }
 
     mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
-        for (name, value) in parts {
-            let old = sums[name] ?? (0, 0)
-            sums[name] = (old.sum + value, old.count + 1)
-        }
+        losses.add(parts)
         self.norm = norm
         self.rate = rate
         count += 1
@@ -132,13 +133,12 @@ private struct Report {
                 stage: stage,
                 step: step,
                 steps: steps,
-                losses: sums.mapValues { $0.sum / Double($0.count) },
+                losses: losses.take(),
                 gradientNorm: norm,
                 learningRate: rate,
                 secondsPerStep: seconds / Double(count)
             )
         )
-        sums = [:]
         count = 0
         since = Date()
     }

@@ -17,6 +17,15 @@ protocol Objective: Sendable {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss
+
+    /// What a network of these weights makes of clips that are always the same; nil where there is
+    /// nothing to see. Records nothing for gradients.
+    func sample(_ weights: [String: Tensor]) throws -> SampleSheet?
+}
+
+extension Objective {
+    /// Nothing to see.
+    func sample(_ weights: [String: Tensor]) throws -> SampleSheet? { nil }
 }
 
 /// The number to make small, and numbers to show.
