@@ -24,6 +24,8 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var transformer: TransformerStage
     /// When checkpoints are written.
     public var checkpoints: CheckpointOptions
+    /// Pictures of what the networks do so far; 3 clips every 200 steps if not given.
+    public var samples: SampleOptions?
     /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
     public var stream: StreamSection
 
@@ -173,5 +175,11 @@ extension Recipe {
             checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
             "checkpoints: every_steps, every_minutes and kept are above 0"
         )
+        if let samples {
+            try require(
+                samples.everySteps > 0 && samples.clips >= 0,
+                "samples: every_steps counts from 1, clips from 0"
+            )
+        }
     }
 }

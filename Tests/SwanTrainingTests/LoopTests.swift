@@ -98,6 +98,7 @@ struct LoopTests {
             _ = try LatentCodec(vae, config)
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
             try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
+            try expectRecord(in: URL(filePath: output))
 
             let refusal = #expect(throws: TrainingError.self) {
                 try Trainer.run(recipe: recipe, output: output)

@@ -84,6 +84,7 @@ enum TinyRecipe {
             - {steps: 3, size: 64, batch: 1, pool: 2, first_clips: 2, steps_per_clip: 1}
           optimizer: *optimizer
         checkpoints: {every_steps: 4, every_minutes: 5, kept: 2}
+        samples: {every_steps: 5, clips: 2}
         stream:
           denoising_step_list: [200, 75, 0]
           timestep_shift: 1

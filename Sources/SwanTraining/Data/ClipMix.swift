@@ -57,6 +57,16 @@ public struct ClipMix: ClipSource {
         return try Augmentation.apply(clip, &random).contiguous()
     }
 
+    /// A clip of each source in turn: drawn scenes, pictures, the videos; neither mirrored nor
+    /// recoloured.
+    public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
+        let size = ClipSize(frames: frames, height: height, width: width)
+        var random = SampleRandom(seed: seed, index: firstExample + UInt64(number))
+        return try withoutGradients { () throws(TorchError) -> Tensor in
+            try makers[number % makers.count].clip(size, &random).contiguous()
+        }
+    }
+
     /// Files, and the pictures in folders, in the order of their names.
     private static func pictures(_ names: [String], _ root: String) throws -> [String] {
         let kinds: Set = ["png", "jpg", "jpeg", "webp", "bmp"]

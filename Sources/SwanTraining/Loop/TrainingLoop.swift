@@ -13,6 +13,8 @@ struct TrainingLoop<Goal: Objective> {
     let metadata: [String: String]
     /// Micro-batches that are worked on at a time.
     var threads = 1
+    /// What people watch it by.
+    var record: StageRecord?
 
     private var parts: Int { options.microBatches ?? 1 }
 
@@ -35,12 +37,16 @@ struct TrainingLoop<Goal: Objective> {
             try objective.batch(BatchPlace(number: number, parts: parts))
         }
         defer { batches.cancel() }
+        try record?.begin(after: state.step)
         var report = Report(stage: stage, steps: steps)
         var saved = Date()
         while state.step < end {
             let batch = try (0..<parts).compactMap { _ in try batches.next() }
             try advance(&state, batch, &report)
             report.show(state.step, isLast: state.step == end, onProgress)
+            try record?.write(after: state.step, isLast: state.step == steps) {
+                try objective.sample(state.averages)
+            }
             let isDue =
                 state.step % checkpointOptions.everySteps == 0
                 || Date().timeIntervalSince(saved) > checkpointOptions.everyMinutes * 60
@@ -83,11 +89,10 @@ struct TrainingLoop<Goal: Objective> {
                     + "maximum_gradient_norm and resume"
             )
         }
-        report.add(
-            results.map(\.losses),
-            norm: norm,
-            rate: options.learningRate(step: state.step, of: steps)
-        )
+        let losses = MicroBatch.losses(of: results)
+        let rate = options.learningRate(step: state.step, of: steps)
+        report.add(losses, norm: norm, rate: rate)
+        record?.add(losses, gradientNorm: norm, learningRate: rate)
         state.step += 1
     }
 }
@@ -121,6 +126,12 @@ private struct MicroBatch: Sendable {
             uniqueKeysWithValues: carry.map { (prefix + $0.key, $0.value) }
         )
     }
+
+    /// The mean of each loss.
+    static func losses(of batches: [MicroBatch]) -> [String: Double] {
+        let sums = batches.reduce(into: [:]) { $0.merge($1.losses, uniquingKeysWith: +) }
+        return sums.mapValues { $0 / Double(batches.count) }
+    }
 }
 
 /// When checkpoints are written and how many stay.
@@ -141,7 +152,7 @@ public struct CheckpointOptions: Codable, Sendable, Equatable {
 private struct Report {
     let stage: String
     let steps: Int
-    private var sums: [String: (sum: Double, count: Int)] = [:]
+    private var losses = RunningMeans()
     private var norm = 0.0
     private var rate = 0.0
     private var count = 0
@@ -152,11 +163,8 @@ private struct Report {
         self.steps = steps
     }
 
-    mutating func add(_ losses: [[String: Double]], norm: Double, rate: Double) {
-        for (name, value) in losses.joined() {
-            let old = sums[name] ?? (0, 0)
-            sums[name] = (old.sum + value, old.count + 1)
-        }
+    mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
+        losses.add(parts)
         self.norm = norm
         self.rate = rate
         count += 1
@@ -171,13 +179,12 @@ private struct Report {
                 stage: stage,
                 step: step,
                 steps: steps,
-                losses: sums.mapValues { $0.sum / Double($0.count) },
+                losses: losses.take(),
                 gradientNorm: norm,
                 learningRate: rate,
                 secondsPerStep: seconds / Double(count)
             )
         )
-        sums = [:]
         count = 0
         since = Date()
     }

@@ -18,6 +18,15 @@ protocol Objective: Sendable {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss
+
+    /// What a network of these weights makes of clips that are always the same; nil where there is
+    /// nothing to see. Records nothing for gradients.
+    func sample(_ weights: [String: Tensor]) throws -> SampleSheet?
+}
+
+extension Objective {
+    /// Nothing to see.
+    func sample(_ weights: [String: Tensor]) throws -> SampleSheet? { nil }
 }
 
 /// Which micro-batch of a run: the gradients of a step are the mean over its micro-batches.

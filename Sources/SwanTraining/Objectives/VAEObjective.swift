@@ -40,6 +40,8 @@ struct VAEObjective: Objective {
     let clips: any ClipSource
     let styles: [Style]
     let seed: UInt64
+    /// Clips on a sample sheet.
+    var samples = 0
 
     /// [B, T, 3, H, W] in [0, 1].
     func batch(_ place: BatchPlace) throws -> Tensor {
