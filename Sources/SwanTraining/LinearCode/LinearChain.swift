@@ -8,7 +8,7 @@ import Torch
 /// Keys are the network's, tensors the parts of its kernels that the chain has: of a causal kernel the
 /// last tap, of the convolution over time its last two. The heads, whose norms and SiLUs are taken for
 /// straight, stand under `encoder.head` and `decoder.head`.
-struct LinearChain {
+struct LinearChain: Sendable {
     var kernels: [String: Tensor]
     private let levels: Levels
 
@@ -145,7 +145,9 @@ struct LinearChain {
     /// - Parameter clips: patches [T, C, H, W] of clip `index`.
     mutating func fit(
         steps: Int,
-        clips: @escaping @Sendable (Int) throws -> Tensor
+        threads: Int,
+        clips: @escaping @Sendable (Int) throws -> Tensor,
+        onProgress: (TrainingProgress) -> Void
     ) throws {
         let keys = kernels.keys.sorted()
         let parameters = try keys.compactMap { try kernels[$0]?.detached().contiguous().cloned() }
@@ -154,24 +156,15 @@ struct LinearChain {
         for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
         let batches = Prefetcher(0..<(steps * Self.clipsPerStep), ahead: 8, make: clips)
         defer { batches.cancel() }
+        var report = ProgressReport(stage: "linear", steps: steps)
         for step in 0..<steps {
-            var sets: [[Tensor]] = []
-            for _ in 0..<Self.clipsPerStep {
-                guard let patches = try batches.next() else { break }
-                let latents = try latents(of: signals(of: patches))
-                let error = try self.patches(of: picture(of: latents)) - patches
-                let squared = try error.pow(2).mean()
-                let loss = try squared + (squared + 1e-4).log() * 0.02
-                let found = try gradients(of: loss, for: parameters)
-                sets.append(
-                    try zip(found, parameters).map { gradient, parameter in
-                        try gradient ?? parameter.detached().zerosLike()
-                    }
-                )
+            let batch = try (0..<Self.clipsPerStep).compactMap { _ in try batches.next() }
+            let results = try SideBySide.map(batch.count, threads: threads) { [self] clip in
+                try gradients(of: batch[clip], for: parameters)
             }
             let norm = try adam.update(
                 parameters,
-                AdamW.mean(sets),
+                AdamW.mean(results.map(\.gradients)),
                 step: step,
                 of: steps,
                 Self.options
@@ -179,8 +172,30 @@ struct LinearChain {
             guard norm.isFinite else {
                 throw TrainingError(.diverged, "the linear code: its gradients are not finite")
             }
+            let error = results.map(\.squaredError).reduce(0, +) / Double(results.count)
+            report.add(
+                ["squared_error": error],
+                norm: norm,
+                rate: Self.options.learningRate(step: step, of: steps)
+            )
+            report.show(step + 1, isLast: step + 1 == steps, onProgress)
         }
         for (key, average) in zip(keys, adam.averages) { kernels[key] = average }
+    }
+
+    private func gradients(
+        of patches: Tensor,
+        for parameters: [Tensor]
+    ) throws -> (gradients: [Tensor], squaredError: Double) {
+        let latents = try latents(of: signals(of: patches))
+        let error = try self.patches(of: picture(of: latents)) - patches
+        let squared = try error.pow(2).mean()
+        let loss = try squared + (squared + 1e-4).log() * 0.02
+        let found = try Torch.gradients(of: loss, for: parameters)
+        let gradients = try zip(found, parameters).map { gradient, parameter in
+            try gradient ?? parameter.detached().zerosLike()
+        }
+        return (gradients, try squared.item())
     }
 
     private static let clipsPerStep = 2
