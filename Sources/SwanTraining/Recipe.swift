@@ -9,7 +9,8 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var seed: UInt64
     /// The licence that the weights are given.
     public var license: String
-    /// Threads of an operator on the CPU. The last bits of sums depend on it.
+    /// Threads on the CPU: micro-batches that are worked on at a time. Where there are fewer of them,
+    /// operators have several threads, on which the last bits of sums depend.
     public var threads: Int
     /// The footage; files are sought below the data root.
     public var data: DataConfig
@@ -164,6 +165,10 @@ extension Recipe {
                 optimizer.betas.count == 2 && optimizer.learningRate > 0
                     && optimizer.maximumGradientNorm > 0,
                 "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0"
+            )
+            try require(
+                (optimizer.microBatches ?? 1) > 0,
+                "optimizer.micro_batches counts from 1"
             )
         }
         try require(

@@ -60,13 +60,17 @@ public struct Trainer {
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
+            threads: recipe.threads,
             record: folder.record("vae", samples)
         )
         let state = try loop.run(
             from: {
-                try withoutGradients {
-                    try LinearCode.weights(config, clips: clips, seed: recipe.seed)
-                }
+                try LinearCode.weights(
+                    config,
+                    clips: clips,
+                    seed: recipe.seed,
+                    steps: recipe.vae.training.linearSteps
+                )
             },
             onProgress: onProgress
         )
@@ -139,6 +143,7 @@ public struct Trainer {
             checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
+            threads: recipe.threads,
             record: folder.record("transformer", samples)
         )
         let state = try loop.run(
@@ -176,6 +181,7 @@ public struct Trainer {
             checkpoints: try folder.checkpoints("text", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
+            threads: recipe.threads,
             record: folder.record("text", samples)
         )
         return try loop.run(

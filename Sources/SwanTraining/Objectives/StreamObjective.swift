@@ -32,13 +32,13 @@ struct StreamObjective: Objective {
     /// Steps of all phases.
     var steps: Int { phases.reduce(0) { $0 + $1.steps } }
 
-    func batch(step: Int) throws -> Batch {
-        let (phase, local) = place(of: step)
+    func batch(_ place: BatchPlace) throws -> Batch {
+        let (phase, local) = phase(of: place.step)
         let range = phases[phase].clips(at: local)
         try pools[phase].fill(range)
         // A later step goes on with the samples of the step before it.
-        let drawn = isLater(step) ? step - 1 : step
-        var random = SampleRandom(seed: seed, index: UInt64(drawn), purpose: 2)
+        let drawn = isLater(place) ? place.before : place
+        var random = SampleRandom(seed: seed, index: UInt64(drawn.number), purpose: 2)
         var (sources, targets): ([Tensor], [Tensor]) = ([], [])
         var texts: [[Int32]] = []
         for sample in 0..<phases[phase].batch {
@@ -46,7 +46,7 @@ struct StreamObjective: Objective {
             let pair = try pools[phase].pair(random.integer(range), style: style)
             sources.append(pair.source)
             targets.append(pair.target)
-            let index = UInt64(drawn * phases[phase].batch + sample)
+            let index = UInt64(drawn.number * phases[phase].batch + sample)
             let text = prompts.prompt(for: styles[style], index: index)
             texts.append(try tokens(of: text))
         }
@@ -55,14 +55,14 @@ struct StreamObjective: Objective {
 
     func loss(
         _ batch: Batch,
-        step: Int,
+        _ place: BatchPlace,
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
         let network = try StreamNetwork(parameters, self)
-        let generator = try Generator(seed: Seed.mixed(seed, 2, UInt64(step)))
+        let generator = try Generator(seed: Seed.mixed(seed, 2, UInt64(place.number)))
         let (input, timesteps) =
-            isLater(step)
+            isLater(place)
             ? try later(batch, carry["result"] ?? batch.target, generator)
             : try first(batch, generator)
         let result = try network(input, timesteps: timesteps, prompts: batch.prompts)
@@ -70,24 +70,21 @@ struct StreamObjective: Objective {
         // such as a cut, does not outweigh a whole batch.
         let error = try (((result - batch.target).pow(2) + 1).squareRoot() - 1) * 2
         let loss = try (error * channelWeights.reshaped(1, -1, 1, 1, 1)).mean()
-        if isLater(step) {
+        if isLater(place) {
             carry["result"] = nil
         } else {
             carry["result"] = try result.detached()
         }
         return Loss(
             total: loss,
-            parts: [isLater(step) ? "later_steps" : "first_step": try loss.item()]
+            parts: [isLater(place) ? "later_steps" : "first_step": try loss.item()]
         )
     }
 
     /// Every third step starts from the result of the one before it.
-    private func isLater(_ step: Int) -> Bool {
-        let local = place(of: step).step
-        return local % 3 == 2
-    }
+    private func isLater(_ place: BatchPlace) -> Bool { phase(of: place.step).step % 3 == 2 }
 
-    private func place(of step: Int) -> (phase: Int, step: Int) {
+    private func phase(of step: Int) -> (phase: Int, step: Int) {
         var rest = step
         for (index, phase) in phases.enumerated() {
             if rest < phase.steps { return (index, rest) }
