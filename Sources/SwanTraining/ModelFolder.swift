@@ -53,12 +53,16 @@ struct ModelFolder {
         }
     }
 
-    /// Removes what a process that was killed was writing.
+    /// Removes what a process that was killed was writing: weights, and what Foundation writes.
     private static func removePartialFiles(_ root: URL) throws {
         let files = FileManager.default.enumerator(atPath: root.path)
-        while let name = files?.nextObject() as? String {
-            guard name.hasSuffix(".partial"), name.contains(".safetensors.") else { continue }
-            try FileManager.default.removeItem(at: root.appending(path: name))
+        while let path = files?.nextObject() as? String {
+            let url = root.appending(path: path)
+            let name = url.lastPathComponent
+            let isPartial =
+                name.hasSuffix(".partial") && name.contains(".safetensors.")
+                || name.hasPrefix(".dat.nosync")
+            if isPartial { try FileManager.default.removeItem(at: url) }
         }
     }
 
@@ -69,6 +73,11 @@ struct ModelFolder {
             stage: stage,
             kept: options.kept
         )
+    }
+
+    /// What a stage is watched by.
+    func record(_ stage: String, _ options: SampleOptions) -> StageRecord {
+        StageRecord(stage, in: root, options)
     }
 
     // MARK: - Parts
@@ -103,7 +112,7 @@ struct ModelFolder {
         try Safetensors.write(
             exact,
             metadata: metadata,
-            to: root.appending(path: "checkpoints/vae.safetensors").path
+            to: part("checkpoints").appending(path: "vae.safetensors").path
         )
         try write(
             vae.weights,

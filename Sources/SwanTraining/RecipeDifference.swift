@@ -3,7 +3,7 @@ import Yams
 extension Recipe {
     /// Parts that may change while a run goes on: no weight depends on them, but for threads, which
     /// move last bits.
-    static let changeable: Set = ["checkpoints", "stream", "threads"]
+    static let changeable: Set = ["checkpoints", "samples", "stream", "threads"]
 
     /// Throws an error naming the first key under which `self` is not the recipe that a run began with.
     ///

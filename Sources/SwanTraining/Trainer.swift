@@ -6,14 +6,16 @@ import Torch
 /// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
 ///
 /// The output folder is a model that a stream loads; `checkpoints` in it is of use until training is
-/// done. Killed at any moment, a run goes on from its last checkpoint and ends with the weights that
-/// it would have had (on a CPU to the bit, with the same number of threads).
+/// done, `events` and `samples` are for people to watch it by. Killed at any moment, a run goes on
+/// from its last checkpoint and ends with the weights that it would have had (on a CPU to the bit,
+/// with the same number of threads).
 public struct Trainer {
     private let recipe: Recipe
     private let folder: ModelFolder
     private let clips: any ClipSource
     private let device: Device
     private let stop: StopRequest
+    private let start: StartModel?
 
     /// Trains by `recipe` into the folder `output`.
     ///
@@ -36,16 +38,20 @@ public struct Trainer {
         let folder = try ModelFolder(output, recipe: recipe, resume: resume)
         Engine.threads = recipe.threads
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
+        let start = try recipe.start.map(StartModel.init)
         let trainer = Trainer(
             recipe: recipe,
             folder: folder,
             clips: clips,
             device: device,
-            stop: stop
+            stop: stop,
+            start: start
         )
         let vae = try trainer.autoencoder(onProgress)
         try trainer.transformer(vae, onProgress)
     }
+
+    private var samples: SampleOptions { recipe.samples ?? SampleOptions() }
 
     // MARK: - Stages
 
@@ -53,7 +59,12 @@ public struct Trainer {
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> TrainedAutoencoder {
         if let done = try folder.autoencoder(on: device) { return done }
-        var config = recipe.vae.model
+        let config = recipe.vae.model
+        if let start {
+            let (weights, measured) = try start.autoencoder(like: config)
+            let moved = try weights.mapValues { try $0.to(device) }
+            return try finished(moved, measured, keepsNormalization: true)
+        }
         let loop = TrainingLoop(
             stage: "vae",
             steps: recipe.vae.training.steps,
@@ -62,36 +73,55 @@ public struct Trainer {
                 options: recipe.vae.training,
                 clips: clips,
                 styles: recipe.styles,
-                seed: recipe.seed
+                seed: recipe.seed,
+                samples: samples.clips
             ),
             options: recipe.vae.optimizer,
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
             device: device,
-            stop: stop
+            stop: stop,
+            threads: recipe.threads,
+            record: folder.record("vae", samples)
         )
         let state = try loop.run(
             from: {
-                try withoutGradients {
-                    try LinearCode.weights(config, clips: clips, seed: recipe.seed)
-                }
+                try LinearCode.weights(
+                    config,
+                    clips: clips,
+                    seed: recipe.seed,
+                    steps: recipe.vae.training.linearSteps,
+                    threads: recipe.threads,
+                    onProgress: onProgress
+                )
             },
             onProgress: onProgress
         )
+        return try finished(state.averages, config, keepsNormalization: false)
+    }
+
+    /// An autoencoder with the measures of its latents, written to its place.
+    private func finished(
+        _ weights: [String: Tensor],
+        _ config: WanVAEConfig,
+        keepsNormalization: Bool
+    ) throws -> TrainedAutoencoder {
         let statistics = try LatentStatistics.measured(
-            state.averages,
+            weights,
             config,
+            keepsNormalization: keepsNormalization,
             clips: clips,
             count: 64,
             size: recipe.vae.training.size,
             firstIndex: 1 << 40,
             seed: recipe.seed
         )
+        var config = config
         config.latentsMean = statistics.mean
         config.latentsStd = statistics.std
         let done = TrainedAutoencoder(
-            weights: state.averages,
+            weights: weights,
             config: config,
             channelWeights: statistics.weights
         )
@@ -106,12 +136,13 @@ public struct Trainer {
         let stage = recipe.transformer
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let tokenizer = try folder.tokenizer {
-            try TokenizerTrainer.train(
-                sentences: prompts.corpus(count: recipe.text.sentences),
-                vocabularySize: recipe.text.model.vocabulary
-            )
+            try start?.tokenizer()
+                ?? TokenizerTrainer.train(
+                    sentences: prompts.corpus(count: recipe.text.sentences),
+                    vocabularySize: recipe.text.model.vocabulary
+                )
         }
-        let encoder = try textEncoder(prompts, tokenizer, onProgress)
+        let first = try firstWeights(prompts, tokenizer, onProgress)
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
@@ -137,7 +168,8 @@ public struct Trainer {
                 [vae.channelWeights.count]
             ),
             seed: recipe.seed,
-            pools: pools
+            pools: pools,
+            samples: samples.clips
         )
         let loop = TrainingLoop(
             stage: "transformer",
@@ -148,19 +180,31 @@ public struct Trainer {
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
             device: device,
-            stop: stop
+            stop: stop,
+            threads: recipe.threads,
+            record: folder.record("transformer", samples)
         )
         let state = try loop.run(
-            from: {
-                let transformer = try Initialization.transformer(stage.model, seed: recipe.seed)
-                return Dictionary(
-                    uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
-                        + encoder.map { ("text_encoder." + $0, $1) }
-                )
-            },
+            from: { first },
             onProgress: onProgress
         )
         try folder.saveTransformer(state.averages)
+    }
+
+    /// What transformer and text encoder begin with.
+    private func firstWeights(
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> [String: Tensor] {
+        let config = recipe.transformer.model
+        if let start { return try start.transformer(like: config, recipe.text.model) }
+        let encoder = try textEncoder(prompts, tokenizer, onProgress)
+        let transformer = try Initialization.transformer(config, seed: recipe.seed)
+        return Dictionary(
+            uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
+                + encoder.map { ("text_encoder." + $0, $1) }
+        )
     }
 
     /// The text encoder, with which style each prompt asks for.
@@ -186,7 +230,9 @@ public struct Trainer {
             checkpointOptions: recipe.checkpoints,
             metadata: folder.metadata,
             device: device,
-            stop: stop
+            stop: stop,
+            threads: recipe.threads,
+            record: folder.record("text", samples)
         )
         return try loop.run(
             from: {

@@ -101,11 +101,51 @@ struct LoopTests {
             _ = try LatentCodec(vae, config)
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
             try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
+            try expectRecord(in: URL(filePath: output))
 
             let refusal = #expect(throws: TrainingError.self) {
                 try Trainer.run(recipe: recipe, output: output)
             }
             #expect(refusal?.code == .cannotWrite)
+        }
+    }
+
+    @Test func aStyleMoreIsTaughtToATrainedModel() throws {
+        var recipe = try TinyRecipe.make()
+        try withFolder { folder in
+            let (first, second) = (
+                folder.appending(path: "1").path, folder.appending(path: "2").path
+            )
+            try Trainer.run(recipe: recipe, output: first)
+            recipe.start = first
+            recipe.styles.append(.comic)
+            var stages: Set<String> = []
+            try Trainer.run(recipe: recipe, output: second) { stages.insert($0.stage) }
+            #expect(stages == ["transformer"])
+            let autoencoder = "vae/diffusion_pytorch_model.safetensors"
+            let old = try Self.weights("\(first)/\(autoencoder)")
+            let new = try Self.weights("\(second)/\(autoencoder)")
+            #expect(Set(old.keys) == Set(new.keys))
+            for (key, tensor) in old {
+                #expect(try new[key]?.array(of: Float.self) == tensor.array(of: Float.self))
+            }
+            for file in ["vae/config.json", "tokenizer/spiece.model"] {
+                #expect(
+                    try Data(contentsOf: URL(filePath: "\(first)/\(file)"))
+                        == Data(contentsOf: URL(filePath: "\(second)/\(file)"))
+                )
+            }
+
+            recipe.transformer.model.ffnDim += 16
+            let refusal = #expect(throws: TrainingError.self) {
+                try Trainer.run(recipe: recipe, output: folder.appending(path: "3").path)
+            }
+            #expect(refusal?.message.contains("transformer.model") == true)
+            recipe.start = "nowhere"
+            let missing = #expect(throws: TrainingError.self) {
+                try Trainer.run(recipe: recipe, output: folder.appending(path: "4").path)
+            }
+            #expect(missing?.code == .noSuchFile)
         }
     }
 
@@ -123,10 +163,11 @@ struct LoopTests {
         )
         var state = try TrainingState(TinyRecipe.linearCode.get())
         // Always the same clips, so that steps are compared and not clips.
-        let batch = try objective.batch(step: 0)
+        let batch = try objective.batch(BatchPlace(step: 0))
         var losses: [Double] = []
         for step in 0..<40 {
-            let loss = try objective.loss(batch, step: step, state.weights, carry: &state.carry)
+            let place = BatchPlace(step: step)
+            let loss = try objective.loss(batch, place, state.weights, carry: &state.carry)
             let found = try gradients(of: loss.total, for: state.parameters)
             let whole = try zip(found, state.parameters).map { gradient, parameter in
                 try gradient ?? parameter.detached().zerosLike()

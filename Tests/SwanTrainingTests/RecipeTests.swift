@@ -37,6 +37,7 @@ struct RecipeTests {
         ("in_dim: 8", "in_dim: 9", "in_dim"),
         ("noise_spread: 0.1", "noise_spread: 0.25", "noise_spread"),
         ("procedural: 1", "procedural: -1", "data"),
+        ("every_steps: 5", "every_steps: 0", "samples"),
     ])
     func whatCannotBeMeantIsNamed(_ found: String, _ replaced: String, _ name: String) throws {
         let text = TinyRecipe.text.replacing(found, with: replaced)
@@ -62,6 +63,7 @@ struct RecipeTests {
         ),
         ("every_steps: 4", "every_steps: 5", nil),
         ("threads: 1", "threads: 2", nil),
+        ("samples: {every_steps: 5, clips: 2}", "", nil),
     ])
     func aRunGoesOnByTheRecipeItBeganWith(
         _ found: String,
@@ -104,11 +106,22 @@ struct RecipeTests {
         let recipe = try TinyRecipe.make()
         _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
         _ = try Checkpoints(folder: folder.url.appending(path: "out"), stage: "vae", kept: 1)
-        let names = ["step-00000002.safetensors", "step-00000004.safetensors.17.partial"]
+        let names = [
+            "step-00000002.safetensors", "step-00000004.safetensors.17.partial",
+            ".dat.nosync386B.0lPaIp",
+        ]
         for name in names { _ = try folder.file("out/vae/\(name)", text: "") }
         _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
         let left = try FileManager.default.contentsOfDirectory(atPath: folder.path("out/vae"))
         #expect(left == [names[0]])
+    }
+
+    @Test func samplesNeedNotBeSaid() throws {
+        let line = "samples: {every_steps: 5, clips: 2}"
+        let silent = try Recipe(yaml: TinyRecipe.text.replacing(line, with: ""))
+        #expect(silent.samples == nil)
+        let partly = try Recipe(yaml: TinyRecipe.text.replacing("every_steps: 5, ", with: ""))
+        #expect(partly.samples == SampleOptions(clips: 2))
     }
 
     @Test func theLearningRateRisesStaysAndFalls() throws {

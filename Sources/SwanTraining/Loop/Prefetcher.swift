@@ -29,9 +29,19 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
+    /// The next `count` items; nil after the last ones, and once there is a request to stop.
+    func next(_ count: Int, unless stop: StopRequest = StopRequest()) throws -> [Item]? {
+        var items: [Item] = []
+        while items.count < count {
+            guard let item = try next(unless: stop) else { return nil }
+            items.append(item)
+        }
+        return items
+    }
+
     /// The next item; nil after the last one, and once there is a request to stop. Waits until it is
     /// made, throws what its making threw.
-    func next(unless stop: StopRequest) throws -> Item? {
+    private func next(unless stop: StopRequest) throws -> Item? {
         condition.lock()
         defer { condition.unlock() }
         while ready.isEmpty && !isFinished && !stop.isMade {

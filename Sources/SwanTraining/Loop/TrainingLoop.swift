@@ -15,6 +15,12 @@ struct TrainingLoop<Goal: Objective> {
     var device = Device.cpu
     /// What ends it early.
     var stop = StopRequest()
+    /// Micro-batches that are worked on at a time.
+    var threads = 1
+    /// What people watch it by.
+    var record: StageRecord?
+
+    private var parts: Int { options.microBatches ?? 1 }
 
     /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
     /// last state.
@@ -28,19 +34,25 @@ struct TrainingLoop<Goal: Objective> {
         stoppingAt killed: Int? = nil,
         onProgress: (TrainingProgress) -> Void
     ) throws -> TrainingState {
-        var state = try checkpoints.newest(on: device) ?? TrainingState(start(), on: device)
+        var state = try checkpoints.newest(on: device) ?? begin(from: start)
         let end = min(steps, killed ?? steps)
         guard state.step < end else { return state }
-        let batches = Prefetcher(state.step..<end, ahead: 3) { [objective] step in
-            try objective.batch(step: step)
+        Engine.threads = max(1, threads / parts)
+        let numbers = (state.step * parts)..<(end * parts)
+        let batches = Prefetcher(numbers, ahead: 3 * parts) { [objective, parts] number in
+            try objective.batch(BatchPlace(number: number, parts: parts))
         }
         defer { batches.cancel() }
-        var report = Report(stage: stage, steps: steps)
+        try record?.begin(after: state.step)
+        var report = ProgressReport(stage: stage, steps: steps)
         var saved = Date()
         var isSaved = true
-        while state.step < end, let batch = try batches.next(unless: stop) {
+        while state.step < end, let batch = try batches.next(parts, unless: stop) {
             try advance(&state, batch, &report)
             report.show(state.step, isLast: state.step == end, onProgress)
+            try record?.write(after: state.step, isLast: state.step == steps) {
+                try objective.sample(state.averages)
+            }
             let isDue =
                 state.step % checkpointOptions.everySteps == 0
                 || Date().timeIntervalSince(saved) > checkpointOptions.everyMinutes * 60
@@ -60,21 +72,29 @@ struct TrainingLoop<Goal: Objective> {
         )
     }
 
+    /// The first state, kept at once: to make it may have taken minutes.
+    private func begin(from start: () throws -> [String: Tensor]) throws -> TrainingState {
+        let state = try TrainingState(start(), on: device)
+        try checkpoints.save(state, metadata: metadata)
+        return state
+    }
+
     private func advance(
         _ state: inout TrainingState,
-        _ batch: Goal.Batch,
-        _ report: inout Report
+        _ batches: [Goal.Batch],
+        _ report: inout ProgressReport
     ) throws {
-        let loss = try objective.loss(
-            batch,
-            step: state.step,
-            state.weights,
-            carry: &state.carry
-        )
-        let found = try gradients(of: loss.total, for: state.parameters)
-        let gradients = try zip(found, state.parameters).map { gradient, parameter in
-            try gradient ?? parameter.detached().zerosLike()
+        let results = try SideBySide.map(parts, threads: threads) {
+            [objective, state, parts] part in
+            try MicroBatch(
+                objective,
+                batches[part],
+                BatchPlace(step: state.step, part: part, of: parts),
+                state
+            )
         }
+        state.carry = results.reduce(into: [:]) { $0.merge($1.carry) { first, _ in first } }
+        let gradients = try AdamW.mean(results.map(\.gradients))
         let norm = try state.optimizer.update(
             state.parameters,
             gradients,
@@ -89,12 +109,48 @@ struct TrainingLoop<Goal: Objective> {
                     + "maximum_gradient_norm and resume"
             )
         }
-        report.add(
-            loss.parts,
-            norm: norm,
-            rate: options.learningRate(step: state.step, of: steps)
-        )
+        let losses = MicroBatch.losses(of: results)
+        let rate = options.learningRate(step: state.step, of: steps)
+        report.add(losses, norm: norm, rate: rate)
+        record?.add(losses, gradientNorm: norm, learningRate: rate)
         state.step += 1
+    }
+}
+
+/// What one micro-batch gives.
+private struct MicroBatch: Sendable {
+    /// One for each parameter.
+    let gradients: [Tensor]
+    let losses: [String: Double]
+    /// What it leaves for the next step, under names of its own.
+    let carry: [String: Tensor]
+
+    init<Goal: Objective>(
+        _ objective: Goal,
+        _ batch: Goal.Batch,
+        _ place: BatchPlace,
+        _ state: TrainingState
+    ) throws {
+        let prefix = "\(place.part)/"
+        var carry: [String: Tensor] = [:]
+        for (key, tensor) in state.carry where key.hasPrefix(prefix) {
+            carry[String(key.dropFirst(prefix.count))] = tensor
+        }
+        let loss = try objective.loss(batch, place, state.weights, carry: &carry)
+        let found = try Torch.gradients(of: loss.total, for: state.parameters)
+        gradients = try zip(found, state.parameters).map { gradient, parameter in
+            try gradient ?? parameter.detached().zerosLike()
+        }
+        losses = loss.parts
+        self.carry = Dictionary(
+            uniqueKeysWithValues: carry.map { (prefix + $0.key, $0.value) }
+        )
+    }
+
+    /// The mean of each loss.
+    static func losses(of batches: [MicroBatch]) -> [String: Double] {
+        let sums = batches.reduce(into: [:]) { $0.merge($1.losses, uniquingKeysWith: +) }
+        return sums.mapValues { $0 / Double(batches.count) }
     }
 }
 
@@ -109,51 +165,5 @@ public struct CheckpointOptions: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case everySteps = "every_steps", everyMinutes = "every_minutes", kept
-    }
-}
-
-/// Averages since the last report.
-private struct Report {
-    let stage: String
-    let steps: Int
-    private var sums: [String: (sum: Double, count: Int)] = [:]
-    private var norm = 0.0
-    private var rate = 0.0
-    private var count = 0
-    private var since = Date()
-
-    init(stage: String, steps: Int) {
-        self.stage = stage
-        self.steps = steps
-    }
-
-    mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
-        for (name, value) in parts {
-            let old = sums[name] ?? (0, 0)
-            sums[name] = (old.sum + value, old.count + 1)
-        }
-        self.norm = norm
-        self.rate = rate
-        count += 1
-    }
-
-    /// Reports at most every other second, and the last step.
-    mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
-        let seconds = Date().timeIntervalSince(since)
-        guard seconds > 2 || isLast, count > 0 else { return }
-        onProgress(
-            TrainingProgress(
-                stage: stage,
-                step: step,
-                steps: steps,
-                losses: sums.mapValues { $0.sum / Double($0.count) },
-                gradientNorm: norm,
-                learningRate: rate,
-                secondsPerStep: seconds / Double(count)
-            )
-        )
-        sums = [:]
-        count = 0
-        since = Date()
     }
 }

