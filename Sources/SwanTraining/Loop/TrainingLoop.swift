@@ -64,7 +64,7 @@ struct TrainingLoop<Goal: Objective> {
             isSaved = isDue
             stop.note(hasUnsavedSteps: !isSaved)
         }
-        guard state.step < end else { return state }
+        guard stop.isMade else { return state }
         if !isSaved { try checkpoints.save(state, metadata: metadata) }
         throw TrainingError(
             .interrupted,
