@@ -107,7 +107,8 @@ let package = Package(
         .testTarget(
             name: "SwanTrainingTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanModels", "SwanTraining", "GoldenSupport",
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanTraining",
+                "GoldenSupport",
             ],
             linkerSettings: runPath
         ),

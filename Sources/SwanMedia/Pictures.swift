@@ -28,13 +28,22 @@ final class PNGEncoder {
 
     /// Writes one picture, under its name only when it is complete.
     func write(_ rgb: UnsafeRawBufferPointer, to path: String) throws(MediaError) {
+        let bytes = try encode(rgb, name: path)
+        let file = try PartialFile(target: path)
+        try file.write(bytes)
+        try file.commit()
+    }
+
+    /// One picture as a file's bytes, which hold until the next one is encoded.
+    func encode(
+        _ rgb: UnsafeRawBufferPointer,
+        name: String
+    ) throws(MediaError) -> UnsafeRawBufferPointer {
         let pixels = rgb.assumingMemoryBound(to: UInt8.self)
         var bytes: UnsafePointer<UInt8>?
         var size = 0
-        try calling(path) { cm_png_encode(handle, pixels.baseAddress, &bytes, &size, $0) }
-        let file = try PartialFile(target: path)
-        try file.write(UnsafeRawBufferPointer(start: bytes, count: size))
-        try file.commit()
+        try calling(name) { cm_png_encode(handle, pixels.baseAddress, &bytes, &size, $0) }
+        return UnsafeRawBufferPointer(start: bytes, count: size)
     }
 }
 
@@ -121,5 +130,17 @@ public func writePNG(_ frame: VideoFrame, _ path: String) throws(MediaError) {
     let encoder = try PNGEncoder(name: path, size: size)
     try frame.withUnsafeBytes { (bytes) throws(MediaError) in
         try encoder.write(bytes, to: path)
+    }
+}
+
+extension VideoFrame {
+    /// The bytes of a PNG file of this frame.
+    public func png() throws(MediaError) -> [UInt8] {
+        let name = "a PNG in memory"
+        let size = PixelSize(width: width, height: height)
+        let encoder = try PNGEncoder(name: name, size: size)
+        return try withUnsafeBytes { (rgb) throws(MediaError) in
+            Array(try encoder.encode(rgb, name: name))
+        }
     }
 }

@@ -56,6 +56,11 @@ struct ModelFolder {
         )
     }
 
+    /// What a stage is watched by.
+    func record(_ stage: String, _ options: SampleOptions) -> StageRecord {
+        StageRecord(stage, in: root, options)
+    }
+
     // MARK: - Parts
 
     /// The autoencoder of an earlier run, as it was before it was rounded for storage; nil if there

@@ -9,7 +9,8 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var seed: UInt64
     /// The licence that the weights are given.
     public var license: String
-    /// Threads of an operator on the CPU. The last bits of sums depend on it.
+    /// Threads on the CPU: micro-batches that are worked on at a time. Where there are fewer of them,
+    /// operators have several threads, on which the last bits of sums depend.
     public var threads: Int
     /// The footage; files are sought below the data root.
     public var data: DataConfig
@@ -23,6 +24,8 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var transformer: TransformerStage
     /// When checkpoints are written.
     public var checkpoints: CheckpointOptions
+    /// Pictures of what the networks do so far; 3 clips every 200 steps if not given.
+    public var samples: SampleOptions?
     /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
     public var stream: StreamSection
 
@@ -163,10 +166,20 @@ extension Recipe {
                     && optimizer.maximumGradientNorm > 0,
                 "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0"
             )
+            try require(
+                (optimizer.microBatches ?? 1) > 0,
+                "optimizer.micro_batches counts from 1"
+            )
         }
         try require(
             checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
             "checkpoints: every_steps, every_minutes and kept are above 0"
         )
+        if let samples {
+            try require(
+                samples.everySteps > 0 && samples.clips >= 0,
+                "samples: every_steps counts from 1, clips from 0"
+            )
+        }
     }
 }

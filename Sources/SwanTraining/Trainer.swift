@@ -6,8 +6,9 @@ import Torch
 /// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
 ///
 /// The output folder is a model that a stream loads; `checkpoints` in it is of use until training is
-/// done. Killed at any moment, a run goes on from its last checkpoint and ends with the weights that
-/// it would have had (on a CPU to the bit, with the same number of threads).
+/// done, `events` and `samples` are for people to watch it by. Killed at any moment, a run goes on
+/// from its last checkpoint and ends with the weights that it would have had (on a CPU to the bit,
+/// with the same number of threads).
 public struct Trainer {
     private let recipe: Recipe
     private let folder: ModelFolder
@@ -35,6 +36,8 @@ public struct Trainer {
         try trainer.transformer(vae, onProgress)
     }
 
+    private var samples: SampleOptions { recipe.samples ?? SampleOptions() }
+
     // MARK: - Stages
 
     private func autoencoder(
@@ -50,18 +53,24 @@ public struct Trainer {
                 options: recipe.vae.training,
                 clips: clips,
                 styles: recipe.styles,
-                seed: recipe.seed
+                seed: recipe.seed,
+                samples: samples.clips
             ),
             options: recipe.vae.optimizer,
             checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads,
+            record: folder.record("vae", samples)
         )
         let state = try loop.run(
             from: {
-                try withoutGradients {
-                    try LinearCode.weights(config, clips: clips, seed: recipe.seed)
-                }
+                try LinearCode.weights(
+                    config,
+                    clips: clips,
+                    seed: recipe.seed,
+                    steps: recipe.vae.training.linearSteps
+                )
             },
             onProgress: onProgress
         )
@@ -123,7 +132,8 @@ public struct Trainer {
                 [vae.channelWeights.count]
             ),
             seed: recipe.seed,
-            pools: pools
+            pools: pools,
+            samples: samples.clips
         )
         let loop = TrainingLoop(
             stage: "transformer",
@@ -132,7 +142,9 @@ public struct Trainer {
             options: stage.optimizer,
             checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads,
+            record: folder.record("transformer", samples)
         )
         let state = try loop.run(
             from: {
@@ -168,7 +180,9 @@ public struct Trainer {
             options: recipe.transformer.optimizer,
             checkpoints: try folder.checkpoints("text", recipe.checkpoints),
             checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata
+            metadata: folder.metadata,
+            threads: recipe.threads,
+            record: folder.record("text", samples)
         )
         return try loop.run(
             from: {

@@ -98,6 +98,7 @@ struct LoopTests {
             _ = try LatentCodec(vae, config)
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
             try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
+            try expectRecord(in: URL(filePath: output))
 
             let refusal = #expect(throws: TrainingError.self) {
                 try Trainer.run(recipe: recipe, output: output)
@@ -122,10 +123,11 @@ struct LoopTests {
             LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
         )
         // Always the same clips, so that steps are compared and not clips.
-        let batch = try objective.batch(step: 0)
+        let batch = try objective.batch(BatchPlace(step: 0))
         var losses: [Double] = []
         for step in 0..<40 {
-            let loss = try objective.loss(batch, step: step, state.weights, carry: &state.carry)
+            let place = BatchPlace(step: step)
+            let loss = try objective.loss(batch, place, state.weights, carry: &state.carry)
             let found = try gradients(of: loss.total, for: state.parameters)
             let whole = try zip(found, state.parameters).map { gradient, parameter in
                 try gradient ?? parameter.detached().zerosLike()

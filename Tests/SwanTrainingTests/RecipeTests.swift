@@ -36,6 +36,7 @@ struct RecipeTests {
         ("in_dim: 8", "in_dim: 9", "in_dim"),
         ("noise_spread: 0.1", "noise_spread: 0.25", "noise_spread"),
         ("procedural: 1", "procedural: -1", "data"),
+        ("every_steps: 5", "every_steps: 0", "samples"),
     ])
     func whatCannotBeMeantIsNamed(_ found: String, _ replaced: String, _ name: String) throws {
         let text = TinyRecipe.text.replacing(found, with: replaced)
@@ -45,6 +46,14 @@ struct RecipeTests {
         }
         #expect(error?.code == .invalidRecipe)
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
+    }
+
+    @Test func samplesNeedNotBeSaid() throws {
+        let line = "samples: {every_steps: 5, clips: 2}"
+        let silent = try Recipe(yaml: TinyRecipe.text.replacing(line, with: ""))
+        #expect(silent.samples == nil)
+        let partly = try Recipe(yaml: TinyRecipe.text.replacing("every_steps: 5, ", with: ""))
+        #expect(partly.samples == SampleOptions(clips: 2))
     }
 
     @Test func theLearningRateRisesStaysAndFalls() throws {

@@ -30,7 +30,8 @@ enum TinyRecipe {
             latents_mean: [0, 0, 0, 0, 0, 0, 0, 0]
             latents_std: [1, 1, 1, 1, 1, 1, 1, 1]
           training:
-            {steps: 6, batch: 1, size: 32, frames: [5, 1], styled: 0.5, latent_noise: 0.02}
+            {steps: 6, linear_steps: 2, batch: 1, size: 32, frames: [5, 1], styled: 0.5, latent_noise: 0.02,
+             perceptual: 0.02, divergence: 1.0e-5}
           optimizer: &optimizer
             learning_rate: 1.0e-3
             warm_up_steps: 2
@@ -83,6 +84,7 @@ enum TinyRecipe {
             - {steps: 3, size: 64, batch: 1, pool: 2, first_clips: 2, steps_per_clip: 1}
           optimizer: *optimizer
         checkpoints: {every_steps: 4, every_minutes: 5, kept: 2}
+        samples: {every_steps: 5, clips: 2}
         stream:
           denoising_step_list: [200, 75, 0]
           timestep_shift: 1

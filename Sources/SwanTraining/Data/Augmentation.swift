@@ -9,7 +9,7 @@ enum Augmentation {
         if random.chance(0.5) { clip = try clip.flipped([3]) }
         if random.chance(0.4) {
             let gamma = exp(random.normal(0.25))
-            let gain = random.uniform(0.7, 1.1)
+            let gain = random.chance(0.2) ? random.uniform(0.2, 0.7) : random.uniform(0.7, 1.1)
             let offset = random.uniform(-0.05, 0.05)
             clip = try PixelMath.power(clip, gamma) * gain + offset
         }

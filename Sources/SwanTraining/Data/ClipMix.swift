@@ -5,6 +5,7 @@ import Torch
 public struct ClipMix: ClipSource {
     private let makers: [any ClipMaker]
     private let weights: [Double]
+    private let cuts: Double
     private let seed: UInt64
 
     /// Decodes what `config` names below the folder `root`; that takes seconds and stays in memory.
@@ -23,6 +24,7 @@ public struct ClipMix: ClipSource {
             let frames = try Footage.video(
                 try Self.existing(video.file, root),
                 shortSide: video.shortSide,
+                skip: video.skip,
                 every: video.every,
                 maxFrames: video.maxFrames
             )
@@ -30,18 +32,38 @@ public struct ClipMix: ClipSource {
         }
         makers = parts.map(\.maker)
         weights = parts.map(\.weight)
+        cuts = config.cuts
         self.seed = seed
     }
 
-    /// Clip number `index` of one of the sources, chosen by weight, perhaps mirrored or recoloured.
+    /// Clip number `index` of one of the sources, chosen by weight, perhaps mirrored or recoloured;
+    /// some are cut to another clip in the middle.
     public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(seed: seed, index: index)
         // Not the inference mode: its tensors cannot enter a network that is being trained.
         return try withoutGradients { () throws(TorchError) -> Tensor in
-            let maker = makers[random.pick(weights: weights)]
-            let clip = try maker.clip(size, &random)
-            return try Augmentation.apply(clip, &random).contiguous()
+            let clip = try shot(size, &random)
+            guard frames > 1, random.chance(cuts) else { return clip }
+            let cut = random.integer(1..<frames)
+            let next = try shot(size, &random)
+            return try concatenated([clip.sliced(0, 0..<cut), next.sliced(0, from: cut)])
+        }
+    }
+
+    private func shot(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+        let maker = makers[random.pick(weights: weights)]
+        let clip = try maker.clip(size, &random)
+        return try Augmentation.apply(clip, &random).contiguous()
+    }
+
+    /// A clip of each source in turn: drawn scenes, pictures, the videos; neither mirrored nor
+    /// recoloured.
+    public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
+        let size = ClipSize(frames: frames, height: height, width: width)
+        var random = SampleRandom(seed: seed, index: firstExample + UInt64(number))
+        return try withoutGradients { () throws(TorchError) -> Tensor in
+            try makers[number % makers.count].clip(size, &random).contiguous()
         }
     }
 

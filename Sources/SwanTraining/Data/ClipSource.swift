@@ -7,7 +7,25 @@ public protocol ClipSource: Sendable {
     /// A function of the source's seed and of `index`, so that a resumed run sees the same clips. It
     /// may be called from any thread and records nothing for gradients.
     func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor
+
+    /// Clip number `number` of those that people look at, which training never draws: [T, 3, H, W].
+    func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor
 }
+
+extension ClipSource {
+    /// A clip far beyond those that training draws.
+    public func example(
+        _ number: Int,
+        frames: Int,
+        height: Int,
+        width: Int
+    ) throws -> Tensor {
+        try clip(index: firstExample + UInt64(number), frames: frames, height: height, width: width)
+    }
+}
+
+/// Where the indices of examples begin.
+let firstExample: UInt64 = 1 << 62
 
 /// The size of a clip.
 struct ClipSize: Equatable, Sendable {

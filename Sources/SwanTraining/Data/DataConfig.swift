@@ -10,12 +10,20 @@ public struct DataConfig: Codable, Sendable, Equatable {
     public var stills: Stills?
     /// Videos that windows are cut from.
     public var videos: [Video]
+    /// The part of clips that are cut to another one in the middle.
+    public var cuts: Double
 
     /// Drawn scenes alone, unless told otherwise.
-    public init(procedural: Double = 1, stills: Stills? = nil, videos: [Video] = []) {
+    public init(
+        procedural: Double = 1,
+        stills: Stills? = nil,
+        videos: [Video] = [],
+        cuts: Double = 0
+    ) {
         self.procedural = procedural
         self.stills = stills
         self.videos = videos
+        self.cuts = cuts
     }
 
     /// Pictures, all of one weight together.
@@ -54,6 +62,8 @@ public struct DataConfig: Codable, Sendable, Equatable {
         public var file: String
         /// The share of clips from it.
         public var weight: Double
+        /// Frames at the beginning that are left out.
+        public var skip: Int
         /// One frame of so many is kept.
         public var every: Int
         /// So many frames are kept at most.
@@ -65,19 +75,21 @@ public struct DataConfig: Codable, Sendable, Equatable {
         public init(
             file: String,
             weight: Double,
+            skip: Int = 0,
             every: Int = 1,
             maxFrames: Int = 300,
             shortSide: Int = 272
         ) {
             self.file = file
             self.weight = weight
+            self.skip = skip
             self.every = every
             self.maxFrames = maxFrames
             self.shortSide = shortSide
         }
 
         private enum CodingKeys: String, CodingKey {
-            case file, weight, every
+            case file, weight, skip, every
             case maxFrames = "max_frames"
             case shortSide = "short_side"
         }
@@ -88,6 +100,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             self.init(
                 file: try values.decode(String.self, forKey: .file),
                 weight: try values.decode(Double.self, forKey: .weight),
+                skip: try values.decodeIfPresent(Int.self, forKey: .skip) ?? 0,
                 every: try values.decodeIfPresent(Int.self, forKey: .every) ?? 1,
                 maxFrames: try values.decodeIfPresent(Int.self, forKey: .maxFrames) ?? 300,
                 shortSide: try values.decodeIfPresent(Int.self, forKey: .shortSide) ?? 272
@@ -96,7 +109,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case procedural, stills, videos
+        case procedural, stills, videos, cuts
     }
 
     /// Reads a recipe's keys; a source that is absent has no share.
@@ -105,6 +118,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         procedural = try values.decodeIfPresent(Double.self, forKey: .procedural) ?? 0
         stills = try values.decodeIfPresent(Stills.self, forKey: .stills)
         videos = try values.decodeIfPresent([Video].self, forKey: .videos) ?? []
+        cuts = try values.decodeIfPresent(Double.self, forKey: .cuts) ?? 0
     }
 
     /// Throws where a number cannot be meant.
@@ -117,11 +131,17 @@ public struct DataConfig: Codable, Sendable, Equatable {
                 "data: the weights are \(weights); none may be negative and one must be above 0"
             )
         }
+        guard (0...1).contains(cuts) else {
+            throw TrainingError(.invalidRecipe, "data.cuts is \(cuts); it is a part, 0 to 1")
+        }
         for video in videos
-        where video.every < 1 || video.maxFrames < 1 || !(16...4_096).contains(video.shortSide) {
+        where video.skip < 0 || video.every < 1 || video.maxFrames < 1
+            || !(16...4_096).contains(video.shortSide)
+        {
             throw TrainingError(
                 .invalidRecipe,
-                "data.videos: \(video.file): every and max_frames count from 1, short_side is 16 to 4096"
+                "data.videos: \(video.file): every and max_frames count from 1, skip from 0, short_side is "
+                    + "16 to 4096"
             )
         }
         if let stills, !(16...4_096).contains(stills.shortSide) {

@@ -6,10 +6,11 @@ import Torch
 enum Footage {
     /// A video's frames: [T, 3, H, W], uint8, the shorter side at most `shortSide`.
     ///
-    /// Takes one frame of `every`, and `maxFrames` at most.
+    /// Takes one frame of `every` from frame `skip` on, and `maxFrames` at most.
     static func video(
         _ path: String,
         shortSide: Int,
+        skip: Int = 0,
         every: Int,
         maxFrames: Int
     ) throws -> Tensor {
@@ -17,11 +18,13 @@ enum Footage {
         var frames: [Tensor] = []
         var index = 0
         while frames.count < maxFrames, let frame = try reader.nextFrame() {
-            if index.isMultiple(of: every) { frames.append(try picture(frame, shortSide)) }
+            if index >= skip, (index - skip).isMultiple(of: every) {
+                frames.append(try picture(frame, shortSide))
+            }
             index += 1
         }
         guard !frames.isEmpty else {
-            throw TrainingError(.invalidData, "\(path): has no frames")
+            throw TrainingError(.invalidData, "\(path): has no frames after the \(skip) to skip")
         }
         return try concatenated(frames)
     }

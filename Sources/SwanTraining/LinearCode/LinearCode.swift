@@ -10,11 +10,14 @@ import TorchNN
 public enum LinearCode {
     /// Weights under the keys of Wan2.1_VAE.pth, for an autoencoder of that kind.
     ///
+    /// - Parameter steps: steps in which the levels are fitted to one another.
+    ///
     /// Throws `TrainingError` for the residual kind of Wan 2.2, whose levels have other shapes.
     public static func weights(
         _ config: WanVAEConfig,
         clips: any ClipSource,
-        seed: UInt64
+        seed: UInt64,
+        steps: Int = 0
     ) throws -> [String: Tensor] {
         guard !config.isResidual, config.inChannels == config.outChannels else {
             throw TrainingError(
@@ -23,35 +26,46 @@ public enum LinearCode {
                     + "channels in as out) starts from a linear code"
             )
         }
-        let samples = try pixels(config, clips)
-        return try withoutGradients { () throws(TorchError) -> [String: Tensor] in
-            var code = LinearCodeWriter(config, try randomWeights(config, seed: seed))
-            try code.write(samples)
-            return code.weights
+        let measured = try withoutGradients {
+            let frames = config.temporalStride
+            return try (0..<160).map { try patches(config, clips, $0, frames: frames) }
+        }
+        var writer = try LinearCodeWriter(config, randomWeights(config, seed: seed))
+        var chain = try withoutGradients { () throws(TorchError) -> LinearChain in
+            // [N, T, C, H, W] -> [N, T, H, W, C]
+            try writer.write(stacked(measured).permuted(0, 1, 3, 4, 2).contiguous())
+        }
+        let frames = 2 * config.temporalStride + 1
+        try chain.fit(steps: steps) { index in
+            try withoutGradients { try patches(config, clips, 160 + index, frames: frames) }
+        }
+        return try withoutGradients {
+            let samples = try (0..<16).map { try patches(config, clips, $0, frames: frames) }
+            // One clip after the other would put pairs over their borders.
+            try writer.write(chain, measuredOn: samples)
+            return writer.weights
         }
     }
 
-    /// Patches of sample clips in [-1, 1]: [N, T, H, W, C p p] in the order channel, column, row.
-    private static func pixels(_ config: WanVAEConfig, _ clips: any ClipSource) throws -> Tensor {
-        let frames = config.temporalStride
+    /// Patches [T, C p p, H, W] of a clip in [-1, 1], in the order channel, column, row.
+    private static func patches(
+        _ config: WanVAEConfig,
+        _ clips: any ClipSource,
+        _ index: Int,
+        frames: Int
+    ) throws -> Tensor {
         let size = max(128, config.spatialStride)
+        // Far from the numbers that training begins with.
+        let clip = try clips.clip(
+            index: (1 << 48) + UInt64(index),
+            frames: frames,
+            height: size,
+            width: size
+        )
         let patch = config.patchSize
-        var samples: [Tensor] = []
-        for index in 0..<160 {
-            // Far from the numbers that training begins with.
-            let clip = try clips.clip(
-                index: (1 << 48) + UInt64(index),
-                frames: frames,
-                height: size,
-                width: size
-            )
-            let side = size / patch
-            let split = try clip.reshaped(frames, 3, side, patch, side, patch)
-            samples.append(
-                try split.permuted(0, 2, 4, 1, 5, 3).reshaped(frames, side, side, -1) * 2 - 1
-            )
-        }
-        return try stacked(samples)
+        let side = size / patch
+        let split = try clip.reshaped(frames, 3, side, patch, side, patch)
+        return try split.permuted(0, 1, 5, 3, 2, 4).reshaped(frames, -1, side, side) * 2 - 1
     }
 
     /// Convolutions that keep the size of what they read; residual branches end in zeros.

@@ -19,17 +19,17 @@ struct LinearCodeWriter {
 
     /// Outputs that hold no signal yet begin this much smaller than others.
     private static let spare = 0.1
-    /// Where on SiLU's nearly straight part a signal of deviation 1 lies. Further out is straighter,
-    /// but the gradients of what takes the offset off again grow with it.
-    private static let offset = 3.5
+    /// How small a signal is made that has no mirror: near zero SiLU is half of what it is given.
+    private static let shrinking = 6.0
 
     init(_ config: WanVAEConfig, _ weights: [String: Tensor]) {
         self.config = config
         self.weights = weights
     }
 
-    /// Measures `patches` [N, T, H, W, C] on their way through the levels and writes all weights.
-    mutating func write(_ patches: Tensor) throws(TorchError) {
+    /// Measures `patches` [N, T, H, W, C] on their way through the levels and writes all weights but the
+    /// heads; gives the chain that they are.
+    mutating func write(_ patches: Tensor) throws(TorchError) -> LinearChain {
         let encoderDims = [1] + config.dimMult
         let first = try PrincipalComponents(of: patches, count: config.baseDim)
         try clear("encoder.conv1.weight")
@@ -55,9 +55,68 @@ struct LinearCodeWriter {
             steps.append(try halve(&code, "encoder.downsamples.\(layer)", outputs, limit, level))
             layer += 1
         }
-        let latents = try Self.deviations(of: code)
-        try writeMiddle(latents)
-        try writeDecoder(steps, code, patches, first.mean, latents)
+        let width = try tensor("encoder.head.0.gamma").size(0)
+        let signals = min(code.size(-1), min(config.zDim, width - 1))
+        let identity = try Tensor(
+            (0..<(config.zDim * signals)).map { $0 / signals == $0 % signals ? 1 as Float : 0 },
+            [config.zDim, signals]
+        )
+        let head = try writeDecoder(steps, code.narrowed(4, 0, signals), patches, first.mean)
+        return try LinearChain(
+            weights,
+            config,
+            encoderHead: identity.unsqueezed(-1).unsqueezed(-1).padded([1, 1, 1, 1]),
+            decoderHead: head,
+            decoderBias: first.mean
+        )
+    }
+
+    /// Writes a chain with its heads, straight for pictures like those of `clips`, [T, C, H, W] each.
+    mutating func write(_ chain: LinearChain, measuredOn clips: [Tensor]) throws(TorchError) {
+        guard let encoderHead = chain.kernels["encoder.head"],
+            let decoderHead = chain.kernels["decoder.head"],
+            let decoderBias = chain.kernels["decoder.head.bias"]
+        else { return }
+        try chain.write(to: weights)
+        var parts: [(signals: Tensor, latents: Tensor, picture: Tensor)] = []
+        for clip in clips {
+            let signals = try chain.signals(of: clip).narrowed(1, 0, encoderHead.size(1))
+            let latents = try chain.latents(of: signals)
+            parts.append((signals, latents, try chain.picture(of: latents)))
+        }
+        let signals = try concatenated(parts.map(\.signals))
+        let latents = try concatenated(parts.map(\.latents))
+        let picture = try concatenated(parts.map(\.picture))
+
+        // Latents of deviation 1.
+        let sizes = try latents.pow(2).mean([0, 2, 3]).squareRoot().clamped(min: 1e-3)
+        var entry = try tensor("decoder.conv1.weight")
+        try entry.multiply(by: sizes.reshaped(1, -1, 1, 1, 1))
+        let whitened = try encoderHead / sizes.reshaped(-1, 1, 1, 1)
+        try writeHead(
+            "encoder",
+            after: "encoder.middle.2",
+            shortcut: chain.lastShortcuts.encoder,
+            Self.deviations(of: signals),
+            concatenated([whitened, whitened.zerosLike()])
+        )
+        // The second half is the logarithm of the variance: certain.
+        let z = config.zDim
+        var doubt = try tensor("encoder.head.2.bias").narrowed(0, z, z)
+        try doubt.fill(with: -8)
+        for (key, size) in [("conv1.weight", 2 * z), ("conv2.weight", z)] {
+            try clear(key)
+            for channel in 0..<size { try set(key, channel, channel, [0, 0, 0], 1) }
+        }
+        try writeHead(
+            "decoder",
+            after: "decoder.upsamples.\(chain.lastLayer)",
+            shortcut: chain.lastShortcuts.decoder,
+            Self.deviations(of: picture),
+            decoderHead
+        )
+        var bias = try tensor("decoder.head.2.bias")
+        try bias.add(decoderBias)
     }
 
     // MARK: - Encoder
@@ -106,82 +165,76 @@ struct LinearCodeWriter {
         return Step(source: source, channels: count, pairs: pairs)
     }
 
-    /// Writes what lies between the two halves: latents of deviation 1.
-    private mutating func writeMiddle(_ deviations: [Double]) throws(TorchError) {
-        let z = config.zDim
-        let width = weights["encoder.head.0.gamma"]?.size(0) ?? 0
-        let signals = Array(deviations.prefix(min(z, width - 1)))
-        let whitening = try Tensor(
-            (0..<(2 * z)).flatMap { row in
-                signals.enumerated().map { $0.offset == row ? Float(1 / $0.element) : 0 }
-            },
-            [2 * z, signals.count]
-        )
-        let kernel = try whitening.unsqueezed(-1).unsqueezed(-1).padded([1, 1, 1, 1])
-        try writeHead("encoder", after: "encoder.middle.2", signals, kernel)
-        // The second half is the logarithm of the variance: certain.
-        var doubt = try tensor("encoder.head.2.bias").narrowed(0, z, z)
-        try doubt.fill(with: -8)
-        for (key, size) in [("conv1.weight", 2 * z), ("conv2.weight", z)] {
-            try clear(key)
-            for channel in 0..<size { try set(key, channel, channel, [0, 0, 0], 1) }
-        }
-    }
-
     /// Makes a half's last norm and SiLU linear, its last convolution `kernel` [outputs, signals, 3, 3].
     ///
-    /// A large constant in a spare channel rules the norm, so that it divides by nearly the same number
-    /// everywhere; an offset moves every signal to where SiLU is nearly straight.
+    /// A large constant in the last channel rules the norm, so that it divides by nearly the same number
+    /// everywhere. A signal that is there with its mirror passes SiLU whole, since
+    /// silu(a) - silu(-a) = a; others are made small and large again.
     private mutating func writeHead(
         _ half: String,
         after block: String,
+        shortcut: String?,
         _ deviations: [Double],
         _ kernel: Tensor
     ) throws(TorchError) {
         let width = try tensor("\(half).head.0.gamma").size(0)
         let count = deviations.count
-        var bias = deviations.map { $0 * Self.offset } + Array(repeating: 0, count: width - count)
-        bias[count] = 40 * (deviations.max() ?? 1)
-        let length = bias.map { $0 * $0 }.reduce(0, +).squareRoot()
-        try set("\(block).residual.6.bias", Tensor(bias.map(Float.init), [width]))
-
-        var gamma = [Double](repeating: 1, count: width)
-        for (channel, deviation) in deviations.enumerated() {
-            gamma[channel] = length / Double(width).squareRoot() / deviation
+        // Mirrors come out of the last level's shortcut, which is there where channels change.
+        let mirrors = shortcut == nil ? 0 : min(count, width - 1 - count)
+        if let shortcut {
+            let rows = try tensor("\(shortcut).weight")
+            var spare = try rows.narrowed(0, count, width - count)
+            try spare.fill(with: 0)
+            var mirrored = try rows.narrowed(0, count, mirrors)
+            try mirrored.copy(from: rows.narrowed(0, 0, mirrors) * -1)
         }
-        gamma[count] = 0.05
+        let constant = 40 * (deviations.max() ?? 1)
+        var bias = try tensor("\(block).residual.6.bias").narrowed(0, width - 1, 1)
+        try bias.fill(with: constant)
+
+        let length = constant / Double(width).squareRoot()
+        var gamma = [Double](repeating: 1, count: width)
+        var gains: [Double] = []
+        for (channel, deviation) in deviations.enumerated() {
+            let size = channel < mirrors ? 1 : 1 / Self.shrinking
+            gamma[channel] = length / deviation * size
+            if channel < mirrors { gamma[count + channel] = gamma[channel] }
+            gains.append(channel < mirrors ? deviation : 2 * deviation * Self.shrinking)
+        }
+        gamma[width - 1] = 0.05
         var norm = try tensor("\(half).head.0.gamma").flattened()
         try norm.copy(from: Tensor(gamma.map(Float.init), [width]))
 
-        let scaled = try kernel * Tensor(deviations.map(Float.init), [count, 1, 1])
+        let scaled = try kernel * Tensor(gains.map(Float.init), [count, 1, 1])
+        let whole = try concatenated([scaled, scaled.narrowed(1, 0, mirrors) * -1], dim: 1)
         let name = "\(half).head.2.weight"
         try clear(name)
         for row in 0..<3 {
             for column in 0..<3 {
-                let tap = try scaled.selected(3, column).selected(2, row)
+                let tap = try whole.selected(3, column).selected(2, row)
                 try set(name, kernelAt: [2, row, column], tap)
             }
         }
-        try set("\(half).head.2.bias", scaled.sum([1, 2, 3]) * -Self.offset)
+        // SiLU adds a quarter of a small signal's square.
+        let excess = try scaled.narrowed(1, mirrors, count - mirrors).sum([1, 2, 3])
+        try set("\(half).head.2.bias", excess * (-0.25 / (Self.shrinking * Self.shrinking)))
     }
 
     // MARK: - Decoder
 
-    /// Writes the way back from `code`, each convolution fitted to what reaches it.
+    /// Writes the way back from `code`, each convolution fitted to what reaches it; gives the kernel
+    /// [C, signals, 3, 3] of a head.
     private mutating func writeDecoder(
         _ steps: [Step],
         _ code: Tensor,
         _ patches: Tensor,
-        _ mean: Tensor,
-        _ latents: [Double]
-    ) throws(TorchError) {
+        _ mean: Tensor
+    ) throws(TorchError) -> Tensor {
         let dims = [config.dimMult[config.dimMult.count - 1]] + config.dimMult.reversed()
         let key = "decoder.conv1.weight"
         try clear(key)
-        var signals = try min(tensor(key).size(0), min(config.zDim, latents.count))
-        for (channel, deviation) in latents.prefix(signals).enumerated() {
-            try set(key, channel, channel, [2, 1, 1], deviation)
-        }
+        var signals = try min(tensor(key).size(0), code.size(-1))
+        for channel in 0..<signals { try set(key, channel, channel, [2, 1, 1], 1) }
         // A part of the clips is enough for a few thousand numbers.
         let clips = min(code.size(0), 32)
         var picture = try code.sliced(0, 0..<clips).narrowed(4, 0, signals)
@@ -189,6 +242,9 @@ struct LinearCodeWriter {
         for level in dims.indices.dropLast() {
             let inputs = dims[level] * config.decoderBaseDim / (level > 0 ? 2 : 1)
             let outputs = dims[level + 1] * config.decoderBaseDim
+            let isLast = level == steps.count
+            // The last level leaves room for a constant, and for a mirror of the strongest signal.
+            if isLast { signals = min(signals, max(1, outputs - 2)) }
             if inputs != outputs {
                 try pass(
                     signals,
@@ -197,7 +253,7 @@ struct LinearCodeWriter {
                 )
             }
             layer += config.numResBlocks + 1
-            guard level < steps.count else { break }
+            guard !isLast else { break }
             picture = try enlarge(
                 picture,
                 "decoder.upsamples.\(layer)",
@@ -206,18 +262,8 @@ struct LinearCodeWriter {
             signals = picture.size(-1)
             layer += 1
         }
-        // One channel is the constant's.
-        let count = try min(tensor("decoder.head.0.gamma").size(0) - 1, signals)
-        let shown = try picture.narrowed(4, 0, count)
-        let kernel = try KernelFit.kernel(from: shown, to: patches.sliced(0, 0..<clips) - mean)
-        try writeHead(
-            "decoder",
-            after: "decoder.upsamples.\(layer - 1)",
-            Self.deviations(of: shown),
-            kernel
-        )
-        var bias = try tensor("decoder.head.2.bias")
-        try bias.add(mean)
+        let shown = try picture.narrowed(4, 0, signals)
+        return try KernelFit.kernel(from: shown, to: patches.sliced(0, 0..<clips) - mean)
     }
 
     /// Writes one upsampling layer, the way back of `step`, and gives what comes out of it.
@@ -313,7 +359,8 @@ struct LinearCodeWriter {
         try place.fill(with: value)
     }
 
-    private static func deviations(of code: Tensor) throws(TorchError) -> [Double] {
-        try code.pow(2).mean([0, 1, 2, 3]).squareRoot().array(of: Double.self)
+    /// Of signals [T, C, H, W].
+    private static func deviations(of signals: Tensor) throws(TorchError) -> [Double] {
+        try signals.pow(2).mean([0, 2, 3]).squareRoot().array(of: Double.self)
     }
 }

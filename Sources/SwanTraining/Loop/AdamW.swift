@@ -3,6 +3,7 @@ import Torch
 
 private let fusedAdamWOp = Operator("aten::_fused_adamw_")
 private let normsOp = Operator("aten::_foreach_norm", "Scalar")
+private let addOp = Operator("aten::_foreach_add_", "List")
 private let scaleOp = Operator("aten::_foreach_mul_", "Scalar")
 private let lerpOp = Operator("aten::_foreach_lerp_", "Scalar")
 
@@ -24,12 +25,15 @@ public struct OptimizerOptions: Codable, Sendable, Equatable {
     public var maximumGradientNorm: Double
     /// The decay of the moving average of weights, which is what is kept in the end.
     public var averageDecay: Double
+    /// Batches whose mean gradient makes a step; as many as the recipe has threads are worked on at a
+    /// time. One if it is not given.
+    public var microBatches: Int?
 
     private enum CodingKeys: String, CodingKey {
         case learningRate = "learning_rate", warmUpSteps = "warm_up_steps"
         case decayFrom = "decay_from", finalRate = "final_rate", betas
         case weightDecay = "weight_decay", maximumGradientNorm = "maximum_gradient_norm"
-        case averageDecay = "average_decay"
+        case averageDecay = "average_decay", microBatches = "micro_batches"
     }
 
     /// The learning rate of a step, counted from 0, of `steps` in all.
@@ -68,6 +72,17 @@ struct AdamW {
         self.firstMoments = firstMoments
         self.secondMoments = secondMoments
         self.averages = averages
+    }
+
+    /// The mean of several sets of gradients, added up in their order so that the last bits do not
+    /// depend on who was done first.
+    static func mean(_ sets: [[Tensor]]) throws(TorchError) -> [Tensor] {
+        guard sets.count > 1 else { return sets.first ?? [] }
+        return try withoutGradients { () throws(TorchError) in
+            for set in sets.dropFirst() { try addOp.run(sets[0], set, 1) }
+            try scaleOp.run(sets[0], 1 / Double(sets.count))
+            return sets[0]
+        }
     }
 
     /// Changes `parameters` in place; returns the norm of the gradients before they were cut.

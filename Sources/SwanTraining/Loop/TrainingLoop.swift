@@ -11,6 +11,12 @@ struct TrainingLoop<Goal: Objective> {
     let checkpointOptions: CheckpointOptions
     /// Text that goes into every checkpoint.
     let metadata: [String: String]
+    /// Micro-batches that are worked on at a time.
+    var threads = 1
+    /// What people watch it by.
+    var record: StageRecord?
+
+    private var parts: Int { options.microBatches ?? 1 }
 
     /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
     /// last state.
@@ -25,15 +31,22 @@ struct TrainingLoop<Goal: Objective> {
         var state = try checkpoints.newest() ?? TrainingState(start())
         let end = min(steps, stop ?? steps)
         guard state.step < end else { return state }
-        let batches = Prefetcher(state.step..<end, ahead: 3) { [objective] step in
-            try objective.batch(step: step)
+        Engine.threads = max(1, threads / parts)
+        let numbers = (state.step * parts)..<(end * parts)
+        let batches = Prefetcher(numbers, ahead: 3 * parts) { [objective, parts] number in
+            try objective.batch(BatchPlace(number: number, parts: parts))
         }
         defer { batches.cancel() }
+        try record?.begin(after: state.step)
         var report = Report(stage: stage, steps: steps)
         var saved = Date()
-        while state.step < end, let batch = try batches.next() {
+        while state.step < end {
+            let batch = try (0..<parts).compactMap { _ in try batches.next() }
             try advance(&state, batch, &report)
             report.show(state.step, isLast: state.step == end, onProgress)
+            try record?.write(after: state.step, isLast: state.step == steps) {
+                try objective.sample(state.averages)
+            }
             let isDue =
                 state.step % checkpointOptions.everySteps == 0
                 || Date().timeIntervalSince(saved) > checkpointOptions.everyMinutes * 60
@@ -48,19 +61,20 @@ struct TrainingLoop<Goal: Objective> {
 
     private func advance(
         _ state: inout TrainingState,
-        _ batch: Goal.Batch,
+        _ batches: [Goal.Batch],
         _ report: inout Report
     ) throws {
-        let loss = try objective.loss(
-            batch,
-            step: state.step,
-            state.weights,
-            carry: &state.carry
-        )
-        let found = try gradients(of: loss.total, for: state.parameters)
-        let gradients = try zip(found, state.parameters).map { gradient, parameter in
-            try gradient ?? parameter.detached().zerosLike()
+        let results = try SideBySide.map(parts, threads: threads) {
+            [objective, state, parts] part in
+            try MicroBatch(
+                objective,
+                batches[part],
+                BatchPlace(step: state.step, part: part, of: parts),
+                state
+            )
         }
+        state.carry = results.reduce(into: [:]) { $0.merge($1.carry) { first, _ in first } }
+        let gradients = try AdamW.mean(results.map(\.gradients))
         let norm = try state.optimizer.update(
             state.parameters,
             gradients,
@@ -75,12 +89,48 @@ struct TrainingLoop<Goal: Objective> {
                     + "maximum_gradient_norm and resume"
             )
         }
-        report.add(
-            loss.parts,
-            norm: norm,
-            rate: options.learningRate(step: state.step, of: steps)
-        )
+        let losses = MicroBatch.losses(of: results)
+        let rate = options.learningRate(step: state.step, of: steps)
+        report.add(losses, norm: norm, rate: rate)
+        record?.add(losses, gradientNorm: norm, learningRate: rate)
         state.step += 1
+    }
+}
+
+/// What one micro-batch gives.
+private struct MicroBatch: Sendable {
+    /// One for each parameter.
+    let gradients: [Tensor]
+    let losses: [String: Double]
+    /// What it leaves for the next step, under names of its own.
+    let carry: [String: Tensor]
+
+    init<Goal: Objective>(
+        _ objective: Goal,
+        _ batch: Goal.Batch,
+        _ place: BatchPlace,
+        _ state: TrainingState
+    ) throws {
+        let prefix = "\(place.part)/"
+        var carry: [String: Tensor] = [:]
+        for (key, tensor) in state.carry where key.hasPrefix(prefix) {
+            carry[String(key.dropFirst(prefix.count))] = tensor
+        }
+        let loss = try objective.loss(batch, place, state.weights, carry: &carry)
+        let found = try Torch.gradients(of: loss.total, for: state.parameters)
+        gradients = try zip(found, state.parameters).map { gradient, parameter in
+            try gradient ?? parameter.detached().zerosLike()
+        }
+        losses = loss.parts
+        self.carry = Dictionary(
+            uniqueKeysWithValues: carry.map { (prefix + $0.key, $0.value) }
+        )
+    }
+
+    /// The mean of each loss.
+    static func losses(of batches: [MicroBatch]) -> [String: Double] {
+        let sums = batches.reduce(into: [:]) { $0.merge($1.losses, uniquingKeysWith: +) }
+        return sums.mapValues { $0 / Double(batches.count) }
     }
 }
 
@@ -102,7 +152,7 @@ public struct CheckpointOptions: Codable, Sendable, Equatable {
 private struct Report {
     let stage: String
     let steps: Int
-    private var sums: [String: (sum: Double, count: Int)] = [:]
+    private var losses = RunningMeans()
     private var norm = 0.0
     private var rate = 0.0
     private var count = 0
@@ -114,10 +164,7 @@ private struct Report {
     }
 
     mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
-        for (name, value) in parts {
-            let old = sums[name] ?? (0, 0)
-            sums[name] = (old.sum + value, old.count + 1)
-        }
+        losses.add(parts)
         self.norm = norm
         self.rate = rate
         count += 1
@@ -132,13 +179,12 @@ private struct Report {
                 stage: stage,
                 step: step,
                 steps: steps,
-                losses: sums.mapValues { $0.sum / Double($0.count) },
+                losses: losses.take(),
                 gradientNorm: norm,
                 learningRate: rate,
                 secondsPerStep: seconds / Double(count)
             )
         )
-        sums = [:]
         count = 0
         since = Date()
     }

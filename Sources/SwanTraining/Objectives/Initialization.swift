@@ -99,13 +99,13 @@ enum Initialization {
         try qrOp.tensors(Tensor.randn([rows, columns], generator), "reduced")[0]
     }
 
-    /// [dim]: zero where patches are, then plus and minus 2 in halves, so that the mean is zero.
+    /// [dim]: zero where patches are, then plus and minus 3 in halves, so that the mean is zero.
     private static func constant(_ config: WanConfig) throws(TorchError) -> Tensor {
         let patch = patch(config)
         return try Tensor(
             (0..<config.dim).map { index -> Float in
                 if index < patch { return 0 }
-                return index - patch < (config.dim - patch) / 2 ? 2 : -2
+                return index - patch < (config.dim - patch) / 2 ? 3 : -3
             },
             [config.dim]
         )
@@ -118,7 +118,7 @@ enum Initialization {
         guard config.inDim == config.outDim, config.dim > patch(config) else {
             return try .zeros([places * config.outDim, config.dim])
         }
-        return try (rotation * -0.25).reshaped(config.dim, config.inDim, places)
+        return try (rotation * -0.375).reshaped(config.dim, config.inDim, places)
             .permuted(2, 1, 0).reshaped(places * config.outDim, config.dim)
     }
 }

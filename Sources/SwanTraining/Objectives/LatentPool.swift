@@ -6,11 +6,14 @@ import Torch
 ///
 /// Clip `n` is a function of the seed and of `n`, so a resumed run makes the same ones again.
 final class LatentPool: Sendable {
-    private let clips: any ClipSource
+    /// Where its clips come from.
+    let clips: any ClipSource
     private let styles: [Style]
-    private let codec: LatentCodec
+    /// What they are encoded by.
+    let codec: LatentCodec
     private let options: StreamOptions
-    private let size: Int
+    /// Their height and width in pixels.
+    let size: Int
     private let firstIndex: UInt64
     private let seed: UInt64
     // Latents by clip number: [styles + 1, C, F, H, W], the source first.

@@ -51,7 +51,7 @@ struct LatentStatistics {
             let changes = try importance(codec, samples, std, seed: seed)
             let average = changes.reduce(0, +) / Double(changes.count)
             let relative = changes.map { $0 / average }
-            let gains = relative.map { min(3, max(0.6, pow($0, 0.25))) }
+            let gains = relative.map { spread * min(3, max(0.6, pow($0, 0.25))) }
             let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
                 .max([0, 2, 3, 4]).array(of: Double.self)
             let ranges = std.indices.map {
@@ -70,8 +70,11 @@ struct LatentStatistics {
         }
     }
 
+    /// The deviation of a normalised channel of middling importance. Above 1, so that the noise of a
+    /// stream, which is meant for models that make things up, leaves a small model enough to see.
+    private static let spread = 1.5
     /// What a normalised latent hardly ever exceeds.
-    private static let largestNormalized = 6.0
+    private static let largestNormalized = 9.0
 
     private static func importance(
         _ codec: LatentCodec,

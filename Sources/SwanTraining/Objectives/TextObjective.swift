@@ -22,13 +22,16 @@ struct TextObjective: Objective {
     let batch: Int
     let seed: UInt64
 
-    func batch(step: Int) throws -> Batch {
-        var random = SampleRandom(seed: seed, index: UInt64(step), purpose: 6)
+    func batch(_ place: BatchPlace) throws -> Batch {
+        var random = SampleRandom(seed: seed, index: UInt64(place.number), purpose: 6)
         var texts: [[Int32]] = []
         var asked: [Int] = []
         for sample in 0..<batch {
             let style = random.integer(styles.indices)
-            let text = prompts.prompt(for: styles[style], index: UInt64(step * batch + sample))
+            let text = prompts.prompt(
+                for: styles[style],
+                index: UInt64(place.number * batch + sample)
+            )
             let tokens = try tokenizer.encode(text, maxTokens: maximumTokens, allowsEmpty: true)
             texts.append(Array(tokens.ids.prefix(tokens.count)))
             asked.append(style)
@@ -38,7 +41,7 @@ struct TextObjective: Objective {
 
     func loss(
         _ batch: Batch,
-        step: Int,
+        _ place: BatchPlace,
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {

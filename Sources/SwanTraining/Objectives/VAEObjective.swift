@@ -6,6 +6,8 @@ import TorchNN
 public struct VAEOptions: Codable, Sendable, Equatable {
     /// Steps in all.
     public var steps: Int
+    /// Steps before those in which the linear code that the network starts from is fitted.
+    public var linearSteps: Int
     /// Clips of a step.
     public var batch: Int
     /// Height and width of clips in pixels.
@@ -17,27 +19,37 @@ public struct VAEOptions: Codable, Sendable, Equatable {
     /// The deviation of noise on latents, so that small errors of a transformer stay small.
     public var latentNoise: Double
 
+    /// How much the looks of an error count beside its square, see `PyramidDistance`.
+    public var perceptual: Double
+    /// How much the divergence of latents from a normal distribution counts, in nats for each of them.
+    public var divergence: Double
+
     private enum CodingKeys: String, CodingKey {
-        case steps, batch, size, frames, styled, latentNoise = "latent_noise"
+        case steps, linearSteps = "linear_steps", batch, size, frames, styled, latentNoise =
+            "latent_noise"
+        case perceptual, divergence
     }
 }
 
 /// Reconstruction: squared error, absolute error, and the logarithm of each clip's squared error,
-/// which keeps clips that are nearly right from being forgotten; latents are held near zero.
+/// which keeps clips that are nearly right from being forgotten; how errors look; and the divergence
+/// of the latents (https://arxiv.org/abs/1312.6114).
 struct VAEObjective: Objective {
     let config: WanVAEConfig
     let options: VAEOptions
     let clips: any ClipSource
     let styles: [Style]
     let seed: UInt64
+    /// Clips on a sample sheet.
+    var samples = 0
 
     /// [B, T, 3, H, W] in [0, 1].
-    func batch(step: Int) throws -> Tensor {
-        let frames = options.frames[step % options.frames.count]
+    func batch(_ place: BatchPlace) throws -> Tensor {
+        let frames = options.frames[place.number % options.frames.count]
         let looks = styles.filter { !$0.changesNothing }
         var batch: [Tensor] = []
         for sample in 0..<options.batch {
-            let index = UInt64(step * options.batch + sample)
+            let index = UInt64(place.number * options.batch + sample)
             var clip = try clips.clip(
                 index: index,
                 frames: frames,
@@ -53,7 +65,7 @@ struct VAEObjective: Objective {
 
     func loss(
         _ batch: Tensor,
-        step: Int,
+        _ place: BatchPlace,
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
@@ -61,15 +73,26 @@ struct VAEObjective: Objective {
         let vae = try WanVAE(weights, config)
         try weights.finish()
         let video = try LatentCodec.video(batch)
-        let mean = try vae.encode(video)
-        let generator = try Generator(seed: Seed.mixed(seed, 4, UInt64(step)))
-        let noise = try Tensor.randn(mean.shape, generator) * options.latentNoise
-        let error = try vae.decode(mean + noise, clamped: false) - video
+        let generator = try Generator(seed: Seed.mixed(seed, 4, UInt64(place.number)))
+        let (mean, logVariance) = try vae.moments(video)
+        let variance = try logVariance.clamped(min: -30, max: 20).exp()
+        // The network's own uncertainty, and at least that of a transformer's results.
+        let deviation = try (variance + options.latentNoise * options.latentNoise).squareRoot()
+        let latents = try mean + deviation * Tensor.randn(mean.shape, generator)
+        let error = try vae.decode(latents, clamped: false) - video
         let squared = try error.pow(2).mean([1, 2, 3, 4])  // [B]
         let reconstruction = try squared.mean()
+        let perceptual = try PyramidDistance.mean(error, video)
+        let divergence = try (mean.pow(2) + variance - 1 - logVariance).mean() * 0.5
         let total =
-            try reconstruction + error.abs().mean() * 0.05
-            + (squared + 1e-4).log().mean() * 0.02 + mean.pow(2).mean() * 1e-5
-        return Loss(total: total, parts: ["squared_error": try reconstruction.item()])
+            try reconstruction + error.abs().mean() * 0.05 + (squared + 1e-4).log().mean() * 0.02
+            + perceptual * options.perceptual + divergence * options.divergence
+        return Loss(
+            total: total,
+            parts: [
+                "squared_error": try reconstruction.item(), "perceptual": try perceptual.item(),
+                "divergence": try divergence.item(),
+            ]
+        )
     }
 }

@@ -55,8 +55,8 @@ extension Style {
             "moonlit night",
         ],
         filters: [
-            .saturation(0.5), .gamma(1.5),
-            .matrix([[0.21, 0, 0, 0], [0, 0.33, 0, 0.01], [0, 0, 0.6, 0.05]]),
+            .saturation(0.4), .gamma(1.3),
+            .matrix([[0.24, 0, 0, 0], [0, 0.4, 0, 0.02], [0, 0, 0.8, 0.09]]),
         ]
     )
 
@@ -89,7 +89,7 @@ extension Style {
             "pixel art", "8-bit game", "retro video game", "pixelated", "big pixels",
             "8-bit pixels", "blocky pixels", "retro pixel graphics",
         ],
-        filters: [.mosaic(8), .levels(5)]
+        filters: [.mosaic(8), .tones(5), .saturation(1.5)]
     )
 
     /// Red and golden leaves.

@@ -1,6 +1,6 @@
 extension PixelFilter: Codable {
     private enum Name: String, CodingKey, CaseIterable {
-        case blur, saturation, gamma, matrix, ramp, levels, mosaic
+        case blur, saturation, gamma, matrix, ramp, tones, mosaic
         case pencil, outlines, comic, foliage
     }
 
@@ -57,10 +57,10 @@ extension PixelFilter: Codable {
                 throw invalid("ramp needs two or more colours of three numbers", decoder)
             }
             return .ramp(stops)
-        case .levels:
+        case .tones:
             let count = try values.decode(Int.self, forKey: key)
-            guard count >= 1 else { throw invalid("levels is \(count); it is 1 or more", decoder) }
-            return .levels(count)
+            guard count >= 1 else { throw invalid("tones is \(count); it is 1 or more", decoder) }
+            return .tones(count)
         case .mosaic:
             let size = try values.decode(Int.self, forKey: key)
             guard (2...64).contains(size) else {
@@ -83,7 +83,7 @@ extension PixelFilter: Codable {
         case .gamma(let exponent): try encode(.gamma, exponent, encoder)
         case .matrix(let rows): try encode(.matrix, rows, encoder)
         case .ramp(let stops): try encode(.ramp, stops, encoder)
-        case .levels(let count): try encode(.levels, count, encoder)
+        case .tones(let count): try encode(.tones, count, encoder)
         case .mosaic(let size): try encode(.mosaic, size, encoder)
         case .pencil: try encode(.pencil, encoder)
         case .outlines: try encode(.outlines, encoder)

@@ -14,8 +14,8 @@ public enum PixelFilter: Sendable, Hashable {
     case matrix([[Double]])
     /// Brightness through evenly spaced colours, from dark to bright.
     case ramp([[Double]])
-    /// Values rounded to so many steps.
-    case levels(Int)
+    /// Brightness in so many soft steps, colours kept.
+    case tones(Int)
     /// Squares of so many pixels, each of one colour. The picture's sides are multiples of it.
     case mosaic(Int)
     /// White paper, dark where a place is darker than its surroundings.
@@ -40,8 +40,7 @@ public enum PixelFilter: Sendable, Hashable {
         case .gamma(let exponent): return try PixelMath.power(x, exponent)
         case .matrix(let rows): return try PixelMath.mixed(x, rows)
         case .ramp(let stops): return try PixelMath.ramp(PixelMath.luma(x), stops)
-        case .levels(let count):
-            return try (x * Double(count) + 0.5).floor() * (1 / Double(count))
+        case .tones(let count): return try PixelMath.inTones(x, count)
         case .mosaic(let size): return try Self.mosaic(x, size)
         case .pencil: return try Self.pencil(x)
         case .outlines: return try Self.outlines(x)
@@ -65,32 +64,29 @@ public enum PixelFilter: Sendable, Hashable {
     private static func pencil(_ x: Tensor) throws(TorchError) -> Tensor {
         let luma = try PixelMath.luma(x)
         // Brightness against the surroundings; the constant keeps dark noise from being drawn.
-        let ratio = try (luma + 0.03) / (PixelMath.blurred(luma, 3) + 0.03)
+        let line = try PixelMath.blurred(luma, 1) + 0.04
+        let ratio = try line / (PixelMath.blurred(luma, 4) + 0.04)
         let shade = try PixelMath.power(ratio.clamped(max: 1), 2.5)
         return try shade * PixelMath.colour(0.96, 0.95, 0.92)
     }
 
     private static func outlines(_ x: Tensor) throws(TorchError) -> Tensor {
-        let luma = try PixelMath.blurred(PixelMath.luma(x), 1)
-        let edges = try (PixelMath.gradient(luma) * 8).tanh()
+        let luma = try PixelMath.blurred(PixelMath.luma(x), 1.2)
+        let edges = try (PixelMath.gradient(luma) * 12).tanh()
+        let light = try edges + PixelMath.blurred(edges, 4) * 0.6
         let ground = try PixelMath.blurred(luma, 2)
         let pink = try PixelMath.colour(1, 0.1, 0.8)
         let cyan = try PixelMath.colour(0.1, 1, 1)
-        let glow = try edges * (pink + (cyan - pink) * ground)
-        return try glow + PixelMath.colour(0.02, 0.01, 0.06)
+        return try light * (pink + (cyan - pink) * ground) + PixelMath.colour(0.02, 0.01, 0.06)
     }
 
     private static func comic(_ x: Tensor) throws(TorchError) -> Tensor {
-        let smooth = try PixelMath.blurred(x, 1)
-        let luma = try PixelMath.luma(smooth)
-        let tone = try luma * 4
-        let step = try tone.floor()
-        // Soft steps: a hard one would flicker where brightness lies near it.
-        let tones = try (step + ((tone - step - 0.5) * 12).sigmoid()) * 0.25
-        let vivid = try luma + (smooth - luma) * 1.6
-        let flat = try vivid * (tones / (luma + 0.02)).clamped(min: 0, max: 2.5)
-        let contours = try (PixelMath.gradient(luma) - 0.03).clamped(min: 0) * 10
-        return try flat * (1 - contours).clamped(min: 0, max: 1)
+        let smooth = try PixelMath.blurred(x, 1.5)
+        let flat = try PixelMath.inTones(smooth, 4)
+        let vivid = try (flat * 1.9 + PixelMath.luma(flat) * -0.9) * 1.1
+        let gradient = try PixelMath.gradient(PixelMath.luma(smooth))
+        let contours = try (gradient - 0.02).clamped(min: 0) * 16
+        return try vivid.clamped(min: 0, max: 1) * (1 - contours).clamped(min: 0, max: 1)
     }
 
     private static func foliage(_ x: Tensor) throws(TorchError) -> Tensor {
@@ -99,9 +95,9 @@ public enum PixelFilter: Sendable, Hashable {
         let leaves = try maximum(channels[0], channels[1])
         return try concatenated(
             [
-                try luma * 0.35 + leaves * 0.75 + 0.05,
-                try luma * 0.45 + channels[1] * 0.45,
-                try luma * 0.15 + channels[2] * 0.33,
+                try luma * 0.3 + leaves * 0.85 + 0.03,
+                try luma * 0.3 + channels[1] * 0.42,
+                try luma * 0.05 + channels[2] * 0.35,
             ],
             dim: 1
         )

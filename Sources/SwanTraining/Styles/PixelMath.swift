@@ -56,6 +56,16 @@ enum PixelMath {
         return try (dx * dx + dy * dy + 1e-8).squareRoot()
     }
 
+    /// Brightness in `count` steps above black, soft ones: a hard one would flicker where brightness
+    /// lies near it. Colours keep their proportions.
+    static func inTones(_ x: Tensor, _ count: Int) throws(TorchError) -> Tensor {
+        let luma = try luma(x)
+        let tone = try luma * Double(count)
+        let step = try tone.floor()
+        let tones = try (step + ((tone - step - 0.5) * 14).sigmoid()) * (1 / Double(count))
+        return try x * ((tones + 0.02) / (luma + 0.02)).clamped(min: 0, max: 2.5)
+    }
+
     /// A colour that broadcasts over pictures.
     static func colour(_ red: Double, _ green: Double, _ blue: Double) throws(TorchError) -> Tensor
     {

@@ -115,9 +115,20 @@ extension Tensor {
         return try gridSampler2dOp(self, grid, bilinear, reflection, false)
     }
 
-    /// The mean of windows of `size` by `size`.
-    public func averagePooled2d(_ size: Int, stride: Int) throws(TorchError) -> Tensor {
-        try avgPool2dOp(self, [size, size], [stride, stride])
+    /// The mean of windows of `size` by `size`; places beyond the border are not counted.
+    public func averagePooled2d(
+        _ size: Int,
+        stride: Int,
+        padding: Int = 0
+    ) throws(TorchError) -> Tensor {
+        try avgPool2dOp(
+            self,
+            [size, size],
+            [stride, stride],
+            [padding, padding],
+            false,
+            false
+        )
     }
 
     /// The maximum of windows of `size` by `size`.

@@ -102,6 +102,19 @@ import Torch
         #expect(means.contains { abs($0[2] - $0[0]) < 0.25 })
     }
 
+    @Test func examplesTakeSourcesInTurn() throws {
+        let folder = try SampleFootage()
+        let mix = try ClipMix(folder.config, root: folder.path, seed: 1)
+        func pixels(_ mix: ClipMix, _ number: Int) throws -> [Float] {
+            try mix.example(number, frames: 5, height: 48, width: 64).array()
+        }
+        for (number, config) in folder.single.enumerated() {
+            let alone = try ClipMix(config, root: folder.path, seed: 1)
+            #expect(try pixels(mix, number) == pixels(alone, number))
+            #expect(try pixels(mix, number) != pixels(mix, number + folder.single.count))
+        }
+    }
+
     @Test func missingFootageIsNamed() {
         let config = DataConfig(procedural: 0, videos: [.init(file: "none.mp4", weight: 1)])
         let error = #expect(throws: TrainingError.self) {

@@ -1,0 +1,87 @@
+import Foundation
+
+/// What a stage leaves for people to watch it by: curves and sample sheets in TensorBoard's event
+/// files, and the sheets as pictures too.
+///
+/// Each stage is a run of its own below `events`, since what a reader forgets when a run goes on is
+/// everything in it from that step on. When a point is written depends on the step alone.
+final class StageRecord {
+    /// Steps from one point of a curve to the next.
+    private static let stepsPerPoint = 10
+
+    private let stage: String
+    private let events: URL
+    private let sheets: URL
+    private let options: SampleOptions
+    private var file: EventFile?
+    private var means = RunningMeans()
+    private var learningRate = 0.0
+    private var steps = 0
+    private var since = ContinuousClock.now
+
+    /// The record of `stage` below the folder of a model.
+    init(_ stage: String, in folder: URL, _ options: SampleOptions) {
+        self.stage = stage
+        self.options = options
+        events = folder.appending(path: "events").appending(path: stage)
+        sheets = folder.appending(path: "samples")
+    }
+
+    /// Begins a file, whose first step is the one after `step`.
+    func begin(after step: Int) throws {
+        let file = try EventFile(in: events)
+        try file.write(.start, step: step + 1)
+        self.file = file
+        since = .now
+    }
+
+    /// Takes note of a step.
+    func add(_ losses: [String: Double], gradientNorm: Double, learningRate: Double) {
+        means.add(losses)
+        means.add(["gradient_norm": gradientNorm])
+        self.learningRate = learningRate
+        steps += 1
+    }
+
+    /// Writes what is due after a step.
+    ///
+    /// - Parameters:
+    ///   - isLast: whether it is the stage's last.
+    ///   - sample: draws a sheet; called when one is due.
+    func write(after step: Int, isLast: Bool, sample: () throws -> SampleSheet?) throws {
+        if step.isMultiple(of: Self.stepsPerPoint) || isLast { try writePoints(step) }
+        guard options.clips > 0, step.isMultiple(of: options.everySteps) || isLast else { return }
+        let began = ContinuousClock.now
+        if let sheet = try sample() { try write(sheet, step) }
+        // A step's time is that of training.
+        since += .now - began
+    }
+
+    private func writePoints(_ step: Int) throws {
+        guard steps > 0 else { return }
+        var points = means.take()
+        points["learning_rate"] = learningRate
+        points["seconds_per_step"] = (.now - since) / .seconds(steps)
+        let values = points.sorted { $0.key < $1.key }.map { name, value in
+            TrainingEvent.Value.scalar(tag: "\(stage)/\(name)", Float(value))
+        }
+        try file?.write(.summary(values), step: step)
+        steps = 0
+        since = .now
+    }
+
+    private func write(_ sheet: SampleSheet, _ step: Int) throws {
+        let picture = try sheet.png()
+        try file?.write(
+            .summary([.image(tag: "\(stage)/samples", picture, caption: sheet.caption)]),
+            step: step
+        )
+        let url = sheets.appending(path: String(format: "%@-%08d.png", stage, step))
+        do {
+            try FileManager.default.createDirectory(at: sheets, withIntermediateDirectories: true)
+            try Data(picture.bytes).write(to: url, options: .atomic)
+        } catch {
+            throw TrainingError(.cannotWrite, "\(url.path): \(error.localizedDescription)")
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/// An entry of an event file: TensorBoard's `Event` (compat/proto/event.proto, summary.proto).
+enum TrainingEvent: Equatable {
+    /// Begins every file.
+    case fileVersion
+    /// A run that begins, or goes on, with the step it is written for: readers forget what earlier
+    /// files have of this step and later ones.
+    case start
+    /// Numbers and pictures.
+    case summary([Value])
+
+    /// A curve's point or a picture, under a tag.
+    enum Value: Equatable {
+        case scalar(tag: String, Float)
+        /// A picture, with a caption in Markdown.
+        case image(tag: String, PNGPicture, caption: String)
+    }
+
+    /// The event as a message.
+    ///
+    /// - Parameters:
+    ///   - step: steps done.
+    ///   - seconds: when it was, since 1970.
+    func message(step: Int, at seconds: Double) -> ProtobufMessage {
+        var event = ProtobufMessage()
+        event.add(1, seconds)
+        if step > 0 { event.add(2, UInt64(step)) }
+        switch self {
+        case .fileVersion: event.add(3, "brain.Event:2")
+        case .start:
+            var session = ProtobufMessage()
+            session.add(1, 1 as UInt64)  // SessionStatus.START
+            event.add(7, session)
+        case .summary(let values):
+            var summary = ProtobufMessage()
+            for value in values { summary.add(1, value.message) }
+            event.add(5, summary)
+        }
+        return event
+    }
+}
+
+/// A picture as the bytes of a PNG file.
+struct PNGPicture: Equatable {
+    /// In pixels.
+    let width, height: Int
+    let bytes: [UInt8]
+}
+
+extension TrainingEvent.Value {
+    /// `Summary.Value`
+    fileprivate var message: ProtobufMessage {
+        var value = ProtobufMessage()
+        var metadata = ProtobufMessage()
+        switch self {
+        case .scalar(let tag, let number):
+            var plugin = ProtobufMessage()
+            plugin.add(1, "scalars")
+            metadata.add(1, plugin)
+            metadata.add(4, 1 as UInt64)  // DataClass.DATA_CLASS_SCALAR
+            value.add(1, tag)
+            value.add(2, number)
+        case .image(let tag, let picture, let caption):
+            var image = ProtobufMessage()
+            image.add(1, UInt64(picture.height))
+            image.add(2, UInt64(picture.width))
+            image.add(3, 3 as UInt64)  // RGB
+            image.add(4, picture.bytes)
+            metadata.add(3, caption)
+            value.add(1, tag)
+            value.add(4, image)
+        }
+        value.add(9, metadata)
+        return value
+    }
+}

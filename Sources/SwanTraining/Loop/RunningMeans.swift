@@ -1,0 +1,18 @@
+/// Means by name of what was added since they were last taken.
+struct RunningMeans {
+    private var sums: [String: (sum: Double, count: Int)] = [:]
+
+    /// Adds a number to each of the named means.
+    mutating func add(_ values: [String: Double]) {
+        for (name, value) in values {
+            let old = sums[name] ?? (0, 0)
+            sums[name] = (old.sum + value, old.count + 1)
+        }
+    }
+
+    /// The means, which then begin anew.
+    mutating func take() -> [String: Double] {
+        defer { sums = [:] }
+        return sums.mapValues { $0.sum / Double($0.count) }
+    }
+}

@@ -1,0 +1,43 @@
+import Torch
+
+/// How different pictures look, in bands of detail against the contrast that is there.
+///
+/// After the normalised Laplacian pyramid distance (Laparra et al. 2016,
+/// https://doi.org/10.2352/ISSN.2470-1173.2016.16.HVEI-103): an error in a flat place is seen, the
+/// same error in grass is not. The error is taken by its absolute value, and the contrast from the
+/// target alone, so that blurring the result never pays.
+enum PyramidDistance {
+    /// The mean over the bands of error against contrast, of `error` = result - `target`,
+    /// [B, 3, T, H, W] in [-1, 1].
+    static func mean(_ error: Tensor, _ target: Tensor) throws(TorchError) -> Tensor {
+        var error = try pictures(error)
+        var target = try pictures(target)
+        var sum = try Tensor.zeros([])
+        for _ in 0..<levels {
+            let (coarseError, errorBand) = try split(error)
+            let (coarseTarget, targetBand) = try split(target)
+            let contrast = try withoutGradients { () throws(TorchError) in
+                try targetBand.abs().averagePooled2d(5, stride: 1, padding: 2) + leastContrast
+            }
+            sum = try sum + (errorBand.abs() / contrast).mean()
+            error = coarseError
+            target = coarseTarget
+        }
+        return try sum * (1 / Double(levels))
+    }
+
+    /// Bands of detail, each of half the size of the one before it.
+    private static let levels = 3
+    /// Contrast that is not told from none.
+    private static let leastContrast = 0.1
+
+    /// What is left at half the size, and what that cannot hold.
+    private static func split(_ x: Tensor) throws(TorchError) -> (coarse: Tensor, band: Tensor) {
+        let coarse = try x.averagePooled2d(2, stride: 2)
+        return (coarse, try x - coarse.upsampledNearest2x())
+    }
+
+    private static func pictures(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.transposed(1, 2).flattened(from: 0, to: 1)
+    }
+}

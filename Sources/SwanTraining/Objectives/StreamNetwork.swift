@@ -1,0 +1,74 @@
+import SwanModels
+import Torch
+import TorchNN
+
+/// Text encoder and transformer as a stream uses them: noisy latents and prompts to clean latents.
+///
+/// The noisy input is x = s N + (1 - s) S; the transformer's flow v gives the clean x0 = x - t/1000 v
+/// (rectified flow, https://arxiv.org/abs/2209.03003).
+struct StreamNetwork {
+    private let transformer: CausalWanTransformer
+    private let encoder: UMT5Encoder
+    private let window: Int
+
+    /// The networks of an objective with these weights.
+    init(_ parameters: [String: Tensor], _ objective: StreamObjective) throws(TorchError) {
+        let weights = Weights(DictionaryWeights(parameters))
+        transformer = try CausalWanTransformer(weights["transformer"], objective.transformer)
+        encoder = try UMT5Encoder(weights["text_encoder"], objective.textEncoder)
+        try weights.finish()
+        window = objective.options.window
+    }
+
+    /// Clean latents from `input` [B, C, F, H, W] with its timesteps [B].
+    func callAsFunction(
+        _ input: Tensor,
+        timesteps: Tensor,
+        prompts: [[Int32]]
+    ) throws -> Tensor {
+        let shape = input.shape
+        let flow = try transformer(
+            input,
+            timesteps: timesteps.unsqueezed(1).expanded([shape[0], shape[2]]),
+            text: transformer.text(encoder.encode(prompts)),
+            window: window
+        )
+        let sigma = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)
+        return try input - sigma * flow
+    }
+
+    // MARK: - Inputs
+
+    /// What a first step starts from: the source with noise in the parts `scale` [B], and timesteps.
+    ///
+    /// A stream's timestep is below its noise: it takes int(1000 s) - 100, as the reference does
+    /// (StreamDiffusionV2, streamv2v/inference.py).
+    static func first(
+        _ source: Tensor,
+        noise scale: Tensor,
+        _ generator: Generator
+    ) throws(TorchError) -> (Tensor, Tensor) {
+        // A little is added since 0.3 in float32 is below 0.3.
+        let timesteps = try (scale * 1_000 + 0.01).floor() - 100
+        return (try noised(source, scale, generator), timesteps)
+    }
+
+    /// What a later step starts from: an earlier result with the noise of its timesteps [B].
+    static func later(
+        _ result: Tensor,
+        _ timesteps: Tensor,
+        _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        try noised(result, timesteps / 1_000, generator)
+    }
+
+    private static func noised(
+        _ latents: Tensor,
+        _ scale: Tensor,
+        _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        let s = try scale.reshaped(-1, 1, 1, 1, 1)
+        let noise = try Tensor.randn(latents.shape, generator)
+        return try s * noise + (1 - s) * latents
+    }
+}
