@@ -17,7 +17,7 @@ struct BenchQualityCommand: ParsableCommand {
             drift    a long stream forward and backward through the clip: does it end as it began
 
             The footage is what the bundled model was not trained on: bikes.mp4 and carphone_pristine.mp4, \
-            and a shot of bigbuckbunny.mp4, of which another shot may have been in the training. The \
+            and a shot of bigbuckbunny.mp4, of which the training has other shots. The \
             styles are those of recipe.yaml in the model's folder. A sheet alone:
 
               swan bench tiny-quality --measures styles --bare --max-frames 41 --sheet styles.png

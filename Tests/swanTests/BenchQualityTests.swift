@@ -26,7 +26,7 @@ import Testing
         }
         #expect(first.messages.contains("10 of 10"))
         let sheet = try readImage(folder.path("a.png"))
-        #expect(sheet.width == 2 * 148 - 4 && sheet.height == 2 * 148 - 4)
+        #expect(sheet.width == 2 * 148 && sheet.height == 2 * 148)
 
         let again = try Program(arguments + [folder.path("b.png")]).end()
         #expect(again.code == 0)

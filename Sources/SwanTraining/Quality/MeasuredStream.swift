@@ -54,7 +54,7 @@ struct MeasuredStream {
                 guard !frames.isEmpty else { return true }
                 do {
                     let output = try concatenated(
-                        frames.map { frame throws(TorchError) in try PixelMath.picture(frame) }
+                        frames.map { frame throws(TorchError) in try Footage.pixels(of: frame) }
                     )
                     let chunk = Chunk(
                         number: number,

@@ -1,4 +1,5 @@
 import Foundation
+import SwanMedia
 import SwanPipelines
 import Torch
 
@@ -99,7 +100,7 @@ public struct QualityBenchmark {
                 }
             }
         }
-        if let path = options.sheet { try sheet.write(to: path) }
+        if let path = options.sheet { try writePNG(sheet.frame(), path) }
         return report
     }
 
@@ -122,13 +123,13 @@ public struct QualityBenchmark {
         let targets = try StyleTargets(clip, styles: styles.known, count: clip.count)
         if options.measures.contains(.styles) {
             let shown = min(options.sheetFrame, clip.count - 1)
-            var pictures = [try clip.pixels.narrowed(0, shown, 1)]
+            var pictures = [try PixelMath.values(clip.pixels.narrowed(0, shown, 1))]
             for position in styles.chosen {
                 let style = styles.known[position]
                 try add("\(clip.name), \(style)") {
                     try self.style(clip, targets, position) { frame, output in
                         guard frame == shown, !style.changesNothing else { return }
-                        pictures.append(try PixelMath.bytes(output))
+                        pictures.append(output)
                     }
                 }
             }

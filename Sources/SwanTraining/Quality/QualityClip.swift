@@ -15,7 +15,7 @@ struct QualityClip: Sendable {
         let reader = try VideoReader(path: path, options: VideoReader.Options(threads: 1))
         var frames: [Tensor] = []
         while frames.count < maxFrames, let frame = try reader.nextFrame() {
-            let picture = try PixelMath.picture(frame)
+            let picture = try Footage.pixels(of: frame)
             let isSame = frame.height == height && frame.width == width
             frames.append(
                 isSame ? picture : try Footage.resized(picture, height: height, width: width)
@@ -55,23 +55,5 @@ struct QualityClip: Sendable {
         guard count > 1 else { return 0 }
         let place = index % (2 * (count - 1))
         return place < count ? place : 2 * (count - 1) - place
-    }
-}
-
-extension PixelMath {
-    /// A frame's bytes: [1, 3, H, W], uint8.
-    static func picture(_ frame: VideoFrame) throws(TorchError) -> Tensor {
-        try Tensor(frame.pixels, [1, frame.height, frame.width, 3]).permuted(0, 3, 1, 2)
-            .contiguous()
-    }
-
-    /// Bytes as values in [0, 1].
-    static func values(_ bytes: Tensor) throws(TorchError) -> Tensor {
-        try bytes.to(.float32) * (1 / 255)
-    }
-
-    /// Values in [0, 1] as bytes.
-    static func bytes(_ values: Tensor) throws(TorchError) -> Tensor {
-        try (values * 255).rounded().clamped(min: 0, max: 255).to(.uint8)
     }
 }

@@ -66,7 +66,7 @@ enum HeldOutFootage {
         (path: ".deps/media/carphone_pristine.mp4", note: "not in the training"),
         (
             path: ".deps/media/bigbuckbunny.mp4",
-            note: "this shot is not in the training, another of the same film may be"
+            note: "this shot is not in the training, others of the same film are"
         ),
     ]
 

@@ -132,19 +132,15 @@ import Torch
     }
 
     @Test func aSheetHasARowForEachClip() throws {
-        func tile(_ level: UInt8) throws -> Tensor {
-            try Tensor.full([1, 3, 256, 128], Double(level), .uint8)
+        func picture(_ level: Double) throws -> Tensor {
+            try Tensor.full([1, 3, 256, 128], level / 255)
         }
-        let sheet = StyleSheet(rows: [[try tile(10), try tile(20)], [try tile(30)]])
-        let picture = try sheet.picture()
-        #expect(picture.shape == [1, 3, 292, 148])
-        let column = try picture.selected(0, 0).selected(0, 1)
-        func level(_ y: Int, _ x: Int) throws -> Double {
-            try column.selected(0, y).selected(0, x).item()
-        }
-        #expect(try level(0, 0) == 10 && level(143, 71) == 10)
-        #expect(try level(0, 76) == 20)
-        #expect(try level(148, 0) == 30)
-        #expect(try level(145, 0) == 255 && level(0, 73) == 255 && level(200, 100) == 255)
+        let rows = [[try picture(10), try picture(20)], [try picture(30), try picture(40)]]
+        let sheet = try StyleSheet(rows: rows).frame()
+        #expect(sheet.width == 2 * 76 && sheet.height == 2 * 148)
+        func level(_ y: Int, _ x: Int) -> UInt8 { sheet.pixels[3 * (y * sheet.width + x)] }
+        #expect(level(0, 0) == 10 && level(143, 71) == 10)
+        #expect(level(0, 76) == 20 && level(148, 0) == 30 && level(291, 147) == 40)
+        #expect(level(145, 0) == 255 && level(0, 73) == 255 && level(200, 74) == 255)
     }
 }
