@@ -149,6 +149,8 @@ struct LinearChain: Sendable {
         clips: @escaping @Sendable (Int) throws -> Tensor,
         onProgress: (TrainingProgress) -> Void
     ) throws {
+        guard steps > 0 else { return }
+        Engine.threads = max(1, threads / Self.clipsPerStep)
         let keys = kernels.keys.sorted()
         let parameters = try keys.compactMap { try kernels[$0]?.detached().contiguous().cloned() }
         for parameter in parameters { try parameter.setRequiresGrad() }
