@@ -79,7 +79,9 @@ def proto(entry):
     if "image" in entry:
         image = entry["image"]
         value = event.summary.value.add(tag=image["tag"])
+        value.metadata.plugin_data.plugin_name = "images"
         value.metadata.summary_description = image["caption"]
+        value.metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
         value.image.height, value.image.width = image["height"], image["width"]
         value.image.colorspace = 3
         value.image.encoded_image_string = base64.b64decode(image["bytes"])

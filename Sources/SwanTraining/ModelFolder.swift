@@ -93,7 +93,7 @@ struct ModelFolder {
         try Safetensors.write(
             exact,
             metadata: metadata,
-            to: root.appending(path: "checkpoints/vae.safetensors").path
+            to: part("checkpoints").appending(path: "vae.safetensors").path
         )
         try write(
             vae.weights,

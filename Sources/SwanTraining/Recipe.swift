@@ -9,6 +9,9 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var seed: UInt64
     /// The licence that the weights are given.
     public var license: String
+    /// A model to go on from: a bundled one's name, or a folder. Its autoencoder and its tokenizer stay
+    /// as they are. Nil to begin with nothing.
+    public var start: String?
     /// Threads on the CPU: micro-batches that are worked on at a time. Where there are fewer of them,
     /// operators have several threads, on which the last bits of sums depend.
     public var threads: Int

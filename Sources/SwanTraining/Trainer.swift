@@ -13,6 +13,7 @@ public struct Trainer {
     private let recipe: Recipe
     private let folder: ModelFolder
     private let clips: any ClipSource
+    private let start: StartModel?
 
     /// Trains by `recipe` into the folder `output`.
     ///
@@ -31,7 +32,8 @@ public struct Trainer {
         let folder = try ModelFolder(output, recipe: recipe, resume: resume)
         Engine.threads = recipe.threads
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
-        let trainer = Trainer(recipe: recipe, folder: folder, clips: clips)
+        let start = try recipe.start.map(StartModel.init)
+        let trainer = Trainer(recipe: recipe, folder: folder, clips: clips, start: start)
         let vae = try trainer.autoencoder(onProgress)
         try trainer.transformer(vae, onProgress)
     }
@@ -44,7 +46,11 @@ public struct Trainer {
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> TrainedAutoencoder {
         if let done = try folder.autoencoder() { return done }
-        var config = recipe.vae.model
+        let config = recipe.vae.model
+        if let start {
+            let (weights, measured) = try start.autoencoder(like: config)
+            return try finished(weights, measured, keepsNormalization: true)
+        }
         let loop = TrainingLoop(
             stage: "vae",
             steps: recipe.vae.training.steps,
@@ -69,24 +75,37 @@ public struct Trainer {
                     config,
                     clips: clips,
                     seed: recipe.seed,
-                    steps: recipe.vae.training.linearSteps
+                    steps: recipe.vae.training.linearSteps,
+                    threads: recipe.threads,
+                    onProgress: onProgress
                 )
             },
             onProgress: onProgress
         )
+        return try finished(state.averages, config, keepsNormalization: false)
+    }
+
+    /// An autoencoder with the measures of its latents, written to its place.
+    private func finished(
+        _ weights: [String: Tensor],
+        _ config: WanVAEConfig,
+        keepsNormalization: Bool
+    ) throws -> TrainedAutoencoder {
         let statistics = try LatentStatistics.measured(
-            state.averages,
+            weights,
             config,
+            keepsNormalization: keepsNormalization,
             clips: clips,
             count: 64,
             size: recipe.vae.training.size,
             firstIndex: 1 << 40,
             seed: recipe.seed
         )
+        var config = config
         config.latentsMean = statistics.mean
         config.latentsStd = statistics.std
         let done = TrainedAutoencoder(
-            weights: state.averages,
+            weights: weights,
             config: config,
             channelWeights: statistics.weights
         )
@@ -101,12 +120,13 @@ public struct Trainer {
         let stage = recipe.transformer
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let tokenizer = try folder.tokenizer {
-            try TokenizerTrainer.train(
-                sentences: prompts.corpus(count: recipe.text.sentences),
-                vocabularySize: recipe.text.model.vocabulary
-            )
+            try start?.tokenizer()
+                ?? TokenizerTrainer.train(
+                    sentences: prompts.corpus(count: recipe.text.sentences),
+                    vocabularySize: recipe.text.model.vocabulary
+                )
         }
-        let encoder = try textEncoder(prompts, tokenizer, onProgress)
+        let first = try firstWeights(prompts, tokenizer, onProgress)
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
@@ -147,16 +167,26 @@ public struct Trainer {
             record: folder.record("transformer", samples)
         )
         let state = try loop.run(
-            from: {
-                let transformer = try Initialization.transformer(stage.model, seed: recipe.seed)
-                return Dictionary(
-                    uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
-                        + encoder.map { ("text_encoder." + $0, $1) }
-                )
-            },
+            from: { first },
             onProgress: onProgress
         )
         try folder.saveTransformer(state.averages)
+    }
+
+    /// What transformer and text encoder begin with.
+    private func firstWeights(
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> [String: Tensor] {
+        let config = recipe.transformer.model
+        if let start { return try start.transformer(like: config, recipe.text.model) }
+        let encoder = try textEncoder(prompts, tokenizer, onProgress)
+        let transformer = try Initialization.transformer(config, seed: recipe.seed)
+        return Dictionary(
+            uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
+                + encoder.map { ("text_encoder." + $0, $1) }
+        )
     }
 
     /// The text encoder, with which style each prompt asks for.

@@ -107,6 +107,45 @@ struct LoopTests {
         }
     }
 
+    @Test func aStyleMoreIsTaughtToATrainedModel() throws {
+        var recipe = try TinyRecipe.make()
+        try withFolder { folder in
+            let (first, second) = (
+                folder.appending(path: "1").path, folder.appending(path: "2").path
+            )
+            try Trainer.run(recipe: recipe, output: first)
+            recipe.start = first
+            recipe.styles.append(.comic)
+            var stages: Set<String> = []
+            try Trainer.run(recipe: recipe, output: second) { stages.insert($0.stage) }
+            #expect(stages == ["transformer"])
+            let autoencoder = "vae/diffusion_pytorch_model.safetensors"
+            let old = try Self.weights("\(first)/\(autoencoder)")
+            let new = try Self.weights("\(second)/\(autoencoder)")
+            #expect(Set(old.keys) == Set(new.keys))
+            for (key, tensor) in old {
+                #expect(try new[key]?.array(of: Float.self) == tensor.array(of: Float.self))
+            }
+            for file in ["vae/config.json", "tokenizer/spiece.model"] {
+                #expect(
+                    try Data(contentsOf: URL(filePath: "\(first)/\(file)"))
+                        == Data(contentsOf: URL(filePath: "\(second)/\(file)"))
+                )
+            }
+
+            recipe.transformer.model.ffnDim += 16
+            let refusal = #expect(throws: TrainingError.self) {
+                try Trainer.run(recipe: recipe, output: folder.appending(path: "3").path)
+            }
+            #expect(refusal?.message.contains("transformer.model") == true)
+            recipe.start = "nowhere"
+            let missing = #expect(throws: TrainingError.self) {
+                try Trainer.run(recipe: recipe, output: folder.appending(path: "4").path)
+            }
+            #expect(missing?.code == .noSuchFile)
+        }
+    }
+
     @Test func theAutoencodersLossFalls() throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)

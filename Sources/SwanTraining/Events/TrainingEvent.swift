@@ -50,26 +50,37 @@ extension TrainingEvent.Value {
     /// `Summary.Value`
     fileprivate var message: ProtobufMessage {
         var value = ProtobufMessage()
-        var metadata = ProtobufMessage()
         switch self {
         case .scalar(let tag, let number):
-            var plugin = ProtobufMessage()
-            plugin.add(1, "scalars")
-            metadata.add(1, plugin)
-            metadata.add(4, 1 as UInt64)  // DataClass.DATA_CLASS_SCALAR
             value.add(1, tag)
             value.add(2, number)
+            value.add(9, Self.metadata(plugin: "scalars", dataClass: 1))  // DATA_CLASS_SCALAR
         case .image(let tag, let picture, let caption):
             var image = ProtobufMessage()
             image.add(1, UInt64(picture.height))
             image.add(2, UInt64(picture.width))
             image.add(3, 3 as UInt64)  // RGB
             image.add(4, picture.bytes)
-            metadata.add(3, caption)
             value.add(1, tag)
             value.add(4, image)
+            // DATA_CLASS_BLOB_SEQUENCE, without which TensorBoard's faster reader drops the caption.
+            value.add(9, Self.metadata(plugin: "images", caption: caption, dataClass: 3))
         }
-        value.add(9, metadata)
         return value
+    }
+
+    /// `SummaryMetadata`
+    private static func metadata(
+        plugin name: String,
+        caption: String? = nil,
+        dataClass: UInt64
+    ) -> ProtobufMessage {
+        var plugin = ProtobufMessage()
+        plugin.add(1, name)
+        var metadata = ProtobufMessage()
+        metadata.add(1, plugin)
+        if let caption { metadata.add(3, caption) }
+        metadata.add(4, dataClass)
+        return metadata
     }
 }

@@ -8,7 +8,7 @@ import Torch
 /// Keys are the network's, tensors the parts of its kernels that the chain has: of a causal kernel the
 /// last tap, of the convolution over time its last two. The heads, whose norms and SiLUs are taken for
 /// straight, stand under `encoder.head` and `decoder.head`.
-struct LinearChain {
+struct LinearChain: Sendable {
     var kernels: [String: Tensor]
     private let levels: Levels
 
@@ -57,9 +57,33 @@ struct LinearChain {
     /// The number of the decoder's last layer.
     var lastLayer: Int { levels.lastLayer }
 
+    /// Turns what the heads read so that the strongest directions come first, and the heads back: the
+    /// chain does the same.
+    mutating func turn(signals: Tensor, picture: Tensor) throws(TorchError) {
+        for (head, shortcut, read) in [
+            ("encoder.head", lastShortcuts.encoder, signals),
+            ("decoder.head", lastShortcuts.decoder, picture),
+        ] {
+            guard let shortcut, let kernel = kernels[head],
+                let weight = kernels["\(shortcut).weight"], let bias = kernels["\(shortcut).bias"]
+            else { continue }
+            let count = kernel.size(1)
+            let rows = try read.permuted(0, 2, 3, 1).reshaped(-1, count)
+            let directions = try PrincipalComponents(of: rows, count: count).directions
+            let back = try directions.transposed(0, 1)
+            let turned = try matmul(back, weight.narrowed(0, 0, count).flattened(from: 1))
+            var places = try weight.narrowed(0, 0, count)
+            try places.copy(from: turned.reshaped(places.shape))
+            var offsets = try bias.narrowed(0, 0, count)
+            try offsets.copy(from: matmul(back, offsets.unsqueezed(1)).flattened())
+            let taps = try kernel.permuted(2, 3, 0, 1)
+            kernels[head] = try matmul(taps, directions).permuted(2, 3, 0, 1).contiguous()
+        }
+    }
+
     // MARK: - There and back
 
-    /// What the encoder's head reads: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
+    /// What the encoder's head reads of its last level: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
     func signals(of patches: Tensor) throws(TorchError) -> Tensor {
         var x = try convolved(patches, "encoder.conv1", padding: 1)
         for level in levels.encoder {
@@ -72,12 +96,12 @@ struct LinearChain {
             )
             if level.time { x = try pairsJoined(x, "\(resample).time_conv") }
         }
-        return x
+        return try x.narrowed(1, 0, width("encoder.head"))
     }
 
     /// The latents of what the encoder's head reads.
     func latents(of signals: Tensor) throws(TorchError) -> Tensor {
-        try convolved(signals.narrowed(1, 0, width("encoder.head")), "encoder.head", padding: 1)
+        try convolved(signals, "encoder.head", padding: 1)
     }
 
     /// What the decoder's head reads: latents [1 + n, z, h, w] -> [1 + 4 n, C', H, W].
@@ -145,8 +169,12 @@ struct LinearChain {
     /// - Parameter clips: patches [T, C, H, W] of clip `index`.
     mutating func fit(
         steps: Int,
-        clips: @escaping @Sendable (Int) throws -> Tensor
+        threads: Int,
+        clips: @escaping @Sendable (Int) throws -> Tensor,
+        onProgress: (TrainingProgress) -> Void
     ) throws {
+        guard steps > 0 else { return }
+        Engine.threads = max(1, threads / Self.clipsPerStep)
         let keys = kernels.keys.sorted()
         let parameters = try keys.compactMap { try kernels[$0]?.detached().contiguous().cloned() }
         for parameter in parameters { try parameter.setRequiresGrad() }
@@ -154,24 +182,15 @@ struct LinearChain {
         for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
         let batches = Prefetcher(0..<(steps * Self.clipsPerStep), ahead: 8, make: clips)
         defer { batches.cancel() }
+        var report = ProgressReport(stage: "linear", steps: steps)
         for step in 0..<steps {
-            var sets: [[Tensor]] = []
-            for _ in 0..<Self.clipsPerStep {
-                guard let patches = try batches.next() else { break }
-                let latents = try latents(of: signals(of: patches))
-                let error = try self.patches(of: picture(of: latents)) - patches
-                let squared = try error.pow(2).mean()
-                let loss = try squared + (squared + 1e-4).log() * 0.02
-                let found = try gradients(of: loss, for: parameters)
-                sets.append(
-                    try zip(found, parameters).map { gradient, parameter in
-                        try gradient ?? parameter.detached().zerosLike()
-                    }
-                )
+            let batch = try (0..<Self.clipsPerStep).compactMap { _ in try batches.next() }
+            let results = try SideBySide.map(batch.count, threads: threads) { [self] clip in
+                try gradients(of: batch[clip], for: parameters)
             }
             let norm = try adam.update(
                 parameters,
-                AdamW.mean(sets),
+                AdamW.mean(results.map(\.gradients)),
                 step: step,
                 of: steps,
                 Self.options
@@ -179,8 +198,30 @@ struct LinearChain {
             guard norm.isFinite else {
                 throw TrainingError(.diverged, "the linear code: its gradients are not finite")
             }
+            let error = results.map(\.squaredError).reduce(0, +) / Double(results.count)
+            report.add(
+                ["squared_error": error],
+                norm: norm,
+                rate: Self.options.learningRate(step: step, of: steps)
+            )
+            report.show(step + 1, isLast: step + 1 == steps, onProgress)
         }
         for (key, average) in zip(keys, adam.averages) { kernels[key] = average }
+    }
+
+    private func gradients(
+        of patches: Tensor,
+        for parameters: [Tensor]
+    ) throws -> (gradients: [Tensor], squaredError: Double) {
+        let latents = try latents(of: signals(of: patches))
+        let error = try self.patches(of: picture(of: latents)) - patches
+        let squared = try error.pow(2).mean()
+        let loss = try squared + (squared + 1e-4).log() * 0.02
+        let found = try Torch.gradients(of: loss, for: parameters)
+        let gradients = try zip(found, parameters).map { gradient, parameter in
+            try gradient ?? parameter.detached().zerosLike()
+        }
+        return (gradients, try squared.item())
     }
 
     private static let clipsPerStep = 2

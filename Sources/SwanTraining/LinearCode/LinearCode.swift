@@ -10,14 +10,18 @@ import TorchNN
 public enum LinearCode {
     /// Weights under the keys of Wan2.1_VAE.pth, for an autoencoder of that kind.
     ///
-    /// - Parameter steps: steps in which the levels are fitted to one another.
+    /// - Parameters:
+    ///   - steps: steps in which the levels are fitted to one another.
+    ///   - threads: clips of a step that are worked on at a time.
     ///
     /// Throws `TrainingError` for the residual kind of Wan 2.2, whose levels have other shapes.
     public static func weights(
         _ config: WanVAEConfig,
         clips: any ClipSource,
         seed: UInt64,
-        steps: Int = 0
+        steps: Int = 0,
+        threads: Int = 1,
+        onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws -> [String: Tensor] {
         guard !config.isResidual, config.inChannels == config.outChannels else {
             throw TrainingError(
@@ -36,9 +40,14 @@ public enum LinearCode {
             try writer.write(stacked(measured).permuted(0, 1, 3, 4, 2).contiguous())
         }
         let frames = 2 * config.temporalStride + 1
-        try chain.fit(steps: steps) { index in
-            try withoutGradients { try patches(config, clips, 160 + index, frames: frames) }
-        }
+        try chain.fit(
+            steps: steps,
+            threads: threads,
+            clips: { index in
+                try withoutGradients { try patches(config, clips, 160 + index, frames: frames) }
+            },
+            onProgress: onProgress
+        )
         return try withoutGradients {
             let samples = try (0..<16).map { try patches(config, clips, $0, frames: frames) }
             // One clip after the other would put pairs over their borders.

@@ -38,7 +38,7 @@ struct TrainingLoop<Goal: Objective> {
         }
         defer { batches.cancel() }
         try record?.begin(after: state.step)
-        var report = Report(stage: stage, steps: steps)
+        var report = ProgressReport(stage: stage, steps: steps)
         var saved = Date()
         while state.step < end {
             let batch = try (0..<parts).compactMap { _ in try batches.next() }
@@ -62,7 +62,7 @@ struct TrainingLoop<Goal: Objective> {
     private func advance(
         _ state: inout TrainingState,
         _ batches: [Goal.Batch],
-        _ report: inout Report
+        _ report: inout ProgressReport
     ) throws {
         let results = try SideBySide.map(parts, threads: threads) {
             [objective, state, parts] part in
@@ -145,47 +145,5 @@ public struct CheckpointOptions: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case everySteps = "every_steps", everyMinutes = "every_minutes", kept
-    }
-}
-
-/// Averages since the last report.
-private struct Report {
-    let stage: String
-    let steps: Int
-    private var losses = RunningMeans()
-    private var norm = 0.0
-    private var rate = 0.0
-    private var count = 0
-    private var since = Date()
-
-    init(stage: String, steps: Int) {
-        self.stage = stage
-        self.steps = steps
-    }
-
-    mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
-        losses.add(parts)
-        self.norm = norm
-        self.rate = rate
-        count += 1
-    }
-
-    /// Reports at most every other second, and the last step.
-    mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
-        let seconds = Date().timeIntervalSince(since)
-        guard seconds > 2 || isLast, count > 0 else { return }
-        onProgress(
-            TrainingProgress(
-                stage: stage,
-                step: step,
-                steps: steps,
-                losses: losses.take(),
-                gradientNorm: norm,
-                learningRate: rate,
-                secondsPerStep: seconds / Double(count)
-            )
-        )
-        count = 0
-        since = Date()
     }
 }

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Where training stands, for a display.
 public struct TrainingProgress: Sendable {
     /// The part of the recipe that is being trained.
@@ -15,4 +17,46 @@ public struct TrainingProgress: Sendable {
 
     /// Seconds until this stage is done, at the present speed.
     public var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
+}
+
+/// Averages since the last report.
+struct ProgressReport {
+    let stage: String
+    let steps: Int
+    private var losses = RunningMeans()
+    private var norm = 0.0
+    private var rate = 0.0
+    private var count = 0
+    private var since = Date()
+
+    init(stage: String, steps: Int) {
+        self.stage = stage
+        self.steps = steps
+    }
+
+    mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
+        losses.add(parts)
+        self.norm = norm
+        self.rate = rate
+        count += 1
+    }
+
+    /// Reports at most every other second, and the last step.
+    mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
+        let seconds = Date().timeIntervalSince(since)
+        guard seconds > 2 || isLast, count > 0 else { return }
+        onProgress(
+            TrainingProgress(
+                stage: stage,
+                step: step,
+                steps: steps,
+                losses: losses.take(),
+                gradientNorm: norm,
+                learningRate: rate,
+                secondsPerStep: seconds / Double(count)
+            )
+        )
+        count = 0
+        since = Date()
+    }
 }

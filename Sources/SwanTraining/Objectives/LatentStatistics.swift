@@ -10,6 +10,9 @@ struct LatentStatistics {
     /// How much an error in each normalised channel counts, 1 on average.
     let weights: [Double]
 
+    /// - Parameter keepsNormalization: takes mean and deviation from the config and measures the weights
+    ///   alone.
+    ///
     /// Measured over clips of `size` pixels from the index `firstIndex` on.
     ///
     /// A channel's importance is the change of the pictures when it is disturbed by half its
@@ -20,6 +23,7 @@ struct LatentStatistics {
     static func measured(
         _ vae: [String: Tensor],
         _ config: WanVAEConfig,
+        keepsNormalization: Bool = false,
         clips: any ClipSource,
         count: Int,
         size: Int,
@@ -55,7 +59,9 @@ struct LatentStatistics {
             let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
                 .max([0, 2, 3, 4]).array(of: Double.self)
             let ranges = std.indices.map {
-                max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
+                keepsNormalization
+                    ? config.latentsStd[$0]
+                    : max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
             }
             // An error of 1 in a normalised channel is one of `range` in the latents.
             let weights = std.indices.map {
@@ -63,7 +69,7 @@ struct LatentStatistics {
             }
             let averageWeight = weights.reduce(0, +) / Double(weights.count)
             return LatentStatistics(
-                mean: mean,
+                mean: keepsNormalization ? config.latentsMean : mean,
                 std: ranges,
                 weights: weights.map { $0 / averageWeight }
             )

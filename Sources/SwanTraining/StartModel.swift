@@ -1,0 +1,81 @@
+import Foundation
+import SwanModels
+import SwanPipelines
+import Torch
+
+/// A trained model that a recipe goes on from, so that a style more takes minutes and not hours.
+///
+/// Its autoencoder and its tokenizer are taken as they are; its text encoder and transformer are what
+/// training begins with. It is laid out as `swan train` leaves a model.
+struct StartModel {
+    private let root: URL
+
+    /// The model of a name (a bundled one) or of a folder.
+    init(_ nameOrPath: String) throws {
+        let path = BundledModels.folder(nameOrPath) ?? nameOrPath
+        root = URL(fileURLWithPath: path, isDirectory: true)
+        guard FileManager.default.fileExists(atPath: root.appending(path: "vae").path) else {
+            throw TrainingError(
+                .noSuchFile,
+                "start: \(nameOrPath) is neither a bundled model (\(known)) nor a folder of one"
+            )
+        }
+    }
+
+    private var known: String { BundledModels.names.joined(separator: ", ") }
+
+    /// The autoencoder's weights, and its config with what was measured of its latents.
+    func autoencoder(like config: WanVAEConfig) throws -> ([String: Tensor], WanVAEConfig) {
+        let own: WanVAEConfig = try self.config("vae")
+        var sizes = own
+        sizes.latentsMean = config.latentsMean
+        sizes.latentsStd = config.latentsStd
+        try require(sizes == config, "vae.model")
+        return (try weights("vae", "diffusion_pytorch_model"), own)
+    }
+
+    /// The weights of text encoder and transformer, under `text_encoder.` and `transformer.`.
+    func transformer(
+        like config: WanConfig,
+        _ textEncoder: UMT5Config
+    ) throws -> [String: Tensor] {
+        try require(self.config("transformer") == config, "transformer.model")
+        try require(self.config("text_encoder") == textEncoder, "text.model")
+        var all: [String: Tensor] = [:]
+        for (part, file) in [
+            ("transformer", "diffusion_pytorch_model"), ("text_encoder", "model"),
+        ] {
+            for (key, tensor) in try weights(part, file) { all["\(part).\(key)"] = tensor }
+        }
+        return all
+    }
+
+    /// The tokenizer's file.
+    func tokenizer() throws -> Data {
+        try Data(contentsOf: root.appending(path: "tokenizer/spiece.model"))
+    }
+
+    private func config<Config: Decodable>(_ part: String) throws -> Config {
+        try JSONDecoder().decode(
+            Config.self,
+            from: Data(contentsOf: root.appending(path: "\(part)/config.json"))
+        )
+    }
+
+    private func weights(_ part: String, _ name: String) throws -> [String: Tensor] {
+        let file = try SafetensorsFile(
+            path: root.appending(path: "\(part)/\(name).safetensors").path
+        )
+        var weights: [String: Tensor] = [:]
+        for key in file.keys { weights[key] = try file.tensor(key).to(.float32).cloned() }
+        return weights
+    }
+
+    private func require(_ isSame: Bool, _ section: String) throws {
+        guard !isSame else { return }
+        throw TrainingError(
+            .invalidRecipe,
+            "\(section): its sizes are not those of the model that 'start' names, \(root.path)"
+        )
+    }
+}
