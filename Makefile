@@ -48,6 +48,11 @@ demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="oil painting"
 	@mkdir -p "$$(dirname "$$OUT")"
 	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(DEMOFLAGS)
 
+.PHONY: sheet
+sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the bundled model
+	$(SWAN) bench tiny-quality --measures styles --bare --max-frames 41 \
+	    --sheet docs/media/styles.png
+
 # Tests run side by side: the engine's threads must not spin while they wait for each other. What has
 # failed is said once more at the end, where it is not lost among what has passed.
 .PHONY: test

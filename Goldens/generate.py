@@ -19,10 +19,11 @@ import torch  # noqa: E402
 
 GROUPS = [
     "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae", "tiny_vae",
-    "text_encoder", "clip_vision", "lora", "engine", "pipelines",
+    "text_encoder", "clip_vision", "lora", "engine", "measures", "pipelines",
 ]
 PACKAGES = [
     "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",
+    "scikit-image",
 ]
 CONVENTIONS = {
     "file": "One safetensors file a case. `weights/` holds the reference checkpoint's own keys; "

@@ -106,10 +106,7 @@ public struct FileStreamRequest: Sendable {
             throw SwanError(.noSuchFile, "\(configuration): no such file")
         }
         let folder = try ModelFolder(BundledModels.folder(model) ?? model)
-        var stream = StreamConfiguration()
-        if let path = configuration ?? folder.streamConfiguration {
-            stream = try StreamConfiguration(yamlAt: path)
-        }
+        var stream = try folder.configuration(configuration)
         if let steps { try stream.keepSteps(steps) }
         if let noiseScale { stream.noiseScale = noiseScale }
         var options = StreamOptions(stream, height: height, width: width)
@@ -132,8 +129,7 @@ public struct FileStreamRequest: Sendable {
         )
         try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         let place = try Device(named: device)
-        let own = place == .cpu ? stream.cpuType : nil
-        let type = dtype ?? own ?? .suited(to: place)
+        let type = dtype ?? stream.computeType(on: place)
         let needed = configs.streamBytes(options, type)
         if place == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
             throw TorchError(

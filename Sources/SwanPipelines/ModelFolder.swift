@@ -84,6 +84,14 @@ public struct ModelFolder: Sendable {
     /// The streaming configuration beside the parts, if there is one.
     public var streamConfiguration: String? { file("stream.yaml") }
 
+    /// How the model streams: by another YAML file, by its own, or as usual.
+    public func configuration(
+        _ other: String? = nil
+    ) throws(SwanError) -> StreamConfiguration {
+        guard let path = other ?? streamConfiguration else { return StreamConfiguration() }
+        return try StreamConfiguration(yamlAt: path)
+    }
+
     /// A file of the folder; nil if there is none of that name.
     func file(_ name: String) -> String? {
         let file = path + "/" + name

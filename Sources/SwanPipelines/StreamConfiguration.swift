@@ -36,6 +36,12 @@ public struct StreamConfiguration: Sendable, Equatable {
     /// float32 serve them best.
     public var cpuType: DType?
 
+    /// What the model computes in on a device unless told otherwise.
+    public func computeType(on device: Device) -> DType {
+        let own = device == .cpu ? cpuType : nil
+        return own ?? .suited(to: device)
+    }
+
     /// The values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.
     public init() {}
 

@@ -14,9 +14,10 @@ public struct StreamModel: Sendable {
     public let device: Device
     /// How it streams unless told otherwise.
     public let configuration: StreamConfiguration
+    /// Frames to latents and back.
+    public let vae: any VideoAutoencoder
 
     let transformer: CausalWanTransformer
-    let vae: any VideoAutoencoder
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
 

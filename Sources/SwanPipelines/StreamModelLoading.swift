@@ -20,12 +20,7 @@ extension StreamModel {
         configuration: String? = nil
     ) throws -> StreamModel {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
-        let streamConfiguration: StreamConfiguration
-        if let path = configuration ?? folder.streamConfiguration {
-            streamConfiguration = try StreamConfiguration(yamlAt: path)
-        } else {
-            streamConfiguration = StreamConfiguration()
-        }
+        let streamConfiguration = try folder.configuration(configuration)
         let tokenizerFile = try folder.require(.tokenizer).data
         let parts = try (folder.require(.transformer), folder.require(.textEncoder))
         let transformerConfig = try WanConfig.read(parts.0)

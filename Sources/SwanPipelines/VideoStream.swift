@@ -136,10 +136,10 @@ extension VideoStream {
     ///   - source: the next frame, nil at the end; called on a thread of its own.
     ///   - isStopped: asked at the end of the source whether chunks on their way are to be dropped.
     ///   - cancel: called when no more frames are wanted; has `source` return if it waits.
-    ///   - give: called on this thread; false ends the stream.
-    func run(
+    ///   - give: called on this thread with the frames of each chunk; false ends the stream.
+    public func run(
         _ source: @escaping @Sendable () throws -> VideoFrame?,
-        isStopped: @escaping @Sendable () -> Bool,
+        isStopped: @escaping @Sendable () -> Bool = { false },
         cancel: () -> Void = {},
         give: ([VideoFrame]) -> Bool
     ) throws {

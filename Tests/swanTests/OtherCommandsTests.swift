@@ -9,7 +9,9 @@ import Testing
         let version = try Program.run("--version")
         #expect(version.code == 0)
         #expect(version.text.split(separator: ".").count == 3)
-        for command in [[], ["stream"], ["doctor"], ["models"], ["bench"]] {
+        for command in [
+            [], ["stream"], ["doctor"], ["models"], ["bench"], ["bench", "tiny-quality"],
+        ] {
             let help = try Program(command + ["--help"]).end()
             #expect(help.code == 0)
             #expect(help.text.contains("USAGE: swan"))

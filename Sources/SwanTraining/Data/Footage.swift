@@ -36,15 +36,20 @@ enum Footage {
 
     private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(TorchError) -> Tensor
     {
-        let pixels = try Tensor(frame.pixels, [1, frame.height, frame.width, 3])
-            .permuted(0, 3, 1, 2)  // [1, 3, H, W]
+        let pixels = try pixels(of: frame)
         let scale = Double(shortSide) / Double(min(frame.height, frame.width))
-        guard scale < 1 else { return try pixels.contiguous() }
+        guard scale < 1 else { return pixels }
         return try resized(
             pixels,
             height: Int((Double(frame.height) * scale).rounded()),
             width: Int((Double(frame.width) * scale).rounded())
         )
+    }
+
+    /// A frame's bytes: [1, 3, H, W], uint8.
+    static func pixels(of frame: VideoFrame) throws(TorchError) -> Tensor {
+        try Tensor(frame.pixels, [1, frame.height, frame.width, 3]).permuted(0, 3, 1, 2)
+            .contiguous()
     }
 
     /// Bytes [T, 3, H, W] at another size, with anti-aliasing.

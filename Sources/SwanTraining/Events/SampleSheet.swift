@@ -41,11 +41,19 @@ struct SampleSheet {
         self.caption = caption
     }
 
+    /// The sheet as one picture.
+    func frame() throws -> VideoFrame {
+        let pixels = try PixelMath.bytes(picture).permuted(1, 2, 0)  // [H, W, 3]
+        return try VideoFrame(
+            width: pixels.size(1),
+            height: pixels.size(0),
+            pixels: pixels.array(of: UInt8.self)
+        )
+    }
+
     /// The sheet as a PNG file.
     func png() throws -> PNGPicture {
-        let bytes = try (picture * 255).rounded().clamped(min: 0, max: 255).permuted(1, 2, 0)
-            .array(of: UInt8.self)  // [H, W, 3]
-        let frame = try VideoFrame(width: picture.size(2), height: picture.size(1), pixels: bytes)
+        let frame = try frame()
         return PNGPicture(width: frame.width, height: frame.height, bytes: try frame.png())
     }
 }

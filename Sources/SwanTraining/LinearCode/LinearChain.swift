@@ -57,9 +57,33 @@ struct LinearChain: Sendable {
     /// The number of the decoder's last layer.
     var lastLayer: Int { levels.lastLayer }
 
+    /// Turns what the heads read so that the strongest directions come first, and the heads back: the
+    /// chain does the same.
+    mutating func turn(signals: Tensor, picture: Tensor) throws(TorchError) {
+        for (head, shortcut, read) in [
+            ("encoder.head", lastShortcuts.encoder, signals),
+            ("decoder.head", lastShortcuts.decoder, picture),
+        ] {
+            guard let shortcut, let kernel = kernels[head],
+                let weight = kernels["\(shortcut).weight"], let bias = kernels["\(shortcut).bias"]
+            else { continue }
+            let count = kernel.size(1)
+            let rows = try read.permuted(0, 2, 3, 1).reshaped(-1, count)
+            let directions = try PrincipalComponents(of: rows, count: count).directions
+            let back = try directions.transposed(0, 1)
+            let turned = try matmul(back, weight.narrowed(0, 0, count).flattened(from: 1))
+            var places = try weight.narrowed(0, 0, count)
+            try places.copy(from: turned.reshaped(places.shape))
+            var offsets = try bias.narrowed(0, 0, count)
+            try offsets.copy(from: matmul(back, offsets.unsqueezed(1)).flattened())
+            let taps = try kernel.permuted(2, 3, 0, 1)
+            kernels[head] = try matmul(taps, directions).permuted(2, 3, 0, 1).contiguous()
+        }
+    }
+
     // MARK: - There and back
 
-    /// What the encoder's head reads: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
+    /// What the encoder's head reads of its last level: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
     func signals(of patches: Tensor) throws(TorchError) -> Tensor {
         var x = try convolved(patches, "encoder.conv1", padding: 1)
         for level in levels.encoder {
@@ -72,12 +96,12 @@ struct LinearChain: Sendable {
             )
             if level.time { x = try pairsJoined(x, "\(resample).time_conv") }
         }
-        return x
+        return try x.narrowed(1, 0, width("encoder.head"))
     }
 
     /// The latents of what the encoder's head reads.
     func latents(of signals: Tensor) throws(TorchError) -> Tensor {
-        try convolved(signals.narrowed(1, 0, width("encoder.head")), "encoder.head", padding: 1)
+        try convolved(signals, "encoder.head", padding: 1)
     }
 
     /// What the decoder's head reads: latents [1 + n, z, h, w] -> [1 + 4 n, C', H, W].
@@ -149,6 +173,8 @@ struct LinearChain: Sendable {
         clips: @escaping @Sendable (Int) throws -> Tensor,
         onProgress: (TrainingProgress) -> Void
     ) throws {
+        guard steps > 0 else { return }
+        Engine.threads = max(1, threads / Self.clipsPerStep)
         let keys = kernels.keys.sorted()
         let parameters = try keys.compactMap { try kernels[$0]?.detached().contiguous().cloned() }
         for parameter in parameters { try parameter.setRequiresGrad() }

@@ -73,20 +73,15 @@ struct LinearCodeWriter {
 
     /// Writes a chain with its heads, straight for pictures like those of `clips`, [T, C, H, W] each.
     mutating func write(_ chain: LinearChain, measuredOn clips: [Tensor]) throws(TorchError) {
+        var chain = chain
+        let before = try Self.measured(chain, clips)
+        try chain.turn(signals: before.signals, picture: before.picture)
         guard let encoderHead = chain.kernels["encoder.head"],
             let decoderHead = chain.kernels["decoder.head"],
             let decoderBias = chain.kernels["decoder.head.bias"]
         else { return }
         try chain.write(to: weights)
-        var parts: [(signals: Tensor, latents: Tensor, picture: Tensor)] = []
-        for clip in clips {
-            let signals = try chain.signals(of: clip).narrowed(1, 0, encoderHead.size(1))
-            let latents = try chain.latents(of: signals)
-            parts.append((signals, latents, try chain.picture(of: latents)))
-        }
-        let signals = try concatenated(parts.map(\.signals))
-        let latents = try concatenated(parts.map(\.latents))
-        let picture = try concatenated(parts.map(\.picture))
+        let (signals, latents, picture) = try Self.measured(chain, clips)
 
         // Latents of deviation 1.
         let sizes = try latents.pow(2).mean([0, 2, 3]).squareRoot().clamped(min: 1e-3)
@@ -299,6 +294,20 @@ struct LinearCodeWriter {
         var place = try used.narrowed(1, 0, fitted.size(1))
         try place.copy(from: fitted)
         return try KernelFit.apply(fitted, doubled)
+    }
+
+    /// What goes through a chain, of all clips.
+    private static func measured(
+        _ chain: LinearChain,
+        _ clips: [Tensor]
+    ) throws(TorchError) -> (signals: Tensor, latents: Tensor, picture: Tensor) {
+        var (signals, latents, pictures): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
+        for clip in clips {
+            signals.append(try chain.signals(of: clip))
+            latents.append(try chain.latents(of: signals[signals.count - 1]))
+            pictures.append(try chain.picture(of: latents[latents.count - 1]))
+        }
+        return (try concatenated(signals), try concatenated(latents), try concatenated(pictures))
     }
 
     // MARK: - Writing

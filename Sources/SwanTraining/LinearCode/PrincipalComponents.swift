@@ -9,21 +9,31 @@ struct PrincipalComponents {
 
     /// Of `x` [..., C], the `count` strongest, or all there are.
     init(of x: Tensor, count: Int) throws(TorchError) {
-        let channels = x.size(-1)
-        let rows = try x.reshaped(-1, channels)
-        mean = try rows.mean([0])
+        let rows = try x.reshaped(-1, x.size(-1))
+        let mean = try rows.mean([0])
         let centred = try rows - mean
         let covariance =
             try matmul(centred.transposed(0, 1), centred) / Double(max(1, rows.size(0)))
+        try self.init(mean: mean, covariance: covariance, count: count)
+    }
+
+    /// Of vectors with this mean [C] and covariance [C, C].
+    init(mean: Tensor, covariance: Tensor, count: Int) throws(TorchError) {
+        self.mean = try mean.to(.float32)
         // In float64: weak directions have variances near the rounding of strong ones.
         let vectors = try covariance.to(.float64).symmetricEigen().vectors
-        directions = try vectors.flipped([1]).sliced(1, 0..<min(count, channels)).to(.float32)
-            .contiguous()
+        directions = try vectors.flipped([1]).sliced(1, 0..<min(count, covariance.size(0)))
+            .to(.float32).contiguous()
     }
 
     /// [..., C] -> [..., K]
     func coordinates(of x: Tensor) throws(TorchError) -> Tensor {
         try matmul(x - mean, directions)
+    }
+
+    /// [..., K] -> [..., C]
+    func vectors(at coordinates: Tensor) throws(TorchError) -> Tensor {
+        try matmul(coordinates, directions.transposed(0, 1)) + mean
     }
 
     /// What the mean itself is in the directions: [K].

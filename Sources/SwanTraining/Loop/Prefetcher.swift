@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// Items made one after the other on a thread of their own, a few ahead of who takes them.
 final class Prefetcher<Item: Sendable>: @unchecked Sendable {
@@ -15,6 +16,8 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         make: @escaping @Sendable (Int) throws -> Item
     ) {
         let thread = Thread { [self] in
+            // What it makes is small, and the cores are busy with training.
+            Engine.limitThreads(to: 1)
             for index in range {
                 guard waitForRoom(ahead) else { break }
                 let result = Result { try make(index) }

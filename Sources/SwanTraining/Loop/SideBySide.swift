@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Torch
 
 /// Calls on several threads at once: the engine's own operators hardly use a second core on
 /// tensors as small as those of a small network.
@@ -15,9 +16,12 @@ enum SideBySide {
         guard min(count, threads) > 1 else { return try (0..<count).map(body) }
         let work = Work(count: count, body: body)
         let group = DispatchGroup()
+        let width = Engine.threads
         for _ in 1..<min(count, threads) {
             group.enter()
             let thread = Thread {
+                // A new thread's convolutions would take every core.
+                Engine.limitThreads(to: width)
                 work.run()
                 group.leave()
             }

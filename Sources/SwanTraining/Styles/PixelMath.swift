@@ -93,4 +93,14 @@ enum PixelMath {
         guard offsets.contains(where: { $0 != 0 }) else { return mixed }
         return try mixed + colour(offsets[0], offsets[1], offsets[2])
     }
+
+    /// Bytes as values in [0, 1].
+    static func values(_ bytes: Tensor) throws(TorchError) -> Tensor {
+        try bytes.to(.float32) * (1 / 255)
+    }
+
+    /// Values in [0, 1] as bytes.
+    static func bytes(_ values: Tensor) throws(TorchError) -> Tensor {
+        try (values * 255).rounded().clamped(min: 0, max: 255).to(.uint8)
+    }
 }

@@ -48,6 +48,41 @@ import TorchNN
         try root.finish()
     }
 
+    @Test func turningAChainChangesNothingButItsDirections() throws {
+        let generator = try Generator(seed: 3)
+        var chain = try LinearChain(
+            LinearCode.weights(Self.config, clips: scenes, seed: 1),
+            Self.config,
+            encoderHead: .randn([48, 48, 3, 3], generator),
+            decoderHead: .randn([12, 6, 3, 3], generator),
+            decoderBias: .zeros([12])
+        )
+        let patches = try Tensor.randn([5, 12, 32, 32], generator)
+        func through() throws -> (signals: Tensor, picture: Tensor, patches: Tensor) {
+            let signals = try chain.signals(of: patches)
+            let picture = try chain.picture(of: chain.latents(of: signals))
+            return (signals, picture, try chain.patches(of: picture))
+        }
+        let before = try through()
+        try chain.turn(signals: before.signals, picture: before.picture)
+        let after = try through()
+        try expectClose(after.patches, before.patches, absolute: 1e-3)
+        let sizes = try after.signals.variance([0, 2, 3]).array(of: Double.self)
+        #expect(zip(sizes, sizes.dropFirst()).allSatisfy { $0 >= $1 * 0.999 }, "\(sizes)")
+    }
+
+    @Test func fittingALinearCodeMakesItBetter() throws {
+        var errors: [Double] = []
+        for steps in [0, 30] {
+            let weights = try LinearCode.weights(Self.config, clips: scenes, seed: 1, steps: steps)
+            let vae = try WanVAE(Weights(DictionaryWeights(weights)), Self.config)
+            let clip = try scenes.clip(index: 500, frames: 9, height: 64, width: 64)
+            let video = try (clip.unsqueezed(0).permuted(0, 2, 1, 3, 4) * 2 - 1).contiguous()
+            errors.append(try (vae.decode(vae.encode(video)) - video).pow(2).mean().item())
+        }
+        #expect(errors[1] < errors[0], "\(errors)")
+    }
+
     @Test func residualKindIsRefused() {
         let error = #expect(throws: TrainingError.self) {
             try LinearCode.weights(.wan22, clips: scenes, seed: 1)
