@@ -40,15 +40,16 @@ public struct PromptGenerator: Sendable {
 
     private func noChange(_ random: inout SampleRandom) -> String {
         switch random.pick(weights: [0.3, 0.25, 0.25, 0.1, 0.05, 0.05]) {
-        case 0: return random.pick(PromptPhrases.scenes)
+        case 0: return scene(&random)
         case 1: return random.pick(PromptPhrases.requestsToKeep)
         case 2 where !unknownLooks.isEmpty: return sentence(unknownLooks, &random)
-        case 3:
-            return nonsense(Array("abcdefghijklmnopqrstuvwxyz0123456789").map(String.init), &random)
+        case 3: return nonsense(Self.letters, &random)
         case 4: return nonsense(PromptPhrases.signs, &random)
         default: return ""
         }
     }
+
+    private static let letters = "abcdefghijklmnopqrstuvwxyz0123456789".map(String.init)
 
     private func nonsense(_ signs: [String], _ random: inout SampleRandom) -> String {
         let words = (0..<random.integer(1..<5)).map { _ in
@@ -65,8 +66,22 @@ public struct PromptGenerator: Sendable {
         let start = phrase.prefix { $0 != " " }
         let takesArticle = !PromptPhrases.startsWithoutArticle.contains(String(start))
         let article = takesArticle && random.chance(0.5) ? "a " : ""
-        return sentence.replacing("{scene}", with: random.pick(PromptPhrases.scenes))
+        let text = sentence.replacing("{scene}", with: scene(&random))
             .replacing("{look}", with: article + phrase)
+        guard random.chance(0.15) else { return text }
+        let praise = (0..<random.integer(1..<4)).map { _ in random.pick(PromptPhrases.praise) }
+        return ([text] + praise).joined(separator: ", ")
+    }
+
+    /// What the picture shows: now and then more than one thing, or words that nobody has listed.
+    private func scene(_ random: inout SampleRandom) -> String {
+        switch random.pick(weights: [0.65, 0.2, 0.15]) {
+        case 0: return random.pick(PromptPhrases.scenes)
+        case 1:
+            let parts = (random.pick(PromptPhrases.scenes), random.pick(PromptPhrases.scenes))
+            return parts.0 + random.pick([" and ", ", ", " next to "]) + parts.1
+        default: return "a " + nonsense(Self.letters, &random)
+        }
     }
 
     /// The text in one of the ways of writing it.

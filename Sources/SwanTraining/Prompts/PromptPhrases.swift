@@ -40,6 +40,12 @@ enum PromptPhrases {
         "an animated film", "clouds in the sky", "a rocket starting", "a waterfall",
     ]
 
+    /// What people add to a prompt without asking for a look.
+    static let praise = [
+        "high quality", "highly detailed", "4k", "8k", "masterpiece", "best quality", "sharp focus",
+        "soft light", "very beautiful", "award winning", "ultra hd", "for my friends",
+    ]
+
     static let requestsToKeep = [
         "no change", "keep it as it is", "original", "do nothing", "unchanged", "as it is",
         "leave it alone", "the same video", "no style", "none", "do not change anything",
