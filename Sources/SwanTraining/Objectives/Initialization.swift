@@ -10,9 +10,10 @@ enum Initialization {
     /// A transformer that starts as a filter of its input, in reach of what it has to learn.
     ///
     /// As Wan's `init_weights` (wan/modules/model.py), but: patches are rotated into as many
-    /// dimensions as they have numbers; the rest hold a constant that dominates the layer norms, which
-    /// would else throw a token's amplitude away; text, time and residual branches speak up from the
-    /// first step; and the head has the gain of 5 to 10 that a flow over little noise needs.
+    /// dimensions as they have numbers, and made small; the rest hold a constant that dominates the layer
+    /// norms, which would else throw a token's amplitude away; text, time and residual branches speak up
+    /// from the first step, and text the most, since a prompt shares its attention with the empty places
+    /// behind it; and the head has the gain of 5 to 10 that a flow over little noise needs.
     static func transformer(
         _ config: WanConfig,
         seed: UInt64
@@ -21,7 +22,7 @@ enum Initialization {
         let source = MadeWeights { key, shape throws(TorchError) in
             let generator = try generator(seed, key)
             switch key {
-            case "patch_embedding.weight": return try (rotation * 0.6).reshaped(shape)
+            case "patch_embedding.weight": return try (rotation * 0.15).reshaped(shape)
             case "patch_embedding.bias": return try constant(config)
             case "head.head.weight": return try head(config, rotation)
             default: break
@@ -36,7 +37,8 @@ enum Initialization {
                 return key.hasSuffix("bias") ? try .zeros(shape) : try .ones(shape)
             }
             let isBranch = key.hasSuffix("self_attn.o.weight") || key.hasSuffix("ffn.2.weight")
-            return try uniform(shape, generator) * (isBranch ? 0.3 : 1)
+            let isText = key.hasSuffix("cross_attn.o.weight")
+            return try uniform(shape, generator) * (isBranch ? 0.3 : isText ? 5 : 1)
         }
         _ = try CausalWanTransformer(Weights(source), config)
         return source.tensors
@@ -111,14 +113,14 @@ enum Initialization {
         )
     }
 
-    /// A small multiple of the rotation back, the channel innermost: with the head's gain of 8 the
+    /// A multiple of the rotation back, the channel innermost: with the head's gain of 8 the
     /// first flow is the one that undoes the damping of latents by the noise, on average.
     private static func head(_ config: WanConfig, _ rotation: Tensor) throws(TorchError) -> Tensor {
         let places = config.patchSize.reduce(1, *)
         guard config.inDim == config.outDim, config.dim > patch(config) else {
             return try .zeros([places * config.outDim, config.dim])
         }
-        return try (rotation * -0.375).reshaped(config.dim, config.inDim, places)
+        return try (rotation * -1.4).reshaped(config.dim, config.inDim, places)
             .permuted(2, 1, 0).reshaped(places * config.outDim, config.dim)
     }
 }

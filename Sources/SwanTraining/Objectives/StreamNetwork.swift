@@ -24,29 +24,27 @@ struct StreamNetwork {
         (device, dtype) = (weights.device, weights.dtype)
     }
 
-    /// Clean latents from `input` [B, C, F, H, W] with its timesteps [B].
+    /// Clean latents from `input` [B, C, F, H, W] with a timestep for each frame [B, F].
     func callAsFunction(
         _ input: Tensor,
         timesteps: Tensor,
         prompts: [[Int32]]
     ) throws -> Tensor {
-        let shape = input.shape
         let input = try input.to(device)
         let timesteps = try timesteps.to(device)
         let flow = try transformer(
             input.to(dtype),
-            timesteps: timesteps.unsqueezed(1).expanded([shape[0], shape[2]]),
+            timesteps: timesteps,
             text: transformer.text(encoder.encode(prompts)),
             window: options.window,
             recomputing: options.gradientCheckpointing ?? false
         )
-        let sigma = try (timesteps / 1_000).reshaped(-1, 1, 1, 1, 1)
-        return try input - sigma * flow.to(.float32)
+        return try input - Self.perFrame(timesteps / 1_000) * flow.to(.float32)
     }
 
     // MARK: - Inputs
 
-    /// What a first step starts from: the source with noise in the parts `scale` [B], and timesteps.
+    /// What a first step starts from: the source with noise in the parts `scale` [B, F], and timesteps.
     ///
     /// A stream's timestep is below its noise: it takes int(1000 s) - 100, as the reference does
     /// (StreamDiffusionV2, streamv2v/inference.py).
@@ -60,7 +58,7 @@ struct StreamNetwork {
         return (try noised(source, scale, generator), timesteps)
     }
 
-    /// What a later step starts from: an earlier result with the noise of its timesteps [B].
+    /// What a later step starts from: an earlier result with the noise of its timesteps [B, F].
     static func later(
         _ result: Tensor,
         _ timesteps: Tensor,
@@ -74,8 +72,13 @@ struct StreamNetwork {
         _ scale: Tensor,
         _ generator: Generator
     ) throws(TorchError) -> Tensor {
-        let s = try scale.to(latents.device).reshaped(-1, 1, 1, 1, 1)
+        let s = try perFrame(scale.to(latents.device))
         let noise = try Tensor.randn(latents.shape, generator).to(latents.device)
         return try s * noise + (1 - s) * latents
+    }
+
+    /// [B, F] as what latents [B, C, F, H, W] are multiplied by.
+    private static func perFrame(_ values: Tensor) throws(TorchError) -> Tensor {
+        try values.reshaped(values.size(0), 1, values.size(1), 1, 1)
     }
 }

@@ -49,11 +49,14 @@ extension StreamObjective {
         }
         let (input, timestep) = try StreamNetwork.first(
             source,
-            noise: .full([1], options.noiseScale),
+            noise: .full([1, source.size(2)], options.noiseScale),
             generator
         )
         let first = try network(repeated(input), timesteps: repeated(timestep), prompts: texts)
-        let largest = try Tensor.full([count], Double(options.laterTimesteps.max() ?? 0))
+        let largest = try Tensor.full(
+            [count, source.size(2)],
+            Double(options.laterTimesteps.max() ?? 0)
+        )
         let again = try StreamNetwork.later(first, largest, generator)
         return try network(again, timesteps: largest, prompts: texts).split(
             Array(repeating: 1, count: count),

@@ -94,33 +94,39 @@ struct StreamObjective: Objective {
         return (phases.count - 1, rest)
     }
 
-    /// The source with noise, and a timestep for each sample [B].
+    /// The source with noise, and a timestep for each frame [B, F].
+    ///
+    /// Each frame has its own: a stream's motion sets the noise of every chunk.
     private func first(
         _ batch: Batch,
         _ generator: Generator
     ) throws(TorchError) -> (Tensor, Tensor) {
-        let count = batch.source.size(0)
-        let isLower = try (Tensor.rand([count], generator) .> options.fullNoise).to(.float32)
-        let lower = try Tensor.rand([count], generator) * isLower * options.noiseSpread
+        let (count, frames) = (batch.source.size(0), batch.source.size(2))
+        let isLower = try (Tensor.rand([count, 1], generator) .> options.fullNoise).to(.float32)
+        let lower = try Tensor.rand([count, frames], generator) * isLower * options.noiseSpread
         let scale = try options.noiseScale - lower
         return try StreamNetwork.first(batch.source, noise: scale, generator)
     }
 
-    /// An earlier result (or the target) with a little noise, and a timestep for each sample [B].
+    /// An earlier result (or the target) with a little noise, and a timestep for each frame [B, F].
     private func later(
         _ batch: Batch,
         _ result: Tensor,
         _ generator: Generator
     ) throws(TorchError) -> (Tensor, Tensor) {
-        let count = batch.source.size(0)
+        let (count, frames) = (batch.source.size(0), batch.source.size(2))
         let own = try Tensor.rand([count, 1, 1, 1, 1], generator) .< options.ownResults
         let base = try choose(own, result, batch.target)
         let table = try Tensor(
             options.laterTimesteps.map(Float.init),
             [options.laterTimesteps.count]
         )
-        let drawn = try Tensor.randint(0..<options.laterTimesteps.count, [count], generator)
-        let timesteps = try table.indexSelected(0, drawn)
+        let drawn = try Tensor.randint(
+            0..<options.laterTimesteps.count,
+            [count * frames],
+            generator
+        )
+        let timesteps = try table.indexSelected(0, drawn).reshaped(count, frames)
         return (try StreamNetwork.later(base, timesteps, generator), timesteps)
     }
 

@@ -7,9 +7,9 @@ public struct StreamOptions: Codable, Sendable, Equatable {
     public var noiseScale: Double
     /// How far a stream lowers the noise where much moves.
     public var noiseSpread: Double
-    /// The part of samples that have the full noise.
+    /// The part of samples that have the full noise in every frame.
     public var fullNoise: Double
-    /// The timesteps of later steps, drawn evenly; repeat one to draw it more often.
+    /// The timesteps of later steps, drawn evenly for each frame; repeat one to draw it more often.
     public var laterTimesteps: [Int]
     /// The part of later steps that start from the network's own result, not from the target.
     public var ownResults: Double
