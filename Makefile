@@ -50,6 +50,7 @@ demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="oil painting"
 
 .PHONY: sheet
 sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the bundled model
+	@mkdir -p docs/media
 	$(SWAN) bench tiny-quality --measures styles --bare --max-frames 41 \
 	    --sheet docs/media/styles.png
 
