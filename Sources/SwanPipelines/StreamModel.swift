@@ -46,9 +46,9 @@ public struct StreamModel: Sendable {
     func conditioning(
         _ prompt: String
     ) throws -> (text: TextConditioning, issues: [PromptIssue]) {
-        let tokens = try tokenizer.encode(prompt, maxTokens: transformer.config.textLen)
-        let embeddings = try textEncoder.encode([Array(tokens.ids.prefix(tokens.count))])
-        return (try transformer.text(embeddings), tokens.issues)
+        let prompt = try tokenizer.encode(prompt, maxTokens: transformer.config.textLen)
+        let embeddings = try textEncoder.encode([prompt.tokens])
+        return (try transformer.text(embeddings), prompt.issues)
     }
 
     /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.

@@ -9,6 +9,9 @@ public struct TokenizedPrompt: Sendable, Equatable {
     /// What was changed so that the prompt could be used; worth a warning each.
     public let issues: [PromptIssue]
 
+    /// The prompt's own ids, without padding.
+    public var tokens: [Int32] { Array(ids.prefix(count)) }
+
     /// Whether tokens were cut off at the end.
     public var wasTruncated: Bool {
         issues.contains { if case .truncated = $0 { true } else { false } }

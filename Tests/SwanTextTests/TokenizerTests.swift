@@ -22,6 +22,10 @@ import Testing
             )
             #expect(prompt.ids == golden.ids, "\(visible(golden.text))")
             #expect(prompt.count == golden.count, "\(visible(golden.text))")
+            #expect(
+                prompt.tokens == Array(golden.ids.prefix(golden.count)),
+                "\(visible(golden.text))"
+            )
         }
     }
 

@@ -124,7 +124,7 @@ extension Tokenizer {
     ) throws(TextError) -> (tokens: [Int32], issues: [PromptIssue]) {
         guard !cleanPrompt(text).isEmpty else { return ([endID], []) }
         let prompt = try encode(text, maxTokens: limit)
-        return (Array(prompt.ids.prefix(prompt.count)), prompt.issues)
+        return (prompt.tokens, prompt.issues)
     }
 }
 

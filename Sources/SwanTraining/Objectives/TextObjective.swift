@@ -32,8 +32,8 @@ struct TextObjective: Objective {
                 for: styles[style],
                 index: UInt64(place.number * batch + sample)
             )
-            let tokens = try tokenizer.encode(text, maxTokens: maximumTokens, allowsEmpty: true)
-            texts.append(Array(tokens.ids.prefix(tokens.count)))
+            let prompt = try tokenizer.encode(text, maxTokens: maximumTokens, allowsEmpty: true)
+            texts.append(prompt.tokens)
             asked.append(style)
         }
         return Batch(prompts: texts, styles: asked)
