@@ -30,6 +30,8 @@ public struct FileStreamRequest: Sendable {
     public var streamBatch = true
     /// The output's size in pixels; nil for what the model says.
     public var height, width: Int?
+    /// How frames of another shape come to that size.
+    public var fit = FrameFit.stretch
     /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
     public var frameRate: Double?
     /// Frames a second under which chunks grow.
@@ -110,6 +112,7 @@ public struct FileStreamRequest: Sendable {
         if let steps { try stream.keepSteps(steps) }
         if let noiseScale { stream.noiseScale = noiseScale }
         var options = StreamOptions(stream, height: height, width: width)
+        options.fit = fit
         options.fixedNoise = fixedNoise
         options.streamBatch = streamBatch
         options.targetFPS = targetFPS

@@ -22,6 +22,8 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var sinkThreshold = -1.0
     /// How much noise is mixed into the input, 0 ... 1.
     public var noiseScale = 0.8
+    /// What the first timestep is above 1000 times the noise scale once motion sets the noise.
+    public var timestepOffset = -100
     /// Whether latents are normalised by the autoencoder's mean and deviation before they are noised.
     ///
     /// StreamDiffusionV2 gives its models the raw mean.
@@ -95,6 +97,7 @@ public struct StreamConfiguration: Sendable, Equatable {
         case "num_sink_tokens": sinkFrames = try need(value.int, "a whole number")
         case "adapt_sink_threshold": sinkThreshold = try need(value.float, "a number")
         case "noise_scale": noiseScale = try need(value.float, "a number")
+        case "timestep_offset": timestepOffset = try need(value.int, "a whole number")
         case "normalize_latents": normalizesLatents = try need(value.bool, "true or false")
         case "height": height = try need(value.int, "a whole number")
         case "width": width = try need(value.int, "a whole number")
@@ -133,6 +136,10 @@ public struct StreamConfiguration: Sendable, Equatable {
         )
         try require(shift > 0 && shift.isFinite, "timestep_shift must be positive")
         try require((0...1).contains(noiseScale), "noise_scale must be 0 ... 1")
+        try require(
+            (-1_000...1_000).contains(timestepOffset),
+            "timestep_offset must be -1000 ... 1000"
+        )
     }
 
     /// Takes the first `count` steps, as `--steps` does.
@@ -149,7 +156,7 @@ public struct StreamConfiguration: Sendable, Equatable {
     private static let streamKeys: Set<String> = [
         "denoising_step_list", "timestep_shift", "warp_denoising_step", "num_frame_per_block",
         "num_kv_cache", "num_sink_tokens", "adapt_sink_threshold", "noise_scale",
-        "normalize_latents", "height", "width", "fps", "cpu_dtype",
+        "timestep_offset", "normalize_latents", "height", "width", "fps", "cpu_dtype",
     ]
 
     /// What StreamDiffusionV2's files carry besides, for its training.

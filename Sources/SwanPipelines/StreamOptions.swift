@@ -4,6 +4,8 @@ import Torch
 public struct StreamOptions: Sendable, Equatable {
     /// The size frames are resized to, in pixels.
     public var height, width: Int
+    /// How frames of another shape come to that size.
+    public var fit = FrameFit.stretch
     /// How the model streams.
     public var configuration: StreamConfiguration
     /// Whether the noise scale stays as it is, instead of following the motion.

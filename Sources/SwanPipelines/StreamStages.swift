@@ -74,7 +74,8 @@ final class EncodeStage: Sendable {
         let configuration = options.configuration
         let controller = try NoiseController(
             initialScale: configuration.noiseScale,
-            isFixed: options.fixedNoise
+            isFixed: options.fixedNoise,
+            timestepOffset: configuration.timestepOffset
         )
         let (text, issues) = try inference { try model.conditioning(prompt) }
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
@@ -174,6 +175,7 @@ final class EncodeStage: Sendable {
             of: frames,
             height: options.height,
             width: options.width,
+            fit: options.fit,
             dtype: model.dtype,
             device: model.device
         )

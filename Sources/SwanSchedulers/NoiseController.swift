@@ -23,6 +23,8 @@ public struct NoiseController: Sendable {
     public let initialScale: Double
     /// Whether motion is ignored.
     public let isFixed: Bool
+    /// What a moving chunk's first timestep is above 1000 times its noise scale; below it if negative.
+    public let timestepOffset: Int
     /// The noise scale of the last chunk.
     public private(set) var scale: Double
     private var lastFrame: Tensor?
@@ -32,10 +34,13 @@ public struct NoiseController: Sendable {
     /// - Parameters:
     ///   - initialScale: 0 to 1.
     ///   - isFixed: every chunk gets `initialScale` and the model's own steps.
+    ///   - timestepOffset: -100 in the reference. A model that is to keep to its input takes little noise
+    ///     and needs timesteps above it: the timestep is how far a flow reaches.
     ///   - previousScale: the last chunk's scale, to go on with a stream; nil for a new one.
     public init(
         initialScale: Double,
         isFixed: Bool = false,
+        timestepOffset: Int = -100,
         previousScale: Double? = nil
     ) throws(SchedulerError) {
         guard 0...1 ~= initialScale, 0...1 ~= previousScale ?? initialScale else {
@@ -46,6 +51,7 @@ public struct NoiseController: Sendable {
         }
         self.initialScale = initialScale
         self.isFixed = isFixed
+        self.timestepOffset = timestepOffset
         scale = previousScale ?? initialScale
     }
 
@@ -65,10 +71,11 @@ public struct NoiseController: Sendable {
 
     /// Follows a motion between 0 (nothing moves) and 1 (everything does).
     ///
-    /// Neither result goes below 0, which the reference's would for an initial scale under 0.2.
+    /// Neither result leaves its range, which the reference's would for an initial scale under 0.2.
     mutating func follow(_ motion: Double) -> Noise {
         scale = max(0, (initialScale - 0.1 * motion) * 0.9 + scale * 0.1)
-        return Noise(scale: scale, firstTimestep: max(0, Int(1_000 * scale) - 100))
+        let timestep = Int(1_000 * scale) + timestepOffset
+        return Noise(scale: scale, firstTimestep: min(max(0, timestep), 1_000))
     }
 
     /// The largest change between neighbours of frames [C, T + 1, H, W], as a part of 1.

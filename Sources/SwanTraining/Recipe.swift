@@ -84,6 +84,8 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var adaptSinkThreshold: Double
         /// How much noise is mixed into the input.
         public var noiseScale: Double
+        /// What the first timestep is above 1000 times the noise scale; -100 if it is not given.
+        public var timestepOffset: Int?
         /// Whether latents are normalised before they are noised.
         public var normalizeLatents: Bool
         /// The pictures' height in pixels.
@@ -100,7 +102,8 @@ public struct Recipe: Codable, Sendable, Equatable {
             case warpDenoisingStep = "warp_denoising_step"
             case numFramePerBlock = "num_frame_per_block", numKVCache = "num_kv_cache"
             case numSinkTokens = "num_sink_tokens", adaptSinkThreshold = "adapt_sink_threshold"
-            case noiseScale = "noise_scale", normalizeLatents = "normalize_latents"
+            case noiseScale = "noise_scale", timestepOffset = "timestep_offset"
+            case normalizeLatents = "normalize_latents"
             case height, width, fps, cpuDtype = "cpu_dtype"
         }
     }
@@ -141,8 +144,9 @@ extension Recipe {
             "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)"
         )
         try require(
-            vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty,
-            "vae.training: steps and batch count from 1, frames is a list"
+            vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty
+                && (vae.training.decoderSteps ?? 0) >= 0,
+            "vae.training: steps and batch count from 1, decoder_steps from 0, frames is a list"
         )
         try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
         let pixels = vae.model.spatialStride
@@ -170,9 +174,20 @@ extension Recipe {
             "transformer.training: latent_frames and window count from 1, later_timesteps is a list"
         )
         try require(
-            training.noiseScale - training.noiseSpread > 0.1 && training.noiseScale <= 1,
-            "transformer.training: noise_scale less noise_spread must be above 0.1: a stream's first "
-                + "timestep is 1000 times its noise less 100"
+            training.noiseScale <= 1 && training.noiseSpread >= 0
+                && training.noiseSpread <= training.noiseScale,
+            "transformer.training: noise_scale is at most 1, noise_spread at most noise_scale"
+        )
+        try require(
+            training.timestepOffset == stream.timestepOffset,
+            "transformer.training and stream: timestep_offset is not the same"
+        )
+        let least = 1_000 * (training.noiseScale - training.noiseSpread)
+        try require(
+            least + Double(training.timestepOffset ?? StreamOptions.usualTimestepOffset) > 0,
+            "transformer.training: a first timestep is 1000 times the noise, which is noise_scale less "
+                + "noise_spread or more, plus timestep_offset "
+                + "(\(training.timestepOffset ?? StreamOptions.usualTimestepOffset)); it must be above 0"
         )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(

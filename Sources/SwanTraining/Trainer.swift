@@ -47,7 +47,7 @@ public struct Trainer {
             stop: stop,
             start: start
         )
-        let vae = try trainer.autoencoder(onProgress)
+        let vae = try trainer.decoder(of: trainer.autoencoder(onProgress), onProgress)
         try trainer.transformer(vae, onProgress)
     }
 
@@ -65,27 +65,12 @@ public struct Trainer {
             let moved = try weights.mapValues { try $0.to(device) }
             return try finished(moved, measured, keepsNormalization: true)
         }
-        let loop = TrainingLoop(
-            stage: "vae",
+        let state = try loop(
+            "vae",
+            VAEObjective(recipe, clips),
             steps: recipe.vae.training.steps,
-            objective: VAEObjective(
-                config: config,
-                options: recipe.vae.training,
-                clips: clips,
-                styles: recipe.styles,
-                seed: recipe.seed,
-                samples: samples.clips
-            ),
-            options: recipe.vae.optimizer,
-            checkpoints: try folder.checkpoints("vae", recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata,
-            device: device,
-            stop: stop,
-            threads: recipe.threads,
-            record: folder.record("vae", samples)
-        )
-        let state = try loop.run(
+            recipe.vae.optimizer
+        ).run(
             from: {
                 try LinearCode.weights(
                     config,
@@ -99,6 +84,58 @@ public struct Trainer {
             onProgress: onProgress
         )
         return try finished(state.averages, config, keepsNormalization: false)
+    }
+
+    private func loop<Goal: Objective>(
+        _ stage: String,
+        _ objective: Goal,
+        steps: Int,
+        _ options: OptimizerOptions
+    ) throws -> TrainingLoop<Goal> {
+        TrainingLoop(
+            stage: stage,
+            steps: steps,
+            objective: objective,
+            options: options,
+            checkpoints: try folder.checkpoints(stage, recipe.checkpoints),
+            checkpointOptions: recipe.checkpoints,
+            metadata: folder.metadata,
+            device: device,
+            stop: stop,
+            threads: recipe.threads,
+            record: folder.record(stage, samples)
+        )
+    }
+
+    /// The autoencoder with a decoder that has learned longer, where the recipe asks for it.
+    ///
+    /// The encoder, and what was measured of its latents, is what a transformer is trained on: it stays.
+    private func decoder(
+        of vae: TrainedAutoencoder,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> TrainedAutoencoder {
+        let steps = recipe.vae.training.decoderSteps ?? 0
+        guard steps > 0, start == nil else { return vae }
+        func isDecoders(_ key: String) -> Bool {
+            key.hasPrefix("decoder.") || key.hasPrefix("conv2.")
+        }
+        var objective = VAEObjective(recipe, clips)
+        // Clips that have not been seen.
+        objective.firstClip =
+            recipe.vae.training.steps * (recipe.vae.optimizer.microBatches ?? 1)
+            * recipe.vae.training.batch
+        objective.fixed = vae.weights.filter { !isDecoders($0.key) }
+        let state = try loop("decoder", objective, steps: steps, recipe.vae.optimizer).run(
+            from: { vae.weights.filter { isDecoders($0.key) } },
+            onProgress: onProgress
+        )
+        let done = TrainedAutoencoder(
+            weights: objective.whole(state.averages),
+            config: vae.config,
+            channelWeights: vae.channelWeights
+        )
+        try folder.save(done)
+        return done
     }
 
     /// An autoencoder with the measures of its latents, written to its place.
@@ -171,23 +208,8 @@ public struct Trainer {
             pools: pools,
             samples: samples.clips
         )
-        let loop = TrainingLoop(
-            stage: "transformer",
-            steps: objective.steps,
-            objective: objective,
-            options: stage.optimizer,
-            checkpoints: try folder.checkpoints("transformer", recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata,
-            device: device,
-            stop: stop,
-            threads: recipe.threads,
-            record: folder.record("transformer", samples)
-        )
-        let state = try loop.run(
-            from: { first },
-            onProgress: onProgress
-        )
+        let state = try loop("transformer", objective, steps: objective.steps, stage.optimizer)
+            .run(from: { first }, onProgress: onProgress)
         try folder.saveTransformer(state.averages)
     }
 
@@ -213,31 +235,22 @@ public struct Trainer {
         _ tokenizer: Tokenizer,
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> [String: Tensor] {
-        let loop = TrainingLoop(
-            stage: "text",
-            steps: recipe.text.steps,
-            objective: TextObjective(
-                config: recipe.text.model,
-                styles: recipe.styles,
-                prompts: prompts,
-                tokenizer: tokenizer,
-                maximumTokens: recipe.transformer.model.textLen,
-                batch: recipe.text.batch,
-                seed: recipe.seed
-            ),
-            options: recipe.transformer.optimizer,
-            checkpoints: try folder.checkpoints("text", recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata,
-            device: device,
-            stop: stop,
-            threads: recipe.threads,
-            record: folder.record("text", samples)
+        let objective = TextObjective(
+            config: recipe.text.model,
+            styles: recipe.styles,
+            prompts: prompts,
+            tokenizer: tokenizer,
+            maximumTokens: recipe.transformer.model.textLen,
+            batch: recipe.text.batch,
+            seed: recipe.seed
         )
-        return try loop.run(
-            from: {
-                try Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
-            },
+        return try loop(
+            "text",
+            objective,
+            steps: recipe.text.steps,
+            recipe.transformer.optimizer
+        ).run(
+            from: { try Initialization.textEncoder(recipe.text.model, seed: recipe.seed) },
             onProgress: onProgress
         ).weights
     }

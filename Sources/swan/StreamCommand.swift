@@ -87,12 +87,18 @@ struct StreamCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: "The output's height in pixels. Frames of another shape are stretched."
+        help: "The output's height in pixels. Frames of another shape are fitted, see --fit."
     )
     var height: Int?
 
     @Option(parsing: .unconditional, help: "The output's width in pixels.")
     var width: Int?
+
+    @Option(
+        help:
+            "stretch takes the whole frame, crop cuts off what the output's shape has no room for."
+    )
+    var fit = FrameFit.stretch
 
     @Option(
         parsing: .unconditional,
@@ -179,6 +185,7 @@ struct StreamCommand: ParsableCommand {
         request.streamBatch = !withoutStreamBatch
         request.height = height
         request.width = width
+        request.fit = fit
         request.frameRate = fps
         request.targetFPS = targetFPS
         request.maxFrames = maxFrames
@@ -188,6 +195,8 @@ struct StreamCommand: ParsableCommand {
         return request
     }
 }
+
+extension FrameFit: ExpressibleByArgument {}
 
 /// `FRAME=TEXT`
 struct LaterPrompt: ExpressibleByArgument {

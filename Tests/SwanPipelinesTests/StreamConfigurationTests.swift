@@ -40,6 +40,7 @@ import Testing
         #expect(configuration.sinkThreshold == 0.2)
         #expect(!configuration.warpsSteps)
         #expect(!configuration.normalizesLatents)
+        #expect(configuration.timestepOffset == -100)
     }
 
     @Test func aModelMaySayWhatItComputesIn() throws {
@@ -64,6 +65,7 @@ import Testing
         ("denoising_step_list: soon", "a list of timesteps"),
         ("num_kv_cache: 3", "sink frames"),
         ("noise_scale: 1.5", "0 ... 1"),
+        ("timestep_offset: 2000", "timestep_offset must be"),
         ("cpu_dtype: half", "float32, bfloat16 or float16"),
         ("timestep_shift: -1", "positive"),
         ("- a list", "not a YAML mapping"),

@@ -95,6 +95,21 @@ struct NoiseControllerTests {
         #expect(controller.scale < 0.001)
     }
 
+    @Test func aModelMayStartAboveItsNoise() throws {
+        var controller = try NoiseController(initialScale: 0.1, timestepOffset: 100)
+        let still = try video.sliced(1, 0..<1).expanded([-1, 5, -1, -1])
+        #expect(try controller.next(still).firstTimestep == nil)
+        #expect(try controller.next(still).firstTimestep == 200)
+        let cut = try -video.sliced(1, 40..<44)
+        let moving = try controller.next(cut)
+        #expect(moving.firstTimestep == Int(1_000 * moving.scale) + 100)
+        #expect(moving.scale < 0.1)
+        // No timestep is above the schedule's last.
+        var loud = try NoiseController(initialScale: 1, timestepOffset: 300)
+        _ = try loud.next(still)
+        #expect(try loud.next(still).firstTimestep == 1_000)
+    }
+
     @Test(arguments: [-0.1, 1.5, .nan]) func wrongScales(_ scale: Double) {
         #expect(throws: SchedulerError.self) { try NoiseController(initialScale: scale) }
     }

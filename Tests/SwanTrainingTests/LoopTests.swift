@@ -149,6 +149,44 @@ struct LoopTests {
         }
     }
 
+    @Test func aDecoderLearnsLongerThanItsEncoder() throws {
+        var recipe = try TinyRecipe.make()
+        try withFolder { folder in
+            let (short, long) = (
+                folder.appending(path: "1").path, folder.appending(path: "2").path
+            )
+            func read(_ output: String) throws -> (weights: [String: Tensor], config: Data) {
+                (
+                    try Self.weights(output + "/vae/diffusion_pytorch_model.safetensors"),
+                    try Data(contentsOf: URL(filePath: output + "/vae/config.json"))
+                )
+            }
+            try Trainer.run(recipe: recipe, output: short)
+            recipe.vae.training.decoderSteps = 4
+            var steps: [String: Double] = [:]
+            try Trainer.run(recipe: recipe, output: long) { steps[$0.stage] = Double($0.step) }
+            #expect(steps["decoder"] == 4)
+            let (before, after) = (try read(short), try read(long))
+            #expect(before.config == after.config)
+            #expect(Set(before.weights.keys) == Set(after.weights.keys))
+            var changed: Set<String> = []
+            for (key, tensor) in before.weights
+            where try after.weights[key]?.array(of: Float.self) != tensor.array(of: Float.self) {
+                changed.insert(key)
+            }
+            #expect(changed.contains("decoder.head.2.weight") && changed.contains("conv2.weight"))
+            let others = changed.filter { !$0.hasPrefix("decoder.") && !$0.hasPrefix("conv2.") }
+            #expect(others.isEmpty)
+
+            // A finished run that is resumed leaves everything as it is.
+            try Trainer.run(recipe: recipe, output: long, resume: true)
+            let again = try read(long)
+            for (key, tensor) in after.weights {
+                #expect(try again.weights[key]?.array(of: Float.self) == tensor.array())
+            }
+        }
+    }
+
     @Test func theAutoencodersLossFalls() throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)

@@ -36,6 +36,8 @@ struct RecipeTests {
         ("frames: [5, 1]", "frames: [5, 2]", "vae.training.frames"),
         ("in_dim: 8", "in_dim: 9", "in_dim"),
         ("noise_spread: 0.1", "noise_spread: 0.25", "noise_spread"),
+        ("noise_spread: 0.1", "noise_spread: 0.4", "at most noise_scale"),
+        ("fps: 16", "fps: 16\n  timestep_offset: 50", "timestep_offset is not the same"),
         ("procedural: 1", "procedural: -1", "data"),
         ("every_steps: 5", "every_steps: 0", "samples"),
     ])

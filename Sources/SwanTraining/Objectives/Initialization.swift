@@ -120,7 +120,7 @@ enum Initialization {
         guard config.inDim == config.outDim, config.dim > patch(config) else {
             return try .zeros([places * config.outDim, config.dim])
         }
-        return try (rotation * -1.4).reshaped(config.dim, config.inDim, places)
+        return try (rotation * -0.4).reshaped(config.dim, config.inDim, places)
             .permuted(2, 1, 0).reshaped(places * config.outDim, config.dim)
     }
 }

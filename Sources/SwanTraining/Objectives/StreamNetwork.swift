@@ -46,15 +46,15 @@ struct StreamNetwork {
 
     /// What a first step starts from: the source with noise in the parts `scale` [B, F], and timesteps.
     ///
-    /// A stream's timestep is below its noise: it takes int(1000 s) - 100, as the reference does
-    /// (StreamDiffusionV2, streamv2v/inference.py).
+    /// A stream takes int(1000 s) + `timestepOffset`, see `NoiseController`.
     static func first(
         _ source: Tensor,
         noise scale: Tensor,
+        timestepOffset: Int,
         _ generator: Generator
     ) throws(TorchError) -> (Tensor, Tensor) {
         // A little is added since 0.3 in float32 is below 0.3.
-        let timesteps = try (scale * 1_000 + 0.01).floor() - 100
+        let timesteps = try (scale * 1_000 + 0.01).floor() + Double(timestepOffset)
         return (try noised(source, scale, generator), timesteps)
     }
 

@@ -105,7 +105,12 @@ struct StreamObjective: Objective {
         let isLower = try (Tensor.rand([count, 1], generator) .> options.fullNoise).to(.float32)
         let lower = try Tensor.rand([count, frames], generator) * isLower * options.noiseSpread
         let scale = try options.noiseScale - lower
-        return try StreamNetwork.first(batch.source, noise: scale, generator)
+        return try StreamNetwork.first(
+            batch.source,
+            noise: scale,
+            timestepOffset: options.timestepOffset ?? StreamOptions.usualTimestepOffset,
+            generator
+        )
     }
 
     /// An earlier result (or the target) with a little noise, and a timestep for each frame [B, F].
@@ -132,11 +137,6 @@ struct StreamObjective: Objective {
 
     /// A prompt as the text encoder reads it.
     func tokens(of prompt: String) throws -> [Int32] {
-        let tokens = try tokenizer.encode(
-            prompt,
-            maxTokens: transformer.textLen,
-            allowsEmpty: true
-        )
-        return Array(tokens.ids.prefix(tokens.count))
+        try tokenizer.encode(prompt, maxTokens: transformer.textLen, allowsEmpty: true).tokens
     }
 }

@@ -7,6 +7,8 @@ public struct StreamOptions: Codable, Sendable, Equatable {
     public var noiseScale: Double
     /// How far a stream lowers the noise where much moves.
     public var noiseSpread: Double
+    /// What a first timestep is above 1000 times its noise; -100 if it is not given.
+    public var timestepOffset: Int?
     /// The part of samples that have the full noise in every frame.
     public var fullNoise: Double
     /// The timesteps of later steps, drawn evenly for each frame; repeat one to draw it more often.
@@ -24,8 +26,12 @@ public struct StreamOptions: Codable, Sendable, Equatable {
     /// Whether blocks are computed again for gradients instead of being kept: less memory, more time.
     public var gradientCheckpointing: Bool?
 
+    /// The reference's (StreamDiffusionV2, streamv2v/inference.py).
+    static let usualTimestepOffset = -100
+
     private enum CodingKeys: String, CodingKey {
         case noiseScale = "noise_scale", noiseSpread = "noise_spread", fullNoise = "full_noise"
+        case timestepOffset = "timestep_offset"
         case laterTimesteps = "later_timesteps", ownResults = "own_results"
         case runningClips = "running_clips", latentFrames = "latent_frames", window, precision
         case gradientCheckpointing = "gradient_checkpointing"

@@ -4,7 +4,7 @@ extension VAEObjective {
     /// The frames of each clip, and below them what becomes of them.
     func sample(_ weights: [String: Tensor]) throws -> SampleSheet? {
         guard samples > 0 else { return nil }
-        let codec = try LatentCodec(weights, config)
+        let codec = try LatentCodec(whole(weights), config)
         return try withoutGradients {
             var rows: [[Tensor]] = []
             for number in 0..<samples {

@@ -8,6 +8,9 @@ public struct VAEOptions: Codable, Sendable, Equatable {
     public var steps: Int
     /// Steps before those in which the linear code that the network starts from is fitted.
     public var linearSteps: Int
+    /// Steps after those in which the decoder alone goes on learning, and latents stay what they are;
+    /// none if it is not given.
+    public var decoderSteps: Int?
     /// Clips of a step.
     public var batch: Int
     /// Height and width of clips in pixels.
@@ -28,7 +31,8 @@ public struct VAEOptions: Codable, Sendable, Equatable {
     public var gradientCheckpointing: Bool?
 
     private enum CodingKeys: String, CodingKey {
-        case steps, linearSteps = "linear_steps", batch, size, frames, styled
+        case steps, linearSteps = "linear_steps", decoderSteps = "decoder_steps"
+        case batch, size, frames, styled
         case latentNoise = "latent_noise", perceptual, divergence
         case precision, gradientCheckpointing = "gradient_checkpointing"
     }
@@ -45,6 +49,15 @@ struct VAEObjective: Objective {
     let seed: UInt64
     /// Clips on a sample sheet.
     var samples = 0
+    /// The index of the first clip that it is trained on.
+    var firstClip = 0
+    /// Weights that stay as they are, beside those that are trained.
+    var fixed: [String: Tensor] = [:]
+
+    /// All weights, of which `parameters` are those that are trained.
+    func whole(_ parameters: [String: Tensor]) -> [String: Tensor] {
+        parameters.merging(fixed) { trained, _ in trained }
+    }
 
     /// [B, T, 3, H, W] in [0, 1].
     func batch(_ place: BatchPlace) throws -> Tensor {
@@ -52,7 +65,7 @@ struct VAEObjective: Objective {
         let looks = styles.filter { !$0.changesNothing }
         var batch: [Tensor] = []
         for sample in 0..<options.batch {
-            let index = UInt64(place.number * options.batch + sample)
+            let index = UInt64(firstClip + place.number * options.batch + sample)
             var clip = try clips.clip(
                 index: index,
                 frames: frames,
@@ -72,7 +85,7 @@ struct VAEObjective: Objective {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(leaves: parameters, options.precision)
+        let weights = Weights(leaves: whole(parameters), options.precision)
         let vae = try WanVAE(
             weights,
             config,
@@ -104,5 +117,17 @@ struct VAEObjective: Objective {
                 "divergence": try divergence.item(),
             ]
         )
+    }
+}
+
+extension VAEObjective {
+    /// The objective of a recipe.
+    init(_ recipe: Recipe, _ clips: any ClipSource) {
+        config = recipe.vae.model
+        options = recipe.vae.training
+        self.clips = clips
+        styles = recipe.styles
+        seed = recipe.seed
+        samples = (recipe.samples ?? SampleOptions()).clips
     }
 }

@@ -37,6 +37,7 @@ enum PromptPhrases {
         "mountains and a lake", "a beach with waves", "a forest path", "a garden with flowers",
         "a house on a hill", "a boat on the sea", "a horse running", "a dancer on a stage",
         "a cup of coffee", "a table with fruit", "a computer screen", "a text on a page",
+        "a security camera in a hall", "a film camera on a tripod",
         "an animated film", "clouds in the sky", "a rocket starting", "a waterfall",
     ]
 

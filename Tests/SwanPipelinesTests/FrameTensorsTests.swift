@@ -1,0 +1,72 @@
+import SwanMedia
+import Testing
+import Torch
+
+@testable import SwanPipelines
+
+struct FrameTensorsTests {
+    /// A frame whose red is the column, whose green is the row.
+    private func frame(width: Int, height: Int) -> VideoFrame {
+        VideoFrame(width: width, height: height) { pixels in
+            for row in 0..<height {
+                for column in 0..<width {
+                    let place = 3 * (row * width + column)
+                    pixels[place] = UInt8(column)
+                    pixels[place + 1] = UInt8(row)
+                    pixels[place + 2] = 0
+                }
+            }
+        }
+    }
+
+    /// Columns and rows that are seen, [1, 3, 1, H, W] in levels.
+    private func levels(
+        _ frame: VideoFrame,
+        _ height: Int,
+        _ width: Int,
+        _ fit: FrameFit
+    ) throws -> (columns: [Double], rows: [Double]) {
+        let video = try tensor(
+            of: [frame],
+            height: height,
+            width: width,
+            fit: fit,
+            dtype: .float32,
+            device: .cpu
+        )
+        #expect(video.shape == [1, 3, 1, height, width])
+        let levels = try ((video + 1) * 127.5).rounded().selected(0, 0).selected(1, 0)
+        return (
+            try levels.selected(0, 0).selected(0, 0).array(of: Double.self),
+            try levels.selected(0, 1).selected(1, 0).array(of: Double.self)
+        )
+    }
+
+    @Test func croppingTakesTheMiddle() throws {
+        let wide = try levels(frame(width: 100, height: 40), 40, 40, .crop)
+        #expect(wide.columns == (30..<70).map(Double.init))
+        #expect(wide.rows == (0..<40).map(Double.init))
+        let tall = try levels(frame(width: 30, height: 90), 20, 30, .crop)
+        #expect(tall.columns == (0..<30).map(Double.init))
+        #expect(tall.rows == (35..<55).map(Double.init))
+    }
+
+    @Test func croppingScalesWhatItTakes() throws {
+        let seen = try levels(frame(width: 200, height: 80), 40, 40, .crop)
+        // Columns 60 to 139, two of them in one.
+        #expect(abs(seen.columns[20] - 100.5) <= 1)
+        #expect(seen.columns[0] >= 60 && seen.columns[39] <= 139)
+        #expect(seen.rows[0] <= 1 && seen.rows[39] >= 78)
+    }
+
+    @Test func stretchingTakesAll() throws {
+        let seen = try levels(frame(width: 200, height: 80), 40, 40, .stretch)
+        #expect(seen.columns[0] <= 3 && seen.columns[39] >= 196)
+        #expect(seen.rows[0] <= 1 && seen.rows[39] >= 78)
+    }
+
+    @Test func thinFramesKeepAPixel() throws {
+        #expect(try levels(frame(width: 200, height: 1), 32, 32, .crop).columns[0] == 99)
+        #expect(try levels(frame(width: 1, height: 200), 32, 32, .crop).rows[0] == 99)
+    }
+}
