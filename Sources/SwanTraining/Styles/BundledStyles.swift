@@ -72,7 +72,7 @@ extension Style {
         ]
     )
 
-    /// Flat tones with dark contours.
+    /// Bright, strong colours under lines of ink.
     public static let comic = Style(
         name: "comic",
         phrasings: [

@@ -22,7 +22,7 @@ public enum PixelFilter: Sendable, Hashable {
     case pencil
     /// Glowing edges on black, pink on dark ground and cyan on bright.
     case outlines
-    /// Few tones of strong colour, with dark contours.
+    /// Bright, strong colours under lines of ink.
     case comic
     /// Leaves turn: green becomes red and gold, blue fades.
     case foliage
@@ -62,12 +62,21 @@ public enum PixelFilter: Sendable, Hashable {
     }
 
     private static func pencil(_ x: Tensor) throws(TorchError) -> Tensor {
+        try lines(x, sigma: 1, strength: 2.5) * PixelMath.colour(0.96, 0.95, 0.92)
+    }
+
+    /// What ink or pencil leaves of white paper, dark where a place is darker than its surroundings:
+    /// [T, 1, H, W].
+    private static func lines(
+        _ x: Tensor,
+        sigma: Double,
+        strength: Double
+    ) throws(TorchError) -> Tensor {
         let luma = try PixelMath.luma(x)
         // Brightness against the surroundings; the constant keeps dark noise from being drawn.
-        let line = try PixelMath.blurred(luma, 1) + 0.04
+        let line = try PixelMath.blurred(luma, sigma) + 0.04
         let ratio = try line / (PixelMath.blurred(luma, 4) + 0.04)
-        let shade = try PixelMath.power(ratio.clamped(max: 1), 2.5)
-        return try shade * PixelMath.colour(0.96, 0.95, 0.92)
+        return try PixelMath.power(ratio.clamped(max: 1), strength)
     }
 
     private static func outlines(_ x: Tensor) throws(TorchError) -> Tensor {
@@ -82,11 +91,8 @@ public enum PixelFilter: Sendable, Hashable {
 
     private static func comic(_ x: Tensor) throws(TorchError) -> Tensor {
         let smooth = try PixelMath.blurred(x, 1.5)
-        let flat = try PixelMath.inTones(smooth, 4)
-        let vivid = try (flat * 1.9 + PixelMath.luma(flat) * -0.9) * 1.1
-        let gradient = try PixelMath.gradient(PixelMath.luma(smooth))
-        let contours = try (gradient - 0.02).clamped(min: 0) * 16
-        return try vivid.clamped(min: 0, max: 1) * (1 - contours).clamped(min: 0, max: 1)
+        let vivid = try (smooth * 1.7 + PixelMath.luma(smooth) * -0.7) * 1.25
+        return try vivid.clamped(min: 0, max: 1) * lines(x, sigma: 1.2, strength: 6)
     }
 
     private static func foliage(_ x: Tensor) throws(TorchError) -> Tensor {
