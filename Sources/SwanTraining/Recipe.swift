@@ -184,10 +184,10 @@ extension Recipe {
         )
         let least = 1_000 * (training.noiseScale - training.noiseSpread)
         try require(
-            least + Double(training.timestepOffset ?? StreamOptions.usualTimestepOffset) > 0,
+            least + Double(training.firstTimestepOffset) > 0,
             "transformer.training: a first timestep is 1000 times the noise, which is noise_scale less "
                 + "noise_spread or more, plus timestep_offset "
-                + "(\(training.timestepOffset ?? StreamOptions.usualTimestepOffset)); it must be above 0"
+                + "(\(training.firstTimestepOffset)); it must be above 0"
         )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(

@@ -50,7 +50,7 @@ extension StreamObjective {
         let (input, timestep) = try StreamNetwork.first(
             source,
             noise: .full([1, source.size(2)], options.noiseScale),
-            timestepOffset: options.timestepOffset ?? StreamOptions.usualTimestepOffset,
+            timestepOffset: options.firstTimestepOffset,
             generator
         )
         let first = try network(repeated(input), timesteps: repeated(timestep), prompts: texts)

@@ -108,7 +108,7 @@ struct StreamObjective: Objective {
         return try StreamNetwork.first(
             batch.source,
             noise: scale,
-            timestepOffset: options.timestepOffset ?? StreamOptions.usualTimestepOffset,
+            timestepOffset: options.firstTimestepOffset,
             generator
         )
     }

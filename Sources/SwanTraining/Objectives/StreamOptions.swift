@@ -26,8 +26,8 @@ public struct StreamOptions: Codable, Sendable, Equatable {
     /// Whether blocks are computed again for gradients instead of being kept: less memory, more time.
     public var gradientCheckpointing: Bool?
 
-    /// The reference's (StreamDiffusionV2, streamv2v/inference.py).
-    static let usualTimestepOffset = -100
+    /// `timestepOffset`, or the reference's (StreamDiffusionV2, streamv2v/inference.py).
+    var firstTimestepOffset: Int { timestepOffset ?? -100 }
 
     private enum CodingKeys: String, CodingKey {
         case noiseScale = "noise_scale", noiseSpread = "noise_spread", fullNoise = "full_noise"
