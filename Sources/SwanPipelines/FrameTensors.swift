@@ -16,16 +16,16 @@ func tensor(
     of frames: [VideoFrame],
     height: Int,
     width: Int,
-    fit: FrameFit = .stretch,
+    fit: FrameFit,
     dtype: DType,
     device: Device
-) throws(TorchError) -> Tensor {
+) throws -> Tensor {
     var pictures: [Tensor] = []
-    for frame in frames {
+    for whole in frames {
+        let frame = fit == .crop ? try whole.middle(height: height, width: width) : whole
         let bytes = try Tensor(frame.pixels, [1, frame.height, frame.width, 3])
-        let whole = try bytes.permuted(0, 3, 1, 2).to(device, .float32)  // [1, 3, H, W]
-        let picture = fit == .crop ? try middle(of: whole, height: height, width: width) : whole
-        let same = picture.size(2) == height && picture.size(3) == width
+        let picture = try bytes.permuted(0, 3, 1, 2).to(device, .float32)  // [1, 3, H, W]
+        let same = frame.height == height && frame.width == width
         pictures.append(
             same ? picture : try picture.resizedAntialiased(height: height, width: width).rounded()
         )
@@ -34,15 +34,20 @@ func tensor(
     return try (video / 127.5 - 1).to(dtype)
 }
 
-/// The largest part in the middle of pictures [N, C, H, W] that is as wide, for its height, as
-/// `width` is for `height`.
-private func middle(of pictures: Tensor, height: Int, width: Int) throws(TorchError) -> Tensor {
-    let (h, w) = (pictures.size(2), pictures.size(3))
-    func nearest(_ a: Int, _ b: Int) -> Int { max(1, (2 * a + b) / (2 * b)) }
-    let size =
-        h * width > w * height ? (nearest(w * height, width), w) : (h, nearest(h * width, height))
-    return try pictures.narrowed(2, (h - size.0) / 2, size.0).narrowed(3, (w - size.1) / 2, size.1)
-        .contiguous()
+extension VideoFrame {
+    /// The largest part in its middle that is as wide, for its height, as `width` is for `height`.
+    fileprivate func middle(height: Int, width: Int) throws(MediaError) -> VideoFrame {
+        func nearest(_ a: Int, _ b: Int) -> Int { max(1, (2 * a + b) / (2 * b)) }
+        let isTall = self.height * width > self.width * height
+        let high = isTall ? nearest(self.width * height, width) : self.height
+        let wide = isTall ? self.width : nearest(self.height * width, height)
+        return try cropped(
+            left: (self.width - wide) / 2,
+            top: (self.height - high) / 2,
+            width: wide,
+            height: high
+        )
+    }
 }
 
 /// The frames of a video [1, 3, T, H, W] in [-1, 1].
