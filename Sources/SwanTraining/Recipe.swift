@@ -110,6 +110,9 @@ public struct Recipe: Codable, Sendable, Equatable {
 }
 
 extension Recipe {
+    /// `samples`, or what is usual.
+    var sampling: SampleOptions { samples ?? SampleOptions() }
+
     /// Whether a stage computes layers again for gradients instead of keeping them.
     public var checkpointsGradients: Bool {
         vae.training.gradientCheckpointing ?? false

@@ -51,8 +51,6 @@ public struct Trainer {
         try trainer.transformer(vae, onProgress)
     }
 
-    private var samples: SampleOptions { recipe.samples ?? SampleOptions() }
-
     // MARK: - Stages
 
     private func autoencoder(
@@ -103,7 +101,7 @@ public struct Trainer {
             device: device,
             stop: stop,
             threads: recipe.threads,
-            record: folder.record(stage, samples)
+            record: folder.record(stage, recipe.sampling)
         )
     }
 
@@ -206,7 +204,7 @@ public struct Trainer {
             ),
             seed: recipe.seed,
             pools: pools,
-            samples: samples.clips
+            samples: recipe.sampling.clips
         )
         let state = try loop("transformer", objective, steps: objective.steps, stage.optimizer)
             .run(from: { first }, onProgress: onProgress)

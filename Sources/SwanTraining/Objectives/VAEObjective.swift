@@ -128,6 +128,6 @@ extension VAEObjective {
         self.clips = clips
         styles = recipe.styles
         seed = recipe.seed
-        samples = (recipe.samples ?? SampleOptions()).clips
+        samples = recipe.sampling.clips
     }
 }

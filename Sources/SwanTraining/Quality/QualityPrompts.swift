@@ -1,6 +1,7 @@
 /// How measuring asks for a style: bare, in a sentence, and as a request.
 ///
-/// The words around the phrasings are none of those that training puts around them.
+/// The sentences around the phrasings are none of those that training puts around them; their "camera"
+/// is a word of thermal's, and of two of training's scenes.
 enum QualityPrompts {
     /// Prompts for a style; those for "no change" have a look that no model here knows among them.
     static func prompts(for style: Style) -> [String] {
