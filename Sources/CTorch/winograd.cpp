@@ -22,13 +22,16 @@ struct Problem {
     int64_t inputStride() const { return tilesPerBlock * paddedInputs + 16; }
     int64_t productStride() const { return tilesPerBlock * paddedOutputs + 16; }
 
+    /// No front where the one frame that there is has nothing before it.
     const float *front, *x, *weight, *bias, *residual;
     float *result;
 
-    int64_t frameSize(int64_t channels) const { return height * width * channels; }
+    /// Planes of the tiles of one pair of frames, of which the second need not be there.
+    int planes(int64_t frame) const { return front == nullptr ? 1 : frame + 1 < frames ? 4 : 3; }
     /// Frame `index` of one video, counted from the two before its first.
     const float *frame(int64_t batch, int64_t index) const {
-        const int64_t size = frameSize(inputs);
+        const int64_t size = height * width * inputs;
+        if (front == nullptr) return x + batch * size;
         return index < 2 ? front + (batch * 2 + index) * size
                          : x + (batch * frames + index - 2) * size;
     }
@@ -41,25 +44,43 @@ SWAN_INLINE void transformInput(V &a, V &b, V &c, V &d) {
     a = first, b = second, c = third, d = fourth;
 }
 
-/// One tile's inputs, 16 pixels of each of 4 frames, as 64 components at `to`, `stride` apart.
-template <int L>
+/// 16 pixels, in the lines and columns of a tile, as 16 components at `to`, `stride` apart.
+template <int L, typename Pixel>
+SWAN_INLINE void transformPlane(const Pixel &pixel, float *to, int64_t stride) {
+    Vector<L> d[16];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; ++i) d[i] = pixel(i);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; ++i) transformInput(d[i], d[4 + i], d[8 + i], d[12 + i]);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i += 4) transformInput(d[i], d[i + 1], d[i + 2], d[i + 3]);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; ++i) store<L>(to + i * stride, d[i]);
+}
+
+/// One tile's inputs as the components of `count` planes at `to`, `stride` apart; one plane is the third
+/// frame as it is. `place(frame, pixel)` is where the channels of one of 16 pixels lie.
+template <int L, typename Place>
 SWAN_INLINE void transformTile(
-    const float *const (*pixels)[16], int64_t channels, int planes, float *to, int64_t stride) {
-    using V = Vector<L>;
+    const Place &place, int64_t channels, int count, float *to, int64_t stride) {
     eachVector<L>(channels, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
-        for (int plane = 0; plane < planes; ++plane) {
-            V d[16];
-            const float *const *first = pixels[plane == 0 ? 0 : plane == 2 ? 2 : 1];
-            const float *const *second = pixels[plane < 2 ? 2 : plane == 2 ? 1 : 3];
-            for (int i = 0; i < 16; ++i) {
-                const V a = loadSome<L>(first[i] + channel, rest);
-                const V b = loadSome<L>(second[i] + channel, rest);
-                d[i] = plane == 1 ? a + b : a - b;
-            }
-            for (int i = 0; i < 4; ++i) transformInput(d[i], d[4 + i], d[8 + i], d[12 + i]);
-            for (int i = 0; i < 16; i += 4) transformInput(d[i], d[i + 1], d[i + 2], d[i + 3]);
-            for (int i = 0; i < 16; ++i) store<L>(to + (plane * 16 + i) * stride + channel, d[i]);
+        const auto at = [&](int frame, int i) SWAN_ALWAYS {
+            return loadSome<L>(place(frame, i) + channel, rest);
+        };
+        if (count == 1) {
+            const auto pixel = [&](int i) SWAN_ALWAYS { return at(2, i); };
+            return transformPlane<L>(pixel, to + channel, stride);
         }
+        const auto plane = [&](int index, int first, int sign, int second) SWAN_ALWAYS {
+            const auto pixel = [&](int i) SWAN_ALWAYS {
+                return sign > 0 ? at(first, i) + at(second, i) : at(first, i) - at(second, i);
+            };
+            transformPlane<L>(pixel, to + index * 16 * stride + channel, stride);
+        };
+        plane(0, 0, -1, 2);
+        plane(1, 1, +1, 2);
+        plane(2, 2, -1, 1);
+        if (count == 4) plane(3, 1, -1, 3);
     });
 }
 
@@ -96,37 +117,44 @@ SWAN_INLINE void multiplyAll(const Problem &p, const float *a, const float *b, f
     constexpr int R = rowsAtOnce<L>;
     for (int64_t column = 0; column < p.paddedOutputs; column += 2 * L) {
         const bool isWide = column + 2 * L <= p.paddedOutputs;
-        for (int64_t row = 0; row < p.tilesPerBlock; row += R) {
+        const float *right = b + column * p.inputs;
+        for (int64_t row = 0; row < p.tilesPerBlock;) {
             const float *left = a + row * p.paddedInputs;
             float *target = c + row * p.paddedOutputs + column;
             if (isWide) {
-                multiply<L, R, 2>(
-                    left, p.paddedInputs, b + column * p.inputs, p.inputs, target, p.paddedOutputs);
+                multiply<L, R, 2>(left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
+                row += R;
+            } else if (row + 2 * R <= p.tilesPerBlock) {
+                multiply<L, 2 * R, 1>(
+                    left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
+                row += 2 * R;
             } else {
-                multiply<L, R, 1>(
-                    left, p.paddedInputs, b + column * p.inputs, p.inputs, target, p.paddedOutputs);
+                multiply<L, R, 1>(left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
+                row += R;
             }
         }
     }
 }
 
-/// One tile's 64 components at `from`, `stride` apart, as up to 2x2x2 pixels of the result.
+/// The components of a tile's planes at `from`, `stride` apart, as up to 2x2x2 pixels of the result.
 template <int L>
 SWAN_INLINE void finishTile(
     const Problem &p, const float *from, int64_t stride, int64_t batch, int64_t frame, int64_t row,
     int64_t column) {
     using V = Vector<L>;
-    const int planes = frame + 1 < p.frames ? 4 : 3;
+    const int count = p.planes(frame);
     eachVector<L>(p.outputs, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
         V y[2][16];
         for (int i = 0; i < 16; ++i) {
             const float *at = from + i * stride + channel;
+            y[0][i] = load<L>(at);
+            if (count == 1) continue;
             const V b = load<L>(at + 16 * stride), c = load<L>(at + 32 * stride);
-            y[0][i] = load<L>(at) + b + c;
-            y[1][i] = planes == 4 ? b - c - load<L>(at + 48 * stride) : V{};
+            y[0][i] += b + c;
+            y[1][i] = count == 4 ? b - c - load<L>(at + 48 * stride) : V{};
         }
         const V bias = loadSome<L>(p.bias + channel, rest);
-        for (int f = 0; f < planes - 2; ++f) {
+        for (int f = 0; f < (count == 4 ? 2 : 1); ++f) {
             V *d = y[f];
             for (int i = 0; i < 4; ++i) {
                 const V upper = d[i] + d[4 + i] + d[8 + i];
@@ -160,26 +188,29 @@ SWAN_INLINE void runBlock(
     const Problem &p, Scratch &scratch, int64_t batch, int64_t frame, int64_t firstTile) {
     const int64_t tiles = p.tileRows * p.tileColumns;
     const int64_t count = std::min(p.tilesPerBlock, tiles - firstTile);
-    const int planes = frame + 1 < p.frames ? 4 : 3;
+    const int planeCount = p.planes(frame);
     const float *frames[4];
-    for (int f = 0; f < planes; ++f) frames[f] = p.frame(batch, frame + f);
+    for (int f = 0; f < 4; ++f) frames[f] = p.frame(batch, std::min(frame + f, p.frames + 1));
     for (int64_t tile = 0; tile < count; ++tile) {
         const int64_t row = (firstTile + tile) / p.tileColumns * 2 - 1;
         const int64_t column = (firstTile + tile) % p.tileColumns * 2 - 1;
-        const float *pixels[4][16];
-        for (int i = 0; i < 16; ++i) {
-            const int64_t y = row + i / 4, x = column + i % 4;
-            const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
-            for (int f = 0; f < planes; ++f) {
-                pixels[f][i] =
-                    inside ? frames[f] + (y * p.width + x) * p.inputs : scratch.zeros.data();
-            }
+        float *const to = scratch.inputs.data() + tile * p.paddedInputs;
+        const int64_t corner = (row * p.width + column) * p.inputs;
+        if (row >= 0 && column >= 0 && row + 4 <= p.height && column + 4 <= p.width) {
+            const auto place = [&](int f, int i) SWAN_ALWAYS {
+                return frames[f] + corner + (i / 4 * p.width + i % 4) * p.inputs;
+            };
+            transformTile<L>(place, p.inputs, planeCount, to, p.inputStride());
+        } else {
+            const auto place = [&](int f, int i) SWAN_ALWAYS {
+                const int64_t y = row + i / 4, x = column + i % 4;
+                const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
+                return inside ? frames[f] + (y * p.width + x) * p.inputs : scratch.zeros.data();
+            };
+            transformTile<L>(place, p.inputs, planeCount, to, p.inputStride());
         }
-        transformTile<L>(
-            pixels, p.inputs, planes, scratch.inputs.data() + tile * p.paddedInputs,
-            p.inputStride());
     }
-    for (int component = 0; component < planes * 16; ++component) {
+    for (int component = 0; component < planeCount * 16; ++component) {
         multiplyAll<L>(
             p, scratch.inputs.data() + component * p.inputStride(),
             p.weight + component * p.inputs * p.paddedOutputs,
@@ -265,21 +296,22 @@ at::Tensor packWeight(const at::Tensor &weight) {
     return result;
 }
 
-/// x [B, F, H, W, I] after front [B, 2, H, W, I] -> [B, F, H, W, O], plus the residual if there is one.
+/// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
+/// residual if there is one.
 at::Tensor convolve(
-    const at::Tensor &front, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
-    const std::optional<at::Tensor> &residual) {
+    const std::optional<at::Tensor> &front, const at::Tensor &x, const at::Tensor &weight,
+    const at::Tensor &bias, const std::optional<at::Tensor> &residual) {
+    TORCH_CHECK(x.dim() == 5, "frames are [B, F, H, W, C], not ", x.sizes());
     TORCH_CHECK(
-        x.dim() == 5 && front.dim() == 5 && front.size(0) == x.size(0) && front.size(1) == 2
-            && front.sizes().slice(2) == x.sizes().slice(2),
-        "frames ", x.sizes(), " do not follow ", front.sizes());
-    for (const auto &tensor : {front, x, weight, bias}) {
+        !front || (front->dim() == 5 && front->size(0) == x.size(0) && front->size(1) == 2
+                   && front->sizes().slice(2) == x.sizes().slice(2)),
+        "frames ", x.sizes(), " do not follow ", front->sizes());
+    for (const auto &tensor : {front.value_or(x), x, weight, bias}) {
         TORCH_CHECK(
             tensor.scalar_type() == at::kFloat && tensor.is_cpu(),
             "this convolution is for float32 on the CPU");
     }
-    const auto plainFront = front.contiguous(), plainX = x.contiguous();
-    const auto plainBias = bias.contiguous();
+    const auto plainX = x.contiguous(), plainBias = bias.contiguous();
     const int width = lanes();
     Problem p{};
     p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
@@ -298,8 +330,18 @@ at::Tensor convolve(
         plainResidual = residual->contiguous();
         p.residual = floats(plainResidual);
     }
-    p.front = floats(plainFront), p.x = floats(plainX);
-    p.weight = floats(weight), p.bias = floats(plainBias);
+    // The one first frame of a video meets the last of the kernel's three frames alone, which is a sum of
+    // the packed planes: a third of the products.
+    at::Tensor plainFront, used = weight;
+    if (!front && p.frames == 1) {
+        const auto packed = weight.view({4, 16, -1});
+        used = packed[1] + packed[2] - packed[0];
+    } else {
+        plainFront = front ? front->contiguous()
+                           : at::zeros({x.size(0), 2, p.height, p.width, p.inputs}, x.options());
+        p.front = floats(plainFront);
+    }
+    p.x = floats(plainX), p.weight = floats(used), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
 
     // Few tiles at a time stay in the second level cache; a few more where a tile is little work. A
@@ -334,7 +376,7 @@ at::Tensor convolve(
 TORCH_LIBRARY_FRAGMENT(swan, library) {
     library.def("winograd_weight(Tensor weight) -> Tensor");
     library.def(
-        "winograd(Tensor front, Tensor x, Tensor weight, Tensor bias, Tensor? residual=None) -> Tensor");
+        "winograd(Tensor? front, Tensor x, Tensor weight, Tensor bias, Tensor? residual=None) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(swan, CPU, library) {

@@ -51,19 +51,19 @@ struct FeatureCaches: ~Copyable {
         return joined
     }
 
-    /// What `body` makes of the `count` frames before x, without joining them to x.
+    /// What `body` makes of the `count` frames before x, nil at the start, without joining them to x.
     mutating func withFront(
         _ count: Int,
         of x: Tensor,
-        _ body: (_ front: Tensor) throws(TorchError) -> Tensor
+        _ body: (_ front: Tensor?) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
-        let front = try front(count, of: x)
-        let result = try body(front)
+        let result = try body(isStart ? nil : slots[next])
         let frames = x.size(1)
         if frames >= count {
             try remember(x.narrowed(1, frames - count, count))
         } else {
-            try remember(concatenated([front.narrowed(1, frames, count - frames), x], dim: 1))
+            let front = try front(count, of: x).narrowed(1, frames, count - frames)
+            try remember(concatenated([front, x], dim: 1))
         }
         return result
     }

@@ -178,13 +178,8 @@ extension FeatureCaches {
     /// x [B, F, H, W, C] with every frame's channels before those of the frame before it:
     /// [B, F, H, W, 2 C].
     fileprivate mutating func withFramesBefore(_ x: Tensor) throws(TorchError) -> Tensor {
-        try withFront(1, of: x) { front throws(TorchError) in
-            let frames = x.size(1)
-            let past =
-                frames == 1
-                ? front : try concatenated([front, x.narrowed(1, 0, frames - 1)], dim: 1)
-            return try concatenated([x, past], dim: -1)
-        }
+        let past = try prepending(1, to: x).narrowed(1, 0, x.size(1))
+        return try concatenated([x, past], dim: -1)
     }
 }
 

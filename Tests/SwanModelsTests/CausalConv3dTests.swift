@@ -46,6 +46,16 @@ import TorchNN
         caches.endPass()
         try expectClose(first, direct(x) + residual, relative: 1e-6, absolute: 5e-5)
 
+        // A single first frame is computed by a way of its own.
+        var alone = FeatureCaches(streams: true)
+        alone.beginPass()
+        try expectClose(
+            conv(x.narrowed(1, 0, 1), &alone),
+            direct(x.narrowed(1, 0, 1)),
+            relative: 1e-6,
+            absolute: 5e-5
+        )
+
         // A second part sees the first, by a cache of two frames however short the parts are.
         let next = try Tensor.randn([batch, 1, height, width, inputs], generator)
         caches.beginPass()

@@ -11,13 +11,14 @@ public func winogradWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
     try winogradWeightOp(weight)
 }
 
-/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], plus `residual`
-/// -> [B, F, H, W, O]; float32 on the CPU, without gradients.
+/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], zeros if nil, plus
+/// `residual` -> [B, F, H, W, O]; float32 on the CPU, without gradients.
 ///
 /// By Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), which needs
-/// 3.4 times fewer multiplications; it rounds about as a sum taken directly does.
+/// 3.4 times fewer multiplications; it rounds about as a sum taken directly does. A single frame with
+/// nothing before it, as a video's first, takes a third of another single frame's.
 public func winogradConvolution(
-    _ front: Tensor,
+    _ front: Tensor?,
     _ x: Tensor,
     _ weight: Tensor,
     _ bias: Tensor,
