@@ -80,8 +80,8 @@ public enum PixelFilter: Sendable, Hashable {
     }
 
     private static func outlines(_ x: Tensor) throws(TorchError) -> Tensor {
-        let luma = try PixelMath.blurred(PixelMath.luma(x), 1.2)
-        let edges = try (PixelMath.gradient(luma) * 12).tanh()
+        let luma = try PixelMath.blurred(PixelMath.luma(x), 1.8)
+        let edges = try (PixelMath.gradient(luma) * 15).tanh()
         let light = try edges + PixelMath.blurred(edges, 4) * 0.6
         let ground = try PixelMath.blurred(luma, 2)
         let pink = try PixelMath.colour(1, 0.1, 0.8)
@@ -90,8 +90,9 @@ public enum PixelFilter: Sendable, Hashable {
     }
 
     private static func comic(_ x: Tensor) throws(TorchError) -> Tensor {
-        let smooth = try PixelMath.blurred(x, 1.5)
-        let vivid = try (smooth * 1.7 + PixelMath.luma(smooth) * -0.7) * 1.25
+        // Lifted out of the dark: there too it has to look like a comic.
+        let smooth = try PixelMath.power(PixelMath.blurred(x, 1.5), 0.65)
+        let vivid = try (smooth * 2 - PixelMath.luma(smooth)) * 1.15
         return try vivid.clamped(min: 0, max: 1) * lines(x, sigma: 1.2, strength: 6)
     }
 

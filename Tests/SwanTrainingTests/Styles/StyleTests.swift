@@ -71,7 +71,14 @@ import Torch
         )
         let lit = try Style.neon(edge)
         #expect(try lit.sliced(3, 15..<17).max().item() > 0.5)
-        #expect(try lit.sliced(3, 0..<8).max().item() < 0.1)
+        #expect(try lit.sliced(3, 0..<5).max().item() < 0.1)
+    }
+
+    @Test func comicLightsTheDark() throws {
+        let dark = try Style.comic(Tensor.full([1, 3, 32, 32], 0.1))
+        #expect(try dark.min().item() > 0.2)
+        let bright = try Style.comic(Tensor.full([1, 3, 32, 32], 0.9))
+        #expect(try bright.min().item() > 0.99)
     }
 
     @Test func thermalFollowsItsColours() throws {
