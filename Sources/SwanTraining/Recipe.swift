@@ -185,12 +185,13 @@ extension Recipe {
             training.timestepOffset == stream.timestepOffset,
             "transformer.training and stream: timestep_offset is not the same"
         )
+        let offset = Double(training.firstTimestepOffset)
         let least = 1_000 * (training.noiseScale - training.noiseSpread)
         try require(
-            least + Double(training.firstTimestepOffset) > 0,
+            least + offset > 0 && 1_000 * training.noiseScale + offset <= 1_000,
             "transformer.training: a first timestep is 1000 times the noise, which is noise_scale less "
-                + "noise_spread or more, plus timestep_offset "
-                + "(\(training.firstTimestepOffset)); it must be above 0"
+                + "noise_spread up to noise_scale, plus timestep_offset "
+                + "(\(training.firstTimestepOffset)); it must be above 0 and at most 1000"
         )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(

@@ -51,6 +51,14 @@ struct RecipeTests {
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
     }
 
+    @Test func timestepsEndAtAThousand() throws {
+        let text = TinyRecipe.text
+            .replacing("noise_spread: 0.1", with: "noise_spread: 0.1\n    timestep_offset: 900")
+            .replacing("fps: 16", with: "fps: 16\n  timestep_offset: 900")
+        let error = #expect(throws: TrainingError.self) { try Recipe(yaml: text) }
+        #expect(error?.message.contains("at most 1000") == true, "\(error?.message ?? "")")
+    }
+
     @Test(arguments: [
         ("seed: 7", "seed: 8", "seed is 8, the run began with 7"),
         ("steps: 6,", "steps: 7,", "vae.training.steps is 7, the run began with 6"),
