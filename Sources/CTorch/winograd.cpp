@@ -6,21 +6,15 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <vector>
 
-#include "lanes.h"
 #include "parallel.h"
+#include "products.h"
 
 namespace swan {
 namespace {
 
-struct Problem {
-    int64_t frames, height, width, inputs, outputs;
-    int64_t tileRows, tileColumns, paddedInputs, paddedOutputs, tilesPerBlock;
-    /// From one component's numbers to the next one's: a block's, and a cache line more, so that the
-    /// components of one tile do not all fall on the same few lines of the cache.
-    int64_t inputStride() const { return tilesPerBlock * paddedInputs + 16; }
-    int64_t productStride() const { return tilesPerBlock * paddedOutputs + 16; }
+struct Problem : Products {
+    int64_t frames, height, width, tileRows, tileColumns;
 
     /// No front where the one frame that there is has nothing before it.
     const float *front, *x, *weight, *bias, *residual;
@@ -84,58 +78,6 @@ SWAN_INLINE void transformTile(
     });
 }
 
-/// c [R, W L] = a [R, depth] b [depth, W L], with b side by side.
-template <int L, int R, int W>
-SWAN_INLINE void multiply(
-    const float *a, int64_t aStride, const float *b, int64_t depth, float *c, int64_t cStride) {
-    Vector<L> sum[R][W] = {};
-    for (int64_t k = 0; k < depth; ++k) {
-        Vector<L> right[W];
-#pragma clang loop unroll(full)
-        for (int w = 0; w < W; ++w) right[w] = load<L>(b + (k * W + w) * L);
-#pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r) {
-            const Vector<L> left = fill<L>(a[r * aStride + k]);
-#pragma clang loop unroll(full)
-            for (int w = 0; w < W; ++w) sum[r][w] += left * right[w];
-        }
-    }
-#pragma clang loop unroll(full)
-    for (int r = 0; r < R; ++r) {
-#pragma clang loop unroll(full)
-        for (int w = 0; w < W; ++w) store<L>(c + r * cStride + w * L, sum[r][w]);
-    }
-}
-
-/// Rows of a product at a time: as many as registers hold.
-template <int L>
-constexpr int rowsAtOnce = L == 16 ? 12 : 6;
-
-/// c [rows, outputs] = a [rows, inputs] b for b in panels of two vectors' width, the last of one.
-template <int L>
-SWAN_INLINE void multiplyAll(const Problem &p, const float *a, const float *b, float *c) {
-    constexpr int R = rowsAtOnce<L>;
-    for (int64_t column = 0; column < p.paddedOutputs; column += 2 * L) {
-        const bool isWide = column + 2 * L <= p.paddedOutputs;
-        const float *right = b + column * p.inputs;
-        for (int64_t row = 0; row < p.tilesPerBlock;) {
-            const float *left = a + row * p.paddedInputs;
-            float *target = c + row * p.paddedOutputs + column;
-            if (isWide) {
-                multiply<L, R, 2>(left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
-                row += R;
-            } else if (row + 2 * R <= p.tilesPerBlock) {
-                multiply<L, 2 * R, 1>(
-                    left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
-                row += 2 * R;
-            } else {
-                multiply<L, R, 1>(left, p.paddedInputs, right, p.inputs, target, p.paddedOutputs);
-                row += R;
-            }
-        }
-    }
-}
-
 /// The components of a tile's planes at `from`, `stride` apart, as up to 2x2x2 pixels of the result.
 template <int L>
 SWAN_INLINE void finishTile(
@@ -177,11 +119,6 @@ SWAN_INLINE void finishTile(
     });
 }
 
-/// Memory that a thread keeps from call to call.
-struct Scratch {
-    std::vector<float> inputs, products, zeros;
-};
-
 /// One block of tiles of one pair of frames.
 template <int L>
 SWAN_INLINE void runBlock(
@@ -210,12 +147,7 @@ SWAN_INLINE void runBlock(
             transformTile<L>(place, p.inputs, planeCount, to, p.inputStride());
         }
     }
-    for (int component = 0; component < planeCount * 16; ++component) {
-        multiplyAll<L>(
-            p, scratch.inputs.data() + component * p.inputStride(),
-            p.weight + component * p.inputs * p.paddedOutputs,
-            scratch.products.data() + component * p.productStride());
-    }
+    multiplyAll<L>(p, planeCount * 16, p.weight, scratch);
     for (int64_t tile = 0; tile < count; ++tile) {
         finishTile<L>(
             p, scratch.products.data() + tile * p.paddedOutputs, p.productStride(),
@@ -235,12 +167,6 @@ SWAN_TARGET_16 void run16(
     const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
     runBlock<16>(p, s, batch, frame, tile);
 }
-
-const float *floats(const at::Tensor &tensor) {
-    return static_cast<const float *>(tensor.const_data_ptr());
-}
-
-int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// A kernel's 3x3x3 numbers as the 4x4x4 that are multiplied with: G along each dimension.
 void transformKernel(const float *kernel, double *result) {
@@ -264,36 +190,12 @@ void transformKernel(const float *kernel, double *result) {
     for (int i = 0; i < 16; ++i) along(rows[i], rows[16 + i], rows[32 + i], result + i, 16);
 }
 
-/// [O, I, 3, 3, 3] -> [64, O' I] for O' outputs rounded up to whole vectors, in this processor's order.
+/// [O, I, 3, 3, 3] -> [64, O' I], see `packed`.
 at::Tensor packWeight(const at::Tensor &weight) {
     TORCH_CHECK(
         weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
         "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
-    const int width = lanes();
-    const int64_t outputs = weight.size(0), inputs = weight.size(1);
-    const int64_t padded = roundedUp(outputs, width);
-    const auto plain = weight.to(at::kFloat).contiguous();
-    auto result = at::zeros({64, inputs * padded}, plain.options());
-    const float *kernels = floats(plain);
-    float *packed = static_cast<float *>(result.mutable_data_ptr());
-    parallelFor((padded + 2 * width - 1) / (2 * width), 1, [&](int64_t first, int64_t last) {
-        for (int64_t block = first; block < last; ++block) {
-            const int64_t start = block * 2 * width;
-            const int64_t count = std::min<int64_t>(2 * width, padded - start);
-            const int64_t real = std::min(count, outputs - start);
-            for (int64_t input = 0; input < inputs; ++input) {
-                for (int64_t output = 0; output < real; ++output) {
-                    double values[64];
-                    transformKernel(kernels + ((start + output) * inputs + input) * 27, values);
-                    float *target = packed + (start * inputs + input * count) + output;
-                    for (int k = 0; k < 64; ++k) {
-                        target[k * inputs * padded] = static_cast<float>(values[k]);
-                    }
-                }
-            }
-        }
-    });
-    return result;
+    return packed<64>(weight, transformKernel);
 }
 
 /// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
@@ -312,12 +214,10 @@ at::Tensor convolve(
             "this convolution is for float32 on the CPU");
     }
     const auto plainX = x.contiguous(), plainBias = bias.contiguous();
-    const int width = lanes();
     Problem p{};
     p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
-    p.inputs = x.size(4), p.outputs = bias.size(0);
+    p.setChannels(x.size(4), bias.size(0));
     p.tileRows = (p.height + 1) / 2, p.tileColumns = (p.width + 1) / 2;
-    p.paddedInputs = roundedUp(p.inputs, width), p.paddedOutputs = roundedUp(p.outputs, width);
     TORCH_CHECK(
         weight.dim() == 2 && weight.size(0) == 64 && weight.is_contiguous()
             && weight.size(1) == p.inputs * p.paddedOutputs,
@@ -344,24 +244,14 @@ at::Tensor convolve(
     p.x = floats(plainX), p.weight = floats(used), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
 
-    // Few tiles at a time stay in the second level cache; a few more where a tile is little work. A
-    // kernel that the third level does not hold comes from memory once a block: there a block is large.
-    const int64_t unit = width == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
     const int64_t tiles = p.tileRows * p.tileColumns;
-    const bool isSmall = weight.numel() <= 3 << 20;
-    p.tilesPerBlock = (!isSmall ? 12 : p.inputs < 32 ? 4 : 1) * unit;
-    p.tilesPerBlock = std::min(p.tilesPerBlock, roundedUp(tiles, unit));
+    p.setBlock(tiles, weight.numel());
     const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
     const int64_t pairs = (p.frames + 1) / 2;
-    const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
+    const auto run = lanes() == 16 ? run16 : lanes() == 8 ? run8 : run4;
     parallelFor(x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {
-        static thread_local Scratch scratch;
-        const auto atLeast = [](std::vector<float> &memory, int64_t count) {
-            if (static_cast<int64_t>(memory.size()) < count) memory.resize(count);
-        };
-        atLeast(scratch.inputs, 64 * p.inputStride());
-        atLeast(scratch.products, 64 * p.productStride());
-        atLeast(scratch.zeros, p.paddedInputs);
+        Scratch &scratch = Scratch::ofThread();
+        scratch.reserve(p, 64);
         for (int64_t index = begin; index < end; ++index) {
             const int64_t block = index % blocks, pair = index / blocks % pairs;
             run(p, scratch, index / blocks / pairs, 2 * pair, block * p.tilesPerBlock);

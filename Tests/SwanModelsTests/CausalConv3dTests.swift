@@ -84,6 +84,41 @@ import TorchNN
         #expect(try zero.abs().max().item() == 0)
     }
 
+    @Test(arguments: [
+        (1, 1, 1, 5, 7, 8, 8), (1, 2, 2, 16, 16, 48, 24), (2, 1, 3, 1, 1, 12, 3),
+        (1, 2, 1, 9, 30, 33, 20), (1, 1, 2, 6, 5, 3, 12),
+    ])
+    func enlarging(
+        batch: Int,
+        parts: Int,
+        frames: Int,
+        height: Int,
+        width: Int,
+        inputs: Int,
+        outputs: Int
+    ) throws {
+        let generator = try Generator(seed: 5)
+        let weight = try Tensor.randn([outputs, inputs, 3, 3], generator)
+        let bias = try Tensor.randn([outputs], generator)
+        let x = try (0..<parts).map { _ in
+            try Tensor.randn([batch, frames, height, width, inputs], generator)
+        }
+        let conv = try EnlargingConv(weight, bias: bias)
+        let expected = try stacked(x, dim: 2).flattened(from: 0, to: 2).permuted(0, 3, 1, 2)
+            .upsampledNearest2x().to(.float64)
+        let found = try conv(x)
+        #expect(found.shape == [batch, frames * parts, 2 * height, 2 * width, outputs])
+        try expectClose(
+            found.flattened(from: 0, to: 1).permuted(0, 3, 1, 2),
+            conv2d(expected, weight.to(.float64), bias.to(.float64), padding: [1, 1]),
+            relative: 1e-6,
+            absolute: 5e-5
+        )
+        // Where a gradient is wanted the same comes about by another way.
+        try x[0].setRequiresGrad()
+        try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: 5e-5)
+    }
+
     @Test func kernelsThatDoNotFitAreRefused() throws {
         let packed = try winogradWeight(.ones([8, 16, 3, 3, 3]))
         let x = try Tensor.zeros([1, 2, 4, 4, 16])
@@ -98,6 +133,8 @@ import TorchNN
             try winogradConvolution(x.to(.float64), x.to(.float64), packed, bias)
         }
         #expect(throws: TorchError.self) { try winogradWeight(.ones([8, 16, 3, 3])) }
+        #expect(throws: TorchError.self) { try enlargingWeight(.ones([8, 16, 3, 3, 3])) }
+        #expect(throws: TorchError.self) { try enlargingConvolution([x], packed, bias) }
         #expect(throws: TorchError.self) { try pixelNorm(x, gain: .ones([3]), silu: true) }
     }
 

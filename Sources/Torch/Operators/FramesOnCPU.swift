@@ -1,5 +1,7 @@
 private let winogradWeightOp = Operator("swan::winograd_weight")
 private let winogradOp = Operator("swan::winograd")
+private let enlargingWeightOp = Operator("swan::enlarging_weight")
+private let enlargingOp = Operator("swan::enlarging_convolution")
 private let pixelNormOp = Operator("swan::pixel_norm")
 private let toPatchesOp = Operator("swan::to_patches")
 private let fromPatchesOp = Operator("swan::from_patches")
@@ -25,6 +27,26 @@ public func winogradConvolution(
     residual: Tensor? = nil
 ) throws(TorchError) -> Tensor {
     try winogradOp(front, x, weight, bias, residual)
+}
+
+/// A kernel [O, I, 3, 3] in the form `enlargingConvolution` takes.
+///
+/// The form is this processor's own, not one to be stored.
+public func enlargingWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
+    try enlargingWeightOp(weight)
+}
+
+/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (every pixel four times)
+/// -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn; float32 on the CPU, without gradients.
+///
+/// By Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), with a quarter of the
+/// multiplications.
+public func enlargingConvolution(
+    _ parts: [Tensor],
+    _ weight: Tensor,
+    _ bias: Tensor
+) throws(TorchError) -> Tensor {
+    try enlargingOp(parts, weight, bias)
 }
 
 /// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`; float32 on the CPU, without
