@@ -24,16 +24,15 @@ struct Problem : Products {
     float *result;
 };
 
-/// One tile's inputs, a pixel and its neighbours, as its components at `to`, `stride` apart. `place(i)` is
-/// where the channels of one of the nine lie.
-template <int L, typename Place>
+/// One tile's inputs, a pixel and its neighbours, as its components at `to`, `stride` apart.
+template <int L>
 SWAN_INLINE void transformTile(
-    const Place &place, int64_t channels, float *to, int64_t stride) {
+    const float *const (&pixels)[components], int64_t channels, float *to, int64_t stride) {
     using V = Vector<L>;
     eachVector<L>(channels, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
         V d[components];
 #pragma clang loop unroll(full)
-        for (int i = 0; i < components; ++i) d[i] = loadSome<L>(place(i) + channel, rest);
+        for (int i = 0; i < components; ++i) d[i] = loadSome<L>(pixels[i] + channel, rest);
         const auto along = [](V &before, V &here, V &after) SWAN_ALWAYS {
             before = before - here, after = here - after;
         };
@@ -72,19 +71,20 @@ template <int L>
 SWAN_INLINE void runBlock(
     const Problem &p, Scratch &scratch, int64_t picture, int64_t firstTile) {
     const int64_t parts = static_cast<int64_t>(p.parts.size());
-    const int64_t count = std::min(p.tilesPerBlock, p.height * p.width - firstTile);
+    const int64_t count = std::min(p.tilesPerBlock, p.tiles - firstTile);
     const float *const x =
-        p.parts[picture % parts] + picture / parts * p.height * p.width * p.inputs;
-    float *const y = p.result + picture * 4 * p.height * p.width * p.outputs;
+        p.parts[picture % parts] + picture / parts * p.tiles * p.inputs;
+    float *const y = p.result + picture * 4 * p.tiles * p.outputs;
     for (int64_t tile = 0; tile < count; ++tile) {
         const int64_t row = (firstTile + tile) / p.width, column = (firstTile + tile) % p.width;
-        const auto place = [&](int i) SWAN_ALWAYS {
+        const float *pixels[components];
+        for (int i = 0; i < components; ++i) {
             const int64_t r = row + i / 3 - 1, c = column + i % 3 - 1;
             const bool inside = r >= 0 && r < p.height && c >= 0 && c < p.width;
-            return inside ? x + (r * p.width + c) * p.inputs : scratch.zeros.data();
-        };
+            pixels[i] = inside ? x + (r * p.width + c) * p.inputs : scratch.zeros.data();
+        }
         transformTile<L>(
-            place, p.inputs, scratch.inputs.data() + tile * p.paddedInputs, p.inputStride());
+            pixels, p.inputs, scratch.inputs.data() + tile * p.paddedInputs, p.inputStride());
     }
     multiplyAll<L>(p, components, p.weight, scratch);
     for (int64_t tile = 0; tile < count; ++tile) {
@@ -126,15 +126,12 @@ at::Tensor packWeight(const at::Tensor &weight) {
 /// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn.
 at::Tensor convolve(at::TensorList parts, const at::Tensor &weight, const at::Tensor &bias) {
     TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames are [B, F, H, W, C]");
-    TORCH_CHECK(
-        weight.scalar_type() == at::kFloat && bias.scalar_type() == at::kFloat && bias.is_cpu(),
-        "this convolution is for float32 on the CPU");
+    checkFloatsOnCPU(weight);
+    checkFloatsOnCPU(bias);
     std::vector<at::Tensor> plain;
     Problem p{};
     for (const auto &part : parts) {
-        TORCH_CHECK(
-            part.scalar_type() == at::kFloat && part.is_cpu(),
-            "this convolution is for float32 on the CPU");
+        checkFloatsOnCPU(part);
         TORCH_CHECK(
             part.sizes() == parts[0].sizes(), "parts of ", parts[0].sizes(), " and ", part.sizes());
         plain.push_back(part.contiguous());
@@ -143,20 +140,13 @@ at::Tensor convolve(at::TensorList parts, const at::Tensor &weight, const at::Te
     const auto &x = parts[0];
     const auto plainBias = bias.contiguous();
     p.height = x.size(2), p.width = x.size(3);
-    p.setChannels(x.size(4), bias.size(0));
-    TORCH_CHECK(
-        weight.dim() == 2 && weight.size(0) == components && weight.is_contiguous()
-            && weight.size(1) == p.inputs * p.paddedOutputs,
-        "a packed kernel ", weight.sizes(), " is not for ", p.inputs, " and ", p.outputs,
-        " channels");
+    p.fit(weight, components, x.size(4), bias.size(0), p.height * p.width);
     const int64_t frames = x.size(1) * static_cast<int64_t>(parts.size());
     auto result =
         at::empty({x.size(0), frames, 2 * p.height, 2 * p.width, p.outputs}, x.options());
     p.weight = floats(weight), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
-    const int64_t tiles = p.height * p.width;
-    p.setBlock(tiles, weight.numel());
-    const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
+    const int64_t blocks = p.blocks();
     const auto run = lanes() == 16 ? run16 : lanes() == 8 ? run8 : run4;
     parallelFor(x.size(0) * frames * blocks, 1, [&](int64_t begin, int64_t end) {
         Scratch &scratch = Scratch::ofThread();

@@ -16,6 +16,12 @@ inline const float *floats(const at::Tensor &tensor) {
     return static_cast<const float *>(tensor.const_data_ptr());
 }
 
+inline void checkFloatsOnCPU(const at::Tensor &tensor) {
+    TORCH_CHECK(
+        tensor.scalar_type() == at::kFloat && tensor.is_cpu(),
+        "this convolution is for float32 on the CPU");
+}
+
 inline int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// Rows of a product at a time: as many as registers hold.
@@ -24,22 +30,30 @@ constexpr int rowsAtOnce = L == 16 ? 12 : 6;
 
 /// The sizes of the products: for every component [tiles of a block, inputs] x [inputs, outputs].
 struct Products {
-    int64_t inputs, outputs, paddedInputs, paddedOutputs, tilesPerBlock;
+    int64_t inputs, outputs, paddedInputs, paddedOutputs, tiles, tilesPerBlock;
     /// From one component's numbers to the next one's: a block's, and a cache line more, so that the
     /// components of one tile do not all fall on the same few lines of the cache.
     int64_t inputStride() const { return tilesPerBlock * paddedInputs + 16; }
     int64_t productStride() const { return tilesPerBlock * paddedOutputs + 16; }
 
-    void setChannels(int64_t inputCount, int64_t outputCount) {
-        inputs = inputCount, outputs = outputCount;
-        paddedInputs = roundedUp(inputs, lanes()), paddedOutputs = roundedUp(outputs, lanes());
-    }
+    int64_t blocks() const { return (tiles + tilesPerBlock - 1) / tilesPerBlock; }
 
+    /// Sets all sizes, for a `weight` that `packed` made of so many components.
+    ///
     /// Few tiles at a time stay in the second level cache; a few more where a tile is little work. A kernel
     /// that the third level does not hold comes from memory once a block: there a block is large.
-    void setBlock(int64_t tiles, int64_t weightSize) {
+    void fit(
+        const at::Tensor &weight, int64_t components, int64_t inputCount, int64_t outputCount,
+        int64_t tileCount) {
+        inputs = inputCount, outputs = outputCount, tiles = tileCount;
+        paddedInputs = roundedUp(inputs, lanes()), paddedOutputs = roundedUp(outputs, lanes());
+        TORCH_CHECK(
+            weight.dim() == 2 && weight.size(0) == components && weight.is_contiguous()
+                && weight.size(1) == inputs * paddedOutputs,
+            "a packed kernel ", weight.sizes(), " is not for ", inputs, " and ", outputs,
+            " channels");
         const int64_t unit = lanes() == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
-        const bool isSmall = weightSize <= 3 << 20;
+        const bool isSmall = weight.numel() <= 3 << 20;
         tilesPerBlock = (!isSmall ? 12 : inputs < 32 ? 4 : 1) * unit;
         tilesPerBlock = std::min(tilesPerBlock, roundedUp(tiles, unit));
     }

@@ -14,7 +14,7 @@ namespace swan {
 namespace {
 
 struct Problem : Products {
-    int64_t frames, height, width, tileRows, tileColumns;
+    int64_t frames, height, width, tileColumns;
 
     /// No front where the one frame that there is has nothing before it.
     const float *front, *x, *weight, *bias, *residual;
@@ -123,8 +123,7 @@ SWAN_INLINE void finishTile(
 template <int L>
 SWAN_INLINE void runBlock(
     const Problem &p, Scratch &scratch, int64_t batch, int64_t frame, int64_t firstTile) {
-    const int64_t tiles = p.tileRows * p.tileColumns;
-    const int64_t count = std::min(p.tilesPerBlock, tiles - firstTile);
+    const int64_t count = std::min(p.tilesPerBlock, p.tiles - firstTile);
     const int planeCount = p.planes(frame);
     const float *frames[4];
     for (int f = 0; f < 4; ++f) frames[f] = p.frame(batch, std::min(frame + f, p.frames + 1));
@@ -208,21 +207,12 @@ at::Tensor convolve(
         !front || (front->dim() == 5 && front->size(0) == x.size(0) && front->size(1) == 2
                    && front->sizes().slice(2) == x.sizes().slice(2)),
         "frames ", x.sizes(), " do not follow ", front->sizes());
-    for (const auto &tensor : {front.value_or(x), x, weight, bias}) {
-        TORCH_CHECK(
-            tensor.scalar_type() == at::kFloat && tensor.is_cpu(),
-            "this convolution is for float32 on the CPU");
-    }
+    for (const auto &tensor : {front.value_or(x), x, weight, bias}) checkFloatsOnCPU(tensor);
     const auto plainX = x.contiguous(), plainBias = bias.contiguous();
     Problem p{};
     p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
-    p.setChannels(x.size(4), bias.size(0));
-    p.tileRows = (p.height + 1) / 2, p.tileColumns = (p.width + 1) / 2;
-    TORCH_CHECK(
-        weight.dim() == 2 && weight.size(0) == 64 && weight.is_contiguous()
-            && weight.size(1) == p.inputs * p.paddedOutputs,
-        "a packed kernel ", weight.sizes(), " is not for ", p.inputs, " and ", p.outputs,
-        " channels");
+    p.tileColumns = (p.width + 1) / 2;
+    p.fit(weight, 64, x.size(4), bias.size(0), (p.height + 1) / 2 * p.tileColumns);
     auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
     at::Tensor plainResidual;
     if (residual.has_value()) {
@@ -244,9 +234,7 @@ at::Tensor convolve(
     p.x = floats(plainX), p.weight = floats(used), p.bias = floats(plainBias);
     p.result = static_cast<float *>(result.mutable_data_ptr());
 
-    const int64_t tiles = p.tileRows * p.tileColumns;
-    p.setBlock(tiles, weight.numel());
-    const int64_t blocks = (tiles + p.tilesPerBlock - 1) / p.tilesPerBlock;
+    const int64_t blocks = p.blocks();
     const int64_t pairs = (p.frames + 1) / 2;
     const auto run = lanes() == 16 ? run16 : lanes() == 8 ? run8 : run4;
     parallelFor(x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {

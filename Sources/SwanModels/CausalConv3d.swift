@@ -44,8 +44,8 @@ struct CausalConv3d: Sendable {
         self.bias = bias
         // Below 8 channels going into and out of the filter's form costs more than it saves.
         let isWide = weight.size(1) >= 8 && weight.shape.dropFirst(2).allSatisfy { $0 == 3 }
-        let isPlain = weight.device == .cpu && weight.dtype == .float32 && !weight.requiresGrad
-        packed = isWide && isPlain && stride == 1 ? try winogradWeight(weight) : nil
+        packed =
+            isWide && weight.suitsFrameKernels && stride == 1 ? try winogradWeight(weight) : nil
         stacked = packed == nil ? try Self.stacked(weight) : nil
     }
 

@@ -8,11 +8,18 @@ import Torch
 struct EnlargingConv: Sendable {
     /// [O, I, 3, 3], as in the checkpoint.
     private let weight: Tensor
-    /// [4 O, I, 2, 2], unless `packed` is used in its place.
-    private let folded: Tensor?
-    private let packed: Tensor?
     /// [O]
     private let bias: Tensor
+    /// The layer as one of the small image, unless `packed` is used in its place.
+    private let folded: Folded?
+    private let packed: Tensor?
+
+    fileprivate struct Folded {
+        /// [4 O, I, 2, 2]
+        let weight: Tensor
+        /// [4 O]
+        let bias: Tensor
+    }
 
     /// The layer of a kernel [O, I, 3, 3] and a bias [O].
     init(_ weight: Tensor, bias: Tensor?) throws(TorchError) {
@@ -24,9 +31,8 @@ struct EnlargingConv: Sendable {
         }
         // Below 8 channels going into and out of the filter's form costs more than it saves.
         let isWide = weight.size(1) >= 8
-        let isPlain = weight.device == .cpu && weight.dtype == .float32 && !weight.requiresGrad
-        packed = isWide && isPlain ? try enlargingWeight(weight) : nil
-        folded = packed == nil ? try Self.folded(weight) : nil
+        packed = isWide && weight.suitsFrameKernels ? try enlargingWeight(weight) : nil
+        folded = packed == nil ? try Folded(weight, self.bias) : nil
     }
 
     /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
@@ -34,12 +40,12 @@ struct EnlargingConv: Sendable {
         if let packed, parts.allSatisfy({ !$0.requiresGrad }) {
             return try enlargingConvolution(parts, packed, bias)
         }
-        let kernel: Tensor
-        if let folded { kernel = folded } else { kernel = try Self.folded(weight) }
+        let small: Folded
+        if let folded { small = folded } else { small = try Folded(weight, bias) }
         let outputs = weight.size(0)
         let (b, f, h, w) = (parts[0].size(0), parts[0].size(1), parts[0].size(2), parts[0].size(3))
         let grids = try parts.map { part throws(TorchError) in
-            try convolved(part, kernel, bias.repeated([4]), padding: 1)
+            try convolved(part, small.weight, small.bias, padding: 1)
                 .unflattened(-1, [2, 2, outputs])  // [B, F, H+1, W+1, 2, 2, O]
         }
         let shape = [b, f * parts.count, 2 * h, 2 * w, outputs]
@@ -65,10 +71,12 @@ struct EnlargingConv: Sendable {
         }
         return result
     }
+}
 
-    /// [O, I, 3, 3] -> [4 O, I, 2, 2]: for the upper and lower (left and right) pixel of two, the rows
+extension EnlargingConv.Folded {
+    /// A kernel [O, I, 3, 3] and a bias [O]: for the upper and lower (left and right) pixel of two, the rows
     /// (columns) that fall on the same small pixel summed.
-    private static func folded(_ weight: Tensor) throws(TorchError) -> Tensor {
+    init(_ weight: Tensor, _ bias: Tensor) throws(TorchError) {
         func fold(_ w: Tensor, _ dim: Int) throws(TorchError) -> [Tensor] {
             let (a, b, c) = try (
                 w.narrowed(dim, 0, 1), w.narrowed(dim, 1, 1), w.narrowed(dim, 2, 1)
@@ -77,6 +85,7 @@ struct EnlargingConv: Sendable {
         }
         var parts: [Tensor] = []
         for row in try fold(weight, 2) { parts += try fold(row, 3) }
-        return try concatenated(parts).contiguous(.channelsLast)
+        self.weight = try concatenated(parts).contiguous(.channelsLast)
+        self.bias = try bias.repeated([4])
     }
 }
