@@ -67,6 +67,15 @@ bool ct_multiplies_bfloat16(void) {
 #endif
 }
 
+bool ct_multiplies_float16(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512fp16");
+#else
+    return false;
+#endif
+}
+
 namespace {
 
 /// The kernels register themselves when the library is loaded, so one binary serves both devices.

@@ -13,8 +13,10 @@ import TorchNN
 public struct TinyVAE: VideoAutoencoder {
     /// The sizes of the network.
     public let config: TinyVAEConfig
-    /// The dtype of weights and results.
+    /// The dtype of results.
     public let dtype: DType
+    /// The dtype of weights and of what is computed: `DType.productType`.
+    private let computeType: DType
     /// Where the weights are.
     public let device: Device
     private let encoder, decoder: [any WanVAELayer]
@@ -30,6 +32,8 @@ public struct TinyVAE: VideoAutoencoder {
         self.config = config
         dtype = weights.dtype
         device = weights.device
+        computeType = dtype.productType(on: device)
+        let weights = weights.converted(to: computeType)
         encoder = try Self.encoder(weights["encoder"], config)
         decoder = try Self.decoder(weights["decoder"], config)
     }
@@ -230,12 +234,12 @@ extension TinyVAE {
         var parts: [Tensor] = []
         for start in stride(from: 0, to: frames.size(2), by: step) {
             // The network takes levels in [0, 1].
-            let levels = try (frames.narrowed(2, start, step).to(device, dtype) + 1) * 0.5
+            let levels = try (frames.narrowed(2, start, step).to(device, computeType) + 1) * 0.5
             parts.append(
                 try run(encoder, levels.inPatches(config.patchSize), &state)
             )
         }
-        return try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3).contiguous()
+        return try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3).contiguous().to(dtype)
     }
 
     private func decode(_ latents: Tensor, _ state: inout State) throws(TorchError) -> Tensor {
@@ -248,7 +252,7 @@ extension TinyVAE {
         }
         try requireSame([shape[0], shape[3], shape[4], shape[1]], as: state.size)
         state.size = [shape[0], shape[3], shape[4], shape[1]]
-        let x = try latents.to(device, dtype).permuted(0, 2, 3, 4, 1).contiguous()
+        let x = try latents.to(device, computeType).permuted(0, 2, 3, 4, 1).contiguous()
         var parts: [Tensor] = []
         for frame in 0..<shape[2] {
             let isFirst = state.caches.isStart
@@ -260,7 +264,7 @@ extension TinyVAE {
             let kept = isFirst ? try frames.sliced(1, from: temporalStride - 1) : frames
             parts.append(try kept.outOfPatches(config.patchSize))
         }
-        let levels = try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3)
+        let levels = try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3).to(dtype)
         return try levels.clamped(min: 0, max: 1) * 2 - 1
     }
 

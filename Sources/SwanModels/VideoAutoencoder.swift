@@ -14,7 +14,7 @@ public protocol VideoAutoencoder: Sendable {
     var temporalStride: Int { get }
     /// Frames after a latent's own that the encoder has to see before it gives the latent.
     var lookahead: Int { get }
-    /// The dtype of weights and results.
+    /// The dtype of results.
     var dtype: DType { get }
     /// Where the weights are.
     var device: Device { get }

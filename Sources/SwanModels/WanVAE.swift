@@ -17,8 +17,10 @@ public struct WanVAE: Sendable {
     private let decoder: WanVAEDecoder
     private let conv1, conv2: CausalConv3d
     private let mean, std: Tensor
-    /// The dtype of weights and results.
+    /// The dtype of results.
     public let dtype: DType
+    /// The dtype of weights and of what is computed: `DType.productType`.
+    private let computeType: DType
     /// Where the weights are.
     public let device: Device
     /// Training wants the frames side by side, a stream wants small passes.
@@ -36,6 +38,10 @@ public struct WanVAE: Sendable {
         try config.validate()
         self.config = config
         recomputes = recomputing
+        dtype = weights.dtype
+        device = weights.device
+        computeType = dtype.productType(on: device)
+        let weights = weights.converted(to: computeType)
         encoder = try WanVAEEncoder(weights["encoder"], config)
         decoder = try WanVAEDecoder(weights["decoder"], config)
         conv1 = try CausalConv3d(
@@ -46,12 +52,8 @@ public struct WanVAE: Sendable {
             size: 1
         )
         conv2 = try CausalConv3d(weights["conv2"], config.zDim, config.zDim, frames: 1, size: 1)
-        mean = try Tensor(config.latentsMean, [config.zDim, 1, 1, 1])
-            .to(weights.device, weights.dtype)
-        std = try Tensor(config.latentsStd, [config.zDim, 1, 1, 1])
-            .to(weights.device, weights.dtype)
-        dtype = weights.dtype
-        device = weights.device
+        mean = try Tensor(config.latentsMean, [config.zDim, 1, 1, 1]).to(device, dtype)
+        std = try Tensor(config.latentsStd, [config.zDim, 1, 1, 1]).to(device, dtype)
         isTrainable = try weights["conv2"].tensor("bias", [config.zDim]).requiresGrad
     }
 }
@@ -139,7 +141,7 @@ extension WanVAE {
         clamped: Bool = true
     ) throws(TorchError) -> Tensor {
         try check(latents: latents, after: state.size)
-        let x = try latents.to(device, dtype).permuted(0, 2, 3, 4, 1).contiguous()
+        let x = try latents.to(device, computeType).permuted(0, 2, 3, 4, 1).contiguous()
         state.size = x.shape(without: 1)
         var parts: [Tensor] = []
         for range in passes(x.size(1), 1, isStart: state.caches.isStart) {
@@ -148,7 +150,7 @@ extension WanVAE {
             parts.append(try decoder(conv2(part), &state.caches))
             state.caches.endPass()
         }
-        let y = try joined(parts).outOfPatches(config.patchSize).permuted(0, 4, 1, 2, 3)
+        let y = try joined(parts).outOfPatches(config.patchSize).permuted(0, 4, 1, 2, 3).to(dtype)
         return clamped ? try y.clamped(min: -1, max: 1) : y
     }
 
@@ -157,7 +159,7 @@ extension WanVAE {
         _ state: inout EncoderState
     ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
         try check(frames: frames, after: state.size, isStart: state.caches.isStart)
-        let x = try frames.to(device, dtype).inPatches(config.patchSize)
+        let x = try frames.to(device, computeType).inPatches(config.patchSize)
         state.size = x.shape(without: 1)
         var parts: [Tensor] = []
         for range in passes(x.size(1), config.temporalStride, isStart: state.caches.isStart) {
@@ -166,7 +168,7 @@ extension WanVAE {
             parts.append(try conv1(encoder(part, &state.caches)))
             state.caches.endPass()
         }
-        let halves = try joined(parts).permuted(0, 4, 1, 2, 3).chunked(2, dim: 1)
+        let halves = try joined(parts).permuted(0, 4, 1, 2, 3).to(dtype).chunked(2, dim: 1)
         return (try halves[0].contiguous(), try halves[1].contiguous())
     }
 

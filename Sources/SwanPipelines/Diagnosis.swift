@@ -82,10 +82,11 @@ extension Diagnosis {
         let name = machine.processor.isEmpty ? "unknown" : machine.processor
         return Finding(
             subject: "processor",
-            state: machine.multipliesBFloat16 ? .good : .optional,
+            state: Engine.multipliesBFloat16 ? .good : .optional,
             found: "\(name), \(machine.cores) cores, \(instructions)",
-            advice: machine.multipliesBFloat16
-                ? nil : "without bfloat16 instructions --dtype auto is float32, and slower"
+            advice: Engine.multipliesBFloat16
+                ? nil
+                : "without bfloat16 instructions --dtype auto is float32, and bfloat16 only spares memory"
         )
     }
 

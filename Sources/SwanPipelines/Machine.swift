@@ -35,21 +35,16 @@ public struct Machine: Sendable, Encodable {
     private static let known = [
         "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16",
     ]
-
-    /// Whether the processor multiplies bfloat16 by instructions of its own.
-    public var multipliesBFloat16: Bool {
-        instructions.contains { ["avx512_bf16", "amx_bf16", "bf16"].contains($0) }
-    }
 }
 
 extension DType {
     /// What weights are converted to unless asked otherwise.
     ///
-    /// bfloat16 on a GPU and on processors with instructions for it; others are slower with it.
+    /// bfloat16 on a GPU and on processors with instructions for it; others would only convert more.
     public static func suited(to device: Device) -> DType {
         switch device {
         case .cuda: .bfloat16
-        case .cpu: Machine.current.multipliesBFloat16 ? .bfloat16 : .float32
+        case .cpu: Engine.multipliesBFloat16 ? .bfloat16 : .float32
         }
     }
 }

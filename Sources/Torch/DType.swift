@@ -33,6 +33,18 @@ public enum DType: Int32, Sendable, CaseIterable {
         default: false
         }
     }
+
+    /// What tensors of this dtype are best multiplied in on a device.
+    ///
+    /// float32 for 16 bits on a processor without instructions for them, where the engine's own
+    /// products of them take several times as long; the dtype itself otherwise.
+    public func productType(on device: Device) -> DType {
+        switch (self, device) {
+        case (.bfloat16, .cpu): Engine.multipliesBFloat16 ? self : .float32
+        case (.float16, .cpu): Engine.multipliesFloat16 ? self : .float32
+        default: self
+        }
+    }
 }
 
 /// A Swift type that a tensor's elements can be read as and made from.

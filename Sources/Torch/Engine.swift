@@ -9,8 +9,11 @@ public enum Engine {
     /// The instruction set of the engine's own CPU kernels, such as `AVX2` or `AVX512`.
     public static var cpuCapability: String { String(cString: ct_cpu_capability()) }
 
-    /// Whether matrices of bfloat16 are multiplied by instructions of the processor's own.
+    /// Whether the processor has instructions for products of bfloat16.
     public static let multipliesBFloat16 = ct_multiplies_bfloat16()
+
+    /// Whether the processor has instructions for products of float16.
+    public static let multipliesFloat16 = ct_multiplies_float16()
 
     /// How many threads an operator may use on the CPU.
     public static var threads: Int {

@@ -32,10 +32,56 @@ public func attentionByHead(
 ) throws(TorchError) -> Tensor {
     let isLarge = q.size(2) * k.size(2) >= 1 << 18
     let isPlain = mask == nil && !q.requiresGrad && !k.requiresGrad && !v.requiresGrad
-    if Engine.multipliesBFloat16, q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
+    let type = q.dtype.productType(on: q.device)
+    if type != q.dtype {
+        return isLarge && isPlain
+            ? try attentionInTurn(q, k, v, scale: scale, type)
+            : try scaledDotProductAttention(
+                q.to(type),
+                k.to(type),
+                v.to(type),
+                mask: mask.map { mask throws(TorchError) in
+                    mask.dtype == .bool ? mask : try mask.to(type)
+                },
+                scale: scale
+            ).to(q.dtype)
+    }
+    if q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
         return try attentionByMatrices(q, k, v, scale: scale)
     }
     return try scaledDotProductAttention(q, k, v, mask: mask, scale: scale)
+}
+
+/// The same in another dtype, into which one head at a time is converted.
+private func attentionInTurn(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    scale: Double?,
+    _ type: DType
+) throws(TorchError) -> Tensor {
+    let result = try Tensor.empty(
+        [q.size(0), q.size(1), q.size(2), v.size(3)],
+        q.dtype,
+        q.device
+    )
+    for row in 0..<q.size(0) {
+        for head in 0..<q.size(1) {
+            func part(_ x: Tensor) throws(TorchError) -> Tensor {
+                try x.narrowed(0, row, 1).narrowed(1, head, 1)
+            }
+            var place = try part(result)
+            try place.copy(
+                from: scaledDotProductAttention(
+                    part(q).to(type),
+                    part(k).to(type),
+                    part(v).to(type),
+                    scale: scale
+                )
+            )
+        }
+    }
+    return result
 }
 
 /// The same by two matrix products around a softmax, some rows of a head at a time.

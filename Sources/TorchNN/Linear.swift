@@ -1,6 +1,6 @@
 import Torch
 
-/// y = x W^T + b.
+/// y = x W^T + b, in the dtype of x; the product is taken in `DType.productType`.
 public struct Linear: Sendable {
     /// The matrix of all outputs; or, where a copy is to be avoided, one for each run of them.
     private let matrices: [Matrix]
@@ -8,14 +8,14 @@ public struct Linear: Sendable {
     /// What is added to the outputs from a column on.
     private let additions: [(start: Int, product: LowRankAddition)]
 
-    /// A matrix in the dtype of the layer's inputs, or one that is brought into it at every call.
+    /// A matrix in the dtype of the layer's inputs, or one as it is stored.
     private enum Matrix: Sendable {
         case ready(Tensor)
         case stored(StoredWeight)
 
         func weight(_ dtype: DType) throws(TorchError) -> Tensor {
             switch self {
-            case .ready(let weight): weight
+            case .ready(let weight): try weight.to(dtype)
             case .stored(let stored): try stored.weight(dtype)
             }
         }
@@ -87,18 +87,21 @@ public struct Linear: Sendable {
 
     /// x [..., inputs] -> [..., outputs].
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        let y: Tensor
+        let type = x.dtype.productType(on: x.device)
+        let input = try x.to(type)
+        let bias = try bias?.to(type)
+        var y: Tensor
         if matrices.count == 1 {
-            y = try linear(x, matrices[0].weight(x.dtype), bias)
+            y = try linear(input, matrices[0].weight(type), bias)
         } else {
             let offsets = try bias?.chunked(matrices.count, dim: 0)
             var parts: [Tensor] = []
             for (index, matrix) in matrices.enumerated() {
-                parts.append(try linear(x, matrix.weight(x.dtype), offsets?[index]))
+                parts.append(try linear(input, matrix.weight(type), offsets?[index]))
             }
             y = try concatenated(parts, dim: -1)
         }
-        for (start, product) in additions { try product.add(to: y, from: start, x) }
-        return y
+        for (start, product) in additions { try product.add(to: y, from: start, input) }
+        return try y.to(x.dtype)
     }
 }

@@ -76,6 +76,7 @@ public struct LowRankAddition: Sendable {
         let scale = factor * strength.value
         guard scale != 0 else { return }
         var columns = try y.narrowed(-1, start, up.size(0))
-        try columns.add(linear(linear(x, down), up), scaledBy: scale)
+        let product = try linear(linear(x, down.to(x.dtype)), up.to(x.dtype))
+        try columns.add(product, scaledBy: scale)
     }
 }

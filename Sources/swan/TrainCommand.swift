@@ -52,7 +52,7 @@ struct TrainCommand: ParsableCommand {
         if device == .cpu, recipe.usesBFloat16, !Engine.multipliesBFloat16 {
             Terminal.standardError.write(
                 kind: .warning,
-                "this processor has no instructions for bfloat16: float32 is many times faster on it"
+                "this processor has no instructions for bfloat16: float32 is faster on it"
             )
         }
         do {

@@ -35,12 +35,13 @@ import Testing
     }
 
     @Test(arguments: [
-        ("flags\t: fpu avx2 fma avx512f avx512_bf16", true), ("flags\t: fpu avx2 fma f16c", false),
-        ("Features\t: fp asimd bf16", true), ("", false),
+        ("flags\t: fpu avx2 fma avx512f avx512_bf16", ["avx2", "fma", "avx512f", "avx512_bf16"]),
+        ("flags\t: fpu avx2 fma f16c", ["avx2", "fma", "f16c"]),
+        ("Features\t: fp asimd bf16", ["asimd", "bf16"]), ("", []),
     ])
-    func bfloat16NeedsInstructions(_ cpuInfo: String, _ expected: Bool) {
+    func aMachineIsKnownByItsInstructions(_ cpuInfo: String, _ expected: [String]) {
         let machine = Machine(cpuInfo: "processor\t: 0\nmodel name\t: Some CPU\n" + cpuInfo + "\n")
-        #expect(machine.multipliesBFloat16 == expected)
+        #expect(machine.instructions == expected)
         #expect(machine.processor == "Some CPU")
     }
 

@@ -35,6 +35,34 @@ struct LayerTests {
         try weights.finish()
     }
 
+    /// Sums are not rounded to the dtype on the way, whatever the processor can multiply.
+    @Test(arguments: [(DType.bfloat16, 0x1p-8), (.float16, 0x1p-11)])
+    func halvesAreRoundedOnce(dtype: DType, unit: Double) throws {
+        let made = try MadeWeights.random(seed: 3)
+        let x = try Tensor.randn([40, 1_000], generator).to(dtype)
+        let parts = [Weights(made, dtype: dtype)["a"], Weights(made, dtype: dtype)["b"]]
+        let result = try Linear(fusing: parts, 1_000, 30)(x)
+        #expect(result.dtype == dtype)
+        let exact = try ["a.weight", "b.weight"].map { key in
+            let weight = try #require(made.tensors[key]).to(dtype).to(.float64)
+            return try matmul(x.to(.float64), weight.transposed(0, 1))
+        }
+        try expectClose(
+            result.to(.float64),
+            concatenated(exact, dim: -1),
+            relative: unit,
+            absolute: 1e-4
+        )
+    }
+
+    @Test func halvesAreMultipliedAsTheProcessorCan() {
+        #expect(DType.float32.productType(on: .cpu) == .float32)
+        #expect(DType.bfloat16.productType(on: .cuda(0)) == .bfloat16)
+        let types = [DType.bfloat16, .float16].map { $0.productType(on: .cpu) }
+        #expect(types[0] == (Engine.multipliesBFloat16 ? .bfloat16 : .float32))
+        #expect(types[1] == (Engine.multipliesFloat16 ? .float16 : .float32))
+    }
+
     @Test func aConvolutionOfPatchesIsAMatrix() throws {
         let made = try MadeWeights.random(seed: 2)
         let layer = try Linear(convolution: Weights(made)["patch"], [3, 1, 2, 2], 7)
@@ -100,6 +128,29 @@ struct LayerTests {
         #expect(result.dtype == dtype)
         let error = try (result.to(.float32) - expected).norm().item()
         #expect(try error < tolerance * expected.norm().item())
+    }
+
+    /// Few scores and many, with and without a mask.
+    @Test(arguments: [DType.bfloat16, .float16], [5, 600])
+    func attentionOfHalves(dtype: DType, length: Int) throws {
+        let q = try Tensor.randn([2, length, 3, 8], generator)  // [B, L, N, D]
+        let k = try Tensor.randn([2, length + 1, 3, 8], generator)
+        let v = try Tensor.randn([2, length + 1, 3, 8], generator)
+        let bias = try Tensor.randn([1, 3, length, length + 1], generator)
+        for mask in try [nil, bias, bias .> 0] {
+            let expected = try attention(q, k, v, mask: mask, scale: 0.3)
+            let result = try attention(
+                q.to(dtype),
+                k.to(dtype),
+                v.to(dtype),
+                mask: mask.map { try $0.dtype == .bool ? $0 : $0.to(dtype) },
+                scale: 0.3
+            )
+            #expect(result.dtype == dtype)
+            #expect(result.shape == expected.shape)
+            let error = try (result.to(.float32) - expected).norm().item()
+            #expect(try error < 0.01 * expected.norm().item())
+        }
     }
 
     @Test func attentionKeepsHeadsApart() throws {
