@@ -1,7 +1,8 @@
 // A causal 3x3x3 convolution of frames that lie channels last, in float32 on the CPU, by Winograd's
-// minimal filtering F(2x2x2, 3x3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, in three
-// dimensions): two frames by two rows by two columns of outputs from 4x4x4 inputs with 64
-// multiplications a channel pair where the sum as it is written takes 216.
+// minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308, in three dimensions): two frames by
+// S rows by S columns of outputs from 4 by T by T inputs, T = S + 2. With S = 4 that takes 144
+// multiplications a channel pair where the sum as it is written takes 864, with S = 2 64 where it takes
+// 216; but the kernel as it is multiplied with is 16/3 its size in place of 64/27.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -15,6 +16,8 @@ namespace {
 
 struct Problem : Products {
     int64_t frames, height, width, tileColumns;
+    /// S: rows and columns of a tile's outputs.
+    int side;
 
     /// No front where the one frame that there is has nothing before it.
     const float *front, *x, *weight, *bias, *residual;
@@ -31,30 +34,92 @@ struct Problem : Products {
     }
 };
 
-/// d0 - d2, d1 + d2, d2 - d1, d1 - d3.
-template <typename V>
-SWAN_INLINE void transformInput(V &a, V &b, V &c, V &d) {
-    const V first = a - c, second = b + c, third = c - b, fourth = b - d;
-    a = first, b = second, c = third, d = fourth;
-}
+/// F(S, 3) along one dimension, by the polynomials' values at S + 1 points and their leading coefficients.
+template <int S>
+struct Filter;
 
-/// 16 pixels, in the lines and columns of a tile, as 16 components at `to`, `stride` apart.
-template <int L, typename Pixel>
+/// At 0, 1 and -1.
+template <>
+struct Filter<2> {
+    /// T inputs at `d`, `step` apart, as T components in their place.
+    template <typename V>
+    static SWAN_INLINE void transformInput(V *d, int step) {
+        const V a = d[0], b = d[step], c = d[2 * step];
+        d[0] = a - c, d[step] = b + c, d[2 * step] = c - b, d[3 * step] = b - d[3 * step];
+    }
+
+    /// T components as S outputs, in the first of their places.
+    template <typename V>
+    static SWAN_INLINE void transformOutput(V *d, int step) {
+        const V b = d[step], c = d[2 * step];
+        d[0] += b + c, d[step] = b - c - d[3 * step];
+    }
+
+    /// A kernel's three numbers as T components.
+    static void transformKernel(double a, double b, double c, double *to, int step) {
+        to[0] = a, to[step] = (a + b + c) / 2, to[2 * step] = (a - b + c) / 2, to[3 * step] = c;
+    }
+};
+
+/// At 0, +-sqrt(1/2) and +-sqrt(2): of the points that need few operations those with the smallest error,
+/// half of that at 0, +-1 and +-2.
+template <>
+struct Filter<4> {
+    static constexpr double near = 0.70710678118654752, far = 1.41421356237309505;
+
+    template <typename V>
+    static SWAN_INLINE void transformInput(V *d, int step) {
+        const V a = d[0], b = d[step], c = d[2 * step], e = d[3 * step], f = d[4 * step];
+        const V evenNear = f - c * 2.0f, oddNear = (e - b * 2.0f) * float(near);
+        const V evenFar = f - c * 0.5f, oddFar = (e - b * 0.5f) * float(far);
+        d[0] = a - c * 2.5f + f;
+        d[step] = evenNear + oddNear, d[2 * step] = evenNear - oddNear;
+        d[3 * step] = evenFar + oddFar, d[4 * step] = evenFar - oddFar;
+        d[5 * step] = b - e * 2.5f + d[5 * step];
+    }
+
+    template <typename V>
+    static SWAN_INLINE void transformOutput(V *d, int step) {
+        const V evenNear = d[step] + d[2 * step], oddNear = (d[step] - d[2 * step]) * float(near);
+        const V evenFar = d[3 * step] + d[4 * step], oddFar = (d[3 * step] - d[4 * step]) * float(far);
+        d[0] += evenNear + evenFar;
+        d[step] = oddNear + oddFar;
+        d[2 * step] = evenNear * 0.5f + evenFar * 2.0f;
+        d[3 * step] = oddNear * 0.5f + oddFar * 2.0f + d[5 * step];
+    }
+
+    static void transformKernel(double a, double b, double c, double *to, int step) {
+        to[0] = a, to[5 * step] = c;
+        for (int i = 0; i < 2; ++i) {
+            const double sign = i == 0 ? 1 : -1;
+            to[(1 + i) * step] = (a + sign * near * b + c / 2) / -1.5;
+            to[(3 + i) * step] = (a + sign * far * b + c * 2) / 6;
+        }
+    }
+};
+
+/// T x T pixels, in the lines and columns of a tile, as T x T components at `to`, `stride` apart.
+template <int L, int S, typename Pixel>
 SWAN_INLINE void transformPlane(const Pixel &pixel, float *to, int64_t stride) {
-    Vector<L> d[16];
+    constexpr int T = S + 2;
+    Vector<L> d[T * T];
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 16; ++i) d[i] = pixel(i);
+    for (int column = 0; column < T; ++column) {
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 4; ++i) transformInput(d[i], d[4 + i], d[8 + i], d[12 + i]);
+        for (int row = 0; row < T; ++row) d[row * T + column] = pixel(row * T + column);
+        Filter<S>::transformInput(d + column, T);
+    }
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 16; i += 4) transformInput(d[i], d[i + 1], d[i + 2], d[i + 3]);
+    for (int row = 0; row < T; ++row) {
+        Filter<S>::transformInput(d + row * T, 1);
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 16; ++i) store<L>(to + i * stride, d[i]);
+        for (int i = row * T; i < (row + 1) * T; ++i) store<L>(to + i * stride, d[i]);
+    }
 }
 
 /// One tile's inputs as the components of `count` planes at `to`, `stride` apart; one plane is the third
-/// frame as it is. `place(frame, pixel)` is where the channels of one of 16 pixels lie.
-template <int L, typename Place>
+/// frame as it is. `place(frame, pixel)` is where the channels of one of T x T pixels lie.
+template <int L, int S, typename Place>
 SWAN_INLINE void transformTile(
     const Place &place, int64_t channels, int count, float *to, int64_t stride) {
     eachVector<L>(channels, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
@@ -63,13 +128,14 @@ SWAN_INLINE void transformTile(
         };
         if (count == 1) {
             const auto pixel = [&](int i) SWAN_ALWAYS { return at(2, i); };
-            return transformPlane<L>(pixel, to + channel, stride);
+            return transformPlane<L, S>(pixel, to + channel, stride);
         }
         const auto plane = [&](int index, int first, int sign, int second) SWAN_ALWAYS {
             const auto pixel = [&](int i) SWAN_ALWAYS {
                 return sign > 0 ? at(first, i) + at(second, i) : at(first, i) - at(second, i);
             };
-            transformPlane<L>(pixel, to + index * 16 * stride + channel, stride);
+            constexpr int size = (S + 2) * (S + 2);
+            transformPlane<L, S>(pixel, to + index * size * stride + channel, stride);
         };
         plane(0, 0, -1, 2);
         plane(1, 1, +1, 2);
@@ -78,39 +144,36 @@ SWAN_INLINE void transformTile(
     });
 }
 
-/// The components of a tile's planes at `from`, `stride` apart, as up to 2x2x2 pixels of the result.
-template <int L>
+/// The components of a tile's planes at `from`, `stride` apart, as up to 2 x S x S pixels of the result.
+template <int L, int S>
 SWAN_INLINE void finishTile(
     const Problem &p, const float *from, int64_t stride, int64_t batch, int64_t frame, int64_t row,
     int64_t column) {
     using V = Vector<L>;
+    constexpr int T = S + 2, size = T * T;
     const int count = p.planes(frame);
     eachVector<L>(p.outputs, [&](int64_t channel, int64_t rest) SWAN_ALWAYS {
-        V y[2][16];
-        for (int i = 0; i < 16; ++i) {
+        V y[2][size];
+        for (int i = 0; i < size; ++i) {
             const float *at = from + i * stride + channel;
             y[0][i] = load<L>(at);
             if (count == 1) continue;
-            const V b = load<L>(at + 16 * stride), c = load<L>(at + 32 * stride);
+            const V b = load<L>(at + size * stride), c = load<L>(at + 2 * size * stride);
             y[0][i] += b + c;
-            y[1][i] = count == 4 ? b - c - load<L>(at + 48 * stride) : V{};
+            y[1][i] = count == 4 ? b - c - load<L>(at + 3 * size * stride) : V{};
         }
         const V bias = loadSome<L>(p.bias + channel, rest);
         for (int f = 0; f < (count == 4 ? 2 : 1); ++f) {
             V *d = y[f];
-            for (int i = 0; i < 4; ++i) {
-                const V upper = d[i] + d[4 + i] + d[8 + i];
-                d[4 + i] = d[4 + i] - d[8 + i] - d[12 + i];
-                d[i] = upper;
-            }
-            for (int r = 0; r < 2 && row + r < p.height; ++r) {
-                const V *e = d + 4 * r;
-                const V pair[2] = {e[0] + e[1] + e[2], e[1] - e[2] - e[3]};
-                for (int c = 0; c < 2 && column + c < p.width; ++c) {
+#pragma clang loop unroll(full)
+            for (int i = 0; i < T; ++i) Filter<S>::transformOutput(d + i, T);
+            for (int r = 0; r < S && row + r < p.height; ++r) {
+                Filter<S>::transformOutput(d + r * T, 1);
+                for (int c = 0; c < S && column + c < p.width; ++c) {
                     const int64_t at =
                         (((batch * p.frames + frame + f) * p.height + row + r) * p.width + column
                          + c) * p.outputs + channel;
-                    V value = pair[c] + bias;
+                    V value = d[r * T + c] + bias;
                     if (p.residual != nullptr) value += loadSome<L>(p.residual + at, rest);
                     storeSome<L>(p.result + at, value, rest);
                 }
@@ -120,81 +183,92 @@ SWAN_INLINE void finishTile(
 }
 
 /// One block of tiles of one pair of frames.
-template <int L>
+template <int L, int S>
 SWAN_INLINE void runBlock(
     const Problem &p, Scratch &scratch, int64_t batch, int64_t frame, int64_t firstTile) {
+    constexpr int T = S + 2;
     const int64_t count = std::min(p.tilesPerBlock, p.tiles - firstTile);
     const int planeCount = p.planes(frame);
     const float *frames[4];
     for (int f = 0; f < 4; ++f) frames[f] = p.frame(batch, std::min(frame + f, p.frames + 1));
     for (int64_t tile = 0; tile < count; ++tile) {
-        const int64_t row = (firstTile + tile) / p.tileColumns * 2 - 1;
-        const int64_t column = (firstTile + tile) % p.tileColumns * 2 - 1;
+        const int64_t row = (firstTile + tile) / p.tileColumns * S - 1;
+        const int64_t column = (firstTile + tile) % p.tileColumns * S - 1;
         float *const to = scratch.inputs.data() + tile * p.paddedInputs;
         const int64_t corner = (row * p.width + column) * p.inputs;
-        if (row >= 0 && column >= 0 && row + 4 <= p.height && column + 4 <= p.width) {
+        if (row >= 0 && column >= 0 && row + T <= p.height && column + T <= p.width) {
             const auto place = [&](int f, int i) SWAN_ALWAYS {
-                return frames[f] + corner + (i / 4 * p.width + i % 4) * p.inputs;
+                return frames[f] + corner + (i / T * p.width + i % T) * p.inputs;
             };
-            transformTile<L>(place, p.inputs, planeCount, to, p.inputStride());
+            transformTile<L, S>(place, p.inputs, planeCount, to, p.inputStride());
         } else {
             const auto place = [&](int f, int i) SWAN_ALWAYS {
-                const int64_t y = row + i / 4, x = column + i % 4;
+                const int64_t y = row + i / T, x = column + i % T;
                 const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
                 return inside ? frames[f] + (y * p.width + x) * p.inputs : scratch.zeros.data();
             };
-            transformTile<L>(place, p.inputs, planeCount, to, p.inputStride());
+            transformTile<L, S>(place, p.inputs, planeCount, to, p.inputStride());
         }
     }
-    multiplyAll<L>(p, planeCount * 16, p.weight, scratch);
+    multiplyAll<L>(p, planeCount * T * T, p.weight, scratch);
     for (int64_t tile = 0; tile < count; ++tile) {
-        finishTile<L>(
+        finishTile<L, S>(
             p, scratch.products.data() + tile * p.paddedOutputs, p.productStride(),
-            batch, frame, (firstTile + tile) / p.tileColumns * 2,
-            (firstTile + tile) % p.tileColumns * 2);
+            batch, frame, (firstTile + tile) / p.tileColumns * S,
+            (firstTile + tile) % p.tileColumns * S);
     }
+}
+
+template <int L>
+SWAN_INLINE void runTiles(
+    const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
+    if (p.side == 4) return runBlock<L, 4>(p, s, batch, frame, tile);
+    runBlock<L, 2>(p, s, batch, frame, tile);
 }
 
 void run4(const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
-    runBlock<4>(p, s, batch, frame, tile);
+    runTiles<4>(p, s, batch, frame, tile);
 }
 SWAN_TARGET_8 void run8(
     const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
-    runBlock<8>(p, s, batch, frame, tile);
+    runTiles<8>(p, s, batch, frame, tile);
 }
 SWAN_TARGET_16 void run16(
     const Problem &p, Scratch &s, int64_t batch, int64_t frame, int64_t tile) {
-    runBlock<16>(p, s, batch, frame, tile);
+    runTiles<16>(p, s, batch, frame, tile);
 }
 
-/// A kernel's 3x3x3 numbers as the 4x4x4 that are multiplied with: G along each dimension.
+/// A kernel's 3x3x3 numbers as the 4 x T x T that are multiplied with.
+template <int S>
 void transformKernel(const float *kernel, double *result) {
-    const auto along = [](double a, double b, double c, double *target, int step) {
-        target[0] = a;
-        target[step] = (a + b + c) / 2;
-        target[2 * step] = (a - b + c) / 2;
-        target[3 * step] = c;
-    };
-    double columns[36], rows[48];  // [3, 3, 4], [3, 4, 4]
+    constexpr int T = S + 2;
+    double columns[9 * T], rows[3 * T * T];  // [3, 3, T], [3, T, T]
     for (int i = 0; i < 9; ++i) {
         const float *x = kernel + 3 * i;
-        along(x[0], x[1], x[2], columns + 4 * i, 1);
+        Filter<S>::transformKernel(x[0], x[1], x[2], columns + T * i, 1);
     }
     for (int frame = 0; frame < 3; ++frame) {
-        for (int i = 0; i < 4; ++i) {
-            const double *x = columns + 12 * frame + i;
-            along(x[0], x[4], x[8], rows + 16 * frame + i, 4);
+        for (int i = 0; i < T; ++i) {
+            const double *x = columns + 3 * T * frame + i;
+            Filter<S>::transformKernel(x[0], x[T], x[2 * T], rows + T * T * frame + i, T);
         }
     }
-    for (int i = 0; i < 16; ++i) along(rows[i], rows[16 + i], rows[32 + i], result + i, 16);
+    for (int i = 0; i < T * T; ++i) {
+        const double *x = rows + i;
+        Filter<2>::transformKernel(x[0], x[T * T], x[2 * T * T], result + i, T * T);
+    }
 }
 
-/// [O, I, 3, 3, 3] -> [64, O' I], see `packed`.
+/// [O, I, 3, 3, 3] -> [4 T T, O' I], see `packed`.
+///
+/// A large kernel, which in the networks here meets small frames, is packed for S = 2: it would be
+/// gigabytes otherwise.
 at::Tensor packWeight(const at::Tensor &weight) {
     TORCH_CHECK(
         weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
         "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
-    return packed<64>(weight, transformKernel);
+    const bool isSmall = weight.size(0) * weight.size(1) <= 256 * 256;
+    return isSmall ? packed<144>(weight, transformKernel<4>) : packed<64>(weight, transformKernel<2>);
 }
 
 /// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
@@ -211,8 +285,12 @@ at::Tensor convolve(
     const auto plainX = x.contiguous(), plainBias = bias.contiguous();
     Problem p{};
     p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
-    p.tileColumns = (p.width + 1) / 2;
-    p.fit(weight, 64, x.size(4), bias.size(0), (p.height + 1) / 2 * p.tileColumns);
+    p.side = weight.size(0) == 144 ? 4 : 2;
+    const int64_t planeSize = (p.side + 2) * (p.side + 2);
+    p.tileColumns = (p.width + p.side - 1) / p.side;
+    p.fit(
+        weight, 4 * planeSize, x.size(4), bias.size(0),
+        (p.height + p.side - 1) / p.side * p.tileColumns);
     auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
     at::Tensor plainResidual;
     if (residual.has_value()) {
@@ -224,7 +302,7 @@ at::Tensor convolve(
     // the packed planes: a third of the products.
     at::Tensor plainFront, used = weight;
     if (!front && p.frames == 1) {
-        const auto packed = weight.view({4, 16, -1});
+        const auto packed = weight.view({4, planeSize, -1});
         used = packed[1] + packed[2] - packed[0];
     } else {
         plainFront = front ? front->contiguous()
@@ -239,7 +317,7 @@ at::Tensor convolve(
     const auto run = lanes() == 16 ? run16 : lanes() == 8 ? run8 : run4;
     parallelFor(x.size(0) * pairs * blocks, 1, [&](int64_t begin, int64_t end) {
         Scratch &scratch = Scratch::ofThread();
-        scratch.reserve(p, 64);
+        scratch.reserve(p, 4 * planeSize);
         for (int64_t index = begin; index < end; ++index) {
             const int64_t block = index % blocks, pair = index / blocks % pairs;
             run(p, scratch, index / blocks / pairs, 2 * pair, block * p.tilesPerBlock);
