@@ -71,12 +71,10 @@ struct PartialFile: ~Copyable {
 
     private static func open(_ requested: String) throws(MediaError) -> Opened {
         guard !requested.utf8.contains(0) else { throw failure(requested, creating: true, EINVAL) }
+        try OutputPath.requireWritable(requested)
         var status = stat()
         let exists = stat(requested, &status) == 0
         let kind = status.st_mode & S_IFMT
-        if exists, kind == S_IFDIR {
-            throw MediaError(.cannotCreate, "\(requested): is a directory; name a file in it")
-        }
         if exists, kind != S_IFREG {
             let descriptor = Glibc.open(requested, O_WRONLY | O_CLOEXEC)
             guard descriptor >= 0 else { throw failure(requested, creating: true, errno) }
@@ -86,9 +84,6 @@ struct PartialFile: ~Copyable {
                 descriptor: descriptor,
                 isDirect: true
             )
-        }
-        if exists, access(requested, W_OK) != 0 {
-            throw failure(requested, creating: true, errno)
         }
         let target = exists ? resolved(requested) : requested
         let (path, descriptor) = try create(beside: target, named: requested)

@@ -34,17 +34,9 @@ public func attentionByHead(
     let isPlain = mask == nil && !q.requiresGrad && !k.requiresGrad && !v.requiresGrad
     let type = q.dtype.productType(on: q.device)
     if type != q.dtype {
-        return isLarge && isPlain
-            ? try attentionInTurn(q, k, v, scale: scale, type)
-            : try scaledDotProductAttention(
-                q.to(type),
-                k.to(type),
-                v.to(type),
-                mask: mask.map { mask throws(TorchError) in
-                    mask.dtype == .bool ? mask : try mask.to(type)
-                },
-                scale: scale
-            ).to(q.dtype)
+        return isPlain
+            ? try attentionInTurn(q, k, v, scale: scale, in: type)
+            : try attention(q, k, v, mask: mask, scale: scale, in: type)
     }
     if q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
         return try attentionByMatrices(q, k, v, scale: scale)
@@ -52,13 +44,33 @@ public func attentionByHead(
     return try scaledDotProductAttention(q, k, v, mask: mask, scale: scale)
 }
 
-/// The same in another dtype, into which one head at a time is converted.
+/// The same in another dtype.
+private func attention(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    mask: Tensor?,
+    scale: Double?,
+    in type: DType
+) throws(TorchError) -> Tensor {
+    // A mask of booleans is one for every dtype.
+    let isBias = mask?.dtype.isFloatingPoint == true
+    return try scaledDotProductAttention(
+        q.to(type),
+        k.to(type),
+        v.to(type),
+        mask: isBias ? mask?.to(type) : mask,
+        scale: scale
+    ).to(q.dtype)
+}
+
+/// The same in another dtype, into which one head at a time is converted: little memory is needed.
 private func attentionInTurn(
     _ q: Tensor,
     _ k: Tensor,
     _ v: Tensor,
     scale: Double?,
-    _ type: DType
+    in type: DType
 ) throws(TorchError) -> Tensor {
     let result = try Tensor.empty(
         [q.size(0), q.size(1), q.size(2), v.size(3)],
@@ -71,14 +83,8 @@ private func attentionInTurn(
                 try x.narrowed(0, row, 1).narrowed(1, head, 1)
             }
             var place = try part(result)
-            try place.copy(
-                from: scaledDotProductAttention(
-                    part(q).to(type),
-                    part(k).to(type),
-                    part(v).to(type),
-                    scale: scale
-                )
-            )
+            let values = try attention(part(q), part(k), part(v), mask: nil, scale: scale, in: type)
+            try place.copy(from: values)
         }
     }
     return result

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanMedia
 import SwanPipelines
 import Torch
 
@@ -46,12 +47,7 @@ struct JSONReport {
     init(_ path: String?) throws {
         self.path = path
         guard let path, path != "-" else { return }
-        var isFolder: ObjCBool = false
-        let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        guard !path.isEmpty, !isFolder.boolValue, access(exists ? path : folder, W_OK) == 0 else {
-            throw TorchError(.cannotWrite, "\(path): the summary cannot be written there")
-        }
+        try OutputPath.requireWritable(path)
     }
 
     /// Writes the report.

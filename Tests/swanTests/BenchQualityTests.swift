@@ -46,6 +46,12 @@ import Testing
         #expect(outcome.messages.contains("scripts/bootstrap"))
     }
 
+    @Test func aSheetThatCannotBeWrittenIsToldFirst() throws {
+        let outcome = try Program(["bench", "tiny-quality", "--sheet", "nowhere/a.png"]).end()
+        #expect(outcome.code == 73)
+        #expect(outcome.messages.contains("nowhere/a.png"))
+    }
+
     @Test(arguments: [
         ["--measures", "speed"], ["--max-frames", "1"], ["--sheet", "a.jpg"],
         ["--measures", "vae,vae"],

@@ -92,7 +92,7 @@ public final class FileGeneration: Sendable {
         let output = isPicture ? nil : try open(job.output, plan, rate)
         let latentsPath = request.saveLatents.map { request.numbered($0, job) }
         for path in [isPicture ? job.output : nil, latentsPath].compactMap({ $0 }) {
-            try requireWritable(path)
+            try OutputPath.requireWritable(path)
         }
         defer {
             output?.cancel()
@@ -119,15 +119,6 @@ public final class FileGeneration: Sendable {
         for issue in video.promptIssues { log.warning("\(issue)") }
         return video
     }
-
-    private func requireWritable(_ path: String) throws(TorchError) {
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        guard access(folder, W_OK) == 0 else {
-            throw TorchError(.cannotWrite, "\(path): cannot be written there: \(reason(errno))")
-        }
-    }
-
-    private func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 
     private func open(
         _ path: String,

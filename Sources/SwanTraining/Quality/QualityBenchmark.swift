@@ -26,6 +26,7 @@ public struct QualityBenchmark {
     /// Loads the model and decodes the footage.
     public init(_ options: QualityOptions) throws {
         try options.check()
+        if let sheet = options.sheet { try OutputPath.requireWritable(sheet) }
         self.options = options
         let paths = try options.inputs.isEmpty ? HeldOutFootage.paths() : options.inputs
         styles = try TaughtStyles(of: options.model, chosen: options.styles)

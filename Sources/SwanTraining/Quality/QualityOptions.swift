@@ -53,11 +53,6 @@ public struct QualityOptions: Sendable {
                 "\(sheet): the sheet is a PNG file, its name ends in .png"
             )
             try require(measures.contains(.styles), "a sheet needs the measure 'styles'")
-            let folder = URL(filePath: sheet).deletingLastPathComponent().path
-            try require(
-                FileManager.default.isWritableFile(atPath: folder),
-                "\(sheet): \(folder) is no folder that can be written to"
-            )
         }
     }
 }
