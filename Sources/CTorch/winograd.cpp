@@ -34,6 +34,10 @@ struct Problem : Products {
     }
 };
 
+/// Components of a tile: four planes of T x T.
+template <int S>
+constexpr int components = 4 * (S + 2) * (S + 2);
+
 /// F(S, 3) along one dimension, by the polynomials' values at S + 1 points and their leading coefficients.
 template <int S>
 struct Filter;
@@ -268,7 +272,8 @@ at::Tensor packWeight(const at::Tensor &weight) {
         weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
         "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
     const bool isSmall = weight.size(0) * weight.size(1) <= 256 * 256;
-    return isSmall ? packed<144>(weight, transformKernel<4>) : packed<64>(weight, transformKernel<2>);
+    return isSmall ? packed<components<4>>(weight, transformKernel<4>)
+                   : packed<components<2>>(weight, transformKernel<2>);
 }
 
 /// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
@@ -285,7 +290,7 @@ at::Tensor convolve(
     const auto plainX = x.contiguous(), plainBias = bias.contiguous();
     Problem p{};
     p.frames = x.size(1), p.height = x.size(2), p.width = x.size(3);
-    p.side = weight.size(0) == 144 ? 4 : 2;
+    p.side = weight.size(0) == components<4> ? 4 : 2;
     const int64_t planeSize = (p.side + 2) * (p.side + 2);
     p.tileColumns = (p.width + p.side - 1) / p.side;
     p.fit(

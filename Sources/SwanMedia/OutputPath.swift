@@ -12,7 +12,10 @@ public enum OutputPath {
             throw MediaError(.cannotCreate, "\(path): is a directory; name a file in it")
         }
         guard !path.isEmpty else { throw PartialFile.failure(path, creating: true, ENOENT) }
-        guard access(exists ? path : folder(of: path), W_OK) == 0 else {
+        // A file is replaced, which takes place in its folder; a pipe or a device is not.
+        let isReplaced = !exists || status.st_mode & S_IFMT == S_IFREG
+        let folder = folder(of: exists ? PartialFile.resolved(path) : path)
+        guard !exists || access(path, W_OK) == 0, !isReplaced || access(folder, W_OK) == 0 else {
             throw PartialFile.failure(path, creating: true, errno)
         }
     }

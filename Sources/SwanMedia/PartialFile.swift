@@ -114,7 +114,8 @@ struct PartialFile: ~Copyable {
         throw failure(name, creating: true, EEXIST)
     }
 
-    private static func resolved(_ path: String) -> String {
+    /// A path with all links followed; itself where that cannot be done.
+    static func resolved(_ path: String) -> String {
         guard let real = realpath(path, nil) else { return path }
         defer { free(real) }
         return String(cString: real)

@@ -90,7 +90,7 @@ public struct Linear: Sendable {
         let type = x.dtype.productType(on: x.device)
         let input = try x.to(type)
         let bias = try bias?.to(type)
-        var y: Tensor
+        let y: Tensor
         if matrices.count == 1 {
             y = try linear(input, matrices[0].weight(type), bias)
         } else {

@@ -6,7 +6,7 @@ private let pixelNormOp = Operator("swan::pixel_norm")
 private let toPatchesOp = Operator("swan::to_patches")
 private let fromPatchesOp = Operator("swan::from_patches")
 
-/// A kernel [O, I, 3, 3, 3] in the form `winogradConvolution` takes: 16/3 of its size, 64/27 from 256 channels.
+/// A kernel [O, I, 3, 3, 3] in the form `winogradConvolution` takes: 16/3 of its size, 64/27 where it is large.
 ///
 /// The form is this processor's own, not one to be stored.
 public func winogradWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
