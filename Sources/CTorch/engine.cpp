@@ -6,11 +6,13 @@
 #include <c10/util/Logging.h>
 #include <dlfcn.h>
 #include <malloc.h>
+#include <sys/auxv.h>
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <mutex>
 
 #include "internal.h"
+#include "tiles.h"
 
 using namespace swan;
 
@@ -58,19 +60,15 @@ const char *ct_cpu_capability(void) {
     return capability.c_str();
 }
 
-bool ct_multiplies_bfloat16(void) {
+bool ct_multiplies(int32_t dtype) {
+    const bool isBFloat16 = dtype == static_cast<int32_t>(at::kBFloat16);
+    if (!isBFloat16 && dtype != static_cast<int32_t>(at::kHalf)) return true;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
-}
-
-bool ct_multiplies_float16(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512fp16");
+    return isBFloat16 ? __builtin_cpu_supports("avx512bf16") : __builtin_cpu_supports("avx512fp16");
+#elif defined(__aarch64__)
+    // HWCAP2_BF16 and HWCAP_ASIMDHP, which older headers do not name.
+    return isBFloat16 ? getauxval(AT_HWCAP2) >> 14 & 1 : getauxval(AT_HWCAP) >> 10 & 1;
 #else
     return false;
 #endif
@@ -89,6 +87,14 @@ void load_cuda() {
 }
 
 }  // namespace
+
+bool ct_has_tiles(void) {
+#if defined(__x86_64__)
+    return swan::tiles::areThere();
+#else
+    return false;
+#endif
+}
 
 int32_t ct_cuda_device_count(ct_error *error) {
     return guarded(error, int32_t(-1), [&] {

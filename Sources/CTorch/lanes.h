@@ -1,5 +1,7 @@
-// Vectors of 4, 8 or 16 floats, and code compiled once for each instruction set that has them.
+// Vectors of 4, 8 or 16 floats, loaded from float32 or bfloat16, and code compiled once for each instruction set that has them.
 #pragma once
+
+#include <c10/util/BFloat16.h>
 
 #include <cstdint>
 #include <cstring>
@@ -21,6 +23,8 @@ struct Lanes;
     struct Lanes<count> {                                                                        \
         typedef float Vector __attribute__((vector_size(4 * count)));                            \
         typedef int32_t Integers __attribute__((vector_size(4 * count)));                        \
+        typedef uint32_t Bits __attribute__((vector_size(4 * count)));                           \
+        typedef uint16_t Halves __attribute__((vector_size(2 * count)));                         \
         typedef float Unaligned __attribute__((vector_size(4 * count), aligned(4), may_alias));  \
     }
 SWAN_LANES(4);
@@ -63,6 +67,30 @@ SWAN_INLINE void storeSome(float *to, Vector<L> value, int64_t count) {
     } else {
         for (int64_t i = 0; i < count; ++i) to[i] = value[i];
     }
+}
+
+/// The first `count` of L bfloat16, then zeros.
+template <int L>
+SWAN_INLINE Vector<L> loadSome(const c10::BFloat16 *from, int64_t count) {
+    typename Lanes<L>::Halves halves = {};
+    std::memcpy(&halves, from, (count >= L ? L : count) * sizeof(uint16_t));
+    const auto bits = __builtin_convertvector(halves, typename Lanes<L>::Bits) << 16;
+    Vector<L> value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/// The first `count` floats of a vector, rounded to the nearest bfloat16, of two the even.
+template <int L>
+SWAN_INLINE void storeSome(c10::BFloat16 *to, Vector<L> value, int64_t count) {
+    typename Lanes<L>::Bits bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    // Rounding would make an infinity of some of what is not a number.
+    const auto isNumber = value == value;
+    bits = isNumber ? bits : (bits & 0) + 0x7fc0;
+    const auto halves = __builtin_convertvector(bits, typename Lanes<L>::Halves);
+    std::memcpy(to, &halves, (count >= L ? L : count) * sizeof(uint16_t));
 }
 
 template <int L>

@@ -1,5 +1,5 @@
 // Root mean square normalisation over channels that lie side by side and the SiLU after it, in one
-// pass over memory; float32 on the CPU.
+// pass over memory; float32 or bfloat16 on the CPU, computed in float32.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -39,9 +39,9 @@ SWAN_INLINE Vector<L> exponential(Vector<L> x) {
     return p * scale;
 }
 
-template <int L>
+template <int L, typename T>
 SWAN_INLINE void run(
-    const float *x, const float *gain, float *y, int64_t pixels, int64_t channels, bool silu) {
+    const T *x, const float *gain, T *y, int64_t pixels, int64_t channels, bool silu) {
     using V = Vector<L>;
     for (int64_t pixel = 0; pixel < pixels; ++pixel, x += channels, y += channels) {
         V squares = {};
@@ -60,20 +60,33 @@ SWAN_INLINE void run(
     }
 }
 
-void run4(const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+template <typename T>
+void run4(const T *x, const float *g, T *y, int64_t pixels, int64_t c, bool silu) {
     run<4>(x, g, y, pixels, c, silu);
 }
-SWAN_TARGET_8 void run8(
-    const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+template <typename T>
+SWAN_TARGET_8 void run8(const T *x, const float *g, T *y, int64_t pixels, int64_t c, bool silu) {
     run<8>(x, g, y, pixels, c, silu);
 }
-SWAN_TARGET_16 void run16(
-    const float *x, const float *g, float *y, int64_t pixels, int64_t c, bool silu) {
+template <typename T>
+SWAN_TARGET_16 void run16(const T *x, const float *g, T *y, int64_t pixels, int64_t c, bool silu) {
     run<16>(x, g, y, pixels, c, silu);
 }
 
-const float *floats(const at::Tensor &tensor) {
-    return static_cast<const float *>(tensor.const_data_ptr());
+template <typename T>
+at::Tensor normalizeAll(const at::Tensor &x, const float *gains, bool silu) {
+    auto result = at::empty_like(x);
+    const int64_t channels = x.size(-1);
+    if (channels == 0) return result;
+    const T *from = static_cast<const T *>(x.const_data_ptr());
+    T *to = static_cast<T *>(result.mutable_data_ptr());
+    const int width = lanes();
+    const auto run = width == 16 ? run16<T> : width == 8 ? run8<T> : run4<T>;
+    const int64_t grain = std::max<int64_t>(1, 32768 / channels);
+    parallelFor(x.numel() / channels, grain, [&](int64_t begin, int64_t end) {
+        run(from + begin * channels, gains, to + begin * channels, end - begin, channels, silu);
+    });
+    return result;
 }
 
 /// x [..., C] divided by its length over C, times gain [C], then SiLU if `silu`.
@@ -81,22 +94,14 @@ at::Tensor normalize(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     TORCH_CHECK(
         x.dim() > 0 && gain.dim() == 1 && x.size(-1) == gain.size(0), "gains ", gain.sizes(),
         " are not for ", x.sizes());
+    const auto type = x.scalar_type();
     TORCH_CHECK(
-        x.scalar_type() == at::kFloat && gain.scalar_type() == at::kFloat,
-        "this normalisation is for float32 on the CPU");
-    const auto plain = x.contiguous(), plainGain = gain.contiguous();
-    auto result = at::empty_like(plain);
-    const int64_t channels = plain.size(-1);
-    const float *from = floats(plain), *gains = floats(plainGain);
-    float *to = static_cast<float *>(result.mutable_data_ptr());
-    const int width = lanes();
-    const auto run = width == 16 ? run16 : width == 8 ? run8 : run4;
-    if (channels == 0) return result;
-    const int64_t grain = std::max<int64_t>(1, 32768 / channels);
-    parallelFor(plain.numel() / channels, grain, [&](int64_t begin, int64_t end) {
-        run(from + begin * channels, gains, to + begin * channels, end - begin, channels, silu);
-    });
-    return result;
+        (type == at::kFloat || type == at::kBFloat16) && gain.scalar_type() == type,
+        "this normalisation is for float32 or bfloat16 on the CPU");
+    const auto plain = x.contiguous(), plainGain = gain.to(at::kFloat).contiguous();
+    const float *gains = static_cast<const float *>(plainGain.const_data_ptr());
+    return type == at::kFloat ? normalizeAll<float>(plain, gains, silu)
+                              : normalizeAll<c10::BFloat16>(plain, gains, silu);
 }
 
 }  // namespace

@@ -4,19 +4,26 @@ import TorchNN
 /// A convolution over frames, rows and columns that sees only the present and earlier frames.
 ///
 /// Videos lie as [B, F, H, W, C] with the channels side by side. Where nothing is recorded for
-/// gradients, 3x3x3 kernels run on a CPU in float32 by Winograd's filtering. Elsewhere a kernel of
-/// three frames is one two-dimensional convolution over three frames' channels stacked, on a CPU in
-/// many sizes several times faster than libtorch's three-dimensional convolution.
+/// gradients, 3x3x3 kernels run on a CPU in float32 by Winograd's filtering, and in bfloat16 by the
+/// processor's tiles if it has them. Elsewhere a kernel of three frames is one two-dimensional
+/// convolution over three frames' channels stacked, on a CPU in many sizes several times faster than
+/// libtorch's three-dimensional convolution.
 struct CausalConv3d: Sendable {
     /// Frames the kernel covers.
     private let frames: Int
     private let stride: Int
     /// [O, I, frames, size, size], as in the checkpoint.
     private let weight: Tensor
-    /// Three frames' channels stacked, unless `packed` is used in its place.
-    private let stacked: Tensor?
-    private let packed: Tensor?
+    private let form: Form
     private let bias: Tensor
+
+    /// The kernel as it is used where nothing is recorded for gradients.
+    private enum Form {
+        /// Three frames' channels stacked.
+        case stacked(Tensor)
+        case winograd(Tensor)
+        case tiles(Tensor)
+    }
 
     /// The layer under a path: `weight` [outputs, inputs, frames, size, size], `bias` [outputs].
     ///
@@ -42,11 +49,15 @@ struct CausalConv3d: Sendable {
         self.stride = stride
         self.weight = weight
         self.bias = bias
-        // Below 8 channels going into and out of the filter's form costs more than it saves.
-        let isWide = weight.size(1) >= 8 && weight.shape.dropFirst(2).allSatisfy { $0 == 3 }
-        packed =
-            isWide && weight.suitsFrameKernels && stride == 1 ? try winogradWeight(weight) : nil
-        stacked = packed == nil ? try Self.stacked(weight) : nil
+        let isCube = weight.shape.dropFirst(2).allSatisfy { $0 == 3 } && stride == 1
+        // Below so many channels going into and out of a form costs more than it saves.
+        if isCube, weight.size(1) >= 8, weight.suitsFrameKernels {
+            form = .winograd(try winogradWeight(weight))
+        } else if isCube, weight.size(1) >= 16, weight.suitsTiles {
+            form = .tiles(try tiledConvolutionWeight(weight))
+        } else {
+            form = .stacked(try Self.stacked(weight))
+        }
     }
 
     /// x [B, F, H, W, I] -> [B, F, H, W, O] plus `residual`; frames before x come from the caches.
@@ -55,9 +66,17 @@ struct CausalConv3d: Sendable {
         _ caches: inout FeatureCaches,
         adding residual: Tensor? = nil
     ) throws(TorchError) -> Tensor {
-        if let packed, !x.requiresGrad, residual?.requiresGrad != true {
-            return try caches.withFront(2, of: x) { front throws(TorchError) in
-                try winogradConvolution(front, x, packed, bias, residual: residual)
+        if !x.requiresGrad, residual?.requiresGrad != true {
+            switch form {
+            case .stacked: break
+            case .winograd(let kernel):
+                return try caches.withFront(2, of: x) { front throws(TorchError) in
+                    try winogradConvolution(front, x, kernel, bias, residual: residual)
+                }
+            case .tiles(let kernel):
+                return try caches.withFront(2, of: x) { front throws(TorchError) in
+                    try tiledConvolution(front, x, kernel, bias, residual: residual)
+                }
             }
         }
         let result = try self(frames == 1 ? x : caches.prepending(frames - 1, to: x))
@@ -68,7 +87,11 @@ struct CausalConv3d: Sendable {
     /// x [B, F, H, W, I], of which every output frame sees as many as the kernel covers.
     func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
         let kernel: Tensor
-        if let stacked { kernel = stacked } else { kernel = try Self.stacked(weight) }
+        if case .stacked(let ready) = form {
+            kernel = ready
+        } else {
+            kernel = try Self.stacked(weight)
+        }
         return try convolved(stackedFrames(x), kernel, bias, padding: weight.size(-1) / 2)
     }
 

@@ -184,7 +184,7 @@ struct WanBlock: Sendable {
         let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), rope, attend)
         x = try e.add(y, to: x, gate: 2)
         x = try x + crossAttention(norm3?(x) ?? x, text)
-        let z = try down(up(e.apply(norm2(x), shift: 3, scale: 4)).gelu(tanh: true))
+        let z = try down(up.gelu(e.apply(norm2(x), shift: 3, scale: 4)))
         return try e.add(z, to: x, gate: 5)
     }
 }

@@ -36,7 +36,7 @@ struct WanVAENorm: Sendable {
 
     /// Whether one pass over memory can do it.
     private func isSimple(_ x: Tensor) -> Bool {
-        x.suitsFrameKernels && !gain.requiresGrad
+        (x.suitsFrameKernels || x.suitsTiles) && !gain.requiresGrad
     }
 
     /// x at length 1; the length is taken in float32, as in the reference.

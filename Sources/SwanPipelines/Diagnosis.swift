@@ -82,9 +82,9 @@ extension Diagnosis {
         let name = machine.processor.isEmpty ? "unknown" : machine.processor
         return Finding(
             subject: "processor",
-            state: Engine.multipliesBFloat16 ? .good : .optional,
+            state: Engine.multiplies(.bfloat16) ? .good : .optional,
             found: "\(name), \(machine.cores) cores, \(instructions)",
-            advice: Engine.multipliesBFloat16
+            advice: Engine.multiplies(.bfloat16)
                 ? nil
                 : "without bfloat16 instructions --dtype auto is float32, and bfloat16 only spares memory"
         )

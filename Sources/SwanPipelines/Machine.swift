@@ -44,7 +44,7 @@ extension DType {
     public static func suited(to device: Device) -> DType {
         switch device {
         case .cuda: .bfloat16
-        case .cpu: Engine.multipliesBFloat16 ? .bfloat16 : .float32
+        case .cpu: Engine.multiplies(.bfloat16) ? .bfloat16 : .float32
         }
     }
 }

@@ -39,11 +39,7 @@ public enum DType: Int32, Sendable, CaseIterable {
     /// float32 for 16 bits on a processor without instructions for them, where the engine's own
     /// products of them take several times as long; the dtype itself otherwise.
     public func productType(on device: Device) -> DType {
-        switch (self, device) {
-        case (.bfloat16, .cpu): Engine.multipliesBFloat16 ? self : .float32
-        case (.float16, .cpu): Engine.multipliesFloat16 ? self : .float32
-        default: self
-        }
+        device == .cpu && !Engine.multiplies(self) ? .float32 : self
     }
 }
 

@@ -9,11 +9,8 @@ public enum Engine {
     /// The instruction set of the engine's own CPU kernels, such as `AVX2` or `AVX512`.
     public static var cpuCapability: String { String(cString: ct_cpu_capability()) }
 
-    /// Whether the processor has instructions for products of bfloat16.
-    public static let multipliesBFloat16 = ct_multiplies_bfloat16()
-
-    /// Whether the processor has instructions for products of float16.
-    public static let multipliesFloat16 = ct_multiplies_float16()
+    /// Whether the processor has instructions for products of a dtype.
+    public static func multiplies(_ dtype: DType) -> Bool { ct_multiplies(dtype.rawValue) }
 
     /// How many threads an operator may use on the CPU.
     public static var threads: Int {

@@ -38,6 +38,12 @@ public func attentionByHead(
             ? try attentionInTurn(q, k, v, scale: scale, in: type)
             : try attention(q, k, v, mask: mask, scale: scale, in: type)
     }
+    if isLarge, isPlain, q.suitsTiles, k.suitsTiles, v.suitsTiles, q.size(3) == v.size(3),
+        q.size(3) % 32 == 0
+    {
+        let scale = scale ?? 1 / Double(q.size(3)).squareRoot()
+        return try tiledAttention(q, k, v, scale: scale)
+    }
     if q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
         return try attentionByMatrices(q, k, v, scale: scale)
     }
@@ -72,19 +78,27 @@ private func attentionInTurn(
     scale: Double?,
     in type: DType
 ) throws(TorchError) -> Tensor {
-    let result = try Tensor.empty(
-        [q.size(0), q.size(1), q.size(2), v.size(3)],
-        q.dtype,
-        q.device
-    )
+    try headByHead(q, k, v) { q, k, v, result throws(TorchError) in
+        var place = result
+        try place.copy(from: attention(q, k, v, mask: nil, scale: scale, in: type))
+    }
+}
+
+/// What `attend` writes into the place [1, 1, Lq, D] of each head, given its q, k and v.
+private func headByHead(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor,
+    _ attend: (_ q: Tensor, _ k: Tensor, _ v: Tensor, _ place: Tensor) throws(TorchError) -> Void
+) throws(TorchError) -> Tensor {
+    let shape = [q.size(0), q.size(1), q.size(2), v.size(3)]
+    let result = try Tensor.empty(shape, q.dtype, q.device)
     for row in 0..<q.size(0) {
         for head in 0..<q.size(1) {
             func part(_ x: Tensor) throws(TorchError) -> Tensor {
                 try x.narrowed(0, row, 1).narrowed(1, head, 1)
             }
-            var place = try part(result)
-            let values = try attention(part(q), part(k), part(v), mask: nil, scale: scale, in: type)
-            try place.copy(from: values)
+            try attend(part(q), part(k), part(v), part(result))
         }
     }
     return result
@@ -101,26 +115,22 @@ func attentionByMatrices(
     _ v: Tensor,
     scale: Double? = nil
 ) throws(TorchError) -> Tensor {
-    let (batch, heads, queries) = (q.size(0), q.size(1), q.size(2))
     // A tile's scores stay in the cache between the products.
     let rows = max(32, (1 << 21) / max(1, k.size(2)) / 32 * 32)
     let scale = scale ?? 1 / Double(q.size(3)).squareRoot()
-    let result = try Tensor.empty([batch, heads, queries, v.size(3)], q.dtype, q.device)
     let nothing = try Tensor.zeros([1], q.dtype, q.device)
-    for row in 0..<batch {
-        for head in 0..<heads {
-            let keys = try k.selected(0, row).selected(0, head).transposed(0, 1)  // [D, Lk]
-            let values = try v.selected(0, row).selected(0, head)  // [Lk, D]
-            let queriesOfHead = try q.selected(0, row).selected(0, head)
-            let target = try result.selected(0, row).selected(0, head)
-            for start in stride(from: 0, to: queries, by: rows) {
-                let count = min(rows, queries - start)
-                let tile = try queriesOfHead.narrowed(0, start, count)
-                let scores = try addmmOp(nothing, tile, keys, 0.0, scale)  // [rows, Lk]
-                var place = try target.narrowed(0, start, count)
-                try place.copy(from: matmul(scores.softmax(), values))
-            }
+    return try headByHead(q, k, v) { q, k, v, result throws(TorchError) in
+        func matrix(_ x: Tensor) throws(TorchError) -> Tensor {
+            try x.selected(0, 0).selected(0, 0)
+        }
+        let (queries, values, target) = try (matrix(q), matrix(v), matrix(result))  // [L, D]
+        let keys = try matrix(k).transposed(0, 1)  // [D, Lk]
+        for start in stride(from: 0, to: queries.size(0), by: rows) {
+            let count = min(rows, queries.size(0) - start)
+            let tile = try queries.narrowed(0, start, count)
+            let scores = try addmmOp(nothing, tile, keys, 0.0, scale)  // [rows, Lk]
+            var place = try target.narrowed(0, start, count)
+            try place.copy(from: matmul(scores.softmax(), values))
         }
     }
-    return result
 }

@@ -8,14 +8,20 @@ public struct Linear: Sendable {
     /// What is added to the outputs from a column on.
     private let additions: [(start: Int, product: LowRankAddition)]
 
-    /// A matrix in the dtype of the layer's inputs, or one as it is stored.
+    /// A matrix in the dtype of the layer's inputs, the same in tiles, or one as it is stored.
     private enum Matrix: Sendable {
         case ready(Tensor)
+        case tiles(Tensor)
         case stored(StoredWeight)
+
+        init(_ weight: Tensor) throws(TorchError) {
+            self = weight.isTileable ? .tiles(try tiledLinearWeight(weight)) : .ready(weight)
+        }
 
         func weight(_ dtype: DType) throws(TorchError) -> Tensor {
             switch self {
             case .ready(let weight): try weight.to(dtype)
+            case .tiles(let tiles): try plainLinearWeight(ofTiles: tiles).to(dtype)
             case .stored(let stored): try stored.weight(dtype)
             }
         }
@@ -37,7 +43,8 @@ public struct Linear: Sendable {
         _ inputs: [Int],
         _ outputs: Int
     ) throws(TorchError) {
-        matrices = [.ready(try weights.tensor("weight", [outputs] + inputs).flattened(from: 1))]
+        let kernel = try weights.tensor("weight", [outputs] + inputs)
+        matrices = [try Matrix(kernel.flattened(from: 1))]
         bias = try weights.tensor("bias", [outputs])
         additions = try weights.additions("weight").map { (0, $0) }
     }
@@ -67,7 +74,7 @@ public struct Linear: Sendable {
                 additions.append((index * outputs, product))
             }
         }
-        let ready: [Matrix] = plain.isEmpty ? [] : [.ready(try Self.joined(plain))]
+        let ready = plain.isEmpty ? [] : [try Matrix(Self.joined(plain))]
         matrices = try ready + Self.fused(stored).map { .stored($0) }
         self.bias = bias ? try Self.joined(offsets) : nil
         self.additions = additions
@@ -85,8 +92,30 @@ public struct Linear: Sendable {
         parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
+    /// GELU (by tanh) of what the layer makes of x [..., inputs].
+    public func gelu(_ x: Tensor) throws(TorchError) -> Tensor {
+        if let tiles = tiles(for: x), additions.isEmpty {
+            return try tiledLinear(x, tiles, bias, gelu: true)
+        }
+        return try self(x).gelu(tanh: true)
+    }
+
+    /// The layer's matrix in tiles, if that is what x is multiplied with.
+    private func tiles(for x: Tensor) -> Tensor? {
+        guard x.suitsTiles, bias?.requiresGrad != true, case .tiles(let tiles)? = matrices.first
+        else {
+            return nil
+        }
+        return tiles
+    }
+
     /// x [..., inputs] -> [..., outputs].
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        if let tiles = tiles(for: x) {
+            let y = try tiledLinear(x, tiles, bias)
+            for (start, product) in additions { try product.add(to: y, from: start, x) }
+            return y
+        }
         let type = x.dtype.productType(on: x.device)
         let input = try x.to(type)
         let bias = try bias?.to(type)

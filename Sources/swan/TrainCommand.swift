@@ -49,7 +49,7 @@ struct TrainCommand: ParsableCommand {
         let device = try Device(named: device.name)
         // Asked for where memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
-        if device == .cpu, recipe.usesBFloat16, !Engine.multipliesBFloat16 {
+        if device == .cpu, recipe.usesBFloat16, !Engine.multiplies(.bfloat16) {
             Terminal.standardError.write(
                 kind: .warning,
                 "this processor has no instructions for bfloat16: float32 is faster on it"

@@ -88,6 +88,27 @@ import TorchNN
         #expect(try zero.abs().max().item() == 0)
     }
 
+    @Test(arguments: [3, 20, 96])
+    func normOfHalves(channels: Int) throws {
+        let generator = try Generator(seed: 4)
+        let x = try (Tensor.randn([2, 3, 5, channels], generator) * 20).to(.bfloat16)
+        let gain = try Tensor.randn([channels], generator).to(.bfloat16)
+        let wide = try x.to(.float64)
+        let unit = try wide / wide.norm([-1], keepDim: true) * gain.to(.float64)
+        let result = try pixelNorm(x, gain: gain, silu: false)
+        #expect(result.dtype == .bfloat16)
+        try expectClose(result, unit, relative: 0x1p-8, absolute: 1e-6)
+        try expectClose(
+            pixelNorm(x, gain: gain, silu: true),
+            unit.silu(),
+            relative: 0x1p-8,
+            absolute: 1e-6
+        )
+        let nothing = try Tensor.full([1, channels], .nan).to(.bfloat16)
+        let values: [Float] = try pixelNorm(nothing, gain: gain, silu: false).array()
+        #expect(values.allSatisfy(\.isNaN))
+    }
+
     @Test(arguments: [
         (1, 1, 1, 5, 7, 8, 8), (1, 2, 2, 16, 16, 48, 24), (2, 1, 3, 1, 1, 12, 3),
         (1, 2, 1, 9, 30, 33, 20), (1, 1, 2, 6, 5, 3, 12),

@@ -59,8 +59,8 @@ struct LayerTests {
         #expect(DType.float32.productType(on: .cpu) == .float32)
         #expect(DType.bfloat16.productType(on: .cuda(0)) == .bfloat16)
         let types = [DType.bfloat16, .float16].map { $0.productType(on: .cpu) }
-        #expect(types[0] == (Engine.multipliesBFloat16 ? .bfloat16 : .float32))
-        #expect(types[1] == (Engine.multipliesFloat16 ? .float16 : .float32))
+        #expect(types[0] == (Engine.multiplies(.bfloat16) ? .bfloat16 : .float32))
+        #expect(types[1] == (Engine.multiplies(.float16) ? .float16 : .float32))
     }
 
     @Test func aConvolutionOfPatchesIsAMatrix() throws {

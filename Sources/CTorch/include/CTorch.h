@@ -165,9 +165,10 @@ void ct_set_threads_here(int32_t count);
 void ct_keep_freed_memory(bool keep);
 // What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
 const char *ct_cpu_capability(void);
-// Whether the processor multiplies bfloat16 (float16) by instructions of its own.
-bool ct_multiplies_bfloat16(void);
-bool ct_multiplies_float16(void);
+// Whether the processor multiplies numbers of a dtype by instructions of its own.
+bool ct_multiplies(int32_t dtype);
+// Whether the processor has tiles for matrices of bfloat16 (AMX) that this process may use.
+bool ct_has_tiles(void);
 // A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
 int32_t ct_cuda_device_count(ct_error *error);
 bool ct_cuda_synchronize(int32_t index, ct_error *error);
