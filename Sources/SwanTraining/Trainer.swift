@@ -185,9 +185,10 @@ public struct Trainer {
                 styles: recipe.styles,
                 codec: codec,
                 options: stage.training,
-                size: stage.phases[index].size,
+                phase: stage.phases[index],
                 firstIndex: UInt64(index + 2) << 40,
-                seed: recipe.seed
+                seed: recipe.seed,
+                threads: device.dataThreads(besides: recipe.threads)
             )
         }
         let objective = StreamObjective(

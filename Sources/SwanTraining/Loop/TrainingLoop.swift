@@ -39,7 +39,11 @@ struct TrainingLoop<Goal: Objective> {
         guard state.step < end else { return state }
         Engine.threads = max(1, threads / parts)
         let numbers = (state.step * parts)..<(end * parts)
-        let batches = Prefetcher(numbers, ahead: 3 * parts) { [objective, parts] number in
+        let batches = Prefetcher(
+            numbers,
+            ahead: 3 * parts,
+            threads: objective.hasIndependentBatches ? device.dataThreads(besides: threads) : 1
+        ) { [objective, parts] number in
             try objective.batch(BatchPlace(number: number, parts: parts))
         }
         defer { batches.cancel() }

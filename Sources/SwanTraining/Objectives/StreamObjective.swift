@@ -29,6 +29,9 @@ struct StreamObjective: Objective {
     /// Clips on a sample sheet.
     var samples = 0
 
+    /// The clips in a pool are those of the batch at hand.
+    var hasIndependentBatches: Bool { false }
+
     /// Steps of all phases.
     var steps: Int { phases.reduce(0) { $0 + $1.steps } }
 
