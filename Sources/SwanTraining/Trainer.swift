@@ -76,6 +76,7 @@ public struct Trainer {
                     seed: recipe.seed,
                     steps: recipe.vae.training.linearSteps,
                     threads: recipe.threads,
+                    on: device,
                     onProgress: onProgress
                 )
             },
