@@ -86,6 +86,11 @@ void load_cuda() {
     TORCH_CHECK(failure.empty(), "the CUDA half of libtorch does not load: ", failure);
 }
 
+void *driver() {
+    static void *const library = ::dlopen("libcuda.so.1", RTLD_LAZY);
+    return library;
+}
+
 }  // namespace
 
 bool ct_has_tiles(void) {
@@ -99,8 +104,7 @@ bool ct_has_tiles(void) {
 int32_t ct_cuda_device_count(ct_error *error) {
     return guarded(error, int32_t(-1), [&] {
         // Without the driver there is no GPU, and loading a gigabyte of kernels would tell no more.
-        static void *driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
-        if (driver == nullptr) return int32_t(0);
+        if (driver() == nullptr) return int32_t(0);
         load_cuda();
         return static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount());
     });
@@ -111,6 +115,17 @@ bool ct_cuda_synchronize(int32_t index, ct_error *error) {
         at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index));
         return true;
     });
+}
+
+bool ct_cuda_name(int32_t index, char *name, int32_t capacity) {
+    if (driver() == nullptr) return false;
+    const auto start = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver(), "cuInit"));
+    const auto find = reinterpret_cast<int (*)(int *, int)>(::dlsym(driver(), "cuDeviceGet"));
+    const auto tell =
+        reinterpret_cast<int (*)(char *, int, int)>(::dlsym(driver(), "cuDeviceGetName"));
+    int device = 0;
+    return start != nullptr && find != nullptr && tell != nullptr && start(0) == 0
+        && find(&device, index) == 0 && tell(name, capacity, device) == 0;
 }
 
 ct_generator ct_generator_create(

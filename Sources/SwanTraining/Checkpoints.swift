@@ -11,7 +11,7 @@ struct TrainingState {
     let parameters: [Tensor]
     /// The optimizer with its moments and averages.
     let optimizer: AdamW
-    /// What the last step left for the next, on the CPU.
+    /// What the last step left for the next.
     var carry: [String: Tensor]
 
     /// The start of a stage.
@@ -124,7 +124,7 @@ struct Checkpoints {
         }
         var carry: [String: Tensor] = [:]
         for key in file.keys where key.hasPrefix("carry/") {
-            carry[String(key.dropFirst("carry/".count))] = try file.tensor(key).cloned()
+            carry[String(key.dropFirst("carry/".count))] = try file.tensor(key).cloned().to(device)
         }
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }

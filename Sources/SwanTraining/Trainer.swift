@@ -76,6 +76,7 @@ public struct Trainer {
                     seed: recipe.seed,
                     steps: recipe.vae.training.linearSteps,
                     threads: recipe.threads,
+                    on: device,
                     onProgress: onProgress
                 )
             },
@@ -185,9 +186,10 @@ public struct Trainer {
                 styles: recipe.styles,
                 codec: codec,
                 options: stage.training,
-                size: stage.phases[index].size,
+                phase: stage.phases[index],
                 firstIndex: UInt64(index + 2) << 40,
-                seed: recipe.seed
+                seed: recipe.seed,
+                threads: device.dataThreads(besides: recipe.threads)
             )
         }
         let objective = StreamObjective(

@@ -43,6 +43,14 @@ public enum Engine {
         return Int(count)
     }
 
+    /// What a GPU is called, such as `NVIDIA H100 80GB HBM3`; nil for the CPU and where nobody tells.
+    public static func name(of device: Device) -> String? {
+        guard case .cuda(let index) = device else { return nil }
+        var name = [CChar](repeating: 0, count: 256)
+        guard ct_cuda_name(Int32(index), &name, Int32(name.count)) else { return nil }
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
     /// Waits until the device has done all it was given; the CPU has nothing to wait for.
     public static func synchronize(_ device: Device) throws(TorchError) {
         guard case .cuda(let index) = device else { return }

@@ -2,12 +2,13 @@ import ArgumentParser
 import Foundation
 import Logging
 import SwanPipelines
+import Torch
 
 /// `swan bench speed`: how fast this machine is at what Swan does.
 struct BenchSpeedCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "speed",
-        abstract: "Measure operators, networks and whole streams on the CPU.",
+        abstract: "Measure operators, networks and whole streams.",
         discussion: """
             ops     what an operator call costs beside C++, and the rate of matrix products
             dit     a chunk through 4 blocks of the 1.3B transformer, random weights
@@ -24,6 +25,9 @@ struct BenchSpeedCommand: ParsableCommand {
 
     @Option(parsing: .unconditional, help: "Rounds that are timed.")
     var rounds = 5
+
+    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    var device = DeviceName(name: "cpu")
 
     @Option(help: "What networks compute in.")
     var dtype = WeightType.auto
@@ -47,13 +51,15 @@ struct BenchSpeedCommand: ParsableCommand {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         var options = BenchmarkOptions()
         options.rounds = rounds
+        options.device = try Device(named: device.name)
         options.dtype = dtype.dtype
         options.model = model
         options.input = input
-        var report = BenchmarkReport()
+        var report = BenchmarkReport(options.device)
         if !json {
             try StandardOutput.write(
-                "\(report.machine.processor), \(report.threads) threads, \(report.engine)"
+                "\(report.machine.processor), \(report.threads) threads, \(report.engine), "
+                    + "on \(report.device)"
             )
         }
         for benchmark in cases.isEmpty ? Benchmark.allCases : cases {

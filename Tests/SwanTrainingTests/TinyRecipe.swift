@@ -61,7 +61,7 @@ enum TinyRecipe {
                     styles: recipe.styles,
                     codec: codec,
                     options: stage.training,
-                    size: stage.phases[index].size,
+                    phase: stage.phases[index],
                     firstIndex: UInt64(index + 2) << 40,
                     seed: recipe.seed
                 )

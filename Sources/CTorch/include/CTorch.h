@@ -172,6 +172,8 @@ bool ct_has_tiles(void);
 // A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
 int32_t ct_cuda_device_count(ct_error *error);
 bool ct_cuda_synchronize(int32_t index, ct_error *error);
+// What the driver calls a GPU; false where it does not tell.
+bool ct_cuda_name(int32_t index, char *name, int32_t capacity);
 // Nanoseconds that a direct C++ call of at::add takes for 16 elements; negative on failure.
 double ct_bench_add(int64_t iterations, ct_error *error);
 

@@ -15,12 +15,12 @@ extension Benchmark {
         var config = WanConfig.wan1_3B
         config.layers = 4
         let (frames, height, width) = (3, 60, 104)
-        let dtype = options.computeType
-        let weights = Weights(try MadeWeights.random(), dtype: dtype)
-        let network = try WanTransformer(weights, config)
+        let (dtype, device) = (options.computeType, options.device)
+        let network = try WanTransformer(options.weights(), config)
         let generator = try Generator(seed: 0)
         func text() throws -> Tensor {
-            try Tensor.randn([1, config.textLen, config.textDim], generator).to(dtype)
+            try Tensor.randn([1, config.textLen, config.textDim], generator)
+                .to(device, dtype)
         }
         let transformer = try GuidedTransformer(
             FlowTransformer(network),
@@ -33,11 +33,13 @@ extension Benchmark {
         )
         let input = DenoisingInput(dtype: dtype)
         let latents = try Tensor.randn([1, config.inDim, frames, height, width], generator)
-        let timesteps = try input.timesteps(700, frames: frames, on: .cpu)
+            .to(device)
+        let timesteps = try input.timesteps(700, frames: frames, on: device)
         return try Measurement(
             "generate step",
             "\(config.layers) blocks of 1.3B, latents of \(frames)x\(height)x\(width), guided",
             dtype: dtype,
+            on: device,
             rounds: options.rounds
         ) { _ = try transformer.flow(input.latents(latents), timesteps: timesteps) }
     }
@@ -48,15 +50,16 @@ extension Benchmark {
         _ options: BenchmarkOptions
     ) throws -> Measurement {
         let (frames, height, width) = (3, 128, 208)
-        let dtype = options.computeType
-        let vae = try WanVAE(Weights(MadeWeights.random(), dtype: dtype), config)
+        let vae = try WanVAE(options.weights(), config)
         let size = try vae.latentSize(height: height, width: width)
         let shape = [1, config.zDim, frames, size.height, size.width]
-        let latents = try Tensor.randn(shape, Generator(seed: 0)).to(dtype)
+        let latents = try Tensor.randn(shape, Generator(seed: 0))
+            .to(options.device, vae.dtype)
         return try Measurement(
             "\(name) decode",
             "\(1 + 4 * (frames - 1)) frames of \(width)x\(height), whole",
-            dtype: dtype,
+            dtype: vae.dtype,
+            on: options.device,
             rounds: options.rounds
         ) { _ = try vae.video(of: latents) }
     }

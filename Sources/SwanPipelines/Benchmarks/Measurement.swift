@@ -1,5 +1,6 @@
 import Foundation
 import Torch
+import TorchNN
 
 /// One thing that was timed again and again.
 public struct Measurement: Sendable, Encodable {
@@ -21,20 +22,23 @@ public struct Measurement: Sendable, Encodable {
         case derived
     }
 
-    /// Times `round` after `warmUp` rounds that do not count.
+    /// Times `round` after `warmUp` rounds that do not count, each until the device is done with it.
     init(
         _ name: String,
         _ work: String,
         dtype: DType,
+        on device: Device,
         rounds: Int,
         warmUp: Int = 1,
         _ round: () throws -> Void
     ) throws {
         for _ in 0..<warmUp { try round() }
+        try Engine.synchronize(device)
         var times: [Double] = []
         for _ in 0..<max(1, rounds) {
             let start = ContinuousClock.now
             try round()
+            try Engine.synchronize(device)
             times.append((ContinuousClock.now - start).seconds)
         }
         self.init(name, work, dtype: dtype, seconds: times)
@@ -78,32 +82,44 @@ public struct BenchmarkReport: Sendable, Encodable {
     public let engine = "libtorch \(Engine.version), \(Engine.cpuCapability) kernels"
     /// Threads of an operator on the CPU.
     public let threads = Engine.threads
+    /// What networks ran on: `cpu`, or a GPU and its name.
+    public let device: String
     /// What was measured.
     public var measurements: [Measurement] = []
 
     private enum CodingKeys: String, CodingKey {
-        case schemaVersion = "schema_version", machine, engine, threads, measurements
+        case schemaVersion = "schema_version", machine, engine, threads, device, measurements
     }
 
-    /// A report of this machine, with nothing measured yet.
-    public init() {}
+    /// A report of this machine and one of its devices, with nothing measured yet.
+    public init(_ device: Device = .cpu) {
+        self.device = [device.description, Engine.name(of: device)].compactMap(\.self)
+            .joined(separator: ", ")
+    }
 }
 
 /// How benchmarks run.
 public struct BenchmarkOptions: Sendable {
     /// Rounds that are timed.
     public var rounds = 5
-    /// What networks compute in; nil for what suits the CPU.
+    /// What networks compute on.
+    public var device = Device.cpu
+    /// What networks compute in; nil for what suits the device.
     public var dtype: DType?
     /// The model that `stream` runs.
     public var model = BundledModels.names[0]
     /// The video that `stream` runs on; nil for a made one.
     public var input: String?
 
-    /// Five rounds in what suits the CPU.
+    /// Five rounds on the CPU in what suits it.
     public init() {}
 
-    var computeType: DType { dtype ?? .suited(to: .cpu) }
+    var computeType: DType { dtype ?? .suited(to: device) }
+
+    /// Random weights of a network as it computes.
+    func weights() throws -> Weights {
+        Weights(try MadeWeights.random(), dtype: computeType, device: device)
+    }
 }
 
 /// What `swan bench` can measure.

@@ -19,12 +19,14 @@ extension Benchmark {
     static func matrices(_ dtype: DType, _ options: BenchmarkOptions) throws -> Measurement {
         let (rows, inputs, outputs) = (1_560, 1_536, 8_960)
         let generator = try Generator(seed: 0)
-        let x = try Tensor.randn([rows, inputs], generator).to(dtype)
-        let layer = try Linear(Weights(MadeWeights.random(), dtype: dtype), inputs, outputs)
+        let x = try Tensor.randn([rows, inputs], generator).to(options.device, dtype)
+        let weights = Weights(try MadeWeights.random(), dtype: dtype, device: options.device)
+        let layer = try Linear(weights, inputs, outputs)
         var measured = try Measurement(
             "matmul",
             "[\(rows), \(inputs)] by [\(inputs), \(outputs)]",
             dtype: dtype,
+            on: options.device,
             rounds: 2 * options.rounds
         ) { _ = try layer(x) }
         measured.derived["GFLOP/s"] = rate(Double(2 * rows * inputs * outputs), measured)
@@ -35,22 +37,23 @@ extension Benchmark {
         var config = WanConfig.wan1_3B
         config.layers = 4
         let (rows, height, width, keyFrames) = (2, 60, 104, 6)
-        let dtype = options.computeType
-        let weights = Weights(try MadeWeights.random(), dtype: dtype)
-        let network = try CausalWanTransformer(weights, config)
+        let (dtype, device) = (options.computeType, options.device)
+        let network = try CausalWanTransformer(options.weights(), config)
         let tokens = config.tokensPerFrame(height: height, width: width)
         var cache = try KVCache(
             config,
             rows: rows,
             tokensPerFrame: tokens,
             options: KVCacheOptions(frames: keyFrames, sinkFrames: 3, sinkThreshold: -1),
-            dtype: dtype
+            dtype: dtype,
+            device: device
         )
         try cache.spread()
         let generator = try Generator(seed: 0)
-        let latents = try Tensor.randn([rows, config.inDim, 1, height, width], generator).to(dtype)
+        let latents = try Tensor.randn([rows, config.inDim, 1, height, width], generator)
+            .to(device, dtype)
         let text = try network.text(
-            Tensor.randn([1, config.textLen, config.textDim], generator).to(dtype)
+            Tensor.randn([1, config.textLen, config.textDim], generator).to(device, dtype)
         )
         // A stream far from its beginning: all slots of the cache are in use.
         var position = 1_000
@@ -59,6 +62,7 @@ extension Benchmark {
             "\(config.layers) blocks of 1.3B, \(rows) rows of \(tokens) tokens, "
                 + "\(keyFrames) frames of keys",
             dtype: dtype,
+            on: device,
             rounds: options.rounds
         ) {
             _ = try network(
@@ -91,9 +95,8 @@ extension Benchmark {
     }
 
     static func autoencoder(_ options: BenchmarkOptions) throws -> [Measurement] {
-        let dtype = options.computeType
-        let wan = try WanVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
-        let tiny = try TinyVAE(Weights(MadeWeights.random(), dtype: dtype), .wan21)
+        let wan = try WanVAE(options.weights(), .wan21)
+        let tiny = try TinyVAE(options.weights(), .wan21)
         return try autoencoder(wan, "vae", "Wan 2.1", options)
             + autoencoder(tiny, "tiny vae", "taew2_1", options)
     }
@@ -111,8 +114,9 @@ extension Benchmark {
         let latent = try Tensor.randn(
             [1, network.latentChannels, 1, size.height, size.width],
             generator
-        ).to(dtype)
-        let video = try Tensor.rand([1, 3, 4, height, width], generator).to(dtype) * 2 - 1
+        ).to(options.device, dtype)
+        let video =
+            try Tensor.rand([1, 3, 4, height, width], generator).to(options.device, dtype) * 2 - 1
         let (encoder, decoder) = try (network.makeEncoder(), network.makeDecoder())
         // A stream's first latent stands for one frame; the others for four.
         _ = try encoder.encode(video.narrowed(2, 0, 1 + network.lookahead))
@@ -122,12 +126,14 @@ extension Benchmark {
                 name + " encode",
                 "4 frames of \(width)x\(height), streaming, \(kind)",
                 dtype: dtype,
+                on: options.device,
                 rounds: options.rounds
             ) { _ = try encoder.encode(video) },
             Measurement(
                 name + " decode",
                 "4 frames of \(width)x\(height), streaming, \(kind)",
                 dtype: dtype,
+                on: options.device,
                 rounds: options.rounds
             ) { _ = try decoder.decode(latent) },
         ]

@@ -27,7 +27,7 @@ extension Benchmark {
             )
             request.model = options.model
             request.dtype = options.dtype
-            request.device = "cpu"
+            request.device = options.device.description
             request.steps = 2
             let job = FileStream(request, log: Logger(label: "swan"), start: .now)
             summaries.append(try job.run())

@@ -166,27 +166,37 @@ struct LinearChain: Sendable {
     /// serves all four pixels that come of one, so that what an encoder writes has to suit it. This costs a
     /// twentieth of what training the whole network costs, and gives as much as its first thousand steps.
     ///
-    /// - Parameter clips: patches [T, C, H, W] of clip `index`.
+    /// - Parameters:
+    ///   - device: where it is done; the kernels are on the CPU before and after.
+    ///   - clips: patches [T, C, H, W] of clip `index`.
     mutating func fit(
         steps: Int,
         threads: Int,
+        on device: Device = .cpu,
         clips: @escaping @Sendable (Int) throws -> Tensor,
         onProgress: (TrainingProgress) -> Void
     ) throws {
         guard steps > 0 else { return }
         Engine.threads = max(1, threads / Self.clipsPerStep)
         let keys = kernels.keys.sorted()
-        let parameters = try keys.compactMap { try kernels[$0]?.detached().contiguous().cloned() }
+        let parameters = try keys.compactMap {
+            try kernels[$0]?.detached().to(device).contiguous().cloned()
+        }
         for parameter in parameters { try parameter.setRequiresGrad() }
         let adam = try AdamW(for: parameters)
         for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
-        let batches = Prefetcher(0..<(steps * Self.clipsPerStep), ahead: 8, make: clips)
+        let batches = Prefetcher(
+            0..<(steps * Self.clipsPerStep),
+            ahead: 8,
+            threads: device.dataThreads(besides: threads),
+            make: clips
+        )
         defer { batches.cancel() }
         var report = ProgressReport(stage: "linear", steps: steps)
         for step in 0..<steps {
             let batch = try batches.next(Self.clipsPerStep) ?? []
             let results = try SideBySide.map(batch.count, threads: threads) { [self] clip in
-                try gradients(of: batch[clip], for: parameters)
+                try gradients(of: batch[clip].to(device), for: parameters)
             }
             let norm = try adam.update(
                 parameters,
@@ -206,7 +216,7 @@ struct LinearChain: Sendable {
             )
             report.show(step + 1, isLast: step + 1 == steps, onProgress)
         }
-        for (key, average) in zip(keys, adam.averages) { kernels[key] = average }
+        for (key, average) in zip(keys, adam.averages) { kernels[key] = try average.to(.cpu) }
     }
 
     private func gradients(

@@ -13,6 +13,7 @@ public enum LinearCode {
     /// - Parameters:
     ///   - steps: steps in which the levels are fitted to one another.
     ///   - threads: clips of a step that are worked on at a time.
+    ///   - device: where they are fitted.
     ///
     /// Throws `TrainingError` for the residual kind of Wan 2.2, whose levels have other shapes.
     public static func weights(
@@ -21,6 +22,7 @@ public enum LinearCode {
         seed: UInt64,
         steps: Int = 0,
         threads: Int = 1,
+        on device: Device = .cpu,
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws -> [String: Tensor] {
         guard !config.isResidual, config.inChannels == config.outChannels else {
@@ -43,6 +45,7 @@ public enum LinearCode {
         try chain.fit(
             steps: steps,
             threads: threads,
+            on: device,
             clips: { index in
                 try withoutGradients { try patches(config, clips, 160 + index, frames: frames) }
             },

@@ -1,35 +1,39 @@
 import Foundation
 import Torch
 
-/// Items made one after the other on a thread of their own, a few ahead of who takes them.
+/// Items made ahead of who takes them and given in their order, whoever of several threads makes them.
 final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     // `condition` guards all that follows.
     private let condition = NSCondition()
-    private var ready: [Result<Item, any Error>] = []
-    private var isCancelled = false
-    private var isFinished = false
+    private var made: [Int: Result<Item, any Error>] = [:]
+    private var nextToMake, nextToTake: Int
+    /// Nothing is made from here on.
+    private var end: Int
+    private var working: Int
 
-    /// Starts a thread that makes the items `first`, `first + 1`, ... up to `end`.
+    /// Starts `threads` threads that make the items of `range`: at most `ahead` that nobody has taken
+    /// yet, or two for each thread where that is more.
     init(
         _ range: Range<Int>,
-        ahead: Int,
+        ahead: Int = 0,
+        threads: Int = 1,
         make: @escaping @Sendable (Int) throws -> Item
     ) {
-        let thread = Thread { [self] in
-            // What it makes is small, and the cores are busy with training.
-            Engine.limitThreads(to: 1)
-            for index in range {
-                guard waitForRoom(ahead) else { break }
-                let result = Result { try make(index) }
-                guard deliver(result) else { break }
-                if case .failure = result { break }
+        (nextToMake, nextToTake, end) = (range.lowerBound, range.lowerBound, range.upperBound)
+        working = threads
+        let room = max(ahead, 2 * threads)
+        for _ in 0..<threads {
+            let thread = Thread { [self] in
+                // What it makes is small, and the cores are busy with training or with its like.
+                Engine.limitThreads(to: 1)
+                while let index = begin(room) { deliver(Result { try make(index) }, index) }
+                finish()
             }
-            finish()
+            // libtorch's operators nest deeper than a secondary thread's default stack allows for.
+            thread.stackSize = 16 << 20
+            thread.qualityOfService = .utility
+            thread.start()
         }
-        // libtorch's operators nest deeper than a secondary thread's default stack allows for.
-        thread.stackSize = 16 << 20
-        thread.qualityOfService = .utility
-        thread.start()
     }
 
     /// The next `count` items; nil after the last ones, and once there is a request to stop.
@@ -47,45 +51,49 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     private func next(unless stop: StopRequest) throws -> Item? {
         condition.lock()
         defer { condition.unlock() }
-        while ready.isEmpty && !isFinished && !stop.isMade {
+        while made[nextToTake] == nil && nextToTake < end && !stop.isMade {
             _ = condition.wait(until: Date(timeIntervalSinceNow: 0.1))
         }
-        guard !ready.isEmpty, !stop.isMade else { return nil }
-        let result = ready.removeFirst()
+        guard !stop.isMade, let result = made.removeValue(forKey: nextToTake) else { return nil }
+        nextToTake += 1
         condition.broadcast()
         return try result.get()
     }
 
-    /// Makes no more items and waits until the thread is done with the one at hand.
+    /// Makes no more items and waits until all threads are done with those at hand.
     func cancel() {
         condition.lock()
         defer { condition.unlock() }
-        isCancelled = true
-        ready = []
+        end = nextToTake
+        made = [:]
         condition.broadcast()
-        while !isFinished { condition.wait() }
+        while working > 0 { condition.wait() }
     }
 
-    private func waitForRoom(_ ahead: Int) -> Bool {
+    /// The next item to make, when there is room for it; nil when there is none.
+    private func begin(_ room: Int) -> Int? {
         condition.lock()
         defer { condition.unlock() }
-        while ready.count >= ahead && !isCancelled { condition.wait() }
-        return !isCancelled
+        while nextToMake < end && nextToMake >= nextToTake + room { condition.wait() }
+        guard nextToMake < end else { return nil }
+        defer { nextToMake += 1 }
+        return nextToMake
     }
 
-    private func deliver(_ result: Result<Item, any Error>) -> Bool {
+    private func deliver(_ result: Result<Item, any Error>, _ index: Int) {
         condition.lock()
         defer { condition.unlock() }
-        guard !isCancelled else { return false }
-        ready.append(result)
+        guard index < end else { return }
+        made[index] = result
+        // Nothing comes after an error, but what is being made.
+        if case .failure = result { end = min(end, nextToMake) }
         condition.broadcast()
-        return true
     }
 
     private func finish() {
         condition.lock()
         defer { condition.unlock() }
-        isFinished = true
+        working -= 1
         condition.broadcast()
     }
 }

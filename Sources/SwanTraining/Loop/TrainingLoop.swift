@@ -39,7 +39,11 @@ struct TrainingLoop<Goal: Objective> {
         guard state.step < end else { return state }
         Engine.threads = max(1, threads / parts)
         let numbers = (state.step * parts)..<(end * parts)
-        let batches = Prefetcher(numbers, ahead: 3 * parts) { [objective, parts] number in
+        let batches = Prefetcher(
+            numbers,
+            ahead: 3 * parts,
+            threads: objective.hasIndependentBatches ? device.dataThreads(besides: threads) : 1
+        ) { [objective, parts] number in
             try objective.batch(BatchPlace(number: number, parts: parts))
         }
         defer { batches.cancel() }
@@ -109,7 +113,7 @@ struct TrainingLoop<Goal: Objective> {
                     + "maximum_gradient_norm and resume"
             )
         }
-        let losses = MicroBatch.losses(of: results)
+        let losses = try MicroBatch.losses(of: results)
         let rate = options.learningRate(step: state.step, of: steps)
         report.add(losses, norm: norm, rate: rate)
         record?.add(losses, gradientNorm: norm, learningRate: rate)
@@ -121,7 +125,7 @@ struct TrainingLoop<Goal: Objective> {
 private struct MicroBatch: Sendable {
     /// One for each parameter.
     let gradients: [Tensor]
-    let losses: [String: Double]
+    private let losses: [String: Tensor]
     /// What it leaves for the next step, under names of its own.
     let carry: [String: Tensor]
 
@@ -141,15 +145,17 @@ private struct MicroBatch: Sendable {
         gradients = try zip(found, state.parameters).map { gradient, parameter in
             try gradient ?? parameter.detached().zerosLike()
         }
-        losses = loss.parts
+        losses = try loss.parts.mapValues { try $0.detached() }
         self.carry = Dictionary(
             uniqueKeysWithValues: carry.map { (prefix + $0.key, $0.value) }
         )
     }
 
     /// The mean of each loss.
-    static func losses(of batches: [MicroBatch]) -> [String: Double] {
-        let sums = batches.reduce(into: [:]) { $0.merge($1.losses, uniquingKeysWith: +) }
+    static func losses(of batches: [MicroBatch]) throws -> [String: Double] {
+        let sums = try batches.reduce(into: [:]) {
+            $0.merge(try $1.losses.mapValues { try $0.item() }, uniquingKeysWith: +)
+        }
         return sums.mapValues { $0 / Double(batches.count) }
     }
 }

@@ -4,61 +4,99 @@ import Torch
 
 /// Clips that were put through every style and encoded, kept while samples are drawn from them.
 ///
-/// Clip `n` is a function of the seed and of `n`, so a resumed run makes the same ones again.
+/// Clip `n` is a function of the seed and of `n`, so a resumed run makes the same ones again. They are
+/// made in their order, a few before they are asked for.
 final class LatentPool: Sendable {
-    /// Where its clips come from.
-    let clips: any ClipSource
-    private let styles: [Style]
-    /// What they are encoded by.
-    let codec: LatentCodec
-    private let options: StreamOptions
-    /// Their height and width in pixels.
-    let size: Int
-    private let firstIndex: UInt64
-    private let seed: UInt64
-    // Latents by clip number: [styles + 1, C, F, H, W], the source first.
-    private let encoded = Mutex<[Int: Tensor]>([:])
+    private let encoder: ClipEncoder
+    private let phase: StreamPhase
+    private let threads: Int
+    private let state = Mutex(State())
 
-    /// A pool of clips of `size` by `size` pixels, the first of which has the index `firstIndex`.
+    private struct State {
+        /// Latents by clip number: [styles + 1, C, F, H, W], the source first.
+        var encoded: [Int: Tensor] = [:]
+        /// The clips to come, from the first one that was asked for.
+        var coming: Prefetcher<Tensor>?
+        /// The number of the next of them.
+        var next = 0
+    }
+
+    /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them.
     init(
         _ clips: any ClipSource,
         styles: [Style],
         codec: LatentCodec,
         options: StreamOptions,
-        size: Int,
+        phase: StreamPhase,
         firstIndex: UInt64,
-        seed: UInt64
+        seed: UInt64,
+        threads: Int = 1
     ) {
-        self.clips = clips
-        self.styles = styles
-        self.codec = codec
-        self.options = options
-        self.size = size
-        self.firstIndex = firstIndex
-        self.seed = seed
+        encoder = ClipEncoder(
+            clips: clips,
+            styles: styles,
+            codec: codec,
+            options: options,
+            size: phase.size,
+            firstIndex: firstIndex,
+            seed: seed
+        )
+        self.phase = phase
+        self.threads = threads
     }
+
+    deinit { state.withLock { $0.coming }?.cancel() }
+
+    /// Where its clips come from.
+    var clips: any ClipSource { encoder.clips }
+    /// What they are encoded by.
+    var codec: LatentCodec { encoder.codec }
+    /// Their height and width in pixels.
+    var size: Int { encoder.size }
 
     /// The source latents of a clip and those of its styled form, [C, F, H, W] each.
     func pair(_ number: Int, style: Int) throws -> (source: Tensor, target: Tensor) {
-        guard let latents = encoded.withLock({ $0[number] }) else {
+        guard let latents = state.withLock({ $0.encoded[number] }) else {
             throw TrainingError(.invalidData, "clip \(number) is not in the pool")
         }
         return (try latents.selected(0, 0), try latents.selected(0, style + 1))
     }
 
-    /// Encodes what is missing in `range` and lets go of what is before it.
+    /// Takes up what is missing in `range`, and lets go of what is before it; ranges only go forward.
     func fill(_ range: Range<Int>) throws {
-        let held = encoded.withLock { encoded in
-            encoded = encoded.filter { range.contains($0.key) }
-            return Set(encoded.keys)
-        }
-        for number in range where !held.contains(number) {
-            let latents = try withoutGradients { try encode(number) }
-            encoded.withLock { $0[number] = latents }
+        try state.withLock { state in
+            state.encoded = state.encoded.filter { range.contains($0.key) }
+            let coming = state.coming ?? start(at: range.lowerBound, &state)
+            while state.next < range.upperBound, let latents = try coming.next(1)?.first {
+                if range.contains(state.next) { state.encoded[state.next] = latents }
+                state.next += 1
+            }
         }
     }
 
-    private func encode(_ number: Int) throws -> Tensor {
+    private func start(at first: Int, _ state: inout State) -> Prefetcher<Tensor> {
+        let coming = Prefetcher(
+            first..<max(first, phase.clips),
+            threads: threads,
+            make: encoder.encode
+        )
+        (state.coming, state.next) = (coming, first)
+        return coming
+    }
+}
+
+/// Makes the clips of a pool.
+private struct ClipEncoder: Sendable {
+    let clips: any ClipSource
+    let styles: [Style]
+    let codec: LatentCodec
+    let options: StreamOptions
+    let size: Int
+    let firstIndex: UInt64
+    let seed: UInt64
+
+    /// The latents of a clip and of its forms in all styles: [styles + 1, C, F, H, W].
+    func encode(_ number: Int) throws -> Tensor {
         let index = firstIndex + UInt64(number)
         var random = SampleRandom(seed: seed, index: index, purpose: 1)
         // An endless stream hardly ever sees the latent of a video's first frame, which holds one
@@ -68,7 +106,9 @@ final class LatentPool: Sendable {
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)
         var forms = [clip]
         for style in styles { forms.append(try style(clip)) }
-        let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
-        return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
+        return try withoutGradients {
+            let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
+            return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
+        }
     }
 }

@@ -5,8 +5,11 @@ protocol Objective: Sendable {
     /// The data of one micro-batch.
     associatedtype Batch: Sendable
 
-    /// The data of a micro-batch; called for one after the other, on the data thread.
+    /// The data of a micro-batch; called on data threads.
     func batch(_ place: BatchPlace) throws -> Batch
+
+    /// Whether batches may be made side by side; if not they are made one after the other.
+    var hasIndependentBatches: Bool { get }
 
     /// The loss of a batch for a network of these weights; may be called by several threads at once.
     ///
@@ -25,6 +28,9 @@ protocol Objective: Sendable {
 }
 
 extension Objective {
+    /// A batch is a function of its place.
+    var hasIndependentBatches: Bool { true }
+
     /// Nothing to see.
     func sample(_ weights: [String: Tensor]) throws -> SampleSheet? { nil }
 }
@@ -62,6 +68,7 @@ struct BatchPlace: Sendable, Equatable {
 struct Loss {
     /// The one-element tensor whose gradient is followed.
     let total: Tensor
-    /// What it consists of, for the progress display.
-    let parts: [String: Double]
+    /// What it consists of, for the progress display: numbers that are read when the gradients are on
+    /// their way, since to read one is to wait for the device.
+    let parts: [String: Tensor]
 }

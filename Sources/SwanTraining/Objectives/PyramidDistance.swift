@@ -12,7 +12,7 @@ enum PyramidDistance {
     static func mean(_ error: Tensor, _ target: Tensor) throws(TorchError) -> Tensor {
         var error = try pictures(error)
         var target = try pictures(target)
-        var sum = try Tensor.zeros([])
+        var sum = try Tensor.zeros([], .float32, error.device)
         for _ in 0..<levels {
             let (coarseError, errorBand) = try split(error)
             let (coarseTarget, targetBand) = try split(target)

@@ -20,7 +20,8 @@ extension StreamObjective {
                     try pool.codec.decode(latents).squeezed(0).selected(0, -1)
                 }
                 rows.append([try clip.selected(0, -1)] + (try results.map(lastFrame)))
-                let targets = try styles.map { try $0(clip).selected(0, -1) }
+                let last = try clip.sliced(0, from: -1)
+                let targets = try styles.map { try $0(last).squeezed(0) }
                 rows.append([try lastFrame(source)] + targets)
             }
             let names = styles.map(\.name).joined(separator: ", ")

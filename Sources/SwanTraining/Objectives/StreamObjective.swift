@@ -29,6 +29,9 @@ struct StreamObjective: Objective {
     /// Clips on a sample sheet.
     var samples = 0
 
+    /// The clips in a pool are those of the batch at hand.
+    var hasIndependentBatches: Bool { false }
+
     /// Steps of all phases.
     var steps: Int { phases.reduce(0) { $0 + $1.steps } }
 
@@ -71,14 +74,10 @@ struct StreamObjective: Objective {
         let target = try batch.target.to(result.device)
         let error = try (((result - target).pow(2) + 1).squareRoot() - 1) * 2
         let loss = try (error * channelWeights.to(result.device).reshaped(1, -1, 1, 1, 1)).mean()
-        if isLater(place) {
-            carry["result"] = nil
-        } else {
-            carry["result"] = try result.detached().to(.cpu)
-        }
+        carry["result"] = isLater(place) ? nil : try result.detached()
         return Loss(
             total: loss,
-            parts: [isLater(place) ? "later_steps" : "first_step": try loss.item()]
+            parts: [isLater(place) ? "later_steps" : "first_step": loss]
         )
     }
 
@@ -121,7 +120,8 @@ struct StreamObjective: Objective {
     ) throws(TorchError) -> (Tensor, Tensor) {
         let (count, frames) = (batch.source.size(0), batch.source.size(2))
         let own = try Tensor.rand([count, 1, 1, 1, 1], generator) .< options.ownResults
-        let base = try choose(own, result, batch.target)
+        let device = result.device
+        let base = try choose(own.to(device), result, batch.target.to(device))
         let table = try Tensor(
             options.laterTimesteps.map(Float.init),
             [options.laterTimesteps.count]

@@ -57,6 +57,9 @@ public struct StreamPhase: Codable, Sendable, Equatable {
         case steps, size, batch, pool, firstClips = "first_clips", stepsPerClip = "steps_per_clip"
     }
 
+    /// Clips that are encoded from its first step to its last.
+    var clips: Int { clips(at: max(0, steps - 1)).upperBound }
+
     /// The clips that step `step` of this phase draws from.
     ///
     /// Three steps share a range, so that a later step can draw what the one before it drew.

@@ -113,8 +113,8 @@ struct VAEObjective: Objective {
         return Loss(
             total: total,
             parts: [
-                "squared_error": try reconstruction.item(), "perceptual": try perceptual.item(),
-                "divergence": try divergence.item(),
+                "squared_error": reconstruction, "perceptual": perceptual,
+                "divergence": divergence,
             ]
         )
     }

@@ -115,13 +115,14 @@ extension Tensor {
     }
 
     /// The same numbers on another device; itself if it is there.
-    public func to(_ device: Device) throws(TorchError) -> Tensor {
-        self.device == device ? self : try toDeviceOp(self, device, dtype)
-    }
+    public func to(_ device: Device) throws(TorchError) -> Tensor { try to(device, dtype) }
 
     /// The same numbers on another device in another dtype, in one step.
     public func to(_ device: Device, _ dtype: DType) throws(TorchError) -> Tensor {
-        self.device == device && self.dtype == dtype ? self : try toDeviceOp(self, device, dtype)
+        guard self.device != device || self.dtype != dtype else { return self }
+        // On its way to a GPU it need not be waited for: memory that is not pinned is read before the
+        // call returns, and the copy has its place in the GPU's stream. On its way back it has to be.
+        return try toDeviceOp(self, device, dtype, device != .cpu)
     }
 }
 

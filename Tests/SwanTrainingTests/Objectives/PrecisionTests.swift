@@ -44,7 +44,7 @@ import TorchNN
                     options
                 )
                 state.step += 1
-                losses.append(try #require(loss.parts[part]))
+                losses.append(try #require(loss.parts[part]).item())
             }
         }
     }

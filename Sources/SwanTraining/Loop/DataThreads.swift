@@ -1,0 +1,13 @@
+import Foundation
+import Torch
+
+extension Device {
+    /// Threads that make data while a network is trained here by `threads` others.
+    ///
+    /// One beside training on a CPU, whose cores are busy. A GPU takes batches faster than one thread
+    /// makes them: all cores that are left, up to a number that feeds it and fits into memory.
+    func dataThreads(besides threads: Int) -> Int {
+        guard self != .cpu else { return 1 }
+        return max(1, min(16, ProcessInfo.processInfo.activeProcessorCount - threads))
+    }
+}

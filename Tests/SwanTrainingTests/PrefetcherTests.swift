@@ -1,0 +1,78 @@
+import Foundation
+import Synchronization
+import SwanModels
+import Testing
+import Torch
+
+@testable import SwanTraining
+
+@Suite struct PrefetcherTests {
+    @Test(arguments: [1, 5])
+    func itemsComeInTheirOrder(threads: Int) throws {
+        let items = Prefetcher(3..<40, threads: threads) { index in
+            // Some take longer than those after them.
+            Thread.sleep(forTimeInterval: index.isMultiple(of: 4) ? 0.004 : 0)
+            return index
+        }
+        var taken: [Int] = []
+        while let next = try items.next(1) { taken += next }
+        #expect(taken == Array(3..<40))
+    }
+
+    @Test func noMoreAreMadeThanThereIsRoomFor() throws {
+        let made = Mutex(0)
+        let items = Prefetcher(0..<100, ahead: 7, threads: 3) { index in
+            made.withLock { $0 += 1 }
+            return index
+        }
+        _ = try items.next(2)
+        Thread.sleep(forTimeInterval: 0.1)
+        items.cancel()
+        #expect((2...9).contains(made.withLock { $0 }))
+        #expect(try items.next(1) == nil)
+    }
+
+    @Test func anErrorComesAfterWhatIsBeforeIt() throws {
+        let items = Prefetcher(0..<100, threads: 4) { index in
+            if index == 6 { throw TrainingError(.invalidData, "six") }
+            return index
+        }
+        #expect(try items.next(6) == Array(0..<6))
+        let error = #expect(throws: TrainingError.self) { try items.next(1) }
+        #expect(error?.message == "six")
+        items.cancel()
+    }
+
+    /// What a pool holds does not depend on how many threads have made it.
+    @Test func aPoolIsTheSameWhoeverFillsIt() throws {
+        let recipe = try TinyRecipe.make()
+        let clips = try ClipMix(recipe.data, seed: recipe.seed)
+        let codec = try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model)
+        func pool(threads: Int) -> LatentPool {
+            LatentPool(
+                clips,
+                styles: recipe.styles,
+                codec: codec,
+                options: recipe.transformer.training,
+                phase: recipe.transformer.phases[0],
+                firstIndex: 1 << 40,
+                seed: recipe.seed,
+                threads: threads
+            )
+        }
+        let (one, several) = (pool(threads: 1), pool(threads: 4))
+        for range in [0..<2, 0..<2, 1..<4, 4..<5] {
+            for pool in [one, several] { try pool.fill(range) }
+            for number in range {
+                for style in recipe.styles.indices {
+                    let (a, b) = try (
+                        one.pair(number, style: style), several.pair(number, style: style)
+                    )
+                    #expect(try a.source.array(of: Float.self) == b.source.array())
+                    #expect(try a.target.array(of: Float.self) == b.target.array())
+                }
+            }
+            #expect(throws: TrainingError.self) { try several.pair(range.upperBound, style: 0) }
+        }
+    }
+}
