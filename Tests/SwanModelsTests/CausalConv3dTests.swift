@@ -106,7 +106,7 @@ import TorchNN
         )
         let nothing = try Tensor.full([1, channels], .nan).to(.bfloat16)
         let values: [Float] = try pixelNorm(nothing, gain: gain, silu: false).array()
-        #expect(values.allSatisfy(\.isNaN))
+        #expect(values.allSatisfy { $0.isNaN })
     }
 
     @Test(arguments: [

@@ -25,8 +25,6 @@ import Torch
             output: folder.path(output)
         )
         request.options.device = "cpu"
-        // What suits the processor may be bfloat16, in which the order of sums shows.
-        request.options.dtype = .float32
         request.generation.size = .init(width: 32, height: 32)
         (request.generation.frames, request.generation.steps) = (5, 2)
         return request

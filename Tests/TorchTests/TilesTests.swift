@@ -72,7 +72,7 @@ import Torch
         )
         let nothing = try Tensor.full([1, 1, 600, 32], .nan).to(.bfloat16)
         let result: [Float] = try tiledAttention(q, nothing, v, scale: 1).array()
-        #expect(result.allSatisfy(\.isNaN))
+        #expect(result.allSatisfy { $0.isNaN })
     }
 
     @Test(arguments: [
