@@ -128,6 +128,16 @@ bool ct_cuda_name(int32_t index, char *name, int32_t capacity) {
         && find(&device, index) == 0 && tell(name, capacity, device) == 0;
 }
 
+bool ct_allows_tf32(void) {
+    return at::globalContext().allowTF32CuDNN(at::Float32Op::CONV);
+}
+
+void ct_allow_tf32(bool value) {
+    const auto precision = value ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
+    at::globalContext().setFloat32Precision(
+        at::Float32Backend::CUDA, at::Float32Op::CONV, precision);
+}
+
 ct_generator ct_generator_create(
     int32_t deviceType, int32_t deviceIndex, uint64_t seed, ct_error *error) {
     return guarded(error, static_cast<ct_generator>(nullptr), [&]() -> ct_generator {

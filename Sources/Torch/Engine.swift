@@ -43,6 +43,13 @@ public enum Engine {
         return Int(count)
     }
 
+    /// Whether a GPU may round the factors of float32 convolutions to 10 bits (TF32), as the engine has
+    /// it, and PyTorch with it, unless told otherwise. Matrix products are exact in either case.
+    public static var allowsTF32: Bool {
+        get { ct_allows_tf32() }
+        set { ct_allow_tf32(newValue) }
+    }
+
     /// What a GPU is called, such as `NVIDIA H100 80GB HBM3`; nil for the CPU and where nobody tells.
     public static func name(of device: Device) -> String? {
         guard case .cuda(let index) = device else { return nil }

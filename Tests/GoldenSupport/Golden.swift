@@ -5,11 +5,14 @@ import Torch
 public struct Golden: Sendable {
     /// The file's name without its ending.
     public let name: String
+    /// Where its tensors are.
+    public let device: Device
     private let file: SafetensorsFile
 
     /// Opens `Goldens/<name>.safetensors`.
-    public init(_ name: String) throws {
+    public init(_ name: String, on device: Device = .cpu) throws {
         self.name = name
+        self.device = device
         file = try SafetensorsFile(path: Self.path("\(name).safetensors"))
     }
 
@@ -39,9 +42,9 @@ public struct Golden: Sendable {
         return Data(text.utf8)
     }
 
-    /// What the golden's makers allow between ours and theirs.
+    /// What the golden's makers allow between ours and theirs, on the golden's device.
     public var tolerance: Tolerance {
-        get throws { try JSONDecoder().decode(Tolerance.self, from: json("tolerance")) }
+        get throws { try JSONDecoder().decode(Tolerance.self, from: json("tolerance")).on(device) }
     }
 
     /// The weights under the reference checkpoint's own keys.
@@ -56,7 +59,7 @@ public struct Golden: Sendable {
     public func tensors(under prefix: String) throws -> [String: Tensor] {
         var found: [String: Tensor] = [:]
         for key in file.keys where key.hasPrefix(prefix + "/") {
-            found[String(key.dropFirst(prefix.count + 1))] = try file.tensor(key)
+            found[String(key.dropFirst(prefix.count + 1))] = try file.tensor(key).to(device)
         }
         guard !found.isEmpty else {
             throw TorchError(.invalidFile, "\(file.path): there are no tensors under \(prefix)/")
@@ -68,10 +71,14 @@ public struct Golden: Sendable {
     public var keys: [String] { file.keys }
 
     /// Something that went into the reference.
-    public func input(_ name: String) throws -> Tensor { try file.tensor("input/\(name)") }
+    public func input(_ name: String) throws -> Tensor {
+        try file.tensor("input/\(name)").to(device)
+    }
 
     /// Something that came out of the reference.
-    public func output(_ name: String) throws -> Tensor { try file.tensor("output/\(name)") }
+    public func output(_ name: String) throws -> Tensor {
+        try file.tensor("output/\(name)").to(device)
+    }
 }
 
 /// Allowed: `|actual - expected| <= absolute + relative * |expected|`.

@@ -11,7 +11,7 @@ import TorchNN
 
     private func model(_ golden: Golden, _ source: any WeightSource) throws -> CLIPVision {
         let config: CLIPVisionConfig = try golden.config()
-        let weights = Weights(try source.inWanNames())
+        let weights = Weights(try source.inWanNames(), device: golden.device)
         let model = try CLIPVision(weights, config)
         try weights.finish(ignoring: config.isUnused)
         return model
@@ -32,9 +32,14 @@ import TorchNN
         try expectClose(pixels, golden.output("pixels"), within: golden.tolerance)
     }
 
-    @Test(arguments: names, ["weights", "weights_hf"])
-    func tokens(_ name: String, _ naming: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: names, Device.tested)
+    func tokens(_ name: String, device: Device) throws {
+        for naming in ["weights", "weights_hf"] {
+            try expectTokens(Golden(name, on: device), naming)
+        }
+    }
+
+    private func expectTokens(_ golden: Golden, _ naming: String) throws {
         let model = try model(golden, DictionaryWeights(golden.weights(named: naming)))
         let tokens = try inference { try model.tokens(golden.output("pixels")) }
         try expectClose(tokens, golden.output("tokens"), within: golden.tolerance)

@@ -8,7 +8,7 @@ import TorchNN
 /// The transformer that sees image tokens, against the reference implementations.
 @Suite struct ImageToVideoTests {
     private func flow(_ golden: Golden, _ config: WanConfig, image: Tensor) throws -> Tensor {
-        let weights = Weights(DictionaryWeights(try golden.weights))
+        let weights = Weights(DictionaryWeights(try golden.weights), device: golden.device)
         let model = try WanTransformer(weights, config)
         try weights.finish()
         return try inference {
@@ -20,9 +20,9 @@ import TorchNN
         }
     }
 
-    @Test(arguments: ["wan_i2v", "wan_i2v_36", "wan_flf2v"])
-    func imageTokens(name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: ["wan_i2v", "wan_i2v_36", "wan_flf2v"], Device.tested)
+    func imageTokens(name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let flow = try flow(golden, golden.config(), image: golden.input("image"))
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }

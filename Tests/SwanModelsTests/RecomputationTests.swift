@@ -1,3 +1,4 @@
+import GoldenSupport
 import SwanModels
 import Testing
 import Torch
@@ -21,7 +22,8 @@ struct RecomputationTests {
                 leaves[key] = try tensor.cloned()
                 try leaves[key]?.setRequiresGrad()
             }
-            let total = try loss(Weights(DictionaryWeights(leaves)))
+            let device = leaves.values.first?.device ?? .cpu
+            let total = try loss(Weights(DictionaryWeights(leaves), device: device))
             self.loss = try total.item()
             if let changed {
                 var weight = try #require(leaves[changed])
@@ -66,15 +68,16 @@ struct RecomputationTests {
         return config
     }
 
-    @Test func causalTransformer() throws {
+    @Test(arguments: Device.tested) func causalTransformer(device: Device) throws {
         let config = Self.transformer
         let made = try MadeWeights.random(seed: 3)
         _ = try CausalWanTransformer(Weights(made), config)
         let generator = try Generator(seed: 1)
-        let latents = try Tensor.randn([2, 4, 3, 6, 10], generator)
-        let words = try Tensor.randn([2, 5, 20], generator)
-        let steps = try Tensor.full([2, 3], 400)
-        try expectTheSame(made.tensors, changing: "blocks.0.ffn.0.weight") { weights, recomputing in
+        let latents = try Tensor.randn([2, 4, 3, 6, 10], generator).to(device)
+        let words = try Tensor.randn([2, 5, 20], generator).to(device)
+        let steps = try Tensor.full([2, 3], 400, .float32, device)
+        let leaves = try made.tensors.mapValues { try $0.to(device) }
+        try expectTheSame(leaves, changing: "blocks.0.ffn.0.weight") { weights, recomputing in
             let model = try CausalWanTransformer(weights, config)
             return try model(
                 latents,

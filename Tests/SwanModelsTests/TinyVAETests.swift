@@ -9,9 +9,9 @@ private struct Case {
     let golden: Golden
     let vae: TinyVAE
 
-    init(_ name: String, dtype: DType = .float32) throws {
-        golden = try Golden(name)
-        let weights = Weights(DictionaryWeights(try golden.weights), dtype: dtype)
+    init(_ name: String, dtype: DType = .float32, on device: Device = .cpu) throws {
+        golden = try Golden(name, on: device)
+        let weights = Weights(DictionaryWeights(try golden.weights), dtype: dtype, device: device)
         vae = try TinyVAE(weights)
         try weights.finish()
     }
@@ -30,7 +30,12 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         ("tiny_vae21", [1, 5, 9]), ("tiny_vae22", [5, 9]), ("tiny_vae22_super", [5, 9]),
     ])
     func wholeVideos(name: String, counts: [Int]) throws {
-        let it = try Case(name)
+        for device in Device.tested {
+            try expectWholeVideos(Case(name, on: device), counts)
+        }
+    }
+
+    private func expectWholeVideos(_ it: Case, _ counts: [Int]) throws {
         for count in counts {
             try expectClose(
                 it.vae.latents(of: it.golden.input("video_\(count)")),
@@ -164,9 +169,9 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         )
     }
 
-    @Test(arguments: [DType.bfloat16, .float16])
-    func halfPrecision(dtype: DType) throws {
-        let it = try Case("tiny_vae22", dtype: dtype)
+    @Test(arguments: [DType.bfloat16, .float16], Device.tested)
+    func halfPrecision(dtype: DType, device: Device) throws {
+        let it = try Case("tiny_vae22", dtype: dtype, on: device)
         let limit = dtype == .bfloat16 ? 0.05 : 0.01
         for (actual, expected) in [
             (try it.vae.latents(of: it.golden.input("video_9")), "latents_9"),

@@ -14,7 +14,11 @@ struct UMT5Tests {
         dtype: DType = .float32
     ) throws -> UMT5Encoder {
         let config = try JSONDecoder().decode(UMT5Config.self, from: golden.configData)
-        let weights = Weights(DictionaryWeights(try golden.weights), dtype: dtype)
+        let weights = Weights(
+            DictionaryWeights(try golden.weights),
+            dtype: dtype,
+            device: golden.device
+        )
         let encoder = try UMT5Encoder(weights, config)
         try weights.finish()
         return encoder
@@ -28,14 +32,16 @@ struct UMT5Tests {
         }
     }
 
-    @Test(arguments: goldens) func everyPosition(_ name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: goldens, Device.tested)
+    func everyPosition(_ name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let hidden = try Self.encoder(golden)(golden.input("ids"), mask: golden.input("mask"))
         try expectClose(hidden, golden.output("hidden"), within: golden.tolerance)
     }
 
-    @Test(arguments: goldens) func paddingIsZero(_ name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: goldens, Device.tested)
+    func paddingIsZero(_ name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let expected = try golden.output("context")
         let encoder = try Self.encoder(golden)
         let context = try encoder.encode(Self.prompts(golden), length: expected.size(1))
@@ -74,8 +80,9 @@ struct UMT5Tests {
         }
     }
 
-    @Test(arguments: goldens) func bfloat16(_ name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: goldens, Device.tested)
+    func bfloat16(_ name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let expected = try golden.output("context")
         let context = try Self.encoder(golden, dtype: .bfloat16)
             .encode(Self.prompts(golden), length: expected.size(1))

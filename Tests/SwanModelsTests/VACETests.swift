@@ -12,15 +12,15 @@ import TorchNN
     }
 
     private func model(_ golden: Golden, _ config: WanConfig) throws -> WanVACETransformer {
-        let weights = Weights(DictionaryWeights(try golden.weights))
+        let weights = Weights(DictionaryWeights(try golden.weights), device: golden.device)
         let model = try WanVACETransformer(weights, config)
         try weights.finish()
         return model
     }
 
-    @Test(arguments: ["vace_a", "vace_b"])
-    func transformer(name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: ["vace_a", "vace_b"], Device.tested)
+    func transformer(name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let model = try model(golden, golden.config())
         let scale = try golden.config(Options.self).context_scale
         try inference {
@@ -80,12 +80,12 @@ import TorchNN
         )
     }
 
-    @Test(arguments: ["vace_control_a", "vace_control_b"])
-    func controlLatents(name: String) throws {
+    @Test(arguments: ["vace_control_a", "vace_control_b"], Device.tested)
+    func controlLatents(name: String, device: Device) throws {
         struct Images: Decodable {
             let references: Int
         }
-        let golden = try Golden(name)
+        let golden = try Golden(name, on: device)
         let count = try golden.config(Images.self).references
         let matrix = try golden.input("matrix")
         func encode(_ x: Tensor) throws(TorchError) -> Tensor {

@@ -7,11 +7,11 @@ import TorchNN
 
 /// The transformers against the reference implementations, same weights and inputs.
 @Suite struct WanTransformerTests {
-    @Test(arguments: ["wan_t2v_a", "wan_t2v_b"])
-    func bidirectional(name: String) throws {
-        let golden = try Golden(name)
+    @Test(arguments: ["wan_t2v_a", "wan_t2v_b"], Device.tested)
+    func bidirectional(name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let config: WanConfig = try golden.config()
-        let weights = Weights(DictionaryWeights(try golden.weights))
+        let weights = Weights(DictionaryWeights(try golden.weights), device: device)
         let model = try WanTransformer(weights, config)
         try weights.finish()
         let flow = try inference {
@@ -24,10 +24,10 @@ import TorchNN
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
 
-    @Test func timestepForEveryToken() throws {
-        let golden = try Golden("wan_ti2v_per_token")
+    @Test(arguments: Device.tested) func timestepForEveryToken(device: Device) throws {
+        let golden = try Golden("wan_ti2v_per_token", on: device)
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights)),
+            Weights(DictionaryWeights(golden.weights), device: device),
             golden.config()
         )
         let flow = try inference {
@@ -69,13 +69,16 @@ import TorchNN
         #expect(error?.message.contains("[B, 3]") ?? false)
     }
 
-    @Test(arguments: ["causal_wan_train_a", "causal_wan_train_b", "causal_wan_train_c"])
-    func blockCausal(name: String) throws {
+    @Test(
+        arguments: ["causal_wan_train_a", "causal_wan_train_b", "causal_wan_train_c"],
+        Device.tested
+    )
+    func blockCausal(name: String, device: Device) throws {
         struct Block: Decodable {
             let num_frame_per_block: Int
         }
-        let golden = try Golden(name)
-        let weights = Weights(DictionaryWeights(try golden.weights))
+        let golden = try Golden(name, on: device)
+        let weights = Weights(DictionaryWeights(try golden.weights), device: device)
         let model = try CausalWanTransformer(weights, golden.config())
         try weights.finish()
         let flow = try inference {
@@ -114,10 +117,10 @@ import TorchNN
         }
     }
 
-    @Test func halfPrecision() throws {
-        let golden = try Golden("wan_t2v_a")
+    @Test(arguments: Device.tested) func halfPrecision(device: Device) throws {
+        let golden = try Golden("wan_t2v_a", on: device)
         let model = try WanTransformer(
-            Weights(DictionaryWeights(golden.weights), dtype: .bfloat16),
+            Weights(DictionaryWeights(golden.weights), dtype: .bfloat16, device: device),
             golden.config()
         )
         let flow = try inference {
@@ -137,23 +140,27 @@ import TorchNN
         )
     }
 
-    @Test func streamingIsTheMaskedWhole() throws {
+    @Test(arguments: Device.tested) func streamingIsTheMaskedWhole(device: Device) throws {
         var config = WanConfig()
         (config.dim, config.ffnDim, config.heads, config.layers) = (48, 96, 3, 2)
         (config.inDim, config.outDim, config.freqDim) = (4, 4, 32)
         (config.textDim, config.textLen) = (20, 12)
-        let model = try CausalWanTransformer(Weights(MadeWeights.random(seed: 3)), config)
+        let model = try CausalWanTransformer(
+            Weights(MadeWeights.random(seed: 3), device: device),
+            config
+        )
         let generator = try Generator(seed: 1)
-        let latents = try Tensor.randn([1, 4, 5, 6, 10], generator)
+        let latents = try Tensor.randn([1, 4, 5, 6, 10], generator).to(device)
         try inference {
-            let text = try model.text(Tensor.randn([1, 5, 20], generator))
-            let steps = try Tensor.full([1, 5], 400)
+            let text = try model.text(Tensor.randn([1, 5, 20], generator).to(device))
+            let steps = try Tensor.full([1, 5], 400, .float32, device)
             let whole = try model(latents, timesteps: steps, text: text)
             var cache = try KVCache(
                 config,
                 rows: 1,
                 tokensPerFrame: 15,
-                options: KVCacheOptions(frames: 5, sinkFrames: 0)
+                options: KVCacheOptions(frames: 5, sinkFrames: 0),
+                device: device
             )
             for frame in 0..<5 {
                 let flow = try model(
@@ -166,8 +173,7 @@ import TorchNN
                 try expectClose(
                     flow,
                     whole.narrowed(2, frame, 1),
-                    relative: 2e-5,
-                    absolute: 2e-5
+                    within: Tolerance(absolute: 2e-5, relative: 2e-5).on(device)
                 )
             }
         }

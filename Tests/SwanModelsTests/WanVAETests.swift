@@ -7,16 +7,18 @@ import TorchNN
 @testable import SwanModels
 
 /// Ours in float32 differs from the references by the order of additions only, over some forty layers.
-private let relative = 1e-5
-private let absolute = 2e-5
+private let tolerance = Tolerance(absolute: 2e-5, relative: 1e-5)
 
 private struct Case {
     let golden: Golden
     let vae: WanVAE
 
-    init(_ name: String, dtype: DType = .float32) throws {
-        golden = try Golden(name)
-        let weights = Weights(DictionaryWeights(try golden.weights), dtype: dtype)
+    /// What is allowed on its device.
+    var tolerance: Tolerance { SwanModelsTests.tolerance.on(golden.device) }
+
+    init(_ name: String, dtype: DType = .float32, on device: Device = .cpu) throws {
+        golden = try Golden(name, on: device)
+        let weights = Weights(DictionaryWeights(try golden.weights), dtype: dtype, device: device)
         vae = try WanVAE(weights, try golden.config())
         try weights.finish()
     }
@@ -53,23 +55,26 @@ private func residual(_ config: inout WanVAEConfig) {
         ("wan_vae21_a", [1, 5, 9, 17]), ("wan_vae21_b", [5, 9]), ("wan_vae22", [1, 5, 9]),
     ])
     func wholeVideos(name: String, counts: [Int]) throws {
-        let it = try Case(name)
+        for device in Device.tested {
+            try expectWholeVideos(Case(name, on: device), counts)
+        }
+    }
+
+    private func expectWholeVideos(_ it: Case, _ counts: [Int]) throws {
         for count in counts {
             let (mean, logVariance) = try it.vae.moments(it.golden.input("video_\(count)"))
             for (actual, output) in [(mean, "mean"), (logVariance, "logvar")] {
                 try expectClose(
                     actual,
                     it.golden.output("\(output)_\(count)"),
-                    relative: relative,
-                    absolute: absolute,
+                    within: it.tolerance,
                     "\(output) of \(count) frames"
                 )
             }
             try expectClose(
                 it.vae.decode(it.golden.input("latents_\(count)")),
                 it.golden.output("decoded_\(count)"),
-                relative: relative,
-                absolute: absolute,
+                within: it.tolerance,
                 "\(count) frames decoded"
             )
         }
@@ -82,10 +87,9 @@ private func residual(_ config: inout WanVAEConfig) {
         try expectClose(
             normalized,
             it.golden.output("normalized_9"),
-            relative: relative,
-            absolute: absolute
+            within: it.tolerance
         )
-        try expectClose(try it.vae.denormalized(normalized), mean, absolute: absolute)
+        try expectClose(try it.vae.denormalized(normalized), mean, absolute: tolerance.absolute)
     }
 
     @Test func valuesBeyondTheBoundsStayUnlessClamped() throws {
@@ -94,14 +98,13 @@ private func residual(_ config: inout WanVAEConfig) {
         try expectClose(
             raw,
             it.golden.output("decoded_raw_9"),
-            relative: relative,
-            absolute: absolute
+            within: it.tolerance
         )
     }
 
     /// Both chunkings of the reference's stream; it feeds the mean itself and decodes normalised latents.
-    @Test func streamsAsTheReference() throws {
-        let it = try Case("wan_vae21_a")
+    @Test(arguments: Device.tested) func streamsAsTheReference(device: Device) throws {
+        let it = try Case("wan_vae21_a", on: device)
         let video = try it.golden.input("video_17")
         let latents = try it.golden.output("normalized_17")
         for frames in [[5, 4, 4, 4], [13, 4]] {
@@ -109,15 +112,13 @@ private func residual(_ config: inout WanVAEConfig) {
             try expectClose(
                 encoded,
                 it.golden.output("stream_encoded"),
-                relative: relative,
-                absolute: absolute,
+                within: it.tolerance,
                 "encoded by \(frames)"
             )
             try expectClose(
                 it.vae.normalized(encoded),
                 it.golden.output("stream_encoded_normalized"),
-                relative: relative,
-                absolute: absolute,
+                within: it.tolerance,
                 "normalised, by \(frames)"
             )
         }
@@ -126,8 +127,7 @@ private func residual(_ config: inout WanVAEConfig) {
             try expectClose(
                 decoded,
                 it.golden.output("stream_decoded"),
-                relative: relative,
-                absolute: absolute,
+                within: it.tolerance,
                 "decoded by \(counts)"
             )
         }
@@ -157,8 +157,8 @@ private func residual(_ config: inout WanVAEConfig) {
     }
 
     /// All frames side by side, as training runs them, give what a stream gives.
-    @Test(arguments: ["2.1", "2.1 in patches", "2.2"])
-    func trainingSeesTheSameNumbers(kind: String) throws {
+    @Test(arguments: ["2.1", "2.1 in patches", "2.2"], Device.tested)
+    func trainingSeesTheSameNumbers(kind: String, device: Device) throws {
         let made = try MadeWeights.random(seed: 5)
         var config = WanVAEConfig()
         config.baseDim = 4
@@ -169,16 +169,16 @@ private func residual(_ config: inout WanVAEConfig) {
         config.numResBlocks = 1
         if kind != "2.1" { patched(&config) }
         if kind == "2.2" { residual(&config) }
-        let stream = try WanVAE(Weights(made), config)
+        let stream = try WanVAE(Weights(made, device: device), config)
         var leaves: [String: Tensor] = [:]
         for (key, tensor) in made.tensors {
-            leaves[key] = try tensor.cloned()
+            leaves[key] = try tensor.cloned().to(device)
             try leaves[key]?.setRequiresGrad()
         }
-        let trained = try WanVAE(Weights(DictionaryWeights(leaves)), config)
+        let trained = try WanVAE(Weights(DictionaryWeights(leaves), device: device), config)
         let generator = try Generator(seed: 2)
         let side = 2 * config.spatialStride
-        let video = try Tensor.randn([2, 3, 9, side, side], generator)
+        let video = try Tensor.randn([2, 3, 9, side, side], generator).to(device)
 
         let latents = try trained.encode(video)
         let output = try trained.decode(latents, clamped: false)
@@ -242,9 +242,9 @@ private func residual(_ config: inout WanVAEConfig) {
     }
 
     /// bfloat16 carries 8 bits; after some forty layers a few hundredths of the values' spread remain.
-    @Test(arguments: [DType.bfloat16, .float16])
-    func halfPrecision(dtype: DType) throws {
-        let it = try Case("wan_vae21_a", dtype: dtype)
+    @Test(arguments: [DType.bfloat16, .float16], Device.tested)
+    func halfPrecision(dtype: DType, device: Device) throws {
+        let it = try Case("wan_vae21_a", dtype: dtype, on: device)
         let limit = dtype == .bfloat16 ? 0.05 : 0.01
         for (actual, expected) in [
             (try it.vae.encode(it.golden.input("video_9")), try it.golden.output("mean_9")),

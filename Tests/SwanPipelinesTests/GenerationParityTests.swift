@@ -7,14 +7,17 @@ import Torch
 
 /// Whole pipelines against diffusers' own, from the same noise, texts and pictures.
 @Suite struct GenerationParityTests {
-    @Test(arguments: [
-        "pipeline_t2v", "pipeline_t2v_experts", "pipeline_i2v", "pipeline_flf2v",
-        "pipeline_i2v_experts", "pipeline_ti2v", "pipeline_vace",
-    ])
-    func followsDiffusers(name: String) throws {
+    @Test(
+        arguments: [
+            "pipeline_t2v", "pipeline_t2v_experts", "pipeline_i2v", "pipeline_flf2v",
+            "pipeline_i2v_experts", "pipeline_ti2v", "pipeline_vace",
+        ],
+        Device.tested
+    )
+    func followsDiffusers(name: String, device: Device) throws {
         let fixture = try PipelineGolden(name)
         for (run, settings) in fixture.runs.sorted(by: { $0.key < $1.key }) {
-            let result = try fixture.generate(run, settings)
+            let result = try fixture.generate(run, settings, on: device)
             try expectNear(
                 result.latents,
                 fixture.golden.output("\(run)/latents"),
@@ -58,12 +61,15 @@ import Torch
 
     /// The branches of the guidance one after the other and as a batch, and blocks that are read when
     /// their turn comes, give the same.
-    @Test(arguments: ["pipeline_t2v", "pipeline_i2v", "pipeline_ti2v", "pipeline_vace"])
-    func waysToSaveMemory(name: String) throws {
+    @Test(
+        arguments: ["pipeline_t2v", "pipeline_i2v", "pipeline_ti2v", "pipeline_vace"],
+        Device.tested
+    )
+    func waysToSaveMemory(name: String, device: Device) throws {
         let fixture = try PipelineGolden(name)
         for (run, settings) in fixture.runs {
             for batches in [false, true] {
-                let result = try fixture.generate(run, settings, offload: .block) {
+                let result = try fixture.generate(run, settings, on: device, offload: .block) {
                     $0.batchesGuidance = batches
                 }
                 try expectNear(
@@ -152,10 +158,12 @@ struct PipelineGolden {
     func generate(
         _ name: String,
         _ run: Run,
+        on device: Device = .cpu,
         offload: GenerationOptions.Offload = .model,
         _ change: (inout GenerationRequest) -> Void = { _ in }
     ) throws -> (latents: Tensor, pixels: Tensor, reused: Int) {
         var options = GenerationOptions()
+        options.device = device.description
         options.offload = offload
         options.dtype = .float32
         let model = try GenerationModel(folder.url.path, options: options)
@@ -204,7 +212,7 @@ struct PipelineGolden {
                     .to(.float32) / 255
             }
         )
-        return (video.latents, pixels, video.reusedSteps)
+        return (try video.latents.to(.cpu), pixels, video.reusedSteps)
     }
 
     private func pictures(_ name: String) throws -> [VideoFrame] {

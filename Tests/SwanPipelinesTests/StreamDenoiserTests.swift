@@ -21,18 +21,22 @@ import TorchNN
         let stream: Stream
     }
 
-    @Test(arguments: [
-        "causal_wan_stream_1step", "causal_wan_stream_2step_sink1", "causal_wan_stream_2step_sink4",
-        "causal_wan_stream_4step_sink3", "causal_wan_stream_adapt_low",
-        "causal_wan_stream_adapt_high", "causal_wan_stream_warp", "causal_wan_stream_refresh",
-        "causal_wan_stream_block3", "causal_wan_stream_block3_input", "causal_wan_nobatch_1step",
-        "causal_wan_nobatch_2step_sink3", "causal_wan_nobatch_4step_sink1",
-    ])
-    func followsTheReference(name: String) throws {
-        let golden = try Golden(name)
+    @Test(
+        arguments: [
+            "causal_wan_stream_1step", "causal_wan_stream_2step_sink1",
+            "causal_wan_stream_2step_sink4", "causal_wan_stream_4step_sink3",
+            "causal_wan_stream_adapt_low", "causal_wan_stream_adapt_high",
+            "causal_wan_stream_warp", "causal_wan_stream_refresh", "causal_wan_stream_block3",
+            "causal_wan_stream_block3_input", "causal_wan_nobatch_1step",
+            "causal_wan_nobatch_2step_sink3", "causal_wan_nobatch_4step_sink1",
+        ],
+        Device.tested
+    )
+    func followsTheReference(name: String, device: Device) throws {
+        let golden = try Golden(name, on: device)
         let stream = try golden.config(Configuration.self).stream
         let transformer = try CausalWanTransformer(
-            Weights(DictionaryWeights(golden.weights)),
+            Weights(DictionaryWeights(golden.weights), device: device),
             golden.config()
         )
         let schedule = try FlowMatch(.streaming(shift: stream.timestep_shift))
@@ -53,6 +57,7 @@ import TorchNN
                     sinkThreshold: stream.adapt_sink_threshold
                 ),
                 tokensPerFrame: stream.tokens_per_frame,
+                device: device,
                 noise: { _ throws(TorchError) in try noise.next() }
             )
 

@@ -19,11 +19,11 @@ import Torch
         #expect(out.allSatisfy { $0.width == 64 && $0.height == 48 })
     }
 
-    @Test func theSeedDecidesEverything() throws {
+    @Test(arguments: Device.tested) func theSeedDecidesEverything(device: Device) throws {
         let clip = try clip(14)
-        let first = try run(stream { $0.seed = 7 }, clip)
-        let again = try run(stream { $0.seed = 7 }, clip)
-        let other = try run(stream { $0.seed = 8 }, clip)
+        let first = try run(stream(on: device) { $0.seed = 7 }, clip)
+        let again = try run(stream(on: device) { $0.seed = 7 }, clip)
+        let other = try run(stream(on: device) { $0.seed = 8 }, clip)
         #expect(first.map(\.pixels) == again.map(\.pixels))
         #expect(first.map(\.pixels) != other.map(\.pixels))
     }
@@ -43,9 +43,9 @@ import Torch
         #expect(plain.suffix(4).map(\.pixels) != changed.suffix(4).map(\.pixels))
     }
 
-    @Test func framesOfAnySizeAreResized() throws {
+    @Test(arguments: Device.tested) func framesOfAnySizeAreResized(device: Device) throws {
         let frames = try (0..<6).map { _ in try picture(width: 101, height: 77, shade: 90) }
-        #expect(try run(stream(), frames).count == 6)
+        #expect(try run(stream(on: device), frames).count == 6)
     }
 
     @Test func chunksGrowTowardsTheTargetRate() throws {
@@ -181,11 +181,12 @@ import Torch
 
     private func stream(
         prompt: String = "a pencil sketch",
+        on device: Device = .cpu,
         _ change: (inout StreamOptions) -> Void = { _ in }
     ) throws -> VideoStream {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)
-        let model = try StreamModel.load(folder.url.path, dtype: .float32, device: .cpu)
+        let model = try StreamModel.load(folder.url.path, dtype: .float32, device: device)
         var options = StreamOptions(model.configuration, height: 48, width: 64)
         change(&options)
         return try VideoStream(model, prompt: prompt, options: options)

@@ -76,8 +76,9 @@ struct FlowMatchTests {
         }
     }
 
-    @Test(arguments: ["integer", "fractional"])
-    func conversions(_ kind: String) throws {
+    @Test(arguments: ["integer", "fractional"], Device.tested)
+    func conversions(_ kind: String, device: Device) throws {
+        let golden = try Golden("flow_match", on: device)
         let clean = try golden.input("clean")
         let noise = try golden.input("noise")
         let list: [Double] = try golden.input("timestep_\(kind)").array()

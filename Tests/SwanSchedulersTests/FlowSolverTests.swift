@@ -71,6 +71,13 @@ struct FlowSolverTests {
     }
 
     @Test(arguments: runs, counts) func trajectories(_ run: String, _ count: Int) throws {
+        for device in Device.tested {
+            try expectTrajectories(Golden("solvers", on: device), run, count)
+        }
+    }
+
+    private func expectTrajectories(_ golden: Golden, _ run: String, _ count: Int) throws {
+        let flow = try BentFlow(golden)
         let parts = run.split(separator: "/").map(String.init)
         let spacing = try #require(FlowSteps.Spacing(rawValue: parts[1]))
         for shift in Self.shifts {

@@ -72,12 +72,13 @@ struct LoopTests {
         }
     }
 
-    @Test func aWholeRecipeGivesAModelAndSaysWhatMadeIt() throws {
+    @Test(arguments: Device.tested)
+    func aWholeRecipeGivesAModelAndSaysWhatMadeIt(device: Device) throws {
         let recipe = try TinyRecipe.make()
         try withFolder { folder in
             let output = folder.appending(path: "model").path
             var seen: [String: Double] = [:]
-            try Trainer.run(recipe: recipe, output: output) { progress in
+            try Trainer.run(recipe: recipe, output: output, device: device) { progress in
                 seen[progress.stage] = Double(progress.step)
             }
             #expect(seen["vae"] == 6)
@@ -187,7 +188,7 @@ struct LoopTests {
         }
     }
 
-    @Test func theAutoencodersLossFalls() throws {
+    @Test(arguments: Device.tested) func theAutoencodersLossFalls(device: Device) throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         var options = recipe.vae.training
@@ -199,7 +200,7 @@ struct LoopTests {
             styles: [],
             seed: 1
         )
-        var state = try TrainingState(TinyRecipe.linearCode.get())
+        var state = try TrainingState(TinyRecipe.linearCode.get(), on: device)
         // Always the same clips, so that steps are compared and not clips.
         let batch = try objective.batch(BatchPlace(step: 0))
         var losses: [Double] = []

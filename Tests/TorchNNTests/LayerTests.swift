@@ -21,11 +21,9 @@ struct LayerTests {
         #expect(try Linear(weights["b"], 3, 2, bias: false)(x).array() == [12, 12] as [Float])
     }
 
-    @Test func fusedLayersAreTheSeparateOnes() throws {
-        let weights = Weights(
-            try MadeWeights.random(seed: 1)
-        )
-        let x = try Tensor.randn([2, 5, 8], generator)
+    @Test(arguments: Device.tested) func fusedLayersAreTheSeparateOnes(device: Device) throws {
+        let weights = Weights(try MadeWeights.random(seed: 1), device: device)
+        let x = try Tensor.randn([2, 5, 8], generator).to(device)
         for bias in [true, false] {
             let parts = ["q", "k", "v"].map { weights["\(bias)"][$0] }
             let fused = try Linear(fusing: parts, 8, 6, bias: bias)(x)
@@ -133,10 +131,14 @@ struct LayerTests {
     /// Few scores and many, with and without a mask.
     @Test(arguments: [DType.bfloat16, .float16], [5, 600])
     func attentionOfHalves(dtype: DType, length: Int) throws {
-        let q = try Tensor.randn([2, length, 3, 8], generator)  // [B, L, N, D]
-        let k = try Tensor.randn([2, length + 1, 3, 8], generator)
-        let v = try Tensor.randn([2, length + 1, 3, 8], generator)
-        let bias = try Tensor.randn([1, 3, length, length + 1], generator)
+        for device in Device.tested { try expectAttention(of: dtype, length, device) }
+    }
+
+    private func expectAttention(of dtype: DType, _ length: Int, _ device: Device) throws {
+        let q = try Tensor.randn([2, length, 3, 8], generator).to(device)  // [B, L, N, D]
+        let k = try Tensor.randn([2, length + 1, 3, 8], generator).to(device)
+        let v = try Tensor.randn([2, length + 1, 3, 8], generator).to(device)
+        let bias = try Tensor.randn([1, 3, length, length + 1], generator).to(device)
         for mask in try [nil, bias, bias .> 0] {
             let expected = try attention(q, k, v, mask: mask, scale: 0.3)
             let result = try attention(
@@ -153,11 +155,11 @@ struct LayerTests {
         }
     }
 
-    @Test func attentionKeepsHeadsApart() throws {
-        let q = try Tensor.randn([2, 5, 3, 8], generator)  // [B, L, N, D]
-        let k = try Tensor.randn([2, 7, 3, 8], generator)
-        let v = try Tensor.randn([2, 7, 3, 8], generator)
-        let mask = try Tensor.rand([1, 1, 5, 7], generator) .> 0.3
+    @Test(arguments: Device.tested) func attentionKeepsHeadsApart(device: Device) throws {
+        let q = try Tensor.randn([2, 5, 3, 8], generator).to(device)  // [B, L, N, D]
+        let k = try Tensor.randn([2, 7, 3, 8], generator).to(device)
+        let v = try Tensor.randn([2, 7, 3, 8], generator).to(device)
+        let mask = try Tensor.rand([1, 1, 5, 7], generator).to(device) .> 0.3
         let result = try attention(q, k, v, mask: mask, scale: 0.25)
         #expect(result.shape == [2, 5, 3, 8])
         let hidden = try (mask.squeezed(0).squeezed(0).to(.float32) - 1) * 1e9

@@ -23,13 +23,6 @@ struct RoPETests {
         let (frames, height, width, heads) = (2, 3, 2, 2)
         let tokens = frames * height * width
         let x = try Tensor.randn([2, tokens, heads, headDim], Generator(seed: 1))
-        let rope = try RoPE(
-            firstFrames: firstFrames,
-            frames: frames,
-            height: height,
-            width: width,
-            headDim: headDim
-        )
         let input: [Double] = try x.array()
         var expected: [Double] = []
         for index in 0..<(2 * tokens * heads) {
@@ -46,7 +39,18 @@ struct RoPETests {
                 expected.append(a * sin(turn) + b * cos(turn))
             }
         }
-        try expectClose(rope(x), Tensor(expected, x.shape), relative: 1e-5, absolute: 2e-6)
+        for device in Device.tested {
+            let rope = try RoPE(
+                firstFrames: firstFrames,
+                frames: frames,
+                height: height,
+                width: width,
+                headDim: headDim,
+                device: device
+            )
+            let turned = try rope(x.to(device))
+            try expectClose(turned, Tensor(expected, x.shape), relative: 1e-5, absolute: 2e-6)
+        }
     }
 
     @Test func oneSetOfPositionsServesAllRows() throws {

@@ -171,6 +171,9 @@ bool ct_multiplies(int32_t dtype);
 bool ct_has_tiles(void);
 // A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
 int32_t ct_cuda_device_count(ct_error *error);
+// Whether a GPU may round what float32 convolutions multiply to 10 bits.
+bool ct_allows_tf32(void);
+void ct_allow_tf32(bool value);
 bool ct_cuda_synchronize(int32_t index, ct_error *error);
 // What the driver calls a GPU; false where it does not tell.
 bool ct_cuda_name(int32_t index, char *name, int32_t capacity);

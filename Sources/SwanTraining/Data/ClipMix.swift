@@ -15,19 +15,26 @@ public struct ClipMix: ClipSource {
         try config.check()
         var parts: [(maker: any ClipMaker, weight: Double)] = []
         if config.procedural > 0 { parts.append((ProceduralScenes(), config.procedural)) }
+        let cores = ProcessInfo.processInfo.activeProcessorCount
         if let stills = config.stills, stills.weight > 0 {
             let files = try Self.pictures(stills.files, root)
-            let pictures = try files.map { try Footage.still($0, shortSide: stills.shortSide) }
+            let pictures = try SideBySide.map(files.count, threads: cores) {
+                try Footage.still(files[$0], shortSide: stills.shortSide)
+            }
             parts.append((try StillPans(pictures), stills.weight))
         }
-        for video in config.videos where video.weight > 0 {
-            let frames = try Footage.video(
+        let videos = config.videos.filter { $0.weight > 0 }
+        let footage = try SideBySide.map(videos.count, threads: cores) { index in
+            let video = videos[index]
+            return try Footage.video(
                 try Self.existing(video.file, root),
                 shortSide: video.shortSide,
                 skip: video.skip,
                 every: video.every,
                 maxFrames: video.maxFrames
             )
+        }
+        for (video, frames) in zip(videos, footage) {
             parts.append((VideoCrops(frames: frames), video.weight))
         }
         makers = parts.map(\.maker)

@@ -1,0 +1,22 @@
+import Torch
+
+extension Device {
+    /// What networks are tested on: the CPU, and a GPU where there is one.
+    ///
+    /// A GPU is found here, before the first test: the engine looks for one only once. Its convolutions
+    /// are exact from then on.
+    public static let tested: [Device] = {
+        Engine.allowsTF32 = false
+        let count = Result { () throws(TorchError) in try Engine.gpuCount() }
+        guard case .success(1...) = count else { return [.cpu] }
+        return [.cpu, .cuda(0)]
+    }()
+}
+
+extension Tolerance {
+    /// The same for a device: a GPU adds in another order and has functions of its own.
+    public func on(_ device: Device) -> Tolerance {
+        let factor: Double = device == .cpu ? 1 : 10
+        return Tolerance(absolute: factor * absolute, relative: factor * relative)
+    }
+}
