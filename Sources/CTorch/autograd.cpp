@@ -24,6 +24,7 @@ bool ct_tensor_set_requires_grad(ct_tensor tensor, bool value, ct_error *error) 
 bool ct_gradients(
     ct_tensor output, const ct_tensor *inputs, int32_t count, ct_tensor *gradients, ct_error *error) {
     return guarded(error, false, [&] {
+        findDevices();
         torch::autograd::variable_list wanted;
         wanted.reserve(count);
         for (int32_t i = 0; i < count; ++i) wanted.push_back(borrow(inputs[i]));

@@ -93,6 +93,15 @@ void *driver() {
 
 }  // namespace
 
+void swan::findDevices() {
+    if (driver() == nullptr) return;
+    try {
+        load_cuda();
+    } catch (const c10::Error &) {
+        // Who asks for a GPU is told.
+    }
+}
+
 bool ct_has_tiles(void) {
 #if defined(__x86_64__)
     return swan::tiles::areThere();

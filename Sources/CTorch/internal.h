@@ -71,6 +71,10 @@ Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     return failure;
 }
 
+/// Loads the CUDA half of the engine if a driver is there: the engine counts devices but once, before its
+/// first gradient.
+void findDevices();
+
 inline c10::TensorImpl *impl(ct_tensor tensor) {
     return reinterpret_cast<c10::TensorImpl *>(tensor);
 }

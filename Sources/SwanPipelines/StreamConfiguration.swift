@@ -32,16 +32,17 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var height, width: Int?
     /// The frame rate the model was made for, if it says so.
     public var fps: Double?
-    /// What the model computes in on a CPU unless told otherwise; nil for what suits the processor.
+    /// What the model computes in on a CPU without tiles, unless told otherwise; nil for what suits the
+    /// processor.
     ///
-    /// A small model's narrow layers gain nothing from instructions for bfloat16, and Swan's kernels for
-    /// float32 serve them best.
+    /// A small model's narrow layers gain nothing from vector instructions for bfloat16, and Swan's
+    /// kernels for float32 serve them best; its kernels by tiles (AMX) serve both.
     public var cpuType: DType?
 
     /// What the model computes in on a device unless told otherwise.
     public func computeType(on device: Device) -> DType {
-        let own = device == .cpu ? cpuType : nil
-        return own ?? .suited(to: device)
+        guard device == .cpu, !Engine.hasTiles else { return .suited(to: device) }
+        return cpuType ?? .suited(to: device)
     }
 
     /// The values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.

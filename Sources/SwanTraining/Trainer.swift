@@ -47,8 +47,9 @@ public struct Trainer {
             stop: stop,
             start: start
         )
-        let vae = try trainer.decoder(of: trainer.autoencoder(onProgress), onProgress)
+        let vae = try trainer.autoencoder(onProgress)
         try trainer.transformer(vae, onProgress)
+        try trainer.decoder(of: vae, onProgress)
     }
 
     // MARK: - Stages
@@ -106,15 +107,15 @@ public struct Trainer {
         )
     }
 
-    /// The autoencoder with a decoder that has learned longer, where the recipe asks for it.
+    /// Lets the decoder learn longer, where the recipe asks for it.
     ///
-    /// The encoder, and what was measured of its latents, is what a transformer is trained on: it stays.
+    /// The encoder, and what was measured of its latents, is what the transformer was trained on: it stays.
     private func decoder(
         of vae: TrainedAutoencoder,
         _ onProgress: (TrainingProgress) -> Void
-    ) throws -> TrainedAutoencoder {
+    ) throws {
         let steps = recipe.vae.training.decoderSteps ?? 0
-        guard steps > 0, start == nil else { return vae }
+        guard steps > 0, start == nil else { return }
         func isDecoders(_ key: String) -> Bool {
             key.hasPrefix("decoder.") || key.hasPrefix("conv2.")
         }
@@ -134,7 +135,6 @@ public struct Trainer {
             channelWeights: vae.channelWeights
         )
         try folder.save(done)
-        return done
     }
 
     /// An autoencoder with the measures of its latents, written to its place.

@@ -30,7 +30,7 @@ public func attentionByHead(
     mask: Tensor? = nil,
     scale: Double? = nil
 ) throws(TorchError) -> Tensor {
-    let isLarge = q.size(2) * k.size(2) >= 1 << 18
+    let scoreCount = q.size(2) * k.size(2)
     let isPlain = mask == nil && !q.requiresGrad && !k.requiresGrad && !v.requiresGrad
     let type = q.dtype.productType(on: q.device)
     if type != q.dtype {
@@ -38,13 +38,12 @@ public func attentionByHead(
             ? try attentionInTurn(q, k, v, scale: scale, in: type)
             : try attention(q, k, v, mask: mask, scale: scale, in: type)
     }
-    if isLarge, isPlain, q.suitsTiles, k.suitsTiles, v.suitsTiles, q.size(3) == v.size(3),
-        q.size(3) % 32 == 0
-    {
+    let fitsTiles = q.suitsTiles && k.suitsTiles && v.suitsTiles && q.size(3) == v.size(3)
+    if fitsTiles, isPlain, q.size(3) % 32 == 0, scoreCount >= 1 << 14 {
         let scale = scale ?? 1 / Double(q.size(3)).squareRoot()
         return try tiledAttention(q, k, v, scale: scale)
     }
-    if q.device == .cpu, q.dtype == .bfloat16, isLarge, isPlain {
+    if q.device == .cpu, q.dtype == .bfloat16, scoreCount >= 1 << 18, isPlain {
         return try attentionByMatrices(q, k, v, scale: scale)
     }
     return try scaledDotProductAttention(q, k, v, mask: mask, scale: scale)

@@ -1,5 +1,6 @@
 import SwanPipelines
 import Testing
+import Torch
 
 /// YAML of StreamDiffusionV2, and what is wrong with one.
 @Suite struct StreamConfigurationTests {
@@ -45,7 +46,10 @@ import Testing
 
     @Test func aModelMaySayWhatItComputesIn() throws {
         let yaml = "denoising_step_list: [200, 0]\ncpu_dtype: float32"
-        #expect(try StreamConfiguration(yaml: yaml, name: "stream.yaml").cpuType == .float32)
+        let configuration = try StreamConfiguration(yaml: yaml, name: "stream.yaml")
+        #expect(configuration.cpuType == .float32)
+        #expect(configuration.computeType(on: .cpu) == (Engine.hasTiles ? .bfloat16 : .float32))
+        #expect(configuration.computeType(on: .cuda(0)) == .bfloat16)
         #expect(try StreamConfiguration(yaml: published, name: "v2v.yaml").cpuType == nil)
     }
 

@@ -193,6 +193,7 @@ struct LinearChain: Sendable {
         )
         defer { batches.cancel() }
         var report = ProgressReport(stage: "linear", steps: steps)
+        let threads = device.stepThreads(of: threads)
         for step in 0..<steps {
             let batch = try batches.next(Self.clipsPerStep) ?? []
             let results = try SideBySide.map(batch.count, threads: threads) { [self] clip in

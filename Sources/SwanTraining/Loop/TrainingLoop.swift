@@ -88,7 +88,7 @@ struct TrainingLoop<Goal: Objective> {
         _ batches: [Goal.Batch],
         _ report: inout ProgressReport
     ) throws {
-        let results = try SideBySide.map(parts, threads: threads) {
+        let results = try SideBySide.map(parts, threads: device.stepThreads(of: threads)) {
             [objective, state, parts] part in
             try MicroBatch(
                 objective,

@@ -10,4 +10,9 @@ extension Device {
         guard self != .cpu else { return 1 }
         return max(1, min(16, ProcessInfo.processInfo.activeProcessorCount - threads))
     }
+
+    /// How many of a recipe's `threads` work on the micro-batches of a step here.
+    ///
+    /// A GPU does one after the other anyway, and cuDNN plans its convolutions anew for every thread.
+    func stepThreads(of threads: Int) -> Int { self == .cpu ? threads : 1 }
 }
