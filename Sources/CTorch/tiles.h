@@ -184,8 +184,10 @@ inline void check(const at::Tensor &tensor) {
 
 /// A weight [O, steps of 32 inputs], as its products read it: [O / 32, steps, 2, 16 pairs of inputs, 16 outputs, 2].
 inline at::Tensor packed(const at::Tensor &weight) {
-    const auto view = weight.reshape({weight.size(0) / side, 2, 16, weight.size(1) / side, 16, 2});
-    return view.permute({0, 3, 1, 4, 2, 5}).contiguous();
+    const int64_t panels = weight.size(0) / side, steps = weight.size(1) / side;
+    const auto pairs = weight.contiguous().view(at::kInt).view({panels, 2, 16, steps, 16});
+    return pairs.permute({0, 3, 1, 4, 2}).contiguous().view(at::kBFloat16).view(
+        {panels, steps, 2, 16, 16, 2});
 }
 
 }  // namespace swan::tiles

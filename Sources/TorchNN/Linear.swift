@@ -18,11 +18,32 @@ public struct Linear: Sendable {
             self = weight.isTileable ? .tiles(try tiledLinearWeight(weight)) : .ready(weight)
         }
 
-        func weight(_ dtype: DType) throws(TorchError) -> Tensor {
+        /// x times the matrix plus a bias, then GELU if `gelu`.
+        func product(with x: Tensor, _ bias: Tensor?, gelu: Bool) throws(TorchError) -> Tensor {
+            if x.suitsTiles, bias?.requiresGrad != true, let tiles = try tiles(for: x) {
+                return try tiledLinear(x, tiles, bias, gelu: gelu)
+            }
+            let y = try linear(x, weight(x.dtype), bias)
+            return gelu ? try y.gelu(tanh: true) : y
+        }
+
+        private func weight(_ dtype: DType) throws(TorchError) -> Tensor {
             switch self {
             case .ready(let weight): try weight.to(dtype)
             case .tiles(let tiles): try plainLinearWeight(ofTiles: tiles).to(dtype)
             case .stored(let stored): try stored.weight(dtype)
+            }
+        }
+
+        private func tiles(for x: Tensor) throws(TorchError) -> Tensor? {
+            switch self {
+            case .ready: return nil
+            case .tiles(let tiles): return tiles
+            case .stored(let stored):
+                // To lay out a matrix for one product pays from so many rows on.
+                guard x.count / x.size(-1) >= 4_096 else { return nil }
+                let weight = try stored.weight(x.dtype)
+                return weight.isTileable ? try tiledLinearWeight(weight) : nil
             }
         }
     }
@@ -92,45 +113,28 @@ public struct Linear: Sendable {
         parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
-    /// GELU (by tanh) of what the layer makes of x [..., inputs].
-    public func gelu(_ x: Tensor) throws(TorchError) -> Tensor {
-        if let tiles = tiles(for: x), additions.isEmpty {
-            return try tiledLinear(x, tiles, bias, gelu: true)
-        }
-        return try self(x).gelu(tanh: true)
-    }
-
-    /// The layer's matrix in tiles, if that is what x is multiplied with.
-    private func tiles(for x: Tensor) -> Tensor? {
-        guard x.suitsTiles, bias?.requiresGrad != true, case .tiles(let tiles)? = matrices.first
-        else {
-            return nil
-        }
-        return tiles
-    }
-
     /// x [..., inputs] -> [..., outputs].
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        if let tiles = tiles(for: x) {
-            let y = try tiledLinear(x, tiles, bias)
-            for (start, product) in additions { try product.add(to: y, from: start, x) }
-            return y
-        }
+        try apply(to: x, gelu: false)
+    }
+
+    /// GELU (by tanh) of what the layer makes of x [..., inputs].
+    public func gelu(_ x: Tensor) throws(TorchError) -> Tensor {
+        try apply(to: x, gelu: true)
+    }
+
+    private func apply(to x: Tensor, gelu: Bool) throws(TorchError) -> Tensor {
         let type = x.dtype.productType(on: x.device)
         let input = try x.to(type)
-        let bias = try bias?.to(type)
-        let y: Tensor
-        if matrices.count == 1 {
-            y = try linear(input, matrices[0].weight(type), bias)
-        } else {
-            let offsets = try bias?.chunked(matrices.count, dim: 0)
-            var parts: [Tensor] = []
-            for (index, matrix) in matrices.enumerated() {
-                parts.append(try linear(input, matrix.weight(type), offsets?[index]))
-            }
-            y = try concatenated(parts, dim: -1)
+        let offsets = try bias?.to(type).chunked(matrices.count, dim: 0)
+        // GELU of a part is only what is asked for where nothing is added to it.
+        let isWhole = additions.isEmpty
+        var parts: [Tensor] = []
+        for (index, matrix) in matrices.enumerated() {
+            parts.append(try matrix.product(with: input, offsets?[index], gelu: gelu && isWhole))
         }
+        let y = parts.count == 1 ? parts[0] : try concatenated(parts, dim: -1)
         for (start, product) in additions { try product.add(to: y, from: start, input) }
-        return try y.to(x.dtype)
+        return try (gelu && !isWhole ? y.gelu(tanh: true) : y).to(x.dtype)
     }
 }

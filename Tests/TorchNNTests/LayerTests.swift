@@ -53,6 +53,31 @@ struct LayerTests {
         )
     }
 
+    /// Weights that are packed once, and such as stay in their file and are packed for many rows alone.
+    @Test(arguments: [false, true], [7, 4_100])
+    func layersOfHalvesInTiles(keepsStorage: Bool, rows: Int) throws {
+        let made = try MadeWeights.random(seed: 5)
+        let weights = Weights(made, dtype: .bfloat16, keepsStorage: keepsStorage)
+        let layer = try Linear(fusing: [weights["a"], weights["b"]], 96, 64)
+        let x = try Tensor.randn([rows, 96], generator).to(.bfloat16)
+        let exact = try ["a.weight", "b.weight"].map { key in
+            let weight = try #require(made.tensors[key]).to(.bfloat16).to(.float64)
+            return try matmul(x.to(.float64), weight.transposed(0, 1))
+        }
+        let expected = try concatenated(exact, dim: -1)
+        try expectClose(layer(x), expected, relative: 0x1p-8, absolute: 1e-4)
+        try expectClose(
+            layer.gelu(x),
+            expected.gelu(tanh: true),
+            relative: 0x1p-7,
+            absolute: 0x1p-9
+        )
+        // The same layer for another dtype.
+        let wide = try layer(x.to(.float32))
+        #expect(wide.dtype == .float32)
+        try expectClose(wide, expected, relative: 1e-5, absolute: 1e-4)
+    }
+
     @Test func halvesAreMultipliedAsTheProcessorCan() {
         #expect(DType.float32.productType(on: .cpu) == .float32)
         #expect(DType.bfloat16.productType(on: .cuda(0)) == .bfloat16)

@@ -16,7 +16,7 @@ extension Benchmark {
         config.layers = 4
         let (frames, height, width) = (3, 60, 104)
         let (dtype, device) = (options.computeType, options.device)
-        let network = try WanTransformer(options.weights(), config)
+        let network = try WanTransformer(options.weights(keepsStorage: true), config)
         let generator = try Generator(seed: 0)
         func text() throws -> Tensor {
             try Tensor.randn([1, config.textLen, config.textDim], generator)

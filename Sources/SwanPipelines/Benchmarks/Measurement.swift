@@ -116,9 +116,14 @@ public struct BenchmarkOptions: Sendable {
 
     var computeType: DType { dtype ?? .suited(to: device) }
 
-    /// Random weights of a network as it computes.
-    func weights() throws -> Weights {
-        Weights(try MadeWeights.random(), dtype: computeType, device: device)
+    /// Random weights of a network as it computes; `keepsStorage` where those of a file would stay in it.
+    func weights(keepsStorage: Bool = false) throws -> Weights {
+        Weights(
+            try MadeWeights.random(),
+            dtype: computeType,
+            device: device,
+            keepsStorage: keepsStorage
+        )
     }
 }
 
