@@ -88,7 +88,9 @@ SWAN_TILES void packQueries(
 }
 
 SWAN_TILES SWAN_INLINE __m512 power(const float *score, __m512 scale, __m512 highest) {
-    return exponential2(_mm512_fmsub_ps(_mm512_load_ps(score), scale, highest));
+    const __m512 exponent = _mm512_fmsub_ps(_mm512_load_ps(score), scale, highest);
+    // An infinity becomes a number; what is not a number comes second and stays.
+    return exponential2(_mm512_max_ps(_mm512_set1_ps(-200), exponent));
 }
 
 /// The weights of a block of keys for 16 queries: e^(score - highest), into the right side of products.
@@ -217,21 +219,24 @@ SWAN_TILES void run(
         p, sums, totals, count,
         p.y + row * p.ys.row + head * p.ys.head + firstQuery * p.ys.token);
 }
+
 /// softmax(scale q k^T) v: q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D]; D a multiple of 32.
 at::Tensor attention(
     const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, double scale) {
     for (const auto &tensor : {q, k, v}) {
-        check(tensor);
+        requireTileable(tensor);
         TORCH_CHECK(
             tensor.dim() == 4 && tensor.sizes().slice(0, 2) == q.sizes().slice(0, 2)
-                && tensor.size(2) > 0 && tensor.size(3) == q.size(3) && q.size(3) % side == 0,
+                && tensor.numel() > 0 && tensor.size(3) == q.size(3) && q.size(3) % side == 0,
             "attention over ", q.sizes(), ", ", k.sizes(), ", ", v.sizes());
     }
     TORCH_CHECK(k.size(2) == v.size(2), k.size(2), " keys and ", v.size(2), " values");
+    TORCH_CHECK(scale > 0, "a scale of ", scale);
     // Channels side by side; tokens and heads may be in any order.
     const auto inRows = [](const at::Tensor &x) { return x.stride(3) == 1 ? x : x.contiguous(); };
     const auto plainQ = inRows(q), plainK = inRows(k), plainV = inRows(v);
-    auto result = at::empty({q.size(0), q.size(2), q.size(1), q.size(3)}, q.options()).transpose(1, 2);
+    auto result =
+        at::empty({q.size(0), q.size(2), q.size(1), q.size(3)}, q.options()).transpose(1, 2);
     const auto strides = [](const at::Tensor &x) {
         return AttentionProblem::Strides{x.stride(0), x.stride(1), x.stride(2)};
     };

@@ -98,9 +98,9 @@ SWAN_TILES void run(const ConvolutionProblem &p, int64_t frame, int64_t first) {
 
 /// [O, I, 3, 3, 3] -> what `causal_convolution` takes, channels filled up with zeros to multiples of 32.
 at::Tensor packConvolution(const at::Tensor &weight) {
-    check(weight);
+    requireTileable(weight);
     TORCH_CHECK(
-        weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
+        weight.dim() == 5 && weight.numel() > 0 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
         "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
     const int64_t outputs = roundedUp(weight.size(0), side);
     const int64_t inputs = roundedUp(weight.size(1), side);
@@ -115,8 +115,10 @@ at::Tensor packConvolution(const at::Tensor &weight) {
 at::Tensor convolve(
     const std::optional<at::Tensor> &front, const at::Tensor &x, const at::Tensor &weight,
     const at::Tensor &bias, const std::optional<at::Tensor> &residual) {
-    for (const auto &tensor : {front.value_or(x), x, weight, bias, residual.value_or(x)}) check(tensor);
-    TORCH_CHECK(x.dim() == 5, "frames are [B, F, H, W, C], not ", x.sizes());
+    for (const auto &tensor : {front.value_or(x), x, weight, bias, residual.value_or(x)}) {
+        requireTileable(tensor);
+    }
+    TORCH_CHECK(x.dim() == 5 && x.size(4) > 0, "frames are [B, F, H, W, C], not ", x.sizes());
     TORCH_CHECK(
         !front || (front->dim() == 5 && front->size(0) == x.size(0) && front->size(1) == 2
                    && front->sizes().slice(2) == x.sizes().slice(2)),
@@ -126,8 +128,7 @@ at::Tensor convolve(
     p.inputs = x.size(4), p.outputs = bias.numel(), p.paddedInputs = roundedUp(p.inputs, side);
     p.stepCount = 27 * p.paddedInputs / side;
     TORCH_CHECK(
-        weight.dim() == 6 && weight.is_contiguous() && weight.size(1) == p.stepCount
-            && weight.size(0) * side == roundedUp(p.outputs, side),
+        isPacked(weight, roundedUp(p.outputs, side), p.stepCount),
         "a packed kernel ", weight.sizes(), " is not for ", p.inputs, " and ", p.outputs,
         " channels");
     auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
@@ -147,12 +148,14 @@ at::Tensor convolve(
         }
     }
     // The last pixels of a frame are read together with what is after them.
-    const auto bordered = at::empty({(p.frames + 2) * p.frameSize() + side * p.paddedInputs}, x.options());
-    std::memset(places(bordered) + (p.frames + 2) * p.frameSize(), 0, side * p.paddedInputs * sizeof(Number));
+    const int64_t size = (p.frames + 2) * p.frameSize(), slack = side * p.paddedInputs;
+    const auto bordered = at::empty({size + slack}, x.options());
+    std::memset(places(bordered) + size, 0, slack * sizeof(Number));
     p.steps = steps.data(), p.weight = numbers(weight), p.bias = numbers(plainBias);
     p.bordered = places(bordered);
     // The pixels that a task goes over once for each 32 outputs stay in the second level cache.
-    p.block = std::clamp<int64_t>((1 << 19) / (9 * p.paddedInputs) / side * side, 2 * side, 16 * side);
+    const int64_t pixelsInCache = (1 << 19) / (9 * p.paddedInputs);
+    p.block = std::clamp(pixelsInCache / side * side, 2 * side, 16 * side);
     const int64_t blocks = (p.pixels() + p.block - 1) / p.block;
     const int64_t rows = p.height + 2;
     for (int64_t sample = 0; sample < x.size(0); ++sample) {

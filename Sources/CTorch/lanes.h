@@ -1,4 +1,5 @@
-// Vectors of 4, 8 or 16 floats, loaded from float32 or bfloat16, and code compiled once for each instruction set that has them.
+// Vectors of 4, 8 or 16 floats, loaded from float32 or bfloat16, and code compiled once for each
+// instruction set that has them.
 #pragma once
 
 #include <c10/util/BFloat16.h>

@@ -13,7 +13,7 @@ struct LinearProblem {
     int64_t rows, inputs, outputs;
     const Number *x, *weight, *bias;
     Number *y;
-    bool isGELU;
+    bool appliesGELU;
     /// Inputs that are summed before the next outputs' turn: what the second level cache holds of rows.
     int64_t depth;
 
@@ -27,7 +27,7 @@ SWAN_TILES SWAN_INLINE __m512 gelu(__m512 x) {
     const __m512 square = _mm512_mul_ps(x, x);
     const __m512 factor =
         _mm512_fmadd_ps(square, _mm512_set1_ps(-0.102943241f), _mm512_set1_ps(-2.30220819f));
-    // Bounds that change nothing in bfloat16; what is not a number comes second and stays.
+    // Bounds that no activation of a network comes near; what is not a number comes second and stays.
     const __m512 exponent = _mm512_min_ps(
         _mm512_set1_ps(126), _mm512_max_ps(_mm512_set1_ps(-126), _mm512_mul_ps(x, factor)));
     const __m512 power = exponential2(exponent);
@@ -43,7 +43,7 @@ SWAN_TILES void finish(
         const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : loadWide(p.bias + column);
         for (int64_t i = 0; i < rows; ++i) {
             __m512 value = _mm512_add_ps(_mm512_loadu_ps(sums + i * stride + 16 * half), bias);
-            if (p.isGELU) value = gelu(value);
+            if (p.appliesGELU) value = gelu(value);
             storeNarrow(p.y + (row + i) * p.outputs + column, value);
         }
     }
@@ -85,9 +85,10 @@ SWAN_TILES void run(const LinearProblem &p, int64_t firstRow, int64_t firstOutpu
 
 /// [O, I] with O and I multiples of 32 -> what `linear` takes.
 at::Tensor packLinear(const at::Tensor &weight) {
-    check(weight);
+    requireTileable(weight);
     TORCH_CHECK(
-        weight.dim() == 2 && weight.size(0) % side == 0 && weight.size(1) % side == 0,
+        weight.dim() == 2 && weight.numel() > 0 && weight.size(0) % side == 0
+            && weight.size(1) % side == 0,
         "a weight is [O, I], both multiples of 32, not ", weight.sizes());
     return packed(weight);
 }
@@ -95,17 +96,17 @@ at::Tensor packLinear(const at::Tensor &weight) {
 /// x [..., I], a packed weight and a bias [O] -> [..., O], GELU of it if `gelu`.
 at::Tensor linear(
     const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias, bool gelu) {
-    check(x), check(weight);
+    for (const auto &tensor : {x, weight, bias.value_or(x)}) requireTileable(tensor);
     TORCH_CHECK(
-        x.dim() > 0 && weight.dim() == 6 && x.size(-1) == weight.size(1) * side,
+        x.dim() > 0 && x.size(-1) > 0 && weight.numel() > 0
+            && isPacked(weight, weight.size(0) * side, x.size(-1) / side) && x.size(-1) % side == 0,
         "a packed weight ", weight.sizes(), " is not for ", x.sizes());
     const auto plain = x.contiguous();
     at::Tensor plainBias;
     LinearProblem p{};
-    p.isGELU = gelu;
+    p.appliesGELU = gelu;
     p.inputs = x.size(-1), p.outputs = weight.size(0) * side, p.rows = plain.numel() / p.inputs;
     if (bias.has_value()) {
-        check(*bias);
         TORCH_CHECK(bias->numel() == p.outputs, "a bias ", bias->sizes(), " for ", p.outputs);
         plainBias = bias->contiguous();
         p.bias = numbers(plainBias);

@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 
 namespace swan {
 
-/// Calls `body(begin, end)` for parts of 0 ..< count of `grain` each; `body` throws nothing.
+/// Calls `body(begin, end)` for parts of 0 ..< count of `grain` each; throws what one of the calls has thrown.
 ///
 /// at::parallel_for is a plain loop wherever the compiler has no OpenMP, and another OpenMP than the
 /// engine's would bring threads of its own. This enters the engine's at the function that GCC's
@@ -27,16 +28,25 @@ void parallelFor(int64_t count, int64_t grain, const Body &body) {
         const Body &body;
         const int64_t count, grain;
         std::atomic<int64_t> next{0};
+        std::atomic_flag hasFailed;
+        std::exception_ptr failure;
     } work{body, count, grain};
     const auto share = [](void *argument) {
         auto &work = *static_cast<Work *>(argument);
         for (;;) {
             const int64_t begin = work.next.fetch_add(work.grain, std::memory_order_relaxed);
             if (begin >= work.count) return;
-            work.body(begin, std::min(begin + work.grain, work.count));
+            try {
+                work.body(begin, std::min(begin + work.grain, work.count));
+            } catch (...) {
+                // Nothing may leave the parallel region; the other parts are of no use now.
+                if (!work.hasFailed.test_and_set()) work.failure = std::current_exception();
+                work.next.store(work.count, std::memory_order_relaxed);
+            }
         }
     };
     enter(share, &work, static_cast<unsigned>(threads), 0);
+    if (work.failure != nullptr) std::rethrow_exception(work.failure);
 }
 
 }  // namespace swan

@@ -131,6 +131,7 @@ class LineScratch {
 public:
     T *reserve(int64_t count) {
         if (count > size) {
+            size = 0;
             memory.reset(static_cast<T *>(std::aligned_alloc(64, roundedUp(count * sizeof(T), 64))));
             if (memory == nullptr) throw std::bad_alloc();
             size = count;
@@ -175,19 +176,25 @@ inline Number *places(const at::Tensor &tensor) {
     return static_cast<Number *>(tensor.mutable_data_ptr());
 }
 
-inline void check(const at::Tensor &tensor) {
+inline void requireTileable(const at::Tensor &tensor) {
     TORCH_CHECK(
         tensor.scalar_type() == at::kBFloat16 && tensor.is_cpu(),
         "this operator is for bfloat16 on the CPU");
     TORCH_CHECK(areThere(), "this processor has no tiles for bfloat16 (AMX)");
 }
 
-/// A weight [O, steps of 32 inputs], as its products read it: [O / 32, steps, 2, 16 pairs of inputs, 16 outputs, 2].
+/// A weight [O, steps of 32 inputs], as its products read it:
+/// [O / 32, steps, 2, 16 pairs of inputs, 16 outputs, 2].
 inline at::Tensor packed(const at::Tensor &weight) {
     const int64_t panels = weight.size(0) / side, steps = weight.size(1) / side;
     const auto pairs = weight.contiguous().view(at::kInt).view({panels, 2, 16, steps, 16});
     return pairs.permute({0, 3, 1, 4, 2}).contiguous().view(at::kBFloat16).view(
         {panels, steps, 2, 16, 16, 2});
+}
+
+/// Whether it is such a weight, of so many outputs and steps.
+inline bool isPacked(const at::Tensor &weight, int64_t outputs, int64_t steps) {
+    return weight.is_contiguous() && weight.sizes() == at::IntArrayRef({outputs / side, steps, 2, 16, 16, 2});
 }
 
 }  // namespace swan::tiles

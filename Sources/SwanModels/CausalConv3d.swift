@@ -66,7 +66,7 @@ struct CausalConv3d: Sendable {
         _ caches: inout FeatureCaches,
         adding residual: Tensor? = nil
     ) throws(TorchError) -> Tensor {
-        if !x.requiresGrad, residual?.requiresGrad != true {
+        if !x.requiresGrad, !bias.requiresGrad, residual?.requiresGrad != true {
             switch form {
             case .stacked: break
             case .winograd(let kernel):

@@ -36,7 +36,8 @@ struct WanVAENorm: Sendable {
 
     /// Whether one pass over memory can do it.
     private func isSimple(_ x: Tensor) -> Bool {
-        (x.suitsFrameKernels || x.suitsTiles) && !gain.requiresGrad
+        x.device == .cpu && [.float32, .bfloat16].contains(x.dtype) && gain.dtype == x.dtype
+            && !x.requiresGrad && !gain.requiresGrad
     }
 
     /// x at length 1; the length is taken in float32, as in the reference.

@@ -12,6 +12,9 @@ public enum Engine {
     /// Whether the processor has instructions for products of a dtype.
     public static func multiplies(_ dtype: DType) -> Bool { ct_multiplies(dtype.rawValue) }
 
+    /// Whether the processor multiplies matrices of bfloat16 by tiles (AMX), for which Swan has kernels.
+    public static let hasTiles = ct_has_tiles()
+
     /// How many threads an operator may use on the CPU.
     public static var threads: Int {
         get { Int(ct_threads()) }

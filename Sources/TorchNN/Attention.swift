@@ -38,8 +38,8 @@ public func attentionByHead(
             ? try attentionInTurn(q, k, v, scale: scale, in: type)
             : try attention(q, k, v, mask: mask, scale: scale, in: type)
     }
-    let fitsTiles = q.suitsTiles && k.suitsTiles && v.suitsTiles && q.size(3) == v.size(3)
-    if fitsTiles, isPlain, q.size(3) % 32 == 0, scoreCount >= 1 << 14 {
+    // To lay out queries and values pays from so many scores on.
+    if isPlain, scoreCount >= 1 << 14, fitTiles(q, k, v), scale ?? 1 > 0 {
         let scale = scale ?? 1 / Double(q.size(3)).squareRoot()
         return try tiledAttention(q, k, v, scale: scale)
     }
@@ -47,6 +47,14 @@ public func attentionByHead(
         return try attentionByMatrices(q, k, v, scale: scale)
     }
     return try scaledDotProductAttention(q, k, v, mask: mask, scale: scale)
+}
+
+/// Whether `tiledAttention` takes them.
+private func fitTiles(_ q: Tensor, _ k: Tensor, _ v: Tensor) -> Bool {
+    [q, k, v].allSatisfy { part in
+        part.suitsTiles && part.count > 0 && part.size(3) == q.size(3) && q.size(3) % 32 == 0
+            && part.size(0) == q.size(0) && part.size(1) == q.size(1)
+    }
 }
 
 /// The same in another dtype.
@@ -105,7 +113,7 @@ private func headByHead(
 
 /// The same by two matrix products around a softmax, some rows of a head at a time.
 ///
-/// For bfloat16 on a CPU whose matrix instructions the engine's fused kernel does not keep busy: it
+/// For bfloat16 on a CPU without tiles, whose instructions the engine's fused kernel does not keep busy: it
 /// runs at a fifth of the rate of plain products there, this at nearly half. Scores are rounded to
 /// the dtype before the softmax, which the fused kernel does not do.
 func attentionByMatrices(

@@ -40,10 +40,11 @@ public struct Linear: Sendable {
             case .ready: return nil
             case .tiles(let tiles): return tiles
             case .stored(let stored):
-                // To lay out a matrix for one product pays from so many rows on.
-                guard x.count / x.size(-1) >= 4_096 else { return nil }
-                let weight = try stored.weight(x.dtype)
-                return weight.isTileable ? try tiledLinearWeight(weight) : nil
+                // To lay out a matrix, some 20 ms for the largest, pays for one product of so many rows.
+                let isWorthwhile = x.count >= 4_096 * x.size(-1)
+                let fits = stored.values.shape.allSatisfy { $0 > 0 && $0 % 32 == 0 }
+                return isWorthwhile && fits
+                    ? try tiledLinearWeight(stored.weight(x.dtype)) : nil
             }
         }
     }

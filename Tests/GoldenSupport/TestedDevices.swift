@@ -3,8 +3,7 @@ import Torch
 extension Device {
     /// What networks are tested on: the CPU, and a GPU where there is one.
     ///
-    /// A GPU is found here, before the first test: the engine looks for one only once. Its convolutions
-    /// are exact from then on.
+    /// The convolutions of a GPU are exact from then on.
     public static let tested: [Device] = {
         Engine.allowsTF32 = false
         let count = Result { () throws(TorchError) in try Engine.gpuCount() }

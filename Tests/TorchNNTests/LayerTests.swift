@@ -180,6 +180,22 @@ struct LayerTests {
         }
     }
 
+    /// Keys and values that all rows and heads share, without copies of them.
+    @Test func attentionOfSharedKeys() throws {
+        let generator = try Generator(seed: 31)
+        let shape = [2, 3, 200, 32]
+        let q = try Tensor.randn([2, 3, 160, 32], generator).to(.bfloat16)
+        let k = try Tensor.randn([1, 1, 200, 32], generator).to(.bfloat16).expanded(shape)
+        let v = try Tensor.randn([1, 1, 200, 32], generator).to(.bfloat16).expanded(shape)
+        let expected = try scaledDotProductAttention(
+            q.to(.float32),
+            k.to(.float32),
+            v.to(.float32)
+        )
+        let result = try attentionByHead(q, k, v)
+        try expectClose(result, expected, relative: 0x1p-6, absolute: 0x1p-7)
+    }
+
     @Test(arguments: Device.tested) func attentionKeepsHeadsApart(device: Device) throws {
         let q = try Tensor.randn([2, 5, 3, 8], generator).to(device)  // [B, L, N, D]
         let k = try Tensor.randn([2, 7, 3, 8], generator).to(device)

@@ -112,6 +112,19 @@ import Torch
         )
     }
 
+    /// A key that no query can reach has no weight.
+    @Test func aScoreOfMinusInfinity() throws {
+        let q = try Tensor.ones([1, 1, 128, 32]).to(.bfloat16)
+        let v = try normal([1, 1, 200, 32])
+        let keys = try Tensor.ones([1, 1, 200, 32])
+        var lost = try keys.narrowed(2, 7, 1).narrowed(3, 0, 1)
+        try lost.copy(from: .full([1, 1, 1, 1], -.infinity))
+        let scores = try matmul(q.to(.float32), keys.transposed(2, 3)) * 0.1
+        let expected = try matmul(scores.softmax(), v.to(.float32))
+        let result = try tiledAttention(q, keys.to(.bfloat16), v, scale: 0.1)
+        try expectClose(result, expected, relative: 0x1p-7, absolute: 2e-3)
+    }
+
     @Test func whatDoesNotFitIsRefused() throws {
         let wide = try Tensor.ones([32, 64])
         let weight = try tiledLinearWeight(wide.to(.bfloat16))
@@ -119,10 +132,24 @@ import Torch
         #expect(throws: TorchError.self) { try tiledLinearWeight(normal([33, 64])) }
         #expect(throws: TorchError.self) { try tiledLinear(normal([4, 32]), weight, nil) }
         #expect(throws: TorchError.self) { try tiledLinear(normal([4, 64]), weight, normal([5])) }
+        #expect(throws: TorchError.self) {
+            try tiledLinear(normal([4, 64]), .ones([1, 2, 1, 1, 1, 1]).to(.bfloat16), nil)
+        }
+        #expect(throws: TorchError.self) {
+            try tiledLinear(normal([4, 64]), weight.transposed(3, 4), nil)
+        }
+        #expect(throws: TorchError.self) { try tiledLinearWeight(.zeros([32, 0]).to(.bfloat16)) }
+        #expect(throws: TorchError.self) {
+            try tiledLinear(.zeros([4, 0]).to(.bfloat16), weight, nil)
+        }
+        #expect(try tiledLinear(.zeros([0, 64]).to(.bfloat16), weight, nil).shape == [0, 32])
         let q = try normal([1, 1, 4, 32])
         #expect(throws: TorchError.self) {
             try tiledAttention(q, q, normal([1, 1, 5, 32]), scale: 1)
         }
+        let none = try Tensor.zeros([1, 0, 4, 32]).to(.bfloat16)
+        #expect(throws: TorchError.self) { try tiledAttention(none, none, none, scale: 1) }
+        #expect(throws: TorchError.self) { try tiledAttention(q, q, q, scale: -1) }
         let narrow = try normal([1, 1, 4, 16])
         #expect(throws: TorchError.self) { try tiledAttention(narrow, narrow, narrow, scale: 1) }
         let kernel = try tiledConvolutionWeight(normal([8, 32, 3, 3, 3]))

@@ -193,10 +193,10 @@ struct LinearChain: Sendable {
         )
         defer { batches.cancel() }
         var report = ProgressReport(stage: "linear", steps: steps)
-        let threads = device.stepThreads(of: threads)
+        let stepThreads = device.stepThreads(of: threads)
         for step in 0..<steps {
             let batch = try batches.next(Self.clipsPerStep) ?? []
-            let results = try SideBySide.map(batch.count, threads: threads) { [self] clip in
+            let results = try SideBySide.map(batch.count, threads: stepThreads) { [self] clip in
                 try gradients(of: batch[clip].to(device), for: parameters)
             }
             let norm = try adam.update(

@@ -20,6 +20,7 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         make: @escaping @Sendable (Int) throws -> Item
     ) {
         (nextToMake, nextToTake, end) = (range.lowerBound, range.lowerBound, range.upperBound)
+        let threads = max(1, threads)
         working = threads
         let room = max(ahead, 2 * threads)
         for _ in 0..<threads {

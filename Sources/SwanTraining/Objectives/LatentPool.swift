@@ -1,3 +1,4 @@
+import Foundation
 import SwanModels
 import Synchronization
 import Torch
@@ -67,9 +68,12 @@ final class LatentPool: Sendable {
         try state.withLock { state in
             state.encoded = state.encoded.filter { range.contains($0.key) }
             let coming = state.coming ?? start(at: range.lowerBound, &state)
-            while state.next < range.upperBound, let latents = try coming.next(1)?.first {
-                if range.contains(state.next) { state.encoded[state.next] = latents }
+            while state.next < range.upperBound {
+                let number = state.next
+                // Also a clip that fails is one that was taken.
                 state.next += 1
+                guard let latents = try coming.next(1)?.first else { return }
+                if range.contains(number) { state.encoded[number] = latents }
             }
         }
     }
@@ -94,6 +98,8 @@ private struct ClipEncoder: Sendable {
     let size: Int
     let firstIndex: UInt64
     let seed: UInt64
+    /// Pictures are made side by side, and encoded in turn: memory holds one clip's layers.
+    private let turn = NSLock()
 
     /// The latents of a clip and of its forms in all styles: [styles + 1, C, F, H, W].
     func encode(_ number: Int) throws -> Tensor {
@@ -106,9 +112,11 @@ private struct ClipEncoder: Sendable {
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)
         var forms = [clip]
         for style in styles { forms.append(try style(clip)) }
-        return try withoutGradients {
-            let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
-            return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
+        return try turn.withLock {
+            try withoutGradients {
+                let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
+                return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
+            }
         }
     }
 }

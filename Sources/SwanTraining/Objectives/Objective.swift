@@ -68,7 +68,7 @@ struct BatchPlace: Sendable, Equatable {
 struct Loss {
     /// The one-element tensor whose gradient is followed.
     let total: Tensor
-    /// What it consists of, for the progress display: numbers that are read when the gradients are on
-    /// their way, since to read one is to wait for the device.
+    /// What it consists of, for the progress display: numbers that are read after the step, since to read
+    /// one is to wait for the device.
     let parts: [String: Tensor]
 }

@@ -49,8 +49,8 @@ public func enlargingConvolution(
     try enlargingOp(parts, weight, bias)
 }
 
-/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`; float32 or bfloat16 on the CPU, without
-/// gradients.
+/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`; float32 or bfloat16 on the CPU,
+/// without gradients.
 public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(TorchError) -> Tensor {
     try pixelNormOp(x, gain, silu)
 }

@@ -1,15 +1,8 @@
-import CTorch
-
 private let linearWeightOp = Operator("swan::linear_weight")
 private let linearOp = Operator("swan::linear")
 private let attentionOp = Operator("swan::attention")
 private let convolutionWeightOp = Operator("swan::causal_convolution_weight")
 private let convolutionOp = Operator("swan::causal_convolution")
-
-extension Engine {
-    /// Whether the processor multiplies matrices of bfloat16 by tiles (AMX), for which Swan has kernels.
-    public static let hasTiles = ct_has_tiles()
-}
 
 extension Tensor {
     /// Whether kernels by tiles take it: bfloat16 on a CPU that has them, without gradients.
@@ -23,7 +16,8 @@ extension Tensor {
     }
 }
 
-/// A weight [O, I], both multiples of 32, in the form [O / 32, I / 32, 2, 16, 16, 2] that `tiledLinear` takes.
+/// A weight [O, I], both multiples of 32, in the form that `tiledLinear` takes:
+/// [O / 32, I / 32, 2, 16, 16, 2].
 public func tiledLinearWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
     try linearWeightOp(weight)
 }
@@ -44,7 +38,8 @@ public func tiledLinear(
     try linearOp(x, weight, bias, gelu)
 }
 
-/// softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D], D a multiple of 32 -> [B, N, Lq, D].
+/// softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D]; D is a multiple
+/// of 32, the scale above 0.
 ///
 /// FlashAttention (https://arxiv.org/abs/2205.14135): scores are float32 and never leave the cache.
 public func tiledAttention(
