@@ -35,11 +35,15 @@ struct AttentionProblem {
     int64_t turnedSize() const { return keyBlocks() * keyBlock * depth; }
 };
 
+/// The first 16 multiples of a number: where a column of 16 rows lies.
+SWAN_TILES SWAN_INLINE __m512i multiples(int64_t of) {
+    const __m512i indices = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm512_mullo_epi32(_mm512_set1_epi32(static_cast<int>(of)), indices);
+}
+
 /// 16 rows of 16 pairs -> 16 rows of what were columns, `stride` pairs apart.
 SWAN_TILES void turn(const int32_t *from, int32_t *to, int64_t stride) {
-    const __m512i column =
-        _mm512_mullo_epi32(_mm512_set1_epi32(16), _mm512_set_epi32(
-            15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+    const __m512i column = multiples(16);
     for (int i = 0; i < 16; ++i) {
         _mm512_storeu_si512(to + i * stride, _mm512_i32gather_epi32(column, from + i, 4));
     }
@@ -142,14 +146,12 @@ SWAN_TILES void weigh(
 /// Sums [D, block] over the totals, as tokens of the result.
 SWAN_TILES void finish(
     const AttentionProblem &p, const float *sums, const __m512 *totals, int64_t count, Number *y) {
-    const __m512i column = _mm512_mullo_epi32(
-        _mm512_set1_epi32(static_cast<int>(p.block)),
-        _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+    const __m512i column = multiples(p.block);
     for (int64_t query = 0; query < count; ++query) {
         const __m512 total = _mm512_set1_ps(totals[query / 16][query % 16]);
         for (int64_t d = 0; d < p.depth; d += 16) {
             const __m512 sum = _mm512_i32gather_ps(column, sums + d * p.block + query, 4);
-            storeNarrow(y + query * p.ys.token + d, _mm512_div_ps(sum, total));
+            storeNumbers(y + query * p.ys.token + d, _mm512_div_ps(sum, total));
         }
     }
 }

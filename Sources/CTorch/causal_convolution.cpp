@@ -62,7 +62,7 @@ SWAN_TILES void finish(
     for (int64_t half = output; half < std::min(output + side, p.outputs); half += 16) {
         const int64_t rest = std::min<int64_t>(16, p.outputs - half);
         const auto some = static_cast<__mmask16>((1 << rest) - 1);
-        const __m512 bias = loadSome(p.bias + half, some);
+        const __m512 bias = loadNumbers(p.bias + half, some);
         for (int64_t i = 0; i < side; ++i) {
             const int64_t row = (pixel + i) / p.rowPixels(), column = (pixel + i) % p.rowPixels();
             if (column >= p.width || row >= p.height) continue;
@@ -70,9 +70,9 @@ SWAN_TILES void finish(
                 ((frame * p.height + row) * p.width + column) * p.outputs + half;
             __m512 value = _mm512_add_ps(_mm512_load_ps(sums + i * side + half - output), bias);
             if (p.residual != nullptr) {
-                value = _mm512_add_ps(value, loadSome(p.residual + place, some));
+                value = _mm512_add_ps(value, loadNumbers(p.residual + place, some));
             }
-            storeSome(p.result + place, value, some);
+            storeNumbers(p.result + place, value, some);
         }
     }
 }

@@ -9,7 +9,7 @@
 #include <sys/auxv.h>
 #include <torch/csrc/api/include/torch/version.h>
 
-#include <mutex>
+#include <string>
 
 #include "internal.h"
 #include "tiles.h"
@@ -76,14 +76,15 @@ bool ct_multiplies(int32_t dtype) {
 
 namespace {
 
+/// Loads the CUDA half; says what kept it from loading, nothing if nothing did.
+///
 /// The kernels register themselves when the library is loaded, so one binary serves both devices.
-void load_cuda() {
-    static std::once_flag once;
-    static std::string failure;
-    std::call_once(once, [] {
-        if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) failure = ::dlerror();
-    });
-    TORCH_CHECK(failure.empty(), "the CUDA half of libtorch does not load: ", failure);
+const std::string &cuda_failure() {
+    static const std::string failure = [] {
+        const void *library = ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+        return std::string(library == nullptr ? ::dlerror() : "");
+    }();
+    return failure;
 }
 
 void *driver() {
@@ -94,12 +95,8 @@ void *driver() {
 }  // namespace
 
 void swan::findDevices() {
-    if (driver() == nullptr) return;
-    try {
-        load_cuda();
-    } catch (const c10::Error &) {
-        // Who asks for a GPU is told.
-    }
+    // Who asks for a GPU is told of a failure.
+    if (driver() != nullptr) cuda_failure();
 }
 
 bool ct_has_tiles(void) {
@@ -114,7 +111,8 @@ int32_t ct_cuda_device_count(ct_error *error) {
     return guarded(error, int32_t(-1), [&] {
         // Without the driver there is no GPU, and loading a gigabyte of kernels would tell no more.
         if (driver() == nullptr) return int32_t(0);
-        load_cuda();
+        TORCH_CHECK(
+            cuda_failure().empty(), "the CUDA half of libtorch does not load: ", cuda_failure());
         return static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount());
     });
 }

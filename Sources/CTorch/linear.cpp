@@ -40,11 +40,11 @@ SWAN_TILES void finish(
     int64_t output) {
     for (int half = 0; half < 2; ++half) {
         const int64_t column = output + 16 * half;
-        const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : loadWide(p.bias + column);
+        const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : loadNumbers(p.bias + column);
         for (int64_t i = 0; i < rows; ++i) {
             __m512 value = _mm512_add_ps(_mm512_loadu_ps(sums + i * stride + 16 * half), bias);
             if (p.appliesGELU) value = gelu(value);
-            storeNarrow(p.y + (row + i) * p.outputs + column, value);
+            storeNumbers(p.y + (row + i) * p.outputs + column, value);
         }
     }
 }

@@ -147,24 +147,13 @@ private:
     int64_t size = 0;
 };
 
-/// The 16 numbers at `from`, as float32.
-SWAN_TILES SWAN_INLINE __m512 loadWide(const Number *from) {
-    return _mm512_cvtpbh_ps((__m256bh)_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
-}
-
-/// 16 numbers, rounded.
-SWAN_TILES SWAN_INLINE void storeNarrow(Number *to, __m512 value) {
-    _mm256_storeu_si256(
-        reinterpret_cast<__m256i *>(to), (__m256i)_mm512_cvtneps_pbh(value));
-}
-
-/// The numbers at `from` whose bits are set, and zeros.
-SWAN_TILES SWAN_INLINE __m512 loadSome(const Number *from, __mmask16 some) {
+/// The numbers at `from` whose bits are set, as float32, and zeros.
+SWAN_TILES SWAN_INLINE __m512 loadNumbers(const Number *from, __mmask16 some = 0xffff) {
     return _mm512_cvtpbh_ps((__m256bh)_mm256_maskz_loadu_epi16(some, from));
 }
 
 /// The numbers whose bits are set, rounded.
-SWAN_TILES SWAN_INLINE void storeSome(Number *to, __m512 value, __mmask16 some) {
+SWAN_TILES SWAN_INLINE void storeNumbers(Number *to, __m512 value, __mmask16 some = 0xffff) {
     _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(value));
 }
 

@@ -15,7 +15,8 @@ public struct Linear: Sendable {
         case stored(StoredWeight)
 
         init(_ weight: Tensor) throws(TorchError) {
-            self = weight.isTileable ? .tiles(try tiledLinearWeight(weight)) : .ready(weight)
+            let fits = weight.suitsTiles && weight.hasWholeTiles
+            self = fits ? .tiles(try tiledLinearWeight(weight)) : .ready(weight)
         }
 
         /// x times the matrix plus a bias, then GELU if `gelu`.
@@ -42,8 +43,7 @@ public struct Linear: Sendable {
             case .stored(let stored):
                 // To lay out a matrix, some 20 ms for the largest, pays for one product of so many rows.
                 let isWorthwhile = x.count >= 4_096 * x.size(-1)
-                let fits = stored.values.shape.allSatisfy { $0 > 0 && $0 % 32 == 0 }
-                return isWorthwhile && fits
+                return isWorthwhile && stored.values.hasWholeTiles
                     ? try tiledLinearWeight(stored.weight(x.dtype)) : nil
             }
         }

@@ -10,10 +10,8 @@ extension Tensor {
         dtype == .bfloat16 && device == .cpu && !requiresGrad && Engine.hasTiles
     }
 
-    /// Whether `tiledLinearWeight` takes it as a layer's weight.
-    public var isTileable: Bool {
-        suitsTiles && rank == 2 && shape.allSatisfy { $0 > 0 && $0 % 32 == 0 }
-    }
+    /// Whether it is a matrix of whole tiles.
+    public var hasWholeTiles: Bool { rank == 2 && shape.allSatisfy { $0 > 0 && $0 % 32 == 0 } }
 }
 
 /// A weight [O, I], both multiples of 32, in the form that `tiledLinear` takes:
