@@ -37,7 +37,7 @@ struct EnlargingConv: Sendable {
 
     /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
     func callAsFunction(_ parts: [Tensor]) throws(TorchError) -> Tensor {
-        if let packed, parts.allSatisfy({ !$0.requiresGrad }) {
+        if let packed, !bias.requiresGrad, parts.allSatisfy({ !$0.requiresGrad }) {
             return try enlargingConvolution(parts, packed, bias)
         }
         let small: Folded

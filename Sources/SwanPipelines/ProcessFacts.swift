@@ -20,6 +20,14 @@ public enum ProcessFacts {
     /// The most memory that was resident at a time, in bytes; 0 where the kernel does not tell.
     public static var peakMemoryBytes: Int { bytes("VmHWM:", in: "/proc/self/status") ?? 0 }
 
+    /// Lets `peakMemoryBytes` begin anew, at what is resident now; where the kernel has no such switch
+    /// (before Linux 4.0, or none that is allowed) it goes on.
+    static func forgetPeakMemory() {
+        guard let file = fopen("/proc/self/clear_refs", "w") else { return }
+        fputs("5", file)
+        fclose(file)
+    }
+
     /// The memory that is free for new work, in bytes; nil where the kernel does not tell.
     static var availableMemoryBytes: Int? { bytes("MemAvailable:", in: "/proc/meminfo") }
 

@@ -189,7 +189,8 @@ public struct Trainer {
                 phase: stage.phases[index],
                 firstIndex: UInt64(index + 2) << 40,
                 seed: recipe.seed,
-                threads: device.dataThreads(besides: recipe.threads)
+                threads: device.dataThreads(besides: recipe.threads),
+                stop: stop
             )
         }
         let objective = StreamObjective(

@@ -142,6 +142,13 @@ import TorchNN
         // Where a gradient is wanted the same comes about by another way.
         try x[0].setRequiresGrad()
         try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: 5e-5)
+
+        // A bias alone can be what is trained.
+        try bias.setRequiresGrad()
+        let result = try EnlargingConv(weight, bias: bias)(x.map { try $0.detached() })
+        let gradient = try #require(gradients(of: result.sum(), for: [bias])[0])
+        let pixels = Float(batch * parts * frames * 4 * height * width)
+        #expect(try gradient.array() == [Float](repeating: pixels, count: outputs))
     }
 
     @Test func kernelsThatDoNotFitAreRefused() throws {

@@ -43,6 +43,26 @@ import Torch
         items.cancel()
     }
 
+    @Test func aPoolThatIsAskedToStopDoesNotFill() throws {
+        let recipe = try TinyRecipe.make()
+        let stop = StopRequest()
+        let pool = LatentPool(
+            try ClipMix(recipe.data, seed: recipe.seed),
+            styles: recipe.styles,
+            codec: try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model),
+            options: recipe.transformer.training,
+            phase: recipe.transformer.phases[0],
+            firstIndex: 1 << 40,
+            seed: recipe.seed,
+            stop: stop
+        )
+        try pool.fill(0..<1)
+        stop.make()
+        try pool.fill(0..<3)
+        #expect(throws: Never.self) { try pool.pair(0, style: 0) }
+        #expect(throws: TrainingError.self) { try pool.pair(1, style: 0) }
+    }
+
     /// What a pool holds does not depend on how many threads have made it.
     @Test func aPoolIsTheSameWhoeverFillsIt() throws {
         let recipe = try TinyRecipe.make()

@@ -11,6 +11,7 @@ final class LatentPool: Sendable {
     private let encoder: ClipEncoder
     private let phase: StreamPhase
     private let threads: Int
+    private let stop: StopRequest
     private let state = Mutex(State())
 
     private struct State {
@@ -22,7 +23,8 @@ final class LatentPool: Sendable {
         var next = 0
     }
 
-    /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them.
+    /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them,
+    /// until there is a request to stop.
     init(
         _ clips: any ClipSource,
         styles: [Style],
@@ -31,7 +33,8 @@ final class LatentPool: Sendable {
         phase: StreamPhase,
         firstIndex: UInt64,
         seed: UInt64,
-        threads: Int = 1
+        threads: Int = 1,
+        stop: StopRequest = StopRequest()
     ) {
         encoder = ClipEncoder(
             clips: clips,
@@ -44,6 +47,7 @@ final class LatentPool: Sendable {
         )
         self.phase = phase
         self.threads = threads
+        self.stop = stop
     }
 
     deinit { state.withLock { $0.coming }?.cancel() }
@@ -64,6 +68,8 @@ final class LatentPool: Sendable {
     }
 
     /// Takes up what is missing in `range`, and lets go of what is before it; ranges only go forward.
+    ///
+    /// After a request to stop the rest stays missing.
     func fill(_ range: Range<Int>) throws {
         try state.withLock { state in
             state.encoded = state.encoded.filter { range.contains($0.key) }
@@ -72,7 +78,7 @@ final class LatentPool: Sendable {
                 let number = state.next
                 // Also a clip that fails is one that was taken.
                 state.next += 1
-                guard let latents = try coming.next(1)?.first else { return }
+                guard let latents = try coming.next(1, unless: stop)?.first else { return }
                 if range.contains(number) { state.encoded[number] = latents }
             }
         }
