@@ -20,6 +20,9 @@ public struct WanVAEConfig: Sendable, Equatable {
     public var patchSize = 1
     /// Whether levels have a shortcut around them, as in Wan 2.2.
     public var isResidual = false
+    /// Whether the decoder enlarges by sub-pixel convolutions, which Wan's own do not: they convolve
+    /// doubled pixels. A key of ours.
+    public var subpixelUpsample = false
     /// Channels that the encoder reads: pixel channels times `patchSize` squared.
     public var inChannels = 3
     /// Channels that the decoder writes.
@@ -117,6 +120,10 @@ extension WanVAEConfig {
             isResidual || dimMult.dropFirst().allSatisfy { decoderBaseDim * $0 % 2 == 0 },
             "decoder_base_dim times dim_mult must be even"
         )
+        try require(
+            !(isResidual && subpixelUpsample),
+            "subpixel_upsample goes with is_residual: false"
+        )
         if isResidual {
             try require(shortcutsFit, "dim_mult \(dimMult) does not let shortcuts divide")
         }
@@ -154,6 +161,7 @@ extension WanVAEConfig: Codable {
         case temporalDownsample = "temperal_downsample"
         case patchSize = "patch_size"
         case isResidual = "is_residual"
+        case subpixelUpsample = "subpixel_upsample"
         case inChannels = "in_channels"
         case outChannels = "out_channels"
         case latentsMean = "latents_mean"
@@ -176,6 +184,7 @@ extension WanVAEConfig: Codable {
         temporalDownsample = try read(.temporalDownsample, temporalDownsample)
         patchSize = try read(.patchSize, patchSize)
         isResidual = try read(.isResidual, isResidual)
+        subpixelUpsample = try read(.subpixelUpsample, subpixelUpsample)
         inChannels = try read(.inChannels, inChannels)
         outChannels = try read(.outChannels, outChannels)
         latentsMean = try read(.latentsMean, latentsMean)

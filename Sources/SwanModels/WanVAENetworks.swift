@@ -85,7 +85,8 @@ struct WanVAEDecoder: Sendable {
                         path.next(),
                         outputs,
                         config.isResidual ? outputs : outputs / 2,
-                        time: time
+                        time: time,
+                        subpixel: config.subpixelUpsample
                     )
                 )
             }

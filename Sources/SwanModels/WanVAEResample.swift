@@ -30,15 +30,30 @@ struct WanVAEDownsample: WanVAELayer {
 
 /// Twice the height and width, and twice the frames if `time`.
 struct WanVAEUpsample: WanVAELayer {
-    private let conv: EnlargingConv
+    /// How one pixel becomes four.
+    private enum Enlargement {
+        case nearest(EnlargingConv)
+        case subpixel(SubpixelConv)
+    }
+
+    private let enlargement: Enlargement
     private let timeConvs: [CausalConv3d]
 
-    init(_ weights: Weights, _ inputs: Int, _ outputs: Int, time: Bool) throws(TorchError) {
+    init(
+        _ weights: Weights,
+        _ inputs: Int,
+        _ outputs: Int,
+        time: Bool,
+        subpixel: Bool
+    ) throws(TorchError) {
         let resample = weights["resample"][1]
-        conv = try EnlargingConv(
-            resample.tensor("weight", [outputs, inputs, 3, 3]),
-            bias: resample.tensor("bias", [outputs])
-        )
+        let channels = subpixel ? 4 * outputs : outputs
+        let weight = try resample.tensor("weight", [channels, inputs, 3, 3])
+        let bias = try resample.tensor("bias", [channels])
+        enlargement =
+            subpixel
+            ? .subpixel(try SubpixelConv(weight, bias: bias))
+            : .nearest(try EnlargingConv(weight, bias: bias))
         timeConvs =
             time ? try CausalConv3d.halves(weights["time_conv"], inputs, 2 * inputs) : []
     }
@@ -51,6 +66,13 @@ struct WanVAEUpsample: WanVAELayer {
         let joined = try caches.prepending(2, to: x.sliced(1, from: 1))
         guard x.size(1) > 1 else { return try conv([first]) }
         return try concatenated([conv([first]), doubled(joined)], dim: 1)
+    }
+
+    private func conv(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+        switch enlargement {
+        case .nearest(let conv): try conv(parts)
+        case .subpixel(let conv): try conv(parts)
+        }
     }
 
     /// x [B, 2 + F, H, W, C] -> [B, 2 F, 2 H, 2 W, O]

@@ -151,6 +151,50 @@ import TorchNN
         #expect(try gradient.array() == [Float](repeating: pixels, count: outputs))
     }
 
+    @Test(arguments: [
+        (1, 1, 1, 5, 7, 8, 8), (2, 2, 2, 6, 5, 32, 16), (1, 2, 3, 1, 1, 12, 3),
+        (1, 1, 2, 4, 4, 3, 5),
+    ])
+    func subpixels(
+        batch: Int,
+        parts: Int,
+        frames: Int,
+        height: Int,
+        width: Int,
+        inputs: Int,
+        outputs: Int
+    ) throws {
+        let generator = try Generator(seed: 5)
+        let weight = try Tensor.randn([4 * outputs, inputs, 3, 3], generator)
+        let bias = try Tensor.randn([4 * outputs], generator)
+        let x = try (0..<parts).map { _ in
+            try Tensor.randn([batch, frames, height, width, inputs], generator)
+        }
+        let conv = try SubpixelConv(weight, bias: bias)
+        let pictures = try stacked(x, dim: 2).flattened(from: 0, to: 2).permuted(0, 3, 1, 2)
+        let channels = try conv2d(
+            pictures.to(.float64),
+            weight.to(.float64),
+            bias.to(.float64),
+            padding: [1, 1]
+        )
+        // [N, O, 2, 2, H, W] -> [N, 2 H, 2 W, O], torch.nn.PixelShuffle channels last.
+        let expected = try channels.unflattened(1, [outputs, 2, 2]).permuted(0, 4, 2, 5, 3, 1)
+            .reshaped(-1, 2 * height, 2 * width, outputs)
+        let found = try conv(x)
+        #expect(found.shape == [batch, frames * parts, 2 * height, 2 * width, outputs])
+        let error = 4e-6 * Double(9 * inputs).squareRoot()
+        try expectClose(
+            found.flattened(from: 0, to: 1),
+            expected,
+            relative: 1e-6,
+            absolute: error
+        )
+        // Where a gradient is wanted the same comes about by another way.
+        try x[0].setRequiresGrad()
+        try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: error)
+    }
+
     @Test func kernelsThatDoNotFitAreRefused() throws {
         let packed = try winogradWeight(.ones([8, 16, 3, 3, 3]))
         let x = try Tensor.zeros([1, 2, 4, 4, 16])

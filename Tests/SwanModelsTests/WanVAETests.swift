@@ -134,11 +134,12 @@ private func residual(_ config: inout WanVAEConfig) {
     }
 
     /// Every way to cut a video gives the bytes of the whole.
-    @Test(arguments: ["2.1", "2.1 in patches", "2.2"])
+    @Test(arguments: ["2.1", "2.1 in patches", "sub-pixel", "2.2"])
     func partsEqualTheWhole(kind: String) throws {
         let vae = try randomVAE { config in
             if kind != "2.1" { patched(&config) }
             if kind == "2.2" { residual(&config) }
+            config.subpixelUpsample = kind == "sub-pixel"
             if kind == "2.1" { config.attnScales = [0.5] }
         }
         let stride = vae.config.spatialStride
@@ -156,8 +157,20 @@ private func residual(_ config: inout WanVAEConfig) {
         }
     }
 
+    @Test(arguments: ["2.1 in patches", "sub-pixel", "2.2"])
+    func sizesAreReadFromWeights(kind: String) throws {
+        var config = WanVAEConfig()
+        (config.baseDim, config.decoderBaseDim, config.numResBlocks) = (4, 4, 1)
+        patched(&config)
+        if kind == "2.2" { residual(&config) }
+        config.subpixelUpsample = kind == "sub-pixel"
+        let made = try MadeWeights.random(seed: 5)
+        _ = try WanVAE(Weights(made), config)
+        #expect(try WanVAEConfig().fitted(to: DictionaryWeights(made.tensors)) == config)
+    }
+
     /// All frames side by side, as training runs them, give what a stream gives.
-    @Test(arguments: ["2.1", "2.1 in patches", "2.2"], Device.tested)
+    @Test(arguments: ["2.1", "2.1 in patches", "sub-pixel", "2.2"], Device.tested)
     func trainingSeesTheSameNumbers(kind: String, device: Device) throws {
         let made = try MadeWeights.random(seed: 5)
         var config = WanVAEConfig()
@@ -169,6 +182,7 @@ private func residual(_ config: inout WanVAEConfig) {
         config.numResBlocks = 1
         if kind != "2.1" { patched(&config) }
         if kind == "2.2" { residual(&config) }
+        config.subpixelUpsample = kind == "sub-pixel"
         let stream = try WanVAE(Weights(made, device: device), config)
         var leaves: [String: Tensor] = [:]
         for (key, tensor) in made.tensors {

@@ -65,9 +65,9 @@ enum PartConfiguration {
             values = Self.diffusers(config)
         case (.vae(let config), .original):
             guard config != .wan21, config != .wan22 else { return nil }
-            values = try Self.encoded(config)
+            values = try Self.fields(config)
         case (.vae(let config), .diffusers):
-            var fields = try Self.encoded(config)
+            var fields = try Self.fields(config)
             fields["_class_name"] = "AutoencoderKLWan"
             fields["_diffusers_version"] = Self.diffusersVersion
             fields["dropout"] = 0.0
@@ -86,6 +86,13 @@ enum PartConfiguration {
         ]
         return try JSONSerialization.data(withJSONObject: values, options: options)
             + Data("\n".utf8)
+    }
+
+    /// Without our own key where it says what others take for granted.
+    private static func fields(_ config: WanVAEConfig) throws -> [String: Any] {
+        var fields = try encoded(config)
+        if !config.subpixelUpsample { fields["subpixel_upsample"] = nil }
+        return fields
     }
 
     private static func encoded(_ config: some Encodable) throws -> [String: Any] {

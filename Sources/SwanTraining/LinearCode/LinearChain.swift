@@ -11,6 +11,7 @@ import Torch
 struct LinearChain: Sendable {
     var kernels: [String: Tensor]
     private let levels: Levels
+    private let isSubpixel: Bool
 
     /// The chain inside the weights of a network, with heads of their own.
     init(
@@ -21,6 +22,7 @@ struct LinearChain: Sendable {
         decoderBias: Tensor
     ) throws(TorchError) {
         levels = Levels(config)
+        isSubpixel = config.subpixelUpsample
         kernels = [
             "encoder.head": encoderHead, "decoder.head": decoderHead,
             "decoder.head.bias": decoderBias,
@@ -111,9 +113,19 @@ struct LinearChain: Sendable {
             x = try level.shortcut.map { key throws(TorchError) in try convolved(x, key) } ?? x
             guard let resample = level.resample else { continue }
             if level.time { x = try pairsSplit(x, "\(resample).time_conv") }
-            x = try convolved(x.upsampledNearest2x(), "\(resample).resample.1", padding: 1)
+            let key = "\(resample).resample.1"
+            x =
+                isSubpixel
+                ? try Self.shuffled(convolved(x, key, padding: 1))
+                : try convolved(x.upsampledNearest2x(), key, padding: 1)
         }
         return try x.narrowed(1, 0, width("decoder.head"))
+    }
+
+    /// The channels of four pixels in their places: [T, C 4, H, W] -> [T, C, 2 H, 2 W].
+    private static func shuffled(_ x: Tensor) throws(TorchError) -> Tensor {
+        try x.unflattened(1, [x.size(1) / 4, 2, 2]).permuted(0, 1, 4, 2, 5, 3)
+            .flattened(from: 4, to: 5).flattened(from: 2, to: 3)
     }
 
     /// Patches again.

@@ -283,6 +283,7 @@ struct LinearCodeWriter {
         let name = "\(key).resample.1.weight"
         var kernel = try tensor(name)
         try kernel.multiply(by: Self.spare)
+        if config.subpixelUpsample { return try enlargeBySubpixels(frames, kernel, step.source) }
         let outputs = min(kernel.size(0), step.source.size(-1))
         // One kernel serves all four pixels that come of one, and cannot know at which it is: there is
         // no exact way back, but a nearest one.
@@ -294,6 +295,28 @@ struct LinearCodeWriter {
         var place = try used.narrowed(1, 0, fitted.size(1))
         try place.copy(from: fitted)
         return try KernelFit.apply(fitted, doubled)
+    }
+
+    /// Writes the kernel [O 4, I, 3, 3] that brings `frames` [N, T, H, W, I] back to twice their size, and
+    /// gives what comes out of it.
+    private func enlargeBySubpixels(
+        _ frames: Tensor,
+        _ kernel: Tensor,
+        _ source: Tensor
+    ) throws(TorchError) -> Tensor {
+        let (n, t, h, w) = (frames.size(0), frames.size(1), frames.size(2), frames.size(3))
+        let outputs = min(kernel.size(0) / 4, source.size(-1))
+        let squares = try source.sliced(0, 0..<n).narrowed(4, 0, outputs)
+            .reshaped(n, t, h, 2, w, 2, outputs).permuted(0, 1, 2, 4, 6, 3, 5)
+            .reshaped(n, t, h, w, 4 * outputs)
+        let fitted = try KernelFit.kernel(from: frames, to: squares)
+        var used = try kernel.narrowed(0, 0, 4 * outputs)
+        try used.fill(with: 0)
+        var place = try used.narrowed(1, 0, fitted.size(1))
+        try place.copy(from: fitted)
+        return try KernelFit.apply(fitted, frames)
+            .reshaped(n, t, h, w, outputs, 2, 2).permuted(0, 1, 2, 5, 3, 6, 4)
+            .reshaped(n, t, 2 * h, 2 * w, outputs)
     }
 
     /// What goes through a chain, of all clips.
