@@ -43,10 +43,10 @@ extension WanVAEConfig {
             try source.shape("encoder.downsamples.0.downsamples.0.residual.2.weight") != nil
         try config.readLevels(source)
         config.decoderBaseDim = try size("decoder.head.0.gamma", 0) / config.dimMult[0]
+        // Upsampling halves the channels; sub-pixels are four times as many. The residual kind has no such key.
         let upsample = "decoder.upsamples.\(config.numResBlocks + 1).resample.1.weight"
-        if let shape = try source.shape(upsample), !config.isResidual {
-            config.subpixelUpsample = shape[0] > shape[1]
-        }
+        let shape = try source.shape(upsample) ?? []
+        config.subpixelUpsample = shape.count == 4 && shape[0] == 2 * shape[1]
         return config
     }
 

@@ -19,6 +19,7 @@ public enum TinyTraining {
             temperal_downsample: [true, true]
             patch_size: 2
             is_residual: false
+            subpixel_upsample: true
             in_channels: 12
             out_channels: 12
             latents_mean: [0, 0, 0, 0, 0, 0, 0, 0]

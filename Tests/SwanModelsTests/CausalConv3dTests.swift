@@ -178,9 +178,7 @@ import TorchNN
             bias.to(.float64),
             padding: [1, 1]
         )
-        // [N, O, 2, 2, H, W] -> [N, 2 H, 2 W, O], torch.nn.PixelShuffle channels last.
-        let expected = try channels.unflattened(1, [outputs, 2, 2]).permuted(0, 4, 2, 5, 3, 1)
-            .reshaped(-1, 2 * height, 2 * width, outputs)
+        let expected = try channels.pixelShuffled(2).permuted(0, 2, 3, 1)
         let found = try conv(x)
         #expect(found.shape == [batch, frames * parts, 2 * height, 2 * width, outputs])
         let error = 4e-6 * Double(9 * inputs).squareRoot()
@@ -193,6 +191,12 @@ import TorchNN
         // Where a gradient is wanted the same comes about by another way.
         try x[0].setRequiresGrad()
         try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: error)
+
+        try bias.setRequiresGrad()
+        let result = try SubpixelConv(weight, bias: bias)(x.map { try $0.detached() })
+        let gradient = try #require(gradients(of: result.sum(), for: [bias])[0])
+        let pixels = Float(batch * parts * frames * height * width)
+        #expect(try gradient.array() == [Float](repeating: pixels, count: 4 * outputs))
     }
 
     @Test func kernelsThatDoNotFitAreRefused() throws {

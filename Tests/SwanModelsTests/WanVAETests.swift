@@ -314,7 +314,9 @@ private func residual(_ config: inout WanVAEConfig) {
         )
         #expect(plain == .wan21)
         #expect(plain.spatialStride == 8)
-        for config in [WanVAEConfig.wan21, .wan22] {
+        var subpixels = WanVAEConfig.wan21
+        subpixels.subpixelUpsample = true
+        for config in [WanVAEConfig.wan21, .wan22, subpixels] {
             try config.validate()
             let copy = try JSONDecoder().decode(
                 WanVAEConfig.self,
@@ -322,6 +324,9 @@ private func residual(_ config: inout WanVAEConfig) {
             )
             #expect(copy == config)
         }
+        subpixels.isResidual = true
+        let refusal = #expect(throws: TorchError.self) { try subpixels.validate() }
+        #expect(refusal?.message.contains("subpixel_upsample") == true)
         var uneven = WanVAEConfig.wan22
         uneven.dimMult = [1, 2, 3, 4]
         #expect(throws: TorchError.self) { try uneven.validate() }

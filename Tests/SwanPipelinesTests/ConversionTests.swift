@@ -220,6 +220,24 @@ import TorchNN
         )
     }
 
+    /// diffusers has no decoder that enlarges by sub-pixel convolutions; in Wan's names it stays what it is.
+    @Test func anAutoencoderWithSubpixels() throws {
+        var config = WanVAEConfig()
+        (config.baseDim, config.decoderBaseDim, config.numResBlocks) = (4, 4, 1)
+        config.subpixelUpsample = true
+        let made = try MadeWeights.random(seed: 1)
+        _ = try WanVAE(Weights(made), config)
+        let source = directory.path("subpixels")
+        try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+        try Safetensors.write(made.tensors, to: source + "/Wan2.1_VAE.safetensors")
+
+        let there = directory.path("there")
+        _ = try convert(source, there, to: .original)
+        #expect(try fields(there + "/config.json")["subpixel_upsample"] as? Bool == true)
+        let error = failure { _ = try convert(source, directory.path("no"), to: .diffusers) }
+        #expect("\(String(describing: error))".contains("sub-pixel convolutions"))
+    }
+
     @Test func refusals() throws {
         func message(_ source: String, _ destination: String, _ naming: CheckpointNames.Naming?)
             -> String

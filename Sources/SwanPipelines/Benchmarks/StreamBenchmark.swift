@@ -19,7 +19,7 @@ extension Benchmark {
         let input = options.input ?? folder.appendingPathComponent("in.mp4").path
         if options.input == nil { try makeClip(input) }
         var summaries: [StreamSummary] = []
-        // What other benchmarks held is not the stream's.
+        // What other benchmarks have given back is not the stream's.
         ProcessFacts.forgetPeakMemory()
         for _ in 0..<max(1, options.rounds) {
             var request = FileStreamRequest(

@@ -65,9 +65,16 @@ enum PartConfiguration {
             values = Self.diffusers(config)
         case (.vae(let config), .original):
             guard config != .wan21, config != .wan22 else { return nil }
-            values = try Self.fields(config)
+            values = try Self.values(of: config)
         case (.vae(let config), .diffusers):
-            var fields = try Self.fields(config)
+            guard !config.subpixelUpsample else {
+                throw SwanError(
+                    .invalidModel,
+                    "the autoencoder enlarges by sub-pixel convolutions, which diffusers' "
+                        + "AutoencoderKLWan does not; it can be converted to Wan's own names only"
+                )
+            }
+            var fields = try Self.values(of: config)
             fields["_class_name"] = "AutoencoderKLWan"
             fields["_diffusers_version"] = Self.diffusersVersion
             fields["dropout"] = 0.0
@@ -89,7 +96,7 @@ enum PartConfiguration {
     }
 
     /// Without our own key where it says what others take for granted.
-    private static func fields(_ config: WanVAEConfig) throws -> [String: Any] {
+    private static func values(of config: WanVAEConfig) throws -> [String: Any] {
         var fields = try encoded(config)
         if !config.subpixelUpsample { fields["subpixel_upsample"] = nil }
         return fields

@@ -116,16 +116,10 @@ struct LinearChain: Sendable {
             let key = "\(resample).resample.1"
             x =
                 isSubpixel
-                ? try Self.shuffled(convolved(x, key, padding: 1))
+                ? try convolved(x, key, padding: 1).pixelShuffled(2)
                 : try convolved(x.upsampledNearest2x(), key, padding: 1)
         }
         return try x.narrowed(1, 0, width("decoder.head"))
-    }
-
-    /// The channels of four pixels in their places: [T, C 4, H, W] -> [T, C, 2 H, 2 W].
-    private static func shuffled(_ x: Tensor) throws(TorchError) -> Tensor {
-        try x.unflattened(1, [x.size(1) / 4, 2, 2]).permuted(0, 1, 4, 2, 5, 3)
-            .flattened(from: 4, to: 5).flattened(from: 2, to: 3)
     }
 
     /// Patches again.
@@ -174,8 +168,8 @@ struct LinearChain: Sendable {
 
     /// Changes all kernels together so that clips come back with less error.
     ///
-    /// Levels that were each made the best for themselves are not the best for one another: one kernel
-    /// serves all four pixels that come of one, so that what an encoder writes has to suit it. This costs a
+    /// Levels that were each made the best for themselves are not the best for one another: each loses
+    /// something that others could hold, and of doubled pixels one kernel serves all four. This costs a
     /// twentieth of what training the whole network costs, and gives as much as its first thousand steps.
     ///
     /// - Parameters:

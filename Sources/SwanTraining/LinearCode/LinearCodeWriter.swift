@@ -126,9 +126,7 @@ struct LinearCodeWriter {
     ) throws(TorchError) -> Step {
         let source = code
         let inputs = code.size(-1)
-        let (n, t, h, w) = (code.size(0), code.size(1), code.size(2) / 2, code.size(3) / 2)
-        let squares = try code.reshaped(n, t, h, 2, w, 2, inputs).permuted(0, 1, 2, 4, 6, 3, 5)
-            .reshaped(n, t, h, w, 4 * inputs)
+        let squares = try Self.squares(of: code)
         let components = try PrincipalComponents(of: squares, count: outputs)
         // Four equal pixels would double in an orthonormal code: halved, levels keep their size.
         let kernel = try components.directions.transposed(0, 1).reshaped(-1, inputs, 2, 2) * 0.5
@@ -283,40 +281,37 @@ struct LinearCodeWriter {
         let name = "\(key).resample.1.weight"
         var kernel = try tensor(name)
         try kernel.multiply(by: Self.spare)
-        if config.subpixelUpsample { return try enlargeBySubpixels(frames, kernel, step.source) }
-        let outputs = min(kernel.size(0), step.source.size(-1))
-        // One kernel serves all four pixels that come of one, and cannot know at which it is: there is
-        // no exact way back, but a nearest one.
-        let doubled = try frames.repeatedInterleaved(2, dim: 2).repeatedInterleaved(2, dim: 3)
-        let target = try step.source.sliced(0, 0..<doubled.size(0)).narrowed(4, 0, outputs)
-        let fitted = try KernelFit.kernel(from: doubled, to: target)
-        var used = try kernel.narrowed(0, 0, outputs)
+        let isSubpixel = config.subpixelUpsample
+        let outputs = min(kernel.size(0) / (isSubpixel ? 4 : 1), step.source.size(-1))
+        let source = try step.source.sliced(0, 0..<frames.size(0)).narrowed(4, 0, outputs)
+        // Of doubled pixels one kernel serves all four, and cannot know at which it is: there is no exact
+        // way back, but a nearest one.
+        let read =
+            isSubpixel
+            ? frames
+            : try frames.repeatedInterleaved(2, dim: 2).repeatedInterleaved(2, dim: 3)
+        let target = isSubpixel ? try Self.squares(of: source) : source
+        let fitted = try KernelFit.kernel(from: read, to: target)
+        var used = try kernel.narrowed(0, 0, fitted.size(0))
         try used.fill(with: 0)
         var place = try used.narrowed(1, 0, fitted.size(1))
         try place.copy(from: fitted)
-        return try KernelFit.apply(fitted, doubled)
+        let result = try KernelFit.apply(fitted, read)
+        return isSubpixel ? try Self.pixels(of: result) : result
     }
 
-    /// Writes the kernel [O 4, I, 3, 3] that brings `frames` [N, T, H, W, I] back to twice their size, and
-    /// gives what comes out of it.
-    private func enlargeBySubpixels(
-        _ frames: Tensor,
-        _ kernel: Tensor,
-        _ source: Tensor
-    ) throws(TorchError) -> Tensor {
-        let (n, t, h, w) = (frames.size(0), frames.size(1), frames.size(2), frames.size(3))
-        let outputs = min(kernel.size(0) / 4, source.size(-1))
-        let squares = try source.sliced(0, 0..<n).narrowed(4, 0, outputs)
-            .reshaped(n, t, h, 2, w, 2, outputs).permuted(0, 1, 2, 4, 6, 3, 5)
-            .reshaped(n, t, h, w, 4 * outputs)
-        let fitted = try KernelFit.kernel(from: frames, to: squares)
-        var used = try kernel.narrowed(0, 0, 4 * outputs)
-        try used.fill(with: 0)
-        var place = try used.narrowed(1, 0, fitted.size(1))
-        try place.copy(from: fitted)
-        return try KernelFit.apply(fitted, frames)
-            .reshaped(n, t, h, w, outputs, 2, 2).permuted(0, 1, 2, 5, 3, 6, 4)
-            .reshaped(n, t, 2 * h, 2 * w, outputs)
+    /// The pixels of each 2x2 as channels: [N, T, 2 h, 2 w, C] -> [N, T, h, w, C 4].
+    private static func squares(of x: Tensor) throws(TorchError) -> Tensor {
+        let (n, t, h, w) = (x.size(0), x.size(1), x.size(2) / 2, x.size(3) / 2)
+        return try x.reshaped(n, t, h, 2, w, 2, x.size(4)).permuted(0, 1, 2, 4, 6, 3, 5)
+            .reshaped(n, t, h, w, 4 * x.size(4))
+    }
+
+    /// And back.
+    private static func pixels(of squares: Tensor) throws(TorchError) -> Tensor {
+        let (n, t, h, w) = (squares.size(0), squares.size(1), squares.size(2), squares.size(3))
+        return try squares.unflattened(-1, [squares.size(4) / 4, 2, 2])
+            .permuted(0, 1, 2, 5, 3, 6, 4).reshaped(n, t, 2 * h, 2 * w, squares.size(4) / 4)
     }
 
     /// What goes through a chain, of all clips.

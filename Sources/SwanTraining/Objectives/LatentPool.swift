@@ -76,7 +76,7 @@ final class LatentPool: Sendable {
             let coming = state.coming ?? start(at: range.lowerBound, &state)
             while state.next < range.upperBound {
                 let number = state.next
-                // Also a clip that fails is one that was taken.
+                // Also a clip that fails is one that was taken; after a stop nothing is.
                 state.next += 1
                 guard let latents = try coming.next(1, unless: stop)?.first else { return }
                 if range.contains(number) { state.encoded[number] = latents }

@@ -6,6 +6,7 @@ private let layerNormOp = Operator("aten::layer_norm")
 private let rmsNormOp = Operator("aten::rms_norm")
 private let conv2dOp = Operator("aten::conv2d")
 private let conv3dOp = Operator("aten::conv3d")
+private let pixelShuffleOp = Operator("aten::pixel_shuffle")
 private let upsampleNearestExact2dOp = Operator("aten::_upsample_nearest_exact2d")
 private let resizeAntialiasedOp = Operator("aten::_upsample_bilinear2d_aa")
 private let resizeBilinearOp = Operator("aten::upsample_bilinear2d")
@@ -82,6 +83,11 @@ extension Tensor {
     public func upsampledNearest2x() throws(TorchError) -> Tensor {
         let scale: Double? = nil
         return try upsampleNearestExact2dOp(self, [size(-2) * 2, size(-1) * 2], scale, scale)
+    }
+
+    /// [B, C r r, H, W] -> [B, C, H r, W r], as `torch.nn.PixelShuffle` lays channels out.
+    public func pixelShuffled(_ factor: Int) throws(TorchError) -> Tensor {
+        try pixelShuffleOp(self, factor)
     }
 
     /// [B, C, H, W] resized by the triangle filter, widened where it shrinks (antialias).

@@ -78,11 +78,14 @@ import TorchNN
         #expect(zip(sizes, sizes.dropFirst()).allSatisfy { $0 >= $1 * 0.999 }, "\(sizes)")
     }
 
-    @Test func fittingALinearCodeMakesItBetter() throws {
+    @Test(arguments: [false, true])
+    func fittingALinearCodeMakesItBetter(subpixel: Bool) throws {
+        var config = Self.config
+        config.subpixelUpsample = subpixel
         var errors: [Double] = []
         for steps in [0, 30] {
-            let weights = try LinearCode.weights(Self.config, clips: scenes, seed: 1, steps: steps)
-            let vae = try WanVAE(Weights(DictionaryWeights(weights)), Self.config)
+            let weights = try LinearCode.weights(config, clips: scenes, seed: 1, steps: steps)
+            let vae = try WanVAE(Weights(DictionaryWeights(weights)), config)
             let clip = try scenes.clip(index: 500, frames: 9, height: 64, width: 64)
             let video = try (clip.unsqueezed(0).permuted(0, 2, 1, 3, 4) * 2 - 1).contiguous()
             errors.append(try (vae.decode(vae.encode(video)) - video).pow(2).mean().item())
@@ -131,6 +134,7 @@ import TorchNN
         config.numResBlocks = 1
         config.temporalDownsample = [true, true]
         config.patchSize = 2
+        config.subpixelUpsample = true
         config.inChannels = 12
         config.outChannels = 12
         config.latentsMean = Array(repeating: 0, count: 48)
