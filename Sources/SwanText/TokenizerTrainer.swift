@@ -70,5 +70,6 @@ public enum TokenizerTrainer {
         return Data(bytes: model, count: size)
     }
 
-    private static let marksAndBytes = 3 + 256
+    /// Pieces that every model has: the marks, and one for each byte.
+    public static let marksAndBytes = 3 + 256
 }

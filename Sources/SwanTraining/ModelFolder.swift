@@ -42,14 +42,27 @@ struct ModelFolder {
         }
         if isBegun {
             try recipe.requireSame(as: Recipe(contentsOf: begun.path), in: begun.path)
+        } else if let other = Self.contents(of: root) {
+            throw TrainingError(
+                .cannotWrite,
+                "\(path): there is a model in it that no training run left (\(other) without a "
+                    + "recipe.yaml); take another folder"
+            )
         }
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
-            try Self.removePartialFiles(root)
+            if isBegun { try Self.removePartialFiles(root) }
             try text.write(to: begun, atomically: true, encoding: .utf8)
         } catch let error as CocoaError {
             throw TrainingError(.cannotWrite, "\(path): \(error.localizedDescription)")
+        }
+    }
+
+    /// What a model has in its folder, a run's or any other: the first of it that is there.
+    private static func contents(of root: URL) -> String? {
+        ["vae", "transformer", "text_encoder", "tokenizer", "checkpoints", "stream.yaml"].first {
+            FileManager.default.fileExists(atPath: root.appending(path: $0).path)
         }
     }
 

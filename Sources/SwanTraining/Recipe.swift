@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanText
 
 /// Everything a training run depends on: the same recipe on the same footage gives the same model.
 public struct Recipe: Codable, Sendable, Equatable {
@@ -151,7 +152,17 @@ extension Recipe {
                 && (vae.training.decoderSteps ?? 0) >= 0,
             "vae.training: steps and batch count from 1, decoder_steps from 0, frames is a list"
         )
+        do {
+            try vae.model.validate()
+        } catch {
+            throw TrainingError(.invalidRecipe, "vae.model: \(error.message)")
+        }
         try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
+        try require(
+            text.model.vocabulary > TokenizerTrainer.marksAndBytes,
+            "text.model.vocab_size is \(text.model.vocabulary); marks and bytes alone take "
+                + "\(TokenizerTrainer.marksAndBytes)"
+        )
         let pixels = vae.model.spatialStride
         let step = vae.model.temporalStride
         try require(
@@ -171,6 +182,23 @@ extension Recipe {
                 "transformer.phases: numbers count from 1 and size is a multiple of \(patch)"
             )
         }
+        // With `start` the autoencoder is not trained.
+        let sizes = (start == nil ? [vae.training.size] : []) + transformer.phases.map(\.size)
+        for style in styles {
+            for (filter, side) in style.filters.flatMap({ filter in sizes.map { (filter, $0) } }) {
+                let misfit = filter.misfit(side)
+                try require(
+                    misfit == nil,
+                    "styles: \(style.name) cannot be made of pictures of \(side)x\(side) pixels: "
+                        + (misfit ?? "")
+                )
+            }
+        }
+        try require(
+            stream.height > 0 && stream.width > 0 && stream.height % patch == 0
+                && stream.width % patch == 0,
+            "stream: height and width are multiples of \(patch)"
+        )
         let training = transformer.training
         try require(
             training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,

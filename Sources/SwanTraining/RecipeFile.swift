@@ -100,6 +100,7 @@ extension Recipe {
         case .typeMismatch(let type, let context):
             return "\(path(context)) should be \(type): \(context.debugDescription)"
         case .dataCorrupted(let context):
+            if let error = context.underlyingError as? YamlError { return "not YAML: \(error)" }
             let place = path(context)
             return (place.isEmpty ? "" : place + ": ") + context.debugDescription
         @unknown default: return "\(error)"

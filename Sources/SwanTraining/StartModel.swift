@@ -10,8 +10,8 @@ import Torch
 struct StartModel {
     private let root: URL
 
-    /// The model of a name (a bundled one) or of a folder.
-    init(_ nameOrPath: String) throws {
+    /// The model of a name (a bundled one) or of a folder; throws where its sizes are not the recipe's.
+    init(_ nameOrPath: String, for recipe: Recipe) throws {
         let path = BundledModels.folder(nameOrPath) ?? nameOrPath
         root = URL(fileURLWithPath: path, isDirectory: true)
         guard FileManager.default.fileExists(atPath: root.appending(path: "vae").path) else {
@@ -20,27 +20,23 @@ struct StartModel {
                 "start: \(nameOrPath) is neither a bundled model (\(known)) nor a folder of one"
             )
         }
+        var vae: WanVAEConfig = try config("vae")
+        vae.latentsMean = recipe.vae.model.latentsMean
+        vae.latentsStd = recipe.vae.model.latentsStd
+        try require(vae == recipe.vae.model, "vae.model")
+        try require(config("transformer") == recipe.transformer.model, "transformer.model")
+        try require(config("text_encoder") == recipe.text.model, "text.model")
     }
 
     private var known: String { BundledModels.names.joined(separator: ", ") }
 
     /// The autoencoder's weights, and its config with what was measured of its latents.
-    func autoencoder(like config: WanVAEConfig) throws -> ([String: Tensor], WanVAEConfig) {
-        let own: WanVAEConfig = try self.config("vae")
-        var sizes = own
-        sizes.latentsMean = config.latentsMean
-        sizes.latentsStd = config.latentsStd
-        try require(sizes == config, "vae.model")
-        return (try weights("vae", "diffusion_pytorch_model"), own)
+    func autoencoder() throws -> ([String: Tensor], WanVAEConfig) {
+        (try weights("vae", "diffusion_pytorch_model"), try config("vae"))
     }
 
     /// The weights of text encoder and transformer, under `text_encoder.` and `transformer.`.
-    func transformer(
-        like config: WanConfig,
-        _ textEncoder: UMT5Config
-    ) throws -> [String: Tensor] {
-        try require(self.config("transformer") == config, "transformer.model")
-        try require(self.config("text_encoder") == textEncoder, "text.model")
+    func transformer() throws -> [String: Tensor] {
         var all: [String: Tensor] = [:]
         for (part, file) in [
             ("transformer", "diffusion_pytorch_model"), ("text_encoder", "model"),

@@ -35,21 +35,28 @@ public struct Trainer {
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()
-        let folder = try ModelFolder(output, recipe: recipe, resume: resume)
         Engine.threads = recipe.threads
+        // Before anything is written: what is refused here can be tried again into the same folder.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
-        let start = try recipe.start.map(StartModel.init)
-        let trainer = Trainer(
-            recipe: recipe,
-            folder: folder,
-            clips: clips,
-            device: device,
-            stop: stop,
-            start: start
-        )
-        let vae = try trainer.autoencoder(onProgress)
-        try trainer.transformer(vae, onProgress)
-        try trainer.decoder(of: vae, onProgress)
+        let start = try recipe.start.map { try StartModel($0, for: recipe) }
+        do {
+            let trainer = Trainer(
+                recipe: recipe,
+                folder: try ModelFolder(output, recipe: recipe, resume: resume),
+                clips: clips,
+                device: device,
+                stop: stop,
+                start: start
+            )
+            let vae = try trainer.autoencoder(onProgress)
+            try trainer.transformer(vae, onProgress)
+            try trainer.decoder(of: vae, onProgress)
+        } catch let error as CocoaError {
+            throw TrainingError(
+                error.code == .fileWriteOutOfSpace ? .diskFull : .cannotWrite,
+                "\(error.filePath ?? output): \(error.localizedDescription)"
+            )
+        }
     }
 
     // MARK: - Stages
@@ -60,7 +67,7 @@ public struct Trainer {
         if let done = try folder.autoencoder(on: device) { return done }
         let config = recipe.vae.model
         if let start {
-            let (weights, measured) = try start.autoencoder(like: config)
+            let (weights, measured) = try start.autoencoder()
             let moved = try weights.mapValues { try $0.to(device) }
             return try finished(moved, measured, keepsNormalization: true)
         }
@@ -220,8 +227,8 @@ public struct Trainer {
         _ tokenizer: Tokenizer,
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> [String: Tensor] {
+        if let start { return try start.transformer() }
         let config = recipe.transformer.model
-        if let start { return try start.transformer(like: config, recipe.text.model) }
         let encoder = try textEncoder(prompts, tokenizer, onProgress)
         let transformer = try Initialization.transformer(config, seed: recipe.seed)
         return Dictionary(

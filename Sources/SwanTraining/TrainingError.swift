@@ -10,6 +10,8 @@ public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible
         case invalidData
         /// An output folder that cannot be used.
         case cannotWrite
+        /// The disk had no more room.
+        case diskFull
         /// Numbers that stopped being finite.
         case diverged
         /// Somebody asked for the end; a checkpoint has all that was done.

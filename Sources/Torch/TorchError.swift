@@ -19,6 +19,8 @@ public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
         case noSuchFile
         /// A file that could not be written.
         case cannotWrite
+        /// The disk had no more room for a file.
+        case diskFull
         /// Weights that are missing, unused, misshapen or not finite.
         case invalidWeights
     }

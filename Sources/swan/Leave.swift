@@ -55,6 +55,7 @@ enum Leave {
         case .deviceUnavailable, .outOfMemory: EX_UNAVAILABLE
         case .invalidArgument, .missingOperator: EX_SOFTWARE
         case .cannotWrite: EX_CANTCREAT
+        case .diskFull: EX_IOERR
         }
     }
 
@@ -86,6 +87,7 @@ enum Leave {
         case .invalidRecipe, .invalidData: EX_DATAERR
         case .noSuchFile: EX_NOINPUT
         case .cannotWrite: EX_CANTCREAT
+        case .diskFull: EX_IOERR
         case .diverged: EX_SOFTWARE
         case .interrupted: 128 + SIGINT
         }

@@ -92,7 +92,7 @@ private struct TrainingDisplay {
             let left = ProgressLine.time(progress.remainingSeconds)
             let parts =
                 ["\(progress.stage) \(progress.step)/\(progress.steps)"] + losses
-                + [speed, "\(left) left"]
+                + [speed, "\(left) left of this stage"]
             Terminal.standardError.write(kind: .note, parts.joined(separator: ", "))
         }
     }

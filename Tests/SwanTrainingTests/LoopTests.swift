@@ -22,7 +22,7 @@ struct LoopTests {
             styles: recipe.styles,
             seed: recipe.seed
         )
-        try expectExactResume(objective, start, recipe.vae.optimizer, steps: 6)
+        try expectExactResume({ objective }, start, recipe.vae.optimizer, Pauses(steps: 6))
     }
 
     @Test func aTransformersRunThatWasKilledEndsWithTheSameBits() throws {
@@ -36,8 +36,40 @@ struct LoopTests {
             { try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae) },
             start,
             recipe.transformer.optimizer,
-            steps: 8
+            Pauses(steps: 8)
         )
+    }
+
+    /// As long as training takes to show what it does: losses fall, and a run that was killed ends with
+    /// the same bits.
+    @Test func hundredsOfSteps() throws {
+        var recipe = try TinyRecipe.make()
+        let clips = try ClipMix(recipe.data, seed: recipe.seed)
+        Engine.threads = recipe.threads
+        let pauses = Pauses(steps: 150, checkpoint: 40, killed: [30, 95])
+
+        let code = try TinyRecipe.linearCode.get()
+        let autoencoder = VAEObjective(
+            config: recipe.vae.model,
+            options: recipe.vae.training,
+            clips: clips,
+            styles: recipe.styles,
+            seed: recipe.seed
+        )
+        let vae = try expectExactResume({ autoencoder }, code, recipe.vae.optimizer, pauses)
+        // A clip that was not trained on.
+        let unseen = try autoencoder.batch(BatchPlace(step: 1_000))
+        try expectLessLoss(autoencoder, unseen, from: code, to: vae.averages)
+
+        recipe.transformer.phases[0].steps = pauses.steps
+        let start = try TinyRecipe.startOfTransformer(recipe)
+        func objective() throws -> StreamObjective {
+            try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae.averages)
+        }
+        let trained = try expectExactResume(objective, start, recipe.transformer.optimizer, pauses)
+        let stream = try objective()
+        let pairs = try stream.batch(BatchPlace(step: 0))
+        try expectLessLoss(stream, pairs, from: start, to: trained.averages)
     }
 
     @Test func aDamagedCheckpointGivesWayToTheOneBefore() throws {
@@ -233,32 +265,47 @@ struct LoopTests {
         return weights
     }
 
-    private func expectExactResume(
-        _ objective: some Objective,
-        _ start: [String: Tensor],
-        _ options: OptimizerOptions,
-        steps: Int
-    ) throws {
-        try expectExactResume({ objective }, start, options, steps: steps)
+    /// How long a run is, and what interrupts it.
+    private struct Pauses {
+        let steps: Int
+        /// Steps from one checkpoint to the next.
+        var checkpoint = 2
+        /// Steps after which it is killed, between checkpoints.
+        var killed = [3, 5]
     }
 
-    /// Trains without a break; and killed twice between checkpoints, each time from the disk.
+    private func expectLessLoss<Goal: Objective>(
+        _ objective: Goal,
+        _ batch: Goal.Batch,
+        from start: [String: Tensor],
+        to end: [String: Tensor]
+    ) throws {
+        let losses = try [start, end].map { weights in
+            var carry: [String: Tensor] = [:]
+            return try objective.loss(batch, BatchPlace(step: 0), weights, carry: &carry)
+                .total.item()
+        }
+        #expect(losses[1] < 0.9 * losses[0], "\(losses)")
+    }
+
+    /// Trains without a break; and killed between checkpoints, going on from the disk each time.
+    @discardableResult
     private func expectExactResume<Goal: Objective>(
         _ objective: () throws -> Goal,
         _ start: [String: Tensor],
         _ options: OptimizerOptions,
-        steps: Int
-    ) throws {
+        _ pauses: Pauses
+    ) throws -> TrainingState {
         try withFolder { folder in
             func loop(_ name: String) throws -> TrainingLoop<Goal> {
                 TrainingLoop(
                     stage: name,
-                    steps: steps,
+                    steps: pauses.steps,
                     objective: try objective(),
                     options: options,
                     checkpoints: try Checkpoints(folder: folder, stage: name, kept: 2),
                     checkpointOptions: CheckpointOptions(
-                        everySteps: 2,
+                        everySteps: pauses.checkpoint,
                         everyMinutes: 60,
                         kept: 2
                     ),
@@ -269,10 +316,9 @@ struct LoopTests {
                 try loop(name).run(from: { start }, stoppingAt: stop) { _ in }
             }
             let whole = try run("whole")
-            _ = try run("killed", stoppingAt: 3)
-            _ = try run("killed", stoppingAt: 5)
+            for step in pauses.killed { _ = try run("killed", stoppingAt: step) }
             let resumed = try run("killed")
-            #expect(whole.step == steps && resumed.step == steps)
+            #expect(whole.step == pauses.steps && resumed.step == pauses.steps)
             #expect(whole.keys == resumed.keys)
             let pairs = zip(
                 whole.parameters + whole.optimizer.averages + whole.optimizer.firstMoments
@@ -289,11 +335,12 @@ struct LoopTests {
                 try start[key]?.array(of: Float.self) != parameter.detached().array(of: Float.self)
             }
             #expect(moved, "training changed nothing")
+            return whole
         }
     }
 
-    private func withFolder(_ body: (URL) throws -> Void) throws {
+    private func withFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
         let folder = try TemporaryDirectory()
-        try withExtendedLifetime(folder) { try body(folder.url) }
+        return try withExtendedLifetime(folder) { try body(folder.url) }
     }
 }

@@ -40,6 +40,16 @@ struct RecipeTests {
         ("fps: 16", "fps: 16\n  timestep_offset: 50", "timestep_offset is not the same"),
         ("procedural: 1", "procedural: -1", "data"),
         ("every_steps: 5", "every_steps: 0", "samples"),
+        ("vocab_size: 400", "vocab_size: 259", "vocab_size"),
+        ("latents_std: [1,", "latents_std: [1, 1,", "latents_std has 9 values"),
+        ("height: 64", "height: 60", "multiples of 16"),
+        ("night]", "{name: b, phrasings: [b], filters: [{blurr: 1}]}]", "'blurr'"),
+        ("night]", "{name: b, phrasings: [b], filters: [{blur: 16}]}]", "b cannot be made of"),
+        ("night]", "{name: b, phrasings: [b], filters: [{mosaic: 7}]}]", "of 32x32 pixels"),
+        (
+            "night]", "{name: b, phrasings: [b], filters: [{blur: 1, mosaic: 8}]}]",
+            "not {blur, mosaic}"
+        ),
     ])
     func whatCannotBeMeantIsNamed(_ found: String, _ replaced: String, _ name: String) throws {
         let text = TinyRecipe.text.replacing(found, with: replaced)
@@ -97,6 +107,27 @@ struct RecipeTests {
         #expect(error.message.hasPrefix(words), "\(error.message)")
         #expect(error.message.contains("out/recipe.yaml"))
         #expect(try Recipe(contentsOf: folder.path("out/recipe.yaml")) == begun)
+    }
+
+    @Test func anotherModelsFolderIsLeftAlone() throws {
+        let folder = try TemporaryDirectory()
+        try FileManager.default.createDirectory(
+            atPath: folder.path("out/vae"),
+            withIntermediateDirectories: true
+        )
+        _ = try folder.file("out/vae/config.json.1.partial", text: "another's")
+        for resume in [false, true] {
+            let error = #expect(throws: TrainingError.self) {
+                try ModelFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
+            }
+            #expect(error?.code == .cannotWrite)
+            #expect(error?.message.contains("vae without a recipe.yaml") == true)
+        }
+        #expect(try folder.names == ["out"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path("out/vae"))
+                == ["config.json.1.partial"]
+        )
     }
 
     @Test func twoRunsDoNotShareAFolder() throws {

@@ -99,6 +99,25 @@ import Torch
         #expect(try folder.names == ["recipe.yaml"])
     }
 
+    /// What is refused says what and where, and leaves the folder for the next try.
+    @Test(arguments: [
+        ("seed: 7", "seed: [", 65, "not YAML"),
+        ("seed: 7", "seeds: 7", 65, "seed is missing"),
+        ("data: {procedural: 1}", "data: {videos: [{file: a.mp4, weight: 1}]}", 66, "a.mp4"),
+        ("seed: 7", "seed: 7\nstart: nowhere", 66, "nowhere"),
+        ("size: 32, batch: 2", "size: 33, batch: 2", 65, "multiple of 16"),
+    ])
+    func refusals(_ found: String, _ replaced: String, _ code: Int32, _ words: String) throws {
+        let wrong = try folder.file(
+            "wrong.yaml",
+            text: TinyTraining.recipe.replacing(found, with: replaced)
+        )
+        let outcome = try Program.run("train", wrong, "-o", folder.path("out"), "--device", "cpu")
+        #expect(outcome.code == code)
+        #expect(outcome.messages.contains(words), "\(outcome.messages)")
+        #expect(try folder.names.sorted() == ["recipe.yaml", "wrong.yaml"])
+    }
+
     // MARK: - Help
 
     private func train(_ output: String, _ options: String...) throws -> Program {

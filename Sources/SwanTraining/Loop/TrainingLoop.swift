@@ -109,8 +109,8 @@ struct TrainingLoop<Goal: Objective> {
         guard norm.isFinite else {
             throw TrainingError(
                 .diverged,
-                "\(stage), step \(state.step): the gradients are not finite; lower learning_rate or "
-                    + "maximum_gradient_norm and resume"
+                "\(stage), step \(state.step): the gradients are not finite; begin again in another "
+                    + "folder with a lower learning_rate or maximum_gradient_norm"
             )
         }
         let losses = try MicroBatch.losses(of: results)

@@ -2,8 +2,8 @@
 struct ChangeMeasure {
     /// Chunks that each prompt stands for.
     static let chunksPerPrompt = 6
-    /// Chunks after a change of prompt that may still look otherwise.
-    static let patience = 2
+    /// Chunks after a change of prompt that may still look otherwise: the second has to be right.
+    static let patience = 1
 
     private let targets: StyleTargets
     /// The styles in the order they are asked for, as numbers among the targets.

@@ -4,6 +4,15 @@ extension PixelFilter: Codable {
         case pencil, outlines, comic, foliage
     }
 
+    /// Whatever stands in a recipe.
+    private struct AnyKey: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
     /// Reads a name, or a name with its numbers; what does not fit is said in the error.
     public init(from decoder: any Decoder) throws {
         let alone: String?
@@ -28,8 +37,13 @@ extension PixelFilter: Codable {
 
     private static func numbered(_ decoder: any Decoder) throws -> PixelFilter {
         let values = try decoder.container(keyedBy: Name.self)
-        guard let key = values.allKeys.first, values.allKeys.count == 1 else {
-            throw unknown("", decoder)
+        let given = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
+        guard let key = values.allKeys.first, given.count == 1 else {
+            let names = given.sorted().joined(separator: ", ")
+            guard given.count == 1 else {
+                throw invalid("a filter is one name with its numbers, not {\(names)}", decoder)
+            }
+            throw unknown(names, decoder)
         }
         switch key {
         case .blur:

@@ -32,6 +32,17 @@ public enum PixelFilter: Sendable, Hashable {
         try apply(x).clamped(min: 0, max: 1)
     }
 
+    /// Why it cannot be applied to square pictures of `side` pixels; nil where it can.
+    func misfit(_ side: Int) -> String? {
+        switch self {
+        case .blur(let sigma) where Int(3 * sigma + 0.5) >= side:
+            "a blur of \(sigma) pixels needs larger pictures"
+        case .mosaic(let size) where !side.isMultiple(of: size):
+            "squares of \(size) pixels do not fill them"
+        default: nil
+        }
+    }
+
     private func apply(_ x: Tensor) throws(TorchError) -> Tensor {
         switch self {
         case .blur(let sigma): return try PixelMath.blurred(x, sigma)

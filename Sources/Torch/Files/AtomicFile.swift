@@ -59,7 +59,7 @@ struct AtomicFile: ~Copyable {
 
     private static func failed(_ path: String, _ number: Int32) -> TorchError {
         TorchError(
-            .cannotWrite,
+            number == ENOSPC || number == EDQUOT ? .diskFull : .cannotWrite,
             "\(path): cannot be written: \(String(cString: strerror(number)))"
         )
     }
