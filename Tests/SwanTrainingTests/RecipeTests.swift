@@ -7,12 +7,32 @@ import Torch
 
 @Suite("Recipes")
 struct RecipeTests {
-    @Test func theShippedRecipeIsRead() throws {
-        let path = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../configs/tiny.yaml").standardizedFileURL.path
-        let recipe = try Recipe(contentsOf: path)
+    /// The weights that are shipped can be gone on from by the recipe that is.
+    @Test func theShippedRecipeFitsTheWeights() throws {
+        let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
         #expect(recipe.name == "swan-tiny")
-        #expect(recipe.vae.model.zDim == 48)
+        _ = try StartModel("tiny", for: recipe)
+    }
+
+    /// What docs/training.md says of a style of one's own, with the rest from the shipped recipe.
+    @Test func theNinthStyleOfTheGuideIsARecipe() throws {
+        let guide = try String(contentsOfFile: Self.file("docs/training.md"), encoding: .utf8)
+        let blocks = guide.components(separatedBy: "```yaml\n")
+        let block = try #require(blocks.first { $0.hasPrefix("name: with-cyanotype") })
+        let example = try #require(block.components(separatedBy: "```").first)
+        let shipped = try String(contentsOfFile: Self.file("configs/tiny.yaml"), encoding: .utf8)
+        let rest = shipped.split(separator: "\n").filter {
+            !$0.hasPrefix("name:") && !$0.hasPrefix("styles:")
+        }
+        let recipe = try Recipe(yaml: example + rest.joined(separator: "\n"))
+        #expect(recipe.styles.count == 10 && recipe.styles.last?.name == "cyanotype")
+        _ = try StartModel(#require(recipe.start), for: recipe)
+    }
+
+    /// A file of the repository.
+    private static func file(_ path: String) -> String {
+        URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../\(path)").standardizedFileURL.path
     }
 
     @Test func aRecipeSurvivesBeingWritten() throws {

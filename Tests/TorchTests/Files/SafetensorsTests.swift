@@ -123,7 +123,7 @@ extension SafetensorsTests {
             try file.write(Array(repeating: 0, count: 1 << 16))
             try file.finish()
         }
-        #expect((error as? TorchError)?.code == .cannotWrite)
+        #expect((error as? TorchError)?.code == .diskFull)
         #expect((error as? TorchError)?.message.hasSuffix("No space left on device") == true)
         #expect(try directory.names == [])
     }
