@@ -31,13 +31,14 @@ struct EnlargingConv: Sendable {
         }
         // Below 8 channels going into and out of the filter's form costs more than it saves.
         let isWide = weight.size(1) >= 8
-        packed = isWide && weight.suitsFrameKernels ? try enlargingWeight(weight) : nil
+        let isPlain = weight.suitsFrameKernels && !self.bias.requiresGrad
+        packed = isWide && isPlain ? try enlargingWeight(weight) : nil
         folded = packed == nil ? try Folded(weight, self.bias) : nil
     }
 
     /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
     func callAsFunction(_ parts: [Tensor]) throws(TorchError) -> Tensor {
-        if let packed, !bias.requiresGrad, parts.allSatisfy({ !$0.requiresGrad }) {
+        if let packed, parts.allSatisfy({ !$0.requiresGrad }) {
             return try enlargingConvolution(parts, packed, bias)
         }
         let small: Folded

@@ -55,7 +55,7 @@ struct ModelFolder {
             if isBegun { try Self.removePartialFiles(root) }
             try text.write(to: begun, atomically: true, encoding: .utf8)
         } catch let error as CocoaError {
-            throw TrainingError(.cannotWrite, "\(path): \(error.localizedDescription)")
+            throw TrainingError(writing: path, error)
         }
     }
 

@@ -185,12 +185,13 @@ extension Recipe {
         // With `start` the autoencoder is not trained.
         let sizes = (start == nil ? [vae.training.size] : []) + transformer.phases.map(\.size)
         for style in styles {
-            for (filter, side) in style.filters.flatMap({ filter in sizes.map { (filter, $0) } }) {
-                let misfit = filter.misfit(side)
-                try require(
-                    misfit == nil,
+            for side in sizes {
+                let misfits = style.filters.compactMap { $0.misfit(side) }
+                guard let misfit = misfits.first else { continue }
+                throw TrainingError(
+                    .invalidRecipe,
                     "styles: \(style.name) cannot be made of pictures of \(side)x\(side) pixels: "
-                        + (misfit ?? "")
+                        + misfit
                 )
             }
         }

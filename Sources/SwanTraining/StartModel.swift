@@ -9,30 +9,35 @@ import Torch
 /// training begins with. It is laid out as `swan train` leaves a model.
 struct StartModel {
     private let root: URL
+    /// Of its autoencoder, with what was measured of its latents.
+    private let vae: WanVAEConfig
 
     /// The model of a name (a bundled one) or of a folder; throws where its sizes are not the recipe's.
     init(_ nameOrPath: String, for recipe: Recipe) throws {
         let path = BundledModels.folder(nameOrPath) ?? nameOrPath
         root = URL(fileURLWithPath: path, isDirectory: true)
         guard FileManager.default.fileExists(atPath: root.appending(path: "vae").path) else {
+            let known = BundledModels.names.joined(separator: ", ")
             throw TrainingError(
                 .noSuchFile,
                 "start: \(nameOrPath) is neither a bundled model (\(known)) nor a folder of one"
             )
         }
-        var vae: WanVAEConfig = try config("vae")
-        vae.latentsMean = recipe.vae.model.latentsMean
-        vae.latentsStd = recipe.vae.model.latentsStd
-        try require(vae == recipe.vae.model, "vae.model")
-        try require(config("transformer") == recipe.transformer.model, "transformer.model")
-        try require(config("text_encoder") == recipe.text.model, "text.model")
+        vae = try Self.config("vae", in: root)
+        var sizes = vae
+        sizes.latentsMean = recipe.vae.model.latentsMean
+        sizes.latentsStd = recipe.vae.model.latentsStd
+        try require(sizes == recipe.vae.model, "vae.model")
+        try require(
+            Self.config("transformer", in: root) == recipe.transformer.model,
+            "transformer.model"
+        )
+        try require(Self.config("text_encoder", in: root) == recipe.text.model, "text.model")
     }
-
-    private var known: String { BundledModels.names.joined(separator: ", ") }
 
     /// The autoencoder's weights, and its config with what was measured of its latents.
     func autoencoder() throws -> ([String: Tensor], WanVAEConfig) {
-        (try weights("vae", "diffusion_pytorch_model"), try config("vae"))
+        (try weights("vae", "diffusion_pytorch_model"), vae)
     }
 
     /// The weights of text encoder and transformer, under `text_encoder.` and `transformer.`.
@@ -51,7 +56,10 @@ struct StartModel {
         try Data(contentsOf: root.appending(path: "tokenizer/spiece.model"))
     }
 
-    private func config<Config: Decodable>(_ part: String) throws -> Config {
+    private static func config<Config: Decodable>(
+        _ part: String,
+        in root: URL
+    ) throws -> Config {
         try JSONDecoder().decode(
             Config.self,
             from: Data(contentsOf: root.appending(path: "\(part)/config.json"))

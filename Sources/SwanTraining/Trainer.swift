@@ -52,10 +52,7 @@ public struct Trainer {
             try trainer.transformer(vae, onProgress)
             try trainer.decoder(of: vae, onProgress)
         } catch let error as CocoaError {
-            throw TrainingError(
-                error.code == .fileWriteOutOfSpace ? .diskFull : .cannotWrite,
-                "\(error.filePath ?? output): \(error.localizedDescription)"
-            )
+            throw TrainingError(writing: error.filePath ?? output, error)
         }
     }
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// What went wrong in a recipe, in the data it names, or while training.
 public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kind of failure, for a caller that acts on it.
@@ -27,6 +29,12 @@ public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible
     public init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message
+    }
+
+    /// What the system said when something was written to `path`.
+    init(writing path: String, _ error: any Error) {
+        let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
+        self.init(isFull ? .diskFull : .cannotWrite, "\(path): \(error.localizedDescription)")
     }
 
     /// The message.

@@ -110,93 +110,105 @@ import TorchNN
     }
 
     @Test(arguments: [
-        (1, 1, 1, 5, 7, 8, 8), (1, 2, 2, 16, 16, 48, 24), (2, 1, 3, 1, 1, 12, 3),
-        (1, 2, 1, 9, 30, 33, 20), (1, 1, 2, 6, 5, 3, 12),
+        Enlargement(1, 1, 1, 5, 7, 8, 8), Enlargement(1, 2, 2, 16, 16, 48, 24),
+        Enlargement(2, 1, 3, 1, 1, 12, 3), Enlargement(1, 2, 1, 9, 30, 33, 20),
+        Enlargement(1, 1, 2, 6, 5, 3, 12),
     ])
-    func enlarging(
-        batch: Int,
-        parts: Int,
-        frames: Int,
-        height: Int,
-        width: Int,
-        inputs: Int,
-        outputs: Int
-    ) throws {
-        let generator = try Generator(seed: 5)
-        let weight = try Tensor.randn([outputs, inputs, 3, 3], generator)
-        let bias = try Tensor.randn([outputs], generator)
-        let x = try (0..<parts).map { _ in
-            try Tensor.randn([batch, frames, height, width, inputs], generator)
-        }
-        let conv = try EnlargingConv(weight, bias: bias)
-        let expected = try stacked(x, dim: 2).flattened(from: 0, to: 2).permuted(0, 3, 1, 2)
-            .upsampledNearest2x().to(.float64)
-        let found = try conv(x)
-        #expect(found.shape == [batch, frames * parts, 2 * height, 2 * width, outputs])
-        try expectClose(
-            found.flattened(from: 0, to: 1).permuted(0, 3, 1, 2),
-            conv2d(expected, weight.to(.float64), bias.to(.float64), padding: [1, 1]),
-            relative: 1e-6,
-            absolute: 5e-5
+    func enlarging(sizes: Enlargement) throws {
+        try expectEnlarged(
+            sizes,
+            kernels: sizes.outputs,
+            absolute: 5e-5,
+            conv: { weight, bias in
+                let conv = try EnlargingConv(weight, bias: bias)
+                return { try conv($0) }
+            },
+            reference: { x, weight, bias in
+                try conv2d(x.upsampledNearest2x(), weight, bias, padding: [1, 1])
+            }
         )
-        // Where a gradient is wanted the same comes about by another way.
-        try x[0].setRequiresGrad()
-        try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: 5e-5)
-
-        // A bias alone can be what is trained.
-        try bias.setRequiresGrad()
-        let result = try EnlargingConv(weight, bias: bias)(x.map { try $0.detached() })
-        let gradient = try #require(gradients(of: result.sum(), for: [bias])[0])
-        let pixels = Float(batch * parts * frames * 4 * height * width)
-        #expect(try gradient.array() == [Float](repeating: pixels, count: outputs))
     }
 
     @Test(arguments: [
-        (1, 1, 1, 5, 7, 8, 8), (2, 2, 2, 6, 5, 32, 16), (1, 2, 3, 1, 1, 12, 3),
-        (1, 1, 2, 4, 4, 3, 5),
+        Enlargement(1, 1, 1, 5, 7, 8, 8), Enlargement(2, 2, 2, 6, 5, 32, 16),
+        Enlargement(1, 2, 3, 1, 1, 12, 3), Enlargement(1, 1, 2, 4, 4, 3, 5),
     ])
-    func subpixels(
-        batch: Int,
-        parts: Int,
-        frames: Int,
-        height: Int,
-        width: Int,
-        inputs: Int,
-        outputs: Int
+    func subpixels(sizes: Enlargement) throws {
+        try expectEnlarged(
+            sizes,
+            kernels: 4 * sizes.outputs,
+            absolute: 4e-6 * Double(9 * sizes.inputs).squareRoot(),
+            conv: { weight, bias in
+                let conv = try SubpixelConv(weight, bias: bias)
+                return { try conv($0) }
+            },
+            reference: { x, weight, bias in
+                try conv2d(x, weight, bias, padding: [1, 1]).pixelShuffled(2)
+            }
+        )
+    }
+
+    /// Sizes of a convolution that doubles height and width.
+    struct Enlargement: Sendable {
+        let batch, parts, frames, height, width, inputs, outputs: Int
+
+        init(
+            _ batch: Int,
+            _ parts: Int,
+            _ frames: Int,
+            _ height: Int,
+            _ width: Int,
+            _ inputs: Int,
+            _ outputs: Int
+        ) {
+            (self.batch, self.parts, self.frames) = (batch, parts, frames)
+            (self.height, self.width) = (height, width)
+            (self.inputs, self.outputs) = (inputs, outputs)
+        }
+    }
+
+    /// Frames from several parts in turn: equal to the reference, in float64 over [N, C, H, W], with
+    /// gradients and without, and with a bias alone to be trained.
+    private func expectEnlarged(
+        _ sizes: Enlargement,
+        kernels: Int,
+        absolute: Double,
+        conv make: (Tensor, Tensor) throws -> ([Tensor]) throws -> Tensor,
+        reference: (Tensor, Tensor, Tensor) throws -> Tensor
     ) throws {
         let generator = try Generator(seed: 5)
-        let weight = try Tensor.randn([4 * outputs, inputs, 3, 3], generator)
-        let bias = try Tensor.randn([4 * outputs], generator)
-        let x = try (0..<parts).map { _ in
-            try Tensor.randn([batch, frames, height, width, inputs], generator)
-        }
-        let conv = try SubpixelConv(weight, bias: bias)
+        let weight = try Tensor.randn([kernels, sizes.inputs, 3, 3], generator)
+        let bias = try Tensor.randn([kernels], generator)
+        let shape = [sizes.batch, sizes.frames, sizes.height, sizes.width, sizes.inputs]
+        let x = try (0..<sizes.parts).map { _ in try Tensor.randn(shape, generator) }
         let pictures = try stacked(x, dim: 2).flattened(from: 0, to: 2).permuted(0, 3, 1, 2)
-        let channels = try conv2d(
+        let expected = try reference(
             pictures.to(.float64),
             weight.to(.float64),
-            bias.to(.float64),
-            padding: [1, 1]
+            bias.to(.float64)
         )
-        let expected = try channels.pixelShuffled(2).permuted(0, 2, 3, 1)
+        let conv = try make(weight, bias)
         let found = try conv(x)
-        #expect(found.shape == [batch, frames * parts, 2 * height, 2 * width, outputs])
-        let error = 4e-6 * Double(9 * inputs).squareRoot()
+        let (height, width) = (2 * sizes.height, 2 * sizes.width)
+        #expect(
+            found.shape == [sizes.batch, sizes.frames * sizes.parts, height, width, sizes.outputs]
+        )
         try expectClose(
-            found.flattened(from: 0, to: 1),
+            found.flattened(from: 0, to: 1).permuted(0, 3, 1, 2),
             expected,
             relative: 1e-6,
-            absolute: error
+            absolute: absolute
         )
         // Where a gradient is wanted the same comes about by another way.
         try x[0].setRequiresGrad()
-        try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: error)
+        try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: absolute)
 
         try bias.setRequiresGrad()
-        let result = try SubpixelConv(weight, bias: bias)(x.map { try $0.detached() })
+        let result = try make(weight, bias)(x.map { try $0.detached() })
         let gradient = try #require(gradients(of: result.sum(), for: [bias])[0])
-        let pixels = Float(batch * parts * frames * height * width)
-        #expect(try gradient.array() == [Float](repeating: pixels, count: 4 * outputs))
+        let pixels = sizes.batch * sizes.parts * sizes.frames * height * width
+        let uses = Float(pixels * sizes.outputs / kernels)
+        #expect(try gradient.array() == [Float](repeating: uses, count: kernels))
     }
 
     @Test func kernelsThatDoNotFitAreRefused() throws {

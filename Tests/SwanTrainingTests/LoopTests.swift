@@ -15,13 +15,7 @@ struct LoopTests {
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         Engine.threads = recipe.threads
         let start = try TinyRecipe.linearCode.get()
-        let objective = VAEObjective(
-            config: recipe.vae.model,
-            options: recipe.vae.training,
-            clips: clips,
-            styles: recipe.styles,
-            seed: recipe.seed
-        )
+        let objective = VAEObjective(recipe, clips)
         try expectExactResume({ objective }, start, recipe.vae.optimizer, Pauses(steps: 6))
     }
 
@@ -49,13 +43,7 @@ struct LoopTests {
         let pauses = Pauses(steps: 150, checkpoint: 40, killed: [30, 95])
 
         let code = try TinyRecipe.linearCode.get()
-        let autoencoder = VAEObjective(
-            config: recipe.vae.model,
-            options: recipe.vae.training,
-            clips: clips,
-            styles: recipe.styles,
-            seed: recipe.seed
-        )
+        let autoencoder = VAEObjective(recipe, clips)
         let vae = try expectExactResume({ autoencoder }, code, recipe.vae.optimizer, pauses)
         // A clip that was not trained on.
         let unseen = try autoencoder.batch(BatchPlace(step: 1_000))

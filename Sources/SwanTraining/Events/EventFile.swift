@@ -20,7 +20,7 @@ final class EventFile {
             path = try Self.create(in: folder, at: date)
             file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
         } catch let error as CocoaError {
-            throw TrainingError(.cannotWrite, "\(folder.path): \(error.localizedDescription)")
+            throw TrainingError(writing: folder.path, error)
         }
         try write(.fileVersion, step: 0, at: date)
     }
@@ -33,7 +33,7 @@ final class EventFile {
         do {
             try file.write(contentsOf: Self.record(message.bytes))
         } catch {
-            throw TrainingError(.cannotWrite, "\(path): \(error.localizedDescription)")
+            throw TrainingError(writing: path, error)
         }
     }
 

@@ -81,7 +81,7 @@ final class StageRecord {
             try FileManager.default.createDirectory(at: sheets, withIntermediateDirectories: true)
             try Data(picture.bytes).write(to: url, options: .atomic)
         } catch {
-            throw TrainingError(.cannotWrite, "\(url.path): \(error.localizedDescription)")
+            throw TrainingError(writing: url.path, error)
         }
     }
 }

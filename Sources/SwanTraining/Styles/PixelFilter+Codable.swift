@@ -38,13 +38,11 @@ extension PixelFilter: Codable {
     private static func numbered(_ decoder: any Decoder) throws -> PixelFilter {
         let values = try decoder.container(keyedBy: Name.self)
         let given = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
-        guard let key = values.allKeys.first, given.count == 1 else {
-            let names = given.sorted().joined(separator: ", ")
-            guard given.count == 1 else {
-                throw invalid("a filter is one name with its numbers, not {\(names)}", decoder)
-            }
-            throw unknown(names, decoder)
+        let names = given.sorted().joined(separator: ", ")
+        guard given.count == 1 else {
+            throw invalid("a filter is one name with its numbers, not {\(names)}", decoder)
         }
+        guard let key = values.allKeys.first else { throw unknown(names, decoder) }
         switch key {
         case .blur:
             let sigma = try values.decode(Double.self, forKey: key)

@@ -35,7 +35,7 @@ public enum PixelFilter: Sendable, Hashable {
     /// Why it cannot be applied to square pictures of `side` pixels; nil where it can.
     func misfit(_ side: Int) -> String? {
         switch self {
-        case .blur(let sigma) where Int(3 * sigma + 0.5) >= side:
+        case .blur(let sigma) where PixelMath.blurRadius(sigma) >= side:
             "a blur of \(sigma) pixels needs larger pictures"
         case .mosaic(let size) where !side.isMultiple(of: size):
             "squares of \(size) pixels do not fill them"

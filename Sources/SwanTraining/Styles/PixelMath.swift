@@ -18,9 +18,12 @@ enum PixelMath {
         return try matmul(matmul(down, x), across.transposed(0, 1))
     }
 
+    /// Where a Gaussian is cut; pictures are larger than it.
+    static func blurRadius(_ sigma: Double) -> Int { Int(3 * sigma + 0.5) }
+
     /// Row i holds the weights with which a line's pixels enter pixel i: [n, n].
     private static func blurMatrix(_ n: Int, _ sigma: Double) throws(TorchError) -> Tensor {
-        let radius = Int(3 * sigma + 0.5)
+        let radius = blurRadius(sigma)
         guard radius < n else {
             throw TorchError(
                 .invalidArgument,
