@@ -8,6 +8,8 @@ import Torch
 /// Its autoencoder and its tokenizer are taken as they are; its text encoder and transformer are what
 /// training begins with. It is laid out as `swan train` leaves a model.
 struct StartModel {
+    /// The names of the styles that it was taught.
+    let styles: Set<String>
     private let root: URL
     /// Of its autoencoder, with what was measured of its latents.
     private let vae: WanVAEConfig
@@ -23,6 +25,8 @@ struct StartModel {
                 "start: \(nameOrPath) is neither a bundled model (\(known)) nor a folder of one"
             )
         }
+        let taught = try Recipe(contentsOf: root.appending(path: "recipe.yaml").path)
+        styles = Set(taught.styles.map(\.name))
         vae = try Self.config("vae", in: root)
         var sizes = vae
         sizes.latentsMean = recipe.vae.model.latentsMean
@@ -40,15 +44,12 @@ struct StartModel {
         (try weights("vae", "diffusion_pytorch_model"), vae)
     }
 
-    /// The weights of text encoder and transformer, under `text_encoder.` and `transformer.`.
+    /// The text encoder's weights.
+    func textEncoder() throws -> [String: Tensor] { try weights("text_encoder", "model") }
+
+    /// The transformer's weights.
     func transformer() throws -> [String: Tensor] {
-        var all: [String: Tensor] = [:]
-        for (part, file) in [
-            ("transformer", "diffusion_pytorch_model"), ("text_encoder", "model"),
-        ] {
-            for (key, tensor) in try weights(part, file) { all["\(part).\(key)"] = tensor }
-        }
-        return all
+        try weights("transformer", "diffusion_pytorch_model")
     }
 
     /// The tokenizer's file.

@@ -224,22 +224,27 @@ public struct Trainer {
         _ tokenizer: Tokenizer,
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> [String: Tensor] {
-        if let start { return try start.transformer() }
-        let config = recipe.transformer.model
+        let transformer =
+            try start?.transformer()
+            ?? Initialization.transformer(recipe.transformer.model, seed: recipe.seed)
         let encoder = try textEncoder(prompts, tokenizer, onProgress)
-        let transformer = try Initialization.transformer(config, seed: recipe.seed)
         return Dictionary(
             uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
                 + encoder.map { ("text_encoder." + $0, $1) }
         )
     }
 
-    /// The text encoder, with which style each prompt asks for.
+    /// The text encoder, once it has learned which style each prompt asks for.
     private func textEncoder(
         _ prompts: PromptGenerator,
         _ tokenizer: Tokenizer,
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> [String: Tensor] {
+        let first =
+            try start?.textEncoder()
+            ?? Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
+        let known = start?.styles ?? []
+        guard recipe.styles.contains(where: { !known.contains($0.name) }) else { return first }
         let objective = TextObjective(
             config: recipe.text.model,
             styles: recipe.styles,
@@ -247,7 +252,8 @@ public struct Trainer {
             tokenizer: tokenizer,
             maximumTokens: recipe.transformer.model.textLen,
             batch: recipe.text.batch,
-            seed: recipe.seed
+            seed: recipe.seed,
+            teacher: start.map { _ in TextObjective.Teacher(weights: first, styles: known) }
         )
         return try loop(
             "text",
@@ -255,7 +261,7 @@ public struct Trainer {
             steps: recipe.text.steps,
             recipe.transformer.optimizer
         ).run(
-            from: { try Initialization.textEncoder(recipe.text.model, seed: recipe.seed) },
+            from: { first },
             onProgress: onProgress
         ).weights
     }

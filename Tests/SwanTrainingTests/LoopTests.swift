@@ -142,7 +142,7 @@ struct LoopTests {
             recipe.styles.append(.comic)
             var stages: Set<String> = []
             try Trainer.run(recipe: recipe, output: second) { stages.insert($0.stage) }
-            #expect(stages == ["transformer"])
+            #expect(stages == ["text", "transformer"])
             let autoencoder = "vae/diffusion_pytorch_model.safetensors"
             let old = try Self.weights("\(first)/\(autoencoder)")
             let new = try Self.weights("\(second)/\(autoencoder)")

@@ -8,6 +8,14 @@ import TorchNN
 /// Left to the transformer's loss alone, styles whose pictures are alike stay one style for thousands
 /// of steps, because neither side has a reason to move before the other.
 struct TextObjective: Objective {
+    /// An encoder that knows styles already: what it makes of their prompts is what shall become of them,
+    /// so that the transformer finds old styles where it had them.
+    struct Teacher: Sendable {
+        let weights: [String: Tensor]
+        /// The names of the styles that it knows.
+        let styles: Set<String>
+    }
+
     /// Prompts as tokens, and the styles they ask for.
     struct Batch: Sendable {
         let prompts: [[Int32]]
@@ -21,6 +29,8 @@ struct TextObjective: Objective {
     let maximumTokens: Int
     let batch: Int
     let seed: UInt64
+    /// The encoder of the model that training goes on from.
+    var teacher: Teacher?
 
     func batch(_ place: BatchPlace) throws -> Batch {
         var random = SampleRandom(seed: seed, index: UInt64(place.number), purpose: 6)
@@ -59,8 +69,32 @@ struct TextObjective: Objective {
         let generator = try Generator(seed: Seed.mixed(seed, 7))
         let table = try Tensor.randn([styles.count, config.dim], generator)
         let asked = try Tensor(batch.styles, [batch.styles.count])
-        let target = try table.indexSelected(0, asked).unsqueezed(1).to(weights.device) * mask
+        var target = try table.indexSelected(0, asked).unsqueezed(1).to(weights.device) * mask
+        if let teacher {
+            let isKnown = batch.styles.map { teacher.styles.contains(styles[$0].name) }
+            target = try choose(
+                Tensor(isKnown, [isKnown.count, 1, 1]).to(weights.device),
+                teacher.embeddings(batch.prompts, config, on: weights.device),
+                target
+            )
+        }
         let error = try (embeddings - target).pow(2).sum() / (mask.sum() * Double(config.dim))
         return Loss(total: error, parts: ["squared_error": error])
+    }
+}
+
+extension TextObjective.Teacher {
+    /// What it makes of prompts: [B, L, C], zeros after the end.
+    fileprivate func embeddings(
+        _ prompts: [[Int32]],
+        _ config: UMT5Config,
+        on device: Device
+    ) throws -> Tensor {
+        try withoutGradients {
+            let weights = Weights(leaves: try self.weights.mapValues { try $0.to(device) })
+            let encoder = try UMT5Encoder(weights, config)
+            try weights.finish()
+            return try encoder.encode(prompts)
+        }
     }
 }
