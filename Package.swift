@@ -107,8 +107,8 @@ let package = Package(
         .testTarget(
             name: "SwanTrainingTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanTraining",
-                "GoldenSupport", "ModelSupport",
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines",
+                "SwanTraining", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

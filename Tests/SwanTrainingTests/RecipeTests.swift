@@ -1,5 +1,6 @@
 import Foundation
 import GoldenSupport
+import enum SwanPipelines.BundledModels
 import Testing
 import Torch
 
@@ -7,11 +8,19 @@ import Torch
 
 @Suite("Recipes")
 struct RecipeTests {
-    /// The weights that are shipped can be gone on from by the recipe that is.
-    @Test func theShippedRecipeFitsTheWeights() throws {
+    /// The weights that are shipped are of the recipe that is, and can be gone on from by it.
+    @Test func theShippedRecipeIsThatOfTheWeights() throws {
         let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
         #expect(recipe.name == "swan-tiny")
         _ = try StartModel("tiny", for: recipe)
+        let folder = try #require(BundledModels.folder("tiny"))
+        for path in [
+            "vae/diffusion_pytorch_model", "transformer/diffusion_pytorch_model",
+            "text_encoder/model",
+        ] {
+            let file = try SafetensorsFile(path: "\(folder)/\(path).safetensors")
+            #expect(try Recipe(yaml: #require(file.metadata["recipe"])) == recipe)
+        }
     }
 
     /// What docs/training.md says of a style of one's own, with the rest from the shipped recipe.
