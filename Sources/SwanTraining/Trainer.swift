@@ -253,7 +253,12 @@ public struct Trainer {
             maximumTokens: recipe.transformer.model.textLen,
             batch: recipe.text.batch,
             seed: recipe.seed,
-            teacher: start.map { _ in TextObjective.Teacher(weights: first, styles: known) }
+            teacher: try start.map { start in
+                TextObjective.Teacher(
+                    weights: try first.mapValues { try $0.to(device) },
+                    styles: start.styles
+                )
+            }
         )
         return try loop(
             "text",

@@ -32,6 +32,17 @@ enum TinyRecipe {
         )
     }
 
+    /// Trained on prompts for the recipe's styles.
+    static func tokenizer(_ recipe: Recipe) throws -> Tokenizer {
+        let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
+        return try Tokenizer(
+            data: TokenizerTrainer.train(
+                sentences: prompts.corpus(count: recipe.text.sentences),
+                vocabularySize: recipe.text.model.vocabulary
+            )
+        )
+    }
+
     static func streamObjective(
         _ recipe: Recipe,
         clips: any ClipSource,
@@ -47,12 +58,7 @@ enum TinyRecipe {
             phases: stage.phases,
             styles: recipe.styles,
             prompts: prompts,
-            tokenizer: try Tokenizer(
-                data: TokenizerTrainer.train(
-                    sentences: prompts.corpus(count: recipe.text.sentences),
-                    vocabularySize: recipe.text.model.vocabulary
-                )
-            ),
+            tokenizer: try tokenizer(recipe),
             channelWeights: try .ones([recipe.vae.model.zDim]),
             seed: recipe.seed,
             pools: stage.phases.indices.map { index in

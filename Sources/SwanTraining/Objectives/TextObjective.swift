@@ -11,6 +11,7 @@ struct TextObjective: Objective {
     /// An encoder that knows styles already: what it makes of their prompts is what shall become of them,
     /// so that the transformer finds old styles where it had them.
     struct Teacher: Sendable {
+        /// Where the encoder that learns is.
         let weights: [String: Tensor]
         /// The names of the styles that it knows.
         let styles: Set<String>
@@ -55,46 +56,39 @@ struct TextObjective: Objective {
         _ parameters: [String: Tensor],
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(leaves: parameters)
-        let encoder = try UMT5Encoder(weights, config)
-        try weights.finish()
-        let embeddings = try encoder.encode(batch.prompts)  // [B, L, C], zeros after the end
-        let length = embeddings.size(1)
+        let found = try embeddings(batch.prompts, by: parameters)
+        let device = found.device
+        let length = found.size(1)
         let mask = try Tensor(
             batch.prompts.flatMap { prompt in
                 (0..<length).map { $0 < prompt.count ? Float(1) : 0 }
             },
             [batch.prompts.count, length, 1]
-        ).to(weights.device)
+        ).to(device)
         let generator = try Generator(seed: Seed.mixed(seed, 7))
         let table = try Tensor.randn([styles.count, config.dim], generator)
         let asked = try Tensor(batch.styles, [batch.styles.count])
-        var target = try table.indexSelected(0, asked).unsqueezed(1).to(weights.device) * mask
+        var target = try table.indexSelected(0, asked).unsqueezed(1).to(device) * mask
         if let teacher {
             let isKnown = batch.styles.map { teacher.styles.contains(styles[$0].name) }
             target = try choose(
-                Tensor(isKnown, [isKnown.count, 1, 1]).to(weights.device),
-                teacher.embeddings(batch.prompts, config, on: weights.device),
+                Tensor(isKnown, [isKnown.count, 1, 1]).to(device),
+                withoutGradients { try embeddings(batch.prompts, by: teacher.weights) },
                 target
             )
         }
-        let error = try (embeddings - target).pow(2).sum() / (mask.sum() * Double(config.dim))
+        let error = try (found - target).pow(2).sum() / (mask.sum() * Double(config.dim))
         return Loss(total: error, parts: ["squared_error": error])
     }
-}
 
-extension TextObjective.Teacher {
-    /// What it makes of prompts: [B, L, C], zeros after the end.
-    fileprivate func embeddings(
+    /// What an encoder makes of prompts: [B, L, C], zeros after the end.
+    private func embeddings(
         _ prompts: [[Int32]],
-        _ config: UMT5Config,
-        on device: Device
+        by parameters: [String: Tensor]
     ) throws -> Tensor {
-        try withoutGradients {
-            let weights = Weights(leaves: try self.weights.mapValues { try $0.to(device) })
-            let encoder = try UMT5Encoder(weights, config)
-            try weights.finish()
-            return try encoder.encode(prompts)
-        }
+        let weights = Weights(leaves: parameters)
+        let encoder = try UMT5Encoder(weights, config)
+        try weights.finish()
+        return try encoder.encode(prompts)
     }
 }

@@ -28,18 +28,12 @@ struct TextObjectiveTests {
 
     private static func objective(_ styles: [Style]) throws -> TextObjective {
         let recipe = try TinyRecipe.make()
-        // One tokenizer for all, as a model that goes on learning keeps its own.
-        let known = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         return TextObjective(
             config: recipe.text.model,
             styles: styles,
             prompts: PromptGenerator(styles: styles, seed: recipe.seed),
-            tokenizer: try Tokenizer(
-                data: TokenizerTrainer.train(
-                    sentences: known.corpus(count: recipe.text.sentences),
-                    vocabularySize: recipe.text.model.vocabulary
-                )
-            ),
+            // One for all, as a model that goes on learning keeps its own.
+            tokenizer: try TinyRecipe.tokenizer(recipe),
             maximumTokens: recipe.transformer.model.textLen,
             batch: 16,
             seed: recipe.seed
