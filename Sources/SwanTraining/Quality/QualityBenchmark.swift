@@ -89,7 +89,12 @@ public struct QualityBenchmark {
                     chunkFrames: stream.chunkFrames
                 )
                 let others = clips.enumerated().filter { $0.offset != number }.map(\.element)
-                try add("\(clip.name), autoencoder") { try measure.row(clip, others: others) }
+                let least =
+                    options.inputs.isEmpty
+                    ? HeldOutFootage.clips[number].leastPSNR : AutoencoderMeasure.leastPSNR
+                try add("\(clip.name), autoencoder") {
+                    try measure.row(clip, others: others, least: least)
+                }
             }
             if options.measures.contains(where: { $0 == .styles || $0 == .changes }) {
                 try addStyles(clip, &sheet, add)
