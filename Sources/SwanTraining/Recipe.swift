@@ -53,6 +53,12 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var steps: Int
         /// Prompts of such a step.
         public var batch: Int
+        /// The largest step of these weights; the transformer's if it is not given.
+        public var learningRate: Double?
+
+        private enum CodingKeys: String, CodingKey {
+            case model, sentences, steps, batch, learningRate = "learning_rate"
+        }
     }
 
     /// The transformer's sizes and training.
@@ -163,6 +169,14 @@ extension Recipe {
             "text.model.vocab_size is \(text.model.vocabulary); marks and bytes alone take "
                 + "\(TokenizerTrainer.marksAndBytes)"
         )
+        let rates = [
+            ("vae.optimizer", vae.optimizer.learningRate),
+            ("text", text.learningRate ?? transformer.optimizer.learningRate),
+            ("transformer.optimizer", transformer.optimizer.learningRate),
+        ]
+        for (section, rate) in rates {
+            try require(rate > 0, "\(section).learning_rate is \(rate); it is above 0")
+        }
         let pixels = vae.model.spatialStride
         let step = vae.model.temporalStride
         try require(

@@ -260,12 +260,9 @@ public struct Trainer {
                 )
             }
         )
-        return try loop(
-            "text",
-            objective,
-            steps: recipe.text.steps,
-            recipe.transformer.optimizer
-        ).run(
+        var options = recipe.transformer.optimizer
+        options.learningRate = recipe.text.learningRate ?? options.learningRate
+        return try loop("text", objective, steps: recipe.text.steps, options).run(
             from: { first },
             onProgress: onProgress
         ).weights

@@ -60,6 +60,7 @@ struct RecipeTests {
 
     @Test(arguments: [
         ("sentences: 300", "", "text.sentences"),
+        ("sentences: 300", "sentences: 300\n  learning_rate: 0", "text.learning_rate is 0"),
         ("average_decay: 0.9", "average_decay: fast", "average_decay"),
         ("styles: [none, sepia, night]", "styles: [none, sepias]", "sepias"),
         ("frames: [5, 1]", "frames: [5, 2]", "vae.training.frames"),

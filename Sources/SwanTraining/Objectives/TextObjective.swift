@@ -38,7 +38,7 @@ struct TextObjective: Objective {
         var texts: [[Int32]] = []
         var asked: [Int] = []
         for sample in 0..<batch {
-            let style = random.integer(styles.indices)
+            let style = self.style(&random)
             let text = prompts.prompt(
                 for: styles[style],
                 index: UInt64(place.number * batch + sample)
@@ -48,6 +48,20 @@ struct TextObjective: Objective {
             asked.append(style)
         }
         return Batch(prompts: texts, styles: asked)
+    }
+
+    /// Each style as often as any other; with a teacher mostly what is new, and what the new names must
+    /// not be heard in: prompts that ask for no change.
+    private func style(_ random: inout SampleRandom) -> Int {
+        guard let teacher else { return random.integer(styles.indices) }
+        let new = styles.indices.filter { !teacher.styles.contains(styles[$0].name) }
+        let known = styles.indices.filter { !new.contains($0) }
+        let groups = [
+            (share: 0.4, styles: new),
+            (share: 0.3, styles: known.filter { styles[$0].changesNothing }),
+            (share: 0.3, styles: known.filter { !styles[$0].changesNothing }),
+        ].filter { !$0.styles.isEmpty }
+        return random.pick(groups[random.pick(weights: groups.map(\.share))].styles)
     }
 
     func loss(

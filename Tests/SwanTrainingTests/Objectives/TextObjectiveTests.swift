@@ -26,6 +26,25 @@ struct TextObjectiveTests {
         #expect(try loss(old, objective, again) < 0.2 * before)
     }
 
+    @Test func newNamesAndRequestsForNoChangeComeMostOften() throws {
+        var objective = try Self.objective([.none, .sepia, .night, .comic])
+        func shares() throws -> [Int] {
+            let asked = try (0..<50).flatMap { try objective.batch(BatchPlace(step: $0)).styles }
+            return objective.styles.indices.map { style in
+                100 * asked.count { $0 == style } / asked.count
+            }
+        }
+        #expect(try shares().allSatisfy { (20...30).contains($0) })
+        let weights = try Initialization.textEncoder(objective.config, seed: 7)
+        objective.teacher = .init(weights: weights, styles: ["none", "sepia", "night"])
+        for (share, expected) in zip(try shares(), [30, 15, 15, 40]) {
+            #expect(abs(share - expected) <= 5)
+        }
+        // A model that was taught no request for no change.
+        objective.teacher = .init(weights: weights, styles: ["sepia", "night", "comic"])
+        #expect(try abs(shares()[0] - 57) <= 5)
+    }
+
     private static func objective(_ styles: [Style]) throws -> TextObjective {
         let recipe = try TinyRecipe.make()
         return TextObjective(
