@@ -171,8 +171,8 @@ extension Recipe {
         )
         let rates = [
             ("vae.optimizer", vae.optimizer.learningRate),
-            ("text", text.learningRate ?? transformer.optimizer.learningRate),
             ("transformer.optimizer", transformer.optimizer.learningRate),
+            ("text", text.learningRate ?? transformer.optimizer.learningRate),
         ]
         for (section, rate) in rates {
             try require(rate > 0, "\(section).learning_rate is \(rate); it is above 0")
