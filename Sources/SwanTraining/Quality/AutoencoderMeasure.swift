@@ -11,10 +11,10 @@ struct AutoencoderMeasure {
     /// Frames of a chunk; the first has one more.
     let chunkFrames: Int
 
-    /// The autoencoder, held to `least` dB, beside the linear codes of as many numbers: one fitted to
-    /// the other clips, as a code has to be that does not know what it will be given, and the best for
-    /// this very clip, which no linear code can pass.
-    func row(_ clip: QualityClip, others: [QualityClip], least: Double) throws -> QualityRow {
+    /// The autoencoder beside the linear codes of as many numbers: one fitted to the other clips, as
+    /// a code has to be that does not know what it will be given, and the best for this very clip,
+    /// which no linear code can pass.
+    func row(_ clip: QualityClip, others: [QualityClip]) throws -> QualityRow {
         let frames = try clip.pixels.narrowed(
             0,
             0,
@@ -30,11 +30,11 @@ struct AutoencoderMeasure {
             let code = try PatchCode(of: clips, size)
             return PictureQuality.psnr(squaredError: try code.squaredError(of: frames))
         }
-        var figures = [QualityFigure("PSNR", network, "dB", .atLeast(least))]
+        var figures = [QualityFigure("PSNR", network, "dB", .atLeast(Self.leastPSNR))]
         if !others.isEmpty {
             let given = try linear(others.map(\.pixels))
             figures += [
-                QualityFigure("over a linear code", network - given, "dB"),
+                QualityFigure("over a linear code", network - given, "dB", .atLeast(0)),
                 QualityFigure("linear code of the other clips", given, "dB"),
             ]
         }

@@ -89,12 +89,7 @@ public struct QualityBenchmark {
                     chunkFrames: stream.chunkFrames
                 )
                 let others = clips.enumerated().filter { $0.offset != number }.map(\.element)
-                let least =
-                    options.inputs.isEmpty
-                    ? HeldOutFootage.clips[number].leastPSNR : AutoencoderMeasure.leastPSNR
-                try add("\(clip.name), autoencoder") {
-                    try measure.row(clip, others: others, least: least)
-                }
+                try add("\(clip.name), autoencoder") { try measure.row(clip, others: others) }
             }
             if options.measures.contains(where: { $0 == .styles || $0 == .changes }) {
                 try addStyles(clip, &sheet, add)

@@ -59,19 +59,14 @@ public struct QualityOptions: Sendable {
 
 /// Videos that the bundled model was not trained on.
 enum HeldOutFootage {
-    /// Paths from the repository's root, where `scripts/bootstrap` puts them, what is to be known of
-    /// them, and what an autoencoder has to reach on them, in dB: on an easy clip more than elsewhere.
+    /// Paths from the repository's root, where `scripts/bootstrap` puts them, and what is to be known
+    /// of them.
     static let clips = [
-        (
-            path: ".deps/media/bikes.mp4",
-            note: "not in the training",
-            leastPSNR: AutoencoderMeasure.leastPSNR
-        ),
-        (path: ".deps/media/carphone_pristine.mp4", note: "not in the training", leastPSNR: 31.2),
+        (path: ".deps/media/bikes.mp4", note: "not in the training"),
+        (path: ".deps/media/carphone_pristine.mp4", note: "not in the training"),
         (
             path: ".deps/media/bigbuckbunny.mp4",
-            note: "this shot is not in the training, others of the same film are",
-            leastPSNR: AutoencoderMeasure.leastPSNR
+            note: "this shot is not in the training, others of the same film are"
         ),
     ]
 
