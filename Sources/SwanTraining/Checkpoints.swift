@@ -10,12 +10,18 @@ struct TrainingState {
     /// The weights, leaves that gradients are taken for.
     let parameters: [Tensor]
     /// The optimizer with its moments and averages.
-    let optimizer: AdamW
+    let optimizer: Optimizer
     /// What the last step left for the next.
     var carry: [String: Tensor]
 
     /// The start of a stage.
-    init(_ weights: [String: Tensor], on device: Device = .cpu) throws(TorchError) {
+    ///
+    /// - Parameter learnsByMuon: says of a key and its weight's shape whether Muon changes it.
+    init(
+        _ weights: [String: Tensor],
+        on device: Device = .cpu,
+        learnsByMuon: (String, [Int]) -> Bool = { _, _ in false }
+    ) throws(TorchError) {
         keys = weights.keys.sorted()
         var parameters: [Tensor] = []
         for key in keys {
@@ -25,7 +31,10 @@ struct TrainingState {
             parameters.append(parameter)
         }
         self.parameters = parameters
-        optimizer = try AdamW(for: parameters)
+        let muon = zip(keys, parameters).enumerated().compactMap { index, weight in
+            learnsByMuon(weight.0, weight.1.shape) ? index : nil
+        }
+        optimizer = try Optimizer(for: parameters, muon: Set(muon))
         step = 0
         carry = [:]
     }
@@ -34,7 +43,7 @@ struct TrainingState {
         step: Int,
         keys: [String],
         parameters: [Tensor],
-        optimizer: AdamW,
+        optimizer: Optimizer,
         carry: [String: Tensor]
     ) {
         self.step = step
@@ -126,15 +135,20 @@ struct Checkpoints {
         for key in file.keys where key.hasPrefix("carry/") {
             carry[String(key.dropFirst("carry/".count))] = try file.tensor(key).cloned().to(device)
         }
+        let names = Set(file.keys)
+        let secondMoments = try keys.map { key in
+            let name = "second_moments/\(key)"
+            return names.contains(name) ? try file.tensor(name).cloned().to(device) : nil
+        }
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }
         return try TrainingState(
             step: step,
             keys: keys,
             parameters: parameters,
-            optimizer: AdamW(
+            optimizer: Optimizer(
                 firstMoments: group("first_moments"),
-                secondMoments: group("second_moments"),
+                secondMoments: secondMoments,
                 averages: group("averages")
             ),
             carry: carry

@@ -236,6 +236,10 @@ extension Recipe {
                 + "noise_spread up to noise_scale, plus timestep_offset "
                 + "(\(training.firstTimestepOffset)); it must be above 0 and at most 1000"
         )
+        try require(
+            !(vae.optimizer.muon ?? false),
+            "vae.optimizer: muon is for the transformer's matrices; convolutions learn by AdamW"
+        )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(
                 optimizer.betas.count == 2 && optimizer.learningRate > 0

@@ -62,6 +62,7 @@ struct RecipeTests {
         ("sentences: 300", "", "text.sentences"),
         ("sentences: 300", "sentences: 300\n  learning_rate: 0", "text.learning_rate is 0"),
         ("average_decay: 0.9", "average_decay: fast", "average_decay"),
+        ("average_decay: 0.9", "average_decay: 0.9\n    muon: true", "vae.optimizer: muon"),
         ("styles: [none, sepia, night]", "styles: [none, sepias]", "sepias"),
         ("frames: [5, 1]", "frames: [5, 2]", "vae.training.frames"),
         ("in_dim: 8", "in_dim: 9", "in_dim"),
@@ -193,49 +194,5 @@ struct RecipeTests {
         #expect(silent.samples == nil)
         let partly = try Recipe(yaml: TinyRecipe.text.replacing("every_steps: 5, ", with: ""))
         #expect(partly.samples == SampleOptions(clips: 2))
-    }
-
-    @Test func theLearningRateRisesStaysAndFalls() throws {
-        let options = try TinyRecipe.make().vae.optimizer
-        #expect(options.learningRate(step: 0, of: 100) == 0.5e-3)
-        #expect(options.learningRate(step: 1, of: 100) == 1e-3)
-        #expect(options.learningRate(step: 50, of: 100) == 1e-3)
-        #expect(abs(options.learningRate(step: 75, of: 100) - 0.5e-3) < 1e-9)
-        #expect(options.learningRate(step: 99, of: 100) == 1e-4)
-    }
-
-    @Test func anOptimizerStepIsAdams() throws {
-        var options = try TinyRecipe.make().vae.optimizer
-        options.warmUpSteps = 0
-        options.maximumGradientNorm = 1
-        let weight = try Tensor([1, -2] as [Float], [2])
-        let optimizer = try AdamW(for: [weight])
-        let norm = try optimizer.update(
-            [weight],
-            [Tensor([3, 4] as [Float], [2])],
-            step: 0,
-            of: 10,
-            options
-        )
-        #expect(norm == 5)
-        // The first step goes the learning rate's way whatever the gradient; decay comes before it.
-        let expected = [1 * (1 - 1e-5) - 1e-3, -2 * (1 - 1e-5) - 1e-3]
-        for (value, right) in zip(try weight.array(of: Double.self), expected) {
-            #expect(abs(value - right) < 1e-6)
-        }
-        // Clipped to a norm of 1: 0.6 and 0.8, a tenth of which is kept.
-        let moments = try optimizer.firstMoments[0].array(of: Double.self)
-        #expect(abs(moments[0] - 0.06) < 1e-5 && abs(moments[1] - 0.08) < 1e-5)
-    }
-
-    @Test func gradientsMayLieInMemoryInAnotherOrder() throws {
-        let options = try TinyRecipe.make().vae.optimizer
-        let weight = try Tensor.zeros([2, 3])
-        let optimizer = try AdamW(for: [weight])
-        // [[1, -1, 1], [-1, 1, 1]], column by column.
-        let gradient = try Tensor([1, -1, -1, 1, 1, 1] as [Float], [3, 2]).transposed(0, 1)
-        _ = try optimizer.update([weight], [gradient], step: 0, of: 10, options)
-        let signs = try weight.array(of: Float.self).map { $0 < 0 }
-        #expect(signs == [true, false, true, false, true, true])
     }
 }

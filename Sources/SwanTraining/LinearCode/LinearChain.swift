@@ -189,7 +189,7 @@ struct LinearChain: Sendable {
             try kernels[$0]?.detached().to(device).contiguous().cloned()
         }
         for parameter in parameters { try parameter.setRequiresGrad() }
-        let adam = try AdamW(for: parameters)
+        let optimizer = try Optimizer(for: parameters)
         for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
         let batches = Prefetcher(
             0..<(steps * Self.clipsPerStep),
@@ -205,9 +205,9 @@ struct LinearChain: Sendable {
             let results = try SideBySide.map(batch.count, threads: stepThreads) { [self] clip in
                 try gradients(of: batch[clip].to(device), for: parameters)
             }
-            let norm = try adam.update(
+            let norm = try optimizer.update(
                 parameters,
-                AdamW.mean(results.map(\.gradients)),
+                Optimizer.mean(results.map(\.gradients)),
                 step: step,
                 of: steps,
                 Self.options
@@ -223,7 +223,7 @@ struct LinearChain: Sendable {
             )
             report.show(step + 1, isLast: step + 1 == steps, onProgress)
         }
-        for (key, average) in zip(keys, adam.averages) { kernels[key] = try average.to(.cpu) }
+        for (key, average) in zip(keys, optimizer.averages) { kernels[key] = try average.to(.cpu) }
     }
 
     private func gradients(

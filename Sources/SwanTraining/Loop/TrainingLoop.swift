@@ -78,7 +78,9 @@ struct TrainingLoop<Goal: Objective> {
 
     /// The first state, kept at once: to make it may have taken minutes.
     private func begin(from start: () throws -> [String: Tensor]) throws -> TrainingState {
-        let state = try TrainingState(start(), on: device)
+        let state = try TrainingState(start(), on: device) { key, shape in
+            options.muon ?? false && objective.isHiddenMatrix(key, shape)
+        }
         try checkpoints.save(state, metadata: metadata)
         return state
     }
@@ -98,13 +100,14 @@ struct TrainingLoop<Goal: Objective> {
             )
         }
         state.carry = results.reduce(into: [:]) { $0.merge($1.carry) { first, _ in first } }
-        let gradients = try AdamW.mean(results.map(\.gradients))
+        let gradients = try Optimizer.mean(results.map(\.gradients))
         let norm = try state.optimizer.update(
             state.parameters,
             gradients,
             step: state.step,
             of: steps,
-            options
+            options,
+            threads: device.stepThreads(of: threads)
         )
         guard norm.isFinite else {
             throw TrainingError(

@@ -22,6 +22,10 @@ protocol Objective: Sendable {
         carry: inout [String: Tensor]
     ) throws -> Loss
 
+    /// Whether a weight is a matrix of a hidden layer, which Muon may change: neither the first layer of
+    /// a network nor the last.
+    func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool
+
     /// What a network of these weights makes of clips that are always the same; nil where there is
     /// nothing to see. Records nothing for gradients.
     func sample(_ weights: [String: Tensor]) throws -> SampleSheet?
@@ -30,6 +34,9 @@ protocol Objective: Sendable {
 extension Objective {
     /// A batch is a function of its place.
     var hasIndependentBatches: Bool { true }
+
+    /// All weights learn by AdamW.
+    func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool { false }
 
     /// Nothing to see.
     func sample(_ weights: [String: Tensor]) throws -> SampleSheet? { nil }

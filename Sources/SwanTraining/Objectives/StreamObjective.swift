@@ -81,6 +81,12 @@ struct StreamObjective: Objective {
         )
     }
 
+    /// Those of the transformer.
+    func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool {
+        shape.count == 2 && key.hasPrefix("transformer.") && !key.contains("embedding.0.")
+            && !key.hasPrefix("transformer.head.")
+    }
+
     /// Every third step starts from the result of the one before it.
     private func isLater(_ place: BatchPlace) -> Bool { phase(of: place.step).step % 3 == 2 }
 
