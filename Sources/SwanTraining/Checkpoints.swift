@@ -22,7 +22,7 @@ struct TrainingState {
         on device: Device = .cpu,
         learnsByMuon: (String, [Int]) -> Bool = { _, _ in false }
     ) throws(TorchError) {
-        keys = weights.keys.sorted()
+        let keys = weights.keys.sorted()
         var parameters: [Tensor] = []
         for key in keys {
             guard let weight = weights[key] else { continue }
@@ -30,10 +30,9 @@ struct TrainingState {
             try parameter.setRequiresGrad()
             parameters.append(parameter)
         }
+        let muon = keys.indices.filter { learnsByMuon(keys[$0], parameters[$0].shape) }
+        self.keys = keys
         self.parameters = parameters
-        let muon = zip(keys, parameters).enumerated().compactMap { index, weight in
-            learnsByMuon(weight.0, weight.1.shape) ? index : nil
-        }
         optimizer = try Optimizer(for: parameters, muon: Set(muon))
         step = 0
         carry = [:]
@@ -125,20 +124,21 @@ struct Checkpoints {
         let keys = file.keys.compactMap { key in
             key.hasPrefix("weights/") ? String(key.dropFirst("weights/".count)) : nil
         }
-        func group(_ name: String) throws(TorchError) -> [Tensor] {
-            // Copies: training writes to them.
-            try keys.map { key throws(TorchError) in
-                try file.tensor("\(name)/\(key)").cloned().to(device)
-            }
-        }
-        var carry: [String: Tensor] = [:]
-        for key in file.keys where key.hasPrefix("carry/") {
-            carry[String(key.dropFirst("carry/".count))] = try file.tensor(key).cloned().to(device)
-        }
         let names = Set(file.keys)
+        // Copies: training writes to them.
+        func tensor(_ name: String) throws(TorchError) -> Tensor {
+            try file.tensor(name).cloned().to(device)
+        }
+        func group(_ name: String) throws(TorchError) -> [Tensor] {
+            try keys.map { key throws(TorchError) in try tensor("\(name)/\(key)") }
+        }
         let secondMoments = try keys.map { key in
             let name = "second_moments/\(key)"
-            return names.contains(name) ? try file.tensor(name).cloned().to(device) : nil
+            return names.contains(name) ? try tensor(name) : nil
+        }
+        var carry: [String: Tensor] = [:]
+        for name in names where name.hasPrefix("carry/") {
+            carry[String(name.dropFirst("carry/".count))] = try tensor(name)
         }
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }

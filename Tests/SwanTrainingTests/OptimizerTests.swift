@@ -77,6 +77,8 @@ struct OptimizerTests {
         let result = try Muon.orthogonalized(matrix, in: .float32)
         let lengths = try result.pow(2).sum([1]).array(of: Float.self)
         #expect(lengths.allSatisfy { $0 > 0.4 && $0 < 1.5 }, "\(lengths)")
+        let values = try Operator("aten::linalg_svdvals")(result).array(of: Float.self)
+        #expect(values.allSatisfy { $0 > 0.6 && $0 < 1.3 }, "\(values)")
     }
 
     @Test func muonHasTheHiddenMatricesAndAdamWTheRest() throws {

@@ -1,3 +1,4 @@
+import SwanPipelines
 import Torch
 
 private let addProductOp = Operator("aten::addmm")
@@ -12,7 +13,7 @@ struct Muon: Sendable {
     let rate: Double
     /// Decoupled weight decay.
     let weightDecay: Double
-    /// What orthogonal matrices are computed in; nil for bfloat16 where that is fast.
+    /// What orthogonal matrices are computed in; nil for what suits the device.
     var dtype: DType?
 
     /// How much of its momentum a step keeps.
@@ -29,7 +30,7 @@ struct Muon: Sendable {
             try momentum.interpolate(to: gradient, weight: 1 - Self.decay)
             // Nesterov's way: a look ahead along the momentum.
             let ahead = try gradient.interpolated(to: momentum, weight: Self.decay)
-            let direction = try Self.orthogonalized(ahead, in: dtype ?? suited(to: ahead.device))
+            let direction = try Self.orthogonalized(ahead, in: dtype ?? .suited(to: ahead.device))
             let size = 0.2 * Double(max(parameter.size(0), parameter.size(1))).squareRoot()
             try parameter.multiply(by: 1 - rate * weightDecay)
             try parameter.add(direction.to(parameter.dtype), scaledBy: -rate * size)
@@ -49,9 +50,5 @@ struct Muon: Sendable {
             x = try addProductOp(x, b, x, 3.4445, 1)
         }
         return isTall ? try x.transposed(0, 1) : x
-    }
-
-    private func suited(to device: Device) -> DType {
-        device != .cpu || Engine.multiplies(.bfloat16) ? .bfloat16 : .float32
     }
 }
