@@ -193,7 +193,8 @@ public struct Trainer {
                 phase: stage.phases[index],
                 firstIndex: UInt64(index + 2) << 40,
                 seed: recipe.seed,
-                threads: device.dataThreads(besides: recipe.threads),
+                threads: device.poolThreads(besides: recipe.threads),
+                encoders: device.stepThreads(of: recipe.threads),
                 stop: stop
             )
         }

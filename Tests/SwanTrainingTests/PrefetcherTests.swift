@@ -77,7 +77,8 @@ import Torch
                 phase: recipe.transformer.phases[0],
                 firstIndex: 1 << 40,
                 seed: recipe.seed,
-                threads: threads
+                threads: threads,
+                encoders: threads
             )
         }
         let (one, several) = (pool(threads: 1), pool(threads: 4))

@@ -11,6 +11,12 @@ extension Device {
         return max(1, min(16, ProcessInfo.processInfo.activeProcessorCount - threads))
     }
 
+    /// Threads that fill a pool of clips: also the cores of training, which waits for a pool that is
+    /// empty and later takes a clip now and then.
+    func poolThreads(besides threads: Int) -> Int {
+        max(dataThreads(besides: threads), stepThreads(of: threads))
+    }
+
     /// How many of a recipe's `threads` work on the micro-batches of a step here.
     ///
     /// A GPU does one after the other anyway, and cuDNN plans its convolutions anew for every thread.

@@ -24,7 +24,7 @@ final class LatentPool: Sendable {
     }
 
     /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them,
-    /// until there is a request to stop.
+    /// `encoders` of which encode at a time, until there is a request to stop.
     init(
         _ clips: any ClipSource,
         styles: [Style],
@@ -34,6 +34,7 @@ final class LatentPool: Sendable {
         firstIndex: UInt64,
         seed: UInt64,
         threads: Int = 1,
+        encoders: Int = 1,
         stop: StopRequest = StopRequest()
     ) {
         encoder = ClipEncoder(
@@ -43,7 +44,8 @@ final class LatentPool: Sendable {
             options: options,
             size: phase.size,
             firstIndex: firstIndex,
-            seed: seed
+            seed: seed,
+            turns: DispatchSemaphore(value: encoders)
         )
         self.phase = phase
         self.threads = threads
@@ -104,8 +106,8 @@ private struct ClipEncoder: Sendable {
     let size: Int
     let firstIndex: UInt64
     let seed: UInt64
-    /// Pictures are made side by side, and encoded in turn: memory holds one clip's layers.
-    private let turn = NSLock()
+    /// Pictures are made by all threads, and encoded by a few at a time: memory holds their layers.
+    let turns: DispatchSemaphore
 
     /// The latents of a clip and of its forms in all styles: [styles + 1, C, F, H, W].
     func encode(_ number: Int) throws -> Tensor {
@@ -118,11 +120,11 @@ private struct ClipEncoder: Sendable {
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)
         var forms = [clip]
         for style in styles { forms.append(try style(clip)) }
-        return try turn.withLock {
-            try withoutGradients {
-                let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
-                return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
-            }
+        turns.wait()
+        defer { turns.signal() }
+        return try withoutGradients {
+            let latents = try codec.encode(stacked(forms))  // [K, C, F, H, W]
+            return try latents.narrowed(2, skipped, options.latentFrames).contiguous()
         }
     }
 }
