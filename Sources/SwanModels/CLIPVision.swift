@@ -49,6 +49,24 @@ public struct CLIPVisionConfig: Sendable, Equatable {
     }
 }
 
+extension CLIPVisionConfig {
+    /// Throws `invalidWeights` with the name of the first size that no encoder can have.
+    public func validate() throws(TorchError) {
+        let limits = NumberLimits.self
+        for (key, width) in [
+            ("hidden_size", dim), ("intermediate_size", ffnDim), ("num_attention_heads", heads),
+        ] {
+            try limits.require(width, in: limits.width, key)
+        }
+        try limits.require(dim % heads == 0, "hidden_size \(dim) for \(heads) attention heads")
+        try limits.require(layers, in: 2...limits.layers.upperBound, "num_hidden_layers")
+        try limits.require(imageSize, in: limits.side, "image_size")
+        try limits.require(patchSize, in: 1...imageSize, "patch_size")
+        try limits.require(tokens, in: limits.tokens, "the number of patches and one more")
+        try limits.require(eps, in: limits.epsilon, "layer_norm_eps")
+    }
+}
+
 extension CLIPVisionConfig: Codable {
     private enum CodingKeys: String, CodingKey {
         case dim = "hidden_size", ffnDim = "intermediate_size", heads = "num_attention_heads"
@@ -68,17 +86,7 @@ extension CLIPVisionConfig: Codable {
         eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? 1e-5
         activation =
             try values.decodeIfPresent(Activation.self, forKey: .activation) ?? .quickGELU
-        guard [dim, ffnDim, heads, patchSize].allSatisfy({ $0 > 0 }), dim % heads == 0,
-            layers > 1, imageSize >= patchSize
-        else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .dim,
-                in: values,
-                debugDescription: "hidden_size \(dim), num_attention_heads \(heads), "
-                    + "num_hidden_layers \(layers), patch_size \(patchSize), image_size \(imageSize) "
-                    + "do not fit"
-            )
-        }
+        try checked(values) { () throws(TorchError) in try validate() }
     }
 }
 
@@ -98,6 +106,7 @@ public struct CLIPVision: Sendable {
     ///
     /// `weights.finish(ignoring: config.isUnused)` accepts what the checkpoint has beside it.
     public init(_ weights: Weights, _ config: CLIPVisionConfig) throws(TorchError) {
+        try config.validate()
         self.config = config
         let (visual, dim) = (weights["visual"], config.dim)
         patchEmbedding = try visual["patch_embedding"]

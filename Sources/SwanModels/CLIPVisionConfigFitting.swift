@@ -28,18 +28,16 @@ extension CLIPVisionConfig {
         if config.dim != dim { config.heads = max(1, config.dim / 80) }
         config.ffnDim = try shape("transformer.0.mlp.0.weight", rank: 2)[0]
         let positions = try shape("pos_embedding", rank: 3)[1]
+        try NumberLimits.require(positions, in: NumberLimits.tokens, "the number of positions")
+        try NumberLimits.require(config.patchSize, in: NumberLimits.side, "patch_size")
         let side = Int(Double(positions - 1).squareRoot().rounded())
+        try NumberLimits.require(
+            side > 0 && side * side == positions - 1,
+            "visual.pos_embedding has \(positions) positions, which is not a square and one more"
+        )
         config.imageSize = side * config.patchSize
         config.layers = source.layers(under: "visual.transformer.")
-        guard side > 0, side * side == positions - 1, config.dim % config.heads == 0,
-            config.layers > 1
-        else {
-            throw TorchError(
-                .invalidWeights,
-                "\(positions) positions, width \(config.dim) and \(config.layers) layers are not "
-                    + "those of a CLIP image encoder"
-            )
-        }
+        try config.validate()
         return config
     }
 }

@@ -66,7 +66,8 @@ struct TransformersCLIPWeights: WeightSource {
         var shape: [Int] = []
         for name in names {
             guard let part = try source.shape(name) else { return nil }
-            if shape.isEmpty { shape = part } else { shape[0] += part[0] }
+            guard let rows = part.first, rows <= NumberLimits.vocabulary.upperBound else { return nil }
+            if shape.isEmpty { shape = part } else { shape[0] += rows }
         }
         return switch key {
         case "visual.cls_embedding": [1, 1] + shape

@@ -198,7 +198,7 @@ private struct DiffusersVAENames: NameTranslation {
 
     /// How many numbers from 0 up have something.
     private static func count(_ has: (Int) -> Bool) -> Int {
-        (0...).first { !has($0) } ?? 0
+        NumberLimits.layers.first { !has($0 - 1) }.map { $0 - 1 } ?? NumberLimits.layers.upperBound
     }
 
     func original(_ key: String) -> String? {
@@ -222,7 +222,7 @@ private struct DiffusersVAENames: NameTranslation {
         case ("up_blocks", let level, "upsampler"):
             return "\(side).upsamples.\(level).upsamples.\(blocks + 1).\(parts[4])"
         case ("up_blocks", let level, "upsamplers"):
-            guard let level = Int(level), parts[4].hasPrefix("0.") else { return key }
+            guard let level = NumberLimits.layer(level), parts[4].hasPrefix("0.") else { return key }
             return "\(side).upsamples.\(level * (blocks + 2) + blocks + 1).\(parts[4].dropFirst(2))"
         default: return renamed(key[...], Self.root)
         }
@@ -241,9 +241,12 @@ private struct DiffusersVAENames: NameTranslation {
 
     /// A residual block of the decoder in the one list of all levels.
     private func flat(_ side: Substring, _ level: Substring, _ rest: Substring) -> String {
-        let (index, rest) = split(rest)
-        let position = (Int(level) ?? 0) * (blocks + 2) + (Int(index) ?? 0)
-        return "\(side).upsamples.\(position).\(renamed(rest, Self.block))"
+        let (index, inner) = split(rest)
+        guard let level = NumberLimits.layer(level), let index = NumberLimits.layer(index) else {
+            return "\(side).up_blocks.\(level).resnets.\(rest)"
+        }
+        let position = level * (blocks + 2) + index
+        return "\(side).upsamples.\(position).\(renamed(inner, Self.block))"
     }
 
     private func split(_ rest: Substring) -> (Substring, Substring) {
@@ -255,7 +258,9 @@ private struct DiffusersVAENames: NameTranslation {
         let root = Self.root.map { ($1, $0) }
         let block = Self.block.map { ($1, $0) }
         let parts = key.split(separator: ".", maxSplits: 3)
-        guard parts.count == 4, let number = Int(parts[2]) else { return renamed(key[...], root) }
+        guard parts.count == 4, let number = NumberLimits.layer(parts[2]) else {
+            return renamed(key[...], root)
+        }
         let side = parts[0]
         let rest = key.dropFirst(parts[..<3].joined(separator: ".").count + 1)
         switch parts[1] {
@@ -273,7 +278,7 @@ private struct DiffusersVAENames: NameTranslation {
             let isDown = parts[1] == "downsamples"
             let (index, inner) = split(rest.dropFirst(parts[1].count + 1))
             let level = "\(side).\(isDown ? "down" : "up")_blocks.\(number)"
-            let isLast = Int(index) == (isDown ? blocks : blocks + 1)
+            let isLast = NumberLimits.layer(index) == (isDown ? blocks : blocks + 1)
             return isLast
                 ? "\(level).\(isDown ? "downsampler" : "upsampler").\(inner)"
                 : "\(level).resnets.\(index).\(renamed(inner, block))"

@@ -228,9 +228,13 @@ extension LoRA {
         return found
     }
 
-    /// The tensor under a key of this LoRA, in float32.
+    /// The tensor under a key of this LoRA, in float32; all of its numbers are finite.
     func tensor(_ key: String) throws(TorchError) -> Tensor {
-        try source.tensor(key, source.shape(key) ?? []).to(.float32)
+        let tensor = try source.tensor(key, source.shape(key) ?? []).to(.float32)
+        guard try tensor.isAllFinite() else {
+            throw TorchError(.invalidWeights, "\(name): \(key) is not finite (NaN or infinite)")
+        }
+        return tensor
     }
 
     /// The alpha of all modules, as diffusers writes PEFT's settings into a file's metadata.

@@ -57,8 +57,9 @@ extension TinyVAEConfig {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TorchError) {
             guard holds else { throw TorchError(.invalidWeights, "tiny autoencoder: " + message()) }
         }
-        let sizes = [latentChannels, patchSize, encoderDim] + decoderDims
-        try require(sizes.allSatisfy { $0 > 0 }, "its sizes must be positive")
+        for size in [latentChannels, patchSize, encoderDim] + decoderDims {
+            try NumberLimits.require(size, in: NumberLimits.width, "a width of a tiny autoencoder")
+        }
         try require(decoderDims.count == 4, "the decoder has three levels and an end")
         for (name, factors) in [("encoder", encoderTime), ("decoder", decoderTime)] {
             try require(
@@ -83,7 +84,9 @@ extension TinyVAEConfig {
     public init(of weights: Weights) throws(TorchError) {
         let (encoder, decoder) = (weights["encoder"], weights["decoder"])
         func kernel(_ weights: Weights) throws(TorchError) -> [Int] {
-            guard let shape = try weights.shape("weight"), shape.count == 4, shape[1] > 0 else {
+            guard let shape = try weights.shape("weight"), shape.count == 4,
+                shape.allSatisfy(NumberLimits.width.contains)
+            else {
                 throw TorchError(
                     .invalidWeights,
                     "these are not the weights of a tiny autoencoder (TAEHV): there is no kernel "

@@ -33,6 +33,33 @@ public struct UMT5Config: Sendable, Equatable {
     public var attentionDim: Int { heads * headDim }
 }
 
+extension UMT5Config {
+    /// Throws `invalidWeights` with the name of the first size that no encoder can have.
+    public func validate() throws(TorchError) {
+        let limits = NumberLimits.self
+        try limits.require(vocabulary, in: limits.vocabulary, "vocab_size")
+        for (key, width) in [
+            ("d_model", dim), ("d_kv", headDim), ("d_ff", ffnDim), ("num_heads", heads),
+            ("relative_attention_num_buckets", buckets),
+        ] {
+            try limits.require(width, in: limits.width, key)
+        }
+        try limits.require(
+            attentionDim,
+            in: limits.width,
+            "num_heads \(heads) times d_kv \(headDim)"
+        )
+        try limits.require(layers, in: limits.layers, "num_layers")
+        try limits.require(maxDistance, in: limits.tokens, "relative_attention_max_distance")
+        try limits.require(eps, in: limits.epsilon, "layer_norm_epsilon")
+        try limits.require(
+            buckets.isMultiple(of: 4) && maxDistance > buckets / 4,
+            "relative_attention_num_buckets \(buckets) must be a multiple of 4, with a "
+                + "relative_attention_max_distance above a quarter of it, not \(maxDistance)"
+        )
+    }
+}
+
 extension UMT5Config: Codable {
     private enum CodingKeys: String, CodingKey {
         case vocabulary = "vocab_size", dim = "d_model", headDim = "d_kv", ffnDim = "d_ff"
@@ -58,15 +85,7 @@ extension UMT5Config: Codable {
         buckets = try integer(.buckets, base.buckets)
         maxDistance = try integer(.maxDistance, base.maxDistance)
         eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? base.eps
-        guard [vocabulary, dim, headDim, ffnDim, heads, layers].allSatisfy({ $0 > 0 }),
-            buckets >= 4, buckets.isMultiple(of: 4), maxDistance > buckets / 4
-        else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .dim,
-                in: values,
-                debugDescription: "sizes of a UMT5 encoder are above 0, buckets a multiple of 4"
-            )
-        }
+        try checked(values) { () throws(TorchError) in try validate() }
     }
 }
 
@@ -83,6 +102,7 @@ public struct UMT5Encoder: Sendable {
 
     /// The encoder under a path, in the key names of Wan's checkpoints.
     public init(_ weights: Weights, _ config: UMT5Config) throws(TorchError) {
+        try config.validate()
         self.config = config
         tokens = try Embedding(weights["token_embedding"], config.vocabulary, config.dim)
         var blocks: [UMT5Block] = []

@@ -36,6 +36,7 @@ extension UMT5Config {
         config.headDim = width / config.heads
         config.ffnDim = try shape("blocks.0.ffn.fc1.weight")[0]
         config.layers = source.layers(under: "blocks.")
+        try config.validate()
         return config
     }
 }

@@ -32,6 +32,7 @@ struct WanBackbone: Sendable {
     private let headModulation: Tensor
 
     init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+        try config.validate()
         self.config = config
         let patch = config.patchSize.reduce(1, *)
         patchEmbedding = try Linear(

@@ -1,4 +1,4 @@
-import Foundation
+import Torch
 
 /// The sizes of a Wan video transformer.
 ///
@@ -62,6 +62,44 @@ public struct WanConfig: Sendable, Equatable {
     }
 }
 
+extension WanConfig {
+    /// Throws `invalidWeights` with the name of the first size that no network can have.
+    public func validate() throws(TorchError) {
+        let limits = NumberLimits.self
+        for (key, width) in [
+            ("dim", dim), ("ffn_dim", ffnDim), ("num_heads", heads), ("in_dim", inDim),
+            ("out_dim", outDim), ("freq_dim", freqDim), ("text_dim", textDim),
+            ("image_dim", imageDim ?? 1), ("vace_in_dim", vaceInDim ?? 1),
+        ] {
+            try limits.require(width, in: limits.width, key)
+        }
+        try limits.require(layers, in: limits.layers, "num_layers")
+        try limits.require(textLen, in: limits.tokens, "text_len")
+        try limits.require(imagePositions ?? 1, in: limits.tokens, "pos_embed_seq_len")
+        try limits.require(eps, in: limits.epsilon, "eps")
+        try limits.require(
+            patchSize.count == 3,
+            "patch_size \(patchSize) is not frames, rows and columns"
+        )
+        for size in patchSize { try limits.require(size, in: limits.patch, "patch_size") }
+        // Positions turn pairs of numbers, in three parts of a head (RoPE).
+        try limits.require(
+            dim % heads == 0 && headDim.isMultiple(of: 2) && headDim >= 6,
+            "dim \(dim) does not divide into \(heads) heads of an even width of at least 6"
+        )
+        try limits.require(
+            freqDim.isMultiple(of: 2),
+            "freq_dim \(freqDim) is not even: half of it is sines, half cosines"
+        )
+        guard let vaceLayers else { return }
+        try limits.require(
+            vaceLayers.first == 0 && zip(vaceLayers, vaceLayers.dropFirst()).allSatisfy(<)
+                && vaceLayers.allSatisfy { $0 < layers },
+            "vace_layers must begin with 0, ascend and end below the \(layers) layers"
+        )
+    }
+}
+
 extension WanConfig: Codable {
     private enum Key: String, CodingKey {
         case dim, ffnDim = "ffn_dim", heads = "num_heads", layers = "num_layers"
@@ -90,6 +128,10 @@ extension WanConfig: Codable {
         let base = WanConfig()
         heads = try integer(.heads, .numAttentionHeads, base.heads)
         let headDim = try values.decodeIfPresent(Int.self, forKey: .attentionHeadDim)
+        try checked(values) { () throws(TorchError) in
+            try NumberLimits.require(heads, in: NumberLimits.width, "num_heads")
+            try NumberLimits.require(headDim ?? 1, in: NumberLimits.width, "attention_head_dim")
+        }
         dim = try integer(.dim, nil, headDim.map { $0 * heads } ?? base.dim)
         ffnDim = try integer(.ffnDim, nil, base.ffnDim)
         layers = try integer(.layers, nil, base.layers)
@@ -114,14 +156,11 @@ extension WanConfig: Codable {
         } catch DecodingError.typeMismatch {
             qkNorm = try !values.decode(String.self, forKey: .qkNorm).isEmpty
         }
-        guard dim > 0, heads > 0, dim % heads == 0, headDim.map({ $0 * heads == dim }) ?? true,
-            layers > 0, patchSize.count == 3, patchSize.allSatisfy({ $0 > 0 })
-        else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .dim,
-                in: values,
-                debugDescription:
-                    "dim \(dim), heads \(heads), layers \(layers), patch \(patchSize) do not fit"
+        try checked(values) { () throws(TorchError) in
+            try validate()
+            try NumberLimits.require(
+                headDim.map { $0 * heads == dim } ?? true,
+                "dim \(dim) is not num_attention_heads \(heads) times attention_head_dim"
             )
         }
     }

@@ -23,8 +23,11 @@ extension WanConfig {
         config.textDim = try Self.shape(source, "text_embedding.0.weight", rank: 2)[1]
         config.freqDim = try Self.shape(source, "time_embedding.0.weight", rank: 2)[1]
         let head = try Self.shape(source, "head.head.weight", rank: 2)[0]
+        for size in config.patchSize {
+            try NumberLimits.require(size, in: NumberLimits.patch, "a side of patch_embedding.weight")
+        }
         let patchElements = config.patchSize.reduce(1, *)
-        guard patchElements > 0, head % patchElements == 0 else {
+        guard head % patchElements == 0 else {
             throw TorchError(
                 .invalidWeights,
                 "head.head.weight has \(head) rows, no multiple of a patch's \(config.patchSize)"
@@ -41,6 +44,7 @@ extension WanConfig {
             branch: source.layers(under: "vace_blocks."),
             blocks: config.layers
         )
+        try config.validate()
         return config
     }
 
@@ -61,14 +65,14 @@ extension WanConfig {
     private func vaceLayers(branch: Int, blocks: Int) throws(TorchError) -> [Int]? {
         guard branch > 0 else { return nil }
         if let vaceLayers, vaceLayers.count == branch { return vaceLayers }
-        guard blocks % branch == 0 else {
+        guard blocks > 0, blocks % branch == 0 else {
             throw TorchError(
                 .invalidWeights,
                 "there are \(branch) vace_blocks for \(blocks) blocks; only a configuration with "
                     + "\(branch) \"vace_layers\" can say which they belong to"
             )
         }
-        return Array(stride(from: 0, to: blocks, by: blocks / branch))
+        return Array(stride(from: 0, to: blocks, by: max(1, blocks / branch)))
     }
 
     private static func shape(
@@ -97,7 +101,7 @@ extension WeightSource {
     func layers(under prefix: String) -> Int {
         Set(
             keys.lazy.filter { $0.hasPrefix(prefix) }
-                .compactMap { Int($0.dropFirst(prefix.count).prefix { $0 != "." }) }
+                .compactMap { NumberLimits.layer($0.dropFirst(prefix.count).prefix { $0 != "." }) }
         ).count
     }
 }

@@ -27,15 +27,6 @@ public struct WanVACETransformer: Sendable {
                     + "branch"
             )
         }
-        guard layers.first == 0, zip(layers, layers.dropFirst()).allSatisfy({ $0 < $1 }),
-            layers.allSatisfy({ $0 < config.layers })
-        else {
-            throw TorchError(
-                .invalidArgument,
-                "vace_layers \(layers): they begin with 0, ascend and end below the "
-                    + "\(config.layers) layers"
-            )
-        }
         (self.layers, self.inDim) = (layers, inDim)
         backbone = try WanBackbone(weights, config)
         patchEmbedding = try Linear(

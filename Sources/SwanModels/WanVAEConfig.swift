@@ -83,50 +83,65 @@ extension WanVAEConfig {
     /// Frames that one latent stands for; the video's first latent stands for one frame alone.
     public var temporalStride: Int { 1 << temporalDownsample.count { $0 } }
 
-    /// Throws with the name of the first field that does not fit the others.
+    /// Throws `invalidWeights` with the name of the first field that does not fit the others.
     public func validate() throws(TorchError) {
-        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TorchError) {
-            guard holds else {
-                throw TorchError(.invalidArgument, "autoencoder configuration: " + message())
-            }
+        try validateSizes()
+        for (key, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
+            try NumberLimits.require(
+                values.count == zDim,
+                "\(key) has \(values.count) values, z_dim is \(zDim)"
+            )
         }
-        try require(!dimMult.isEmpty && dimMult.count <= 8, "dim_mult must list 1 to 8 levels")
-        try require(dimMult.allSatisfy { $0 > 0 }, "dim_mult \(dimMult) must be positive")
-        try require(
+    }
+
+    /// All but the number of the latents' statistics, which weights can bring.
+    private func validateSizes() throws(TorchError) {
+        let limits = NumberLimits.self
+        try limits.require(1...8 ~= dimMult.count, "dim_mult must list 1 to 8 levels")
+        for factor in dimMult { try limits.require(factor, in: 1...1_024, "dim_mult") }
+        try limits.require(
             temporalDownsample.count == dimMult.count - 1,
             "temperal_downsample must list one step fewer than dim_mult, \(dimMult.count - 1)"
         )
-        for (name, value) in [
-            ("base_dim", baseDim), ("decoder_base_dim", decoderBaseDim), ("z_dim", zDim),
-            ("num_res_blocks", numResBlocks), ("patch_size", patchSize),
-        ] {
-            try require(value > 0, "\(name) is \(value), it must be positive")
+        try limits.require(zDim, in: limits.width, "z_dim")
+        try limits.require(numResBlocks, in: 1...64, "num_res_blocks")
+        try limits.require(patchSize, in: limits.patch, "patch_size")
+        for (key, base) in [("base_dim", baseDim), ("decoder_base_dim", decoderBaseDim)] {
+            try limits.require(base, in: limits.width, key)
+            for factor in dimMult {
+                try limits.require(base * factor, in: limits.width, "\(key) times dim_mult")
+            }
         }
-        for (name, channels) in [("in_channels", inChannels), ("out_channels", outChannels)] {
-            try require(
-                channels > 0 && channels % (patchSize * patchSize) == 0,
-                "\(name) is \(channels), it must be a multiple of patch_size squared"
+        for (key, channels) in [("in_channels", inChannels), ("out_channels", outChannels)] {
+            try limits.require(channels, in: limits.width, key)
+            try limits.require(
+                channels % (patchSize * patchSize) == 0,
+                "\(key) is \(channels); it must be a multiple of patch_size squared"
             )
         }
-        for (name, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
-            try require(
-                values.count == zDim,
-                "\(name) has \(values.count) values, z_dim is \(zDim)"
-            )
+        for (key, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
+            for value in values { try limits.require(value, in: limits.magnitude, key) }
         }
-        try require(latentsStd.allSatisfy { $0 > 0 }, "latents_std must be positive")
+        try limits.require(latentsStd.allSatisfy { $0 > 0 }, "latents_std must be positive")
+        try limits.require(attnScales.count <= 8, "attn_scales lists more than 8 scales")
+        for scale in attnScales { try limits.require(scale, in: 0...1, "attn_scales") }
+        try validateUpsampling()
+    }
+
+    private func validateUpsampling() throws(TorchError) {
         // Upsampling halves the channels where no shortcut has to be added to them.
-        try require(
+        try NumberLimits.require(
             isResidual || dimMult.dropFirst().allSatisfy { decoderBaseDim * $0 % 2 == 0 },
             "decoder_base_dim times dim_mult must be even"
         )
-        try require(
+        try NumberLimits.require(
             !(isResidual && subpixelUpsample),
             "subpixel_upsample goes with is_residual: false"
         )
-        if isResidual {
-            try require(shortcutsFit, "dim_mult \(dimMult) does not let shortcuts divide")
-        }
+        try NumberLimits.require(
+            !isResidual || shortcutsFit,
+            "dim_mult \(dimMult) does not let shortcuts divide"
+        )
     }
 
     /// Whether what a shortcut averages or repeats goes evenly into the channels.
@@ -189,5 +204,6 @@ extension WanVAEConfig: Codable {
         outChannels = try read(.outChannels, outChannels)
         latentsMean = try read(.latentsMean, latentsMean)
         latentsStd = try read(.latentsStd, latentsStd)
+        try checked(values) { () throws(TorchError) in try validateSizes() }
     }
 }

@@ -14,12 +14,15 @@ extension WanVAEConfig {
         guard !source.makesAnything else { return self }
         var config = self
         func size(_ key: String, _ dim: Int) throws(TorchError) -> Int {
-            guard let shape = try source.shape(key), shape.count > dim else {
+            let rank = key.hasSuffix(".gamma") ? 4 : 5
+            guard let shape = try source.shape(key), shape.count == rank else {
                 throw TorchError(
                     .invalidWeights,
-                    "there is no weight \(key): these are not the weights of a Wan autoencoder"
+                    "there is no weight \(key) of \(rank) dimensions: these are not the weights of a "
+                        + "Wan autoencoder"
                 )
             }
+            try NumberLimits.require(shape[dim], in: NumberLimits.width, "the width of \(key)")
             return shape[dim]
         }
         config.zDim = try size("conv2.weight", 0)
@@ -46,7 +49,9 @@ extension WanVAEConfig {
         // Upsampling halves the channels; sub-pixels are four times as many. The residual kind has no such key.
         let upsample = "decoder.upsamples.\(config.numResBlocks + 1).resample.1.weight"
         let shape = try source.shape(upsample) ?? []
-        config.subpixelUpsample = shape.count == 4 && shape[0] == 2 * shape[1]
+        config.subpixelUpsample =
+            shape.count == 4 && shape[0].isMultiple(of: 2) && shape[0] / 2 == shape[1]
+        try config.validate()
         return config
     }
 
@@ -63,7 +68,7 @@ extension WanVAEConfig {
                 : "encoder.downsamples.\(index)"
             index += 1
             if let shape = try source.shape(path + ".residual.2.weight") {
-                if dims.count == level { dims.append(shape[0]) }
+                if dims.count == level { dims.append(shape.first ?? 0) }
                 if level == 0 { blocks += 1 }
             } else if try source.shape(path + ".resample.1.weight") != nil {
                 halvesFrames.append(try source.shape(path + ".time_conv.weight") != nil)
@@ -74,7 +79,7 @@ extension WanVAEConfig {
             }
         }
         guard blocks > 0, dims.count == level + 1, baseDim > 0,
-            dims.allSatisfy({ $0 % baseDim == 0 })
+            dims.allSatisfy({ $0 > 0 && $0 % baseDim == 0 })
         else {
             throw TorchError(
                 .invalidWeights,

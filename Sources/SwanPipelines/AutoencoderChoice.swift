@@ -38,12 +38,16 @@ indirect enum AutoencoderChoice: Sendable {
             do {
                 self = .tiny(path, try TinyVAEConfig(of: Weights(checkpoint)))
             } catch {
-                throw TorchError(error.code, "\(path): \(error.message)")
+                throw error.about(path)
             }
         } else {
             let files = ModelFolder.Files(data: path)
-            let source = try checkpoint.inWanNames()
-            self = .wan(files, try (own ?? WanVAEConfig()).fitted(to: source))
+            do {
+                let source = try checkpoint.inWanNames()
+                self = .wan(files, try (own ?? WanVAEConfig()).fitted(to: source))
+            } catch {
+                throw error.about(path)
+            }
         }
         guard self.latentChannels == latentChannels else {
             throw SwanError(
@@ -76,6 +80,15 @@ indirect enum AutoencoderChoice: Sendable {
         case .wan(_, let config): config.spatialStride
         case .tiny(_, let config): config.spatialStride
         case .pair(let encoding, _): encoding.spatialStride
+        }
+    }
+
+    /// Frames that a latent after the first stands for.
+    var temporalStride: Int {
+        switch self {
+        case .wan(_, let config): config.temporalStride
+        case .tiny(_, let config): config.temporalStride
+        case .pair(let encoding, _): encoding.temporalStride
         }
     }
 

@@ -3,9 +3,24 @@ import Foundation
 /// Values as JSON, for programs and for people who look.
 public enum JSONText {
     /// The value with sorted keys, ending in a line break.
+    ///
+    /// Control characters beyond those of ASCII, which terminals obey too, are escaped.
     public static func data(_ value: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(value) + Data("\n".utf8)
+        let text = String(decoding: try encoder.encode(value), as: UTF8.self)
+        let controls = "\u{7F}"..."\u{9F}" as ClosedRange<Unicode.Scalar>
+        guard text.unicodeScalars.contains(where: controls.contains) else {
+            return Data((text + "\n").utf8)
+        }
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            if controls.contains(scalar) {
+                escaped += "\\u00" + String(scalar.value, radix: 16)
+            } else {
+                escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return Data((escaped + "\n").utf8)
     }
 }

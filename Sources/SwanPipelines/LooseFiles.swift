@@ -100,7 +100,11 @@ enum LooseFiles {
             let autoencoder = try Checkpoint.open(vae).inWanNames()
             return try autoencoder.shape("conv2.weight")?.first == network.outDim
         } catch {
-            throw SwanError(.invalidModel, "\(transformer.data): \(error.message)")
+            let isNamed = error.message.hasPrefix(vae)
+            throw SwanError(
+                .invalidModel,
+                isNamed ? error.message : error.about(transformer.data).message
+            )
         }
     }
 

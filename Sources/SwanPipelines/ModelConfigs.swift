@@ -33,7 +33,10 @@ extension ModelFolder {
                 configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
             let (patch, features) = autoencoder?.decoderFeatures ?? vae.decoderFeatures
             let pixels = options.height * options.width / (patch * patch)
-            return dtype.size * (rows * tokens * (cache + activations) + pixels * features)
+            // By numbers that cannot overflow: a cache can be far larger than any memory.
+            let numbers =
+                Double(rows * tokens) * Double(cache + activations) + Double(pixels * features)
+            return Int(min(numbers * Double(dtype.size), 1e18))
         }
     }
 
@@ -102,7 +105,7 @@ extension FittedConfig {
             let source = try source ?? Checkpoint.open(files.data).inWanNames()
             fitted = try (said ?? Self()).fitted(to: source)
         } catch let error as TorchError {
-            throw TorchError(error.code, "\(files.data): \(error.message)")
+            throw error.about(files.data)
         }
         if let said = said?.blockCount, let found = fitted.blockCount, said != found,
             let config = files.config

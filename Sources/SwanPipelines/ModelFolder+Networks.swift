@@ -36,12 +36,14 @@ extension ModelFolder.Files {
             keepsStorage: keepsStorage,
             readsLayersLate: late
         )
-        let network = try build(weights)
         do {
+            let network = try build(weights)
             try weights.finish(ignoring: isUnused)
+            return network
         } catch {
-            throw TorchError(error.code, "\(data): \(error.message)")
+            // What an operator refuses of weights is the weights' fault.
+            let code = error.code == .invalidArgument ? .invalidWeights : error.code
+            throw TorchError(code, error.message).about(data)
         }
-        return network
     }
 }

@@ -74,34 +74,63 @@ public struct ModelVerification: Sendable, Encodable {
         self.parts = parts
         let seeing: [ModelFolder.Part] = checks.seesImages ? [.imageEncoder] : []
         let missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
-        problems = missing.map { "missing: \($0)" } + checks.mismatches
+        problems =
+            missing.map { "missing: \($0)" } + checks.mismatches(streams: folder.isCausal)
+            + Self.problemsOfRunning(folder, checks)
+    }
+
+    /// What a run would refuse beside the weights: how the model streams, how its solver is set.
+    private static func problemsOfRunning(_ folder: ModelFolder, _ checks: Checks) -> [String] {
+        do {
+            guard folder.isCausal else {
+                _ = try DiffusersSettings(folder)
+                return []
+            }
+            let stream = try folder.configuration()
+            guard let multiple = checks.sizeMultiple else { return [] }
+            let options = StreamOptions(stream)
+            try StreamModel.check(
+                height: options.height,
+                width: options.width,
+                multiple: multiple
+            )
+            return []
+        } catch {
+            return ["\(error)"]
+        }
     }
 }
 
 /// The checks of a model's parts, and what of one has to fit another.
 private struct Checks {
     private var transformer: WanConfig?
-    private var latentChannels: Int?
+    private var vae: WanVAEConfig?
     private var textEncoder: UMT5Config?
+    private var imageEncoder: CLIPVisionConfig?
     private var vocabulary: Int?
 
     /// Whether the transformer takes CLIP's view of a picture.
     var seesImages: Bool { transformer?.imageDim != nil }
 
+    /// What sides of pictures must be multiples of, where the parts are known that say so.
+    var sizeMultiple: Int? {
+        guard let transformer, let vae else { return nil }
+        return vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+    }
+
     /// What is wrong between parts.
-    var mismatches: [String] {
+    func mismatches(streams: Bool) -> [String] {
         var found: [String] = []
-        if let transformer, let latentChannels, transformer.outDim != latentChannels {
-            found.append(
-                "the autoencoder has \(latentChannels) channels, the transformer gives "
-                    + "\(transformer.outDim)"
-            )
-        }
-        if let transformer, let textEncoder, transformer.textDim != textEncoder.dim {
-            found.append(
-                "the text encoder's width is \(textEncoder.dim), the transformer takes "
-                    + "\(transformer.textDim)"
-            )
+        if let transformer, let vae {
+            found = PartsFit(
+                transformer: transformer,
+                latentChannels: vae.zDim,
+                temporalStride: vae.temporalStride,
+                spatialStride: vae.spatialStride,
+                textEncoder: textEncoder,
+                imageEncoder: imageEncoder,
+                streams: streams
+            ).problems
         }
         if let textEncoder, let vocabulary, vocabulary > textEncoder.vocabulary {
             found.append(
@@ -129,7 +158,12 @@ private struct Checks {
         do {
             try fit(part, files, checkpoint)
         } catch {
-            problems.append("\(error)")
+            // The file stands above its problems already.
+            let message = "\(error)"
+            problems.append(
+                message.hasPrefix(files.data + ": ")
+                    ? String(message.dropFirst(files.data.count + 2)) : message
+            )
         }
         return try result(part, checkpoint.files, checkpoint, problems)
     }
@@ -154,7 +188,7 @@ private struct Checks {
         case .vae:
             let config = try WanVAEConfig.read(files, fittedTo: source)
             _ = try WanVAE(weights, config)
-            latentChannels = config.zDim
+            vae = config
         case .textEncoder:
             let config = try UMT5Config.read(files, fittedTo: source)
             _ = try UMT5Encoder(weights, config)
@@ -162,6 +196,7 @@ private struct Checks {
         case .imageEncoder:
             let config = try CLIPVisionConfig.read(files, fittedTo: source)
             _ = try CLIPVision(weights, config)
+            imageEncoder = config
             return try weights.finish(ignoring: config.isUnused)
         case .tokenizer: return
         }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanModels
 import Torch
 import Yams
 
@@ -109,11 +110,20 @@ public struct StreamConfiguration: Sendable, Equatable {
                 types.first { "\($0)" == value.string },
                 "float32, bfloat16 or float16"
             )
+        case "model_name", "generator_name", "generator_task":
+            let known = key == "generator_task" ? ["causal_video"] : ["wan", "causal_wan"]
+            guard let text = value.string, known.contains(text) else {
+                throw SwanError(
+                    .invalidConfiguration,
+                    "\(name): '\(key)' is '\(value.string?.printable() ?? "not text")', so this configures another kind "
+                        + "of model; Swan streams causal Wan models (\(known.joined(separator: ", ")))"
+                )
+            }
         case _ where Self.trainingKeys.contains(key): break
         default:
             throw SwanError(
                 .invalidConfiguration,
-                "\(name): unknown key '\(key)'\(Self.suggestion(for: key))"
+                "\(name): unknown key '\(key.printable())'\(Self.suggestion(for: key))"
             )
         }
     }
@@ -123,19 +133,36 @@ public struct StreamConfiguration: Sendable, Equatable {
             if !holds { throw SwanError(.invalidConfiguration, "\(name): \(message)") }
         }
         try require(!steps.isEmpty, "denoising_step_list has no step above 0")
+        try require(steps.count <= 1_000, "denoising_step_list has more than 1000 steps")
         try require(
             steps.allSatisfy { (1...1_000).contains($0) }
                 && zip(steps, steps.dropFirst()).allSatisfy(>),
             "denoising_step_list \(steps) must fall from at most 1000"
         )
-        try require(framesPerBlock > 0, "num_frame_per_block must be at least 1")
-        try require(sinkFrames >= 0, "num_sink_tokens must not be negative")
+        func require<Value: Comparable>(
+            _ value: Value,
+            in range: ClosedRange<Value>,
+            _ key: String
+        ) throws(SwanError) {
+            do {
+                try NumberLimits.require(value, in: range, key)
+            } catch {
+                throw SwanError(.invalidConfiguration, "\(name): \(error.message)")
+            }
+        }
+        try require(framesPerBlock, in: NumberLimits.frames, "num_frame_per_block")
+        try require(cacheFrames, in: NumberLimits.frames, "num_kv_cache")
+        try require(sinkFrames, in: 0...NumberLimits.frames.upperBound, "num_sink_tokens")
+        try require(sinkThreshold, in: NumberLimits.magnitude, "adapt_sink_threshold")
+        if let height { try require(height, in: NumberLimits.side, "height") }
+        if let width { try require(width, in: NumberLimits.side, "width") }
+        if let fps { try require(fps, in: NumberLimits.frameRate, "fps") }
         try require(
             cacheFrames > framesPerBlock && cacheFrames >= sinkFrames + framesPerBlock,
             "num_kv_cache \(cacheFrames) must be above num_frame_per_block \(framesPerBlock) and hold "
                 + "\(sinkFrames) sink frames besides"
         )
-        try require(shift > 0 && shift.isFinite, "timestep_shift must be positive")
+        try require(shift > 0 && shift <= 1_000, "timestep_shift must be positive, at most 1000")
         try require((0...1).contains(noiseScale), "noise_scale must be 0 ... 1")
         try require(
             (-1_000...1_000).contains(timestepOffset),
@@ -162,10 +189,10 @@ public struct StreamConfiguration: Sendable, Equatable {
 
     /// What StreamDiffusionV2's files carry besides, for its training.
     private static let trainingKeys: Set<String> = [
-        "model_name", "generator_name", "generator_ckpt", "generator_fsdp_wrap_strategy",
+        "generator_ckpt", "generator_fsdp_wrap_strategy",
         "real_score_fsdp_wrap_strategy", "fake_score_fsdp_wrap_strategy",
         "text_encoder_fsdp_wrap_strategy", "generator_grad", "real_score_grad", "fake_score_grad",
-        "num_train_timestep", "real_guidance_scale", "fake_guidance_scale", "generator_task",
+        "num_train_timestep", "real_guidance_scale", "fake_guidance_scale",
         "real_task_type", "fake_task_type", "denoising_loss_type", "mixed_precision", "seed",
         "wandb_host", "wandb_key", "wandb_entity", "wandb_project", "wandb_name",
         "sharding_strategy", "lr", "beta1", "beta2", "data_path", "batch_size", "log_iters",
@@ -176,6 +203,7 @@ public struct StreamConfiguration: Sendable, Equatable {
 
     /// The known key that differs least, if one is near.
     private static func suggestion(for key: String) -> String {
+        guard key.utf8.count <= 64 else { return "" }
         let near = streamKeys.map { ($0, distance($0, key)) }.min { $0.1 < $1.1 }
         guard let (known, distance) = near, distance <= 3 else { return "" }
         return "; did you mean '\(known)'?"

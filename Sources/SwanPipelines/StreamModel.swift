@@ -61,7 +61,8 @@ public struct StreamModel: Sendable {
     /// Throws where a size is no multiple of `multiple`, or absurd; the message says what fits.
     static func check(height: Int, width: Int, multiple: Int) throws(SwanError) {
         func nearest(_ size: Int) -> Int {
-            min(max(multiple, (size + multiple / 2) / multiple * multiple), largestSide)
+            let side = min(max(1, size), largestSide)
+            return max(multiple, (side + multiple / 2) / multiple * multiple)
         }
         let sides = 1...largestSide
         guard sides.contains(height), sides.contains(width), height % multiple == 0,

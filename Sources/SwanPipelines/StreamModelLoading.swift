@@ -30,17 +30,14 @@ extension StreamModel {
             latentChannels: transformerConfig.inDim
         )
         let textConfig = try UMT5Config.read(parts.1)
-        guard autoencoder.latentChannels == transformerConfig.inDim,
-            textConfig.dim == transformerConfig.textDim
-        else {
-            throw SwanError(
-                .invalidModel,
-                "the parts of \(folder.path) do not fit each other: the autoencoder has "
-                    + "\(autoencoder.latentChannels) channels, the transformer takes "
-                    + "\(transformerConfig.inDim); the text encoder's width is \(textConfig.dim), the "
-                    + "transformer takes \(transformerConfig.textDim)"
-            )
-        }
+        try PartsFit(
+            transformer: transformerConfig,
+            latentChannels: autoencoder.latentChannels,
+            temporalStride: autoencoder.temporalStride,
+            spatialStride: autoencoder.spatialStride,
+            textEncoder: textConfig,
+            streams: true
+        ).require(in: folder.path)
         // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
         let isPublished = textConfig.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(

@@ -136,7 +136,7 @@ extension Recipe {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TrainingError) {
             guard holds else { throw TrainingError(.invalidRecipe, message()) }
         }
-        try require(threads > 0, "threads is \(threads); it counts from 1")
+        try checkNumbers()
         try require(
             !name.isEmpty && !styles.isEmpty,
             "a recipe needs a name and at least one style"
@@ -158,11 +158,6 @@ extension Recipe {
                 && (vae.training.decoderSteps ?? 0) >= 0,
             "vae.training: steps and batch count from 1, decoder_steps from 0, frames is a list"
         )
-        do {
-            try vae.model.validate()
-        } catch {
-            throw TrainingError(.invalidRecipe, "vae.model: \(error.message)")
-        }
         try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
         try require(
             text.model.vocabulary > TokenizerTrainer.marksAndBytes,

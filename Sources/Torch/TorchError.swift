@@ -38,6 +38,11 @@ public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// The message.
     public var description: String { message }
+
+    /// The same error about a file, whose path the message then begins with, once.
+    public func about(_ path: String) -> TorchError {
+        message.hasPrefix(path) ? self : TorchError(code, "\(path): \(message)")
+    }
 }
 
 extension TorchError {

@@ -42,6 +42,14 @@ public struct Checkpoint: WeightSource {
         self.path = path
         self.metadata = metadata
         self.files = files ?? [path]
+        // Names go into messages: one that is no plain text is refused before it is shown raw.
+        if let odd = found.keys.first(where: { $0.isEmpty || $0.printable() != $0 }) {
+            throw TorchError(
+                .invalidFile,
+                "\(path): a weight's name is not plain text of 1 to 200 characters: "
+                    + "\"\(odd.printable())\""
+            )
+        }
         let names = KeyPrefixes.stripped(found.keys)
         var places: [String: Place] = [:]
         for (key, place) in found {
@@ -70,7 +78,8 @@ public struct Checkpoint: WeightSource {
             try self.init(path, [:], tensors.mapValues { .archive($0) })
             return
         }
-        let found = archive.dictionary()?.keys.sorted().joined(separator: ", ") ?? "no dictionary"
+        let keys = archive.dictionary()?.keys.sorted().prefix(20).joined(separator: ", ")
+        let found = keys.map { $0.printable() } ?? "no dictionary"
         throw TorchError(
             .invalidFile,
             "\(path): there are no weights in it, neither under \(names.joined(separator: ", ")) nor"
@@ -208,7 +217,7 @@ private struct ShardIndex: Decodable {
         guard !name.contains("/"), name.hasSuffix(".safetensors") else {
             throw TorchError(
                 .invalidFile,
-                "\(path): \(name) is no name of a safetensors file beside it"
+                "\(path): \(name.printable()) is not the name of a safetensors file beside it"
             )
         }
         let shard = URL(fileURLWithPath: path).deletingLastPathComponent()

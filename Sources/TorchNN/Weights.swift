@@ -174,8 +174,22 @@ public struct Weights: Sendable {
 
     private func full(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
 
+    /// Zeros in place of a weight that is missing, so that all that is wrong is found at once.
+    ///
+    /// Layers may lay them out in memory of their own. Where that would be more than the checkpoint
+    /// itself, it is of another model, and what was found so far is thrown.
     private func standIn(_ shape: [Int]) throws(TorchError) -> Tensor {
-        try Tensor.zeros([], dtype, device).expanded(shape)
+        let count = shape.reduce(1, *)
+        let smallest = 1 << 24
+        if count > smallest - ledger.standIns {
+            var elements = 0
+            for key in source.keys { elements += try source.shape(key)?.reduce(1, *) ?? 0 }
+            guard count <= max(smallest, elements) - ledger.standIns else {
+                throw TorchError(.invalidWeights, Self.report(ledger.read().1))
+            }
+        }
+        ledger.countStandIn(count)
+        return try Tensor.zeros([], dtype, device).expanded(shape)
     }
 }
 
@@ -184,8 +198,14 @@ private final class Ledger: Sendable {
     private struct State {
         var asked: Set<String> = []
         var problems: [(kind: String, what: String)] = []
+        var standIns = 0
     }
     private let state = Mutex(State())
+
+    /// Elements of what stands in for missing weights.
+    var standIns: Int { state.withLock { $0.standIns } }
+
+    func countStandIn(_ count: Int) { state.withLock { $0.standIns += count } }
 
     func ask(_ key: String) { _ = state.withLock { $0.asked.insert(key) } }
 

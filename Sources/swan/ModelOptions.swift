@@ -120,7 +120,7 @@ enum StandardOutput {
 
     /// Writes a text and a line break.
     static func write(_ text: String) throws {
-        try write(Data((text + "\n").utf8))
+        try write(Data((text.printable(limit: 4_000_000, keepsLines: true) + "\n").utf8))
     }
 }
 

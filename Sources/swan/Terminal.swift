@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Torch
 
 /// Standard error: lines of text, and at most one line at the end that is drawn again and again.
 final class Terminal: Sendable {
@@ -39,6 +40,8 @@ final class Terminal: Sendable {
 
     /// Writes a line above the bar.
     func write(kind: Kind, _ message: String) {
+        // Names from files are in it, which may be anything.
+        let message = message.printable(limit: 16_000, keepsLines: true)
         state.withLock { state in
             switch state.form {
             case .text:

@@ -74,6 +74,22 @@ import Torch
         ("timestep_shift: -1", "positive"),
         ("- a list", "not a YAML mapping"),
         ("a: [", "not YAML"),
+        ("fps: .nan", "fps is nan"), ("fps: 0", "fps is 0"), ("fps: -1", "fps is -1"),
+        ("fps: .inf", "fps is inf"), ("timestep_shift: .nan", "timestep_shift"),
+        ("timestep_shift: 1e300", "timestep_shift"), ("noise_scale: .nan", "noise_scale"),
+        ("adapt_sink_threshold: .inf", "adapt_sink_threshold"),
+        ("num_kv_cache: 9223372036854775807", "num_kv_cache"),
+        ("num_frame_per_block: 4611686018427387904", "num_frame_per_block"),
+        ("num_frame_per_block: 0", "num_frame_per_block"),
+        ("num_sink_tokens: -1", "num_sink_tokens"),
+        ("num_sink_tokens: 9223372036854775807", "num_sink_tokens"),
+        ("height: 9223372036854775807", "height"), ("width: 0", "width"),
+        ("height: -256", "height"), ("width: 1000000000000", "width"),
+        ("denoising_step_list: [9223372036854775807, 0]", "must fall"),
+        ("model_name: sdxl", "another kind"), ("generator_name: sdxl", "another kind"),
+        ("generator_task: image", "another kind"),
+        ("generator_task: bidirectional_video", "another kind"),
+        ("\"esc\\e[2J\": 1", "esc\\u{1b}[2J"),
     ])
     func saysWhatIsWrong(yaml: String, words: String) {
         let error = #expect(throws: SwanError.self) {

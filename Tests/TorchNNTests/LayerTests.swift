@@ -21,6 +21,34 @@ struct LayerTests {
         #expect(try Linear(weights["b"], 3, 2, bias: false)(x).array() == [12, 12] as [Float])
     }
 
+    /// Of queries or keys that are no numbers the result tells, however few there are.
+    @Test(arguments: [DType.float32, .bfloat16, .float16]) func nothingSwallowsNaN(
+        dtype: DType
+    ) throws {
+        for keys in [1, 4, 9, 15, 16, 17, 40, 200, 600] {
+            for index in 0..<3 {
+                let lengths = [130, keys, keys]
+                var parts = try lengths.map { length throws(TorchError) in
+                    try Tensor.randn([1, length, 2, 32], generator).to(dtype)
+                }
+                #expect(try attention(parts[0], parts[1], parts[2]).isAllFinite())
+                parts[index] = try parts[index] * Double.nan
+                let result = try attention(parts[0], parts[1], parts[2])
+                #expect(try !result.isAllFinite(), "\(keys) keys, part \(index)")
+            }
+        }
+        let x = try Tensor.randn([300, 64], generator).to(dtype)
+        let weights = Weights(
+            MadeWeights { key, shape throws(TorchError) in
+                try Tensor.randn(shape, generator) * (key == "broken.weight" ? Double.nan : 1)
+            },
+            dtype: dtype
+        )
+        #expect(try !Linear(weights["broken"], 64, 96)(x).isAllFinite())
+        #expect(try !Linear(weights["broken"], 64, 96).gelu(x).isAllFinite())
+        #expect(try Linear(weights["sound"], 64, 96).gelu(x).isAllFinite())
+    }
+
     @Test(arguments: Device.tested) func fusedLayersAreTheSeparateOnes(device: Device) throws {
         let weights = Weights(try MadeWeights.random(seed: 1), device: device)
         let x = try Tensor.randn([2, 5, 8], generator).to(device)

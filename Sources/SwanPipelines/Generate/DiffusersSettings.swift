@@ -1,4 +1,6 @@
 import Foundation
+import SwanModels
+import Torch
 
 /// What diffusers keeps beside the weights about how a model is run.
 struct DiffusersSettings: Sendable, Equatable {
@@ -28,11 +30,15 @@ struct DiffusersSettings: Sendable, Equatable {
             isPipeline = true
             let index = try Self.read(Index.self, path)
             boundary = index.boundary_ratio
+            if let boundary {
+                try Self.require(boundary, in: 0...1, "boundary_ratio", path)
+            }
             hasExperts = boundary != nil || index.transformer_2?.contains { $0 != nil } ?? false
         }
         if let path = folder.file("scheduler/scheduler_config.json") {
             let values = try Self.read(Scheduler.self, path)
             shift = values.flow_shift ?? values.shift
+            if let shift { try Self.require(shift, in: 1e-3...1_000, "flow_shift", path) }
             solver = Self.solvers[values._class_name ?? ""]
         }
     }
@@ -42,6 +48,19 @@ struct DiffusersSettings: Sendable, Equatable {
         "FlowMatchEulerDiscreteScheduler": .euler,
         "DPMSolverMultistepScheduler": .dpmpp,
     ]
+
+    private static func require(
+        _ value: Double,
+        in range: ClosedRange<Double>,
+        _ key: String,
+        _ path: String
+    ) throws(SwanError) {
+        do {
+            try NumberLimits.require(value, in: range, key)
+        } catch {
+            throw SwanError(.invalidModel, error.about(path).message)
+        }
+    }
 
     private static func read<Value: Decodable>(
         _ type: Value.Type,

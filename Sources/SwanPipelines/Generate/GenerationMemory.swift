@@ -50,9 +50,10 @@ struct GenerationMemory {
         // The stream, and either queries, keys, values and their rotations, or the feed-forward network.
         let wide = 2 * config.dim + max(6 * config.dim, config.dim + 2 * config.ffnDim)
         let branch = hasControl ? (2 + (config.vaceLayers?.count ?? 0)) * config.dim : 0
-        let tokens = (batches ? 2 : 1) * perFrame * frames * (wide + branch)
         let texts = (isGuided ? 2 : 1) * 2 * config.layers * config.dim * config.textLen
-        return (tokens + texts) * model.dtype.size
+        // By a number that cannot overflow: the largest sizes together are beyond any memory.
+        let tokens = Double((batches ? 2 : 1) * perFrame * frames) * Double(wide + branch)
+        return Int(min((tokens + Double(texts)) * Double(model.dtype.size), 1e17))
     }
 
     /// What the decoder has of a latent's frames and remembers of those before, and the control video.

@@ -53,14 +53,14 @@ public struct GenerationModel: Sendable {
         configs.autoencoder = autoencoderChoice
         sizeMultiple = configs.sizeMultiple
         variant = try folder.variant(configs)
-        guard autoencoderChoice.latentChannels == transformerConfig.outDim else {
-            throw SwanError(
-                .invalidModel,
-                "the parts of \(path) do not fit each other: the autoencoder has "
-                    + "\(autoencoderChoice.latentChannels) channels, the transformer "
-                    + "\(transformerConfig.outDim)"
-            )
-        }
+        try PartsFit(
+            transformer: transformerConfig,
+            latentChannels: autoencoderChoice.latentChannels,
+            temporalStride: autoencoderChoice.temporalStride,
+            spatialStride: spatialStride,
+            textEncoder: nil,
+            streams: false
+        ).require(in: path)
         try checkTransformers()
     }
 

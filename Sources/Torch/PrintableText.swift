@@ -1,0 +1,38 @@
+extension String {
+    /// This text as it may be shown on a terminal: control characters are escaped, and what is longer
+    /// than `limit` characters is cut, with a word on how much is left out.
+    ///
+    /// Names in files are written by strangers: raw, they could move the cursor, forge lines or fill
+    /// the screen.
+    ///
+    /// - Parameter keepsLines: whether line breaks and tabs stay as they are, for a text of several lines.
+    public func printable(limit: Int = 200, keepsLines: Bool = false) -> String {
+        // Bytes are cut first: a single character can be megabytes long.
+        let bytes = utf8.prefix(8 * limit)
+        var text = ""
+        var count = 0
+        for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
+            guard count < limit else { break }
+            count += 1
+            if keepsLines, scalar == "\n" || scalar == "\t" || !Self.isControl(scalar) {
+                text.unicodeScalars.append(scalar)
+            } else if Self.isControl(scalar) {
+                text += "\\u{\(String(scalar.value, radix: 16))}"
+            } else {
+                text.unicodeScalars.append(scalar)
+            }
+        }
+        guard count >= limit || bytes.count < utf8.count else { return text }
+        let left = unicodeScalars.dropFirst(count).count
+        return left > 0 ? text + "... (\(left) more characters)" : text
+    }
+
+    /// Whether a scalar can change how others are shown: controls, and marks of direction and lines.
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator, .surrogate: true
+        case .format: !["\u{200D}", "\u{200C}"].contains(scalar)
+        default: false
+        }
+    }
+}
