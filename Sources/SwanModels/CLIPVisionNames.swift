@@ -66,7 +66,9 @@ struct TransformersCLIPWeights: WeightSource {
         var shape: [Int] = []
         for name in names {
             guard let part = try source.shape(name) else { return nil }
-            guard let rows = part.first, rows <= NumberLimits.vocabulary.upperBound else { return nil }
+            guard let rows = part.first, rows <= NumberLimits.vocabulary.upperBound else {
+                return nil
+            }
             if shape.isEmpty { shape = part } else { shape[0] += rows }
         }
         return switch key {

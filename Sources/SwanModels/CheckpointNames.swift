@@ -222,7 +222,9 @@ private struct DiffusersVAENames: NameTranslation {
         case ("up_blocks", let level, "upsampler"):
             return "\(side).upsamples.\(level).upsamples.\(blocks + 1).\(parts[4])"
         case ("up_blocks", let level, "upsamplers"):
-            guard let level = NumberLimits.layer(level), parts[4].hasPrefix("0.") else { return key }
+            guard let level = NumberLimits.layer(level), parts[4].hasPrefix("0.") else {
+                return key
+            }
             return "\(side).upsamples.\(level * (blocks + 2) + blocks + 1).\(parts[4].dropFirst(2))"
         default: return renamed(key[...], Self.root)
         }

@@ -24,7 +24,11 @@ extension WanConfig {
         config.freqDim = try Self.shape(source, "time_embedding.0.weight", rank: 2)[1]
         let head = try Self.shape(source, "head.head.weight", rank: 2)[0]
         for size in config.patchSize {
-            try NumberLimits.require(size, in: NumberLimits.patch, "a side of patch_embedding.weight")
+            try NumberLimits.require(
+                size,
+                in: NumberLimits.patch,
+                "a side of patch_embedding.weight"
+            )
         }
         let patchElements = config.patchSize.reduce(1, *)
         guard head % patchElements == 0 else {

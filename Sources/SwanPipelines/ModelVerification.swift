@@ -122,15 +122,16 @@ private struct Checks {
     func mismatches(streams: Bool) -> [String] {
         var found: [String] = []
         if let transformer, let vae {
-            found = PartsFit(
-                transformer: transformer,
-                latentChannels: vae.zDim,
-                temporalStride: vae.temporalStride,
-                spatialStride: vae.spatialStride,
-                textEncoder: textEncoder,
-                imageEncoder: imageEncoder,
-                streams: streams
-            ).problems
+            found =
+                PartsFit(
+                    transformer: transformer,
+                    latentChannels: vae.zDim,
+                    temporalStride: vae.temporalStride,
+                    spatialStride: vae.spatialStride,
+                    textEncoder: textEncoder,
+                    imageEncoder: imageEncoder,
+                    streams: streams
+                ).problems
         }
         if let textEncoder, let vocabulary, vocabulary > textEncoder.vocabulary {
             found.append(

@@ -123,7 +123,7 @@ extension OptimizerOptions {
         for (key, value, range) in [
             ("learning_rate", learningRate, 0...1_000), ("decay_from", decayFrom, 0...1),
             ("final_rate", finalRate, 0...1_000), ("weight_decay", weightDecay, 0...1_000),
-            ("maximum_gradient_norm", maximumGradientNorm, 0...1e12),
+            ("maximum_gradient_norm", maximumGradientNorm, 0...1e9),
             ("average_decay", averageDecay, 0...1),
         ] as [(String, Double, ClosedRange<Double>)] {
             try limits.require(value, in: range, "\(section).\(key)")

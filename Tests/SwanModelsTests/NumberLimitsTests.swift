@@ -65,7 +65,8 @@ import TorchNN
     }
 
     @Test(arguments: [
-        "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "patch_size",
+        "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers",
+        "patch_size",
         "image_size",
     ])
     func imageEncoders(key: String) {
@@ -167,7 +168,8 @@ import TorchNN
 
     @Test func otherPartsOfHostileShapes() {
         let text = [
-            "token_embedding.weight": [300, 16], "blocks.0.pos_embedding.embedding.weight": [32, 2],
+            "token_embedding.weight": [300, 16],
+            "blocks.0.pos_embedding.embedding.weight": [32, 2],
             "blocks.0.attn.q.weight": [16, 16], "blocks.0.ffn.fc1.weight": [24, 16],
         ]
         fit(text) { source throws(TorchError) in
@@ -178,7 +180,8 @@ import TorchNN
         }
         let image = [
             "visual.patch_embedding.weight": [160, 3, 4, 4], "visual.pos_embedding": [1, 5, 160],
-            "visual.transformer.0.mlp.0.weight": [64, 160], "visual.transformer.1.norm1.weight": [160],
+            "visual.transformer.0.mlp.0.weight": [64, 160],
+            "visual.transformer.1.norm1.weight": [160],
         ]
         fit(image) { source throws(TorchError) in
             let config = try CLIPVisionConfig().fitted(to: source)

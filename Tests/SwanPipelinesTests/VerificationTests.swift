@@ -72,6 +72,44 @@ import TorchNN
         #expect(found == keys.map { "not finite (NaN or infinite): \($0)" })
     }
 
+    /// What a run would refuse, verification does not call sound.
+    @Test(arguments: [
+        ("fps: 16", "fps: .nan", "fps is nan"), ("height: 32", "height: 40", "multiples of 16"),
+        ("noise_scale: 0.4", "noise_scal: 0.4", "did you mean 'noise_scale'"),
+        ("num_kv_cache: 3", "num_kv_cache: 1", "num_kv_cache"),
+    ])
+    func howItStreamsIsLookedAt(found: String, replaced: String, words: String) throws {
+        let path = model + "/stream.yaml"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try text.replacing(found, with: replaced)
+            .write(toFile: path, atomically: true, encoding: .utf8)
+        let problems = try ModelVerification(model).problems.joined()
+        #expect(problems.contains(words), "\(problems)")
+    }
+
+    @Test(arguments: [
+        ("text_encoder", "\"relative_attention_max_distance\" : 128", "2", "max_distance"),
+        ("transformer", "\"text_len\" : 24", "1000000000000", "text_len is 1000000000000"),
+        ("transformer", "\"num_heads\" : 2", "7", "7 heads"),
+        ("vae", "\"attn_scales\" : [\n\n  ]", "[7]", "attn_scales is 7"),
+    ])
+    func valuesOfConfigurationsAreLookedAt(
+        part: String,
+        field: String,
+        value: String,
+        words: String
+    ) throws {
+        let path = "\(model)/\(part)/config.json"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let key = try #require(field.split(separator: " ").first)
+        let changed = text.replacing(field, with: "\(key): \(value)")
+        #expect(changed != text, "\(text)")
+        try changed.write(toFile: path, atomically: true, encoding: .utf8)
+        let found = try problems(part).joined()
+        #expect(found.contains(words), "\(found)")
+        #expect(found.components(separatedBy: path).count == 2, "named once: \(found)")
+    }
+
     @Test func keysThatDoNotFitAreNamed() throws {
         try change("vae") { tensors in
             tensors["decoder.extra"] = try .zeros([1])

@@ -92,6 +92,35 @@ struct RecipeTests {
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
     }
 
+    /// Whatever stands for a number, a recipe is read or refused with its key, and nothing traps.
+    @Test(arguments: [
+        "threads: 1", "warm_up_steps: 2", "learning_rate: 1.0e-3", "decay_from: 0.5",
+        "final_rate: 0.1", "betas: [0.9, 0.99]", "weight_decay: 0.01", "maximum_gradient_norm: 0.5",
+        "average_decay: 0.9", "steps: 6", "linear_steps: 2", "batch: 1", "size: 32",
+        "frames: [5, 1]", "styled: 0.5", "latent_noise: 0.02", "perceptual: 0.02",
+        "divergence: 1.0e-5", "base_dim: 4", "z_dim: 8", "num_res_blocks: 1", "dim_mult: [1, 2, 3]",
+        "vocab_size: 400", "d_model: 16", "sentences: 300", "dim: 48", "text_len: 16",
+        "patch_size: [1, 2, 2]", "noise_scale: 0.3", "later_timesteps: [75, 50]",
+        "latent_frames: 2", "window: 2", "pool: 3", "first_clips: 2", "steps_per_clip: 1",
+        "every_steps: 4", "every_minutes: 5", "kept: 2", "clips: 2", "every_steps: 5",
+        "denoising_step_list: [200, 75, 0]", "timestep_shift: 1", "num_kv_cache: 2",
+        "num_frame_per_block: 1", "num_sink_tokens: 0", "height: 64", "fps: 16",
+    ])
+    func hostileNumbersAreRefused(_ line: String) throws {
+        let key = String(line.prefix { $0 != ":" })
+        for value in [
+            "-9223372036854775808", "9223372036854775807", "1000000000000", "1e300", "-1e300",
+            ".nan", ".inf", "[9223372036854775807]", "[.nan, .inf]", "[]",
+        ] {
+            let text = TinyRecipe.text.replacing(line, with: "\(key): \(value)")
+            #expect(text != TinyRecipe.text)
+            let error = #expect(throws: TrainingError.self, "\(key): \(value)") {
+                try Recipe(yaml: text)
+            }
+            #expect(error?.code == .invalidRecipe)
+        }
+    }
+
     @Test func timestepsEndAtAThousand() throws {
         let text = TinyRecipe.text
             .replacing("noise_spread: 0.1", with: "noise_spread: 0.1\n    timestep_offset: 900")

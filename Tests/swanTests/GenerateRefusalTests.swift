@@ -232,6 +232,24 @@ import Torch
         try refused(65, .textToVideo, "--model", "tiny", words: "swan stream")
     }
 
+    @Test(arguments: ["lora_down", "lora_up", "alpha", "diff_b"])
+    func aLoRAThatIsNotFinite(_ part: String) throws {
+        let lora = folder.path("lora.safetensors")
+        let module = "diffusion_model.blocks.0.self_attn.k"
+        let width = 48
+        var tensors: [String: Tensor] = [
+            "\(module).lora_down.weight": try .zeros([2, width]),
+            "\(module).lora_up.weight": try .zeros([width, 2]),
+            "\(module).alpha": try .ones([]), "\(module).diff_b": try .zeros([width]),
+        ]
+        for key in tensors.keys where key.contains(part) {
+            try tensors[key]?.fill(with: .nan)
+        }
+        try Safetensors.write(tensors, to: lora)
+        try refused(65, .textToVideo, "--lora", lora, words: lora, part, "finite")
+        try refused(65, .textToVideo, "--lora", lora, "--live-lora", words: lora, part, "finite")
+    }
+
     @Test func aLoRAForAnotherModel() throws {
         let lora = folder.path("lora.safetensors")
         for (module, words) in [

@@ -285,6 +285,41 @@ import Torch
         try expect(65, "conv1.bias", "finite", from: outcome)
     }
 
+    /// Names in files cannot reach the terminal: neither their controls nor their length.
+    @Test(arguments: ["\u{1B}[2J\u{1B}[31m", "line\nswan: error: forged", "\u{9B}2J"])
+    func namesThatAreNoText(_ name: String) throws {
+        let model = folder.path("model")
+        try TinyModel.write(to: model)
+        let path = model + "/transformer/diffusion_pytorch_model.safetensors"
+        try change(path) { tensors in
+            tensors[name] = try .zeros([2])
+            tensors[String(repeating: "x", count: 3_000_000)] = try .zeros([2])
+        }
+        for outcome in [
+            try stream(with: model), try Program.run("models", "verify", model),
+            try Program.run("models", "inspect", model),
+            try Program.run("models", "convert", path, folder.path("new.safetensors")),
+        ] {
+            #expect(outcome.code == 65)
+            let shown = outcome.messages + outcome.text
+            #expect(shown.utf8.count < 20_000)
+            #expect(!shown.unicodeScalars.contains { $0 == "\u{1B}" || $0 == "\u{9B}" })
+            #expect(!shown.contains("\nswan: error: forged"))
+        }
+    }
+
+    /// StreamDiffusionV2 has configurations for other kinds of model beside those that stream.
+    @Test func aConfigurationForAnotherKindOfModel() throws {
+        let yaml = """
+            model_name: sdxl
+            denoising_step_list: [999, 749, 499, 249]
+            generator_task: image
+            """
+        let path = try folder.file("sdxl.yaml", text: yaml)
+        let outcome = try stream(fixture.clip, "--prompt", "a cat", "--config", path)
+        try expect(65, "sdxl.yaml", "model_name", "another kind of model", from: outcome)
+    }
+
     @Test func anUnknownKeyInAConfiguration() throws {
         let path = try folder.file("c.yaml", text: "denoising_step_lisst: [500, 0]\n")
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "--config", path)
