@@ -25,16 +25,17 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
+        .target(name: "SwanFiles"),
         .target(name: "CTorch", dependencies: ["CLibTorch"]),
-        .target(name: "Torch", dependencies: ["CTorch"]),
-        .target(name: "TorchNN", dependencies: ["Torch"]),
+        .target(name: "Torch", dependencies: ["CTorch", "SwanFiles"]),
+        .target(name: "TorchNN", dependencies: ["Torch", "SwanFiles"]),
         .target(
             name: "CSentencePiece",
             linkerSettings: [
                 .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
             ]
         ),
-        .target(name: "SwanText", dependencies: ["CSentencePiece"]),
+        .target(name: "SwanText", dependencies: ["CSentencePiece", "SwanFiles"]),
         .target(
             name: "CMedia",
             linkerSettings: [
@@ -48,7 +49,8 @@ let package = Package(
         .target(
             name: "SwanPipelines",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanFiles", "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers",
+                "SwanModels",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -57,7 +59,7 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "SwanPipelines",
+                "SwanFiles", "SwanPipelines",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ]
@@ -65,7 +67,7 @@ let package = Package(
         .executableTarget(
             name: "swan",
             dependencies: [
-                "Torch", "SwanModels", "SwanPipelines", "SwanTraining",
+                "SwanFiles", "Torch", "SwanModels", "SwanPipelines", "SwanTraining",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

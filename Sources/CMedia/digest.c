@@ -9,11 +9,9 @@
 enum { DIGEST_BITS = 256, DIGEST_BYTES = DIGEST_BITS / 8, PIECE = 1 << 20 };
 
 cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error) {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        cm_code code = errno == ENOENT ? CM_NOT_FOUND : CM_UNREADABLE;
-        return cm_fail(error, code, "cannot be read: %s", strerror(errno));
-    }
+    int descriptor = -1;
+    cm_code opened = cm_open_regular(path, &descriptor, error);
+    if (opened != CM_OK) return opened;
     struct AVSHA *sha = av_sha_alloc();
     uint8_t *piece = av_malloc(PIECE);
     cm_code code = CM_OK;

@@ -45,6 +45,9 @@ bool cm_log_saw_early_end(void);
 
 /* ---- source.c ---- */
 
+/* Opens a file that is no directory, pipe or device, which have to be asked for as a video. */
+cm_code cm_open_regular(const char *path, int *descriptor, cm_error *error);
+
 typedef struct cm_source {
     AVFormatContext *format;
     AVIOContext *io;

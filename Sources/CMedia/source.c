@@ -78,6 +78,28 @@ static int refuse_to_open(
     return AVERROR(EACCES);
 }
 
+cm_code cm_open_regular(const char *path, int *descriptor, cm_error *error) {
+    /* Without O_NONBLOCK a pipe that nobody writes to is waited for. */
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (opened < 0) {
+        bool absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+        if (absent) return cm_fail(error, CM_NOT_FOUND, "no such file");
+        return cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
+    }
+    struct stat status;
+    cm_code code = CM_OK;
+    if (fstat(opened, &status) != 0) {
+        code = cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
+    } else if (S_ISDIR(status.st_mode)) {
+        code = cm_fail(error, CM_IS_DIRECTORY, "is a directory, not a file");
+    } else if (!S_ISREG(status.st_mode)) {
+        code = cm_fail(error, CM_UNSUPPORTED, "is not a regular file");
+    }
+    if (code == CM_OK) *descriptor = opened;
+    else close(opened);
+    return code;
+}
+
 static cm_code open_descriptor(cm_source *source, const char *path, cm_error *error) {
     bool standard_input = strcmp(path, "-") == 0;
     source->descriptor = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
@@ -111,7 +133,14 @@ cm_code cm_read_file(
     cm_source source = {.descriptor = -1};
     *bytes = NULL;
     *size = 0;
-    cm_code code = open_descriptor(&source, path, error);
+    bool standard_input = strcmp(path, "-") == 0;
+    cm_code code = standard_input ? open_descriptor(&source, path, error)
+                                  : cm_open_regular(path, &source.descriptor, error);
+    struct stat status;
+    if (code == CM_OK && !standard_input) {
+        source.owned = true;
+        if (fstat(source.descriptor, &status) == 0) source.length = status.st_size;
+    }
     size_t capacity = source.length > 0 ? (size_t)source.length + 1 : 1 << 16;
     while (code == CM_OK) {
         if (capacity > limit + 1) capacity = limit + 1;
