@@ -4,7 +4,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <atomic>
 #include <cstring>
+#include <stdexcept>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,6 +38,22 @@ private:
     std::shared_ptr<Held> held;
 };
 
+/// A file that tensors lie in has lost bytes while it was in use.
+struct DamagedFile : std::runtime_error {
+    explicit DamagedFile(const std::string &path)
+        : runtime_error(path + ": was cut off or changed while it was in use") {}
+};
+
+/// How many mappings a read has found to be without their bytes.
+extern std::atomic<int> damagedFiles;
+
+/// Throws a DamagedFile where a tensor lies in such a mapping.
+void findDamage(const at::Tensor &tensor);
+
+inline void requireIntact(const at::Tensor &tensor) {
+    if (damagedFiles.load(std::memory_order_relaxed) != 0) findDamage(tensor);
+}
+
 inline void fill(ct_error *error, ct_error_kind kind, const std::string &message) {
     if (error == nullptr) return;
     error->kind = kind;
@@ -50,6 +68,8 @@ Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     } catch (const Failure &e) {
         fill(error, CT_ERROR_OF_BODY, e.what());
         if (error != nullptr) error->body = e.give();
+    } catch (const DamagedFile &e) {
+        fill(error, CT_ERROR_FILE, e.what());
     } catch (const c10::OutOfMemoryError &e) {
         fill(error, CT_ERROR_OUT_OF_MEMORY, e.what_without_backtrace());
     } catch (const c10::IndexError &e) {

@@ -49,6 +49,21 @@ c10::IValue box(const ct_value &value) {
     TORCH_CHECK(false, "an argument of an unknown kind: ", static_cast<int32_t>(value.kind));
 }
 
+/// Throws where what was read of an argument's file was no longer there.
+void requireIntactFiles(const ct_value *arguments, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+        const ct_value &value = arguments[i];
+        if (value.kind == CT_TENSOR) {
+            findDamage(borrow(static_cast<ct_tensor>(const_cast<void *>(value.pointer))));
+        } else if (value.kind == CT_TENSOR_LIST || value.kind == CT_OPTIONAL_TENSOR_LIST) {
+            const auto *tensors = static_cast<const ct_tensor *>(value.pointer);
+            for (int32_t j = 0; j < value.count; ++j) {
+                if (tensors[j] != nullptr) findDamage(borrow(tensors[j]));
+            }
+        }
+    }
+}
+
 /// Collects results into the caller's buffer. What is not handed over is dropped with its reference.
 struct Results {
     ct_value *values;
@@ -153,6 +168,7 @@ bool ct_operator_call(
             stack.push_back(*fallback);
         }
         handle.callBoxed(stack);
+        if (damagedFiles.load(std::memory_order_relaxed) != 0) requireIntactFiles(arguments, count);
         for (auto &result : stack) collected.add(std::move(result));
         return true;
     });

@@ -42,12 +42,16 @@ bool ct_tensor_is_contiguous(ct_tensor tensor) { return impl(tensor)->is_contigu
 bool ct_tensor_requires_grad(ct_tensor tensor) { return borrow(tensor).requires_grad(); }
 
 void *ct_tensor_data(ct_tensor tensor, ct_error *error) {
-    return guarded(error, static_cast<void *>(nullptr), [&] { return impl(tensor)->mutable_data(); });
+    return guarded(error, static_cast<void *>(nullptr), [&] {
+        requireIntact(borrow(tensor));
+        return impl(tensor)->mutable_data();
+    });
 }
 
 bool ct_tensor_item(ct_tensor tensor, double *value, ct_error *error) {
     return guarded(error, false, [&] {
         *value = borrow(tensor).item().toDouble();
+        requireIntact(borrow(tensor));
         return true;
     });
 }
@@ -56,9 +60,10 @@ ct_tensor ct_tensor_from_memory(
     void *memory, const int64_t *sizes, int32_t rank, int32_t dtype,
     void (*release)(void *context), void *context, ct_error *error) {
     return guarded(error, static_cast<ct_tensor>(nullptr), [&] {
+        // Counted, since from_blob may throw before it has called the function it was given, or after.
+        std::shared_ptr<void> owner(context, release);
         const auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
         return give(at::from_blob(
-            memory, at::IntArrayRef(sizes, rank), [release, context](void *) { release(context); },
-            options));
+            memory, at::IntArrayRef(sizes, rank), [owner](void *) mutable { owner.reset(); }, options));
     });
 }

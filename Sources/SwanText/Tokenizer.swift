@@ -1,4 +1,5 @@
 import CSentencePiece
+import SwanFiles
 import Foundation
 
 /// The tokenizer of UMT5: a SentencePiece unigram model, prompt cleaning, an end mark and padding,
@@ -38,24 +39,23 @@ public final class Tokenizer: Sendable {
         contentsOf path: String,
         rareText: RareText = .unknownMark,
     ) throws(TextError) {
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw TextError(
-                .noSuchFile,
-                "\(path): no such file; it should be a SentencePiece model or a tokenizer.json"
-            )
-        }
-        guard !isDirectory.boolValue else {
-            throw TextError(
-                .invalidModel,
-                "\(path) is a directory; the SentencePiece model is a file, such as spiece.model"
-            )
-        }
         let data: Data
         do {
-            data = try Data(contentsOf: URL(filePath: path), options: .mappedIfSafe)
+            data = try SmallFile.data(path, atMost: SmallFile.list)
         } catch {
-            throw TextError(.invalidModel, "\(path) cannot be read: \(error.localizedDescription)")
+            switch error.code {
+            case .noSuchFile:
+                throw TextError(
+                    .noSuchFile,
+                    "\(path): no such file; it should be a SentencePiece model or a tokenizer.json"
+                )
+            case .notRegular:
+                throw TextError(
+                    .invalidModel,
+                    "\(error.message); the SentencePiece model is a file, such as spiece.model"
+                )
+            default: throw TextError(.invalidModel, error.message)
+            }
         }
         try self.init(data: data, name: path, rareText)
     }

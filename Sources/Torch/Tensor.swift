@@ -82,12 +82,17 @@ extension Tensor {
     }
 
     /// A tensor on the CPU over memory that belongs to `owner`, which lives as long as the tensor.
+    ///
+    /// Throws where no tensor can have the shape.
     public init(
         memory: UnsafeMutableRawPointer,
         _ shape: [Int],
         _ dtype: DType,
         owner: AnyObject
     ) throws(TorchError) {
+        guard TensorExtent.byteCount(shape, dtype) != nil else {
+            throw TorchError(.invalidArgument, "no tensor has the shape \(shape)")
+        }
         var error = ct_error()
         let context = Unmanaged.passRetained(owner).toOpaque()
         let sizes = shape.map(Int64.init)
@@ -102,10 +107,8 @@ extension Tensor {
             context,
             &error
         )
-        guard let raw else {
-            Unmanaged<AnyObject>.fromOpaque(context).release()
-            throw TorchError(taking: &error)
-        }
+        // Whatever became of the tensor, the owner was let go there.
+        guard let raw else { throw TorchError(taking: &error) }
         self.init(owning: raw)
     }
 

@@ -1,4 +1,5 @@
 import CTorch
+import SwanFiles
 import Foundation
 
 /// What went wrong in the tensor engine or in a tensor file.
@@ -46,6 +47,11 @@ public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension TorchError {
+    /// What kept a file from being read.
+    package init(_ error: FileError) {
+        self.init(error.code == .noSuchFile ? .noSuchFile : .invalidFile, error.message)
+    }
+
     /// Takes the message out of an error of the C interface.
     init(taking error: inout ct_error) {
         let message = error.message.map { String(cString: $0) } ?? "unknown error"
@@ -54,6 +60,7 @@ extension TorchError {
         case CT_ERROR_OUT_OF_MEMORY:
             self.init(.outOfMemory, "out of memory: \(Self.request(in: message))")
         case CT_ERROR_NOT_FOUND: self.init(.missingOperator, message)
+        case CT_ERROR_FILE: self.init(.invalidFile, message)
         case CT_ERROR_DEVICE: self.init(.deviceUnavailable, message)
         case CT_ERROR_OF_BODY: self = BodyError.taken(from: error.body)
         default: self.init(.invalidArgument, message)

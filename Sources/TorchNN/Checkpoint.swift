@@ -1,3 +1,4 @@
+import SwanFiles
 import Foundation
 import Torch
 
@@ -19,6 +20,13 @@ public struct Checkpoint: WeightSource {
     /// The files with the tensors: the one that was opened, or the shards of an index.
     public let files: [String]
     private let places: [String: Place]
+    private let opened: [Opened]
+
+    /// A file that is open.
+    private enum Opened {
+        case safetensors(SafetensorsFile)
+        case archive(TorchArchive)
+    }
 
     /// Opens a checkpoint; its tensors are read when they are asked for.
     ///
@@ -37,10 +45,12 @@ public struct Checkpoint: WeightSource {
         _ path: String,
         _ metadata: [String: String],
         _ found: [String: Place],
+        _ opened: [Opened],
         files: [String]? = nil
     ) throws(TorchError) {
         self.path = path
         self.metadata = metadata
+        self.opened = opened
         self.files = files ?? [path]
         // Names go into messages: one that is no plain text is refused before it is shown raw.
         if let odd = found.keys.first(where: { $0.isEmpty || $0.printable() != $0 }) {
@@ -67,7 +77,12 @@ public struct Checkpoint: WeightSource {
     private init(safetensors path: String) throws(TorchError) {
         let file = try SafetensorsFile(path: path)
         let places = file.keys.map { ($0, Place.safetensors(file, key: $0)) }
-        try self.init(path, file.metadata, Dictionary(uniqueKeysWithValues: places))
+        try self.init(
+            path,
+            file.metadata,
+            Dictionary(uniqueKeysWithValues: places),
+            [.safetensors(file)]
+        )
     }
 
     private init(archive path: String, _ names: [String]) throws(TorchError) {
@@ -75,7 +90,7 @@ public struct Checkpoint: WeightSource {
         for location in names.map({ [$0] }) + [[]] {
             let tensors = archive.tensors(at: location)
             guard !tensors.isEmpty else { continue }
-            try self.init(path, [:], tensors.mapValues { .archive($0) })
+            try self.init(path, [:], tensors.mapValues { .archive($0) }, [.archive(archive)])
             return
         }
         let keys = archive.dictionary()?.keys.sorted().prefix(20).joined(separator: ", ")
@@ -108,7 +123,8 @@ public struct Checkpoint: WeightSource {
             places[key] = .safetensors(shard, key: key)
         }
         let files = shards.values.map(\.path).sorted()
-        try self.init(path, index.metadata(of: shards), places, files: files)
+        let opened = shards.values.map(Opened.safetensors)
+        try self.init(path, index.metadata(of: shards), places, opened, files: files)
     }
 }
 
@@ -142,6 +158,16 @@ extension Checkpoint {
         case .safetensors(let file, let key): try file.tensor(key)
         case .archive(let tensor): try tensor.load()
         case nil: throw TorchError(.invalidWeights, "\(path): there is no weight \(key)")
+        }
+    }
+
+    /// Throws where a file was changed in any way since it was opened.
+    public func requireUnchanged() throws(TorchError) {
+        for file in opened {
+            switch file {
+            case .safetensors(let file): try file.requireUnchanged()
+            case .archive(let archive): try archive.requireUnchanged()
+            }
         }
     }
 
@@ -185,23 +211,50 @@ extension Checkpoint {
 }
 
 /// The file that says in which shard each weight of a large checkpoint is.
-private struct ShardIndex: Decodable {
-    private(set) var weightMap: [String: String] = [:]
-    private var path = ""
+private struct ShardIndex {
+    let weightMap: [String: String]
+    private let path: String
 
-    private enum CodingKeys: String, CodingKey { case weightMap = "weight_map" }
+    private static let mostWeights = 250_000
+    private static let longestName = 2_000
 
     init(path: String) throws(TorchError) {
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw TorchError(.noSuchFile, "\(path): cannot be read: No such file or directory")
-        }
+        let data: Data
         do {
-            let data = try Data(contentsOf: URL(fileURLWithPath: path))
-            self = try JSONDecoder().decode(ShardIndex.self, from: data)
+            data = try SmallFile.data(path, atMost: SmallFile.list)
         } catch {
-            throw TorchError(.invalidFile, "\(path): is no index of shards (weight_map): \(error)")
+            throw TorchError(error)
+        }
+        let json: StrictJSON
+        do {
+            let read = data.withUnsafeBytes { bytes in
+                Result { () throws(StrictJSON.Failure) in
+                    try StrictJSON.read(bytes, atMost: 2 * Self.mostWeights)
+                }
+            }
+            json = try read.get()
+        } catch {
+            throw Self.failed(path, "damaged at byte \(error.offset): \(error.what)")
+        }
+        guard case .object(let members) = json,
+            case .object(let weights)? = members.first(where: { $0.key == "weight_map" })?.value
+        else { throw Self.failed(path, "it has none") }
+        var map: [String: String] = [:]
+        for (key, value) in weights {
+            guard case .string(let name) = value, key.utf8.count <= Self.longestName else {
+                throw Self.failed(path, "\(key) is not the name of a weight with that of a file")
+            }
+            map[key] = name
+        }
+        guard map.count <= Self.mostWeights else {
+            throw Self.failed(path, "it has more than \(Self.mostWeights) weights")
         }
         self.path = path
+        weightMap = map
+    }
+
+    private static func failed(_ path: String, _ what: String) -> TorchError {
+        TorchError(.invalidFile, "\(path): is no index of shards (weight_map): \(what)")
     }
 
     /// The text that all shards carry alike.

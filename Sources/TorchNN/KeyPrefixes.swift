@@ -11,6 +11,8 @@ enum KeyPrefixes {
         "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.",
     ]
 
+    private static let mostLeading = 8
+
     /// What ComfyUI puts beside the weights without their prefix.
     private static let bare: Set = ["scaled_fp8", "spiece_model"]
 
@@ -20,13 +22,16 @@ enum KeyPrefixes {
         for part in embedded {
             names = names.mapValues { $0.replacingOccurrences(of: part, with: "") }
         }
-        while let prefix = leading.first(where: { prefix in
-            !names.isEmpty
-                && names.values.allSatisfy {
-                    $0.hasPrefix(prefix) && $0.count > prefix.count || bare.contains($0)
-                }
-                && names.values.contains { $0.hasPrefix(prefix) }
-        }) {
+        // Wrappers are wrapped, but not without end.
+        for _ in 0..<mostLeading {
+            let common = leading.first { prefix in
+                !names.isEmpty
+                    && names.values.allSatisfy {
+                        $0.hasPrefix(prefix) && $0.count > prefix.count || bare.contains($0)
+                    }
+                    && names.values.contains { $0.hasPrefix(prefix) }
+            }
+            guard let prefix = common else { break }
             names = names.mapValues {
                 $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0
             }

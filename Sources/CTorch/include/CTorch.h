@@ -21,6 +21,7 @@ typedef enum : int32_t {
     CT_ERROR_NOT_FOUND = 4,
     CT_ERROR_DEVICE = 5,
     CT_ERROR_OF_BODY = 6,  // `body` is what a ct_body gave as its error
+    CT_ERROR_FILE = 7,     // a file that tensors lie in was cut off
 } ct_error_kind;
 
 typedef struct {
@@ -54,10 +55,28 @@ void *ct_tensor_data(ct_tensor tensor, ct_error *error);
 // The value of a one-element tensor as a double.
 bool ct_tensor_item(ct_tensor tensor, double *value, ct_error *error);
 
-// A tensor over memory of the caller; `release(context)` runs when the last view is gone.
+// A tensor over memory of the caller; `release(context)` runs once: when the last view is gone, or before
+// this returns null.
 ct_tensor ct_tensor_from_memory(
     void *memory, const int64_t *sizes, int32_t rank, int32_t dtype,
     void (*release)(void *context), void *context, ct_error *error);
+
+// ---- Files in memory ----
+
+typedef struct ct_mapping_s *ct_mapping;
+
+// Makes known that `count` bytes from `start` on are those of an open file. Where they turn out to be gone they
+// read as zeros, and from then on operators on its tensors, and reads of them, fail with CT_ERROR_FILE.
+ct_mapping ct_mapping_create(void *start, size_t count, int descriptor, const char *path);
+// To be called before the memory is given back and the file is closed.
+void ct_mapping_release(ct_mapping mapping);
+// Whether the file was cut off since it was made known; whether it was changed in any way.
+bool ct_mapping_is_cut(ct_mapping mapping);
+bool ct_mapping_is_changed(ct_mapping mapping);
+// The path of a file that was cut off, the caller's to free; null if there is none.
+char *ct_mapping_find_cut(void);
+// Reads a byte of each page.
+void ct_touch(const void *start, size_t count);
 
 // ---- Operators ----
 

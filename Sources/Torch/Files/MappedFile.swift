@@ -1,33 +1,49 @@
+import CTorch
+import SwanFiles
 import Foundation
 
 /// A whole file as memory. Pages are read when they are touched; writing to them never reaches the file.
+///
+/// Where another process cuts the file off meanwhile, what is gone reads as zeros, and operators on its
+/// tensors throw an error with the file's name.
 final class MappedFile: @unchecked Sendable {
-    let path: String
     let start: UnsafeMutableRawPointer
     let count: Int
+    private let file: RegularFile
+    private let mapping: ct_mapping
 
-    /// Maps a file that is there, is not a directory and is not empty.
+    /// Maps a file that is there, is a regular one and is not empty.
     init(path: String) throws(TorchError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Self.unreadable(path, errno) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw Self.unreadable(path, errno) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            let kind = status.st_mode & S_IFMT == S_IFDIR ? "a directory" : "not a regular file"
-            throw TorchError(.invalidFile, "\(path): is \(kind)")
-        }
-        guard status.st_size > 0 else { throw TorchError(.invalidFile, "\(path): is empty") }
+        let file: RegularFile
+        do { file = try RegularFile(path) } catch { throw TorchError(error) }
+        count = file.count
+        guard count > 0 else { throw TorchError(.invalidFile, "\(path): is empty") }
         // Without MAP_NORESERVE the kernel refuses a checkpoint larger than the memory that is free.
         let flags = MAP_PRIVATE | Int32(MAP_NORESERVE)
-        let mapped = mmap(nil, Int(status.st_size), PROT_READ | PROT_WRITE, flags, descriptor, 0)
-        guard let mapped, mapped != MAP_FAILED else { throw Self.unreadable(path, errno) }
-        self.path = path
+        let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
+        guard let mapped, mapped != MAP_FAILED else {
+            guard errno == ENOMEM else {
+                let reason = String(cString: strerror(errno))
+                throw TorchError(.invalidFile, "\(path): cannot be read: \(reason)")
+            }
+            throw TorchError(
+                .outOfMemory,
+                "out of memory: \(count / 1_000_000) MB of address space are refused for "
+                    + "\(path); free memory, or raise the limit (ulimit -v)"
+            )
+        }
         start = mapped
-        count = Int(status.st_size)
+        mapping = ct_mapping_create(mapped, count, file.descriptor, path)
+        self.file = file
     }
 
-    deinit { munmap(start, count) }
+    deinit {
+        ct_mapping_release(mapping)
+        munmap(start, count)
+    }
+
+    /// The path, as it was given.
+    var path: String { file.path }
 
     /// The file's bytes, for as long as this object lives.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
@@ -35,24 +51,47 @@ final class MappedFile: @unchecked Sendable {
     /// An error about this file.
     func invalid(_ what: String) -> TorchError { TorchError(.invalidFile, "\(path): \(what)") }
 
-    private static func unreadable(_ path: String, _ number: Int32) -> TorchError {
-        TorchError(
-            number == ENOENT ? .noSuchFile : .invalidFile,
-            "\(path): cannot be read: \(String(cString: strerror(number)))"
-        )
-    }
-
-    /// A contiguous tensor over the bytes from `offset` on, which the caller has checked to be there.
+    /// A contiguous tensor over the bytes from `offset` on; the tensor keeps the mapping alive.
     ///
-    /// The tensor keeps the mapping alive. Where the bytes are not aligned for `dtype` they are copied.
+    /// Where the bytes are not aligned for `dtype` they are copied.
     func tensor(at offset: Int, _ shape: [Int], _ dtype: DType) throws(TorchError) -> Tensor {
+        guard let size = TensorExtent.byteCount(shape, dtype), 0...count ~= offset,
+            size <= count - offset
+        else { throw invalid("a tensor of shape \(shape) does not lie inside the file") }
         let address = start + offset
         if Int(bitPattern: address) % dtype.size == 0 {
             return try Tensor(memory: address, shape, dtype, owner: self)
         }
         let copy = try Tensor.empty(shape, dtype)
-        let source = UnsafeRawBufferPointer(start: address, count: copy.byteCount)
+        let source = UnsafeRawBufferPointer(start: address, count: size)
         try copy.withUnsafeBytes { $0.copyMemory(from: source) }
         return copy
     }
+}
+
+extension MappedFile {
+    private static let changed = "was cut off or changed while it was in use"
+
+    /// Throws where the file was cut off since it was opened.
+    func requireWhole() throws(TorchError) {
+        guard !ct_mapping_is_cut(mapping) else { throw invalid(Self.changed) }
+    }
+
+    /// Throws where the file was changed in any way since it was opened.
+    func requireUnchanged() throws(TorchError) {
+        guard !ct_mapping_is_changed(mapping) else { throw invalid(Self.changed) }
+    }
+
+    /// Throws where any file that is mapped was cut off since it was opened.
+    fileprivate static func requireAllWhole() throws(TorchError) {
+        guard let path = ct_mapping_find_cut() else { return }
+        defer { free(path) }
+        throw TorchError(.invalidFile, "\(String(cString: path)): \(changed)")
+    }
+}
+
+extension Engine {
+    /// Throws where a file that tensors lie in was cut off since it was opened: what was computed from
+    /// them is worth nothing.
+    public static func requireWholeFiles() throws(TorchError) { try MappedFile.requireAllWhole() }
 }

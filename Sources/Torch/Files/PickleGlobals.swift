@@ -9,7 +9,7 @@ enum PickleGlobal {
     case device
     case storage(DType)
     case untypedStorage
-    case dtype(DType, String)
+    case dtype(DType)
 
     init?(module: String, name: String) {
         switch (module, name) {
@@ -25,12 +25,19 @@ enum PickleGlobal {
             if let dtype = Self.storages[name] {
                 self = .storage(dtype)
             } else if let dtype = Self.dtypes[name] {
-                self = .dtype(dtype, name)
+                self = .dtype(dtype)
             } else {
                 return nil
             }
         default: return nil
         }
+    }
+
+    /// What it is called where it stands as a value.
+    var name: String {
+        guard case .dtype(let dtype) = self else { return "\(self)" }
+        let name = Self.dtypes.first { $0.value == dtype }?.key
+        return "torch.\(name ?? "\(dtype)")"
     }
 
     private static let storages: [String: DType] = [

@@ -1,12 +1,26 @@
 /// Turns what an unpickler built into a tree. Parts that stand in several places are made once.
 struct PickleTree {
-    private let nodes: [Unpickler.Node]
-    private var done: [Int: PickledValue] = [:]
+    private let parts: Unpickler.Parts
+    private var done: [PickledValue?]
     private var open: Set<Int> = []
+    /// Bytes that the tensors of the tree may still have.
+    private var bytesLeft: Int
+    /// Characters that keys of dictionaries may still have.
+    private var charactersLeft: Int
 
     private static let deepest = 64
+    private static let longestKey = 2_000
 
-    init(_ nodes: [Unpickler.Node]) { self.nodes = nodes }
+    /// - Parameters:
+    ///   - tensorBytes: what all tensors may have together. Views of one storage can share it: a
+    ///     file of a few bytes may speak of tensors without end.
+    ///   - keyBytes: what all keys may have together.
+    init(_ parts: Unpickler.Parts, tensorBytes: Int, keyBytes: Int) {
+        self.parts = parts
+        done = Array(repeating: nil, count: parts.nodes.count)
+        bytesLeft = tensorBytes
+        charactersLeft = keyBytes
+    }
 
     mutating func value(_ item: Unpickler.Item) throws(Unpickler.Failure) -> PickledValue {
         switch item {
@@ -14,15 +28,27 @@ struct PickleTree {
         case .bool(let value): return .bool(value)
         case .integer(let value): return .integer(value)
         case .real(let value): return .real(value)
-        case .text(let value): return .text(value)
+        case .text(let index): return .text(parts.texts[index])
         case .bytes: return .named("bytes")
-        case .global(.dtype(_, let name)): return .named("torch.\(name)")
-        case .global(let global): return .named("\(global)")
+        case .global(let global): return .named(global.name)
         case .storage: return .named("storage")
-        case .tensor(let tensor): return .tensor(tensor)
-        case .named(let name): return .named(name)
+        case .tensor(let index): return .tensor(try tensor(index))
+        case .device(let index): return .named("torch.device \(parts.texts[index])")
         case .node(let index): return try value(at: index)
         }
+    }
+
+    private mutating func tensor(_ index: Int) throws(Unpickler.Failure) -> ArchivedTensor {
+        let tensor = parts.tensors[index]
+        bytesLeft -= min(tensor.byteCount, bytesLeft + 1)
+        guard bytesLeft >= 0 else {
+            throw failure(
+                "has tensors that share their elements, among them one of shape \(tensor.shape) and"
+                    + " strides \(tensor.strides): written out they are many times the file; save"
+                    + " copies of them (tensor.contiguous())"
+            )
+        }
+        return tensor
     }
 
     private mutating func value(at index: Int) throws(Unpickler.Failure) -> PickledValue {
@@ -30,12 +56,13 @@ struct PickleTree {
         guard open.count < Self.deepest else { throw failure("is nested too deep") }
         guard open.insert(index).inserted else { throw failure("contains itself") }
         defer { open.remove(index) }
-        let node = nodes[index]
+        let node = parts.nodes[index]
         let value: PickledValue
         if node.kind == .dictionary {
             value = try dictionary(node.items)
         } else {
             var list: [PickledValue] = []
+            list.reserveCapacity(node.items.count)
             for item in node.items { list.append(try self.value(item)) }
             value = .list(list)
         }
@@ -48,20 +75,29 @@ struct PickleTree {
     ) throws(Unpickler.Failure) -> PickledValue {
         var members: [String: PickledValue] = [:]
         for position in stride(from: 0, to: items.count, by: 2) {
-            let key: String
-            switch items[position] {
-            case .text(let text): key = text
-            case .integer(let integer): key = String(integer)
-            case .bool(let bool): key = String(bool)
-            case .real(let real): key = String(real)
-            case .none: key = "none"
-            default: throw failure("has a dictionary with a key that is neither text nor number")
-            }
+            let key = try key(items[position])
             guard members.updateValue(try value(items[position + 1]), forKey: key) == nil else {
                 throw failure("has a dictionary with the key \(key) twice")
             }
         }
         return .dictionary(members)
+    }
+
+    private mutating func key(_ item: Unpickler.Item) throws(Unpickler.Failure) -> String {
+        switch item {
+        case .text(let index):
+            let key = parts.texts[index]
+            charactersLeft -= key.utf8.count
+            guard key.utf8.count <= Self.longestKey, charactersLeft >= 0 else {
+                throw failure("has a dictionary with keys that are longer than names of weights")
+            }
+            return key
+        case .integer(let integer): return String(integer)
+        case .bool(let bool): return String(bool)
+        case .real(let real): return String(real)
+        case .none: return "none"
+        default: throw failure("has a dictionary with a key that is neither text nor number")
+        }
     }
 
     private func failure(_ what: String) -> Unpickler.Failure { .init(what: what, offset: 0) }

@@ -1,5 +1,5 @@
 /// What a `.pth` file holds: plain data and tensors, nested.
-public indirect enum PickledValue: Sendable {
+public enum PickledValue: Sendable {
     case none
     case bool(Bool)
     case integer(Int)
@@ -9,7 +9,8 @@ public indirect enum PickledValue: Sendable {
     case list([PickledValue])
     /// A dictionary; keys that are numbers are written out.
     case dictionary([String: PickledValue])
-    case tensor(ArchivedTensor)
+    /// Boxed, since it is several times as large as the others.
+    indirect case tensor(ArchivedTensor)
     /// Something that has a name and no content here, such as `torch.float32`.
     case named(String)
 }
@@ -22,7 +23,7 @@ public struct ArchivedTensor: Sendable {
     public let strides: [Int]
     /// The type of the elements.
     public let dtype: DType
-    private let file: MappedFile
+    let file: MappedFile
     /// Where in the file the first element is.
     private let start: Int
     /// From the first element to behind the last, counted in elements.
@@ -37,9 +38,8 @@ public struct ArchivedTensor: Sendable {
         shape: [Int],
         strides: [Int]
     ) {
-        guard shape.count == strides.count, shape.count <= 64, offset >= 0,
-            shape.allSatisfy({ $0 >= 0 }), strides.allSatisfy({ $0 >= 0 }),
-            SafetensorsHeader.byteCount(shape, dtype) != nil
+        guard shape.count == strides.count, offset >= 0, strides.allSatisfy({ $0 >= 0 }),
+            TensorExtent.byteCount(shape, dtype) != nil
         else { return nil }
         var last = offset
         for (size, stride) in zip(shape, strides) where size > 1 {
@@ -57,6 +57,9 @@ public struct ArchivedTensor: Sendable {
         start = isEmpty ? storage.lowerBound : storage.lowerBound + offset * dtype.size
         span = isEmpty ? 0 : last - offset + 1
     }
+
+    /// Bytes that the elements take when each has its own.
+    var byteCount: Int { shape.reduce(dtype.size, *) }
 
     /// The tensor: a view over the file, which stays mapped as long as the view lives.
     public func load() throws(TorchError) -> Tensor {

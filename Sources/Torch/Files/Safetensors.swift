@@ -35,6 +35,9 @@ public final class SafetensorsFile: Sendable {
     /// The names of the tensors, sorted.
     public var keys: [String] { entries.keys.sorted() }
 
+    /// Throws where the file was changed in any way since it was opened.
+    public func requireUnchanged() throws(TorchError) { try file.requireUnchanged() }
+
     /// Shape and dtype under a key; nil if there is no such key.
     public func entry(_ key: String) -> Entry? { entries[key] }
 
@@ -112,7 +115,8 @@ public enum Safetensors {
                 guard left >= 0 else { return }
                 let bytes = try plain.withUnsafeBytes { UnsafeRawBufferPointer($0) }
                 try file.write(bytes)
-                withExtendedLifetime(plain) {}
+                // Of a file that was cut off meanwhile, what was written is not the tensor.
+                _ = try plain.withUnsafeBytes { $0.count }
             }
             guard left == 0 else {
                 throw TorchError(

@@ -13,6 +13,11 @@ struct SafetensorsHeader {
     ]
     private static let dtypes = Dictionary(uniqueKeysWithValues: names.map { ($1, $0) })
     private static let longest = 100_000_000
+    /// The largest models have some 100,000 in all of their files.
+    private static let mostTensors = 250_000
+    private static let longestKey = 2_000
+    /// In what is said of one tensor, and in the text beside the tensors.
+    private static let mostValues = 1 << 16
 
     init(_ file: MappedFile) throws(TorchError) {
         guard file.count >= 8 else {
@@ -29,23 +34,42 @@ struct SafetensorsHeader {
         guard length >= 2, file.bytes[8] == UInt8(ascii: "{") else {
             throw file.invalid("the header is not a JSON object")
         }
-        let json: StrictJSON
-        do {
-            json = try StrictJSON.read(.init(rebasing: file.bytes[8..<dataStart]))
-        } catch {
-            throw file.invalid("the header is damaged at byte \(error.offset): \(error.what)")
+        try read(.init(rebasing: file.bytes[8..<dataStart]), file)
+        try checkLayout(file)
+        try file.requireWhole()
+    }
+
+    private mutating func read(
+        _ header: UnsafeRawBufferPointer,
+        _ file: MappedFile
+    ) throws(TorchError) {
+        func damaged(_ failure: StrictJSON.Failure) -> TorchError {
+            file.invalid("the header is damaged at byte \(failure.offset): \(failure.what)")
         }
-        guard case .object(let members) = json else {
-            throw file.invalid("the header is not a JSON object")
-        }
-        for (key, value) in members {
-            if key == "__metadata__" {
+        var members = StrictJSON.Members(header, eachAtMost: Self.mostValues)
+        var hasMetadata = false
+        while true {
+            let member: (key: String, value: StrictJSON)?
+            do { member = try members.next() } catch { throw damaged(error) }
+            guard let (key, value) = member else { return }
+            let isMetadata = key == "__metadata__"
+            guard isMetadata ? !hasMetadata : entries[key] == nil else {
+                let words = "the key \(StrictJSON.quoted(key)) stands there twice"
+                throw damaged(members.failure(words))
+            }
+            if isMetadata {
                 metadata = try Self.metadata(value, file)
+                hasMetadata = true
             } else {
+                guard entries.count < Self.mostTensors, key.utf8.count <= Self.longestKey else {
+                    throw file.invalid(
+                        "has more than \(Self.mostTensors) tensors, or one whose name is longer than"
+                            + " \(Self.longestKey) bytes"
+                    )
+                }
                 entries[key] = try Self.entry(key, value, file)
             }
         }
-        try checkLayout(file)
     }
 
     private static func metadata(
@@ -94,7 +118,13 @@ struct SafetensorsHeader {
                     + " the \(data) bytes behind the header"
             )
         }
-        guard let bytes = byteCount(shape, dtype), bytes == offsets[1] - offsets[0] else {
+        guard let bytes = TensorExtent.byteCount(shape, dtype) else {
+            throw file.invalid(
+                "the tensor \(key) has the shape \(shape): more than can be counted, or more than"
+                    + " \(TensorExtent.mostDimensions) dimensions"
+            )
+        }
+        guard bytes == offsets[1] - offsets[0] else {
             throw file.invalid(
                 "the tensor \(key) of shape \(shape) and dtype \(name) does not take the"
                     + " \(offsets[1] - offsets[0]) bytes of its data_offsets"
@@ -111,17 +141,6 @@ struct SafetensorsHeader {
             integers.append(integer)
         }
         return integers
-    }
-
-    /// The bytes a tensor takes; nil if they are too many to count.
-    static func byteCount(_ shape: [Int], _ dtype: DType) -> Int? {
-        var total = dtype.size
-        for size in shape {
-            let (product, overflow) = total.multipliedReportingOverflow(by: size)
-            if overflow { return nil }
-            total = product
-        }
-        return total
     }
 
     /// Throws unless the tensors lie one behind the other from the header to the file's end.

@@ -1,8 +1,9 @@
 /// A JSON value. Objects keep their order and have no key twice.
 ///
 /// The headers of tensor files come from strangers: unlike Foundation's readers this one refuses
-/// duplicate keys, and it bounds the depth.
-enum StrictJSON: Equatable {
+/// duplicate keys, and it bounds the depth and the number of values, which take several times the bytes
+/// of their text.
+package enum StrictJSON: Equatable, Sendable {
     case object([(key: String, value: StrictJSON)])
     case array([StrictJSON])
     case string(String)
@@ -13,21 +14,50 @@ enum StrictJSON: Equatable {
     case null
 
     /// What was wrong, and at which byte.
-    struct Failure: Error {
-        let what: String
-        let offset: Int
+    package struct Failure: Error {
+        package let what: String
+        package let offset: Int
     }
 
     /// Reads one value with nothing but white space after it.
-    static func read(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> StrictJSON {
-        var reader = StrictJSONReader(bytes: bytes)
+    ///
+    /// - Parameter limit: how many values there may be, each in an array or object counted too.
+    package static func read(
+        _ bytes: UnsafeRawBufferPointer,
+        atMost limit: Int = 1 << 20
+    ) throws(Failure) -> StrictJSON {
+        var reader = StrictJSONReader(bytes: bytes, limit)
         let value = try reader.value(depth: 0)
-        reader.skipSpace()
-        guard reader.offset == bytes.count else { throw reader.failure("text after the end") }
+        try reader.end()
         return value
     }
 
-    static func == (left: StrictJSON, right: StrictJSON) -> Bool {
+    /// Reads an object member by member, so that all of its values are never there at once.
+    ///
+    /// Whether a key stands there twice is for the caller to see.
+    struct Members {
+        private var reader: StrictJSONReader
+        private let limit: Int
+        private var isFirst = true
+
+        /// - Parameter limit: how many values there may be in a member.
+        init(_ bytes: UnsafeRawBufferPointer, eachAtMost limit: Int) {
+            reader = StrictJSONReader(bytes: bytes, limit)
+            self.limit = limit
+        }
+
+        /// The next member; nil when the object, and the text with it, has come to its end.
+        mutating func next() throws(Failure) -> (key: String, value: StrictJSON)? {
+            reader.valuesLeft = limit
+            defer { isFirst = false }
+            return try isFirst ? reader.firstMember() : reader.nextMember()
+        }
+
+        /// A failure at the place that was read last.
+        func failure(_ what: String) -> Failure { reader.failure(what) }
+    }
+
+    package static func == (left: StrictJSON, right: StrictJSON) -> Bool {
         switch (left, right) {
         case (.object(let a), .object(let b)):
             a.count == b.count && zip(a, b).allSatisfy { $0.key == $1.key && $0.value == $1.value }
@@ -42,7 +72,7 @@ enum StrictJSON: Equatable {
     }
 
     /// A string as JSON writes it, with its quotes.
-    static func quoted(_ text: String) -> String {
+    package static func quoted(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -61,10 +91,14 @@ enum StrictJSON: Equatable {
 private struct StrictJSONReader {
     let bytes: UnsafeRawBufferPointer
     var offset = 0
+    var valuesLeft: Int
 
     private static let deepest = 32
 
-    init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+    init(bytes: UnsafeRawBufferPointer, _ limit: Int) {
+        self.bytes = bytes
+        valuesLeft = limit
+    }
 
     func failure(_ what: String) -> StrictJSON.Failure { .init(what: what, offset: offset) }
 
@@ -88,6 +122,8 @@ private struct StrictJSONReader {
 
     mutating func value(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {
         guard depth < Self.deepest else { throw failure("nested too deep") }
+        valuesLeft -= 1
+        guard valuesLeft >= 0 else { throw failure("more values than belong here") }
         skipSpace()
         guard let byte = next else { throw failure("ends too early") }
         switch Unicode.Scalar(byte) {
@@ -121,18 +157,48 @@ private struct StrictJSONReader {
         skipSpace()
         if take("}") { return .object([]) }
         repeat {
-            skipSpace()
-            let key = try string()
-            guard seen.insert(key).inserted else {
-                throw failure("the key \(StrictJSON.quoted(key)) stands there twice")
+            let member = try member(depth: depth + 1)
+            guard seen.insert(member.key).inserted else {
+                throw failure("the key \(StrictJSON.quoted(member.key)) stands there twice")
             }
-            skipSpace()
-            try expect(":")
-            members.append((key, try value(depth: depth + 1)))
-            skipSpace()
+            members.append(member)
         } while take(",")
         try expect("}")
         return .object(members)
+    }
+
+    /// A key and its value, and the space around them.
+    private mutating func member(
+        depth: Int
+    ) throws(StrictJSON.Failure) -> (key: String, value: StrictJSON) {
+        skipSpace()
+        let key = try string()
+        skipSpace()
+        try expect(":")
+        let value = try value(depth: depth)
+        skipSpace()
+        return (key, value)
+    }
+
+    mutating func firstMember() throws(StrictJSON.Failure) -> (key: String, value: StrictJSON)? {
+        skipSpace()
+        try expect("{")
+        skipSpace()
+        guard take("}") else { return try member(depth: 1) }
+        try end()
+        return nil
+    }
+
+    mutating func nextMember() throws(StrictJSON.Failure) -> (key: String, value: StrictJSON)? {
+        if take(",") { return try member(depth: 1) }
+        try expect("}")
+        try end()
+        return nil
+    }
+
+    mutating func end() throws(StrictJSON.Failure) {
+        skipSpace()
+        guard offset == bytes.count else { throw failure("text after the end") }
     }
 
     private mutating func array(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {

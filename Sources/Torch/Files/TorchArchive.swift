@@ -8,13 +8,17 @@ public final class TorchArchive: Sendable {
     public let path: String
     /// What was saved.
     public let root: PickledValue
+    private let file: MappedFile
 
-    private static let longestPickle = 64 << 20
+    private static let longestPickle = 16 << 20
+
+    /// How many times an element may stand in tensors, on average: several are views of it.
+    private static let mostShares = 4
 
     /// Maps a file and reads what is in it, without the tensors' numbers.
     public init(path: String) throws(TorchError) {
         self.path = path
-        let file = try MappedFile(path: path)
+        file = try MappedFile(path: path)
         try Self.checkKind(file)
         let files = try ZipDirectory(file).files
         let folder = try Self.folder(files.keys, file)
@@ -27,15 +31,37 @@ public final class TorchArchive: Sendable {
             throw file.invalid("its data.pkl takes more than \(Self.longestPickle) bytes")
         }
         let pickle = UnsafeRawBufferPointer(rebasing: file.bytes[range])
-        var unpickler = Unpickler(pickle, in: file) { files["\(folder)/data/\($0)"] }
+        let storages = Self.storages(files, folder)
+        var unpickler = Unpickler(pickle, in: file) { storages[$0] }
         do {
             let item = try unpickler.run()
-            var tree = PickleTree(unpickler.nodes)
+            var tree = PickleTree(
+                unpickler.parts,
+                tensorBytes: Self.mostShares * file.count,
+                keyBytes: Unpickler.memory(for: range.count)
+            )
             root = try tree.value(item)
         } catch {
             throw file.invalid("data.pkl, byte \(error.offset): \(error.what)")
         }
+        try file.requireWhole()
     }
+
+    /// The files that tensors lie in, by what a pickle calls them.
+    private static func storages(
+        _ files: [String: Range<Int>],
+        _ folder: String
+    ) -> [String: Range<Int>] {
+        let prefix = "\(folder)/data/"
+        var storages: [String: Range<Int>] = [:]
+        for (name, range) in files where name.hasPrefix(prefix) {
+            storages[String(name.dropFirst(prefix.count))] = range
+        }
+        return storages
+    }
+
+    /// Throws where the file was changed in any way since it was opened.
+    public func requireUnchanged() throws(TorchError) { try file.requireUnchanged() }
 
     /// The dictionary at a path of keys from the root; nil if there is none.
     public func dictionary(at keys: [String] = []) -> [String: PickledValue]? {

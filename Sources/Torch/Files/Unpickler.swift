@@ -1,7 +1,8 @@
 /// Runs the part of Python's pickle language that checkpoints use, and builds nothing but data.
 ///
 /// Lists, tuples and dictionaries are kept in one array and refer to each other by index, so that
-/// neither cycles nor depth cost anything before `tree` checks them.
+/// neither cycles nor depth cost anything before `PickleTree` checks them. What they take is counted:
+/// a pickle that takes many times its size in memory is no checkpoint's.
 struct Unpickler {
     /// What was wrong, and at which byte.
     struct Failure: Error {
@@ -9,19 +10,19 @@ struct Unpickler {
         let offset: Int
     }
 
-    /// A value on the stack.
+    /// A value on the stack. What is large stands in `Parts`, by index.
     enum Item {
         case none
         case bool(Bool)
         case integer(Int)
         case real(Double)
-        case text(String)
+        case text(Int)
         case bytes
         case global(PickleGlobal)
         case node(Int)
-        case storage(Range<Int>, DType?)
-        case tensor(ArchivedTensor)
-        case named(String)
+        case storage(Int)
+        case tensor(Int)
+        case device(Int)
     }
 
     /// Something with parts; a dictionary's parts are keys and values in turn.
@@ -31,15 +32,42 @@ struct Unpickler {
         var items: [Item]
     }
 
+    /// What was built.
+    struct Parts {
+        fileprivate(set) var nodes: [Node] = []
+        fileprivate(set) var texts: [String] = []
+        fileprivate(set) var tensors: [ArchivedTensor] = []
+        fileprivate var storages: [(range: Range<Int>, dtype: DType?)] = []
+    }
+
+    /// Bytes that parts take, about, with what arrays and the tree made of them have to spare.
+    private enum Cost {
+        static let item = 48
+        static let node = 64
+        static let member = 128
+        static let remembered = 128
+        static let text = 48
+        static let tensor = 320
+        static let dimension = 32
+    }
+
     private let file: MappedFile
     private let findStorage: (String) -> Range<Int>?
     private var reader: ByteReader
     private var stack: [Item] = []
     private var marks: [Int] = []
     private var memo: [Int: Item] = [:]
-    private(set) var nodes: [Node] = []
+    private(set) var parts = Parts()
+    /// Bytes of memory that may still be taken.
+    private var bytesLeft: Int
+    /// The most items that the stack had so far.
+    private var highest = 0
     /// Where the operation that is being run stands.
     private(set) var position = 0
+
+    /// Checkpoints of PyTorch take some 30 bytes for each of their pickle's, of which there are a few
+    /// hundred for each tensor: more than enough for a hundred thousand of them.
+    static func memory(for count: Int) -> Int { 24 * count + 1 << 26 }
 
     /// Reads the pickle in `bytes`; `findStorage` gives the bytes of a tensor's storage in `file`.
     init(
@@ -50,9 +78,19 @@ struct Unpickler {
         self.file = file
         self.findStorage = findStorage
         reader = ByteReader(bytes)
+        bytesLeft = Self.memory(for: bytes.count)
     }
 
     func failure(_ what: String) -> Failure { Failure(what: what, offset: position) }
+
+    private mutating func spend(_ bytes: Int) throws {
+        bytesLeft -= bytes
+        guard bytesLeft >= 0 else {
+            throw failure(
+                "has many times as many small parts as weights do; save the state_dict alone"
+            )
+        }
+    }
 
     /// Runs to the end and gives what is there.
     mutating func run() throws(Failure) -> Item {
@@ -62,6 +100,9 @@ struct Unpickler {
                 let code = try reader.integer(UInt8.self)
                 if code == UInt8(ascii: ".") { return try pop() }
                 try step(code)
+                guard stack.count + marks.count > highest else { continue }
+                try spend(Cost.item * (stack.count + marks.count - highest))
+                highest = stack.count + marks.count
             }
         } catch let failure as Failure {
             throw failure
@@ -97,23 +138,25 @@ extension Unpickler {
         guard kind != .dictionary || items.count % 2 == 0 else {
             throw failure("a dictionary with a key and no value")
         }
-        nodes.append(Node(kind: kind, items: items))
-        stack.append(.node(nodes.count - 1))
+        try spend(Cost.node + (kind == .dictionary ? Cost.member / 2 : Cost.item) * items.count)
+        parts.nodes.append(Node(kind: kind, items: items))
+        stack.append(.node(parts.nodes.count - 1))
     }
 
     /// Adds to the list or dictionary on top of the stack.
     private mutating func extend(_ kind: Node.Kind, by items: [Item]) throws {
         guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
-            nodes[index].kind == kind, kind != .dictionary || items.count % 2 == 0
+            parts.nodes[index].kind == kind, kind != .dictionary || items.count % 2 == 0
         else { throw failure("adds to what is no \(kind)") }
-        nodes[index].items += items
+        try spend((kind == .dictionary ? Cost.member / 2 : Cost.item) * items.count)
+        parts.nodes[index].items += items
     }
 
     private mutating func remember(_ index: Int) throws {
         guard stack.count > marks.last ?? 0, let item = stack.last else {
             throw failure("remembers what is not there")
         }
-        memo[index] = item
+        if memo.updateValue(item, forKey: index) == nil { try spend(Cost.remembered) }
     }
 
     private mutating func recall(_ index: Int) throws {
@@ -189,7 +232,14 @@ extension Unpickler {
     }
 
     private mutating func pushText(_ count: UInt64) throws {
-        stack.append(.text(try text(reader.piece(count))))
+        stack.append(.text(try add(text(reader.piece(count)))))
+    }
+
+    /// Keeps a text; gives where.
+    private mutating func add(_ text: String) throws -> Int {
+        try spend(Cost.text + text.utf8.count)
+        parts.texts.append(text)
+        return parts.texts.count - 1
     }
 
     private mutating func pushBytes(_ count: UInt64) throws {
@@ -226,14 +276,14 @@ extension Unpickler {
         guard case .text(let module) = names[0], case .text(let name) = names[1] else {
             throw failure("asks Python for something without a name")
         }
-        try pushGlobal(module, name)
+        try pushGlobal(parts.texts[module], parts.texts[name])
     }
 
     /// What follows an object's making: attributes of an ordered dictionary, which weights do not need.
     private mutating func setState() throws {
         _ = try pop()
         guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
-            nodes[index].kind == .dictionary
+            parts.nodes[index].kind == .dictionary
         else { throw failure("sets the attributes of what is no dictionary") }
     }
 }
@@ -242,18 +292,22 @@ extension Unpickler {
 
 extension Unpickler {
     private mutating func popTuple() throws -> [Item] {
-        guard case .node(let index) = try pop(), nodes[index].kind == .tuple else {
+        guard case .node(let index) = try pop(), parts.nodes[index].kind == .tuple else {
             throw failure("there is no tuple of arguments")
         }
-        return nodes[index].items
+        return parts.nodes[index].items
     }
 
     /// `("storage", type, key, location, number of elements)`
     private mutating func pushStorage() throws {
-        let parts = try popTuple()
-        guard parts.count == 5, case .text("storage") = parts[0], case .global(let type) = parts[1],
-            case .text(let key) = parts[2], case .integer(let count) = parts[4]
+        let fields = try popTuple()
+        guard fields.count == 5, case .text(let kind) = fields[0], parts.texts[kind] == "storage",
+            case .global(let type) = fields[1], case .text(let name) = fields[2],
+            case .integer(let count) = fields[4]
         else { throw failure("what is said of a storage is damaged") }
+        let key = parts.texts[name]
+        // A long name that stands in a million places is looked up in each.
+        try spend(Cost.item + key.utf8.count)
         let dtype: DType?
         switch type {
         case .storage(let known): dtype = known
@@ -263,13 +317,14 @@ extension Unpickler {
         guard let range = findStorage(key) else {
             throw failure("the storage \(key) is not in the archive")
         }
-        guard SafetensorsHeader.byteCount([count], dtype ?? .uint8) == range.count else {
+        guard TensorExtent.byteCount([count], dtype ?? .uint8) == range.count else {
             throw failure(
                 "the storage \(key) is said to have \(count) elements of"
                     + " \(dtype.map { "\($0)" } ?? "a byte"), and has \(range.count) bytes"
             )
         }
-        stack.append(.storage(range, dtype))
+        parts.storages.append((range, dtype))
+        stack.append(.storage(parts.storages.count - 1))
     }
 
     private mutating func call() throws {
@@ -280,17 +335,17 @@ extension Unpickler {
         case .size where arguments.count == 1: stack.append(arguments[0])
         case .device:
             guard case .text(let name)? = arguments.first else { throw failure("no device") }
-            stack.append(.named("torch.device \(name)"))
+            stack.append(.device(name))
         case .rebuildTensor where arguments.count >= 4:
-            guard case .storage(let range, let dtype?) = arguments[0] else {
-                throw failure("a tensor without a storage")
-            }
-            stack.append(.tensor(try tensor(range, dtype, arguments)))
+            guard case .storage(let index) = arguments[0],
+                let dtype = parts.storages[index].dtype
+            else { throw failure("a tensor without a storage") }
+            try pushTensor(parts.storages[index].range, dtype, arguments)
         case .rebuildTypedTensor where arguments.count >= 7:
-            guard case .storage(let range, _) = arguments[0],
-                case .global(.dtype(let dtype, _)) = arguments[6]
+            guard case .storage(let index) = arguments[0],
+                case .global(.dtype(let dtype)) = arguments[6]
             else { throw failure("a tensor without a storage or a dtype") }
-            stack.append(.tensor(try tensor(range, dtype, arguments)))
+            try pushTensor(parts.storages[index].range, dtype, arguments)
         case .rebuildParameter where arguments.count >= 1:
             guard case .tensor = arguments[0] else { throw failure("a parameter without a tensor") }
             stack.append(arguments[0])
@@ -299,14 +354,15 @@ extension Unpickler {
     }
 
     /// From `(storage, offset, sizes, strides, ...)`.
-    private func tensor(
+    private mutating func pushTensor(
         _ range: Range<Int>,
         _ dtype: DType,
         _ arguments: [Item]
-    ) throws -> ArchivedTensor {
+    ) throws {
         guard case .integer(let offset) = arguments[1], let shape = integers(arguments[2]),
             let strides = integers(arguments[3])
         else { throw failure("a tensor's offset, shape and strides are damaged") }
+        try spend(Cost.tensor + Cost.dimension * shape.count)
         let tensor = ArchivedTensor(
             in: file,
             storage: range,
@@ -317,17 +373,26 @@ extension Unpickler {
         )
         guard let tensor else {
             throw failure(
-                "a tensor of shape \(shape), strides \(strides) and offset \(offset) does not lie"
-                    + " inside its storage of \(range.count / dtype.size) elements"
+                "a tensor\(label) of shape \(shape), strides \(strides) and offset \(offset) does"
+                    + " not lie inside its storage of \(range.count / dtype.size) elements"
             )
         }
-        return tensor
+        parts.tensors.append(tensor)
+        stack.append(.tensor(parts.tensors.count - 1))
+    }
+
+    /// The key that the tensor which is being made will have, where it is made in a dictionary.
+    private var label: String {
+        guard case .text(let index)? = stack.last else { return "" }
+        return " (\(parts.texts[index]))"
     }
 
     private func integers(_ item: Item) -> [Int]? {
-        guard case .node(let index) = item, nodes[index].kind == .tuple else { return nil }
+        guard case .node(let index) = item, parts.nodes[index].kind == .tuple,
+            parts.nodes[index].items.count <= TensorExtent.mostDimensions
+        else { return nil }
         var integers: [Int] = []
-        for item in nodes[index].items {
+        for item in parts.nodes[index].items {
             guard case .integer(let integer) = item else { return nil }
             integers.append(integer)
         }
