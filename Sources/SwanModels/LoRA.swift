@@ -244,6 +244,9 @@ extension LoRA {
     ) throws(TorchError) -> Double? {
         let key = "lora_adapter_metadata"
         guard let text = metadata[key] else { return nil }
+        guard text.utf8.count <= 1 << 20 else {
+            throw TorchError(.invalidFile, "\(path): its \(key) is longer than a megabyte")
+        }
         do {
             let values = try JSONSerialization.jsonObject(with: Data(text.utf8))
             let settings = values as? [String: Any] ?? [:]

@@ -1,4 +1,5 @@
 import Foundation
+import SwanFiles
 import SwanModels
 import Torch
 import TorchNN
@@ -121,8 +122,9 @@ extension FittedConfig {
 
     private init(configurationAt path: String) throws(SwanError) {
         do {
-            let data = try Data(contentsOf: URL(fileURLWithPath: path))
-            self = try JSONDecoder().decode(Self.self, from: data)
+            self = try JSONDecoder().decode(Self.self, from: SmallFile.data(path))
+        } catch let error as FileError {
+            throw SwanError(.invalidModel, error.message)
         } catch {
             throw SwanError(
                 .invalidModel,

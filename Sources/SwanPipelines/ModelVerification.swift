@@ -18,6 +18,17 @@ public struct ModelVerification: Sendable, Encodable {
         public let tensors, parameters: Int?
         /// What is wrong with it, each with the key it is about.
         public let problems: [String]
+
+        /// The same with a problem more, unless it is known.
+        func with(_ problem: String) -> Part {
+            Part(
+                name: name,
+                files: files,
+                tensors: tensors,
+                parameters: parameters,
+                problems: problems.contains(problem) ? problems : problems + [problem]
+            )
+        }
     }
 
     /// One file.
@@ -166,7 +177,14 @@ private struct Checks {
                     ? String(message.dropFirst(files.data.count + 2)) : message
             )
         }
-        return try result(part, checkpoint.files, checkpoint, problems)
+        let result = try result(part, checkpoint.files, checkpoint, problems)
+        // The checksums are of other bytes than were looked at where a file was changed meanwhile.
+        do {
+            try checkpoint.requireUnchanged()
+        } catch {
+            return result.with("\(error)")
+        }
+        return result
     }
 
     /// Builds the network of a part; its matrices stay in their file.

@@ -1,5 +1,6 @@
-import Foundation
+import SwanFiles
 import SwanModels
+import Torch
 import Torch
 import Yams
 
@@ -55,9 +56,9 @@ public struct StreamConfiguration: Sendable, Equatable {
     public init(yamlAt path: String) throws(SwanError) {
         let text: String
         do {
-            text = try String(contentsOfFile: path, encoding: .utf8)
+            text = try SmallFile.text(path)
         } catch {
-            throw SwanError(.invalidConfiguration, "\(path) cannot be read as text")
+            throw SwanError(.invalidConfiguration, error.message)
         }
         try self.init(yaml: text, name: path)
     }
@@ -66,9 +67,9 @@ public struct StreamConfiguration: Sendable, Equatable {
     public init(yaml: String, name: String) throws(SwanError) {
         let root: Node?
         do {
-            root = try Yams.compose(yaml: yaml)
+            root = try StrictYAML.compose(yaml)
         } catch {
-            throw SwanError(.invalidConfiguration, "\(name) is not YAML: \(error)")
+            throw SwanError(.invalidConfiguration, "\(name): \(error)")
         }
         guard let mapping = root?.mapping else {
             throw SwanError(.invalidConfiguration, "\(name) is not a YAML mapping of keys")

@@ -1,4 +1,5 @@
 import Foundation
+import SwanFiles
 import SwanModels
 import SwanText
 import Torch
@@ -110,7 +111,7 @@ struct ModelFolder {
         }
         return TrainedAutoencoder(
             weights: weights,
-            config: try JSONDecoder().decode(WanVAEConfig.self, from: Data(contentsOf: config)),
+            config: try JSONDecoder().decode(WanVAEConfig.self, from: SmallFile.data(config.path)),
             channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self)
         )
     }

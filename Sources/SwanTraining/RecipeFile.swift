@@ -1,20 +1,18 @@
-import Foundation
+import SwanFiles
+import SwanPipelines
 import Yams
 
 extension Recipe {
     /// Reads a recipe; a key that is missing, unknown or of the wrong kind is an error that names it.
     public init(contentsOf path: String) throws {
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw TrainingError(.noSuchFile, "\(path): no such recipe")
-        }
         let text: String
         do {
-            text = try String(contentsOfFile: path, encoding: .utf8)
+            text = try SmallFile.text(path)
         } catch {
-            throw TrainingError(
-                .invalidRecipe,
-                "\(path) cannot be read: \(error.localizedDescription)"
-            )
+            guard error.code != .noSuchFile else {
+                throw TrainingError(.noSuchFile, "\(path): no such recipe")
+            }
+            throw TrainingError(.invalidRecipe, error.message)
         }
         do {
             try self.init(yaml: text)
@@ -25,16 +23,20 @@ extension Recipe {
 
     /// Reads a recipe from its text.
     public init(yaml text: String) throws {
+        let given: Node
         do {
-            self = try YAMLDecoder().decode(Recipe.self, from: text)
+            guard let node = try StrictYAML.compose(text) else {
+                throw TrainingError(.invalidRecipe, "has nothing in it")
+            }
+            given = node
+            self = try YAMLDecoder().decode(Recipe.self, from: given)
+        } catch let error as StrictYAML.Failure {
+            throw TrainingError(.invalidRecipe, error.description)
         } catch let error as DecodingError {
             throw TrainingError(.invalidRecipe, Self.words(for: error))
-        } catch let error as YamlError {
-            throw TrainingError(.invalidRecipe, "not YAML: \(error)")
         }
         let written = try YAMLEncoder().encode(self)
-        guard let given = try Yams.compose(yaml: text), let known = try Yams.compose(yaml: written)
-        else { return }
+        guard let known = try Yams.compose(yaml: written) else { return }
         let unknown = Self.unknownKeys(of: given, known: known, path: "")
         guard unknown.isEmpty else {
             throw TrainingError(
@@ -100,7 +102,6 @@ extension Recipe {
         case .typeMismatch(let type, let context):
             return "\(path(context)) should be \(type): \(context.debugDescription)"
         case .dataCorrupted(let context):
-            if let error = context.underlyingError as? YamlError { return "not YAML: \(error)" }
             let place = path(context)
             return (place.isEmpty ? "" : place + ": ") + context.debugDescription
         @unknown default: return "\(error)"

@@ -1,4 +1,5 @@
 import Foundation
+import SwanFiles
 import SwanModels
 import SwanPipelines
 import Torch
@@ -54,7 +55,10 @@ struct StartModel {
 
     /// The tokenizer's file.
     func tokenizer() throws -> Data {
-        try Data(contentsOf: root.appending(path: "tokenizer/spiece.model"))
+        try SmallFile.data(
+            root.appending(path: "tokenizer/spiece.model").path,
+            atMost: SmallFile.list
+        )
     }
 
     private static func config<Config: Decodable>(
@@ -63,7 +67,7 @@ struct StartModel {
     ) throws -> Config {
         try JSONDecoder().decode(
             Config.self,
-            from: Data(contentsOf: root.appending(path: "\(part)/config.json"))
+            from: SmallFile.data(root.appending(path: "\(part)/config.json").path)
         )
     }
 

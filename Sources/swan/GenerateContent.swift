@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SwanFiles
 import SwanMedia
 import SwanPipelines
 
@@ -79,8 +80,11 @@ struct ContentOptions: ParsableArguments {
 
     func prompts() throws -> [String] {
         guard let promptFile else { return [prompt ?? ""] }
-        guard let data = FileManager.default.contents(atPath: promptFile) else {
-            throw SwanError(.noSuchFile, "\(promptFile): cannot be read, as a file of prompts")
+        let data: Data
+        do {
+            data = try SmallFile.data(promptFile, atMost: SmallFile.list)
+        } catch {
+            throw SwanError(.noSuchFile, "\(error.message); it should be a file of prompts")
         }
         let lines = String(decoding: data, as: UTF8.self)
             .split(whereSeparator: \.isNewline)

@@ -93,22 +93,21 @@ public struct CheckpointConversion: Sendable {
             for entry in shard { places[entry.key] = file }
             files.append(file)
         }
-        do {
-            if shards.count > 1 {
-                let index = ShardIndex(
-                    metadata: ["total_size": plan.entries.reduce(0) { $0 + $1.byteCount }],
-                    weight_map: places
-                )
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-                let file = partial.appendingPathComponent(name + ".safetensors.index.json")
-                try encoder.encode(index).write(to: file)
-            }
-            if let json = try configuration?.json(plan.naming) {
-                try json.write(to: partial.appendingPathComponent("config.json"))
-            }
-        } catch let error as CocoaError {
-            throw TorchError(.cannotWrite, "\(destination): \(error.localizedDescription)")
+        if shards.count > 1 {
+            let index = ShardIndex(
+                metadata: ["total_size": plan.entries.reduce(0) { $0 + $1.byteCount }],
+                weight_map: places
+            )
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            let file = partial.appendingPathComponent(name + ".safetensors.index.json")
+            try AtomicFile.write(encoder.encode(index), to: file.path)
+        }
+        if let json = try configuration?.json(plan.naming) {
+            try AtomicFile.write(
+                json,
+                to: partial.appendingPathComponent("config.json").path
+            )
         }
         guard rename(partial.path, target.path) == 0 else {
             throw TorchError(
@@ -117,6 +116,7 @@ public struct CheckpointConversion: Sendable {
             )
         }
         isDone = true
+        AtomicFile.syncFolder(of: target.path)
         return files.map { target.appendingPathComponent($0).path }
     }
 
@@ -187,6 +187,7 @@ extension CheckpointConversion {
         let names: CheckpointNames?
         let naming: CheckpointNames.Naming
         let entries: [Safetensors.Entry]
+        private let checkpoint: Checkpoint
         private let source: any WeightSource
         private let originals: [String: String]
         private let metadata: [String: String]
@@ -195,7 +196,7 @@ extension CheckpointConversion {
         private static let pieceBytes = 1 << 26
 
         init(_ found: Source, _ conversion: CheckpointConversion) throws {
-            let checkpoint = found.checkpoint
+            checkpoint = found.checkpoint
             source = try ScaledWeights(checkpoint) ?? checkpoint
             let names = CheckpointNames(source.keys)
             guard names != nil || conversion.naming == nil else {
@@ -253,18 +254,26 @@ extension CheckpointConversion {
             try Safetensors.write(entries, metadata: metadata, to: path) {
                 entry,
                 append throws(TorchError) in
-                let key = originals[entry.key] ?? entry.key
-                let stored = try source.stored(key, entry.shape)
-                let rows = entry.shape.first ?? 0
-                guard rows > 0, stored.values.count > 0 else { return try append(stored.values) }
-                // Converted by way of float32 where there is a factor.
-                let rowBytes = max(1, stored.values.count / rows * 4)
-                let step = max(1, Self.pieceBytes / rowBytes)
-                for start in stride(from: 0, to: rows, by: step) {
-                    let count = min(step, rows - start)
-                    let part = try Self.rows(stored, start, count)
-                    try append(checked(part, entry, key))
-                }
+                try write(entry, append)
+                try checkpoint.requireUnchanged()
+            }
+        }
+
+        private func write(
+            _ entry: Safetensors.Entry,
+            _ append: (Tensor) throws(TorchError) -> Void
+        ) throws(TorchError) {
+            let key = originals[entry.key] ?? entry.key
+            let stored = try source.stored(key, entry.shape)
+            let rows = entry.shape.first ?? 0
+            guard rows > 0, stored.values.count > 0 else { return try append(stored.values) }
+            // Converted by way of float32 where there is a factor.
+            let rowBytes = max(1, stored.values.count / rows * 4)
+            let step = max(1, Self.pieceBytes / rowBytes)
+            for start in stride(from: 0, to: rows, by: step) {
+                let count = min(step, rows - start)
+                let part = try Self.rows(stored, start, count)
+                try append(checked(part, entry, key))
             }
         }
 

@@ -1,4 +1,5 @@
 import Foundation
+import SwanFiles
 import SwanModels
 import TorchNN
 
@@ -35,7 +36,9 @@ enum PartConfiguration {
 
     private static func has(_ field: String, _ path: String) throws -> Bool {
         do {
-            return try fields(Data(contentsOf: URL(fileURLWithPath: path)))?[field] != nil
+            return try fields(SmallFile.data(path))?[field] != nil
+        } catch let error as FileError {
+            throw SwanError(.invalidModel, error.message)
         } catch {
             throw SwanError(.invalidModel, "\(path) cannot be read as a configuration: \(error)")
         }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanFiles
 import SwanModels
 import Torch
 
@@ -67,8 +68,9 @@ struct DiffusersSettings: Sendable, Equatable {
         _ path: String
     ) throws(SwanError) -> Value {
         do {
-            let data = try Data(contentsOf: URL(fileURLWithPath: path))
-            return try JSONDecoder().decode(type, from: data)
+            return try JSONDecoder().decode(type, from: SmallFile.data(path))
+        } catch let error as FileError {
+            throw SwanError(.invalidModel, error.message)
         } catch {
             throw SwanError(
                 .invalidModel,
