@@ -1,7 +1,6 @@
 import SwanFiles
 import SwanModels
 import Torch
-import Torch
 import Yams
 
 /// How a model streams: its steps, its cache, its noise.
