@@ -64,6 +64,12 @@ test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
 	    then exit 0; fi; \
 	    echo; echo 'What failed:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
 
+# A package of its own, since ThreadSanitizer must see all of the code that runs. A race that it reports
+# fails the run.
+.PHONY: tsan
+tsan: ## Run the tests of the stream's threads under ThreadSanitizer
+	swift test --package-path Tests/threads --scratch-path .build-tsan --sanitize=thread
+
 .PHONY: check
 check: ## Formatting, lint and everything else that is checked without a build
 	@scripts/check

@@ -46,11 +46,13 @@ let package = Package(
         .target(name: "SwanMedia", dependencies: ["CMedia"]),
         .target(name: "SwanSchedulers", dependencies: ["Torch"]),
         .target(name: "SwanModels", dependencies: ["Torch", "TorchNN"]),
+        // Without libtorch, so that ThreadSanitizer sees all of it: Tests/threads builds it alone.
+        .target(name: "SwanThreads"),
         .target(
             name: "SwanPipelines",
             dependencies: [
                 "SwanFiles", "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers",
-                "SwanModels",
+                "SwanModels", "SwanThreads",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -89,6 +91,7 @@ let package = Package(
             dependencies: ["TorchNN", "GoldenSupport"],
             linkerSettings: runPath
         ),
+        .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
         .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
         .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia"]),
         .testTarget(

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import SwanMedia
+import SwanThreads
 import Synchronization
 import Torch
 

@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import SwanMedia
 import SwanText
+import SwanThreads
 import Synchronization
 import Torch
 
@@ -183,81 +184,34 @@ extension VideoStream {
         )
     }
 
-    private typealias Put = (NoisedChunk) -> Bool
-
     private func overlap(
-        _ produce: @escaping @Sendable (Put) throws -> Void,
+        _ produce: @escaping SideBySideStages<NoisedChunk, CleanChunk>.Produce,
         _ isStopped: @escaping @Sendable () -> Bool,
         _ cancel: () -> Void,
         _ give: ([VideoFrame]) -> Bool
     ) throws {
         // The stages share the cores: none takes all of them, or each would wait for the others' threads.
-        let threads = max(1, Engine.threads / 2)
-        let noised = BoundedQueue<NoisedChunk>(capacity: 1)
-        let clean = BoundedQueue<CleanChunk>(capacity: 1)
-        let workers = Workers()
-        defer {
-            noised.close(dropping: true)
-            clean.close(dropping: true)
-            cancel()
-            workers.wait()
-        }
-        workers.start("swan.encode", atEnd: { noised.close() }) {
-            try produce { chunk in
-                // Until the first chunk is through, the other stages have nothing to do.
-                Engine.limitThreads(to: threads)
-                return noised.put(chunk)
-            }
-        }
-        workers.start("swan.denoise", atEnd: { clean.close() }) { [denoising] in
-            while let chunk = noised.take() {
-                for finished in try denoising.denoise(chunk) where !clean.put(finished) { return }
-                Engine.limitThreads(to: threads)
-            }
-            guard !isStopped(), workers.failure == nil else { return }
-            for finished in try denoising.drain() where !clean.put(finished) { return }
-        }
         let all = Engine.threads
+        let threads = max(1, all / 2)
         defer { Engine.limitThreads(to: all) }
-        while let chunk = clean.take() {
+        let denoising = denoising
+        let stages = SideBySideStages<NoisedChunk, CleanChunk>(
+            names: ("swan.encode", "swan.denoise"),
+            produce: produce,
+            transform: { try denoising.denoise($0) },
+            drain: { try denoising.drain() },
+            // Until the first chunk is through a stage, those behind it have nothing to do.
+            chunkIsDone: { Engine.limitThreads(to: threads) }
+        )
+        try stages.run(isStopped: isStopped, cancel: cancel) { chunk in
             let frames = try decoding.decode(chunk)
             Engine.limitThreads(to: threads)
-            guard give(frames) else { return }
+            guard give(frames) else { return false }
             let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: true) }
             if let target { grow(to: target) }
+            return true
         }
-        if let failure = workers.failure { throw failure }
     }
-}
-
-/// Threads that end with the call that started them, and the first error of one.
-private final class Workers: Sendable {
-    private let group = DispatchGroup()
-    private let error = Mutex<(any Error)?>(nil)
-
-    var failure: (any Error)? { error.withLock { $0 } }
-
-    /// - Parameter atEnd: called when `work` has ended and its error is known.
-    func start(
-        _ name: String,
-        atEnd: @escaping @Sendable () -> Void,
-        _ work: @escaping @Sendable () throws -> Void
-    ) {
-        group.enter()
-        let thread = Thread { [self] in
-            defer { group.leave() }
-            do {
-                try work()
-            } catch let thrown {
-                error.withLock { if $0 == nil { $0 = thrown } }
-            }
-            atEnd()
-        }
-        thread.name = name
-        thread.start()
-    }
-
-    func wait() { group.wait() }
 }
 
 /// Makes chunks as long as the cache allows when a stream falls behind its target rate.

@@ -1,7 +1,7 @@
 import Foundation
 
 /// Hands elements from one thread to another, a limited number of them waiting in between.
-final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
+package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     // Everything below is touched while `condition` is held.
     private let condition = NSCondition()
     private let capacity: Int
@@ -9,12 +9,12 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     private var isOpen = true
 
     /// A queue in which at most `capacity` elements wait.
-    init(capacity: Int) {
+    package init(capacity: Int) {
         self.capacity = max(1, capacity)
     }
 
     /// Waits for room and puts an element in; false if the queue is closed.
-    func put(_ element: Element) -> Bool {
+    package func put(_ element: Element) -> Bool {
         condition.lock()
         defer { condition.unlock() }
         while isOpen, waiting.count >= capacity { condition.wait() }
@@ -25,7 +25,7 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// Waits for an element; nil if the queue is closed and empty.
-    func take() -> Element? {
+    package func take() -> Element? {
         condition.lock()
         defer { condition.unlock() }
         while isOpen, waiting.isEmpty { condition.wait() }
@@ -35,7 +35,7 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// Lets nothing more in; what waits can still be taken unless it is to be `dropped`.
-    func close(dropping: Bool = false) {
+    package func close(dropping: Bool = false) {
         condition.lock()
         isOpen = false
         if dropping { waiting = [] }

@@ -1,0 +1,13 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// What the threads of a stream share, without libtorch: `make tsan` builds it with ThreadSanitizer,
+/// which cannot see into libraries that were built without it.
+let package = Package(
+    name: "threads",
+    targets: [
+        .target(name: "SwanThreads"),
+        .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
