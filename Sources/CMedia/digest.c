@@ -8,6 +8,29 @@
 
 enum { DIGEST_BITS = 256, DIGEST_BYTES = DIGEST_BITS / 8, PIECE = 1 << 20 };
 
+static void finish(struct AVSHA *sha, char hexadecimal[65]) {
+    uint8_t digest[DIGEST_BYTES];
+    av_sha_final(sha, digest);
+    for (int index = 0; index < DIGEST_BYTES; ++index) {
+        snprintf(hexadecimal + 2 * index, 3, "%02x", digest[index]);
+    }
+}
+
+cm_sha256_sum *cm_sha256_begin(void) {
+    struct AVSHA *sha = av_sha_alloc();
+    if (sha) { av_sha_init(sha, DIGEST_BITS); }
+    return sha;
+}
+
+void cm_sha256_add(cm_sha256_sum *sum, const void *bytes, size_t size) {
+    av_sha_update(sum, bytes, size);
+}
+
+void cm_sha256_end(cm_sha256_sum *sum, char hexadecimal[65]) {
+    finish(sum, hexadecimal);
+    av_free(sum);
+}
+
 cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error) {
     int descriptor = -1;
     cm_code opened = cm_open_regular(path, &descriptor, error);
@@ -28,11 +51,7 @@ cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error) {
                 break;
             }
         }
-        uint8_t digest[DIGEST_BYTES];
-        av_sha_final(sha, digest);
-        for (int index = 0; index < DIGEST_BYTES; ++index) {
-            snprintf(hexadecimal + 2 * index, 3, "%02x", digest[index]);
-        }
+        finish(sha, hexadecimal);
     }
     av_free(piece);
     av_free(sha);

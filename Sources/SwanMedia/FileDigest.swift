@@ -1,6 +1,6 @@
 import CMedia
 
-/// Checksums of files.
+/// Checksums of files and of bytes.
 public enum FileDigest {
     /// The SHA-256 of a file's bytes, in hexadecimal.
     public static func sha256(_ path: String) throws(MediaError) -> String {
@@ -8,6 +8,24 @@ public enum FileDigest {
         try calling(path) { error in
             digits.withUnsafeMutableBufferPointer { cm_sha256(path, $0.baseAddress, error) }
         }
-        return String(decoding: digits.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return text(of: digits)
+    }
+
+    /// The SHA-256 of bytes that `body` gives piece by piece, in hexadecimal.
+    public static func sha256(
+        of body: (_ add: (UnsafeRawBufferPointer) -> Void) throws -> Void
+    ) throws -> String {
+        guard let sum = cm_sha256_begin() else {
+            throw MediaError(.outOfMemory, "there is no memory for a checksum")
+        }
+        let result = Result { try body { cm_sha256_add(sum, $0.baseAddress, $0.count) } }
+        var digits = [CChar](repeating: 0, count: 65)
+        digits.withUnsafeMutableBufferPointer { cm_sha256_end(sum, $0.baseAddress) }
+        try result.get()
+        return text(of: digits)
+    }
+
+    private static func text(of digits: [CChar]) -> String {
+        String(decoding: digits.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 }

@@ -84,7 +84,7 @@ struct Checkpoints {
     func save(_ state: TrainingState, metadata: [String: String]) throws {
         var tensors: [String: Tensor] = [:]
         for (index, key) in state.keys.enumerated() {
-            tensors["weights/" + key] = try state.parameters[index].detached()
+            tensors["weights/" + key] = state.parameters[index]
             tensors["averages/" + key] = state.optimizer.averages[index]
             tensors["first_moments/" + key] = state.optimizer.firstMoments[index]
             tensors["second_moments/" + key] = state.optimizer.secondMoments[index]
@@ -93,7 +93,7 @@ struct Checkpoints {
         var metadata = metadata
         metadata["step"] = String(state.step)
         metadata["stage"] = stage
-        try Safetensors.write(tensors, metadata: metadata, to: path(state.step))
+        try SummedFile.write(tensors, metadata: metadata, to: path(state.step))
         for step in try steps().dropLast(kept) {
             try FileManager.default.removeItem(atPath: path(step))
         }
@@ -101,19 +101,31 @@ struct Checkpoints {
 
     /// The newest checkpoint that is whole; nil if there is none.
     ///
-    /// A file that a full disk or a copy cut short is passed over for an older one.
+    /// A file that a full disk or a copy cut short is passed over for an older one; where no file can be
+    /// read, or the contents of one have changed, that is an error.
     func newest(on device: Device = .cpu) throws -> TrainingState? {
-        for step in try steps().reversed() {
+        let steps = try steps()
+        for (index, step) in steps.enumerated().reversed() {
+            let remedy = remedy(older: steps[..<index])
             let file: SafetensorsFile
             do {
-                file = try SafetensorsFile(path: path(step))
-            } catch {
-                guard error.code == .invalidFile else { throw error }
-                continue
+                file = try SummedFile.open(path(step), remedy: remedy)
+            } catch let error as TorchError where error.code == .invalidFile {
+                guard index == 0 else { continue }
+                throw TrainingError(.invalidData, "\(error.message); \(remedy)")
             }
             return try state(file, step, device)
         }
         return nil
+    }
+
+    private func remedy(older: ArraySlice<Int>) -> String {
+        guard let before = older.last else {
+            return
+                "there is none before it: remove it, and --resume begins the stage '\(stage)' again"
+        }
+        let name = URL(fileURLWithPath: path(before)).lastPathComponent
+        return "remove it, and --resume goes on from the one before, \(name)"
     }
 
     private func state(
@@ -121,6 +133,14 @@ struct Checkpoints {
         _ step: Int,
         _ device: Device
     ) throws -> TrainingState {
+        guard file.metadata["step"] ?? String(step) == String(step),
+            file.metadata["stage"] ?? stage == stage
+        else {
+            throw TrainingError(
+                .invalidData,
+                "\(file.path): a checkpoint of another step or stage, under a name that is not its own"
+            )
+        }
         let keys = file.keys.compactMap { key in
             key.hasPrefix("weights/") ? String(key.dropFirst("weights/".count)) : nil
         }

@@ -54,7 +54,7 @@ struct ModelFolder {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
             if isBegun { try Self.removePartialFiles(root) }
-            try text.write(to: begun, atomically: true, encoding: .utf8)
+            try WholeFile.write(text.utf8, to: begun.path)
         } catch let error as CocoaError {
             throw TrainingError(writing: path, error)
         }
@@ -67,15 +67,14 @@ struct ModelFolder {
         }
     }
 
-    /// Removes what a process that was killed was writing: weights, and what Foundation writes.
+    /// Removes what a process that was killed was writing, also by Foundation.
     private static func removePartialFiles(_ root: URL) throws {
         let files = FileManager.default.enumerator(atPath: root.path)
         while let path = files?.nextObject() as? String {
             let url = root.appending(path: path)
             let name = url.lastPathComponent
             let isPartial =
-                name.hasSuffix(".partial") && name.contains(".safetensors.")
-                || name.hasPrefix(".dat.nosync")
+                name.wholeMatch(of: /.+\.\d+\.partial/) != nil || name.hasPrefix(".dat.nosync")
             if isPartial { try FileManager.default.removeItem(at: url) }
         }
     }
@@ -104,14 +103,20 @@ struct ModelFolder {
         guard FileManager.default.fileExists(atPath: config.path),
             FileManager.default.fileExists(atPath: path)
         else { return nil }
-        let file = try SafetensorsFile(path: path)
+        let file = try SummedFile.open(
+            path,
+            remedy: "remove it, and --resume makes it again from the checkpoints of the stage 'vae'"
+        )
         var weights: [String: Tensor] = [:]
         for key in file.keys where key != Self.channelWeightsKey {
             weights[key] = try file.tensor(key).cloned().to(device)
         }
+        // Older files leave the configuration to the model's.
+        let sizes =
+            try file.metadata[Self.configKey].map { Data($0.utf8) } ?? SmallFile.data(config.path)
         return TrainedAutoencoder(
             weights: weights,
-            config: try JSONDecoder().decode(WanVAEConfig.self, from: SmallFile.data(config.path)),
+            config: try JSONDecoder().decode(WanVAEConfig.self, from: sizes),
             channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self)
         )
     }
@@ -123,9 +128,14 @@ struct ModelFolder {
             vae.channelWeights,
             [vae.channelWeights.count]
         )
-        try Safetensors.write(
+        var facts = metadata
+        facts[Self.configKey] = String(
+            decoding: try JSONEncoder().encode(vae.config),
+            as: UTF8.self
+        )
+        try SummedFile.write(
             exact,
-            metadata: metadata,
+            metadata: facts,
             to: part("checkpoints").appending(path: "vae.safetensors").path
         )
         try write(
@@ -140,8 +150,12 @@ struct ModelFolder {
     /// The tokenizer; trained by `train` unless an earlier run has done so.
     func tokenizer(_ train: () throws -> Data) throws -> Tokenizer {
         let path = try part("tokenizer").appending(path: "spiece.model")
-        if !FileManager.default.fileExists(atPath: path.path) {
-            try train().write(to: path, options: .atomic)
+        let sum = try part("checkpoints").appending(path: "tokenizer.sha256").path
+        if FileManager.default.fileExists(atPath: path.path) {
+            let remedy = "remove it, and --resume trains it again, to the same"
+            try SummedFile.verify(path.path, sum: sum, remedy: remedy)
+        } else {
+            try SummedFile.write(train(), to: path.path, sum: sum)
         }
         return try Tokenizer(contentsOf: path.path)
     }
@@ -169,16 +183,14 @@ struct ModelFolder {
             part: "transformer",
             file: "diffusion_pytorch_model.safetensors"
         )
-        try YAMLEncoder().encode(recipe.stream).write(
-            to: root.appending(path: "stream.yaml"),
-            atomically: true,
-            encoding: .utf8
-        )
+        let stream = try YAMLEncoder().encode(recipe.stream)
+        try WholeFile.write(stream.utf8, to: root.appending(path: "stream.yaml").path)
     }
 
     // MARK: - Files
 
     private static let channelWeightsKey = "swan.channel_weights"
+    private static let configKey = "swan.config"
 
     private func part(_ name: String) throws -> URL {
         let url = root.appending(path: name)
@@ -212,6 +224,6 @@ struct ModelFolder {
             withJSONObject: fields,
             options: [.prettyPrinted, .sortedKeys]
         )
-        try data.write(to: folder.appending(path: "config.json"), options: .atomic)
+        try WholeFile.write(data, to: folder.appending(path: "config.json").path)
     }
 }

@@ -193,6 +193,13 @@ cm_code cm_code_of_errno(int number, bool creating);
 /* The SHA-256 of a file in 64 hexadecimal digits and a zero. */
 cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error);
 
+/* The SHA-256 of bytes that come in pieces; NULL where there is no memory. */
+typedef struct AVSHA cm_sha256_sum;
+cm_sha256_sum *cm_sha256_begin(void);
+void cm_sha256_add(cm_sha256_sum *sum, const void *bytes, size_t size);
+/* Writes 64 hexadecimal digits and a zero, and frees `sum`. */
+void cm_sha256_end(cm_sha256_sum *sum, char hexadecimal[65]);
+
 /* ---- About the libraries ---- */
 
 /* "5.1.9" or what the distribution calls its build. */

@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// A file of events that TensorBoard reads while it is written.
 ///
@@ -36,6 +37,9 @@ final class EventFile {
             throw TrainingError(writing: path, error)
         }
     }
+
+    /// Has what was written survive a power cut.
+    func sync() { WholeFile.sync(path) }
 
     /// Bytes between their length and their checksums.
     private static func record(_ bytes: [UInt8]) -> [UInt8] {

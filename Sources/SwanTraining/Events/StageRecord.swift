@@ -57,6 +57,9 @@ final class StageRecord {
         since += .now - began
     }
 
+    /// Ends the file.
+    func end() { file?.sync() }
+
     private func writePoints(_ step: Int) throws {
         guard steps > 0 else { return }
         var points = means.take()

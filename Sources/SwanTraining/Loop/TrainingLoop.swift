@@ -48,8 +48,9 @@ struct TrainingLoop<Goal: Objective> {
         }
         defer { batches.cancel() }
         try record?.begin(after: state.step)
+        defer { record?.end() }
         var report = ProgressReport(stage: stage, steps: steps)
-        var saved = Date()
+        var saved = ContinuousClock.now
         var isSaved = true
         while state.step < end, let batch = try batches.next(parts, unless: stop) {
             try advance(&state, batch, &report)
@@ -59,11 +60,11 @@ struct TrainingLoop<Goal: Objective> {
             }
             let isDue =
                 state.step % checkpointOptions.everySteps == 0
-                || Date().timeIntervalSince(saved) > checkpointOptions.everyMinutes * 60
+                || (.now - saved) / .seconds(60) > checkpointOptions.everyMinutes
                 || state.step == steps
             if isDue {
                 try checkpoints.save(state, metadata: metadata)
-                saved = Date()
+                saved = .now
             }
             isSaved = isDue
             stop.note(hasUnsavedSteps: !isSaved)

@@ -1,5 +1,3 @@
-import Foundation
-
 /// Where training stands, for a display.
 public struct TrainingProgress: Sendable {
     /// The part of the recipe that is being trained.
@@ -27,7 +25,7 @@ struct ProgressReport {
     private var norm = 0.0
     private var rate = 0.0
     private var count = 0
-    private var since = Date()
+    private var since = ContinuousClock.now
 
     init(stage: String, steps: Int) {
         self.stage = stage
@@ -43,7 +41,7 @@ struct ProgressReport {
 
     /// Reports at most every other second, and the last step.
     mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
-        let seconds = Date().timeIntervalSince(since)
+        let seconds = (.now - since) / .seconds(1)
         guard seconds > 2 || isLast, count > 0 else { return }
         onProgress(
             TrainingProgress(
@@ -57,6 +55,6 @@ struct ProgressReport {
             )
         )
         count = 0
-        since = Date()
+        since = .now
     }
 }

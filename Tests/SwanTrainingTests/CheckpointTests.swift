@@ -1,0 +1,138 @@
+import Foundation
+import GoldenSupport
+import Testing
+import Torch
+
+@testable import SwanTraining
+
+/// What a run goes on from: a changed bit is found, wherever it is.
+@Suite("Checkpoints", .serialized)
+struct CheckpointTests {
+    @Test func aChangedBitAnywhereIsFoundOrPassedOver() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10, 20])
+        let path = folder.path("vae/step-00000020.safetensors")
+        let whole = try Data(contentsOf: URL(filePath: path))
+        let header = 8 + whole.prefix(8).enumerated().reduce(0) { $0 | Int($1.1) << (8 * $1.0) }
+        var refused = 0
+        for bit in stride(from: 0, to: 8 * whole.count, by: 13) {
+            var data = whole
+            data[bit / 8] ^= 1 << (bit % 8)
+            try data.write(to: URL(filePath: path))
+            do {
+                let state = try checkpoints.newest()
+                // A header that cannot be read gives way to the file before; blanks mean nothing.
+                #expect(state?.step == 10 || state?.step == 20 && bit / 8 < header)
+                let values = try state?.parameters[0].detached().array(of: Float.self)
+                #expect(values == [1, 2, 3])
+            } catch let error as TrainingError {
+                refused += 1
+                #expect(error.code == .invalidData)
+                #expect(error.message.hasPrefix(path))
+                #expect(error.message.contains("step-00000010.safetensors"), "\(error)")
+            }
+        }
+        // All of the tensors' bits, and most of the header's.
+        #expect(refused > 8 * (whole.count - header) / 13)
+    }
+
+    @Test func theOnlyCheckpointHasNoneBeforeIt() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10])
+        let path = folder.path("vae/step-00000010.safetensors")
+        try flip(path, from: -1)
+        let error = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        #expect(error?.message.contains("begins the stage 'vae' again") == true)
+        // Nor is a run begun again, without a word, over what cannot be read.
+        try Data("no tensors".utf8).write(to: URL(filePath: path))
+        let other = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        #expect(other?.code == .invalidData && other?.message.contains(path) == true)
+    }
+
+    @Test func aCheckpointUnderAnothersNameIsRefused() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10])
+        try FileManager.default.moveItem(
+            atPath: folder.path("vae/step-00000010.safetensors"),
+            toPath: folder.path("vae/step-00000030.safetensors")
+        )
+        let error = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        #expect(error?.code == .invalidData)
+    }
+
+    @Test func checkpointsFromBeforeThereWereChecksumsAreTaken() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10])
+        let path = folder.path("vae/step-00000010.safetensors")
+        try withoutSum(path)
+        #expect(try checkpoints.newest()?.step == 10)
+    }
+
+    /// Everything else that a run goes on from.
+    @Test func theFilesOfFinishedStagesAreVerified() throws {
+        var recipe = try TinyRecipe.make()
+        recipe.samples = SampleOptions(clips: 0)
+        let folder = try TemporaryDirectory()
+        let output = folder.path("model")
+        try Trainer.run(recipe: recipe, output: output)
+        func resume() throws { try Trainer.run(recipe: recipe, output: output, resume: true) }
+        func weights() throws -> Data {
+            try Data(
+                contentsOf: URL(
+                    filePath: output + "/transformer/diffusion_pytorch_model.safetensors"
+                )
+            )
+        }
+        let before = try weights()
+        try resume()
+        #expect(try weights() == before)
+        for (file, offset) in [
+            ("checkpoints/vae.safetensors", -1), ("tokenizer/spiece.model", 40),
+            ("checkpoints/transformer/step-00000008.safetensors", -1),
+            ("checkpoints/text/step-00000004.safetensors", -1),
+        ] {
+            try flip("\(output)/\(file)", from: offset)
+            let error = #expect(throws: TrainingError.self) { try resume() }
+            #expect(error?.code == .invalidData, "\(file)")
+            #expect(error?.message.contains(file) == true)
+            #expect(error?.message.contains("--resume") == true)
+            // What the message says to do ends with the same weights.
+            try FileManager.default.removeItem(atPath: "\(output)/\(file)")
+            try resume()
+            #expect(try weights() == before, "\(file)")
+        }
+        // The configuration in the model is made of the checkpoint's, whatever became of it.
+        try Data("{}".utf8).write(to: URL(filePath: output + "/vae/config.json"))
+        try resume()
+        #expect(try weights() == before)
+    }
+
+    // MARK: - Fixtures
+
+    private func saved(in folder: TemporaryDirectory, steps: [Int]) throws -> Checkpoints {
+        let checkpoints = try Checkpoints(folder: folder.url, stage: "vae", kept: 3)
+        var state = try TrainingState(["a": Tensor([1, 2, 3] as [Float], [3])])
+        for step in steps {
+            state.step = step
+            try checkpoints.save(state, metadata: ["name": "smallest"])
+        }
+        return checkpoints
+    }
+
+    /// Changes a bit at a place, counted from the end where it is negative.
+    private func flip(_ path: String, from offset: Int) throws {
+        var data = try Data(contentsOf: URL(filePath: path))
+        data[offset < 0 ? data.count + offset : offset] ^= 4
+        try data.write(to: URL(filePath: path))
+    }
+
+    /// Writes a file anew as it was written without a checksum.
+    private func withoutSum(_ path: String) throws {
+        let file = try SafetensorsFile(path: path)
+        var tensors: [String: Tensor] = [:]
+        for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
+        let metadata = file.metadata.filter { $0.key != "swan.sha256" }
+        #expect(metadata.count == file.metadata.count - 1)
+        try Safetensors.write(tensors, metadata: metadata, to: path)
+    }
+}
