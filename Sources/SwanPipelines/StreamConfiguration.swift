@@ -39,6 +39,8 @@ public struct StreamConfiguration: Sendable, Equatable {
     /// A small model's narrow layers gain nothing from vector instructions for bfloat16, and Swan's
     /// kernels for float32 serve them best; its kernels by tiles (AMX) serve both.
     public var cpuType: DType?
+    /// The looks that the model knows, if it says so; other prompts then ask for no change.
+    public var looks: KnownLooks?
 
     /// What the model computes in on a device unless told otherwise.
     public func computeType(on device: Device) -> DType {
@@ -110,13 +112,14 @@ public struct StreamConfiguration: Sendable, Equatable {
                 types.first { "\($0)" == value.string },
                 "float32, bfloat16 or float16"
             )
+        case "looks": looks = try KnownLooks(value, name)
         case "model_name", "generator_name", "generator_task":
             let known = key == "generator_task" ? ["causal_video"] : ["wan", "causal_wan"]
             guard let text = value.string, known.contains(text) else {
                 throw SwanError(
                     .invalidConfiguration,
-                    "\(name): '\(key)' is '\(value.string?.printable() ?? "not text")', so this configures another kind "
-                        + "of model; Swan streams causal Wan models (\(known.joined(separator: ", ")))"
+                    "\(name): '\(key)' is '\(value.string?.printable() ?? "not text")', so this "
+                        + "configures another kind of model; Swan streams causal Wan models (\(known.joined(separator: ", ")))"
                 )
             }
         case _ where Self.trainingKeys.contains(key): break
@@ -185,6 +188,7 @@ public struct StreamConfiguration: Sendable, Equatable {
         "denoising_step_list", "timestep_shift", "warp_denoising_step", "num_frame_per_block",
         "num_kv_cache", "num_sink_tokens", "adapt_sink_threshold", "noise_scale",
         "timestep_offset", "normalize_latents", "height", "width", "fps", "cpu_dtype",
+        "looks",
     ]
 
     /// What StreamDiffusionV2's files carry besides, for its training.
@@ -204,24 +208,8 @@ public struct StreamConfiguration: Sendable, Equatable {
     /// The known key that differs least, if one is near.
     private static func suggestion(for key: String) -> String {
         guard key.utf8.count <= 64 else { return "" }
-        let near = streamKeys.map { ($0, distance($0, key)) }.min { $0.1 < $1.1 }
+        let near = streamKeys.map { ($0, editDistance($0, key)) }.min { $0.1 < $1.1 }
         guard let (known, distance) = near, distance <= 3 else { return "" }
         return "; did you mean '\(known)'?"
-    }
-
-    /// Levenshtein's distance.
-    private static func distance(_ a: String, _ b: String) -> Int {
-        let b = Array(b)
-        var row = Array(0...b.count)
-        for (i, x) in a.enumerated() {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for (j, y) in b.enumerated() {
-                let change = diagonal + (x == y ? 0 : 1)
-                diagonal = row[j + 1]
-                row[j + 1] = min(change, row[j] + 1, diagonal + 1)
-            }
-        }
-        return row[b.count]
     }
 }

@@ -14,6 +14,8 @@ public struct StreamModel: Sendable {
     public let device: Device
     /// How it streams unless told otherwise.
     public let configuration: StreamConfiguration
+    /// The looks that prompts may ask for; others then ask for no change. Nil where it takes any prompt.
+    public var looks: KnownLooks?
     /// Frames to latents and back.
     public let vae: any VideoAutoencoder
 
@@ -38,6 +40,7 @@ public struct StreamModel: Sendable {
         self.textEncoder = textEncoder
         self.tokenizer = tokenizer
         self.configuration = configuration
+        looks = configuration.looks
         self.dtype = dtype
         self.device = device
     }
@@ -46,9 +49,18 @@ public struct StreamModel: Sendable {
     func conditioning(
         _ prompt: String
     ) throws -> (text: TextConditioning, issues: [PromptIssue]) {
-        let prompt = try tokenizer.encode(prompt, maxTokens: transformer.config.textLen)
-        let embeddings = try textEncoder.encode([prompt.tokens])
-        return (try transformer.text(embeddings), prompt.issues)
+        let limit = transformer.config.textLen
+        var heard = try tokenizer.encode(prompt, maxTokens: limit)
+        var issues = heard.issues
+        let cut = try heard.wasTruncated ? tokenizer.text(of: heard.tokens) : nil
+        if let issue = looks?.issue(with: heard.text, heard: cut),
+            let neutral = looks?.noChange.first
+        {
+            issues.append(issue)
+            heard = try tokenizer.encode(neutral, maxTokens: limit)
+        }
+        let embeddings = try textEncoder.encode([heard.tokens])
+        return (try transformer.text(embeddings), issues)
     }
 
     /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.

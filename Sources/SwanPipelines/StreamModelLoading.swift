@@ -45,7 +45,7 @@ extension StreamModel {
             rareText: isPublished ? .unknownMark : .bytes
         )
         try tokenizer.requireVocabulary(within: textConfig.vocabulary)
-        return StreamModel(
+        var model = StreamModel(
             name: URL(fileURLWithPath: nameOrPath).lastPathComponent,
             transformer: try parts.0.finiteNetwork(dtype, device) { weights throws(TorchError) in
                 try CausalWanTransformer(weights, transformerConfig)
@@ -59,5 +59,8 @@ extension StreamModel {
             dtype: dtype,
             device: device
         )
+        // Another way to stream teaches the model no other looks.
+        if configuration != nil { model.looks = try folder.configuration().looks }
+        return model
     }
 }

@@ -24,6 +24,8 @@ public enum PromptIssue: Sendable, Equatable, CustomStringConvertible {
     case truncated(tokens: Int, limit: Int)
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     case invalidUTF8
+    /// The prompt asks for no look that the model knows, so that it asks for no change instead.
+    case unknownLook(prompt: String, known: [String], suggestion: String?)
 
     /// A sentence for a warning.
     public var description: String {
@@ -32,6 +34,18 @@ public enum PromptIssue: Sendable, Equatable, CustomStringConvertible {
             "the prompt has \(tokens) tokens and is cut at \(limit); what comes later has no effect"
         case .invalidUTF8:
             "the prompt is not valid UTF-8; its broken bytes are read as U+FFFD"
+        case .unknownLook(let prompt, let known, let suggestion):
+            """
+            "\(Self.excerpt(prompt))" asks for no look that this model knows, so the video stays as it \
+            is\(suggestion.map { " (did you mean \"\($0)\"?)" } ?? ""); it knows: \
+            \(known.joined(separator: ", "))
+            """
         }
+    }
+
+    /// The beginning of a long prompt.
+    private static func excerpt(_ prompt: String) -> String {
+        let limit = 60
+        return prompt.count <= limit ? prompt : prompt.prefix(limit) + "..."
     }
 }

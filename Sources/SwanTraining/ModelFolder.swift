@@ -1,6 +1,7 @@
 import Foundation
 import SwanFiles
 import SwanModels
+import struct SwanPipelines.KnownLooks
 import SwanText
 import Torch
 import Yams
@@ -183,7 +184,10 @@ struct ModelFolder {
             part: "transformer",
             file: "diffusion_pytorch_model.safetensors"
         )
-        let stream = try YAMLEncoder().encode(recipe.stream)
+        var stream = try YAMLEncoder().encode(recipe.stream)
+        if let looks = KnownLooks(recipe.styles) {
+            stream += try YAMLEncoder().encode(["looks": looks])
+        }
         try WholeFile.write(stream.utf8, to: root.appending(path: "stream.yaml").path)
     }
 

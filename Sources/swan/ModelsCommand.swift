@@ -21,16 +21,18 @@ struct ModelsCommand: ParsableCommand {
         var json = false
 
         func run() throws {
-            let models = BundledModels.names.map { name in
-                BundledModel(name: name, path: BundledModels.folder(name))
+            let models = try BundledModels.names.map { name in
+                let path = BundledModels.folder(name)
+                let looks = try path.flatMap { try KnownLooks.ofModel($0) }
+                return BundledModel(name: name, path: path, looks: looks?.known.map(\.name))
             }
             if json {
                 try StandardOutput.write(JSONText.data(models))
             } else {
                 for model in models {
-                    try StandardOutput.write(
-                        "\(model.name)\t\(model.path ?? "not installed: run 'make setup'")"
-                    )
+                    let place = model.path ?? "not installed: run 'make setup'"
+                    let looks = model.looks.map { "\t" + $0.joined(separator: ", ") } ?? ""
+                    try StandardOutput.write("\(model.name)\t\(place)\(looks)")
                 }
             }
         }
@@ -38,6 +40,8 @@ struct ModelsCommand: ParsableCommand {
         private struct BundledModel: Encodable {
             let name: String
             let path: String?
+            /// The looks that it knows, if it says so.
+            let looks: [String]?
         }
     }
 

@@ -26,7 +26,8 @@ struct Swan: ParsableCommand {
             """,
         version: SwanVersion.text,
         subcommands: [
-            StreamCommand.self, GenerateCommand.self, ModelsCommand.self, TrainCommand.self,
+            StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
+            TrainCommand.self,
             BenchCommand.self,
             DoctorCommand.self,
         ]

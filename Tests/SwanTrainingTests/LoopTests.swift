@@ -1,6 +1,7 @@
 import Foundation
 import GoldenSupport
 import SwanModels
+import struct SwanPipelines.KnownLooks
 import SwanText
 import Testing
 import Torch
@@ -125,6 +126,7 @@ struct LoopTests {
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
             try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
             try expectRecord(in: URL(filePath: output))
+            #expect(try KnownLooks.ofModel(output) == KnownLooks(recipe.styles))
 
             let refusal = #expect(throws: TrainingError.self) {
                 try Trainer.run(recipe: recipe, output: output)

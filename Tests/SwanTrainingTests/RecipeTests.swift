@@ -1,6 +1,7 @@
 import Foundation
 import GoldenSupport
 import enum SwanPipelines.BundledModels
+import struct SwanPipelines.KnownLooks
 import Testing
 import Torch
 
@@ -23,6 +24,36 @@ struct RecipeTests {
         }
     }
 
+    /// The bundled model says of itself what training would write.
+    @Test func theBundledModelKnowsTheLooksOfItsRecipe() throws {
+        let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
+        #expect(try KnownLooks.ofModel("tiny") == KnownLooks(recipe.styles))
+        let folder = try TemporaryDirectory()
+        let model = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        try model.saveTransformer([:])
+        let bundled = try #require(BundledModels.folder("tiny"))
+        #expect(
+            try String(contentsOfFile: folder.path("out/stream.yaml"), encoding: .utf8)
+                == String(contentsOfFile: bundled + "/stream.yaml", encoding: .utf8)
+        )
+    }
+
+    @Test func aModelThatWasNeverTaughtToChangeNothingListsNoLooks() throws {
+        #expect(KnownLooks([.sepia, .night]) == nil)
+        #expect(KnownLooks([.none, .sepia])?.known.map(\.name) == ["sepia"])
+    }
+
+    /// A bundled style is the same written out and by its name.
+    @Test func aBundledStyleMayBeWrittenOut() throws {
+        for style in Style.bundled where !style.changesNothing {
+            let plain = Style(name: style.name, phrasings: style.phrasings, filters: style.filters)
+            let text = try JSONEncoder().encode(plain)
+            #expect(try JSONDecoder().decode(Style.self, from: text) == style)
+            // A title is a prompt for the style.
+            #expect(style.phrasings.contains(style.title))
+        }
+    }
+
     /// What docs/training.md says of a style of one's own, with the rest from the shipped recipe.
     @Test func theNinthStyleOfTheGuideIsARecipe() throws {
         let guide = try String(contentsOfFile: Self.file("docs/training.md"), encoding: .utf8)
@@ -35,6 +66,9 @@ struct RecipeTests {
         }
         let recipe = try Recipe(yaml: example + rest.joined(separator: "\n"))
         #expect(recipe.styles.count == 10 && recipe.styles.last?.name == "cyanotype")
+        let looks = try #require(KnownLooks(recipe.styles))
+        #expect(looks.known.count == 9 && looks.hears("an engineering blueprint of a house"))
+        #expect(!looks.hears("print this page") && looks.hears("sepia"))
         _ = try StartModel(#require(recipe.start), for: recipe)
     }
 

@@ -96,6 +96,33 @@ import Testing
         let outcome = try Program.run("models", "list")
         #expect(outcome.code == 0)
         #expect(outcome.text.hasPrefix("tiny\t"))
+        #expect(outcome.text.hasSuffix("\tpencil sketch, \(Self.otherLooks)\n"))
+        let json = try Program.run("models", "list", "--json").text
+        #expect(json.contains("\"pixel art\""))
+    }
+
+    private static let otherLooks =
+        "neon edges, thermal camera, at night, sepia, comic, pixel art, autumn"
+
+    @Test func theLooksOfAModelAreListed() throws {
+        let outcome = try Program.run("styles")
+        #expect(outcome.code == 0 && outcome.messages.isEmpty)
+        let lines = outcome.text.split(separator: "\n")
+        #expect(lines.count == 8)
+        #expect(lines[0].hasPrefix("pencil sketch   sketch, pencil drawing, "))
+        #expect(try Program.run("styles", "--model", "tiny").text == outcome.text)
+        let json = try StreamTests.fields(try Program.run("styles", "--json").output)
+        let looks = try #require(json["looks"] as? [String: Any])
+        let known = try #require(looks["known"] as? [[String: Any]])
+        #expect(known.map { $0["name"] as? String }.last == "autumn")
+        #expect((looks["no_change"] as? [String])?.first == "no change")
+
+        let fixture = try Fixture.shared.get()
+        let other = try Program.run("styles", "--model", fixture.model)
+        #expect(other.code == 0 && other.text.contains("any prompt"))
+        let none = try Program.run("styles", "--model", fixture.model, "--json")
+        #expect(try StreamTests.fields(none.output)["looks"] is NSNull)
+        #expect(try Program.run("styles", "--model", "/nowhere").code == 69)
     }
 
     @Test func aModelThatIsNotThere() throws {

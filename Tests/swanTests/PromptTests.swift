@@ -25,6 +25,27 @@ import Testing
         #expect(outcome.code == 0, "\(outcome.messages)")
     }
 
+    @Test func anUnknownLookIsToldAndTheVideoIsMade() throws {
+        let output = folder.path("out.mp4")
+        let outcome = try Program(
+            ["stream", fixture.clip, "--max-frames", "9", "-o", output, "--progress", "none"]
+                + ["--width", "64", "--height", "64"]
+                + ["--prompt", "Van Gogh", "--prompt-at", "5=sepia", "--prompt-at", "6=neno"]
+        ).end()
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        let warnings = outcome.messages.split(separator: "\n").filter { $0.contains("warning") }
+        #expect(warnings.count == 2, "\(outcome.messages)")
+        #expect(warnings[0].contains("\"Van Gogh\" asks for no look that this model knows"))
+        #expect(
+            warnings[0].hasSuffix(
+                "it knows: pencil sketch, neon edges, thermal camera, "
+                    + "at night, sepia, comic, pixel art, autumn"
+            )
+        )
+        #expect(warnings[1].contains("did you mean \"neon\"?"))
+        #expect(try Fixture.count(output) == 9)
+    }
+
     @Test func brokenBytesAreReadAsReplacements() throws {
         // The shell hands on bytes that Swift's own strings cannot hold.
         let shell = Process()

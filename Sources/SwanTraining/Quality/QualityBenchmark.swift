@@ -38,7 +38,9 @@ public struct QualityBenchmark {
         let dtype = options.dtype ?? configuration.computeType(on: device)
         var streamOptions = SwanPipelines.StreamOptions(configuration)
         streamOptions.seed = options.seed
-        let model = try StreamModel.load(options.model, dtype: dtype, device: device)
+        var model = try StreamModel.load(options.model, dtype: dtype, device: device)
+        // The model itself is measured: what it makes of prompts for no look, too.
+        model.looks = nil
         stream = MeasuredStream(model: model, options: streamOptions)
         clips = try paths.map {
             try QualityClip(

@@ -18,7 +18,9 @@ extension Style {
             "graphite drawing", "charcoal sketch", "drawn with a pencil",
             "black and white line drawing", "pencil on paper",
         ],
-        filters: [.pencil]
+        filters: [.pencil],
+        title: "pencil sketch",
+        words: ["pencil", "drawing", "graphite", "hand-drawn"]
     )
 
     /// Glowing edges on black.
@@ -29,7 +31,8 @@ extension Style {
             "neon light contours", "glowing edges on black", "cyberpunk neon lines",
             "neon lights", "glowing outlines",
         ],
-        filters: [.outlines]
+        filters: [.outlines],
+        title: "neon edges"
     )
 
     /// A camera that sees heat.
@@ -43,7 +46,9 @@ extension Style {
         filters: [
             .blur(sigma: 1),
             .ramp([[0, 0, 0.2], [0.4, 0, 0.6], [0.85, 0.15, 0.35], [1, 0.6, 0], [1, 1, 0.8]]),
-        ]
+        ],
+        title: "thermal camera",
+        words: ["infrared"]
     )
 
     /// Blue moonlight.
@@ -57,7 +62,9 @@ extension Style {
         filters: [
             .saturation(0.4), .gamma(1.3),
             .matrix([[0.24, 0, 0, 0], [0, 0.4, 0, 0.02], [0, 0, 0.8, 0.09]]),
-        ]
+        ],
+        title: "at night",
+        words: ["midnight", "moonlit"]
     )
 
     /// An old brown photograph.
@@ -89,7 +96,8 @@ extension Style {
             "pixel art", "8-bit game", "retro video game", "pixelated", "big pixels",
             "8-bit pixels", "blocky pixels", "retro pixel graphics",
         ],
-        filters: [.mosaic(8), .tones(5), .saturation(1.5)]
+        filters: [.mosaic(8), .tones(5), .saturation(1.5)],
+        words: ["pixel", "pixels", "8-bit"]
     )
 
     /// Red and golden leaves.
@@ -99,6 +107,7 @@ extension Style {
             "autumn", "autumn leaves", "in autumn", "fall foliage", "golden autumn",
             "fall colours", "red and golden leaves", "autumn colours", "october forest",
         ],
-        filters: [.foliage]
+        filters: [.foliage],
+        words: ["foliage", "october"]
     )
 }

@@ -11,12 +11,25 @@ public struct Style: Sendable, Hashable {
     public let phrasings: [String]
     /// What happens to the pixels, one after the other.
     public let filters: [PixelFilter]
+    /// What lists of a model's looks call it; the first phrasing of a style of one's own.
+    public let title: String
+    /// Single words that a trained model hears as this style besides the phrasings, and that hardly mean
+    /// anything else.
+    public let words: [String]
 
     /// A style of one's own.
-    public init(name: String, phrasings: [String], filters: [PixelFilter]) {
+    public init(
+        name: String,
+        phrasings: [String],
+        filters: [PixelFilter],
+        title: String? = nil,
+        words: [String] = []
+    ) {
         self.name = name
         self.phrasings = phrasings
         self.filters = filters
+        self.title = title ?? phrasings.first ?? name
+        self.words = words
     }
 
     /// `frames` [T, 3, H, W] in [0, 1] in this style: the same shape and range.
@@ -65,9 +78,17 @@ extension Style: Codable {
             return
         }
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        name = try values.decode(String.self, forKey: .name)
-        phrasings = try values.decode([String].self, forKey: .phrasings)
-        filters = try values.decode([PixelFilter].self, forKey: .filters)
+        self.init(
+            name: try values.decode(String.self, forKey: .name),
+            phrasings: try values.decode([String].self, forKey: .phrasings),
+            filters: try values.decode([PixelFilter].self, forKey: .filters)
+        )
+        if let bundled = Style.named(name), bundled.phrasings == phrasings,
+            bundled.filters == filters
+        {
+            self = bundled
+            return
+        }
         guard !name.isEmpty, !filters.isEmpty, !phrasings.isEmpty,
             !phrasings.contains(where: \.isEmpty)
         else {

@@ -1,0 +1,18 @@
+/// How many letters are to be changed, put in, left out or swapped with their neighbours until one text
+/// is the other (Damerau's and Levenshtein's distance, of which each place is changed once).
+func editDistance(_ a: String, _ b: String) -> Int {
+    let (a, b) = (Array(a), Array(b))
+    var older: [Int] = []
+    var old: [Int] = []
+    var row = Array(0...b.count)
+    for i in a.indices {
+        (older, old) = (old, row)
+        row[0] = i + 1
+        for j in b.indices {
+            row[j + 1] = min(old[j] + (a[i] == b[j] ? 0 : 1), old[j + 1] + 1, row[j] + 1)
+            guard i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] else { continue }
+            row[j + 1] = min(row[j + 1], older[j - 1] + 1)
+        }
+    }
+    return row[b.count]
+}
