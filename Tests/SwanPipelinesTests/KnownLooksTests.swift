@@ -33,9 +33,9 @@ import Torch
         arguments: [
             "pencil-sketch", "pixel-art", "PIXEL  ART", "8 bit", "8bit, 8-bit", "comics",
             "cartoons",
-            "sketches", "a drawing of a house", "drawn with pencils",
+            "sketches", "a pencil of a house", "drawn with pencils",
             "in the style of a comic-book",
-            "a moonlit street", "a street at midnight", "neon sepia comic", "seen by infrared",
+            "an 8-bit street", "a street at midnight", "neon sepia comic", "seen by infrared",
             "autumn’s colours", "“sepia”", "ｓｅｐｉａ", "sepia\ntone", "not only neon",
             "nothing but neon",
         ]
@@ -52,7 +52,8 @@ import Torch
             "a red car in the light of the moon", "ukiyo-e print", "claymation", "lego",
             "steampunk",
             "hologram", "x-ray", "a street at dusk", "a cat on a sofa", "make it beautiful",
-            "crépuscule", "dessin au crayon", "Bleistiftzeichnung", "夜の街", "鉛筆スケッチ", "ночь",
+            "a drawing of a house", "a moonlit street", "crépuscule", "dessin au crayon",
+            "Bleistiftzeichnung", "夜の街", "鉛筆スケッチ", "ночь",
             "ليلة", "🎨", "🌃 🌙", "zxqv 42", "-o dash", "...", "neonatal care", "an artist",
             "knightly", "fortnight", "autumnal", "sketchy", "comical", "s e p i a",
         ]

@@ -20,7 +20,7 @@ extension Style {
         ],
         filters: [.pencil],
         title: "pencil sketch",
-        words: ["pencil", "drawing", "graphite", "hand-drawn"]
+        words: ["pencil"]
     )
 
     /// Glowing edges on black.
@@ -64,7 +64,7 @@ extension Style {
             .matrix([[0.24, 0, 0, 0], [0, 0.4, 0, 0.02], [0, 0, 0.8, 0.09]]),
         ],
         title: "at night",
-        words: ["midnight", "moonlit"]
+        words: ["midnight"]
     )
 
     /// An old brown photograph.
@@ -97,7 +97,7 @@ extension Style {
             "8-bit pixels", "blocky pixels", "retro pixel graphics",
         ],
         filters: [.mosaic(8), .tones(5), .saturation(1.5)],
-        words: ["pixel", "pixels", "8-bit"]
+        words: ["pixel", "8-bit"]
     )
 
     /// Red and golden leaves.
@@ -108,6 +108,6 @@ extension Style {
             "fall colours", "red and golden leaves", "autumn colours", "october forest",
         ],
         filters: [.foliage],
-        words: ["foliage", "october"]
+        words: ["october"]
     )
 }

@@ -13,8 +13,8 @@ public struct Style: Sendable, Hashable {
     public let filters: [PixelFilter]
     /// What lists of a model's looks call it; the first phrasing of a style of one's own.
     public let title: String
-    /// Single words that a trained model hears as this style besides the phrasings, and that hardly mean
-    /// anything else.
+    /// Single words that swan-tiny hears as this style in any sentence, besides the phrasings, and that
+    /// hardly mean anything else.
     public let words: [String]
 
     /// A style of one's own.
