@@ -1,6 +1,6 @@
 import CTorch
-import SwanFiles
 import Foundation
+import SwanFiles
 
 /// A whole file as memory. Pages are read when they are touched; writing to them never reaches the file.
 ///
@@ -49,7 +49,10 @@ final class MappedFile: @unchecked Sendable {
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
 
     /// An error about this file.
-    func invalid(_ what: String) -> TorchError { TorchError(.invalidFile, "\(path): \(what)") }
+    func invalid(_ what: String) -> TorchError {
+        // It may quote what stands in the file.
+        TorchError(.invalidFile, "\(path): \(what.printable(limit: 2_000))")
+    }
 
     /// A contiguous tensor over the bytes from `offset` on; the tensor keeps the mapping alive.
     ///
