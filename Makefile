@@ -8,6 +8,9 @@ PROMPT = thermal camera
 OUT = out/demo.mp4
 DEMOFLAGS =
 TESTFLAGS =
+CASES = 20000
+SEED = $(shell date +%Y%m%d)
+SECONDS = 60
 BUILDFLAGS =
 
 SWAN = .build/release/swan
@@ -26,8 +29,9 @@ export INPUT PROMPT OUT
 
 .PHONY: help
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), TESTFLAGS (test), BUILDFLAGS (all builds)'
+	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media)'
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages, libtorch, sample clips
@@ -69,6 +73,20 @@ test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
 .PHONY: tsan
 tsan: ## Run the tests of the stream's threads under ThreadSanitizer
 	swift test --package-path Tests/threads --scratch-path .build-tsan --sanitize=thread
+
+# What is found stays in .build/fuzz/findings, each with the command to repeat it.
+.PHONY: fuzz
+fuzz: $(BUILT) ## Run the release on damaged and hostile models: make fuzz CASES=1000 SEED=7
+	swift build -c release --product fuzz-seeds $(BUILDFLAGS)
+	rm -rf .build/fuzz/seeds && mkdir -p .build/fuzz
+	.build/release/fuzz-seeds .build/fuzz/seeds
+	Tests/fuzz/mutate.py --swan $(SWAN) --seeds .build/fuzz/seeds --cases $(CASES) --seed $(SEED) \
+	    --findings .build/fuzz/findings
+
+.PHONY: fuzz-media
+fuzz-media: setup ## Run the video reader on damaged media for SECONDS=60
+	swift build --product fuzz-seeds $(BUILDFLAGS)
+	@Tests/fuzz/media $(SECONDS)
 
 .PHONY: check
 check: ## Formatting, lint and everything else that is checked without a build

@@ -81,9 +81,20 @@ let package = Package(
             dependencies: ["SwanModels", "SwanText"],
             path: "Tests/ModelSupport"
         ),
+        .executableTarget(
+            name: "fuzz-seeds",
+            dependencies: ["ModelSupport", "SwanMedia"],
+            path: "Tests/fuzz/seeds",
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanFilesTests",
+            dependencies: ["SwanFiles", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(
             name: "TorchTests",
-            dependencies: ["Torch", "GoldenSupport"],
+            dependencies: ["CTorch", "Torch", "GoldenSupport"],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -134,6 +134,7 @@ public final class FileStream: Sendable {
         results.close()
         threads.wait()
         if let failure = state.withLock({ $0.failure }) { throw failure }
+        try Engine.requireWholeFiles()
         try finish(writer)
         warnOfDamage(reader)
 

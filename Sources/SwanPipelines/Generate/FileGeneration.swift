@@ -105,6 +105,8 @@ public final class FileGeneration: Sendable {
                     try output?.append(frame)
                 }
             }
+            // Parts are let go when they have been used.
+            try Engine.requireWholeFiles()
             try onEvent(event)
         }
         if let output {

@@ -162,16 +162,16 @@ import Torch
             "contains itself"
         ),
         Case(
-            "a million lists",
+            "a hundred thousand lists",
             pickle: Pickle.of(
-                Array(repeating: UInt8(ascii: "]"), count: 1_000_000)
-                    + Array(repeating: UInt8(ascii: "a"), count: 999_999)
+                Array(repeating: UInt8(ascii: "]"), count: 100_000)
+                    + Array(repeating: UInt8(ascii: "a"), count: 99_999)
             ),
             "nested too deep"
         ),
         Case(
-            "a million tuples",
-            pickle: Pickle.of([0x29] + Array(repeating: 0x85, count: 1_000_000)),
+            "a hundred thousand tuples",
+            pickle: Pickle.of([0x29] + Array(repeating: 0x85, count: 100_000)),
             "nested too deep"
         ),
         Case(
@@ -268,6 +268,61 @@ import Torch
             "does not lie inside"
         ),
         Case(
+            "one element without end",
+            pickle: Pickle.dictionary(Pickle.tensor(count: 4, shape: [1 << 40], strides: [0])),
+            "tensors that share their elements"
+        ),
+        Case(
+            "one row without end",
+            pickle: Pickle.dictionary(
+                Pickle.tensor(count: 4, shape: [1 << 20, 4], strides: [0, 1])
+            ),
+            "strides [0, 1]"
+        ),
+        Case(
+            "every window of two",
+            pickle: Pickle.dictionary(
+                Pickle.tensor(
+                    count: 4,
+                    shape: Array(repeating: 2, count: 20),
+                    strides: Array(repeating: 0, count: 19) + [1]
+                )
+            ),
+            "tensors that share their elements"
+        ),
+        Case(
+            "one tensor under many keys",
+            ZipBuilder.checkpoint(
+                Pickle.of(
+                    Array("}(".utf8) + Pickle.text("w")
+                        + Pickle.tensor(count: 1_024, shape: [1_024], strides: [1])
+                        + Array("q\u{0}".utf8)
+                        + (0..<1_000).flatMap { Pickle.text("w\($0)") + [0x68, 0] }
+                        + Array("u".utf8)
+                ),
+                ["0": Array(repeating: 0, count: 4_096)]
+            ).bytes,
+            "tensors that share their elements"
+        ),
+        Case(
+            "0 beside a product past 2^63",
+            pickle: Pickle.dictionary(
+                Pickle.tensor(count: 4, shape: [0, 1 << 62, 1 << 62], strides: [0, 0, 0])
+            ),
+            "a tensor (w) of shape [0, 4611686018427387904, 4611686018427387904]"
+        ),
+        Case(
+            "65 dimensions",
+            pickle: Pickle.dictionary(
+                Pickle.tensor(
+                    count: 4,
+                    shape: Array(repeating: 1, count: 65),
+                    strides: Array(repeating: 1, count: 65)
+                )
+            ),
+            "offset, shape and strides are damaged"
+        ),
+        Case(
             "more sizes than strides",
             pickle: Pickle.of(Pickle.tensor(count: 4, shape: [2, 2], strides: [1])),
             "does not lie inside"
@@ -288,6 +343,22 @@ import Torch
         #expect(error.code == .invalidFile)
         #expect(error.message.hasPrefix("\(path): "))
         #expect(bad.says.split(separator: "|").contains { error.message.contains($0) }, "\(error)")
+    }
+
+    /// A byte of each takes 16 to 400 in memory.
+    @Test(arguments: [
+        ("lists", "]"), ("dictionaries", "}"), ("tuples of one", "N\u{85}"),
+        // After one item that is remembered, under a new number each time.
+        ("numbers of an item", "\u{94}"),
+    ]) func partsWithoutEndAreRefused(_ name: String, _ part: String) throws {
+        let bytes = part.unicodeScalars.map { UInt8($0.value) }
+        var pickle = Array("(N".utf8)
+        for _ in 0..<1_500_000 { pickle += bytes }
+        let directory = try TemporaryDirectory()
+        let zip = ZipBuilder.checkpoint(Pickle.of(pickle))
+        let path = try directory.file("many.pth", zip.bytes)
+        let error = failure { _ = try TorchArchive(path: path) } as? TorchError
+        #expect(error?.message.contains("many times as many small parts") == true, "\(name)")
     }
 
     @Test func theSoundOneIsRead() throws {

@@ -1,3 +1,4 @@
+import Foundation
 import GoldenSupport
 import Testing
 import Torch
@@ -101,7 +102,53 @@ import Torch
                 {"t":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,4]}}
                 """,
             4,
-            "does not take the 4 bytes"
+            "more than can be counted"
+        ),
+        Case(
+            "a product past 2^63 beside a 0",
+            tensors: """
+                {"t":{"dtype":"F32","shape":[0,4611686018427387904,4611686018427387904],\
+                "data_offsets":[0,0]}}
+                """,
+            0,
+            "tensor t has the shape [0, 4611686018427387904, 4611686018427387904]: more than"
+        ),
+        Case(
+            "a product past 2^63 before a 0",
+            tensors: """
+                {"t":{"dtype":"U8","shape":[9223372036854775807,2,0],"data_offsets":[0,0]}}
+                """,
+            0,
+            "more than can be counted"
+        ),
+        Case(
+            "65 dimensions",
+            tensors: """
+                {"t":{"dtype":"U8","shape":[\(Array(repeating: "1", count: 65).joined(separator: ","))],\
+                "data_offsets":[0,1]}}
+                """,
+            1,
+            "more than 64 dimensions"
+        ),
+        Case(
+            "a name of a megabyte",
+            tensors: """
+                {"\(String(repeating: "model.", count: 200_000))":\
+                {"dtype":"U8","shape":[0],"data_offsets":[0,0]}}
+                """,
+            0,
+            "longer than 2000 bytes"
+        ),
+        Case(
+            "a hundred thousand numbers",
+            tensors: "{\"t\":[\(String(repeating: "0,", count: 100_000))0]}",
+            0,
+            "more values than belong here"
+        ),
+        Case(
+            "metadata twice",
+            container(#"{"__metadata__":{},"__metadata__":{}}"#, []),
+            "stands there twice"
         ),
         Case(
             "one offset",
@@ -205,6 +252,11 @@ import Torch
         let error = failure { _ = try SafetensorsFile(path: missing) } as? TorchError
         #expect(error?.code == .noSuchFile)
         #expect(error?.message == "\(missing): cannot be read: No such file or directory")
+        #expect(mkfifo(directory.path("pipe"), 0o600) == 0)
+        for path in [directory.path("pipe"), "/dev/zero", "/dev/null"] {
+            let error = failure { _ = try SafetensorsFile(path: path) } as? TorchError
+            #expect(error == TorchError(.invalidFile, "\(path): is not a regular file"))
+        }
         let folder = failure { _ = try SafetensorsFile(path: directory.url.path) } as? TorchError
         #expect(folder?.code == .invalidFile)
         #expect(folder?.message.hasSuffix("is a directory") == true)

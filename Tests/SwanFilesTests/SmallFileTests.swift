@@ -1,0 +1,50 @@
+import Foundation
+import GoldenSupport
+import SwanFiles
+import Testing
+
+/// Files that are read whole.
+@Suite struct SmallFileTests {
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func code(_ path: String, atMost limit: Int = 100) -> FileError.Code? {
+        (failure { _ = try SmallFile.text(path, atMost: limit) } as? FileError)?.code
+    }
+
+    @Test func textIsReadWithoutItsMark() throws {
+        #expect(try SmallFile.text(folder.file("a", text: "Käse\n")) == "Käse\n")
+        let marked = try folder.file("b", [0xEF, 0xBB, 0xBF] + Array("a".utf8))
+        #expect(try SmallFile.text(marked) == "a")
+        #expect(try SmallFile.data(folder.file("c", [])) == Data())
+    }
+
+    /// None of them is waited for, and none is read without end.
+    @Test func whatIsNoFileIsRefused() throws {
+        let pipe = folder.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        for path in [pipe, "/dev/zero", "/dev/null", folder.url.path] {
+            #expect(code(path) == .notRegular, "\(path)")
+        }
+        let link = folder.path("link")
+        #expect(symlink(pipe, link) == 0)
+        #expect(code(link) == .notRegular)
+    }
+
+    @Test func aLimitHoldsForFilesThatHideTheirSizeToo() throws {
+        let path = try folder.file("a", Array(repeating: 65, count: 101))
+        #expect(code(path) == .tooLarge)
+        #expect(code(path, atMost: 101) == nil)
+        // Files of /proc say that they have no bytes.
+        #expect(code("/proc/self/maps", atMost: 10) == .tooLarge)
+    }
+
+    @Test func whatIsNotThereOrNoTextIsSaid() throws {
+        #expect(code(folder.path("missing")) == .noSuchFile)
+        #expect(code(folder.path("a\u{0}b")) == .noSuchFile)
+        #expect(code(try folder.file("b", [0xFF])) == .notText)
+        let error = failure { _ = try SmallFile.text(folder.path("missing")) } as? FileError
+        #expect(error?.message.hasPrefix(folder.path("missing") + ": ") == true)
+    }
+}

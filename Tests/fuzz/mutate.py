@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Runs swan on damaged and hostile files, a process for each case, and says what it must not do.
+
+    mutate.py --swan .build/release/swan --seeds FOLDER --cases 500 --seed 1
+
+The seeds are what `fuzz-seeds FOLDER` writes. A case is told by the seed and its number alone, so that
+`--case N` runs it again. What is found is kept under --findings, with the command to repeat it.
+"""
+import argparse
+import collections
+import concurrent.futures
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import containers
+import hostile
+
+HERE = pathlib.Path(__file__).resolve().parent
+CODES = {0, 64, 65, 66, 69}  # docs/exit-codes.md, of those that a bad file may lead to
+SECONDS = 60  # a case takes a second; a machine that is busy, ten
+MEMORY = 700 << 20  # of resident memory; a sound case takes about 250 MB
+TRAINING_MEMORY = 2 << 30  # a sound one takes 850 MB
+ADDRESSES = 24 << 30
+STOPPED = 128 + signal.SIGTERM
+GENERATE = ["--frames", "5", "--steps", "1", "--size", "32x32", "--device", "cpu", "--progress", "none"]
+STREAM = ["--max-frames", "5", "--device", "cpu", "--progress", "none"]
+MUTATIONS = {
+    ".safetensors": containers.change_safetensors, ".pth": containers.change_pth, ".json": hostile.change_json,
+    ".yaml": hostile.change_yaml, ".model": containers.change_message,
+}
+
+
+class Case:
+    """One changed file and the command that is given it."""
+
+    def __init__(self, seeds, seed, number, folder):
+        self.random = random.Random(f"{seed} {number}")
+        self.seeds = seeds
+        self.folder = folder
+        kind = self.random.choices(["model", "lora", "recipe", "config"], [80, 8, 8, 4])[0]
+        getattr(self, "make_" + kind)()
+
+    def change(self, source, target):
+        data = source.read_bytes()
+        change = MUTATIONS[source.suffix]
+        if self.random.randrange(5) == 0:
+            change = hostile.change_bytes
+        target.unlink(missing_ok=True)
+        target.write_bytes(change(data, self.random))
+        self.changed = target
+
+    def copy_model(self, model):
+        """A copy whose files are links; some streams have a tokenizer.json."""
+        target = self.folder / "model"
+        shutil.copytree(model, target, copy_function=os.link)
+        spiece = target / "tokenizer/spiece.model"
+        if spiece.exists() and self.random.randrange(2):
+            (target / "tokenizer/tokenizer.json").write_bytes(containers.tokenizer_json(spiece.read_bytes()))
+            spiece.unlink()
+        return target
+
+    def make_model(self):
+        models = sorted(path for path in self.seeds.iterdir() if path.is_dir())
+        streams = [path for path in models if path.name == "stream"]
+        model = self.copy_model(self.random.choice(models + streams * 3))
+        files = sorted(path for path in model.rglob("*") if path.suffix in MUTATIONS)
+        # Each kind of file as often as any other.
+        suffix = self.random.choice(sorted({path.suffix for path in files}))
+        file = self.random.choice([path for path in files if path.suffix == suffix])
+        self.change(file, file)
+        doing = "stream" if (model / "stream.yaml").exists() else "generate"
+        command = self.random.choices(["inspect", "verify", "convert", doing], [5, 5, 2, 4])[0]
+        if command in ("inspect", "verify"):
+            self.arguments = ["models", command, str(model)]
+        elif command == "convert":
+            weights = [path for path in files if path.suffix in (".safetensors", ".pth")]
+            source = file if file in weights else self.random.choice(weights)
+            target = self.random.choice(["out.safetensors", "out"])
+            self.arguments = ["models", "convert", str(source), str(self.folder / "result" / target)]
+        elif command == "stream":
+            self.stream(model)
+        else:
+            self.generate(model)
+
+    def stream(self, model, *more):
+        self.arguments = ["stream", str(self.seeds / "clip.mp4"), "--model", str(model), "--prompt", "a sketch"]
+        self.arguments += [*STREAM, "-o", str(self.folder / "result/out.mp4"), *more]
+
+    def generate(self, model, *more):
+        self.arguments = ["generate", "--model", str(model), "--prompt", "a fox", *GENERATE]
+        self.arguments += ["-o", str(self.folder / "result/out.mp4"), *more]
+        if "I2V" in self.name(model) or "FLF2V" in self.name(model):
+            self.arguments += ["--image", str(self.seeds / "picture.png")]
+        if "FLF2V" in self.name(model):
+            self.arguments += ["--last-image", str(self.seeds / "picture.png")]
+
+    def name(self, model):
+        """Which seed a copy is of."""
+        files = {path.name for path in model.rglob("*")}
+        if any("clip" in name for name in files):
+            return "FLF2V" if "Wan2.1_VAE.pth" in files else "I2V"
+        return "I2V" if (model / "image_encoder").exists() else ""
+
+    def make_lora(self):
+        model = self.seeds / "Wan2.1-T2V-original"
+        shard = sorted(model.glob("*.safetensors"))[0]
+        header, _ = containers.read_safetensors(shard.read_bytes())
+        entries, body = hostile.Pairs(), b""
+        for key, entry in header:
+            shape = dict(entry).get("shape", [])
+            if "blocks.0" not in key or not key.endswith(".weight") or len(shape) != 2:
+                continue
+            for name, sizes in [("lora_down", [2, shape[1]]), ("lora_up", [shape[0], 2]), ("alpha", [1])]:
+                path = "diffusion_model." + key.removesuffix(".weight")
+                path += ".alpha" if name == "alpha" else f".{name}.weight"
+                size = 4 * containers.product(sizes)
+                offsets = [len(body), len(body) + size]
+                fields = [("dtype", "F32"), ("shape", sizes), ("data_offsets", offsets)]
+                entries.append((path, hostile.Pairs(fields)))
+                body += (b"\0\0\0\x3d" * (size // 4))
+        lora = self.folder / "lora.safetensors"
+        lora.write_bytes(containers.write_safetensors(entries, body))
+        self.change(lora, lora)
+        self.generate(model, "--lora", f"{lora}=0.5")
+
+    def make_recipe(self):
+        recipe = self.folder / "recipe.yaml"
+        self.change(self.seeds / "recipe.yaml", recipe)
+        self.arguments = ["train", str(recipe), "-o", str(self.folder / "result/model"), "--device", "cpu"]
+        self.arguments += ["--progress", "none"]
+
+    def make_config(self):
+        config = self.folder / "stream.yaml"
+        self.change(self.seeds / "stream/stream.yaml", config)
+        self.stream(self.seeds / "stream", "--config", str(config))
+
+    @property
+    def trains(self):
+        return self.arguments[0] == "train"
+
+
+class Outcome:
+    """What became of a process."""
+
+    def __init__(self, case, swan):
+        (case.folder / "result").mkdir()
+        log = case.folder / "log"
+        environment = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", SWIFT_BACKTRACE="enable=no")
+        begun = time.monotonic()
+        self.late = False
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [swan, *case.arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment,
+                preexec_fn=self.limit, cwd=case.folder / "result")
+            status, usage = self.wait(process, begun, case.trains)
+        self.code = os.waitstatus_to_exitcode(status)
+        self.memory = usage.ru_maxrss << 10
+        self.seconds = time.monotonic() - begun
+        self.size = log.stat().st_size
+        self.output = log.read_bytes()[:1 << 20]
+
+    @staticmethod
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
+
+    def wait(self, process, begun, trains):
+        """Training is asked to stop after two seconds; anything is killed when it takes too long."""
+        asked = False
+        while True:
+            found, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if found:
+                return status, usage
+            seconds = time.monotonic() - begun
+            if trains and seconds > 2 and not asked:
+                process.send_signal(signal.SIGTERM)
+                asked = True
+            if seconds > SECONDS or self.resident(process.pid) > 2 * TRAINING_MEMORY:
+                self.late = seconds > SECONDS
+                process.kill()
+                _, status, usage = os.wait4(process.pid, 0)
+                return status, usage
+            time.sleep(0.01)
+
+    @staticmethod
+    def resident(pid):
+        try:
+            return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def faults(self, case):
+        """What it must not have done."""
+        if self.late:
+            yield "takes too long"
+        elif self.memory > (TRAINING_MEMORY if case.trains else MEMORY):
+            yield f"takes {self.memory >> 20} MB"
+        elif self.code < 0:
+            yield f"ended by {signal.Signals(-self.code).name}"
+        elif self.code not in CODES | ({STOPPED} if case.trains else set()):
+            yield f"exit code {self.code}"
+        raw = re.search(rb"[\0-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", self.output)
+        if raw:
+            yield f"writes {raw[0]!r}"
+        if self.size > 1 << 16:
+            yield f"writes {self.size >> 10} kB of text"
+        if self.code in CODES - {0} and not self.output.strip():
+            yield "says nothing"
+        left = [path.name for path in (case.folder / "result").rglob("*") if "partial" in path.name]
+        if left and not case.trains:
+            yield f"leaves {left[0]}"
+        if self.code not in (0, STOPPED) and not case.trains and any((case.folder / "result").iterdir()):
+            yield "leaves a result"
+
+
+def signature(fault, outcome):
+    """The same for findings of one cause, about."""
+    lines = outcome.output.decode(errors="replace").splitlines()
+    said = next((line for line in lines if "Fatal error" in line or "error:" in line), lines[-1] if lines else "")
+    return re.sub(r"/\S+/", "", re.sub(r"\d+", "N", f"{fault}: {said}"))[:160]
+
+
+def run(number, options):
+    with tempfile.TemporaryDirectory(prefix="swan-fuzz-", dir=options.work) as folder:
+        case = Case(options.seeds, options.seed, number, pathlib.Path(folder))
+        outcome = Outcome(case, options.swan)
+        found = [(fault, signature(fault, outcome)) for fault in outcome.faults(case)]
+        if found and options.findings:
+            keep(number, case, outcome, found, options)
+        return number, case.arguments[0:2], outcome, found
+
+
+def keep(number, case, outcome, found, options):
+    target = options.findings / f"{options.seed}-{number}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy(case.changed, target)
+    (target / "log").write_bytes(outcome.output)
+    repeat = f"{HERE / 'mutate.py'} --swan {options.swan} --seeds {options.seeds} --seed {options.seed} --case {number}"
+    faults = "\n".join(fault for fault, _ in found)
+    changed = case.changed.relative_to(case.folder)
+    arguments = " ".join(case.arguments).replace(str(case.folder), ".")
+    (target / "case").write_text(f"{faults}\n{changed}\nswan {arguments}\n{repeat}\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--swan", required=True, type=os.path.abspath, help="the program")
+    parser.add_argument("--seeds", required=True, type=pathlib.Path, help="the folder that fuzz-seeds wrote")
+    parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--case", type=int, help="run this one alone and show what it says")
+    parser.add_argument("--findings", type=pathlib.Path, help="where to keep what is found")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--work", help="a folder for what changes; on the seeds' disk, where files are linked")
+    options = parser.parse_args()
+    options.seeds = options.seeds.resolve()
+    options.work = options.work or str(options.seeds.parent)
+    numbers = [options.case] if options.case is not None else range(options.cases)
+    codes, kinds = collections.Counter(), {}
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done, (number, what, outcome, found) in enumerate(pool.map(lambda n: run(n, options), numbers), 1):
+            codes[outcome.code] += 1
+            for _, kind in found:
+                kinds.setdefault(kind, []).append(number)
+            if options.case is not None:
+                print(outcome.output.decode(errors="backslashreplace").replace("\x1b", "\\x1b"))
+                print(f"code {outcome.code}, {outcome.seconds:.1f} s, {outcome.memory >> 20} MB")
+            if done % 1000 == 0:
+                print(f"{done} cases, {len(kinds)} kinds of findings", flush=True)
+    for kind, cases in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        shown = kind.encode("unicode_escape").decode()
+        print(f"FOUND {len(cases)} times: {shown} (cases {', '.join(map(str, cases[:5]))})")
+    print(f"{len(numbers)} cases of seed {options.seed}: codes {dict(sorted(codes.items()))}, "
+          f"{len(kinds)} kinds of findings")
+    if kinds and options.findings:
+        print(f"kept in {options.findings}")
+    return 1 if kinds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
