@@ -50,7 +50,7 @@ rebuild:
 .PHONY: demo
 demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="at night" OUT=out/demo.mp4
 	@mkdir -p "$$(dirname "$$OUT")"
-	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" --fit crop -o "$$OUT" $(DEMOFLAGS)
+	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(DEMOFLAGS)
 
 .PHONY: sheet
 sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the bundled model

@@ -40,7 +40,7 @@ let package = Package(
             name: "CMedia",
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
-                .linkedLibrary("avutil"),
+                .linkedLibrary("swresample"), .linkedLibrary("avutil"),
             ]
         ),
         .target(name: "SwanMedia", dependencies: ["CMedia"]),
@@ -92,6 +92,14 @@ let package = Package(
             dependencies: ["SwanFiles", "GoldenSupport"],
             linkerSettings: runPath
         ),
+        .target(
+            name: "SoundSupport",
+            path: "Tests/SoundSupport",
+            linkerSettings: [
+                .linkedLibrary("avformat"), .linkedLibrary("avcodec"),
+                .linkedLibrary("swresample"), .linkedLibrary("avutil"),
+            ]
+        ),
         .testTarget(
             name: "TorchTests",
             dependencies: ["CTorch", "Torch", "GoldenSupport"],
@@ -104,7 +112,7 @@ let package = Package(
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
         .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
-        .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia"]),
+        .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia", "SoundSupport"]),
         .testTarget(
             name: "SwanSchedulersTests",
             dependencies: ["SwanSchedulers", "GoldenSupport"],
@@ -132,6 +140,7 @@ let package = Package(
             name: "swanTests",
             dependencies: [
                 "swan", "Torch", "SwanMedia", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                "SoundSupport",
             ],
             linkerSettings: runPath
         ),

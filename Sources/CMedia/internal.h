@@ -69,26 +69,80 @@ void cm_source_close(cm_source **source);
 
 /* ---- sound.c ---- */
 
-/* A file read for its audio track alone, whose packets go into another container as they are. */
+/* A file read for its audio track alone, which goes into another container. */
 typedef struct cm_sound cm_sound;
 
-/* Turns a track down that `output` cannot hold, or whose video is not `seconds` long within
- * `tolerance` (0: any length). */
-cm_code cm_sound_open(
-    cm_sound **sound, const char *path, cm_output_format *output, double seconds, double tolerance,
-    cm_error *error);
+cm_code cm_sound_open(cm_sound **sound, const char *path, cm_error *error);
 
-/* The length of the video in the file, in seconds; 0: unknown. */
-double cm_sound_video_seconds(const cm_sound *sound);
+/* What FFmpeg calls the codec of the track. */
+const char *cm_sound_codec(const cm_sound *sound);
 
-/* Makes `stream` a copy of the track's description. */
+/* From here on packets are not copied, but encoded anew by the encoder of that name. */
+cm_code cm_sound_recode(
+    cm_sound *sound, const char *encoder, cm_output_format *output, cm_error *error);
+
+/* Makes `stream` what the packets need. */
 int cm_sound_describe(const cm_sound *sound, AVStream *stream);
 
-/* Writes the packets that begin before `end`, in seconds of video. */
-cm_code cm_sound_write(
-    cm_sound *sound, AVFormatContext *muxer, const AVStream *stream, double end, cm_error *error);
+/* Says where packets go, before the first is written. */
+void cm_sound_attach(cm_sound *sound, AVFormatContext *muxer, AVStream *stream);
+
+/* Writes the sound that belongs to pictures which end at `pictures` so far, in seconds. */
+cm_code cm_sound_write(cm_sound *sound, double pictures, cm_error *error);
+
+/* Writes the rest, as far as the pictures go or, where `whole`, to its own end. */
+cm_code cm_sound_finish(cm_sound *sound, double pictures, bool whole, cm_error *error);
+
+bool cm_sound_was_written(const cm_sound *sound);
+
+/* Packets that were passed over: damaged ones, and such as the output does not take. */
+int64_t cm_sound_damaged(const cm_sound *sound);
 
 void cm_sound_close(cm_sound **sound);
+
+/* Where packets of sound go. */
+typedef struct cm_outlet {
+    AVFormatContext *muxer;
+    AVStream *stream;
+    int64_t written, refused; /* packets */
+} cm_outlet;
+
+/* Writes a packet whose times are in `unit`. One that the container refuses is counted and passed
+ * over; what fails is the file. */
+cm_code cm_outlet_write(cm_outlet *outlet, AVPacket *packet, AVRational unit, cm_error *error);
+
+/* ---- recode.c ---- */
+
+/* Sound from one codec to another, laid on the time of the pictures. */
+typedef struct cm_recoder cm_recoder;
+
+/* On failure, too, there may be something to close. */
+cm_code cm_recoder_open(
+    cm_recoder **recoder, const AVStream *track, double origin, cm_error *error);
+
+/* Takes a packet, NULL for the end; damage is counted. */
+void cm_recoder_send(cm_recoder *recoder, const AVPacket *packet);
+
+/* Sees to it that decoded sound waits. CM_END: another packet is needed. */
+cm_code cm_recoder_hold(cm_recoder *recoder, cm_error *error);
+
+/* Opens the encoder for sound such as waits. */
+cm_code cm_recoder_start(
+    cm_recoder *recoder, const char *encoder, cm_output_format *output, cm_error *error);
+
+int cm_recoder_describe(const cm_recoder *recoder, AVStream *stream);
+
+/* Encodes what there is before `end`, and silence for gaps before the end of the pictures. CM_END:
+ * another packet is needed. */
+cm_code cm_recoder_pass(
+    cm_recoder *recoder, cm_outlet *outlet, double end, double pictures, cm_error *error);
+
+/* Encodes and writes what is still on its way. */
+cm_code cm_recoder_finish(cm_recoder *recoder, cm_outlet *outlet, cm_error *error);
+
+int64_t cm_recoder_damaged(const cm_recoder *recoder);
+
+void cm_recoder_close(cm_recoder **recoder);
 
 /* ---- picture.c ---- */
 

@@ -1,7 +1,6 @@
 /* RGB24 frames into a container: conversion, encoder, muxer, and the input's sound beside them. */
 #include <libavutil/avstring.h>
 #include <libavutil/opt.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,12 +16,12 @@ struct cm_movie {
     int width, height;
     AVRational tick; /* one frame */
     int64_t frames;
-    bool header_written, header_failed;
+    bool header_written;
     char *path;
     char container[16];
 
     cm_sound *sound;
-    AVStream *sound_stream;
+    const char *sound_encoder; /* NULL: as it came */
 };
 
 /* ---- Encoder ---- */
@@ -91,6 +90,9 @@ static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm
     if (movie->encoder == NULL || movie->packet == NULL) {
         return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for an encoder");
     }
+    /* MPEG-4 counts time in 16 bits. */
+    if (codec->id == AV_CODEC_ID_MPEG4)
+        av_reduce(&movie->tick.num, &movie->tick.den, movie->tick.num, movie->tick.den, 65535);
     AVCodecContext *encoder = movie->encoder;
     encoder->width = movie->width;
     encoder->height = movie->height;
@@ -122,7 +124,6 @@ static void close_muxer(cm_movie *movie) {
     avformat_free_context(movie->muxer);
     movie->muxer = NULL;
     movie->video = NULL;
-    movie->sound_stream = NULL;
 }
 
 static cm_code open_muxer(cm_movie *movie, cm_error *error) {
@@ -151,62 +152,112 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
     return CM_OK;
 }
 
-static int write_header(cm_movie *movie) {
+static int write_header(AVFormatContext *muxer, const char *container) {
     AVDictionary *options = NULL;
     /* The index goes to the front: a player starts before the download ends. */
-    bool moves = strcmp(movie->container, "mp4") == 0 || strcmp(movie->container, "mov") == 0;
+    bool moves = strcmp(container, "mp4") == 0 || strcmp(container, "mov") == 0;
     if (moves) av_dict_set(&options, "movflags", "+faststart", 0);
-    int status = avformat_write_header(movie->muxer, &options);
+    int status = avformat_write_header(muxer, &options);
     av_dict_free(&options);
     return status;
 }
 
 /* ---- Sound ---- */
 
-cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error) {
+/* Whether the container takes the video and the sound, by a header that goes nowhere: a muxer may
+ * list a codec and turn it down all the same. */
+static bool takes_sound(const cm_movie *movie) {
+    AVFormatContext *trial = NULL;
+    if (avformat_alloc_output_context2(&trial, movie->muxer->oformat, NULL, NULL) < 0) return false;
+    AVStream *video = avformat_new_stream(trial, NULL), *sound = avformat_new_stream(trial, NULL);
+    bool takes = video != NULL && sound != NULL
+        && avcodec_parameters_copy(video->codecpar, movie->video->codecpar) >= 0
+        && cm_sound_describe(movie->sound, sound) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
+    if (takes) {
+        video->time_base = movie->tick;
+        takes = write_header(trial, movie->container) >= 0;
+    }
+    if (trial->pb != NULL) {
+        uint8_t *bytes = NULL;
+        avio_close_dyn_buf(trial->pb, &bytes);
+        av_free(bytes);
+        trial->pb = NULL;
+    }
+    avformat_free_context(trial);
+    return takes;
+}
+
+/* What sound becomes where it cannot stay what it is. Matroska files are written without loss. */
+static const char *const *sound_encoders(const cm_movie *movie) {
+    static const char *const lossless[] = {"flac", "libopus", "aac", NULL};
+    static const char *const usual[] = {"aac", NULL};
+    return strcmp(movie->container, "matroska") == 0 ? lossless : usual;
+}
+
+static cm_code choose_sound(cm_movie *movie, cm_error *error) {
+    cm_output_format *output = movie->muxer->oformat;
+    const char *codec = cm_sound_codec(movie->sound);
+    const AVCodecDescriptor *known = avcodec_descriptor_get_by_name(codec);
+    bool listed = known != NULL
+        && avformat_query_codec(output, known->id, FF_COMPLIANCE_NORMAL) == 1;
+    if (listed && takes_sound(movie)) return CM_OK;
+    cm_code code = CM_UNSUPPORTED;
+    for (const char *const *name = sound_encoders(movie); *name != NULL; name++) {
+        code = cm_sound_recode(movie->sound, *name, output, error);
+        movie->sound_encoder = *name;
+        if (code == CM_OK && takes_sound(movie)) return CM_OK;
+        if (code == CM_DECODER || code == CM_OUT_OF_MEMORY) return code;
+    }
+    if (code != CM_OK) return code;
+    return cm_fail(
+        error, CM_UNSUPPORTED, "its audio is '%s', which '%s' cannot hold", codec, output->name);
+}
+
+cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error) {
     if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
         return cm_fail(error, CM_INVALID_ARGUMENT, "sound is chosen once, before the first frame");
     }
-    double tolerance = 0.1 + av_q2d(movie->tick);
-    cm_code code =
-        cm_sound_open(&movie->sound, path, movie->muxer->oformat, seconds, tolerance, error);
-    if (code != CM_OK) return code;
-    movie->sound_stream = avformat_new_stream(movie->muxer, NULL);
-    int status = AVERROR(ENOMEM);
-    if (movie->sound_stream != NULL) status = cm_sound_describe(movie->sound, movie->sound_stream);
-    if (status >= 0) return CM_OK;
+    cm_code code = cm_sound_open(&movie->sound, path, error);
+    if (code == CM_OK) code = choose_sound(movie, error);
+    if (code == CM_OK) {
+        AVStream *stream = avformat_new_stream(movie->muxer, NULL);
+        int status = AVERROR(ENOMEM);
+        if (stream != NULL) status = cm_sound_describe(movie->sound, stream);
+        if (status >= 0) {
+            cm_sound_attach(movie->sound, movie->muxer, stream);
+            return CM_OK;
+        }
+        code = cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
+    }
     cm_sound_close(&movie->sound);
-    return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
+    movie->sound_encoder = NULL;
+    return code;
 }
 
-static cm_code write_sound(cm_movie *movie, double end, cm_error *error) {
-    if (movie->sound == NULL) return CM_OK;
-    return cm_sound_write(movie->sound, movie->muxer, movie->sound_stream, end, error);
+const char *cm_movie_audio_codec(const cm_movie *movie) {
+    return movie->sound == NULL ? NULL : cm_sound_codec(movie->sound);
 }
 
-/* An output as long as its input gets the whole track; a shorter one gets it as far as its pictures
- * go. */
-static double end_of_sound(const cm_movie *movie) {
-    double end = (double)movie->frames * av_q2d(movie->tick);
-    if (movie->sound == NULL) return end;
-    bool whole = fabs(cm_sound_video_seconds(movie->sound) - end) <= 0.1 + av_q2d(movie->tick);
-    return whole ? INFINITY : end;
+const char *cm_movie_audio_encoder(const cm_movie *movie) { return movie->sound_encoder; }
+
+bool cm_movie_has_audio(const cm_movie *movie) {
+    return movie->sound != NULL && cm_sound_was_written(movie->sound);
+}
+
+int64_t cm_movie_damaged_audio(const cm_movie *movie) {
+    return movie->sound == NULL ? 0 : cm_sound_damaged(movie->sound);
+}
+
+/* When the pictures written so far end, in seconds. */
+static double end_of_pictures(const cm_movie *movie) {
+    return (double)movie->frames * av_q2d(movie->tick);
 }
 
 /* ---- Frames ---- */
 
 static cm_code begin(cm_movie *movie, cm_error *error) {
     if (movie->header_written) return CM_OK;
-    int status = write_header(movie);
-    if (status < 0 && movie->sound != NULL) {
-        /* A container may list a codec and turn its parameters down; the pictures matter more. */
-        cm_sound_close(&movie->sound);
-        close_muxer(movie);
-        cm_code code = open_muxer(movie, error);
-        if (code != CM_OK) return code;
-        status = write_header(movie);
-    }
-    movie->header_failed = status < 0;
+    int status = write_header(movie->muxer, movie->container);
     if (status < 0) return cm_fail_output(error, status, false, "cannot write the header");
     movie->header_written = true;
     return CM_OK;
@@ -244,17 +295,18 @@ cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
     movie->frames++;
     code = write_packets(movie, error);
-    if (code == CM_OK)
-        code = write_sound(movie, (double)movie->frames * av_q2d(movie->tick), error);
+    if (code == CM_OK && movie->sound != NULL)
+        code = cm_sound_write(movie->sound, end_of_pictures(movie), error);
     return code;
 }
 
-static cm_code finish(cm_movie *movie, cm_error *error) {
+static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     if (movie->frames == 0) return cm_fail(error, CM_EMPTY, "no frame was written");
     int status = avcodec_send_frame(movie->encoder, NULL);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot end the video");
     cm_code code = write_packets(movie, error);
-    if (code == CM_OK) code = write_sound(movie, end_of_sound(movie), error);
+    if (code == CM_OK && movie->sound != NULL)
+        code = cm_sound_finish(movie->sound, end_of_pictures(movie), whole_sound, error);
     if (code != CM_OK) return code;
     status = av_write_trailer(movie->muxer);
     if (status >= 0) {
@@ -267,10 +319,10 @@ static cm_code finish(cm_movie *movie, cm_error *error) {
     return CM_OK;
 }
 
-cm_code cm_movie_finish(cm_movie *movie, cm_error *error) {
+cm_code cm_movie_finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     cm_log_begin();
     if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is finished already");
-    cm_code code = finish(movie, error);
+    cm_code code = finish(movie, whole_sound, error);
     close_muxer(movie);
     return code;
 }
@@ -325,7 +377,6 @@ cm_code cm_movie_open(
 }
 
 const char *cm_movie_encoder(const cm_movie *movie) { return movie->encoder->codec->name; }
-bool cm_movie_has_audio(const cm_movie *movie) { return movie->sound != NULL; }
 
 void cm_movie_free(cm_movie *movie) {
     if (movie == NULL) return;

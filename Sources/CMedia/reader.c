@@ -29,6 +29,11 @@ enum { default_max_pixels = 64 * 1000 * 1000 };
 
 static bool is_positive(AVRational value) { return value.num > 0 && value.den > 0; }
 
+/* Frames a second that a video can have: an hour's exposure has fewer, headers may say anything. */
+static bool is_rate(AVRational value) {
+    return is_positive(value) && av_q2d(value) >= 1e-4 && av_q2d(value) <= 1000;
+}
+
 /* ---- What the file says about itself ---- */
 
 static const int32_t *stream_matrix(const AVStream *stream) {
@@ -70,13 +75,11 @@ static cm_orientation find_orientation(const AVStream *stream, const AVFrame *fi
 static AVRational find_frame_rate(const AVStream *stream, AVRational coded) {
     AVRational average = stream->avg_frame_rate, nominal = stream->r_frame_rate;
     /* AVI counts the fields of H.264 as frames; the video's own headers know better. */
-    if (is_positive(coded) && is_positive(average)
-        && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
+    if (is_rate(coded) && is_rate(average) && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
         return coded;
     }
-    if (!is_positive(average) && !is_positive(nominal)) return (AVRational){25, 1};
-    if (!is_positive(average)) return nominal;
-    if (is_positive(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
+    if (!is_rate(average)) return is_rate(nominal) ? nominal : (AVRational){25, 1};
+    if (is_rate(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
     return average;
 }
 

@@ -1,4 +1,6 @@
-/* The input's audio track, packet by packet, for an output that has the same pictures. */
+/* The input's sound for an output that shows the same pictures: packet by packet as it is, or
+ * encoded anew where the container does not take it. */
+#include <libavutil/common.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,44 +11,48 @@ struct cm_sound {
     cm_source *source;
     const AVStream *track;
     AVPacket *packet;
-    bool waits;    /* `packet` is not due yet */
-    double origin; /* time of the first picture */
-    double video_seconds;
+    bool waits;           /* `packet` is not due yet */
+    double origin;        /* time of the first picture */
+    cm_recoder *recoder;  /* NULL: packets are copied */
+    cm_outlet outlet;
 };
 
-static double length_of(const AVFormatContext *format, const AVStream *stream) {
-    if (stream->duration > 0) return (double)stream->duration * av_q2d(stream->time_base);
-    return format->duration > 0 ? (double)format->duration / AV_TIME_BASE : 0;
-}
+/* Sound that is encoded anew ends so many seconds after the last picture: a few bytes can stand for
+ * hours of silence. */
+static const double longest_tail = 3600;
 
-static cm_code choose_track(cm_sound *sound, cm_output_format *output, cm_error *error) {
+/* ---- Reading ---- */
+
+static cm_code choose_track(cm_sound *sound, cm_error *error) {
     AVFormatContext *format = sound->source->format;
     int video = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
     int audio = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video, NULL, 0);
     if (audio < 0) return cm_fail(error, CM_UNSUPPORTED, "has no audio track");
     sound->track = format->streams[audio];
-    enum AVCodecID id = sound->track->codecpar->codec_id;
-    if (avformat_query_codec(output, id, FF_COMPLIANCE_NORMAL) != 1) {
-        return cm_fail(
-            error, CM_UNSUPPORTED, "its audio is '%s', which '%s' cannot hold",
-            avcodec_get_name(id), output->name);
-    }
     for (unsigned i = 0; i < format->nb_streams; i++) {
         if ((int)i != audio) format->streams[i]->discard = AVDISCARD_ALL;
     }
-    if (video >= 0) {
-        const AVStream *stream = format->streams[video];
-        sound->video_seconds = length_of(format, stream);
-        if (stream->start_time != AV_NOPTS_VALUE) {
-            sound->origin = (double)stream->start_time * av_q2d(stream->time_base);
-        }
+    const AVStream *pictures = video < 0 ? NULL : format->streams[video];
+    if (pictures != NULL && pictures->start_time != AV_NOPTS_VALUE) {
+        sound->origin = (double)pictures->start_time * av_q2d(pictures->time_base);
     }
     return CM_OK;
 }
 
-cm_code cm_sound_open(
-    cm_sound **result, const char *path, cm_output_format *output, double seconds, double tolerance,
-    cm_error *error) {
+/* Whether there is a packet that waits. A file that ends early, or breaks, just has less sound. */
+static bool has_packet(cm_sound *sound) {
+    while (!sound->waits) {
+        if (av_read_frame(sound->source->format, sound->packet) < 0) return false;
+        if (sound->packet->stream_index == sound->track->index) {
+            sound->waits = true;
+        } else {
+            av_packet_unref(sound->packet);
+        }
+    }
+    return true;
+}
+
+cm_code cm_sound_open(cm_sound **result, const char *path, cm_error *error) {
     *result = NULL;
     struct stat status;
     bool regular = stat(path, &status) != 0 || S_ISREG(status.st_mode);
@@ -61,13 +67,9 @@ cm_code cm_sound_open(
     }
     /* No picture is decoded: their size does not matter here. */
     cm_code code = cm_source_open(&sound->source, path, NULL, 0, INT32_MAX, error);
-    if (code == CM_OK) code = choose_track(sound, output, error);
-    double length = sound->video_seconds;
-    if (code == CM_OK && seconds > 0 && length > 0 && fabs(length - seconds) > tolerance) {
-        code = cm_fail(
-            error, CM_UNSUPPORTED, "its audio goes with %.2f s of video, the output has %.2f s",
-            length, seconds);
-    }
+    if (code == CM_OK) code = choose_track(sound, error);
+    if (code == CM_OK && !has_packet(sound))
+        code = cm_fail(error, CM_UNSUPPORTED, "its audio track is empty");
     if (code != CM_OK) {
         cm_sound_close(&sound);
         return code;
@@ -76,9 +78,14 @@ cm_code cm_sound_open(
     return CM_OK;
 }
 
-double cm_sound_video_seconds(const cm_sound *sound) { return sound->video_seconds; }
+const char *cm_sound_codec(const cm_sound *sound) {
+    return avcodec_get_name(sound->track->codecpar->codec_id);
+}
+
+/* ---- What goes into the output ---- */
 
 int cm_sound_describe(const cm_sound *sound, AVStream *stream) {
+    if (sound->recoder != NULL) return cm_recoder_describe(sound->recoder, stream);
     int status = avcodec_parameters_copy(stream->codecpar, sound->track->codecpar);
     /* Each container has its own tags for the codecs. */
     stream->codecpar->codec_tag = 0;
@@ -86,39 +93,96 @@ int cm_sound_describe(const cm_sound *sound, AVStream *stream) {
     return status;
 }
 
-/* A file that ends, or breaks, before `end` just has less sound. */
-cm_code cm_sound_write(
-    cm_sound *sound, AVFormatContext *muxer, const AVStream *stream, double end, cm_error *error) {
+void cm_sound_attach(cm_sound *sound, AVFormatContext *muxer, AVStream *stream) {
+    sound->outlet = (cm_outlet){.muxer = muxer, .stream = stream};
+}
+
+static void feed_recoder(cm_sound *sound) {
+    bool more = has_packet(sound);
+    cm_recoder_send(sound->recoder, more ? sound->packet : NULL);
+    if (more) av_packet_unref(sound->packet);
+    sound->waits = false;
+}
+
+cm_code cm_sound_recode(
+    cm_sound *sound, const char *encoder, cm_output_format *output, cm_error *error) {
+    cm_code code = CM_OK;
+    if (sound->recoder == NULL)
+        code = cm_recoder_open(&sound->recoder, sound->track, sound->origin, error);
+    /* Only what was decoded tells the number of channels and the rate for sure. */
+    while (code == CM_OK && (code = cm_recoder_hold(sound->recoder, error)) == CM_END) {
+        feed_recoder(sound);
+        code = CM_OK;
+    }
+    return code == CM_OK ? cm_recoder_start(sound->recoder, encoder, output, error) : code;
+}
+
+bool cm_sound_was_written(const cm_sound *sound) { return sound->outlet.written > 0; }
+
+int64_t cm_sound_damaged(const cm_sound *sound) {
+    int64_t lost = sound->recoder == NULL ? 0 : cm_recoder_damaged(sound->recoder);
+    return lost + sound->outlet.refused;
+}
+
+/* ---- Writing ---- */
+
+cm_code cm_outlet_write(cm_outlet *outlet, AVPacket *packet, AVRational unit, cm_error *error) {
+    packet->stream_index = outlet->stream->index;
+    packet->pos = -1;
+    av_packet_rescale_ts(packet, unit, outlet->stream->time_base);
+    int status = av_interleaved_write_frame(outlet->muxer, packet);
+    if (outlet->muxer->pb->error < 0) status = outlet->muxer->pb->error;
+    /* A packet that the container does not take (times that run backwards, damage) is not worth the
+     * video; what the system says of the file is another matter. */
+    bool refused = status == AVERROR(EINVAL) || status < -4096;
+    if (status < 0 && !refused) return cm_fail_output(error, status, false, "cannot be written");
+    if (refused) outlet->refused++;
+    if (status >= 0) outlet->written++;
+    return CM_OK;
+}
+
+static cm_code copy_until(cm_sound *sound, double end, cm_error *error) {
     AVPacket *packet = sound->packet;
     AVRational unit = sound->track->time_base;
     int64_t origin = llround(sound->origin / av_q2d(unit));
-    for (;;) {
-        if (!sound->waits) {
-            if (av_read_frame(sound->source->format, packet) < 0) return CM_OK;
-            if (packet->stream_index != sound->track->index) {
-                av_packet_unref(packet);
-                continue;
-            }
-            sound->waits = true;
-        }
+    cm_code code = CM_OK;
+    while (code == CM_OK && has_packet(sound)) {
         int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
-        if (time != AV_NOPTS_VALUE && (double)(time - origin) * av_q2d(unit) >= end) return CM_OK;
+        bool known = time != AV_NOPTS_VALUE;
+        if (known && (double)av_sat_sub64(time, origin) * av_q2d(unit) >= end) return CM_OK;
         sound->waits = false;
-        if (packet->pts != AV_NOPTS_VALUE) packet->pts -= origin;
-        if (packet->dts != AV_NOPTS_VALUE) packet->dts -= origin;
-        packet->stream_index = stream->index;
-        packet->pos = -1;
-        av_packet_rescale_ts(packet, unit, stream->time_base);
-        int status = av_interleaved_write_frame(muxer, packet);
-        /* Times that run backwards in the input are not worth the video. */
-        if (status == AVERROR(EINVAL)) continue;
-        if (status < 0) return cm_fail_output(error, status, false, "cannot write sound");
+        if (packet->pts != AV_NOPTS_VALUE) packet->pts = av_sat_sub64(packet->pts, origin);
+        if (packet->dts != AV_NOPTS_VALUE) packet->dts = av_sat_sub64(packet->dts, origin);
+        code = cm_outlet_write(&sound->outlet, packet, unit, error);
     }
+    return code;
+}
+
+static cm_code recode_until(cm_sound *sound, double end, double pictures, cm_error *error) {
+    for (;;) {
+        cm_code code = cm_recoder_pass(sound->recoder, &sound->outlet, end, pictures, error);
+        if (code != CM_END) return code;
+        feed_recoder(sound);
+    }
+}
+
+cm_code cm_sound_write(cm_sound *sound, double pictures, cm_error *error) {
+    if (sound->recoder == NULL) return copy_until(sound, pictures, error);
+    return recode_until(sound, pictures, pictures, error);
+}
+
+cm_code cm_sound_finish(cm_sound *sound, double pictures, bool whole, cm_error *error) {
+    if (sound->recoder == NULL) return copy_until(sound, whole ? INFINITY : pictures, error);
+    double end = whole ? pictures + longest_tail : pictures;
+    cm_code code = recode_until(sound, end, pictures, error);
+    if (code == CM_OK) code = cm_recoder_finish(sound->recoder, &sound->outlet, error);
+    return code;
 }
 
 void cm_sound_close(cm_sound **pointer) {
     cm_sound *sound = *pointer;
     if (sound == NULL) return;
+    cm_recoder_close(&sound->recoder);
     cm_source_close(&sound->source);
     av_packet_free(&sound->packet);
     av_free(sound);

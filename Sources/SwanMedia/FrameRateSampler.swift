@@ -11,6 +11,12 @@ struct FrameRateSampler {
     private var upcoming: TimedFrame?
     private var started = false
     private var index = 0
+    /// What is added to the input's times.
+    private var shift = 0.0
+    private var last: (seconds: Double, duration: Double)?
+
+    /// A frame is shown for so many seconds at most: times from a file must not make a video without end.
+    private static let longest = 600.0
 
     init(rate: Rational) {
         self.rate = rate
@@ -22,8 +28,8 @@ struct FrameRateSampler {
     ) throws(MediaError) -> VideoFrame? {
         if !started {
             started = true
-            current = try source()
-            upcoming = current == nil ? nil : try source()
+            current = try take(source)
+            upcoming = current == nil ? nil : try take(source)
         }
         guard var shown = current else { return nil }
         let time = Double(index) / rate.value
@@ -31,7 +37,7 @@ struct FrameRateSampler {
             abs(later.frame.seconds - time) <= abs(shown.frame.seconds - time)
         {
             shown = later
-            upcoming = try source()
+            upcoming = try take(source)
         }
         current = shown
         if upcoming == nil {
@@ -41,5 +47,24 @@ struct FrameRateSampler {
         }
         index += 1
         return shown.frame.shown(at: time)
+    }
+
+    /// The input's next frame, never before the last one: where its times jump far ahead or back, as where
+    /// recordings were joined, it follows at once.
+    private mutating func take(
+        _ source: () throws(MediaError) -> TimedFrame?
+    ) throws(MediaError) -> TimedFrame? {
+        guard let next = try source() else { return nil }
+        let duration = min(max(next.duration, 0), Self.longest)
+        var seconds = next.frame.seconds + shift
+        if let last {
+            if !(-1...Self.longest).contains(seconds - last.seconds) {
+                shift = last.seconds + last.duration - next.frame.seconds
+                seconds = last.seconds + last.duration
+            }
+            seconds = max(seconds, last.seconds)
+        }
+        last = (seconds, duration)
+        return TimedFrame(frame: next.frame.shown(at: seconds), duration: duration)
     }
 }

@@ -6,12 +6,19 @@ protocol FrameSink: AnyObject {
     /// The encoder, as FFmpeg calls it.
     var encoder: String { get }
     func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError)
-    func finish() throws(MediaError)
-    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy
+    /// Completes the output; says what has become of the sound.
+    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio
+    func copyAudio(from path: String) -> AudioCopy
+}
+
+/// The sound in a finished output.
+struct WrittenAudio {
+    var isThere = false
+    var damagedPackets = 0
 }
 
 extension FrameSink {
-    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy {
+    func copyAudio(from path: String) -> AudioCopy {
         .skipped(reason: "this kind of output holds pictures only")
     }
 }
@@ -70,18 +77,25 @@ final class MovieSink: FrameSink {
         try calling(name) { cm_movie_append(movie, bytes.baseAddress, $0) }
     }
 
-    func finish() throws(MediaError) {
-        try calling(name) { cm_movie_finish(movie, $0) }
+    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+        try calling(name) { cm_movie_finish(movie, keepingAudio, $0) }
         try file.take()?.commit()
+        return WrittenAudio(
+            isThere: cm_movie_has_audio(movie),
+            damagedPackets: Int(cm_movie_damaged_audio(movie))
+        )
     }
 
-    func copyAudio(from path: String, outputSeconds: Double?) -> AudioCopy {
+    func copyAudio(from path: String) -> AudioCopy {
         do throws(MediaError) {
-            try calling(path) { cm_movie_copy_audio(movie, path, outputSeconds ?? 0, $0) }
-            return .copied
+            let name = path == "-" ? "standard input" : path
+            try calling(name) { cm_movie_carry_audio(movie, path, $0) }
         } catch {
             return .skipped(reason: error.message)
         }
+        guard let encoder = cm_movie_audio_encoder(movie), let codec = cm_movie_audio_codec(movie)
+        else { return .copied }
+        return .encoded(from: String(cString: codec), by: String(cString: encoder))
     }
 }
 
@@ -131,9 +145,10 @@ final class Y4MSink: FrameSink {
         try calling(name) { cm_y4m_append(stream, bytes.baseAddress, $0) }
     }
 
-    func finish() throws(MediaError) {
+    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
         try calling(name) { cm_y4m_finish(stream, $0) }
         try file.take()?.commit()
+        return WrittenAudio()
     }
 }
 
@@ -164,9 +179,10 @@ final class PictureSink: FrameSink {
         count += 1
     }
 
-    func finish() throws(MediaError) {
+    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
         guard count > 0 else {
             throw MediaError(.empty, "\(pattern.path(1)): no frame was written")
         }
+        return WrittenAudio()
     }
 }

@@ -5,13 +5,7 @@ extension VideoFrame {
     ///
     /// Antialiased, along rows and along columns with 8 bits in between.
     public func resized(width: Int, height: Int) throws(MediaError) -> VideoFrame {
-        let sides = 1...65_536
-        guard sides.contains(width), sides.contains(height) else {
-            throw MediaError(
-                .invalidArgument,
-                "a size of \(width)x\(height): sides are 1 to 65536 pixels",
-            )
-        }
+        try Self.checkSides(width, height)
         // Pillow 13 begins with the columns where that takes away clearly more; before, never.
         let (lessWide, lessHigh) = (self.width - width, self.height - height)
         if lessHigh > 0, lessHigh > 2 * lessWide {
@@ -24,20 +18,39 @@ extension VideoFrame {
     ///
     /// wan/textimage2video.py.
     public func covering(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+        try Self.checkSides(width, height)
         let scale = max(
             Double(width) / Double(self.width),
             Double(height) / Double(self.height),
         )
-        let larger = try resized(
-            width: Int((Double(self.width) * scale).rounded(.toNearestOrEven)),
-            height: Int((Double(self.height) * scale).rounded(.toNearestOrEven)),
-        )
+        let wide = Int((Double(self.width) * scale).rounded(.toNearestOrEven))
+        let high = Int((Double(self.height) * scale).rounded(.toNearestOrEven))
+        guard max(wide, high) <= Self.largestSide else {
+            throw MediaError(
+                .unsupported,
+                "a picture of \(self.width)x\(self.height) is too narrow to cover \(width)x\(height)",
+            )
+        }
+        let larger = try resized(width: wide, height: high)
         return try larger.cropped(
             left: (larger.width - width) / 2,
             top: (larger.height - height) / 2,
             width: width,
             height: height,
         )
+    }
+
+    /// The longest side of a frame, in pixels.
+    static let largestSide = 65_536
+
+    private static func checkSides(_ width: Int, _ height: Int) throws(MediaError) {
+        let sides = 1...largestSide
+        guard sides.contains(width), sides.contains(height) else {
+            throw MediaError(
+                .invalidArgument,
+                "a size of \(width)x\(height): sides are 1 to \(largestSide) pixels",
+            )
+        }
     }
 
     /// The part of the frame that begins at a pixel.
@@ -47,8 +60,8 @@ extension VideoFrame {
         width: Int,
         height: Int
     ) throws(MediaError) -> VideoFrame {
-        guard left >= 0, top >= 0, width > 0, height > 0, left + width <= self.width,
-            top + height <= self.height
+        guard left >= 0, top >= 0, width > 0, height > 0, left <= self.width - width,
+            top <= self.height - height
         else {
             throw MediaError(
                 .invalidArgument,

@@ -16,7 +16,7 @@ public struct VideoFrame: Sendable {
         pixels: [UInt8],
         seconds: Double = 0,
     ) throws(MediaError) {
-        let sides = 1...65_536
+        let sides = 1...Self.largestSide
         guard sides.contains(width), sides.contains(height), pixels.count == 3 * width * height
         else {
             throw MediaError(

@@ -1,8 +1,11 @@
 import Synchronization
 
-/// Whether the input's sound is in the output.
+/// What becomes of the input's sound.
 public enum AudioCopy: Sendable, Hashable {
+    /// It goes into the output bit for bit.
     case copied
+    /// The container does not take it as it is: it is encoded anew. The names are FFmpeg's.
+    case encoded(from: String, by: String)
     /// The output has pictures only, and why.
     case skipped(reason: String)
 }
@@ -53,6 +56,7 @@ public final class VideoWriter: Sendable {
     private struct State {
         var sink: (any FrameSink)?
         var frames = 0
+        var audio = WrittenAudio()
     }
 
     /// Where the output will lie, as it was given.
@@ -100,16 +104,22 @@ public final class VideoWriter: Sendable {
         state = Mutex(State(sink: sink))
     }
 
-    /// Before the first frame: carries the sound of the file at `source` over, unchanged, as far as the video goes.
+    /// Before the first frame: carries the sound of the file at `source` over, in step with the frames.
     ///
-    /// Where `outputSeconds` is given and the input's video is longer or shorter, there is no sound: it would not fit.
+    /// It begins with the first frame and ends with the last one; see `finish(keepingAudio:)`.
     @discardableResult
-    public func copyAudio(from source: String, outputSeconds: Double? = nil) -> AudioCopy {
+    public func copyAudio(from source: String) -> AudioCopy {
         state.withLock { state in
             guard let sink = state.sink else { return .skipped(reason: "\(path): is closed") }
-            return sink.copyAudio(from: source, outputSeconds: outputSeconds)
+            return sink.copyAudio(from: source)
         }
     }
+
+    /// Whether there is sound in the output; known when `finish` has returned.
+    public var hasAudio: Bool { state.withLock { $0.audio.isThere } }
+
+    /// Packets of sound that could not be carried over; known when `finish` has returned.
+    public var damagedAudioPackets: Int { state.withLock { $0.audio.damagedPackets } }
 
     /// Frames written so far.
     public var frameCount: Int { state.withLock { $0.frames } }
@@ -149,11 +159,14 @@ public final class VideoWriter: Sendable {
     }
 
     /// Completes the output and gives it its name; throws `empty` where no frame was written.
-    public func finish() throws(MediaError) {
+    ///
+    /// - Parameter keepingAudio: whether sound that goes on after the last frame is kept, rather than cut:
+    ///   where the output shows all that the input shows.
+    public func finish(keepingAudio: Bool = false) throws(MediaError) {
         try state.withLock { (state) throws(MediaError) in
             guard let sink = state.sink else { throw closed }
             state.sink = nil
-            try sink.finish()
+            state.audio = try sink.finish(keepingAudio: keepingAudio)
         }
     }
 

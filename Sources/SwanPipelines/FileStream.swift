@@ -17,6 +17,8 @@ public final class FileStream: Sendable {
         var writer: VideoWriter?
         var isStreaming = false
         var isStopped = false
+        /// The last frame of the input was taken.
+        var inputEnded = false
         var failure: (any Error)?
         var decodeSeconds = 0.0
         var writeSeconds = 0.0
@@ -78,11 +80,13 @@ public final class FileStream: Sendable {
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
         Engine.sleepWhileWaiting()
-        let plan = try request.plan()
-        let (reader, rate) = try open(plan.options)
-        let size = (width: plan.options.width, height: plan.options.height)
+        let draft = try request.draft()
+        let (reader, rate) = try open(draft.options)
+        let plan = try draft.plan(for: reader.map { FrameShape($0.info) })
+        for note in plan.notes { log.notice("\(note)") }
+        let size = plan.outputSize
         let writer = try makeWriter(size, rate)
-        let hasAudio = copyAudio(from: reader, to: writer, rate)
+        let carriesAudio = copyAudio(from: reader, to: writer)
         let total = reader.map { estimate($0) } ?? request.maxFrames
         onProgress(StreamProgress(stage: .loading, total: total))
 
@@ -135,8 +139,9 @@ public final class FileStream: Sendable {
         threads.wait()
         if let failure = state.withLock({ $0.failure }) { throw failure }
         try Engine.requireWholeFiles()
-        try finish(writer)
+        try finish(writer, reader)
         warnOfDamage(reader)
+        if carriesAudio { warnOfSound(writer) }
 
         var summary = StreamSummary()
         summary.framesIn = reader == nil ? 0 : stream.framesIn
@@ -149,7 +154,7 @@ public final class FileStream: Sendable {
         summary.chunkLatency = StreamSummary.Latency(seconds: latencies)
         summary.seconds = (ContinuousClock.now - loaded).seconds
         summary.loadSeconds = (loaded - start).seconds
-        summary.hasAudio = hasAudio
+        summary.hasAudio = writer.hasAudio
         summary.inputWasTruncated = reader?.isTruncated ?? false
         describe(model, plan, writer, rate, &summary)
         return summary
@@ -175,8 +180,7 @@ public final class FileStream: Sendable {
         summary.threads = Engine.threads
         summary.seed = request.seed
         summary.steps = plan.options.configuration.steps
-        summary.width = plan.options.width
-        summary.height = plan.options.height
+        (summary.width, summary.height) = plan.outputSize
         summary.frameRate = "\(rate)"
         summary.input = request.input
         summary.output = request.output
@@ -233,19 +237,19 @@ extension FileStream {
         return writer
     }
 
-    /// Whether the input's sound goes into the output.
-    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter, _ rate: Rational)
-        -> Bool
-    {
-        guard let reader, reader.info.hasAudio, let input = request.input, input != "-" else {
-            return false
-        }
-        var seconds: Double?
-        if let frames = request.maxFrames, frames < reader.info.estimatedFrames ?? .max {
-            seconds = Double(frames) / rate.value
-        }
-        switch writer.copyAudio(from: input, outputSeconds: seconds) {
+    /// Whether the input's sound is to go into the output.
+    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter) -> Bool {
+        guard let reader, reader.info.hasAudio, let input = request.input else { return false }
+        switch writer.copyAudio(from: input) {
         case .copied: return true
+        case .encoded(let codec, let encoder):
+            log.notice(
+                """
+                the input's sound is '\(codec)', which this kind of file does not hold: it is encoded \
+                anew by '\(encoder)'
+                """
+            )
+            return true
         case .skipped(let reason):
             log.warning("the output has no sound: \(reason)")
             return false
@@ -257,15 +261,33 @@ extension FileStream {
         return min(frames, request.maxFrames ?? .max)
     }
 
-    private func finish(_ writer: VideoWriter) throws {
+    private func finish(_ writer: VideoWriter, _ reader: VideoReader?) throws {
         guard writer.frameCount > 0 || !state.withLock({ $0.isStopped }) else {
             writer.cancel()
             return
         }
         let began = ContinuousClock.now
-        try writer.finish()
+        try writer.finish(keepingAudio: showsAll(of: reader))
         let taken = (ContinuousClock.now - began).seconds
         state.withLock { $0.writeSeconds += taken }
+    }
+
+    /// Whether the output goes as far as the input's pictures: only then sound after them belongs to it.
+    private func showsAll(of reader: VideoReader?) -> Bool {
+        let (isStopped, inputEnded) = state.withLock { ($0.isStopped, $0.inputEnded) }
+        guard !isStopped, let reader else { return false }
+        guard let most = request.maxFrames else { return inputEnded }
+        return inputEnded || most >= reader.info.estimatedFrames ?? .max
+    }
+
+    private func warnOfSound(_ writer: VideoWriter) {
+        guard writer.frameCount > 0 else { return }
+        if !writer.hasAudio {
+            log.warning("the output has no sound: none of the input's belongs to its frames")
+        }
+        if writer.damagedAudioPackets > 0 {
+            log.warning("\(writer.damagedAudioPackets) damaged packets of sound were passed over")
+        }
     }
 
     private func warnOfDamage(_ reader: VideoReader?) {
@@ -303,6 +325,7 @@ extension FileStream {
                     let frame = try reader.nextFrame()
                     let taken = (ContinuousClock.now - began).seconds
                     state.withLock { $0.decodeSeconds += taken }
+                    if frame == nil { state.withLock { $0.inputEnded = true } }
                     guard let frame, frames.put(frame) else { break }
                 }
                 frames.close()

@@ -28,10 +28,11 @@ public struct FileStreamRequest: Sendable {
     public var fixedNoise = false
     /// Whether denoising steps of neighbouring chunks run in one batch.
     public var streamBatch = true
-    /// The output's size in pixels; nil for what the model says.
+    /// The output's size in pixels. Where one is nil it follows from the input's shape; where both are, about as
+    /// many pixels as the model says are kept in that shape. Text alone has the model's size.
     public var height, width: Int?
     /// How frames of another shape come to that size.
-    public var fit = FrameFit.stretch
+    public var fit = FrameFit.crop
     /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
     public var frameRate: Double?
     /// Frames a second under which chunks grow.
@@ -101,8 +102,9 @@ public struct FileStreamRequest: Sendable {
         )
     }
 
-    /// How it will be met; reads the small files of the model, not its weights.
-    func plan() throws -> StreamPlan {
+    /// How it will be met, but for what depends on the input; reads the small files of the model, not its
+    /// weights.
+    func draft() throws -> StreamDraft {
         try check()
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
             throw SwanError(.noSuchFile, "\(configuration): no such file")
@@ -112,7 +114,6 @@ public struct FileStreamRequest: Sendable {
         if let steps { try stream.keepSteps(steps) }
         if let noiseScale { stream.noiseScale = noiseScale }
         var options = StreamOptions(stream, height: height, width: width)
-        options.fit = fit
         options.fixedNoise = fixedNoise
         options.streamBatch = streamBatch
         options.targetFPS = targetFPS
@@ -125,16 +126,53 @@ public struct FileStreamRequest: Sendable {
                 latentChannels: configs.transformer.inDim
             )
         }
+        // A side that was not asked for is chosen to fit.
+        let follows = input != nil && (height == nil || width == nil)
         try StreamModel.check(
-            height: options.height,
-            width: options.width,
+            height: follows ? height ?? configs.sizeMultiple : options.height,
+            width: follows ? width ?? configs.sizeMultiple : options.width,
             multiple: configs.sizeMultiple
         )
         try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         let place = try Device(named: device)
-        let type = dtype ?? stream.computeType(on: place)
-        let needed = configs.streamBytes(options, type)
-        if place == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
+        return StreamDraft(
+            request: self,
+            options: options,
+            configs: configs,
+            device: place,
+            dtype: dtype ?? stream.computeType(on: place)
+        )
+    }
+
+    /// How it will be met for frames of a shape, nil for text alone.
+    func plan(for frames: FrameShape? = nil) throws -> StreamPlan {
+        try draft().plan(for: frames)
+    }
+}
+
+/// How a request will be met, but for the size.
+struct StreamDraft {
+    let request: FileStreamRequest
+    /// With the model's size, or as much of another one as was asked for.
+    let options: StreamOptions
+    let configs: ModelFolder.Configs
+    let device: Device
+    let dtype: DType
+
+    /// Chooses the size for frames of a shape, nil for text alone.
+    func plan(for frames: FrameShape?) throws -> StreamPlan {
+        var options = options
+        if let frames {
+            options.setSize(
+                for: frames,
+                multiple: configs.sizeMultiple,
+                width: request.width,
+                height: request.height,
+                fit: request.fit
+            )
+        }
+        let needed = configs.streamBytes(options, dtype)
+        if device == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
             throw TorchError(
                 .outOfMemory,
                 """
@@ -143,7 +181,35 @@ public struct FileStreamRequest: Sendable {
                 """
             )
         }
-        return StreamPlan(options: options, device: place, dtype: type)
+        let notes = frames.map { self.notes(on: options, $0) } ?? []
+        return StreamPlan(options: options, device: device, dtype: dtype, notes: notes)
+    }
+
+    /// What a user should know of the size.
+    private func notes(on options: StreamOptions, _ frames: FrameShape) -> [String] {
+        var notes: [String] = []
+        let own = StreamOptions(options.configuration)
+        let isChosen = request.width == nil || request.height == nil
+        if isChosen, (options.width, options.height) != (own.width, own.height) {
+            notes.append(
+                "the output has \(options.width)x\(options.height) pixels, in the shape of the input; "
+                    + "the model's own size is \(own.width)x\(own.height)"
+            )
+        }
+        if let width = options.outputWidth, let height = options.outputHeight {
+            notes.append(
+                "the picture has \(options.width)x\(options.height) pixels, with black bars to "
+                    + "\(width)x\(height)"
+            )
+        }
+        let cut = Int((100 * options.cutShare(of: frames)).rounded())
+        if cut > 2 {
+            notes.append(
+                "\(cut) % of each frame is cut off to fit \(options.width)x\(options.height)"
+                    + (isChosen ? "" : "; --fit pad keeps all of it, with black bars")
+            )
+        }
+        return notes
     }
 }
 
@@ -152,4 +218,11 @@ struct StreamPlan {
     let options: StreamOptions
     let device: Device
     let dtype: DType
+    /// What a user should know of the size.
+    let notes: [String]
+
+    /// The size of the frames that come out.
+    var outputSize: (width: Int, height: Int) {
+        (options.outputWidth ?? options.width, options.outputHeight ?? options.height)
+    }
 }

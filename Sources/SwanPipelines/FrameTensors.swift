@@ -3,10 +3,12 @@ import Torch
 
 /// How frames of one shape come into pictures of another.
 public enum FrameFit: String, Sendable, CaseIterable {
-    /// All of a frame, its sides scaled apart, as the reference does.
-    case stretch
     /// The largest part in a frame's middle that has the picture's shape.
     case crop
+    /// All of a frame, with black bars.
+    case pad
+    /// All of a frame, its sides scaled apart, as the reference does.
+    case stretch
 }
 
 /// Frames as the network takes them: [1, 3, T, height, width] in [-1, 1].
@@ -17,36 +19,68 @@ func tensor(
     height: Int,
     width: Int,
     fit: FrameFit,
+    pixelAspect: Double = 1,
     dtype: DType,
     device: Device
 ) throws -> Tensor {
+    let aspect = Double(width) / Double(height) / pixelAspect
     var pictures: [Tensor] = []
     for whole in frames {
-        let frame = fit == .crop ? try whole.middle(height: height, width: width) : whole
+        let frame = fit == .crop ? try whole.middle(aspect) : whole
+        let (high, wide) =
+            fit == .pad ? frame.inside(height, width, pixelAspect) : (height, width)
         let bytes = try Tensor(frame.pixels, [1, frame.height, frame.width, 3])
-        let picture = try bytes.permuted(0, 3, 1, 2).to(device, .float32)  // [1, 3, H, W]
-        let same = frame.height == height && frame.width == width
-        pictures.append(
-            same ? picture : try picture.resizedAntialiased(height: height, width: width).rounded()
-        )
+        var picture = try bytes.permuted(0, 3, 1, 2).to(device, .float32)  // [1, 3, H, W]
+        if (frame.height, frame.width) != (high, wide) {
+            picture = try picture.resizedAntialiased(height: high, width: wide).rounded()
+        }
+        if (height, width) != (high, wide) {
+            let (top, left) = ((height - high) / 2, (width - wide) / 2)
+            picture = try picture.padded([left, width - wide - left, top, height - high - top])
+        }
+        pictures.append(picture)
     }
     let video = try stacked(pictures, dim: 2)  // [1, 3, T, H, W]
     return try (video / 127.5 - 1).to(dtype)
 }
 
 extension VideoFrame {
-    /// The largest part in its middle that is as wide, for its height, as `width` is for `height`.
-    fileprivate func middle(height: Int, width: Int) throws(MediaError) -> VideoFrame {
-        func nearest(_ a: Int, _ b: Int) -> Int { max(1, (2 * a + b) / (2 * b)) }
-        let isTall = self.height * width > self.width * height
-        let high = isTall ? nearest(self.width * height, width) : self.height
-        let wide = isTall ? self.width : nearest(self.height * width, height)
+    /// The largest part in its middle of so many pixels in width for one in height.
+    fileprivate func middle(_ aspect: Double) throws(MediaError) -> VideoFrame {
+        let isTall = Double(height) * aspect > Double(width)
+        let high = isTall ? max(1, Int((Double(width) / aspect).rounded())) : height
+        let wide = isTall ? width : max(1, Int((Double(height) * aspect).rounded()))
         return try cropped(
-            left: (self.width - wide) / 2,
-            top: (self.height - high) / 2,
+            left: (width - wide) / 2,
+            top: (height - high) / 2,
             width: wide,
             height: high
         )
+    }
+
+    /// The size that all of it has within a height and a width.
+    fileprivate func inside(_ high: Int, _ wide: Int, _ pixelAspect: Double) -> (Int, Int) {
+        let aspect = Double(width) * pixelAspect / Double(height)
+        return aspect * Double(high) > Double(wide)
+            ? (max(1, Int((Double(wide) / aspect).rounded())), wide)
+            : (high, max(1, Int((Double(high) * aspect).rounded())))
+    }
+
+    /// The frame in the middle of a larger one, which is black where it is not.
+    func centered(width wide: Int, height high: Int) -> VideoFrame {
+        guard wide >= width, high >= height, (wide, high) != (width, height) else { return self }
+        let (left, top) = ((wide - width) / 2, (high - height) / 2)
+        return VideoFrame(width: wide, height: high, seconds: seconds) { target in
+            target.initializeMemory(as: UInt8.self, repeating: 0)
+            withUnsafeBytes { source in
+                for row in 0..<height {
+                    let part = source[(3 * row * width)..<(3 * (row + 1) * width)]
+                    let at = 3 * ((top + row) * wide + left)
+                    UnsafeMutableRawBufferPointer(rebasing: target[at...])
+                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
+                }
+            }
+        }
     }
 }
 

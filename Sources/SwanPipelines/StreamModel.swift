@@ -65,9 +65,13 @@ public struct StreamModel: Sendable {
 
     /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.
     func check(height: Int, width: Int) throws(SwanError) {
+        try Self.check(height: height, width: width, multiple: sizeMultiple)
+    }
+
+    /// What the sides of its pictures are multiples of, in pixels.
+    public var sizeMultiple: Int {
         let patch = transformer.config.patchSize
-        let stride = vae.spatialStride * max(patch[1], patch[2])
-        try Self.check(height: height, width: width, multiple: stride)
+        return vae.spatialStride * max(patch[1], patch[2])
     }
 
     /// Throws where a size is no multiple of `multiple`, or absurd; the message says what fits.

@@ -2,10 +2,15 @@ import Torch
 
 /// What one stream asks for, beyond what its model says.
 public struct StreamOptions: Sendable, Equatable {
-    /// The size frames are resized to, in pixels.
+    /// The size frames are resized to, in pixels; `setSize(for:)` chooses one in the frames' shape.
     public var height, width: Int
-    /// How frames of another shape come to that size.
-    public var fit = FrameFit.stretch
+    /// The size of the frames that come out, where black bars are to surround the picture; nil for `height`
+    /// and `width`.
+    public internal(set) var outputHeight, outputWidth: Int?
+    /// How frames of another shape come to `height` and `width`.
+    public var fit = FrameFit.crop
+    /// The width of a pixel of the frames that go in, by its height.
+    public internal(set) var pixelAspect = 1.0
     /// How the model streams.
     public var configuration: StreamConfiguration
     /// Whether the noise scale stays as it is, instead of following the motion.

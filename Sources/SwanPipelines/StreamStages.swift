@@ -176,6 +176,7 @@ final class EncodeStage: Sendable {
             height: options.height,
             width: options.width,
             fit: options.fit,
+            pixelAspect: options.pixelAspect,
             dtype: model.dtype,
             device: model.device
         )
@@ -322,9 +323,11 @@ final class DecodeStage: Sendable {
         var lastCost = StageSeconds()
     }
 
+    private let options: StreamOptions
     private let state: Mutex<State>
 
-    init(_ model: StreamModel) throws(TorchError) {
+    init(_ model: StreamModel, options: StreamOptions) throws(TorchError) {
+        self.options = options
         state = Mutex(State(decoder: try model.vae.makeDecoder()))
     }
 
@@ -349,7 +352,10 @@ final class DecodeStage: Sendable {
             state.chunkSeconds.append((end - chunk.mark.arrival).seconds)
             let given = frames.prefix(chunk.mark.frameCount)
             state.framesOut += given.count
-            return Array(given)
+            guard let width = options.outputWidth, let height = options.outputHeight else {
+                return Array(given)
+            }
+            return given.map { $0.centered(width: width, height: height) }
         }
     }
 }

@@ -30,7 +30,7 @@ public final class VideoStream: Sendable {
         self.log = log
         encoding = try EncodeStage(model, prompt: prompt, options: options)
         denoising = try DenoiseStage(model, options: options)
-        decoding = try DecodeStage(model)
+        decoding = try DecodeStage(model, options: options)
         growth = Mutex(Growth(options))
     }
 

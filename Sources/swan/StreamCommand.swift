@@ -9,8 +9,8 @@ struct StreamCommand: ParsableCommand {
         commandName: "stream",
         abstract: "Restyle a video by a prompt.",
         discussion: """
-            The output has as many frames as the input, at its frame rate, and its sound where the \
-            lengths agree. Without INPUT the video comes from the prompt alone.
+            The output has as many frames as the input, at its frame rate, in its shape, and with its \
+            sound. Without INPUT the video comes from the prompt alone.
 
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
@@ -87,18 +87,26 @@ struct StreamCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: "The output's height in pixels. Frames of another shape are fitted, see --fit."
+        help: ArgumentHelp(
+            "The output's height in pixels. Without it the height follows from the input's shape; without "
+                + "height and width the output keeps that shape at about the model's number of pixels."
+        )
     )
     var height: Int?
 
-    @Option(parsing: .unconditional, help: "The output's width in pixels.")
+    @Option(
+        parsing: .unconditional,
+        help: "The output's width in pixels. Without it the width follows from the input's shape."
+    )
     var width: Int?
 
     @Option(
-        help:
-            "stretch takes the whole frame, crop cuts off what the output's shape has no room for."
+        help: """
+            How frames of another shape come to --width and --height: crop cuts off what has no room, \
+            pad adds black bars, stretch takes them out of shape.
+            """
     )
-    var fit = FrameFit.stretch
+    var fit = FrameFit.crop
 
     @Option(
         parsing: .unconditional,

@@ -24,7 +24,9 @@ enum Handmade {
     }
 
     /// An AVI of raw pictures, 16x16, 10 a second, with one second of PCM sound for each ten frames.
-    static func avi(frames: Int) -> [UInt8] {
+    ///
+    /// - Parameter soundTag: what codec the sound is said to be, in Microsoft's numbers.
+    static func avi(frames: Int, soundTag: Int = 1) -> [UInt8] {
         let picture = [UInt8](repeating: 128, count: 16 * 16 * 3)
         let sound = [UInt8](repeating: 1, count: 800 * 2)
         var movie = Array("movi".utf8)
@@ -39,7 +41,10 @@ enum Handmade {
             + words(0, 0)
         let streams =
             list("strl", chunk("strh", video) + chunk("strf", bitmap))
-            + list("strl", chunk("strh", audio) + chunk("strf", pcmFormat))
+            + list(
+                "strl",
+                chunk("strh", audio) + chunk("strf", halves(soundTag) + pcmFormat.dropFirst(2))
+            )
         let body =
             Array("AVI ".utf8) + list("hdrl", chunk("avih", header) + streams)
             + chunk("LIST", movie)

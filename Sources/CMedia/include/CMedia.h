@@ -132,22 +132,29 @@ cm_code cm_movie_open(
 /* The encoder in use, as FFmpeg calls it. */
 const char *cm_movie_encoder(const cm_movie *movie);
 
-/* Before the first frame: carries the audio track of the file at `path` over, unchanged; an output
- * shorter than that file's video gets it as far as its pictures go. CM_OK, or why there will be no
- * audio; the video is then written without. Where `seconds` is positive, it is the length the
- * output will have: an input whose video is longer or shorter by more than a tenth of a second is
- * turned down. */
-cm_code cm_movie_copy_audio(cm_movie *movie, const char *path, double seconds, cm_error *error);
+/* Before the first frame: carries the audio track of the file at `path` over, as far as the pictures
+ * go: as it is where the container takes it, else encoded anew. CM_OK, or why there will be no
+ * audio; the video is then written without. */
+cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error);
 
-/* Whether audio is carried; false after the first frame when the container turned the track down
- * after all. */
+/* The codec of the audio that is carried over, as FFmpeg calls it; NULL: there is none. */
+const char *cm_movie_audio_codec(const cm_movie *movie);
+
+/* What encodes it anew, as FFmpeg calls it; NULL: nothing does. */
+const char *cm_movie_audio_encoder(const cm_movie *movie);
+
+/* Whether audio was written, for sure after cm_movie_finish. */
 bool cm_movie_has_audio(const cm_movie *movie);
+
+/* Packets of audio that were passed over, damaged or refused by the container. */
+int64_t cm_movie_damaged_audio(const cm_movie *movie);
 
 /* Appends 3 * width * height bytes. */
 cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error);
 
-/* Writes what the encoder still holds, and the index. The file is closed, whatever is returned. */
-cm_code cm_movie_finish(cm_movie *movie, cm_error *error);
+/* Writes what the encoder still holds, and the index. Audio that goes on after the last picture is
+ * cut, unless `whole_audio`. The file is closed, whatever is returned. */
+cm_code cm_movie_finish(cm_movie *movie, bool whole_audio, cm_error *error);
 
 void cm_movie_free(cm_movie *movie);
 

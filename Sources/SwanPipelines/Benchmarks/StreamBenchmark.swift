@@ -18,6 +18,8 @@ extension Benchmark {
         }
         let input = options.input ?? folder.appendingPathComponent("in.mp4").path
         if options.input == nil { try makeClip(input) }
+        let folderOfModel = try ModelFolder(BundledModels.folder(options.model) ?? options.model)
+        let size = StreamOptions(try folderOfModel.configuration())
         var summaries: [StreamSummary] = []
         // What other benchmarks have given back is not the stream's.
         ProcessFacts.forgetPeakMemory()
@@ -31,6 +33,9 @@ extension Benchmark {
             request.dtype = options.dtype
             request.device = options.device.description
             request.steps = 2
+            // The model's own size, whatever shape the clip has.
+            (request.width, request.height) = (size.width, size.height)
+            request.fit = .stretch
             let job = FileStream(request, log: Logger(label: "swan"), start: .now)
             summaries.append(try job.run())
         }
