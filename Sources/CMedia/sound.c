@@ -10,10 +10,12 @@
 struct cm_sound {
     cm_source *source;
     const AVStream *track;
-    AVPacket *packet;
-    bool waits;           /* `packet` is not due yet */
-    double origin;        /* time of the first picture */
-    cm_recoder *recoder;  /* NULL: packets are copied */
+    AVPacket *packet, *next;
+    bool waits;          /* `packet` is not due yet */
+    bool has_next;       /* and so is `next`, the one after it */
+    int64_t step;        /* the time from packet to packet */
+    double origin;       /* time of the first picture */
+    cm_recoder *recoder; /* NULL: packets are copied */
     cm_outlet outlet;
 };
 
@@ -39,16 +41,33 @@ static cm_code choose_track(cm_sound *sound, cm_error *error) {
     return CM_OK;
 }
 
-/* Whether there is a packet that waits. A file that ends early, or breaks, just has less sound. */
-static bool has_packet(cm_sound *sound) {
-    while (!sound->waits) {
-        if (av_read_frame(sound->source->format, sound->packet) < 0) return false;
-        if (sound->packet->stream_index == sound->track->index) {
-            sound->waits = true;
-        } else {
-            av_packet_unref(sound->packet);
-        }
+/* A file that ends early, or breaks, just has less sound. */
+static void read_next(cm_sound *sound) {
+    while (!sound->has_next && av_read_frame(sound->source->format, sound->next) >= 0) {
+        sound->has_next = sound->next->stream_index == sound->track->index;
+        if (!sound->has_next) av_packet_unref(sound->next);
     }
+}
+
+static int64_t time_of(const AVPacket *packet) {
+    return packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
+}
+
+/* Whether there is a packet that waits. */
+static bool has_packet(cm_sound *sound) {
+    if (sound->waits) return true;
+    read_next(sound);
+    if (!sound->has_next) return false;
+    av_packet_move_ref(sound->packet, sound->next);
+    sound->waits = true;
+    sound->has_next = false;
+    read_next(sound);
+    int64_t time = time_of(sound->packet);
+    int64_t later = sound->has_next ? time_of(sound->next) : AV_NOPTS_VALUE;
+    if (time != AV_NOPTS_VALUE && later != AV_NOPTS_VALUE && later > time)
+        sound->step = av_sat_sub64(later, time);
+    /* Matroska names no lengths, and MP4 would let the last packet have none. */
+    if (sound->packet->duration <= 0) sound->packet->duration = sound->step;
     return true;
 }
 
@@ -60,9 +79,12 @@ cm_code cm_sound_open(cm_sound **result, const char *path, cm_error *error) {
         return cm_fail(error, CM_UNSUPPORTED, "is a pipe, which cannot be read twice");
     }
     cm_sound *sound = av_mallocz(sizeof *sound);
-    if (sound != NULL) sound->packet = av_packet_alloc();
-    if (sound == NULL || sound->packet == NULL) {
-        av_free(sound);
+    if (sound != NULL) {
+        sound->packet = av_packet_alloc();
+        sound->next = av_packet_alloc();
+    }
+    if (sound == NULL || sound->packet == NULL || sound->next == NULL) {
+        cm_sound_close(&sound);
         return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for its audio track");
     }
     /* No picture is decoded: their size does not matter here. */
@@ -126,10 +148,27 @@ int64_t cm_sound_damaged(const cm_sound *sound) {
 
 /* ---- Writing ---- */
 
+/* Before FFmpeg 6 the muxer of Matroska says how much of the beginning a player skips, but does not
+ * count that in the times: the sound would come too early by it. */
+static int64_t muxer_delay(const cm_outlet *outlet) {
+#if LIBAVFORMAT_VERSION_MAJOR < 60
+    const AVCodecParameters *parameters = outlet->stream->codecpar;
+    if (parameters->sample_rate > 0 && strcmp(outlet->muxer->oformat->name, "matroska") == 0) {
+        AVRational sample = {1, parameters->sample_rate};
+        return av_rescale_q(parameters->initial_padding, sample, outlet->stream->time_base);
+    }
+#endif
+    (void)outlet;
+    return 0;
+}
+
 cm_code cm_outlet_write(cm_outlet *outlet, AVPacket *packet, AVRational unit, cm_error *error) {
     packet->stream_index = outlet->stream->index;
     packet->pos = -1;
     av_packet_rescale_ts(packet, unit, outlet->stream->time_base);
+    int64_t delay = muxer_delay(outlet);
+    if (packet->pts != AV_NOPTS_VALUE) packet->pts = av_sat_add64(packet->pts, delay);
+    if (packet->dts != AV_NOPTS_VALUE) packet->dts = av_sat_add64(packet->dts, delay);
     int status = av_interleaved_write_frame(outlet->muxer, packet);
     if (outlet->muxer->pb->error < 0) status = outlet->muxer->pb->error;
     /* A packet that the container does not take (times that run backwards, damage) is not worth the
@@ -147,7 +186,7 @@ static cm_code copy_until(cm_sound *sound, double end, cm_error *error) {
     int64_t origin = llround(sound->origin / av_q2d(unit));
     cm_code code = CM_OK;
     while (code == CM_OK && has_packet(sound)) {
-        int64_t time = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
+        int64_t time = time_of(packet);
         bool known = time != AV_NOPTS_VALUE;
         if (known && (double)av_sat_sub64(time, origin) * av_q2d(unit) >= end) return CM_OK;
         sound->waits = false;
@@ -185,6 +224,7 @@ void cm_sound_close(cm_sound **pointer) {
     cm_recoder_close(&sound->recoder);
     cm_source_close(&sound->source);
     av_packet_free(&sound->packet);
+    av_packet_free(&sound->next);
     av_free(sound);
     *pointer = NULL;
 }

@@ -42,7 +42,7 @@ struct FramePattern: Equatable, Sendable {
         self.digits = digits
     }
 
-    private static func malformed(_ pattern: String) -> MediaError {
+    static func malformed(_ pattern: String) -> MediaError {
         MediaError(
             .unsupported,
             "\(pattern): PNG frames need exactly one number in the name, such as out/frame_%05d.png",

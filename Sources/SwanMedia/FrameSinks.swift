@@ -186,3 +186,33 @@ final class PictureSink: FrameSink {
         return WrittenAudio()
     }
 }
+
+/// One PNG file, under its name when it is finished.
+final class SinglePictureSink: FrameSink {
+    private let path: String
+    private let encoding: PNGEncoder
+    private var file: PartialFile?
+    private var picture: [UInt8] = []
+
+    init(path: String, size: PixelSize) throws(MediaError) {
+        self.path = path
+        encoding = try PNGEncoder(name: path, size: size)
+        file = try PartialFile(target: path)
+    }
+
+    var encoder: String { "png" }
+
+    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+        guard picture.isEmpty else { throw FramePattern.malformed(path) }
+        picture = Array(try encoding.encode(rgb, name: path))
+    }
+
+    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+        guard !picture.isEmpty, let file = file.take() else {
+            throw MediaError(.empty, "\(path): no frame was written")
+        }
+        try lending(picture) { (bytes) throws(MediaError) in try file.write(bytes) }
+        try file.commit()
+        return WrittenAudio()
+    }
+}

@@ -5,10 +5,13 @@ enum OutputFormat: Equatable {
     case movie(container: String, codec: VideoWriter.Codec)
     case y4m
     case pictures(FramePattern)
+    /// One alone.
+    case picture
 
     static let supported = """
         .mp4 and .mov (H.264), .mkv (FFV1, lossless), .y4m, - (YUV4MPEG2 to standard output), \
-        and PNG frames (a pattern such as out/frame_%05d.png, or a directory ending in /)
+        PNG frames (a pattern such as out/frame_%05d.png, or a directory ending in /), and a .png of one \
+        frame
         """
 
     /// Decides by the path's extension alone; `unsupported` names what there is.
@@ -30,7 +33,7 @@ enum OutputFormat: Equatable {
         case "mov": self = .movie(container: "mov", codec: codec.or(.h264))
         case "mkv": self = .movie(container: "matroska", codec: codec.or(.ffv1))
         case "y4m": self = .y4m
-        case "png": self = .pictures(try FramePattern(path))
+        case "png": self = path.contains("%") ? .pictures(try FramePattern(path)) : .picture
         default:
             let kind = suffix.isEmpty ? "no extension" : "the extension '.\(suffix)'"
             throw MediaError(

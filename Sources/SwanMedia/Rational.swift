@@ -17,7 +17,7 @@ public struct Rational: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads `30`, `30000/1001`, `30000:1001` or `29.97`; decimals near n·1000/1001 become it.
     public init?(_ text: some StringProtocol) {
-        let parts = text.split(whereSeparator: { $0 == "/" || $0 == ":" })
+        let parts = text.split(omittingEmptySubsequences: false) { $0 == "/" || $0 == ":" }
         if parts.count == 2, let numerator = Int(parts[0]), let denominator = Int(parts[1]) {
             self.init(numerator, denominator)
             return

@@ -73,11 +73,15 @@ public final class VideoWriter: Sendable {
     ///
     /// Throws `unsupported` for an extension or a size that cannot be written (the message says which can),
     /// `cannotCreate` where the file cannot be made.
+    ///
+    /// - Parameter frames: how many frames there will be, where that is known. A `.png` without a number in
+    ///   its name is for a single one.
     public init(
         path: String,
         width: Int,
         height: Int,
         frameRate: Rational,
+        frames: Int? = nil,
         options: Options = Options(),
     ) throws(MediaError) {
         let size = PixelSize(width: width, height: height)
@@ -96,6 +100,9 @@ public final class VideoWriter: Sendable {
             sink = try Y4MSink(path: path, size: size, frameRate: frameRate)
         case .pictures(let pattern):
             sink = try PictureSink(pattern: pattern, size: size)
+        case .picture:
+            guard frames == 1 else { throw FramePattern.malformed(path) }
+            sink = try SinglePictureSink(path: path, size: size)
         }
         self.path = path
         self.width = width

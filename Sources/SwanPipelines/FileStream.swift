@@ -83,11 +83,11 @@ public final class FileStream: Sendable {
         let draft = try request.draft()
         let (reader, rate) = try open(draft.options)
         let plan = try draft.plan(for: reader.map { FrameShape($0.info) })
-        for note in plan.notes { log.notice("\(note)") }
         let size = plan.outputSize
-        let writer = try makeWriter(size, rate)
-        let carriesAudio = copyAudio(from: reader, to: writer)
         let total = reader.map { estimate($0) } ?? request.maxFrames
+        let writer = try makeWriter(size, rate, frames: total)
+        for note in plan.notes { log.notice("\(note)") }
+        let carriesAudio = copyAudio(from: reader, to: writer)
         onProgress(StreamProgress(stage: .loading, total: total))
 
         let threads = DispatchGroup()
@@ -207,7 +207,8 @@ extension FileStream {
 
     private func makeWriter(
         _ size: (width: Int, height: Int),
-        _ rate: Rational
+        _ rate: Rational,
+        frames: Int?
     ) throws -> VideoWriter {
         // Held for as long as it takes, so that whoever gives the output up finds it.
         let writer = try state.withLock { state in
@@ -216,7 +217,8 @@ extension FileStream {
                     path: request.output,
                     width: size.width,
                     height: size.height,
-                    frameRate: rate
+                    frameRate: rate,
+                    frames: frames
                 )
                 state.writer = writer
                 return writer
@@ -257,7 +259,11 @@ extension FileStream {
     }
 
     private func estimate(_ reader: VideoReader) -> Int? {
-        guard let frames = reader.info.estimatedFrames else { return request.maxFrames }
+        // Of pictures FFmpeg's readers are called "png_pipe" and the like.
+        let isPicture = reader.info.format.hasSuffix("_pipe")
+        guard let frames = reader.info.estimatedFrames ?? (isPicture ? 1 : nil) else {
+            return request.maxFrames
+        }
         return min(frames, request.maxFrames ?? .max)
     }
 

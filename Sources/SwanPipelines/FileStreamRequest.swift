@@ -206,7 +206,8 @@ struct StreamDraft {
         if cut > 2 {
             notes.append(
                 "\(cut) % of each frame is cut off to fit \(options.width)x\(options.height)"
-                    + (isChosen ? "" : "; --fit pad keeps all of it, with black bars")
+                    + (isChosen || request.fit != .crop
+                        ? "" : "; --fit pad keeps all of it, with black bars")
             )
         }
         return notes

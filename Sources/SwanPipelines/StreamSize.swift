@@ -101,7 +101,8 @@ extension StreamOptions {
             let shape = Double(size.width) / Double(size.height) / aspect
             let pixels = Double(size.width * size.height) / Double(area)
             let cost = abs(log(shape)) + 0.1 * abs(log(pixels))
-            if cost < lowest { (best, lowest) = (size, cost) }
+            // Of two that are as good, the larger one.
+            if cost <= lowest + 1e-9 { (best, lowest) = (size, cost) }
         }
         return best
     }

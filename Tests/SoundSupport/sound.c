@@ -310,7 +310,7 @@ void sound_free(sound_heard *heard) {
 
 int sound_lag(const float *meant, const float *heard, int count, int most) {
     int best = 0;
-    double highest = -INFINITY;
+    double highest = 0; /* silence is like any other */
     for (int lag = -most; lag <= most; lag++) {
         double sum = 0;
         for (int i = 0; i < count; i++) {

@@ -151,7 +151,8 @@ struct SoundTests {
         try Sound(seconds: 2).write(to: input, as: "flac", frames: 50)
         let original = try Heard(input)
         var bytes = try folder.bytes(of: "in.mkv")
-        for at in (bytes.count / 4)..<(bytes.count / 4 + 600) { bytes[at] ^= 0x5A }
+        // Within a packet, which has some thousand bytes: the container stays whole.
+        for at in (bytes.count / 3)..<(bytes.count / 3 + 20) { bytes[at] ^= 0x5A }
         let damaged = try folder.write(bytes, to: "damaged.mkv")
         let copy = try copy(damaged, to: "out.mov", frames: 50)
         #expect(copy.writer.hasAudio)

@@ -112,6 +112,61 @@ struct ValueTests {
         }
     }
 
+    @Test(
+        "the sampler comes to an end whatever the times",
+        arguments: [
+            [0, 0.04, 0.08, 1e12, 1e12 + 0.04], [0, 0.04, -1e18, 0.04], [100, 0, 100, 0],
+            [0, 1e308, -1e308, 1e308], [50, 50.04, 0, 0.04, 0.08],
+        ]
+    )
+    func samplerOfAnyTimes(times: [Double]) throws {
+        var sampler = FrameRateSampler(rate: try #require(Rational(25)))
+        let frame = try VideoFrame.plain(1, 1, Colour(0, 0, 0))
+        var rest = times[...]
+        var shown = 0
+        while shown < 20_000 {
+            let next = try sampler.next { () throws(MediaError) -> TimedFrame? in
+                rest.popFirst().map { TimedFrame(frame: frame.shown(at: $0), duration: 0.04) }
+            }
+            guard next != nil else { break }
+            shown += 1
+        }
+        #expect(rest.isEmpty)
+        // A gap of up to ten minutes may be real.
+        #expect((times.count - 1...15_002).contains(shown))
+    }
+
+    @Test("a fraction is made of no number that is none")
+    func fractionsOfAnything() {
+        for value in [Double.nan, .infinity, -.infinity, 0, -0.0, -1, 1e300, 1e-300] {
+            #expect(Rational(value) == nil)
+        }
+        for text in [
+            "nan", "inf", "-1", "0", "0/0", "1/0", "0/1", "1e400", "9e99", "-5/-5", "1//2",
+        ] {
+            #expect(Rational(text) == nil, "\(text)")
+        }
+        #expect(Rational(.max, .max) == .one)
+        #expect(Rational(.max, 1) == nil && Rational(.min, .min) == nil)
+    }
+
+    @Test("a frame covers no size that is none, and no end of them")
+    func absurdSizes() throws {
+        let frame = try VideoFrame.plain(3000, 1, Colour(0, 0, 0))
+        for (width, height) in [(0, 1), (1, -1), (.max, 1), (1, .max), (.min, .min)] {
+            #expect(throws: MediaError.self) { try frame.covering(width: width, height: height) }
+            #expect(throws: MediaError.self) { try frame.resized(width: width, height: height) }
+            #expect(throws: MediaError.self) {
+                try frame.cropped(left: 1, top: 0, width: width, height: height)
+            }
+        }
+        #expect(throws: MediaError.self) {
+            try frame.cropped(left: .max, top: .max, width: 1, height: 1)
+        }
+        let error = try failure { _ = try frame.covering(width: 832, height: 480) }
+        #expect(error.code == .unsupported)
+    }
+
     @Test("the libraries say who they are")
     func library() {
         #expect(!MediaLibrary.version.isEmpty)

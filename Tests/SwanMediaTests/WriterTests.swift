@@ -220,4 +220,28 @@ struct WriterTests {
             )
         }
     }
+
+    @Test("a single picture needs no number in its name")
+    func singlePicture() throws {
+        let folder = try Folder()
+        let frame = try VideoFrame.noise(16, 16, seed: 3)
+        func open() throws -> VideoWriter {
+            try VideoWriter(
+                path: folder.file("one.png"),
+                width: 16,
+                height: 16,
+                frameRate: try #require(Rational(25)),
+                frames: 1,
+            )
+        }
+        let writer = try open()
+        try writer.append(frame)
+        try writer.finish()
+        #expect(try readImage(folder.file("one.png")).pixels == frame.pixels)
+        let other = try open()
+        try other.append(try .noise(16, 16, seed: 4))
+        #expect(throws: MediaError.self) { try other.append(frame) }
+        #expect(try readImage(folder.file("one.png")).pixels == frame.pixels)
+        #expect(try folder.contents() == ["one.png"])
+    }
 }

@@ -24,13 +24,15 @@ struct FrameTensorsTests {
         _ frame: VideoFrame,
         _ height: Int,
         _ width: Int,
-        _ fit: FrameFit
+        _ fit: FrameFit,
+        pixelAspect: Double = 1
     ) throws -> (columns: [Double], rows: [Double]) {
         let video = try tensor(
             of: [frame],
             height: height,
             width: width,
             fit: fit,
+            pixelAspect: pixelAspect,
             dtype: .float32,
             device: .cpu
         )
@@ -63,6 +65,25 @@ struct FrameTensorsTests {
         let seen = try levels(frame(width: 200, height: 80), 40, 40, .stretch)
         #expect(seen.columns[0] <= 3 && seen.columns[39] >= 196)
         #expect(seen.rows[0] <= 1 && seen.rows[39] >= 78)
+    }
+
+    @Test func paddingTakesAllAndAddsBlack() throws {
+        let wide = try levels(frame(width: 200, height: 80), 40, 40, .pad)
+        // The middle column: 12 rows of black, 16 of the frame, 12 of black.
+        #expect(wide.rows[..<12].allSatisfy { $0 == 0 } && wide.rows[28...].allSatisfy { $0 == 0 })
+        #expect(wide.rows[12] <= 4 && wide.rows[27] >= 75)
+        let tall = try levels(frame(width: 80, height: 200), 40, 40, .pad)
+        #expect(tall.columns[..<12].allSatisfy { $0 == 0 })
+        #expect(tall.columns[27] >= 75 && tall.columns[28...].allSatisfy { $0 == 0 })
+    }
+
+    /// Pixels twice as wide as high: half as many in width make the same picture.
+    @Test func pixelsNeedNotBeSquare() throws {
+        let whole = try levels(frame(width: 100, height: 80), 40, 100, .crop, pixelAspect: 2)
+        #expect(whole.columns[0] <= 1 && whole.columns[99] >= 98)
+        #expect(whole.rows[0] <= 1 && whole.rows[39] >= 78)
+        let middle = try levels(frame(width: 100, height: 80), 40, 40, .crop, pixelAspect: 2)
+        #expect(middle.columns[0] >= 30 && middle.columns[39] <= 70)
     }
 
     @Test func thinFramesKeepAPixel() throws {

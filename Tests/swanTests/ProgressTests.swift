@@ -47,7 +47,7 @@ import Testing
         let program = try Program(
             [
                 "stream", fixture.clip, "--model", fixture.model, "--prompt", "a cat", "-o",
-                folder.path("o.mp4"),
+                folder.path("o.mp4"), "--width", "32", "--height", "32", "--fit", "stretch",
             ],
             errors: terminal
         )
