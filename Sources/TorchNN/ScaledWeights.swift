@@ -96,7 +96,10 @@ public struct ScaledWeights: WeightSource {
         struct Mark: Decodable { let format: String }
         let shape = try source.shape(key) ?? []
         guard shape.reduce(1, *) <= 1 << 16 else {
-            throw TorchError(.invalidWeights, "\(key) of \(shape) is too long for the name of a format")
+            throw TorchError(
+                .invalidWeights,
+                "\(key) of \(shape) is too long for the name of a format"
+            )
         }
         let text = try source.tensor(key, shape).array(of: UInt8.self)
         let format: String

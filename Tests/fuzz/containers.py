@@ -75,8 +75,12 @@ def change_safetensors(data, random):
         start, end = tensor[1]["data_offsets"]
         tensor[2] = body[start:end]
     for _ in range(random.choice([1, 1, 1, 2, 4])):
-        if tensors:
-            change_tensor(random.choice(tensors), tensors, random)
+        # Of keys that differ by numbers alone there are many; those that tell sizes stand alone.
+        kinds = sorted({re.sub(r"\d+", "0", tensor[0]) for tensor in tensors})
+        if kinds:
+            kind = random.choice(kinds)
+            alike = [tensor for tensor in tensors if re.sub(r"\d+", "0", tensor[0]) == kind]
+            change_tensor(random.choice(alike), tensors, random)
     if random.randrange(12) == 0:
         text = random.choice(["x" * 100000, "[" * 5000, '{"lora_alpha": 1e400}', "\x1b[31m", '{"lora_alpha": {}}'])
         key = random.choice(["format", "lora_adapter_metadata", "\x1b]0;t\x07"])
