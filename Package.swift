@@ -25,17 +25,19 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
-        .target(name: "SwanFiles"),
         .target(name: "CTorch", dependencies: ["CLibTorch"]),
-        .target(name: "Torch", dependencies: ["CTorch", "SwanFiles"]),
-        .target(name: "TorchNN", dependencies: ["Torch", "SwanFiles"]),
+        .target(name: "CSystem"),
+        .target(name: "SwanSystem", dependencies: ["CSystem"]),
+        .target(name: "CStart"),
+        .target(name: "Torch", dependencies: ["CTorch", "SwanSystem"]),
+        .target(name: "TorchNN", dependencies: ["Torch", "SwanSystem"]),
         .target(
             name: "CSentencePiece",
             linkerSettings: [
                 .linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train"),
             ]
         ),
-        .target(name: "SwanText", dependencies: ["CSentencePiece", "SwanFiles"]),
+        .target(name: "SwanText", dependencies: ["CSentencePiece", "SwanSystem"]),
         .target(
             name: "CMedia",
             linkerSettings: [
@@ -43,16 +45,16 @@ let package = Package(
                 .linkedLibrary("swresample"), .linkedLibrary("avutil"),
             ]
         ),
-        .target(name: "SwanMedia", dependencies: ["CMedia"]),
+        .target(name: "SwanMedia", dependencies: ["CMedia", "SwanSystem"]),
         .target(name: "SwanSchedulers", dependencies: ["Torch"]),
         .target(name: "SwanModels", dependencies: ["Torch", "TorchNN"]),
         // Without libtorch, so that ThreadSanitizer sees all of it: Tests/threads builds it alone.
-        .target(name: "SwanThreads"),
+        .target(name: "SwanThreads", dependencies: ["SwanSystem"]),
         .target(
             name: "SwanPipelines",
             dependencies: [
-                "SwanFiles", "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers",
-                "SwanModels", "SwanThreads",
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanThreads", "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -61,7 +63,7 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "SwanFiles", "SwanPipelines",
+                "SwanPipelines", "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ]
@@ -69,7 +71,8 @@ let package = Package(
         .executableTarget(
             name: "swan",
             dependencies: [
-                "SwanFiles", "Torch", "SwanModels", "SwanPipelines", "SwanTraining",
+                "Torch", "SwanModels", "SwanPipelines", "SwanTraining", "SwanSystem",
+                "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -85,11 +88,6 @@ let package = Package(
             name: "fuzz-seeds",
             dependencies: ["ModelSupport", "SwanMedia"],
             path: "Tests/fuzz/seeds",
-            linkerSettings: runPath
-        ),
-        .testTarget(
-            name: "SwanFilesTests",
-            dependencies: ["SwanFiles", "GoldenSupport"],
             linkerSettings: runPath
         ),
         .target(
@@ -111,6 +109,11 @@ let package = Package(
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
+        .testTarget(
+            name: "SwanSystemTests",
+            dependencies: ["SwanSystem", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
         .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
         .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia", "SoundSupport"]),
         .testTarget(

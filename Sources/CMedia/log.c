@@ -84,7 +84,8 @@ cm_code cm_fail_av(cm_error *error, cm_code code, int status, const char *format
 cm_code cm_code_of_errno(int number, bool creating) {
     switch (number) {
     case ENOSPC:
-    case EDQUOT: return CM_DISK_FULL;
+    case EDQUOT:
+    case EFBIG: return CM_DISK_FULL;
     case EPIPE: return CM_BROKEN_PIPE;
     case ENOMEM: return CM_OUT_OF_MEMORY;
     default: return creating ? CM_CANNOT_CREATE : CM_IO;
@@ -95,7 +96,9 @@ cm_code cm_fail_output(cm_error *error, int status, bool creating, const char *d
     /* FFmpeg's own codes are large tags, the system's are errno negated. */
     bool from_system = status < 0 && status > -4096;
     cm_code code = from_system ? cm_code_of_errno(-status, creating) : CM_IO;
-    return cm_fail_av(error, code, status, "%s", doing);
+    /* Of a full disk the name is not what is wrong. */
+    return cm_fail_av(
+        error, code, status, "%s", code == CM_DISK_FULL ? "cannot be written" : doing);
 }
 
 const char *cm_library_version(void) { return av_version_info(); }

@@ -55,6 +55,12 @@ void ct_keep_freed_memory(bool keep) {
 #endif
 }
 
+void ct_use_one_arena(void) {
+#ifdef __GLIBC__
+    ::mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 const char *ct_cpu_capability(void) {
     static const std::string capability = at::get_cpu_capability();
     return capability.c_str();

@@ -54,6 +54,16 @@ struct FramePattern: Equatable, Sendable {
         before.lastIndex(of: "/").map { String(before[...$0]) }
     }
 
+    /// The number of the frame that would lie at a path; nil where none would.
+    func number(of path: String) -> Int? {
+        guard path.hasPrefix(before), path.hasSuffix(after),
+            path.utf8.count > before.utf8.count + after.utf8.count,
+            let number = Int(path.dropFirst(before.count).dropLast(after.count)), number > 0,
+            self.path(number) == path
+        else { return nil }
+        return number
+    }
+
     /// The path of one frame.
     func path(_ number: Int) -> String {
         let written = String(number)

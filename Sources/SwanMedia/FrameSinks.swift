@@ -38,14 +38,13 @@ final class MovieSink: FrameSink {
         options: VideoWriter.Options,
     ) throws(MediaError) {
         name = path
-        var file = try PartialFile(target: path)
+        let file = try PartialFile(target: path, replaces: options.replaces)
         guard !file.isDirect else {
             throw MediaError(
                 .unsupported,
                 "\(path): is a pipe or a device; only YUV4MPEG2 goes there"
             )
         }
-        file.closeDescriptor()
         var settings = cm_movie_options()
         settings.width = Int32(clamping: size.width)
         settings.height = Int32(clamping: size.height)
@@ -105,7 +104,12 @@ final class Y4MSink: FrameSink {
     private let stream: OpaquePointer
     private var file: PartialFile?
 
-    init(path: String, size: PixelSize, frameRate: Rational) throws(MediaError) {
+    init(
+        path: String,
+        size: PixelSize,
+        frameRate: Rational,
+        replaces: Bool
+    ) throws(MediaError) {
         let standardOutput = path == "-"
         let name = standardOutput ? "standard output" : path
         if standardOutput, isatty(STDOUT_FILENO) == 1 {
@@ -114,8 +118,8 @@ final class Y4MSink: FrameSink {
                 "\(name): is a terminal; pipe it into a program or a file"
             )
         }
-        var file = standardOutput ? nil : try PartialFile(target: path)
-        let descriptor = file?.takeDescriptor() ?? STDOUT_FILENO
+        var file = standardOutput ? nil : try PartialFile(target: path, replaces: replaces)
+        let descriptor = try file?.makeDescriptor() ?? STDOUT_FILENO
         var opened: OpaquePointer?
         try calling(name) { error in
             cm_y4m_open(
@@ -156,9 +160,10 @@ final class Y4MSink: FrameSink {
 final class PictureSink: FrameSink {
     private let pattern: FramePattern
     private let encoding: PNGEncoder
+    private let replaces: Bool
     private var count = 0
 
-    init(pattern: FramePattern, size: PixelSize) throws(MediaError) {
+    init(pattern: FramePattern, size: PixelSize, replaces: Bool) throws(MediaError) {
         if let directory = pattern.directory {
             let made = mkdir(directory, 0o777)
             if made != 0, errno != EEXIST {
@@ -166,6 +171,7 @@ final class PictureSink: FrameSink {
             }
         }
         self.pattern = pattern
+        self.replaces = replaces
         encoding = try PNGEncoder(name: pattern.path(1), size: size)
         // An output that cannot be written is told before the first frame is made.
         let probe = try PartialFile(target: pattern.path(1))
@@ -175,7 +181,7 @@ final class PictureSink: FrameSink {
     var encoder: String { "png" }
 
     func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
-        try encoding.write(rgb, to: pattern.path(count + 1))
+        try encoding.write(rgb, to: pattern.path(count + 1), replaces: replaces)
         count += 1
     }
 
@@ -194,10 +200,10 @@ final class SinglePictureSink: FrameSink {
     private var file: PartialFile?
     private var picture: [UInt8] = []
 
-    init(path: String, size: PixelSize) throws(MediaError) {
+    init(path: String, size: PixelSize, replaces: Bool) throws(MediaError) {
         self.path = path
         encoding = try PNGEncoder(name: path, size: size)
-        file = try PartialFile(target: path)
+        file = try PartialFile(target: path, replaces: replaces)
     }
 
     var encoder: String { "png" }

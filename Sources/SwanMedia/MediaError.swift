@@ -21,6 +21,10 @@ public struct MediaError: Error, Sendable, CustomStringConvertible {
         case unsupported
         case decoder
         case encoder
+        /// An output that is also read, or that two outputs would be.
+        case isInput
+        /// An output that is there already, and may not be replaced.
+        case exists
         /// The output cannot be created.
         case cannotCreate
         case diskFull

@@ -1,4 +1,5 @@
 import Glibc
+import SwanSystem
 
 /// Where a file is to be written.
 public enum OutputPath {
@@ -18,6 +19,35 @@ public enum OutputPath {
         guard !exists || access(path, W_OK) == 0, !isReplaced || access(folder, W_OK) == 0 else {
             throw PartialFile.failure(path, creating: true, errno)
         }
+        guard isReplaced else { return }
+        do throws(SystemError) {
+            try DiskSpace.require(1, for: path)
+        } catch {
+            throw MediaError(.diskFull, error.message)
+        }
+    }
+
+    /// Writes a file, under its name only when it is complete and on the disk; a pipe or a device is
+    /// written to.
+    ///
+    /// - Parameter replaces: whether a file of the name may be replaced, `exists` being thrown if not.
+    public static func write(
+        _ bytes: some Sequence<UInt8>,
+        to path: String,
+        replaces: Bool = true
+    ) throws(MediaError) {
+        let bytes = ContiguousArray(bytes)
+        let file = try PartialFile(target: path, replaces: replaces)
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(MediaError) in try file.write(bytes) }
+        }
+        try result.get()
+        try file.commit()
+    }
+
+    /// Whether a pipe or a device is at a path.
+    public static func isWrittenDirectly(_ path: String) -> Bool {
+        FileIdentity(path).map { !$0.isRegularFile && !$0.isFolder } ?? false
     }
 
     private static func folder(of path: String) -> String {

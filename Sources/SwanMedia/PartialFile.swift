@@ -1,5 +1,6 @@
 import CMedia
 import Glibc
+import SwanSystem
 
 /// A file written under a hidden name beside its target, and renamed when it is complete.
 ///
@@ -11,14 +12,19 @@ struct PartialFile: ~Copyable {
     /// Where it will lie, all links followed.
     private let target: String
     private let name: String
+    /// Open until the file has its name: its lock tells others that somebody writes.
     private var descriptor: Int32
     private var pending: Bool
+    private let replaces: Bool
 
     /// Whether the target is a pipe or a device.
     let isDirect: Bool
 
     /// Creates the hidden file; `cannotCreate` or `diskFull` with the system's reason.
-    init(target requested: String) throws(MediaError) {
+    ///
+    /// - Parameter replaces: whether a file that has the name at the end is replaced; `exists` is thrown
+    ///   if not.
+    init(target requested: String, replaces: Bool = true) throws(MediaError) {
         let opened = try Self.open(requested)
         name = requested
         path = opened.path
@@ -26,6 +32,7 @@ struct PartialFile: ~Copyable {
         descriptor = opened.descriptor
         pending = !opened.isDirect
         isDirect = opened.isDirect
+        self.replaces = replaces
     }
 
     deinit {
@@ -33,16 +40,11 @@ struct PartialFile: ~Copyable {
         if pending { unlink(path) }
     }
 
-    /// Hands the open descriptor over to whoever writes, who then closes it.
-    mutating func takeDescriptor() -> Int32 {
-        defer { descriptor = -1 }
-        return descriptor
-    }
-
-    /// For a writer that opens `path` by itself.
-    mutating func closeDescriptor() {
-        if descriptor >= 0 { close(descriptor) }
-        descriptor = -1
+    /// A descriptor for whoever writes, who then closes it.
+    func makeDescriptor() throws(MediaError) -> Int32 {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { throw Self.failure(name, creating: true, errno) }
+        return copy
     }
 
     /// Writes bytes to the open descriptor.
@@ -52,14 +54,28 @@ struct PartialFile: ~Copyable {
 
     /// Gives the complete file its name; on failure nothing is left of it.
     consuming func commit() throws(MediaError) {
-        if descriptor >= 0 {
-            let closed = close(descriptor)
-            descriptor = -1
-            guard closed == 0 else { throw Self.failure(name, creating: false, errno) }
-        }
-        guard pending else { return }
-        guard rename(path, target) == 0 else { throw Self.failure(name, creating: true, errno) }
+        if pending { try putInPlace() }
         pending = false
+        let closed = close(descriptor)
+        descriptor = -1
+        guard closed == 0 else { throw Self.failure(name, creating: false, errno) }
+    }
+
+    private borrowing func putInPlace() throws(MediaError) {
+        // What has its name is whole after a power cut, too. Some file systems have no such thing.
+        guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
+            throw Self.failure(name, creating: false, errno)
+        }
+        let number =
+            replaces
+            ? (rename(path, target) == 0 ? 0 : errno) : renameToNewName(path, target)
+        guard number != EEXIST || replaces else {
+            throw MediaError(
+                .exists,
+                "\(name): another program has made it meanwhile, and it is not replaced without -y"
+            )
+        }
+        guard number == 0 else { throw Self.failure(name, creating: true, number) }
     }
 
     private struct Opened {
@@ -105,10 +121,13 @@ struct PartialFile: ~Copyable {
         // A name may have 255 bytes; the part that is added must fit.
         let short = String(decoding: stem.utf8.prefix(180), as: UTF8.self)
         for attempt in 0..<1000 {
-            let tag = attempt == 0 ? "\(getpid())" : "\(getpid())-\(attempt)"
+            let tag = PartialName.tag(attempt: attempt)
             let path = "\(directory).\(short).swan-partial-\(tag)\(suffix)"
             let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-            if descriptor >= 0 { return (path, descriptor) }
+            if descriptor >= 0 {
+                PartialName.lock(descriptor)
+                return (path, descriptor)
+            }
             if errno != EEXIST { throw failure(name, creating: true, errno) }
         }
         throw failure(name, creating: true, EEXIST)
@@ -125,7 +144,7 @@ struct PartialFile: ~Copyable {
     static func failure(_ name: String, creating: Bool, _ number: Int32) -> MediaError {
         let reason = String(cString: strerror(number))
         let code = MediaError.Code(cm_code_of_errno(number, creating))
-        let doing = creating ? "cannot be created" : "cannot be written"
+        let doing = creating && code != .diskFull ? "cannot be created" : "cannot be written"
         let hint = creating && number == ENOENT ? "; make its directory first" : ""
         return MediaError(code, "\(name): \(doing): \(reason)\(hint)")
     }

@@ -27,9 +27,13 @@ final class PNGEncoder {
     }
 
     /// Writes one picture, under its name only when it is complete.
-    func write(_ rgb: UnsafeRawBufferPointer, to path: String) throws(MediaError) {
+    func write(
+        _ rgb: UnsafeRawBufferPointer,
+        to path: String,
+        replaces: Bool
+    ) throws(MediaError) {
         let bytes = try encode(rgb, name: path)
-        let file = try PartialFile(target: path)
+        let file = try PartialFile(target: path, replaces: replaces)
         try file.write(bytes)
         try file.commit()
     }
@@ -125,11 +129,17 @@ private func decodeFirst(
 }
 
 /// Writes a frame as a PNG file, under its name only when it is complete.
-public func writePNG(_ frame: VideoFrame, _ path: String) throws(MediaError) {
+///
+/// - Parameter replaces: whether a file of the name may be replaced, `exists` being thrown if not.
+public func writePNG(
+    _ frame: VideoFrame,
+    _ path: String,
+    replaces: Bool = true
+) throws(MediaError) {
     let size = PixelSize(width: frame.width, height: frame.height)
     let encoder = try PNGEncoder(name: path, size: size)
     try frame.withUnsafeBytes { (bytes) throws(MediaError) in
-        try encoder.write(bytes, to: path)
+        try encoder.write(bytes, to: path, replaces: replaces)
     }
 }
 

@@ -38,6 +38,8 @@ public final class VideoWriter: Sendable {
         public var preset: String
         /// Encoding threads; `nil` chooses by the size of the picture.
         public var threads: Int?
+        /// Whether a file that has the output's name at the end is replaced; `exists` is thrown if not.
+        public var replaces: Bool
 
         /// The usual way, but for what is named.
         public init(
@@ -45,11 +47,13 @@ public final class VideoWriter: Sendable {
             crf: Double = 18,
             preset: String = "veryfast",
             threads: Int? = nil,
+            replaces: Bool = true,
         ) {
             self.codec = codec
             self.crf = crf
             self.preset = preset
             self.threads = threads
+            self.replaces = replaces
         }
     }
 
@@ -97,12 +101,17 @@ public final class VideoWriter: Sendable {
                 options: options,
             )
         case .y4m:
-            sink = try Y4MSink(path: path, size: size, frameRate: frameRate)
+            sink = try Y4MSink(
+                path: path,
+                size: size,
+                frameRate: frameRate,
+                replaces: options.replaces,
+            )
         case .pictures(let pattern):
-            sink = try PictureSink(pattern: pattern, size: size)
+            sink = try PictureSink(pattern: pattern, size: size, replaces: options.replaces)
         case .picture:
             guard frames == 1 else { throw FramePattern.malformed(path) }
-            sink = try SinglePictureSink(path: path, size: size)
+            sink = try SinglePictureSink(path: path, size: size, replaces: options.replaces)
         }
         self.path = path
         self.width = width

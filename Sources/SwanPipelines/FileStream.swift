@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import SwanMedia
+import SwanSystem
 import SwanThreads
 import Synchronization
 import Torch
@@ -80,11 +81,13 @@ public final class FileStream: Sendable {
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
         Engine.sleepWhileWaiting()
+        try request.files.check()
         let draft = try request.draft()
         let (reader, rate) = try open(draft.options)
         let plan = try draft.plan(for: reader.map { FrameShape($0.info) })
         let size = plan.outputSize
         let total = reader.map { estimate($0) } ?? request.maxFrames
+        try requireRoom(size, frames: total)
         let writer = try makeWriter(size, rate, frames: total)
         for note in plan.notes { log.notice("\(note)") }
         let carriesAudio = copyAudio(from: reader, to: writer)
@@ -100,7 +103,7 @@ public final class FileStream: Sendable {
             reader?.interrupt()
             threads.wait()
         }
-        if let reader { read(reader, into: frames, threads) }
+        if let reader { try read(reader, into: frames, threads) }
         let model = try StreamModel.load(
             request.model,
             dtype: plan.dtype,
@@ -115,7 +118,7 @@ public final class FileStream: Sendable {
             options: plan.options,
             log: log
         )
-        write(results, to: writer, frames, threads)
+        try write(results, to: writer, frames, threads)
         state.withLock { $0.isStreaming = true }
 
         var progress = StreamProgress(stage: .streaming, total: total)
@@ -205,6 +208,17 @@ extension FileStream {
         return (reader, reader.info.frameRate)
     }
 
+    /// Throws where the disk is full, or where plain frames will not have room on it.
+    private func requireRoom(_ size: (width: Int, height: Int), frames: Int?) throws {
+        guard request.output != "-", !OutputPath.isWrittenDirectly(request.output) else { return }
+        let isPlain = request.output.lowercased().hasSuffix(".y4m")
+        let bytes = isPlain ? min(frames ?? 1, 1 << 30) * (size.width * size.height * 3 / 2) : 0
+        try DiskSpace.require(max(bytes, Self.leastRoom), for: request.output)
+    }
+
+    /// Compressed, a video may be of any length; with less than this it is not begun.
+    private static let leastRoom = 1 << 20
+
     private func makeWriter(
         _ size: (width: Int, height: Int),
         _ rate: Rational,
@@ -218,7 +232,8 @@ extension FileStream {
                     width: size.width,
                     height: size.height,
                     frameRate: rate,
-                    frames: frames
+                    frames: frames,
+                    options: VideoWriter.Options(replaces: request.overwrites)
                 )
                 state.writer = writer
                 return writer
@@ -323,8 +338,8 @@ extension FileStream {
         _ reader: VideoReader,
         into frames: BoundedQueue<VideoFrame>,
         _ threads: DispatchGroup
-    ) {
-        DispatchQueue(label: "swan.read").async(group: threads) { [self] in
+    ) throws {
+        try start("swan.read", in: threads) { [self] in
             do {
                 for _ in 0..<(request.maxFrames ?? .max) {
                     let began = ContinuousClock.now
@@ -346,8 +361,8 @@ extension FileStream {
         to writer: VideoWriter,
         _ frames: BoundedQueue<VideoFrame>,
         _ threads: DispatchGroup
-    ) {
-        DispatchQueue(label: "swan.write").async(group: threads) { [self] in
+    ) throws {
+        try start("swan.write", in: threads) { [self] in
             do {
                 while let frame = results.take() {
                     let began = ContinuousClock.now
@@ -364,6 +379,24 @@ extension FileStream {
                 frames.close(dropping: true)
                 state.withLock { $0.reader }?.interrupt()
             }
+        }
+    }
+
+    /// Starts a thread that the group waits for.
+    private func start(
+        _ name: String,
+        in group: DispatchGroup,
+        _ work: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        group.enter()
+        do throws(SystemError) {
+            try startThread(name) {
+                work()
+                group.leave()
+            }
+        } catch {
+            group.leave()
+            throw error
         }
     }
 
@@ -400,7 +433,7 @@ extension FileStream {
 
     /// Streams from text alone.
     private func generate(_ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool) throws {
-        if let step = stream.firstStep, step < 500 {
+        if let step = stream.firstStep, step < FileStreamRequest.leastStepFromNoise {
             log.warning(
                 """
                 this model was made to restyle videos: its first step is \(step) of 1000, so that \

@@ -45,12 +45,23 @@ public struct FileStreamRequest: Sendable {
     public var device = "auto"
     /// What the weights are converted to; nil for what suits the device.
     public var dtype: DType?
+    /// Whether a file that has the output's name at the end is replaced.
+    public var overwrites = true
 
     /// A stream from `input` to `output`, to be changed.
     public init(input: String?, output: String, prompt: String) {
         self.input = input
         self.output = output
         self.prompt = prompt
+    }
+
+    /// What is read and what is written.
+    public var files: JobFiles {
+        var files = JobFiles()
+        files.inputs = [input, configuration, vae].compactMap { $0 }
+        files.models = [BundledModels.folder(model) ?? model]
+        files.outputs = [.video(output)]
+        return files
     }
 
     /// Throws for what can be seen to be wrong without opening a file.
@@ -102,6 +113,25 @@ public struct FileStreamRequest: Sendable {
         )
     }
 
+    /// Throws for a model that was trained to restyle: from noise alone it makes noise.
+    private static func requireGenerating(
+        _ folder: ModelFolder,
+        _ stream: StreamConfiguration
+    ) throws(SwanError) {
+        // `swan train` leaves its recipe in the folder.
+        guard folder.file("recipe.yaml") != nil, let step = stream.steps.first,
+            step < leastStepFromNoise
+        else { return }
+        throw SwanError(
+            .invalidRequest,
+            "\(folder.path): this model restyles videos and makes none from a prompt alone: name an "
+                + "input (swan stream in.mp4 …), or another model (--model)"
+        )
+    }
+
+    /// A model whose first step is lower has never seen noise alone.
+    static let leastStepFromNoise = 500
+
     /// How it will be met, but for what depends on the input; reads the small files of the model, not its
     /// weights.
     func draft() throws -> StreamDraft {
@@ -113,6 +143,7 @@ public struct FileStreamRequest: Sendable {
         var stream = try folder.configuration(configuration)
         if let steps { try stream.keepSteps(steps) }
         if let noiseScale { stream.noiseScale = noiseScale }
+        if input == nil { try Self.requireGenerating(folder, stream) }
         var options = StreamOptions(stream, height: height, width: width)
         options.fixedNoise = fixedNoise
         options.streamBatch = streamBatch
@@ -137,6 +168,7 @@ public struct FileStreamRequest: Sendable {
         let place = try Device(named: device)
         return StreamDraft(
             request: self,
+            folder: folder,
             options: options,
             configs: configs,
             device: place,
@@ -153,6 +185,7 @@ public struct FileStreamRequest: Sendable {
 /// How a request will be met, but for the size.
 struct StreamDraft {
     let request: FileStreamRequest
+    let folder: ModelFolder
     /// With the model's size, or as much of another one as was asked for.
     let options: StreamOptions
     let configs: ModelFolder.Configs
@@ -172,6 +205,10 @@ struct StreamDraft {
             )
         }
         let needed = configs.streamBytes(options, dtype)
+        try folder.requireAddressSpace(
+            beside: needed,
+            "take a smaller --width and --height, or set OMP_NUM_THREADS=1"
+        )
         if device == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
             throw TorchError(
                 .outOfMemory,

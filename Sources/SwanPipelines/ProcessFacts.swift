@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// What the kernel says of this process.
 public enum ProcessFacts {
@@ -29,7 +30,10 @@ public enum ProcessFacts {
     }
 
     /// The memory that is free for new work, in bytes; nil where the kernel does not tell.
-    static var availableMemoryBytes: Int? { bytes("MemAvailable:", in: "/proc/meminfo") }
+    static var availableMemoryBytes: Int? {
+        let free = bytes("MemAvailable:", in: "/proc/meminfo")
+        return [free, AddressSpace.free].compactMap { $0 }.min()
+    }
 
     private static func bytes(_ key: String, in file: String) -> Int? {
         let line = text(file)?.split(separator: "\n").first { $0.hasPrefix(key) }

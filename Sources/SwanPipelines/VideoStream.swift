@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import SwanMedia
+import SwanSystem
 import SwanText
 import SwanThreads
 import Synchronization

@@ -1,5 +1,5 @@
 import CSentencePiece
-import SwanFiles
+import SwanSystem
 import Foundation
 
 /// The tokenizer of UMT5: a SentencePiece unigram model, prompt cleaning, an end mark and padding,

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// Three stages of a stream, each on a thread, with at most one chunk waiting between two of them.
 ///
@@ -56,13 +57,13 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
             cancel()
             workers.wait()
         }
-        workers.start(names.0, atEnd: { made.close() }) { [produce, chunkIsDone] in
+        try workers.start(names.0, atEnd: { made.close() }) { [produce, chunkIsDone] in
             try produce { chunk in
                 chunkIsDone()
                 return made.put(chunk)
             }
         }
-        workers.start(names.1, atEnd: { finished.close() }) { [self] in
+        try workers.start(names.1, atEnd: { finished.close() }) { [self] in
             while let chunk = made.take() {
                 for result in try transform(chunk) where !finished.put(result) { return }
                 chunkIsDone()
@@ -93,19 +94,22 @@ private final class Workers: @unchecked Sendable {
         _ name: String,
         atEnd: @escaping @Sendable () -> Void,
         _ work: @escaping @Sendable () throws -> Void
-    ) {
+    ) throws(SystemError) {
         group.enter()
-        let thread = Thread { [self] in
-            defer { group.leave() }
-            do {
-                try work()
-            } catch let thrown {
-                lock.withLock { if error == nil { error = thrown } }
+        do throws(SystemError) {
+            try startThread(name) { [self] in
+                defer { group.leave() }
+                do {
+                    try work()
+                } catch let thrown {
+                    lock.withLock { if error == nil { error = thrown } }
+                }
+                atEnd()
             }
-            atEnd()
+        } catch {
+            group.leave()
+            throw error
         }
-        thread.name = name
-        thread.start()
     }
 
     func wait() { group.wait() }

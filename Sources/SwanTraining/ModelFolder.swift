@@ -1,5 +1,5 @@
 import Foundation
-import SwanFiles
+import SwanSystem
 import SwanModels
 import struct SwanPipelines.KnownLooks
 import SwanText
@@ -55,7 +55,10 @@ struct ModelFolder {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
             if isBegun { try Self.removePartialFiles(root) }
-            try WholeFile.write(text.utf8, to: begun.path)
+            // The same recipe may be written by hand, with comments.
+            if try !isBegun || Recipe(contentsOf: begun.path) != recipe {
+                try WholeFile.write(text.utf8, to: begun.path)
+            }
         } catch let error as CocoaError {
             throw TrainingError(writing: path, error)
         }
@@ -68,15 +71,15 @@ struct ModelFolder {
         }
     }
 
-    /// Removes what a process that was killed was writing, also by Foundation.
+    /// Removes what a process that was killed was writing. The lock of the folder says that no other
+    /// one is.
     private static func removePartialFiles(_ root: URL) throws {
         let files = FileManager.default.enumerator(atPath: root.path)
         while let path = files?.nextObject() as? String {
             let url = root.appending(path: path)
             let name = url.lastPathComponent
-            let isPartial =
-                name.wholeMatch(of: /.+\.\d+\.partial/) != nil || name.hasPrefix(".dat.nosync")
-            if isPartial { try FileManager.default.removeItem(at: url) }
+            guard PartialName(name) != nil || name.hasPrefix(".dat.nosync") else { continue }
+            try FileManager.default.removeItem(at: url)
         }
     }
 

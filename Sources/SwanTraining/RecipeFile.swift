@@ -1,4 +1,4 @@
-import SwanFiles
+import SwanSystem
 import SwanPipelines
 import Yams
 

@@ -1,5 +1,8 @@
 import Foundation
+import SwanMedia
 import SwanModels
+import SwanPipelines
+import SwanSystem
 import SwanText
 import Torch
 
@@ -35,6 +38,8 @@ public struct Trainer {
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()
+        try recipe.files(root: root, output: output).check()
+        try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
         Engine.threads = recipe.threads
         // Before anything is written: what is refused here can be tried again into the same folder.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)

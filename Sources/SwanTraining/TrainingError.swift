@@ -33,8 +33,15 @@ public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible
 
     /// What the system said when something was written to `path`.
     init(writing path: String, _ error: any Error) {
-        let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
-        self.init(isFull ? .diskFull : .cannotWrite, "\(path): \(error.localizedDescription)")
+        let number = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue
+        let isFull =
+            (error as? CocoaError)?.code == .fileWriteOutOfSpace
+            || [ENOSPC, EDQUOT, EFBIG].contains(number)
+        let reason = number.map { String(cString: strerror($0)) } ?? error.localizedDescription
+        self.init(
+            isFull ? .diskFull : .cannotWrite,
+            "\(path): cannot be \(isFull ? "written" : "created"): \(reason)"
+        )
     }
 
     /// The message.

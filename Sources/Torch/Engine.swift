@@ -1,5 +1,7 @@
 import CTorch
 import Foundation
+import SwanSystem
+import Synchronization
 
 /// The engine under all tensors: its version, its threads, the GPUs it sees.
 public enum Engine {
@@ -18,11 +20,16 @@ public enum Engine {
     /// How many threads an operator may use on the CPU.
     public static var threads: Int {
         get { Int(ct_threads()) }
-        set { ct_set_threads(Int32(newValue)) }
+        set { ct_set_threads(Int32(min(newValue, mostThreads.withLock { $0 }))) }
     }
 
     /// How many threads an operator may use that is called on the calling thread, whatever others use.
-    public static func limitThreads(to count: Int) { ct_set_threads_here(Int32(count)) }
+    public static func limitThreads(to count: Int) {
+        ct_set_threads_here(Int32(min(count, mostThreads.withLock { $0 })))
+    }
+
+    /// What the process may have.
+    private static let mostThreads = Mutex(Int(Int32.max))
 
     /// Has the process keep the memory of tensors it frees, for the next ones, for as long as it runs.
     ///
@@ -35,6 +42,58 @@ public enum Engine {
     /// Where memory is short: blocks of many sizes that are kept leave gaps between them, which can
     /// come to several times what is in use (glibc up to 2.37).
     public static func returnFreedMemory() { ct_keep_freed_memory(false) }
+
+    /// Fits the engine to what this process may have: where address space is short (`ulimit -v`), or
+    /// threads are, one thread works, and freed memory is given back. To be called first of all.
+    ///
+    /// OpenMP ends the process when it gets no thread; each one also reserves address space, for its
+    /// stack and for what it allocates, far beyond what it uses.
+    ///
+    /// - Returns: whether it did, for a note.
+    @discardableResult
+    public static func fitLimits() -> Bool {
+        let isShort = AddressSpace.free.map { $0 < roomForThreads } ?? false
+        guard isShort || !canStart(threads: 4 * threads + 8) else {
+            keepFreedMemory()
+            return false
+        }
+        ct_use_one_arena()
+        mostThreads.withLock { $0 = 1 }
+        threads = 1
+        return true
+    }
+
+    /// Address space with which threads are not counted: 4 GB and 256 MB for each.
+    private static var roomForThreads: Int { 4 << 30 + threads << 28 }
+
+    /// Whether the system gives so many threads at a time: the pools of a stream's stages and more.
+    private static func canStart(threads count: Int) -> Bool {
+        let gate = NSCondition()
+        nonisolated(unsafe) var isOpen = false
+        nonisolated(unsafe) var left = 0
+        var canStart = true
+        for _ in 0..<count where canStart {
+            do throws(SystemError) {
+                gate.withLock { left += 1 }
+                try startThread("swan.probe") {
+                    gate.withLock {
+                        while !isOpen { gate.wait() }
+                        left -= 1
+                        gate.broadcast()
+                    }
+                }
+            } catch {
+                gate.withLock { left -= 1 }
+                canStart = false
+            }
+        }
+        gate.withLock {
+            isOpen = true
+            gate.broadcast()
+            while left > 0 { gate.wait() }
+        }
+        return canStart
+    }
 
     /// The number of GPUs; the CUDA half of the engine is loaded when a driver is there.
     public static func gpuCount() throws(TorchError) -> Int {
@@ -75,11 +134,12 @@ public enum Engine {
     /// own setting before a program's first line, but it also spins less as soon as it has more
     /// threads than there are cores: those of a second caller, which are never used again.
     public static func sleepWhileWaiting() {
-        _ = secondCaller
+        // Who works alone waits for nobody.
+        if threads > 1 { _ = secondCaller }
     }
 
     private static let secondCaller: Void = {
-        let thread = Thread {
+        let work: @Sendable () -> Void = {
             // Enough elements that every thread gets some.
             let sum = Result { () throws(TorchError) in
                 try Tensor.ones([threads * 65_536]) + 1
@@ -87,7 +147,10 @@ public enum Engine {
             guard case .success = sum else { return }
             while true { sleep(.max) }
         }
-        thread.name = "swan.openmp"
-        thread.start()
+        do throws(SystemError) {
+            try startThread("swan.openmp", work)
+        } catch {
+            // Threads that spin are slow, not wrong.
+        }
     }()
 }

@@ -1,5 +1,5 @@
 import CTorch
-import SwanFiles
+import SwanSystem
 import Foundation
 
 /// What went wrong in the tensor engine or in a tensor file.
@@ -18,8 +18,10 @@ public struct TorchError: Error, Sendable, Equatable, CustomStringConvertible {
         case invalidFile
         /// A file that is not there.
         case noSuchFile
-        /// A file that could not be written.
+        /// A file that could not be created.
         case cannotWrite
+        /// A file that could not be written to its end.
+        case io
         /// The disk had no more room for a file.
         case diskFull
         /// Weights that are missing, unused, misshapen or not finite.

@@ -1,4 +1,4 @@
-import SwanFiles
+import SwanSystem
 import Foundation
 import Torch
 

@@ -62,6 +62,8 @@ struct BenchQualityCommand: ParsableCommand {
     @Option(help: "Write a sheet of the input and all styles as a PNG file.")
     var sheet: String?
 
+    @OptionGroup var overwriting: OverwriteOption
+
     @Option(parsing: .unconditional, help: "The frame that the sheet shows.")
     var sheetFrame = QualityOptions().sheetFrame
 
@@ -81,6 +83,8 @@ struct BenchQualityCommand: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
+        var options = options
+        options.overwrites = try overwriting.permit(options.files)
         let benchmark = try QualityBenchmark(options)
         if !json { try StandardOutput.write(benchmark.report.heading) }
         var failure: (any Error)?

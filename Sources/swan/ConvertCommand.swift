@@ -45,11 +45,30 @@ struct ConvertCommand: ParsableCommand {
         conversion.naming = to
         conversion.dtype = dtype.dtype
         conversion.shardBytes = shardSize.bytes
-        let result = try conversion(source, to: destination)
+        let words = StopSignals.Words(ended: "stopped; nothing was written")
+        let signals = try StopSignals(
+            words,
+            stop: { false },
+            abandon: { [conversion] in conversion.abandon() }
+        )
+        let result = try converted(conversion, signals)
         if json {
             try StandardOutput.write(JSONText.data(result))
         } else {
             try StandardOutput.write(result.files.joined(separator: "\n"))
+        }
+    }
+
+    private func converted(
+        _ conversion: CheckpointConversion,
+        _ signals: StopSignals
+    ) throws -> CheckpointConversion.Result {
+        do {
+            return try conversion(source, to: destination)
+        } catch {
+            // What a stop has removed cannot be written to.
+            if let code = signals.exitCode { throw ExitCode(code) }
+            throw error
         }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanMedia
 import SwanPipelines
 
 /// `swan generate`: a video from text, or from text and pictures.
@@ -19,7 +20,7 @@ struct GenerateCommand: ParsableCommand {
               swan generate --model Wan2.2-TI2V-5B --prompt "smile" --image a.jpg -o a.mp4
               swan generate --model Wan2.1-FLF2V-14B-720P --prompt "a day goes by" \\
                 --image dawn.png --last-image dusk.png -o day.mp4
-              swan generate --model Wan2.2-T2V-A14B --prompts list.txt --n 2 -o out/clip.mp4
+              swan generate --model Wan2.2-T2V-A14B --prompts list.txt --n 2 -o clip.mp4
             """
     )
 
@@ -38,6 +39,8 @@ struct GenerateCommand: ParsableCommand {
         )
     )
     var output: String
+
+    @OptionGroup var overwriting: OverwriteOption
 
     @Option(
         name: .customLong("save-latents"),
@@ -79,18 +82,32 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
-        let job = FileGeneration(try request(), log: log)
+        let prompts = try content.prompts()
+        let overwrites = try overwriting.permit(files(prompts))
+        let report = try JSONReport(json, replaces: overwrites)
+        var request = try request(prompts)
+        request.overwrites = overwrites
+        let job = FileGeneration(request, log: log)
         // A video that is not finished is none: there is nothing to wait for.
-        let signals = StopSignals(stop: { false }, abandon: { job.abandon() })
-        var display = GenerationDisplay(
-            progress,
-            previewFile: previewInterval == nil ? nil : previewFile ?? defaultPreviewFile
-        )
-        try ReportedJob(signals: signals, json: json, log: log).run {
+        let signals = try StopSignals(stop: { false }, abandon: { job.abandon() })
+        var display = GenerationDisplay(progress, previewFile: shownPreviewFile)
+        try ReportedJob(signals: signals, report: report, log: log).run {
             let summary = try job.run { try display.show($0) }
             display.end(summary)
             return try summary.json()
         }
+    }
+
+    /// What is read and what is written.
+    private func files(_ prompts: [String]) throws -> JobFiles {
+        var files = try outline(prompts).files
+        files.inputs += content.files + [sampling.initialLatents].compactMap { $0 }
+        files.outputs += [json, shownPreviewFile].compactMap { $0 }.map { .file($0) }
+        return files
+    }
+
+    private var shownPreviewFile: String? {
+        previewInterval == nil ? nil : previewFile ?? defaultPreviewFile
     }
 
     /// Where previews go when no terminal shows them.
@@ -101,8 +118,10 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// What the options ask for.
-    func request() throws -> FileGenerationRequest {
-        let prompts = try content.prompts()
+    func request() throws -> FileGenerationRequest { try request(content.prompts()) }
+
+    /// What is asked for but pictures and other files that have to be read.
+    private func outline(_ prompts: [String]) throws -> FileGenerationRequest {
         var request = FileGenerationRequest(
             model: loading.model,
             prompt: prompts[0],
@@ -113,6 +132,11 @@ struct GenerateCommand: ParsableCommand {
         request.options = try loading.options()
         request.frameRate = shape.fps
         request.saveLatents = saveLatents
+        return request
+    }
+
+    private func request(_ prompts: [String]) throws -> FileGenerationRequest {
+        var request = try outline(prompts)
         try content.apply(
             to: &request.generation,
             frames: shape.frames ?? GenerationRequest.Control.mostFrames

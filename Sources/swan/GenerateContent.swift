@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import SwanFiles
+import SwanSystem
 import SwanMedia
 import SwanPipelines
 
@@ -76,6 +76,11 @@ struct ContentOptions: ParsableArguments {
         guard mask == nil || controlVideo != nil else {
             throw ValidationError("a mask is for a control video (--control)")
         }
+    }
+
+    /// The files that are read.
+    var files: [String] {
+        [promptFile, image, lastImage, controlVideo, mask].compactMap { $0 } + references
     }
 
     func prompts() throws -> [String] {

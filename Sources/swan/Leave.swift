@@ -3,6 +3,7 @@ import Foundation
 import SwanMedia
 import SwanPipelines
 import SwanSchedulers
+import SwanSystem
 import SwanText
 import SwanTraining
 import Torch
@@ -33,6 +34,7 @@ enum Leave {
         case let error as MediaError: code(error.code)
         case let error as TextError: code(error.code)
         case let error as TrainingError: code(error.code)
+        case let error as SystemError: code(error.code)
         case is SchedulerError, is DecodingError: EX_DATAERR
         case is OutputError: EX_IOERR
         default: nil
@@ -55,6 +57,13 @@ enum Leave {
         case .deviceUnavailable, .outOfMemory: EX_UNAVAILABLE
         case .invalidArgument, .missingOperator: EX_SOFTWARE
         case .cannotWrite: EX_CANTCREAT
+        case .diskFull, .io: EX_IOERR
+        }
+    }
+
+    private static func code(_ code: SystemError.Code) -> Int32 {
+        switch code {
+        case .outOfMemory: EX_UNAVAILABLE
         case .diskFull: EX_IOERR
         }
     }
@@ -67,7 +76,8 @@ enum Leave {
             EX_DATAERR
         case .outOfMemory: EX_UNAVAILABLE
         case .invalidArgument: EX_SOFTWARE
-        case .cannotCreate: EX_CANTCREAT
+        case .cannotCreate, .exists: EX_CANTCREAT
+        case .isInput: EX_USAGE
         case .encoder, .diskFull, .io, .brokenPipe: EX_IOERR
         case .interrupted: 128 + SIGINT
         }

@@ -42,10 +42,14 @@ struct DeviceName: ExpressibleByArgument, CustomStringConvertible {
 /// A summary for programs, in a file or on standard output.
 struct JSONReport {
     private let path: String?
+    private let replaces: Bool
 
     /// A report to `path`, `-` for standard output, nil for none. Throws where it cannot be.
-    init(_ path: String?) throws {
+    ///
+    /// - Parameter replaces: whether it may take the place of what is there when it is written.
+    init(_ path: String?, replaces: Bool = true) throws {
         self.path = path
+        self.replaces = replaces
         guard let path, path != "-" else { return }
         try OutputPath.requireWritable(path)
     }
@@ -54,17 +58,7 @@ struct JSONReport {
     func write(_ data: Data) throws {
         guard let path else { return }
         guard path == "-" else {
-            do {
-                let url = URL(fileURLWithPath: path)
-                // Pipes and devices are written to; to replace one would take it away.
-                guard let place = try Self.pipe(path) else {
-                    return try data.write(to: url, options: .atomic)
-                }
-                try place.write(contentsOf: data)
-            } catch {
-                throw OutputError(description: "\(path): \(error.localizedDescription)")
-            }
-            return
+            return try OutputPath.write(data, to: path, replaces: replaces)
         }
         try StandardOutput.write(data)
     }
@@ -73,13 +67,11 @@ struct JSONReport {
 /// A job that signals can stop and that ends in a report.
 struct ReportedJob {
     let signals: StopSignals
-    /// Where the report goes, as for `JSONReport`.
-    let json: String?
+    let report: JSONReport
     let log: Logger
 
     /// Runs the job, which gives its report; after a signal the process ends with the signal's code.
     func run(_ job: () throws -> Data) throws {
-        let report = try JSONReport(json)
         if RawArguments.areDamaged {
             log.warning("an argument is not valid UTF-8; its broken bytes are read as U+FFFD")
         }
@@ -97,15 +89,6 @@ struct ReportedJob {
     }
 }
 
-extension JSONReport {
-    /// What is open at `path` if that is a pipe or a device; nil for files.
-    private static func pipe(_ path: String) throws -> FileHandle? {
-        var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
-        return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    }
-}
-
 /// Standard output, which carries results only.
 enum StandardOutput {
     /// Writes all bytes; throws where nobody reads them or the disk is full.
@@ -113,8 +96,7 @@ enum StandardOutput {
         do {
             try FileHandle.standardOutput.write(contentsOf: data)
         } catch {
-            let reason = String(cString: strerror(errno))
-            throw OutputError(description: "standard output: \(reason)")
+            throw OutputError(error)
         }
     }
 
@@ -127,6 +109,15 @@ enum StandardOutput {
 /// Standard output that cannot be written to.
 struct OutputError: Error, CustomStringConvertible {
     let description: String
+
+    /// Says what the system said.
+    init(_ error: any Error) {
+        let underlying = (error as? CocoaError)?.underlying ?? error
+        let reason =
+            (underlying as? POSIXError).map { String(cString: strerror($0.code.rawValue)) }
+            ?? error.localizedDescription
+        description = "standard output: cannot be written: \(reason)"
+    }
 }
 
 /// The arguments as the kernel gave them.

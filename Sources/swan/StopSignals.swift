@@ -1,8 +1,9 @@
 import Dispatch
 import Foundation
+import SwanSystem
 import Synchronization
 
-/// Ctrl-C and SIGTERM: the first asks a job to stop, the second ends the process at once.
+/// Ctrl-C, SIGTERM and a terminal that is closed: the first asks a job to stop, the second ends the process at once.
 final class StopSignals: Sendable {
     /// What is said after the first signal, and when the process ends at once.
     struct Words: Sendable {
@@ -26,15 +27,16 @@ final class StopSignals: Sendable {
         _ words: Words = Words(),
         stop: @escaping @Sendable () -> Bool,
         abandon: @escaping @Sendable () -> Void
-    ) {
+    ) throws(SystemError) {
         self.words = words
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGINT)
         sigaddset(&signals, SIGTERM)
+        if !Self.isIgnored(SIGHUP) { sigaddset(&signals, SIGHUP) }
         // Blocked, they wait for the thread below instead of being handled or lost.
         pthread_sigmask(SIG_BLOCK, &signals, nil)
-        let thread = Thread { [self, signals] in
+        try startThread("swan.signals") { [self, signals] in
             var signals = signals
             while true {
                 var number: Int32 = 0
@@ -42,8 +44,14 @@ final class StopSignals: Sendable {
                 take(number, stop: stop, abandon: abandon)
             }
         }
-        thread.name = "swan.signals"
-        thread.start()
+    }
+
+    /// Whether a signal is ignored, as `nohup` has it; it stays so.
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        guard sigaction(number, nil, &action) == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
     private func take(
@@ -62,11 +70,15 @@ final class StopSignals: Sendable {
     /// Ends the process, after half a second even if the output cannot be given up.
     private func end(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
         let done = DispatchSemaphore(value: 0)
-        DispatchQueue.global().async {
+        do throws(SystemError) {
+            try startThread("swan.abandon") {
+                abandon()
+                done.signal()
+            }
+            _ = done.wait(timeout: .now() + 0.5)
+        } catch {
             abandon()
-            done.signal()
         }
-        _ = done.wait(timeout: .now() + 0.5)
         Terminal.standardError.clear()
         Terminal.standardError.write(kind: .note, words.ended)
         _exit(128 + number)

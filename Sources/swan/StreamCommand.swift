@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanMedia
 import SwanPipelines
 
 /// `swan stream`: a video in, a video restyled by a prompt out.
@@ -10,7 +11,8 @@ struct StreamCommand: ParsableCommand {
         abstract: "Restyle a video by a prompt.",
         discussion: """
             The output has as many frames as the input, at its frame rate, in its shape, and with its \
-            sound. Without INPUT the video comes from the prompt alone.
+            sound. Without INPUT the video comes from the prompt alone, for which the bundled models \
+            were not made.
 
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
@@ -38,6 +40,8 @@ struct StreamCommand: ParsableCommand {
         )
     )
     var output: String
+
+    @OptionGroup var overwriting: OverwriteOption
 
     @Option(help: "A bundled model's name or a model's folder (see 'swan models').")
     var model = BundledModels.names[0]
@@ -151,9 +155,6 @@ struct StreamCommand: ParsableCommand {
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
         }
-        guard output != json || output == "-" else {
-            throw ValidationError("the video and the summary cannot both go to \(output)")
-        }
         let frames = laterPrompts.map(\.frame)
         guard Set(frames).count == frames.count else {
             throw ValidationError("two of --prompt-at are for the same frame")
@@ -168,10 +169,15 @@ struct StreamCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
+        var request = request
+        var files = request.files
+        if let json { files.outputs.append(.file(json)) }
+        request.overwrites = try overwriting.permit(files)
         let stream = FileStream(request, log: log)
-        let signals = StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
+        let report = try JSONReport(json, replaces: request.overwrites)
+        let signals = try StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
         var display = ProgressDisplay(progress)
-        try ReportedJob(signals: signals, json: json, log: log).run {
+        try ReportedJob(signals: signals, report: report, log: log).run {
             let summary = try stream.run { display.show($0) }
             display.end(summary)
             return try summary.json()

@@ -12,7 +12,7 @@ struct Swan: ParsableCommand {
         discussion: """
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
-              swan stream --prompt "neon lights" --max-frames 100 -o out.mp4
+              swan stream in.mp4 --prompt "at night" --max-frames 100 -o night.mp4
               swan models inspect tiny
               swan doctor
 
@@ -22,7 +22,7 @@ struct Swan: ParsableCommand {
               64  usage                      70  internal error
               65  bad input or model data    73  the output cannot be created
               66  no such input              74  input or output failed
-              69  device or model not there  130, 143  stopped by Ctrl-C, SIGTERM
+              69  device or model not there  130  stopped by Ctrl-C (SIGTERM 143, SIGHUP 129)
             """,
         version: SwanVersion.text,
         subcommands: [
@@ -34,15 +34,27 @@ struct Swan: ParsableCommand {
     )
 
     static func main() {
+        keepStandardFilesOpen()
         // A reader that goes away is told as an error of the write, with its own exit code.
         signal(SIGPIPE, SIG_IGN)
-        Engine.keepFreedMemory()
+        // A file that may not be as long as that (ulimit -f), too.
+        signal(SIGXFSZ, SIG_IGN)
+        Engine.fitLimits()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch {
             Leave.with(error)
         }
+    }
+}
+
+/// Has no file that is opened later take the place of a standard one that is closed (`2>&-`), where
+/// messages would be written into it.
+private func keepStandardFilesOpen() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+        // For reading alone: what is written fails, as it would have. The lowest number is taken.
+        _ = open("/dev/null", O_RDONLY)
     }
 }
 

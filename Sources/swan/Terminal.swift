@@ -53,6 +53,11 @@ final class Terminal: Sendable {
         }
     }
 
+    /// Writes a question, behind which the answer is typed.
+    func write(prompt: String) {
+        state.withLock { put(clearing($0.bar) + prompt) }
+    }
+
     /// Writes a line as it is.
     func write(line: String) {
         state.withLock { put(clearing($0.bar) + line + "\n" + $0.bar) }

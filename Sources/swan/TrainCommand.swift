@@ -44,7 +44,7 @@ struct TrainCommand: ParsableCommand {
             stopping: "stopping after this step with a checkpoint (once more to end at once)",
             ended: "stopped; --resume goes on from the last checkpoint"
         )
-        let signals = StopSignals(words, stop: stop.make, abandon: {})
+        let signals = try StopSignals(words, stop: stop.make, abandon: {})
         let recipe = try Recipe(contentsOf: recipe)
         let device = try Device(named: device.name)
         // Asked for where memory is short.

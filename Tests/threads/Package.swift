@@ -6,7 +6,9 @@ import PackageDescription
 let package = Package(
     name: "threads",
     targets: [
-        .target(name: "SwanThreads"),
+        .target(name: "CSystem"),
+        .target(name: "SwanSystem", dependencies: ["CSystem"]),
+        .target(name: "SwanThreads", dependencies: ["SwanSystem"]),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
     ],
     swiftLanguageModes: [.v6]

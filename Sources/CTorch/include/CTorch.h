@@ -182,6 +182,9 @@ void ct_set_threads(int32_t count);
 void ct_set_threads_here(int32_t count);
 /// Has the process keep the memory of tensors it frees, for the next ones; or give it back at once.
 void ct_keep_freed_memory(bool keep);
+
+/// Has all threads allocate from one arena: each of glibc's others reserves 64 MB of address space.
+void ct_use_one_arena(void);
 // What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
 const char *ct_cpu_capability(void);
 // Whether the processor multiplies numbers of a dtype by instructions of its own.

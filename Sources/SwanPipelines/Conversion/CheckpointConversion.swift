@@ -1,5 +1,8 @@
 import Foundation
+import SwanMedia
 import SwanModels
+import SwanSystem
+import Synchronization
 import Torch
 import TorchNN
 
@@ -13,6 +16,7 @@ public struct CheckpointConversion: Sendable {
     public var dtype: DType?
     /// A folder's weights are split into files of at most so many bytes.
     public var shardBytes = 10_000_000_000
+    private let work = PartialFolder()
 
     /// A conversion that changes nothing, to be changed.
     public init() {}
@@ -37,16 +41,30 @@ public struct CheckpointConversion: Sendable {
     ///     the layout has one. It appears when it is complete; what is there already is not replaced.
     public func callAsFunction(_ source: String, to destination: String) throws -> Result {
         let found = try Source(source)
-        guard !FileManager.default.fileExists(atPath: destination) else {
+        guard !FileIdentity.isTaken(destination) else {
             throw TorchError(.cannotWrite, "\(destination): is there already; give another name")
         }
         let plan = try Plan(found, self)
+        let isFile = destination.hasSuffix(".safetensors")
+        let shards = isFile ? [plan.entries] : plan.shards(shardBytes)
+        let sizes = shards.map { $0.reduce(0) { $0 + $1.byteCount } }
+        try DiskSpace.require(
+            sizes.reduce(0, +),
+            for: destination,
+            largestFile: sizes.max() ?? 0
+        )
+        let partial = try work.make(beside: destination)
+        defer { work.remove() }
         let files: [String]
-        if destination.hasSuffix(".safetensors") {
-            try plan.write(plan.entries, to: destination)
+        if isFile {
+            let file = partial + "/" + URL(fileURLWithPath: destination).lastPathComponent
+            try plan.write(plan.entries, to: file)
+            try work.rename(file, to: destination)
             files = [destination]
         } else {
-            files = try write(plan, folder: destination, found)
+            let names = try write(plan, shards, into: partial, destination, found)
+            try work.rename(partial, to: destination)
+            files = names.map { URL(fileURLWithPath: destination).appendingPathComponent($0).path }
         }
         return Result(
             files: files,
@@ -57,39 +75,25 @@ public struct CheckpointConversion: Sendable {
         )
     }
 
-    /// Writes a folder under another name, which it loses when all is in it.
+    /// From any thread: removes what is unfinished, for a process that ends at once.
+    public func abandon() { work.remove() }
+
+    /// Writes a part's files into a folder; gives their names.
     private func write(
         _ plan: Plan,
-        folder destination: String,
+        _ shards: [[Safetensors.Entry]],
+        into folder: String,
+        _ destination: String,
         _ source: Source
     ) throws -> [String] {
-        let target = URL(fileURLWithPath: destination)
-        let partial = target.deletingLastPathComponent().appendingPathComponent(
-            ".\(target.lastPathComponent).\(UInt32.random(in: .min ... .max)).partial"
-        )
-        let manager = FileManager.default
-        do {
-            try manager.createDirectory(at: partial, withIntermediateDirectories: false)
-        } catch {
-            throw TorchError(
-                .cannotWrite,
-                "\(destination): cannot be created: \(error.localizedDescription)"
-            )
-        }
-        var isDone = false
-        defer {
-            // What is left of a failed conversion is of no use to anyone.
-            if !isDone { unlinkFolder(partial) }
-        }
         let configuration = try plan.configuration(source)
         let name = plan.fileName(configuration)
-        let shards = plan.shards(shardBytes)
         var files: [String] = []
         var places: [String: String] = [:]
         for (index, shard) in shards.enumerated() {
             let suffix = String(format: "-%05d-of-%05d", index + 1, shards.count)
             let file = name + (shards.count > 1 ? suffix : "") + ".safetensors"
-            try plan.write(shard, to: partial.appendingPathComponent(file).path)
+            try plan.write(shard, to: folder + "/" + file)
             for entry in shard { places[entry.key] = file }
             files.append(file)
         }
@@ -100,32 +104,13 @@ public struct CheckpointConversion: Sendable {
             )
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-            let file = partial.appendingPathComponent(name + ".safetensors.index.json")
-            try AtomicFile.write(encoder.encode(index), to: file.path)
+            let file = folder + "/" + name + ".safetensors.index.json"
+            try OutputPath.write(encoder.encode(index), to: file)
         }
         if let json = try configuration?.json(plan.naming) {
-            try AtomicFile.write(
-                json,
-                to: partial.appendingPathComponent("config.json").path
-            )
+            try OutputPath.write(json, to: folder + "/config.json")
         }
-        guard rename(partial.path, target.path) == 0 else {
-            throw TorchError(
-                .cannotWrite,
-                "\(destination): cannot be created: \(String(cString: strerror(errno)))"
-            )
-        }
-        isDone = true
-        AtomicFile.syncFolder(of: target.path)
-        return files.map { target.appendingPathComponent($0).path }
-    }
-
-    private func unlinkFolder(_ folder: URL) {
-        do {
-            try FileManager.default.removeItem(at: folder)
-        } catch {
-            // The error that ended the conversion is the one to be told.
-        }
+        return files
     }
 
     private struct ShardIndex: Encodable {

@@ -1,5 +1,5 @@
 import Foundation
-import SwanFiles
+import SwanSystem
 import SwanModels
 import Torch
 

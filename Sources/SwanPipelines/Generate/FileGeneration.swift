@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import SwanMedia
+import SwanSystem
 import Synchronization
 import Torch
 
@@ -28,6 +29,11 @@ public final class FileGeneration: Sendable {
     ) throws -> GenerationSummary {
         Engine.sleepWhileWaiting()
         let jobs = try request.jobs()
+        try request.files.check()
+        for job in jobs where job.output != "-" && !OutputPath.isWrittenDirectly(job.output) {
+            // Compressed, a video may be of any length; with less than this it is not begun.
+            try DiskSpace.require(1 << 20, for: job.output)
+        }
         let generator = VideoGenerator(
             try GenerationModel(request.model, options: request.options),
             log: log
@@ -112,7 +118,7 @@ public final class FileGeneration: Sendable {
         if let output {
             try output.finish()
         } else if let picture {
-            try writePNG(picture, job.output)
+            try writePNG(picture, job.output, replaces: request.overwrites)
         }
         if let latentsPath {
             let latents = try video.latents.to(.cpu).contiguous()
@@ -132,7 +138,8 @@ public final class FileGeneration: Sendable {
                 path: path,
                 width: plan.width,
                 height: plan.height,
-                frameRate: rate
+                frameRate: rate,
+                options: VideoWriter.Options(replaces: request.overwrites)
             )
             writer.withLock { $0 = output }
             return output
@@ -189,12 +196,32 @@ public struct FileGenerationRequest: Sendable {
     public var frameRate: Double?
     /// Where the final latents go, as `latents` in a safetensors file.
     public var saveLatents: String?
+    /// Whether files that have the outputs' names at the end are replaced.
+    public var overwrites = true
 
     /// A video of a prompt.
     public init(model: String, prompt: String, output: String) {
         self.model = model
         self.output = output
         generation = GenerationRequest(prompt: prompt)
+    }
+
+    /// What is read and what is written, as far as paths say it.
+    public var files: JobFiles {
+        get throws {
+            var files = JobFiles()
+            files.models = [model] + [options.vae].compactMap { $0 }
+            // Other parts lie beside a transformer's file.
+            if FileIdentity(model)?.isRegularFile ?? false {
+                files.models.append(LooseFiles.root(of: model))
+            }
+            files.models += options.files.values.sorted() + options.loras.map(\.path)
+            for job in try jobs() {
+                files.outputs.append(.video(job.output))
+                if let saveLatents { files.outputs.append(.file(numbered(saveLatents, job))) }
+            }
+            return files
+        }
     }
 
     /// One video of a job.

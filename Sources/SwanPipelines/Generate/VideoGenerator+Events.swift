@@ -1,5 +1,5 @@
 import SwanMedia
-import Foundation
+import SwanSystem
 
 extension VideoGenerator {
     /// The events of making a video, the last of which is the result with all frames.
@@ -11,23 +11,24 @@ extension VideoGenerator {
         AsyncThrowingStream { continuation in
             let stop = Stop()
             continuation.onTermination = { _ in stop.request() }
-            let thread = Thread {
-                do {
-                    var frames: [VideoFrame] = []
-                    var video = try self.generate(request, stop: stop) { event in
-                        if case .frames(let part, _) = event { frames += part }
-                        continuation.yield(event)
+            do throws(SystemError) {
+                try startThread("swan.generate", stackBytes: 8 << 20) {
+                    do {
+                        var frames: [VideoFrame] = []
+                        var video = try self.generate(request, stop: stop) { event in
+                            if case .frames(let part, _) = event { frames += part }
+                            continuation.yield(event)
+                        }
+                        video.frames = frames
+                        continuation.yield(.result(video))
+                        continuation.finish()
+                    } catch {
+                        continuation.finish(throwing: error)
                     }
-                    video.frames = frames
-                    continuation.yield(.result(video))
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
                 }
+            } catch {
+                continuation.finish(throwing: error)
             }
-            thread.name = "swan.generate"
-            thread.stackSize = 8 << 20
-            thread.start()
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanMedia
 
 /// What a stage leaves for people to watch it by: curves and sample sheets in TensorBoard's event
 /// files, and the sheets as pictures too.
@@ -82,8 +83,8 @@ final class StageRecord {
         let url = sheets.appending(path: String(format: "%@-%08d.png", stage, step))
         do {
             try FileManager.default.createDirectory(at: sheets, withIntermediateDirectories: true)
-            try Data(picture.bytes).write(to: url, options: .atomic)
-        } catch {
+            try OutputPath.write(picture.bytes, to: url.path)
+        } catch let error as CocoaError {
             throw TrainingError(writing: url.path, error)
         }
     }

@@ -191,7 +191,7 @@ struct LinearChain: Sendable {
         for parameter in parameters { try parameter.setRequiresGrad() }
         let optimizer = try Optimizer(for: parameters)
         for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
-        let batches = Prefetcher(
+        let batches = try Prefetcher(
             0..<(steps * Self.clipsPerStep),
             ahead: 8,
             threads: device.dataThreads(besides: threads),

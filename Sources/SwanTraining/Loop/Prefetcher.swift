@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Torch
 
 /// Items made ahead of who takes them and given in their order, whoever of several threads makes them.
@@ -12,28 +13,32 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     private var working: Int
 
     /// Starts `threads` threads that make the items of `range`: at most `ahead` that nobody has taken
-    /// yet, or two for each thread where that is more.
+    /// yet, or two for each thread where that is more. Throws where the system gives no thread at all.
     init(
         _ range: Range<Int>,
         ahead: Int = 0,
         threads: Int = 1,
         make: @escaping @Sendable (Int) throws -> Item
-    ) {
+    ) throws(SystemError) {
         (nextToMake, nextToTake, end) = (range.lowerBound, range.lowerBound, range.upperBound)
         let threads = max(1, threads)
         working = threads
         let room = max(ahead, 2 * threads)
-        for _ in 0..<threads {
-            let thread = Thread { [self] in
-                // What it makes is small, and the cores are busy with training or with its like.
-                Engine.limitThreads(to: 1)
-                while let index = begin(room) { deliver(Result { try make(index) }, index) }
-                finish()
+        for number in 0..<threads {
+            do throws(SystemError) {
+                // libtorch's operators nest deeper than a secondary thread's default stack allows for.
+                try startThread("swan.prefetch", stackBytes: 16 << 20) { [self] in
+                    // What it makes is small, and the cores are busy with training or with its like.
+                    Engine.limitThreads(to: 1)
+                    while let index = begin(room) { deliver(Result { try make(index) }, index) }
+                    finish()
+                }
+            } catch {
+                guard number > 0 else { throw error }
+                // Those that there are do the work.
+                for _ in number..<threads { finish() }
+                break
             }
-            // libtorch's operators nest deeper than a secondary thread's default stack allows for.
-            thread.stackSize = 16 << 20
-            thread.qualityOfService = .utility
-            thread.start()
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Synchronization
 import Torch
 
@@ -19,15 +20,19 @@ enum SideBySide {
         let width = Engine.threads
         for _ in 1..<min(count, threads) {
             group.enter()
-            let thread = Thread {
-                // A new thread's convolutions would take every core.
-                Engine.limitThreads(to: width)
-                work.run()
+            do throws(SystemError) {
+                // libtorch's operators nest deeper than a secondary thread's default stack allows for.
+                try startThread("swan.side", stackBytes: 16 << 20) {
+                    // A new thread's convolutions would take every core.
+                    Engine.limitThreads(to: width)
+                    work.run()
+                    group.leave()
+                }
+            } catch {
+                // Those that there are do the work.
                 group.leave()
+                break
             }
-            // libtorch's operators nest deeper than a secondary thread's default stack allows for.
-            thread.stackSize = 16 << 20
-            thread.start()
         }
         work.run()
         group.wait()

@@ -39,7 +39,7 @@ struct TrainingLoop<Goal: Objective> {
         guard state.step < end else { return state }
         Engine.threads = max(1, threads / parts)
         let numbers = (state.step * parts)..<(end * parts)
-        let batches = Prefetcher(
+        let batches = try Prefetcher(
             numbers,
             ahead: 3 * parts,
             threads: objective.hasIndependentBatches ? device.dataThreads(besides: threads) : 1

@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import Synchronization
 import Torch
 
@@ -75,7 +76,7 @@ final class LatentPool: Sendable {
     func fill(_ range: Range<Int>) throws {
         try state.withLock { state in
             state.encoded = state.encoded.filter { range.contains($0.key) }
-            let coming = state.coming ?? start(at: range.lowerBound, &state)
+            let coming = try state.coming ?? start(at: range.lowerBound, &state)
             while state.next < range.upperBound {
                 let number = state.next
                 // Also a clip that fails is one that was taken; after a stop nothing is.
@@ -86,8 +87,11 @@ final class LatentPool: Sendable {
         }
     }
 
-    private func start(at first: Int, _ state: inout State) -> Prefetcher<Tensor> {
-        let coming = Prefetcher(
+    private func start(
+        at first: Int,
+        _ state: inout State
+    ) throws(SystemError) -> Prefetcher<Tensor> {
+        let coming = try Prefetcher(
             first..<max(first, phase.clips),
             threads: threads,
             make: encoder.encode

@@ -26,6 +26,7 @@ public struct QualityBenchmark {
     /// Loads the model and decodes the footage.
     public init(_ options: QualityOptions) throws {
         try options.check()
+        try options.files.check()
         if let sheet = options.sheet { try OutputPath.requireWritable(sheet) }
         self.options = options
         let paths = try options.inputs.isEmpty ? HeldOutFootage.paths() : options.inputs
@@ -103,7 +104,9 @@ public struct QualityBenchmark {
                 }
             }
         }
-        if let path = options.sheet { try writePNG(sheet.frame(), path) }
+        if let path = options.sheet {
+            try writePNG(sheet.frame(), path, replaces: options.overwrites)
+        }
         return report
     }
 

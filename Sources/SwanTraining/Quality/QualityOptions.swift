@@ -1,4 +1,5 @@
 import Foundation
+import SwanMedia
 import SwanPipelines
 import Torch
 
@@ -26,11 +27,22 @@ public struct QualityOptions: Sendable {
     public var dtype: DType?
     /// A PNG file for a sheet of what came out of the styles.
     public var sheet: String?
+    /// Whether a file that has the sheet's name at the end is replaced.
+    public var overwrites = true
     /// The frame that the sheet shows; of shorter videos the last.
     public var sheetFrame = 40
 
     /// Everything of the bundled model.
     public init() {}
+
+    /// What is read and what is written.
+    public var files: JobFiles {
+        var files = JobFiles()
+        files.inputs = inputs.isEmpty ? HeldOutFootage.clips.map(\.path) : inputs
+        files.models = [BundledModels.folder(model) ?? model]
+        files.outputs = sheet.map { [.file($0)] } ?? []
+        return files
+    }
 
     /// Throws for what can be seen to be wrong without opening a file.
     public func check() throws(SwanError) {

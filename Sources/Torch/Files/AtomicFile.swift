@@ -1,18 +1,30 @@
 import CTorch
 import Foundation
+import SwanSystem
 
 /// A file that appears under its name only when it is complete and on the disk, and otherwise leaves
 /// nothing behind.
-package struct AtomicFile: ~Copyable {
+struct AtomicFile: ~Copyable {
     private let path: String
     private let partial: String
     private let descriptor: Int32
 
-    /// Opens a file beside `path` to write to.
-    package init(path: String) throws(TorchError) {
-        let partial = "\(path).\(UInt32.random(in: .min ... .max)).partial"
-        let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw Self.failed(path, errno) }
+    /// Opens a file beside `path` to write `bytes` bytes to; what killed processes left there goes away.
+    init(path: String, bytes: Int = 0) throws(TorchError) {
+        _ = Leftovers.remove(from: Self.folder(of: path))
+        do throws(SystemError) {
+            try DiskSpace.require(bytes, for: path)
+        } catch {
+            throw TorchError(.diskFull, error.message)
+        }
+        var (partial, descriptor, attempt) = ("", Int32(-1), 0)
+        repeat {
+            partial = "\(path).\(PartialName.tag(attempt: attempt)).partial"
+            descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+            attempt += 1
+        } while descriptor < 0 && errno == EEXIST && attempt < 1_000
+        guard descriptor >= 0 else { throw Self.failed(path, errno, creating: true) }
+        PartialName.lock(descriptor)
         self.init(path: path, partial: partial, descriptor: descriptor)
     }
 
@@ -30,7 +42,7 @@ package struct AtomicFile: ~Copyable {
     }
 
     /// Appends bytes.
-    package borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(TorchError) {
+    borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(TorchError) {
         var rest = bytes[...]
         while !rest.isEmpty {
             let piece = UnsafeRawBufferPointer(rebasing: rest)
@@ -50,37 +62,34 @@ package struct AtomicFile: ~Copyable {
     }
 
     /// Puts the file in place, on the disk.
-    package borrowing func finish() throws(TorchError) {
+    borrowing func finish() throws(TorchError) {
         guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
-        guard rename(partial, path) == 0 else { throw Self.failed(path, errno) }
-        Self.syncFolder(of: path)
-    }
-
-    /// Writes a whole file, which replaces what is there.
-    package static func write(_ data: some DataProtocol, to path: String) throws(TorchError) {
-        let file = try AtomicFile(path: path)
-        for region in data.regions {
-            let result = region.withUnsafeBytes { bytes in
-                Result { () throws(TorchError) in try file.write(bytes) }
-            }
-            try result.get()
-        }
-        try file.finish()
+        guard rename(partial, path) == 0 else { throw Self.failed(path, errno, creating: true) }
+        syncFolder()
     }
 
     /// Has the name survive a power cut too. Not every file system can; the contents are safe anyway.
-    package static func syncFolder(of path: String) {
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    private borrowing func syncFolder() {
+        let descriptor = open(Self.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         fsync(descriptor)
         close(descriptor)
     }
 
-    private static func failed(_ path: String, _ number: Int32) -> TorchError {
-        TorchError(
-            number == ENOSPC || number == EDQUOT ? .diskFull : .cannotWrite,
-            "\(path): cannot be written: \(String(cString: strerror(number)))"
+    private static func folder(of path: String) -> String {
+        URL(fileURLWithPath: path).deletingLastPathComponent().path
+    }
+
+    private static func failed(
+        _ path: String,
+        _ number: Int32,
+        creating: Bool = false
+    ) -> TorchError {
+        let isFull = [ENOSPC, EDQUOT, EFBIG].contains(number)
+        let doing = creating && !isFull ? "created" : "written"
+        return TorchError(
+            isFull ? .diskFull : creating ? .cannotWrite : .io,
+            "\(path): cannot be \(doing): \(String(cString: strerror(number)))"
         )
     }
 }

@@ -105,7 +105,8 @@ public enum Safetensors {
         let header = try header(order, metadata, path)
         let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
 
-        let file = try AtomicFile(path: path)
+        let size = order.reduce(length.count + header.count) { $0 + $1.byteCount }
+        let file = try AtomicFile(path: path, bytes: size)
         try file.write(length + header)
         for entry in order {
             var left = entry.byteCount

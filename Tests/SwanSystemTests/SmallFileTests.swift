@@ -1,6 +1,6 @@
 import Foundation
 import GoldenSupport
-import SwanFiles
+import SwanSystem
 import Testing
 
 /// Files that are read whole.

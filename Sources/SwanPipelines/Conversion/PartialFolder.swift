@@ -1,0 +1,67 @@
+import Foundation
+import SwanSystem
+import Synchronization
+import Torch
+
+/// A hidden folder in which files are made that get their names when all of them are there.
+final class PartialFolder: Sendable {
+    private struct State {
+        var path: String?
+        /// Its lock tells others that somebody writes.
+        var descriptor: Int32 = -1
+    }
+
+    private let state = Mutex(State())
+
+    deinit { remove() }
+
+    /// Makes the folder beside `target`, where killed processes may have left theirs.
+    func make(beside target: String) throws(TorchError) -> String {
+        let url = URL(fileURLWithPath: target)
+        let parent = url.deletingLastPathComponent().path
+        _ = Leftovers.remove(from: parent)
+        for attempt in 0..<1_000 {
+            let tag = PartialName.tag(attempt: attempt)
+            let path = "\(parent)/.\(url.lastPathComponent).swan-partial-\(tag)"
+            guard mkdir(path, 0o777) == 0 else {
+                if errno == EEXIST { continue }
+                break
+            }
+            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            if descriptor >= 0 { PartialName.lock(descriptor) }
+            state.withLock { $0 = State(path: path, descriptor: descriptor) }
+            return path
+        }
+        throw Self.failed(target, errno)
+    }
+
+    /// Gives the folder, or a file in it, its name; what has that name by now stays.
+    func rename(_ path: String, to target: String) throws(TorchError) {
+        let number = renameToNewName(path, target)
+        guard number == 0 else { throw Self.failed(target, number) }
+    }
+
+    /// Removes the folder with all that is in it, if it has not got its name.
+    func remove() {
+        let state = state.withLock { state in
+            defer { state = State() }
+            return state
+        }
+        guard let path = state.path else { return }
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            // It has its name, or what ended the work is what is to be told.
+        }
+        if state.descriptor >= 0 { close(state.descriptor) }
+    }
+
+    private static func failed(_ target: String, _ number: Int32) -> TorchError {
+        let isFull = [ENOSPC, EDQUOT].contains(number)
+        return TorchError(
+            isFull ? .diskFull : .cannotWrite,
+            "\(target): cannot be \(isFull ? "written" : "created"): "
+                + SystemError.reason(number)
+        )
+    }
+}

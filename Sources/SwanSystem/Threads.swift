@@ -1,0 +1,51 @@
+import CSystem
+import Glibc
+
+/// Starts a thread, or throws where the system has none to give.
+///
+/// Foundation's threads and Dispatch's queues do not tell: what waits for one that never ran waits for
+/// ever.
+///
+/// - Parameters:
+///   - name: what debuggers show, of at most 15 bytes.
+///   - stackBytes: its stack; nil for the system's usual.
+public func startThread(
+    _ name: String,
+    stackBytes: Int? = nil,
+    _ body: @escaping @Sendable () -> Void
+) throws(SystemError) {
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    if let stackBytes { pthread_attr_setstacksize(&attributes, stackBytes) }
+    let work = Unmanaged.passRetained(Work(name: name, body: body))
+    var thread = pthread_t()
+    let number = pthread_create(&thread, &attributes, { run($0) }, work.toOpaque())
+    guard number != 0 else { return }
+    work.release()
+    throw SystemError(
+        .outOfMemory,
+        "no thread can be started (\(SystemError.reason(number))): too little memory, or too many "
+            + "processes, are allowed; free some, raise the limit (ulimit -v, ulimit -u), or set "
+            + "OMP_NUM_THREADS=1"
+    )
+}
+
+private func run(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let argument else { return nil }
+    let work = Unmanaged<Work>.fromOpaque(argument).takeRetainedValue()
+    cs_name_thread(work.name)
+    work.body()
+    return nil
+}
+
+private final class Work {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+        self.name = name
+        self.body = body
+    }
+}

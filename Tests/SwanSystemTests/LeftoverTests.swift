@@ -1,0 +1,82 @@
+import Foundation
+import GoldenSupport
+import Testing
+
+@testable import SwanSystem
+
+/// What killed processes leave, and what only looks like it.
+@Suite struct LeftoverTests {
+    /// A number that no process has: above the system's largest.
+    static let dead = "4194305"
+
+    @Test(arguments: [
+        ".out.swan-partial-\(dead).mp4", ".out.swan-partial-\(dead)-3.mp4",
+        ".out.swan-partial-\(dead)", "a.safetensors.\(dead).partial",
+        "a.safetensors.\(dead)-1.partial", "a.safetensors.4194304999.partial",
+    ])
+    func filesOfTheDeadAreRemoved(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        _ = try folder.file(name, [1])
+        #expect(Leftovers.remove(from: folder.url.path) == [name])
+        #expect(try folder.names == [])
+    }
+
+    @Test(arguments: [
+        // Living processes: this one, and the first.
+        ".out.swan-partial-\(getpid()).mp4", ".out.swan-partial-1.mp4",
+        // Names that Swan does not make.
+        "out.swan-partial-\(dead).mp4", ".swan-partial-\(dead)", ".out.swan-partial-.mp4",
+        ".out.swan-partial-0\(dead).mp4", ".out.swan-partial-\(dead)x.mp4",
+        ".out.swan-partial--\(dead).mp4", ".out.swan-partial-\(dead)-1-2.mp4",
+        ".out.swan-partial-0.mp4", "video.mp4.\(dead).partial", "a.safetensors.x.partial",
+        "a.safetensors.\(dead).part", ".safetensors.\(dead).partial",
+    ])
+    func othersStay(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        _ = try folder.file(name, [1])
+        #expect(Leftovers.remove(from: folder.url.path) == [])
+        #expect(try folder.names == [name])
+    }
+
+    /// By a process that another machine or container knows by another number.
+    @Test func whatIsWrittenStays() throws {
+        let folder = try TemporaryDirectory()
+        let path = try folder.file(".out.swan-partial-\(Self.dead).mp4", [1])
+        let descriptor = open(path, O_WRONLY)
+        PartialName.lock(descriptor)
+        #expect(Leftovers.remove(from: folder.url.path) == [])
+        close(descriptor)
+        #expect(Leftovers.remove(from: folder.url.path).count == 1)
+    }
+
+    @Test func linksAndPipesStay() throws {
+        let folder = try TemporaryDirectory()
+        let file = try folder.file("precious", [1])
+        let name = ".out.swan-partial-\(Self.dead).mp4"
+        #expect(symlink(file, folder.path(name)) == 0)
+        #expect(mkfifo(folder.path("." + name), 0o600) == 0)
+        #expect(Leftovers.remove(from: folder.url.path) == [])
+        #expect(try folder.names.count == 3)
+    }
+
+    @Test func foldersOfConversionsGoAndOthersStay() throws {
+        let folder = try TemporaryDirectory()
+        for (name, files) in [
+            (".a.swan-partial-\(Self.dead)", ["model.safetensors", "config.json"]),
+            (".b.swan-partial-\(Self.dead)", ["model.safetensors.\(Self.dead).partial"]),
+            (".c.swan-partial-\(Self.dead)", ["model.safetensors", "thesis.tex"]),
+        ] {
+            try FileManager.default.createDirectory(
+                atPath: folder.path(name),
+                withIntermediateDirectories: false
+            )
+            for file in files { _ = try folder.file("\(name)/\(file)", [1]) }
+        }
+        #expect(Leftovers.remove(from: folder.url.path).count == 2)
+        #expect(try folder.names == [".c.swan-partial-\(Self.dead)"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path(folder.names[0])).count
+                == 2
+        )
+    }
+}
