@@ -7,6 +7,8 @@ INPUT = .deps/media/bikes.mp4
 PROMPT = thermal camera
 OUT = out/demo.mp4
 DEMOFLAGS =
+# The usual output is made anew; one of another name is not replaced without being asked.
+REPLACE = $(if $(filter-out out/demo.mp4,$(OUT)),,-y)
 TESTFLAGS =
 CASES = 20000
 SEED = $(shell date +%Y%m%d)
@@ -50,13 +52,13 @@ rebuild:
 .PHONY: demo
 demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="at night" OUT=out/demo.mp4
 	@mkdir -p "$$(dirname "$$OUT")"
-	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(DEMOFLAGS)
+	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(REPLACE) $(DEMOFLAGS)
 
 .PHONY: sheet
 sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the bundled model
 	@mkdir -p docs/media
 	$(SWAN) bench tiny-quality --measures styles --bare --max-frames 41 \
-	    --sheet docs/media/styles.png
+	    --sheet docs/media/styles.png -y
 
 # Tests run side by side: the engine's threads must not spin while they wait for each other. What has
 # failed is said once more at the end, where it is not lost among what has passed.

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* What libtorch's beginning takes, and the shortest command. */
-static const size_t least = 192u << 20;
+static const size_t least = 112u << 20;
 
 static void require_memory(void) {
     void *block = mmap(NULL, least, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -17,7 +17,7 @@ static void require_memory(void) {
         return;
     }
     static const char message[] =
-        "swan: error: out of memory: the program alone needs some 900 MB of address space; free "
+        "swan: error: out of memory: the program alone needs some 750 MB of address space; free "
         "memory, or raise the limit (ulimit -v)\n";
     ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
     (void)written;

@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
@@ -60,6 +62,16 @@ inline void fill(ct_error *error, ct_error_kind kind, const std::string &message
     error->message = ::strdup(message.c_str());
 }
 
+/// Whether the system has no memory to give right now, of a size that a kernel may want.
+inline bool memoryIsShort() {
+    const std::size_t size = 64u << 20;
+    void *block = ::mmap(
+        nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return true;
+    ::munmap(block, size);
+    return false;
+}
+
 /// Runs `body`; whatever it throws becomes an error and `failure` is returned.
 template <typename Result, typename Body>
 Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
@@ -84,7 +96,11 @@ Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     } catch (const std::bad_alloc &) {
         fill(error, CT_ERROR_OUT_OF_MEMORY, "out of memory");
     } catch (const std::exception &e) {
-        fill(error, CT_ERROR_OTHER, e.what());
+        // oneDNN does not say why it has no code or no memory for a kernel.
+        const bool memory = std::strstr(e.what(), "could not create") != nullptr && memoryIsShort();
+        fill(
+            error, memory ? CT_ERROR_OUT_OF_MEMORY : CT_ERROR_OTHER,
+            memory ? "there is none for a kernel" : e.what());
     } catch (...) {
         fill(error, CT_ERROR_OTHER, "an exception of an unknown type");
     }

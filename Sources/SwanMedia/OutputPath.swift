@@ -1,3 +1,4 @@
+import CMedia
 import Glibc
 import SwanSystem
 
@@ -43,6 +44,21 @@ public enum OutputPath {
         }
         try result.get()
         try file.commit()
+    }
+
+    /// Writes all bytes to standard output; throws where nobody reads them or the disk is full.
+    public static func writeToStandardOutput(
+        _ bytes: some Sequence<UInt8>
+    ) throws(MediaError) {
+        let bytes = ContiguousArray(bytes)
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(MediaError) in
+                try calling("standard output") {
+                    cm_write_all(STDOUT_FILENO, bytes.baseAddress, bytes.count, $0)
+                }
+            }
+        }
+        _ = try result.get()
     }
 
     /// Whether a pipe or a device is at a path.

@@ -3,19 +3,26 @@ import SwanSystem
 
 /// What a job takes of the address space, where that is limited (`ulimit -v`).
 public enum AddressSpaceNeeds {
-    /// What threads, codecs and the engine's kernels reserve, whatever the model, as measured.
-    public static var engine: Int {
-        (ProcessInfo.processInfo.environment["SWAN_RESERVE"].flatMap { Int($0) } ?? 300) << 20
-    }
+    /// What threads, codecs and the engine's kernels reserve, whatever the model: as measured, rounded up.
+    public static let engine = 140 << 20
+
+    /// What a stream reserves for each byte that it is known to use: as measured, rounded up.
+    static let perStreamByte = 6
 }
 
 extension ModelFolder {
     /// Throws where its files cannot be mapped, or so many bytes beside them are refused.
-    func requireAddressSpace(beside bytes: Int, _ advice: String) throws(SystemError) {
+    ///
+    /// - Parameter copies: how often the weights are in memory.
+    func requireAddressSpace(
+        beside bytes: Int,
+        copies: Int,
+        _ advice: String
+    ) throws(SystemError) {
         guard AddressSpace.free != nil else { return }
         try AddressSpace.require(
-            bytes + 2 * fileBytes + AddressSpaceNeeds.engine,
-            "free memory or raise the limit; \(advice)"
+            bytes + copies * fileBytes + AddressSpaceNeeds.engine,
+            "free memory, or raise the limit; \(advice)"
         )
     }
 

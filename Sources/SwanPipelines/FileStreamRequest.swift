@@ -206,8 +206,9 @@ struct StreamDraft {
         }
         let needed = configs.streamBytes(options, dtype)
         try folder.requireAddressSpace(
-            beside: needed,
-            "take a smaller --width and --height, or set OMP_NUM_THREADS=1"
+            beside: AddressSpaceNeeds.perStreamByte * needed,
+            copies: 2,
+            "try a smaller --width and --height"
         )
         if device == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
             throw TorchError(

@@ -40,6 +40,12 @@ public struct Trainer {
         try recipe.check()
         try recipe.files(root: root, output: output).check()
         try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
+        if AddressSpace.free != nil {
+            try AddressSpace.require(
+                AddressSpaceNeeds.engine + 4 * recipe.leastCheckpointBytes,
+                "free memory or raise the limit; a smaller batch or size takes less"
+            )
+        }
         Engine.threads = recipe.threads
         // Before anything is written: what is refused here can be tried again into the same folder.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)

@@ -33,10 +33,9 @@ public struct TrainingError: Error, Sendable, Equatable, CustomStringConvertible
 
     /// What the system said when something was written to `path`.
     init(writing path: String, _ error: any Error) {
-        let number = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue
-        let isFull =
-            (error as? CocoaError)?.code == .fileWriteOutOfSpace
-            || [ENOSPC, EDQUOT, EFBIG].contains(number)
+        var number = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue
+        if (error as? CocoaError)?.code == .fileWriteOutOfSpace { number = number ?? ENOSPC }
+        let isFull = [ENOSPC, EDQUOT, EFBIG].contains(number)
         let reason = number.map { String(cString: strerror($0)) } ?? error.localizedDescription
         self.init(
             isFull ? .diskFull : .cannotWrite,

@@ -14,9 +14,17 @@ enum Leave {
     static func with(_ error: any Error) -> Never {
         if let code = error as? ExitCode { exit(code.rawValue) }
         if known(error) == nil, Swan.exitCode(for: error).isSuccess {
-            FileHandle.standardOutput.write(Data((Swan.fullMessage(for: error) + "\n").utf8))
+            do {
+                try StandardOutput.write(Swan.fullMessage(for: error))
+            } catch {
+                leave(with: error)
+            }
             exit(EXIT_SUCCESS)
         }
+        leave(with: error)
+    }
+
+    private static func leave(with error: any Error) -> Never {
         Terminal.standardError.write(kind: .error, message(for: error))
         exit(code(for: error))
     }
@@ -36,7 +44,6 @@ enum Leave {
         case let error as TrainingError: code(error.code)
         case let error as SystemError: code(error.code)
         case is SchedulerError, is DecodingError: EX_DATAERR
-        case is OutputError: EX_IOERR
         default: nil
         }
     }
@@ -103,8 +110,23 @@ enum Leave {
         }
     }
 
+    /// Adds what to try to what says that memory was refused and no more.
+    private static func advising(_ message: String) -> String {
+        let hasAdvice = ["try ", "--", "raise the limit"].contains { message.contains($0) }
+        return hasAdvice
+            ? message
+            : "\(message); free memory, or try a smaller size (--width and --height, --size), or "
+                + "OMP_NUM_THREADS=1"
+    }
+
     /// What is said of an error; of the parser's with the usage of the command that was meant.
     static func message(for error: any Error) -> String {
+        if let error = error as? TorchError, error.code == .outOfMemory {
+            return advising(error.message)
+        }
+        if let error = error as? MediaError, error.code == .outOfMemory {
+            return advising(error.message)
+        }
         guard known(error) == nil else { return "\(error)" }
         guard Swan.exitCode(for: error) == .validationFailure else {
             return "internal error: \(error)"

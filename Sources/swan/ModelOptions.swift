@@ -92,31 +92,11 @@ struct ReportedJob {
 /// Standard output, which carries results only.
 enum StandardOutput {
     /// Writes all bytes; throws where nobody reads them or the disk is full.
-    static func write(_ data: Data) throws {
-        do {
-            try FileHandle.standardOutput.write(contentsOf: data)
-        } catch {
-            throw OutputError(error)
-        }
-    }
+    static func write(_ data: Data) throws { try OutputPath.writeToStandardOutput(data) }
 
     /// Writes a text and a line break.
     static func write(_ text: String) throws {
         try write(Data((text.printable(limit: 4_000_000, keepsLines: true) + "\n").utf8))
-    }
-}
-
-/// Standard output that cannot be written to.
-struct OutputError: Error, CustomStringConvertible {
-    let description: String
-
-    /// Says what the system said.
-    init(_ error: any Error) {
-        let underlying = (error as? CocoaError)?.underlying ?? error
-        let reason =
-            (underlying as? POSIXError).map { String(cString: strerror($0.code.rawValue)) }
-            ?? error.localizedDescription
-        description = "standard output: cannot be written: \(reason)"
     }
 }
 

@@ -76,6 +76,32 @@ struct WriterTests {
         #expect(try folder.contents() == ["link.mp4", "real.mp4"])
     }
 
+    @Test(
+        "what is made meanwhile is not replaced unasked",
+        arguments: ["a.mp4", "a.mkv", "a.y4m", "%d.png"]
+    )
+    func race(name: String) throws {
+        let folder = try Folder()
+        let options = VideoWriter.Options(replaces: false)
+        let writer = try VideoWriter(
+            path: folder.file(name),
+            width: 64,
+            height: 48,
+            frameRate: .one,
+            options: options
+        )
+        let made = name.hasSuffix(".png") ? "1.png" : name
+        _ = try folder.write([1], to: made)
+        let error = try failure {
+            try writer.append(try numbered(1)[0])
+            try writer.finish()
+        }
+        #expect(error.code == .exists)
+        writer.cancel()
+        #expect(try folder.contents() == [made])
+        #expect(try folder.bytes(of: made) == [1])
+    }
+
     @Test("two writers to one name do not meet")
     func twice() throws {
         let folder = try Folder()

@@ -9,7 +9,7 @@ import Torch
 @Suite struct PrefetcherTests {
     @Test(arguments: [1, 5])
     func itemsComeInTheirOrder(threads: Int) throws {
-        let items = Prefetcher(3..<40, threads: threads) { index in
+        let items = try Prefetcher(3..<40, threads: threads) { index in
             // Some take longer than those after them.
             Thread.sleep(forTimeInterval: index.isMultiple(of: 4) ? 0.004 : 0)
             return index
@@ -21,7 +21,7 @@ import Torch
 
     @Test func noMoreAreMadeThanThereIsRoomFor() throws {
         let made = Mutex(0)
-        let items = Prefetcher(0..<100, ahead: 7, threads: 3) { index in
+        let items = try Prefetcher(0..<100, ahead: 7, threads: 3) { index in
             made.withLock { $0 += 1 }
             return index
         }
@@ -33,7 +33,7 @@ import Torch
     }
 
     @Test func anErrorComesAfterWhatIsBeforeIt() throws {
-        let items = Prefetcher(0..<100, threads: 4) { index in
+        let items = try Prefetcher(0..<100, threads: 4) { index in
             if index == 6 { throw TrainingError(.invalidData, "six") }
             return index
         }

@@ -73,7 +73,7 @@ import Testing
         _ = try generate("-o", out, "--preview", "1")
         let picture = try readImage(folder.path("out.preview.png"))
         #expect(picture.width >= 4 && picture.width == picture.height)
-        _ = try generate("-o", out, "--preview", "2", "--preview-file", folder.path("p.png"))
+        _ = try generate("-o", out, "--preview", "2", "--preview-file", folder.path("p.png"), "-y")
         #expect(try folder.names == ["out.mkv", "out.preview.png", "p.png"])
     }
 
@@ -112,7 +112,7 @@ import Testing
     }
 
     /// Two steps are done: the rest would take minutes.
-    @Test(arguments: [SIGINT, SIGTERM])
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
     func aStopLeavesNothing(_ signal: Int32) throws {
         let program = try Program(
             fixture.arguments(

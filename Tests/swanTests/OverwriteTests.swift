@@ -75,7 +75,7 @@ import Testing
         )
         #expect(made.code == 0)
         let model = try Data(contentsOf: URL(fileURLWithPath: fixture.model + "/stream.yaml"))
-        try expect(64, "", from: "swan stream --model model --prompt a -y \(arguments)")
+        try expect(64, "swan: error: ", from: "swan stream --model model --prompt a -y \(arguments)")
         #expect(
             try Data(contentsOf: URL(fileURLWithPath: fixture.model + "/stream.yaml")) == model
         )
@@ -105,7 +105,7 @@ import Testing
         #expect(made.code == 0)
         try expect(
             64,
-            "",
+            "swan: error: ",
             from: "swan generate --model big --prompts list.txt --device cpu -y \(arguments)"
         )
     }

@@ -2,7 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 
-/// Ctrl-C and SIGTERM in the middle.
+/// Ctrl-C, SIGTERM and a closed terminal in the middle.
 @Suite struct SignalTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -12,7 +12,7 @@ import Testing
         fixture = try Fixture.shared.get()
     }
 
-    @Test(arguments: [SIGINT, SIGTERM])
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
     func aStopKeepsWhatIsDone(_ signal: Int32) throws {
         let (out, summary) = (folder.path("out.mp4"), folder.path("summary.json"))
         let program = try start(out, "--json", summary)
@@ -27,6 +27,38 @@ import Testing
         #expect(fields["was_interrupted"] as? Bool == true)
         #expect(fields["frames_out"] as? Int == frames)
         #expect(try folder.names == ["out.mp4", "summary.json"])
+    }
+
+    /// As `nohup` starts it.
+    @Test func aHangupThatIsIgnoredStaysSo() throws {
+        let outcome = try Shell.run(
+            """
+            trap '' HUP; mkfifo in; { cat '\(fixture.clip)'; sleep 1; } > in &
+            swan stream - --model '\(fixture.model)' --prompt a -o out.mp4 --progress none < in &
+            program=$!; sleep 0.5; kill -HUP $program; wait $program
+            """,
+            in: folder.url.path
+        )
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        #expect(try Fixture.count(folder.path("out.mp4")) == 21)
+    }
+
+    /// 600 MB of zeros that take no room.
+    @Test(arguments: ["out", "out.safetensors"], [SIGINT, SIGTERM, SIGHUP])
+    func aConversionThatIsStoppedLeavesNothing(_ destination: String, _ signal: Int32) throws {
+        let count = 150_000_000
+        let header =
+            #"{"a":{"dtype":"F32","shape":[150,1000000],"data_offsets":[0,\#(4 * count)]}}"#
+        let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+        let source = try folder.file("in.safetensors", length + Array(header.utf8))
+        #expect(truncate(source, 8 + header.utf8.count + 4 * count) == 0)
+        let program = try Program([
+            "models", "convert", source, folder.path(destination), "--dtype", "bfloat16",
+        ])
+        while program.isRunning, try folder.names.count == 1 { usleep(500) }
+        program.send(signal)
+        #expect(try program.end().code == 128 + signal)
+        #expect(try folder.names == ["in.safetensors"])
     }
 
     /// The input is read ahead as far as may be, and the reader waits for room.

@@ -58,6 +58,7 @@ import Testing
                 "\(frames)",
                 "--json",
                 "-",
+                "-y",
                 "-o",
                 folder.path("out.y4m")
             )
@@ -175,7 +176,7 @@ import Testing
                 "stream", "--model", fixture.model, "--progress", "none", "--prompt", "a cat",
             ]
             let outcome = try Program(
-                all + ["--no-stream-batch", "-o", out, fixture.clip] + arguments
+                all + ["--no-stream-batch", "-y", "-o", out, fixture.clip] + arguments
             ).end()
             #expect(outcome.code == 0, "\(outcome.messages)")
             let reader = try VideoReader(path: out)

@@ -104,7 +104,7 @@ extension SafetensorsTests {
         let path = directory.path("no/a.safetensors")
         let error = failure { try Safetensors.write([:], to: path) } as? TorchError
         #expect(error?.code == .cannotWrite)
-        #expect(error?.message == "\(path): cannot be written: No such file or directory")
+        #expect(error?.message == "\(path): cannot be created: No such file or directory")
     }
 
     @Test func aDirectoryInThePlaceOfTheFileStays() throws {
