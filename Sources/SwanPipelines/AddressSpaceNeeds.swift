@@ -17,12 +17,12 @@ extension ModelFolder {
     func requireAddressSpace(
         beside bytes: Int,
         copies: Int,
-        _ advice: String
+        _ advice: String = ""
     ) throws(SystemError) {
         guard AddressSpace.free != nil else { return }
         try AddressSpace.require(
             bytes + copies * fileBytes + AddressSpaceNeeds.engine,
-            "free memory, or raise the limit; \(advice)"
+            "free memory, or raise the limit" + (advice.isEmpty ? "" : ", or " + advice)
         )
     }
 

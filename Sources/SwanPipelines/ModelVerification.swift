@@ -75,7 +75,7 @@ public struct ModelVerification: Sendable, Encodable {
     public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         path = folder.path
-        try folder.requireAddressSpace(beside: 0, copies: 1, "nothing smaller will do")
+        try folder.requireAddressSpace(beside: 0, copies: 1)
         var checks = Checks()
         var parts: [Part] = []
         for part in ModelFolder.Part.allCases {

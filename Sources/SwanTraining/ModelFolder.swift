@@ -78,8 +78,10 @@ struct ModelFolder {
         while let path = files?.nextObject() as? String {
             let url = root.appending(path: path)
             let name = url.lastPathComponent
-            guard PartialName(name) != nil || name.hasPrefix(".dat.nosync") else { continue }
-            try FileManager.default.removeItem(at: url)
+            let isPartial =
+                PartialName(name) != nil || name.hasPrefix(".dat.nosync")
+                || name.wholeMatch(of: /.+\.\d+(-\d+)?\.partial/) != nil
+            if isPartial { try FileManager.default.removeItem(at: url) }
         }
     }
 

@@ -20,7 +20,8 @@ struct BenchQualityCommand: ParsableCommand {
             and a shot of bigbuckbunny.mp4, of which the training has other shots. The \
             styles are those of recipe.yaml in the model's folder. A sheet alone:
 
-              swan bench tiny-quality --measures styles --bare --max-frames 41 --sheet styles.png
+              swan bench tiny-quality --measures styles --bare --max-frames 41 \\
+                --sheet styles.png
             """
     )
 

@@ -26,7 +26,8 @@ struct OverwriteOption: ParsableArguments {
         }
         let existing = files.existing
         guard let first = existing.first, !isGiven else { return isGiven }
-        let others = existing.count > 1 ? " and \(existing.count - 1) more outputs exist" : " exists"
+        let others =
+            existing.count > 1 ? " and \(existing.count - 1) more outputs exist" : " exists"
         guard Self.canAsk(files) else {
             throw MediaError(.exists, "\(first)\(others); -y replaces what is there")
         }

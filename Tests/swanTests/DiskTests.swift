@@ -72,7 +72,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "--help", "stream --help", "--version", "models verify MODEL", "models inspect MODEL", "models list", "models list --json",
+        "--help", "stream --help", "--version", "models verify MODEL", "models inspect MODEL",
+        "models list", "models list --json",
         "stream CLIP --model MODEL --prompt a -o - --progress none",
         "stream CLIP --model MODEL --prompt a -o /dev/null.y4m/../full.y4m --json - --progress none",
     ])

@@ -75,7 +75,11 @@ import Testing
         )
         #expect(made.code == 0)
         let model = try Data(contentsOf: URL(fileURLWithPath: fixture.model + "/stream.yaml"))
-        try expect(64, "swan: error: ", from: "swan stream --model model --prompt a -y \(arguments)")
+        try expect(
+            64,
+            "swan: error: ",
+            from: "swan stream --model model --prompt a -y \(arguments)"
+        )
         #expect(
             try Data(contentsOf: URL(fileURLWithPath: fixture.model + "/stream.yaml")) == model
         )

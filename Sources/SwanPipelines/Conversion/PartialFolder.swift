@@ -48,10 +48,13 @@ final class PartialFolder: Sendable {
             return state
         }
         guard let path = state.path else { return }
-        do {
-            try FileManager.default.removeItem(atPath: path)
-        } catch {
-            // It has its name, or what ended the work is what is to be told.
+        // Whoever writes may make another file meanwhile.
+        for _ in 0..<100 where FileIdentity.isTaken(path) {
+            do {
+                try FileManager.default.removeItem(atPath: path)
+            } catch {
+                // Tried again; what ended the work is what is to be told.
+            }
         }
         if state.descriptor >= 0 { close(state.descriptor) }
     }
