@@ -55,7 +55,9 @@ struct FrameRateSampler {
         _ source: () throws(MediaError) -> TimedFrame?
     ) throws(MediaError) -> TimedFrame? {
         guard let next = try source() else { return nil }
-        let duration = min(max(next.duration, 0), Self.longest)
+        // What is longer is no length that a frame can have.
+        let duration =
+            (0...Self.longest).contains(next.duration) ? next.duration : 1 / rate.value
         var seconds = next.frame.seconds + shift
         if let last {
             if !(-1...Self.longest).contains(seconds - last.seconds) {

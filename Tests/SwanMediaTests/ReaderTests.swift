@@ -203,4 +203,23 @@ struct ReaderTests {
         #expect(frames.count == 2)
         #expect(try #require(frames.first)[4, 4].distance(to: Colour(255, 255, 255)) <= 2)
     }
+
+    @Test(
+        "a rate or a pixel's shape that cannot be is none",
+        arguments: [
+            ("F0:0", "A0:0"), ("F1:2147483647", "A1:0"), ("F2147483647:1", "A0:1"),
+            ("F1000000:1", "A-1:1"), ("F-5:1", "A1:-1"),
+        ]
+    )
+    func absurdRates(rate: String, aspect: String) throws {
+        let folder = try Folder()
+        let frame = Array("FRAME\n".utf8) + [UInt8](repeating: 128, count: 16 * 16 * 3 / 2)
+        let header = Array("YUV4MPEG2 W16 H16 \(rate) \(aspect) C420jpeg\n".utf8)
+        let input = try folder.write(header + frame + frame, to: "a.y4m")
+        let info = try VideoReader(path: input).info
+        #expect(info.frameRate == Rational(25))
+        #expect(info.sampleAspectRatio == .one)
+        let options = VideoReader.Options(frameRate: Rational(25))
+        #expect((1...2).contains(try VideoReader(path: input, options: options).frames().count))
+    }
 }
