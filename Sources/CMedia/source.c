@@ -84,6 +84,8 @@ cm_code cm_open_regular(const char *path, int *descriptor, cm_error *error) {
     if (opened < 0) {
         bool absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
         if (absent) return cm_fail(error, CM_NOT_FOUND, "no such file");
+        /* So sockets answer. */
+        if (errno == ENXIO) return cm_fail(error, CM_UNSUPPORTED, "is not a regular file");
         return cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
     }
     struct stat status;

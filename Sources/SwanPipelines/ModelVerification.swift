@@ -238,17 +238,23 @@ private struct Checks {
         _ checkpoint: Checkpoint?,
         _ problems: [String]
     ) throws -> ModelVerification.Part {
-        ModelVerification.Part(
-            name: part.rawValue,
-            files: try files.map { path in
+        var problems = problems
+        var summed: [ModelVerification.File] = []
+        for path in files {
+            do {
                 var status = stat()
                 let bytes = stat(path, &status) == 0 ? Int(status.st_size) : 0
-                return ModelVerification.File(
-                    path: path,
-                    bytes: bytes,
-                    sha256: try FileDigest.sha256(path)
-                )
-            },
+                let sum = try FileDigest.sha256(path)
+                summed.append(ModelVerification.File(path: path, bytes: bytes, sha256: sum))
+            } catch  where problems.isEmpty {
+                problems.append("\(error)")
+            } catch {
+                // What kept it from being opened is told.
+            }
+        }
+        return ModelVerification.Part(
+            name: part.rawValue,
+            files: summed,
             tensors: checkpoint?.keys.count,
             parameters: checkpoint.map { checkpoint in
                 checkpoint.keys.reduce(0) { sum, key in

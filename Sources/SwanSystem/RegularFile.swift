@@ -17,6 +17,8 @@ package struct RegularFile: ~Copyable {
         guard !path.utf8.contains(0) else { throw Self.failed(path, ENOENT) }
         // Without O_NONBLOCK a pipe is waited for before it can be told from a file.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        // So sockets answer.
+        if descriptor < 0, errno == ENXIO { throw Self.notRegular(path, "not a regular file") }
         guard descriptor >= 0 else { throw Self.failed(path, errno) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else {
@@ -27,10 +29,7 @@ package struct RegularFile: ~Copyable {
         guard status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
             let isFolder = status.st_mode & S_IFMT == S_IFDIR
-            throw FileError(
-                code: .notRegular,
-                message: "\(path): is \(isFolder ? "a directory" : "not a regular file")"
-            )
+            throw Self.notRegular(path, isFolder ? "a directory" : "not a regular file")
         }
         self.path = path
         self.descriptor = descriptor
@@ -57,6 +56,10 @@ package struct RegularFile: ~Copyable {
             }
             data.append(contentsOf: piece.prefix(count))
         }
+    }
+
+    private static func notRegular(_ path: String, _ what: String) -> FileError {
+        FileError(code: .notRegular, message: "\(path): is \(what)")
     }
 
     private static func failed(_ path: String, _ number: Int32) -> FileError {

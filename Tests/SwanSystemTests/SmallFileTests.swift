@@ -27,6 +27,17 @@ import Testing
         for path in [pipe, "/dev/zero", "/dev/null", folder.url.path] {
             #expect(code(path) == .notRegular, "\(path)")
         }
+        let name = folder.path("socket")
+        let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name.utf8.prefix(107)) }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, size) }
+        }
+        #expect(bound == 0 && code(name) == .notRegular)
         let link = folder.path("link")
         #expect(symlink(pipe, link) == 0)
         #expect(code(link) == .notRegular)

@@ -108,6 +108,12 @@ struct SafetensorsHeader {
         guard let shape = integers(fields["shape"]), shape.allSatisfy({ $0 >= 0 }) else {
             throw file.invalid("the tensor \(key) has no shape of integers from 0 up")
         }
+        guard shape.count <= TensorExtent.mostDimensions else {
+            throw file.invalid(
+                "the tensor \(key) has \(shape.count) dimensions: more than"
+                    + " \(TensorExtent.mostDimensions) dimensions cannot be used"
+            )
+        }
         guard let offsets = integers(fields["data_offsets"]), offsets.count == 2 else {
             throw file.invalid("the tensor \(key) has no two integers as data_offsets")
         }
@@ -120,8 +126,8 @@ struct SafetensorsHeader {
         }
         guard let bytes = TensorExtent.byteCount(shape, dtype) else {
             throw file.invalid(
-                "the tensor \(key) has the shape \(shape): more than can be counted, or more than"
-                    + " \(TensorExtent.mostDimensions) dimensions"
+                "the tensor \(key) has the shape \(shape), whose sizes come to more"
+                    + " than can be counted"
             )
         }
         guard bytes == offsets[1] - offsets[0] else {

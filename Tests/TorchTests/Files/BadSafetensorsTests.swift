@@ -111,7 +111,7 @@ import Torch
                 "data_offsets":[0,0]}}
                 """,
             0,
-            "tensor t has the shape [0, 4611686018427387904, 4611686018427387904]: more than"
+            "tensor t has the shape [0, 4611686018427387904, 4611686018427387904], whose sizes"
         ),
         Case(
             "a product past 2^63 before a 0",
