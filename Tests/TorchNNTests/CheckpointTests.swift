@@ -103,8 +103,8 @@ extension CheckpointTests {
             #"{"weight_map": {"b": "x.safetensors"}}"#,
             "the weight b is not in its shard x.safetensors"
         ),
-        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is no name of"),
-        (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is no name of"),
+        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is not the name of"),
+        (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is not the name of"),
         (#"{"weight_map": 3}"#, "is no index of shards"),
         ("text", "is no index of shards"),
     ])

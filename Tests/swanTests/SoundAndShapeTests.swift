@@ -111,7 +111,7 @@ import Testing
         let out = folder.path("out.mkv")
         let outcome = try Program(
             ["stream", clip, "--model", fixture.model, "--progress", "none", "--prompt", "a cat"]
-                + ["-o", out, "--json", "-"] + arguments
+                + ["-o", out, "-y", "--json", "-"] + arguments
         ).end()
         #expect(outcome.code == 0, "\(outcome.messages)")
         let fields = try StreamTests.fields(outcome.output)
@@ -165,7 +165,7 @@ import Testing
         )
         for input in [still, fixture.clip] {
             let out = folder.path("o.png")
-            let outcome = try stream(input, "--max-frames", "1", "-o", out)
+            let outcome = try stream(input, "--max-frames", "1", "-o", out, "-y")
             #expect(outcome.code == 0, "\(outcome.messages)")
             #expect(try readImage(out).width == 48)
         }
