@@ -134,11 +134,11 @@ struct ModelFolder {
             vae.channelWeights,
             [vae.channelWeights.count]
         )
+        let encoder = JSONEncoder()
+        // In any other order the same run would not end with the same bytes.
+        encoder.outputFormatting = .sortedKeys
         var facts = metadata
-        facts[Self.configKey] = String(
-            decoding: try JSONEncoder().encode(vae.config),
-            as: UTF8.self
-        )
+        facts[Self.configKey] = String(decoding: try encoder.encode(vae.config), as: UTF8.self)
         try SummedFile.write(
             exact,
             metadata: facts,

@@ -1,5 +1,6 @@
 import Foundation
 import SwanMedia
+import SwanSystem
 import Torch
 
 /// Files of a training run that are told from damaged ones by a checksum.
@@ -68,7 +69,7 @@ enum SummedFile {
     /// Throws where a file is not the one that a checksum was written of.
     static func verify(_ path: String, sum sumPath: String, remedy: String) throws {
         guard FileManager.default.fileExists(atPath: sumPath) else { return }
-        let text = String(decoding: try Data(contentsOf: URL(filePath: sumPath)), as: UTF8.self)
+        let text = try SmallFile.text(sumPath)
         guard text.hasPrefix(try FileDigest.sha256(path) + " ") else {
             throw damaged(path, remedy)
         }
