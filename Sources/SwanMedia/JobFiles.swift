@@ -51,7 +51,9 @@ public struct JobFiles: Sendable {
             for other in outputs[..<index] where output.isSame(as: other) {
                 throw MediaError(
                     .isInput,
-                    "\(other.path) and \(output.path) are one file: give each output its own"
+                    other.path == output.path
+                        ? "\(output.path): is given for two outputs; give each its own file"
+                        : "\(other.path) and \(output.path) are one file; give each output its own"
                 )
             }
         }

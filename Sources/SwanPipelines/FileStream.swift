@@ -224,10 +224,9 @@ extension FileStream {
         _ rate: Rational,
         frames: Int?
     ) throws -> VideoWriter {
-        // Held for as long as it takes, so that whoever gives the output up finds it.
-        let writer = try state.withLock { state in
+        func open() throws -> VideoWriter {
             do throws(MediaError) {
-                let writer = try VideoWriter(
+                return try VideoWriter(
                     path: request.output,
                     width: size.width,
                     height: size.height,
@@ -235,12 +234,23 @@ extension FileStream {
                     frames: frames,
                     options: VideoWriter.Options(replaces: request.overwrites)
                 )
-                state.writer = writer
-                return writer
             } catch {
                 guard error.code == .unsupported else { throw error }
                 // The name or the size was asked for, so it is the request that is wrong.
                 throw SwanError(.invalidRequest, error.message)
+            }
+        }
+        let writer: VideoWriter
+        if OutputPath.isWrittenDirectly(request.output) {
+            // A pipe waits for its reader. There is nothing to give up, so `stop` need not wait too.
+            writer = try open()
+            state.withLock { $0.writer = writer }
+        } else {
+            // Held for as long as it takes, so that whoever gives the output up finds it.
+            writer = try state.withLock { state in
+                let writer = try open()
+                state.writer = writer
+                return writer
             }
         }
         if writer.encoder == "mpeg4" || writer.encoder == "libopenh264" {

@@ -64,6 +64,12 @@ public struct Trainer {
             try trainer.decoder(of: vae, onProgress)
         } catch let error as CocoaError {
             throw TrainingError(writing: error.filePath ?? output, error)
+        } catch let error as TorchError where error.code == .invalidArgument {
+            // Each size is sound; that they do not go together, an operator was the first to find.
+            throw TrainingError(
+                .invalidRecipe,
+                "the recipe's sizes do not go together: \(error.message)"
+            )
         }
     }
 

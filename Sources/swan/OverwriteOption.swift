@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import SwanMedia
+import SwanSystem
 
 /// Leave to replace outputs.
 struct OverwriteOption: ParsableArguments {
@@ -27,7 +28,11 @@ struct OverwriteOption: ParsableArguments {
         let existing = files.existing
         guard let first = existing.first, !isGiven else { return isGiven }
         let others =
-            existing.count > 1 ? " and \(existing.count - 1) more outputs exist" : " exists"
+            switch existing.count {
+            case 1: FileIdentity(first) == nil ? " is a link that leads nowhere" : " exists"
+            case 2: " and 1 more output exist"
+            default: " and \(existing.count - 1) more outputs exist"
+            }
         guard Self.canAsk(files) else {
             throw MediaError(.exists, "\(first)\(others); -y replaces what is there")
         }

@@ -155,6 +155,18 @@ struct RecipeTests {
         }
     }
 
+    /// Each size is sound, but the linear code cannot be written with these.
+    @Test func sizesThatDoNotGoTogetherAreTheRecipesFault() throws {
+        let text = TinyRecipe.text.replacing("\n    base_dim: 4", with: "\n    base_dim: 7")
+        let recipe = try Recipe(yaml: text)
+        #expect(recipe.vae.model.baseDim == 7)
+        let folder = try TemporaryDirectory()
+        let error = #expect(throws: TrainingError.self) {
+            try Trainer.run(recipe: recipe, output: folder.path("out"))
+        }
+        #expect(error?.code == .invalidRecipe, "\(error?.message ?? "")")
+    }
+
     @Test func timestepsEndAtAThousand() throws {
         let text = TinyRecipe.text
             .replacing("noise_spread: 0.1", with: "noise_spread: 0.1\n    timestep_offset: 900")

@@ -29,6 +29,21 @@ import Testing
         #expect(try folder.names == ["out.mp4", "summary.json"])
     }
 
+    /// A pipe that nobody reads is waited for, and a signal ends that.
+    @Test func aPipeWithoutAReaderCanBeGivenUp() throws {
+        let pipe = folder.path("pipe.mp4")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        let program = try Program([
+            "stream", fixture.clip, "--model", fixture.model, "--prompt", "a", "-o", pipe,
+        ])
+        // Whether it waits by now or has not come so far, it has to end.
+        sleep(2)
+        program.send(SIGTERM)
+        for _ in 0..<200 where program.isRunning { usleep(50_000) }
+        program.send(SIGKILL)
+        #expect(try program.end().code == 128 + SIGTERM)
+    }
+
     /// As `nohup` starts it.
     @Test func aHangupThatIsIgnoredStaysSo() throws {
         let outcome = try Shell.run(

@@ -153,7 +153,7 @@ public final class FileGeneration: Sendable {
     private func frameRate(_ plan: GenerationPlan) throws(SwanError) -> Rational {
         let wanted = request.frameRate ?? Double(plan.framesPerSecond)
         guard let rate = Rational(wanted) else {
-            throw SwanError(.invalidRequest, "a frame rate of \(wanted) is none")
+            throw SwanError(.invalidRequest, "\(wanted) is not a valid frame rate")
         }
         return rate
     }
