@@ -35,10 +35,10 @@ enum OutputFormat: Equatable {
         case "y4m": self = .y4m
         case "png": self = path.contains("%") ? .pictures(try FramePattern(path)) : .picture
         default:
-            let kind = suffix.isEmpty ? "no extension" : "the extension '.\(suffix)'"
+            let kind = suffix.isEmpty ? "a name without an extension" : "the extension '.\(suffix)'"
             throw MediaError(
                 .unsupported,
-                "\(path): \(kind) tells no kind of video that Swan writes; it writes \(Self.supported)",
+                "\(path): \(kind) is not one that Swan writes; it writes \(Self.supported)",
             )
         }
     }

@@ -16,7 +16,7 @@ public final class FileStream: Sendable {
     private struct State {
         var reader: VideoReader?
         var writer: VideoWriter?
-        var isStreaming = false
+        var hasFrames = false
         var isStopped = false
         /// The last frame of the input was taken.
         var inputEnded = false
@@ -61,15 +61,15 @@ public final class FileStream: Sendable {
 
     /// From any thread: ends the stream with the frames that are finished.
     ///
-    /// - Returns: false if frames are not streaming yet, so that there is nothing to keep.
+    /// - Returns: false if no frame is finished yet, so that there is nothing to keep.
     @discardableResult
     public func stop() -> Bool {
-        let (isStreaming, reader) = state.withLock { state in
+        let (hasFrames, reader) = state.withLock { state in
             state.isStopped = true
-            return (state.isStreaming, state.reader)
+            return (state.hasFrames, state.reader)
         }
         reader?.interrupt()
-        return isStreaming
+        return hasFrames
     }
 
     /// From any thread: removes the unfinished output, for a process that ends at once.
@@ -119,7 +119,6 @@ public final class FileStream: Sendable {
             log: log
         )
         try write(results, to: writer, frames, threads)
-        state.withLock { $0.isStreaming = true }
 
         var progress = StreamProgress(stage: .streaming, total: total)
         func hand(on finished: [VideoFrame]) -> Bool {
@@ -127,7 +126,10 @@ public final class FileStream: Sendable {
             progress.framesIn = stream.framesIn
             progress.framesOut += finished.count
             progress.seconds = (ContinuousClock.now - loaded).seconds
-            if !finished.isEmpty { onProgress(progress) }
+            if !finished.isEmpty {
+                state.withLock { $0.hasFrames = true }
+                onProgress(progress)
+            }
             return true
         }
         warn(stream, from: 0)

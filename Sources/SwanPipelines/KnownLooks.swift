@@ -48,6 +48,13 @@ public struct KnownLooks: Sendable, Equatable, Encodable {
             || noChange.contains { SpokenPhrases.words(of: $0) == words }
     }
 
+    /// What the model is to hear of a prompt: all of it, or, where a look in it is declined, only the
+    /// phrases that ask for one. The model would hear "no neon, sepia" as neon.
+    func wanted(in prompt: String) -> String {
+        let (asked, declined) = spoken.phrases(in: SpokenPhrases.words(of: prompt))
+        return declined && !asked.isEmpty ? asked.joined(separator: ", ") : prompt
+    }
+
     /// What is to be said of a prompt; nil where the model knows what it asks for.
     ///
     /// - Parameter heard: what of the prompt the model gets to hear, where that is not all.
@@ -78,13 +85,26 @@ private struct SpokenPhrases: Sendable {
     }
 
     /// Whether one of the phrases stands in a text without being declined.
-    func areAsked(in words: [String]) -> Bool {
-        words.indices.contains { start in
-            let asked = candidates(at: words[start]).contains {
+    func areAsked(in words: [String]) -> Bool { !phrases(in: words).asked.isEmpty }
+
+    /// The phrases that a text asks for, and whether it declines any.
+    func phrases(in words: [String]) -> (asked: [String], declined: Bool) {
+        var asked: [String] = []
+        var declined = false
+        var end = 0
+        for start in words.indices where start >= end {
+            let found = candidates(at: words[start]).filter {
                 Self.stands($0, in: words, at: start)
             }
-            return asked && !Self.isDeclined(words, at: start)
+            guard let longest = found.max(by: { $0.count < $1.count }) else { continue }
+            end = start + longest.count
+            if Self.isDeclined(words, from: start, to: end) {
+                declined = true
+            } else {
+                asked.append(longest.joined(separator: " "))
+            }
         }
+        return (asked, declined)
     }
 
     private func candidates(at word: String) -> [[String]] {
@@ -103,8 +123,14 @@ private struct SpokenPhrases: Sendable {
 
     private static let plurals = ["s", "es"]
 
-    /// Whether "no", "not a", "don't make it" or the like stands before a phrase.
-    private static func isDeclined(_ words: [String], at start: Int) -> Bool {
+    /// Whether "no", "not a", "don't make it" or the like stands before a phrase, or "free" behind it.
+    private static func isDeclined(_ words: [String], from start: Int, to end: Int) -> Bool {
+        if end < words.count, words[end] == "free" { return true }
+        if start >= 2, words[start - 1] == "but",
+            ["anything", "everything"].contains(words[start - 2])
+        {
+            return true
+        }
         let before = words[..<start].suffix(5).reversed()
         let first = before.first { !fillers.contains($0) }
         return first.map(denials.contains) ?? false
@@ -115,7 +141,10 @@ private struct SpokenPhrases: Sendable {
         "this", "to", "turn", "use", "want",
     ]
     /// "t" is what is left of "don't".
-    private static let denials: Set<String> = ["dont", "never", "no", "non", "not", "t", "without"]
+    private static let denials: Set<String> = [
+        "avoid", "dont", "except", "less", "minus", "never", "no", "non", "not", "remove", "t",
+        "without",
+    ]
 
     // MARK: - What may have been meant
 

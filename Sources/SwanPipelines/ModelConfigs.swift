@@ -90,6 +90,16 @@ protocol FittedConfig: Decodable {
     func fitted(to source: any WeightSource) throws(TorchError) -> Self
     /// How many blocks there are; nil where that is no size of the network.
     var blockCount: Int? { get }
+    /// What the names of the classes that have it contain, in lower case.
+    static var classMark: String { get }
+}
+
+/// The class that a configuration names, if it does.
+private struct ConfigurationClass: Decodable {
+    let _class_name: String?
+    let architectures: [String]?
+
+    var names: [String] { (_class_name.map { [$0] } ?? []) + (architectures ?? []) }
 }
 
 extension FittedConfig {
@@ -122,7 +132,18 @@ extension FittedConfig {
 
     private init(configurationAt path: String) throws(SwanError) {
         do {
-            self = try JSONDecoder().decode(Self.self, from: SmallFile.data(path))
+            let data = try SmallFile.data(path)
+            // diffusers and transformers say what a configuration is of.
+            let named = try JSONDecoder().decode(ConfigurationClass.self, from: data)
+            if let other = named.names.first(where: { !$0.lowercased().contains(Self.classMark) }) {
+                throw SwanError(
+                    .invalidModel,
+                    "\(path) is of another kind of model: \(other.printable())"
+                )
+            }
+            self = try JSONDecoder().decode(Self.self, from: data)
+        } catch let error as SwanError {
+            throw error
         } catch let error as FileError {
             throw SwanError(.invalidModel, error.message)
         } catch {
@@ -148,9 +169,15 @@ extension FittedConfig {
 
 extension WanConfig: FittedConfig {
     var blockCount: Int? { layers }
+    static var classMark: String { "wan" }
 }
-extension WanVAEConfig: FittedConfig {}
+extension WanVAEConfig: FittedConfig {
+    static var classMark: String { "wan" }
+}
 extension UMT5Config: FittedConfig {
     var blockCount: Int? { layers }
+    static var classMark: String { "t5" }
 }
-extension CLIPVisionConfig: FittedConfig {}
+extension CLIPVisionConfig: FittedConfig {
+    static var classMark: String { "clip" }
+}

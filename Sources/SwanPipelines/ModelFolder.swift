@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import SwanText
 import Torch
 import TorchNN
@@ -95,7 +96,8 @@ public struct ModelFolder: Sendable {
     /// A file of the folder; nil if there is none of that name.
     func file(_ name: String) -> String? {
         let file = path + "/" + name
-        return FileManager.default.fileExists(atPath: file) ? file : nil
+        // What is there and cannot be opened is an error of whoever reads it, not missing.
+        return FileIdentity.isTaken(file) ? file : nil
     }
 
     /// Those of the parts that were not found, with the names they could have.
@@ -186,7 +188,7 @@ extension ModelFolder {
     private static func find(_ names: Names, under folder: String) -> Files? {
         func find(_ name: String) -> String? {
             let path = folder + "/" + name
-            return FileManager.default.fileExists(atPath: path) ? path : nil
+            return FileIdentity.isTaken(path) ? path : nil
         }
         guard let data = names.data.lazy.compactMap(find).first else { return nil }
         return Files(data: data, config: names.config.flatMap(find))

@@ -163,9 +163,7 @@ private struct Checks {
         do {
             checkpoint = try Checkpoint.open(files.data)
         } catch {
-            // What does not open has its own file to be told of, where that is there at all.
-            let file = FileManager.default.fileExists(atPath: files.data) ? [files.data] : []
-            return try result(part, file, nil, ["\(error)"])
+            return try result(part, Self.summable(files.data), nil, ["\(error)"])
         }
         var problems = try checkpoint.notFinite().map { "not finite (NaN or infinite): \($0)" }
         do {
@@ -228,8 +226,15 @@ private struct Checks {
             vocabulary = try Tokenizer(at: path).vocabularySize
             return try result(.tokenizer, [path], nil, [])
         } catch {
-            return try result(.tokenizer, [path], nil, ["\(error)"])
+            return try result(.tokenizer, Self.summable(path), nil, ["\(error)"])
         }
+    }
+
+    /// A file that does not open, to be summed all the same where it is there and not without end: one
+    /// with holes can be said to have terabytes.
+    private static func summable(_ path: String) -> [String] {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_size < 1 << 36 ? [path] : []
     }
 
     private func result(

@@ -58,6 +58,8 @@ public struct StreamModel: Sendable {
         {
             issues.append(issue)
             heard = try tokenizer.encode(neutral, maxTokens: limit)
+        } else if let wanted = looks?.wanted(in: cut ?? heard.text), wanted != cut ?? heard.text {
+            heard = try tokenizer.encode(wanted, maxTokens: limit)
         }
         let embeddings = try textEncoder.encode([heard.tokens])
         return (try transformer.text(embeddings), issues)

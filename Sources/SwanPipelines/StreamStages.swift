@@ -343,7 +343,17 @@ final class DecodeStage: Sendable {
             let start = ContinuousClock.now
             let frames = try inference {
                 // The transformer's results are normalised, whatever its input was.
-                try SwanPipelines.frames(of: state.decoder.decode(chunk.latents))
+                let video = try state.decoder.decode(chunk.latents)
+                // As bytes they would be black. Their device is waited for now anyway.
+                guard try video.isAllFinite() else {
+                    throw TorchError(
+                        .invalidWeights,
+                        "the model's frames are not finite (NaN or infinite), though all of its weights "
+                            + "are: their numbers are far from those of a trained model, or leave the "
+                            + "range of its dtype (try float32)"
+                    )
+                }
+                return try SwanPipelines.frames(of: video)
             }
             let end = ContinuousClock.now
             state.lastCost = chunk.mark.seconds

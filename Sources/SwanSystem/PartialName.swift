@@ -14,7 +14,7 @@ public struct PartialName {
         guard let tag = Self.outputTag(name) ?? Self.tensorTag(name) else { return nil }
         let parts = tag.split(separator: "-", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), parts.allSatisfy(Self.isNumber),
-            let number = UInt64(parts[0])
+            let number = UInt32(parts[0])
         else { return nil }
         // No process has a larger number.
         process = Int32(exactly: number)

@@ -70,9 +70,11 @@ extension TorchError {
     }
 
     /// The engine's words on how much was asked for, without its own prefix.
-    private static func request(in message: String) -> Substring {
+    private static func request(in message: String) -> String {
         let firstLine = message.prefix { $0 != "\n" }
-        guard let start = firstLine.range(of: "you tried to allocate") else { return firstLine }
-        return firstLine[start.lowerBound...]
+        guard let words = firstLine.firstMatch(of: /you tried to allocate (\d+) bytes/),
+            let bytes = Double(words.1)
+        else { return String(firstLine) }
+        return "\(Int((bytes / 1e6).rounded(.up))) MB more were refused"
     }
 }

@@ -115,8 +115,7 @@ enum Leave {
         let hasAdvice = ["try ", "--", "raise the limit"].contains { message.contains($0) }
         return hasAdvice
             ? message
-            : "\(message); free memory, or try a smaller size (--width and --height, --size), or "
-                + "OMP_NUM_THREADS=1"
+            : "\(message); free memory, or try a smaller size of pictures, or OMP_NUM_THREADS=1"
     }
 
     /// What is said of an error; of the parser's with the usage of the command that was meant.

@@ -31,9 +31,9 @@ final class StopSignals: Sendable {
         self.words = words
         var signals = sigset_t()
         sigemptyset(&signals)
-        sigaddset(&signals, SIGINT)
-        sigaddset(&signals, SIGTERM)
-        if !Self.isIgnored(SIGHUP) { sigaddset(&signals, SIGHUP) }
+        for number in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(number) {
+            sigaddset(&signals, number)
+        }
         // Blocked, they wait for the thread below instead of being handled or lost.
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         try startThread("swan.signals") { [self, signals] in
@@ -46,7 +46,7 @@ final class StopSignals: Sendable {
         }
     }
 
-    /// Whether a signal is ignored, as `nohup` has it; it stays so.
+    /// Whether a signal is ignored, as `nohup` and a script's `&` have it; it stays so.
     private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0 else { return false }

@@ -44,6 +44,24 @@ import Torch
         #expect(looks.hears(cleanPrompt(prompt)))
     }
 
+    /// What is declined does not reach the model beside what is asked for; other prompts do whole.
+    @Test(arguments: [
+        ("no neon, sepia", "sepia"), ("without neon, in sepia", "sepia"),
+        ("pencil sketch, not sepia", "pencil sketch"), ("remove the night, autumn", "autumn"),
+        ("comic and pixel art but no neon", "comic, pixel art"),
+        ("a pencil sketch of a cat", "a pencil sketch of a cat"),
+        ("neon sepia", "neon sepia"), ("nothing but neon", "nothing but neon"),
+    ])
+    func declinedLooksAreNotHeard(prompt: String, wanted: String) {
+        #expect(looks.hears(prompt))
+        #expect(looks.wanted(in: prompt) == wanted)
+    }
+
+    @Test(arguments: ["anything but sepia", "sepia-free", "less sepia", "remove the night"])
+    func whatIsDeclinedAloneIsNoLook(prompt: String) {
+        #expect(!looks.hears(prompt))
+    }
+
     @Test(
         arguments: [
             "Van Gogh", "in the style of Van Gogh", "cyberpunk", "anime", "watercolor",

@@ -110,6 +110,38 @@ import TorchNN
         #expect(found.components(separatedBy: path).count == 2, "named once: \(found)")
     }
 
+    @Test func aConfigurationOfAnotherKindOfModelIsNamed() throws {
+        let path = model + "/transformer/config.json"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let other = text.replacing(
+            "{",
+            with: "{ \"_class_name\": \"UNet2DConditionModel\",",
+            maxReplacements: 1
+        )
+        try other.write(toFile: path, atomically: true, encoding: .utf8)
+        let found = try problems("transformer").joined()
+        #expect(found.contains("another kind of model: UNet2DConditionModel"), "\(found)")
+    }
+
+    /// A link that leads nowhere, or in a circle, is not a file that is missing.
+    @Test(arguments: ["nowhere", "stream.yaml"])
+    func aStreamConfigurationThatCannotBeOpenedIsNamed(target: String) throws {
+        let path = model + "/stream.yaml"
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: target)
+        let problems = try ModelVerification(model).problems.joined()
+        #expect(problems.contains("stream.yaml"), "\(problems)")
+    }
+
+    /// Eight terabytes that are not there are not read for a checksum.
+    @Test func whatDoesNotOpenIsNotSummed() throws {
+        let path = model + "/vae/diffusion_pytorch_model.safetensors"
+        #expect(truncate(path, 8 << 40) == 0)
+        let verification = try ModelVerification(model)
+        let part = try #require(verification.parts.first { $0.name == "vae" })
+        #expect(part.files.isEmpty && !part.problems.isEmpty)
+    }
+
     @Test func keysThatDoNotFitAreNamed() throws {
         try change("vae") { tensors in
             tensors["decoder.extra"] = try .zeros([1])

@@ -49,8 +49,7 @@ struct ErrorTests {
     @Test func memoryThatIsNotThere() {
         let error = #expect(throws: TorchError.self) { try Tensor.empty([1 << 48], .float32) }
         #expect(error?.code == .outOfMemory)
-        #expect(error?.message.contains("1125899906842624 bytes") == true)
-        #expect(error?.message.hasPrefix("out of memory: you tried to allocate") == true)
+        #expect(error?.message == "out of memory: 1125899907 MB more were refused")
     }
 
     @Test func sizesBeyondCounting() {

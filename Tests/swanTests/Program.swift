@@ -18,6 +18,13 @@ struct Program {
     static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("swan")
 
+    /// A program that ends before it has read all is told by an error of the write, not by a signal
+    /// that ends the tests.
+    static let ignoresBrokenPipes: Bool = {
+        signal(SIGPIPE, SIG_IGN)
+        return true
+    }()
+
     private let process = Process()
     private let output = Pipe()
     private let messages = Pipe()
@@ -27,6 +34,7 @@ struct Program {
     ///
     /// - Parameter errors: what standard error is, where it is not to be collected.
     init(_ arguments: [String], in folder: String? = nil, errors: FileHandle? = nil) throws {
+        _ = Self.ignoresBrokenPipes
         process.executableURL = Self.url
         process.arguments = arguments
         if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }

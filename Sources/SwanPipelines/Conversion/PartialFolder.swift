@@ -23,16 +23,18 @@ final class PartialFolder: Sendable {
         for attempt in 0..<1_000 {
             let tag = PartialName.tag(attempt: attempt)
             let path = "\(parent)/.\(url.lastPathComponent).swan-partial-\(tag)"
-            guard mkdir(path, 0o777) == 0 else {
-                if errno == EEXIST { continue }
-                break
+            // The folder and the note of it are one to whoever removes it.
+            let number: Int32 = state.withLock { state in
+                guard mkdir(path, 0o777) == 0 else { return errno }
+                let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                if descriptor >= 0 { PartialName.lock(descriptor) }
+                state = State(path: path, descriptor: descriptor)
+                return 0
             }
-            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            if descriptor >= 0 { PartialName.lock(descriptor) }
-            state.withLock { $0 = State(path: path, descriptor: descriptor) }
-            return path
+            if number == 0 { return path }
+            guard number == EEXIST else { throw Self.failed(target, number) }
         }
-        throw Self.failed(target, errno)
+        throw Self.failed(target, EEXIST)
     }
 
     /// Gives the folder, or a file in it, its name; what has that name by now stays.
