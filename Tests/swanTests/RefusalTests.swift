@@ -320,6 +320,15 @@ import Torch
         try expect(65, "sdxl.yaml", "model_name", "another kind of model", from: outcome)
     }
 
+    /// Each weight is a number, and what comes of them is none: not a black video.
+    @Test func framesThatAreNotFinite() throws {
+        let model = folder.path("model")
+        try TinyModel.write(to: model)
+        let path = model + "/transformer/diffusion_pytorch_model.safetensors"
+        try change(path) { try $0["head.head.weight"]?.fill(with: 3e38) }
+        try expect(65, "frames are not finite", from: stream(with: model))
+    }
+
     @Test func anUnknownKeyInAConfiguration() throws {
         let path = try folder.file("c.yaml", text: "denoising_step_lisst: [500, 0]\n")
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "--config", path)
