@@ -16,7 +16,7 @@ public enum OutputPath {
         guard !path.isEmpty else { throw PartialFile.failure(path, creating: true, ENOENT) }
         // A file is replaced, which takes place in its folder; a pipe or a device is not.
         let isReplaced = !exists || status.st_mode & S_IFMT == S_IFREG
-        let folder = folder(of: exists ? PartialFile.resolved(path) : path)
+        let folder = Folder.path(of: exists ? PartialFile.resolved(path) : path)
         guard !exists || access(path, W_OK) == 0, !isReplaced || access(folder, W_OK) == 0 else {
             throw PartialFile.failure(path, creating: true, errno)
         }
@@ -64,10 +64,5 @@ public enum OutputPath {
     /// Whether a pipe or a device is at a path.
     public static func isWrittenDirectly(_ path: String) -> Bool {
         FileIdentity(path).map { !$0.isRegularFile && !$0.isFolder } ?? false
-    }
-
-    private static func folder(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return String(path[...slash])
     }
 }

@@ -147,11 +147,7 @@ public struct StreamConfiguration: Sendable, Equatable {
             in range: ClosedRange<Value>,
             _ key: String
         ) throws(SwanError) {
-            do {
-                try NumberLimits.require(value, in: range, key)
-            } catch {
-                throw SwanError(.invalidConfiguration, "\(name): \(error.message)")
-            }
+            try NumberLimits.require(value, in: range, key, of: name, .invalidConfiguration)
         }
         try require(framesPerBlock, in: NumberLimits.frames, "num_frame_per_block")
         try require(cacheFrames, in: NumberLimits.frames, "num_kv_cache")

@@ -95,5 +95,5 @@ public struct StreamModel: Sendable {
     }
 
     /// The longest side of a picture that a stream takes, in pixels.
-    static let largestSide = 8_192
+    static let largestSide = NumberLimits.side.upperBound
 }

@@ -1,3 +1,6 @@
+import SwanModels
+import Torch
+
 /// What stopped a job: a request that cannot be met, or model data that does not fit.
 ///
 /// Errors of the layers below (`TorchError`, `MediaError`, `TextError`) pass through as they are.
@@ -29,4 +32,21 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
 
     /// The message.
     public var description: String { message }
+}
+
+extension NumberLimits {
+    /// Throws an error of a kind where a number that stands in a file is outside its range.
+    static func require<Value: Comparable>(
+        _ value: Value,
+        in range: ClosedRange<Value>,
+        _ key: String,
+        of file: String,
+        _ code: SwanError.Code
+    ) throws(SwanError) {
+        do {
+            try require(value, in: range, key)
+        } catch {
+            throw SwanError(code, error.about(file).message)
+        }
+    }
 }

@@ -32,14 +32,28 @@ struct DiffusersSettings: Sendable, Equatable {
             let index = try Self.read(Index.self, path)
             boundary = index.boundary_ratio
             if let boundary {
-                try Self.require(boundary, in: 0...1, "boundary_ratio", path)
+                try NumberLimits.require(
+                    boundary,
+                    in: 0...1,
+                    "boundary_ratio",
+                    of: path,
+                    .invalidModel
+                )
             }
             hasExperts = boundary != nil || index.transformer_2?.contains { $0 != nil } ?? false
         }
         if let path = folder.file("scheduler/scheduler_config.json") {
             let values = try Self.read(Scheduler.self, path)
             shift = values.flow_shift ?? values.shift
-            if let shift { try Self.require(shift, in: 1e-3...1_000, "flow_shift", path) }
+            if let shift {
+                try NumberLimits.require(
+                    shift,
+                    in: 1e-3...1_000,
+                    "flow_shift",
+                    of: path,
+                    .invalidModel
+                )
+            }
             solver = Self.solvers[values._class_name ?? ""]
         }
     }
@@ -49,19 +63,6 @@ struct DiffusersSettings: Sendable, Equatable {
         "FlowMatchEulerDiscreteScheduler": .euler,
         "DPMSolverMultistepScheduler": .dpmpp,
     ]
-
-    private static func require(
-        _ value: Double,
-        in range: ClosedRange<Double>,
-        _ key: String,
-        _ path: String
-    ) throws(SwanError) {
-        do {
-            try NumberLimits.require(value, in: range, key)
-        } catch {
-            throw SwanError(.invalidModel, error.about(path).message)
-        }
-    }
 
     private static func read<Value: Decodable>(
         _ type: Value.Type,
