@@ -1,7 +1,6 @@
 import Foundation
 import SwanSystem
 import SwanModels
-import Torch
 
 /// What diffusers keeps beside the weights about how a model is run.
 struct DiffusersSettings: Sendable, Equatable {
