@@ -11,11 +11,14 @@ import collections
 import concurrent.futures
 import os
 import pathlib
+import queue
 import random
 import re
 import resource
+import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -148,25 +151,20 @@ class Case:
         return self.arguments[0] == "train"
 
 
-class Outcome:
-    """What became of a process."""
+class Server:
+    """A process with swan's libraries loaded, which forks for each case."""
 
-    def __init__(self, case, swan):
-        (case.folder / "result").mkdir()
-        log = case.folder / "log"
+    def __init__(self, swan, library):
         environment = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", SWIFT_BACKTRACE="enable=no")
-        begun = time.monotonic()
-        self.late = False
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                [swan, *case.arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment,
-                preexec_fn=self.limit, cwd=case.folder / "result")
-            status, usage = self.wait(process, begun, case.trains)
-        self.code = os.waitstatus_to_exitcode(status)
-        self.memory = usage.ru_maxrss << 10
-        self.seconds = time.monotonic() - begun
-        self.size = log.stat().st_size
-        self.output = log.read_bytes()[:1 << 20]
+        environment["LD_PRELOAD"] = str(library)
+        self.process = subprocess.Popen(
+            [swan], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, preexec_fn=self.limit)
+
+    @staticmethod
+    def build(folder):
+        library = pathlib.Path(folder) / "forkserver.so"
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "forkserver.c", "-ldl"], check=True)
+        return library
 
     @staticmethod
     def limit():
@@ -174,23 +172,68 @@ class Outcome:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
 
-    def wait(self, process, begun, trains):
+    def start(self, folder, log, arguments):
+        """The process id of one run."""
+        request = b"".join(os.fsencode(text) + b"\0" for text in [folder, log, "swan", *arguments])
+        self.process.stdin.write(struct.pack("=I", len(request)) + request)
+        self.process.stdin.flush()
+        (pid,) = self.read("=i")
+        if pid < 0:
+            raise RuntimeError("the fork server cannot fork")
+        return pid
+
+    def ended(self, seconds):
+        """The wait status and peak resident memory in kB; none when the run has not ended after some seconds."""
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            return None
+        return self.read("=iq")
+
+    def read(self, form):
+        size = struct.calcsize(form)
+        data = b""
+        while len(data) < size:
+            more = os.read(self.process.stdout.fileno(), size - len(data))
+            if not more:
+                raise RuntimeError("the fork server ended")
+            data += more
+        return struct.unpack(form, data)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Outcome:
+    """What became of a process."""
+
+    def __init__(self, case, server):
+        (case.folder / "result").mkdir()
+        log = case.folder / "log"
+        begun = time.monotonic()
+        self.late = False
+        pid = server.start(case.folder / "result", log, case.arguments)
+        status, memory = self.wait(server, pid, begun, case.trains)
+        self.code = os.waitstatus_to_exitcode(status)
+        self.memory = memory << 10
+        self.seconds = time.monotonic() - begun
+        self.size = log.stat().st_size
+        self.output = log.read_bytes()[:1 << 20]
+
+    def wait(self, server, pid, begun, trains):
         """Training is asked to stop after two seconds; anything is killed when it takes too long."""
         asked = False
         while True:
-            found, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if found:
-                return status, usage
+            ended = server.ended(0.1)
+            if ended:
+                return ended
             seconds = time.monotonic() - begun
             if trains and seconds > 2 and not asked:
-                process.send_signal(signal.SIGTERM)
+                os.kill(pid, signal.SIGTERM)
                 asked = True
-            if seconds > SECONDS or self.resident(process.pid) > 2 * TRAINING_MEMORY:
+            if seconds > SECONDS or self.resident(pid) > 2 * TRAINING_MEMORY:
                 self.late = seconds > SECONDS
-                process.kill()
-                _, status, usage = os.wait4(process.pid, 0)
-                return status, usage
-            time.sleep(0.01)
+                os.kill(pid, signal.SIGKILL)
+                return server.ended(None)
 
     @staticmethod
     def resident(pid):
@@ -232,10 +275,18 @@ def signature(fault, outcome):
     return re.sub(r"/\S+/", "", re.sub(r"\d+", "N", f"{fault}: {said}"))[:160]
 
 
-def run(number, options):
+def run(number, servers, options):
+    server = servers.get()
+    try:
+        return judge(number, server, options)
+    finally:
+        servers.put(server)
+
+
+def judge(number, server, options):
     with tempfile.TemporaryDirectory(prefix="swan-fuzz-", dir=options.work) as folder:
         case = Case(options.seeds, options.seed, number, pathlib.Path(folder))
-        outcome = Outcome(case, options.swan)
+        outcome = Outcome(case, server)
         found = [(fault, signature(fault, outcome)) for fault in outcome.faults(case)]
         if found and options.findings:
             keep(number, case, outcome, found, options)
@@ -270,8 +321,13 @@ def main():
     options.work = options.work or str(options.seeds.parent)
     numbers = [options.case] if options.case is not None else range(options.cases)
     codes, kinds = collections.Counter(), {}
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for done, (number, what, outcome, found) in enumerate(pool.map(lambda n: run(n, options), numbers), 1):
+    servers = queue.SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        library = Server.build(folder)
+        for _ in range(options.jobs):
+            servers.put(Server(options.swan, library))
+        outcomes = pool.map(lambda n: run(n, servers, options), numbers)
+        for done, (number, what, outcome, found) in enumerate(outcomes, 1):
             codes[outcome.code] += 1
             for _, kind in found:
                 kinds.setdefault(kind, []).append(number)
@@ -280,6 +336,8 @@ def main():
                 print(f"code {outcome.code}, {outcome.seconds:.1f} s, {outcome.memory >> 20} MB")
             if done % 1000 == 0:
                 print(f"{done} cases, {len(kinds)} kinds of findings", flush=True)
+    for _ in range(options.jobs):
+        servers.get().close()
     for kind, cases in sorted(kinds.items(), key=lambda item: -len(item[1])):
         shown = kind.encode("unicode_escape").decode()
         print(f"FOUND {len(cases)} times: {shown} (cases {', '.join(map(str, cases[:5]))})")
