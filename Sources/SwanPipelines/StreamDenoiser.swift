@@ -2,9 +2,6 @@ import SwanModels
 import SwanSchedulers
 import Torch
 
-/// Where a stream's random numbers come from: standard normals of the shape that is asked for.
-public typealias NoiseSource = @Sendable (_ shape: [Int]) throws(TorchError) -> Tensor
-
 /// The denoising of a stream, chunk by chunk, in stream batch or step after step.
 ///
 /// In stream batch every row of one forward is a chunk at another step: the newest enters row 0, and the
@@ -14,8 +11,11 @@ public struct StreamDenoiser: ~Copyable {
     private struct Row {
         var latents: Tensor  // [1, C, F, h, w]
         let start: Int
-        /// False for the zeros that fill the rows below before the first chunk has come down.
-        let isChunk: Bool
+        /// The chunk's place in the stream; negative for the zeros that fill the rows below before the first
+        /// chunk has come down.
+        let chunk: Int
+
+        var isChunk: Bool { chunk >= 0 }
     }
 
     private let transformer: CausalWanTransformer
@@ -26,6 +26,8 @@ public struct StreamDenoiser: ~Copyable {
     private var cache: KVCache
     private var rows: [Row?] = []
     private var framesPerChunk = 0
+    /// The next chunk's place in the stream.
+    private var chunk = 0
     /// The position of the next chunk's first latent frame.
     public internal(set) var position = 0
 
@@ -79,12 +81,13 @@ public struct StreamDenoiser: ~Copyable {
     ) throws(TorchError) -> Tensor {
         let clean = try denoiseStepByStep(latents, text)
         position += latents.size(2)
+        chunk += 1
         framesPerChunk = nextFrames
         guard streamBatch else { return clean }
         try cache.spread()
         let zeros = try latents.narrowed(2, 0, 1).zerosLike()
             .repeated([1, 1, nextFrames, 1, 1])
-        rows = steps.map { _ in Row(latents: zeros, start: position, isChunk: false) }
+        rows = steps.indices.map { Row(latents: zeros, start: position, chunk: -1 - $0) }
         return clean
     }
 
@@ -98,9 +101,12 @@ public struct StreamDenoiser: ~Copyable {
         text: TextConditioning
     ) throws(TorchError) -> Tensor? {
         if let firstTimestep { steps[0] = Double(firstTimestep) }
-        defer { position += latents.size(2) }
+        defer {
+            position += latents.size(2)
+            chunk += 1
+        }
         guard streamBatch else { return try denoiseStepByStep(latents, text) }
-        return try advance(Row(latents: latents, start: position, isChunk: true), text)
+        return try advance(Row(latents: latents, start: position, chunk: chunk), text)
     }
 
     /// One more step for the chunks on their way, with no new one.
@@ -128,7 +134,8 @@ public struct StreamDenoiser: ~Copyable {
         for (index, step) in steps.enumerated() {
             let clean = try predict(x, [step], [position], firstRow: 0, text)
             guard index + 1 < steps.count else { return clean }
-            x = try schedule.addNoise(clean, noise(clean.shape), at: .all(steps[index + 1]))
+            let key = NoiseKey(chunk: chunk, step: index + 1)
+            x = try schedule.addNoise(clean, noise(clean.shape, key), at: .all(steps[index + 1]))
         }
         return x
     }
@@ -151,12 +158,14 @@ public struct StreamDenoiser: ~Copyable {
             firstRow: first,
             text
         )
-        for row in active where row + 1 < rows.count {
-            let own = try clean.narrowed(0, row - first, 1)
-            rows[row]?.latents = try schedule.addNoise(
+        for (place, row) in chunks.enumerated() where first + place + 1 < rows.count {
+            let step = first + place + 1
+            let own = try clean.narrowed(0, place, 1)
+            let key = NoiseKey(chunk: row.chunk, step: step)
+            rows[first + place]?.latents = try schedule.addNoise(
                 own,
-                noise(own.shape),
-                at: .all(steps[row + 1])
+                noise(own.shape, key),
+                at: .all(steps[step])
             )
         }
         guard last + 1 == rows.count, rows[last]?.isChunk ?? false else { return nil }

@@ -63,14 +63,14 @@ final class EncodeStage: Sendable {
 
     private let model: StreamModel
     private let options: StreamOptions
-    private let generator: Generator
+    private let random: StreamNoise
     private let work: Mutex<Work>
     private let shared: Mutex<Shared>
 
     init(_ model: StreamModel, prompt: String, options: StreamOptions) throws {
         self.model = model
         self.options = options
-        generator = try Generator(seed: options.seed, device: model.device)
+        random = StreamNoise(seed: options.seed, dtype: model.dtype, device: model.device)
         let configuration = options.configuration
         let controller = try NoiseController(
             initialScale: configuration.noiseScale,
@@ -124,13 +124,15 @@ final class EncodeStage: Sendable {
 
     /// A chunk with nothing but noise, for a stream without an input.
     func noise() throws -> NoisedChunk {
-        try work.withLock { _ in
+        try work.withLock { work in
             let stride = model.vae.spatialStride
             let shape = [
                 1, model.transformer.config.inDim, options.configuration.framesPerBlock,
                 options.height / stride, options.width / stride,
             ]
-            let latents = try inference { try random(shape) }
+            let key = NoiseKey(chunk: work.chunks, step: 0)
+            work.chunks += 1
+            let latents = try inference { try random(shape, key) }
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
@@ -156,8 +158,8 @@ final class EncodeStage: Sendable {
         }
         let count = min(work.owed, work.chunks == 0 ? size - model.vae.lookahead : size)
         work.owed -= count
-        work.chunks += 1
         let (latents, firstTimestep) = try inference { try noised(frames, &work) }
+        work.chunks += 1
         var mark = ChunkMark(frameCount: count, arrival: start)
         mark.seconds.encode = (ContinuousClock.now - start).seconds
         shared.withLock { $0.seconds += mark.seconds.encode }
@@ -182,12 +184,9 @@ final class EncodeStage: Sendable {
         )
         let noise = try work.controller.next(video.selected(0, 0))
         let latents = try work.encoder.encode(video)
-        let mixed = try random(latents.shape) * noise.scale + latents * (1 - noise.scale)
+        let key = NoiseKey(chunk: work.chunks, step: 0)
+        let mixed = try random(latents.shape, key) * noise.scale + latents * (1 - noise.scale)
         return (mixed, noise.firstTimestep)
-    }
-
-    private func random(_ shape: [Int]) throws(TorchError) -> Tensor {
-        try .randn(shape, generator, model.dtype, model.device)
     }
 }
 
@@ -212,8 +211,7 @@ final class DenoiseStage: Sendable {
     init(_ model: StreamModel, options: StreamOptions) throws {
         let configuration = options.configuration
         let (dtype, device) = (model.dtype, model.device)
-        // Not the encoder's: the stages would take turns at it in another order side by side.
-        let generator = try Generator(seed: ~options.seed, device: device)
+        let noise = StreamNoise(seed: options.seed, dtype: dtype, device: device)
         let schedule = try FlowMatch(.streaming(shift: configuration.shift))
         let stride = model.vae.spatialStride
         let denoiser = try StreamDenoiser(
@@ -235,7 +233,7 @@ final class DenoiseStage: Sendable {
             ),
             dtype: dtype,
             device: device,
-            noise: { shape throws(TorchError) in try .randn(shape, generator, dtype, device) }
+            noise: { shape, key throws(TorchError) in try noise(shape, key) }
         )
         cacheByteCount = denoiser.cacheByteCount
         state = Mutex(State(denoiser: denoiser, latentFrames: configuration.framesPerBlock))

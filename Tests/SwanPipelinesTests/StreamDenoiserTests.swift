@@ -58,7 +58,7 @@ import TorchNN
                 ),
                 tokensPerFrame: stream.tokens_per_frame,
                 device: device,
-                noise: { _ throws(TorchError) in try noise.next() }
+                noise: { _, _ throws(TorchError) in try noise.next() }
             )
 
             if golden.keys.contains("input/prepare_noise") {
@@ -111,7 +111,7 @@ import TorchNN
                 streamBatch: true,
                 cache: KVCacheOptions(frames: 6, sinkFrames: 3),
                 tokensPerFrame: 15,
-                noise: { shape throws(TorchError) in try .zeros(shape) }
+                noise: { shape, _ throws(TorchError) in try .zeros(shape) }
             )
             _ = try denoiser.prepare(video(golden.input("prepare_latents")), text: text)
             var finished: [Tensor] = []

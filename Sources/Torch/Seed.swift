@@ -1,11 +1,9 @@
-import Torch
-
 /// Seeds made from what they are for, so that nothing random depends on what was drawn before.
 ///
 /// A step's noise is a function of (seed, stage, step): a resumed run needs no generator state.
-enum Seed {
+package enum Seed {
     /// One number from several, by the finalizer of SplitMix64 (https://doi.org/10.1145/2714064.2660195).
-    static func mixed(_ parts: UInt64...) -> UInt64 {
+    package static func mixed(_ parts: UInt64...) -> UInt64 {
         parts.reduce(0x9E37_79B9_7F4A_7C15) { seed, part in
             var z = (seed ^ part) &+ 0x9E37_79B9_7F4A_7C15
             z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -15,7 +13,7 @@ enum Seed {
     }
 
     /// The same number for the same text on every machine (FNV-1a; Swift's own hashes are salted).
-    static func named(_ text: String) -> UInt64 {
+    package static func named(_ text: String) -> UInt64 {
         text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
     }
 }
