@@ -110,7 +110,8 @@ public struct Weights: Sendable {
         let key = full(name)
         guard try fits(key, shape) else { return try standIn(shape) }
         let tensor = try source.tensor(key, shape)
-        return try tensor.to(device, tensor.dtype.isFloatingPoint ? dtype : tensor.dtype)
+        guard isWeight(tensor.dtype, key) else { return try standIn(shape) }
+        return try tensor.to(device, dtype)
     }
 
     /// The tensor `name` here as it is stored, on `device`; otherwise like `tensor`.
@@ -118,6 +119,9 @@ public struct Weights: Sendable {
         let key = full(name)
         guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
         let stored = try source.stored(key, shape)
+        guard isWeight(stored.values.dtype, key) else {
+            return StoredWeight(try standIn(shape))
+        }
         guard stored.values.dtype.size > dtype.size else { return try stored.to(device) }
         // Wider than what is computed in, it would take more memory than what it is converted to.
         return StoredWeight(try stored.weight(dtype).to(device))
@@ -144,7 +148,15 @@ public struct Weights: Sendable {
         return true
     }
 
-    /// Throws one error naming every key that is missing, unused or misshapen.
+    /// Whether a weight's numbers are floating-point ones; if not that is noted.
+    private func isWeight(_ dtype: DType, _ key: String) -> Bool {
+        if !dtype.isFloatingPoint {
+            ledger.note("wrong dtype", "\(key) is \(dtype), the model needs floating-point numbers")
+        }
+        return dtype.isFloatingPoint
+    }
+
+    /// Throws one error naming every key that is missing, unused, misshapen or not floating-point.
     ///
     /// - Parameter ignoring: says of an unused key whether it is known to be of no use.
     public func finish(ignoring: (String) -> Bool = { _ in false }) throws(TorchError) {
@@ -162,7 +174,7 @@ public struct Weights: Sendable {
     private static func report(_ problems: [(kind: String, what: String)]) -> String {
         let shown = 12
         var lines: [String] = []
-        for kind in ["missing", "wrong shape", "unused"] {
+        for kind in ["missing", "wrong shape", "wrong dtype", "unused"] {
             let group = problems.filter { $0.kind == kind }.map(\.what)
             guard !group.isEmpty else { continue }
             lines.append("\(group.count) \(kind):")

@@ -40,8 +40,7 @@ struct WeightsTests {
         let weights = Weights(source)
         _ = try Linear(weights["blocks"][0]["q"], 2, 3)
         _ = try weights["blocks"][1]["q"].tensor("weight", [2, 3])
-        _ = try weights.tensor("ids", [2])
-        try weights.finish { $0 == "norm.weight" }
+        try weights.finish { ["norm.weight", "ids"].contains($0) }
         #expect(throws: TorchError.self) { try weights.finish() }
         // Below a path, only what is there has to be used.
         try weights["blocks"].finish()
@@ -55,10 +54,23 @@ struct WeightsTests {
         #expect(error?.message.hasSuffix("  and 8 more") == true)
     }
 
-    @Test func dtypesAreConvertedOnlyAmongFloats() throws {
+    @Test func wholeNumbersAreNoWeights() throws {
+        let weights = Weights(source)
+        _ = try weights.tensor("ids", [2])
+        let error = #expect(throws: TorchError.self) { try weights.finish { $0 != "ids" } }
+        #expect(
+            error?.message.contains(
+                """
+                1 wrong dtype:
+                  ids is int64, the model needs floating-point numbers
+                """
+            ) == true
+        )
+    }
+
+    @Test func dtypesAreConverted() throws {
         let weights = Weights(source, dtype: .bfloat16)
         #expect(try weights.tensor("norm.weight", [3]).dtype == .bfloat16)
-        #expect(try weights.tensor("ids", [2]).dtype == .int64)
         let converted = weights.converted(to: .float64)
         #expect(converted.dtype == .float64)
         #expect(try converted["norm"].tensor("weight", [3]).dtype == .float64)

@@ -34,6 +34,7 @@ MEMORY = 700 << 20  # of resident memory; a sound case takes about 250 MB
 TRAINING_MEMORY = 2 << 30  # a sound one takes 850 MB
 ADDRESSES = 24 << 30
 STOPPED = 128 + signal.SIGTERM
+TRAINING_CODES = {STOPPED, 74}  # a checkpoint may be larger than the files that are allowed here
 GENERATE = ["--frames", "5", "--steps", "1", "--size", "32x32", "--device", "cpu", "--progress", "none"]
 STREAM = ["--max-frames", "5", "--device", "cpu", "--progress", "none"]
 MUTATIONS = {
@@ -252,7 +253,7 @@ class Outcome:
             pass  # on a busy machine it is asked to stop before it listens
         elif self.code < 0:
             yield f"ended by {signal.Signals(-self.code).name}"
-        elif self.code not in CODES | ({STOPPED} if case.trains else set()):
+        elif self.code not in CODES | (TRAINING_CODES if case.trains else set()):
             yield f"exit code {self.code}"
         raw = re.search(rb"[\0-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", self.output)
         if raw:
