@@ -12,8 +12,8 @@ let package = Package(
         .library(
             name: "Swan",
             targets: [
-                "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanPipelines",
-                "SwanTraining",
+                "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
+                "SwanPipelines", "SwanTraining",
             ]
         ),
         .executable(name: "swan", targets: ["swan"]),
@@ -46,33 +46,48 @@ let package = Package(
             ]
         ),
         .target(name: "SwanMedia", dependencies: ["CMedia", "SwanSystem"]),
-        .target(name: "SwanSchedulers", dependencies: ["Torch"]),
-        .target(name: "SwanModels", dependencies: ["Torch", "TorchNN"]),
+        .target(name: "SwanSchedulers", dependencies: ["Torch", "SwanSystem"]),
+        .target(name: "SwanModels", dependencies: ["Torch", "TorchNN", "SwanSystem"]),
         // Without libtorch, so that ThreadSanitizer sees all of it: Tests/threads builds it alone.
         .target(name: "SwanThreads", dependencies: ["SwanSystem"]),
         .target(
-            name: "SwanPipelines",
+            name: "SwanCheckpoints",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers",
-                "SwanModels", "SwanThreads", "SwanSystem",
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
-                .product(name: "Logging", package: "swift-log"),
             ],
             resources: [.copy("Resources/tiny")]
         ),
         .target(
+            name: "SwanPipelines",
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanCheckpoints", "SwanThreads", "SwanSystem",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(
             name: "SwanTraining",
             dependencies: [
-                "SwanPipelines", "SwanSystem",
+                "SwanCheckpoints", "SwanPipelines", "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(
+            name: "SwanEvaluation",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanText", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .executableTarget(
             name: "swan",
             dependencies: [
-                "Torch", "SwanModels", "SwanPipelines", "SwanTraining", "SwanSystem",
-                "CStart",
+                "Torch", "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining",
+                "SwanEvaluation", "SwanSystem", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -81,7 +96,7 @@ let package = Package(
         .target(name: "GoldenSupport", dependencies: ["Torch"], path: "Tests/GoldenSupport"),
         .target(
             name: "ModelSupport",
-            dependencies: ["SwanModels", "SwanText"],
+            dependencies: ["SwanModels", "SwanCheckpoints", "SwanText"],
             path: "Tests/ModelSupport"
         ),
         .executableTarget(
@@ -123,12 +138,22 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanModelsTests",
-            dependencies: ["SwanModels", "GoldenSupport"],
+            dependencies: ["SwanModels", "SwanCheckpoints", "GoldenSupport"],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanCheckpointsTests",
+            dependencies: ["SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport"],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanPipelinesTests",
             dependencies: ["SwanPipelines", "GoldenSupport", "ModelSupport"],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanEvaluationTests",
+            dependencies: ["SwanEvaluation"],
             linkerSettings: runPath
         ),
         .testTarget(
@@ -142,8 +167,8 @@ let package = Package(
         .testTarget(
             name: "swanTests",
             dependencies: [
-                "swan", "Torch", "SwanMedia", "SwanPipelines", "GoldenSupport", "ModelSupport",
-                "SoundSupport",
+                "swan", "Torch", "SwanMedia", "SwanCheckpoints", "SwanPipelines", "GoldenSupport",
+                "ModelSupport", "SoundSupport",
             ],
             linkerSettings: runPath
         ),

@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 
 import torch  # noqa: E402
 
-TOKENIZER = ROOT / "Sources/SwanPipelines/Resources/tiny/tokenizer/spiece.model"
+TOKENIZER = ROOT / "Sources/SwanCheckpoints/Resources/tiny/tokenizer/spiece.model"
 VOCABULARY = 512
 # dim, ffn_dim, heads, layers, latent channels, text_dim
 SIZES = {

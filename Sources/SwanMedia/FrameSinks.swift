@@ -114,7 +114,7 @@ final class Y4MSink: FrameSink {
         let name = standardOutput ? "standard output" : path
         if standardOutput, isatty(STDOUT_FILENO) == 1 {
             throw MediaError(
-                .cannotCreate,
+                .cannotWrite,
                 "\(name): is a terminal; pipe it into a program or a file"
             )
         }

@@ -11,7 +11,7 @@ public enum OutputPath {
         var status = stat()
         let exists = stat(path, &status) == 0
         if exists, status.st_mode & S_IFMT == S_IFDIR {
-            throw MediaError(.cannotCreate, "\(path): is a directory; name a file in it")
+            throw MediaError(.cannotWrite, "\(path): is a directory; name a file in it")
         }
         guard !path.isEmpty else { throw PartialFile.failure(path, creating: true, ENOENT) }
         // A file is replaced, which takes place in its folder; a pipe or a device is not.

@@ -62,7 +62,7 @@ public func readImage(
     maxPixels: Int = 64_000_000
 ) throws(MediaError) -> VideoFrame {
     let name = path == "-" ? "standard input" : path
-    guard !path.utf8.contains(0) else { throw MediaError(.notFound, "\(name): no such file") }
+    guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
     var read: UnsafeMutablePointer<UInt8>?
     var size = 0
     try calling(name) { cm_read_file(path, largestPictureFile, &read, &size, $0) }

@@ -40,7 +40,7 @@ public final class VideoReader: Sendable {
         var settings = cm_reader_options()
         settings.max_pixels = Int64(clamping: options.maxPixels)
         settings.threads = Int32(clamping: options.threads ?? 0)
-        guard !path.utf8.contains(0) else { throw MediaError(.notFound, "\(name): no such file") }
+        guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
         var opened: OpaquePointer?
         try calling(name) { cm_reader_open(&opened, path, &settings, $0) }
         guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a reader") }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Torch
 import TorchNN
 

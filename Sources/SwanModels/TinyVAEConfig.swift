@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 import TorchNN
 

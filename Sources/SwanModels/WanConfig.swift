@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// The sizes of a Wan video transformer.

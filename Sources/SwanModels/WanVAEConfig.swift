@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// The shape of a Wan video autoencoder, as in the config.json of diffusers' `AutoencoderKLWan`.

@@ -50,8 +50,8 @@ package struct RegularFile: ~Copyable {
             guard count > 0 else { return data }
             guard data.count + count <= limit else {
                 throw FileError(
-                    code: .tooLarge,
-                    message: "\(path): has more than \(limit) bytes, the limit for such a file"
+                    .tooLarge,
+                    "\(path): has more than \(limit) bytes, the limit for such a file"
                 )
             }
             data.append(contentsOf: piece.prefix(count))
@@ -59,13 +59,13 @@ package struct RegularFile: ~Copyable {
     }
 
     private static func notRegular(_ path: String, _ what: String) -> FileError {
-        FileError(code: .notRegular, message: "\(path): is \(what)")
+        FileError(.notRegular, "\(path): is \(what)")
     }
 
     private static func failed(_ path: String, _ number: Int32) -> FileError {
         FileError(
-            code: number == ENOENT || number == ENOTDIR ? .noSuchFile : .unreadable,
-            message: "\(path): cannot be read: \(String(cString: strerror(number)))"
+            number == ENOENT || number == ENOTDIR ? .noSuchFile : .unreadable,
+            "\(path): cannot be read: \(String(cString: strerror(number)))"
         )
     }
 }

@@ -26,7 +26,7 @@ package enum SmallFile {
         var bytes = try data(path, atMost: limit)[...]
         if bytes.starts(with: mark) { bytes = bytes.dropFirst(mark.count) }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw FileError(code: .notText, message: "\(path): is not text (UTF-8)")
+            throw FileError(.notText, "\(path): is not text (UTF-8)")
         }
         return text
     }

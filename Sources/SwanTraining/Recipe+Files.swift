@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
 

@@ -1,3 +1,4 @@
+import SwanCheckpoints
 import SwanSystem
 import SwanPipelines
 import Yams

@@ -1,5 +1,7 @@
+import SwanCheckpoints
 import SwanModels
 import SwanPipelines
+import SwanSystem
 import Torch
 import Yams
 

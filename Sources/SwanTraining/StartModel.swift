@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanSystem
 import SwanModels
 import SwanPipelines

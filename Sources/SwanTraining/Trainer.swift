@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
 import SwanModels
 import SwanPipelines
@@ -14,7 +15,7 @@ import Torch
 /// with the same number of threads).
 public struct Trainer {
     private let recipe: Recipe
-    private let folder: ModelFolder
+    private let folder: TrainingFolder
     private let clips: any ClipSource
     private let device: Device
     private let stop: StopRequest
@@ -53,7 +54,7 @@ public struct Trainer {
         do {
             let trainer = Trainer(
                 recipe: recipe,
-                folder: try ModelFolder(output, recipe: recipe, resume: resume),
+                folder: try TrainingFolder(output, recipe: recipe, resume: resume),
                 clips: clips,
                 device: device,
                 stop: stop,

@@ -223,7 +223,7 @@ private struct ShardIndex {
         do {
             data = try SmallFile.data(path, atMost: SmallFile.list)
         } catch {
-            throw TorchError(error)
+            throw TorchError(reading: error)
         }
         let json: StrictJSON
         do {

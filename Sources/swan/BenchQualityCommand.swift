@@ -1,7 +1,9 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanCheckpoints
 import SwanPipelines
+import SwanSystem
 import SwanTraining
 
 /// `swan bench tiny-quality`: how good a model's streams are, by numbers with bounds.

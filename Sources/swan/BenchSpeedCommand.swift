@@ -1,7 +1,10 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanCheckpoints
+import SwanEvaluation
 import SwanPipelines
+import SwanSystem
 import Torch
 
 /// `swan bench speed`: how fast this machine is at what Swan does.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwanCheckpoints
 import SwanPipelines
 
 /// Which checkpoint, and how it is opened.

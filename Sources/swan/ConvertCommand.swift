@@ -1,7 +1,9 @@
 import ArgumentParser
 import Foundation
+import SwanCheckpoints
 import SwanModels
 import SwanPipelines
+import SwanSystem
 import Torch
 
 extension CheckpointNames.Naming: ExpressibleByArgument {}

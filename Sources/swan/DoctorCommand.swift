@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SwanEvaluation
 import SwanPipelines
 
 /// `swan doctor`: what this machine has, and what is missing.

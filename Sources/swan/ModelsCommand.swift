@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
+import SwanCheckpoints
 import SwanPipelines
+import SwanSystem
 
 /// `swan models`: which models there are, and what one is.
 struct ModelsCommand: ParsableCommand {

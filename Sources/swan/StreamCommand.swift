@@ -1,8 +1,10 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 
 /// `swan stream`: a video in, a video restyled by a prompt out.
 struct StreamCommand: ParsableCommand {

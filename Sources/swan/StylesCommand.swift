@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
+import SwanCheckpoints
 import SwanPipelines
+import SwanSystem
 
 /// `swan styles`: what prompts a model knows.
 struct StylesCommand: ParsableCommand {

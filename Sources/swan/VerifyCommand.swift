@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
+import SwanCheckpoints
 import SwanPipelines
+import SwanSystem
 
 /// `swan models verify`
 struct VerifyCommand: ParsableCommand {

@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanModels
 import SwanText
 import Torch

@@ -91,7 +91,7 @@ struct PictureTests {
         let error = try failure { _ = try readImage(text) }
         #expect(error.code == .notAVideo)
         #expect(error.message.contains("PNG, JPEG"))
-        #expect(try failure { _ = try readImage(folder.file("none.png")) }.code == .notFound)
+        #expect(try failure { _ = try readImage(folder.file("none.png")) }.code == .noSuchFile)
         #expect(try failure { _ = try readImage(folder.path) }.code == .isDirectory)
         let empty = try folder.write([], to: "empty.png")
         #expect(try failure { _ = try readImage(empty) }.code == .empty)

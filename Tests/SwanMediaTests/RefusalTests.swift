@@ -13,8 +13,8 @@ struct RefusalTests {
     @Test("what is not there, a directory, nothing in it")
     func nothing() throws {
         let folder = try Folder()
-        #expect(try refusal(folder.file("none.mp4")).code == .notFound)
-        #expect(try refusal(folder.file("none.mp4/x.mp4")).code == .notFound)
+        #expect(try refusal(folder.file("none.mp4")).code == .noSuchFile)
+        #expect(try refusal(folder.file("none.mp4/x.mp4")).code == .noSuchFile)
         #expect(try refusal(folder.path).code == .isDirectory)
         #expect(try refusal(try folder.write([], to: "empty.mp4")).code == .empty)
     }

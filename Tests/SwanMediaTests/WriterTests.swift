@@ -155,18 +155,18 @@ struct WriterTests {
         let folder = try Folder()
         for name in ["a.mp4", "a.y4m"] {
             let missing = try failure { _ = try open(folder.file("none/" + name)) }
-            #expect(missing.code == .cannotCreate)
+            #expect(missing.code == .cannotWrite)
             #expect(missing.message.contains("make its directory first"))
         }
         let file = try folder.write([1], to: "file")
-        #expect(try failure { _ = try open(file + "/a.mp4") }.code == .cannotCreate)
+        #expect(try failure { _ = try open(file + "/a.mp4") }.code == .cannotWrite)
         #expect(mkdir(folder.file("d.mp4"), 0o700) == 0)
-        #expect(try failure { _ = try open(folder.file("d.mp4")) }.code == .cannotCreate)
-        #expect(try failure { _ = try open("/proc/a.mp4") }.code == .cannotCreate)
+        #expect(try failure { _ = try open(folder.file("d.mp4")) }.code == .cannotWrite)
+        #expect(try failure { _ = try open("/proc/a.mp4") }.code == .cannotWrite)
         let long = String(repeating: "x", count: 300)
         #expect(
             try failure { try write(try numbered(1), to: folder.file("\(long).mp4")) }.code
-                == .cannotCreate
+                == .cannotWrite
         )
         #expect(try folder.contents() == ["d.mp4", "file"])
     }
@@ -175,7 +175,7 @@ struct WriterTests {
     func unwritable() throws {
         let folder = try Folder()
         #expect(mkdir(folder.file("locked"), 0o500) == 0)
-        #expect(try failure { _ = try open(folder.file("locked/a.mp4")) }.code == .cannotCreate)
+        #expect(try failure { _ = try open(folder.file("locked/a.mp4")) }.code == .cannotWrite)
     }
 
     @Test("names of kinds there are none of", arguments: ["a", "a.avi", "a.", "dir.mp4/x", ""])

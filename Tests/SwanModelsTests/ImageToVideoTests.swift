@@ -1,5 +1,6 @@
 import Foundation
 import GoldenSupport
+import SwanCheckpoints
 import SwanModels
 import Testing
 import Torch

@@ -1,4 +1,5 @@
 import GoldenSupport
+import SwanCheckpoints
 import Testing
 import Torch
 import TorchNN

@@ -1,7 +1,9 @@
 import Foundation
 import GoldenSupport
 import ModelSupport
+import SwanCheckpoints
 import SwanMedia
+import SwanSystem
 import Testing
 import Torch
 

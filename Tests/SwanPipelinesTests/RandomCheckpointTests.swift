@@ -1,5 +1,6 @@
 import GoldenSupport
 import ModelSupport
+import SwanCheckpoints
 import SwanMedia
 import Testing
 import Torch

@@ -1,3 +1,4 @@
+import SwanCheckpoints
 import SwanMedia
 import Testing
 
@@ -62,7 +63,7 @@ import Testing
         ] {
             let options = size(FrameShape(width: width, height: height))
             for side in [options.width, options.height] {
-                #expect((16...StreamModel.largestSide).contains(side) && side % 16 == 0)
+                #expect((16...FrameSize.largestSide).contains(side) && side % 16 == 0)
             }
         }
     }

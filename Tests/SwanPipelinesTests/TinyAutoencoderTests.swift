@@ -3,6 +3,7 @@ import GoldenSupport
 import ModelSupport
 import SwanMedia
 import SwanModels
+import SwanSystem
 import Synchronization
 import Testing
 import Torch

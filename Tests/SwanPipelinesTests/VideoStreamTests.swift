@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import ModelSupport
 import SwanMedia
+import SwanSystem
 import Synchronization
 import Testing
 import Torch

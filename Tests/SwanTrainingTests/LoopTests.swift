@@ -1,7 +1,7 @@
 import Foundation
 import GoldenSupport
+import SwanCheckpoints
 import SwanModels
-import struct SwanPipelines.KnownLooks
 import SwanText
 import Testing
 import Torch

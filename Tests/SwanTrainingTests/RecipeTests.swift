@@ -1,7 +1,6 @@
 import Foundation
 import GoldenSupport
-import enum SwanPipelines.BundledModels
-import struct SwanPipelines.KnownLooks
+import SwanCheckpoints
 import Testing
 import Torch
 
@@ -29,7 +28,7 @@ struct RecipeTests {
         let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
         #expect(try KnownLooks.ofModel("tiny") == KnownLooks(recipe.styles))
         let folder = try TemporaryDirectory()
-        let model = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        let model = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
         try model.saveTransformer([:])
         let bundled = try #require(BundledModels.folder("tiny"))
         #expect(
@@ -199,9 +198,9 @@ struct RecipeTests {
         let begun = try TinyRecipe.make()
         let recipe = try Recipe(yaml: TinyRecipe.text.replacing(found, with: replaced))
         let folder = try TemporaryDirectory()
-        _ = try ModelFolder(folder.path("out"), recipe: begun, resume: false)
+        _ = try TrainingFolder(folder.path("out"), recipe: begun, resume: false)
         let refusal = failure {
-            _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+            _ = try TrainingFolder(folder.path("out"), recipe: recipe, resume: true)
         }
         guard let words else {
             #expect(refusal == nil)
@@ -224,7 +223,7 @@ struct RecipeTests {
         _ = try folder.file("out/vae/config.json.1.partial", text: "another's")
         for resume in [false, true] {
             let error = #expect(throws: TrainingError.self) {
-                try ModelFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
+                try TrainingFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
             }
             #expect(error?.code == .cannotWrite)
             #expect(error?.message.contains("vae without a recipe.yaml") == true)
@@ -239,9 +238,9 @@ struct RecipeTests {
     @Test func twoRunsDoNotShareAFolder() throws {
         let folder = try TemporaryDirectory()
         let recipe = try TinyRecipe.make()
-        let first = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        let first = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
         let error = #expect(throws: TrainingError.self) {
-            try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+            try TrainingFolder(folder.path("out"), recipe: recipe, resume: true)
         }
         #expect(error?.code == .cannotWrite)
         #expect(error?.message.contains("another training run is at work") == true)
@@ -251,14 +250,14 @@ struct RecipeTests {
     @Test func whatAKilledRunHasHalfWrittenIsRemoved() throws {
         let folder = try TemporaryDirectory()
         let recipe = try TinyRecipe.make()
-        _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: false)
+        _ = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
         _ = try Checkpoints(folder: folder.url.appending(path: "out"), stage: "vae", kept: 1)
         let names = [
             "step-00000002.safetensors", "step-00000004.safetensors.17.partial",
             ".dat.nosync386B.0lPaIp",
         ]
         for name in names { _ = try folder.file("out/vae/\(name)", text: "") }
-        _ = try ModelFolder(folder.path("out"), recipe: recipe, resume: true)
+        _ = try TrainingFolder(folder.path("out"), recipe: recipe, resume: true)
         let left = try FileManager.default.contentsOfDirectory(atPath: folder.path("out/vae"))
         #expect(left == [names[0]])
     }

@@ -3,9 +3,9 @@ import SwanSchedulers
 import Torch
 
 /// A transformer of any Wan model.
-struct FlowTransformer: Sendable {
+package struct FlowTransformer: Sendable {
     /// What a control branch is shown, and how much it says.
-    typealias Control = (latents: Tensor, scale: Double)
+    package typealias Control = (latents: Tensor, scale: Double)
 
     /// The text (and what CLIP sees) as the network attends to it.
     let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
@@ -14,7 +14,7 @@ struct FlowTransformer: Sendable {
         @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(TorchError)
             -> Tensor
 
-    init(_ network: WanTransformer) {
+    package init(_ network: WanTransformer) {
         text = { text, image throws(TorchError) in try network.text(text, image: image) }
         flow = { x, t, text, _, cache throws(TorchError) in
             try network(x, timesteps: t, text: text, cache: cache)
@@ -41,7 +41,7 @@ struct FlowTransformer: Sendable {
 }
 
 /// A transformer with what it attends to, ready to predict flows.
-final class GuidedTransformer {
+package final class GuidedTransformer {
     private let network: FlowTransformer
     /// The text of each call of the network in a step: the prompt and what to be led away from, side
     /// by side or one after the other.
@@ -57,7 +57,7 @@ final class GuidedTransformer {
     ///   - image: what CLIP sees, for models that attend to it.
     ///   - control: what a control branch is shown.
     ///   - sideBySide: whether both texts go through the network as a batch.
-    init(
+    package init(
         _ network: FlowTransformer,
         prompt: Tensor,
         negative: Tensor?,
@@ -89,7 +89,7 @@ final class GuidedTransformer {
     /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
     ///
     /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
-    func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
+    package func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
         func predicted(
             _ call: Int,
             _ input: Tensor,
@@ -116,7 +116,7 @@ final class GuidedTransformer {
 }
 
 /// What is put together with the noise for every step.
-struct DenoisingInput {
+package struct DenoisingInput {
     /// Mask and image latents beside the noise [1, s + z, F, h, w].
     var beside: Tensor?
     /// The clean first latent frame [1, z, 1, h, w] of models that keep it.
@@ -126,15 +126,29 @@ struct DenoisingInput {
     /// What the network computes in.
     let dtype: DType
 
+    package init(
+        beside: Tensor? = nil,
+        firstFrame: Tensor? = nil,
+        control: Tensor? = nil,
+        dtype: DType
+    ) {
+        self.beside = beside
+        self.firstFrame = firstFrame
+        self.control = control
+        self.dtype = dtype
+    }
+
     /// The network's input for noisy latents [1, z, F, h, w].
-    func latents(_ noisy: Tensor) throws(TorchError) -> Tensor {
+    package func latents(_ noisy: Tensor) throws(TorchError) -> Tensor {
         var x = try withFirstFrame(noisy)
         if let beside { x = try concatenated([x, beside], dim: 1) }
         return try x.to(dtype)
     }
 
     /// A timestep for every frame that has one of its own: a clean one is at 0.
-    func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(TorchError) -> Tensor {
+    package func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(TorchError)
+        -> Tensor
+    {
         guard firstFrame != nil, frames > 1 else {
             let only = firstFrame == nil ? timestep : 0
             return try Tensor([only], [1, 1]).to(device)

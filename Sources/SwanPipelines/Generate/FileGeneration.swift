@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import SwanCheckpoints
 import SwanMedia
 import SwanSystem
 import Synchronization

@@ -1,5 +1,7 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
+import SwanSystem
 import SwanText
 import Torch
 

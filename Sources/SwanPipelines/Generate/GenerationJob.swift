@@ -1,7 +1,9 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
 import SwanModels
 import SwanSchedulers
+import SwanSystem
 import SwanText
 import Torch
 import TorchNN

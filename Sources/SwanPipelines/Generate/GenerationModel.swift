@@ -1,5 +1,7 @@
 import Foundation
+import SwanCheckpoints
 import SwanModels
+import SwanSystem
 import SwanText
 import Torch
 import TorchNN

@@ -1,5 +1,7 @@
+import SwanCheckpoints
 import SwanMedia
 import SwanSchedulers
+import SwanSystem
 import Torch
 
 /// A request with everything decided that it left open.
@@ -88,7 +90,7 @@ public struct GenerationPlan: Sendable {
                 schedule: schedule,
                 noise: noise
             )
-        } catch let error as SchedulerError {
+        } catch let error as SwanError where error.code == .invalidOption {
             throw SwanError(.invalidRequest, error.description)
         }
         let config = model.transformerConfig
@@ -250,7 +252,7 @@ public struct GenerationPlan: Sendable {
         _ model: GenerationModel
     ) throws -> GenerationRequest.PictureSize {
         if let size = request.size {
-            try StreamModel.check(
+            try FrameSize.check(
                 height: size.height,
                 width: size.width,
                 multiple: model.sizeMultiple

@@ -1,5 +1,7 @@
+import SwanCheckpoints
 import SwanMedia
 import SwanSchedulers
+import SwanSystem
 import SwanText
 import Torch
 
@@ -71,18 +73,9 @@ public struct GenerationRequest: Sendable {
     }
 
     /// What follows the flow from noise to a video.
-    public enum Solver: String, Sendable, CaseIterable {
-        case unipc
-        case dpmpp = "dpm++"
-        case dpmppSDE = "dpm++sde"
-        case euler
-    }
-
-    /// Whose noise levels are used: the published codes differ in the last digits of their tables.
-    public enum Schedule: String, Sendable, CaseIterable {
-        case wan
-        case diffusers
-    }
+    public typealias Solver = FlowSolverKind
+    /// Whose noise levels are used.
+    public typealias Schedule = FlowScheduleKind
 
     /// What guides a VACE model.
     public struct Control: Sendable {
@@ -164,17 +157,17 @@ public struct GenerationRequest: Sendable {
             try require(previewInterval >= 1, "a preview every \(previewInterval) steps")
         }
         if let size {
-            let sides = 1...StreamModel.largestSide
+            let sides = 1...FrameSize.largestSide
             try require(
                 sides.contains(size.width) && sides.contains(size.height),
-                "a size of \(size.width)x\(size.height) is not in 1 ... \(StreamModel.largestSide)"
+                "a size of \(size.width)x\(size.height) is not in 1 ... \(FrameSize.largestSide)"
             )
         }
         if let area {
             try require(
-                (256...StreamModel.largestSide * StreamModel.largestSide).contains(area),
+                (256...FrameSize.largestSide * FrameSize.largestSide).contains(area),
                 "an area of \(area) pixels is not in 256 ... "
-                    + "\(StreamModel.largestSide * StreamModel.largestSide)"
+                    + "\(FrameSize.largestSide * FrameSize.largestSide)"
             )
             try require(size == nil, "a size and an area: give one of them")
         }

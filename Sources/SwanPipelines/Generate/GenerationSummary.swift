@@ -1,5 +1,6 @@
 import Foundation
 import SwanMedia
+import SwanSystem
 import Torch
 
 /// What a generation did and how long it took; written by `--json`.

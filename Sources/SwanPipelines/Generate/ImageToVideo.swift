@@ -1,5 +1,7 @@
 import Logging
+import SwanCheckpoints
 import SwanMedia
+import SwanSystem
 
 /// Makes videos that begin with a picture, and perhaps end with another.
 public struct ImageToVideo: Sendable {

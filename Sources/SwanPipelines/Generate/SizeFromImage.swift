@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// The size of a video that is made from an image: about an area, in the image's ratio.
 ///

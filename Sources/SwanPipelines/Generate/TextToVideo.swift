@@ -1,4 +1,6 @@
 import Logging
+import SwanCheckpoints
+import SwanSystem
 
 /// Makes videos from text.
 ///

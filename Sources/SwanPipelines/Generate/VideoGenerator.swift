@@ -1,4 +1,5 @@
 import Logging
+import SwanCheckpoints
 import SwanModels
 import SwanText
 import Synchronization

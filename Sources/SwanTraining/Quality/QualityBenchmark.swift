@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
 import Torch
@@ -32,7 +33,7 @@ public struct QualityBenchmark {
         let paths = try options.inputs.isEmpty ? HeldOutFootage.paths() : options.inputs
         styles = try TaughtStyles(of: options.model, chosen: options.styles)
         let device = try Device(named: options.device)
-        let folder = try SwanPipelines.ModelFolder(
+        let folder = try ModelFolder(
             BundledModels.folder(options.model) ?? options.model
         )
         let configuration = try folder.configuration()

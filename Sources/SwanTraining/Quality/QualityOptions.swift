@@ -1,6 +1,8 @@
 import Foundation
+import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 import Torch
 
 /// What of which model is to be measured.

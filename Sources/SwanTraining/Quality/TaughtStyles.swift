@@ -1,5 +1,7 @@
 import Foundation
+import SwanCheckpoints
 import SwanPipelines
+import SwanSystem
 
 /// The styles of a model.
 struct TaughtStyles {

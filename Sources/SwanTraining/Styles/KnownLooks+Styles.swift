@@ -1,3 +1,4 @@
+import SwanCheckpoints
 import SwanPipelines
 
 extension KnownLooks {

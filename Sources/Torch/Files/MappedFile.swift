@@ -15,7 +15,7 @@ final class MappedFile: @unchecked Sendable {
     /// Maps a file that is there, is a regular one and is not empty.
     init(path: String) throws(TorchError) {
         let file: RegularFile
-        do { file = try RegularFile(path) } catch { throw TorchError(error) }
+        do { file = try RegularFile(path) } catch { throw TorchError(reading: error) }
         count = file.count
         guard count > 0 else { throw TorchError(.invalidFile, "\(path): is empty") }
         // Without MAP_NORESERVE the kernel refuses a checkpoint larger than the memory that is free.

@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 import Testing
 import Torch
 

@@ -1,5 +1,6 @@
 import Foundation
 import SwanPipelines
+import SwanSystem
 import Testing
 
 @testable import SwanTraining

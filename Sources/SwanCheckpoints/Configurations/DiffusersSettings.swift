@@ -1,0 +1,82 @@
+import Foundation
+import SwanSchedulers
+import SwanSystem
+import SwanModels
+
+/// What diffusers keeps beside the weights about how a model is run.
+package struct DiffusersSettings: Sendable, Equatable {
+    /// Whether it is a pipeline's folder at all.
+    package private(set) var isPipeline = false
+    /// `flow_shift`, or `shift`, of the scheduler.
+    package private(set) var shift: Double?
+    /// The noise level from which on the expert for high noise works.
+    package private(set) var boundary: Double?
+    /// Whether the index names a second transformer.
+    private(set) var hasExperts = false
+    /// The solver that the scheduler is; nil for those that Swan does not have.
+    package private(set) var solver: FlowSolverKind?
+
+    /// Reads model_index.json and scheduler/scheduler_config.json; what is not there is not set.
+    package init(_ folder: ModelFolder) throws(SwanError) {
+        struct Index: Decodable {
+            let boundary_ratio: Double?
+            /// Library and class; nulls where the pipeline has none.
+            let transformer_2: [String?]?
+        }
+        struct Scheduler: Decodable {
+            let _class_name: String?
+            let flow_shift, shift: Double?
+        }
+        if let path = folder.file("model_index.json") {
+            isPipeline = true
+            let index = try Self.read(Index.self, path)
+            boundary = index.boundary_ratio
+            if let boundary {
+                try NumberLimits.require(
+                    boundary,
+                    in: 0...1,
+                    "boundary_ratio",
+                    of: path,
+                    .invalidModel
+                )
+            }
+            hasExperts = boundary != nil || index.transformer_2?.contains { $0 != nil } ?? false
+        }
+        if let path = folder.file("scheduler/scheduler_config.json") {
+            let values = try Self.read(Scheduler.self, path)
+            shift = values.flow_shift ?? values.shift
+            if let shift {
+                try NumberLimits.require(
+                    shift,
+                    in: 1e-3...1_000,
+                    "flow_shift",
+                    of: path,
+                    .invalidModel
+                )
+            }
+            solver = Self.solvers[values._class_name ?? ""]
+        }
+    }
+
+    private static let solvers: [String: FlowSolverKind] = [
+        "UniPCMultistepScheduler": .unipc,
+        "FlowMatchEulerDiscreteScheduler": .euler,
+        "DPMSolverMultistepScheduler": .dpmpp,
+    ]
+
+    private static func read<Value: Decodable>(
+        _ type: Value.Type,
+        _ path: String
+    ) throws(SwanError) -> Value {
+        do {
+            return try JSONDecoder().decode(type, from: SmallFile.data(path))
+        } catch let error as SwanError {
+            throw error.as(.invalidModel)
+        } catch {
+            throw SwanError(
+                .invalidModel,
+                "\(path) cannot be read as diffusers' settings: \(error)"
+            )
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import SwanModels
+import Torch
+import TorchNN
+
+extension UMT5Config {
+    /// This configuration with every size that the weights show taken from them.
+    ///
+    /// The original checkpoints have no configuration file. What no shape shows stays as it is:
+    /// `maxDistance` and `eps`.
+    ///
+    /// - Parameter source: an encoder's weights under Wan's own names (`inWanNames()`).
+    /// - Throws: where a weight that every encoder has is missing.
+    public func fitted(to source: any WeightSource) throws(TorchError) -> UMT5Config {
+        guard !source.makesAnything else { return self }
+        func shape(_ key: String) throws(TorchError) -> [Int] {
+            guard let shape = try source.shape(key), shape.count == 2 else {
+                throw TorchError(
+                    .invalidWeights,
+                    "there is no weight \(key) of two dimensions: these are not the weights of a "
+                        + "UMT5 encoder"
+                )
+            }
+            return shape
+        }
+        var config = self
+        let tokens = try shape("token_embedding.weight")
+        (config.vocabulary, config.dim) = (tokens[0], tokens[1])
+        let distances = try shape("blocks.0.pos_embedding.embedding.weight")
+        (config.buckets, config.heads) = (distances[0], distances[1])
+        let width = try shape("blocks.0.attn.q.weight")[0]
+        guard config.heads > 0, width % config.heads == 0 else {
+            throw TorchError(
+                .invalidWeights,
+                "blocks.0.attn.q.weight has \(width) rows for \(config.heads) heads"
+            )
+        }
+        config.headDim = width / config.heads
+        config.ffnDim = try shape("blocks.0.ffn.fc1.weight")[0]
+        config.layers = source.layers(under: "blocks.")
+        try config.validate()
+        return config
+    }
+}

@@ -1,0 +1,113 @@
+import SwanModels
+import SwanSystem
+import Torch
+import TorchNN
+
+extension WanConfig {
+    /// This configuration with every size that the weights show taken from them.
+    ///
+    /// A configuration file need not be there, nor tell the truth: that of Wan 2.2's image-to-video
+    /// names the same `model_type` as Wan 2.1's, which sees image tokens while it does not. What no
+    /// shape shows stays as it is: `eps`, `textLen`, and `heads` where `dim` is the weights' own;
+    /// else heads are 128 wide, as in all of Wan's models.
+    ///
+    /// - Parameter source: a transformer's weights under Wan's own names (`inWanNames()`).
+    /// - Throws: where a weight that every model has is missing, or sizes contradict each other.
+    public func fitted(to source: any WeightSource) throws(TorchError) -> WanConfig {
+        guard !source.makesAnything else { return self }
+        var config = self
+        let patch = try Self.shape(source, "patch_embedding.weight", rank: 5)
+        config.inDim = patch[1]
+        config.patchSize = Array(patch[2...])
+        config.dim = patch[0]
+        config.heads = try heads(of: patch[0])
+        config.ffnDim = try Self.shape(source, "blocks.0.ffn.0.weight", rank: 2)[0]
+        config.textDim = try Self.shape(source, "text_embedding.0.weight", rank: 2)[1]
+        config.freqDim = try Self.shape(source, "time_embedding.0.weight", rank: 2)[1]
+        let head = try Self.shape(source, "head.head.weight", rank: 2)[0]
+        for size in config.patchSize {
+            try NumberLimits.require(
+                size,
+                in: NumberLimits.patch,
+                "a side of patch_embedding.weight"
+            )
+        }
+        let patchElements = config.patchSize.reduce(1, *)
+        guard head % patchElements == 0 else {
+            throw TorchError(
+                .invalidWeights,
+                "head.head.weight has \(head) rows, no multiple of a patch's \(config.patchSize)"
+            )
+        }
+        config.outDim = head / patchElements
+        config.layers = source.layers(under: "blocks.")
+        config.qkNorm = try source.shape("blocks.0.self_attn.norm_q.weight") != nil
+        config.crossAttnNorm = try source.shape("blocks.0.norm3.weight") != nil
+        config.imageDim = try source.shape("img_emb.proj.0.weight")?.last
+        config.imagePositions = try source.shape("img_emb.emb_pos")?.dropFirst().first
+        config.vaceInDim = try source.shape("vace_patch_embedding.weight")?.dropFirst().first
+        config.vaceLayers = try vaceLayers(
+            branch: source.layers(under: "vace_blocks."),
+            blocks: config.layers
+        )
+        try config.validate()
+        return config
+    }
+
+    private func heads(of dim: Int) throws(TorchError) -> Int {
+        if dim == self.dim { return heads }
+        guard dim > 0, dim % 128 == 0 else {
+            throw TorchError(
+                .invalidWeights,
+                "the weights are \(dim) wide, no multiple of 128; only a configuration with "
+                    + "\"dim\": \(dim) and \"num_heads\" can say how many heads that is"
+            )
+        }
+        return dim / 128
+    }
+
+    /// The blocks that `branch` blocks of a control branch belong to: those that are named, or in
+    /// equal distances as in all of Wan's models.
+    private func vaceLayers(branch: Int, blocks: Int) throws(TorchError) -> [Int]? {
+        guard branch > 0 else { return nil }
+        if let vaceLayers, vaceLayers.count == branch { return vaceLayers }
+        guard blocks > 0, blocks % branch == 0 else {
+            throw TorchError(
+                .invalidWeights,
+                "there are \(branch) vace_blocks for \(blocks) blocks; only a configuration with "
+                    + "\(branch) \"vace_layers\" can say which they belong to"
+            )
+        }
+        return Array(stride(from: 0, to: blocks, by: max(1, blocks / branch)))
+    }
+
+    private static func shape(
+        _ source: any WeightSource,
+        _ key: String,
+        rank: Int
+    ) throws(TorchError) -> [Int] {
+        guard let shape = try source.shape(key) else {
+            throw TorchError(
+                .invalidWeights,
+                "there is no weight \(key): these are not the weights of a Wan transformer"
+            )
+        }
+        guard shape.count == rank else {
+            throw TorchError(
+                .invalidWeights,
+                "\(key) is \(shape), where a Wan transformer has \(rank) dimensions"
+            )
+        }
+        return shape
+    }
+}
+
+extension WeightSource {
+    /// How many numbers follow `prefix` in the keys: how many layers of a kind there are.
+    func layers(under prefix: String) -> Int {
+        Set(
+            keys.lazy.filter { $0.hasPrefix(prefix) }
+                .compactMap { NumberLimits.layer($0.dropFirst(prefix.count).prefix { $0 != "." }) }
+        ).count
+    }
+}

@@ -1,0 +1,192 @@
+import Foundation
+import SwanModels
+import SwanSystem
+import Torch
+import TorchNN
+
+/// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
+package indirect enum AutoencoderChoice: Sendable {
+    /// Wan's autoencoder.
+    case wan(ModelFolder.Files, WanVAEConfig)
+    /// TAEHV, by the path of its weights.
+    case tiny(String, TinyVAEConfig)
+    /// The encoder of one and the decoder of another.
+    case pair(encoding: AutoencoderChoice, decoding: AutoencoderChoice)
+
+    /// Looks for an autoencoder; reads the sizes of its weights, not the weights.
+    ///
+    /// - Parameters:
+    ///   - name: nil for the model's own, `tiny` for the one that lies in the model's folder,
+    ///     `tiny-decoder` for that one's decoder with the model's own encoder, or a path of weights or
+    ///     of a folder with a tiny one.
+    ///   - latentChannels: what the transformer takes.
+    package init(_ name: String?, in folder: ModelFolder, latentChannels: Int) throws {
+        let own = try folder.parts[.vae].map { try WanVAEConfig.read($0) }
+        guard let name else {
+            self = .wan(try folder.require(.vae), own ?? .wan21)
+            return
+        }
+        guard name != "tiny-decoder" else {
+            self = .pair(
+                encoding: try Self(nil, in: folder, latentChannels: latentChannels),
+                decoding: try Self("tiny", in: folder, latentChannels: latentChannels)
+            )
+            return
+        }
+        let path = try Self.file(name, folder, latentChannels)
+        let checkpoint = try Checkpoint.open(path)
+        if checkpoint.keys.contains("encoder.0.weight") {
+            do {
+                self = .tiny(path, try TinyVAEConfig(of: Weights(checkpoint)))
+            } catch {
+                throw error.about(path)
+            }
+        } else {
+            let files = ModelFolder.Files(data: path)
+            do {
+                let source = try checkpoint.inWanNames()
+                self = .wan(files, try (own ?? WanVAEConfig()).fitted(to: source))
+            } catch {
+                throw error.about(path)
+            }
+        }
+        guard self.latentChannels == latentChannels else {
+            throw SwanError(
+                .invalidModel,
+                "the autoencoder \(path) has \(self.latentChannels) channels, the transformer takes "
+                    + "\(latentChannels)" + Self.hint(latentChannels)
+            )
+        }
+        guard own.map({ $0.spatialStride == spatialStride }) ?? true else {
+            throw SwanError(
+                .invalidModel,
+                "the autoencoder \(path) makes a latent of \(spatialStride)x\(spatialStride) pixels, "
+                    + "the model's own does so of other squares: it is for another model"
+            )
+        }
+    }
+
+    /// Channels of a latent.
+    package var latentChannels: Int {
+        switch self {
+        case .wan(_, let config): config.zDim
+        case .tiny(_, let config): config.latentChannels
+        case .pair(let encoding, _): encoding.latentChannels
+        }
+    }
+
+    /// Pixels on a side of what one latent stands for.
+    package var spatialStride: Int {
+        switch self {
+        case .wan(_, let config): config.spatialStride
+        case .tiny(_, let config): config.spatialStride
+        case .pair(let encoding, _): encoding.spatialStride
+        }
+    }
+
+    /// Frames that a latent after the first stands for.
+    package var temporalStride: Int {
+        switch self {
+        case .wan(_, let config): config.temporalStride
+        case .tiny(_, let config): config.temporalStride
+        case .pair(let encoding, _): encoding.temporalStride
+        }
+    }
+
+    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    package var decoderFeatures: (patch: Int, numbers: Int) {
+        switch self {
+        case .wan(_, let config): config.decoderFeatures
+        case .tiny(_, let config): config.decoderFeatures
+        case .pair(_, let decoding): decoding.decoderFeatures
+        }
+    }
+
+    /// The files of its weights.
+    package var files: [String] {
+        switch self {
+        case .wan(let files, _): [files.data]
+        case .tiny(let path, _): [path]
+        case .pair(let encoding, let decoding): encoding.files + decoding.files
+        }
+    }
+
+    /// The network with its weights; every key must fit.
+    package func load(_ dtype: DType, _ device: Device) throws(TorchError) -> any VideoAutoencoder {
+        switch self {
+        case .wan(let files, let config):
+            try files.finiteNetwork(dtype, device) { weights throws(TorchError) in
+                try WanVAE(weights, config)
+            }
+        case .tiny(let path, let config):
+            try ModelFolder.Files(data: path).finiteNetwork(dtype, device) {
+                weights throws(TorchError) in try TinyVAE(weights, config)
+            }
+        case .pair(let encoding, let decoding):
+            try AutoencoderPair(
+                encoding: encoding.load(dtype, device),
+                decoding: decoding.load(dtype, device)
+            )
+        }
+    }
+}
+
+// MARK: - Where a tiny one lies
+
+extension AutoencoderChoice {
+    /// Folders of a model that can hold a tiny autoencoder.
+    private static let folders = ["", "taehv/", "vae/", "vae_approx/"]
+
+    private static func names(_ latentChannels: Int) -> [String] {
+        let stems =
+            switch latentChannels {
+            case 16: ["taew2_1"]
+            case 48: ["taew2_2", "taew2_2_super"]
+            default: ["taew2_1", "taew2_2"]
+            }
+        return stems.flatMap { [$0 + ".pth", $0 + ".safetensors"] }
+    }
+
+    private static func hint(_ latentChannels: Int) -> String {
+        guard latentChannels == 16 || latentChannels == 48 else { return "" }
+        return ": \(names(latentChannels)[0]) fits it"
+    }
+
+    private static func file(
+        _ name: String,
+        _ model: ModelFolder,
+        _ latentChannels: Int
+    ) throws(SwanError) -> String {
+        func isFolder(_ path: String) -> Bool? {
+            var isFolder: ObjCBool = false
+            let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+            return exists ? isFolder.boolValue : nil
+        }
+        var place = name
+        if name == "tiny" {
+            let parent = URL(fileURLWithPath: model.path).deletingLastPathComponent().path
+            place = isFolder(model.path) == true ? model.path : parent
+        }
+        switch isFolder(place) {
+        case false?: return place
+        case nil:
+            throw SwanError(
+                .noSuchFile,
+                "\(name): no such file: the autoencoder is 'tiny', 'tiny-decoder' or the path of its weights"
+            )
+        case true?: break
+        }
+        let names = names(latentChannels)
+        for folder in folders {
+            for name in names {
+                let path = "\(place)/\(folder)\(name)"
+                if isFolder(path) == false { return path }
+            }
+        }
+        throw SwanError(
+            .invalidModel,
+            "\(place) has no tiny autoencoder: \(names.joined(separator: " or ")) is looked for there "
+                + "and in taehv/ under it; github.com/madebyollin/taehv has it"
+        )
+    }
+}

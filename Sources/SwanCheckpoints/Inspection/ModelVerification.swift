@@ -1,0 +1,268 @@
+import Foundation
+import SwanMedia
+import SwanModels
+import SwanText
+import Torch
+import TorchNN
+
+/// Whether a model is whole: every part opens and fits its network, every number is finite, the
+/// tokenizer fits the text encoder, the parts fit each other. This reads all files.
+public struct ModelVerification: Sendable, Encodable {
+    /// One part of the model.
+    public struct Part: Sendable, Encodable {
+        /// `transformer`, `vae` and so on.
+        public let name: String
+        /// Its files.
+        public let files: [File]
+        /// Weights, and the numbers in all of them; nil for a tokenizer and for what does not open.
+        public let tensors, parameters: Int?
+        /// What is wrong with it, each with the key it is about.
+        public let problems: [String]
+
+        /// The same with a problem more, unless it is known.
+        func with(_ problem: String) -> Part {
+            Part(
+                name: name,
+                files: files,
+                tensors: tensors,
+                parameters: parameters,
+                problems: problems.contains(problem) ? problems : problems + [problem]
+            )
+        }
+    }
+
+    /// One file.
+    public struct File: Sendable, Encodable {
+        /// Where it is.
+        public let path: String
+        /// Bytes it has.
+        public let bytes: Int
+        /// Its checksum in hexadecimal.
+        public let sha256: String
+    }
+
+    /// The folder.
+    public let path: String
+    /// The parts that were found.
+    public let parts: [Part]
+    /// What is wrong with the model as a whole: parts that are missing or do not fit each other.
+    public let problems: [String]
+
+    /// Whether nothing is wrong.
+    public var isSound: Bool { problems.isEmpty && parts.allSatisfy { $0.problems.isEmpty } }
+
+    /// For people, a line each.
+    public var lines: [String] {
+        var lines = [path]
+        for part in parts {
+            let numbers = part.parameters.map { ", \($0) numbers" } ?? ""
+            let facts = part.tensors.map { ": \($0) tensors\(numbers)" } ?? ""
+            lines.append("  \(part.problems.isEmpty ? "ok  " : "BAD ")\(part.name)\(facts)")
+            for file in part.files {
+                lines.append("    \(file.sha256)  \(file.bytes)  \(file.path)")
+            }
+            lines += part.problems.flatMap { problem in
+                problem.split(separator: "\n").map { "    PROBLEM: \($0)" }
+            }
+        }
+        lines += problems.map { "  PROBLEM: \($0)" }
+        return lines + ["  " + (isSound ? "sound" : "NOT SOUND")]
+    }
+
+    /// Verifies a bundled model, by its name, or a folder.
+    ///
+    /// - Parameter began: is told the name of each part before it is read.
+    public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
+        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        path = folder.path
+        try folder.requireAddressSpace(beside: 0, copies: 1)
+        var checks = Checks()
+        var parts: [Part] = []
+        for part in ModelFolder.Part.allCases {
+            guard let files = folder.parts[part] else { continue }
+            began(part.rawValue)
+            parts.append(try checks.part(part, files))
+        }
+        self.parts = parts
+        let seeing: [ModelFolder.Part] = checks.seesImages ? [.imageEncoder] : []
+        let missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
+        problems =
+            missing.map { "missing: \($0)" } + checks.mismatches(streams: folder.isCausal)
+            + Self.problemsOfRunning(folder, checks)
+    }
+
+    /// What a run would refuse beside the weights: how the model streams, how its solver is set.
+    private static func problemsOfRunning(_ folder: ModelFolder, _ checks: Checks) -> [String] {
+        do {
+            guard folder.isCausal else {
+                _ = try DiffusersSettings(folder)
+                return []
+            }
+            let stream = try folder.configuration()
+            guard let multiple = checks.sizeMultiple else { return [] }
+            let (width, height) = stream.frameSize
+            try FrameSize.check(height: height, width: width, multiple: multiple)
+            return []
+        } catch {
+            return ["\(error)"]
+        }
+    }
+}
+
+/// The checks of a model's parts, and what of one has to fit another.
+private struct Checks {
+    private var transformer: WanConfig?
+    private var vae: WanVAEConfig?
+    private var textEncoder: UMT5Config?
+    private var imageEncoder: CLIPVisionConfig?
+    private var vocabulary: Int?
+
+    /// Whether the transformer takes CLIP's view of a picture.
+    var seesImages: Bool { transformer?.imageDim != nil }
+
+    /// What sides of pictures must be multiples of, where the parts are known that say so.
+    var sizeMultiple: Int? {
+        guard let transformer, let vae else { return nil }
+        return vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+    }
+
+    /// What is wrong between parts.
+    func mismatches(streams: Bool) -> [String] {
+        var found: [String] = []
+        if let transformer, let vae {
+            found =
+                PartsFit(
+                    transformer: transformer,
+                    latentChannels: vae.zDim,
+                    temporalStride: vae.temporalStride,
+                    spatialStride: vae.spatialStride,
+                    textEncoder: textEncoder,
+                    imageEncoder: imageEncoder,
+                    streams: streams
+                ).problems
+        }
+        if let textEncoder, let vocabulary, vocabulary > textEncoder.vocabulary {
+            found.append(
+                "the tokenizer has \(vocabulary) pieces, the text encoder's embedding "
+                    + "\(textEncoder.vocabulary) rows"
+            )
+        }
+        return found
+    }
+
+    mutating func part(
+        _ part: ModelFolder.Part,
+        _ files: ModelFolder.Files
+    ) throws -> ModelVerification.Part {
+        guard part != .tokenizer else { return try tokenizer(files.data) }
+        let checkpoint: Checkpoint
+        do {
+            checkpoint = try Checkpoint.open(files.data)
+        } catch {
+            return try result(part, Self.summable(files.data), nil, ["\(error)"])
+        }
+        var problems = try checkpoint.notFinite().map { "not finite (NaN or infinite): \($0)" }
+        do {
+            try fit(part, files, checkpoint)
+        } catch {
+            // The file stands above its problems already.
+            let message = "\(error)"
+            problems.append(
+                message.hasPrefix(files.data + ": ")
+                    ? String(message.dropFirst(files.data.count + 2)) : message
+            )
+        }
+        let result = try result(part, checkpoint.files, checkpoint, problems)
+        // The checksums are of other bytes than were looked at where a file was changed meanwhile.
+        do {
+            try checkpoint.requireUnchanged()
+        } catch {
+            return result.with("\(error)")
+        }
+        return result
+    }
+
+    /// Builds the network of a part; its matrices stay in their file.
+    private mutating func fit(
+        _ part: ModelFolder.Part,
+        _ files: ModelFolder.Files,
+        _ checkpoint: Checkpoint
+    ) throws {
+        let source = try checkpoint.inWanNames()
+        let weights = Weights(source, keepsStorage: true)
+        switch part {
+        case .transformer, .lowNoiseTransformer:
+            let config = try WanConfig.read(files, fittedTo: source)
+            if config.vaceLayers == nil {
+                _ = try WanTransformer(weights, config)
+            } else {
+                _ = try WanVACETransformer(weights, config)
+            }
+            if part == .transformer { transformer = config }
+        case .vae:
+            let config = try WanVAEConfig.read(files, fittedTo: source)
+            _ = try WanVAE(weights, config)
+            vae = config
+        case .textEncoder:
+            let config = try UMT5Config.read(files, fittedTo: source)
+            _ = try UMT5Encoder(weights, config)
+            textEncoder = config
+        case .imageEncoder:
+            let config = try CLIPVisionConfig.read(files, fittedTo: source)
+            _ = try CLIPVision(weights, config)
+            imageEncoder = config
+            return try weights.finish(ignoring: config.isUnused)
+        case .tokenizer: return
+        }
+        try weights.finish()
+    }
+
+    private mutating func tokenizer(_ path: String) throws -> ModelVerification.Part {
+        do {
+            vocabulary = try Tokenizer(at: path).vocabularySize
+            return try result(.tokenizer, [path], nil, [])
+        } catch {
+            return try result(.tokenizer, Self.summable(path), nil, ["\(error)"])
+        }
+    }
+
+    /// A file that does not open, to be summed all the same where it is there and not without end: one
+    /// with holes can be said to have terabytes.
+    private static func summable(_ path: String) -> [String] {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_size < 1 << 36 ? [path] : []
+    }
+
+    private func result(
+        _ part: ModelFolder.Part,
+        _ files: [String],
+        _ checkpoint: Checkpoint?,
+        _ problems: [String]
+    ) throws -> ModelVerification.Part {
+        var problems = problems
+        var summed: [ModelVerification.File] = []
+        for path in files {
+            do {
+                var status = stat()
+                let bytes = stat(path, &status) == 0 ? Int(status.st_size) : 0
+                let sum = try FileDigest.sha256(path)
+                summed.append(ModelVerification.File(path: path, bytes: bytes, sha256: sum))
+            } catch  where problems.isEmpty {
+                problems.append("\(error)")
+            } catch {
+                // What kept it from being opened is told.
+            }
+        }
+        return ModelVerification.Part(
+            name: part.rawValue,
+            files: summed,
+            tensors: checkpoint?.keys.count,
+            parameters: checkpoint.map { checkpoint in
+                checkpoint.keys.reduce(0) { sum, key in
+                    sum + (checkpoint.shape(key)?.reduce(1, *) ?? 0)
+                }
+            },
+            problems: problems
+        )
+    }
+}

@@ -1,0 +1,174 @@
+import Foundation
+import SwanCheckpoints
+import SwanMedia
+import SwanSystem
+import Torch
+
+/// What this machine offers to Swan, and what is missing.
+public struct Diagnosis: Sendable, Encodable {
+    /// One thing that was looked at.
+    public struct Finding: Sendable, Encodable, Equatable {
+        /// How it is.
+        public enum State: String, Sendable, Encodable {
+            case good
+            /// It works without, only slower or with less.
+            case optional
+            case missing
+        }
+
+        /// What was looked at.
+        public let subject: String
+        /// How it is.
+        public let state: State
+        /// What was found.
+        public let found: String
+        /// What to do about it; nil where nothing has to be done.
+        public let advice: String?
+    }
+
+    /// The machine.
+    public let machine: Machine
+    /// All findings, in the order in which they matter.
+    public let findings: [Finding]
+
+    /// Whether a stream can run.
+    public var canStream: Bool { findings.allSatisfy { $0.state != .missing } }
+
+    /// Looks at this machine.
+    public init() {
+        machine = .current
+        findings =
+            [
+                Self.engine(), Self.processor(.current), Self.memory(.current), Self.gpu(),
+                Self.media(),
+                Self.encoder(),
+            ] + BundledModels.names.map(Self.model)
+    }
+
+    /// One line for each finding.
+    public var lines: [String] {
+        let width = findings.map(\.subject.count).max() ?? 0
+        return findings.flatMap { finding in
+            let name = finding.subject.padding(toLength: width, withPad: " ", startingAt: 0)
+            let mark =
+                switch finding.state {
+                case .good: "ok     "
+                case .optional: "note   "
+                case .missing: "MISSING"
+                }
+            let line = "\(mark)  \(name)  \(finding.found)"
+            let indent = String(repeating: " ", count: width + 11)
+            return [line] + (finding.advice.map { [indent + $0] } ?? [])
+        }
+    }
+
+    /// As JSON.
+    public func json() throws -> Data { try JSONText.data(self) }
+}
+
+// MARK: - Findings
+
+extension Diagnosis {
+    private static func engine() -> Finding {
+        Finding(
+            subject: "engine",
+            state: .good,
+            found: "libtorch \(Engine.version), \(Engine.cpuCapability) kernels, "
+                + "\(Engine.threads) threads",
+            advice: nil
+        )
+    }
+
+    private static func processor(_ machine: Machine) -> Finding {
+        let instructions = machine.instructions.joined(separator: " ")
+        let name = machine.processor.isEmpty ? "unknown" : machine.processor
+        return Finding(
+            subject: "processor",
+            state: Engine.multiplies(.bfloat16) ? .good : .optional,
+            found: "\(name), \(machine.cores) cores, \(instructions)",
+            advice: Engine.multiplies(.bfloat16)
+                ? nil
+                : "without bfloat16 instructions --dtype auto is float32, and bfloat16 only spares memory"
+        )
+    }
+
+    private static func memory(_ machine: Machine) -> Finding {
+        let gigabytes = Double(machine.memoryBytes) / 1e9
+        return Finding(
+            subject: "memory",
+            state: gigabytes >= 2 ? .good : .optional,
+            found: String(format: "%.1f GB", gigabytes),
+            advice: gigabytes >= 2 ? nil : "the bundled model needs 1 GB, the 1.3B model 20 GB"
+        )
+    }
+
+    private static func gpu() -> Finding {
+        do throws(TorchError) {
+            let count = try Engine.gpuCount()
+            guard count == 0 else {
+                return Finding(subject: "GPU", state: .good, found: "\(count)", advice: nil)
+            }
+            return Finding(
+                subject: "GPU",
+                state: .optional,
+                found: "none",
+                advice: "with an NVIDIA GPU: install its driver, then run scripts/bootstrap --cuda"
+            )
+        } catch {
+            return Finding(
+                subject: "GPU",
+                state: .optional,
+                found: "cannot be used: \(error.message)",
+                advice: "run scripts/bootstrap --cuda"
+            )
+        }
+    }
+
+    private static func media() -> Finding {
+        Finding(
+            subject: "FFmpeg",
+            state: .good,
+            found: "\(MediaLibrary.version), \(MediaLibrary.license)",
+            advice: nil
+        )
+    }
+
+    private static func encoder() -> Finding {
+        let names = ["libx264", "libopenh264", "mpeg4"]
+        let found = names.first { MediaLibrary.hasEncoder($0) }
+        return Finding(
+            subject: "H.264 encoder",
+            state: found == names[0] ? .good : found == nil ? .missing : .optional,
+            found: found ?? "none",
+            advice: found == names[0] ? nil : "install an FFmpeg with libx264, such as Debian's"
+        )
+    }
+
+    private static func model(_ name: String) -> Finding {
+        guard let folder = BundledModels.folder(name) else {
+            return Finding(
+                subject: "model \(name)",
+                state: .missing,
+                found: "not installed",
+                advice: "build Swan from a complete clone, or give a folder with --model"
+            )
+        }
+        do {
+            let inspection = try ModelInspection(folder)
+            let isComplete = inspection.missing.isEmpty
+            return Finding(
+                subject: "model \(name)",
+                state: isComplete ? .good : .missing,
+                found: isComplete ? inspection.kind : "not complete: \(folder)",
+                advice: isComplete ? nil : "missing: " + inspection.missing.joined(separator: "; ")
+            )
+        } catch {
+            return Finding(
+                subject: "model \(name)",
+                state: .missing,
+                found: "\(error)",
+                advice: "build Swan from a complete clone, or give a folder with --model"
+            )
+        }
+    }
+}

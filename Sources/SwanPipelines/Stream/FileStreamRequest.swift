@@ -1,0 +1,269 @@
+import Foundation
+import SwanCheckpoints
+import SwanMedia
+import SwanSystem
+import SwanText
+import Torch
+
+/// What a stream from a file to a file is asked for.
+public struct FileStreamRequest: Sendable {
+    /// The input's path, `-` for standard input; nil to stream from text alone.
+    public var input: String?
+    /// The output's path, `-` for standard output.
+    public var output: String
+    /// What the video should look like.
+    public var prompt: String
+    /// Other prompts, each from a frame on.
+    public var laterPrompts: [Int: String] = [:]
+    /// The model: a bundled one's name or a folder.
+    public var model = BundledModels.names[0]
+    /// The autoencoder: `tiny` for the tiny one in the model's folder, `tiny-decoder` for its decoder
+    /// with the model's own encoder, or a path of another; nil for the model's own.
+    public var vae: String?
+    /// A YAML file to stream by, instead of the model's own.
+    public var configuration: String?
+    /// The first so many of the model's steps; nil for all.
+    public var steps: Int?
+    /// How much noise is mixed into the input; nil for what the model says.
+    public var noiseScale: Double?
+    /// Whether the noise scale stays as it is, instead of following the motion.
+    public var fixedNoise = false
+    /// Whether denoising steps of neighbouring chunks run in one batch.
+    public var streamBatch = true
+    /// The output's size in pixels. Where one is nil it follows from the input's shape; where both are, about as
+    /// many pixels as the model says are kept in that shape. Text alone has the model's size.
+    public var height, width: Int?
+    /// How frames of another shape come to that size.
+    public var fit = FrameFit.crop
+    /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
+    public var frameRate: Double?
+    /// Frames a second under which chunks grow.
+    public var targetFPS: Double?
+    /// Ends the stream after so many frames. Text alone needs it.
+    public var maxFrames: Int?
+    /// Seed of all random numbers.
+    public var seed: UInt64 = 0
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    public var device = "auto"
+    /// What the weights are converted to; nil for what suits the device.
+    public var dtype: DType?
+    /// Whether a file that has the output's name at the end is replaced.
+    public var overwrites = true
+
+    /// A stream from `input` to `output`, to be changed.
+    public init(input: String?, output: String, prompt: String) {
+        self.input = input
+        self.output = output
+        self.prompt = prompt
+    }
+
+    /// What is read and what is written.
+    public var files: JobFiles {
+        var files = JobFiles()
+        files.inputs = [input, configuration, vae].compactMap { $0 }
+        files.models = [BundledModels.folder(model) ?? model]
+        files.outputs = [.video(output)]
+        return files
+    }
+
+    /// Throws for what can be seen to be wrong without opening a file.
+    public func check() throws(SwanError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
+            if !holds { throw SwanError(.invalidRequest, message()) }
+        }
+        try require(!output.isEmpty, "the output has no name")
+        try require(input != "", "the input has no name")
+        try require(
+            vae != "",
+            "the autoencoder has no name: it is 'tiny', 'tiny-decoder' or a path"
+        )
+        try require(
+            !cleanPrompt(prompt).isEmpty,
+            "the prompt is empty: say what the video should look like"
+        )
+        for (frame, text) in laterPrompts {
+            try require(frame >= 0, "a prompt from frame \(frame) on: frames are counted from 0")
+            try require(!cleanPrompt(text).isEmpty, "the prompt from frame \(frame) on is empty")
+        }
+        for (name, value) in [("height", height), ("width", width)] {
+            guard let value else { continue }
+            try require(
+                (1...FrameSize.largestSide).contains(value),
+                "a \(name) of \(value) pixels is not in 1 ... \(FrameSize.largestSide)"
+            )
+        }
+        if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
+        if let noiseScale {
+            try require(
+                (0...1).contains(noiseScale),
+                "a noise scale of \(noiseScale) is not in 0 ... 1"
+            )
+        }
+        for (name, value) in [("frame rate", frameRate), ("target", targetFPS)] {
+            guard let value else { continue }
+            try require(
+                (0.1...1_000).contains(value),
+                "a \(name) of \(value) a second is not in 0.1 ... 1000"
+            )
+        }
+        if let maxFrames {
+            try require(maxFrames >= 1, "\(maxFrames) frames: at least 1 is needed")
+        }
+        try require(
+            input != nil || maxFrames != nil,
+            "a stream without an input has no end: say how many frames it has (--max-frames)"
+        )
+    }
+
+    /// Throws for a model that was trained to restyle: from noise alone it makes noise.
+    private static func requireGenerating(
+        _ folder: ModelFolder,
+        _ stream: StreamConfiguration
+    ) throws(SwanError) {
+        // `swan train` leaves its recipe in the folder.
+        guard folder.file("recipe.yaml") != nil, let step = stream.steps.first,
+            step < leastStepFromNoise
+        else { return }
+        throw SwanError(
+            .invalidRequest,
+            "\(folder.path): this model restyles videos and makes none from a prompt alone: name an "
+                + "input (swan stream in.mp4 …), or another model (--model)"
+        )
+    }
+
+    /// A model whose first step is lower has never seen noise alone.
+    static let leastStepFromNoise = 500
+
+    /// How it will be met, but for what depends on the input; reads the small files of the model, not its
+    /// weights.
+    func draft() throws -> StreamDraft {
+        try check()
+        if let configuration, !FileManager.default.fileExists(atPath: configuration) {
+            throw SwanError(.noSuchFile, "\(configuration): no such file")
+        }
+        let folder = try ModelFolder(BundledModels.folder(model) ?? model)
+        var stream = try folder.configuration(configuration)
+        if let steps { try stream.keepSteps(steps) }
+        if let noiseScale { stream.noiseScale = noiseScale }
+        if input == nil { try Self.requireGenerating(folder, stream) }
+        var options = StreamOptions(stream, height: height, width: width)
+        options.fixedNoise = fixedNoise
+        options.streamBatch = streamBatch
+        options.targetFPS = targetFPS
+        options.seed = seed
+        var configs = try folder.configs()
+        configs.autoencoder = try vae.map {
+            try AutoencoderChoice(
+                $0,
+                in: folder,
+                latentChannels: configs.transformer.inDim
+            )
+        }
+        // A side that was not asked for is chosen to fit.
+        let follows = input != nil && (height == nil || width == nil)
+        try FrameSize.check(
+            height: follows ? height ?? configs.sizeMultiple : options.height,
+            width: follows ? width ?? configs.sizeMultiple : options.width,
+            multiple: configs.sizeMultiple
+        )
+        try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
+        let place = try Device(named: device)
+        return StreamDraft(
+            request: self,
+            folder: folder,
+            options: options,
+            configs: configs,
+            device: place,
+            dtype: dtype ?? stream.computeType(on: place)
+        )
+    }
+
+    /// How it will be met for frames of a shape, nil for text alone.
+    func plan(for frames: FrameShape? = nil) throws -> StreamPlan {
+        try draft().plan(for: frames)
+    }
+}
+
+/// How a request will be met, but for the size.
+struct StreamDraft {
+    let request: FileStreamRequest
+    let folder: ModelFolder
+    /// With the model's size, or as much of another one as was asked for.
+    let options: StreamOptions
+    let configs: ModelFolder.Configs
+    let device: Device
+    let dtype: DType
+
+    /// Chooses the size for frames of a shape, nil for text alone.
+    func plan(for frames: FrameShape?) throws -> StreamPlan {
+        var options = options
+        if let frames {
+            options.setSize(
+                for: frames,
+                multiple: configs.sizeMultiple,
+                width: request.width,
+                height: request.height,
+                fit: request.fit
+            )
+        }
+        let needed = configs.streamBytes(options, dtype)
+        try folder.requireAddressSpace(
+            beside: AddressSpaceNeeds.perStreamByte * needed,
+            copies: 2,
+            "try a smaller --width and --height"
+        )
+        if device == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
+            throw TorchError(
+                .outOfMemory,
+                """
+                a stream of \(options.width)x\(options.height) needs some \(needed / 1_000_000) MB \
+                beside its weights, and \(free / 1_000_000) MB are free: take a smaller --width and --height
+                """
+            )
+        }
+        let notes = frames.map { self.notes(on: options, $0) } ?? []
+        return StreamPlan(options: options, device: device, dtype: dtype, notes: notes)
+    }
+
+    /// What a user should know of the size.
+    private func notes(on options: StreamOptions, _ frames: FrameShape) -> [String] {
+        var notes: [String] = []
+        let own = StreamOptions(options.configuration)
+        let isChosen = request.width == nil || request.height == nil
+        if isChosen, (options.width, options.height) != (own.width, own.height) {
+            notes.append(
+                "the output has \(options.width)x\(options.height) pixels, in the shape of the input; "
+                    + "the model's own size is \(own.width)x\(own.height)"
+            )
+        }
+        if let width = options.outputWidth, let height = options.outputHeight {
+            notes.append(
+                "the picture has \(options.width)x\(options.height) pixels, with black bars to "
+                    + "\(width)x\(height)"
+            )
+        }
+        let cut = Int((100 * options.cutShare(of: frames)).rounded())
+        if cut > 2 {
+            notes.append(
+                "\(cut) % of each frame is cut off to fit \(options.width)x\(options.height)"
+                    + (isChosen || request.fit != .crop
+                        ? "" : "; --fit pad keeps all of it, with black bars")
+            )
+        }
+        return notes
+    }
+}
+
+/// How a request will be met.
+struct StreamPlan {
+    let options: StreamOptions
+    let device: Device
+    let dtype: DType
+    /// What a user should know of the size.
+    let notes: [String]
+
+    /// The size of the frames that come out.
+    var outputSize: (width: Int, height: Int) {
+        (options.outputWidth ?? options.width, options.outputHeight ?? options.height)
+    }
+}

@@ -1,0 +1,61 @@
+import SwanCheckpoints
+import SwanPipelines
+import Testing
+
+/// YAML that attacks.
+@Suite struct StrictYAMLTests {
+    /// Each line twice the one before.
+    private static let laughs =
+        "a: &a [x, x]\n"
+        + zip("abcdefghijklmnopqrstuvwxy", "bcdefghijklmnopqrstuvwxyz")
+        .map { "\($1): &\($1) [*\($0), *\($0)]\n" }.joined()
+
+    private static func many(_ part: String, _ count: Int) -> String {
+        String(repeating: part, count: count)
+    }
+
+    /// Text, and what is said of it.
+    static let bad: [(String, String)] = [
+        (laughs, "more values"),
+        (laughs + "? *z\n: 1\n", "more values"),
+        ("a: &a [1]\n? *a\n: 2\n", "a key that is no word"),
+        ("? [a, b]\n: 1\n", "a key that is no word"),
+        ("? {a: b}\n: 1\n", "a key that is no word"),
+        (many("[", 500), "too deep"),
+        (many("[", 100_000), "not YAML"),
+        (many("- ", 10_000) + "a", "too deep"),
+        (many("? ", 10_000) + "a", "a key that is no word"),
+        (many("{a: ", 10_000), "too deep"),
+        ("a: &a \(many("[", 30))\(many("]", 30))\nb: [[*a]]\n", "too deep"),
+        (many("- a\n", 30_000), "more values"),
+        ("a: \(many("x", 1 << 20))", "bytes"),
+        ("a: 1:1:1:1:1:1:1:1:1:1:1:1", "base 60"),
+        ("a: &a\n  b: *a\n", "undefined alias"),
+        ("a: *b\n", "undefined alias"),
+        ("a: 1\na: 2\n", "duplicated key"),
+        ("a: [", "not YAML"),
+        ("--- a\n--- b\n", "another document"),
+    ]
+
+    @Test(arguments: bad) func isRefused(_ yaml: String, _ words: String) {
+        let error = #expect(throws: StrictYAML.Failure.self) { try StrictYAML.compose(yaml) }
+        let said = error?.description ?? ""
+        #expect(said.contains(words), "\(said.prefix(200))")
+    }
+
+    @Test func whatConfigurationsNeedIsRead() throws {
+        let node = try StrictYAML.compose(
+            """
+            base: &base {rate: 1.0e-3, names: [a, "1:30", '*b']}
+            other: *base
+            merged:
+              <<: *base
+              rate: 2
+            """
+        )
+        #expect(node?["other"]?["rate"]?.float == 0.001)
+        #expect(node?["base"]?["names"]?[1]?.string == "1:30")
+        #expect(try StrictYAML.compose("") == nil)
+        #expect(try StrictYAML.compose("# nothing\n") == nil)
+    }
+}
