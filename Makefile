@@ -90,6 +90,11 @@ fuzz-media: setup ## Run the video reader on damaged media for SECONDS=60
 	swift build --product fuzz-seeds $(BUILDFLAGS)
 	@Tests/fuzz/media $(SECONDS)
 
+# The library as another package sees it: no flags of its own, nothing but the product.
+.PHONY: example
+example: setup ## Build Examples/StreamFrames, a package that depends on Swan
+	swift build --package-path Examples/StreamFrames --scratch-path .build-example
+
 .PHONY: check
 check: ## Formatting, lint and everything else that is checked without a build
 	@scripts/check

@@ -9,7 +9,7 @@ extension ModelFolder {
     package struct Configs {
         package let transformer: WanConfig
         package let vae: WanVAEConfig
-        let textEncoder: UMT5Config
+        package let textEncoder: UMT5Config
         /// What takes the place of the model's own autoencoder.
         package var autoencoder: AutoencoderChoice?
 
@@ -25,10 +25,24 @@ extension ModelFolder {
     /// The sizes of the parts; the published ones for a part that is missing.
     package func configs() throws -> Configs {
         Configs(
-            transformer: try parts[.transformer].map { try WanConfig.read($0) } ?? WanConfig(),
-            vae: try parts[.vae].map { try WanVAEConfig.read($0) } ?? WanVAEConfig(),
-            textEncoder: try parts[.textEncoder].map { try UMT5Config.read($0) } ?? UMT5Config()
+            transformer: try config(of: .transformer) ?? WanConfig(),
+            vae: try config(of: .vae) ?? WanVAEConfig(),
+            textEncoder: try config(of: .textEncoder) ?? UMT5Config()
         )
+    }
+
+    /// The sizes of a part; nil where it is missing.
+    package func config<Config: FittedConfig>(of part: Part) throws -> Config? {
+        try parts[part].map { try Config.read($0, fittedTo: weights(of: $0)) }
+    }
+
+    /// The weights of a part in Wan's names; they are read when they are asked for.
+    package func weights(of files: Files) throws(TorchError) -> any WeightSource {
+        do {
+            return try checkpoint(files.data).inWanNames()
+        } catch {
+            throw error.about(files.data)
+        }
     }
 
     /// Whether the transformer is a causal one, which streams.
@@ -89,14 +103,13 @@ extension FittedConfig {
     /// What the part's config.json says, where it has one; for what it leaves out, the weights.
     package static func read(
         _ files: ModelFolder.Files,
-        fittedTo source: (any WeightSource)? = nil
+        fittedTo source: any WeightSource
     ) throws -> Self {
         let said = try files.config.map { try Self(configurationAt: $0) }
         let fitted: Self
         do {
-            let source = try source ?? Checkpoint.open(files.data).inWanNames()
             fitted = try (said ?? Self()).fitted(to: source)
-        } catch let error as TorchError {
+        } catch {
             throw error.about(files.data)
         }
         if let said = said?.blockCount, let found = fitted.blockCount, said != found,

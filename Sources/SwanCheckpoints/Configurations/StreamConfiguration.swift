@@ -68,74 +68,33 @@ public struct StreamConfiguration: Sendable, Equatable {
 
     /// Reads YAML; `name` says where it is from in errors.
     public init(yaml: String, name: String) throws(SwanError) {
-        let root: Node?
         do {
-            root = try StrictYAML.compose(yaml)
+            guard let root = try StrictYAML.compose(yaml), root.mapping != nil else {
+                throw SwanError(.invalidConfiguration, "is not a YAML mapping of keys")
+            }
+            self = try YAMLDecoder().decode(Self.self, from: root)
+        } catch let error as DecodingError {
+            throw SwanError(.invalidConfiguration, "\(name): \(Self.reason(error))")
+        } catch let error as SwanError {
+            throw SwanError(error.code, "\(name): \(error.message)")
         } catch {
             throw SwanError(.invalidConfiguration, "\(name): \(error)")
         }
-        guard let mapping = root?.mapping else {
-            throw SwanError(.invalidConfiguration, "\(name) is not a YAML mapping of keys")
-        }
-        for (key, value) in mapping {
-            try set(key.string ?? "", value, name)
-        }
-        try check(name)
     }
 
-    private mutating func set(_ key: String, _ value: Node, _ name: String) throws(SwanError) {
-        func need<Value>(_ value: Value?, _ kind: String) throws(SwanError) -> Value {
-            guard let value else {
-                throw SwanError(.invalidConfiguration, "\(name): '\(key)' must be \(kind)")
-            }
-            return value
-        }
-        switch key {
-        case "denoising_step_list":
-            let list = try need(value.sequence.map { $0.map(\.int) }, "a list of timesteps")
-            steps = []
-            for step in list { steps.append(try need(step, "a list of whole timesteps")) }
-            if steps.last == 0 { steps.removeLast() }
-        case "timestep_shift": shift = try need(value.float, "a number")
-        case "warp_denoising_step": warpsSteps = try need(value.bool, "true or false")
-        case "num_frame_per_block": framesPerBlock = try need(value.int, "a whole number")
-        case "num_kv_cache": cacheFrames = try need(value.int, "a whole number")
-        case "num_sink_tokens": sinkFrames = try need(value.int, "a whole number")
-        case "adapt_sink_threshold": sinkThreshold = try need(value.float, "a number")
-        case "noise_scale": noiseScale = try need(value.float, "a number")
-        case "timestep_offset": timestepOffset = try need(value.int, "a whole number")
-        case "normalize_latents": normalizesLatents = try need(value.bool, "true or false")
-        case "height": height = try need(value.int, "a whole number")
-        case "width": width = try need(value.int, "a whole number")
-        case "fps": fps = try need(value.float, "a number")
-        case "cpu_dtype":
-            let types = [DType.float32, .bfloat16, .float16]
-            cpuType = try need(
-                types.first { "\($0)" == value.string },
-                "float32, bfloat16 or float16"
-            )
-        case "looks": looks = try KnownLooks(value, name)
-        case "model_name", "generator_name", "generator_task":
-            let known = key == "generator_task" ? ["causal_video"] : ["wan", "causal_wan"]
-            guard let text = value.string, known.contains(text) else {
-                throw SwanError(
-                    .invalidConfiguration,
-                    "\(name): '\(key)' is '\(value.string?.printable() ?? "not text")', so this "
-                        + "configures another kind of model; Swan streams causal Wan models (\(known.joined(separator: ", ")))"
-                )
-            }
-        case _ where Self.trainingKeys.contains(key): break
-        default:
-            throw SwanError(
-                .invalidConfiguration,
-                "\(name): unknown key '\(key.printable())'\(Self.suggestion(for: key))"
-            )
+    private static func reason(_ error: DecodingError) -> String {
+        switch error {
+        case .dataCorrupted(let context), .typeMismatch(_, let context),
+            .valueNotFound(_, let context), .keyNotFound(_, let context):
+            context.debugDescription
+        @unknown default: "\(error)"
         }
     }
 
-    private func check(_ name: String) throws(SwanError) {
+    /// Throws where numbers are out of range or do not go together.
+    package func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: String) throws(SwanError) {
-            if !holds { throw SwanError(.invalidConfiguration, "\(name): \(message)") }
+            if !holds { throw SwanError(.invalidConfiguration, message) }
         }
         try require(!steps.isEmpty, "denoising_step_list has no step above 0")
         try require(steps.count <= 1_000, "denoising_step_list has more than 1000 steps")
@@ -149,7 +108,11 @@ public struct StreamConfiguration: Sendable, Equatable {
             in range: ClosedRange<Value>,
             _ key: String
         ) throws(SwanError) {
-            try NumberLimits.require(value, in: range, key, of: name, .invalidConfiguration)
+            do {
+                try NumberLimits.require(value, in: range, key)
+            } catch {
+                throw error.as(.invalidConfiguration)
+            }
         }
         try require(framesPerBlock, in: NumberLimits.frames, "num_frame_per_block")
         try require(cacheFrames, in: NumberLimits.frames, "num_kv_cache")
@@ -180,34 +143,5 @@ public struct StreamConfiguration: Sendable, Equatable {
             )
         }
         steps = Array(steps.prefix(count))
-    }
-
-    private static let streamKeys: Set<String> = [
-        "denoising_step_list", "timestep_shift", "warp_denoising_step", "num_frame_per_block",
-        "num_kv_cache", "num_sink_tokens", "adapt_sink_threshold", "noise_scale",
-        "timestep_offset", "normalize_latents", "height", "width", "fps", "cpu_dtype",
-        "looks",
-    ]
-
-    /// What StreamDiffusionV2's files carry besides, for its training.
-    private static let trainingKeys: Set<String> = [
-        "generator_ckpt", "generator_fsdp_wrap_strategy",
-        "real_score_fsdp_wrap_strategy", "fake_score_fsdp_wrap_strategy",
-        "text_encoder_fsdp_wrap_strategy", "generator_grad", "real_score_grad", "fake_score_grad",
-        "num_train_timestep", "real_guidance_scale", "fake_guidance_scale",
-        "real_task_type", "fake_task_type", "denoising_loss_type", "mixed_precision", "seed",
-        "wandb_host", "wandb_key", "wandb_entity", "wandb_project", "wandb_name",
-        "sharding_strategy", "lr", "beta1", "beta2", "data_path", "batch_size", "log_iters",
-        "negative_prompt", "dfake_gen_update_ratio", "image_or_video_shape", "output_path",
-        "distillation_loss", "gradient_checkpointing", "backward_simulation", "model_type",
-        "ode_init_path", "no_visualize", "use_taehv", "use_tensorrt", "fast", "t2v", "step",
-    ]
-
-    /// The known key that differs least, if one is near.
-    private static func suggestion(for key: String) -> String {
-        guard key.utf8.count <= 64 else { return "" }
-        let near = streamKeys.map { ($0, editDistance($0, key)) }.min { $0.1 < $1.1 }
-        guard let (known, distance) = near, distance <= 3 else { return "" }
-        return "; did you mean '\(known)'?"
     }
 }

@@ -21,7 +21,7 @@ package indirect enum AutoencoderChoice: Sendable {
     ///     of a folder with a tiny one.
     ///   - latentChannels: what the transformer takes.
     package init(_ name: String?, in folder: ModelFolder, latentChannels: Int) throws {
-        let own = try folder.parts[.vae].map { try WanVAEConfig.read($0) }
+        let own: WanVAEConfig? = try folder.config(of: .vae)
         guard let name else {
             self = .wan(try folder.require(.vae), own ?? .wan21)
             return
@@ -34,7 +34,7 @@ package indirect enum AutoencoderChoice: Sendable {
             return
         }
         let path = try Self.file(name, folder, latentChannels)
-        let checkpoint = try Checkpoint.open(path)
+        let checkpoint = try folder.checkpoint(path)
         if checkpoint.keys.contains("encoder.0.weight") {
             do {
                 self = .tiny(path, try TinyVAEConfig(of: Weights(checkpoint)))
@@ -112,20 +112,26 @@ package indirect enum AutoencoderChoice: Sendable {
     }
 
     /// The network with its weights; every key must fit.
-    package func load(_ dtype: DType, _ device: Device) throws(TorchError) -> any VideoAutoencoder {
+    ///
+    /// - Parameter folder: the model's folder, which was looked in.
+    package func load(
+        from folder: ModelFolder,
+        _ dtype: DType,
+        _ device: Device
+    ) throws(TorchError) -> any VideoAutoencoder {
         switch self {
         case .wan(let files, let config):
-            try files.finiteNetwork(dtype, device) { weights throws(TorchError) in
+            try folder.finiteNetwork(of: files, dtype, device) { weights throws(TorchError) in
                 try WanVAE(weights, config)
             }
         case .tiny(let path, let config):
-            try ModelFolder.Files(data: path).finiteNetwork(dtype, device) {
+            try folder.finiteNetwork(of: ModelFolder.Files(data: path), dtype, device) {
                 weights throws(TorchError) in try TinyVAE(weights, config)
             }
         case .pair(let encoding, let decoding):
             try AutoencoderPair(
-                encoding: encoding.load(dtype, device),
-                decoding: decoding.load(dtype, device)
+                encoding: encoding.load(from: folder, dtype, device),
+                decoding: decoding.load(from: folder, dtype, device)
             )
         }
     }

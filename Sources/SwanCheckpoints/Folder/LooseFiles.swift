@@ -6,7 +6,11 @@ import Torch
 import TorchNN
 
 /// Weights in single files of any name, as ComfyUI keeps them: what one is, its keys tell.
-package enum LooseFiles {
+package struct LooseFiles {
+    private let checkpoints: OpenCheckpoints
+
+    init(_ checkpoints: OpenCheckpoints) { self.checkpoints = checkpoints }
+
     /// Folders in which ComfyUI looks for each kind of model.
     private static let folders = [
         "diffusion_models", "unet", "text_encoders", "clip", "vae", "clip_vision",
@@ -23,19 +27,20 @@ package enum LooseFiles {
     ///
     /// Two transformers are an error unless one is for high and one for low noise by its name. Of
     /// several files for another part, the first by name that fits the transformer is taken.
-    static func completing(
+    func completing(
         _ parts: [ModelFolder.Part: ModelFolder.Files],
         under folder: String
     ) throws(SwanError) -> [ModelFolder.Part: ModelFolder.Files] {
         let needed: [ModelFolder.Part] = [.transformer, .vae, .textEncoder]
-        guard needed.contains(where: { parts[$0] == nil }) || isLoose(parts[.transformer]) else {
+        guard needed.contains(where: { parts[$0] == nil }) || Self.isLoose(parts[.transformer])
+        else {
             return parts
         }
         var found: [CheckpointKind: [String]] = [:]
-        for file in try files(under: folder) {
+        for file in try Self.files(under: folder) {
             let checkpoint: Checkpoint
             do {
-                checkpoint = try Checkpoint.open(file)
+                checkpoint = try checkpoints.open(file)
             } catch {
                 throw SwanError(
                     .invalidModel,
@@ -58,18 +63,19 @@ package enum LooseFiles {
         return parts
     }
 
-    private static func takeTransformers(
+    private func takeTransformers(
         _ files: [String],
         _ folder: String,
         _ parts: inout [ModelFolder.Part: ModelFolder.Files]
     ) throws(SwanError) {
-        func file(of noise: String) -> String? { files.first { name($0).contains(noise) } }
+        func file(of noise: String) -> String? { files.first { Self.name($0).contains(noise) } }
         if let given = parts[.transformer]?.data {
             // Of a pair the other one is found by its name, in whichever way the first is given.
             for (own, other) in [("high_noise", "low_noise"), ("low_noise", "high_noise")]
-            where parts[.lowNoiseTransformer] == nil && name(given).contains(own) {
-                let wanted = name(given).replacingOccurrences(of: own, with: other)
-                guard let partner = files.first(where: { name($0) == wanted }) ?? file(of: other)
+            where parts[.lowNoiseTransformer] == nil && Self.name(given).contains(own) {
+                let wanted = Self.name(given).replacingOccurrences(of: own, with: other)
+                guard
+                    let partner = files.first(where: { Self.name($0) == wanted }) ?? file(of: other)
                 else { continue }
                 let isHigh = own == "high_noise"
                 parts[.transformer] = ModelFolder.Files(data: isHigh ? given : partner)
@@ -93,14 +99,16 @@ package enum LooseFiles {
     }
 
     /// Whether an autoencoder's latents have the channels that the transformer gives.
-    private static func fits(
+    private func fits(
         _ vae: String,
         _ transformer: ModelFolder.Files?
     ) throws(SwanError) -> Bool {
         guard let transformer else { return true }
         do {
-            let network = try WanConfig().fitted(to: Checkpoint.open(transformer.data).inWanNames())
-            let autoencoder = try Checkpoint.open(vae).inWanNames()
+            let network = try WanConfig().fitted(
+                to: checkpoints.open(transformer.data).inWanNames()
+            )
+            let autoencoder = try checkpoints.open(vae).inWanNames()
             return try autoencoder.shape("conv2.weight")?.first == network.outDim
         } catch {
             let isNamed = error.message.hasPrefix(vae)

@@ -2,18 +2,20 @@ import SwanModels
 import Torch
 import TorchNN
 
-extension ModelFolder.Files {
+extension ModelFolder {
     /// Builds a network that converts its weights at once; every key must fit, every number be finite.
     package func finiteNetwork<Network>(
+        of files: Files,
         _ dtype: DType,
         _ device: Device,
         _ build: (Weights) throws(TorchError) -> Network
     ) throws(TorchError) -> Network {
-        let checkpoint = try Checkpoint.open(data)
-        try checkpoint.requireFinite()
-        return try network(checkpoint.inWanNames(), dtype, device, keepsStorage: false, build)
+        try checkpoint(files.data).requireFinite()
+        return try files.network(weights(of: files), dtype, device, keepsStorage: false, build)
     }
+}
 
+extension ModelFolder.Files {
     /// Builds the network of a part from its weights in Wan's names; every key must fit.
     ///
     /// - Parameters:

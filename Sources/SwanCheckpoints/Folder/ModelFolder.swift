@@ -16,6 +16,7 @@ public struct ModelFolder: Sendable {
     public let path: String
     /// The part of each kind that was found.
     public let parts: [Part: Files]
+    private let checkpoints = OpenCheckpoints()
 
     /// What models are made of.
     public enum Part: String, Sendable, CaseIterable {
@@ -72,14 +73,19 @@ public struct ModelFolder: Sendable {
                 Self.known[part, default: []].lazy
                 .compactMap { Self.find($0, under: folder) }.first
         }
-        parts = try LooseFiles.completing(parts, under: folder)
+        parts = try LooseFiles(checkpoints).completing(parts, under: folder)
         // ComfyUI packs the tokenizer into the text encoder.
         if parts[.tokenizer] == nil, let text = parts[.textEncoder]?.data,
-            try Tokenizer.isPacked(in: text)
+            try Tokenizer.isPacked(in: text, checkpoints)
         {
             parts[.tokenizer] = Files(data: text)
         }
         self.parts = parts
+    }
+
+    /// The checkpoint of a part or of another file, opened once.
+    package func checkpoint(_ path: String) throws(TorchError) -> Checkpoint {
+        try checkpoints.open(path)
     }
 
     /// The streaming configuration beside the parts, if there is one.

@@ -9,10 +9,13 @@ extension Tokenizer {
     static let packedKey = "spiece_model"
 
     /// Whether a file of weights carries a tokenizer's model.
-    static func isPacked(in path: String) throws(SwanError) -> Bool {
+    static func isPacked(
+        in path: String,
+        _ checkpoints: OpenCheckpoints
+    ) throws(SwanError) -> Bool {
         guard path.hasSuffix(".safetensors") else { return false }
         do {
-            return try Checkpoint.open(path).shape(packedKey) != nil
+            return try checkpoints.open(path).shape(packedKey) != nil
         } catch {
             throw SwanError(.invalidModel, error.message)
         }

@@ -84,7 +84,7 @@ public struct ModelInspection: Sendable, Encodable {
         var parts: [Part] = []
         for part in ModelFolder.Part.allCases {
             guard let files = folder.parts[part] else { continue }
-            parts.append(try Part(part, files, configs))
+            parts.append(try Part(part, files, configs, folder))
         }
         self.parts = parts
         guard folder.parts[.transformer] != nil else {
@@ -129,7 +129,8 @@ extension ModelInspection.Part {
     init(
         _ part: ModelFolder.Part,
         _ files: ModelFolder.Files,
-        _ configs: ModelFolder.Configs
+        _ configs: ModelFolder.Configs,
+        _ folder: ModelFolder
     ) throws {
         name = part.rawValue
         file = files.data
@@ -159,7 +160,7 @@ extension ModelInspection.Part {
             bytes = Self.bytes(files.data)
             return
         }
-        let checkpoint = try Checkpoint.open(files.data)
+        let checkpoint = try folder.checkpoint(files.data)
         var counts: [String: Int] = [:]
         for key in checkpoint.keys {
             guard let shape = checkpoint.shape(key), let dtype = checkpoint.dtype(key) else {

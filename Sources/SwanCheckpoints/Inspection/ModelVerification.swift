@@ -76,7 +76,7 @@ public struct ModelVerification: Sendable, Encodable {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         path = folder.path
         try folder.requireAddressSpace(beside: 0, copies: 1)
-        var checks = Checks()
+        var checks = Checks(folder)
         var parts: [Part] = []
         for part in ModelFolder.Part.allCases {
             guard let files = folder.parts[part] else { continue }
@@ -111,11 +111,14 @@ public struct ModelVerification: Sendable, Encodable {
 
 /// The checks of a model's parts, and what of one has to fit another.
 private struct Checks {
+    private let folder: ModelFolder
     private var transformer: WanConfig?
     private var vae: WanVAEConfig?
     private var textEncoder: UMT5Config?
     private var imageEncoder: CLIPVisionConfig?
     private var vocabulary: Int?
+
+    init(_ folder: ModelFolder) { self.folder = folder }
 
     /// Whether the transformer takes CLIP's view of a picture.
     var seesImages: Bool { transformer?.imageDim != nil }
@@ -157,7 +160,7 @@ private struct Checks {
         guard part != .tokenizer else { return try tokenizer(files.data) }
         let checkpoint: Checkpoint
         do {
-            checkpoint = try Checkpoint.open(files.data)
+            checkpoint = try folder.checkpoint(files.data)
         } catch {
             return try result(part, Self.summable(files.data), nil, ["\(error)"])
         }

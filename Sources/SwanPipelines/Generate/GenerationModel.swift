@@ -88,7 +88,7 @@ public struct GenerationModel: Sendable {
         _ part: ModelFolder.Part
     ) throws -> (source: any WeightSource, config: WanConfig) {
         let files = try folder.require(part)
-        let own = try Checkpoint.open(files.data).inWanNames()
+        let own = try folder.weights(of: files)
         let config =
             part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: own)
         let loras = try options.loras.filter { $0.expert == nil || $0.expert == part }
@@ -123,14 +123,14 @@ public struct GenerationModel: Sendable {
 
     /// Opens the autoencoder, which computes in float32 as its authors' does.
     func autoencoder() throws -> any VideoAutoencoder {
-        let own = try autoencoderChoice.load(.float32, device)
+        let own = try autoencoderChoice.load(from: folder, .float32, device)
         return options.tilesVAE ? try TiledAutoencoder(own) : own
     }
 
     /// Opens CLIP's image encoder.
     func imageEncoder() throws -> CLIPVision {
         let files = try folder.require(.imageEncoder)
-        let source = try Checkpoint.open(files.data).inWanNames()
+        let source = try folder.weights(of: files)
         let config = try CLIPVisionConfig.read(files, fittedTo: source)
         return try files.network(
             source,
@@ -143,7 +143,7 @@ public struct GenerationModel: Sendable {
     /// Opens the text encoder.
     func textEncoder() throws -> UMT5Encoder {
         let files = try folder.require(.textEncoder)
-        let source = try Checkpoint.open(files.data).inWanNames()
+        let source = try folder.weights(of: files)
         let config = try UMT5Config.read(files, fittedTo: source)
         guard config.dim == transformerConfig.textDim else {
             throw SwanError(

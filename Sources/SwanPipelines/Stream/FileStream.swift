@@ -104,13 +104,7 @@ public final class FileStream: Sendable {
             threads.wait()
         }
         if let reader { try read(reader, into: frames, threads) }
-        let model = try StreamModel.load(
-            request.model,
-            dtype: plan.dtype,
-            device: plan.device,
-            vae: request.vae,
-            configuration: request.configuration
-        )
+        let model = try plan.checkpoint.load(plan.dtype, plan.device)
         let loaded = ContinuousClock.now
         let stream = try VideoStream(
             model,

@@ -141,38 +141,28 @@ public struct FileStreamRequest: Sendable {
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
             throw SwanError(.noSuchFile, "\(configuration): no such file")
         }
-        let folder = try ModelFolder(BundledModels.folder(model) ?? model)
-        var stream = try folder.configuration(configuration)
+        let checkpoint = try StreamCheckpoint(model, vae: vae, configuration: configuration)
+        var stream = checkpoint.configuration
         if let steps { try stream.keepSteps(steps) }
         if let noiseScale { stream.noiseScale = noiseScale }
-        if input == nil { try Self.requireGenerating(folder, stream) }
+        if input == nil { try Self.requireGenerating(checkpoint.folder, stream) }
         var options = StreamOptions(stream, height: height, width: width)
         options.fixedNoise = fixedNoise
         options.streamBatch = streamBatch
         options.targetFPS = targetFPS
         options.seed = seed
-        var configs = try folder.configs()
-        configs.autoencoder = try vae.map {
-            try AutoencoderChoice(
-                $0,
-                in: folder,
-                latentChannels: configs.transformer.inDim
-            )
-        }
         // A side that was not asked for is chosen to fit.
         let follows = input != nil && (height == nil || width == nil)
         try FrameSize.check(
-            height: follows ? height ?? configs.sizeMultiple : options.height,
-            width: follows ? width ?? configs.sizeMultiple : options.width,
-            multiple: configs.sizeMultiple
+            height: follows ? height ?? checkpoint.configs.sizeMultiple : options.height,
+            width: follows ? width ?? checkpoint.configs.sizeMultiple : options.width,
+            multiple: checkpoint.configs.sizeMultiple
         )
-        try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         let place = try Device(named: device)
         return StreamDraft(
             request: self,
-            folder: folder,
+            checkpoint: checkpoint,
             options: options,
-            configs: configs,
             device: place,
             dtype: dtype ?? stream.computeType(on: place)
         )
@@ -187,10 +177,9 @@ public struct FileStreamRequest: Sendable {
 /// How a request will be met, but for the size.
 struct StreamDraft {
     let request: FileStreamRequest
-    let folder: ModelFolder
+    let checkpoint: StreamCheckpoint
     /// With the model's size, or as much of another one as was asked for.
     let options: StreamOptions
-    let configs: ModelFolder.Configs
     let device: Device
     let dtype: DType
 
@@ -200,14 +189,14 @@ struct StreamDraft {
         if let frames {
             options.setSize(
                 for: frames,
-                multiple: configs.sizeMultiple,
+                multiple: checkpoint.configs.sizeMultiple,
                 width: request.width,
                 height: request.height,
                 fit: request.fit
             )
         }
-        let needed = configs.streamBytes(options, dtype)
-        try folder.requireAddressSpace(
+        let needed = checkpoint.configs.streamBytes(options, dtype)
+        try checkpoint.folder.requireAddressSpace(
             beside: AddressSpaceNeeds.perStreamByte * needed,
             copies: 2,
             "try a smaller --width and --height"
@@ -222,7 +211,13 @@ struct StreamDraft {
             )
         }
         let notes = frames.map { self.notes(on: options, $0) } ?? []
-        return StreamPlan(options: options, device: device, dtype: dtype, notes: notes)
+        return StreamPlan(
+            checkpoint: checkpoint,
+            options: options,
+            device: device,
+            dtype: dtype,
+            notes: notes
+        )
     }
 
     /// What a user should know of the size.
@@ -256,6 +251,8 @@ struct StreamDraft {
 
 /// How a request will be met.
 struct StreamPlan {
+    /// The model, opened.
+    let checkpoint: StreamCheckpoint
     let options: StreamOptions
     let device: Device
     let dtype: DType

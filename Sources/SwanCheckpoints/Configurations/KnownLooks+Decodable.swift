@@ -1,0 +1,89 @@
+import SwanSystem
+import Torch
+
+extension KnownLooks: Decodable {
+    /// Most looks, phrases of a look, and letters of a phrase that are read.
+    private static let limit = (looks: 256, phrases: 256, letters: 200)
+
+    /// What the model of a bundled one's name or in a folder says that it knows; nil where it says nothing.
+    public static func ofModel(_ nameOrPath: String) throws(SwanError) -> KnownLooks? {
+        try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath).configuration().looks
+    }
+
+    /// Decodes the key `looks` of a model's `stream.yaml`.
+    public init(from decoder: any Decoder) throws {
+        let path = decoder.codingPath
+        func require(_ holds: Bool, _ message: String) throws {
+            guard !holds else { return }
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: path, debugDescription: "looks: \(message)")
+            )
+        }
+        func text(_ text: String, _ what: String) throws -> String {
+            try require(
+                !text.isEmpty && text.count <= Self.limit.letters,
+                "\(what) must be a text of 1 ... \(Self.limit.letters) characters"
+            )
+            return text
+        }
+        func texts(
+            _ values: KeyedDecodingContainer<Name>,
+            _ key: String,
+            _ what: String
+        ) throws -> [String] {
+            var list = try? values.nestedUnkeyedContainer(forKey: Name(stringValue: key))
+            try require(
+                (1...Self.limit.phrases).contains(list?.count ?? 0),
+                "\(what) must be a list of 1 ... \(Self.limit.phrases) phrases"
+            )
+            var texts: [String] = []
+            while list?.isAtEnd == false {
+                let element = try? list?.decode(String.self)
+                texts.append(try text(element ?? "", "a phrase of \(what)"))
+            }
+            return texts
+        }
+        func fields(
+            _ decoder: any Decoder,
+            _ keys: [String],
+            _ what: String
+        ) throws -> KeyedDecodingContainer<Name> {
+            let values = try? decoder.container(keyedBy: Name.self)
+            try require(values != nil, "\(what) must have the keys \(keys)")
+            for key in values?.allKeys ?? [] {
+                try require(
+                    keys.contains(key.stringValue),
+                    "\(what) must have the keys \(keys), not '\(key.stringValue.printable())'"
+                )
+            }
+            return try decoder.container(keyedBy: Name.self)
+        }
+        let sections = try fields(decoder, ["no_change", "known"], "it")
+        var looks = try? sections.nestedUnkeyedContainer(forKey: Name(stringValue: "known"))
+        try require(
+            (1...Self.limit.looks).contains(looks?.count ?? 0),
+            "known must be a list of 1 ... \(Self.limit.looks) looks"
+        )
+        var known: [Look] = []
+        while looks?.isAtEnd == false {
+            guard let element = try looks?.superDecoder() else { break }
+            let values = try fields(element, ["name", "phrases"], "a look of known")
+            let title = try? values.decode(String.self, forKey: Name(stringValue: "name"))
+            known.append(
+                Look(
+                    name: try text(title ?? "", "a name"),
+                    phrases: try texts(values, "phrases", "the phrases of a look")
+                )
+            )
+        }
+        self.init(noChange: try texts(sections, "no_change", "no_change"), known: known)
+    }
+
+    private struct Name: CodingKey {
+        let stringValue: String
+        let intValue: Int? = nil
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { return nil }
+    }
+}

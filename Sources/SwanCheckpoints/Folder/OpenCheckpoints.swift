@@ -1,0 +1,18 @@
+import Synchronization
+import Torch
+import TorchNN
+
+/// The checkpoints of one model, each opened once: headers are read, weights are not.
+package final class OpenCheckpoints: Sendable {
+    private let opened = Mutex<[String: Checkpoint]>([:])
+
+    package init() {}
+
+    /// The checkpoint at a path.
+    package func open(_ path: String) throws(TorchError) -> Checkpoint {
+        if let checkpoint = opened.withLock({ $0[path] }) { return checkpoint }
+        let checkpoint = try Checkpoint.open(path)
+        opened.withLock { $0[path] = checkpoint }
+        return checkpoint
+    }
+}
