@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanModels
 import SwanText
 
@@ -31,7 +32,7 @@ public struct Recipe: Codable, Sendable, Equatable {
     /// Pictures of what the networks do so far; 3 clips every 200 steps if not given.
     public var samples: SampleOptions?
     /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
-    public var stream: StreamSection
+    public var stream: StreamConfiguration
 
     /// The autoencoder's sizes and training.
     public struct VAEStage: Codable, Sendable, Equatable {
@@ -71,48 +72,6 @@ public struct Recipe: Codable, Sendable, Equatable {
         public var phases: [StreamPhase]
         /// How weights change.
         public var optimizer: OptimizerOptions
-    }
-
-    /// The keys of StreamDiffusionV2's configs, and those that belong to a small model.
-    public struct StreamSection: Codable, Sendable, Equatable {
-        /// Timesteps of the denoising steps, falling to 0.
-        public var denoisingStepList: [Int]
-        /// The shift of the flow-matching schedule.
-        public var timestepShift: Double
-        /// Whether steps are places in the shifted schedule.
-        public var warpDenoisingStep: Bool
-        /// Latent frames in a chunk.
-        public var numFramePerBlock: Int
-        /// Latent frames that the KV cache holds.
-        public var numKVCache: Int
-        /// The first frames of the cache, which are kept.
-        public var numSinkTokens: Int
-        /// Similarity under which a sink is refreshed; negative for never.
-        public var adaptSinkThreshold: Double
-        /// How much noise is mixed into the input.
-        public var noiseScale: Double
-        /// What the first timestep is above 1000 times the noise scale; -100 if it is not given.
-        public var timestepOffset: Int?
-        /// Whether latents are normalised before they are noised.
-        public var normalizeLatents: Bool
-        /// The pictures' height in pixels.
-        public var height: Int
-        /// The pictures' width in pixels.
-        public var width: Int
-        /// Frames a second.
-        public var fps: Int
-        /// What it computes in on a CPU; nil for what suits the processor.
-        public var cpuDtype: String?
-
-        private enum CodingKeys: String, CodingKey {
-            case denoisingStepList = "denoising_step_list", timestepShift = "timestep_shift"
-            case warpDenoisingStep = "warp_denoising_step"
-            case numFramePerBlock = "num_frame_per_block", numKVCache = "num_kv_cache"
-            case numSinkTokens = "num_sink_tokens", adaptSinkThreshold = "adapt_sink_threshold"
-            case noiseScale = "noise_scale", timestepOffset = "timestep_offset"
-            case normalizeLatents = "normalize_latents"
-            case height, width, fps, cpuDtype = "cpu_dtype"
-        }
     }
 }
 
@@ -205,9 +164,9 @@ extension Recipe {
             }
         }
         try require(
-            stream.height > 0 && stream.width > 0 && stream.height % patch == 0
-                && stream.width % patch == 0,
-            "stream: height and width are multiples of \(patch)"
+            [stream.height, stream.width].allSatisfy { side in side.map { $0 % patch == 0 } ?? false
+            },
+            "stream: height and width must be given, in multiples of \(patch)"
         )
         let training = transformer.training
         try require(
@@ -220,7 +179,7 @@ extension Recipe {
             "transformer.training: noise_scale is at most 1, noise_spread at most noise_scale"
         )
         try require(
-            training.timestepOffset == stream.timestepOffset,
+            training.firstTimestepOffset == stream.timestepOffset,
             "transformer.training and stream: timestep_offset is not the same"
         )
         let offset = Double(training.firstTimestepOffset)

@@ -30,15 +30,10 @@ extension Recipe {
         } catch {
             throw TrainingError(.invalidRecipe, error.message)
         }
-        try checkStream()
-    }
-
-    /// The stream's section is read back as the trained model's `stream.yaml` will be.
-    private func checkStream() throws(TrainingError) {
         do {
-            _ = try StreamConfiguration(yaml: YAMLEncoder().encode(stream), name: "stream")
+            try stream.check()
         } catch {
-            throw TrainingError(.invalidRecipe, "\(error)")
+            throw TrainingError(.invalidRecipe, "stream: \(error.message)")
         }
     }
 

@@ -1,83 +1,65 @@
 import Foundation
 import SwanCheckpoints
-import SwanSystem
 import SwanModels
-import SwanPipelines
+import SwanSystem
 import Torch
+import TorchNN
 
-/// A trained model that a recipe goes on from, so that a style more takes minutes and not hours.
+/// A trained model that a recipe continues from, so that one more style takes minutes instead of hours.
 ///
-/// Its autoencoder and its tokenizer are taken as they are; its text encoder and transformer are what
-/// training begins with. It is laid out as `swan train` leaves a model.
+/// Its autoencoder and its tokenizer are used as they are; training starts from its text encoder and transformer. It is
+/// laid out as `swan train` leaves a model.
 struct StartModel {
     /// The names of the styles that it was taught.
     let styles: Set<String>
-    private let root: URL
-    /// Of its autoencoder, with what was measured of its latents.
+    private let folder: ModelFolder
+    /// Of its autoencoder, with the measured statistics of its latents.
     private let vae: WanVAEConfig
 
     /// The model of a name (a bundled one) or of a folder; throws where its sizes are not the recipe's.
     init(_ nameOrPath: String, for recipe: Recipe) throws {
         let path = BundledModels.folder(nameOrPath) ?? nameOrPath
-        root = URL(fileURLWithPath: path, isDirectory: true)
-        guard FileManager.default.fileExists(atPath: root.appending(path: "vae").path) else {
+        guard FileManager.default.fileExists(atPath: path) else {
             let known = BundledModels.names.joined(separator: ", ")
             throw TrainingError(
                 .noSuchFile,
-                "start: \(nameOrPath) is neither a bundled model (\(known)) nor a folder of one"
+                "start: \(nameOrPath) is neither a bundled model (\(known)) nor the folder of one"
             )
         }
-        let taught = try Recipe(contentsOf: root.appending(path: "recipe.yaml").path)
-        styles = Set(taught.styles.map(\.name))
-        vae = try Self.config("vae", in: root)
+        folder = try ModelFolder(path)
+        try folder.require(ModelFolder.Part.ofEveryModel)
+        styles = Set(try Recipe(contentsOf: path + "/recipe.yaml").styles.map(\.name))
+        let configs = try folder.configs()
+        vae = configs.vae
         var sizes = vae
         sizes.latentsMean = recipe.vae.model.latentsMean
         sizes.latentsStd = recipe.vae.model.latentsStd
         try require(sizes == recipe.vae.model, "vae.model")
-        try require(
-            Self.config("transformer", in: root) == recipe.transformer.model,
-            "transformer.model"
-        )
-        try require(Self.config("text_encoder", in: root) == recipe.text.model, "text.model")
+        try require(configs.transformer == recipe.transformer.model, "transformer.model")
+        try require(configs.textEncoder == recipe.text.model, "text.model")
     }
 
-    /// The autoencoder's weights, and its config with what was measured of its latents.
-    func autoencoder() throws -> ([String: Tensor], WanVAEConfig) {
-        (try weights("vae", "diffusion_pytorch_model"), vae)
-    }
+    /// The autoencoder's weights, and its config with the measured statistics of its latents.
+    func autoencoder() throws -> ([String: Tensor], WanVAEConfig) { (try weights(.vae), vae) }
 
     /// The text encoder's weights.
-    func textEncoder() throws -> [String: Tensor] { try weights("text_encoder", "model") }
+    func textEncoder() throws -> [String: Tensor] { try weights(.textEncoder) }
 
     /// The transformer's weights.
-    func transformer() throws -> [String: Tensor] {
-        try weights("transformer", "diffusion_pytorch_model")
-    }
+    func transformer() throws -> [String: Tensor] { try weights(.transformer) }
 
     /// The tokenizer's file.
     func tokenizer() throws -> Data {
-        try SmallFile.data(
-            root.appending(path: "tokenizer/spiece.model").path,
-            atMost: SmallFile.list
-        )
+        try SmallFile.data(folder.require(.tokenizer).data, atMost: SmallFile.list)
     }
 
-    private static func config<Config: Decodable>(
-        _ part: String,
-        in root: URL
-    ) throws -> Config {
-        try JSONDecoder().decode(
-            Config.self,
-            from: SmallFile.data(root.appending(path: "\(part)/config.json").path)
-        )
-    }
-
-    private func weights(_ part: String, _ name: String) throws -> [String: Tensor] {
-        let file = try SafetensorsFile(
-            path: root.appending(path: "\(part)/\(name).safetensors").path
-        )
+    private func weights(_ part: ModelFolder.Part) throws -> [String: Tensor] {
+        let source = try folder.weights(of: folder.require(part))
         var weights: [String: Tensor] = [:]
-        for key in file.keys { weights[key] = try file.tensor(key).to(.float32).cloned() }
+        for key in source.keys {
+            guard let shape = try source.shape(key) else { continue }
+            weights[key] = try source.tensor(key, shape).to(.float32).cloned()
+        }
         return weights
     }
 
@@ -85,7 +67,7 @@ struct StartModel {
         guard !isSame else { return }
         throw TrainingError(
             .invalidRecipe,
-            "\(section): its sizes are not those of the model that 'start' names, \(root.path)"
+            "\(section): its sizes are not those of the model that 'start' names, \(folder.path)"
         )
     }
 }

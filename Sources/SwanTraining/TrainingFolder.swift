@@ -4,7 +4,6 @@ import SwanSystem
 import SwanModels
 import SwanText
 import Torch
-import Yams
 
 /// An autoencoder with what was measured of its latents.
 struct TrainedAutoencoder {
@@ -22,6 +21,7 @@ struct TrainingFolder {
     /// Text that goes into every file of weights: what made them, and their licence.
     let metadata: [String: String]
     private let root: URL
+    private let writer: ModelFolderWriter
     private let recipe: Recipe
     private let lock: FolderLock
 
@@ -34,6 +34,7 @@ struct TrainingFolder {
             "format": "pt", "name": recipe.name, "recipe": text, "seed": String(recipe.seed),
             "license": recipe.license,
         ]
+        writer = ModelFolderWriter(path, metadata: metadata)
         let begun = root.appending(path: "recipe.yaml")
         let isBegun = FileManager.default.fileExists(atPath: begun.path)
         guard resume || !isBegun else {
@@ -142,28 +143,22 @@ struct TrainingFolder {
         try SummedFile.write(
             exact,
             metadata: facts,
-            to: part("checkpoints").appending(path: "vae.safetensors").path
+            to: checkpointFolder().appending(path: "vae.safetensors").path
         )
-        try write(
-            vae.weights,
-            config: vae.config,
-            class: "AutoencoderKLWan",
-            part: "vae",
-            file: "diffusion_pytorch_model.safetensors"
-        )
+        try writer.write(vae.weights, config: vae.config, class: "AutoencoderKLWan", as: .vae)
     }
 
     /// The tokenizer; trained by `train` unless an earlier run has done so.
     func tokenizer(_ train: () throws -> Data) throws -> Tokenizer {
-        let path = try part("tokenizer").appending(path: "spiece.model")
-        let sum = try part("checkpoints").appending(path: "tokenizer.sha256").path
-        if FileManager.default.fileExists(atPath: path.path) {
+        let path = try writer.path(of: .tokenizer)
+        let sum = try checkpointFolder().appending(path: "tokenizer.sha256").path
+        if FileManager.default.fileExists(atPath: path) {
             let remedy = "remove it, and --resume trains it again, to the same"
-            try SummedFile.verify(path.path, sum: sum, remedy: remedy)
+            try SummedFile.verify(path, sum: sum, remedy: remedy)
         } else {
-            try SummedFile.write(train(), to: path.path, sum: sum)
+            try SummedFile.write(train(), to: path, sum: sum)
         }
-        return try Tokenizer(contentsOf: path.path)
+        return try Tokenizer(contentsOf: path)
     }
 
     /// Writes the transformer, the text encoder and the stream's configuration from all weights.
@@ -175,25 +170,21 @@ struct TrainingFolder {
             }
             return found
         }
-        try write(
+        try writer.write(
             part("text_encoder."),
             config: recipe.text.model,
             class: "UMT5EncoderModel",
-            part: "text_encoder",
-            file: "model.safetensors"
+            as: .textEncoder
         )
-        try write(
+        try writer.write(
             part("transformer."),
             config: recipe.transformer.model,
             class: "CausalWanModel",
-            part: "transformer",
-            file: "diffusion_pytorch_model.safetensors"
+            as: .transformer
         )
-        var stream = try YAMLEncoder().encode(recipe.stream)
-        if let looks = KnownLooks(recipe.styles) {
-            stream += try YAMLEncoder().encode(["looks": looks])
-        }
-        try WholeFile.write(stream.utf8, to: root.appending(path: "stream.yaml").path)
+        var stream = recipe.stream
+        stream.looks = KnownLooks(recipe.styles)
+        try writer.write(stream)
     }
 
     // MARK: - Files
@@ -201,38 +192,9 @@ struct TrainingFolder {
     private static let channelWeightsKey = "swan.channel_weights"
     private static let configKey = "swan.config"
 
-    private func part(_ name: String) throws -> URL {
-        let url = root.appending(path: name)
+    private func checkpointFolder() throws -> URL {
+        let url = root.appending(path: "checkpoints")
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
         return url
-    }
-
-    /// Weights in half precision, whose rounding is far below what training leaves undecided, and the
-    /// configuration beside them.
-    private func write(
-        _ weights: [String: Tensor],
-        config: some Encodable,
-        class name: String,
-        part: String,
-        file: String
-    ) throws {
-        let folder = try self.part(part)
-        var small: [String: Tensor] = [:]
-        for (key, tensor) in weights { small[key] = try tensor.to(.float16) }
-        try Safetensors.write(
-            small,
-            metadata: metadata,
-            to: folder.appending(path: file).path
-        )
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        let plain = try JSONSerialization.jsonObject(with: encoder.encode(config))
-        guard var fields = plain as? [String: Any] else { return }
-        fields["_class_name"] = name
-        let data = try JSONSerialization.data(
-            withJSONObject: fields,
-            options: [.prettyPrinted, .sortedKeys]
-        )
-        try WholeFile.write(data, to: folder.appending(path: "config.json").path)
     }
 }

@@ -160,16 +160,16 @@ extension ModelFolder {
     /// The layouts with fixed names, the preferred first; a causal `model.pt` before the base model's weights.
     private static let known: [Part: [Names]] = {
         func weights(_ folder: String) -> Names {
-            let name = folder + "diffusion_pytorch_model.safetensors"
+            let name = folder + Part.transformer.dataName
             return ([name, name + ".index.json"], folder + "config.json")
         }
         func published(_ name: String) -> Names { ([name + ".pth", name + ".safetensors"], nil) }
         func encoder(_ folder: String) -> Names {
-            let name = folder + "/model.safetensors"
+            let name = folder + "/" + Part.textEncoder.dataName
             return ([name, name + ".index.json"], folder + "/config.json")
         }
         func tokenizer(_ folder: String) -> Names {
-            ([folder + "spiece.model", folder + "tokenizer.json"], nil)
+            ([folder + Part.tokenizer.dataName, folder + "tokenizer.json"], nil)
         }
         return [
             .transformer: [
