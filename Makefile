@@ -1,4 +1,4 @@
-# Two commands are enough on a new machine: `make demo` and `make test`.
+# On a new machine, `make demo` and `make test` are all you need.
 
 SHELL = bash
 .SHELLFLAGS = -o pipefail -c
@@ -7,7 +7,7 @@ INPUT = .deps/media/bikes.mp4
 PROMPT = thermal camera
 OUT = out/demo.mp4
 DEMOFLAGS =
-# The usual output is made anew; one of another name is not replaced without being asked.
+# Replace only the default output without asking.
 REPLACE = $(if $(filter-out out/demo.mp4,$(OUT)),,-y)
 TESTFLAGS =
 CASES = 20000
@@ -16,31 +16,31 @@ SECONDS = 60
 BUILDFLAGS =
 
 SWAN = .build/release/swan
-# Touched after a build, because a build that changes nothing leaves the program's own time alone.
+# Touched after a build, because a build without changes does not update the program's timestamp.
 BUILT = .build/swan-release.built
-# Directories too: theirs is the time that moves when a file goes away.
+# Include directories, whose timestamps change when a file is removed.
 SOURCES := Package.swift scripts/bootstrap $(shell find Sources 2>/dev/null)
 
-# libtorch, where the set-up may not write to pkg-config's own path.
+# Finds libtorch if setup could not write to pkg-config's search path.
 export PKG_CONFIG_PATH := $(CURDIR)/.deps/pkgconfig$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH))
-# The shell reads these, so that a prompt may hold quotes.
+# Passed through the environment so that a prompt may contain quotes.
 export INPUT PROMPT OUT
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 .PHONY: help
-help: ## Say what there is to make
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), TESTFLAGS (test), BUILDFLAGS (all builds)'
 	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media)'
 
 .PHONY: setup
-setup: ## Install what is missing: Debian packages, libtorch, sample clips
+setup: ## Install missing dependencies: Debian packages, libtorch, sample clips
 	@scripts/bootstrap
 
 .PHONY: build
-build: $(BUILT) ## Build the release of `swan`
+build: $(BUILT) ## Build `swan` in release mode
 
 $(BUILT): $(SOURCES) $(if $(wildcard $(SWAN)),,rebuild) | setup
 	swift build -c release --product swan $(BUILDFLAGS)
@@ -60,25 +60,25 @@ sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the
 	$(SWAN) bench tiny-quality --measures styles --bare --max-frames 41 \
 	    --sheet docs/media/styles.png -y
 
-# Tests run side by side: the engine's threads must not spin while they wait for each other. What has
-# failed is said once more at the end, where it is not lost among what has passed.
+# Tests run in parallel, so libtorch's threads must not spin while they wait. Failures are repeated at the
+# end, where they are easy to find.
 .PHONY: test
-test: setup ## Run all tests; TESTFLAGS="--filter Torch" for some
+test: setup ## Run all tests, or some with TESTFLAGS="--filter Torch"
 	swift build --build-tests $(BUILDFLAGS)
 	@mkdir -p .build; log=.build/test.log; \
 	    if OMP_WAIT_POLICY=passive swift test --skip-build $(BUILDFLAGS) $(TESTFLAGS) 2>&1 | tee $$log; \
 	    then exit 0; fi; \
-	    echo; echo 'What failed:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
+	    echo; echo 'Failures:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
 
-# A package of its own, since ThreadSanitizer must see all of the code that runs. A race that it reports
-# fails the run.
+# A separate package, because ThreadSanitizer must instrument all code that runs. A reported race fails the
+# run.
 .PHONY: tsan
-tsan: ## Run the tests of the stream's threads under ThreadSanitizer
+tsan: ## Run the tests of a stream's threads under ThreadSanitizer
 	swift test --package-path Tests/threads --scratch-path .build-tsan --sanitize=thread
 
-# What is found stays in .build/fuzz/findings, each with the command to repeat it.
+# Findings stay in .build/fuzz/findings, each with the command that reproduces it.
 .PHONY: fuzz
-fuzz: $(BUILT) ## Run the release on damaged and hostile models: make fuzz CASES=1000 SEED=7
+fuzz: $(BUILT) ## Fuzz the release build with damaged models: make fuzz CASES=1000 SEED=7
 	swift build -c release --product fuzz-seeds $(BUILDFLAGS)
 	rm -rf .build/fuzz/seeds && mkdir -p .build/fuzz
 	.build/release/fuzz-seeds .build/fuzz/seeds
@@ -86,7 +86,7 @@ fuzz: $(BUILT) ## Run the release on damaged and hostile models: make fuzz CASES
 	    --findings .build/fuzz/findings
 
 .PHONY: fuzz-media
-fuzz-media: setup ## Run the video reader on damaged media for SECONDS=60
+fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	swift build --product fuzz-seeds $(BUILDFLAGS)
 	@Tests/fuzz/media $(SECONDS)
 
@@ -96,7 +96,7 @@ example: setup ## Build Examples/StreamFrames, a package that depends on Swan
 	swift build --package-path Examples/StreamFrames --scratch-path .build-example
 
 .PHONY: check
-check: ## Formatting, lint and everything else that is checked without a build
+check: ## Check formatting, lint and everything else that needs no build
 	@scripts/check
 
 .PHONY: format
@@ -105,9 +105,9 @@ format: ## Format all Swift code in place
 	    xargs -0 swift format format --in-place --parallel --configuration .swift-format
 
 .PHONY: clean
-clean: ## Remove what was built here; the libraries of the set-up stay
+clean: ## Remove build products; keep the libraries installed by setup
 	rm -rf .build out
 
 .PHONY: distclean
-distclean: clean ## Remove also this clone's links to the set-up (the shared cache stays)
+distclean: clean ## Also remove this clone's links to the shared cache
 	rm -rf .deps

@@ -1,4 +1,4 @@
-"""Tests of scripts/bootstrap on small trees: what is damaged is noticed, and no secret is shown."""
+"""Tests of scripts/bootstrap on small trees: damage is detected, and no secret is printed."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ def load():
 
 
 class Setting(unittest.TestCase):
-    """A cache of its own with one small wheel in it."""
+    """A separate cache that contains one small wheel."""
 
     def setUp(self):
         self.root = Path(tempfile.mkdtemp())
@@ -88,7 +88,7 @@ class TreeTests(Setting):
     def test_a_changed_byte(self):
         with open(self.tree.path / "lib/libone.so", "r+b") as file:
             file.write(b"x")
-        self.expect_repair("another lib/libone.so")
+        self.expect_repair("a modified file: lib/libone.so")
 
     def test_a_changed_byte_under_the_old_time(self):
         path = self.tree.path / "lib/libone.so"
@@ -96,35 +96,35 @@ class TreeTests(Setting):
         with open(path, "r+b") as file:
             file.write(b"x")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        self.expect_repair("another lib/libone.so")
+        self.expect_repair("a modified file: lib/libone.so")
 
     def test_a_file_that_was_cut(self):
         os.truncate(self.tree.path / "lib/libone.so", 10)
-        self.expect_repair("another lib/libone.so")
+        self.expect_repair("a modified file: lib/libone.so")
 
     def test_a_file_that_is_gone(self):
         (self.tree.path / "include/a/b.h").unlink()
-        self.expect_repair("lacks include/a/b.h")
+        self.expect_repair("is missing include/a/b.h")
 
     def test_a_folder_that_is_gone(self):
         shutil.rmtree(self.tree.path / "lib")
-        self.expect_repair("lacks lib/libone.so")
+        self.expect_repair("is missing lib/libone.so")
 
     def test_a_file_too_many(self):
         (self.tree.path / "lib/libstdc++.so.6").write_bytes(b"planted")
-        self.expect_repair("does not belong there")
+        self.expect_repair("contains an unexpected file")
         self.assertFalse((self.tree.path / "lib/libstdc++.so.6").exists())
 
     def test_a_link_in_place_of_a_file(self):
         path = self.tree.path / "lib/libtwo.so"
         path.rename(self.root / "elsewhere.so")
         path.symlink_to(self.root / "elsewhere.so")
-        self.expect_repair("another lib/libtwo.so")
+        self.expect_repair("a modified file: lib/libtwo.so")
 
     def test_a_link_in_place_of_a_folder(self):
         (self.tree.path / "lib").rename(self.root / "elsewhere")
         (self.tree.path / "lib").symlink_to(self.root / "elsewhere")
-        self.expect_repair("has lib, which does not belong there")
+        self.expect_repair("contains an unexpected file: lib")
 
     def test_a_file_that_was_only_touched_is_read_once(self):
         os.utime(self.tree.path / "lib/libone.so")
@@ -140,7 +140,7 @@ class TreeTests(Setting):
             listing.unlink()
             if text is not None:
                 listing.write_text(text)
-            self.expect_repair("no list of its files")
+            self.expect_repair("has no file list")
 
     def test_everything_is_read_when_asked(self):
         path = self.tree.path / "lib/libone.so"
@@ -151,7 +151,7 @@ class TreeTests(Setting):
         known["lib/libone.so"] = (sha, self.bootstrap.Manifest.mark(path.lstat()))
         self.bootstrap.Manifest.write(self.tree.path, known)
         self.assertIsNone(self.tree.damage())
-        self.assertIn("another lib/libone.so", self.tree.damage(thorough=True))
+        self.assertIn("a modified file: lib/libone.so", self.tree.damage(thorough=True))
 
     def test_a_damaged_wheel_is_not_unpacked(self):
         with open(self.tree.wheels[0].path, "r+b") as file:
@@ -214,7 +214,7 @@ class SecretTests(Setting):
 
 
 class IndexTests(Setting):
-    """An index with a login, which sends files from another server."""
+    """An index with a login that redirects downloads to another server."""
 
     def setUp(self):
         super().setUp()
