@@ -1,13 +1,13 @@
 import ArgumentParser
 
-/// `swan bench`: how fast this machine is, and how good a model.
+/// `swan bench`: measures this machine's speed, or a model's quality.
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure speed on this machine, or a model's quality.",
         discussion: """
-            Without a subcommand it measures speed: 'swan bench dit vae' is 'swan bench speed dit vae'. \
-            Quality takes minutes and has to be asked for.
+            The default subcommand is 'speed': 'swan bench dit vae' is 'swan bench speed dit vae'. \
+            Measuring quality takes minutes.
             """,
         subcommands: [BenchSpeedCommand.self, BenchQualityCommand.self],
         defaultSubcommand: BenchSpeedCommand.self

@@ -6,74 +6,73 @@ import SwanPipelines
 import SwanSystem
 import SwanTraining
 
-/// `swan bench tiny-quality`: how good a model's streams are, by numbers with bounds.
+/// `swan bench tiny-quality`: measures the quality of a model's streams against fixed bounds.
 struct BenchQualityCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tiny-quality",
-        abstract: "Measure how good a streaming model is; takes some minutes.",
+        abstract: "Measure the quality of a streaming model; takes several minutes.",
         discussion: """
-            vae      the autoencoder through its streaming halves, beside linear codes of as many numbers
-            styles   each style by three prompts: chunks that are nearest to the exact style, structure
-                     (SSIM), flicker and PSNR against it
-            changes  a stream through all styles: chunks until another prompt has taken hold
-            drift    a long stream forward and backward through the clip: does it end as it began
+            vae      reconstruction by the autoencoder, compared with a linear code
+            styles   each style from three prompts: closest style, SSIM, flicker, PSNR
+            changes  a stream through all styles: chunks until a new prompt takes effect
+            drift    a long stream: whether its quality stays the same
 
-            The footage is what the bundled model was not trained on: bikes.mp4 and carphone_pristine.mp4, \
-            and a shot of bigbuckbunny.mp4, of which the training has other shots. The \
-            styles are those of recipe.yaml in the model's folder. A sheet alone:
+            The default footage is held out from the bundled model's training: bikes.mp4, \
+            carphone_pristine.mp4, and one shot of bigbuckbunny.mp4, of which other shots were used for \
+            training. The styles are those of recipe.yaml in the model folder. To write only a sample sheet:
 
               swan bench tiny-quality --measures styles --bare --max-frames 41 \\
                 --sheet styles.png
             """
     )
 
-    @Option(help: "A bundled model's name or a model's folder.")
+    @Option(help: "The name of a bundled model, or a model folder.")
     var model = BundledModels.names[0]
 
-    @Option(help: "A video to measure on, in place of the usual ones; can be given again.")
+    @Option(help: "A video to measure on instead of the default ones; repeatable.")
     var input: [String] = []
 
-    @Option(help: ArgumentHelp("The styles to run, separated by commas.", valueName: "names"))
+    @Option(help: ArgumentHelp("The styles to measure, separated by commas.", valueName: "names"))
     var styles: String?
 
-    @Flag(help: "Ask for a style by its first phrasing alone, not by sentences too.")
+    @Flag(help: "Use only the first phrasing of each style as a prompt, without sentences.")
     var bare = false
 
     @Option(
         help: ArgumentHelp(
-            "Some of vae, styles, changes and drift, separated by commas.",
+            "The measures to run, separated by commas: vae, styles, changes, drift.",
             valueName: "names"
         )
     )
     var measures = MeasureList(measures: QualityMeasure.allCases)
 
-    @Option(parsing: .unconditional, help: "Frames taken of each video.")
+    @Option(parsing: .unconditional, help: "The number of frames to use of each video.")
     var maxFrames = QualityOptions().maxFrames
 
-    @Option(parsing: .unconditional, help: "Frames of the long streams.")
+    @Option(parsing: .unconditional, help: "The number of frames of the long streams.")
     var driftFrames = QualityOptions().driftFrames
 
-    @Option(parsing: .unconditional, help: "Seed of all random numbers.")
+    @Option(parsing: .unconditional, help: "The seed of all random numbers.")
     var seed: UInt64 = 0
 
-    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
-    @Option(help: "What networks compute in.")
+    @Option(help: "The dtype that networks compute in.")
     var dtype = WeightType.auto
 
-    @Option(help: "Write a sheet of the input and all styles as a PNG file.")
+    @Option(help: "Write a sample sheet of the input and all styles to this PNG file.")
     var sheet: String?
 
     @OptionGroup var overwriting: OverwriteOption
 
-    @Option(parsing: .unconditional, help: "The frame that the sheet shows.")
+    @Option(parsing: .unconditional, help: "The frame to show in the sample sheet.")
     var sheetFrame = QualityOptions().sheetFrame
 
-    @Flag(help: "End with code 65 if a figure does not fulfil its bound.")
+    @Flag(help: "Exit with code 65 if a figure misses its bound.")
     var check = false
 
-    @Flag(help: "As JSON.")
+    @Flag(help: "Print the result as JSON.")
     var json = false
 
     func validate() throws {
@@ -130,7 +129,7 @@ struct BenchQualityCommand: ParsableCommand {
     }
 }
 
-/// Measures, separated by commas.
+/// A comma-separated list of measures.
 struct MeasureList: ExpressibleByArgument, CustomStringConvertible {
     let measures: [QualityMeasure]
 

@@ -7,46 +7,50 @@ import SwanPipelines
 import SwanSystem
 import Torch
 
-/// `swan bench speed`: how fast this machine is at what Swan does.
+/// `swan bench speed`: measures how fast Swan runs on this machine.
 struct BenchSpeedCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "speed",
         abstract: "Measure operators, networks and whole streams.",
         discussion: """
-            ops     what an operator call costs beside C++, and the rate of matrix products
-            dit     a chunk through 4 blocks of the 1.3B transformer, random weights
-            vae     4 frames of 416x240 through Wan 2.1's autoencoder, random weights
-            generate  a guided step through 4 blocks of the 1.3B transformer; decoders of 2.1, 2.2
-            stream  the bundled model from a file to a file, with 2 steps
+            ops       overhead of an operator call over C++; matrix multiplication rate
+            dit       a chunk through 4 blocks of the 1.3B transformer
+            vae       4 frames at 416x240 through Wan 2.1's autoencoder
+            generate  a guided step through 4 blocks of the 1.3B transformer; VAE decoders
+            stream    the bundled model from file to file, with 2 denoising steps
 
-            Figures are medians after a warm-up; the shortest and the 95th percentile stand beside them.
+            Apart from 'stream', models have random weights.
+
+            Figures are medians after a warm-up, followed by the minimum and the 95th percentile.
             """
     )
 
-    @Argument(help: "ops, dit, vae, generate, stream; all of them if none is named.")
+    @Argument(
+        help: "The cases to run: ops, dit, vae, generate, stream. The default is all of them."
+    )
     var cases: [Benchmark] = []
 
-    @Option(parsing: .unconditional, help: "Rounds that are timed.")
+    @Option(parsing: .unconditional, help: "The number of timed rounds.")
     var rounds = 5
 
-    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "cpu")
 
-    @Option(help: "What networks compute in.")
+    @Option(help: "The dtype that networks compute in.")
     var dtype = WeightType.auto
 
-    @Option(help: "The model that 'stream' runs.")
+    @Option(help: "The model for the 'stream' case.")
     var model = BundledModels.names[0]
 
-    @Option(help: "The video that 'stream' runs on, instead of a made one.")
+    @Option(help: "The input video for the 'stream' case instead of a synthetic one.")
     var input: String?
 
-    @Flag(help: "As JSON.")
+    @Flag(help: "Print the result as JSON.")
     var json = false
 
     func validate() throws {
         guard (1...10_000).contains(rounds) else {
-            throw ValidationError("\(rounds) rounds are not in 1 ... 10000")
+            throw ValidationError("--rounds must be between 1 and 10000, not \(rounds)")
         }
     }
 

@@ -2,15 +2,15 @@ import ArgumentParser
 import SwanCheckpoints
 import SwanPipelines
 
-/// Which checkpoint, and how it is opened.
+/// Options that select a checkpoint and how it is loaded.
 struct CheckpointOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The checkpoint.", valueName: "folder or file"))
+    @Option(help: ArgumentHelp("The checkpoint folder or file.", valueName: "folder or file"))
     var model: String
 
     @Option(
         help: ArgumentHelp(
-            "Another autoencoder: 'tiny', the tiny one (taew2_1, taew2_2) in the model's folder; "
-                + "'tiny-decoder', its decoder with the model's own encoder; or a path of weights.",
+            "Use another autoencoder: 'tiny' is TAEHV (taew2_1, taew2_2) from the model folder, "
+                + "'tiny-decoder' is TAEHV's decoder with the model's encoder; or a path to weights.",
             valueName: "name or path"
         )
     )
@@ -18,19 +18,25 @@ struct CheckpointOptions: ParsableArguments {
 
     @Option(
         name: .customLong("text-encoder"),
-        help: ArgumentHelp("The text encoder's weights, if not in the folder.", valueName: "file")
+        help: ArgumentHelp(
+            "The text encoder's weights, if not in the model folder.",
+            valueName: "file"
+        )
     )
     var textEncoder: String?
 
     @Option(
         name: .customLong("image-encoder"),
-        help: ArgumentHelp("CLIP's weights, if not in the folder.", valueName: "file")
+        help: ArgumentHelp(
+            "The weights of the CLIP image encoder, if not in the model folder.",
+            valueName: "file"
+        )
     )
     var imageEncoder: String?
 
     @Option(
         help: ArgumentHelp(
-            "spiece.model or tokenizer.json, if not in the folder.",
+            "The tokenizer (spiece.model or tokenizer.json), if not in the model folder.",
             valueName: "file"
         )
     )
@@ -40,8 +46,8 @@ struct CheckpointOptions: ParsableArguments {
         name: .customLong("lora"),
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "A LoRA, and how much of it (1); high:FILE or low:FILE for one of two experts. Can be "
-                + "given again.",
+            "A LoRA and its scale (default: 1); high:FILE or low:FILE applies it to one of two "
+                + "experts. Repeatable.",
             valueName: "file[=scale]"
         )
     )
@@ -49,11 +55,14 @@ struct CheckpointOptions: ParsableArguments {
 
     @Flag(
         name: .customLong("live-lora"),
-        help: "Add LoRAs in the layers instead of merging them: less memory, slower steps."
+        help: "Apply LoRAs in each layer instead of merging them: less memory, slower steps."
     )
     var addsLoRAsLive = false
 
-    @Option(help: "What leaves memory while it is not needed: none, model (parts), block.")
+    @Option(
+        help:
+            "What to unload while unused: none, model (whole parts) or block (transformer blocks)."
+    )
     var offload = GenerationOptions.Offload.model
 
     @Flag(name: .customLong("t5-cpu"), help: "Keep the text encoder on the CPU.")
@@ -61,17 +70,17 @@ struct CheckpointOptions: ParsableArguments {
 
     @Flag(
         name: .customLong("vae-tiling"),
-        help: "Put pictures through the autoencoder in overlapping tiles: less memory."
+        help: "Run the autoencoder on overlapping tiles: less memory."
     )
     var tilesVAE = false
 
-    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
     @Option(
         help: """
-            What is computed in; auto is bfloat16 where the processor or GPU has instructions for it, \
-            else float32.
+            The dtype to compute in; auto is bfloat16 if the processor or GPU has instructions for it, \
+            otherwise float32.
             """
     )
     var dtype = WeightType.auto

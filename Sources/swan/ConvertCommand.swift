@@ -8,14 +8,14 @@ import Torch
 
 extension CheckpointNames.Naming: ExpressibleByArgument {}
 
-/// `swan models convert`
+/// `swan models convert`: rewrites the weights of one part of a model.
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
-        abstract: "Rewrite a part's weights: other names, another dtype, other files.",
+        abstract: "Rewrite the weights of a part with other names, another dtype or other shards.",
         discussion: """
-            The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, an \
-            index of shards, or a folder with one of them. Scaled float8 becomes bfloat16.
+            The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, a \
+            shard index, or a folder that contains one of them. Scaled float8 is converted to bfloat16.
 
             EXAMPLES:
               swan models convert Wan2.1_VAE.pth vae --to diffusers
@@ -24,22 +24,22 @@ struct ConvertCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The weights: a file, an index of shards, or a part's folder.")
+    @Argument(help: "The weights: a file, a shard index, or the folder of a part.")
     var source: String
 
-    @Argument(help: "A file ending in .safetensors, or a folder; must not be there yet.")
+    @Argument(help: "The output: a .safetensors file or a folder, which must not exist yet.")
     var destination: String
 
-    @Option(help: "Whose names the weights get (\(CheckpointNames.Naming.list)).")
+    @Option(help: "The naming scheme of the output (\(CheckpointNames.Naming.list)).")
     var to: CheckpointNames.Naming?
 
-    @Option(help: "What floating-point weights become (float32, bfloat16, float16).")
+    @Option(help: "The dtype to convert floating-point weights to (float32, bfloat16, float16).")
     var dtype: WeightType = .auto
 
-    @Option(help: "The most that a file of a folder holds, such as 500MB or 5GB.")
+    @Option(help: "The maximum size of each file in an output folder, such as 500MB or 5GB.")
     var shardSize = ByteCount(bytes: 10_000_000_000)
 
-    @Flag(help: "Say what was written as JSON.")
+    @Flag(help: "Print what was written as JSON.")
     var json = false
 
     func run() throws {
@@ -47,9 +47,9 @@ struct ConvertCommand: ParsableCommand {
         conversion.naming = to
         conversion.dtype = dtype.dtype
         conversion.shardBytes = shardSize.bytes
-        let words = StopSignals.Words(ended: "stopped; nothing was written")
+        let messages = StopSignals.Messages(abandoned: "stopped; nothing was written")
         let signals = try StopSignals(
-            words,
+            messages,
             stop: { false },
             abandon: { [conversion] in conversion.abandon() }
         )
@@ -68,7 +68,7 @@ struct ConvertCommand: ParsableCommand {
         do {
             return try conversion(source, to: destination)
         } catch {
-            // What a stop has removed cannot be written to.
+            // After a signal, writing fails because the partial output is gone.
             if let code = signals.exitCode { throw ExitCode(code) }
             throw error
         }
@@ -79,7 +79,7 @@ extension CheckpointNames.Naming {
     fileprivate static var list: String { allCases.map(\.rawValue).joined(separator: ", ") }
 }
 
-/// A number of bytes with a unit: 500MB, 5GB.
+/// A number of bytes with a unit, such as 500MB or 5GB.
 struct ByteCount: ExpressibleByArgument, CustomStringConvertible {
     let bytes: Int
 

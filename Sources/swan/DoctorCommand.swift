@@ -3,15 +3,15 @@ import Foundation
 import SwanEvaluation
 import SwanPipelines
 
-/// `swan doctor`: what this machine has, and what is missing.
+/// `swan doctor`: checks the installation.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Say what this machine has, what is missing, and how to get it.",
-        discussion: "Exits with 0 if 'swan stream' can run, else with 69."
+        abstract: "Check the installation and suggest how to fix problems.",
+        discussion: "Exits with 0 if 'swan stream' can run, otherwise with 69."
     )
 
-    @Flag(help: "As JSON.")
+    @Flag(help: "Print the result as JSON.")
     var json = false
 
     func run() throws {

@@ -4,16 +4,16 @@ import Logging
 import SwanMedia
 import SwanPipelines
 
-/// `swan generate`: a video from text, or from text and pictures.
+/// `swan generate`: generates a video from text, or from text and images.
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Make a video from text and pictures with a Wan checkpoint.",
+        abstract: "Generate a video from text and images with a Wan checkpoint.",
         discussion: """
-            The checkpoint is a folder as it was downloaded (original or diffusers layout), a ComfyUI \
-            folder, or a transformer's file with the other parts near it. What it is for is found by \
-            looking; 'swan models inspect DIR' says it. What is not asked for is as the model's \
-            authors run it.
+            The checkpoint is a folder as downloaded (original or diffusers layout), a ComfyUI folder, \
+            or a transformer file with the other parts nearby. Its kind is detected from the weights; \
+            'swan models inspect DIR' shows it. Options that are not given default to the model \
+            authors' settings.
 
             EXAMPLES:
               swan generate --model Wan2.1-T2V-1.3B --prompt "a fox in snow" -o fox.mp4
@@ -33,7 +33,7 @@ struct GenerateCommand: ParsableCommand {
         name: .shortAndLong,
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m, %05d.png, .png for one frame; "
+            "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m, %05d.png, or .png for one frame; "
                 + "- writes YUV4MPEG2 to standard output.",
             valueName: "file"
         )
@@ -44,7 +44,7 @@ struct GenerateCommand: ParsableCommand {
 
     @Option(
         name: .customLong("save-latents"),
-        help: ArgumentHelp("Write the final latents, a safetensors file.", valueName: "file")
+        help: ArgumentHelp("Write the final latents to this safetensors file.", valueName: "file")
     )
     var saveLatents: String?
 
@@ -52,25 +52,28 @@ struct GenerateCommand: ParsableCommand {
         name: .customLong("preview"),
         parsing: .unconditional,
         help: ArgumentHelp(
-            "A picture of the video so far every so many steps: on a terminal, or in --preview-file.",
-            valueName: "steps"
+            "Show a preview every N steps, on the terminal or in --preview-file.",
+            valueName: "n"
         )
     )
     var previewInterval: Int?
 
     @Option(
         name: .customLong("preview-file"),
-        help: ArgumentHelp("Where previews are written, over each other.", valueName: "png")
+        help: ArgumentHelp("Write previews to this file, replacing the last one.", valueName: "png")
     )
     var previewFile: String?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Write a summary as JSON; - to standard output.", valueName: "file")
+        help: ArgumentHelp(
+            "Write a JSON summary to this file, or to standard output for -.",
+            valueName: "file"
+        )
     )
     var json: String?
 
-    @Option(help: "How progress is shown; auto is a bar on a terminal, plain lines elsewhere.")
+    @Option(help: "How to show progress; auto is a bar on a terminal and plain lines otherwise.")
     var progress = ProgressStyle.auto
 
     func validate() throws {
@@ -88,9 +91,9 @@ struct GenerateCommand: ParsableCommand {
         var request = try request(prompts)
         request.overwrites = overwrites
         let job = FileGeneration(request, log: log)
-        // A video that is not finished is none: there is nothing to wait for.
+        // An unfinished video is discarded, so there is nothing to wait for.
         let signals = try StopSignals(stop: { false }, abandon: { job.abandon() })
-        var display = GenerationDisplay(progress, previewFile: shownPreviewFile)
+        var display = GenerationDisplay(progress, previewFile: effectivePreviewFile)
         try ReportedJob(signals: signals, report: report, log: log).run {
             let summary = try job.run { try display.show($0) }
             display.end(summary)
@@ -98,30 +101,30 @@ struct GenerateCommand: ParsableCommand {
         }
     }
 
-    /// What is read and what is written.
+    /// The files that the command reads and writes.
     private func files(_ prompts: [String]) throws -> JobFiles {
-        var files = try outline(prompts).files
+        var files = try baseRequest(prompts).files
         files.inputs += content.files + [sampling.initialLatents].compactMap { $0 }
-        files.outputs += [json, shownPreviewFile].compactMap { $0 }.map { .file($0) }
+        files.outputs += [json, effectivePreviewFile].compactMap { $0 }.map { .file($0) }
         return files
     }
 
-    private var shownPreviewFile: String? {
+    private var effectivePreviewFile: String? {
         previewInterval == nil ? nil : previewFile ?? defaultPreviewFile
     }
 
-    /// Where previews go when no terminal shows them.
+    /// The preview file if previews are not shown on a terminal.
     private var defaultPreviewFile: String? {
         let isShown = Terminal.standardError.isInteractive && [.auto, .bar].contains(progress)
         guard !isShown, output != "-" else { return nil }
         return URL(fileURLWithPath: output).deletingPathExtension().path + ".preview.png"
     }
 
-    /// What the options ask for.
+    /// The request that the options describe.
     func request() throws -> FileGenerationRequest { try request(content.prompts()) }
 
-    /// What is asked for but pictures and other files that have to be read.
-    private func outline(_ prompts: [String]) throws -> FileGenerationRequest {
+    /// The request without images and other files that have to be read.
+    private func baseRequest(_ prompts: [String]) throws -> FileGenerationRequest {
         var request = FileGenerationRequest(
             model: loading.model,
             prompt: prompts[0],
@@ -136,7 +139,7 @@ struct GenerateCommand: ParsableCommand {
     }
 
     private func request(_ prompts: [String]) throws -> FileGenerationRequest {
-        var request = try outline(prompts)
+        var request = try baseRequest(prompts)
         try content.apply(
             to: &request.generation,
             frames: shape.frames ?? GenerationRequest.Control.mostFrames

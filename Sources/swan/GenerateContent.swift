@@ -4,15 +4,15 @@ import SwanSystem
 import SwanMedia
 import SwanPipelines
 
-/// What a video should show.
+/// Options that describe what a video shows.
 struct ContentOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: "What the video should show.")
+    @Option(parsing: .unconditional, help: "The text prompt.")
     var prompt: String?
 
     @Option(
         name: .customLong("prompts"),
         help: ArgumentHelp(
-            "A file with a prompt in each line, a video for each.",
+            "A file with one prompt per line; generates a video for each.",
             valueName: "file"
         )
     )
@@ -21,64 +21,73 @@ struct ContentOptions: ParsableArguments {
     @Option(
         name: .customLong("negative-prompt"),
         parsing: .unconditional,
-        help: "What it should not look like; the authors' text if not given, \"\" for nothing."
+        help: "What to avoid; defaults to the model authors' text, \"\" for none."
     )
     var negativePrompt: String?
 
-    @Option(help: ArgumentHelp("The first frame.", valueName: "file"))
+    @Option(help: ArgumentHelp("An image to use as the first frame.", valueName: "file"))
     var image: String?
 
     @Option(
         name: .customLong("last-image"),
-        help: ArgumentHelp("The last frame, for models that take one.", valueName: "file")
+        help: ArgumentHelp(
+            "An image to use as the last frame, for models that support it.",
+            valueName: "file"
+        )
     )
     var lastImage: String?
 
     @Option(
         name: .customLong("control"),
-        help: ArgumentHelp("A video that a VACE model follows.", valueName: "file")
+        help: ArgumentHelp("A control video, for VACE models.", valueName: "file")
     )
     var controlVideo: String?
 
     @Option(
         name: .customLong("mask"),
-        help: ArgumentHelp("White where a VACE model paints anew: a video.", valueName: "file")
+        help: ArgumentHelp(
+            "A mask video for --control: white areas are regenerated.",
+            valueName: "file"
+        )
     )
     var mask: String?
 
     @Option(
         name: .customLong("reference"),
-        help: ArgumentHelp("What should appear, for VACE; can be given again.", valueName: "file")
+        help: ArgumentHelp(
+            "An image of something that should appear, for VACE models; repeatable.",
+            valueName: "file"
+        )
     )
     var references: [String] = []
 
     @Option(
         name: .customLong("control-scale"),
         parsing: .unconditional,
-        help: "How strongly the control acts."
+        help: "The strength of the control video."
     )
     var controlScale = 1.0
 
     @Option(
         name: .customLong("n"),
         parsing: .unconditional,
-        help: ArgumentHelp("Videos for each prompt, with seeds one after another.", valueName: "n")
+        help: ArgumentHelp("Generate N videos per prompt, with consecutive seeds.", valueName: "n")
     )
     var variants = 1
 
-    @Option(parsing: .unconditional, help: "Seed of all random numbers.")
+    @Option(parsing: .unconditional, help: "The seed of all random numbers.")
     var seed: UInt64 = 0
 
     func validate() throws {
         guard (prompt == nil) != (promptFile == nil) else {
-            throw ValidationError("give a prompt (--prompt), or a file of them (--prompts)")
+            throw ValidationError("specify either --prompt or --prompts")
         }
         guard mask == nil || controlVideo != nil else {
-            throw ValidationError("a mask is for a control video (--control)")
+            throw ValidationError("--mask requires a control video (--control)")
         }
     }
 
-    /// The files that are read.
+    /// The files that these options read.
     var files: [String] {
         [promptFile, image, lastImage, controlVideo, mask].compactMap { $0 } + references
     }
@@ -89,19 +98,22 @@ struct ContentOptions: ParsableArguments {
         do {
             data = try SmallFile.data(promptFile, atMost: SmallFile.list)
         } catch {
-            throw SwanError(.noSuchFile, "\(error.message); it should be a file of prompts")
+            throw SwanError(
+                .noSuchFile,
+                "\(error.message); --prompts needs a file with one prompt per line"
+            )
         }
         let lines = String(decoding: data, as: UTF8.self)
             .split(whereSeparator: \.isNewline)
             .map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
         guard !lines.isEmpty else {
-            throw SwanError(.invalidRequest, "\(promptFile): has no prompt in any line")
+            throw SwanError(.invalidRequest, "\(promptFile): contains no prompts")
         }
         return lines
     }
 
-    /// - Parameter frames: how many frames of a control video the generated one can follow.
+    /// - Parameter frames: The maximum number of frames to read from a control video.
     func apply(to request: inout GenerationRequest, frames: Int) throws {
         request.negativePrompt = negativePrompt
         request.seed = seed
@@ -116,7 +128,7 @@ struct ContentOptions: ParsableArguments {
         request.control = control
     }
 
-    /// The frames of a video at the rate that VACE models were trained for, as many as are needed.
+    /// The first `count` frames of a video, at the frame rate that VACE models were trained on.
     private static func frames(_ path: String, atMost count: Int) throws -> [VideoFrame] {
         let rate = Rational(GenerationRequest.Control.framesPerSecond)
         let reader = try VideoReader(path: path, options: VideoReader.Options(frameRate: rate))
@@ -128,11 +140,11 @@ struct ContentOptions: ParsableArguments {
     }
 }
 
-/// How large and how long a video is.
+/// Options for the size and length of a video.
 struct ShapeOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Exactly this size; given pictures are scaled to cover it and cut.",
+            "The exact size; input images are resized to cover it and center-cropped.",
             valueName: "WxH"
         )
     )
@@ -140,16 +152,16 @@ struct ShapeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "About this many pixels, in the ratio of the picture given.",
+            "The approximate number of pixels, with the aspect ratio of the input image.",
             valueName: "480p|720p|WxH"
         )
     )
     var area: AreaArgument?
 
-    @Option(parsing: .unconditional, help: "Frames of the video: 4n + 1, such as 81.")
+    @Option(parsing: .unconditional, help: "The number of frames: 4n + 1, such as 81.")
     var frames: Int?
 
-    @Option(parsing: .unconditional, help: "Frames a second; the model's own if not given.")
+    @Option(parsing: .unconditional, help: "The frame rate; defaults to the model's.")
     var fps: Double?
 
     func apply(to request: inout GenerationRequest) throws {
@@ -159,7 +171,7 @@ struct ShapeOptions: ParsableArguments {
     }
 }
 
-/// `832x480`
+/// A size such as `832x480`.
 struct SizeArgument: ExpressibleByArgument {
     let width, height: Int
 
@@ -172,7 +184,7 @@ struct SizeArgument: ExpressibleByArgument {
     }
 }
 
-/// `480p`, `720p`, or the area of a size.
+/// A number of pixels: `480p`, `720p`, or a size.
 struct AreaArgument: ExpressibleByArgument {
     let pixels: Int
 

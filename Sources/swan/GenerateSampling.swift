@@ -2,58 +2,60 @@ import ArgumentParser
 import SwanPipelines
 import Torch
 
-/// How the flow is followed.
+/// Options for the solver and guidance.
 struct SamplingOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: "Steps of the solver.")
+    @Option(parsing: .unconditional, help: "The number of denoising steps.")
     var steps: Int?
 
-    @Option(help: "What follows the flow; the checkpoint's scheduler or unipc if not given.")
+    @Option(help: "The solver; defaults to the checkpoint's scheduler, or unipc.")
     var solver: GenerationRequest.Solver?
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The falling timesteps of a distilled model, noised again between them.",
+            "The decreasing timesteps of a distilled model; adds new noise between steps.",
             valueName: "t,t,…"
         )
     )
     var timesteps: TimestepsArgument?
 
-    @Option(parsing: .unconditional, help: "How far noise levels are shifted to more noise.")
+    @Option(parsing: .unconditional, help: "How far to shift the schedule toward more noise.")
     var shift: Double?
 
     @Option(
-        help: "Whose noise levels; that of the checkpoint's layout (wan, diffusers) if not given."
+        help: "The code whose noise levels to use; defaults to that of the checkpoint's layout."
     )
     var schedule: GenerationRequest.Schedule?
 
-    @Option(parsing: .unconditional, help: "How closely the prompt is followed; 1 for no guidance.")
+    @Option(parsing: .unconditional, help: "The guidance scale; 1 disables guidance.")
     var guidance: Double?
 
     @Option(
         name: .customLong("guidance-low"),
         parsing: .unconditional,
-        help: "The same below the boundary of two experts."
+        help: "The guidance scale of the low-noise expert."
     )
     var lowGuidance: Double?
 
     @Option(
         name: .customLong("guidance-high"),
         parsing: .unconditional,
-        help: "The same above the boundary of two experts."
+        help: "The guidance scale of the high-noise expert."
     )
     var highGuidance: Double?
 
     @Option(
         parsing: .unconditional,
-        help: "The noise level (0 ... 1) at which the experts change over."
+        help: "The noise level (0 to 1) at which to switch experts."
     )
     var boundary: Double?
 
     @Flag(
         name: .customLong("batch-guidance"),
         inversion: .prefixedNo,
-        help: "Run both branches of the guidance side by side: more memory. Small videos do so."
+        help: """
+            Run both branches of the guidance as one batch: more memory. The default for small videos.
+            """
     )
     var batchesGuidance: Bool?
 
@@ -61,7 +63,7 @@ struct SamplingOptions: ParsableArguments {
         name: .customLong("cache"),
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Reuse a step's blocks while the first one's output changes less than this, such as 0.05.",
+            "Reuse block outputs while the first block changes less than this, such as 0.05.",
             valueName: "threshold"
         )
     )
@@ -70,7 +72,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(
         name: .customLong("init-latents"),
         help: ArgumentHelp(
-            "Begin from 'latents' or the only tensor of a safetensors file, instead of the seed's noise.",
+            "Start from the tensor 'latents', or the only tensor, of a safetensors file instead of noise.",
             valueName: "file"
         )
     )
@@ -94,7 +96,7 @@ struct SamplingOptions: ParsableArguments {
     }
 }
 
-/// `1000,750,500,250`
+/// Comma-separated timesteps such as `1000,750,500,250`.
 struct TimestepsArgument: ExpressibleByArgument {
     let values: [Double]
 

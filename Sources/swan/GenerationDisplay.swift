@@ -2,7 +2,7 @@ import Foundation
 import SwanMedia
 import SwanPipelines
 
-/// Shows how far a generation is, and what it looks like so far.
+/// Shows the progress and previews of a generation.
 struct GenerationDisplay {
     private let style: ProgressStyle
     private let previewFile: String?
@@ -10,31 +10,31 @@ struct GenerationDisplay {
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: GenerationProgress.Stage?
 
-    /// A display of a style; `auto` looks whether someone watches.
+    /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     ///
-    /// - Parameter previewFile: where previews are written; nil for the terminal.
+    /// - Parameter previewFile: The file for previews; nil for the terminal.
     init(_ style: ProgressStyle, previewFile: String?) {
         self.style = style == .auto ? (terminal.isInteractive ? .bar : .plain) : style
         self.previewFile = previewFile
         if self.style == .json { terminal.use(.json) }
     }
 
-    /// Shows it, unless that was done a moment ago.
+    /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: GenerationProgress) throws {
-        if let picture = progress.preview {
+        if let image = progress.preview {
             if let previewFile {
-                try writePNG(picture, previewFile)
+                try writePNG(image, previewFile)
             } else if style == .bar {
                 terminal.write(
-                    line: TerminalPicture.text(picture, columns: min(64, terminal.columns))
+                    line: TerminalImage.text(image, columns: min(64, terminal.columns))
                 )
             }
             return
         }
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
-        let pause: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
-        guard isNewStage || lastShown.map({ now - $0 >= pause }) ?? true else { return }
+        let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
+        guard isNewStage || lastShown.map({ now - $0 >= interval }) ?? true else { return }
         lastShown = now
         lastStage = progress.stage
         switch style {
@@ -45,7 +45,7 @@ struct GenerationDisplay {
         }
     }
 
-    /// Takes the bar away and says what became of the videos.
+    /// Removes the bar and prints a summary.
     func end(_ summary: GenerationSummary) {
         terminal.clear()
         switch style {
@@ -57,11 +57,11 @@ struct GenerationDisplay {
     }
 }
 
-/// Progress of a generation in words, of a given width.
+/// Formats the progress of a generation.
 enum GenerationLine {
-    /// The bar with as much beside it as has room.
+    /// A progress bar, followed by as much detail as fits.
     static func bar(_ progress: GenerationProgress, columns: Int) -> String {
-        let what = words(progress.stage)
+        let what = label(progress.stage)
         let which = progress.of > 1 ? "\(progress.video)/\(progress.of) " : ""
         guard progress.total > 0 else { return String((which + what).prefix(columns)) }
         let share = Double(progress.done) / Double(progress.total)
@@ -80,15 +80,15 @@ enum GenerationLine {
         return String(counted.prefix(columns))
     }
 
-    /// One line of a log.
+    /// A plain log line.
     static func plain(_ progress: GenerationProgress) -> String {
         let which = progress.of > 1 ? "video \(progress.video) of \(progress.of): " : ""
         let counted = progress.total > 0 ? " \(progress.done) of \(progress.total)" : ""
         let left = progress.remainingSeconds.map { ", \(ProgressLine.time($0)) left" } ?? ""
-        return which + words(progress.stage) + counted + left
+        return which + label(progress.stage) + counted + left
     }
 
-    /// One line for a program.
+    /// A JSON line.
     static func json(_ progress: GenerationProgress) -> String {
         struct Line: Encodable {
             let event = "progress"
@@ -120,7 +120,7 @@ enum GenerationLine {
         ).trimmingCharacters(in: .newlines)
     }
 
-    /// The last line for a program.
+    /// The final JSON line.
     static func json(_ summary: GenerationSummary) -> String {
         struct Line: Encodable {
             let event = "done"
@@ -132,45 +132,47 @@ enum GenerationLine {
         ).trimmingCharacters(in: .newlines)
     }
 
-    /// What became of the videos, for people.
+    /// A summary line per video.
     static func summary(_ summary: GenerationSummary) -> [String] {
-        guard !summary.videos.isEmpty else { return ["no video was finished; nothing was written"] }
+        guard !summary.videos.isEmpty else {
+            return ["no video was completed; nothing was written"]
+        }
         return summary.videos.map { video in
-            let place = video.output == "-" ? "standard output" : video.output
-            let step = summary.secondsPerStep.map { String(format: ", %.3g s a step", $0) } ?? ""
+            let output = video.output == "-" ? "standard output" : video.output
+            let step = summary.secondsPerStep.map { String(format: ", %.3g s per step", $0) } ?? ""
             let reused =
-                video.reusedSteps > 0 ? ", \(video.reusedSteps) of them reused the step before" : ""
-            return "\(place): \(summary.frames) frames of \(summary.width)x\(summary.height) in "
-                + ProgressLine.time(video.seconds) + ", \(summary.steps) steps\(step)\(reused), "
+                video.reusedSteps > 0 ? " (\(video.reusedSteps) reused from the cache)" : ""
+            return "\(output): \(summary.frames) frames of \(summary.width)x\(summary.height) in "
+                + ProgressLine.time(video.seconds) + ", \(summary.steps) steps\(reused)\(step), "
                 + "seed \(video.seed)"
         }
     }
 
-    private static func words(_ stage: GenerationProgress.Stage) -> String {
+    private static func label(_ stage: GenerationProgress.Stage) -> String {
         switch stage {
         case .denoising: "step"
         case .decoding: "decoding frame"
-        case .loading(.textEncoder), .loading(.tokenizer): "reading the prompt"
-        case .loading(.imageEncoder): "looking at the picture"
+        case .loading(.textEncoder), .loading(.tokenizer): "encoding the prompt"
+        case .loading(.imageEncoder): "encoding the image"
         case .loading(.vae): "loading the autoencoder"
         case .loading(.transformer), .loading(.lowNoiseTransformer): "loading the transformer"
         }
     }
 }
 
-/// A picture in a terminal of 24-bit colour: two pixels, one above the other, in each character.
-enum TerminalPicture {
-    static func text(_ picture: VideoFrame, columns: Int) -> String {
-        let width = min(columns, picture.width)
-        let height = max(2, picture.height * width / picture.width / 2 * 2)
-        func colour(_ row: Int, _ column: Int) -> String {
-            let (y, x) = (row * picture.height / height, column * picture.width / width)
-            let start = 3 * (y * picture.width + x)
-            return picture.pixels[start..<(start + 3)].map(String.init).joined(separator: ";")
+/// Draws an image on a 24-bit color terminal, with two vertically stacked pixels per character.
+enum TerminalImage {
+    static func text(_ image: VideoFrame, columns: Int) -> String {
+        let width = min(columns, image.width)
+        let height = max(2, image.height * width / image.width / 2 * 2)
+        func color(_ row: Int, _ column: Int) -> String {
+            let (y, x) = (row * image.height / height, column * image.width / width)
+            let start = 3 * (y * image.width + x)
+            return image.pixels[start..<(start + 3)].map(String.init).joined(separator: ";")
         }
         let rows = stride(from: 0, to: height, by: 2).map { row in
             (0..<width).map { column in
-                "\u{1B}[38;2;\(colour(row, column))m\u{1B}[48;2;\(colour(row + 1, column))m▀"
+                "\u{1B}[38;2;\(color(row, column))m\u{1B}[48;2;\(color(row + 1, column))m▀"
             }.joined() + "\u{1B}[0m"
         }
         return rows.joined(separator: "\n")

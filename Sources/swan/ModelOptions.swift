@@ -5,11 +5,11 @@ import SwanMedia
 import SwanPipelines
 import Torch
 
-/// What weights are converted to.
+/// The dtype to compute in or convert weights to.
 enum WeightType: String, ExpressibleByArgument, CaseIterable {
     case auto, float32, bfloat16, float16
 
-    /// nil for what suits the device.
+    /// The dtype, or nil to choose one that suits the device.
     var dtype: DType? {
         switch self {
         case .auto: nil
@@ -20,7 +20,7 @@ enum WeightType: String, ExpressibleByArgument, CaseIterable {
     }
 }
 
-/// `auto`, `cpu`, `cuda` or `cuda:N`. Whether it is there is not looked at.
+/// `auto`, `cpu`, `cuda` or `cuda:N`. The device need not exist.
 struct DeviceName: ExpressibleByArgument, CustomStringConvertible {
     let name: String
 
@@ -39,14 +39,15 @@ struct DeviceName: ExpressibleByArgument, CustomStringConvertible {
     }
 }
 
-/// A summary for programs, in a file or on standard output.
+/// A JSON summary, in a file or on standard output.
 struct JSONReport {
     private let path: String?
     private let replaces: Bool
 
-    /// A report to `path`, `-` for standard output, nil for none. Throws where it cannot be.
+    /// Creates a report to `path`: `-` for standard output, nil for none. Throws if the file cannot
+    /// be created.
     ///
-    /// - Parameter replaces: whether it may take the place of what is there when it is written.
+    /// - Parameter replaces: Whether the report may replace an existing file.
     init(_ path: String?, replaces: Bool = true) throws {
         self.path = path
         self.replaces = replaces
@@ -64,22 +65,23 @@ struct JSONReport {
     }
 }
 
-/// A job that signals can stop and that ends in a report.
+/// A job that signals can stop and that returns a report.
 struct ReportedJob {
     let signals: StopSignals
     let report: JSONReport
     let log: Logger
 
-    /// Runs the job, which gives its report; after a signal the process ends with the signal's code.
+    /// Runs the job and writes the report it returns. After a signal, throws the signal's exit
+    /// code.
     func run(_ job: () throws -> Data) throws {
-        if RawArguments.areDamaged {
-            log.warning("an argument is not valid UTF-8; its broken bytes are read as U+FFFD")
+        if RawArguments.containInvalidUTF8 {
+            log.warning("an argument is not valid UTF-8; its invalid bytes are replaced by U+FFFD")
         }
         let data: Data
         do {
             data = try job()
         } catch {
-            // A stop ends what the job waits for; the error is its echo.
+            // After a signal, the error is a consequence of stopping.
             if let code = signals.exitCode { throw ExitCode(code) }
             Terminal.standardError.clear()
             throw error
@@ -91,19 +93,19 @@ struct ReportedJob {
 
 /// Standard output, which carries results only.
 enum StandardOutput {
-    /// Writes all bytes; throws where nobody reads them or the disk is full.
+    /// Writes all bytes; throws if the pipe is closed or the disk is full.
     static func write(_ data: Data) throws { try OutputPath.writeToStandardOutput(data) }
 
-    /// Writes a text and a line break.
+    /// Writes a text followed by a line break.
     static func write(_ text: String) throws {
         try write(Data((text.printable(limit: 4_000_000, keepsLines: true) + "\n").utf8))
     }
 }
 
-/// The arguments as the kernel gave them.
+/// The command-line arguments as raw bytes.
 enum RawArguments {
-    /// Whether one of them is not UTF-8.
-    static var areDamaged: Bool {
+    /// Whether any argument is not valid UTF-8.
+    static var containInvalidUTF8: Bool {
         (0..<Int(CommandLine.argc)).contains { index in
             guard let argument = CommandLine.unsafeArgv[index] else { return false }
             return String(validatingCString: argument) == nil

@@ -4,22 +4,22 @@ import SwanCheckpoints
 import SwanPipelines
 import SwanSystem
 
-/// `swan models`: which models there are, and what one is.
+/// `swan models`: lists, inspects, verifies and converts models.
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
-        abstract: "List the bundled models; look into a model, verify it, convert its weights.",
+        abstract: "List the bundled models; inspect, verify or convert a model.",
         subcommands: [List.self, Inspect.self, VerifyCommand.self, ConvertCommand.self],
         defaultSubcommand: List.self
     )
 
-    /// `swan models list`
+    /// `swan models list`: lists the bundled models.
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the models that come with Swan."
+            abstract: "List the bundled models."
         )
 
-        @Flag(help: "As JSON.")
+        @Flag(help: "Print the result as JSON.")
         var json = false
 
         func run() throws {
@@ -32,9 +32,9 @@ struct ModelsCommand: ParsableCommand {
                 try StandardOutput.write(JSONText.data(models))
             } else {
                 for model in models {
-                    let place = model.path ?? "not installed: run 'make setup'"
+                    let path = model.path ?? "not installed: run 'make setup'"
                     let looks = model.looks.map { "\t" + $0.joined(separator: ", ") } ?? ""
-                    try StandardOutput.write("\(model.name)\t\(place)\(looks)")
+                    try StandardOutput.write("\(model.name)\t\(path)\(looks)")
                 }
             }
         }
@@ -42,22 +42,23 @@ struct ModelsCommand: ParsableCommand {
         private struct BundledModel: Encodable {
             let name: String
             let path: String?
-            /// The looks that it knows, if it says so.
+            /// The names of the styles that it knows, if it lists them.
             let looks: [String]?
         }
     }
 
-    /// `swan models inspect`
+    /// `swan models inspect`: shows what a model folder contains.
     struct Inspect: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say what is in a model's folder: parts, sizes, dtypes, what is missing.",
-            discussion: "Exits with 65 if the model is not complete."
+            abstract:
+                "Show what a model folder contains: parts, sizes, dtypes and what is missing.",
+            discussion: "Exits with 65 if the model is incomplete."
         )
 
-        @Argument(help: "A folder, or a bundled model's name.")
+        @Argument(help: "A model folder, or the name of a bundled model.")
         var model: String
 
-        @Flag(help: "As JSON.")
+        @Flag(help: "Print the result as JSON.")
         var json = false
 
         func run() throws {

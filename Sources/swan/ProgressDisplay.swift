@@ -2,31 +2,31 @@ import ArgumentParser
 import Foundation
 import SwanPipelines
 
-/// How progress is shown on standard error.
+/// How to show progress on standard error.
 enum ProgressStyle: String, ExpressibleByArgument, CaseIterable {
     case auto, bar, plain, json, none
 }
 
-/// Shows how far a stream is.
+/// Shows the progress of a stream.
 struct ProgressDisplay {
     private let style: ProgressStyle
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: StreamProgress.Stage?
 
-    /// A display of a style; `auto` looks whether someone watches.
+    /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     init(_ style: ProgressStyle) {
         self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
         if self.style == .json { terminal.use(.json) }
     }
 
-    /// Shows it, unless that was done a moment ago.
+    /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: StreamProgress) {
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
-        let pause: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
-        guard isNewStage || lastShown.map({ now - $0 >= pause }) ?? true else { return }
-        // The time to the first line counts from the first frame on.
+        let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
+        guard isNewStage || lastShown.map({ now - $0 >= interval }) ?? true else { return }
+        // The interval to the first line starts with the first frame.
         lastShown = now
         lastStage = progress.stage
         switch style {
@@ -39,7 +39,7 @@ struct ProgressDisplay {
         }
     }
 
-    /// Takes the bar away and says what became of the stream.
+    /// Removes the bar and prints a summary.
     func end(_ summary: StreamSummary) {
         terminal.clear()
         switch style {
@@ -50,9 +50,9 @@ struct ProgressDisplay {
     }
 }
 
-/// Progress in words, of a given width.
+/// Formats the progress of a stream.
 enum ProgressLine {
-    /// The bar with as much beside it as has room.
+    /// A progress bar, followed by as much detail as fits.
     static func bar(_ progress: StreamProgress, columns: Int) -> String {
         guard progress.stage == .streaming else {
             let text = progress.stage == .loading ? "loading the model" : "finishing the file"
@@ -81,7 +81,7 @@ enum ProgressLine {
         return widest(short, columns)
     }
 
-    /// As many of the parts as have room, the first ones first.
+    /// The first parts, as many as fit.
     private static func widest(_ parts: [String], _ columns: Int) -> String {
         var line = ""
         for part in parts where !part.isEmpty {
@@ -92,7 +92,7 @@ enum ProgressLine {
         return line
     }
 
-    /// One line of a log.
+    /// A plain log line.
     static func plain(_ progress: StreamProgress) -> String {
         let total = progress.total.map { " of \($0)" } ?? ""
         let left = progress.remainingSeconds.map { ", \(time($0)) left" } ?? ""
@@ -100,7 +100,7 @@ enum ProgressLine {
             + String(format: "%.1f fps", progress.fps) + left
     }
 
-    /// One line for a program.
+    /// A JSON line.
     static func json(_ progress: StreamProgress) -> String {
         struct Line: Encodable {
             let event = "progress"
@@ -126,7 +126,7 @@ enum ProgressLine {
         )
     }
 
-    /// The last line for a program.
+    /// The final JSON line.
     static func json(_ summary: StreamSummary) -> String {
         struct Line: Encodable {
             let event = "done"
@@ -152,14 +152,14 @@ enum ProgressLine {
         String(JSONLine.text(value).dropLast())
     }
 
-    /// What became of a stream, for people.
+    /// A summary line.
     static func summary(_ summary: StreamSummary) -> String {
-        guard summary.framesOut > 0 else { return "no frame was finished; nothing was written" }
+        guard summary.framesOut > 0 else { return "no frame was completed; nothing was written" }
         let first = summary.firstFrameSeconds.map {
-            String(format: ", the first one after %.2f s", $0)
+            String(format: ", first frame after %.2f s", $0)
         }
-        let place = summary.output == "-" ? "standard output" : summary.output
-        return "\(place): \(summary.framesOut) frames of \(summary.width)x\(summary.height) in "
+        let output = summary.output == "-" ? "standard output" : summary.output
+        return "\(output): \(summary.framesOut) frames of \(summary.width)x\(summary.height) in "
             + String(format: "%.1f s, %.1f fps", summary.seconds, summary.fps) + (first ?? "")
     }
 

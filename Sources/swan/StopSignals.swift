@@ -3,50 +3,54 @@ import Foundation
 import SwanSystem
 import Synchronization
 
-/// Ctrl-C, SIGTERM and a terminal that is closed: the first asks a job to stop, the second ends the process at once.
+/// Handles SIGINT, SIGTERM and SIGHUP: the first signal asks the job to stop, the second exits
+/// immediately.
 final class StopSignals: Sendable {
-    /// What is said after the first signal, and when the process ends at once.
-    struct Words: Sendable {
+    /// The messages after the first signal, and when the process exits immediately.
+    struct Messages: Sendable {
         var stopping =
-            "stopping; the output is completed with what is done (once more to give it up)"
-        var ended = "stopped; the unfinished output was given up"
+            "stopping after the finished frames (repeat to discard the output)"
+        var abandoned = "stopped; the unfinished output was discarded"
     }
 
     private let first = Mutex<Int32?>(nil)
-    private let words: Words
+    private let messages: Messages
 
-    /// The exit code that tells of the signal; nil if there was none.
+    /// The exit code for the first signal; nil if there was none.
     var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
 
-    /// Takes the signals over. To be called before other threads are made, which then inherit that.
+    /// Starts handling the signals. Call this before creating other threads, which inherit the
+    /// signal mask.
     ///
     /// - Parameters:
-    ///   - stop: asks the job to end; false if there is nothing to keep, so that the process ends.
-    ///   - abandon: called before the process ends, to leave nothing half-written.
+    ///   - stop: Asks the job to stop; returns false if there is nothing to keep, to exit
+    ///     immediately.
+    ///   - abandon: Called before the process exits, to remove partial output.
     init(
-        _ words: Words = Words(),
+        _ messages: Messages = Messages(),
         stop: @escaping @Sendable () -> Bool,
         abandon: @escaping @Sendable () -> Void
     ) throws(SystemError) {
-        self.words = words
+        self.messages = messages
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(number) {
             sigaddset(&signals, number)
         }
-        // Blocked, they wait for the thread below instead of being handled or lost.
+        // Blocked signals stay pending until the thread below receives them.
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         try startThread("swan.signals") { [self, signals] in
             var signals = signals
             while true {
                 var number: Int32 = 0
                 guard sigwait(&signals, &number) == 0 else { continue }
-                take(number, stop: stop, abandon: abandon)
+                handle(number, stop: stop, abandon: abandon)
             }
         }
     }
 
-    /// Whether a signal is ignored, as `nohup` and a script's `&` have it; it stays so.
+    /// Whether a signal is ignored, as under `nohup` or after `&` in a script; it then stays
+    /// ignored.
     private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         guard sigaction(number, nil, &action) == 0 else { return false }
@@ -54,7 +58,7 @@ final class StopSignals: Sendable {
             == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
-    private func take(
+    private func handle(
         _ number: Int32,
         stop: () -> Bool,
         abandon: @escaping @Sendable () -> Void
@@ -63,12 +67,12 @@ final class StopSignals: Sendable {
             defer { first = first ?? number }
             return first == nil
         }
-        guard isFirst, stop() else { end(number, abandon) }
-        Terminal.standardError.write(kind: .note, words.stopping)
+        guard isFirst, stop() else { terminate(number, abandon) }
+        Terminal.standardError.write(kind: .note, messages.stopping)
     }
 
-    /// Ends the process, after half a second even if the output cannot be given up.
-    private func end(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
+    /// Exits the process, after half a second even if `abandon` has not returned.
+    private func terminate(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
         let done = DispatchSemaphore(value: 0)
         do throws(SystemError) {
             try startThread("swan.abandon") {
@@ -80,7 +84,7 @@ final class StopSignals: Sendable {
             abandon()
         }
         Terminal.standardError.clear()
-        Terminal.standardError.write(kind: .note, words.ended)
+        Terminal.standardError.write(kind: .note, messages.abandoned)
         _exit(128 + number)
     }
 }

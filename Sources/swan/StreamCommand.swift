@@ -6,15 +6,14 @@ import SwanMedia
 import SwanPipelines
 import SwanSystem
 
-/// `swan stream`: a video in, a video restyled by a prompt out.
+/// `swan stream`: restyles a video from a prompt.
 struct StreamCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
-        abstract: "Restyle a video by a prompt.",
+        abstract: "Restyle a video from a prompt.",
         discussion: """
-            The output has as many frames as the input, at its frame rate, in its shape, and with its \
-            sound. Without INPUT the video comes from the prompt alone, for which the bundled models \
-            were not made.
+            The output keeps the input's number of frames, frame rate, aspect ratio and sound. Without \
+            INPUT, the video is generated from the prompt alone, which the bundled model does not support.
 
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
@@ -26,17 +25,17 @@ struct StreamCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The video; - reads YUV4MPEG2 or another container from standard input.")
+    @Argument(help: "The input video; - reads YUV4MPEG2 or another container from standard input.")
     var input: String?
 
-    @Option(parsing: .unconditional, help: "What the video should look like.")
+    @Option(parsing: .unconditional, help: "The text prompt that describes the style.")
     var prompt: String
 
     @Option(
         name: .shortAndLong,
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The output, by its extension: .mp4, .mov (H.264), .mkv (lossless), .y4m, %05d.png; "
+            "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m or %05d.png; "
                 + "- writes YUV4MPEG2 to standard output.",
             valueName: "file"
         )
@@ -45,21 +44,24 @@ struct StreamCommand: ParsableCommand {
 
     @OptionGroup var overwriting: OverwriteOption
 
-    @Option(help: "A bundled model's name or a model's folder (see 'swan models').")
+    @Option(help: "The name of a bundled model, or a model folder (see 'swan models').")
     var model = BundledModels.names[0]
 
     @Option(
         help: ArgumentHelp(
-            "The autoencoder in place of the model's own: 'tiny', the tiny one (taew2_1, taew2_2) in "
-                + "the model's folder, several times faster; 'tiny-decoder', its decoder with the "
-                + "model's own encoder; or a path of weights.",
+            "Use another autoencoder: 'tiny' is TAEHV (taew2_1, taew2_2) from the model folder, several "
+                + "times faster; 'tiny-decoder' is TAEHV's decoder with the model's encoder; or a path "
+                + "to weights.",
             valueName: "name or path"
         )
     )
     var vae: String?
 
     @Option(
-        help: ArgumentHelp("Stream by this file instead of the model's own.", valueName: "yaml")
+        help: ArgumentHelp(
+            "Use this streaming configuration instead of the model's stream.yaml.",
+            valueName: "yaml"
+        )
     )
     var config: String?
 
@@ -67,99 +69,105 @@ struct StreamCommand: ParsableCommand {
         name: .customLong("prompt-at"),
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "Another prompt from the chunk with a frame on, counted from 0; can be given again.",
+            "Change the prompt, starting with the chunk that contains this frame (from 0); repeatable.",
             valueName: "frame=text"
         )
     )
-    var laterPrompts: [LaterPrompt] = []
+    var promptChanges: [PromptChange] = []
 
-    @Option(parsing: .unconditional, help: "Take the first so many of the model's denoising steps.")
+    @Option(parsing: .unconditional, help: "Use only the first N denoising steps of the model.")
     var steps: Int?
 
     @Option(
         parsing: .unconditional,
-        help: "How much noise is mixed into the input, 0 to 1; more changes more."
+        help:
+            "The amount of noise to mix into the input, 0 to 1; more noise changes the input more."
     )
     var noiseScale: Double?
 
-    @Flag(help: "Keep the noise scale as it is instead of lowering it with motion.")
+    @Flag(help: "Keep the noise scale constant instead of lowering it with motion.")
     var fixedNoise = false
 
     @Flag(
         name: .customLong("no-stream-batch"),
-        help: "Run the steps of a chunk one after the other: less delay, fewer frames a second."
+        help:
+            "Run the denoising steps of a chunk one after the other: less latency, fewer frames per second."
     )
     var withoutStreamBatch = false
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp(
-            "The output's height in pixels. Without it the height follows from the input's shape; without "
-                + "height and width the output keeps that shape at about the model's number of pixels."
-        )
+        help: """
+            The output height in pixels. The default follows from the input's aspect ratio; without height \
+            and width, the output has about as many pixels as the model's native size.
+            """
     )
     var height: Int?
 
     @Option(
         parsing: .unconditional,
-        help: "The output's width in pixels. Without it the width follows from the input's shape."
+        help: "The output width in pixels. The default follows from the input's aspect ratio."
     )
     var width: Int?
 
     @Option(
         help: """
-            How frames of another shape come to --width and --height: crop cuts off what has no room, \
-            pad adds black bars, stretch takes them out of shape.
+            How to fit frames with another aspect ratio into --width and --height: crop the edges, pad \
+            with black bars, or stretch.
             """
     )
     var fit = FrameFit.crop
 
     @Option(
         parsing: .unconditional,
-        help: "Resample the input to this frame rate; or the rate of a video from text."
+        help:
+            "Resample the input to this frame rate; without an input, the frame rate of the output."
     )
     var fps: Double?
 
     @Option(
         name: .customLong("target-fps"),
         parsing: .unconditional,
-        help: "Lengthen chunks when fewer frames a second than this come out."
+        help: "Use longer chunks when the output falls below this frame rate."
     )
     var targetFPS: Double?
 
-    @Option(parsing: .unconditional, help: "Stop after so many frames.")
+    @Option(parsing: .unconditional, help: "Stop after N frames.")
     var maxFrames: Int?
 
-    @Option(parsing: .unconditional, help: "Seed of all random numbers.")
+    @Option(parsing: .unconditional, help: "The seed of all random numbers.")
     var seed: UInt64 = 0
 
-    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
     @Option(
         help: """
-            auto takes what the model asks for, else bfloat16 where the processor or GPU has \
-            instructions for it.
+            The dtype to compute in; auto is the one the model's configuration asks for, or bfloat16 if \
+            the processor or GPU has instructions for it.
             """
     )
     var dtype = WeightType.auto
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Write a summary as JSON; - to standard output.", valueName: "file")
+        help: ArgumentHelp(
+            "Write a JSON summary to this file, or to standard output for -.",
+            valueName: "file"
+        )
     )
     var json: String?
 
-    @Option(help: "How progress is shown; auto is a bar on a terminal, plain lines elsewhere.")
+    @Option(help: "How to show progress; auto is a bar on a terminal and plain lines otherwise.")
     var progress = ProgressStyle.auto
 
     func validate() throws {
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
         }
-        let frames = laterPrompts.map(\.frame)
+        let frames = promptChanges.map(\.frame)
         guard Set(frames).count == frames.count else {
-            throw ValidationError("two of --prompt-at are for the same frame")
+            throw ValidationError("--prompt-at is given twice for the same frame")
         }
         do throws(SwanError) {
             try request.check()
@@ -189,7 +197,7 @@ struct StreamCommand: ParsableCommand {
     private var request: FileStreamRequest {
         var request = FileStreamRequest(input: input, output: output, prompt: prompt)
         request.laterPrompts = Dictionary(
-            laterPrompts.map { ($0.frame, $0.text) },
+            promptChanges.map { ($0.frame, $0.text) },
             uniquingKeysWith: { first, _ in first }
         )
         request.model = model
@@ -214,8 +222,8 @@ struct StreamCommand: ParsableCommand {
 
 extension FrameFit: ExpressibleByArgument {}
 
-/// `FRAME=TEXT`
-struct LaterPrompt: ExpressibleByArgument {
+/// A prompt and the frame it starts at: `FRAME=TEXT`.
+struct PromptChange: ExpressibleByArgument {
     let frame: Int
     let text: String
 

@@ -4,21 +4,23 @@ import SwanCheckpoints
 import SwanPipelines
 import SwanSystem
 
-/// `swan styles`: what prompts a model knows.
+/// `swan styles`: lists the styles that a model knows.
 struct StylesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "styles",
-        abstract: "List the looks that a model knows, and what asks for each.",
+        abstract: "List the styles that a model knows, and the phrases that select each.",
         discussion: """
-            A small model knows the looks that it was taught. A phrase of one may stand anywhere in a \
-            prompt; a prompt without any leaves the video as it is.
+            A small model knows a fixed set of styles. A phrase of a style can appear anywhere in a \
+            prompt; a prompt without any leaves the video unchanged.
             """
     )
 
-    @Option(help: ArgumentHelp("A bundled model's name, or a folder.", valueName: "name|dir"))
+    @Option(
+        help: ArgumentHelp("The name of a bundled model, or a model folder.", valueName: "name|dir")
+    )
     var model = BundledModels.names[0]
 
-    @Flag(help: "As JSON.")
+    @Flag(help: "Print the result as JSON.")
     var json = false
 
     func run() throws {
@@ -27,7 +29,9 @@ struct StylesCommand: ParsableCommand {
             return try StandardOutput.write(JSONText.data(Report(model: model, looks: looks)))
         }
         guard let looks else {
-            return try StandardOutput.write("\(model) lists no looks: any prompt goes to the model")
+            return try StandardOutput.write(
+                "\(model): lists no styles; any prompt is passed to the model"
+            )
         }
         let width = looks.known.map(\.name.count).max() ?? 0
         for look in looks.known {
@@ -46,7 +50,7 @@ struct StylesCommand: ParsableCommand {
         func encode(to encoder: any Encoder) throws {
             var values = encoder.container(keyedBy: CodingKeys.self)
             try values.encode(model, forKey: .model)
-            // `null` where there are none.
+            // Encode nil as `null`.
             try values.encode(looks, forKey: .looks)
         }
     }

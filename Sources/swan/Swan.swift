@@ -3,12 +3,12 @@ import Foundation
 import Logging
 import Torch
 
-/// `swan`: the command line. Each command has a file of its own; what they do is in the libraries.
+/// The `swan` command. Each subcommand has its own file; the libraries do the work.
 @main
 struct Swan: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "swan",
-        abstract: "Restyle video by a prompt, chunk by chunk, as it arrives.",
+        abstract: "Restyle live video from a text prompt, and generate video from text and images.",
         discussion: """
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
@@ -16,13 +16,13 @@ struct Swan: ParsableCommand {
               swan models inspect tiny
               swan doctor
 
-            Results go to the output or to standard output, everything else to standard error.
+            Results go to the output or to standard output, and everything else to standard error.
 
             EXIT CODES:
-              64  usage                      70  internal error
-              65  bad input or model data    73  the output cannot be created
-              66  no such input              74  input or output failed
-              69  device or model not there  130  stopped by Ctrl-C (SIGTERM 143, SIGHUP 129)
+              64  invalid usage              70   internal error
+              65  invalid input or model     73   output cannot be created
+              66  input not found            74   input/output error
+              69  device or model not found  130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)
             """,
         version: SwanVersion.text,
         subcommands: [
@@ -35,30 +35,30 @@ struct Swan: ParsableCommand {
 
     static func main() {
         keepStandardFilesOpen()
-        // A reader that goes away is told as an error of the write, with its own exit code.
+        // Report a closed pipe as a write error, which has its own exit code.
         signal(SIGPIPE, SIG_IGN)
-        // A file that may not be as long as that (ulimit -f), too.
+        // The same for a file that exceeds the size limit (ulimit -f).
         signal(SIGXFSZ, SIG_IGN)
         Engine.fitLimits()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch {
-            Leave.with(error)
+            ExitStatus.terminate(with: error)
         }
     }
 }
 
-/// Has no file that is opened later take the place of a standard one that is closed (`2>&-`), where
-/// messages would be written into it.
+/// Opens closed standard descriptors (`2>&-`), so that no file opened later gets their number and
+/// receives messages.
 private func keepStandardFilesOpen() {
     for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
-        // For reading alone: what is written fails, as it would have. The lowest number is taken.
+        // Read-only, so that writing still fails. The lowest free descriptor is this one.
         _ = open("/dev/null", O_RDONLY)
     }
 }
 
-/// This program's version.
+/// The version of this program.
 enum SwanVersion {
     static let text = "0.1.0"
 }

@@ -2,29 +2,29 @@ import Foundation
 import Synchronization
 import Torch
 
-/// Standard error: lines of text, and at most one line at the end that is drawn again and again.
+/// Writes lines to standard error, with an optional progress bar below them.
 final class Terminal: Sendable {
-    /// What a line is.
+    /// The kind of a message.
     enum Kind: String {
         case note, warning, error
     }
 
-    /// How lines are written.
-    enum Form {
+    /// The output format.
+    enum Format {
         case text
-        /// One JSON object a line.
+        /// One JSON object per line.
         case json
     }
 
     private struct State {
-        var form = Form.text
-        /// What stands in the last line, as far as it was drawn.
+        var format = Format.text
+        /// The bar as drawn on the last line.
         var bar = ""
     }
 
     static let standardError = Terminal()
 
-    /// Whether someone looks at it who can be shown a moving line.
+    /// Whether standard error is a terminal that can show a progress bar.
     let isInteractive: Bool
     private let state = Mutex(State())
 
@@ -33,17 +33,17 @@ final class Terminal: Sendable {
         isInteractive = isatty(STDERR_FILENO) == 1 && type != "dumb" && !type.isEmpty
     }
 
-    /// How lines are written from now on.
-    func use(_ form: Form) {
-        state.withLock { $0.form = form }
+    /// Sets the output format.
+    func use(_ format: Format) {
+        state.withLock { $0.format = format }
     }
 
-    /// Writes a line above the bar.
+    /// Writes a message above the bar.
     func write(kind: Kind, _ message: String) {
-        // Names from files are in it, which may be anything.
+        // Messages may contain arbitrary text from files.
         let message = message.printable(limit: 16_000, keepsLines: true)
         state.withLock { state in
-            switch state.form {
+            switch state.format {
             case .text:
                 let prefix = kind == .note ? "swan: " : "swan: \(kind.rawValue): "
                 put(clearing(state.bar) + prefix + message + "\n" + state.bar)
@@ -53,27 +53,27 @@ final class Terminal: Sendable {
         }
     }
 
-    /// Writes a question, behind which the answer is typed.
+    /// Writes a question without a line break, so that the answer follows it.
     func write(prompt: String) {
         state.withLock { put(clearing($0.bar) + prompt) }
     }
 
-    /// Writes a line as it is.
+    /// Writes a line verbatim.
     func write(line: String) {
         state.withLock { put(clearing($0.bar) + line + "\n" + $0.bar) }
     }
 
-    /// Draws the bar anew; `text` makes it for so many columns.
+    /// Redraws the bar with the text for the given number of columns.
     func draw(_ text: (_ columns: Int) -> String) {
         state.withLock { state in
-            // The last column stays free: a terminal may break the line behind it.
+            // Leave the last column free: a terminal may wrap the line after it.
             let bar = text(max(1, columns - 1))
             put(clearing(state.bar) + bar)
             state.bar = bar
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     func clear() {
         state.withLock { state in
             put(clearing(state.bar))
@@ -81,14 +81,14 @@ final class Terminal: Sendable {
         }
     }
 
-    /// Columns at this moment: windows change.
+    /// The current number of columns.
     var columns: Int {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 
-    /// Goes to the bar's beginning and clears it, also where a narrower window has broken it.
+    /// Control codes that clear the bar, even if a narrower window has wrapped it.
     private func clearing(_ bar: String) -> String {
         guard !bar.isEmpty else { return "" }
         let rows = (bar.count - 1) / columns
@@ -96,7 +96,7 @@ final class Terminal: Sendable {
     }
 
     private func put(_ text: String) {
-        // Whoever closed standard error does not want to hear that it is closed.
+        // Ignore errors: if standard error is closed, there is nowhere to report it.
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes {
@@ -108,22 +108,22 @@ final class Terminal: Sendable {
     }
 }
 
-/// JSON objects, one a line.
+/// JSON objects, one per line.
 enum JSONLine {
-    /// A message as an object.
+    /// A message.
     struct Message: Encodable {
         let event: String
         let message: String
     }
 
-    /// The object as text, keys sorted, with its line break.
+    /// The object as text with sorted keys, followed by a line break.
     static func text(_ value: some Encodable) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
             return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
         } catch {
-            // Only numbers that JSON cannot hold get here.
+            // Encoding fails only for non-finite numbers.
             return "{\"event\":\"error\",\"message\":\"a number is not finite\"}\n"
         }
     }

@@ -1,6 +1,6 @@
 import Logging
 
-/// Sends log messages to standard error, in step with the progress bar.
+/// Writes log messages to standard error, above the progress bar.
 struct TerminalLog: LogHandler {
     var logLevel = Logger.Level.info
     var metadata: Logger.Metadata = [:]

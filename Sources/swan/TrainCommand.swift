@@ -4,14 +4,14 @@ import Logging
 import SwanTraining
 import Torch
 
-/// `swan train`: a model by a recipe.
+/// `swan train`: trains a model from a recipe.
 struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
-        abstract: "Train a model by a recipe.",
+        abstract: "Train a model from a recipe.",
         discussion: """
-            The output folder is a model for 'swan stream --model'. A run that was ended, by Ctrl-C or by \
-            anything else, goes on with --resume and gives the weights that it would have given.
+            The output folder is a model for 'swan stream --model'. An interrupted run continues with \
+            --resume and ends with the weights it would otherwise have had.
 
             EXAMPLE:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
@@ -21,38 +21,38 @@ struct TrainCommand: ParsableCommand {
     @Argument(help: "The recipe, a YAML file.")
     var recipe: String
 
-    @Option(name: .shortAndLong, help: "The folder of the model.")
+    @Option(name: .shortAndLong, help: "The folder to write the model to.")
     var output: String
 
-    @Option(help: "The folder that the recipe's footage is in.")
+    @Option(help: "The folder that contains the recipe's footage.")
     var data = "."
 
-    @Flag(help: "Go on with what is in the output folder.")
+    @Flag(help: "Continue the run in the output folder.")
     var resume = false
 
-    @Option(help: "auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
-    @Option(help: "How progress is shown; auto and bar are plain lines.")
+    @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let display = TrainingDisplay(progress)
         let stop = StopRequest()
-        let words = StopSignals.Words(
-            stopping: "stopping after this step with a checkpoint (once more to end at once)",
-            ended: "stopped; --resume goes on from the last checkpoint"
+        let messages = StopSignals.Messages(
+            stopping: "stopping with a checkpoint after this step (repeat to stop immediately)",
+            abandoned: "stopped; --resume continues from the last checkpoint"
         )
-        let signals = try StopSignals(words, stop: stop.make, abandon: {})
+        let signals = try StopSignals(messages, stop: stop.make, abandon: {})
         let recipe = try Recipe(contentsOf: recipe)
         let device = try Device(named: device.name)
-        // Asked for where memory is short.
+        // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
         if device == .cpu, recipe.usesBFloat16, !Engine.multiplies(.bfloat16) {
             Terminal.standardError.write(
                 kind: .warning,
-                "this processor has no instructions for bfloat16: float32 is faster on it"
+                "this processor has no bfloat16 instructions; float32 is faster"
             )
         }
         do {
@@ -67,12 +67,12 @@ struct TrainCommand: ParsableCommand {
             )
         } catch let error as TrainingError where error.code == .interrupted {
             Terminal.standardError.write(kind: .note, error.message)
-            throw ExitCode(signals.exitCode ?? Leave.code(for: error))
+            throw ExitCode(signals.exitCode ?? ExitStatus.code(for: error))
         }
     }
 }
 
-/// Shows how far training is.
+/// Shows the progress of training.
 private struct TrainingDisplay {
     private let style: ProgressStyle
 
@@ -88,11 +88,11 @@ private struct TrainingDisplay {
         case .auto, .bar, .plain:
             let losses = progress.losses.sorted { $0.key < $1.key }
                 .map { String(format: "%@ %.4f", $0.key, $0.value) }
-            let speed = String(format: "%.2f s a step", progress.secondsPerStep)
+            let speed = String(format: "%.2f s per step", progress.secondsPerStep)
             let left = ProgressLine.time(progress.remainingSeconds)
             let parts =
                 ["\(progress.stage) \(progress.step)/\(progress.steps)"] + losses
-                + [speed, "\(left) left of this stage"]
+                + [speed, "\(left) left in this stage"]
             Terminal.standardError.write(kind: .note, parts.joined(separator: ", "))
         }
     }

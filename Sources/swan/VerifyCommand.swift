@@ -4,21 +4,21 @@ import SwanCheckpoints
 import SwanPipelines
 import SwanSystem
 
-/// `swan models verify`
+/// `swan models verify`: reads and checks a whole model.
 struct VerifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Read all of a model: does it open, fit, and hold nothing but numbers?",
+        abstract: "Read a whole model and check its files, configuration and weights.",
         discussion: """
-            Prints the SHA-256 and the bytes of every file, and each key that is missing, left over, \
-            misshapen, NaN or infinite. Exits with 65 if anything is wrong.
+            Prints the SHA-256 and size of every file, and each key that is missing, unexpected, \
+            misshapen, NaN or infinite. Exits with 65 if there is any problem.
             """
     )
 
-    @Argument(help: "A folder, or a bundled model's name.")
+    @Argument(help: "A model folder, or the name of a bundled model.")
     var model: String
 
-    @Flag(help: "As JSON.")
+    @Flag(help: "Print the result as JSON.")
     var json = false
 
     func run() throws {

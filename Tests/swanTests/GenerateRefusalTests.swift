@@ -29,8 +29,8 @@ import Torch
         location: SourceLocation = #_sourceLocation
     ) throws {
         let error = failure { try generate(model, arguments) }
-        let message = error.map { Leave.message(for: $0) } ?? "it worked"
-        #expect(error.map { Leave.code(for: $0) } == code, "\(message)", sourceLocation: location)
+        let message = error.map { ExitStatus.message(for: $0) } ?? "it worked"
+        #expect(error.map { ExitStatus.code(for: $0) } == code, "\(message)", sourceLocation: location)
         for word in words {
             #expect(message.contains(word), "\(word) in \(message)", sourceLocation: location)
         }
@@ -298,7 +298,7 @@ import Torch
     }
 
     @Test(arguments: [
-        ("cut_60.png", "cut_60.png"), ("huge.png", "64000000"), ("cut_90.jpg", "cut off"),
+        ("cut_60.png", "cut_60.png"), ("huge.png", "64000000"), ("cut_90.jpg", "truncated"),
     ])
     func picturesThatAreNone(name: String, word: String) throws {
         let path = try folder.file(name, [UInt8](Pictures.load().file(name)))

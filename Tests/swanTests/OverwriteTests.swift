@@ -126,10 +126,10 @@ import Testing
             "in.mp4",
             from: "swan bench tiny-quality --model model --input in.mp4 --sheet hard.png -y"
         )
-        try expect(64, "is read", from: "swan train recipe.yaml --data . -o . --device cpu")
+        try expect(64, "is an input", from: "swan train recipe.yaml --data . -o . --device cpu")
         try expect(
             64,
-            "is read",
+            "is an input",
             from: "cd empty; swan train ../recipe.yaml --data .. -o ../empty/.. --device cpu"
         )
         for name in ["in.mp4", "model/vae", "hard.png"] {
@@ -164,17 +164,17 @@ import Testing
         _ = try folder.file("out-2.mp4", [1])
         try expect(
             73,
-            "out-2.mp4 exists; -y",
+            "out-2.mp4 exists; use -y",
             from: "swan generate --model '\(checkpoint)' --prompt a --n 3 -o out.mp4"
         )
         try expect(
             73,
-            "out-2.mp4 exists; -y",
+            "out-2.mp4 exists; use -y",
             from: "swan generate --model '\(checkpoint)' --prompt a -o o.mp4 "
                 + "--save-latents out-2.mp4"
         )
         _ = try folder.file("sheet.png", [1])
-        try expect(73, "sheet.png exists; -y", from: "swan bench tiny-quality --sheet sheet.png")
+        try expect(73, "sheet.png exists; use -y", from: "swan bench tiny-quality --sheet sheet.png")
     }
 
     @Test func pipesAndDevicesAreNotAskedAbout() throws {
@@ -214,7 +214,7 @@ import Testing
             "swan stream in.mp4 --model model --prompt a -o out.mp4 --progress none"
         )
         #expect(outcome.code == 0, "\(outcome.messages)")
-        #expect(outcome.messages.contains(".out.swan-partial-\(dead).mp4: was left by a run"))
+        #expect(outcome.messages.contains(".out.swan-partial-\(dead).mp4: removed"))
         #expect(try folder.names == [living, "in.mp4", "model", "out.mp4"])
     }
 
