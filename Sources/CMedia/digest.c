@@ -39,7 +39,7 @@ cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error) {
     uint8_t *piece = av_malloc(PIECE);
     cm_code code = CM_OK;
     if (!sha || !piece) {
-        code = cm_fail(error, CM_OUT_OF_MEMORY, "no memory to sum it up");
+        code = cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for its checksum");
     } else {
         av_sha_init(sha, DIGEST_BITS);
         ssize_t count;

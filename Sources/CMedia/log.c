@@ -1,5 +1,4 @@
-/* Errors, and FFmpeg's log, which is process-wide by design: it is caught per thread and never
- * printed. */
+/* Errors, and FFmpeg's log, which is process-wide: it is captured per thread and never printed. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,15 +17,14 @@ static void catch_line(void *context, int level, const char *format, va_list arg
     vsnprintf(line, sizeof line, format, arguments);
     size_t length = 0;
     for (; line[length] != '\0'; length++) {
-        /* Names and tags from the file stand in these lines: no control characters on somebody's
-         * terminal. */
+        /* Lines contain names and tags from the file: remove control characters. */
         if ((unsigned char)line[length] < ' ' || line[length] == 0x7f) line[length] = ' ';
     }
     while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '.'))
         line[--length] = '\0';
     if (length == 0) return;
     if (strstr(line, "exceeds specified max pixel count") != NULL) too_many_pixels = true;
-    /* A size that FFmpeg could not even count the bytes of. */
+    /* A size whose number of bytes overflows in FFmpeg. */
     unsigned width = 0, height = 0;
     const char *size = strstr(line, "Picture size ");
     if (size != NULL && strstr(size, "is invalid") != NULL
@@ -92,13 +90,13 @@ cm_code cm_code_of_errno(int number, bool creating) {
     }
 }
 
-cm_code cm_fail_output(cm_error *error, int status, bool creating, const char *doing) {
-    /* FFmpeg's own codes are large tags, the system's are errno negated. */
+cm_code cm_fail_output(cm_error *error, int status, bool creating, const char *problem) {
+    /* FFmpeg's codes are large tags; the system's are negated errno values. */
     bool from_system = status < 0 && status > -4096;
     cm_code code = from_system ? cm_code_of_errno(-status, creating) : CM_IO;
-    /* Of a full disk the name is not what is wrong. */
+    /* If the disk is full, the output could be created but not written. */
     return cm_fail_av(
-        error, code, status, "%s", code == CM_DISK_FULL ? "cannot be written" : doing);
+        error, code, status, "%s", code == CM_DISK_FULL ? "cannot be written" : problem);
 }
 
 const char *cm_library_version(void) { return av_version_info(); }

@@ -1,4 +1,4 @@
-/* RGB24 frames into a container: conversion, encoder, muxer, and the input's sound beside them. */
+/* Writes RGB24 frames and the input's audio into a container: conversion, encoder, muxer. */
 #include <libavutil/avstring.h>
 #include <libavutil/opt.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ struct cm_movie {
     char container[16];
 
     cm_sound *sound;
-    const char *sound_encoder; /* NULL: as it came */
+    const char *sound_encoder; /* NULL: copied */
 };
 
 /* ---- Encoder ---- */
@@ -70,7 +70,7 @@ static void set_quality(cm_movie *movie, const char *name, const cm_movie_option
     } else if (strcmp(name, "ffv1") == 0) {
         encoder->level = 3;
     } else {
-        /* Encoders that know a bit rate only: 0.2 bits a pixel, ample for plain footage. */
+        /* Encoders that support only a bit rate: 0.2 bits per pixel, ample for plain footage. */
         encoder->bit_rate = (int64_t)(0.2 * movie->width * movie->height / av_q2d(movie->tick));
     }
 }
@@ -83,14 +83,14 @@ static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm
     }
     if (codec == NULL) {
         const char *wanted = encoders_of(movie->codec)[0];
-        return cm_fail(error, CM_UNSUPPORTED, "FFmpeg has no encoder '%s' here", wanted);
+        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no encoder '%s'", wanted);
     }
     movie->encoder = avcodec_alloc_context3(codec);
     movie->packet = av_packet_alloc();
     if (movie->encoder == NULL || movie->packet == NULL) {
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for an encoder");
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for an encoder");
     }
-    /* MPEG-4 counts time in 16 bits. */
+    /* MPEG-4 stores the time base in 16 bits. */
     if (codec->id == AV_CODEC_ID_MPEG4)
         av_reduce(&movie->tick.num, &movie->tick.den, movie->tick.num, movie->tick.den, 65535);
     AVCodecContext *encoder = movie->encoder;
@@ -112,7 +112,7 @@ static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm
     int status = avcodec_open2(encoder, codec, NULL);
     if (status < 0)
         return cm_fail_av(
-            error, CM_ENCODER, status, "the encoder '%s' does not start", codec->name);
+            error, CM_ENCODER, status, "cannot open the encoder '%s'", codec->name);
     return CM_OK;
 }
 
@@ -130,7 +130,8 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
     int status = avformat_alloc_output_context2(&movie->muxer, NULL, movie->container, movie->path);
     if (status < 0) {
         return cm_fail_av(
-            error, CM_UNSUPPORTED, status, "FFmpeg cannot write '%s' here", movie->container);
+            error, CM_UNSUPPORTED, status, "this build of FFmpeg cannot write '%s'",
+            movie->container);
     }
     if (avformat_query_codec(movie->muxer->oformat, movie->encoder->codec_id, FF_COMPLIANCE_NORMAL)
         == 0) {
@@ -138,10 +139,10 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
         return cm_fail(
             error, CM_UNSUPPORTED, "the container '%s' cannot hold '%s'", movie->container, name);
     }
-    /* Without it Matroska files hold random numbers: the same stream should give the same bytes. */
+    /* Without this, Matroska files contain random numbers, and equal streams would differ. */
     movie->muxer->flags |= AVFMT_FLAG_BITEXACT;
     movie->video = avformat_new_stream(movie->muxer, NULL);
-    if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a stream");
+    if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a stream");
     movie->video->time_base = movie->tick;
     movie->video->avg_frame_rate = av_inv_q(movie->tick);
     movie->video->sample_aspect_ratio = (AVRational){1, 1};
@@ -154,7 +155,7 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
 
 static int write_header(AVFormatContext *muxer, const char *container) {
     AVDictionary *options = NULL;
-    /* The index goes to the front: a player starts before the download ends. */
+    /* Move the index to the front, so that playback can start before a download ends. */
     bool moves = strcmp(container, "mp4") == 0 || strcmp(container, "mov") == 0;
     if (moves) av_dict_set(&options, "movflags", "+faststart", 0);
     int status = avformat_write_header(muxer, &options);
@@ -164,8 +165,8 @@ static int write_header(AVFormatContext *muxer, const char *container) {
 
 /* ---- Sound ---- */
 
-/* Whether the container takes the video and the sound, by a header that goes nowhere: a muxer may
- * list a codec and turn it down all the same. */
+/* Whether the container accepts the video and audio, found by writing a header to nowhere: a
+ * muxer may list a codec and still reject it. */
 static bool takes_sound(const cm_movie *movie) {
     AVFormatContext *trial = NULL;
     if (avformat_alloc_output_context2(&trial, movie->muxer->oformat, NULL, NULL) < 0) return false;
@@ -187,11 +188,11 @@ static bool takes_sound(const cm_movie *movie) {
     return takes;
 }
 
-/* What sound becomes where it cannot stay what it is. Matroska files are written without loss. */
+/* The encoders for audio that cannot be copied. Matroska files get lossless audio. */
 static const char *const *sound_encoders(const cm_movie *movie) {
     static const char *const lossless[] = {"flac", "libopus", "aac", NULL};
-    static const char *const usual[] = {"aac", NULL};
-    return strcmp(movie->container, "matroska") == 0 ? lossless : usual;
+    static const char *const lossy[] = {"aac", NULL};
+    return strcmp(movie->container, "matroska") == 0 ? lossless : lossy;
 }
 
 static cm_code choose_sound(cm_movie *movie, cm_error *error) {
@@ -215,7 +216,8 @@ static cm_code choose_sound(cm_movie *movie, cm_error *error) {
 
 cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error) {
     if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
-        return cm_fail(error, CM_INVALID_ARGUMENT, "sound is chosen once, before the first frame");
+        return cm_fail(
+            error, CM_INVALID_ARGUMENT, "audio must be added once, before the first frame");
     }
     cm_code code = cm_sound_open(&movie->sound, path, error);
     if (code == CM_OK) code = choose_sound(movie, error);
@@ -227,7 +229,7 @@ cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error)
             cm_sound_attach(movie->sound, movie->muxer, stream);
             return CM_OK;
         }
-        code = cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the sound");
+        code = cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the audio stream");
     }
     cm_sound_close(&movie->sound);
     movie->sound_encoder = NULL;
@@ -248,7 +250,7 @@ int64_t cm_movie_damaged_audio(const cm_movie *movie) {
     return movie->sound == NULL ? 0 : cm_sound_damaged(movie->sound);
 }
 
-/* When the pictures written so far end, in seconds. */
+/* The end of the frames written so far, in seconds. */
 static double end_of_pictures(const cm_movie *movie) {
     return (double)movie->frames * av_q2d(movie->tick);
 }
@@ -279,7 +281,7 @@ static cm_code write_packets(cm_movie *movie, cm_error *error) {
 
 cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
     cm_log_begin();
-    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is finished already");
+    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is already finished");
     cm_code code = begin(movie, error);
     AVFrame *frame = NULL;
     if (code == CM_OK) {
@@ -303,7 +305,7 @@ cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
 static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     if (movie->frames == 0) return cm_fail(error, CM_EMPTY, "no frame was written");
     int status = avcodec_send_frame(movie->encoder, NULL);
-    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot end the video");
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot finish the video");
     cm_code code = write_packets(movie, error);
     if (code == CM_OK && movie->sound != NULL)
         code = cm_sound_finish(movie->sound, end_of_pictures(movie), whole_sound, error);
@@ -321,7 +323,7 @@ static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
 
 cm_code cm_movie_finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     cm_log_begin();
-    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is finished already");
+    if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is already finished");
     cm_code code = finish(movie, whole_sound, error);
     close_muxer(movie);
     return code;
@@ -335,7 +337,7 @@ static cm_code check_movie(const cm_movie_options *options, cm_error *error) {
     if (!is_rgb(options->codec) && (width % 2 != 0 || height % 2 != 0)) {
         return cm_fail(
             error, CM_UNSUPPORTED,
-            "a size of %dx%d has an odd side, which 4:2:0 video cannot have; %dx%d and %dx%d fit",
+            "a size of %dx%d has an odd side, which 4:2:0 video does not support; try %dx%d or %dx%d",
             width, height, width < 2 ? 2 : width / 2 * 2, height < 2 ? 2 : height / 2 * 2,
             (width + 1) / 2 * 2, (height + 1) / 2 * 2);
     }
@@ -355,7 +357,7 @@ cm_code cm_movie_open(
     cm_code code = check_movie(options, error);
     if (code != CM_OK) return code;
     cm_movie *movie = av_mallocz(sizeof *movie);
-    if (movie == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a writer");
+    if (movie == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a writer");
     movie->codec = options->codec;
     movie->width = options->width;
     movie->height = options->height;
@@ -363,9 +365,9 @@ cm_code cm_movie_open(
         &movie->tick.num, &movie->tick.den, options->frame_rate.denominator,
         options->frame_rate.numerator, INT32_MAX);
     snprintf(movie->container, sizeof movie->container, "%s", container);
-    /* With its protocol, so that a colon in a name names no other one. */
+    /* With an explicit protocol, so that a colon in the name does not select another one. */
     movie->path = av_asprintf("file:%s", path);
-    code = movie->path == NULL ? cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a path")
+    code = movie->path == NULL ? cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a path")
                                : open_encoder(movie, options, error);
     if (code == CM_OK) code = open_muxer(movie, error);
     if (code != CM_OK) {

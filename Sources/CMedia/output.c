@@ -1,4 +1,4 @@
-/* Outputs that need no muxer: YUV4MPEG2 for pipes, and PNG. */
+/* Outputs without a muxer: YUV4MPEG2 for pipes, and PNG. */
 #include <libavutil/opt.h>
 #include <poll.h>
 #include <pthread.h>
@@ -29,8 +29,8 @@ static int write_bytes(int descriptor, const uint8_t *bytes, size_t size) {
 }
 
 cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *error) {
-    /* Writing to a pipe nobody reads raises SIGPIPE for this thread: held back, and taken away
-     * where it is ours. */
+    /* Writing to a closed pipe raises SIGPIPE for this thread: block it, and consume it if this
+     * write raised it. */
     sigset_t broken, before, pending;
     sigemptyset(&broken);
     sigaddset(&broken, SIGPIPE);
@@ -57,7 +57,7 @@ struct cm_y4m {
     int width, height;
     cm_rational frame_rate;
     cm_converter converter;
-    uint8_t *buffer; /* one frame with its marker: one write a frame */
+    uint8_t *buffer; /* a frame with its marker, for one write per frame */
     size_t size;
 };
 
@@ -81,7 +81,7 @@ cm_code cm_y4m_open(
         if (!fits)
             return cm_fail(
                 error, CM_UNSUPPORTED, "a size of %dx%d cannot be written", width, height);
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for frames of %dx%d", width, height);
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for frames of %dx%d", width, height);
     }
     y4m->descriptor = descriptor;
     y4m->owned = owned;
@@ -107,7 +107,7 @@ cm_code cm_y4m_append(cm_y4m *y4m, const uint8_t *rgb, cm_error *error) {
     cm_code code = y4m->header_written ? CM_OK : write_y4m_header(y4m, error);
     AVFrame *frame = NULL;
     if (code == CM_OK) {
-        /* The format has no tag for the matrix: the one every reader assumes for the size. */
+        /* The format has no tag for the matrix: use the one that readers assume for the size. */
         int space = y4m->height < 720 ? SWS_CS_ITU601 : SWS_CS_ITU709;
         code = cm_from_rgb(
             &y4m->converter, rgb, y4m->width, y4m->height, AV_PIX_FMT_YUV420P, space,
@@ -159,9 +159,10 @@ cm_code cm_png_open(cm_png **result, int width, int height, cm_error *error) {
     *result = NULL;
     cm_log_begin();
     const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
-    if (codec == NULL) return cm_fail(error, CM_UNSUPPORTED, "FFmpeg has no PNG encoder here");
+    if (codec == NULL)
+        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no PNG encoder");
     cm_png *png = av_mallocz(sizeof *png);
-    if (png == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a PNG encoder");
+    if (png == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a PNG encoder");
     png->encoder = avcodec_alloc_context3(codec);
     png->packet = av_packet_alloc();
     int status = AVERROR(ENOMEM);
@@ -178,7 +179,7 @@ cm_code cm_png_open(cm_png **result, int width, int height, cm_error *error) {
     if (status < 0) {
         cm_png_free(png);
         return cm_fail_av(
-            error, CM_ENCODER, status, "a PNG of %dx%d cannot be made", width, height);
+            error, CM_ENCODER, status, "cannot encode a PNG of %dx%d", width, height);
     }
     *result = png;
     return CM_OK;

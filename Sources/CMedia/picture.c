@@ -1,4 +1,4 @@
-/* Pixels: any decoded frame to upright RGB24, and RGB24 to what an encoder wants. */
+/* Converts decoded frames to upright RGB24, and RGB24 to an encoder's pixel format. */
 #include <libavutil/imgutils.h>
 #include <libavutil/opt.h>
 #include <math.h>
@@ -10,8 +10,8 @@
 /* ---- Orientation ---- */
 
 cm_orientation cm_orientation_of_matrix(const int32_t matrix[9]) {
-    /* shown x = a x + c y, shown y = b x + d y; the larger pair tells whether the axes change
-     * places. */
+    /* displayed x = a x + c y, displayed y = b x + d y; the larger pair shows whether the axes are
+     * swapped. */
     int64_t a = matrix[0], b = matrix[1], c = matrix[3], d = matrix[4];
     if (llabs(a) + llabs(d) >= llabs(b) + llabs(c)) {
         return (cm_orientation){.transposed = false, .mirrored_x = a < 0, .mirrored_y = d < 0};
@@ -53,7 +53,7 @@ void cm_copy_upright(
         source += (shown_height - 1) * step_y;
         step_y = -step_y;
     }
-    /* In tiles: a transposed row touches one cache line a pixel. */
+    /* In tiles, because a transposed row touches one cache line per pixel. */
     enum { tile = 32 };
     for (int top = 0; top < shown_height; top += tile) {
         int bottom = top + tile < shown_height ? top + tile : shown_height;
@@ -90,11 +90,10 @@ cm_code cm_make_picture(
         }
         av_frame_free(&made);
     }
-    return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a frame of %dx%d", width, height);
+    return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a frame of %dx%d", width, height);
 }
 
-/* The formats named yuvj... are full range by name; swscale wants them by their plain name and a
- * flag. */
+/* The yuvj... formats imply full range; swscale expects the plain format and a flag. */
 static enum AVPixelFormat plain_format(enum AVPixelFormat format, bool *full_range) {
     enum AVPixelFormat plain = format;
     switch (format) {
@@ -109,8 +108,8 @@ static enum AVPixelFormat plain_format(enum AVPixelFormat format, bool *full_ran
     return plain;
 }
 
-/* swscale's table for a frame: what it is tagged with, else BT.601 for standard definition and
- * BT.709 above. */
+/* swscale's matrix for a frame: as tagged, otherwise BT.601 for standard definition and BT.709
+ * above. */
 static int color_space(const AVFrame *frame) {
     switch (frame->colorspace) {
     case AVCOL_SPC_BT709: return SWS_CS_ITU709;
@@ -148,7 +147,8 @@ static cm_code set_up(
     bool to_rgb = target->format == AV_PIX_FMT_RGB24;
     struct SwsContext *scaler = sws_alloc_context();
     converter->scaler = scaler;
-    if (scaler == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a pixel conversion");
+    if (scaler == NULL)
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a pixel conversion");
     av_opt_set_int(scaler, "srcw", key.width, 0);
     av_opt_set_int(scaler, "srch", key.height, 0);
     av_opt_set_int(scaler, "src_format", key.format, 0);
@@ -169,7 +169,7 @@ static cm_code set_up(
             name == NULL ? "unknown" : name);
     }
     const int *table = sws_getCoefficients(key.space);
-    /* Unsupported only for pairs without a matrix, where there is nothing to set. */
+    /* Fails only for format pairs without a matrix, where there is nothing to set. */
     sws_setColorspaceDetails(
         scaler, table, key.full_range, table, to_rgb ? 1 : 0, 0, 1 << 16, 1 << 16);
     converter->key = key;
@@ -188,13 +188,13 @@ cm_code cm_to_rgb(
     enum AVPixelFormat format = plain_format(frame->format, &full_range);
     const AVPixFmtDescriptor *description = av_pix_fmt_desc_get(format);
     if (description == NULL || (description->flags & AV_PIX_FMT_FLAG_HWACCEL)) {
-        return cm_fail(error, CM_UNSUPPORTED, "the decoder gives pixels of an unknown format");
+        return cm_fail(error, CM_UNSUPPORTED, "the decoder returned an unknown pixel format");
     }
     bool gray = description->nb_components <= 2 && !(description->flags & AV_PIX_FMT_FLAG_PAL);
     if (gray && frame->color_range != AVCOL_RANGE_MPEG) full_range = true;
     cm_code code = cm_make_picture(&converter->target, width, height, AV_PIX_FMT_RGB24, error);
     if (code != CM_OK) return code;
-    if (converter->still && same_size && cm_still_knows(format)) {
+    if (converter->still && same_size && cm_still_supports(format)) {
         *result = converter->target;
         return cm_still_to_rgb(frame, full_range, converter->target, error);
     }
@@ -207,8 +207,8 @@ cm_code cm_to_rgb(
         .chroma = frame->chroma_location,
     };
     int flags = same_size ? SWS_BILINEAR : SWS_BICUBIC;
-    /* Interpolated chroma and exact rounding take 10 times as long: for sizes that are not going to
-     * be shrunk anyway. */
+    /* Interpolated chroma and exact rounding take 10 times as long: use them only for sizes that
+     * will probably not be downscaled. */
     if ((int64_t)width * height <= 640 * 960) flags |= SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
     code = set_up(converter, key, converter->target, flags, error);
     if (code != CM_OK) return code;
@@ -229,7 +229,7 @@ cm_code cm_from_rgb(
     *result = converter->target;
     AVFrame *packed = converter->target;
     if (format != AV_PIX_FMT_RGB24) {
-        /* Through rows that are padded: swscale's vector loads run past the end of a row. */
+        /* Use padded rows, because swscale's vector loads run past the end of a row. */
         code = cm_make_picture(&converter->source, width, height, AV_PIX_FMT_RGB24, error);
         if (code != CM_OK) return code;
         packed = converter->source;

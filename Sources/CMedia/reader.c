@@ -1,4 +1,4 @@
-/* The best video stream of a file, as upright RGB24 frames of one size. */
+/* Decodes the best video stream of a file into upright RGB24 frames of one size. */
 #include <libavutil/display.h>
 #include <math.h>
 #include <stdio.h>
@@ -21,20 +21,20 @@ struct cm_reader {
     int64_t max_pixels;
     bool holds_first, draining, truncated, still;
     int64_t damaged;
-    double origin;   /* of time, in seconds */
-    double expected; /* time of the next frame where it carries none */
+    double origin;   /* of timestamps, in seconds */
+    double expected; /* time of the next frame if it has no timestamp */
 };
 
 enum { default_max_pixels = 64 * 1000 * 1000 };
 
 static bool is_positive(AVRational value) { return value.num > 0 && value.den > 0; }
 
-/* Frames a second that a video can have: an hour's exposure has fewer, headers may say anything. */
+/* The range of plausible frame rates; headers may contain anything. */
 static bool is_rate(AVRational value) {
     return is_positive(value) && av_q2d(value) >= 1e-4 && av_q2d(value) <= 1000;
 }
 
-/* ---- What the file says about itself ---- */
+/* ---- Stream properties ---- */
 
 static const int32_t *stream_matrix(const AVStream *stream) {
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100)
@@ -53,8 +53,8 @@ static const int32_t *stream_matrix(const AVStream *stream) {
 #endif
 }
 
-/* From the container, else from its older tag, else from the first frame (H.264's message, a
- * photograph's EXIF). */
+/* From the container, otherwise from its older tag or the first frame (an H.264 message or a
+ * photo's EXIF data). */
 static cm_orientation find_orientation(const AVStream *stream, const AVFrame *first) {
     cm_orientation orientation = {0};
     const int32_t *matrix = stream_matrix(stream);
@@ -70,11 +70,11 @@ static cm_orientation find_orientation(const AVStream *stream, const AVFrame *fi
     return orientation;
 }
 
-/* The average rate, in the stream's own nominal fraction where the two agree within 0.02 % (30
- * and 29.97 do not). */
+/* The average rate, or the stream's nominal fraction if they agree within 0.02% (30 and 29.97 do
+ * not). */
 static AVRational find_frame_rate(const AVStream *stream, AVRational coded) {
     AVRational average = stream->avg_frame_rate, nominal = stream->r_frame_rate;
-    /* AVI counts the fields of H.264 as frames; the video's own headers know better. */
+    /* AVI counts H.264 fields as frames; use the rate in the video's own headers. */
     if (is_rate(coded) && is_rate(average) && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
         return coded;
     }
@@ -117,8 +117,7 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     snprintf(info->format, sizeof info->format, "%s", format->iformat->name);
 }
 
-/* Files that keep an index say where each packet lies; one that lies past the end tells that the
- * file was cut. */
+/* An index entry past the end of the file shows that the file is truncated. */
 static bool index_passes_end(const cm_reader *reader) {
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(59, 0, 100)
     int64_t length = reader->source->length;
@@ -137,7 +136,7 @@ static bool index_passes_end(const cm_reader *reader) {
 
 /* ---- Decoding ---- */
 
-/* Passes one packet of the stream to the decoder, or tells it that there are no more. */
+/* Sends one packet of the stream to the decoder, or flushes it after the last one. */
 static cm_code feed(cm_reader *reader, cm_error *error) {
     cm_source *source = reader->source;
     for (;;) {
@@ -160,7 +159,7 @@ static cm_code feed(cm_reader *reader, cm_error *error) {
             continue;
         }
         bool corrupt = (reader->packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
-        /* A packet that the end of the file cut in two would decode to half a picture. */
+        /* A packet truncated by the end of the file would decode to half a frame. */
         bool cut = corrupt && source->io->eof_reached;
         if (cut) reader->truncated = true;
         if (corrupt) reader->damaged++;
@@ -168,7 +167,7 @@ static cm_code feed(cm_reader *reader, cm_error *error) {
         av_packet_unref(reader->packet);
         if (status == AVERROR(ENOMEM)) {
             return cm_fail_av(
-                error, CM_OUT_OF_MEMORY, status, "no memory to decode a frame of %dx%d",
+                error, CM_OUT_OF_MEMORY, status, "out of memory to decode a frame of %dx%d",
                 reader->decoder->width, reader->decoder->height);
         }
         if (status < 0) reader->damaged++;
@@ -187,12 +186,12 @@ static cm_code decode(cm_reader *reader, cm_error *error) {
             continue;
         }
         if (status == AVERROR(ENOMEM))
-            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "no memory for a frame");
+            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "out of memory for a frame");
         if (status != AVERROR(EAGAIN) && status != AVERROR_EOF) reader->damaged++;
         if (reader->draining) {
             if (reader->source->read_errno != 0) {
                 return cm_fail(
-                    error, CM_IO, "cannot be read on: %s", strerror(reader->source->read_errno));
+                    error, CM_IO, "cannot read further: %s", strerror(reader->source->read_errno));
             }
             return CM_END;
         }
@@ -203,7 +202,7 @@ static cm_code decode(cm_reader *reader, cm_error *error) {
 
 static int choose_threads(const cm_reader_options *options, const AVCodecParameters *parameters) {
     if (options->threads > 0) return options->threads < 16 ? options->threads : 16;
-    /* Frame threads cost latency and memory; they pay where one core does not keep up. */
+    /* Frame threads cost latency and memory; use them only where one core is too slow. */
     int64_t pixels = (int64_t)parameters->width * parameters->height;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     int wanted = pixels <= 640 * 480 ? 1 : pixels <= 1920 * 1088 ? 2 : 4;
@@ -216,20 +215,21 @@ static cm_code open_decoder(cm_reader *reader, const cm_reader_options *options,
     const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
     if (codec == NULL) {
         return cm_fail(
-            error, CM_UNSUPPORTED, "is coded as '%s', for which FFmpeg has no decoder here", name);
+            error, CM_UNSUPPORTED,
+            "uses the codec '%s', for which this build of FFmpeg has no decoder", name);
     }
     reader->decoder = avcodec_alloc_context3(codec);
     reader->packet = av_packet_alloc();
     reader->frame = av_frame_alloc();
     if (reader->decoder == NULL || reader->packet == NULL || reader->frame == NULL) {
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a decoder");
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a decoder");
     }
     int status = avcodec_parameters_to_context(reader->decoder, parameters);
     reader->decoder->pkt_timebase = reader->stream->time_base;
     reader->decoder->max_pixels = reader->max_pixels;
     reader->decoder->thread_count = choose_threads(options, parameters);
     if (reader->still) {
-        /* The decoder of TIFF takes any tag that it does not know for damage. */
+        /* The TIFF decoder treats every unknown tag as damage. */
         int strict = parameters->codec_id == AV_CODEC_ID_TIFF ? 0 : AV_EF_EXPLODE;
         reader->decoder->err_recognition |=
             AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | strict;
@@ -243,12 +243,13 @@ static cm_code choose_stream(cm_reader *reader, cm_error *error) {
     AVFormatContext *format = reader->source->format;
     int index = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
     if (format->nb_streams == 0) {
-        return cm_fail(error, CM_NOT_A_VIDEO, "is not a complete video file: it lists no stream");
+        return cm_fail(
+            error, CM_NOT_A_VIDEO, "is not a complete video file: it contains no streams");
     }
     if (index < 0 || (format->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC)) {
         return cm_fail(
             error, CM_NO_VIDEO_STREAM,
-            "has no video stream, only sound, subtitles, or a cover picture");
+            "has no video stream (only audio, subtitles or a cover image)");
     }
     for (unsigned i = 0; i < format->nb_streams; i++) {
         if ((int)i != index) format->streams[i]->discard = AVDISCARD_ALL;
@@ -268,8 +269,8 @@ static bool is_damaged(const cm_reader *reader) {
         || (reader->frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
 }
 
-/* The first frame is decoded at once: only it tells the size and, in photographs, the orientation
- * for sure. */
+/* Decodes the first frame immediately: only the frame itself reliably has the size and, in
+ * photos, the orientation. */
 static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_error *error) {
     cm_code code = choose_stream(reader, error);
     if (code == CM_OK) code = open_decoder(reader, options, error);
@@ -280,19 +281,19 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
         if (atomic_load(&reader->source->interrupted)) return cm_fail(error, CM_END, "interrupted");
         if (cm_log_saw_too_many_pixels()) {
             return cm_fail(
-                error, CM_TOO_LARGE, "has frames of more than %lld pixels, the limit",
+                error, CM_TOO_LARGE, "has frames larger than the limit of %lld pixels",
                 (long long)reader->max_pixels);
         }
         if (reader->damaged == 0 && !reader->truncated)
             return cm_fail(error, CM_EMPTY, "has no frames");
         return cm_fail_av(
-            error, CM_DECODER, AVERROR_INVALIDDATA, "has no frame that can be decoded");
+            error, CM_DECODER, AVERROR_INVALIDDATA, "no frame can be decoded");
     }
     if (code != CM_OK) return code;
     if (reader->still && (reader->truncated || is_damaged(reader))) {
         return cm_fail_av(
-            error, CM_DECODER, AVERROR_INVALIDDATA, "is damaged or cut off: its picture cannot be "
-            "read to the end");
+            error, CM_DECODER, AVERROR_INVALIDDATA, "is damaged or truncated: its image cannot be "
+            "decoded completely");
     }
     reader->holds_first = true;
     reader->width = reader->frame->width;
@@ -309,7 +310,7 @@ static cm_code open_reader(
     *result = NULL;
     if (options == NULL) options = &defaults;
     cm_reader *reader = av_mallocz(sizeof *reader);
-    if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a reader");
+    if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
     reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
     reader->still = reader->converter.still = options->still;
     cm_code code = cm_source_open(&reader->source, path, bytes, size, reader->max_pixels, error);
@@ -361,7 +362,8 @@ cm_code cm_reader_next(
     size_t needed = 3 * (size_t)reader->width * (size_t)reader->height;
     if (capacity < needed) {
         return cm_fail(
-            error, CM_INVALID_ARGUMENT, "a frame has %zu bytes, the buffer %zu", needed, capacity);
+            error, CM_INVALID_ARGUMENT, "a frame has %zu bytes, but the buffer has %zu", needed,
+            capacity);
     }
     if (atomic_load_explicit(&reader->source->interrupted, memory_order_relaxed)) return CM_END;
     bool first = reader->holds_first;

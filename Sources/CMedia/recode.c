@@ -1,7 +1,7 @@
-/* Sound that a container does not take: decoded, laid on the time of the pictures, encoded anew.
+/* Re-encodes audio whose codec the container does not support, in sync with the video.
  *
- * The new track begins with the first picture and has no gaps. Where the old one begins later, or
- * lost packets, there is silence; what it has before the first picture is cut off. */
+ * The new track starts with the first frame and has no gaps: silence replaces a late start and lost
+ * packets, and audio before the first frame is cut. */
 #include <libavutil/audio_fifo.h>
 #include <libavutil/channel_layout.h>
 #include <libavutil/opt.h>
@@ -17,20 +17,20 @@ struct cm_recoder {
     struct SwrContext *resampler;
     AVAudioFifo *queue; /* samples for the encoder */
     AVFrame *frame;     /* decoded */
-    AVFrame *silence;   /* a piece of it, as `frame` is */
+    AVFrame *silence;   /* in the format of `frame` */
     AVFrame *block;     /* for the encoder */
     AVPacket *packet;   /* encoded */
-    AVRational unit;    /* of the track's times */
-    double origin;      /* time of the first picture */
-    double time;        /* end of what was passed on, in seconds since the first picture */
+    AVRational unit;    /* of the track's timestamps */
+    double origin;      /* time of the first video frame */
+    double time;        /* end of the queued audio, in seconds since the first video frame */
     int64_t missing;    /* samples of silence before those of `frame` */
-    int used;           /* samples of `frame` that were passed on or left out */
+    int used;           /* samples of `frame` that were queued or skipped */
     int64_t encoded;    /* samples */
     int64_t damaged;
     bool holds, started, ending, over;
 };
 
-/* Times of packets are rounded, to a millisecond in Matroska; what is further off is a gap. */
+/* Timestamps are rounded, to a millisecond in Matroska; larger differences are gaps. */
 static const double tolerance = 0.005;
 
 enum { silence_samples = 4096, lowest_rate = 1000, highest_rate = 768000 };
@@ -43,7 +43,8 @@ cm_code cm_recoder_open(
     const char *name = avcodec_get_name(parameters->codec_id);
     const AVCodec *codec = avcodec_find_decoder(parameters->codec_id);
     if (codec == NULL)
-        return cm_fail(error, CM_UNSUPPORTED, "FFmpeg has no decoder for its '%s' sound", name);
+        return cm_fail(
+            error, CM_UNSUPPORTED, "this build of FFmpeg has no decoder for its '%s' audio", name);
     cm_recoder *recoder = av_mallocz(sizeof *recoder);
     *result = recoder;
     if (recoder != NULL) {
@@ -55,7 +56,7 @@ cm_code cm_recoder_open(
     }
     if (recoder == NULL || recoder->decoder == NULL || recoder->frame == NULL
         || recoder->silence == NULL || recoder->block == NULL || recoder->packet == NULL) {
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for its sound");
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for its audio");
     }
     recoder->origin = origin;
     recoder->unit = track->time_base;
@@ -65,7 +66,7 @@ cm_code cm_recoder_open(
     recoder->decoder->max_samples = 1 << 22;
     if (status >= 0) status = avcodec_open2(recoder->decoder, codec, NULL);
     if (status < 0)
-        return cm_fail_av(error, CM_DECODER, status, "its '%s' sound cannot be decoded", name);
+        return cm_fail_av(error, CM_DECODER, status, "its '%s' audio cannot be decoded", name);
     return CM_OK;
 }
 
@@ -78,7 +79,7 @@ void cm_recoder_send(cm_recoder *recoder, const AVPacket *packet) {
 
 int64_t cm_recoder_damaged(const cm_recoder *recoder) { return recoder->damaged; }
 
-/* Says how much silence comes before the frame, and how much of the frame comes too late. */
+/* Determines how much silence to insert before the frame, and how much of the frame to skip. */
 static void place(cm_recoder *recoder) {
     const AVFrame *frame = recoder->frame;
     recoder->missing = recoder->used = 0;
@@ -105,7 +106,7 @@ cm_code cm_recoder_hold(cm_recoder *recoder, cm_error *error) {
         int status = avcodec_receive_frame(recoder->decoder, recoder->frame);
         if (status == AVERROR(EAGAIN)) return CM_END;
         if (status == AVERROR(ENOMEM))
-            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "no memory for its sound");
+            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "out of memory for its audio");
         recoder->over = status == AVERROR_EOF || (status < 0 && recoder->ending);
         if (status == 0 && is_usable(recoder->frame)) {
             place(recoder);
@@ -117,7 +118,7 @@ cm_code cm_recoder_hold(cm_recoder *recoder, cm_error *error) {
         }
     }
     if (recoder->holds || recoder->started) return CM_OK;
-    return cm_fail(error, CM_DECODER, "nothing of its sound can be decoded");
+    return cm_fail(error, CM_DECODER, "its audio cannot be decoded");
 }
 
 /* ---- Encoder ---- */
@@ -126,7 +127,7 @@ static int nearest_rate(const AVCodec *codec, int rate) {
     if (codec->supported_samplerates == NULL) return rate;
     int best = 0;
     for (const int *listed = codec->supported_samplerates; *listed != 0; listed++) {
-        /* The lowest that loses nothing, else the highest. */
+        /* The lowest rate that loses nothing, otherwise the highest. */
         bool better = best < rate ? *listed > best : *listed >= rate && *listed < best;
         if (better) best = *listed;
     }
@@ -152,13 +153,13 @@ static int open_encoder(
     encoder->sample_fmt = nearest_format(codec, recoder->frame->format);
     encoder->time_base = (AVRational){1, encoder->sample_rate};
     encoder->thread_count = 1;
-    /* No version of a library in the stream: the same sound gives the same bytes. */
+    /* Omit the library version from the stream, so that the same audio gives the same bytes. */
     encoder->flags |= AV_CODEC_FLAG_BITEXACT;
     if (global_header) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     if (codec->id == AV_CODEC_ID_FLAC) {
         if (av_get_bytes_per_sample(encoder->sample_fmt) > 2) encoder->bits_per_raw_sample = 24;
     } else {
-        /* 96 kbit/s a channel at 48 kHz, which few can tell from the original. */
+        /* 96 kbit/s per channel at 48 kHz, which is nearly transparent. */
         encoder->bit_rate = 2 * (int64_t)encoder->sample_rate * cm_channel_count(channels);
     }
     int status = cm_set_channels_of_encoder(encoder, channels);
@@ -169,21 +170,22 @@ cm_code cm_recoder_start(
     cm_recoder *recoder, const char *name, cm_output_format *output, cm_error *error) {
     const AVCodec *codec = avcodec_find_encoder_by_name(name);
     if (codec == NULL || !recoder->holds)
-        return cm_fail(error, CM_UNSUPPORTED, "FFmpeg has no encoder '%s' here", name);
-    uint64_t own = cm_channels_of_frame(recoder->frame), usual = cm_usual_channels(own);
-    /* AAC has other places than the usual ones, and few players know them. */
+        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no encoder '%s'", name);
+    uint64_t own = cm_channels_of_frame(recoder->frame), common = cm_common_layout(own);
+    /* AAC supports further layouts, but few players do. */
     uint64_t choices[] = {
-        codec->id == AV_CODEC_ID_AAC ? usual : own, usual, AV_CH_LAYOUT_STEREO};
+        codec->id == AV_CODEC_ID_AAC ? common : own, common, AV_CH_LAYOUT_STEREO};
     int status = -1;
     for (unsigned i = 0; i < sizeof choices / sizeof *choices && status < 0; i++)
         status = open_encoder(recoder, codec, choices[i], output->flags & AVFMT_GLOBALHEADER);
     if (status < 0)
-        return cm_fail_av(error, CM_ENCODER, status, "the encoder '%s' does not start", name);
+        return cm_fail_av(error, CM_ENCODER, status, "cannot open the encoder '%s'", name);
     av_audio_fifo_free(recoder->queue);
     recoder->queue = av_audio_fifo_alloc(
         recoder->encoder->sample_fmt, cm_channel_count(cm_channels_of_encoder(recoder->encoder)),
         silence_samples);
-    if (recoder->queue == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for its sound");
+    if (recoder->queue == NULL)
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for its audio");
     return CM_OK;
 }
 
@@ -203,10 +205,10 @@ static cm_code send_block(
             cm_outlet_write(outlet, recoder->packet, recoder->encoder->time_base, error);
         if (code != CM_OK) return code;
     }
-    return cm_fail_av(error, CM_ENCODER, status, "cannot encode its sound");
+    return cm_fail_av(error, CM_ENCODER, status, "cannot encode its audio");
 }
 
-/* Encodes what is in the queue, in frames of the encoder's length; the last one may be shorter. */
+/* Encodes the queue in blocks of the encoder's frame size; the last one may be shorter. */
 static cm_code encode(cm_recoder *recoder, cm_outlet *outlet, bool last, cm_error *error) {
     const AVCodecContext *encoder = recoder->encoder;
     int size = encoder->frame_size > 0 ? encoder->frame_size : silence_samples;
@@ -225,23 +227,23 @@ static cm_code encode(cm_recoder *recoder, cm_outlet *outlet, bool last, cm_erro
             status = av_audio_fifo_read(
                 recoder->queue, (void **)block->extended_data, block->nb_samples);
         if (status < 0)
-            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "no memory for its sound");
+            return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "out of memory for its audio");
         recoder->encoded += block->nb_samples;
         cm_code code = send_block(recoder, outlet, block, error);
         if (code != CM_OK) return code;
     }
 }
 
-/* ---- From one to the other ---- */
+/* ---- Conversion ---- */
 
-/* Encoders refuse what is no number, and sound far above full scale. */
+/* Encoders reject NaN and samples far above full scale. */
 static void tame(float *samples, int count) {
     for (int i = 0; i < count; i++) {
         if (!(fabsf(samples[i]) <= 4)) samples[i] = isnan(samples[i]) ? 0 : copysignf(4, samples[i]);
     }
 }
 
-/* Converts samples and queues them; `data` NULL: what the resampler still holds. */
+/* Converts samples and queues them; if `data` is NULL, flushes the resampler. */
 static cm_code convert(
     cm_recoder *recoder, const uint8_t *const *data, int count, cm_error *error) {
     enum AVSampleFormat format = recoder->encoder->sample_fmt;
@@ -264,10 +266,11 @@ static cm_code convert(
     if (samples != NULL) av_freep(&samples[0]);
     av_freep(&samples);
     if (status >= 0) return CM_OK;
-    return cm_fail_av(error, CM_UNSUPPORTED, status, "cannot convert its sound");
+    return cm_fail_av(error, CM_UNSUPPORTED, status, "cannot convert its audio");
 }
 
-/* A resampler for the frame at hand, and silence like it. A track may change its form at any time. */
+/* Sets up the resampler and silence for the format of the current frame, which may change at any
+ * time. */
 static cm_code set_up(cm_recoder *recoder, cm_error *error) {
     const AVFrame *frame = recoder->frame;
     AVFrame *silence = recoder->silence;
@@ -295,16 +298,16 @@ static cm_code set_up(cm_recoder *recoder, cm_error *error) {
         status = cm_make_resampler(&recoder->resampler, silence, recoder->encoder);
     }
     if (status >= 0) {
-        /* Channels that are mixed do not get louder than full scale. */
+        /* Keep downmixed channels within full scale. */
         av_opt_set_double(recoder->resampler, "rematrix_maxval", 1, 0);
         status = swr_init(recoder->resampler);
     }
     if (status >= 0) return CM_OK;
     swr_free(&recoder->resampler);
-    return cm_fail_av(error, CM_UNSUPPORTED, status, "cannot convert its sound");
+    return cm_fail_av(error, CM_UNSUPPORTED, status, "cannot convert its audio");
 }
 
-/* How many of `count` samples come before `end`. */
+/* The number of `count` samples before `end`. */
 static int64_t due(const cm_recoder *recoder, int64_t count, double end) {
     double samples = (end - recoder->time) * recoder->frame->sample_rate;
     return samples >= (double)count ? count : samples > 0 ? llrint(samples) : 0;
@@ -348,7 +351,7 @@ cm_code cm_recoder_pass(
         cm_code code = cm_recoder_hold(recoder, error);
         if (code != CM_OK || !recoder->holds) return code;
         code = set_up(recoder, error);
-        /* Behind the last picture nobody needs silence, nor what comes after it. */
+        /* After the last video frame, silence and later audio are not needed. */
         if (code == CM_OK) code = queue_silence(recoder, outlet, pictures, error);
         if (code != CM_OK || recoder->missing > 0) return code;
         code = queue_frame(recoder, outlet, end, error);

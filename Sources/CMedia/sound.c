@@ -1,5 +1,5 @@
-/* The input's sound for an output that shows the same pictures: packet by packet as it is, or
- * encoded anew where the container does not take it. */
+/* Adds the input's audio to an output with the same frames: copies packets, or re-encodes them
+ * if the container does not support the codec. */
 #include <libavutil/common.h>
 #include <math.h>
 #include <string.h>
@@ -12,15 +12,15 @@ struct cm_sound {
     const AVStream *track;
     AVPacket *packet, *next;
     bool waits;          /* `packet` is not due yet */
-    bool has_next;       /* and so is `next`, the one after it */
+    bool has_next;       /* neither is `next`, the packet after it */
     int64_t step;        /* the time from packet to packet */
-    double origin;       /* time of the first picture */
+    double origin;       /* time of the first video frame */
     cm_recoder *recoder; /* NULL: packets are copied */
     cm_outlet outlet;
 };
 
-/* Sound that is encoded anew ends so many seconds after the last picture: a few bytes can stand for
- * hours of silence. */
+/* The maximum length of re-encoded audio after the last video frame, in seconds: a few bytes can
+ * represent hours of silence. */
 static const double longest_tail = 3600;
 
 /* ---- Reading ---- */
@@ -41,7 +41,7 @@ static cm_code choose_track(cm_sound *sound, cm_error *error) {
     return CM_OK;
 }
 
-/* A file that ends early, or breaks, just has less sound. */
+/* A truncated or damaged file just has less audio. */
 static void read_next(cm_sound *sound) {
     while (!sound->has_next && av_read_frame(sound->source->format, sound->next) >= 0) {
         sound->has_next = sound->next->stream_index == sound->track->index;
@@ -53,7 +53,7 @@ static int64_t time_of(const AVPacket *packet) {
     return packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
 }
 
-/* Whether there is a packet that waits. */
+/* Whether a packet is waiting. */
 static bool has_packet(cm_sound *sound) {
     if (sound->waits) return true;
     read_next(sound);
@@ -66,7 +66,7 @@ static bool has_packet(cm_sound *sound) {
     int64_t later = sound->has_next ? time_of(sound->next) : AV_NOPTS_VALUE;
     if (time != AV_NOPTS_VALUE && later != AV_NOPTS_VALUE && later > time)
         sound->step = av_sat_sub64(later, time);
-    /* Matroska names no lengths, and MP4 would let the last packet have none. */
+    /* Matroska stores no durations, and MP4 would give the last packet none. */
     if (sound->packet->duration <= 0) sound->packet->duration = sound->step;
     return true;
 }
@@ -85,9 +85,9 @@ cm_code cm_sound_open(cm_sound **result, const char *path, cm_error *error) {
     }
     if (sound == NULL || sound->packet == NULL || sound->next == NULL) {
         cm_sound_close(&sound);
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for its audio track");
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for its audio track");
     }
-    /* No picture is decoded: their size does not matter here. */
+    /* No frames are decoded, so their size does not matter. */
     cm_code code = cm_source_open(&sound->source, path, NULL, 0, INT32_MAX, error);
     if (code == CM_OK) code = choose_track(sound, error);
     if (code == CM_OK && !has_packet(sound))
@@ -104,12 +104,12 @@ const char *cm_sound_codec(const cm_sound *sound) {
     return avcodec_get_name(sound->track->codecpar->codec_id);
 }
 
-/* ---- What goes into the output ---- */
+/* ---- The output stream ---- */
 
 int cm_sound_describe(const cm_sound *sound, AVStream *stream) {
     if (sound->recoder != NULL) return cm_recoder_describe(sound->recoder, stream);
     int status = avcodec_parameters_copy(stream->codecpar, sound->track->codecpar);
-    /* Each container has its own tags for the codecs. */
+    /* Codec tags depend on the container. */
     stream->codecpar->codec_tag = 0;
     stream->time_base = sound->track->time_base;
     return status;
@@ -131,7 +131,7 @@ cm_code cm_sound_recode(
     cm_code code = CM_OK;
     if (sound->recoder == NULL)
         code = cm_recoder_open(&sound->recoder, sound->track, sound->origin, error);
-    /* Only what was decoded tells the number of channels and the rate for sure. */
+    /* Only decoded audio reliably has the number of channels and the sample rate. */
     while (code == CM_OK && (code = cm_recoder_hold(sound->recoder, error)) == CM_END) {
         feed_recoder(sound);
         code = CM_OK;
@@ -148,8 +148,8 @@ int64_t cm_sound_damaged(const cm_sound *sound) {
 
 /* ---- Writing ---- */
 
-/* Before FFmpeg 6 the muxer of Matroska says how much of the beginning a player skips, but does not
- * count that in the times: the sound would come too early by it. */
+/* Before FFmpeg 6, the Matroska muxer writes how much of the start a player skips, but does not
+ * include it in the timestamps, so the audio would be early by that amount. */
 static int64_t muxer_delay(const cm_outlet *outlet) {
 #if LIBAVFORMAT_VERSION_MAJOR < 60
     const AVCodecParameters *parameters = outlet->stream->codecpar;
@@ -171,8 +171,8 @@ cm_code cm_outlet_write(cm_outlet *outlet, AVPacket *packet, AVRational unit, cm
     if (packet->dts != AV_NOPTS_VALUE) packet->dts = av_sat_add64(packet->dts, delay);
     int status = av_interleaved_write_frame(outlet->muxer, packet);
     if (outlet->muxer->pb->error < 0) status = outlet->muxer->pb->error;
-    /* A packet that the container does not take (times that run backwards, damage) is not worth the
-     * video; what the system says of the file is another matter. */
+    /* Skip packets that the container rejects (decreasing timestamps, damage), but report errors
+     * of the system. */
     bool refused = status == AVERROR(EINVAL) || status < -4096;
     if (status < 0 && !refused) return cm_fail_output(error, status, false, "cannot be written");
     if (refused) outlet->refused++;

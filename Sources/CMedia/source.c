@@ -1,8 +1,8 @@
-/* A demuxer over an input that this file reads by itself, so that FFmpeg opens nothing at all.
+/* A demuxer with custom I/O, so that FFmpeg opens no files itself.
  *
- * Three locks, each of them enough for the formats known today: the container must be in
- * `allowed_formats`; no protocol is on the whitelist; and the callback by which a demuxer would
- * open a second file refuses. */
+ * Three protections, each of them sufficient for today's formats: the container must be in
+ * `allowed_formats`; the protocol whitelist is empty; and the callback for opening another file
+ * always fails. */
 #include <fcntl.h>
 #include <libavutil/avstring.h>
 #include <poll.h>
@@ -13,16 +13,16 @@
 
 #include "internal.h"
 
-/* Containers that hold their own pictures. Not in it: hls, concat, dash, imf, image2, sdp,
- * tedcaptions, lavfi and whatever else reads a text and goes on to open what that names. The audio
- * formats are there for a good answer: "no video stream". */
+/* Self-contained formats. Excludes hls, concat, dash, imf, image2, sdp, tedcaptions, lavfi and
+ * all others that open files named in their content. Audio formats are included for a better error
+ * message: "no video stream". */
 static const char allowed_formats[] =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,obu,h264,hevc,"
     "mjpeg,"
     "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,wav,mp3,flac,aac,aiff,"
     "amr,w64,au";
 
-/* Formats whose refusal deserves its reason: they are lists of other files. */
+/* Formats that refer to other files, which get their own error message. */
 static const char listing_formats[] =
     "hls,applehttp,concat,dash,webm_dash_manifest,imf,sdp,rtsp,lavfi,tty";
 
@@ -79,12 +79,12 @@ static int refuse_to_open(
 }
 
 cm_code cm_open_regular(const char *path, int *descriptor, cm_error *error) {
-    /* Without O_NONBLOCK a pipe that nobody writes to is waited for. */
+    /* Without O_NONBLOCK, opening a pipe without a writer would block. */
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (opened < 0) {
         bool absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
         if (absent) return cm_fail(error, CM_NOT_FOUND, "no such file");
-        /* So sockets answer. */
+        /* The error for sockets. */
         if (errno == ENXIO) return cm_fail(error, CM_UNSUPPORTED, "is not a regular file");
         return cm_fail(error, CM_UNREADABLE, "cannot be read: %s", strerror(errno));
     }
@@ -148,9 +148,10 @@ cm_code cm_read_file(
         if (capacity > limit + 1) capacity = limit + 1;
         uint8_t *larger = *size < capacity ? realloc(*bytes, capacity) : NULL;
         if (*size > limit) {
-            code = cm_fail(error, CM_TOO_LARGE, "has more than %zu bytes, the limit", limit);
+            code = cm_fail(error, CM_TOO_LARGE, "exceeds the limit of %zu bytes", limit);
         } else if (larger == NULL) {
-            code = cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a file of %zu bytes", capacity);
+            code = cm_fail(
+                error, CM_OUT_OF_MEMORY, "out of memory for a file of %zu bytes", capacity);
         } else {
             *bytes = larger;
             ssize_t count = read(source.descriptor, *bytes + *size, capacity - *size);
@@ -170,7 +171,7 @@ cm_code cm_read_file(
     return code;
 }
 
-/* Newer demuxers look for the names of scripts in the path, which is not given: by their text. */
+/* Newer demuxers recognize scripts by the path, which they are not given, so check the content. */
 static const char *script_in(AVIOContext *io) {
     char head[513];
     int count = avio_read(io, (unsigned char *)head, sizeof head - 1);
@@ -183,12 +184,12 @@ static const char *script_in(AVIOContext *io) {
 static cm_code refuse_script(const char *name, cm_error *error) {
     return cm_fail(
         error, CM_FORBIDDEN_FORMAT,
-        "is a '%s' script that names other files; Swan opens the given file and nothing else",
+        "is a '%s' script that refers to other files, which Swan does not open",
         name);
 }
 
 static cm_code probe(cm_source *source, cm_input_format **format, cm_error *error) {
-    /* No name is given: a format is chosen by what the bytes say, never by an extension. */
+    /* Without a name, the format is detected from the content, never from an extension. */
     int score = av_probe_input_buffer2(source->io, format, "", NULL, 0, 0);
     if (score < 0 || *format == NULL) {
         if (source->read_errno != 0)
@@ -197,25 +198,24 @@ static cm_code probe(cm_source *source, cm_input_format **format, cm_error *erro
         if (source->pipe && !source->any_bytes) return cm_fail(error, CM_EMPTY, "is empty");
         const char *script = script_in(source->io);
         if (script != NULL) return refuse_script(script, error);
-        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");
+        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a supported format");
     }
     if (av_match_list((*format)->name, allowed_formats, ',')) return CM_OK;
     if (av_match_list((*format)->name, listing_formats, ',')) {
         return refuse_script((*format)->name, error);
     }
     if (score <= AVPROBE_SCORE_EXTENSION) {
-        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a format that Swan knows");
+        return cm_fail(error, CM_NOT_A_VIDEO, "is not a video in a supported format");
     }
     return cm_fail(
         error, CM_FORBIDDEN_FORMAT,
-        "is in the format '%s', which Swan does not read; convert it to MP4, MKV, WebM, AVI or "
-        "MPEG-TS first",
+        "is in the unsupported format '%s'; convert it to MP4, MKV, WebM, AVI or MPEG-TS first",
         (*format)->name);
 }
 
-/* Streams whose header did not say all are decoded a little, under the same limit of pixels. */
+/* Decodes the start of streams with incomplete headers, with the same limit on pixels. */
 static int find_streams(AVFormatContext *format, int64_t max_pixels) {
-    /* A YUV4MPEG2 header says everything; waiting for more frames would delay a live pipe. */
+    /* A YUV4MPEG2 header is complete; waiting for more frames would delay a live pipe. */
     if (strcmp(format->iformat->name, "yuv4mpegpipe") == 0) return 0;
     unsigned count = format->nb_streams;
     AVDictionary **options = count == 0 ? NULL : av_calloc(count, sizeof *options);
@@ -229,19 +229,20 @@ static int find_streams(AVFormatContext *format, int64_t max_pixels) {
 
 static cm_code open_format(cm_source *source, int64_t max_pixels, cm_error *error) {
     unsigned char *buffer = av_malloc(io_buffer_size);
-    if (buffer == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a read buffer");
+    if (buffer == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a read buffer");
     source->io = avio_alloc_context(
         buffer, io_buffer_size, 0, source, read_bytes, NULL, source->pipe ? NULL : seek_to);
     if (source->io == NULL) {
         av_free(buffer);
-        return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a read buffer");
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a read buffer");
     }
     cm_input_format *input = NULL;
     cm_code code = probe(source, &input, error);
     if (code != CM_OK) return code;
 
     source->format = avformat_alloc_context();
-    if (source->format == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a demuxer");
+    if (source->format == NULL)
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a demuxer");
     source->format->pb = source->io;
     source->format->flags |= AVFMT_FLAG_CUSTOM_IO;
     source->format->io_open = refuse_to_open;
@@ -261,7 +262,7 @@ static cm_code open_format(cm_source *source, int64_t max_pixels, cm_error *erro
         return cm_fail_av(error, CM_NOT_A_VIDEO, status, "is not a complete video file");
     if (cm_log_saw_too_many_pixels()) {
         return cm_fail(
-            error, CM_TOO_LARGE, "has frames of more than %lld pixels, the limit",
+            error, CM_TOO_LARGE, "has frames larger than the limit of %lld pixels",
             (long long)max_pixels);
     }
     return CM_OK;
@@ -273,7 +274,7 @@ cm_code cm_source_open(
     *result = NULL;
     cm_log_begin();
     cm_source *source = av_mallocz(sizeof *source);
-    if (source == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a reader");
+    if (source == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
     atomic_init(&source->interrupted, false);
     source->descriptor = -1;
     cm_code code = CM_OK;

@@ -1,13 +1,13 @@
-/* Single pictures: 8-bit Y'CbCr to RGB as the JPEG and WebP libraries do it.
+/* Converts 8-bit Y'CbCr still images to RGB as the JPEG and WebP libraries do.
  *
- * swscale shifts chroma by half a pixel where it doubles rows bilinearly, and stretches it where a
- * size is odd; that is nothing in a moving picture but is seen in a comparison of stills. */
+ * swscale shifts chroma by half a pixel when it doubles rows bilinearly, and stretches it for odd
+ * sizes, which is invisible in video but measurable in still images. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* Planes of 8 bits whose chroma has the size of luma, or half of it on one or both axes. */
+/* 8-bit planar formats with full chroma resolution, or half of it on one or both axes. */
 static bool is_plain_yuv(const AVPixFmtDescriptor *format) {
     const uint64_t other = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM
                          | AV_PIX_FMT_FLAG_HWACCEL;
@@ -17,10 +17,12 @@ static bool is_plain_yuv(const AVPixFmtDescriptor *format) {
         && format->log2_chroma_w <= 1 && format->log2_chroma_h <= 1;
 }
 
-bool cm_still_knows(enum AVPixelFormat format) { return is_plain_yuv(av_pix_fmt_desc_get(format)); }
+bool cm_still_supports(enum AVPixelFormat format) {
+    return is_plain_yuv(av_pix_fmt_desc_get(format));
+}
 
-/* 16 times the chroma of one row: three quarters of the nearer sample and one of the farther, on
- * both axes; beyond the edge the sample at the edge. */
+/* 16 times the chroma of one row: three quarters of the nearer sample and one quarter of the
+ * farther, on both axes, with edge samples repeated. */
 static void widen(
     int *row, const uint8_t *near, const uint8_t *far, int width, bool halved) {
     if (!halved) {
@@ -42,7 +44,7 @@ cm_code cm_still_to_rgb(const AVFrame *frame, bool full_range, AVFrame *target, 
     const AVPixFmtDescriptor *format = av_pix_fmt_desc_get(frame->format);
     int width = frame->width, rows = frame->height;
     int *blue = malloc(2 * (size_t)width * sizeof *blue);
-    if (blue == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "no memory for a row of pixels");
+    if (blue == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a row of pixels");
     int *red = blue + width;
     /* ITU-R BT.601, in 1/2^20. */
     int luma = full_range ? 1 << 20 : 1220542, black = full_range ? 0 : 16;

@@ -1,11 +1,12 @@
-/// How the picture in a file is to be turned to stand upright: the EXIF tag of that name.
+/// The EXIF orientation tag: how to rotate or mirror a stored image to display it upright.
 ///
 /// CIPA DC-008 (EXIF 2.32), 4.6.4: the number says where the first row and the first column of the
-/// stored picture are in the shown one.
+/// stored image are in the displayed one.
 enum EXIFOrientation: Int {
-    case upright = 1, mirrored, turned, flipped, transposed, clockwise, transversed, anticlockwise
+    case upright = 1, mirrored, rotated180, flipped, transposed, clockwise, transversed,
+        counterclockwise
 
-    /// What a JPEG, PNG, WebP or TIFF file says; upright where it says nothing that holds.
+    /// The orientation of a JPEG, PNG, WebP or TIFF file; upright if it has no valid tag.
     init(of file: UnsafeRawBufferPointer) {
         let bytes = ByteView(file)
         if let jpeg = JPEGSegments(file) {
@@ -18,7 +19,7 @@ enum EXIFOrientation: Int {
     /// Whether rows become columns.
     var isTransposed: Bool { rawValue >= Self.transposed.rawValue }
 
-    /// The tag in the first directory of a TIFF file, which an EXIF block is.
+    /// The tag in the first directory of a TIFF file, which is also the format of an EXIF block.
     private static func tag(_ tiff: ByteView) -> EXIFOrientation? {
         let order: ByteView.Order
         switch tiff.text(0, 4) {
@@ -63,8 +64,8 @@ enum EXIFOrientation: Int {
 }
 
 extension VideoFrame {
-    /// The upright picture of one that is stored so.
-    func standing(_ orientation: EXIFOrientation) -> VideoFrame {
+    /// The upright frame of one that is stored with an orientation.
+    func upright(from orientation: EXIFOrientation) -> VideoFrame {
         if orientation == .upright { return self }
         let (wide, high) = orientation.isTransposed ? (height, width) : (width, height)
         return VideoFrame(width: wide, height: high, seconds: seconds) { target in
@@ -74,12 +75,12 @@ extension VideoFrame {
                         switch orientation {
                         case .upright: (x, y)
                         case .mirrored: (width - 1 - x, y)
-                        case .turned: (width - 1 - x, height - 1 - y)
+                        case .rotated180: (width - 1 - x, height - 1 - y)
                         case .flipped: (x, height - 1 - y)
                         case .transposed: (y, x)
                         case .clockwise: (y, height - 1 - x)
                         case .transversed: (width - 1 - y, height - 1 - x)
-                        case .anticlockwise: (width - 1 - y, x)
+                        case .counterclockwise: (width - 1 - y, x)
                         }
                     let (from, to) = (3 * (row * width + column), 3 * (y * wide + x))
                     for channel in 0..<3 { target[to + channel] = pixels[from + channel] }
@@ -89,7 +90,7 @@ extension VideoFrame {
     }
 }
 
-/// Bytes that are read only where they are.
+/// Bounds-checked access to bytes.
 private struct ByteView {
     enum Order { case little, big }
 

@@ -11,12 +11,12 @@ public enum FileDigest {
         return text(of: digits)
     }
 
-    /// The SHA-256 of bytes that `body` gives piece by piece, in hexadecimal.
+    /// The SHA-256 of the bytes that `body` passes to `add`, in hexadecimal.
     public static func sha256(
         of body: (_ add: (UnsafeRawBufferPointer) -> Void) throws -> Void
     ) throws -> String {
         guard let sum = cm_sha256_begin() else {
-            throw MediaError(.outOfMemory, "there is no memory for a checksum")
+            throw MediaError(.outOfMemory, "out of memory for a checksum")
         }
         let result = Result { try body { cm_sha256_add(sum, $0.baseAddress, $0.count) } }
         var digits = [CChar](repeating: 0, count: 65)

@@ -1,19 +1,19 @@
 /// A path with one number in it, such as `out/frame_%05d.png`.
 ///
-/// The number is put in by this type: a pattern from a user never reaches `printf`.
+/// This type formats the number: a pattern from a user never reaches `printf`.
 struct FramePattern: Equatable, Sendable {
     private let before: String
     private let digits: Int
     private let after: String
 
-    /// `frame_00001.png` and so on in a directory.
+    /// The pattern `frame_%05d.png` in a directory.
     init(directory: String) {
         before = directory + "frame_"
         digits = 5
         after = ".png"
     }
 
-    /// Reads one `%d` or `%05d`; `%%` stands for a percent sign.
+    /// Parses a pattern with one `%d` or `%05d`; `%%` is a percent sign.
     init(_ pattern: String) throws(MediaError) {
         var parts = [""]
         var digits = 0
@@ -45,16 +45,16 @@ struct FramePattern: Equatable, Sendable {
     static func malformed(_ pattern: String) -> MediaError {
         MediaError(
             .unsupported,
-            "\(pattern): PNG frames need exactly one number in the name, such as out/frame_%05d.png",
+            "\(pattern): the name of PNG frames needs exactly one number, such as out/frame_%05d.png",
         )
     }
 
-    /// The directory in which the frames lie, where the pattern names one.
+    /// The directory of the frames, if the pattern contains one.
     var directory: String? {
         before.lastIndex(of: "/").map { String(before[...$0]) }
     }
 
-    /// The number of the frame that would lie at a path; nil where none would.
+    /// The number of the frame with this path; nil if the path does not match the pattern.
     func number(of path: String) -> Int? {
         guard path.hasPrefix(before), path.hasSuffix(after),
             path.utf8.count > before.utf8.count + after.utf8.count,

@@ -1,35 +1,36 @@
-/// A frame and how long it is shown.
+/// A frame and its duration in seconds.
 struct TimedFrame {
     let frame: VideoFrame
     let duration: Double
 }
 
-/// Frames at a constant rate out of frames at any times: each output shows the input nearest to it in time.
+/// Resamples frames to a constant rate: each output frame is the input frame nearest in time.
 struct FrameRateSampler {
     private let rate: Rational
     private var current: TimedFrame?
     private var upcoming: TimedFrame?
     private var started = false
     private var index = 0
-    /// What is added to the input's times.
+    /// The offset added to the input's timestamps.
     private var shift = 0.0
     private var last: (seconds: Double, duration: Double)?
 
-    /// A frame is shown for so many seconds at most: times from a file must not make a video without end.
-    private static let longest = 600.0
+    /// The maximum duration of a frame in seconds, so that a file's timestamps cannot cause endless
+    /// output.
+    private static let maxDuration = 600.0
 
     init(rate: Rational) {
         self.rate = rate
     }
 
-    /// The next frame at the constant rate; `source` gives the input's frames, then `nil`.
+    /// The next frame at the constant rate; `source` returns the input's frames, then `nil`.
     mutating func next(
         _ source: () throws(MediaError) -> TimedFrame?
     ) throws(MediaError) -> VideoFrame? {
         if !started {
             started = true
-            current = try take(source)
-            upcoming = current == nil ? nil : try take(source)
+            current = try takeNext(source)
+            upcoming = current == nil ? nil : try takeNext(source)
         }
         guard var shown = current else { return nil }
         let time = Double(index) / rate.value
@@ -37,7 +38,7 @@ struct FrameRateSampler {
             abs(later.frame.seconds - time) <= abs(shown.frame.seconds - time)
         {
             shown = later
-            upcoming = try take(source)
+            upcoming = try takeNext(source)
         }
         current = shown
         if upcoming == nil {
@@ -49,18 +50,18 @@ struct FrameRateSampler {
         return shown.frame.shown(at: time)
     }
 
-    /// The input's next frame, never before the last one: where its times jump far ahead or back, as where
-    /// recordings were joined, it follows at once.
-    private mutating func take(
+    /// The input's next frame, never earlier than the last one. After a large jump in the
+    /// timestamps, as in joined recordings, it follows the last one directly.
+    private mutating func takeNext(
         _ source: () throws(MediaError) -> TimedFrame?
     ) throws(MediaError) -> TimedFrame? {
         guard let next = try source() else { return nil }
-        // What is longer is no length that a frame can have.
+        // Ignore implausible durations.
         let duration =
-            (0...Self.longest).contains(next.duration) ? next.duration : 1 / rate.value
+            (0...Self.maxDuration).contains(next.duration) ? next.duration : 1 / rate.value
         var seconds = next.frame.seconds + shift
         if let last {
-            if !(-1...Self.longest).contains(seconds - last.seconds) {
+            if !(-1...Self.maxDuration).contains(seconds - last.seconds) {
                 shift = last.seconds + last.duration - next.frame.seconds
                 seconds = last.seconds + last.duration
             }

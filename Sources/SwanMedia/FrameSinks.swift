@@ -1,29 +1,29 @@
 import CMedia
 import Glibc
 
-/// Where the frames of a `VideoWriter` go. Dropping a sink that is not finished leaves nothing behind.
+/// The destination of a `VideoWriter`'s frames. Releasing an unfinished sink removes its output.
 protocol FrameSink: AnyObject {
-    /// The encoder, as FFmpeg calls it.
+    /// FFmpeg's name of the encoder.
     var encoder: String { get }
     func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError)
-    /// Completes the output; says what has become of the sound.
+    /// Completes the output and returns what was written of the audio.
     func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio
     func copyAudio(from path: String) -> AudioCopy
 }
 
-/// The sound in a finished output.
+/// The audio in a finished output.
 struct WrittenAudio {
-    var isThere = false
+    var isPresent = false
     var damagedPackets = 0
 }
 
 extension FrameSink {
     func copyAudio(from path: String) -> AudioCopy {
-        .skipped(reason: "this kind of output holds pictures only")
+        .skipped(reason: "this kind of output has no audio")
     }
 }
 
-/// A container with an encoder.
+/// Encodes frames into a container.
 final class MovieSink: FrameSink {
     private let name: String
     private let movie: OpaquePointer
@@ -42,7 +42,7 @@ final class MovieSink: FrameSink {
         guard !file.isDirect else {
             throw MediaError(
                 .unsupported,
-                "\(path): is a pipe or a device; only YUV4MPEG2 goes there"
+                "\(path): is a pipe or a device, which supports only YUV4MPEG2 output"
             )
         }
         var settings = cm_movie_options()
@@ -60,7 +60,9 @@ final class MovieSink: FrameSink {
                 return cm_movie_open(&opened, hidden, container, &settings, error)
             }
         }
-        guard let opened else { throw MediaError(.outOfMemory, "\(path): no memory for a writer") }
+        guard let opened else {
+            throw MediaError(.outOfMemory, "\(path): out of memory for a writer")
+        }
         movie = opened
         self.file = consume file
     }
@@ -80,7 +82,7 @@ final class MovieSink: FrameSink {
         try calling(name) { cm_movie_finish(movie, keepingAudio, $0) }
         try file.take()?.commit()
         return WrittenAudio(
-            isThere: cm_movie_has_audio(movie),
+            isPresent: cm_movie_has_audio(movie),
             damagedPackets: Int(cm_movie_damaged_audio(movie))
         )
     }
@@ -98,7 +100,7 @@ final class MovieSink: FrameSink {
     }
 }
 
-/// YUV4MPEG2, to a file or to standard output.
+/// Writes YUV4MPEG2 to a file or to standard output.
 final class Y4MSink: FrameSink {
     private let name: String
     private let stream: OpaquePointer
@@ -115,7 +117,7 @@ final class Y4MSink: FrameSink {
         if standardOutput, isatty(STDOUT_FILENO) == 1 {
             throw MediaError(
                 .cannotWrite,
-                "\(name): is a terminal; pipe it into a program or a file"
+                "\(name): is a terminal; redirect it to a program or a file"
             )
         }
         var file = standardOutput ? nil : try PartialFile(target: path, replaces: replaces)
@@ -132,7 +134,9 @@ final class Y4MSink: FrameSink {
                 error,
             )
         }
-        guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a writer") }
+        guard let opened else {
+            throw MediaError(.outOfMemory, "\(name): out of memory for a writer")
+        }
         self.name = name
         stream = opened
         self.file = file.take()
@@ -156,8 +160,9 @@ final class Y4MSink: FrameSink {
     }
 }
 
-/// A PNG file for each frame. Frames already written are complete pictures: they stay when the rest is cancelled.
-final class PictureSink: FrameSink {
+/// Writes a PNG file per frame. Files already written are complete and remain if the rest is
+/// cancelled.
+final class ImageSequenceSink: FrameSink {
     private let pattern: FramePattern
     private let encoding: PNGEncoder
     private let replaces: Bool
@@ -173,7 +178,7 @@ final class PictureSink: FrameSink {
         self.pattern = pattern
         self.replaces = replaces
         encoding = try PNGEncoder(name: pattern.path(1), size: size)
-        // An output that cannot be written is told before the first frame is made.
+        // Report an output that cannot be written before the first frame is computed.
         let probe = try PartialFile(target: pattern.path(1))
         _ = consume probe
     }
@@ -193,12 +198,12 @@ final class PictureSink: FrameSink {
     }
 }
 
-/// One PNG file, under its name when it is finished.
-final class SinglePictureSink: FrameSink {
+/// Writes one PNG file, which appears under its name when it is finished.
+final class ImageSink: FrameSink {
     private let path: String
     private let encoding: PNGEncoder
     private var file: PartialFile?
-    private var picture: [UInt8] = []
+    private var image: [UInt8] = []
 
     init(path: String, size: PixelSize, replaces: Bool) throws(MediaError) {
         self.path = path
@@ -209,15 +214,15 @@ final class SinglePictureSink: FrameSink {
     var encoder: String { "png" }
 
     func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
-        guard picture.isEmpty else { throw FramePattern.malformed(path) }
-        picture = Array(try encoding.encode(rgb, name: path))
+        guard image.isEmpty else { throw FramePattern.malformed(path) }
+        image = Array(try encoding.encode(rgb, name: path))
     }
 
     func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
-        guard !picture.isEmpty, let file = file.take() else {
+        guard !image.isEmpty, let file = file.take() else {
             throw MediaError(.empty, "\(path): no frame was written")
         }
-        try lending(picture) { (bytes) throws(MediaError) in try file.write(bytes) }
+        try lending(image) { (bytes) throws(MediaError) in try file.write(bytes) }
         try file.commit()
         return WrittenAudio()
     }

@@ -9,7 +9,7 @@ struct PixelSize: Equatable, Sendable {
     var byteCount: Int { 3 * width * height }
 }
 
-/// Encodes pictures of one size.
+/// Encodes PNG images of one size.
 final class PNGEncoder {
     private let handle: OpaquePointer
 
@@ -18,7 +18,7 @@ final class PNGEncoder {
         try calling(name) {
             cm_png_open(&opened, Int32(clamping: size.width), Int32(clamping: size.height), $0)
         }
-        guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a PNG") }
+        guard let opened else { throw MediaError(.outOfMemory, "\(name): out of memory for a PNG") }
         handle = opened
     }
 
@@ -26,7 +26,7 @@ final class PNGEncoder {
         cm_png_free(handle)
     }
 
-    /// Writes one picture, under its name only when it is complete.
+    /// Writes an image to a file that appears under its name only when it is complete.
     func write(
         _ rgb: UnsafeRawBufferPointer,
         to path: String,
@@ -38,7 +38,7 @@ final class PNGEncoder {
         try file.commit()
     }
 
-    /// One picture as a file's bytes, which hold until the next one is encoded.
+    /// The bytes of a PNG file, valid until the next call.
     func encode(
         _ rgb: UnsafeRawBufferPointer,
         name: String
@@ -51,12 +51,12 @@ final class PNGEncoder {
     }
 }
 
-/// Reads a PNG, JPEG, WebP, GIF, BMP or TIFF file, upright, as RGB24; of several pictures, the first.
+/// Reads the first image of a PNG, JPEG, WebP, GIF, BMP or TIFF file, upright, as RGB24.
 ///
-/// Values are those of Pillow's `convert("RGB")`, with which the reference implementations read their
-/// images: alpha is dropped, not composited; palettes, gray and CMYK become RGB; 16 bits are rounded
-/// to 8. Unlike there, the EXIF orientation is followed. A file that is damaged or cut off is an
-/// error, and so is one of more than `maxPixels`, before memory is taken for them.
+/// Values equal those of Pillow's `convert("RGB")`, which the reference implementations use: alpha
+/// is dropped, not composited; palettes, gray and CMYK are converted to RGB; 16 bits are rounded to
+/// 8. Unlike Pillow, this applies the EXIF orientation. Throws if the file is damaged or truncated,
+/// or has more than `maxPixels`, before allocating memory for them.
 public func readImage(
     _ path: String,
     maxPixels: Int = 64_000_000
@@ -65,17 +65,17 @@ public func readImage(
     guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
     var read: UnsafeMutablePointer<UInt8>?
     var size = 0
-    try calling(name) { cm_read_file(path, largestPictureFile, &read, &size, $0) }
+    try calling(name) { cm_read_file(path, maxFileBytes, &read, &size, $0) }
     defer { free(read) }
     let file = UnsafeRawBufferPointer(start: read, count: size)
     let still = try decodeStill(file, name, maxPixels)
-    return still.standing(EXIFOrientation(of: file))
+    return still.upright(from: EXIFOrientation(of: file))
 }
 
-/// More bytes are no picture that fits within the limit of pixels.
-private let largestPictureFile = 1 << 30
+/// The maximum size of an image file, in bytes.
+private let maxFileBytes = 1 << 30
 
-/// The first picture as it is stored.
+/// The first image as stored, without applying its orientation.
 private func decodeStill(
     _ file: UnsafeRawBufferPointer,
     _ name: String,
@@ -83,7 +83,7 @@ private func decodeStill(
 ) throws(MediaError) -> VideoFrame {
     let jpeg = JPEGSegments(file)
     guard jpeg?.isComplete ?? true else {
-        throw MediaError(.decoder, "\(name): is a JPEG that is cut off: its end is missing")
+        throw MediaError(.decoder, "\(name): is a truncated JPEG: its end is missing")
     }
     do throws(MediaError) {
         guard let jpeg, !jpeg.metadata.isEmpty else {
@@ -96,8 +96,8 @@ private func decodeStill(
     } catch  where error.code == .notAVideo || error.code == .forbiddenFormat {
         throw MediaError(
             .notAVideo,
-            "\(name): is not a picture that Swan reads; a whole PNG, JPEG, WebP, GIF, BMP or TIFF "
-                + "file is needed",
+            "\(name): is not a supported image; use a complete PNG, JPEG, WebP, GIF, BMP or TIFF "
+                + "file",
         )
     }
 }
@@ -114,7 +114,7 @@ private func decodeFirst(
     let bytes = file.assumingMemoryBound(to: UInt8.self).baseAddress
     var opened: OpaquePointer?
     try calling(name) { cm_reader_open_memory(&opened, bytes, file.count, &options, $0) }
-    guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a reader") }
+    guard let opened else { throw MediaError(.outOfMemory, "\(name): out of memory for a reader") }
     defer { cm_reader_free(opened) }
     var info = cm_video_info()
     cm_reader_info(opened, &info)
@@ -124,13 +124,13 @@ private func decodeFirst(
         let rgb = target.assumingMemoryBound(to: UInt8.self).baseAddress
         code = try calling(name) { cm_reader_next(opened, rgb, target.count, nil, $0) }
     }
-    guard code == CM_OK else { throw MediaError(.empty, "\(name): has no picture") }
+    guard code == CM_OK else { throw MediaError(.empty, "\(name): contains no image") }
     return frame
 }
 
-/// Writes a frame as a PNG file, under its name only when it is complete.
+/// Writes a frame to a PNG file that appears under its name only when it is complete.
 ///
-/// - Parameter replaces: whether a file of the name may be replaced, `exists` being thrown if not.
+/// - Parameter replaces: Whether an existing file may be replaced; otherwise throws `exists`.
 public func writePNG(
     _ frame: VideoFrame,
     _ path: String,
@@ -144,7 +144,7 @@ public func writePNG(
 }
 
 extension VideoFrame {
-    /// The bytes of a PNG file of this frame.
+    /// The frame as the bytes of a PNG file.
     public func png() throws(MediaError) -> [UInt8] {
         let name = "a PNG in memory"
         let size = PixelSize(width: width, height: height)

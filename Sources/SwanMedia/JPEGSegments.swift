@@ -1,22 +1,22 @@
-/// Where the parts of a JPEG file lie.
+/// The segments of a JPEG file (ITU-T T.81, annex B).
 ///
-/// ITU-T T.81, annex B. What cameras and programs put into application segments is often not quite
-/// as it should be, so the decoder, which is told to refuse damage, is not shown it.
+/// Cameras and programs often write slightly invalid application segments. The decoder is
+/// configured to reject damage, so these segments are removed first.
 struct JPEGSegments {
     /// The TIFF structure of the EXIF segment.
     private(set) var exif: Range<Int>?
-    /// Application data and comments that say nothing about the pixels.
+    /// Application data and comments, which do not affect the pixels.
     private(set) var metadata: [Range<Int>] = []
-    /// The end marker is there, behind the first scan.
+    /// Whether there is an end marker after the first scan.
     private(set) var isComplete = false
 
-    /// `nil` where the file is no JPEG.
+    /// Parses the segments; `nil` if the file is not a JPEG.
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.starts(with: [0xFF, 0xD8, 0xFF]) else { return nil }
         var at = 2
         while at + 4 <= bytes.count, bytes[at] == 0xFF {
             let marker = bytes[at + 1]
-            // A byte that fills, before the marker.
+            // A fill byte before the marker.
             if marker == 0xFF {
                 at += 1
                 continue
@@ -28,7 +28,7 @@ struct JPEGSegments {
             {
                 exif = (at + 10)..<end
             }
-            // Kept: JFIF's (0) and Adobe's (14), which say what the components are.
+            // Keep JFIF's (0) and Adobe's (14) segments, which describe the components.
             if marker == 0xFE || (0xE1...0xEF).contains(marker) && marker != 0xEE {
                 metadata.append(at..<end)
             }

@@ -1,70 +1,75 @@
 import Glibc
 import SwanSystem
 
-/// The files that a job reads and those it is to write, looked at before it does any work.
+/// The files that a job reads and writes, checked before it does any work.
 ///
-/// A file is told by what it is, not by its path: links and other spellings of a path are seen through.
+/// Files are compared by identity, not by path, so links and different spellings of a path are
+/// detected.
 public struct JobFiles: Sendable {
-    /// Somewhere that a job writes to.
+    /// An output of a job.
     public struct Output: Sendable {
-        /// The path as it was given.
+        /// The path as given.
         public let path: String
         let pattern: FramePattern?
         var isFolder = false
 
-        /// One file.
+        /// A single file.
         public static func file(_ path: String) -> Self { Self(path: path, pattern: nil) }
 
-        /// A folder that gets files of names of their own.
+        /// A folder in which the job chooses the file names.
         public static func folder(_ path: String) -> Self {
             Self(path: path, pattern: nil, isFolder: true)
         }
 
-        /// What a `VideoWriter` makes of a path: a file, or pictures by a pattern or in a folder.
+        /// The output of a `VideoWriter` for a path: a file, or numbered images in a folder.
         public static func video(_ path: String) -> Self {
             do throws(MediaError) {
-                if case .pictures(let pattern) = try OutputFormat(path: path, codec: .automatic) {
+                if case .imageSequence(let pattern) = try OutputFormat(
+                    path: path,
+                    codec: .automatic
+                ) {
                     return Self(path: path, pattern: pattern)
                 }
             } catch {
-                // One picture, or no name of a video: whoever opens it says so.
+                // The path is not a supported video; opening it reports the error.
             }
             return .file(path)
         }
     }
 
-    /// Files that are read, `-` for standard input.
+    /// Input files, `-` for standard input.
     public var inputs: [String] = []
-    /// A model's files and folders. In a folder all that could be a part of a model counts as read.
+    /// Model files and folders. Every file in a folder that could be part of a model counts as an
+    /// input.
     public var models: [String] = []
-    /// What is written, `-` for standard output.
+    /// Output files, `-` for standard output.
     public var outputs: [Output] = []
 
-    /// Nothing is read or written yet.
+    /// Creates an empty list of inputs and outputs.
     public init() {}
 
-    /// Throws `isInput` where an output is something that is read, or the same as another output.
+    /// Throws `isInput` if an output is also an input, or the same file as another output.
     public func check() throws(MediaError) {
-        let read = Read(inputs: inputs, models: models)
-        for output in outputs { try output.check(against: read) }
+        let inputFiles = InputFiles(inputs: inputs, models: models)
+        for output in outputs { try output.check(against: inputFiles) }
         for (index, output) in outputs.enumerated() {
             for other in outputs[..<index] where output.isSame(as: other) {
                 throw MediaError(
                     .isInput,
                     other.path == output.path
-                        ? "\(output.path): is given for two outputs; give each its own file"
-                        : "\(other.path) and \(output.path) are one file; give each output its own"
+                        ? "\(output.path): is used for two outputs; use different files"
+                        : "\(other.path) and \(output.path): are the same file; use different files"
                 )
             }
         }
     }
 
-    /// Outputs that are there already: files that would be replaced, or pictures of a pattern.
+    /// Outputs that already exist: files that would be replaced, or images that match a pattern.
     public var existing: [String] { outputs.compactMap(\.existing) }
 
-    /// Removes what processes that were killed left of outputs in the same folders.
+    /// Removes partial files that killed processes left in the output folders.
     ///
-    /// - Returns: the paths of what was removed.
+    /// - Returns: The paths of the removed files.
     public func removeLeftovers() -> [String] {
         Set(outputs.map(\.folder)).sorted().flatMap { folder in
             Leftovers.remove(from: folder).map { folder == "." ? $0 : "\(folder)/\($0)" }
@@ -72,17 +77,17 @@ public struct JobFiles: Sendable {
     }
 }
 
-// MARK: - What is read
+// MARK: - Inputs
 
-/// What is read, by its identity.
-private struct Read {
-    /// What each file is called.
+/// The input files and folders by identity.
+private struct InputFiles {
+    /// The name of each file for messages.
     private(set) var files: [FileIdentity: String] = [:]
     private(set) var folders: [FileIdentity: String] = [:]
 
-    /// A model's folder has few files; a folder of anything is not searched without end.
-    private static let mostEntries = 20_000
-    private static let deepest = 4
+    /// Limits the search in folders that are not model folders.
+    private static let maxEntries = 20_000
+    private static let maxDepth = 4
 
     init(inputs: [String], models: [String]) {
         for path in inputs {
@@ -103,8 +108,8 @@ private struct Read {
         if identity.isFolder { folders[identity] = folders[identity] ?? path }
     }
 
-    /// Whether a file of this name could be read with a model: weights, configurations, vocabularies;
-    /// not a video or a summary that was written beside them.
+    /// Whether a file with this name could be part of a model: weights, configurations and
+    /// vocabularies, but not a video or a summary in the same folder.
     private static func isPartOfModel(_ name: String) -> Bool {
         let name = name.lowercased()
         let ending = name.split(separator: ".").last ?? ""
@@ -116,12 +121,12 @@ private struct Read {
         ].contains(ending)
     }
 
-    /// The nearest first.
+    /// Adds the files of a folder, breadth first.
     private mutating func addFiles(of folder: String) {
         var level = [folder]
         var seen: Set<FileIdentity> = []
-        var left = Self.mostEntries
-        for _ in 0..<Self.deepest {
+        var left = Self.maxEntries
+        for _ in 0..<Self.maxDepth {
             var next: [String] = []
             for folder in level {
                 for name in FolderListing.names(in: folder).sorted().prefix(left) {
@@ -137,7 +142,7 @@ private struct Read {
     }
 }
 
-// MARK: - What is written
+// MARK: - Outputs
 
 extension JobFiles.Output {
     fileprivate var folder: String {
@@ -149,12 +154,12 @@ extension JobFiles.Output {
         guard path != "-", !isFolder else { return nil }
         if pattern != nil { return frames.first }
         guard FileIdentity.isTaken(path) else { return nil }
-        // A pipe or a device is written to, not replaced.
+        // Pipes and devices are written to, not replaced.
         guard let identity = FileIdentity(path) else { return path }
         return identity.isRegularFile ? path : nil
     }
 
-    /// Pictures of the pattern that are there.
+    /// Existing files that match the pattern.
     private var frames: [String] {
         guard let pattern else { return [] }
         let before = pattern.directory ?? ""
@@ -162,29 +167,29 @@ extension JobFiles.Output {
             .filter { pattern.number(of: $0) != nil }
     }
 
-    fileprivate func check(against read: Read) throws(MediaError) {
+    fileprivate func check(against inputs: InputFiles) throws(MediaError) {
         if isFolder || pattern != nil && path.hasSuffix("/"), let identity = FileIdentity(path),
-            let folder = read.folders[identity]
+            let folder = inputs.folders[identity]
         {
             throw MediaError(
                 .isInput,
-                "\(path): is \(name(folder)), which is read; give the output a folder of its own"
+                "\(path): is \(name(folder)), which is an input; use a different output folder"
             )
         }
         let files = isFolder ? [] : pattern == nil ? [path] : frames
         for file in files {
             let identity =
                 file == "-" ? FileIdentity(descriptor: STDOUT_FILENO) : FileIdentity(file)
-            guard let identity, identity.isRegularFile, let name = read.files[identity] else {
+            guard let identity, identity.isRegularFile, let name = inputs.files[identity] else {
                 continue
             }
             let output = file == "-" ? "standard output" : file
             throw MediaError(
                 .isInput,
                 name == file
-                    ? "\(file): is read and would be replaced; give the output another name"
-                    : "\(output): is the same file as \(name), which is read and would be "
-                        + "replaced; give the output another name"
+                    ? "\(file): is an input and would be replaced; use a different output"
+                    : "\(output): is the same file as \(name), an input that would be replaced; "
+                        + "use a different output"
             )
         }
     }
@@ -200,33 +205,34 @@ extension JobFiles.Output {
             if let file = FileIdentity(path), let another = FileIdentity(other.path) {
                 return file.isRegularFile && file == another
             }
-            return Folder.name(of: path) == Folder.name(of: other.path) && isBeside(other)
+            return Folder.name(of: path) == Folder.name(of: other.path) && isInSameFolder(as: other)
                 && FileIdentity(path) == nil && FileIdentity(other.path) == nil
         case (let pattern?, nil):
             let name = (pattern.directory ?? "") + Folder.name(of: other.path)
-            return pattern.number(of: name) != nil && isBeside(other)
+            return pattern.number(of: name) != nil && isInSameFolder(as: other)
         case (nil, _?): return other.isSame(as: self)
         case (let pattern?, let another?):
             return pattern.path(1) == another.path(1)
         }
     }
 
-    private func isBeside(_ other: Self) -> Bool {
-        guard let place = FileIdentity(folder), let another = FileIdentity(other.folder) else {
+    private func isInSameFolder(as other: Self) -> Bool {
+        guard let folderIdentity = FileIdentity(folder), let another = FileIdentity(other.folder)
+        else {
             return folder == other.folder
         }
-        return place == another
+        return folderIdentity == another
     }
 }
 
 /// The parts of a path.
 enum Folder {
-    /// The folder that a file lies in.
+    /// The folder of a file.
     static func path(of file: String) -> String {
         file.lastIndex(of: "/").map { path(String(file[...$0])) } ?? "."
     }
 
-    /// Without the slashes at its end.
+    /// The folder without trailing slashes.
     static func path(_ folder: String) -> String {
         var folder = folder[...]
         while folder.count > 1, folder.last == "/" { folder = folder.dropLast() }

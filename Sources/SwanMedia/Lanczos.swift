@@ -1,12 +1,13 @@
 import Foundation
 
 extension VideoFrame {
-    /// The frame in another size, bit for bit as Pillow's `resize((width, height), LANCZOS)`.
+    /// The frame resized bit for bit as by Pillow's `resize((width, height), LANCZOS)`.
     ///
-    /// Antialiased, along rows and along columns with 8 bits in between.
+    /// Antialiased, first along one axis and then along the other, with 8-bit values in between.
     public func resized(width: Int, height: Int) throws(MediaError) -> VideoFrame {
         try Self.checkSides(width, height)
-        // Pillow 13 begins with the columns where that takes away clearly more; before, never.
+        // Pillow 13 starts with the columns if that removes clearly more pixels; earlier versions
+        // never do.
         let (lessWide, lessHigh) = (self.width - width, self.height - height)
         if lessHigh > 0, lessHigh > 2 * lessWide {
             return withHeight(height).withWidth(width)
@@ -14,9 +15,7 @@ extension VideoFrame {
         return withWidth(width).withHeight(height)
     }
 
-    /// The frame resized to cover a size, and the middle of it: how Wan fits an image to a video.
-    ///
-    /// wan/textimage2video.py.
+    /// The frame resized to cover a size and center-cropped, as in Wan's wan/textimage2video.py.
     public func covering(width: Int, height: Int) throws(MediaError) -> VideoFrame {
         try Self.checkSides(width, height)
         let scale = max(
@@ -25,10 +24,10 @@ extension VideoFrame {
         )
         let wide = Int((Double(self.width) * scale).rounded(.toNearestOrEven))
         let high = Int((Double(self.height) * scale).rounded(.toNearestOrEven))
-        guard max(wide, high) <= Self.largestSide else {
+        guard max(wide, high) <= Self.maxSide else {
             throw MediaError(
                 .unsupported,
-                "a picture of \(self.width)x\(self.height) is too narrow to cover \(width)x\(height)",
+                "an image of \(self.width)x\(self.height) is too narrow to cover \(width)x\(height)",
             )
         }
         let larger = try resized(width: wide, height: high)
@@ -40,20 +39,20 @@ extension VideoFrame {
         )
     }
 
-    /// The longest side of a frame, in pixels.
-    static let largestSide = 65_536
+    /// The maximum side of a frame, in pixels.
+    static let maxSide = 65_536
 
     private static func checkSides(_ width: Int, _ height: Int) throws(MediaError) {
-        let sides = 1...largestSide
+        let sides = 1...maxSide
         guard sides.contains(width), sides.contains(height) else {
             throw MediaError(
                 .invalidArgument,
-                "a size of \(width)x\(height): sides are 1 to \(largestSide) pixels",
+                "invalid size \(width)x\(height): sides must be 1 to \(maxSide) pixels",
             )
         }
     }
 
-    /// The part of the frame that begins at a pixel.
+    /// The part of the frame with its top-left corner at a pixel.
     public func cropped(
         left: Int,
         top: Int,
@@ -65,7 +64,7 @@ extension VideoFrame {
         else {
             throw MediaError(
                 .invalidArgument,
-                "\(width)x\(height) pixels from (\(left), \(top)) do not lie in a frame of "
+                "a crop of \(width)x\(height) at (\(left), \(top)) exceeds the frame of "
                     + "\(self.width)x\(self.height)",
             )
         }
@@ -115,7 +114,7 @@ extension VideoFrame {
         let bytes = 3 * width
         return VideoFrame(width: width, height: height, seconds: seconds) { target in
             pixels.withUnsafeBytes { source in
-                // A row at a time: the inner loop is over neighbours in memory.
+                // One row at a time, so that the inner loop runs over adjacent memory.
                 var sums = [Int32](repeating: 0, count: bytes)
                 for y in 0..<height {
                     let (start, weights) = taps[y]
@@ -131,18 +130,18 @@ extension VideoFrame {
     }
 }
 
-/// For each new pixel of a line, the old ones it is made of and their weights in 1/2^22.
+/// For each output pixel of a line, the input pixels and their weights in 1/2^22.
 private struct LanczosTaps {
     private let starts: [Int]
     private let weights: [[Int32]]
 
     private static let precision = Int32(22)
-    /// One half, with which every sum begins.
+    /// One half, the initial value of every sum, for rounding.
     static let half = Int32(1) << (precision - 1)
 
     init(from old: Int, to new: Int) {
         let scale = Double(old) / Double(new)
-        // Smaller pictures take all pixels that fall together.
+        // When shrinking, widen the filter to cover all pixels that are merged.
         let stretch = max(scale, 1)
         let support = 3 * stretch
         var starts: [Int] = []

@@ -1,7 +1,7 @@
 import CMedia
 import SwanSystem
 
-/// Why a picture or a video cannot be read or written.
+/// An error from reading or writing an image or video.
 public typealias MediaError = SwanError
 
 extension MediaError.Code {
@@ -29,7 +29,7 @@ extension MediaError.Code {
     }
 }
 
-/// Runs one call of the C library; its failure is thrown with `name` in front.
+/// Calls the C library and throws its error with `name` as a prefix.
 @discardableResult
 func calling(
     _ name: String,
@@ -41,7 +41,7 @@ func calling(
     throw MediaError(MediaError.Code(code), "\(name): \(text(&error.message))")
 }
 
-/// The text in a fixed array of C characters, as far as its terminator.
+/// The text in a fixed-size array of C characters, up to its terminator.
 func text<Characters>(_ characters: inout Characters) -> String {
     withUnsafeBytes(of: &characters) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)

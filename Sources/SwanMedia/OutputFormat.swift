@@ -1,20 +1,20 @@
 import CMedia
 
-/// What kind of output a path asks for.
+/// The kind of output for a path.
 enum OutputFormat: Equatable {
     case movie(container: String, codec: VideoWriter.Codec)
     case y4m
-    case pictures(FramePattern)
-    /// One alone.
-    case picture
+    case imageSequence(FramePattern)
+    /// A single PNG file.
+    case image
 
     static let supported = """
         .mp4 and .mov (H.264), .mkv (FFV1, lossless), .y4m, - (YUV4MPEG2 to standard output), \
-        PNG frames (a pattern such as out/frame_%05d.png, or a directory ending in /), and a .png of one \
+        PNG frames (a pattern such as out/frame_%05d.png, or a directory ending in /), and .png for one \
         frame
         """
 
-    /// Decides by the path's extension alone; `unsupported` names what there is.
+    /// Chooses the format by the path's extension. Throws `unsupported` with the supported formats.
     init(path: String, codec: VideoWriter.Codec) throws(MediaError) {
         if path.isEmpty { throw MediaError(.unsupported, "the output has no name") }
         if path == "-" {
@@ -22,7 +22,7 @@ enum OutputFormat: Equatable {
             return
         }
         if path.hasSuffix("/") {
-            self = .pictures(FramePattern(directory: path))
+            self = .imageSequence(FramePattern(directory: path))
             return
         }
         let name = path.split(separator: "/").last ?? ""
@@ -33,20 +33,20 @@ enum OutputFormat: Equatable {
         case "mov": self = .movie(container: "mov", codec: codec.or(.h264))
         case "mkv": self = .movie(container: "matroska", codec: codec.or(.ffv1))
         case "y4m": self = .y4m
-        case "png": self = path.contains("%") ? .pictures(try FramePattern(path)) : .picture
+        case "png": self = path.contains("%") ? .imageSequence(try FramePattern(path)) : .image
         default:
             let kind = suffix.isEmpty ? "a name without an extension" : "the extension '.\(suffix)'"
             throw MediaError(
                 .unsupported,
-                "\(path): \(kind) is not one that Swan writes; it writes \(Self.supported)",
+                "\(path): \(kind) is not supported; supported outputs are \(Self.supported)",
             )
         }
     }
 }
 
 extension VideoWriter.Codec {
-    func or(_ usual: VideoWriter.Codec) -> VideoWriter.Codec {
-        self == .automatic ? usual : self
+    func or(_ fallback: VideoWriter.Codec) -> VideoWriter.Codec {
+        self == .automatic ? fallback : self
     }
 
     var asC: cm_codec {

@@ -2,19 +2,20 @@ import CMedia
 import Glibc
 import SwanSystem
 
-/// Where a file is to be written.
+/// Writes files and checks output paths.
 public enum OutputPath {
-    /// Throws `cannotCreate`, with the reason, where a file cannot be written; nothing is touched.
+    /// Throws `cannotCreate` with the reason if a file cannot be written, without creating
+    /// anything.
     ///
-    /// To ask before work that takes long; what is there by then may be another matter.
+    /// Use this before long work; the result may be out of date when the work is done.
     public static func requireWritable(_ path: String) throws(MediaError) {
         var status = stat()
         let exists = stat(path, &status) == 0
         if exists, status.st_mode & S_IFMT == S_IFDIR {
-            throw MediaError(.cannotWrite, "\(path): is a directory; name a file in it")
+            throw MediaError(.cannotWrite, "\(path): is a directory; specify a file in it")
         }
         guard !path.isEmpty else { throw PartialFile.failure(path, creating: true, ENOENT) }
-        // A file is replaced, which takes place in its folder; a pipe or a device is not.
+        // Replacing a file needs access to its folder; pipes and devices are not replaced.
         let isReplaced = !exists || status.st_mode & S_IFMT == S_IFREG
         let folder = Folder.path(of: exists ? PartialFile.resolved(path) : path)
         guard !exists || access(path, W_OK) == 0, !isReplaced || access(folder, W_OK) == 0 else {
@@ -28,10 +29,10 @@ public enum OutputPath {
         }
     }
 
-    /// Writes a file, under its name only when it is complete and on the disk; a pipe or a device is
-    /// written to.
+    /// Writes a file that appears under its name only when it is complete and synced to disk. Pipes
+    /// and devices are written directly.
     ///
-    /// - Parameter replaces: whether a file of the name may be replaced, `exists` being thrown if not.
+    /// - Parameter replaces: Whether an existing file may be replaced; otherwise throws `exists`.
     public static func write(
         _ bytes: some Sequence<UInt8>,
         to path: String,
@@ -46,7 +47,7 @@ public enum OutputPath {
         try file.commit()
     }
 
-    /// Writes all bytes to standard output; throws where nobody reads them or the disk is full.
+    /// Writes all bytes to standard output; throws if the pipe is closed or the disk is full.
     public static func writeToStandardOutput(
         _ bytes: some Sequence<UInt8>
     ) throws(MediaError) {
@@ -61,7 +62,7 @@ public enum OutputPath {
         _ = try result.get()
     }
 
-    /// Whether a pipe or a device is at a path.
+    /// Whether a path is a pipe or a device.
     public static func isWrittenDirectly(_ path: String) -> Bool {
         FileIdentity(path).map { !$0.isRegularFile && !$0.isFolder } ?? false
     }

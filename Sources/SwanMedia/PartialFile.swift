@@ -2,17 +2,17 @@ import CMedia
 import Glibc
 import SwanSystem
 
-/// A file written under a hidden name beside its target, and renamed when it is complete.
+/// A file written under a hidden name in the folder of its target, and renamed when it is complete.
 ///
-/// Until then the target keeps what it held, so a file may be read while it is replaced. Pipes and devices, which cannot be
-/// renamed, are written directly.
+/// Until then the target is unchanged, so it can be read while it is replaced. Pipes and devices
+/// are written directly.
 struct PartialFile: ~Copyable {
-    /// Where to write.
+    /// The path to write to.
     let path: String
-    /// Where it will lie, all links followed.
+    /// The final path, with links resolved.
     private let target: String
     private let name: String
-    /// Open until the file has its name: its lock tells others that somebody writes.
+    /// Open until the file is renamed; its lock shows other processes that the file is in use.
     private var descriptor: Int32
     private var pending: Bool
     private let replaces: Bool
@@ -20,10 +20,10 @@ struct PartialFile: ~Copyable {
     /// Whether the target is a pipe or a device.
     let isDirect: Bool
 
-    /// Creates the hidden file; `cannotCreate` or `diskFull` with the system's reason.
+    /// Creates the hidden file. Throws `cannotCreate` or `diskFull` with the system's reason.
     ///
-    /// - Parameter replaces: whether a file that has the name at the end is replaced; `exists` is thrown
-    ///   if not.
+    /// - Parameter replaces: Whether `commit()` may replace an existing file; otherwise it throws
+    ///   `exists`.
     init(target requested: String, replaces: Bool = true) throws(MediaError) {
         let opened = try Self.open(requested)
         name = requested
@@ -40,7 +40,7 @@ struct PartialFile: ~Copyable {
         if pending { unlink(path) }
     }
 
-    /// A descriptor for whoever writes, who then closes it.
+    /// A duplicate descriptor, which the caller closes.
     func makeDescriptor() throws(MediaError) -> Int32 {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard copy >= 0 else { throw Self.failure(name, creating: true, errno) }
@@ -52,17 +52,18 @@ struct PartialFile: ~Copyable {
         try calling(name) { cm_write_all(descriptor, bytes.baseAddress, bytes.count, $0) }
     }
 
-    /// Gives the complete file its name; on failure nothing is left of it.
+    /// Renames the complete file to its target; removes it on failure.
     consuming func commit() throws(MediaError) {
-        if pending { try putInPlace() }
+        if pending { try renameIntoPlace() }
         pending = false
         let closed = close(descriptor)
         descriptor = -1
         guard closed == 0 else { throw Self.failure(name, creating: false, errno) }
     }
 
-    private borrowing func putInPlace() throws(MediaError) {
-        // What has its name is whole after a power cut, too. Some file systems have no such thing.
+    private borrowing func renameIntoPlace() throws(MediaError) {
+        // Sync first, so that a renamed file is complete even after a power failure. Some file
+        // systems do not support this.
         guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
             throw Self.failure(name, creating: false, errno)
         }
@@ -72,7 +73,7 @@ struct PartialFile: ~Copyable {
         guard number != EEXIST || replaces else {
             throw MediaError(
                 .exists,
-                "\(name): another program has made it meanwhile, and it is not replaced without -y"
+                "\(name): was created by another program in the meantime; use -y to overwrite"
             )
         }
         guard number == 0 else { throw Self.failure(name, creating: true, number) }
@@ -102,14 +103,14 @@ struct PartialFile: ~Copyable {
             )
         }
         let target = exists ? resolved(requested) : requested
-        let (path, descriptor) = try create(beside: target, named: requested)
-        // What replaces a file is as readable as that was.
+        let (path, descriptor) = try create(nextTo: target, named: requested)
+        // Keep the permissions of the replaced file.
         if exists { fchmod(descriptor, status.st_mode & 0o777) }
         return Opened(path: path, target: target, descriptor: descriptor, isDirect: false)
     }
 
     private static func create(
-        beside target: String,
+        nextTo target: String,
         named name: String,
     ) throws(MediaError) -> (path: String, descriptor: Int32) {
         let slash = target.lastIndex(of: "/")
@@ -118,7 +119,7 @@ struct PartialFile: ~Copyable {
         let dot = file.lastIndex(of: ".")
         let stem = dot.map { String(file[..<$0]) } ?? file
         let suffix = dot.map { String(file[$0...]) } ?? ""
-        // A name may have 255 bytes; the part that is added must fit.
+        // File names are limited to 255 bytes, including the added part.
         let short = String(decoding: stem.utf8.prefix(180), as: UTF8.self)
         for attempt in 0..<1000 {
             let tag = PartialName.tag(attempt: attempt)
@@ -133,7 +134,7 @@ struct PartialFile: ~Copyable {
         throw failure(name, creating: true, EEXIST)
     }
 
-    /// A path with all links followed; itself where that cannot be done.
+    /// A path with links resolved, or the path itself if that fails.
     static func resolved(_ path: String) -> String {
         guard let real = realpath(path, nil) else { return path }
         defer { free(real) }
@@ -144,8 +145,8 @@ struct PartialFile: ~Copyable {
     static func failure(_ name: String, creating: Bool, _ number: Int32) -> MediaError {
         let reason = String(cString: strerror(number))
         let code = MediaError.Code(cm_code_of_errno(number, creating))
-        let doing = creating && code != .diskFull ? "cannot be created" : "cannot be written"
-        let hint = creating && number == ENOENT ? "; make its directory first" : ""
-        return MediaError(code, "\(name): \(doing): \(reason)\(hint)")
+        let problem = creating && code != .diskFull ? "cannot be created" : "cannot be written"
+        let hint = creating && number == ENOENT ? "; create its directory first" : ""
+        return MediaError(code, "\(name): \(problem): \(reason)\(hint)")
     }
 }

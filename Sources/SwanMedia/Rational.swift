@@ -5,7 +5,8 @@ public struct Rational: Hashable, Sendable, CustomStringConvertible {
     /// Positive, in lowest terms.
     public let denominator: Int
 
-    /// The fraction in lowest terms; `nil` unless both numbers are positive and fit 32 bits.
+    /// Creates a fraction in lowest terms; `nil` unless both numbers are positive and fit in 32
+    /// bits.
     public init?(_ numerator: Int, _ denominator: Int = 1) {
         guard numerator > 0, denominator > 0 else { return nil }
         var (a, b) = (numerator, denominator)
@@ -15,7 +16,8 @@ public struct Rational: Hashable, Sendable, CustomStringConvertible {
         self.denominator = denominator / a
     }
 
-    /// Reads `30`, `30000/1001`, `30000:1001` or `29.97`; decimals near n·1000/1001 become it.
+    /// Parses `30`, `30000/1001`, `30000:1001` or `29.97`; decimals close to n·1000/1001 become
+    /// that fraction.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(omittingEmptySubsequences: false) { $0 == "/" || $0 == ":" }
         if parts.count == 2, let numerator = Int(parts[0]), let denominator = Int(parts[1]) {
@@ -26,7 +28,8 @@ public struct Rational: Hashable, Sendable, CustomStringConvertible {
         self.init(value)
     }
 
-    /// The fraction nearest a decimal, to a thousandth; `nil` unless it is in 0.001 ... 1,000,000.
+    /// Creates the fraction nearest to a decimal, to a thousandth; `nil` unless it is in 0.001 ...
+    /// 1,000,000.
     public init?(_ value: Double) {
         guard value >= 0.001, value <= 1_000_000 else { return nil }
         let whole = value.rounded()
@@ -42,7 +45,7 @@ public struct Rational: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// 1/1, the shape of a square pixel.
+    /// 1/1, the aspect ratio of a square pixel.
     public static let one = Rational(whole: 1)
 
     private init(whole: Int) {

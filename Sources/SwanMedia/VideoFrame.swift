@@ -1,4 +1,4 @@
-/// One picture, upright, with the time at which it is shown.
+/// An upright RGB image with its display time.
 public struct VideoFrame: Sendable {
     /// In pixels.
     public let width: Int
@@ -9,25 +9,26 @@ public struct VideoFrame: Sendable {
     /// Time since the first frame, in seconds.
     public let seconds: Double
 
-    /// A frame over packed RGB24 bytes; `invalidArgument` where their count is not `3 * width * height`.
+    /// Creates a frame from packed RGB24 bytes. Throws `invalidArgument` unless there are `3 *
+    /// width * height`.
     public init(
         width: Int,
         height: Int,
         pixels: [UInt8],
         seconds: Double = 0,
     ) throws(MediaError) {
-        let sides = 1...Self.largestSide
+        let sides = 1...Self.maxSide
         guard sides.contains(width), sides.contains(height), pixels.count == 3 * width * height
         else {
             throw MediaError(
                 .invalidArgument,
-                "\(pixels.count) bytes are not 3 for each pixel of a frame of \(width)x\(height)",
+                "\(pixels.count) bytes do not match a frame of \(width)x\(height) with 3 bytes per pixel",
             )
         }
         self.init(unchecked: pixels, width: width, height: height, seconds: seconds)
     }
 
-    /// A frame whose bytes `fill` writes in place; all `3 * width * height` of them.
+    /// Creates a frame whose `3 * width * height` bytes `fill` writes in place.
     public init<Failure: Error>(
         width: Int,
         height: Int,
@@ -36,7 +37,7 @@ public struct VideoFrame: Sendable {
     ) throws(Failure) {
         let count = 3 * max(width, 0) * max(height, 0)
         var outcome: Result<Void, Failure> = .success(())
-        // The array's closure cannot throw our error type: the outcome is carried out of it.
+        // The array's closure cannot throw a typed error, so the outcome is passed out of it.
         let pixels = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             let bytes = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
             do throws(Failure) {
@@ -57,12 +58,12 @@ public struct VideoFrame: Sendable {
         self.seconds = seconds
     }
 
-    /// The same picture at another time; the pixels are shared.
+    /// The same frame at another time; the pixels are shared.
     public func shown(at seconds: Double) -> VideoFrame {
         VideoFrame(unchecked: pixels, width: width, height: height, seconds: seconds)
     }
 
-    /// Lends the packed RGB24 bytes.
+    /// Calls `body` with the packed RGB24 bytes.
     public func withUnsafeBytes<Value, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
     ) throws(Failure) -> Value {
@@ -70,7 +71,7 @@ public struct VideoFrame: Sendable {
     }
 }
 
-/// Lends the bytes of an array to a body with a typed error.
+/// Calls a closure that throws a typed error with the bytes of an array.
 func lending<Value, Failure: Error>(
     _ array: [UInt8],
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
@@ -83,6 +84,6 @@ func lending<Value, Failure: Error>(
             outcome = .failure(error)
         }
     }
-    guard let outcome else { preconditionFailure("an array always lends its bytes") }
+    guard let outcome else { preconditionFailure("withUnsafeBytes always calls its closure") }
     return try outcome.get()
 }

@@ -1,24 +1,24 @@
 import CMedia
 
-/// What a video file says about itself.
+/// The properties of a video file.
 public struct VideoInfo: Sendable, Hashable {
-    /// The size as shown, after rotation.
+    /// In pixels, as displayed after rotation.
     public let width: Int
-    /// The size as shown, after rotation.
+    /// In pixels, as displayed after rotation.
     public let height: Int
-    /// Frames a second, on average; what the reader resamples to, where it was told to.
+    /// The average frame rate, or the rate that the reader resamples to.
     public let frameRate: Rational
-    /// The shape of a pixel, width by height, as shown.
+    /// The aspect ratio of a pixel as displayed, width to height.
     public let sampleAspectRatio: Rational
-    /// A guess good enough for a progress bar; `nil` for pipes and other files that do not say.
+    /// An estimate that is good enough for a progress bar; `nil` if unknown, as for pipes.
     public let estimatedFrames: Int?
-    /// The length; `nil` where the file does not say.
+    /// The duration; `nil` if unknown.
     public let seconds: Double?
-    /// Whether there is a sound track.
+    /// Whether there is an audio track.
     public let hasAudio: Bool
-    /// FFmpeg's name of the codec, such as `h264`.
+    /// FFmpeg's name for the codec, such as `h264`.
     public let codec: String
-    /// FFmpeg's names of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+    /// FFmpeg's names for the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     public let format: String
 
     init(_ info: cm_video_info, resampledTo rate: Rational?) {
@@ -31,7 +31,7 @@ public struct VideoInfo: Sendable, Hashable {
         seconds = info.seconds > 0 ? info.seconds : nil
         if let rate, info.frames > 0 {
             let length = info.seconds > 0 ? info.seconds : Double(info.frames) / own.value
-            // Lengths come from headers; a damaged one must not overflow.
+            // Durations come from headers, and damaged ones must not overflow.
             estimatedFrames = Int(exactly: (length * rate.value).rounded())
         } else {
             estimatedFrames = info.frames > 0 ? Int(info.frames) : nil
@@ -43,7 +43,7 @@ public struct VideoInfo: Sendable, Hashable {
 }
 
 extension Rational {
-    /// The C library gives positive fractions only.
+    /// Converts a fraction of the C library, which are always positive.
     init(_ rational: cm_rational) {
         self = Rational(Int(rational.numerator), Int(rational.denominator)) ?? .one
     }

@@ -1,20 +1,21 @@
 import CMedia
 import Synchronization
 
-/// Decodes the frames of a video file, or of a pipe (`-`), one after another.
+/// Decodes the frames of a video file, or of standard input (`-`), in order.
 ///
-/// The file is opened alone: playlists and scripts that name other files are refused.
+/// Opens no other files: playlists and scripts that refer to other files are rejected.
 public final class VideoReader: Sendable {
-    /// How to read.
+    /// Options for reading.
     public struct Options: Sendable {
-        /// Larger pictures are refused before memory is taken for them.
+        /// The maximum number of pixels per frame, checked before allocating memory.
         public var maxPixels = 64_000_000
-        /// Decoding threads; `nil` chooses by the size of the picture.
+        /// The number of decoding threads; `nil` chooses by frame size.
         public var threads: Int?
-        /// Resamples to this constant rate, dropping and repeating frames; `nil` gives every frame once.
+        /// The constant frame rate to resample to, by dropping and repeating frames; `nil` returns
+        /// every frame once.
         public var frameRate: Rational?
 
-        /// The usual way, but for what is named.
+        /// Creates options with defaults.
         public init(maxPixels: Int = 64_000_000, threads: Int? = nil, frameRate: Rational? = nil) {
             self.maxPixels = maxPixels
             self.threads = threads
@@ -27,10 +28,10 @@ public final class VideoReader: Sendable {
         var ended = false
     }
 
-    /// What the file says about itself.
+    /// The properties of the file.
     public let info: VideoInfo
     private let name: String
-    /// Used under the lock of `state`, but for `cm_reader_interrupt`, which may be called from anywhere.
+    /// Used only under the lock of `state`, except for `cm_reader_interrupt`, which is thread-safe.
     nonisolated(unsafe) private let handle: OpaquePointer
     private let state: Mutex<State>
 
@@ -43,7 +44,9 @@ public final class VideoReader: Sendable {
         guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
         var opened: OpaquePointer?
         try calling(name) { cm_reader_open(&opened, path, &settings, $0) }
-        guard let opened else { throw MediaError(.outOfMemory, "\(name): no memory for a reader") }
+        guard let opened else {
+            throw MediaError(.outOfMemory, "\(name): out of memory for a reader")
+        }
         handle = opened
         var described = cm_video_info()
         cm_reader_info(opened, &described)
@@ -55,7 +58,7 @@ public final class VideoReader: Sendable {
         cm_reader_free(handle)
     }
 
-    /// The next frame, all of the size in `info`; `nil` after the last one.
+    /// The next frame, always with the size in `info`; `nil` after the last one.
     public func nextFrame() throws(MediaError) -> VideoFrame? {
         try state.withLock { (state) throws(MediaError) -> VideoFrame? in
             guard state.sampler != nil else { return try decode(&state.ended)?.frame }
@@ -65,13 +68,13 @@ public final class VideoReader: Sendable {
         }
     }
 
-    /// Whether the file ends before its own index says; known for sure after the last frame.
+    /// Whether the file ends before its index says; final after the last frame.
     public var isTruncated: Bool { state.withLock { _ in cm_reader_is_truncated(handle) } }
 
-    /// Packets and frames that could not be decoded so far.
+    /// The number of packets and frames that could not be decoded so far.
     public var damagedPackets: Int { state.withLock { _ in Int(cm_reader_damaged(handle)) } }
 
-    /// From any thread: ends a wait for a pipe; `nextFrame()` gives `nil` from now on.
+    /// Cancels a blocking read; `nextFrame()` then returns `nil`. Can be called from any thread.
     public func interrupt() {
         cm_reader_interrupt(handle)
     }

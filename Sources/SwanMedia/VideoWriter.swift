@@ -1,47 +1,48 @@
 import Synchronization
 
-/// What becomes of the input's sound.
+/// How the input's audio is handled.
 public enum AudioCopy: Sendable, Hashable {
-    /// It goes into the output bit for bit.
+    /// It is copied bit for bit.
     case copied
-    /// The container does not take it as it is: it is encoded anew. The names are FFmpeg's.
+    /// It is re-encoded because the container does not support its codec. The names are FFmpeg's.
     case encoded(from: String, by: String)
-    /// The output has pictures only, and why.
+    /// The output has no audio, for this reason.
     case skipped(reason: String)
 }
 
-/// Encodes frames into a video file, a pipe, or PNG pictures, chosen by the path's extension.
+/// Encodes frames into a video file, a pipe or PNG files, chosen by the path's extension.
 ///
-/// A file appears under its name when `finish()` succeeds, all at once; otherwise nothing is left of it.
+/// A file appears under its name only when `finish()` succeeds; otherwise it is removed.
 public final class VideoWriter: Sendable {
-    /// The codings there are.
+    /// The codecs.
     public enum Codec: Sendable, Hashable {
         /// H.264 in .mp4 and .mov, FFV1 in .mkv.
         case automatic
-        /// 4:2:0, BT.709. Where FFmpeg has no libx264, OpenH264 or MPEG-4 takes its place: see `encoder`.
+        /// 4:2:0, BT.709. If FFmpeg has no libx264, OpenH264 or MPEG-4 is used instead; see
+        /// `encoder`.
         case h264
-        /// H.264 over RGB: exact, and readable by few players.
+        /// H.264 in RGB: lossless, but supported by few players.
         case h264Lossless
-        /// Exact.
+        /// FFV1: lossless.
         case ffv1
         /// MPEG-4 part 2, 4:2:0.
         case mpeg4
     }
 
-    /// How to write.
+    /// Options for writing.
     public struct Options: Sendable {
-        /// How pixels are coded.
+        /// The codec.
         public var codec: Codec
-        /// H.264's quality: 0 best ... 51 worst.
+        /// H.264's quality, from 0 (best) to 51 (worst).
         public var crf: Double
         /// libx264's preset, from `ultrafast` to `placebo`.
         public var preset: String
-        /// Encoding threads; `nil` chooses by the size of the picture.
+        /// The number of encoding threads; `nil` chooses by frame size.
         public var threads: Int?
-        /// Whether a file that has the output's name at the end is replaced; `exists` is thrown if not.
+        /// Whether an existing file may be replaced; otherwise `finish()` throws `exists`.
         public var replaces: Bool
 
-        /// The usual way, but for what is named.
+        /// Creates options with defaults.
         public init(
             codec: Codec = .automatic,
             crf: Double = 18,
@@ -63,23 +64,23 @@ public final class VideoWriter: Sendable {
         var audio = WrittenAudio()
     }
 
-    /// Where the output will lie, as it was given.
+    /// The output path as given.
     public let path: String
     /// In pixels.
     public let width: Int
     /// In pixels.
     public let height: Int
-    /// The encoder in use, as FFmpeg calls it; `mpeg4` or `libopenh264` where libx264 is missing.
+    /// FFmpeg's name of the encoder; `mpeg4` or `libopenh264` if libx264 is missing.
     public let encoder: String
     private let state: Mutex<State>
 
-    /// Opens the output: a path, or `-` for YUV4MPEG2 on standard output.
+    /// Opens an output file, or standard output (`-`) for YUV4MPEG2.
     ///
-    /// Throws `unsupported` for an extension or a size that cannot be written (the message says which can),
-    /// `cannotCreate` where the file cannot be made.
+    /// Throws `unsupported` for an extension or a size that cannot be written (the message lists
+    /// those that can), and `cannotCreate` if the file cannot be created.
     ///
-    /// - Parameter frames: how many frames there will be, where that is known. A `.png` without a number in
-    ///   its name is for a single one.
+    /// - Parameter frames: The number of frames, if known. A `.png` without a number in its name
+    ///   needs one frame.
     public init(
         path: String,
         width: Int,
@@ -107,11 +108,11 @@ public final class VideoWriter: Sendable {
                 frameRate: frameRate,
                 replaces: options.replaces,
             )
-        case .pictures(let pattern):
-            sink = try PictureSink(pattern: pattern, size: size, replaces: options.replaces)
-        case .picture:
+        case .imageSequence(let pattern):
+            sink = try ImageSequenceSink(pattern: pattern, size: size, replaces: options.replaces)
+        case .image:
             guard frames == 1 else { throw FramePattern.malformed(path) }
-            sink = try SinglePictureSink(path: path, size: size, replaces: options.replaces)
+            sink = try ImageSink(path: path, size: size, replaces: options.replaces)
         }
         self.path = path
         self.width = width
@@ -120,9 +121,11 @@ public final class VideoWriter: Sendable {
         state = Mutex(State(sink: sink))
     }
 
-    /// Before the first frame: carries the sound of the file at `source` over, in step with the frames.
+    /// Copies the audio of the file at `source`, in sync with the frames. Call this before the
+    /// first frame.
     ///
-    /// It begins with the first frame and ends with the last one; see `finish(keepingAudio:)`.
+    /// The audio starts with the first frame and ends with the last one; see
+    /// `finish(keepingAudio:)`.
     @discardableResult
     public func copyAudio(from source: String) -> AudioCopy {
         state.withLock { state in
@@ -131,21 +134,21 @@ public final class VideoWriter: Sendable {
         }
     }
 
-    /// Whether there is sound in the output; known when `finish` has returned.
-    public var hasAudio: Bool { state.withLock { $0.audio.isThere } }
+    /// Whether the output has audio; final after `finish`.
+    public var hasAudio: Bool { state.withLock { $0.audio.isPresent } }
 
-    /// Packets of sound that could not be carried over; known when `finish` has returned.
+    /// The number of audio packets that could not be copied; final after `finish`.
     public var damagedAudioPackets: Int { state.withLock { $0.audio.damagedPackets } }
 
-    /// Frames written so far.
+    /// The number of frames written so far.
     public var frameCount: Int { state.withLock { $0.frames } }
 
-    /// Appends one frame of the writer's size.
+    /// Appends a frame, which must have the writer's size.
     public func append(_ frame: VideoFrame) throws(MediaError) {
         guard frame.width == width, frame.height == height else {
             throw MediaError(
                 .invalidArgument,
-                "\(path): a frame of \(frame.width)x\(frame.height) in a video of \(width)x\(height)",
+                "\(path): a frame of \(frame.width)x\(frame.height) does not fit a video of \(width)x\(height)",
             )
         }
         try frame.withUnsafeBytes { (bytes) throws(MediaError) in try append(rgb: bytes) }
@@ -153,7 +156,7 @@ public final class VideoWriter: Sendable {
 
     /// Appends packed RGB24 bytes, `3 * width * height` of them.
     ///
-    /// After a failure the output is given up and removed.
+    /// If this throws, the output is discarded.
     public func append(rgb: UnsafeRawBufferPointer) throws(MediaError) {
         guard rgb.count == 3 * width * height else {
             throw MediaError(
@@ -174,10 +177,11 @@ public final class VideoWriter: Sendable {
         }
     }
 
-    /// Completes the output and gives it its name; throws `empty` where no frame was written.
+    /// Completes the output and renames it to its final name. Throws `empty` if no frame was
+    /// written.
     ///
-    /// - Parameter keepingAudio: whether sound that goes on after the last frame is kept, rather than cut:
-    ///   where the output shows all that the input shows.
+    /// - Parameter keepingAudio: Whether to keep audio after the last frame, for an output with all
+    ///   of the input's frames.
     public func finish(keepingAudio: Bool = false) throws(MediaError) {
         try state.withLock { (state) throws(MediaError) in
             guard let sink = state.sink else { throw closed }
@@ -186,17 +190,17 @@ public final class VideoWriter: Sendable {
         }
     }
 
-    /// Gives the output up: nothing is left of an unfinished file. No effect after `finish()`.
+    /// Discards an unfinished output. Has no effect after `finish()`.
     public func cancel() {
         state.withLock { $0.sink = nil }
     }
 
     private var closed: MediaError {
-        MediaError(.invalidArgument, "\(path): is finished, cancelled, or given up after an error")
+        MediaError(.invalidArgument, "\(path): is finished, cancelled, or closed after an error")
     }
 }
 
-/// Bytes that are read during one call, and kept by nobody.
+/// Bytes that are used only during one call.
 private struct LentBytes: @unchecked Sendable {
     let bytes: UnsafeRawBufferPointer
 }

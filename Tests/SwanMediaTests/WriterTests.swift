@@ -156,7 +156,7 @@ struct WriterTests {
         for name in ["a.mp4", "a.y4m"] {
             let missing = try failure { _ = try open(folder.file("none/" + name)) }
             #expect(missing.code == .cannotWrite)
-            #expect(missing.message.contains("make its directory first"))
+            #expect(missing.message.contains("create its directory first"))
         }
         let file = try folder.write([1], to: "file")
         #expect(try failure { _ = try open(file + "/a.mp4") }.code == .cannotWrite)

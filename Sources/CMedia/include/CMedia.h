@@ -1,9 +1,9 @@
-/* Video and pictures in and out, over FFmpeg's libraries (4.4 to 7.1), behind opaque handles.
+/* Reads and writes video and images through FFmpeg's libraries (4.4 to 7.1), with opaque
+ * handles.
  *
- * Pixels cross this interface as RGB24, rows without padding. A handle is used by one thread at a
- * time; the one exception is cm_reader_interrupt. Nothing here prints: FFmpeg's own log is caught,
- * and its last error line becomes part of `cm_error`.
- */
+ * Pixels are passed as RGB24 without row padding. A handle may be used by one thread at a time,
+ * except for cm_reader_interrupt. Nothing is printed: FFmpeg's log is captured, and its last error
+ * line becomes part of `cm_error`. */
 #ifndef CMEDIA_H
 #define CMEDIA_H
 
@@ -37,7 +37,7 @@ typedef enum cm_code {
     CM_INVALID_ARGUMENT,
 } cm_code;
 
-/* What went wrong, without the name of the file, which the caller knows. */
+/* An error message, without the file name, which the caller adds. */
 typedef struct cm_error {
     cm_code code;
     char message[512];
@@ -53,15 +53,15 @@ typedef struct cm_rational {
 typedef struct cm_reader cm_reader;
 
 typedef struct cm_reader_options {
-    int64_t max_pixels; /* a larger picture is refused; 0: 64 million */
-    int threads;        /* decoding threads; 0: by the size of the picture */
-    bool still;         /* one picture: as stored, colours exact, and damage is an error */
+    int64_t max_pixels; /* maximum pixels per frame; 0: 64 million */
+    int threads;        /* decoding threads; 0: chosen by frame size */
+    bool still;         /* one image: as stored, with exact colors; damage is an error */
 } cm_reader_options;
 
 typedef struct cm_video_info {
-    int width, height; /* as shown: after rotation */
+    int width, height; /* as displayed, after rotation */
     cm_rational frame_rate;
-    cm_rational sample_aspect_ratio; /* as shown; 1:1 when the file does not say */
+    cm_rational sample_aspect_ratio; /* as displayed; 1:1 if unknown */
     int64_t frames;                  /* an estimate; 0: unknown */
     double seconds;                  /* 0: unknown */
     bool has_audio;
@@ -74,13 +74,12 @@ typedef struct cm_frame_info {
     double duration; /* in seconds */
 } cm_frame_info;
 
-/* Opens a file, or standard input for "-". The file opens nothing but itself: playlists and other
- * scripts are refused. */
+/* Opens a file, or standard input for "-". Playlists and scripts that refer to other files are
+ * rejected. */
 cm_code cm_reader_open(
     cm_reader **reader, const char *path, const cm_reader_options *options, cm_error *error);
 
-/* Reads a whole file that lies in memory. The bytes are not copied: they must outlive the reader.
- */
+/* Opens a file in memory. The bytes are not copied and must outlive the reader. */
 cm_code cm_reader_open_memory(
     cm_reader **reader, const uint8_t *bytes, size_t size, const cm_reader_options *options,
     cm_error *error);
@@ -91,13 +90,13 @@ void cm_reader_info(const cm_reader *reader, cm_video_info *info);
 cm_code cm_reader_next(
     cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error);
 
-/* The file ends before its own index or headers say. Complete only after CM_END. */
+/* Whether the file ends before its index or headers say. Final after CM_END. */
 bool cm_reader_is_truncated(const cm_reader *reader);
 
-/* Packets and frames that could not be decoded so far. */
+/* The number of packets and frames that could not be decoded so far. */
 int64_t cm_reader_damaged(const cm_reader *reader);
 
-/* From any thread: a read that waits for a pipe, and every later one, ends. */
+/* Cancels a blocking read and all later ones. Can be called from any thread. */
 void cm_reader_interrupt(cm_reader *reader);
 
 void cm_reader_free(cm_reader *reader);
@@ -107,10 +106,10 @@ void cm_reader_free(cm_reader *reader);
 typedef struct cm_movie cm_movie;
 
 typedef enum cm_codec {
-    CM_CODEC_H264, /* yuv420p, BT.709, limited range; another encoder stands in when libx264 is
+    CM_CODEC_H264, /* yuv420p, BT.709, limited range; another encoder is used if libx264 is
                       missing */
-    CM_CODEC_H264_LOSSLESS, /* RGB, as it came */
-    CM_CODEC_FFV1,          /* RGB, as it came */
+    CM_CODEC_H264_LOSSLESS, /* RGB, unconverted */
+    CM_CODEC_FFV1,          /* RGB, unconverted */
     CM_CODEC_MPEG4,         /* yuv420p, BT.709, limited range */
 } cm_codec;
 
@@ -120,40 +119,39 @@ typedef struct cm_movie_options {
     cm_codec codec;
     double crf;         /* H.264: 0 ... 51 */
     const char *preset; /* libx264's; NULL: veryfast */
-    int threads;        /* 0: by the size of the picture */
+    int threads;        /* 0: chosen by frame size */
 } cm_movie_options;
 
-/* Opens `path` for writing, in the container FFmpeg calls `container` ("mp4", "mov", "matroska").
- */
+/* Opens `path` for writing. `container` is FFmpeg's name ("mp4", "mov", "matroska"). */
 cm_code cm_movie_open(
     cm_movie **movie, const char *path, const char *container, const cm_movie_options *options,
     cm_error *error);
 
-/* The encoder in use, as FFmpeg calls it. */
+/* FFmpeg's name of the encoder in use. */
 const char *cm_movie_encoder(const cm_movie *movie);
 
-/* Before the first frame: carries the audio track of the file at `path` over, as far as the pictures
- * go: as it is where the container takes it, else encoded anew. CM_OK, or why there will be no
- * audio; the video is then written without. */
+/* Adds the audio track of the file at `path`, up to the end of the video. Copies it if the
+ * container supports the codec, otherwise re-encodes it. Call this before the first frame. Returns
+ * CM_OK, or the reason why the video is written without audio. */
 cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error);
 
-/* The codec of the audio that is carried over, as FFmpeg calls it; NULL: there is none. */
+/* FFmpeg's name of the codec of the added audio; NULL if there is none. */
 const char *cm_movie_audio_codec(const cm_movie *movie);
 
-/* What encodes it anew, as FFmpeg calls it; NULL: nothing does. */
+/* FFmpeg's name of the encoder that re-encodes the audio; NULL if it is copied. */
 const char *cm_movie_audio_encoder(const cm_movie *movie);
 
-/* Whether audio was written, for sure after cm_movie_finish. */
+/* Whether audio was written; final after cm_movie_finish. */
 bool cm_movie_has_audio(const cm_movie *movie);
 
-/* Packets of audio that were passed over, damaged or refused by the container. */
+/* The number of audio packets that were skipped, because of damage or the container. */
 int64_t cm_movie_damaged_audio(const cm_movie *movie);
 
 /* Appends 3 * width * height bytes. */
 cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error);
 
-/* Writes what the encoder still holds, and the index. Audio that goes on after the last picture is
- * cut, unless `whole_audio`. The file is closed, whatever is returned. */
+/* Flushes the encoder and writes the index. Audio after the last frame is cut, unless
+ * `whole_audio`. The file is closed even on failure. */
 cm_code cm_movie_finish(cm_movie *movie, bool whole_audio, cm_error *error);
 
 void cm_movie_free(cm_movie *movie);
@@ -162,7 +160,7 @@ void cm_movie_free(cm_movie *movie);
 
 typedef struct cm_y4m cm_y4m;
 
-/* Takes the descriptor over only where `owned`. A closed pipe is CM_BROKEN_PIPE, never a signal. */
+/* Takes ownership of the descriptor if `owned`. A closed pipe is CM_BROKEN_PIPE, never a signal. */
 cm_code cm_y4m_open(
     cm_y4m **y4m, int descriptor, bool owned, int width, int height, cm_rational frame_rate,
     cm_error *error);
@@ -173,8 +171,8 @@ void cm_y4m_free(cm_y4m *y4m);
 
 /* ---- Files ---- */
 
-/* Reads a whole file, or standard input for "-", of at most `limit` bytes into memory that the
- * caller frees. */
+/* Reads a file of at most `limit` bytes, or standard input for "-", into memory that the caller
+ * frees. */
 cm_code cm_read_file(
     const char *path, size_t limit, uint8_t **bytes, size_t *size, cm_error *error);
 
@@ -184,38 +182,38 @@ typedef struct cm_png cm_png;
 
 cm_code cm_png_open(cm_png **png, int width, int height, cm_error *error);
 
-/* `bytes` belongs to the encoder and holds until the next call. */
+/* `bytes` is owned by the encoder and valid until the next call. */
 cm_code cm_png_encode(
     cm_png *png, const uint8_t *rgb, const uint8_t **bytes, size_t *size, cm_error *error);
 void cm_png_free(cm_png *png);
 
-/* Writes all bytes to a descriptor; EPIPE comes back as an error, never as a signal. */
+/* Writes all bytes to a descriptor; EPIPE is returned as an error, never raised as a signal. */
 cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *error);
 
-/* What errno `number` means for an output that is created, or written to. */
+/* The error code for errno `number` when creating an output or writing to it. */
 cm_code cm_code_of_errno(int number, bool creating);
 
 /* ---- Checksums ---- */
 
-/* The SHA-256 of a file in 64 hexadecimal digits and a zero. */
+/* The SHA-256 of a file as 64 hexadecimal digits and a terminating zero. */
 cm_code cm_sha256(const char *path, char hexadecimal[65], cm_error *error);
 
-/* The SHA-256 of bytes that come in pieces; NULL where there is no memory. */
+/* Computes a SHA-256 incrementally. Returns NULL if out of memory. */
 typedef struct AVSHA cm_sha256_sum;
 cm_sha256_sum *cm_sha256_begin(void);
 void cm_sha256_add(cm_sha256_sum *sum, const void *bytes, size_t size);
-/* Writes 64 hexadecimal digits and a zero, and frees `sum`. */
+/* Writes 64 hexadecimal digits and a terminating zero, and frees `sum`. */
 void cm_sha256_end(cm_sha256_sum *sum, char hexadecimal[65]);
 
 /* ---- About the libraries ---- */
 
-/* "5.1.9" or what the distribution calls its build. */
+/* The version, such as "5.1.9" or the distribution's name for its build. */
 const char *cm_library_version(void);
 
-/* The licence of the libraries as they were built, such as "GPL version 2 or later". */
+/* The license of the build, such as "GPL version 2 or later". */
 const char *cm_library_license(void);
 
-/* Whether an encoder of that name was built in. */
+/* Whether an encoder is included in the build. */
 bool cm_has_encoder(const char *name);
 
 #ifdef __cplusplus
