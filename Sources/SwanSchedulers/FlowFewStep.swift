@@ -1,21 +1,22 @@
 import Torch
 
-/// The few steps of a distilled model: each goes to the clean sample, which is noised again.
+/// Few-step sampling for distilled models: each step predicts the clean sample and adds new noise.
 ///
-/// The multistep sampling of consistency models (https://arxiv.org/abs/2303.01469, algorithm 1) for a
-/// flow, as models distilled by distribution matching are run (https://arxiv.org/abs/2405.14867;
-/// StreamDiffusionV2 without its stream): x0 = x - sigma flow, x_t = (1 - sigma_t) x0 + sigma_t noise.
-/// The conversions, and the table in which timesteps are looked up, are those of `FlowMatch`.
+/// The multistep sampling of consistency models (https://arxiv.org/abs/2303.01469, algorithm 1) for
+/// a flow, as models distilled by distribution matching are run (https://arxiv.org/abs/2405.14867;
+/// StreamDiffusionV2 without its stream): x0 = x - sigma flow, x_t = (1 - sigma_t) x0 + sigma_t
+/// noise. The conversions and the timestep table are those of `FlowMatch`.
 public struct FlowFewStep: StochasticFlowSolver {
-    /// The noise levels and timesteps that it goes through.
+    /// The noise levels and timesteps of the steps.
     public let steps: FlowSteps
-    /// Where noise comes from, on the sample's device.
+    /// The source of noise, on the sample's device.
     public let generator: Generator
-    /// How many steps have been taken.
+    /// The number of completed steps.
     public private(set) var index = 0
     private let schedule: FlowMatch
 
-    /// A solver before its first step; `timesteps` fall, as from `FlowMatch.denoisingSteps`.
+    /// Creates a solver before its first step; `timesteps` are decreasing, as from
+    /// `FlowMatch.denoisingSteps`.
     public init(
         _ schedule: FlowMatch,
         timesteps: [Double],
@@ -27,7 +28,7 @@ public struct FlowFewStep: StochasticFlowSolver {
         else {
             throw SchedulerError(
                 .invalidOption,
-                "timesteps \(timesteps): they should fall, from at most "
+                "timesteps \(timesteps) must decrease from at most "
                     + "\(schedule.trainingTimesteps), such as [1000, 750, 500, 250]"
             )
         }
@@ -38,7 +39,7 @@ public struct FlowFewStep: StochasticFlowSolver {
         (self.schedule, self.generator) = (schedule, generator)
     }
 
-    /// The clean sample, noised to the next level unless this is the last step.
+    /// The clean sample, with noise of the next level added unless this is the last step.
     public mutating func step(
         flow: Tensor,
         sample: Tensor,

@@ -1,48 +1,48 @@
 import Foundation
 import Torch
 
-/// A schedule of flow matching: how much noise there is at a timestep.
+/// A flow-matching schedule: the amount of noise at each timestep.
 ///
-/// A noised sample is x_t = (1 - sigma) x0 + sigma noise, and the network predicts the flow
-/// noise - x0 (Flow Matching, https://arxiv.org/abs/2210.02747; the shift towards more noise is
-/// that of Stable Diffusion 3, https://arxiv.org/abs/2403.03206, equation 23). The tables are
-/// float32 and are looked up as in StreamDiffusionV2 (models/wan/flow_match.py). A sigma is a
-/// number on the host, so nothing here waits for a device.
+/// A noisy sample is x_t = (1 - sigma) x0 + sigma noise, and the network predicts the flow noise -
+/// x0 (Flow Matching, https://arxiv.org/abs/2210.02747; the shift toward more noise is that of
+/// Stable Diffusion 3, https://arxiv.org/abs/2403.03206, equation 23). The tables are float32 and
+/// are looked up as in StreamDiffusionV2 (models/wan/flow_match.py). Sigmas are numbers on the
+/// host, so no call synchronizes with a device.
 public struct FlowMatch: Sendable {
-    /// The noise level of every step, from the noisiest on.
+    /// The noise level of every step, in decreasing order.
     public let sigmas: [Float]
-    /// `sigmas` times the timesteps of training: what the network is told.
+    /// `sigmas` times the number of training timesteps: the input of the network.
     public let timesteps: [Float]
-    /// Timesteps of training; a timestep is between 0 and this.
+    /// The number of training timesteps; a timestep is between 0 and this.
     public let trainingTimesteps: Int
-    /// The noise level that follows the last step.
+    /// The noise level after the last step.
     private let finalSigma: Float
 
-    /// What a schedule is made from. The names and the defaults are the reference's.
+    /// The options of a schedule, with the reference's names and defaults.
     public struct Options: Sendable, Equatable {
-        /// Entries of the tables.
+        /// The number of table entries.
         public var steps = 100
-        /// Timesteps of training.
+        /// The number of training timesteps.
         public var trainingTimesteps = 1_000
-        /// Above 1, more of the steps are spent at high noise.
+        /// Values above 1 spend more steps at high noise.
         public var shift = 3.0
         /// The noise level of the first entry, before the shift.
         public var sigmaMax = 1.0
         /// The noise level of the last entry, before the shift.
         public var sigmaMin = 0.003 / 1.002
-        /// How far from `sigmaMin` to `sigmaMax` the first entry is; below 1 for editing.
+        /// The position of the first entry between `sigmaMin` and `sigmaMax`; below 1 for editing.
         public var denoisingStrength = 1.0
-        /// Whether one more entry is made and the last one, `sigmaMin`, dropped.
+        /// Whether to compute one more entry and drop the last one, `sigmaMin`.
         public var extraOneStep = false
-        /// Whether the table runs from little noise to much.
+        /// Whether the table is in increasing order of noise.
         public var inverseTimesteps = false
-        /// Whether every noise level is replaced by one minus it.
+        /// Whether to replace every noise level sigma by 1 - sigma.
         public var reverseSigmas = false
 
-        /// The reference's defaults, to be changed.
+        /// Creates the reference's defaults.
         public init() {}
 
-        /// A fine table down to zero, as StreamDiffusionV2 streams with.
+        /// The table of 1,000 entries down to zero that StreamDiffusionV2 uses for streaming.
         public static func streaming(shift: Double) -> Options {
             var options = Options()
             (options.steps, options.sigmaMin, options.extraOneStep) = (1_000, 0, true)
@@ -51,7 +51,7 @@ public struct FlowMatch: Sendable {
         }
     }
 
-    /// The tables for `options`.
+    /// Creates the tables for `options`.
     public init(_ options: Options) throws(SchedulerError) {
         try options.check()
         var points = options.points()
@@ -66,17 +66,18 @@ public struct FlowMatch: Sendable {
         finalSigma = options.inverseTimesteps || options.reverseSigmas ? 1 : 0
     }
 
-    /// The noise level of the table's entry nearest to `timestep`; of two as near, the first.
+    /// The noise level of the table entry nearest to `timestep`, or of the first if two are equally
+    /// near.
     ///
-    /// The nearest entry's, also for an integer timestep: not `timestep` over 1000.
+    /// This also applies to integer timesteps, so the result can differ from `timestep` / 1000.
     public func sigma(at timestep: Double) -> Double { Double(sigmas[index(of: timestep)]) }
 
-    /// How much a training loss at `timestep` counts: most in the middle, nothing at an end.
+    /// The weight of a training loss at `timestep`: largest in the middle and zero at one end.
     public func trainingWeight(at timestep: Double) -> Double {
         trainingWeights()[index(of: timestep)]
     }
 
-    /// The weight of every entry in a training loss; their mean is 1.
+    /// The training loss weight of every entry, with a mean of 1.
     public func trainingWeights() -> [Double] {
         let steps = Double(sigmas.count)
         let bell = timesteps.map { Foundation.exp(-2 * pow((Double($0) - steps / 2) / steps, 2)) }
@@ -98,17 +99,18 @@ public struct FlowMatch: Sendable {
 // MARK: - Samples
 
 extension FlowMatch {
-    /// Which timestep belongs to which part of a sample.
+    /// The timesteps of a sample.
     public enum Timesteps: Sendable, Equatable {
-        /// One for the whole sample.
+        /// One timestep for the whole sample.
         case all(Double)
-        /// One for each entry of the first dimension.
+        /// One timestep per row (entry of the first dimension).
         case rows([Double])
-        /// One for each row and frame of [B, C, F, H, W].
+        /// One timestep per row and frame of [B, C, F, H, W].
         case frames([[Double]])
     }
 
-    /// x_t of a clean sample: (1 - sigma) x0 + sigma noise, in float32, in the noise's dtype.
+    /// The noisy sample (1 - sigma) x0 + sigma noise, computed in float32 and returned in the
+    /// noise's dtype.
     public func addNoise(
         _ clean: Tensor,
         _ noise: Tensor,
@@ -140,7 +142,7 @@ extension FlowMatch {
 
     /// The flow that a predicted clean sample implies: (x_t - x0) / sigma, in float64.
     ///
-    /// It is infinite where the table has a noise level of 0.
+    /// The result is infinite where the table has a noise level of 0.
     public func flow(
         fromClean clean: Tensor,
         _ noisy: Tensor,
@@ -150,10 +152,10 @@ extension FlowMatch {
         return try (difference / sigmas(timesteps, for: noisy)).to(clean.dtype)
     }
 
-    /// One step of Euler's method along a predicted flow, to the table's next entry.
+    /// One Euler step along a predicted flow, to the next table entry.
     ///
-    /// Past the last entry is the clean sample. The reference takes all rows there as soon as one
-    /// is; here each goes by itself.
+    /// After the last entry comes the clean sample. In the reference, all rows go there as soon as
+    /// one does; here, rows are independent.
     public func step(
         _ noisy: Tensor,
         flow: Tensor,
@@ -171,7 +173,7 @@ extension FlowMatch {
         try values(timesteps, for: sample, sigma(at:))
     }
 
-    /// A number for every timestep, in the shape that spreads over `sample`.
+    /// A number for every timestep, in a shape that broadcasts to `sample`.
     private func values(
         _ timesteps: Timesteps,
         for sample: Tensor,
@@ -187,7 +189,7 @@ extension FlowMatch {
             guard let count = shape.first, count == rows.count else {
                 throw TorchError(
                     .invalidArgument,
-                    "\(rows.count) timesteps for the rows of a sample \(shape)"
+                    "\(rows.count) timesteps do not match the rows of a sample of shape \(shape)"
                 )
             }
             target[0] = count
@@ -198,7 +200,7 @@ extension FlowMatch {
             else {
                 throw TorchError(
                     .invalidArgument,
-                    "timesteps \(rows.map(\.count)) for the frames of a sample \(shape)"
+                    "\(rows.map(\.count)) timesteps per row do not match the frames of a sample of shape \(shape)"
                 )
             }
             (target[0], target[2]) = (shape[0], shape[2])
@@ -211,13 +213,14 @@ extension FlowMatch {
 // MARK: - Lists of steps
 
 extension FlowMatch {
-    /// The timesteps of a few-step model from the list in its config, such as 700, 500, 0.
+    /// The timesteps of a few-step model from the list in its configuration, such as 700, 500, 0.
     ///
     /// - Parameters:
-    ///   - list: falling timesteps; the 0 at the end says that the last step gives a clean sample.
-    ///   - count: how many of them to use, from the front; nil for all.
-    ///   - warped: whether to take the entries as places in this table (1000 the first) instead.
-    ///   - keepingZero: whether the 0 is a step as well, as the reference has it without an input.
+    ///   - list: Decreasing timesteps; the final 0 means that the last step returns a clean sample.
+    ///   - count: The number of timesteps to use, from the front; nil for all.
+    ///   - warped: Whether entries are positions in this table, counted from its end, instead of
+    ///     timesteps.
+    ///   - keepingZero: Whether the 0 is also a step, as in the reference when there is no input.
     public func denoisingSteps(
         _ list: [Int],
         count: Int? = nil,
@@ -229,7 +232,7 @@ extension FlowMatch {
         else {
             throw SchedulerError(
                 .invalidOption,
-                "denoising_step_list \(list): it should fall from at most "
+                "denoising_step_list \(list) must decrease from at most "
                     + "\(trainingTimesteps) to 0, such as [700, 500, 400, 200, 0]"
             )
         }
@@ -237,22 +240,22 @@ extension FlowMatch {
         guard count.map({ 1...steps.count ~= $0 }) ?? true else {
             throw SchedulerError(
                 .invalidOption,
-                "\(count ?? 0) steps: the model's denoising_step_list has \(steps.count), so 1 to "
-                    + "\(steps.count) can be used"
+                "cannot use \(count ?? 0) steps: the model's denoising_step_list has \(steps.count), so "
+                    + "choose 1 to \(steps.count)"
             )
         }
         let chosen = Array(steps.prefix(count ?? steps.count)) + (keepingZero ? [0] : [])
         return warped ? try self.warped(chosen) : chosen.map(Double.init)
     }
 
-    /// The table's entries at places counted from its end: 0 is a timestep of 0, 1 the last entry.
+    /// The table entries at positions counted from its end: 0 is timestep 0, and 1 the last entry.
     public func warped(_ steps: [Int]) throws(SchedulerError) -> [Double] {
-        let places = 0...timesteps.count
-        guard timesteps.count == trainingTimesteps, steps.allSatisfy(places.contains) else {
+        let positions = 0...timesteps.count
+        guard timesteps.count == trainingTimesteps, steps.allSatisfy(positions.contains) else {
             throw SchedulerError(
                 .invalidOption,
-                "steps \(steps) cannot be warped: places are 0 to \(trainingTimesteps) in a "
-                    + "table of that many entries, and this one has \(timesteps.count)"
+                "steps \(steps) cannot be warped: positions must be 0 to \(trainingTimesteps), and the "
+                    + "table needs that number of entries but has \(timesteps.count)"
             )
         }
         return steps.map { $0 == 0 ? 0 : Double(timesteps[timesteps.count - $0]) }
@@ -263,25 +266,32 @@ extension FlowMatch {
 
 extension FlowMatch.Options {
     fileprivate func check() throws(SchedulerError) {
-        func refuse(_ what: String) -> SchedulerError { SchedulerError(.invalidOption, what) }
+        func invalid(_ message: String) -> SchedulerError {
+            SchedulerError(.invalidOption, message)
+        }
         guard 1...1_000_000 ~= steps else {
-            throw refuse("\(steps) steps: a schedule has 1 to 1000000")
+            throw invalid("\(steps) steps are not in 1 to 1000000")
         }
         guard 1...1_000_000 ~= trainingTimesteps else {
-            throw refuse("\(trainingTimesteps) timesteps of training: 1 to 1000000 would be right")
+            throw invalid("\(trainingTimesteps) training timesteps are not in 1 to 1000000")
         }
         guard shift.isFinite, shift > 0 else {
-            throw refuse("a shift of \(shift): it should be above 0, 1 for none")
+            throw invalid("invalid shift \(shift): must be above 0; 1 disables it")
         }
         guard 0 <= sigmaMin, sigmaMin < sigmaMax, sigmaMax <= 1 else {
-            throw refuse("noise levels from \(sigmaMin) to \(sigmaMax): they rise, within 0 and 1")
+            throw invalid(
+                "invalid noise levels \(sigmaMin) to \(sigmaMax): must increase, within 0 and 1"
+            )
         }
         guard 0 < denoisingStrength, denoisingStrength <= 1 else {
-            throw refuse("a denoising strength of \(denoisingStrength): above 0, at most 1")
+            throw invalid(
+                "invalid denoising strength \(denoisingStrength): must be above 0 and at most 1"
+            )
         }
     }
 
-    /// Evenly spaced noise levels in PyTorch's float32: each half counted from its own end.
+    /// Evenly spaced noise levels in float32 as in PyTorch, with each half computed from its own
+    /// end.
     fileprivate func points() -> [Float] {
         let start = Float(sigmaMin + (sigmaMax - sigmaMin) * denoisingStrength)
         let end = Float(sigmaMin)

@@ -1,29 +1,30 @@
 import Torch
 
-/// SDE-DPM-Solver++(2M): DPM-Solver++(2M) on the diffusion's SDE, with new noise in every step.
+/// SDE-DPM-Solver++(2M): DPM-Solver++(2M) for the diffusion SDE, with new noise in every step.
 ///
 /// DPM-Solver++, https://arxiv.org/abs/2211.01095, on diffusion SDEs, as "sde-dpmsolver++" of Wan's
 /// `FlowDPMSolverMultistepScheduler` and diffusers' `DPMSolverMultistepScheduler`:
 ///
-///     x_t = sigma_t / sigma_s e^(-h) x_s + alpha_t (1 - e^(-2h)) D + sigma_t sqrt(1 - e^(-2h)) noise
+///     x_t = sigma_t / sigma_s e^(-h) x_s + alpha_t (1 - e^(-2h)) D + sigma_t sqrt(1 - e^(-2h))
+///     noise
 ///
 /// with alpha = 1 - sigma and the D of `FlowDPMSolver`.
 public struct FlowSDEDPMSolver: StochasticFlowSolver {
-    /// The noise levels and timesteps that it goes through.
+    /// The noise levels and timesteps of the steps.
     public let steps: FlowSteps
-    /// Where noise comes from, on the sample's device.
+    /// The source of noise, on the sample's device.
     public let generator: Generator
-    /// How many steps have been taken.
+    /// The number of completed steps.
     public private(set) var index = 0
-    /// The clean sample predicted a step earlier.
+    /// The clean sample predicted in the previous step.
     private var last: Tensor?
 
-    /// A solver before its first step.
+    /// Creates a solver before its first step.
     public init(_ steps: FlowSteps, generator: Generator) {
         (self.steps, self.generator) = (steps, generator)
     }
 
-    /// The sample at the next noise level, with new noise in it.
+    /// The sample at the next noise level, with new noise.
     public mutating func step(
         flow: Tensor,
         sample: Tensor,

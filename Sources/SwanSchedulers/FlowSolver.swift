@@ -1,38 +1,39 @@
 import Torch
 
-/// A way to follow a predicted flow from noise to a clean sample.
+/// A solver that follows a predicted flow from noise to a clean sample.
 ///
 /// A sample at noise level sigma is (1 - sigma) x0 + sigma noise, and the network predicts the flow
-/// noise - x0 (https://arxiv.org/abs/2210.02747). A solver is a value: a copy goes on by itself.
+/// noise - x0 (https://arxiv.org/abs/2210.02747). Solvers are values: copies are independent.
 ///
 ///     var solver = FlowUniPC(try FlowSteps(50, shift: 5, spacing: .wanUniPC))
 ///     for timestep in solver.steps.timesteps {
 ///         latents = try solver.step(flow: network(latents, timestep), sample: latents)
 ///     }
 ///
-/// Coefficients are numbers on the host, computed in float64, so nothing waits for a device.
-/// Samples are float32 while they are computed with (float64 if they come so).
+/// Coefficients are float64 numbers on the host, so no call synchronizes with a device. Samples are
+/// computed in float32, or in float64 if that is their dtype.
 public protocol FlowSolver: Sendable {
-    /// The noise levels and timesteps that it goes through.
+    /// The noise levels and timesteps of the steps.
     var steps: FlowSteps { get }
-    /// How many steps have been taken.
+    /// The number of completed steps.
     var index: Int { get }
 
-    /// The sample at the next noise level, of the predicted flow at this one; in the sample's dtype.
+    /// The sample at the next noise level, given the predicted flow at this one, in the sample's
+    /// dtype.
     ///
-    /// It throws after the last step, and where the flow's shape is not the sample's; a solver that
-    /// has thrown is as it was.
+    /// Throws after the last step, and if the shapes of flow and sample differ. The solver is
+    /// unchanged when it throws.
     mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor
 }
 
-/// A solver that puts new noise into the sample.
+/// A solver that adds new noise to the sample.
 ///
-/// Copies go on by themselves but draw from the same generator.
+/// Copies are independent but draw from the same generator.
 public protocol StochasticFlowSolver: FlowSolver {
-    /// Where noise comes from, on the sample's device.
+    /// The source of noise, on the sample's device.
     var generator: Generator { get }
 
-    /// A step with noise drawn elsewhere: standard normal, in the sample's shape.
+    /// A step with given standard normal noise of the sample's shape.
     mutating func step(flow: Tensor, sample: Tensor, noise: Tensor) throws(TorchError) -> Tensor
 }
 
@@ -44,44 +45,44 @@ extension StochasticFlowSolver {
         return try step(flow: flow, sample: sample, noise: noise)
     }
 
-    /// Refuses what `check` does, and noise that is not the sample's.
+    /// Checks the step, the flow and the noise.
     func check(_ flow: Tensor, _ sample: Tensor, _ noise: Tensor) throws(TorchError) {
         try check(flow, sample)
         guard noise.shape == sample.shape else {
             throw TorchError(
                 .invalidArgument,
-                "noise \(noise.shape) for a sample \(sample.shape): both have the same shape"
+                "noise of shape \(noise.shape) does not match a sample of shape \(sample.shape)"
             )
         }
     }
 }
 
 extension FlowSolver {
-    /// The flow and the sample in the dtype computed in.
+    /// The flow and the sample in the compute dtype.
     func prepared(_ flow: Tensor, _ sample: Tensor) throws(TorchError) -> (v: Tensor, x: Tensor) {
         try check(flow, sample)
         let dtype: DType = sample.dtype == .float64 ? .float64 : .float32
         return (try flow.to(dtype), try sample.to(dtype))
     }
 
-    /// The sample in the dtype computed in, and the clean sample x - sigma flow that is implied.
+    /// The sample in the compute dtype, and the implied clean sample x - sigma flow.
     func converted(_ flow: Tensor, _ sample: Tensor) throws(TorchError) -> (x: Tensor, x0: Tensor) {
         let (v, x) = try prepared(flow, sample)
         return (x, try x - v * Double(steps.sigmas[index]))
     }
 
-    /// Refuses a step after the last, and a flow that is not the sample's.
+    /// Throws after the last step, or if the shapes of flow and sample differ.
     func check(_ flow: Tensor, _ sample: Tensor) throws(TorchError) {
         guard index < steps.count else {
             throw TorchError(
                 .invalidArgument,
-                "a step after the last of \(steps.count): another sample needs another solver"
+                "the last step (\(steps.count)) is done; use a new solver for another sample"
             )
         }
         guard flow.shape == sample.shape else {
             throw TorchError(
                 .invalidArgument,
-                "a flow \(flow.shape) for a sample \(sample.shape): both have the same shape"
+                "a flow of shape \(flow.shape) does not match a sample of shape \(sample.shape)"
             )
         }
     }

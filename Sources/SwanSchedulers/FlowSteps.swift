@@ -1,23 +1,23 @@
 import Foundation
 
-/// The noise levels a solver goes through, and what the network is told at them.
+/// The noise levels and timesteps of a solver.
 ///
-/// Levels are spaced evenly and then shifted towards more noise (Stable Diffusion 3,
-/// https://arxiv.org/abs/2403.03206, equation 23). The implementations differ in where they begin
-/// and end and in whether timesteps are integers, so each has a `Spacing`; tables are computed in
-/// float64 and rounded once, as theirs are.
+/// Levels are spaced evenly and then shifted toward more noise (Stable Diffusion 3,
+/// https://arxiv.org/abs/2403.03206, equation 23). Implementations differ in their first and last
+/// levels and in whether timesteps are integers, so each has a `Spacing`. As in the references,
+/// tables are computed in float64 and rounded once.
 public struct FlowSteps: Sendable, Equatable {
-    /// The falling noise levels: where each step begins, and at the end 0.
+    /// The decreasing noise levels at the beginning of each step, followed by 0.
     public let sigmas: [Float]
-    /// What the network is told at the beginning of each step, up to 1000.
+    /// The network's timestep input at the beginning of each step, up to 1000.
     public let timesteps: [Float]
 
-    /// How many steps there are.
+    /// The number of steps.
     public var count: Int { timesteps.count }
 
-    /// How noise levels are spaced before the shift, named after who does it so.
+    /// How noise levels are spaced before the shift, named after the reference implementation.
     public enum Spacing: String, Sendable, CaseIterable {
-        /// From 1 to 0, integer timesteps: Wan's `get_sampling_sigmas`, with which it runs DPM++.
+        /// From 1 to 0, integer timesteps: Wan's `get_sampling_sigmas`, used with DPM++.
         case wan
         /// From 0.999 in float32 to 0, integer timesteps: Wan with UniPC.
         case wanUniPC
@@ -29,21 +29,21 @@ public struct FlowSteps: Sendable, Equatable {
         case diffusersEuler
     }
 
-    /// Timesteps of training, to which a noise level of 1 belongs.
+    /// The number of training timesteps, which corresponds to a noise level of 1.
     static let trainingTimesteps = 1_000
 
-    /// The levels of `count` steps, 1 to 1000; a shift above 1 spends more of them at high noise.
+    /// Creates 1 to 1000 steps; a shift above 1 spends more of them at high noise.
     public init(_ count: Int, shift: Double, spacing: Spacing) throws(SchedulerError) {
         guard 1...Self.trainingTimesteps ~= count else {
             throw SchedulerError(
                 .invalidOption,
-                "\(count) steps: a solver takes 1 to \(Self.trainingTimesteps)"
+                "\(count) steps are not in 1 to \(Self.trainingTimesteps)"
             )
         }
         guard shift.isFinite, shift > 0 else {
             throw SchedulerError(
                 .invalidOption,
-                "a shift of \(shift): it should be above 0, 1 for none"
+                "invalid shift \(shift): must be above 0; 1 disables it"
             )
         }
         let levels = spacing.levels(count, shift)
@@ -56,33 +56,33 @@ public struct FlowSteps: Sendable, Equatable {
         guard zip(sigmas, sigmas.dropFirst()).allSatisfy(>) else {
             throw SchedulerError(
                 .invalidOption,
-                "\(count) steps at a shift of \(shift): noise levels meet in float32; take fewer "
-                    + "steps or a shift nearer to 1"
+                "\(count) steps with a shift of \(shift): noise levels coincide in float32; use fewer "
+                    + "steps or a shift closer to 1"
             )
         }
         (self.sigmas, self.timesteps) = (sigmas, timesteps)
     }
 
-    /// Noise levels of one's own, falling within 1 and 0 without the 0 at the end.
+    /// Creates steps from custom noise levels, decreasing from at most 1, without the final 0.
     ///
-    /// Timesteps are the levels times 1000 unless they are given.
+    /// Timesteps default to the levels times 1000.
     public init(sigmas: [Float], timesteps: [Float]? = nil) throws(SchedulerError) {
         let all = sigmas + [0]
         guard let first = sigmas.first, first <= 1, zip(all, all.dropFirst()).allSatisfy(>) else {
             throw SchedulerError(
                 .invalidOption,
-                "noise levels \(sigmas): they should fall from at most 1 and stay above 0, such as "
+                "noise levels \(sigmas) must decrease from at most 1 and stay above 0, such as "
                     + "[1, 0.75, 0.5, 0.25]"
             )
         }
-        let told = timesteps ?? sigmas.map { $0 * Float(Self.trainingTimesteps) }
-        guard told.count == sigmas.count else {
+        let timesteps = timesteps ?? sigmas.map { $0 * Float(Self.trainingTimesteps) }
+        guard timesteps.count == sigmas.count else {
             throw SchedulerError(
                 .invalidOption,
-                "\(told.count) timesteps for \(sigmas.count) noise levels: each needs one"
+                "\(timesteps.count) timesteps do not match \(sigmas.count) noise levels"
             )
         }
-        (self.sigmas, self.timesteps) = (all, told)
+        (self.sigmas, self.timesteps) = (all, timesteps)
     }
 
     /// lambda = log(alpha / sigma) of a level, alpha = 1 - sigma; infinite at 1 and 0.
@@ -95,7 +95,7 @@ public struct FlowSteps: Sendable, Equatable {
 // MARK: - Tables
 
 extension FlowSteps.Spacing {
-    /// The shifted levels at which steps begin.
+    /// The shifted noise levels at the beginning of each step.
     fileprivate func levels(_ count: Int, _ shift: Double) -> [Double] {
         let last = 1 / Double(FlowSteps.trainingTimesteps)
         let shifted = { (level: Double) in shift * level / (1 + (shift - 1) * level) }
@@ -106,7 +106,7 @@ extension FlowSteps.Spacing {
             return line(Double(Float(1 - last)), 0, count + 1).dropLast().map(shifted)
         case .diffusersUniPC:
             var levels = line(1, last, count + 1).dropLast().map(shifted)
-            // Away from 1, where their logarithm of alpha is infinite.
+            // Avoid 1, where the logarithm of alpha is infinite.
             if abs(levels[0] - 1) < 1e-6 { levels[0] -= 1e-6 }
             return levels
         case .diffusersDPM:
@@ -115,14 +115,14 @@ extension FlowSteps.Spacing {
             let training = Double(FlowSteps.trainingTimesteps)
             let ends = [Float(1), Float(last)].map { level in
                 let shifted = Float(shift) * level / (1 + Float(shift - 1) * level)
-                // Rounding must not lead past pure noise.
+                // Rounding must not exceed pure noise.
                 return Double(min(shifted, 1)) * training
             }
             return line(ends[0], ends[1], count).map { shifted($0 / training) }
         }
     }
 
-    /// `count` numbers evenly from `start` to `end`, rounded as NumPy's `linspace`.
+    /// `count` evenly spaced numbers from `start` to `end`, rounded as in NumPy's `linspace`.
     private func line(_ start: Double, _ end: Double, _ count: Int) -> [Double] {
         guard count > 1 else { return [start] }
         let step = (end - start) / Double(count - 1)

@@ -1,42 +1,42 @@
 import Foundation
 import Torch
 
-/// UniPC of order 2: a multistep predictor, and a corrector that costs no call of the network.
+/// UniPC of order 2: a multistep predictor and a corrector that needs no extra network evaluation.
 ///
 /// UniPC, https://arxiv.org/abs/2302.04867, UniP-p and UniC-p for a network that predicts the clean
 /// sample m, with B(h) = e^(-h) - 1 ("bh2"), as Wan's `FlowUniPCMultistepScheduler` and diffusers'
 /// `UniPCMultistepScheduler`. With alpha = 1 - sigma the paper's alpha_t (1 - e^(-h)) is
-/// 1 - sigma_t / sigma_s, here `gain`, so that no end of the table needs an exception:
+/// 1 - sigma_t / sigma_s, here `gain`, so that neither end of the table is a special case:
 ///
 ///     x_t = sigma_t / sigma_s x_s + gain (m_s + sum_i rho_i D_i),  D_i = (m_i - m_s) / r_i
 ///
-/// where r_i = (lambda_i - lambda_s) / h. The predictor knows levels before s, the corrector also t.
+/// where r_i = (lambda_i - lambda_s) / h. The predictor uses levels before s, the corrector also t.
 /// The first and the last step are of order 1.
 public struct FlowUniPC: FlowSolver {
-    /// The noise levels and timesteps that it goes through.
+    /// The noise levels and timesteps of the steps.
     public let steps: FlowSteps
-    /// How many steps have been taken.
+    /// The number of completed steps.
     public private(set) var index = 0
-    /// What the corrector of the next step goes back to.
+    /// The previous step, for the corrector.
     private var last: Step?
 
-    /// One step as the corrector needs it.
+    /// The data of a step that the corrector needs.
     private struct Step: Sendable {
-        /// The sample where the step began, corrected.
+        /// The corrected sample at the beginning of the step.
         let x: Tensor
-        /// The clean sample predicted there.
+        /// The clean sample predicted from it.
         let m: Tensor
-        /// The clean sample predicted a step earlier; nil where the step was of order 1.
+        /// The clean sample predicted in the previous step; nil if the step was of order 1.
         let earlier: Tensor?
     }
 
-    /// A solver before its first step.
+    /// Creates a solver before its first step.
     public init(_ steps: FlowSteps) { self.steps = steps }
 
-    /// The sample at the next noise level; this one is corrected first.
+    /// The sample at the next noise level; corrects this one first.
     public mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor {
         let (given, m) = try converted(flow, sample)
-        // A copy: the caller may change its sample before the corrector comes back to it.
+        // Copy it: the caller may change its sample before the corrector uses it.
         let x = if let last { try corrected(last, m) } else { try given.cloned() }
         let step = Step(x: x, m: m, earlier: index + 1 < steps.count ? last?.m : nil)
         let next = try predicted(step).to(sample.dtype)
@@ -49,11 +49,11 @@ public struct FlowUniPC: FlowSolver {
         let move = Move(steps, from: index)
         let next = try step.x * move.decay + step.m * move.gain
         guard let earlier = step.earlier else { return next }
-        // The paper sets rho to 1/2 in a predictor of order 2.
+        // The paper sets rho to 1/2 for a predictor of order 2.
         return try next + (earlier - step.m) * (move.gain * 0.5 / move.ratio)
     }
 
-    /// The sample at this level again, now that the network has predicted `m` here.
+    /// The corrected sample at this level, given the network's prediction `m`.
     private func corrected(_ step: Step, _ m: Tensor) throws(TorchError) -> Tensor {
         let move = Move(steps, from: index - 1)
         let base = try step.x * move.decay + step.m * move.gain
@@ -64,13 +64,13 @@ public struct FlowUniPC: FlowSolver {
     }
 }
 
-/// The numbers of a step from noise level s to t.
+/// The coefficients of a step from noise level s to t.
 private struct Move {
     /// sigma_t / sigma_s.
     let decay: Double
-    /// How far lambda goes; infinite to a level of 0.
+    /// The change in lambda; infinite for a step to noise level 0.
     private let h: Double
-    /// r of the level before s; it exists from the second step on.
+    /// r of the level before s; defined from the second step on.
     let ratio: Double
 
     /// alpha_t (1 - e^(-h)).

@@ -1,42 +1,43 @@
 import Torch
 
-/// How much noise a chunk of video gets, and where its denoising starts: less where more moves.
+/// Chooses the noise scale and first timestep of each chunk: the more motion, the less noise.
 ///
 /// StreamDiffusionV2, https://arxiv.org/abs/2511.07399, the motion-aware noise controller
-/// (streamv2v/inference.py, `compute_noise_scale_and_step`). A value: a copy goes on by itself.
+/// (streamv2v/inference.py, `compute_noise_scale_and_step`). Copies are independent.
 public struct NoiseController: Sendable {
-    /// What a chunk is noised with.
+    /// The noise of a chunk.
     public struct Noise: Sendable, Equatable {
         /// The noise level: noise * scale + latents * (1 - scale).
         public let scale: Double
-        /// The timestep that takes the place of the first denoising step; nil to leave it.
+        /// The timestep that replaces the first denoising step; nil to keep it.
         public let firstTimestep: Int?
 
-        /// The noise of a chunk.
+        /// Creates the noise of a chunk.
         public init(scale: Double, firstTimestep: Int? = nil) {
             self.scale = scale
             self.firstTimestep = firstTimestep
         }
     }
 
-    /// The noise scale of a picture that stands still.
+    /// The noise scale without motion.
     public let initialScale: Double
-    /// Whether motion is ignored.
+    /// Whether to ignore motion.
     public let isFixed: Bool
-    /// What a moving chunk's first timestep is above 1000 times its noise scale; below it if negative.
+    /// The offset of the first timestep from 1000 times the noise scale.
     public let timestepOffset: Int
     /// The noise scale of the last chunk.
     public private(set) var scale: Double
     private var lastFrame: Tensor?
 
-    /// A controller before its first chunk.
+    /// Creates a controller before its first chunk.
     ///
     /// - Parameters:
     ///   - initialScale: 0 to 1.
-    ///   - isFixed: every chunk gets `initialScale` and the model's own steps.
-    ///   - timestepOffset: -100 in the reference. A model that is to keep to its input takes little noise
-    ///     and needs timesteps above it: the timestep is how far a flow reaches.
-    ///   - previousScale: the last chunk's scale, to go on with a stream; nil for a new one.
+    ///   - isFixed: Whether every chunk uses `initialScale` and the model's denoising steps.
+    ///   - timestepOffset: -100 in the reference. A model that stays close to its input uses little
+    ///     noise and needs higher timesteps, because the timestep limits how far a flow can change
+    ///     the input.
+    ///   - previousScale: The last chunk's scale, to continue a stream; nil for a new one.
     public init(
         initialScale: Double,
         isFixed: Bool = false,
@@ -46,7 +47,7 @@ public struct NoiseController: Sendable {
         guard 0...1 ~= initialScale, 0...1 ~= previousScale ?? initialScale else {
             throw SchedulerError(
                 .invalidOption,
-                "a noise scale of \(initialScale): it should be between 0 and 1"
+                "invalid noise scale \(initialScale): must be between 0 and 1"
             )
         }
         self.initialScale = initialScale
@@ -57,30 +58,30 @@ public struct NoiseController: Sendable {
 
     /// The noise for the next chunk of frames [C, T, H, W] in -1 ... 1.
     ///
-    /// It waits once for the frames' device. The first chunk of a stream gets the initial scale,
-    /// since nothing is known of its motion.
+    /// Synchronizes once with the frames' device. The first chunk of a stream gets the initial
+    /// scale, because its motion is unknown.
     public mutating func next(_ frames: Tensor) throws(TorchError) -> Noise {
         guard !isFixed else { return Noise(scale: initialScale, firstTimestep: nil) }
         let last = try frames.sliced(1, from: -1).cloned()
         defer { lastFrame = last }
         guard let lastFrame else { return Noise(scale: scale, firstTimestep: nil) }
-        return follow(
-            try Self.motion(in: concatenated([lastFrame.to(frames.dtype), frames], dim: 1))
+        return update(
+            motion: try Self.motion(in: concatenated([lastFrame.to(frames.dtype), frames], dim: 1))
         )
     }
 
-    /// Follows a motion between 0 (nothing moves) and 1 (everything does).
+    /// Updates the noise for a motion between 0 (none) and 1 (maximum).
     ///
-    /// Neither result leaves its range, which the reference's would for an initial scale under 0.2.
-    mutating func follow(_ motion: Double) -> Noise {
+    /// Clamps both results to their range, unlike the reference for an initial scale under 0.2.
+    mutating func update(motion: Double) -> Noise {
         scale = max(0, (initialScale - 0.1 * motion) * 0.9 + scale * 0.1)
         let timestep = Int(1_000 * scale) + timestepOffset
         return Noise(scale: scale, firstTimestep: min(max(0, timestep), 1_000))
     }
 
-    /// The largest change between neighbours of frames [C, T + 1, H, W], as a part of 1.
+    /// The largest change between adjacent frames of [C, T + 1, H, W], from 0 to 1.
     ///
-    /// A root mean square of 0.2 (in -1 ... 1) counts as all that can change.
+    /// A root mean square difference of 0.2 (in -1 ... 1) counts as 1.
     static func motion(in frames: Tensor) throws(TorchError) -> Double {
         let x = try frames.to(.float32)
         let change = try x.sliced(1, from: 1) - x.sliced(1, 0..<(frames.size(1) - 1))

@@ -1,4 +1,4 @@
 import SwanSystem
 
-/// Why a schedule cannot be made or used.
+/// An error from creating or using a schedule.
 public typealias SchedulerError = SwanError

@@ -1,11 +1,12 @@
 import Glibc
 
-/// Memory that this process may still ask for.
+/// The address space that this process can still allocate.
 ///
-/// In the middle of a job a refusal can end the process without a word: the language's own
-/// allocations and OpenMP's threads have no way to fail. So what a job takes is asked for before it.
+/// Running out of memory during a job can kill the process without a message, because Swift's
+/// allocations and OpenMP's threads cannot report failure. So a job's memory is checked before it
+/// starts.
 public enum AddressSpace {
-    /// Bytes up to the limit of `ulimit -v`; nil where there is no such limit.
+    /// The bytes left until the limit of `ulimit -v`; nil if there is no limit.
     public static var free: Int? {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0,
@@ -14,9 +15,9 @@ public enum AddressSpace {
         return max(0, Int(limit.rlim_cur) - used)
     }
 
-    /// Throws where the system does not give so many bytes.
+    /// Throws if the system cannot allocate this many bytes.
     ///
-    /// - Parameter advice: what to try instead.
+    /// - Parameter advice: What the user can try instead.
     public static func require(_ bytes: Int, _ advice: String) throws(SystemError) {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS
         let block = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0)
@@ -24,10 +25,10 @@ public enum AddressSpace {
             munmap(block, bytes)
             return
         }
-        let allowed = free.map { ", \($0 / 1_000_000) MB are allowed (ulimit -v)" } ?? ""
+        let allowed = free.map { ", \($0 / 1_000_000) MB allowed (ulimit -v)" } ?? ""
         throw SystemError(
             .outOfMemory,
-            "out of memory: some \(bytes / 1_000_000) MB are needed\(allowed); \(advice)"
+            "out of memory: about \(bytes / 1_000_000) MB needed\(allowed); \(advice)"
         )
     }
 

@@ -1,12 +1,12 @@
 import Glibc
 
-/// Room for files, asked for before the work that fills them.
+/// Checks for free disk space before the work that fills it.
 public enum DiskSpace {
-    /// Throws where so many bytes cannot be written at `path`, as far as it can be known.
+    /// Throws if this many bytes cannot be written at `path`, as far as can be determined.
     ///
-    /// Quotas are not known before they are met.
+    /// Quotas cannot be detected in advance.
     ///
-    /// - Parameter largestFile: bytes of the largest of several files; nil for one that has them all.
+    /// - Parameter largestFile: The size of the largest of several files; nil for a single file.
     public static func require(
         _ bytes: Int,
         for path: String,
@@ -31,12 +31,12 @@ public enum DiskSpace {
     ) -> SystemError {
         SystemError(
             .diskFull,
-            "\(path): cannot be written: \(SystemError.reason(number)): some \(size(needed)) are "
-                + "needed, \(size(free)) are \(number == EFBIG ? "allowed (ulimit -f)" : "free")"
+            "\(path): cannot be written: \(SystemError.reason(number)): about \(size(needed)) "
+                + "needed, \(size(free)) \(number == EFBIG ? "allowed (ulimit -f)" : "free")"
         )
     }
 
-    /// Bytes that this user may still write beside `path`; nil where the file system does not tell.
+    /// The bytes that this user can still write in the folder of `path`; nil if unknown.
     private static func free(at path: String) -> Int? {
         var status = statvfs()
         let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."

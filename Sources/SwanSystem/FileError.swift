@@ -1,2 +1,2 @@
-/// What kept a file from being read.
+/// An error from reading a file.
 package typealias FileError = SwanError

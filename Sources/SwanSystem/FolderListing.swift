@@ -1,8 +1,8 @@
 import Glibc
 
-/// What is in a folder.
+/// Lists the contents of folders.
 public enum FolderListing {
-    /// The names in a folder that are valid text; none where it cannot be read.
+    /// The names in a folder that are valid UTF-8; empty if the folder cannot be read.
     public static func names(in folder: String) -> [String] {
         guard let directory = opendir(folder) else { return [] }
         defer { closedir(directory) }

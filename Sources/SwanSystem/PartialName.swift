@@ -1,39 +1,39 @@
 import Glibc
 
-/// The name that a file has until it is complete: it tells whose it is, so that what a killed process
-/// left behind can be told from what is being written.
+/// The temporary name of an incomplete file. It contains the process ID, to distinguish files that
+/// are being written from files that killed processes left behind.
 ///
-/// `.NAME.swan-partial-PID` for outputs, `NAME.safetensors.PID.partial` for files of tensors. Whoever
-/// writes also holds a lock, which the system drops when the process ends, however it ends.
+/// The name is `.NAME.swan-partial-PID` for outputs and `NAME.safetensors.PID.partial` for tensor
+/// files. The writer also locks the file, and the system releases the lock when the process ends.
 public struct PartialName {
-    /// The process that made it.
+    /// The process that created the file.
     private let process: Int32?
 
-    /// Reads a name; nil for one that Swan does not make.
+    /// Parses a name; nil if it is not a temporary name of Swan.
     public init?(_ name: String) {
         guard let tag = Self.outputTag(name) ?? Self.tensorTag(name) else { return nil }
         let parts = tag.split(separator: "-", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), parts.allSatisfy(Self.isNumber),
             let number = UInt32(parts[0])
         else { return nil }
-        // No process has a larger number.
+        // Larger numbers are not valid process IDs.
         process = Int32(exactly: number)
     }
 
-    /// The part of the name that tells this process's files from others'.
+    /// The part of the name that identifies this process's files.
     ///
-    /// - Parameter attempt: counts up while there is such a file already.
+    /// - Parameter attempt: Incremented while a file with the name exists.
     public static func tag(attempt: Int) -> String {
         attempt == 0 ? "\(getpid())" : "\(getpid())-\(attempt)"
     }
 
-    /// Has the system remember, until `descriptor` is closed, that somebody writes.
+    /// Locks the file until `descriptor` is closed, to show that it is being written.
     public static func lock(_ descriptor: Int32) {
-        // Not every file system can; the number of the process is looked at as well.
+        // Not every file system supports locks, so the process ID is also checked.
         flock(descriptor, LOCK_EX | LOCK_NB)
     }
 
-    /// Whether its process is gone, as far as this machine knows.
+    /// Whether its process no longer exists on this machine.
     var isOrphaned: Bool {
         guard let process else { return true }
         return kill(process, 0) != 0 && errno == ESRCH
@@ -44,7 +44,7 @@ public struct PartialName {
             && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
 
-    /// `.NAME.swan-partial-TAG`, perhaps with the name's ending behind it.
+    /// `.NAME.swan-partial-TAG`, optionally followed by an extension.
     private static func outputTag(_ name: String) -> Substring? {
         guard name.hasPrefix("."), let mark = name.lastRange(of: ".swan-partial-"),
             mark.lowerBound > name.index(after: name.startIndex)
@@ -67,11 +67,11 @@ extension String {
     }
 }
 
-/// Files and folders of processes that were killed while they wrote.
+/// Partial files and folders of killed processes.
 public enum Leftovers {
-    /// Removes them from a folder; what any process still writes stays.
+    /// Removes partial files from a folder, except for those still being written.
     ///
-    /// - Returns: the names of what was removed.
+    /// - Returns: The names of the removed files.
     public static func remove(from folder: String) -> [String] {
         FolderListing.names(in: folder).filter { name in
             guard let partial = PartialName(name), partial.isOrphaned else { return false }
@@ -84,8 +84,8 @@ public enum Leftovers {
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
         var status = stat()
-        // The lock also tells of a writer that this machine does not know the number of: one in
-        // another container, or on another machine with the same disk.
+        // The lock also detects writers whose process ID is not visible here: in another container,
+        // or on another machine with the same disk.
         guard fstat(descriptor, &status) == 0, status.st_uid == geteuid(),
             flock(descriptor, LOCK_EX | LOCK_NB) == 0
         else { return false }
@@ -96,7 +96,7 @@ public enum Leftovers {
         }
     }
 
-    /// Removes a folder of files that a conversion makes, and no other.
+    /// Removes a folder if it contains only files that a conversion writes.
     private static func removeFolder(_ path: String) -> Bool {
         let names = FolderListing.names(in: path)
         let isOurs = names.allSatisfy { name in

@@ -2,22 +2,23 @@ import Foundation
 
 /// A regular file that is open for reading.
 ///
-/// Files that a model or a configuration names come from strangers. Opening a pipe that nobody writes to
-/// waits for ever, and a device such as `/dev/zero` has no end: neither is opened.
+/// Models and configurations are untrusted and may refer to any file. Opening a pipe without a
+/// writer would block forever, and a device such as `/dev/zero` never ends, so only regular files
+/// are opened.
 package struct RegularFile: ~Copyable {
-    /// The path, as it was given.
+    /// The path as given.
     package let path: String
-    /// What the system knows the open file by.
+    /// The file descriptor.
     package let descriptor: Int32
-    /// Bytes that it had when it was opened.
+    /// The size in bytes when the file was opened.
     package let count: Int
 
-    /// Opens a file; it has to be a regular one.
+    /// Opens a file; throws if it is not a regular file.
     package init(_ path: String) throws(FileError) {
         guard !path.utf8.contains(0) else { throw Self.failed(path, ENOENT) }
-        // Without O_NONBLOCK a pipe is waited for before it can be told from a file.
+        // Without O_NONBLOCK, opening a pipe would block before its type can be checked.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-        // So sockets answer.
+        // The error for sockets.
         if descriptor < 0, errno == ENXIO { throw Self.notRegular(path, "not a regular file") }
         guard descriptor >= 0 else { throw Self.failed(path, errno) }
         var status = stat()
@@ -38,9 +39,9 @@ package struct RegularFile: ~Copyable {
 
     deinit { close(descriptor) }
 
-    /// All of its bytes; an error where there are more than `limit`.
+    /// All bytes of the file; throws if there are more than `limit`.
     package borrowing func bytes(atMost limit: Int) throws(FileError) -> Data {
-        // The size is no promise: the file may grow, and files of /proc have none.
+        // Do not rely on the size: the file may grow, and files in /proc report zero.
         var data = Data()
         var piece = [UInt8](repeating: 0, count: 1 << 16)
         while true {
@@ -51,7 +52,7 @@ package struct RegularFile: ~Copyable {
             guard data.count + count <= limit else {
                 throw FileError(
                     .tooLarge,
-                    "\(path): has more than \(limit) bytes, the limit for such a file"
+                    "\(path): exceeds the limit of \(limit) bytes for this kind of file"
                 )
             }
             data.append(contentsOf: piece.prefix(count))

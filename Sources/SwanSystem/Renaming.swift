@@ -1,8 +1,8 @@
 import CSystem
 
-/// Gives a file or folder a name that nothing may have yet.
+/// Renames a file or folder without replacing an existing one.
 ///
-/// - Returns: 0, or the error's number: `EEXIST` where something has the name.
+/// - Returns: 0, or the error number: `EEXIST` if the target exists.
 public func renameToNewName(_ path: String, _ target: String) -> Int32 {
     cs_rename_new(path, target)
 }

@@ -1,12 +1,12 @@
 import Foundation
 
-/// Reads files that fit into memory: configurations, recipes, lists of prompts, tokenizers.
+/// Reads files that fit in memory: configurations, recipes, prompt lists, tokenizers.
 ///
-/// A file of any other kind than a regular one, or of more bytes than any of its kind has, is an error.
+/// Throws for files that are not regular or exceed the limit for their kind.
 package enum SmallFile {
-    /// Bytes of a configuration at most.
+    /// The maximum size of a configuration, in bytes.
     package static let configuration = 1 << 20
-    /// Bytes of a list of texts, or of names, at most.
+    /// The maximum size of a list of texts or names, in bytes.
     package static let list = 1 << 25
 
     /// The bytes of a file.
@@ -17,7 +17,7 @@ package enum SmallFile {
         try RegularFile(path).bytes(atMost: limit)
     }
 
-    /// The text of a file, which has to be UTF-8.
+    /// The text of a UTF-8 file.
     package static func text(
         _ path: String,
         atMost limit: Int = configuration

@@ -1,2 +1,2 @@
-/// What the operating system refused.
+/// A resource that the operating system does not provide.
 public typealias SystemError = SwanError

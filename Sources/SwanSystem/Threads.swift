@@ -1,14 +1,14 @@
 import CSystem
 import Glibc
 
-/// Starts a thread, or throws where the system has none to give.
+/// Starts a thread, or throws if the system cannot create one.
 ///
-/// Foundation's threads and Dispatch's queues do not tell: what waits for one that never ran waits for
-/// ever.
+/// Foundation's threads and Dispatch's queues do not report this failure, so waiting for a thread
+/// that never ran would block forever.
 ///
 /// - Parameters:
-///   - name: what debuggers show, of at most 15 bytes.
-///   - stackBytes: its stack; nil for the system's usual.
+///   - name: The name in debuggers, at most 15 bytes.
+///   - stackBytes: The stack size; nil for the system's default.
 public func startThread(
     _ name: String,
     stackBytes: Int? = nil,
@@ -26,9 +26,8 @@ public func startThread(
     work.release()
     throw SystemError(
         .outOfMemory,
-        "no thread can be started (\(SystemError.reason(number))): too little memory, or too many "
-            + "processes, are allowed; free some, raise the limit (ulimit -v, ulimit -u), or set "
-            + "OMP_NUM_THREADS=1"
+        "cannot start a thread (\(SystemError.reason(number))): the limit on memory or processes is "
+            + "too low; free some, raise the limit (ulimit -v, ulimit -u), or set OMP_NUM_THREADS=1"
     )
 }
 

@@ -1,15 +1,15 @@
 import Foundation
 
-/// Repairs that look at characters one by one, or at a few neighbours, whatever the encoding was.
-/// Lone surrogates, which the reference repairs too, cannot occur in a Swift string.
+/// Repairs of single characters or short sequences, independent of the encoding. Lone surrogates,
+/// which the reference also repairs, cannot occur in a Swift string.
 enum CharacterRepair {
-    /// The characters that each ligature of Latin letters is made of.
+    /// Splits ligatures of Latin letters.
     static func splittingLigatures(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.flatMap { ligatures[$0] ?? [$0] }
     }
 
-    /// Full-width ASCII, half-width katakana and hangul in their usual width; the ideographic
-    /// space as a space.
+    /// Converts full-width ASCII, half-width katakana and hangul to normal width, and the
+    /// ideographic space to a space.
     static func normalizingWidth(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.flatMap { scalar -> [Unicode.Scalar] in
             switch scalar.value {
@@ -21,7 +21,7 @@ enum CharacterRepair {
         }
     }
 
-    /// Straight quotation marks for curly ones.
+    /// Replaces curly quotation marks by straight ones.
     static func straighteningQuotes(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.map { scalar in
             switch scalar.value {
@@ -32,7 +32,7 @@ enum CharacterRepair {
         }
     }
 
-    /// A line feed for each kind of line break.
+    /// Replaces every kind of line break by a line feed.
     static func unifyingLineBreaks(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []
         result.reserveCapacity(text.count)
@@ -46,7 +46,7 @@ enum CharacterRepair {
         return result
     }
 
-    /// Without the sequences that colour the text of a terminal: escape, `[`, numbers, a letter.
+    /// Removes terminal escape sequences: escape, `[`, numbers, a letter.
     static func removingTerminalEscapes(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         guard text.contains("\u{1B}") else { return text }
         var result: [Unicode.Scalar] = []
@@ -68,8 +68,8 @@ enum CharacterRepair {
         return result
     }
 
-    /// Without control characters that no text is meant to have. Line breaks and tabs stay, as do
-    /// marks that join or direct characters, and C1, which `EncodingRepair` reads.
+    /// Removes control characters, except for line breaks, tabs, joiners, direction marks, and C1
+    /// controls, which `EncodingRepair` interprets.
     static func removingControls(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.filter { scalar in
             switch scalar.value {
@@ -82,13 +82,13 @@ enum CharacterRepair {
 
     /// Unicode's canonical composition (NFC).
     static func composing(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
-        // No scalar below the combining marks has anything to compose.
+        // Scalars below the combining marks cannot be composed.
         guard text.contains(where: { $0.value >= 0x300 }) else { return text }
         return Array(String(text).precomposedStringWithCanonicalMapping.unicodeScalars)
     }
 
-    /// Ligatures and digraphs that stand for letters in a row; those meant as letters of their own,
-    /// such as æ, are not among them.
+    /// Ligatures and digraphs that represent several letters, without those that are separate
+    /// letters, such as æ.
     private static let ligatures: [Unicode.Scalar: [Unicode.Scalar]] = [
         "Ĳ": ["I", "J"], "ĳ": ["i", "j"], "ŉ": ["ʼ", "n"],
         "Ǳ": ["D", "Z"], "ǲ": ["D", "z"], "ǳ": ["d", "z"],
@@ -101,7 +101,7 @@ enum CharacterRepair {
 }
 
 extension String {
-    /// A string of scalars.
+    /// Creates a string from scalars.
     init(_ scalars: some Sequence<Unicode.Scalar>) {
         var view = String.UnicodeScalarView()
         view.append(contentsOf: scalars)

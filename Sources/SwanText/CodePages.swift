@@ -1,19 +1,19 @@
-/// A single-byte character set: 256 byte values and the scalars that they stand for.
+/// A single-byte character set: the scalar of each of the 256 byte values.
 ///
-/// Text that was meant as UTF-8 but read through one of these is what mojibake is made of.
+/// Decoding UTF-8 with one of these produces mojibake.
 struct CodePage: Sendable {
-    /// Whether bytes without a meaning of their own stand for the control characters of Latin-1,
-    /// and U+FFFD, the mark of a lost byte, for byte 1A.
+    /// Whether unassigned bytes decode to Latin-1 control characters, and byte 1A to U+FFFD, the
+    /// mark of a lost byte.
     let isSloppy: Bool
-    /// Whether a dash is read from a byte that leads UTF-8 sequences. A dash before a space is then
-    /// no sign of a sequence whose byte A0 became a space.
+    /// Whether a UTF-8 lead byte decodes to a dash. A dash before a space then does not indicate a
+    /// sequence whose byte A0 became a space.
     var hasDashAsLead: Bool { scalars[0xD0] == "–" }
     /// The scalar of each byte.
     let scalars: [Unicode.Scalar]
     private let bytes: [Unicode.Scalar: UInt8]
 
-    /// A page from its upper end: `top` holds the scalars of the last bytes up to FF, with U+FFFD
-    /// for a byte that means nothing. What stands before them is as in Latin-1.
+    /// Creates a page from the scalars of its last bytes up to FF, `top`, with U+FFFD for an
+    /// unassigned byte. All bytes before them decode as in Latin-1.
     init(isSloppy: Bool, top: String) {
         var scalars = (0...255).map { Unicode.Scalar(UInt8($0)) }
         let unassigned: Unicode.Scalar = "\u{FFFD}"
@@ -30,7 +30,7 @@ struct CodePage: Sendable {
         )
     }
 
-    /// The bytes that this page reads as `text`; nil when it has no byte for one of the scalars.
+    /// The bytes that decode to `text`; nil if a scalar has no byte.
     func encode(_ text: [Unicode.Scalar]) -> [UInt8]? {
         var encoded: [UInt8] = []
         encoded.reserveCapacity(text.count)

@@ -1,9 +1,9 @@
-/// UTF-8 that was altered on its way: bytes A0 that became spaces, bytes that were lost, and the
-/// encodings of Java and CESU-8.
+/// Decodes altered UTF-8: bytes A0 that became spaces, lost bytes, and the encodings of Java and
+/// CESU-8.
 enum DamagedUTF8 {
     private static let space: UInt8 = 0x20
     private static let noBreak: UInt8 = 0xA0
-    /// Stands for a byte that was lost (see `CodePage.isSloppy`).
+    /// Represents a lost byte (see `CodePage.isSloppy`).
     private static let lost: UInt8 = 0x1A
 
     // MARK: Spaces that were byte A0
@@ -13,16 +13,16 @@ enum DamagedUTF8 {
         bytes.indices.contains { alteredSequence.length(in: bytes, at: $0) != nil }
     }
 
-    /// Puts byte A0 back where a space has taken its place in a likely UTF-8 sequence.
+    /// Restores byte A0 where a space has replaced it in a likely UTF-8 sequence.
     static func restoringA0(_ bytes: [UInt8]) -> [UInt8] {
         replacing(alteredSequence, in: separatingGraveWords(bytes)) { sequence in
             sequence.map { $0 == space ? noBreak : $0 }
         }
     }
 
-    /// `à` as a word of its own lost its second byte to the space after it, as in `Ã la carte`.
-    /// There both the byte and the space come back, but not in the Portuguese words that begin
-    /// with it (às, àquele, àquela, àquilo).
+    /// The second byte of the word `à` was merged with the following space, as in `Ã la carte`.
+    /// Restores both the byte and the space, except in Portuguese words that start with `à` (às,
+    /// àquele, àquela, àquilo).
     private static func separatingGraveWords(_ bytes: [UInt8]) -> [UInt8] {
         let grave: [UInt8] = [0xC3, space]
         let joined = [" ", "quele", "quela", "quilo", "s "].map { Array($0.utf8) }
@@ -43,7 +43,7 @@ enum DamagedUTF8 {
     }
 
     private static let alteredSequence = BytePattern([
-        // After these leads A0 gives a scalar that text is likely to hold.
+        // After these lead bytes, A0 gives a scalar that is likely in text.
         [[0xC2...0xC3, 0xC5...0xC5, 0xCE...0xCE, 0xD0...0xD0, 0xD9...0xD9], [space...space]],
         [[0xE2...0xE3], [space...space], [0x80...0x84, 0x86...0x9F, 0xA1...0xBF]],
         [[0xE0...0xE3], [0x80...0x84, 0x86...0x9F, 0xA1...0xBF], [space...space]],
@@ -61,7 +61,7 @@ enum DamagedUTF8 {
 
     private static let lossySequence: BytePattern = {
         let loss: ByteSet = [lost...lost]
-        // A question mark may stand for a loss too, at most once in a sequence.
+        // A question mark may also represent a lost byte, at most once per sequence.
         let likelyLoss: ByteSet = [lost...lost, 0x3F...0x3F]
         let rest: ByteSet = [lost...lost, 0x80...0xBF]
         let restOrMark: ByteSet = [lost...lost, 0x3F...0x3F, 0x80...0xBF]
@@ -83,8 +83,8 @@ enum DamagedUTF8 {
 
     // MARK: Decoding
 
-    /// The text of UTF-8 bytes; nil when they are not UTF-8. With byte ED or C0 among them, also
-    /// surrogate pairs of three bytes each (CESU-8) and the long zero (Java) are understood.
+    /// Decodes UTF-8; nil if the bytes are invalid. Also decodes surrogate pairs of three bytes
+    /// each (CESU-8) and the two-byte zero (Java).
     static func decode(_ bytes: [UInt8]) -> [Unicode.Scalar]? {
         let hasVariants = bytes.contains { $0 == 0xED || $0 == 0xC0 }
         guard hasVariants else { return decodeStrictly(bytes[...]) }
@@ -111,8 +111,8 @@ enum DamagedUTF8 {
 
     /// The scalar and the length of a CESU-8 pair or a Java zero.
     ///
-    /// The reference's patterns also take the end of the text, or a last line feed, for any byte
-    /// that is missing from a sequence, and then consume the line feed; so does this.
+    /// Like the reference's patterns, this accepts a final line feed in place of any missing byte
+    /// of a sequence, and consumes it.
     private static func variant(in bytes: [UInt8], at start: Int) -> (Unicode.Scalar, Int)? {
         let places: [ClosedRange<UInt8>]
         switch bytes[start] {
@@ -165,7 +165,7 @@ private struct ByteSet: ExpressibleByArrayLiteral, Sendable {
     func contains(_ byte: UInt8) -> Bool { members[Int(byte)] }
 }
 
-/// Alternative sequences of byte sets; the first that fits at a place is taken.
+/// Alternative sequences of byte sets, of which the first match is used.
 private struct BytePattern: Sendable {
     private let alternatives: [[ByteSet]]
 

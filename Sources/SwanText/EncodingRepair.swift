@@ -1,7 +1,7 @@
-/// Undoes mojibake: text whose bytes were UTF-8 and were read through a single-byte page.
-/// The order of the attempts is that of ftfy 6.3.
+/// Repairs mojibake: UTF-8 that was decoded with a single-byte code page. Attempts are made in the
+/// order of ftfy 6.3.
 enum EncodingRepair {
-    /// Repairs `text` until nothing changes, since such mistakes come in layers.
+    /// Repairs `text` until nothing changes, because several layers of mojibake are common.
     static func repaired(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var current = text
         while true {
@@ -11,7 +11,7 @@ enum EncodingRepair {
         }
     }
 
-    /// The control characters of Latin-1 are never meant; Windows-1252 has characters there.
+    /// Replaces Latin-1 control characters, which are never intended, by Windows-1252 characters.
     static func replacingC1(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         text.map { scalar in
             (0x80...0x9F).contains(scalar.value)
@@ -19,7 +19,7 @@ enum EncodingRepair {
         }
     }
 
-    /// The pages that text is mistaken for, the likeliest first.
+    /// The code pages to try, the likeliest first.
     private static let suspects: [CodePage] = [
         .latin1, .windows1252, .windows1251, .windows1250, .windows1253, .windows1254,
         .windows1257, .iso8859Part2, .macRoman, .dos437,
@@ -47,7 +47,7 @@ enum EncodingRepair {
         return DamagedUTF8.decode(bytes)
     }
 
-    /// Repairs stretches of mojibake inside of text that is otherwise sound.
+    /// Repairs mojibake within otherwise valid text.
     private static func repairingStretches(of text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []
         var kept = 0
@@ -55,7 +55,7 @@ enum EncodingRepair {
             result += text[kept..<stretch.lowerBound]
             kept = stretch.upperBound
             let part = Array(text[stretch])
-            // Only a shorter text is looked at again, so that this comes to an end.
+            // Recurse only for shorter text, so that this terminates.
             let isWorthTrying = part.count < text.count && Mojibake.isPresent(in: part)
             result += isWorthTrying ? repaired(part) : part
         }

@@ -1,4 +1,4 @@
-/// The buffer that a C function writes its error message into.
+/// A buffer for the error message of a C function.
 struct ErrorMessage: CustomStringConvertible {
     private var buffer = [CChar](repeating: 0, count: 512)
 

@@ -1,7 +1,7 @@
-/// Replaces HTML's character references by the characters that they name.
+/// Replaces HTML character references by their characters.
 enum HTMLEntities {
-    /// As Python's `html.unescape`, which reads references as a browser does: the final semicolon
-    /// may be missing from a number and from the older names.
+    /// Unescapes like Python's `html.unescape` and browsers: the final semicolon is optional for
+    /// numbers and for older names.
     static func unescaping(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         guard text.contains("&") else { return text }
         var result: [Unicode.Scalar] = []
@@ -19,8 +19,8 @@ enum HTMLEntities {
         return result
     }
 
-    /// As ftfy: only whole references with their semicolon, and also names in capitals, such as
-    /// `&EACUTE;`, where they are the capitals of one name and not a name themselves.
+    /// Unescapes like ftfy: only complete references with a semicolon, and also uppercase names
+    /// such as `&EACUTE;`, if they are not names themselves.
     static func unescapingStrictly(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         guard text.contains("&") else { return text }
         var source = text
@@ -38,8 +38,8 @@ enum HTMLEntities {
             if replacement == ["&"], let next = strictEnd(in: source, after: semicolon),
                 strictReplacement(source[(semicolon + 1)..<next]) == ["&"]
             {
-                // Each round of repairs takes one layer off "&amp;amp;amp;". Taking all but the
-                // last off at once keeps a hostile text from asking for thousands of rounds.
+                // Each round of repairs removes one layer of "&amp;amp;amp;". Remove all but the
+                // last at once, so that hostile text cannot cause thousands of rounds.
                 source[semicolon] = "&"
                 index = semicolon
             } else {
@@ -52,8 +52,7 @@ enum HTMLEntities {
 
     // MARK: Lenient references
 
-    /// The reference in `rest`, the text after an ampersand: what it stands for, and where the
-    /// text goes on.
+    /// The reference in `rest`, the text after an ampersand: its replacement and its end.
     private static func reference(
         in rest: ArraySlice<Unicode.Scalar>,
     ) -> (replacement: [Unicode.Scalar], end: Int)? {
@@ -73,7 +72,7 @@ enum HTMLEntities {
         guard !digits.isEmpty else { return nil }
         var value: UInt32 = 0
         for scalar in digits {
-            // Past the last scalar every value means the same, so there the number stops growing.
+            // All values beyond the last scalar are equivalent, so limit the number.
             value = min(value * radix + (digit(of: scalar, radix: radix) ?? 0), 0x11_0000)
         }
         let hasSemicolon = rest[digits.endIndex...].first == ";"
@@ -89,8 +88,8 @@ enum HTMLEntities {
         }
     }
 
-    /// What a number stands for: a browser reads 80 to 9F as Windows-1252, drops what is not a
-    /// character and marks what is not a scalar.
+    /// The scalars for a number, as in browsers: 80 to 9F are Windows-1252, noncharacters are
+    /// dropped, and invalid scalars become U+FFFD.
     private static func scalars(of value: UInt32) -> [Unicode.Scalar] {
         switch value {
         case 0x00: return ["\u{FFFD}"]
@@ -104,9 +103,9 @@ enum HTMLEntities {
     private static func namedReference(
         in rest: ArraySlice<Unicode.Scalar>,
     ) -> (replacement: [Unicode.Scalar], end: Int)? {
-        let name = String(rest.prefix(longestName).prefix(while: isNameScalar))
+        let name = String(rest.prefix(maxNameLength).prefix(while: isNameScalar))
         let after = rest.startIndex + name.unicodeScalars.count
-        // The whole word with its semicolon, then ever shorter beginnings of it without.
+        // Try the whole word with its semicolon, then shorter and shorter prefixes without one.
         if rest[after...].first == ";", let found = table[name] {
             return (found.scalars, after + 1)
         }
@@ -119,7 +118,7 @@ enum HTMLEntities {
         return nil
     }
 
-    private static let longestName = 32
+    private static let maxNameLength = 32
 
     private static func isNameScalar(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar {
@@ -130,7 +129,7 @@ enum HTMLEntities {
 
     // MARK: Strict references
 
-    /// The place of the semicolon of the reference whose ampersand is at `ampersand`.
+    /// The index of the semicolon of the reference whose ampersand is at `ampersand`.
     private static func strictEnd(in text: [Unicode.Scalar], after ampersand: Int) -> Int? {
         var body = text[(ampersand + 1)...]
         if body.first == "#" { body = body.dropFirst() }
@@ -141,7 +140,7 @@ enum HTMLEntities {
         return name.endIndex
     }
 
-    /// What `body`, the text between ampersand and semicolon, stands for.
+    /// The replacement for `body`, the text between ampersand and semicolon.
     private static func strictReplacement(
         _ body: ArraySlice<Unicode.Scalar>,
     ) -> [Unicode.Scalar]? {
@@ -167,7 +166,7 @@ enum HTMLEntities {
         let mayLackSemicolon: Bool
     }
 
-    /// The entities of HTML 5 by their name without ampersand and semicolon.
+    /// The entities of HTML 5 by name, without ampersand and semicolon.
     private static let table: [String: Entity] = {
         var table: [String: Entity] = [:]
         for entry in htmlEntityTable.split(whereSeparator: { $0 == " " || $0 == "\n" }) {

@@ -1,16 +1,16 @@
-/// Checks what the SentencePiece library trusts blindly in a model file: its table of
-/// normalization rules, whose indices would otherwise lead it out of its memory.
+/// Validates the normalization rules of a model file, because the SentencePiece library does not:
+/// invalid indices would cause out-of-bounds reads.
 ///
-/// The table is a Darts-clone double array (Yata, "Darts-clone") over the sources of the rules,
-/// whose values are the places of their targets in a text of zero-terminated strings.
+/// The rules are a Darts-clone double array (Yata, "Darts-clone") of their sources, whose values
+/// are offsets of their targets in a list of zero-terminated strings.
 enum ModelCheck {
-    /// What is wrong with the serialized model; nil when the library can be trusted with it.
+    /// A description of the first problem in a serialized model; nil if it is safe to load.
     static func fault(in model: [UInt8]) -> String? {
         guard let fields = messages(in: model[...]) else { return "it is damaged" }
         for spec in fields where spec.number == normalizer || spec.number == denormalizer {
             guard let parts = messages(in: spec.bytes) else { return "it is damaged" }
             for table in parts where table.number == charsMap && !table.bytes.isEmpty {
-                guard isSound(table: table.bytes) else {
+                guard isValid(table: table.bytes) else {
                     return "its table of normalization rules is damaged"
                 }
             }
@@ -30,7 +30,7 @@ enum ModelCheck {
         let bytes: ArraySlice<UInt8>
     }
 
-    /// The fields of a message that hold bytes; nil when it does not end where it should.
+    /// The fields of a message that hold bytes; nil if the message is malformed.
     private static func messages(in message: ArraySlice<UInt8>) -> [Field]? {
         var rest = message
         var fields: [Field] = []
@@ -67,7 +67,7 @@ enum ModelCheck {
 
     // MARK: The double array
 
-    private static func isSound(table: ArraySlice<UInt8>) -> Bool {
+    private static func isValid(table: ArraySlice<UInt8>) -> Bool {
         guard let size = word(table), size % 4 == 0, size > 0, Int(size) <= table.count - 4 else {
             return false
         }
@@ -80,7 +80,7 @@ enum ModelCheck {
             let unit = units[index]
             let isValue = unit >> 31 == 1
             if isValue { return true }
-            // Children lie at the base of a unit, each at the exclusive or with its byte.
+            // The children of a unit are at its base index XOR their byte.
             let base = index ^ Int((unit >> 10) << ((unit & 0x200) >> 6))
             guard base | 0xFF < units.count else { return false }
             let hasValue = unit & 0x100 != 0

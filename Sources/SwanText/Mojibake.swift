@@ -1,7 +1,8 @@
-/// Tells text that was decoded in the wrong encoding by neighbours that sound text does not have,
-/// such as an accented small letter before a currency sign. The rules are those of ftfy 6.3.
+/// Detects text that was decoded with the wrong encoding, by sequences that do not occur in valid
+/// text, such as an accented lowercase letter before a currency sign. The rules are those of ftfy
+/// 6.3.
 enum Mojibake {
-    /// Whether any rule finds its sequence of scalars in `text`.
+    /// Whether any rule matches in `text`.
     static func isPresent(in text: [Unicode.Scalar]) -> Bool {
         let classes = text.map(ScalarClass.init(of:))
         return text.indices.contains { start in
@@ -13,7 +14,7 @@ enum Mojibake {
         }
     }
 
-    /// The stretches of `text` that look like UTF-8 read through a single-byte page: whole
+    /// The ranges of `text` that look like UTF-8 decoded with a single-byte code page: complete
     /// sequences of a lead and its continuations, not preceded by another continuation.
     static func utf8Stretches(in text: [Unicode.Scalar]) -> [Range<Int>] {
         let classes = text.map(ScalarClass.init(of:))
@@ -47,8 +48,8 @@ enum Mojibake {
         return isWhole ? length : nil
     }
 
-    /// One place of a rule: the scalars that may stand there.
-    private struct Place: Sendable {
+    /// One position of a rule: the scalars that match there.
+    private struct Position: Sendable {
         var classes: ScalarClass = []
         var scalars: [Unicode.Scalar] = []
         var isExcluding = false
@@ -60,16 +61,17 @@ enum Mojibake {
     }
 
     private struct Rule: Sendable {
-        var places: [Place]
-        /// Whether the rule holds at the beginning of the text only.
+        var positions: [Position]
+        /// Whether the rule matches only at the beginning of the text.
         var isAnchored = false
 
         var mayBeginWithASCII: Bool {
-            !places[0].classes.isDisjoint(with: Rule.asciiClasses)
+            !positions[0].classes.isDisjoint(with: Rule.asciiClasses)
         }
 
         var beginsWithASCIIOnly: Bool {
-            places[0].classes.isSubset(of: [.lowerASCII, .upperASCII]) && places[0].scalars.isEmpty
+            positions[0].classes.isSubset(of: [.lowerASCII, .upperASCII])
+                && positions[0].scalars.isEmpty
         }
 
         private static let asciiClasses: ScalarClass = [.lowerASCII, .upperASCII, .whitespace]
@@ -79,43 +81,43 @@ enum Mojibake {
             _ classes: [ScalarClass],
             at start: Int,
         ) -> Bool {
-            guard start + places.count <= text.count, !isAnchored || start == 0 else {
+            guard start + positions.count <= text.count, !isAnchored || start == 0 else {
                 return false
             }
-            return places.indices.allSatisfy {
-                places[$0].accepts(text[start + $0], classes[start + $0])
+            return positions.indices.allSatisfy {
+                positions[$0].accepts(text[start + $0], classes[start + $0])
             }
         }
     }
 
-    private static func rule(_ places: Place...) -> Rule { Rule(places: places) }
+    private static func rule(_ positions: Position...) -> Rule { Rule(positions: positions) }
 
-    private static func any(_ classes: ScalarClass, or scalars: String = "") -> Place {
-        Place(classes: classes, scalars: Array(scalars.unicodeScalars))
+    private static func any(_ classes: ScalarClass, or scalars: String = "") -> Position {
+        Position(classes: classes, scalars: Array(scalars.unicodeScalars))
     }
 
-    private static func one(_ scalars: String) -> Place { any([], or: scalars) }
+    private static func one(_ scalars: String) -> Position { any([], or: scalars) }
 
-    private static func not(_ classes: ScalarClass, or scalars: String = "") -> Place {
-        Place(classes: classes, scalars: Array(scalars.unicodeScalars), isExcluding: true)
+    private static func not(_ classes: ScalarClass, or scalars: String = "") -> Position {
+        Position(classes: classes, scalars: Array(scalars.unicodeScalars), isExcluding: true)
     }
 
     private static let accented: ScalarClass = [.upperAccented, .lowerAccented]
     private static let quotes: ScalarClass = [.opening, .closing]
     private static let letters: ScalarClass = [.upperASCII, .lowerASCII]
 
-    // Most scalars of most texts are ASCII, which few rules begin with.
+    // Most text is ASCII, which few rules start with.
     private static let rulesFromASCII = rules.filter(\.mayBeginWithASCII)
     private static let rulesFromOthers = rules.filter { !$0.beginsWithASCIIOnly }
 
     private static let rules: [Rule] =
-        neighbours + windows1252 + macRoman + windows1251 + windows1253 + [
-            // Windows-1257's reading of scalars from U+2000 on.
+        adjacent + windows1252 + macRoman + windows1251 + windows1253 + [
+            // Windows-1257 for scalars from U+2000.
             rule(one("ā"), one("€"))
         ]
 
-    /// Classes that do not stand side by side in sound text.
-    private static let neighbours: [Rule] = {
+    /// Classes that are not adjacent in valid text.
+    private static let adjacent: [Rule] = {
         let symbols: ScalarClass = [.box, .opening, .closing, .currency, .numeric, .law]
         let oddBesideBad = any(accented.union(symbols))
         return [
@@ -155,9 +157,9 @@ enum Mojibake {
         ]
     }()
 
-    /// Windows-1252's reading of UTF-8, beyond the general neighbours.
+    /// UTF-8 decoded as Windows-1252, beyond the general rules.
     private static let windows1252: [Rule] = {
-        // Arabic is made of pairs that are common alone, so two pairs in a row are asked for.
+        // Single pairs of Arabic letters are also common in valid text, so require two.
         let arabicLead = one("ØÙ")
         let arabicNext = any(
             [.common, .currency, .bad, .numeric, .opening],
@@ -167,14 +169,14 @@ enum Mojibake {
             rule(one("ÂÃÎÐ"), any(quotes, or: "€œŠš¢£Ÿž\u{A0}\u{AD}®©°·»–—´")),
             rule(one("×"), one("²³")),
             rule(arabicLead, arabicNext, arabicLead, arabicNext),
-            // The beginning of three bytes of a South Asian script.
+            // The first of three bytes of a South Asian script.
             rule(one("à"), one("²µ¹¼½¾")),
-            // à, á and the no-break space; the latter may have become a plain space.
+            // à, á and the no-break space, which may have become a space.
             rule(one("Ã"), one("\u{A0}¡")),
             rule(any(.lowerASCII), one("ÃÂ"), one(" ")),
             rule(any(.lowerASCII), any(.whitespace), one("ÃÂ"), one(" ")),
-            Rule(places: [one("ÃÂ"), one(" ")], isAnchored: true),
-            // Â before the very scalar that it encodes, within a sentence.
+            Rule(positions: [one("ÃÂ"), one(" ")], isAnchored: true),
+            // Â before the scalar that it encodes, within a sentence.
             rule(
                 any([.lowerASCII, .closing], or: ".,?!"),
                 one("Â"),
@@ -193,11 +195,11 @@ enum Mojibake {
     private static let windows1251: [Rule] = {
         let lead = one("ВГРС")
         return [
-            // Scalars from U+2000 on.
+            // Scalars from U+2000.
             rule(one("в"), one("Ђ")),
-            // Latin-1 and Cyrillic: pairs of them may be common, three in a row are not.
+            // Latin-1 and Cyrillic: pairs may be common, but three in a row are not.
             rule(lead, any([.c1, .bad, .opening, .closing, .currency], or: "°µ"), lead),
-            // Two mistakes on top of each other, beside a Latin letter.
+            // Two layers of mojibake, next to a Latin letter.
             rule(
                 one("Г"),
                 one("ў"),

@@ -1,20 +1,19 @@
-/// The roles a scalar plays in text whose encoding was mistaken, after the groups of characters of
-/// the ftfy library (Speer, 2019): some hundred scalars make up all such text.
+/// The roles of a scalar in mojibake, after the character groups of the ftfy library (Speer, 2019).
 struct ScalarClass: OptionSet, Sendable {
     let rawValue: UInt32
 
-    /// Seen in sound text so often that they prove nothing.
+    /// Too common in valid text to indicate mojibake.
     static let common = ScalarClass(rawValue: 1 << 0)
-    /// U+0080 to U+009F, which sound text never has.
+    /// U+0080 to U+009F, which never occur in valid text.
     static let c1 = ScalarClass(rawValue: 1 << 1)
-    /// Hardly ever seen but in mistaken text.
+    /// Rare except in mojibake.
     static let bad = ScalarClass(rawValue: 1 << 2)
     static let law = ScalarClass(rawValue: 1 << 3)
     static let currency = ScalarClass(rawValue: 1 << 4)
     static let opening = ScalarClass(rawValue: 1 << 5)
     static let closing = ScalarClass(rawValue: 1 << 6)
     static let numeric = ScalarClass(rawValue: 1 << 7)
-    /// Letters that faces are drawn with, as in (ó_ò): odd company is normal for them.
+    /// Letters used in emoticons such as (ó_ò), which have unusual neighbors.
     static let kaomoji = ScalarClass(rawValue: 1 << 8)
     static let upperAccented = ScalarClass(rawValue: 1 << 9)
     static let lowerAccented = ScalarClass(rawValue: 1 << 10)
@@ -27,13 +26,13 @@ struct ScalarClass: OptionSet, Sendable {
     /// Letters, digits and the underscore of any script.
     static let word = ScalarClass(rawValue: 1 << 17)
 
-    /// Read from a byte that leads a UTF-8 sequence of two, three or four bytes.
+    /// Decoded from the lead byte of a UTF-8 sequence of two, three or four bytes.
     static let leadOf2 = ScalarClass(rawValue: 1 << 18)
     static let leadOf3 = ScalarClass(rawValue: 1 << 19)
     static let leadOf4 = ScalarClass(rawValue: 1 << 20)
-    /// Read from a byte that continues a UTF-8 sequence, or the space that replaced byte A0.
+    /// Decoded from a UTF-8 continuation byte, or the space that replaced byte A0.
     static let continuation = ScalarClass(rawValue: 1 << 21)
-    /// Those of `continuation` that rarely stand beside mistaken text as themselves.
+    /// Members of `continuation` that are rarely next to mojibake in valid text.
     static let strictContinuation = ScalarClass(rawValue: 1 << 22)
 
     /// The classes of a scalar.
@@ -125,13 +124,14 @@ struct ScalarClass: OptionSet, Sendable {
         return table
     }()
 
-    /// The pages whose bytes C2 and up are letters, so that a UTF-8 sequence shows as a word.
+    /// Code pages whose bytes from C2 are letters, so that a UTF-8 sequence looks like a word.
     private static let utf8Pages: [CodePage] = [
         .latin1, .windows1250, .windows1251, .windows1252, .windows1253, .windows1254,
         .windows1257,
     ]
 
-    /// The bytes of UTF-8 by their role. Of the leads of four only F0 and F3 begin assigned scalars.
+    /// The bytes of UTF-8 by role. Of the lead bytes of four, only F0 and F3 start assigned
+    /// scalars.
     private static let utf8Bytes: [(ScalarClass, [Int])] = [
         (.leadOf2, Array(0xC2...0xDF)),
         (.leadOf3, Array(0xE0...0xEF)),
@@ -141,7 +141,7 @@ struct ScalarClass: OptionSet, Sendable {
 }
 
 extension Unicode.Scalar {
-    /// Whether Python's `str.isspace` holds; unlike Unicode's White_Space it has U+001C to U+001F.
+    /// Python's `str.isspace`, which unlike Unicode's White_Space includes U+001C to U+001F.
     var isPythonSpace: Bool {
         switch value {
         case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029,
@@ -151,7 +151,7 @@ extension Unicode.Scalar {
         }
     }
 
-    /// Whether Python's `str.isalnum` holds.
+    /// Python's `str.isalnum`.
     var isAlphanumeric: Bool {
         if properties.numericType != nil { return true }
         switch properties.generalCategory {

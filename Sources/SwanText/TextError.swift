@@ -1,4 +1,4 @@
 import SwanSystem
 
-/// What went wrong with a tokenizer or a prompt.
+/// An error from a tokenizer or a prompt.
 public typealias TextError = SwanError

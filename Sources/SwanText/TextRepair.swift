@@ -1,18 +1,18 @@
-/// Repairs text as ftfy's `fix_text` does with its usual settings (ftfy 6.3; Robyn Speer, "ftfy",
-/// Zenodo, 2019): mistaken encodings, entities, widths, ligatures, quotes, control characters.
+/// Repairs text like ftfy's `fix_text` with its default settings (ftfy 6.3; Robyn Speer, "ftfy",
+/// Zenodo, 2019): wrong encodings, entities, widths, ligatures, quotes, control characters.
 enum TextRepair {
-    /// Text is repaired a line at a time, and a longer line in pieces of this many scalars.
-    private static let longestSegment = 1_000_000
+    /// Text is repaired line by line, and longer lines in segments of this many scalars.
+    private static let maxSegmentLength = 1_000_000
 
     /// The repaired text.
     static func repaired(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
         var result: [Unicode.Scalar] = []
         var start = 0
-        // A "<" says that this is HTML itself, whose entities are meant, from its line onwards.
+        // From the first line with "<", treat the text as HTML, whose entities are intended.
         var isMarkup = false
         while start < text.count {
             let feed = text[start...].firstIndex(of: "\n") ?? text.count - 1
-            let end = min(feed + 1, start + longestSegment)
+            let end = min(feed + 1, start + maxSegmentLength)
             let segment = Array(text[start..<end])
             isMarkup = isMarkup || segment.contains("<")
             result += repairedSegment(segment, unescaping: !isMarkup)
@@ -21,7 +21,7 @@ enum TextRepair {
         return result
     }
 
-    /// Applies all repairs until nothing changes, since one may make room for another.
+    /// Applies all repairs until nothing changes, because one may enable another.
     private static func repairedSegment(
         _ segment: [Unicode.Scalar],
         unescaping: Bool,

@@ -2,16 +2,16 @@ import CSentencePiece
 import SwanSystem
 import Foundation
 
-/// The tokenizer of UMT5: a SentencePiece unigram model, prompt cleaning, an end mark and padding,
-/// as `HuggingfaceTokenizer` of Wan 2.1 (`wan/modules/tokenizers.py`) has them.
+/// The tokenizer of UMT5: prompt cleaning, a SentencePiece unigram model, an end token and padding,
+/// as in Wan 2.1's `HuggingfaceTokenizer` (`wan/modules/tokenizers.py`).
 public final class Tokenizer: Sendable {
-    /// The number of pieces; every token id is below it.
+    /// The number of pieces; all token ids are below it.
     public let vocabularySize: Int
-    /// The id that fills a prompt up.
+    /// The id of the padding token, `<pad>`.
     public let padID: Int32
-    /// The id of the mark at the end of a prompt, `</s>`.
+    /// The id of the end token, `</s>`.
     public let endID: Int32
-    /// The id that stands for what the vocabulary lacks.
+    /// The id of the unknown token.
     public let unknownID: Int32
 
     // The library's processor is immutable once loaded, and encoding with it is thread-safe.
@@ -19,22 +19,23 @@ public final class Tokenizer: Sendable {
     private let marks: [Mark]
     private let rareText: RareText
 
-    /// What becomes of characters that no piece of the vocabulary holds.
+    /// How to tokenize characters that are not in the vocabulary.
     public enum RareText: Sendable {
-        /// One unknown mark for each run of them, even where the model has pieces for bytes. So
-        /// does the reference, whose fast tokenizers know no bytes; Wan was trained with them.
+        /// One unknown token per run of such characters, even if the model has byte pieces. This
+        /// matches the reference, whose fast tokenizers do not support byte pieces and with which
+        /// Wan was trained.
         case unknownMark
-        /// The pieces for their bytes, where the model has such.
+        /// The byte pieces of the characters, if the model has them.
         case bytes
     }
 
-    /// A piece that is matched in a prompt as it stands, before SentencePiece sees the rest.
+    /// A piece that is matched literally in a prompt before SentencePiece processes the rest.
     private struct Mark: Sendable {
         let text: [UInt8]
         let id: Int32
     }
 
-    /// Loads a SentencePiece model (`spiece.model`), or a `tokenizer.json` that was made of one.
+    /// Loads a SentencePiece model (`spiece.model`), or a `tokenizer.json` converted from one.
     public convenience init(
         contentsOf path: String,
         rareText: RareText = .unknownMark,
@@ -47,12 +48,12 @@ public final class Tokenizer: Sendable {
             case .noSuchFile:
                 throw TextError(
                     .noSuchFile,
-                    "\(path): no such file; it should be a SentencePiece model or a tokenizer.json"
+                    "\(path): no such file; specify a SentencePiece model or a tokenizer.json"
                 )
             case .notRegular:
                 throw TextError(
                     .invalidModel,
-                    "\(error.message); the SentencePiece model is a file, such as spiece.model"
+                    "\(error.message); specify a SentencePiece model file, such as spiece.model"
                 )
             default: throw TextError(.invalidModel, error.message)
             }
@@ -60,7 +61,7 @@ public final class Tokenizer: Sendable {
         try self.init(data: data, name: path, rareText)
     }
 
-    /// Loads a SentencePiece model from its serialized form, or the contents of a `tokenizer.json`.
+    /// Loads a serialized SentencePiece model, or the contents of a `tokenizer.json`.
     public convenience init(
         data: Data,
         rareText: RareText = .unknownMark,
@@ -108,17 +109,17 @@ public final class Tokenizer: Sendable {
         guard absent.isEmpty else {
             throw TextError(
                 .invalidModel,
-                "\(name) has no \(absent.joined(separator: " and no ")); UMT5's tokenizer has both"
+                "\(name) has no \(absent.joined(separator: " and no ")); UMT5's tokenizer needs both"
             )
         }
     }
 
     deinit { csp_free(processor) }
 
-    /// Cleans a prompt and turns it into `maxTokens` ids: its tokens, the end mark, padding.
-    /// A longer prompt is cut before the end mark.
+    /// Cleans a prompt and encodes it to `maxTokens` ids: its tokens, the end token, padding. A
+    /// longer prompt is truncated before the end token.
     ///
-    /// An empty prompt is an error unless `allowsEmpty`, for the prompt of unguided sampling.
+    /// Throws for an empty prompt unless `allowsEmpty`, which is for unconditional sampling.
     public func encode(
         _ text: String,
         maxTokens: Int = 512,
@@ -127,7 +128,7 @@ public final class Tokenizer: Sendable {
         try encode(cleaned: cleanPrompt(text), maxTokens, allowsEmpty, issues: [])
     }
 
-    /// The same for bytes that should be UTF-8; where they are not, they are repaired.
+    /// The same for UTF-8 bytes; invalid ones are replaced.
     public func encode(
         bytes: some Collection<UInt8>,
         maxTokens: Int = 512,
@@ -151,13 +152,13 @@ public final class Tokenizer: Sendable {
         guard maxTokens > 0 else {
             throw TextError(
                 .invalidArgument,
-                "a prompt of at most \(maxTokens) tokens; at least 1 is needed"
+                "the maximum number of tokens is \(maxTokens); it must be at least 1"
             )
         }
         guard allowsEmpty || !text.isEmpty else {
             throw TextError(
                 .emptyPrompt,
-                "the prompt is empty; say what the video should look like"
+                "the prompt is empty; describe what the video should look like"
             )
         }
         let tokens = try tokens(of: text)
@@ -172,7 +173,7 @@ public final class Tokenizer: Sendable {
         )
     }
 
-    /// The tokens of a text as it is: not cleaned, not cut, without an end mark.
+    /// The tokens of a text without cleaning, truncation or end token.
     public func tokens(of text: String) throws(TextError) -> [Int32] {
         let bytes = Array(text.utf8)
         var tokens: [Int32] = []
@@ -190,7 +191,7 @@ public final class Tokenizer: Sendable {
         return try tokens + pieces(of: bytes[start...])
     }
 
-    /// The text that token ids stand for.
+    /// Decodes token ids.
     public func text(of ids: [Int32]) throws(TextError) -> String {
         var message = ErrorMessage()
         var text: UnsafeMutablePointer<CChar>?
@@ -199,18 +200,18 @@ public final class Tokenizer: Sendable {
             csp_decode(processor, ids, ids.count, &text, &length, $0, $1)
         }
         guard isDone, let text else {
-            throw TextError(.outOfRange, "these ids cannot be decoded: \(message)")
+            throw TextError(.outOfRange, "the token ids cannot be decoded: \(message)")
         }
         defer { csp_release(text) }
         return String(decoding: UnsafeRawBufferPointer(start: text, count: length), as: UTF8.self)
     }
 
-    /// The piece with an id, with U+2581 for a space; nil for an id outside of the vocabulary.
+    /// The piece with an id, with U+2581 for a space; nil if the id is not in the vocabulary.
     public func piece(_ id: Int32) -> String? {
         Tokenizer.piece(id, of: processor).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// The id of a piece; nil when the vocabulary lacks it.
+    /// The id of a piece; nil if it is not in the vocabulary.
     public func id(ofPiece piece: String) -> Int32? {
         let bytes = Array(piece.utf8)
         let id = bytes.withUnsafeBytes {
@@ -219,8 +220,8 @@ public final class Tokenizer: Sendable {
         return Tokenizer.piece(id, of: processor) == bytes ? id : nil
     }
 
-    /// Throws when an embedding of `rows` rows is too small for the vocabulary. A larger one is
-    /// usual: UMT5's has 256,384 rows for 256,300 pieces.
+    /// Throws if an embedding with `rows` rows is too small for the vocabulary. It may be larger:
+    /// UMT5's has 256,384 rows for 256,300 pieces.
     public func requireVocabulary(within rows: Int) throws(TextError) {
         guard vocabularySize <= rows else {
             throw TextError(
@@ -234,7 +235,7 @@ public final class Tokenizer: Sendable {
     }
 
     private func mark(in bytes: [UInt8], at index: Int) -> Mark? {
-        // All marks are written in angle brackets, which few places of a prompt hold.
+        // All marks start with an angle bracket, which is rare in prompts.
         marks.filter { bytes[index] == $0.text.first && bytes[index...].starts(with: $0.text) }
             .max { $0.text.count < $1.text.count }
     }
@@ -265,7 +266,7 @@ public final class Tokenizer: Sendable {
         return rareText == .bytes ? Array(found) : markingBytes(found)
     }
 
-    /// The unknown mark for each run of bytes.
+    /// Replaces each run of byte pieces by the unknown token.
     private func markingBytes(_ ids: UnsafeBufferPointer<Int32>) -> [Int32] {
         var result: [Int32] = []
         result.reserveCapacity(ids.count)

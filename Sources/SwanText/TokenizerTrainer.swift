@@ -1,20 +1,20 @@
 import CSentencePiece
 import Foundation
 
-/// Trains SentencePiece unigram models with T5's layout: `<pad>` 0, `</s>` 1, `<unk>` 2, then a
-/// piece for each byte, so that any text can be tokenized (Kudo, 2018, arXiv:1804.10959).
+/// Trains SentencePiece unigram models (Kudo, 2018, arXiv:1804.10959) with T5's layout: `<pad>` 0,
+/// `</s>` 1, `<unk>` 2, then a piece for each byte, so that any text can be tokenized.
 public enum TokenizerTrainer {
-    /// How a model normalizes text before it cuts it into pieces.
+    /// How a model normalizes text before splitting it into pieces.
     public enum Normalization: String, Sendable {
-        /// NFKC with the changes that UMT5 and T5 have too. Adds 240 kB to a model.
+        /// NFKC with the modifications of T5 and UMT5. Adds 240 kB to a model.
         case nmtNFKC = "nmt_nfkc"
-        /// The text as it is, but for extra spaces. A cleaned prompt is NFC already.
+        /// No normalization, except for extra spaces. A cleaned prompt is already NFC.
         case identity
     }
 
-    /// A serialized model with at most `vocabularySize` pieces; fewer where the sentences have no
-    /// more to give. The marks and bytes take 259 of them. All sentences are used, by one thread,
-    /// so that the same sentences give the same bytes without a seed.
+    /// Trains a serialized model with at most `vocabularySize` pieces, of which special tokens and
+    /// bytes take 259. Uses all sentences on one thread, so that the same sentences give the same
+    /// bytes without a seed.
     public static func train(
         sentences: [String],
         vocabularySize: Int,
@@ -33,13 +33,13 @@ public enum TokenizerTrainer {
         let options = [
             "model_type": "unigram",
             "vocab_size": "\(vocabularySize)",
-            // A small text may not have as many pieces as were asked for.
+            // A small text may not have enough pieces.
             "hard_vocab_limit": "false",
             "pad_id": "0", "eos_id": "1", "unk_id": "2", "bos_id": "-1",
             "byte_fallback": "true",
             "normalization_rule_name": normalization.rawValue,
             "max_sentence_length": "\(max(text.count, 1))",
-            // Sums of probabilities depend on how many threads share them.
+            // Sums of probabilities depend on the number of threads.
             "num_threads": "1",
             "minloglevel": "2",
         ]
@@ -63,13 +63,13 @@ public enum TokenizerTrainer {
         guard isDone, let model else {
             throw TextError(
                 .trainingFailed,
-                "no tokenizer from these \(sentences.count) sentences: \(message)"
+                "cannot train a tokenizer from these \(sentences.count) sentences: \(message)"
             )
         }
         defer { csp_release(model) }
         return Data(bytes: model, count: size)
     }
 
-    /// Pieces that every model has: the marks, and one for each byte.
+    /// The pieces of every model: special tokens, and one per byte.
     public static let marksAndBytes = 3 + 256
 }

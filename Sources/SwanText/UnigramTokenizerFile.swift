@@ -1,18 +1,19 @@
 import Foundation
 
-/// A `tokenizer.json` of a unigram model, as the SentencePiece model that it was once made of.
+/// Converts the `tokenizer.json` of a unigram model back to a SentencePiece model.
 ///
-/// The file of the Hugging Face tokenizers library has the pieces, their scores and the table of
-/// normalization rules; how white space is treated follows from its normalizers and pre-tokenizers.
+/// The file, of the Hugging Face tokenizers library, has the pieces, their scores and the
+/// normalization rules. The treatment of whitespace follows from its normalizers and
+/// pre-tokenizers.
 struct UnigramTokenizerFile {
     private let file: File
 
-    /// Whether bytes can be such a file: a SentencePiece model never begins like a JSON object.
+    /// Whether bytes look like such a file; a SentencePiece model never starts like a JSON object.
     static func isLikely(_ bytes: [UInt8]) -> Bool {
         bytes.first { !"\n\r\t ".utf8.contains($0) } == UInt8(ascii: "{")
     }
 
-    /// Reads the file; throws `invalidModel` saying what in it is not as it should be.
+    /// Parses the file; throws `invalidModel` with the first problem.
     init(_ data: Data, name: String) throws(TextError) {
         do {
             file = try JSONDecoder().decode(File.self, from: data)
@@ -21,7 +22,7 @@ struct UnigramTokenizerFile {
         } catch {
             throw TextError(
                 .invalidModel,
-                "\(name) is not a tokenizer.json of a unigram model: \(error)"
+                "\(name) is not the tokenizer.json of a unigram model: \(error)"
             )
         }
     }
@@ -52,7 +53,7 @@ struct UnigramTokenizerFile {
                 }
             model.append(Self.piece(piece.text, piece.score, kind), as: 1)
         }
-        // Marks that were added behind the vocabulary.
+        // Special tokens that were added after the vocabulary.
         let added = (file.added_tokens ?? []).sorted { $0.id < $1.id }
         var count = vocabulary.count
         for token in added where token.id == count {
@@ -89,8 +90,8 @@ struct UnigramTokenizerFile {
             default:
                 throw TextError(
                     .invalidModel,
-                    "a tokenizer.json normalizes by \(step.type), which a SentencePiece model cannot; "
-                        + "use the spiece.model it was made of"
+                    "the normalizer \(step.type) of a tokenizer.json is not supported by SentencePiece models; "
+                        + "use the original spiece.model"
                 )
             }
         }
@@ -105,8 +106,8 @@ struct UnigramTokenizerFile {
             default:
                 throw TextError(
                     .invalidModel,
-                    "a tokenizer.json cuts text by \(step.type), which a SentencePiece model cannot; "
-                        + "use the spiece.model it was made of"
+                    "the pre-tokenizer \(step.type) of a tokenizer.json is not supported by SentencePiece "
+                        + "models; use the original spiece.model"
                 )
             }
         }
@@ -139,7 +140,7 @@ struct UnigramTokenizerFile {
             guard type == nil || type == "Unigram" else {
                 throw TextError(
                     .invalidModel,
-                    "a tokenizer of the type \(type ?? ""); the text encoder of Wan has a Unigram one"
+                    "unsupported tokenizer type \(type ?? ""); Wan's text encoder uses Unigram"
                 )
             }
             unk_id = try values.decodeIfPresent(Int.self, forKey: .unk_id)
@@ -147,7 +148,7 @@ struct UnigramTokenizerFile {
         }
     }
 
-    /// A piece and the logarithm of its probability, in an array of two.
+    /// A piece and its log probability, in an array of two.
     private struct Piece: Decodable {
         let text: String
         let score: Float
@@ -198,7 +199,7 @@ struct UnigramTokenizerFile {
         return piece.bytes
     }
 
-    /// A message of a protocol buffer, field by field.
+    /// A serialized protocol buffer message.
     private struct Message {
         private(set) var bytes: [UInt8] = []
 

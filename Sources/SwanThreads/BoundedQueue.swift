@@ -1,19 +1,19 @@
 import Foundation
 
-/// Hands elements from one thread to another, a limited number of them waiting in between.
+/// A blocking queue of limited capacity between two threads.
 package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
-    // Everything below is touched while `condition` is held.
+    // All properties below are protected by `condition`.
     private let condition = NSCondition()
     private let capacity: Int
     private var waiting: [Element] = []
     private var isOpen = true
 
-    /// A queue in which at most `capacity` elements wait.
+    /// Creates a queue for at most `capacity` elements.
     package init(capacity: Int) {
         self.capacity = max(1, capacity)
     }
 
-    /// Waits for room and puts an element in; false if the queue is closed.
+    /// Appends an element, blocking while the queue is full; returns false if the queue is closed.
     package func put(_ element: Element) -> Bool {
         condition.lock()
         defer { condition.unlock() }
@@ -24,7 +24,7 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         return true
     }
 
-    /// Waits for an element; nil if the queue is closed and empty.
+    /// Removes the first element, blocking while the queue is empty; nil if it is closed and empty.
     package func take() -> Element? {
         condition.lock()
         defer { condition.unlock() }
@@ -34,7 +34,7 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         return waiting.removeFirst()
     }
 
-    /// Lets nothing more in; what waits can still be taken unless it is to be `dropped`.
+    /// Closes the queue to new elements; the remaining ones can still be taken unless `dropping`.
     package func close(dropping: Bool = false) {
         condition.lock()
         isOpen = false

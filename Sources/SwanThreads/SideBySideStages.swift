@@ -1,14 +1,14 @@
 import Foundation
 import SwanSystem
 
-/// Three stages of a stream, each on a thread, with at most one chunk waiting between two of them.
+/// Three concurrent stages of a stream, each on its own thread, with at most one chunk queued
+/// between two.
 ///
-/// The first makes chunks, the second turns each into none or several others, the third is the caller's.
-/// However it ends (nothing more comes, a stage throws, the caller wants no more), no thread outlives
-/// the call.
+/// The first stage produces chunks, the second transforms each into zero or more results, and the
+/// caller consumes them as the third. All threads end before `run` returns, whether the stream
+/// ends, a stage throws or the caller stops.
 package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
-    /// Makes chunks and puts each on, until there are no more or none is wanted, which `put` says by
-    /// false.
+    /// Produces chunks and passes each to `put`, until there are no more or `put` returns false.
     package typealias Produce = @Sendable (_ put: (Made) -> Bool) throws -> Void
 
     private let names: (String, String)
@@ -18,11 +18,12 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
     private let chunkIsDone: @Sendable () -> Void
 
     /// - Parameters:
-    ///   - names: of the two threads, for debuggers.
-    ///   - produce: the first stage; called once, on a thread of its own.
-    ///   - transform: the second stage; called with each chunk, on a thread of its own.
-    ///   - drain: what is still on its way through the second stage at the end; called on its thread.
-    ///   - chunkIsDone: called on the thread of the first or second stage when a chunk is through it.
+    ///   - names: The names of the two threads, for debuggers.
+    ///   - produce: The first stage; called once, on its own thread.
+    ///   - transform: The second stage; called for each chunk, on its own thread.
+    ///   - drain: Returns the remaining results of the second stage at the end; called on its
+    ///     thread.
+    ///   - chunkIsDone: Called on the thread of the first or second stage after each chunk.
     package init(
         names: (String, String),
         produce: @escaping Produce,
@@ -37,12 +38,13 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
         self.chunkIsDone = chunkIsDone
     }
 
-    /// Runs the stages to their end; throws what the first stage to fail has thrown.
+    /// Runs the stages until they end; rethrows the error of the first stage to fail.
     ///
     /// - Parameters:
-    ///   - isStopped: asked at the end of the first stage whether chunks on their way are to be dropped.
-    ///   - cancel: called when no more chunks are wanted; has `produce` return if it waits.
-    ///   - take: the third stage; called with each chunk, on this thread. False ends the stream.
+    ///   - isStopped: Called at the end of the first stage; true drops the chunks in progress.
+    ///   - cancel: Called when no more chunks are needed; makes `produce` return if it is blocked.
+    ///   - take: The third stage; called for each result, on the calling thread. Returns false to
+    ///     end the stream.
     package func run(
         isStopped: @escaping @Sendable () -> Bool,
         cancel: () -> Void,
@@ -78,18 +80,18 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
     }
 }
 
-/// Threads that end with the call that started them, and the first error of one.
+/// Worker threads, and the first error that one of them throws.
 ///
-/// Its lock is one that ThreadSanitizer sees: it takes Swift's `Mutex` for none.
+/// Uses a lock that ThreadSanitizer recognizes, which it does not for Swift's `Mutex`.
 private final class Workers: @unchecked Sendable {
     private let group = DispatchGroup()
     private let lock = NSLock()
-    // Touched while `lock` is held.
+    // Protected by `lock`.
     private var error: (any Error)?
 
     var failure: (any Error)? { lock.withLock { error } }
 
-    /// - Parameter atEnd: called when `work` has ended and its error is known.
+    /// - Parameter atEnd: Called when `work` has ended and its error is stored.
     func start(
         _ name: String,
         atEnd: @escaping @Sendable () -> Void,

@@ -131,7 +131,7 @@ import SwanPipelines
         let issue = try #require(looks.issue(with: "Van Gogh"))
         #expect(
             "\(issue)" == """
-                "Van Gogh" asks for no look that this model knows, so the video stays as it is; it knows: \
+                "Van Gogh" matches no style that this model knows, so the video is left unchanged; known styles: \
                 pencil sketch, neon edges, thermal camera, at night, sepia, comic, pixel art, autumn
                 """
         )

@@ -256,11 +256,11 @@ struct FlowMatchTests {
             #expect(error?.message.contains(part) == true, sourceLocation: sourceLocation)
         }
         expectRefusal("0 steps") { $0.steps = 0 }
-        expectRefusal("-3 timesteps") { $0.trainingTimesteps = -3 }
-        expectRefusal("shift of 0") { $0.shift = 0 }
-        expectRefusal("shift of nan") { $0.shift = .nan }
-        expectRefusal("from 1.0 to 0.5") { ($0.sigmaMin, $0.sigmaMax) = (1, 0.5) }
-        expectRefusal("strength of 1.5") { $0.denoisingStrength = 1.5 }
+        expectRefusal("-3 training timesteps") { $0.trainingTimesteps = -3 }
+        expectRefusal("shift 0") { $0.shift = 0 }
+        expectRefusal("shift nan") { $0.shift = .nan }
+        expectRefusal("levels 1.0 to 0.5") { ($0.sigmaMin, $0.sigmaMax) = (1, 0.5) }
+        expectRefusal("strength 1.5") { $0.denoisingStrength = 1.5 }
     }
 
     @Test func timestepsThatDoNotFit() throws {

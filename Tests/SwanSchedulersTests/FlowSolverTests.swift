@@ -244,6 +244,6 @@ struct FlowSolverTests {
         let over = #expect(throws: TorchError.self) {
             try solver.step(flow: flow.b, sample: flow.x)
         }
-        #expect(over?.message.contains("after the last of 1") == true)
+        #expect(over?.message.contains("the last step (1) is done") == true)
     }
 }

@@ -52,19 +52,19 @@ struct FlowStepsTests {
             #expect(error?.code == .invalidOption, sourceLocation: sourceLocation)
             #expect(error?.message.contains(part) == true, sourceLocation: sourceLocation)
         }
-        expectRefusal("0 steps: a solver takes 1 to 1000") {
+        expectRefusal("0 steps are not in 1 to 1000") {
             try FlowSteps(0, shift: 5, spacing: .wan)
         }
         expectRefusal("1001 steps") { try FlowSteps(1_001, shift: 5, spacing: .wan) }
         for shift in [0, -1, .nan, .infinity] {
-            expectRefusal("a shift of \(shift)") {
+            expectRefusal("invalid shift \(shift)") {
                 try FlowSteps(20, shift: shift, spacing: .wanUniPC)
             }
         }
-        expectRefusal("noise levels meet") { try FlowSteps(50, shift: 1e9, spacing: .wan) }
+        expectRefusal("noise levels coincide") { try FlowSteps(50, shift: 1e9, spacing: .wan) }
         for sigmas: [Float] in [[], [0.5, 0.7], [1.5, 0.5], [0.5, 0], [0.5, 0.5], [.nan]] {
             expectRefusal("noise levels \(sigmas)") { try FlowSteps(sigmas: sigmas) }
         }
-        expectRefusal("1 timesteps for 2") { try FlowSteps(sigmas: [1, 0.5], timesteps: [1_000]) }
+        expectRefusal("1 timesteps do not match 2") { try FlowSteps(sigmas: [1, 0.5], timesteps: [1_000]) }
     }
 }

@@ -87,15 +87,15 @@ import Testing
                 return error.message
             }
         }
-        #expect(message(Data("{}".utf8)).contains("is not a tokenizer.json of a unigram model"))
-        #expect(message(Data("{\"model\"".utf8)).contains("not a tokenizer.json"))
+        #expect(message(Data("{}".utf8)).contains("is not the tokenizer.json of a unigram model"))
+        #expect(message(Data("{\"model\"".utf8)).contains("not the tokenizer.json"))
         #expect(
             try message(changed(#""type":"Unigram""#, #""type":"BPE""#))
-                .contains("a tokenizer of the type BPE")
+                .contains("unsupported tokenizer type BPE")
         )
         #expect(
             try message(changed(#"{"type":"Strip","#, #"{"type":"Lowercase","#))
-                .contains("normalizes by Lowercase")
+                .contains("the normalizer Lowercase")
         )
         #expect(
             try message(changed(#""unk_id":2"#, #""unk_id":99999"#)).contains("unk_id")

@@ -16,7 +16,7 @@ import Testing
         let outcome = try stream(String(repeating: "a very long prompt ", count: 5_264))
         #expect(outcome.code == 0, "\(outcome.messages)")
         #expect(outcome.messages.contains("swan: warning: the prompt has "))
-        #expect(outcome.messages.contains("cut at 24"))
+        #expect(outcome.messages.contains("truncated to 24"))
     }
 
     @Test(arguments: ["🦢🎨", "一只天鹅，水墨画", "-o dash", "a\u{0}b"])
@@ -35,10 +35,10 @@ import Testing
         #expect(outcome.code == 0, "\(outcome.messages)")
         let warnings = outcome.messages.split(separator: "\n").filter { $0.contains("warning") }
         #expect(warnings.count == 2, "\(outcome.messages)")
-        #expect(warnings[0].contains("\"Van Gogh\" asks for no look that this model knows"))
+        #expect(warnings[0].contains("\"Van Gogh\" matches no style that this model knows"))
         #expect(
             warnings[0].hasSuffix(
-                "it knows: pencil sketch, neon edges, thermal camera, "
+                "known styles: pencil sketch, neon edges, thermal camera, "
                     + "at night, sepia, comic, pixel art, autumn"
             )
         )
