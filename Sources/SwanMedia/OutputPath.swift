@@ -4,7 +4,7 @@ import SwanSystem
 
 /// Writes files and checks output paths.
 public enum OutputPath {
-    /// Throws `cannotCreate` with the reason if a file cannot be written, without creating
+    /// Throws `cannotWrite` with the reason if a file cannot be written, without creating
     /// anything.
     ///
     /// Use this before long work; the result may be out of date when the work is done.

@@ -20,7 +20,7 @@ struct PartialFile: ~Copyable {
     /// Whether the target is a pipe or a device.
     let isDirect: Bool
 
-    /// Creates the hidden file. Throws `cannotCreate` or `diskFull` with the system's reason.
+    /// Creates the hidden file. Throws `cannotWrite` or `diskFull` with the system's reason.
     ///
     /// - Parameter replaces: Whether `commit()` may replace an existing file; otherwise it throws
     ///   `exists`.

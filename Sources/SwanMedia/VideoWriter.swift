@@ -77,7 +77,7 @@ public final class VideoWriter: Sendable {
     /// Opens an output file, or standard output (`-`) for YUV4MPEG2.
     ///
     /// Throws `unsupported` for an extension or a size that cannot be written (the message lists
-    /// those that can), and `cannotCreate` if the file cannot be created.
+    /// those that can), and `cannotWrite` if the file cannot be created.
     ///
     /// - Parameter frames: The number of frames, if known. A `.png` without a number in its name
     ///   needs one frame.

@@ -1,10 +1,10 @@
 import Foundation
 
-/// Values as JSON, for programs and for people who look.
+/// Encodes values as JSON text.
 public enum JSONText {
-    /// The value with sorted keys, ending in a line break.
+    /// The value as indented JSON with sorted keys and a final line break.
     ///
-    /// Control characters beyond those of ASCII, which terminals obey too, are escaped.
+    /// Also escapes control characters beyond ASCII, which terminals interpret.
     public static func data(_ value: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

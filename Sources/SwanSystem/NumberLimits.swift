@@ -1,8 +1,7 @@
 /// The ranges of the numbers that come from files: configurations, recipes, shapes of weights.
 ///
-/// Files come from strangers. A number that passes here is small enough for the sums and products that
-/// are formed from sizes, so that no arithmetic overflows and allocations stay in proportion, and far
-/// larger than in any published model.
+/// Files are untrusted. The ranges are small enough that sums and products of sizes do not overflow
+/// and allocations stay in proportion, and far larger than in any published model.
 package enum NumberLimits {
     /// Channels, widths of layers, attention heads.
     package static let width = 1...65_536
@@ -14,24 +13,24 @@ package enum NumberLimits {
     package static let tokens = 1...65_536
     /// Pixels or latents on a side of a patch.
     package static let patch = 1...32
-    /// What is added to a variance.
+    /// An epsilon added to a variance.
     package static let epsilon = 0.0...1.0
-    /// Means, deviations, coefficients: what float32 can hold with room to spare.
+    /// Means, deviations and coefficients, well within the range of float32.
     package static let magnitude = -1e30...1e30
     /// Latent frames of a chunk, a window or a cache.
     package static let frames = 1...4_096
-    /// Rows or columns of pixels in a picture.
+    /// Rows or columns of pixels in an image.
     package static let side = 1...8_192
-    /// Frames a second.
+    /// Frames per second.
     package static let frameRate = 0.1...1_000.0
     /// Elements of a list.
     package static let list = 1...4_096
-    /// Anything that is counted over hours: steps of training, prompts, clips.
+    /// Large counts: training steps, prompts, clips.
     package static let count = 1...1_000_000_000
 
-    /// Throws `invalidWeights` where `value` is outside `range`, or not a number.
+    /// Throws `invalidWeights` if `value` is outside `range` or NaN.
     ///
-    /// - Parameter key: the number's name in the file, for the message.
+    /// - Parameter key: The name of the number in the file, for the message.
     package static func require<Value: Comparable>(
         _ value: Value,
         in range: ClosedRange<Value>,
@@ -60,7 +59,7 @@ package enum NumberLimits {
     }
 }
 
-/// Runs a check while a configuration is decoded, whose error then names what was decoded.
+/// Runs a check while decoding a configuration, and throws a decoding error with the coding path.
 package func checked<Key: CodingKey>(
     _ values: KeyedDecodingContainer<Key>,
     _ check: () throws(SwanError) -> Void
@@ -75,7 +74,7 @@ package func checked<Key: CodingKey>(
 }
 
 extension NumberLimits {
-    /// Throws an error of a kind where a number in a file is outside its range.
+    /// Throws an error with the given code if a number in a file is outside its range.
     package static func require<Value: Comparable>(
         _ value: Value,
         in range: ClosedRange<Value>,

@@ -1,10 +1,11 @@
 import Foundation
 
-/// What the kernel says of this process.
+/// Information from the kernel about this process.
 public enum ProcessFacts {
-    /// When the process started, to a hundredth of a second; nil where the kernel does not tell.
+    /// When the process started, to a hundredth of a second; nil if unknown.
     public static var start: ContinuousClock.Instant? {
-        // Field 22, behind a name in parentheses that may hold anything: clock ticks since the machine's start.
+        // Field 22, after a name in parentheses that may contain anything: the start time in clock
+        // ticks since boot.
         guard let line = text("/proc/self/stat"), let close = line.lastIndex(of: ")") else {
             return nil
         }
@@ -17,18 +18,18 @@ public enum ProcessFacts {
         return ContinuousClock.now - .seconds(max(0, age))
     }
 
-    /// The most memory that was resident at a time, in bytes; 0 where the kernel does not tell.
+    /// The peak resident memory, in bytes; 0 if unknown.
     public static var peakMemoryBytes: Int { bytes("VmHWM:", in: "/proc/self/status") ?? 0 }
 
-    /// Lets `peakMemoryBytes` begin anew, at what is resident now; where the kernel has no such switch
-    /// (before Linux 4.0, or none that is allowed) it goes on.
+    /// Resets `peakMemoryBytes` to the memory resident now. Has no effect if the kernel does not
+    /// support or allow it (before Linux 4.0).
     package static func forgetPeakMemory() {
         guard let file = fopen("/proc/self/clear_refs", "w") else { return }
         fputs("5", file)
         fclose(file)
     }
 
-    /// The memory that is free for new work, in bytes; nil where the kernel does not tell.
+    /// The memory available to this process, in bytes; nil if unknown.
     package static var availableMemoryBytes: Int? {
         let free = bytes("MemAvailable:", in: "/proc/meminfo")
         return [free, AddressSpace.free].compactMap { $0 }.min()
@@ -40,7 +41,7 @@ public enum ProcessFacts {
             .map { $0 * 1_024 }
     }
 
-    /// A file of /proc, whose length is not known before it is read.
+    /// The contents of a file in /proc, whose size is unknown until it is read.
     package static func text(_ path: String) -> String? {
         guard let file = fopen(path, "r") else { return nil }
         defer { fclose(file) }

@@ -1,25 +1,23 @@
 import Glibc
 
-/// The error that every module of Swan throws: what kind of failure, a message for people, and its cause.
+/// The error that all modules of Swan throw: a code, a message for the user, and a cause.
 public struct SwanError: Error, Sendable, CustomStringConvertible {
-    /// The kind of failure, for a caller that acts on it.
-    ///
-    /// The exit status of the program for each is in docs/exit-codes.md.
+    /// The kinds of error. docs/exit-codes.md lists the exit status for each.
     public enum Code: Sendable, Hashable, CaseIterable {
         // MARK: Requests
 
-        /// A request that is wrong in itself: a size, a count, a combination.
+        /// A request that is invalid regardless of its files: a size, a count, a combination.
         case invalidRequest
-        /// A prompt of which nothing is left after cleaning.
+        /// A prompt that is empty after cleaning.
         case emptyPrompt
-        /// An output that is also an input, or two outputs in one place.
+        /// An output that is also an input, or used for two outputs.
         case isInput
 
         // MARK: Files that are missing or cannot be read
 
         /// A file that does not exist.
         case noSuchFile
-        /// A file that the system does not let us read.
+        /// A file that cannot be read.
         case unreadable
         /// A model that does not exist.
         case noSuchModel
@@ -30,19 +28,19 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
         case invalidFile
         /// Weights that are missing, unused, misshapen or not finite.
         case invalidWeights
-        /// A model folder that is incomplete, or whose parts do not fit each other.
+        /// A model folder that is incomplete, or whose parts do not fit together.
         case invalidModel
         /// A configuration file that cannot be used.
         case invalidConfiguration
-        /// A training recipe that cannot be read, or that asks for something impossible.
+        /// A training recipe that cannot be parsed, or that asks for something impossible.
         case invalidRecipe
-        /// Images, clips or checkpoints that are not what they should be.
+        /// Invalid images, clips or training checkpoints.
         case invalidData
-        /// An option, or a list of steps, that no schedule can have.
+        /// An invalid option or list of steps of a schedule.
         case invalidOption
         /// A token id or a vocabulary that is larger than the embedding it is used with.
         case outOfRange
-        /// A tokenizer that could not be trained from the sentences given.
+        /// A tokenizer that could not be trained from the given sentences.
         case trainingFailed
         /// A directory in place of a file.
         case isDirectory
@@ -54,15 +52,15 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
         case notText
         /// A file without bytes, or a video without frames.
         case empty
-        /// A file that is not a video or a picture.
+        /// A file that is not a video or an image.
         case notAVideo
-        /// A container that Swan does not open, such as a playlist that names other files.
+        /// A container that Swan refuses to open, such as a playlist that refers to other files.
         case forbiddenFormat
-        /// A file with sound but no video.
+        /// A file with audio but no video.
         case noVideoStream
         /// A codec, a size or a kind of output that is not available.
         case unsupported
-        /// Data that a decoder refuses.
+        /// Data that cannot be decoded.
         case decoder
 
         // MARK: Outputs
@@ -77,41 +75,41 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
         case io
         /// A full disk.
         case diskFull
-        /// A pipe whose reader went away.
+        /// A pipe whose reader has exited.
         case brokenPipe
 
         // MARK: The machine
 
-        /// Memory, address space or threads that the system refused.
+        /// Not enough memory, address space or threads.
         case outOfMemory
-        /// A device that is not there or does not start.
+        /// A device that does not exist or cannot be initialized.
         case deviceUnavailable
 
         // MARK: Programming
 
-        /// An argument that an operator or a library refuses: shapes, dtypes, devices.
+        /// An argument that an operator or a library rejects: a shape, dtype or device.
         case invalidArgument
-        /// An operator that the engine does not have.
+        /// An operator that libtorch does not have.
         case missingOperator
-        /// A library that failed on input that it should accept.
+        /// A library that failed on valid input.
         case libraryFailed
-        /// Numbers that stopped being finite in training.
+        /// Training whose numbers are no longer finite.
         case diverged
 
         // MARK: Cancellation
 
-        /// Work that was stopped on request.
+        /// Work that was cancelled.
         case interrupted
     }
 
-    /// The kind of failure.
+    /// The kind of error.
     public let code: Code
-    /// What was wrong, where, and what would be right.
+    /// The problem, where it is, and how to fix it.
     public let message: String
-    /// The error that led to this one.
+    /// The underlying error.
     public let cause: (any Error)?
 
-    /// An error of a kind, with a message.
+    /// Creates an error.
     public init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
         self.code = code
         self.message = message
@@ -121,23 +119,23 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
     /// The message.
     public var description: String { message }
 
-    /// The same error about a file: the message begins with its path, once.
+    /// The same error with the path as a prefix of the message, unless it already is.
     public func about(_ path: String) -> SwanError {
         message.hasPrefix(path) ? self : SwanError(code, "\(path): \(message)", cause: cause)
     }
 
-    /// The same message and cause as a failure of another kind.
+    /// The same message and cause with another code.
     package func `as`(_ code: Code) -> SwanError { SwanError(code, message, cause: cause) }
 }
 
 extension SwanError: Equatable {
-    /// Whether code and message are equal; causes are not compared.
+    /// Compares codes and messages, but not causes.
     public static func == (a: SwanError, b: SwanError) -> Bool {
         a.code == b.code && a.message == b.message
     }
 }
 
 extension SwanError {
-    /// The system's text for an error number.
+    /// The system's description of an error number.
     package static func reason(_ number: Int32) -> String { String(cString: strerror(number)) }
 }

@@ -2,7 +2,7 @@ import Foundation
 import SwanSystem
 
 extension SwanError.Code {
-    /// The exit status of a command that ends by such an error: codes of sysexits.h, see docs/exit-codes.md.
+    /// The exit status for an error, as in sysexits.h; see docs/exit-codes.md.
     var exitStatus: Int32 {
         switch self {
         case .invalidRequest, .emptyPrompt, .isInput: EX_USAGE

@@ -65,6 +65,8 @@ struct FlowStepsTests {
         for sigmas: [Float] in [[], [0.5, 0.7], [1.5, 0.5], [0.5, 0], [0.5, 0.5], [.nan]] {
             expectRefusal("noise levels \(sigmas)") { try FlowSteps(sigmas: sigmas) }
         }
-        expectRefusal("1 timesteps do not match 2") { try FlowSteps(sigmas: [1, 0.5], timesteps: [1_000]) }
+        expectRefusal("1 timesteps do not match 2") {
+            try FlowSteps(sigmas: [1, 0.5], timesteps: [1_000])
+        }
     }
 }

@@ -30,7 +30,11 @@ import Torch
     ) throws {
         let error = failure { try generate(model, arguments) }
         let message = error.map { ExitStatus.message(for: $0) } ?? "it worked"
-        #expect(error.map { ExitStatus.code(for: $0) } == code, "\(message)", sourceLocation: location)
+        #expect(
+            error.map { ExitStatus.code(for: $0) } == code,
+            "\(message)",
+            sourceLocation: location
+        )
         for word in words {
             #expect(message.contains(word), "\(word) in \(message)", sourceLocation: location)
         }

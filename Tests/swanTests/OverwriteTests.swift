@@ -174,7 +174,11 @@ import Testing
                 + "--save-latents out-2.mp4"
         )
         _ = try folder.file("sheet.png", [1])
-        try expect(73, "sheet.png exists; use -y", from: "swan bench tiny-quality --sheet sheet.png")
+        try expect(
+            73,
+            "sheet.png exists; use -y",
+            from: "swan bench tiny-quality --sheet sheet.png"
+        )
     }
 
     @Test func pipesAndDevicesAreNotAskedAbout() throws {
