@@ -13,7 +13,7 @@ let package = Package(
             name: "Swan",
             targets: [
                 "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
-                "SwanPipelines", "SwanTraining",
+                "SwanPipelines", "SwanThreads", "SwanTraining",
             ]
         ),
         .executable(name: "swan", targets: ["swan"]),
@@ -70,7 +70,7 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "SwanCheckpoints", "SwanPipelines", "SwanSystem",
+                "SwanCheckpoints", "SwanPipelines", "SwanSystem", "SwanThreads",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ]
@@ -87,7 +87,7 @@ let package = Package(
             name: "swan",
             dependencies: [
                 "Torch", "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining",
-                "SwanEvaluation", "SwanSystem", "CStart",
+                "SwanEvaluation", "SwanSystem", "SwanThreads", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -160,7 +160,7 @@ let package = Package(
             name: "SwanTrainingTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines",
-                "SwanTraining", "GoldenSupport", "ModelSupport",
+                "SwanThreads", "SwanTraining", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

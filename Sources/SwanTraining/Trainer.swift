@@ -5,6 +5,7 @@ import SwanModels
 import SwanPipelines
 import SwanSystem
 import SwanText
+import SwanThreads
 import Torch
 
 /// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
@@ -18,7 +19,7 @@ public struct Trainer {
     private let folder: TrainingFolder
     private let clips: any ClipSource
     private let device: Device
-    private let stop: StopRequest
+    private let stop: CancellationFlag
     private let start: StartModel?
 
     /// Trains by `recipe` into the folder `output`.
@@ -35,7 +36,7 @@ public struct Trainer {
         output: String,
         resume: Bool = false,
         device: Device = .cpu,
-        stop: StopRequest = StopRequest(),
+        stop: CancellationFlag = CancellationFlag(),
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanThreads
 import SwanTraining
 import Torch
 
@@ -39,12 +40,12 @@ struct TrainCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let display = TrainingDisplay(progress)
-        let stop = StopRequest()
+        let stop = CancellationFlag()
         let messages = StopSignals.Messages(
             stopping: "stopping with a checkpoint after this step (repeat to stop immediately)",
             abandoned: "stopped; --resume continues from the last checkpoint"
         )
-        let signals = try StopSignals(messages, stop: stop.make, abandon: {})
+        let signals = try StopSignals(messages, stop: stop.cancel, abandon: {})
         let recipe = try Recipe(contentsOf: recipe)
         let device = try Device(named: device.name)
         // Gradient checkpointing is used when memory is short.

@@ -1,4 +1,5 @@
 import Foundation
+import SwanThreads
 import Synchronization
 import SwanModels
 import Testing
@@ -45,7 +46,7 @@ import Torch
 
     @Test func aPoolThatIsAskedToStopDoesNotFill() throws {
         let recipe = try TinyRecipe.make()
-        let stop = StopRequest()
+        let stop = CancellationFlag()
         let pool = LatentPool(
             try ClipMix(recipe.data, seed: recipe.seed),
             styles: recipe.styles,
@@ -57,7 +58,7 @@ import Torch
             stop: stop
         )
         try pool.fill(0..<1)
-        stop.make()
+        stop.cancel()
         try pool.fill(0..<3)
         #expect(throws: Never.self) { try pool.pair(0, style: 0) }
         #expect(throws: TrainingError.self) { try pool.pair(1, style: 0) }

@@ -3,6 +3,7 @@ import Logging
 import SwanCheckpoints
 import SwanMedia
 import SwanSystem
+import SwanThreads
 import Synchronization
 import Torch
 
@@ -12,7 +13,7 @@ import Torch
 public final class FileGeneration: Sendable {
     private let request: FileGenerationRequest
     private let log: Logger
-    private let stop = Stop()
+    private let stop = CancellationFlag()
     private let writer = Mutex<VideoWriter?>(nil)
 
     /// A job that is not begun yet.
@@ -78,7 +79,7 @@ public final class FileGeneration: Sendable {
     }
 
     /// From any thread: ends the job within a step. What is unfinished then is given up.
-    public func requestStop() { stop.request() }
+    public func requestStop() { stop.cancel() }
 
     /// From any thread: removes the unfinished output, for a process that ends at once.
     public func abandon() { writer.withLock { $0 }?.cancel() }

@@ -5,6 +5,7 @@ import SwanModels
 import SwanSchedulers
 import SwanSystem
 import SwanText
+import SwanThreads
 import Torch
 import TorchNN
 
@@ -14,7 +15,7 @@ final class GenerationJob {
     private let model: GenerationModel
     private let request: GenerationRequest
     private let plan: GenerationPlan
-    private let stop: Stop
+    private let stop: CancellationFlag
     private let handle: (GenerationEvent) throws -> Void
     private var seconds = GenerationSeconds()
     private var promptIssues: [PromptIssue] = []
@@ -23,7 +24,7 @@ final class GenerationJob {
         _ generator: VideoGenerator,
         _ request: GenerationRequest,
         _ plan: GenerationPlan,
-        _ stop: Stop,
+        _ stop: CancellationFlag,
         _ handle: @escaping (GenerationEvent) throws -> Void
     ) {
         self.generator = generator

@@ -1,5 +1,6 @@
 import SwanMedia
 import SwanSystem
+import SwanThreads
 
 extension VideoGenerator {
     /// The events of making a video, the last of which is the result with all frames.
@@ -9,8 +10,8 @@ extension VideoGenerator {
         _ request: GenerationRequest
     ) -> AsyncThrowingStream<GenerationEvent, any Error> {
         AsyncThrowingStream { continuation in
-            let stop = Stop()
-            continuation.onTermination = { _ in stop.request() }
+            let stop = CancellationFlag()
+            continuation.onTermination = { _ in stop.cancel() }
             do throws(SystemError) {
                 try startThread("swan.generate", stackBytes: 8 << 20) {
                     do {

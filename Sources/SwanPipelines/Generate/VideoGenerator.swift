@@ -2,6 +2,7 @@ import Logging
 import SwanCheckpoints
 import SwanModels
 import SwanText
+import SwanThreads
 import Synchronization
 import Torch
 
@@ -33,7 +34,7 @@ public final class VideoGenerator: Sendable {
     ///   - handle: told of all that happens, on the calling thread; the frames come by it.
     public func generate(
         _ request: GenerationRequest,
-        stop: Stop = Stop(),
+        stop: CancellationFlag = CancellationFlag(),
         _ handle: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
         let plan = try GenerationPlan(request, model)

@@ -1,5 +1,6 @@
 import Foundation
 import SwanSystem
+import SwanThreads
 import Torch
 
 /// Items made ahead of who takes them and given in their order, whoever of several threads makes them.
@@ -42,8 +43,8 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// The next `count` items; nil after the last ones, and once there is a request to stop.
-    func next(_ count: Int, unless stop: StopRequest = StopRequest()) throws -> [Item]? {
+    /// The next `count` items; nil after the last ones, and once the job is cancelled.
+    func next(_ count: Int, unless stop: CancellationFlag = CancellationFlag()) throws -> [Item]? {
         var items: [Item] = []
         while items.count < count {
             guard let item = try next(unless: stop) else { return nil }
@@ -52,15 +53,17 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         return items
     }
 
-    /// The next item; nil after the last one, and once there is a request to stop. Waits until it is
+    /// The next item; nil after the last one, and once the job is cancelled. Waits until it is
     /// made, throws what its making threw.
-    private func next(unless stop: StopRequest) throws -> Item? {
+    private func next(unless stop: CancellationFlag) throws -> Item? {
         condition.lock()
         defer { condition.unlock() }
-        while made[nextToTake] == nil && nextToTake < end && !stop.isMade {
+        while made[nextToTake] == nil && nextToTake < end && !stop.isCancelled {
             _ = condition.wait(until: Date(timeIntervalSinceNow: 0.1))
         }
-        guard !stop.isMade, let result = made.removeValue(forKey: nextToTake) else { return nil }
+        guard !stop.isCancelled, let result = made.removeValue(forKey: nextToTake) else {
+            return nil
+        }
         nextToTake += 1
         condition.broadcast()
         return try result.get()

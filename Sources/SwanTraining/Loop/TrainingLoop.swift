@@ -1,4 +1,5 @@
 import Foundation
+import SwanThreads
 import Torch
 
 /// One stage of training: batches in, weights changed step by step, checkpoints on the way.
@@ -14,7 +15,7 @@ struct TrainingLoop<Goal: Objective> {
     /// Where the network is.
     var device = Device.cpu
     /// What ends it early.
-    var stop = StopRequest()
+    var stop = CancellationFlag()
     /// Micro-batches that are worked on at a time.
     var threads = 1
     /// What people watch it by.
@@ -25,7 +26,7 @@ struct TrainingLoop<Goal: Objective> {
     /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
     /// last state.
     ///
-    /// A stop request ends it with a checkpoint and an error.
+    /// A cancellation ends it with a checkpoint and an error.
     ///
     /// - Parameter stoppingAt: ends after that step as if the process had been killed there, with no
     ///   checkpoint of its own.
@@ -67,9 +68,9 @@ struct TrainingLoop<Goal: Objective> {
                 saved = .now
             }
             isSaved = isDue
-            stop.note(hasUnsavedSteps: !isSaved)
+            stop.note(hasUnsavedWork: !isSaved)
         }
-        guard stop.isMade else { return state }
+        guard stop.isCancelled else { return state }
         if !isSaved { try checkpoints.save(state, metadata: metadata) }
         throw TrainingError(
             .interrupted,

@@ -1,6 +1,7 @@
 import Foundation
 import SwanModels
 import SwanSystem
+import SwanThreads
 import Synchronization
 import Torch
 
@@ -12,7 +13,7 @@ final class LatentPool: Sendable {
     private let encoder: ClipEncoder
     private let phase: StreamPhase
     private let threads: Int
-    private let stop: StopRequest
+    private let stop: CancellationFlag
     private let state = Mutex(State())
 
     private struct State {
@@ -25,7 +26,7 @@ final class LatentPool: Sendable {
     }
 
     /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them,
-    /// `encoders` of which encode at a time, until there is a request to stop.
+    /// `encoders` of which encode at a time, until the job is cancelled.
     init(
         _ clips: any ClipSource,
         styles: [Style],
@@ -36,7 +37,7 @@ final class LatentPool: Sendable {
         seed: UInt64,
         threads: Int = 1,
         encoders: Int = 1,
-        stop: StopRequest = StopRequest()
+        stop: CancellationFlag = CancellationFlag()
     ) {
         encoder = ClipEncoder(
             clips: clips,
@@ -72,7 +73,7 @@ final class LatentPool: Sendable {
 
     /// Takes up what is missing in `range`, and lets go of what is before it; ranges only go forward.
     ///
-    /// After a request to stop the rest stays missing.
+    /// After a cancellation the rest stays missing.
     func fill(_ range: Range<Int>) throws {
         try state.withLock { state in
             state.encoded = state.encoded.filter { range.contains($0.key) }
