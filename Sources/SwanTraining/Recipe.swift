@@ -28,7 +28,7 @@ public struct Recipe: Codable, Sendable, Equatable {
     /// The transformer, trained together with the text encoder.
     public var transformer: TransformerStage
     /// When checkpoints are written.
-    public var checkpoints: CheckpointOptions
+    public var checkpoints: CheckpointSchedule
     /// Pictures of what the networks do so far; 3 clips every 200 steps if not given.
     public var samples: SampleOptions?
     /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
@@ -67,7 +67,7 @@ public struct Recipe: Codable, Sendable, Equatable {
         /// Its sizes.
         public var model: WanConfig
         /// What a step is.
-        public var training: StreamOptions
+        public var training: StreamTrainingOptions
         /// Picture sizes, one after the other.
         public var phases: [StreamPhase]
         /// How weights change.

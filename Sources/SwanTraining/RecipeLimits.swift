@@ -128,7 +128,7 @@ extension OptimizerOptions {
     }
 }
 
-extension StreamOptions {
+extension StreamTrainingOptions {
     fileprivate func requireRanges(_ section: String) throws(TorchError) {
         let limits = NumberLimits.self
         try limits.require(latentFrames, in: limits.frames, "\(section).latent_frames")

@@ -87,7 +87,7 @@ struct TrainingFolder {
     }
 
     /// The checkpoints of a stage.
-    func checkpoints(_ stage: String, _ options: CheckpointOptions) throws -> Checkpoints {
+    func checkpoints(_ stage: String, _ options: CheckpointSchedule) throws -> Checkpoints {
         try Checkpoints(
             folder: root.appending(path: "checkpoints"),
             stage: stage,

@@ -27,7 +27,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup var content: ContentOptions
     @OptionGroup var shape: ShapeOptions
     @OptionGroup var sampling: SamplingOptions
-    @OptionGroup var loading: CheckpointOptions
+    @OptionGroup var loading: ModelLoadingOptions
 
     @Option(
         name: .shortAndLong,

@@ -296,7 +296,7 @@ struct LoopTests {
                     objective: try objective(),
                     options: options,
                     checkpoints: try Checkpoints(folder: folder, stage: name, kept: 2),
-                    checkpointOptions: CheckpointOptions(
+                    checkpointOptions: CheckpointSchedule(
                         everySteps: pauses.checkpoint,
                         everyMinutes: 60,
                         kept: 2

@@ -9,7 +9,7 @@ struct TrainingLoop<Goal: Objective> {
     let objective: Goal
     let options: OptimizerOptions
     let checkpoints: Checkpoints
-    let checkpointOptions: CheckpointOptions
+    let checkpointOptions: CheckpointSchedule
     /// Text that goes into every checkpoint.
     let metadata: [String: String]
     /// Where the network is.
@@ -162,19 +162,5 @@ private struct MicroBatch: Sendable {
             $0.merge(try $1.losses.mapValues { try $0.item() }, uniquingKeysWith: +)
         }
         return sums.mapValues { $0 / Double(batches.count) }
-    }
-}
-
-/// When checkpoints are written and how many stay.
-public struct CheckpointOptions: Codable, Sendable, Equatable {
-    /// A checkpoint whenever this many steps are done.
-    public var everySteps: Int
-    /// And whenever this many minutes have passed since the last one.
-    public var everyMinutes: Double
-    /// Checkpoints of a stage that stay.
-    public var kept: Int
-
-    private enum CodingKeys: String, CodingKey {
-        case everySteps = "every_steps", everyMinutes = "every_minutes", kept
     }
 }

@@ -31,7 +31,7 @@ final class LatentPool: Sendable {
         _ clips: any ClipSource,
         styles: [Style],
         codec: LatentCodec,
-        options: StreamOptions,
+        options: StreamTrainingOptions,
         phase: StreamPhase,
         firstIndex: UInt64,
         seed: UInt64,
@@ -107,7 +107,7 @@ private struct ClipEncoder: Sendable {
     let clips: any ClipSource
     let styles: [Style]
     let codec: LatentCodec
-    let options: StreamOptions
+    let options: StreamTrainingOptions
     let size: Int
     let firstIndex: UInt64
     let seed: UInt64

@@ -10,7 +10,7 @@ import TorchNN
 struct StreamNetwork {
     private let transformer: CausalWanTransformer
     private let encoder: UMT5Encoder
-    private let options: StreamOptions
+    private let options: StreamTrainingOptions
     private let device: Device
     private let dtype: DType
 

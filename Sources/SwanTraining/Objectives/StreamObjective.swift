@@ -16,7 +16,7 @@ struct StreamObjective: Objective {
 
     let transformer: WanConfig
     let textEncoder: UMT5Config
-    let options: StreamOptions
+    let options: StreamTrainingOptions
     let phases: [StreamPhase]
     let styles: [Style]
     let prompts: PromptGenerator

@@ -18,7 +18,7 @@ struct MeasuredStream {
     }
 
     let model: StreamModel
-    let options: SwanPipelines.StreamOptions
+    let options: StreamOptions
 
     /// Frames of a chunk; the first has one more.
     var chunkFrames: Int { 4 * options.configuration.framesPerBlock }

@@ -38,7 +38,7 @@ public struct QualityBenchmark {
         )
         let configuration = try folder.configuration()
         let dtype = options.dtype ?? configuration.computeType(on: device)
-        var streamOptions = SwanPipelines.StreamOptions(configuration)
+        var streamOptions = StreamOptions(configuration)
         streamOptions.seed = options.seed
         var model = try StreamModel.load(options.model, dtype: dtype, device: device)
         // The model itself is measured: what it makes of prompts for no look, too.

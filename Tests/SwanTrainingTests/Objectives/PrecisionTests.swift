@@ -49,7 +49,8 @@ import TorchNN
         }
     }
 
-    private func stream(_ change: (inout StreamOptions) -> Void, count: Int) throws -> Steps {
+    private func stream(_ change: (inout StreamTrainingOptions) -> Void, count: Int) throws -> Steps
+    {
         var recipe = try TinyRecipe.make()
         change(&recipe.transformer.training)
         recipe.transformer.optimizer.warmUpSteps = 1

@@ -3,7 +3,7 @@ import SwanCheckpoints
 import SwanPipelines
 
 /// Options that select a checkpoint and how it is loaded.
-struct CheckpointOptions: ParsableArguments {
+struct ModelLoadingOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The checkpoint folder or file.", valueName: "folder or file"))
     var model: String
 

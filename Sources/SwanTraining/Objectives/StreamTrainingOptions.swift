@@ -2,7 +2,7 @@
 ///
 /// A stream mixes noise into the *source* latents and takes the first step from there; later steps
 /// start from its own result with less noise. Both are trained, told apart by their timesteps.
-public struct StreamOptions: Codable, Sendable, Equatable {
+public struct StreamTrainingOptions: Codable, Sendable, Equatable {
     /// The part of noise in the input of the first step where nothing moves.
     public var noiseScale: Double
     /// How far a stream lowers the noise where much moves.
