@@ -47,7 +47,7 @@ public struct ClipMix: ClipSource {
     /// some are cut to another clip in the middle.
     public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
-        var random = SampleRandom(seed: seed, index: index)
+        var random = SampleRandom(seed: seed, index: index, purpose: .clip)
         // Not the inference mode: its tensors cannot enter a network that is being trained.
         return try withoutGradients { () throws(TorchError) -> Tensor in
             let clip = try shot(size, &random)
@@ -68,7 +68,11 @@ public struct ClipMix: ClipSource {
     /// recoloured.
     public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
-        var random = SampleRandom(seed: seed, index: firstExample + UInt64(number))
+        var random = SampleRandom(
+            seed: seed,
+            index: firstExample + UInt64(number),
+            purpose: .clip
+        )
         return try withoutGradients { () throws(TorchError) -> Tensor in
             try makers[number % makers.count].clip(size, &random).contiguous()
         }

@@ -117,7 +117,7 @@ private struct ClipEncoder: Sendable {
     /// The latents of a clip and of its forms in all styles: [styles + 1, C, F, H, W].
     func encode(_ number: Int) throws -> Tensor {
         let index = firstIndex + UInt64(number)
-        var random = SampleRandom(seed: seed, index: index, purpose: 1)
+        var random = SampleRandom(seed: seed, index: index, purpose: .pooledClip)
         // An endless stream hardly ever sees the latent of a video's first frame, which holds one
         // frame where the others hold four.
         let skipped = random.chance(options.runningClips) ? 1 : 0

@@ -35,45 +35,58 @@ struct LatentStatistics {
         plain.latentsStd = Array(repeating: 1, count: config.zDim)
         let codec = try LatentCodec(vae, plain)
         return try withoutGradients {
-            var parts: [Tensor] = []
-            for index in 0..<count {
-                let clip = try clips.clip(
-                    index: firstIndex + UInt64(index),
-                    frames: 2 * config.temporalStride + 1,
-                    height: size,
-                    width: size
-                )
-                parts.append(try codec.encode(clip.unsqueezed(0)))
-            }
-            let latents = try concatenated(parts)  // [N, C, F, h, w]
-            let mean = try latents.mean([0, 2, 3, 4]).array(of: Double.self)
-            var std = try latents.variance([0, 2, 3, 4]).squareRoot().array(of: Double.self)
-            // A channel that is nearly dead would be blown up to the others' size.
-            let least = 0.05 * (std.max() ?? 1)
-            std = std.map { max($0, least) }
-            let samples = try latents.narrowed(0, 0, min(2, count))
-            let changes = try importance(codec, samples, std, seed: seed)
-            let average = changes.reduce(0, +) / Double(changes.count)
-            let relative = changes.map { $0 / average }
-            let gains = relative.map { spread * min(3, max(0.6, pow($0, 0.25))) }
-            let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
-                .max([0, 2, 3, 4]).array(of: Double.self)
-            let ranges = std.indices.map {
-                keepsNormalization
-                    ? config.latentsStd[$0]
-                    : max(std[$0] / gains[$0], bursts[$0] / largestNormalized)
-            }
-            // An error of 1 in a normalised channel is one of `range` in the latents.
-            let weights = std.indices.map {
-                pow(relative[$0], 0.75) * pow(ranges[$0] / std[$0], 2)
-            }
-            let averageWeight = weights.reduce(0, +) / Double(weights.count)
-            return LatentStatistics(
-                mean: keepsNormalization ? config.latentsMean : mean,
-                std: ranges,
-                weights: weights.map { $0 / averageWeight }
+            let latents = try concatenated(
+                (0..<count).map { number in
+                    let clip = try clips.clip(
+                        index: firstIndex + UInt64(number),
+                        frames: 2 * config.temporalStride + 1,
+                        height: size,
+                        width: size
+                    )
+                    return try codec.encode(clip.unsqueezed(0))
+                }
+            )  // [N, C, F, h, w]
+            return try LatentStatistics(
+                of: latents,
+                importance: { std in
+                    let samples = try latents.narrowed(0, 0, min(2, count))
+                    return try importance(codec, samples, std, seed: seed)
+                },
+                normalization: keepsNormalization ? config : nil
             )
         }
+    }
+
+    /// The statistics of latents [N, C, F, h, w].
+    ///
+    /// - Parameters:
+    ///   - importance: measures how much pictures change with each channel, of these deviations.
+    ///   - normalization: whose mean and deviation are taken instead of measured ones.
+    private init(
+        of latents: Tensor,
+        importance: ([Double]) throws -> [Double],
+        normalization: WanVAEConfig?
+    ) throws {
+        let mean = try latents.mean([0, 2, 3, 4]).array(of: Double.self)
+        var std = try latents.variance([0, 2, 3, 4]).squareRoot().array(of: Double.self)
+        // A channel that is nearly dead would be blown up to the others' size.
+        let least = 0.05 * (std.max() ?? 1)
+        std = std.map { max($0, least) }
+        let changes = try importance(std)
+        let average = changes.reduce(0, +) / Double(changes.count)
+        let relative = changes.map { $0 / average }
+        let gains = relative.map { Self.spread * min(3, max(0.6, pow($0, 0.25))) }
+        let bursts = try (latents - Tensor(mean, [1, mean.count, 1, 1, 1])).abs()
+            .max([0, 2, 3, 4]).array(of: Double.self)
+        let ranges =
+            normalization?.latentsStd
+            ?? std.indices.map { max(std[$0] / gains[$0], bursts[$0] / Self.largestNormalized) }
+        // An error of 1 in a normalised channel is one of `range` in the latents.
+        let weights = std.indices.map { pow(relative[$0], 0.75) * pow(ranges[$0] / std[$0], 2) }
+        let averageWeight = weights.reduce(0, +) / Double(weights.count)
+        self.mean = normalization?.latentsMean ?? mean
+        self.std = ranges
+        self.weights = weights.map { $0 / averageWeight }
     }
 
     /// The deviation of a normalised channel of middling importance. Above 1, so that the noise of a
@@ -88,7 +101,7 @@ struct LatentStatistics {
         _ std: [Double],
         seed: UInt64
     ) throws(TorchError) -> [Double] {
-        let generator = try Generator(seed: Seed.mixed(seed, 5))
+        let generator = try Generator(seed: seed, purpose: .channelImportance)
         let undisturbed = try codec.decode(latents)
         var changes: [Double] = []
         for channel in std.indices {

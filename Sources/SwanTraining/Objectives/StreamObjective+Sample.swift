@@ -15,7 +15,7 @@ extension StreamObjective {
                     width: pool.size
                 )
                 let source = try pool.codec.encode(clip.unsqueezed(0))
-                let results = try restyled(source, network, Seed.mixed(seed, 8, UInt64(number)))
+                let results = try restyled(source, network, number)
                 func lastFrame(_ latents: Tensor) throws -> Tensor {
                     try pool.codec.decode(latents).squeezed(0).selected(0, -1)
                 }
@@ -39,12 +39,16 @@ extension StreamObjective {
     private func restyled(
         _ source: Tensor,
         _ network: StreamNetwork,
-        _ seed: UInt64
+        _ number: Int
     ) throws -> [Tensor] {
         let texts = try styles.map { try tokens(of: $0.phrasings.first ?? "") }
         let count = styles.count
         // The same noise for every style, so that styles are compared and not noise.
-        let generator = try Generator(seed: seed)
+        let generator = try Generator(
+            seed: seed,
+            purpose: .streamSheet,
+            index: UInt64(number)
+        )
         func repeated(_ tensor: Tensor) throws(TorchError) -> Tensor {
             try tensor.repeated([count] + Array(repeating: 1, count: tensor.shape.count - 1))
         }

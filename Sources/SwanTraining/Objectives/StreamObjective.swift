@@ -40,8 +40,8 @@ struct StreamObjective: Objective {
         let range = phases[phase].clips(at: local)
         try pools[phase].fill(range)
         // A later step goes on with the samples of the step before it.
-        let drawn = isLater(place) ? place.before : place
-        var random = SampleRandom(seed: seed, index: UInt64(drawn.number), purpose: 2)
+        let drawn = kind(place) == .later ? place.before : place
+        var random = SampleRandom(seed: seed, index: UInt64(drawn.number), purpose: .streamStep)
         var (sources, targets): ([Tensor], [Tensor]) = ([], [])
         var texts: [[Int32]] = []
         for sample in 0..<phases[phase].batch {
@@ -63,21 +63,27 @@ struct StreamObjective: Objective {
         carry: inout [String: Tensor]
     ) throws -> Loss {
         let network = try StreamNetwork(parameters, self)
-        let generator = try Generator(seed: Seed.mixed(seed, 2, UInt64(place.number)))
+        let generator = try Generator(
+            seed: seed,
+            purpose: .streamStep,
+            index: UInt64(place.number)
+        )
+        let kind = kind(place)
         let (input, timesteps) =
-            isLater(place)
-            ? try later(batch, carry["result"] ?? batch.target, generator)
-            : try first(batch, generator)
+            switch kind {
+            case .first: try first(batch, generator)
+            case .later: try later(batch, carry["result"] ?? batch.target, generator)
+            }
         let result = try network(input, timesteps: timesteps, prompts: batch.prompts)
         // Squared up to about 1 and absolute beyond (Charbonnier), so that what nobody can foresee,
         // such as a cut, does not outweigh a whole batch.
         let target = try batch.target.to(result.device)
         let error = try (((result - target).pow(2) + 1).squareRoot() - 1) * 2
         let loss = try (error * channelWeights.to(result.device).reshaped(1, -1, 1, 1, 1)).mean()
-        carry["result"] = isLater(place) ? nil : try result.detached()
+        carry["result"] = kind == .later ? nil : try result.detached()
         return Loss(
             total: loss,
-            parts: [isLater(place) ? "later_steps" : "first_step": loss]
+            parts: [kind == .later ? "later_steps" : "first_step": loss]
         )
     }
 
@@ -87,8 +93,9 @@ struct StreamObjective: Objective {
             && !key.hasPrefix("transformer.head.")
     }
 
-    /// Every third step starts from the result of the one before it.
-    private func isLater(_ place: BatchPlace) -> Bool { phase(of: place.step).step % 3 == 2 }
+    private func kind(_ place: BatchPlace) -> StreamStepKind {
+        StreamStepKind(step: phase(of: place.step).step)
+    }
 
     private func phase(of step: Int) -> (phase: Int, step: Int) {
         var rest = step

@@ -62,9 +62,24 @@ public struct StreamPhase: Codable, Sendable, Equatable {
 
     /// The clips that step `step` of this phase draws from.
     ///
-    /// Three steps share a range, so that a later step can draw what the one before it drew.
+    /// The steps of a cycle share a range, so that a later step can draw what the one before it drew.
     func clips(at step: Int) -> Range<Int> {
-        let end = firstClips + step / 3 * 3 / max(1, stepsPerClip)
+        let cycle = StreamStepKind.cycle.count
+        let end = firstClips + step / cycle * cycle / max(1, stepsPerClip)
         return max(0, end - pool)..<end
     }
+}
+
+/// What a step of the transformer's training starts from.
+enum StreamStepKind: Sendable {
+    /// From the source with noise, as a stream's first denoising step does.
+    case first
+    /// From the result of the training step before, as a stream's later denoising steps do.
+    case later
+
+    /// The kinds in their order, again and again; a phase begins with the first.
+    static let cycle: [StreamStepKind] = [.first, .first, .later]
+
+    /// The kind of step `step` of a phase, counted from 0.
+    init(step: Int) { self = Self.cycle[step % Self.cycle.count] }
 }

@@ -34,7 +34,7 @@ struct TextObjective: Objective {
     var teacher: Teacher?
 
     func batch(_ place: BatchPlace) throws -> Batch {
-        var random = SampleRandom(seed: seed, index: UInt64(place.number), purpose: 6)
+        var random = SampleRandom(seed: seed, index: UInt64(place.number), purpose: .textStep)
         var texts: [[Int32]] = []
         var asked: [Int] = []
         for sample in 0..<batch {
@@ -79,7 +79,7 @@ struct TextObjective: Objective {
             },
             [batch.prompts.count, length, 1]
         ).to(device)
-        let generator = try Generator(seed: Seed.mixed(seed, 7))
+        let generator = try Generator(seed: seed, purpose: .styleVectors)
         let table = try Tensor.randn([styles.count, config.dim], generator)
         let asked = try Tensor(batch.styles, [batch.styles.count])
         var target = try table.indexSelected(0, asked).unsqueezed(1).to(device) * mask

@@ -72,7 +72,7 @@ struct VAEObjective: Objective {
                 height: options.size,
                 width: options.size
             )
-            var random = SampleRandom(seed: seed, index: index, purpose: 3)
+            var random = SampleRandom(seed: seed, index: index, purpose: .autoencoderStyle)
             if !looks.isEmpty, random.chance(options.styled) { clip = try random.pick(looks)(clip) }
             batch.append(clip)
         }
@@ -93,7 +93,11 @@ struct VAEObjective: Objective {
         )
         try weights.finish()
         let video = try LatentCodec.video(batch).to(weights.device)
-        let generator = try Generator(seed: Seed.mixed(seed, 4, UInt64(place.number)))
+        let generator = try Generator(
+            seed: seed,
+            purpose: .autoencoderNoise,
+            index: UInt64(place.number)
+        )
         let moments = try vae.moments(video)
         let mean = try moments.mean.to(.float32)
         let logVariance = try moments.logVariance.to(.float32)
