@@ -48,7 +48,7 @@ public struct Trainer {
                 "free memory or raise the limit; a smaller batch or size takes less"
             )
         }
-        Engine.threads = recipe.threads
+        TrainingThreads.share(recipe.threads)
         // Before anything is written: what is refused here can be tried again into the same folder.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         let start = try recipe.start.map { try StartModel($0, for: recipe) }
@@ -87,14 +87,10 @@ public struct Trainer {
             let moved = try weights.mapValues { try $0.to(device) }
             return try finished(moved, measured, keepsNormalization: true)
         }
-        let state = try loop(
-            "vae",
-            VAEObjective(recipe, clips),
-            steps: recipe.vae.training.steps,
-            recipe.vae.optimizer
-        ).run(
+        let method = AutoencoderMethod(recipe, clips)
+        let state = try loop("vae", method, steps: recipe.vae.training.steps).run(
             from: {
-                try LinearCode.weights(
+                let weights = try LinearCode.weights(
                     config,
                     clips: clips,
                     seed: recipe.seed,
@@ -103,26 +99,28 @@ public struct Trainer {
                     on: device,
                     onProgress: onProgress
                 )
+                return [method.trainedRole: weights]
             },
             onProgress: onProgress
         )
-        return try finished(state.averages, config, keepsNormalization: false)
+        let weights = state.averages[method.trainedRole]
+        return try finished(weights, config, keepsNormalization: false)
     }
 
-    private func loop<Goal: Objective>(
+    private func loop<M: Method>(
         _ stage: String,
-        _ objective: Goal,
-        steps: Int,
-        _ options: OptimizerOptions
-    ) throws -> TrainingLoop<Goal> {
+        _ method: M,
+        steps: Int
+    ) throws -> TrainingLoop<M> {
         TrainingLoop(
-            stage: stage,
+            stage,
             steps: steps,
-            objective: objective,
-            options: options,
-            checkpoints: try folder.checkpoints(stage, recipe.checkpoints),
-            checkpointOptions: recipe.checkpoints,
-            metadata: folder.metadata,
+            method: method,
+            saving: CheckpointSaving(
+                try folder.checkpoints(stage, recipe.checkpoints),
+                recipe.checkpoints,
+                metadata: folder.metadata
+            ),
             device: device,
             stop: stop,
             threads: recipe.threads,
@@ -142,18 +140,18 @@ public struct Trainer {
         func isDecoders(_ key: String) -> Bool {
             key.hasPrefix("decoder.") || key.hasPrefix("conv2.")
         }
-        var objective = VAEObjective(recipe, clips)
+        var method = AutoencoderMethod(recipe, clips)
         // Clips that have not been seen.
-        objective.firstClip =
+        method.firstClip =
             recipe.vae.training.steps * (recipe.vae.optimizer.microBatches ?? 1)
             * recipe.vae.training.batch
-        objective.fixed = vae.weights.filter { !isDecoders($0.key) }
-        let state = try loop("decoder", objective, steps: steps, recipe.vae.optimizer).run(
-            from: { vae.weights.filter { isDecoders($0.key) } },
+        method.fixed = vae.weights.filter { !isDecoders($0.key) }
+        let state = try loop("decoder", method, steps: steps).run(
+            from: { [method.trainedRole: vae.weights.filter { isDecoders($0.key) }] },
             onProgress: onProgress
         )
         let done = TrainedAutoencoder(
-            weights: objective.whole(state.averages),
+            weights: method.whole(state.averages),
             config: vae.config,
             channelWeights: vae.channelWeights
         )
@@ -192,7 +190,6 @@ public struct Trainer {
         _ vae: TrainedAutoencoder,
         _ onProgress: (TrainingProgress) -> Void
     ) throws {
-        let stage = recipe.transformer
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let tokenizer = try folder.tokenizer {
             try start?.tokenizer()
@@ -202,6 +199,18 @@ public struct Trainer {
                 )
         }
         let first = try firstWeights(prompts, tokenizer, onProgress)
+        let method = try streamMethod(vae, prompts, tokenizer)
+        let state = try loop("transformer", method, steps: method.steps)
+            .run(from: { [StreamMethod.trainedRole: first] }, onProgress: onProgress)
+        try folder.saveTransformer(state.averages[StreamMethod.trainedRole])
+    }
+
+    private func streamMethod(
+        _ vae: TrainedAutoencoder,
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer
+    ) throws -> StreamMethod {
+        let stage = recipe.transformer
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
@@ -217,10 +226,11 @@ public struct Trainer {
                 stop: stop
             )
         }
-        let objective = StreamObjective(
+        return StreamMethod(
             transformer: stage.model,
             textEncoder: recipe.text.model,
             options: stage.training,
+            optimizer: stage.optimizer,
             phases: stage.phases,
             styles: recipe.styles,
             prompts: prompts,
@@ -233,9 +243,6 @@ public struct Trainer {
             pools: pools,
             samples: recipe.sampling.clips
         )
-        let state = try loop("transformer", objective, steps: objective.steps, stage.optimizer)
-            .run(from: { first }, onProgress: onProgress)
-        try folder.saveTransformer(state.averages)
     }
 
     /// What transformer and text encoder begin with.
@@ -265,8 +272,11 @@ public struct Trainer {
             ?? Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
         let known = start?.styles ?? []
         guard recipe.styles.contains(where: { !known.contains($0.name) }) else { return first }
-        let objective = TextObjective(
+        var options = recipe.transformer.optimizer
+        options.learningRate = recipe.text.learningRate ?? options.learningRate
+        let method = TextEncoderMethod(
             config: recipe.text.model,
+            optimizer: options,
             styles: recipe.styles,
             prompts: prompts,
             tokenizer: tokenizer,
@@ -274,17 +284,16 @@ public struct Trainer {
             batch: recipe.text.batch,
             seed: recipe.seed,
             teacher: try start.map { start in
-                TextObjective.Teacher(
+                TextEncoderMethod.Teacher(
                     weights: try first.mapValues { try $0.to(device) },
                     styles: start.styles
                 )
             }
         )
-        var options = recipe.transformer.optimizer
-        options.learningRate = recipe.text.learningRate ?? options.learningRate
-        return try loop("text", objective, steps: recipe.text.steps, options).run(
-            from: { first },
+        let state = try loop("text", method, steps: recipe.text.steps).run(
+            from: { [TextEncoderMethod.trainedRole: first] },
             onProgress: onProgress
-        ).weights
+        )
+        return state.networks[TextEncoderMethod.trainedRole]?.weights ?? [:]
     }
 }

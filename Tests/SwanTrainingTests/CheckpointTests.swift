@@ -20,10 +20,11 @@ struct CheckpointTests {
             data[bit / 8] ^= 1 << (bit % 8)
             try data.write(to: URL(filePath: path))
             do {
-                let state = try checkpoints.newest()
+                let state = try checkpoints.newest(Self.roles)
                 // A header that cannot be read gives way to the file before; blanks mean nothing.
                 #expect(state?.step == 10 || state?.step == 20 && bit / 8 < header)
-                let values = try state?.parameters[0].detached().array(of: Float.self)
+                let values = try state?.networks["a"]?.parameters[0].detached()
+                    .array(of: Float.self)
                 #expect(values == [1, 2, 3])
             } catch let error as TrainingError {
                 refused += 1
@@ -41,11 +42,11 @@ struct CheckpointTests {
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
         try flip(path, from: -1)
-        let error = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        let error = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
         #expect(error?.message.contains("begins the stage 'vae' again") == true)
         // Nor is a run begun again, without a word, over what cannot be read.
         try Data("no tensors".utf8).write(to: URL(filePath: path))
-        let other = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        let other = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
         #expect(other?.code == .invalidData && other?.message.contains(path) == true)
     }
 
@@ -56,7 +57,7 @@ struct CheckpointTests {
             atPath: folder.path("vae/step-00000010.safetensors"),
             toPath: folder.path("vae/step-00000030.safetensors")
         )
-        let error = #expect(throws: TrainingError.self) { try checkpoints.newest() }
+        let error = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
         #expect(error?.code == .invalidData)
     }
 
@@ -65,7 +66,7 @@ struct CheckpointTests {
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
         try withoutSum(path)
-        #expect(try checkpoints.newest()?.step == 10)
+        #expect(try checkpoints.newest(Self.roles)?.step == 10)
     }
 
     /// Everything else that a run goes on from.
@@ -107,14 +108,66 @@ struct CheckpointTests {
         #expect(try weights() == before)
     }
 
+    /// As a stage's only network was kept before checkpoints named their roles.
+    @Test func checkpointsFromBeforeThereWereRolesAreTaken() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10])
+        let path = folder.path("vae/step-00000010.safetensors")
+        try rewrite(path) { tensors, metadata in
+            tensors = Dictionary(
+                uniqueKeysWithValues: tensors.map { key, tensor in
+                    (key.hasPrefix("a/") ? String(key.dropFirst(2)) : key, tensor)
+                }
+            )
+            metadata["updates.a"] = nil
+        }
+        let state = try #require(try checkpoints.newest(Self.roles))
+        let network = try #require(state.networks["a"])
+        #expect(state.step == 10 && network.updates == 10)
+        #expect(network.keys == ["w"])
+        #expect(try network.weights["w"]?.detached().array(of: Float.self) == [1, 2, 3])
+        #expect(try state.carry["0/kept"]?.array(of: Float.self) == [4])
+        // What was the only network of its stage is none of two.
+        let error = #expect(throws: TrainingError.self) {
+            try checkpoints.newest(Self.roles + [.trained("b", by: Self.options)])
+        }
+        #expect(error?.code == .invalidData && error?.message.contains(path) == true)
+    }
+
+    @Test func aCheckpointOfOtherRolesIsRefused() throws {
+        let folder = try TemporaryDirectory()
+        let checkpoints = try saved(in: folder, steps: [10])
+        for roles in [
+            [Role.trained("b", by: Self.options)], Self.roles + [.trained("b", by: Self.options)],
+            Self.roles + [.frozen("teacher")],
+        ] {
+            let error = #expect(throws: TrainingError.self) { try checkpoints.newest(roles) }
+            #expect(error?.code == .invalidData)
+            #expect(error?.message.contains("trained networks a and frozen networks none") == true)
+        }
+    }
+
     // MARK: - Fixtures
+
+    private static let options = OptimizerOptions(
+        learningRate: 1e-3,
+        warmUpSteps: 0,
+        decayFrom: 1,
+        finalRate: 1,
+        betas: [0.9, 0.99],
+        weightDecay: 0,
+        maximumGradientNorm: 1,
+        averageDecay: 0.9
+    )
+    private static let roles = [Role.trained("a", by: options)]
 
     private func saved(in folder: TemporaryDirectory, steps: [Int]) throws -> Checkpoints {
         let checkpoints = try Checkpoints(folder: folder.url, stage: "vae", kept: 3)
-        var state = try TrainingState(["a": Tensor([1, 2, 3] as [Float], [3])])
+        let network = try TrainedNetwork(["w": Tensor([1, 2, 3] as [Float], [3])])
+        let carry = ["0/kept": try Tensor([4] as [Float], [1])]
         for step in steps {
-            state.step = step
-            try checkpoints.save(state, metadata: ["name": "smallest"])
+            let state = TrainingState(step: step, ["a": network], carry: carry)
+            try checkpoints.save(state, Self.roles, metadata: ["name": "smallest"])
         }
         return checkpoints
     }
@@ -126,13 +179,22 @@ struct CheckpointTests {
         try data.write(to: URL(filePath: path))
     }
 
-    /// Writes a file anew as it was written without a checksum.
+    /// Writes a file again as it was written without a checksum.
     private func withoutSum(_ path: String) throws {
+        try rewrite(path) { _, metadata in #expect(metadata["swan.sha256"] == nil) }
+    }
+
+    /// Writes a file again with other contents and no checksum.
+    private func rewrite(
+        _ path: String,
+        _ change: (inout [String: Tensor], inout [String: String]) -> Void
+    ) throws {
         let file = try SafetensorsFile(path: path)
         var tensors: [String: Tensor] = [:]
         for key in file.keys { tensors[key] = try file.tensor(key).cloned() }
-        let metadata = file.metadata.filter { $0.key != "swan.sha256" }
+        var metadata = file.metadata.filter { $0.key != "swan.sha256" }
         #expect(metadata.count == file.metadata.count - 1)
+        change(&tensors, &metadata)
         try Safetensors.write(tensors, metadata: metadata, to: path)
     }
 }

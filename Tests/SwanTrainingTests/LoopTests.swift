@@ -16,8 +16,8 @@ struct LoopTests {
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         Engine.threads = recipe.threads
         let start = try TinyRecipe.linearCode.get()
-        let objective = VAEObjective(recipe, clips)
-        try expectExactResume({ objective }, start, recipe.vae.optimizer, Pauses(steps: 6))
+        let method = AutoencoderMethod(recipe, clips)
+        try expectExactResume({ method }, [method.trainedRole: start], Pauses(steps: 6))
     }
 
     @Test(arguments: [false, true])
@@ -30,9 +30,8 @@ struct LoopTests {
         let start = try TinyRecipe.startOfTransformer(recipe)
         // A pool for each run: what one run has encoded may not help the other.
         try expectExactResume(
-            { try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae) },
-            start,
-            recipe.transformer.optimizer,
+            { try TinyRecipe.streamMethod(recipe, clips: clips, vae: vae) },
+            [StreamMethod.trainedRole: start],
             Pauses(steps: 8)
         )
     }
@@ -46,46 +45,43 @@ struct LoopTests {
         let pauses = Pauses(steps: 150, checkpoint: 40, killed: [30, 95])
 
         let code = try TinyRecipe.linearCode.get()
-        let autoencoder = VAEObjective(recipe, clips)
-        let vae = try expectExactResume({ autoencoder }, code, recipe.vae.optimizer, pauses)
+        let autoencoder = AutoencoderMethod(recipe, clips)
+        let first = [autoencoder.trainedRole: code]
+        let vae = try expectExactResume({ autoencoder }, first, pauses).averages
         // A clip that was not trained on.
         let unseen = try autoencoder.batch(BatchPlace(step: 1_000))
-        try expectLessLoss(autoencoder, unseen, from: code, to: vae.averages)
+        try expectLessLoss(autoencoder, unseen, from: Networks(first), to: vae)
 
         recipe.transformer.phases[0].steps = pauses.steps
-        let start = try TinyRecipe.startOfTransformer(recipe)
-        func objective() throws -> StreamObjective {
-            try TinyRecipe.streamObjective(recipe, clips: clips, vae: vae.averages)
+        let start = [StreamMethod.trainedRole: try TinyRecipe.startOfTransformer(recipe)]
+        func method() throws -> StreamMethod {
+            try TinyRecipe.streamMethod(
+                recipe,
+                clips: clips,
+                vae: vae[autoencoder.trainedRole]
+            )
         }
-        let trained = try expectExactResume(objective, start, recipe.transformer.optimizer, pauses)
-        let stream = try objective()
+        let trained = try expectExactResume(method, start, pauses)
+        let stream = try method()
         let pairs = try stream.batch(BatchPlace(step: 0))
-        try expectLessLoss(stream, pairs, from: start, to: trained.averages)
+        try expectLessLoss(stream, pairs, from: Networks(start), to: trained.averages)
     }
 
     @Test func aDamagedCheckpointGivesWayToTheOneBefore() throws {
         try withFolder { folder in
             let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 3)
-            var state = try TrainingState(["a": Tensor([1, 2, 3] as [Float], [3])])
-            for step in [10, 20] {
-                state.step = step
-                try checkpoints.save(state, metadata: [:])
-            }
+            let roles = try saveCheckpoints(checkpoints, steps: [10, 20])
             let newest = folder.appending(path: "vae/step-00000020.safetensors")
             let whole = try Data(contentsOf: newest)
             try whole.prefix(whole.count - 1).write(to: newest)
-            #expect(try checkpoints.newest()?.step == 10)
+            #expect(try checkpoints.newest(roles)?.step == 10)
         }
     }
 
     @Test func onlyTheLastCheckpointsStay() throws {
         try withFolder { folder in
             let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 2)
-            var state = try TrainingState(["a": Tensor([1] as [Float], [1])])
-            for step in 1...5 {
-                state.step = step
-                try checkpoints.save(state, metadata: [:])
-            }
+            _ = try saveCheckpoints(checkpoints, steps: [1, 2, 3, 4, 5])
             let names = try FileManager.default.contentsOfDirectory(
                 atPath: folder.appending(path: "vae").path
             )
@@ -217,31 +213,24 @@ struct LoopTests {
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         var options = recipe.vae.training
         options.frames = [5]
-        let objective = VAEObjective(
+        let method = AutoencoderMethod(
             config: recipe.vae.model,
             options: options,
+            optimizer: recipe.vae.optimizer,
             clips: clips,
             styles: [],
             seed: 1
         )
-        var state = try TrainingState(TinyRecipe.linearCode.get(), on: device)
+        var network = try TrainedNetwork(TinyRecipe.linearCode.get(), on: device)
+        var carry: [String: Tensor] = [:]
         // Always the same clips, so that steps are compared and not clips.
-        let batch = try objective.batch(BatchPlace(step: 0))
+        let batch = try method.batch(BatchPlace(step: 0))
         var losses: [Double] = []
         for step in 0..<40 {
             let place = BatchPlace(step: step)
-            let loss = try objective.loss(batch, place, state.weights, carry: &state.carry)
-            let found = try gradients(of: loss.total, for: state.parameters)
-            let whole = try zip(found, state.parameters).map { gradient, parameter in
-                try gradient ?? parameter.detached().zerosLike()
-            }
-            _ = try state.optimizer.update(
-                state.parameters,
-                whole,
-                step: step,
-                of: 40,
-                recipe.vae.optimizer
-            )
+            let networks = Networks([method.trainedRole: network.weights])
+            let loss = try method.loss(batch, place, networks, carry: &carry)
+            try network.follow(loss, step: step, of: 40, recipe.vae.optimizer)
             losses.append(try loss.total.item())
         }
         let (early, late) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
@@ -257,78 +246,28 @@ struct LoopTests {
         return weights
     }
 
-    /// How long a run is, and what interrupts it.
-    private struct Pauses {
-        let steps: Int
-        /// Steps from one checkpoint to the next.
-        var checkpoint = 2
-        /// Steps after which it is killed, between checkpoints.
-        var killed = [3, 5]
+    /// Saves a small network under several steps; returns its roles.
+    private func saveCheckpoints(_ checkpoints: Checkpoints, steps: [Int]) throws -> [Role] {
+        let network = try TrainedNetwork(["w": Tensor([1, 2, 3] as [Float], [3])])
+        let roles = [Role.trained("a", by: try TinyRecipe.make().vae.optimizer)]
+        for step in steps {
+            try checkpoints.save(TrainingState(step: step, ["a": network]), roles, metadata: [:])
+        }
+        return roles
     }
 
-    private func expectLessLoss<Goal: Objective>(
-        _ objective: Goal,
-        _ batch: Goal.Batch,
-        from start: [String: Tensor],
-        to end: [String: Tensor]
+    private func expectLessLoss<M: Method>(
+        _ method: M,
+        _ batch: M.Batch,
+        from start: Networks,
+        to end: Networks
     ) throws {
-        let losses = try [start, end].map { weights in
+        let update = try #require(method.updates(at: 0).first)
+        let losses = try [start, end].map { networks in
             var carry: [String: Tensor] = [:]
-            return try objective.loss(batch, BatchPlace(step: 0), weights, carry: &carry)
-                .total.item()
+            return try update.loss(batch, BatchPlace(step: 0), networks, &carry).total.item()
         }
         #expect(losses[1] < 0.9 * losses[0], "\(losses)")
-    }
-
-    /// Trains without a break; and killed between checkpoints, going on from the disk each time.
-    @discardableResult
-    private func expectExactResume<Goal: Objective>(
-        _ objective: () throws -> Goal,
-        _ start: [String: Tensor],
-        _ options: OptimizerOptions,
-        _ pauses: Pauses
-    ) throws -> TrainingState {
-        try withFolder { folder in
-            func loop(_ name: String) throws -> TrainingLoop<Goal> {
-                TrainingLoop(
-                    stage: name,
-                    steps: pauses.steps,
-                    objective: try objective(),
-                    options: options,
-                    checkpoints: try Checkpoints(folder: folder, stage: name, kept: 2),
-                    checkpointOptions: CheckpointSchedule(
-                        everySteps: pauses.checkpoint,
-                        everyMinutes: 60,
-                        kept: 2
-                    ),
-                    metadata: [:]
-                )
-            }
-            func run(_ name: String, stoppingAt stop: Int? = nil) throws -> TrainingState {
-                try loop(name).run(from: { start }, stoppingAt: stop) { _ in }
-            }
-            let whole = try run("whole")
-            for step in pauses.killed { _ = try run("killed", stoppingAt: step) }
-            let resumed = try run("killed")
-            #expect(whole.step == pauses.steps && resumed.step == pauses.steps)
-            #expect(whole.keys == resumed.keys)
-            let pairs = zip(
-                whole.parameters + whole.optimizer.averages + whole.optimizer.firstMoments
-                    + whole.optimizer.secondMoments.compactMap(\.self),
-                resumed.parameters + resumed.optimizer.averages + resumed.optimizer.firstMoments
-                    + resumed.optimizer.secondMoments.compactMap(\.self)
-            )
-            for (a, b) in pairs {
-                #expect(
-                    try a.detached().array(of: Float.self) == b.detached().array(of: Float.self)
-                )
-            }
-            let moved = try zip(whole.keys, whole.parameters).contains { key, parameter in
-                try start[key]?.array(of: Float.self) != parameter.detached().array(of: Float.self)
-            }
-            #expect(moved, "training changed nothing")
-            return whole
-        }
     }
 
     private func withFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {

@@ -25,8 +25,8 @@ struct OptimizerTests {
         let norm = try optimizer.update(
             [weight],
             [Tensor([3, 4] as [Float], [2])],
-            step: 0,
-            of: 10,
+            number: 1,
+            rate: options.learningRate(step: 0, of: 10),
             options
         )
         #expect(norm == 5)
@@ -46,7 +46,7 @@ struct OptimizerTests {
         let optimizer = try Optimizer(for: [weight])
         // [[1, -1, 1], [-1, 1, 1]], column by column.
         let gradient = try Tensor([1, -1, -1, 1, 1, 1] as [Float], [3, 2]).transposed(0, 1)
-        _ = try optimizer.update([weight], [gradient], step: 0, of: 10, options)
+        _ = try optimizer.update([weight], [gradient], number: 1, rate: 1e-3, options)
         let signs = try weight.array(of: Float.self).map { $0 < 0 }
         #expect(signs == [true, false, true, false, true, true])
     }
@@ -84,16 +84,17 @@ struct OptimizerTests {
     @Test func muonHasTheHiddenMatricesAndAdamWTheRest() throws {
         var recipe = try TinyRecipe.make()
         recipe.transformer.optimizer.muon = true
-        let objective = try TinyRecipe.streamObjective(
+        let method = try TinyRecipe.streamMethod(
             recipe,
             clips: ClipMix(recipe.data, seed: recipe.seed),
             vae: TinyRecipe.linearCode.get()
         )
-        let state = try TrainingState(
+        let network = try TrainedNetwork(
             TinyRecipe.startOfTransformer(recipe),
-            learnsByMuon: objective.isHiddenMatrix
+            learnsByMuon: #require(method.roles.first?.training).learnsByMuon
         )
-        let byMuon = zip(state.keys, state.optimizer.secondMoments).filter { $0.1 == nil }.map(\.0)
+        let byMuon = zip(network.keys, network.optimizer.secondMoments).filter { $0.1 == nil }
+            .map(\.0)
         #expect(byMuon.contains("transformer.blocks.0.self_attn.q.weight"))
         #expect(byMuon.contains("transformer.blocks.0.ffn.2.weight"))
         #expect(byMuon.contains("transformer.time_projection.1.weight"))

@@ -43,18 +43,19 @@ enum TinyRecipe {
         )
     }
 
-    static func streamObjective(
+    static func streamMethod(
         _ recipe: Recipe,
         clips: any ClipSource,
         vae: [String: Tensor]
-    ) throws -> StreamObjective {
+    ) throws -> StreamMethod {
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         let codec = try LatentCodec(vae, recipe.vae.model)
         let stage = recipe.transformer
-        return StreamObjective(
+        return StreamMethod(
             transformer: stage.model,
             textEncoder: recipe.text.model,
             options: stage.training,
+            optimizer: stage.optimizer,
             phases: stage.phases,
             styles: recipe.styles,
             prompts: prompts,

@@ -28,16 +28,26 @@ public struct SampleOptions: Codable, Sendable, Equatable {
 }
 
 /// Pictures side by side and one above the other, for people to look at.
-struct SampleSheet {
+package struct SampleSheet {
+    /// The name of a method's only sheet, or of its main one.
+    package static let usualName = "samples"
+
+    /// What it is called among the sheets of its stage.
+    package let name: String
     /// What is where, in words.
-    let caption: String
+    package let caption: String
     private let picture: Tensor  // [3, H, W]
 
     /// Rows of pictures [3, H, W] in [0, 1]; pictures of a row have one height, all rows one width.
-    init(_ rows: [[Tensor]], caption: String) throws(TorchError) {
+    package init(
+        _ rows: [[Tensor]],
+        name: String = usualName,
+        caption: String
+    ) throws(TorchError) {
         var lines: [Tensor] = []
         for row in rows { lines.append(try concatenated(row, dim: 2)) }
         picture = try concatenated(lines, dim: 1)
+        self.name = name
         self.caption = caption
     }
 

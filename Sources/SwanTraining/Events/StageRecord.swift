@@ -6,7 +6,7 @@ import SwanMedia
 ///
 /// Each stage is a run of its own below `events`, since what a reader forgets when a run goes on is
 /// everything in it from that step on. When a point is written depends on the step alone.
-final class StageRecord {
+package final class StageRecord {
     /// Steps from one point of a curve to the next.
     private static let stepsPerPoint = 10
 
@@ -16,7 +16,7 @@ final class StageRecord {
     private let options: SampleOptions
     private var file: EventFile?
     private var means = RunningMeans()
-    private var learningRate = 0.0
+    private var learningRates: [String: Double] = [:]
     private var steps = 0
     private var since = ContinuousClock.now
 
@@ -37,10 +37,16 @@ final class StageRecord {
     }
 
     /// Takes note of a step.
-    func add(_ losses: [String: Double], gradientNorm: Double, learningRate: Double) {
-        means.add(losses)
-        means.add(["gradient_norm": gradientNorm])
-        self.learningRate = learningRate
+    ///
+    /// - Parameter roles: the trained roles. Where there are several, the names of a role's gradient norm
+    ///   and learning rate begin with its name.
+    func add(_ step: StepNumbers, roles: [String]) {
+        means.add(step.losses)
+        for (role, update) in step.updates {
+            let prefix = roles.count > 1 ? role + "_" : ""
+            means.add([prefix + "gradient_norm": update.gradientNorm])
+            learningRates[prefix + "learning_rate"] = update.learningRate
+        }
         steps += 1
     }
 
@@ -48,12 +54,12 @@ final class StageRecord {
     ///
     /// - Parameters:
     ///   - isLast: whether it is the stage's last.
-    ///   - sample: draws a sheet; called when one is due.
-    func write(after step: Int, isLast: Bool, sample: () throws -> SampleSheet?) throws {
+    ///   - samples: draws sheets; called when they are due.
+    func write(after step: Int, isLast: Bool, samples: () throws -> [SampleSheet]) throws {
         if step.isMultiple(of: Self.stepsPerPoint) || isLast { try writePoints(step) }
         guard options.clips > 0, step.isMultiple(of: options.everySteps) || isLast else { return }
         let began = ContinuousClock.now
-        if let sheet = try sample() { try write(sheet, step) }
+        for sheet in try samples() { try write(sheet, step) }
         // A step's time is that of training.
         since += .now - began
     }
@@ -64,7 +70,7 @@ final class StageRecord {
     private func writePoints(_ step: Int) throws {
         guard steps > 0 else { return }
         var points = means.take()
-        points["learning_rate"] = learningRate
+        points.merge(learningRates) { _, rate in rate }
         points["seconds_per_step"] = (.now - since) / .seconds(steps)
         let values = points.sorted { $0.key < $1.key }.map { name, value in
             TrainingEvent.Value.scalar(tag: "\(stage)/\(name)", Float(value))
@@ -77,10 +83,12 @@ final class StageRecord {
     private func write(_ sheet: SampleSheet, _ step: Int) throws {
         let picture = try sheet.png()
         try file?.write(
-            .summary([.image(tag: "\(stage)/samples", picture, caption: sheet.caption)]),
+            .summary([.image(tag: "\(stage)/\(sheet.name)", picture, caption: sheet.caption)]),
             step: step
         )
-        let url = sheets.appending(path: String(format: "%@-%08d.png", stage, step))
+        let number = String(format: "%08d", step)
+        let parts = [stage] + (sheet.name == SampleSheet.usualName ? [] : [sheet.name]) + [number]
+        let url = sheets.appending(path: parts.joined(separator: "-") + ".png")
         do {
             try FileManager.default.createDirectory(at: sheets, withIntermediateDirectories: true)
             try OutputPath.write(picture.bytes, to: url.path)

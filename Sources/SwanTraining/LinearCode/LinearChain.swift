@@ -166,11 +166,7 @@ struct LinearChain: Sendable {
 
     // MARK: - Fitting
 
-    /// Changes all kernels together so that clips come back with less error.
-    ///
-    /// Levels that were each made the best for themselves are not the best for one another: each loses
-    /// something that others could hold, and of doubled pixels one kernel serves all four. This costs a
-    /// twentieth of what training the whole network costs, and gives as much as its first thousand steps.
+    /// Changes all kernels together by `LinearFit`.
     ///
     /// - Parameters:
     ///   - device: where it is done; the kernels are on the CPU before and after.
@@ -183,75 +179,19 @@ struct LinearChain: Sendable {
         onProgress: (TrainingProgress) -> Void
     ) throws {
         guard steps > 0 else { return }
-        Engine.threads = max(1, threads / Self.clipsPerStep)
-        let keys = kernels.keys.sorted()
-        let parameters = try keys.compactMap {
-            try kernels[$0]?.detached().to(device).contiguous().cloned()
-        }
-        for parameter in parameters { try parameter.setRequiresGrad() }
-        let optimizer = try Optimizer(for: parameters)
-        for (key, parameter) in zip(keys, parameters) { kernels[key] = parameter }
-        let batches = try Prefetcher(
-            0..<(steps * Self.clipsPerStep),
-            ahead: 8,
-            threads: device.dataThreads(besides: threads),
-            make: clips
+        let loop = TrainingLoop(
+            "linear",
+            steps: steps,
+            method: LinearFit(chain: self, clips: clips),
+            device: device,
+            threads: threads
         )
-        defer { batches.cancel() }
-        var report = ProgressReport(stage: "linear", steps: steps)
-        let stepThreads = device.stepThreads(of: threads)
-        for step in 0..<steps {
-            let batch = try batches.next(Self.clipsPerStep) ?? []
-            let results = try SideBySide.map(batch.count, threads: stepThreads) { [self] clip in
-                try gradients(of: batch[clip].to(device), for: parameters)
-            }
-            let norm = try optimizer.update(
-                parameters,
-                Optimizer.mean(results.map(\.gradients)),
-                step: step,
-                of: steps,
-                Self.options
-            )
-            guard norm.isFinite else {
-                throw TrainingError(.diverged, "the linear code: its gradients are not finite")
-            }
-            let error = results.map(\.squaredError).reduce(0, +) / Double(results.count)
-            report.add(
-                ["squared_error": error],
-                norm: norm,
-                rate: Self.options.learningRate(step: step, of: steps)
-            )
-            report.show(step + 1, isLast: step + 1 == steps, onProgress)
-        }
-        for (key, average) in zip(keys, optimizer.averages) { kernels[key] = try average.to(.cpu) }
+        let state = try loop.run(
+            from: { [kernels] in [LinearFit.trainedRole: kernels] },
+            onProgress: onProgress
+        )
+        kernels = try state.averages[LinearFit.trainedRole].mapValues { try $0.to(.cpu) }
     }
-
-    private func gradients(
-        of patches: Tensor,
-        for parameters: [Tensor]
-    ) throws -> (gradients: [Tensor], squaredError: Double) {
-        let latents = try latents(of: signals(of: patches))
-        let error = try self.patches(of: picture(of: latents)) - patches
-        let squared = try error.pow(2).mean()
-        let loss = try squared + (squared + 1e-4).log() * 0.02
-        let found = try Torch.gradients(of: loss, for: parameters)
-        let gradients = try zip(found, parameters).map { gradient, parameter in
-            try gradient ?? parameter.detached().zerosLike()
-        }
-        return (gradients, try squared.item())
-    }
-
-    private static let clipsPerStep = 2
-    private static let options = OptimizerOptions(
-        learningRate: 1e-3,
-        warmUpSteps: 50,
-        decayFrom: 0.4,
-        finalRate: 0.01,
-        betas: [0.9, 0.99],
-        weightDecay: 0,
-        maximumGradientNorm: 1,
-        averageDecay: 0.99
-    )
 }
 
 /// Which layers of the network a chain goes through.

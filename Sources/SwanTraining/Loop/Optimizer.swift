@@ -51,12 +51,15 @@ struct Optimizer {
 
     /// Changes `parameters` in place; returns the norm of the gradients before they were cut.
     ///
-    /// - Parameter threads: how many matrices Muon works on at a time.
+    /// - Parameters:
+    ///   - number: which update of these parameters it is, counted from 1.
+    ///   - rate: the learning rate.
+    ///   - threads: how many matrices Muon works on at a time.
     func update(
         _ parameters: [Tensor],
         _ gradients: [Tensor],
-        step: Int,
-        of steps: Int,
+        number: Int,
+        rate: Double,
         _ options: OptimizerOptions,
         threads: Int = 1
     ) throws -> Double {
@@ -69,17 +72,16 @@ struct Optimizer {
             if norm > options.maximumGradientNorm {
                 try scaleOp.run(gradients, options.maximumGradientNorm / (norm + 1e-6))
             }
-            let rate = options.learningRate(step: step, of: steps)
-            try stepByAdamW(parameters, gradients, number: step + 1, rate, options)
+            try stepByAdamW(parameters, gradients, number: number, rate, options)
             try stepByMuon(parameters, gradients, rate, options, threads: threads)
             // Early on a long average would hold little but the start.
-            let decay = min(options.averageDecay, Double(step + 1) / Double(step + 10))
+            let decay = min(options.averageDecay, Double(number) / Double(number + 9))
             try lerpOp.run(averages, parameters, 1 - decay)
             return norm
         }
     }
 
-    /// All tensors go through the engine in one call; steps are counted from 1.
+    /// All tensors go through the engine in one call.
     private func stepByAdamW(
         _ parameters: [Tensor],
         _ gradients: [Tensor],

@@ -32,7 +32,7 @@ public struct OptimizerOptions: Codable, Sendable, Equatable {
         case averageDecay = "average_decay", microBatches = "micro_batches"
     }
 
-    /// The learning rate of a step, counted from 0, of `steps` in all.
+    /// The learning rate of a step of the run, counted from 0, of `steps` in all.
     public func learningRate(step: Int, of steps: Int) -> Double {
         let rise = warmUpSteps > 0 ? min(1, Double(step + 1) / Double(warmUpSteps)) : 1
         let part = Double(step) / Double(max(1, steps))

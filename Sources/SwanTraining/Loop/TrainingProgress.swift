@@ -6,15 +6,30 @@ public struct TrainingProgress: Sendable {
     public let step, steps: Int
     /// Losses by name, averaged since the last report.
     public let losses: [String: Double]
-    /// The norm of all gradients of the last step, before it was cut.
+    /// The norm of all gradients of the last update, before it was cut; of the method's first network.
     public let gradientNorm: Double
-    /// The learning rate of the last step.
+    /// The learning rate of that update.
     public let learningRate: Double
     /// Seconds a step takes at present.
     public let secondsPerStep: Double
 
     /// Seconds until this stage is done, at the present speed.
     public var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
+}
+
+/// The numbers of one step.
+struct StepNumbers {
+    /// The losses of all its updates by name, each the mean over micro-batches.
+    var losses: [String: Double] = [:]
+    /// Its updates by role.
+    var updates: [String: Update] = [:]
+
+    /// The numbers of one update.
+    struct Update {
+        /// The norm of all gradients, before it was cut.
+        let gradientNorm: Double
+        let learningRate: Double
+    }
 }
 
 /// Averages since the last report.
@@ -32,10 +47,10 @@ struct ProgressReport {
         self.steps = steps
     }
 
-    mutating func add(_ parts: [String: Double], norm: Double, rate: Double) {
-        losses.add(parts)
-        self.norm = norm
-        self.rate = rate
+    /// Takes note of a step; `main` is its update of the first trained role, if there was one.
+    mutating func add(_ step: StepNumbers, main: StepNumbers.Update?) {
+        losses.add(step.losses)
+        if let main { (norm, rate) = (main.gradientNorm, main.learningRate) }
         count += 1
     }
 

@@ -23,14 +23,14 @@ struct StageRecordTests {
         Engine.threads = recipe.threads
     }
 
-    private func transformer() throws -> StreamObjective {
-        var objective = try TinyRecipe.streamObjective(
+    private func transformer() throws -> StreamMethod {
+        var method = try TinyRecipe.streamMethod(
             recipe,
             clips: clips,
             vae: Self.autoencoder.get()
         )
-        objective.samples = 1
-        return objective
+        method.samples = 1
+        return method
     }
 
     @Test func pointsAreMeansOverTenSteps() throws {
@@ -40,10 +40,14 @@ struct StageRecordTests {
         for step in 8...23 {
             // Every other step has a loss of its own, as a transformer's later steps have.
             let losses = step.isMultiple(of: 2) ? ["even": Double(step)] : ["odd": -1]
-            record.add(losses, gradientNorm: 2 * Double(step), learningRate: Double(step) / 16)
+            let update = StepNumbers.Update(
+                gradientNorm: 2 * Double(step),
+                learningRate: Double(step) / 16
+            )
+            record.add(StepNumbers(losses: losses, updates: ["a": update]), roles: ["a"])
             try record.write(after: step, isLast: step == 23) {
                 Issue.record("no sheet was asked for")
-                return nil
+                return []
             }
         }
         let files = try ReadEvent.files(in: folder.url.appending(path: "events/vae"))
@@ -60,21 +64,62 @@ struct StageRecordTests {
         #expect(events[2...].allSatisfy { ($0.scalars["vae/seconds_per_step"] ?? -1) >= 0 })
     }
 
+    @Test func curvesOfSeveralRolesBeginWithTheirNames() throws {
+        let folder = try TemporaryDirectory()
+        let record = StageRecord("dmd", in: folder.url, SampleOptions(everySteps: 5, clips: 1))
+        try record.begin(after: 0)
+        let sheets = try ["samples", "critic"].map { name in
+            try SampleSheet([[.zeros([3, 8, 8])]], name: name, caption: name)
+        }
+        for step in 1...10 {
+            var numbers = StepNumbers(losses: ["critic_loss": 1])
+            numbers.updates["critic"] = .init(gradientNorm: Double(step), learningRate: 0.5)
+            if step.isMultiple(of: 5) {
+                numbers.updates["generator"] = .init(gradientNorm: 4, learningRate: 0.25)
+            }
+            record.add(numbers, roles: ["generator", "critic"])
+            try record.write(after: step, isLast: false) { sheets }
+        }
+        let files = try ReadEvent.files(in: folder.url.appending(path: "events/dmd"))
+        let events = try #require(files.first ?? nil)
+        let points = try #require(events.last { !$0.scalars.isEmpty }).scalars
+        #expect(
+            points.filter { $0.key != "dmd/seconds_per_step" } == [
+                "dmd/critic_loss": 1, "dmd/critic_gradient_norm": 5.5,
+                "dmd/critic_learning_rate": 0.5, "dmd/generator_gradient_norm": 4,
+                "dmd/generator_learning_rate": 0.25,
+            ]
+        )
+        let tags = events.flatMap { $0.images.keys }
+        #expect(tags == ["dmd/samples", "dmd/critic", "dmd/samples", "dmd/critic"])
+        let pictures = try FileManager.default.contentsOfDirectory(
+            atPath: folder.url.appending(path: "samples").path
+        )
+        #expect(
+            pictures.sorted() == [
+                "dmd-00000005.png", "dmd-00000010.png", "dmd-critic-00000005.png",
+                "dmd-critic-00000010.png",
+            ]
+        )
+    }
+
     @Test func watchingChangesNothing() throws {
         let start = try TinyRecipe.startOfTransformer(recipe)
         func trained(_ record: StageRecord?, in folder: TemporaryDirectory) throws -> [[Float]] {
             let loop = TrainingLoop(
-                stage: "transformer",
+                "transformer",
                 steps: 4,
-                objective: try transformer(),
-                options: recipe.transformer.optimizer,
-                checkpoints: try Checkpoints(folder: folder.url, stage: "transformer", kept: 1),
-                checkpointOptions: recipe.checkpoints,
-                metadata: [:],
+                method: try transformer(),
+                saving: CheckpointSaving(
+                    try Checkpoints(folder: folder.url, stage: "transformer", kept: 1),
+                    recipe.checkpoints,
+                    metadata: [:]
+                ),
                 record: record
             )
-            let state = try loop.run(from: { start }) { _ in }
-            return try (state.parameters + state.optimizer.averages).map {
+            let state = try loop.run(from: { [StreamMethod.trainedRole: start] }) { _ in }
+            let network = try #require(state.networks[StreamMethod.trainedRole])
+            return try (network.parameters + network.optimizer.averages).map {
                 try $0.detached().array(of: Float.self)
             }
         }
@@ -89,10 +134,12 @@ struct StageRecordTests {
     }
 
     @Test func aSheetShowsSourceResultsAndExactTargets() throws {
-        let weights = try TinyRecipe.startOfTransformer(recipe)
-        let objective = try transformer()
+        let weights = Networks([
+            StreamMethod.trainedRole: try TinyRecipe.startOfTransformer(recipe)
+        ])
+        let method = try transformer()
         let folder = try TemporaryDirectory()
-        let sheet = try #require(try objective.sample(weights))
+        let sheet = try #require(try method.samples(weights).first)
         let path = try folder.file("sheet.png", try sheet.png().bytes)
         let frame = try readImage(path)
         let pixels = try Tensor(frame.pixels, [frame.height, frame.width, 3])
@@ -115,7 +162,7 @@ struct StageRecordTests {
         let codec = try LatentCodec(Self.autoencoder.get(), recipe.vae.model)
         let decoded = try codec.decode(codec.encode(clip.unsqueezed(0))).squeezed(0)
         #expect(try picture(1, 0) == levels(decoded))
-        let again = try #require(try objective.sample(weights))
+        let again = try #require(try method.samples(weights).first)
         #expect(try again.png() == sheet.png())
     }
 
@@ -123,24 +170,24 @@ struct StageRecordTests {
         let start = try Self.autoencoder.get()
         let folder = try TemporaryDirectory()
         func run(stoppingAt stop: Int?) throws {
+            var method = AutoencoderMethod(recipe, clips)
+            method.samples = 1
             let loop = TrainingLoop(
-                stage: "vae",
+                "vae",
                 steps: 6,
-                objective: VAEObjective(
-                    config: recipe.vae.model,
-                    options: recipe.vae.training,
-                    clips: clips,
-                    styles: recipe.styles,
-                    seed: recipe.seed,
-                    samples: 1
+                method: method,
+                saving: CheckpointSaving(
+                    try Checkpoints(folder: folder.url, stage: "vae", kept: 1),
+                    recipe.checkpoints,
+                    metadata: [:]
                 ),
-                options: recipe.vae.optimizer,
-                checkpoints: try Checkpoints(folder: folder.url, stage: "vae", kept: 1),
-                checkpointOptions: recipe.checkpoints,
-                metadata: [:],
                 record: StageRecord("vae", in: folder.url, SampleOptions(everySteps: 1, clips: 1))
             )
-            _ = try loop.run(from: { start }, stoppingAt: stop) { _ in }
+            _ = try loop.run(
+                from: { [method.trainedRole: start] },
+                stoppingAt: stop,
+                onProgress: { _ in }
+            )
         }
         func sheet(_ step: Int) throws -> Data {
             try Data(contentsOf: folder.url.appending(path: "samples/vae-0000000\(step).png"))

@@ -14,13 +14,16 @@ struct StreamNetwork {
     private let device: Device
     private let dtype: DType
 
-    /// The networks of an objective with these weights.
-    init(_ parameters: [String: Tensor], _ objective: StreamObjective) throws(TorchError) {
-        let weights = Weights(leaves: parameters, objective.options.precision)
-        transformer = try CausalWanTransformer(weights["transformer"], objective.transformer)
-        encoder = try UMT5Encoder(weights["text_encoder"], objective.textEncoder)
+    /// The networks of a method with these weights.
+    init(_ networks: Networks, _ method: StreamMethod) throws(TorchError) {
+        let weights = Weights(
+            leaves: networks[StreamMethod.trainedRole],
+            method.options.precision
+        )
+        transformer = try CausalWanTransformer(weights["transformer"], method.transformer)
+        encoder = try UMT5Encoder(weights["text_encoder"], method.textEncoder)
         try weights.finish()
-        options = objective.options
+        options = method.options
         (device, dtype) = (weights.device, weights.dtype)
     }
 

@@ -1,10 +1,10 @@
 import Torch
 
-extension VAEObjective {
+extension AutoencoderMethod {
     /// The frames of each clip, and below them what becomes of them.
-    func sample(_ weights: [String: Tensor]) throws -> SampleSheet? {
-        guard samples > 0 else { return nil }
-        let codec = try LatentCodec(whole(weights), config)
+    func samples(_ networks: Networks) throws -> [SampleSheet] {
+        guard samples > 0 else { return [] }
+        let codec = try LatentCodec(whole(networks), config)
         return try withoutGradients {
             var rows: [[Tensor]] = []
             for number in 0..<samples {
@@ -17,11 +17,9 @@ extension VAEObjective {
                 let result = try codec.decode(codec.encode(clip.unsqueezed(0))).squeezed(0)
                 rows += [try clip.unbound(0), try result.unbound(0)]
             }
-            return try SampleSheet(
-                rows,
-                caption:
-                    "For each clip its frames, and below them what the autoencoder makes of them."
-            )
+            let caption =
+                "For each clip its frames, and below them what the autoencoder makes of them."
+            return [try SampleSheet(rows, caption: caption)]
         }
     }
 }

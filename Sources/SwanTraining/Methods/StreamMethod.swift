@@ -5,8 +5,12 @@ import Torch
 
 /// Flow matching between a source and its styled form, by a causal transformer and a text encoder.
 ///
-/// The network's clean latents are held against the styled ones.
-struct StreamObjective: Objective {
+/// The network's clean latents are held against the styled ones. The only role is `model`: the transformer
+/// and the text encoder, their keys behind `transformer.` and `text_encoder.`.
+struct StreamMethod: Method {
+    /// The role that is trained.
+    static let trainedRole = "model"
+
     /// The samples of a step.
     struct Batch: Sendable {
         /// [B, C, F, H, W] each.
@@ -17,6 +21,7 @@ struct StreamObjective: Objective {
     let transformer: WanConfig
     let textEncoder: UMT5Config
     let options: StreamTrainingOptions
+    let optimizer: OptimizerOptions
     let phases: [StreamPhase]
     let styles: [Style]
     let prompts: PromptGenerator
@@ -31,6 +36,12 @@ struct StreamObjective: Objective {
 
     /// The clips in a pool are those of the batch at hand.
     var hasIndependentBatches: Bool { false }
+
+    var roles: [Role] {
+        [.trained(Self.trainedRole, by: optimizer, isHiddenMatrix: Self.isHiddenMatrix)]
+    }
+
+    func updates(at step: Int) -> [Update<Batch>] { [Update(of: Self.trainedRole, by: loss)] }
 
     /// Steps of all phases.
     var steps: Int { phases.reduce(0) { $0 + $1.steps } }
@@ -59,10 +70,10 @@ struct StreamObjective: Objective {
     func loss(
         _ batch: Batch,
         _ place: BatchPlace,
-        _ parameters: [String: Tensor],
+        _ networks: Networks,
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let network = try StreamNetwork(parameters, self)
+        let network = try StreamNetwork(networks, self)
         let generator = try Generator(
             seed: seed,
             purpose: .streamStep,
@@ -88,7 +99,7 @@ struct StreamObjective: Objective {
     }
 
     /// Those of the transformer.
-    func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool {
+    static func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool {
         shape.count == 2 && key.hasPrefix("transformer.") && !key.contains("embedding.0.")
             && !key.hasPrefix("transformer.head.")
     }

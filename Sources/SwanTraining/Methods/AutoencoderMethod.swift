@@ -41,9 +41,13 @@ public struct VAEOptions: Codable, Sendable, Equatable {
 /// Reconstruction: squared error, absolute error, and the logarithm of each clip's squared error,
 /// which keeps clips that are nearly right from being forgotten; how errors look; and the divergence
 /// of the latents (https://arxiv.org/abs/1312.6114).
-struct VAEObjective: Objective {
+///
+/// The role `autoencoder` is trained as a whole; or, where the encoder's weights are fixed, `decoder` is
+/// trained and `encoder` is frozen.
+struct AutoencoderMethod: Method {
     let config: WanVAEConfig
     let options: VAEOptions
+    let optimizer: OptimizerOptions
     let clips: any ClipSource
     let styles: [Style]
     let seed: UInt64
@@ -51,12 +55,21 @@ struct VAEObjective: Objective {
     var samples = 0
     /// The index of the first clip that it is trained on.
     var firstClip = 0
-    /// Weights that stay as they are, beside those that are trained.
+    /// The encoder's weights, if they stay as they are.
     var fixed: [String: Tensor] = [:]
 
-    /// All weights, of which `parameters` are those that are trained.
-    func whole(_ parameters: [String: Tensor]) -> [String: Tensor] {
-        parameters.merging(fixed) { trained, _ in trained }
+    /// The role that is trained.
+    var trainedRole: String { fixed.isEmpty ? "autoencoder" : "decoder" }
+
+    var roles: [Role] {
+        [.trained(trainedRole, by: optimizer)] + (fixed.isEmpty ? [] : [.frozen("encoder")])
+    }
+
+    func updates(at step: Int) -> [Update<Tensor>] { [Update(of: trainedRole, by: loss)] }
+
+    /// All weights, trained and fixed.
+    func whole(_ networks: Networks) -> [String: Tensor] {
+        networks[trainedRole].merging(fixed) { trained, _ in trained }
     }
 
     /// [B, T, 3, H, W] in [0, 1].
@@ -82,10 +95,10 @@ struct VAEObjective: Objective {
     func loss(
         _ batch: Tensor,
         _ place: BatchPlace,
-        _ parameters: [String: Tensor],
+        _ networks: Networks,
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let weights = Weights(leaves: whole(parameters), options.precision)
+        let weights = Weights(leaves: whole(networks), options.precision)
         let vae = try WanVAE(
             weights,
             config,
@@ -124,11 +137,12 @@ struct VAEObjective: Objective {
     }
 }
 
-extension VAEObjective {
-    /// The objective of a recipe.
+extension AutoencoderMethod {
+    /// The method of a recipe.
     init(_ recipe: Recipe, _ clips: any ClipSource) {
         config = recipe.vae.model
         options = recipe.vae.training
+        optimizer = recipe.vae.optimizer
         self.clips = clips
         styles = recipe.styles
         seed = recipe.seed

@@ -7,7 +7,13 @@ import TorchNN
 ///
 /// Left to the transformer's loss alone, styles whose pictures are alike stay one style for thousands
 /// of steps, because neither side has a reason to move before the other.
-struct TextObjective: Objective {
+///
+/// The role `text_encoder` is trained. Where training goes on from a model, its own encoder is the frozen
+/// role `teacher`.
+struct TextEncoderMethod: Method {
+    /// The role that is trained.
+    static let trainedRole = "text_encoder"
+
     /// An encoder that knows styles already: what it makes of their prompts is what shall become of them,
     /// so that the transformer finds old styles where it had them.
     struct Teacher: Sendable {
@@ -24,6 +30,7 @@ struct TextObjective: Objective {
     }
 
     let config: UMT5Config
+    let optimizer: OptimizerOptions
     let styles: [Style]
     let prompts: PromptGenerator
     let tokenizer: Tokenizer
@@ -32,6 +39,12 @@ struct TextObjective: Objective {
     let seed: UInt64
     /// The encoder of the model that training goes on from.
     var teacher: Teacher?
+
+    var roles: [Role] {
+        [.trained(Self.trainedRole, by: optimizer)] + (teacher == nil ? [] : [.frozen("teacher")])
+    }
+
+    func updates(at step: Int) -> [Update<Batch>] { [Update(of: Self.trainedRole, by: loss)] }
 
     func batch(_ place: BatchPlace) throws -> Batch {
         var random = SampleRandom(seed: seed, index: UInt64(place.number), purpose: .textStep)
@@ -67,10 +80,10 @@ struct TextObjective: Objective {
     func loss(
         _ batch: Batch,
         _ place: BatchPlace,
-        _ parameters: [String: Tensor],
+        _ networks: Networks,
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let found = try embeddings(batch.prompts, by: parameters)
+        let found = try embeddings(batch.prompts, by: networks[Self.trainedRole])
         let device = found.device
         let length = found.size(1)
         let mask = try Tensor(

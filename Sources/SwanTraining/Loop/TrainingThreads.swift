@@ -1,6 +1,16 @@
 import Foundation
 import Torch
 
+/// The threads of operators while networks are trained.
+package enum TrainingThreads {
+    /// Shares `threads` among the micro-batches that are worked on at a time.
+    ///
+    /// The one place where training changes the engine's threads, which are those of the whole process.
+    package static func share(_ threads: Int, among microBatches: Int = 1) {
+        Engine.threads = max(1, threads / microBatches)
+    }
+}
+
 extension Device {
     /// Threads that make data while a network is trained here by `threads` others.
     ///

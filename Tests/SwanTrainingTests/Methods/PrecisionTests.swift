@@ -10,54 +10,45 @@ import TorchNN
 @Suite(.serialized) struct PrecisionTests {
     /// Steps on one batch, in the loop's way.
     private struct Steps {
-        var state: TrainingState
+        var network: TrainedNetwork
         /// The part of the loss under a name, step by step.
         var losses: [Double] = []
 
         init(
-            _ objective: some Objective,
+            _ method: some Method,
             _ start: [String: Tensor],
             _ options: OptimizerOptions,
             of part: String,
             count: Int
         ) throws {
-            state = try TrainingState(start)
+            network = try TrainedNetwork(start)
             let place = BatchPlace(step: 0)
-            let batch = try objective.batch(place)
+            let batch = try method.batch(place)
+            let update = try #require(method.updates(at: 0).first)
             for step in 0..<count {
                 var carry: [String: Tensor] = [:]
-                let loss = try objective.loss(batch, place, state.weights, carry: &carry)
-                let found = try zip(
-                    gradients(of: loss.total, for: state.parameters),
-                    state.parameters
-                )
-                .map { gradient, parameter in
-                    try gradient ?? parameter.detached().zerosLike()
-                }
+                let networks = Networks([update.role: network.weights])
+                let loss = try update.loss(batch, place, networks, &carry)
                 #expect(loss.total.dtype == .float32)
-                #expect(found.allSatisfy { $0.dtype == .float32 })
-                _ = try state.optimizer.update(
-                    state.parameters,
-                    found,
-                    step: step,
-                    of: count,
-                    options
-                )
-                state.step += 1
+                try network.follow(loss, step: step, of: count, options) { found in
+                    #expect(found.allSatisfy { $0.dtype == .float32 })
+                }
                 losses.append(try #require(loss.parts[part]).item())
             }
         }
     }
 
-    private func stream(_ change: (inout StreamTrainingOptions) -> Void, count: Int) throws -> Steps
-    {
+    private func stream(
+        _ change: (inout StreamTrainingOptions) -> Void,
+        count: Int
+    ) throws -> Steps {
         var recipe = try TinyRecipe.make()
         change(&recipe.transformer.training)
         recipe.transformer.optimizer.warmUpSteps = 1
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         let vae = try TinyRecipe.linearCode.get()
         return try Steps(
-            TinyRecipe.streamObjective(recipe, clips: clips, vae: vae),
+            TinyRecipe.streamMethod(recipe, clips: clips, vae: vae),
             TinyRecipe.startOfTransformer(recipe),
             recipe.transformer.optimizer,
             of: "first_step",
@@ -71,9 +62,10 @@ import TorchNN
         change(&recipe.vae.training)
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         return try Steps(
-            VAEObjective(
+            AutoencoderMethod(
                 config: recipe.vae.model,
                 options: recipe.vae.training,
+                optimizer: recipe.vae.optimizer,
                 clips: clips,
                 styles: [],
                 seed: 1
@@ -109,17 +101,21 @@ import TorchNN
         let folder = try TemporaryDirectory()
         let steps = try stream({ $0.precision = .bfloat16 }, count: 2)
         let checkpoints = try Checkpoints(folder: folder.url, stage: "transformer", kept: 1)
-        try checkpoints.save(steps.state, metadata: [:])
+        try checkpoints.save(
+            TrainingState(step: 2, [StreamMethod.trainedRole: steps.network]),
+            [],
+            metadata: [:]
+        )
         let file = try SafetensorsFile(
             path: folder.path("transformer/step-00000002.safetensors")
         )
         #expect(!file.keys.isEmpty)
         #expect(file.keys.allSatisfy { file.entry($0)?.dtype == .float32 })
         // Full precision in truth: not all numbers are those of bfloat16.
-        let rounded = try steps.state.parameters.map {
+        let rounded = try steps.network.parameters.map {
             try $0.detached().to(.bfloat16).to(.float32)
         }
-        let differ = try zip(steps.state.parameters, rounded).contains {
+        let differ = try zip(steps.network.parameters, rounded).contains {
             try $0.detached().array(of: Float.self) != $1.array(of: Float.self)
         }
         #expect(differ)
@@ -134,7 +130,7 @@ import TorchNN
         }
         for runs in [streams, autoencoders] {
             #expect(runs[0].losses == runs[1].losses)
-            for (a, b) in zip(runs[0].state.parameters, runs[1].state.parameters) {
+            for (a, b) in zip(runs[0].network.parameters, runs[1].network.parameters) {
                 #expect(
                     try a.detached().array(of: Float.self) == b.detached().array(of: Float.self)
                 )

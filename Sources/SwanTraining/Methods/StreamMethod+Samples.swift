@@ -1,10 +1,10 @@
 import Torch
 
-extension StreamObjective {
+extension StreamMethod {
     /// The last frame of each clip: as it is, then in every style, each above its exact target.
-    func sample(_ weights: [String: Tensor]) throws -> SampleSheet? {
-        guard samples > 0, let pool = pools.last else { return nil }
-        let network = try StreamNetwork(weights, self)
+    func samples(_ networks: Networks) throws -> [SampleSheet] {
+        guard samples > 0, let pool = pools.last else { return [] }
+        let network = try StreamNetwork(networks, self)
         return try withoutGradients {
             var rows: [[Tensor]] = []
             for number in 0..<samples {
@@ -25,12 +25,10 @@ extension StreamObjective {
                 rows.append([try lastFrame(source)] + targets)
             }
             let names = styles.map(\.name).joined(separator: ", ")
-            return try SampleSheet(
-                rows,
-                caption:
-                    "For each clip, on the left: a frame, and below it what the autoencoder alone "
-                    + "makes of it. Then: \(names), each after two steps, and below it its exact target."
-            )
+            let caption =
+                "For each clip, on the left: a frame, and below it what the autoencoder alone "
+                + "makes of it. Then: \(names), each after two steps, and below it its exact target."
+            return [try SampleSheet(rows, caption: caption)]
         }
     }
 
