@@ -61,8 +61,9 @@ package struct TrainingLoop<M: Method> {
     ) throws -> TrainingState {
         var state = try saving?.newest(method.roles, on: device) ?? begin(from: start)
         let end = min(steps, killed ?? steps)
-        guard state.step < end else { return state }
+        // Also where no step is left: what comes after the stage computes as in a run without a break.
         TrainingThreads.share(threads, among: parts)
+        guard state.step < end else { return state }
         let batches = try prefetcher(state.step..<end)
         defer { batches.cancel() }
         try record?.begin(after: state.step)
