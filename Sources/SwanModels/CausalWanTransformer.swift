@@ -5,14 +5,22 @@ import TorchNN
 ///
 /// CausVid, https://arxiv.org/abs/2412.07772, section 4; StreamDiffusionV2, https://arxiv.org/abs/2511.07399.
 public struct CausalWanTransformer: Sendable {
-    private let backbone: WanBackbone
+    /// The network in parts: see `WanBackbone`.
+    public let backbone: WanBackbone
 
     /// The sizes.
     public var config: WanConfig { backbone.config }
 
     /// The network under a path, in the key names of the original checkpoints.
-    public init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
-        backbone = try WanBackbone(weights, config)
+    ///
+    /// - Parameter blocks: the blocks that this instance holds, of which alone weights are read; nil
+    ///   for all. One that lacks blocks is run in parts, by `backbone`.
+    public init(
+        _ weights: Weights,
+        _ config: WanConfig,
+        blocks: Range<Int>? = nil
+    ) throws(TorchError) {
+        backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
@@ -61,9 +69,8 @@ public struct CausalWanTransformer: Sendable {
             timesteps: timesteps,
             text: text,
             rope: rope,
-            mask: mask,
             recomputing: recomputing
-        )
+        ) { _, q, k, v throws(TorchError) in try attention(q, k, v, mask: mask) }
     }
 
     /// The streaming form: a chunk of frames for each row, the past in `cache`.
@@ -110,8 +117,8 @@ public struct CausalWanTransformer: Sendable {
         }
     }
 
-    /// True where a query (row) may see a key (column): [L, L].
-    private static func mask(
+    /// True where a query (row) may see a key (column) in the training form: [L, L]; nil where all may.
+    public static func mask(
         frames: Int,
         tokensPerFrame: Int,
         framesPerBlock: Int,

@@ -1,11 +1,29 @@
 import Torch
 
+/// How what the first block adds to the tokens has changed since the rest was last computed.
+public struct FirstBlockChange: Sendable, Equatable {
+    /// The mean absolute change.
+    public let change: Double
+    /// The mean magnitude of what it added then.
+    public let magnitude: Double
+    /// The numbers that these are means over, for means over several ranks' tokens.
+    public let count: Int
+
+    /// A change, for a decision that is made elsewhere.
+    public init(change: Double, magnitude: Double, count: Int) {
+        self.change = change
+        self.magnitude = magnitude
+        self.count = count
+    }
+}
+
 /// What the blocks after the first added to the tokens, reused while the first one's part hardly changes.
 ///
 /// Neighbouring steps of a solver compute nearly the same. The change of what the first block adds
 /// tells how much the rest would change (TeaCache, https://arxiv.org/abs/2411.19108, with the first
 /// block for an indicator as in ParaAttention and diffusers). It is an approximation: a threshold of
-/// 0 reuses nothing. A cache is for one prompt's calls, one after another, of one video.
+/// 0 reuses nothing. A cache is for one prompt's calls, one after another, of one video and one range
+/// of blocks.
 public final class FirstBlockCache {
     /// How much the first block's part may change, relative to its mean magnitude.
     public let threshold: Double
@@ -15,15 +33,30 @@ public final class FirstBlockCache {
     private var first: Tensor?
     private var rest: Tensor?
 
+    private let reuses: (FirstBlockChange, _ threshold: Double) throws(TorchError) -> Bool
+
     /// An empty cache.
-    public init(threshold: Double) { self.threshold = threshold }
+    ///
+    /// - Parameter reuses: decides whether the rest is reused, nil for when the change is below the
+    ///   threshold. Ranks that hold parts of the tokens decide alike by means over all parts; it is
+    ///   asked wherever an earlier call had tokens of the same shape.
+    public init(
+        threshold: Double,
+        reuses: ((FirstBlockChange, _ threshold: Double) throws(TorchError) -> Bool)? = nil
+    ) {
+        self.threshold = threshold
+        self.reuses = reuses ?? { $0.change < $1 * $0.magnitude }
+    }
 
     /// What the other blocks add, where it can be reused; `added` is the first block's part [B, L, C].
     func rest(after added: Tensor) throws(TorchError) -> Tensor? {
         if let first, let rest, first.shape == added.shape {
-            let change = try (added - first).abs().to(.float32).mean().item()
-            let size = try first.abs().to(.float32).mean().item()
-            if change < threshold * size {
+            let change = FirstBlockChange(
+                change: try (added - first).abs().to(.float32).mean().item(),
+                magnitude: try first.abs().to(.float32).mean().item(),
+                count: added.count
+            )
+            if try reuses(change, threshold) {
                 reused += 1
                 return rest
             }

@@ -2,36 +2,34 @@ import Foundation
 import Torch
 import TorchNN
 
-/// A text as the blocks of a transformer see it. It is made once for a prompt.
-///
-/// The reference pads a text with zeros to `textLen` tokens, and attention sees the padding. All
-/// padding has one embedding, hence one key and one value, so it is kept once with the logarithm of
-/// its count added to its score: the same softmax over far fewer keys.
-public struct TextConditioning: Sendable {
-    let blocks: [TextKeys]
-    /// Those of a control branch's blocks.
-    let control: [TextKeys]
-}
-
-/// What a block of the control branch says, asked before block `block` with the tokens that go into
-/// it [B, L, C] and the timestep's part of the modulation: what is added to the block's output.
-typealias Hint = (_ block: Int, _ x: Tensor, _ timestep: Tensor) throws(TorchError) -> Tensor?
-
 /// What the bidirectional and the causal transformer have in common: everything but attention over time.
 ///
+/// It comes in three parts, which compose to the whole: `embed` makes tokens of latents, `run` takes
+/// them through a range of blocks with attention given from outside, `project` makes the flow of them.
+/// An instance can hold a range of the blocks alone, and run on a range of the tokens.
+///
 /// Wan, https://arxiv.org/abs/2503.20314; wan/modules/model.py.
-struct WanBackbone: Sendable {
-    let config: WanConfig
-    private let patchEmbedding: Linear
+public struct WanBackbone: Sendable {
+    /// The sizes.
+    public let config: WanConfig
+    let patchEmbedding: Linear
     private let textIn, textOut: Linear
-    private let timeIn, timeOut, timeProjection: Linear
+    let timeIn, timeOut, timeProjection: Linear
     private let imageEmbedding: WanImageEmbedding?
-    private let blocks: LayerStack<WanBlock>
-    private let norm: LayerNorm
-    private let head: Linear
-    private let headModulation: Tensor
+    let stack: LayerStack<WanBlock>
+    let norm: LayerNorm
+    let head: Linear
+    let headModulation: Tensor
 
-    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    /// The blocks that this instance holds: all of them, or a range.
+    public var blocks: Range<Int> { stack.held }
+
+    /// The network under a path, of whose blocks those in `blocks` are read; nil for all.
+    init(
+        _ weights: Weights,
+        _ config: WanConfig,
+        blocks: Range<Int>? = nil
+    ) throws(TorchError) {
         try config.validate()
         self.config = config
         let patch = config.patchSize.reduce(1, *)
@@ -50,7 +48,7 @@ struct WanBackbone: Sendable {
         imageEmbedding = try config.imageDim.map { dim throws(TorchError) in
             try WanImageEmbedding(weights["img_emb"], dim, config)
         }
-        blocks = try LayerStack(weights["blocks"], count: config.layers) {
+        stack = try LayerStack(weights["blocks"], count: config.layers, holding: blocks) {
             weights throws(TorchError) in try WanBlock(weights, config)
         }
         norm = LayerNorm(eps: config.eps)
@@ -58,7 +56,8 @@ struct WanBackbone: Sendable {
         headModulation = try exact["head"].tensor("modulation", [1, 2, config.dim])
     }
 
-    /// Text embeddings [B, T, textDim], T at most `textLen`; zero rows are padding.
+    /// What the blocks of this instance attend to, of text embeddings [B, T, textDim], T at most
+    /// `textLen`; zero rows are padding.
     ///
     /// - Parameters:
     ///   - image: image tokens [B, P, imageDim], for the models that see some and only for these.
@@ -88,9 +87,9 @@ struct WanBackbone: Sendable {
         func keys(_ block: WanBlock) throws(TorchError) -> TextKeys {
             try block.crossAttention.keys(text, bias: bias, image: tokens)
         }
-        var own: [TextKeys] = []
-        try blocks.forEach { _, block throws(TorchError) in own.append(try keys(block)) }
-        var ofControl: [TextKeys] = []
+        var own = TextConditioning.Keys(first: blocks.lowerBound)
+        try stack.forEach { _, block throws(TorchError) in own.append(try keys(block)) }
+        var ofControl = TextConditioning.Keys(first: control?.held.lowerBound ?? 0)
         try control?.forEach { _, layer throws(TorchError) in
             ofControl.append(try keys(layer.block))
         }
@@ -114,86 +113,47 @@ struct WanBackbone: Sendable {
         }
     }
 
-    /// The flow for latents [B, C, F, H, W] at timesteps [B, S], S as in `Modulation`, where tokens see
-    /// those that `mask` [L, L] lets them see, or all; `recomputing` is for gradients, see `recomputed`.
+    /// The flow for latents [B, C, F, H, W], whose tokens see those that `attend` lets them see;
+    /// `recomputing` is for gradients, see `recomputed`.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
         text: TextConditioning,
         rope: RoPE,
-        mask: Tensor? = nil,
         cache: FirstBlockCache? = nil,
-        recomputing: Bool
-    ) throws(TorchError) -> Tensor {
-        try flow(latents, timesteps, cache: cache) { index, block, x, e6 throws(TorchError) in
-            let run: @Sendable () throws(TorchError) -> Tensor = { () throws(TorchError) in
-                try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
-                    q,
-                    k,
-                    v throws(TorchError) in try attention(q, k, v, mask: mask)
-                }
-            }
-            return recomputing ? try recomputed(run) : try run()
-        }
-    }
-
-    /// The same with `attend`, which is told the block's index, in place of attention over the latents.
-    func callAsFunction(
-        _ latents: Tensor,
-        timesteps: Tensor,
-        text: TextConditioning,
-        rope: RoPE,
-        hint: Hint = { _, _, _ in nil },
-        cache: FirstBlockCache? = nil,
-        attend: (_ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
-    ) throws(TorchError) -> Tensor {
-        try flow(latents, timesteps, cache: cache) { index, block, x, e6 throws(TorchError) in
-            let control = try hint(index, x, e6)
-            var y = try block(x, timestep: e6, rope: rope, text: text.blocks[index]) {
-                q,
-                k,
-                v throws(TorchError) in try attend(index, q, k, v)
-            }
-            if let control { try y.add(control) }
-            return y
-        }
-    }
-
-    /// From latents to the flow, `run` being told how to run a block on tokens [B, L, C] with the
-    /// timestep's part of the modulation. With a `cache` all blocks but the first may be passed over.
-    private func flow(
-        _ latents: Tensor,
-        _ timesteps: Tensor,
-        cache: FirstBlockCache?,
-        run: (
-            _ index: Int, _ block: WanBlock, _ x: Tensor, _ timestep: Tensor
-        ) throws(TorchError) -> Tensor
+        recomputing: Bool,
+        attend: @escaping SendableAttendInBlock
     ) throws(TorchError) -> Tensor {
         let grid = try grid(of: latents)
-        var x = try patchEmbedding(patches(latents, grid))  // [B, L, C]
-        let (e, e6) = try embed(timesteps)  // [B, S, C], [B, S, 6, C]
-        func advance(_ index: Int, _ block: WanBlock) throws(TorchError) {
-            x = try run(index, block, x, e6)
-        }
-        if let cache {
-            let input = x
-            try blocks.forEach(in: 0..<1, advance)
-            let first = x
-            if let rest = try cache.rest(after: first - input) {
-                x = try x + rest
-            } else {
-                try blocks.forEach(in: 1..<blocks.count, advance)
-                cache.keep(try x - first)
-            }
-        } else {
-            try blocks.forEach(advance)
-        }
-        let modulation = try Modulation(headModulation, e.unsqueezed(2), x.dtype)
-        return try video(head(modulation.apply(norm(x), shift: 0, scale: 1)), grid)
+        let timestep = try embed(timesteps: timesteps, grid)
+        let context = BlockContext(timestep: timestep, rope: rope, text: text)
+        let x = try run(
+            blocks: blocks,
+            embed(latents),
+            context,
+            cache: cache,
+            recomputing: recomputing,
+            attend: attend
+        )
+        return try project(x, timestep, grid)
     }
 
+    /// The same with an `attend` that holds what may not leave its thread, as a KV cache.
+    func callAsFunction(
+        _ latents: Tensor,
+        timesteps: Tensor,
+        text: TextConditioning,
+        rope: RoPE,
+        attend: AttendInBlock
+    ) throws(TorchError) -> Tensor {
+        let grid = try grid(of: latents)
+        let timestep = try embed(timesteps: timesteps, grid)
+        let context = BlockContext(timestep: timestep, rope: rope, text: text)
+        let x = try run(blocks: blocks, embed(latents), context, attend: attend)
+        return try project(x, timestep, grid)
+    }
     /// Frames, rows and columns of tokens; an error where the latents do not divide into patches.
-    func grid(of latents: Tensor) throws(TorchError) -> [Int] {
+    public func grid(of latents: Tensor) throws(TorchError) -> [Int] {
         let shape = latents.shape
         let patch = config.patchSize
         guard shape.count == 5, shape[1] == config.inDim,
@@ -222,7 +182,7 @@ struct WanBackbone: Sendable {
     }
 
     /// The positions of a whole video's tokens.
-    func rope(_ grid: [Int], _ device: Device) throws(TorchError) -> RoPE {
+    public func rope(_ grid: [Int], _ device: Device) throws(TorchError) -> RoPE {
         try RoPE(
             firstFrames: [0],
             frames: grid[0],
@@ -233,16 +193,6 @@ struct WanBackbone: Sendable {
         )
     }
 
-    /// A timestep's embedding, and its six shifts, scales and gates of a block, in float32.
-    private func embed(_ timesteps: Tensor) throws(TorchError) -> (Tensor, Tensor) {
-        let shape = timesteps.shape
-        let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim)
-            .to(.float32)
-        let e = try timeOut(timeIn(waves).silu())  // [B*S, C]
-        let e6 = try timeProjection(e.silu())  // [B*S, 6C]
-        return (try e.reshaped(shape + [-1]), try e6.reshaped(shape + [6, config.dim]))
-    }
-
     /// [B, C, F, H, W] -> [B, L, C * patch], the channel outermost as in a convolution's weight.
     func patches(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), x.size(1))
@@ -250,8 +200,8 @@ struct WanBackbone: Sendable {
             .permuted(0, 2, 4, 6, 1, 3, 5, 7).reshaped(b, grid.reduce(1, *), -1)
     }
 
-    /// [B, L, patch * C] -> [B, C, F, H, W], the channel innermost.
-    private func video(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+    /// The patches of a whole video of `grid` [B, L, patch * C], the channel innermost, -> [B, C, F, H, W].
+    public func video(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), config.outDim)
         return try x.reshaped(b, grid[0], grid[1], grid[2], p[0], p[1], p[2], c)
             .permuted(0, 7, 1, 4, 2, 5, 3, 6)

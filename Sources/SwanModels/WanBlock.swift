@@ -171,17 +171,16 @@ struct WanBlock: Sendable {
         modulation = try weights.converted(to: .float32).tensor("modulation", [1, 6, config.dim])
     }
 
-    /// x [B, L, C], the timestep's part of the modulation [B, S, 6, C] -> [B, L, C].
+    /// x [B, L, C] -> [B, L, C].
     func callAsFunction(
         _ x: Tensor,
-        timestep: Tensor,
-        rope: RoPE,
-        text: TextKeys,
+        _ context: BlockContext,
+        _ text: TextKeys,
         attend: Attend
     ) throws(TorchError) -> Tensor {
-        let e = try Modulation(modulation, timestep, x.dtype)
+        let e = try Modulation(modulation, context.timestep.blocks, x.dtype)
         var x = x
-        let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), rope, attend)
+        let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), context.rope, attend)
         x = try e.add(y, to: x, gate: 2)
         x = try x + crossAttention(norm3?(x) ?? x, text)
         let z = try down(up.gelu(e.apply(norm2(x), shift: 3, scale: 4)))

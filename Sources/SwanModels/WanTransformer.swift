@@ -3,14 +3,22 @@ import TorchNN
 
 /// The bidirectional video transformer of Wan 2.1 and 2.2: every token sees every token.
 public struct WanTransformer: Sendable {
-    private let backbone: WanBackbone
+    /// The network in parts: see `WanBackbone`.
+    public let backbone: WanBackbone
 
     /// The sizes.
     public var config: WanConfig { backbone.config }
 
     /// The network under a path, in the key names of the original checkpoints.
-    public init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
-        backbone = try WanBackbone(weights, config)
+    ///
+    /// - Parameter blocks: the blocks that this instance holds, of which alone weights are read; nil
+    ///   for all. One that lacks blocks is run in parts, by `backbone`.
+    public init(
+        _ weights: Weights,
+        _ config: WanConfig,
+        blocks: Range<Int>? = nil
+    ) throws(TorchError) {
+        backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
@@ -42,14 +50,13 @@ public struct WanTransformer: Sendable {
         cache: FirstBlockCache? = nil,
         recomputing: Bool = false
     ) throws(TorchError) -> Tensor {
-        let grid = try backbone.grid(of: latents)
-        return try backbone(
+        try backbone(
             latents,
-            timesteps: backbone.steps(timesteps, grid),
+            timesteps: timesteps,
             text: text,
-            rope: backbone.rope(grid, latents.device),
+            rope: backbone.rope(backbone.grid(of: latents), latents.device),
             cache: cache,
             recomputing: recomputing
-        )
+        ) { _, q, k, v throws(TorchError) in try attention(q, k, v) }
     }
 }

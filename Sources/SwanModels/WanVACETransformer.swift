@@ -6,7 +6,8 @@ import TorchNN
 /// VACE, https://arxiv.org/abs/2503.07598; wan/modules/vace_model.py. A second, shorter row of blocks
 /// begins with the control latents; after some of the blocks what the branch says is added.
 public struct WanVACETransformer: Sendable {
-    private let backbone: WanBackbone
+    /// The network in parts but for the control branch, which `run` adds: see `WanBackbone`.
+    public let backbone: WanBackbone
     private let patchEmbedding: Linear
     private let beforeProj: Linear
     private let branch: LayerStack<WanVACEBlock>
@@ -19,7 +20,14 @@ public struct WanVACETransformer: Sendable {
     /// The network under a path, in the key names of the original checkpoints.
     ///
     /// `config` needs `vaceLayers` and `vaceInDim`.
-    public init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    ///
+    /// - Parameter blocks: the blocks that this instance holds, with those of the branch that say
+    ///   something after them; nil for all. One that lacks blocks is run in parts.
+    public init(
+        _ weights: Weights,
+        _ config: WanConfig,
+        blocks: Range<Int>? = nil
+    ) throws(TorchError) {
         guard let layers = config.vaceLayers, let inDim = config.vaceInDim else {
             throw TorchError(
                 .invalidArgument,
@@ -28,16 +36,20 @@ public struct WanVACETransformer: Sendable {
             )
         }
         (self.layers, self.inDim) = (layers, inDim)
-        backbone = try WanBackbone(weights, config)
+        backbone = try WanBackbone(weights, config, blocks: blocks)
         patchEmbedding = try Linear(
             convolution: weights["vace_patch_embedding"],
             [inDim] + config.patchSize,
             config.dim
         )
         beforeProj = try Linear(weights["vace_blocks"][0]["before_proj"], config.dim, config.dim)
-        branch = try LayerStack(weights["vace_blocks"], count: layers.count) {
-            weights throws(TorchError) in try WanVACEBlock(weights, config)
-        }
+        let held = backbone.blocks
+        let first = layers.count { $0 < held.lowerBound }
+        branch = try LayerStack(
+            weights["vace_blocks"],
+            count: layers.count,
+            holding: first..<first + layers.count(where: held.contains)
+        ) { weights throws(TorchError) in try WanVACEBlock(weights, config) }
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
@@ -71,6 +83,39 @@ public struct WanVACETransformer: Sendable {
         cache: FirstBlockCache? = nil
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
+        let timestep = try backbone.embed(timesteps: timesteps, grid)
+        let context = BlockContext(
+            timestep: timestep,
+            rope: try backbone.rope(grid, latents.device),
+            text: text
+        )
+        var tokens = ControlTokens(tokens: try embed(control: control, for: latents), scale: scale)
+        let x = try run(
+            blocks: backbone.blocks,
+            backbone.embed(latents),
+            control: &tokens,
+            context,
+            cache: cache
+        ) { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        return try backbone.project(x, timestep, grid)
+    }
+
+    /// The tokens of the control branch on their way through its blocks.
+    public struct ControlTokens: Sendable {
+        /// [1 or B, L, C], from `embed(control:for:)`.
+        public var tokens: Tensor
+        /// How much the branch says.
+        public var scale: Double
+
+        /// Tokens before the first block, or between two.
+        public init(tokens: Tensor, scale: Double = 1) {
+            self.tokens = tokens
+            self.scale = scale
+        }
+    }
+
+    /// Control latents [1 or B, vaceInDim, F, H, W] as tokens [1 or B, L, C].
+    public func embed(control: Tensor, for latents: Tensor) throws(TorchError) -> Tensor {
         let size = Array(latents.shape[2...])
         guard control.rank == 5, [1, latents.size(0)].contains(control.size(0)),
             Array(control.shape[1...]) == [inDim] + size
@@ -81,35 +126,44 @@ public struct WanVACETransformer: Sendable {
                     + "\([latents.size(0), inDim] + size)"
             )
         }
-        guard text.control.count == branch.count else {
+        return try patchEmbedding(backbone.patches(control, backbone.grid(of: latents)))
+    }
+
+    /// `WanBackbone.run` with the control branch, whose tokens advance with the others.
+    ///
+    /// - Parameter attend: self-attention, of the branch's blocks too; these are told the index of the
+    ///   block after which they say something.
+    public func run(
+        blocks: Range<Int>,
+        _ x: Tensor,
+        control: inout ControlTokens,
+        _ context: BlockContext,
+        cache: FirstBlockCache? = nil,
+        attend: AttendInBlock
+    ) throws(TorchError) -> Tensor {
+        guard context.text.control.range == branch.held else {
             throw TorchError(.invalidArgument, "the text is conditioned for another model")
         }
-        let rope = try backbone.rope(grid, latents.device)
-        var c = try patchEmbedding(backbone.patches(control, grid))  // [1 or B, L, C]
-        var next = 0
-        return try backbone(
-            latents,
-            timesteps: backbone.steps(timesteps, grid),
-            text: text,
-            rope: rope,
-            hint: { index, x, timestep throws(TorchError) in
-                guard next < layers.count, layers[next] == index else { return nil }
-                if next == 0 { c = try beforeProj(c) + x }
-                let layer = try branch.layer(next)
-                c = try layer.block(c, timestep: timestep, rope: rope, text: text.control[next]) {
-                    q,
-                    k,
-                    v throws(TorchError) in try attention(q, k, v)
-                }
-                let said = try layer.afterProj(c)
-                next += 1
-                return scale == 1 ? said : try said * scale
-            },
-            cache: cache,
-            attend: { _, q, k, v throws(TorchError) in try attention(q, k, v) }
-        )
+        return try backbone.run(blocks: blocks, x, context, cache: cache, attend: attend) {
+            index,
+            x throws(TorchError) in
+            guard let next = layers.firstIndex(of: index) else { return nil }
+            if next == 0 { control.tokens = try beforeProj(control.tokens) + x }
+            let layer = try branch.layer(next)
+            control.tokens = try layer.block(
+                control.tokens,
+                context,
+                context.text.control.keys(of: next)
+            ) { q, k, v throws(TorchError) in try attend(index, q, k, v) }
+            let said = try layer.afterProj(control.tokens)
+            return control.scale == 1 ? said : try said * control.scale
+        }
     }
 }
+
+/// What a block of the control branch says, asked before block `block` of the others with the tokens
+/// [B, L, C] that go into it: what is added to that block's output.
+typealias Hint = (_ block: Int, _ x: Tensor) throws(TorchError) -> Tensor?
 
 /// A block of the control branch, and what it says to the other ones.
 struct WanVACEBlock: Sendable {

@@ -1,5 +1,3 @@
-import Dispatch
-import Synchronization
 import Torch
 
 /// Layers of one kind that run one after another: all in memory, or each read when its turn comes.
@@ -9,9 +7,12 @@ import Torch
 public struct LayerStack<Layer: Sendable>: Sendable {
     /// How many layers there are.
     public let count: Int
+    /// The layers that this instance has.
+    public let held: Range<Int>
     private let source: Source
 
     private enum Source: Sendable {
+        /// The layers of `held`.
         case held([Layer])
         case read(Reader)
     }
@@ -24,16 +25,29 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     }
 
     /// The layers under a path, by their numbers.
+    ///
+    /// - Parameter range: the layers that this instance has, nil for all. Of the others no weight is
+    ///   read, and `Weights.finish()` does not call theirs unused.
     public init(
         _ weights: Weights,
         count: Int,
+        holding range: Range<Int>? = nil,
         _ make: @escaping @Sendable (Weights) throws(TorchError) -> Layer
     ) throws(TorchError) {
+        let held = range ?? 0..<count
+        guard held.lowerBound >= 0, held.upperBound <= count else {
+            throw TorchError(.invalidArgument, "layers \(held) of \(count) under \(weights.path)")
+        }
         self.count = count
+        self.held = held
         // To be read late, they are made once where they lie, which shows whether their weights fit.
         let first = weights.readsLayersLate ? weights.asStored() : weights
         var layers: [Layer] = []
         for index in 0..<count {
+            guard held.contains(index) else {
+                weights[index].leaveOut()
+                continue
+            }
             let layer = try make(first[index])
             if !weights.readsLayersLate { layers.append(layer) }
         }
@@ -44,25 +58,36 @@ public struct LayerStack<Layer: Sendable>: Sendable {
 
     /// One layer, out of their order.
     public func layer(_ index: Int) throws(TorchError) -> Layer {
+        try check(index..<index + 1)
         switch source {
-        case .held(let layers): layers[index]
-        case .read(let reader): try reader.layer(index)
+        case .held(let layers): return layers[index - held.lowerBound]
+        case .read(let reader): return try reader.layer(index)
         }
     }
 
-    /// Calls `body` with every layer of a range, in their order.
+    /// Calls `body` with every layer of a range, in their order; nil for all that this instance has.
     public func forEach(
         in range: Range<Int>? = nil,
         _ body: (_ index: Int, Layer) throws(TorchError) -> Void
     ) throws(TorchError) {
-        let range = range ?? 0..<count
+        let range = range ?? held
+        try check(range)
         switch source {
         case .held(let layers):
-            for index in range { try body(index, layers[index]) }
+            for index in range { try body(index, layers[index - held.lowerBound]) }
         case .read(let reader) where reader.weights.device == .cpu:
             for index in range { try body(index, reader.layer(index)) }
         case .read(let reader):
             try forEachAhead(reader, range, body)
+        }
+    }
+
+    private func check(_ range: Range<Int>) throws(TorchError) {
+        guard held.lowerBound <= range.lowerBound, range.upperBound <= held.upperBound else {
+            throw TorchError(
+                .invalidArgument,
+                "layers \(range) are asked for; this instance of the network has \(held)"
+            )
         }
     }
 
@@ -74,7 +99,8 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     ) throws(TorchError) {
         guard !range.isEmpty else { return }
         let device = reader.weights.device
-        let ahead = ReadAhead<Layer>(device)
+        let ahead = try ReadAhead<Layer>(device)
+        defer { ahead.stop() }
         func read(_ index: Int) throws(TorchError) {
             // Memory of an earlier layer may be used again only after that layer's work.
             let mark = try StreamMark(device)
@@ -89,49 +115,5 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             if index + 1 < range.upperBound { try read(index + 1) }
             try body(index, layer)
         }
-    }
-}
-
-/// One thing that is made on another thread, and a device's stream of its own, while the caller goes on.
-private final class ReadAhead<Value: Sendable>: Sendable {
-    private struct Outcome: Sendable {
-        var result: Result<(Value, StreamMark), TorchError>?
-    }
-
-    private let device: Device
-    private let outcome = Mutex(Outcome())
-    private let done = DispatchSemaphore(value: 0)
-    private let queue = DispatchQueue(label: "swan.layers")
-
-    init(_ device: Device) { self.device = device }
-
-    func start(_ make: @escaping @Sendable () throws(TorchError) -> Value) {
-        queue.async { [self] in
-            let result = Result { () throws(TorchError) in
-                try inference { () throws(TorchError) in
-                    try device.onSideStream { () throws(TorchError) in
-                        let value = try make()
-                        return (value, try StreamMark(device))
-                    }
-                }
-            }
-            outcome.withLock { $0.result = result }
-            done.signal()
-        }
-    }
-
-    /// Waits for what was started; what the caller asks of the device then comes after it.
-    func take() throws(TorchError) -> Value {
-        done.wait()
-        let result = outcome.withLock { outcome in
-            defer { outcome.result = nil }
-            return outcome.result
-        }
-        guard let result else {
-            throw TorchError(.invalidArgument, "a layer is taken that nobody reads")
-        }
-        let (value, mark) = try result.get()
-        try mark.wait()
-        return value
     }
 }

@@ -58,6 +58,13 @@ public struct RoPE: Sendable {
         rotations = try polarOp(flat.onesLike(), flat).to(device, .complex64)
     }
 
+    private init(_ rotations: Tensor) { self.rotations = rotations }
+
+    /// The positions of a range of the tokens.
+    public func sliced(tokens: Range<Int>) throws(TorchError) -> RoPE {
+        RoPE(try rotations.narrowed(1, tokens.lowerBound, tokens.count))
+    }
+
     /// x [B, L, N, D] with every pair of neighbours in D turned by its token's angle.
     public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
         let pairs = try x.to(.float32).unflattened(-1, [-1, 2])  // [B, L, N, D/2, 2]

@@ -103,6 +103,9 @@ public struct Weights: Sendable {
         try source.shape(full(name)) != nil
     }
 
+    /// Notes that what lies here is for another instance of the model: `finish()` does not call it unused.
+    func leaveOut() { ledger.leaveOut(path) }
+
     /// The tensor `name` here, in `dtype` on `device`.
     ///
     /// For a missing or misshapen key this is a stand-in of zeros, and `finish()` throws.
@@ -164,7 +167,9 @@ public struct Weights: Sendable {
         let prefix = path.isEmpty ? "" : path + "."
         var all = problems
         for key in source.keys.sorted()
-        where key.hasPrefix(prefix) && !asked.contains(key) && !ignoring(key) {
+        where key.hasPrefix(prefix) && !asked.contains(key) && !ledger.leavesOut(key)
+            && !ignoring(key)
+        {
             all.append(("unused", key))
         }
         guard !all.isEmpty else { return }
@@ -211,6 +216,8 @@ private final class Ledger: Sendable {
         var asked: Set<String> = []
         var problems: [(kind: String, what: String)] = []
         var standIns = 0
+        /// Paths whose weights are for other instances of the model.
+        var leftOut: Set<String> = []
     }
     private let state = Mutex(State())
 
@@ -218,6 +225,15 @@ private final class Ledger: Sendable {
     var standIns: Int { state.withLock { $0.standIns } }
 
     func countStandIn(_ count: Int) { state.withLock { $0.standIns += count } }
+
+    func leaveOut(_ path: String) { _ = state.withLock { $0.leftOut.insert(path) } }
+
+    /// Whether a key lies under a path that was left out.
+    func leavesOut(_ key: String) -> Bool {
+        let leftOut = state.withLock { $0.leftOut }
+        return !leftOut.isEmpty
+            && key.indices.contains { key[$0] == "." && leftOut.contains(String(key[..<$0])) }
+    }
 
     func ask(_ key: String) { _ = state.withLock { $0.asked.insert(key) } }
 

@@ -1,0 +1,35 @@
+import Torch
+
+/// A text as the blocks of a transformer see it. It is made once for a prompt.
+///
+/// The reference pads a text with zeros to `textLen` tokens, and attention sees the padding. All
+/// padding has one embedding, hence one key and one value, so it is kept once with the logarithm of
+/// its count added to its score: the same softmax over far fewer keys.
+public struct TextConditioning: Sendable {
+    let blocks: Keys
+    /// Those of a control branch's blocks.
+    let control: Keys
+
+    /// The keys and values of a range of blocks.
+    struct Keys: Sendable {
+        private let first: Int
+        private var keys: [TextKeys] = []
+
+        init(first: Int) { self.first = first }
+
+        /// The blocks that there are keys for.
+        var range: Range<Int> { first..<first + keys.count }
+
+        mutating func append(_ next: TextKeys) { keys.append(next) }
+
+        func keys(of block: Int) throws(TorchError) -> TextKeys {
+            guard range.contains(block) else {
+                throw TorchError(
+                    .invalidArgument,
+                    "the text is conditioned for blocks \(range), not for block \(block)"
+                )
+            }
+            return keys[block - first]
+        }
+    }
+}

@@ -1,0 +1,201 @@
+import Torch
+import TorchNN
+
+/// How tokens look at each other in self-attention: queries, keys and values [B, L, N, D] of a block
+/// -> [B, L, N, D].
+public typealias AttendInBlock = (
+    _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
+) throws(TorchError) -> Tensor
+
+/// The same where it may be called again on another thread, when gradients are taken.
+public typealias SendableAttendInBlock =
+    @Sendable (
+        _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
+    ) throws(TorchError) -> Tensor
+
+/// What blocks are told beside the tokens.
+public struct BlockContext: Sendable {
+    /// From `WanBackbone.embed(timesteps:_:)`.
+    public var timestep: TimestepEmbedding
+    /// The positions of the tokens.
+    public var rope: RoPE
+    /// From the `text` of the instance that runs the blocks.
+    public var text: TextConditioning
+
+    /// What blocks are told beside the tokens.
+    public init(timestep: TimestepEmbedding, rope: RoPE, text: TextConditioning) {
+        self.timestep = timestep
+        self.rope = rope
+        self.text = text
+    }
+
+    /// The same for a range of the tokens of a video of `grid`.
+    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(TorchError) -> BlockContext {
+        BlockContext(
+            timestep: try timestep.sliced(tokens: tokens, of: grid),
+            rope: try rope.sliced(tokens: tokens),
+            text: text
+        )
+    }
+}
+
+/// What a timestep asks of the blocks and of the head, in float32.
+public struct TimestepEmbedding: Sendable {
+    /// Shift and scale of the head before its own offsets, [B, S, C]; S as in `Modulation`.
+    let head: Tensor
+    /// Shifts, scales and gates of a block before its own offsets, [B, S, 6, C].
+    let blocks: Tensor
+
+    /// The same for a range of the tokens of a video of `grid`.
+    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(TorchError) -> TimestepEmbedding {
+        let count = grid.reduce(1, *)
+        guard tokens.lowerBound >= 0, tokens.upperBound <= count else {
+            throw TorchError(.invalidArgument, "tokens \(tokens) of a video of \(count)")
+        }
+        let steps = head.size(1)
+        if steps == 1 { return self }
+        // Each step is that of a run of tokens: of one, or of a frame.
+        let run = count / steps
+        if [tokens.lowerBound, tokens.upperBound].allSatisfy({ $0.isMultiple(of: run) }) {
+            let (first, length) = (tokens.lowerBound / run, tokens.count / run)
+            return TimestepEmbedding(
+                head: try head.narrowed(1, first, length),
+                blocks: try blocks.narrowed(1, first, length)
+            )
+        }
+        let indices = try Tensor(tokens.map { $0 / run }, [tokens.count]).to(head.device)
+        return TimestepEmbedding(
+            head: try head.indexSelected(1, indices),
+            blocks: try blocks.indexSelected(1, indices)
+        )
+    }
+}
+
+extension WanBackbone {
+    /// Latents [B, inDim, F, H, W] as tokens [B, L, C].
+    public func embed(_ latents: Tensor) throws(TorchError) -> Tensor {
+        try patchEmbedding(patches(latents, grid(of: latents)))
+    }
+
+    /// Timesteps 0 ... 1000 of a video of `grid` as [B], or as [B, F] or [B, L] where every frame or
+    /// every token has its own.
+    public func embed(
+        timesteps: Tensor,
+        _ grid: [Int]
+    ) throws(TorchError) -> TimestepEmbedding {
+        let timesteps = try steps(timesteps, grid)
+        let shape = timesteps.shape
+        let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim)
+            .to(.float32)
+        let e = try timeOut(timeIn(waves).silu())  // [B*S, C]
+        let e6 = try timeProjection(e.silu())  // [B*S, 6C]
+        return TimestepEmbedding(
+            head: try e.reshaped(shape + [-1]),
+            blocks: try e6.reshaped(shape + [6, config.dim])
+        )
+    }
+
+    /// Takes tokens [B, L, C] through a range of the blocks that this instance holds.
+    ///
+    /// - Parameters:
+    ///   - cache: what earlier steps computed in the same range, to be reused where the first block of
+    ///     the range hardly adds anything else.
+    ///   - attend: self-attention, told the block's index in the whole network.
+    public func run(
+        blocks: Range<Int>,
+        _ x: Tensor,
+        _ context: BlockContext,
+        cache: FirstBlockCache? = nil,
+        attend: AttendInBlock
+    ) throws(TorchError) -> Tensor {
+        try run(blocks: blocks, x, context, cache: cache, attend: attend) { _, _ in nil }
+    }
+
+    /// The same; with `recomputing` gradients compute each block again, and nothing is kept of it.
+    public func run(
+        blocks: Range<Int>,
+        _ x: Tensor,
+        _ context: BlockContext,
+        cache: FirstBlockCache? = nil,
+        recomputing: Bool,
+        attend: @escaping SendableAttendInBlock
+    ) throws(TorchError) -> Tensor {
+        guard recomputing else {
+            return try run(blocks: blocks, x, context, cache: cache, attend: attend)
+        }
+        return try advance(blocks, x, cache) { index, block, x throws(TorchError) in
+            let keys = try context.text.blocks.keys(of: index)
+            return try recomputed { () throws(TorchError) in
+                try block(x, context, keys) { q, k, v throws(TorchError) in
+                    try attend(index, q, k, v)
+                }
+            }
+        }
+    }
+
+    /// The same, `hint` being added to what a block makes of its tokens.
+    func run(
+        blocks: Range<Int>,
+        _ x: Tensor,
+        _ context: BlockContext,
+        cache: FirstBlockCache?,
+        attend: AttendInBlock,
+        hint: Hint
+    ) throws(TorchError) -> Tensor {
+        try advance(blocks, x, cache) { index, block, x throws(TorchError) in
+            let control = try hint(index, x)
+            var y = try block(x, context, context.text.blocks.keys(of: index)) {
+                q,
+                k,
+                v throws(TorchError) in try attend(index, q, k, v)
+            }
+            if let control { try y.add(control) }
+            return y
+        }
+    }
+
+    /// Tokens [B, L, C] of a whole video of `grid` as the flow [B, outDim, F, H, W].
+    public func project(
+        _ x: Tensor,
+        _ timestep: TimestepEmbedding,
+        _ grid: [Int]
+    ) throws(TorchError) -> Tensor {
+        try video(project(x, timestep), grid)
+    }
+
+    /// Tokens [B, L, C], a whole video's or a range of them, as their patches of the flow [B, L, patch].
+    ///
+    /// Ranges are joined, in their order, before `video` makes the flow of them.
+    public func project(
+        _ x: Tensor,
+        _ timestep: TimestepEmbedding
+    ) throws(TorchError) -> Tensor {
+        let modulation = try Modulation(headModulation, timestep.head.unsqueezed(2), x.dtype)
+        return try head(modulation.apply(norm(x), shift: 0, scale: 1))
+    }
+
+    /// `step` for every block of a range, the tokens going from one to the next. With a `cache` all
+    /// blocks but the first may be passed over.
+    private func advance(
+        _ range: Range<Int>,
+        _ x: Tensor,
+        _ cache: FirstBlockCache?,
+        step: (_ index: Int, _ block: WanBlock, _ x: Tensor) throws(TorchError) -> Tensor
+    ) throws(TorchError) -> Tensor {
+        var x = x
+        func advance(_ index: Int, _ block: WanBlock) throws(TorchError) {
+            x = try step(index, block, x)
+        }
+        guard let cache, let start = range.first else {
+            try stack.forEach(in: range, advance)
+            return x
+        }
+        let input = x
+        try stack.forEach(in: start..<start + 1, advance)
+        let first = x
+        if let rest = try cache.rest(after: first - input) { return try x + rest }
+        try stack.forEach(in: start + 1..<range.upperBound, advance)
+        cache.keep(try x - first)
+        return x
+    }
+}

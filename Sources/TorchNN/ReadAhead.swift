@@ -1,0 +1,89 @@
+import Foundation
+import SwanSystem
+import Torch
+
+/// Values that are made one at a time on another thread, and on a device's side stream, while the caller
+/// goes on.
+final class ReadAhead<Value: Sendable>: Sendable {
+    typealias Make = @Sendable () throws(TorchError) -> Value
+
+    private struct State {
+        var request: Make?
+        var result: Result<(Value, StreamMark), TorchError>?
+        /// Whether something was started that was not taken.
+        var isPending = false
+        var isOver = false
+    }
+
+    private let device: Device
+    private let changed = NSCondition()
+    /// Behind `changed`.
+    nonisolated(unsafe) private var state = State()
+
+    /// Starts the thread, which ends after `stop`; throws where the system has none to give.
+    init(_ device: Device) throws(TorchError) {
+        self.device = device
+        do {
+            try startThread("swan.layers") { [self] in serve() }
+        } catch {
+            throw TorchError(.outOfMemory, error.message)
+        }
+    }
+
+    /// Has a value made; it is to be taken before the next is started.
+    func start(_ make: @escaping Make) {
+        changed.withLock {
+            state.request = make
+            state.isPending = true
+            changed.broadcast()
+        }
+    }
+
+    /// Waits for what was started; what the caller asks of the device then comes after it.
+    func take() throws(TorchError) -> Value {
+        let result = changed.withLock { () -> Result<(Value, StreamMark), TorchError>? in
+            while state.isPending, state.result == nil { changed.wait() }
+            defer { (state.result, state.isPending) = (nil, false) }
+            return state.result
+        }
+        guard let result else {
+            throw TorchError(.invalidArgument, "a layer is taken that was not asked for")
+        }
+        let (value, mark) = try result.get()
+        try mark.wait()
+        return value
+    }
+
+    /// Ends the thread. What it is making is dropped.
+    func stop() {
+        changed.withLock {
+            state.isOver = true
+            changed.broadcast()
+        }
+    }
+
+    private func serve() {
+        while let make = next() {
+            let result = Result { () throws(TorchError) in
+                try inference { () throws(TorchError) in
+                    try device.onSideStream { () throws(TorchError) in
+                        let value = try make()
+                        return (value, try StreamMark(device))
+                    }
+                }
+            }
+            changed.withLock {
+                state.result = result
+                changed.broadcast()
+            }
+        }
+    }
+
+    private func next() -> Make? {
+        changed.withLock {
+            while state.request == nil, !state.isOver { changed.wait() }
+            defer { state.request = nil }
+            return state.isOver ? nil : state.request
+        }
+    }
+}
