@@ -1,145 +1,123 @@
-// Linear layers in bfloat16 by the processor's tiles, with weights that are packed once.
-#include <torch/library.h>
-
-#include "tiles.h"
+// Linear layers of weights that are prepared once, or that stay as they are stored.
+#include "operators.h"
+#include "processor.h"
 
 namespace swan {
 namespace {
 
-#if defined(__x86_64__)
-using namespace tiles;
+using Stored = const std::optional<at::Tensor> &;
 
-struct LinearProblem {
-    int64_t rows, inputs, outputs;
-    const Number *x, *weight, *bias;
-    Number *y;
-    bool appliesGELU;
-    /// Inputs that are summed before the next outputs' turn: what the second level cache holds of rows.
-    int64_t depth;
+// ---- What products are taken in ----
 
-    /// Rows and outputs of a task.
-    static constexpr int64_t taskRows = 256, taskOutputs = 512;
-};
+at::Tensor operandComposite(const at::Tensor &x) { return x; }
 
-/// GELU by its approximation with tanh (https://arxiv.org/abs/1606.08415).
-SWAN_TILES SWAN_INLINE __m512 gelu(__m512 x) {
-    // x / (1 + e^(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-    const __m512 square = _mm512_mul_ps(x, x);
-    const __m512 factor =
-        _mm512_fmadd_ps(square, _mm512_set1_ps(-0.102943241f), _mm512_set1_ps(-2.30220819f));
-    // Bounds that no activation of a network comes near; what is not a number comes second and stays.
-    const __m512 exponent = _mm512_min_ps(
-        _mm512_set1_ps(126), _mm512_max_ps(_mm512_set1_ps(-126), _mm512_mul_ps(x, factor)));
-    const __m512 power = exponential2(exponent);
-    return _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1)));
+at::Tensor operandOnCPU(const at::Tensor &x) { return x.to(productType(x)); }
+
+// ---- Conversion of stored weights ----
+
+/// x, times a number if there is one, in `dtype`.
+at::Tensor widenComposite(const at::Tensor &x, at::ScalarType dtype, Stored factor) {
+    return factor ? (x.to(at::kFloat) * *factor).to(dtype) : x.to(dtype);
 }
 
-/// Sums [32, 32] as rows of the result.
-SWAN_TILES void finish(
-    const LinearProblem &p, const float *sums, int64_t stride, int64_t row, int64_t rows,
-    int64_t output) {
-    for (int half = 0; half < 2; ++half) {
-        const int64_t column = output + 16 * half;
-        const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps() : loadNumbers(p.bias + column);
-        for (int64_t i = 0; i < rows; ++i) {
-            __m512 value = _mm512_add_ps(_mm512_loadu_ps(sums + i * stride + 16 * half), bias);
-            if (p.appliesGELU) value = gelu(value);
-            storeNumbers(p.y + (row + i) * p.outputs + column, value);
-        }
-    }
+at::Tensor widenOnCPU(const at::Tensor &x, at::ScalarType dtype, Stored factor) {
+    const auto from = x.scalar_type();
+    const bool isFloat8 = from == at::kFloat8_e4m3fn || from == at::kFloat8_e5m2;
+    const bool isWide = dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16;
+    if (!isFloat8 || !isWide) return widenComposite(x, dtype, factor);
+    using Kernel = at::Tensor(const at::Tensor &, at::ScalarType, Stored);
+    static const auto kernel = find<Kernel>("swan::widen_float8");
+    return kernel.call(x, dtype, factor);
 }
 
-/// One task: up to 256 rows and 512 outputs.
-SWAN_TILES void run(const LinearProblem &p, int64_t firstRow, int64_t firstOutput) {
-    const TileShape shape;
-    const int64_t lastRow = std::min(p.rows, firstRow + p.taskRows);
-    const int64_t lastOutput = std::min(p.outputs, firstOutput + p.taskOutputs);
-    static thread_local LineScratch<float> sumsOfThread;
-    static thread_local LineScratch<Number> endsOfThread;
-    float *const sums = sumsOfThread.reserve(p.taskRows * p.taskOutputs);
-    Number *const ends = endsOfThread.reserve(side * p.inputs);
-    // The last rows, if they are not 32, with zeros after them.
-    const int64_t rest = (lastRow - firstRow) % side;
-    if (rest > 0) {
-        std::memset(ends, 0, side * p.inputs * sizeof(Number));
-        std::memcpy(ends, p.x + (lastRow - rest) * p.inputs, rest * p.inputs * sizeof(Number));
-    }
-    for (int64_t start = 0; start < p.inputs; start += p.depth) {
-        const int64_t steps = std::min(p.depth, p.inputs - start) / side;
-        const bool isLast = start + p.depth >= p.inputs;
-        for (int64_t output = firstOutput; output < lastOutput; output += side) {
-            const Number *const right = p.weight + output * p.inputs + start * side;
-            for (int64_t row = firstRow; row < lastRow; row += side) {
-                const bool isWhole = row + side <= lastRow;
-                const Number *const rows = isWhole ? p.x + row * p.inputs : ends;
-                const auto left = [rows, start](int64_t step)
-                    SWAN_ALWAYS { return rows + start + step * side; };
-                float *const to = sums + (row - firstRow) * p.taskOutputs + output - firstOutput;
-                multiply(left, p.inputs, right, steps, to, p.taskOutputs, start > 0);
-                if (!isLast) continue;
-                finish(p, to, p.taskOutputs, row, std::min(side, lastRow - row), output);
-            }
-        }
-    }
+/// The weight that values and their factor, one number or one for each row, stand for.
+at::Tensor weight(const at::Tensor &values, at::ScalarType dtype, Stored factor) {
+    using Widen = at::Tensor(const at::Tensor &, at::ScalarType, Stored);
+    static const auto widen = find<Widen>("swan::widen");
+    if (!factor || factor->numel() <= 1) return widen.call(values, dtype, factor);
+    return (widen.call(values, at::kFloat, std::nullopt) * *factor).to(dtype);
 }
 
-/// [O, I] with O and I multiples of 32 -> what `linear` takes.
-at::Tensor packLinear(const at::Tensor &weight) {
-    requireTileable(weight);
-    TORCH_CHECK(
-        weight.dim() == 2 && weight.numel() > 0 && weight.size(0) % side == 0
-            && weight.size(1) % side == 0,
-        "a weight is [O, I], both multiples of 32, not ", weight.sizes());
-    return packed(weight);
+// ---- Layers ----
+
+/// Whether it is a matrix of whole tiles.
+bool hasWholeTiles(const at::Tensor &weight) {
+    return weight.dim() == 2 && weight.numel() > 0 && weight.size(0) % 32 == 0
+        && weight.size(1) % 32 == 0;
 }
 
-/// x [..., I], a packed weight and a bias [O] -> [..., O], GELU of it if `gelu`.
-at::Tensor linear(
-    const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias, bool gelu) {
-    for (const auto &tensor : {x, weight, bias.value_or(x)}) requireTileable(tensor);
-    TORCH_CHECK(
-        x.dim() > 0 && x.size(-1) > 0 && weight.numel() > 0
-            && isPacked(weight, weight.size(0) * side, x.size(-1) / side) && x.size(-1) % side == 0,
-        "a packed weight ", weight.sizes(), " is not for ", x.sizes());
-    const auto plain = x.contiguous();
-    at::Tensor plainBias;
-    LinearProblem p{};
-    p.appliesGELU = gelu;
-    p.inputs = x.size(-1), p.outputs = weight.size(0) * side, p.rows = plain.numel() / p.inputs;
-    if (bias.has_value()) {
-        TORCH_CHECK(bias->numel() == p.outputs, "a bias ", bias->sizes(), " for ", p.outputs);
-        plainBias = bias->contiguous();
-        p.bias = numbers(plainBias);
-    }
-    auto shape = x.sizes().vec();
-    shape.back() = p.outputs;
-    auto result = at::empty(shape, x.options());
-    p.x = numbers(plain), p.weight = numbers(weight), p.y = places(result);
-    const int64_t parts = (p.inputs + 2047) / 2048;
-    p.depth = roundedUp((p.inputs + parts - 1) / parts, side);
-    const int64_t columns = (p.outputs + p.taskOutputs - 1) / p.taskOutputs;
-    const int64_t tasks = (p.rows + p.taskRows - 1) / p.taskRows * columns;
-    parallelFor(tasks, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t task = begin; task < end; ++task) {
-            run(p, task / columns * p.taskRows, task % columns * p.taskOutputs);
-        }
-    });
-    return result;
+/// A weight in tiles has six dimensions: [O / 32, I / 32, 2, 16, 16, 2].
+bool isInTiles(const at::Tensor &weight) { return weight.dim() == 6; }
+
+at::Tensor inTiles(const at::Tensor &weight) {
+    static const auto pack = find<at::Tensor(const at::Tensor &)>("swan::tiled_linear_weight");
+    return pack.call(weight);
 }
-#endif
+
+/// The weight [O, I] that `inTiles` was given.
+at::Tensor ofTiles(const at::Tensor &tiles) {
+    return tiles.permute({0, 2, 4, 1, 3, 5}).reshape({tiles.size(0) * 32, tiles.size(1) * 32});
+}
+
+at::Tensor product(const at::Tensor &x, const at::Tensor &tiles, Stored bias, bool gelu) {
+    using Kernel = at::Tensor(const at::Tensor &, const at::Tensor &, Stored, bool);
+    static const auto kernel = find<Kernel>("swan::tiled_linear");
+    return kernel.call(x, tiles, bias, gelu);
+}
+
+at::Tensor prepareComposite(const at::Tensor &weight) { return weight; }
+
+at::Tensor prepareOnCPU(const at::Tensor &weight) {
+    const bool fits = hasWholeTiles(weight) && suitsTiles(weight) && !wantGradients(weight);
+    return fits ? inTiles(weight) : weight;
+}
+
+/// x [..., I], a prepared weight and a bias [O] -> [..., O], GELU (by tanh) of it if `gelu`.
+at::Tensor linearComposite(const at::Tensor &x, const at::Tensor &weight, Stored bias, bool gelu) {
+    const auto plain = (isInTiles(weight) ? ofTiles(weight) : weight).to(x.scalar_type());
+    const auto y = at::linear(x, plain, bias);
+    return gelu ? at::gelu(y, "tanh") : y;
+}
+
+at::Tensor linearOnCPU(const at::Tensor &x, const at::Tensor &weight, Stored bias, bool gelu) {
+    const bool fits = isInTiles(weight) && suitsTiles(x) && !wantGradients(x, bias);
+    return fits ? product(x, weight, bias, gelu) : linearComposite(x, weight, bias, gelu);
+}
+
+/// The same of a weight as it lies in its file, and the factor that it is multiplied by.
+at::Tensor storedComposite(
+    const at::Tensor &x, const at::Tensor &values, Stored factor, Stored bias, bool gelu) {
+    return linearComposite(x, weight(values, x.scalar_type(), factor), bias, gelu);
+}
+
+at::Tensor storedOnCPU(
+    const at::Tensor &x, const at::Tensor &values, Stored factor, Stored bias, bool gelu) {
+    // To lay out a matrix, some 20 ms for the largest, pays for one product of so many rows.
+    const bool isWorthwhile = x.dim() > 0 && x.numel() >= 4096 * x.size(-1);
+    const bool fits = isWorthwhile && hasWholeTiles(values) && suitsTiles(x)
+        && !wantGradients(x, values, factor, bias);
+    if (!fits) return storedComposite(x, values, factor, bias, gelu);
+    return product(x, inTiles(weight(values, x.scalar_type(), factor)), bias, gelu);
+}
 
 }  // namespace
 }  // namespace swan
 
 TORCH_LIBRARY_FRAGMENT(swan, library) {
-    library.def("linear_weight(Tensor weight) -> Tensor");
-    library.def(
-        "linear(Tensor x, Tensor weight, Tensor? bias, bool gelu) -> Tensor");
+    swan::define(
+        library, "product_operand", "(Tensor(a) x) -> Tensor(a)", swan::operandComposite,
+        swan::operandOnCPU);
+    swan::define(
+        library, "widen", "(Tensor(a) x, ScalarType dtype, Tensor? factor=None) -> Tensor(a)",
+        swan::widenComposite, swan::widenOnCPU);
+    swan::define(
+        library, "linear_weight", "(Tensor(a) weight) -> Tensor(a)", swan::prepareComposite,
+        swan::prepareOnCPU);
+    swan::define(
+        library, "linear", "(Tensor x, Tensor weight, Tensor? bias=None, bool gelu=False) -> Tensor",
+        swan::linearComposite, swan::linearOnCPU);
+    swan::define(
+        library, "stored_linear",
+        "(Tensor x, Tensor values, Tensor? factor=None, Tensor? bias=None, bool gelu=False) -> Tensor",
+        swan::storedComposite, swan::storedOnCPU);
 }
-
-#if defined(__x86_64__)
-TORCH_LIBRARY_IMPL(swan, CPU, library) {
-    library.impl("linear_weight", swan::packLinear);
-    library.impl("linear", swan::linear);
-}
-#endif

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "lanes.h"
+#include "operators.h"
 #include "parallel.h"
 
 namespace swan {
@@ -89,15 +90,33 @@ at::Tensor normalizeAll(const at::Tensor &x, const float *gains, bool silu) {
     return result;
 }
 
-/// x [..., C] divided by its length over C, times gain [C], then SiLU if `silu`.
-at::Tensor normalize(const at::Tensor &x, const at::Tensor &gain, bool silu) {
+void check(const at::Tensor &x, const at::Tensor &gain) {
     TORCH_CHECK(
         x.dim() > 0 && gain.dim() == 1 && x.size(-1) == gain.size(0), "gains ", gain.sizes(),
         " are not for ", x.sizes());
+}
+
+/// x [..., C] divided by its length over C, times gain [C], then SiLU if `silu`. The length is taken in
+/// float32, as in the reference.
+at::Tensor composite(const at::Tensor &x, const at::Tensor &gain, bool silu) {
+    check(x, gain);
+    const auto wide = x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+    const auto length = at::linalg_vector_norm(wide, 2, at::IntArrayRef({-1}), true);
+    auto y = (wide / length.clamp(1e-12)).to(x.scalar_type());
+    if (wantGradients(y, gain)) {
+        y = y * gain;
+        return silu ? at::silu(y) : y;
+    }
+    y.mul_(gain);
+    return silu ? at::silu_(y) : y;
+}
+
+/// The same in one pass over memory, of float32 and bfloat16.
+at::Tensor onCPU(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     const auto type = x.scalar_type();
-    TORCH_CHECK(
-        (type == at::kFloat || type == at::kBFloat16) && gain.scalar_type() == type,
-        "this normalisation is for float32 or bfloat16 on the CPU");
+    const bool isKnown = (type == at::kFloat || type == at::kBFloat16) && gain.scalar_type() == type;
+    if (!isKnown || wantGradients(x, gain)) return composite(x, gain, silu);
+    check(x, gain);
     const auto plain = x.contiguous(), plainGain = gain.to(at::kFloat).contiguous();
     const float *gains = static_cast<const float *>(plainGain.const_data_ptr());
     return type == at::kFloat ? normalizeAll<float>(plain, gains, silu)
@@ -108,7 +127,7 @@ at::Tensor normalize(const at::Tensor &x, const at::Tensor &gain, bool silu) {
 }  // namespace swan
 
 TORCH_LIBRARY_FRAGMENT(swan, library) {
-    library.def("pixel_norm(Tensor x, Tensor gain, bool silu) -> Tensor");
+    swan::define(
+        library, "pixel_norm", "(Tensor x, Tensor gain, bool silu) -> Tensor", swan::composite,
+        swan::onCPU);
 }
-
-TORCH_LIBRARY_IMPL(swan, CPU, library) { library.impl("pixel_norm", swan::normalize); }

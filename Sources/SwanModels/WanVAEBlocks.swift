@@ -18,32 +18,12 @@ struct WanVAENorm: Sendable {
 
     /// x [..., C] -> the same shape, in memory of its own.
     func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
-        if isSimple(x) { return try pixelNorm(x, gain: gain, silu: false) }
-        var y = try unit(x)
-        guard !y.requiresGrad, !gain.requiresGrad else { return try y * gain }
-        try y.multiply(by: gain)
-        return y
+        try pixelNorm(x, gain: gain, silu: false)
     }
 
     /// SiLU of the normalised x, what all convolutions read.
     func activated(_ x: Tensor) throws(TorchError) -> Tensor {
-        if isSimple(x) { return try pixelNorm(x, gain: gain, silu: true) }
-        var y = try self(x)
-        guard !y.requiresGrad else { return try y.silu() }
-        try y.applySilu()
-        return y
-    }
-
-    /// Whether one pass over memory can do it.
-    private func isSimple(_ x: Tensor) -> Bool {
-        x.device == .cpu && [.float32, .bfloat16].contains(x.dtype) && gain.dtype == x.dtype
-            && !x.requiresGrad && !gain.requiresGrad
-    }
-
-    /// x at length 1; the length is taken in float32, as in the reference.
-    private func unit(_ x: Tensor) throws(TorchError) -> Tensor {
-        let wide = try x.to(x.dtype == .float64 ? .float64 : .float32)
-        return try (wide / wide.norm([-1], keepDim: true).clamped(min: 1e-12)).to(x.dtype)
+        try pixelNorm(x, gain: gain, silu: true)
     }
 }
 
@@ -102,11 +82,6 @@ struct WanVAEAttentionBlock: WanVAELayer {
             try convolved(x, weight, bias, padding: 0)
         }
     }
-}
-
-extension Tensor {
-    /// Whether the kernels for frames take it: float32 on the CPU, without gradients.
-    var suitsFrameKernels: Bool { device == .cpu && dtype == .float32 && !requiresGrad }
 }
 
 /// a + b, in the memory of `a` where no gradient needs it.

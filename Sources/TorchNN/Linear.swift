@@ -8,43 +8,24 @@ public struct Linear: Sendable {
     /// What is added to the outputs from a column on.
     private let additions: [(start: Int, product: LowRankAddition)]
 
-    /// A matrix in the dtype of the layer's inputs, the same in tiles, or one as it is stored.
+    /// A matrix that was prepared for the layer's device, or one as it is stored.
     private enum Matrix: Sendable {
-        case ready(Tensor)
-        case tiles(Tensor)
+        case prepared(Tensor)
         case stored(StoredWeight)
-
-        init(_ weight: Tensor) throws(TorchError) {
-            let fits = weight.suitsTiles && weight.hasWholeTiles
-            self = fits ? .tiles(try tiledLinearWeight(weight)) : .ready(weight)
-        }
 
         /// x times the matrix plus a bias, then GELU if `gelu`.
         func product(with x: Tensor, _ bias: Tensor?, gelu: Bool) throws(TorchError) -> Tensor {
-            if x.suitsTiles, bias?.requiresGrad != true, let tiles = try tiles(for: x) {
-                return try tiledLinear(x, tiles, bias, gelu: gelu)
-            }
-            let y = try linear(x, weight(x.dtype), bias)
-            return gelu ? try y.gelu(tanh: true) : y
-        }
-
-        private func weight(_ dtype: DType) throws(TorchError) -> Tensor {
             switch self {
-            case .ready(let weight): try weight.to(dtype)
-            case .tiles(let tiles): try plainLinearWeight(ofTiles: tiles).to(dtype)
-            case .stored(let stored): try stored.weight(dtype)
-            }
-        }
-
-        private func tiles(for x: Tensor) throws(TorchError) -> Tensor? {
-            switch self {
-            case .ready: return nil
-            case .tiles(let tiles): return tiles
+            case .prepared(let weight):
+                return try preparedLinear(x, weight, bias, gelu: gelu)
             case .stored(let stored):
-                // To lay out a matrix, some 20 ms for the largest, pays for one product of so many rows.
-                let isWorthwhile = x.count >= 4_096 * x.size(-1)
-                return isWorthwhile && stored.values.hasWholeTiles
-                    ? try tiledLinearWeight(stored.weight(x.dtype)) : nil
+                return try storedLinear(
+                    x,
+                    stored.values,
+                    factor: stored.factor,
+                    bias,
+                    gelu: gelu
+                )
             }
         }
     }
@@ -66,7 +47,7 @@ public struct Linear: Sendable {
         _ outputs: Int
     ) throws(TorchError) {
         let kernel = try weights.tensor("weight", [outputs] + inputs)
-        matrices = [try Matrix(kernel.flattened(from: 1))]
+        matrices = [.prepared(try kernel.flattened(from: 1).preparedForLinear())]
         bias = try weights.tensor("bias", [outputs])
         additions = try weights.additions("weight").map { (0, $0) }
     }
@@ -96,7 +77,8 @@ public struct Linear: Sendable {
                 additions.append((index * outputs, product))
             }
         }
-        let ready = plain.isEmpty ? [] : [try Matrix(Self.joined(plain))]
+        let ready =
+            plain.isEmpty ? [] : [Matrix.prepared(try Self.joined(plain).preparedForLinear())]
         matrices = try ready + Self.fused(stored).map { .stored($0) }
         self.bias = bias ? try Self.joined(offsets) : nil
         self.additions = additions
@@ -125,9 +107,8 @@ public struct Linear: Sendable {
     }
 
     private func apply(to x: Tensor, gelu: Bool) throws(TorchError) -> Tensor {
-        let type = x.dtype.productType(on: x.device)
-        let input = try x.to(type)
-        let offsets = try bias?.to(type).chunked(matrices.count, dim: 0)
+        let input = try x.asProductOperand()
+        let offsets = try bias?.to(input.dtype).chunked(matrices.count, dim: 0)
         // GELU of a part is only what is asked for where nothing is added to it.
         let isWhole = additions.isEmpty
         var parts: [Tensor] = []

@@ -19,7 +19,8 @@ import Torch
         let weight = try normal([outputs, inputs])
         let bias = try normal([outputs])
         let tiles = try tiledLinearWeight(weight)
-        try expectClose(plainLinearWeight(ofTiles: tiles), weight, relative: 0, absolute: 0)
+        let plain = try tiles.permuted(0, 2, 4, 1, 3, 5).reshaped(outputs, inputs)
+        try expectClose(plain, weight, relative: 0, absolute: 0)
         let exact = try matmul(x.to(.float64), weight.to(.float64).transposed(0, 1))
         let spread = Double(inputs).squareRoot()
         try expectClose(

@@ -27,9 +27,6 @@ public func linear(
     try linearOp(x, weight, bias)
 }
 
-/// Fewer keys than a vector of the engine's kernel has lanes.
-private let fewKeys = 16
-
 /// The engine's fused attention: query, key, value [B, N, L, D]; `mask` broadcasts to [B, N, Lq, Lk].
 public func scaledDotProductAttention(
     _ query: Tensor,
@@ -38,11 +35,7 @@ public func scaledDotProductAttention(
     mask: Tensor? = nil,
     scale: Double? = nil
 ) throws(TorchError) -> Tensor {
-    var result = try attentionOp(query, key, value, mask, 0.0, false, scale)
-    // Where all of a few scores are NaN, the kernel takes the row for a masked one and gives zeros.
-    guard query.device == .cpu, key.size(2) < fewKeys, !result.requiresGrad else { return result }
-    try result.add((query.mean() + key.mean()) * 0)
-    return result
+    try attentionOp(query, key, value, mask, 0.0, false, scale)
 }
 
 /// Normalises the last dimension to mean 0 and variance 1, then `weight` and `bias`.

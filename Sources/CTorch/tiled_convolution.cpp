@@ -96,7 +96,7 @@ SWAN_TILES void run(const ConvolutionProblem &p, int64_t frame, int64_t first) {
     }
 }
 
-/// [O, I, 3, 3, 3] -> what `causal_convolution` takes, channels filled up with zeros to multiples of 32.
+/// [O, I, 3, 3, 3] -> what `tiled_convolution` takes, channels filled up with zeros to multiples of 32.
 at::Tensor packConvolution(const at::Tensor &weight) {
     requireTileable(weight);
     TORCH_CHECK(
@@ -180,15 +180,15 @@ at::Tensor convolve(
 }  // namespace swan
 
 TORCH_LIBRARY_FRAGMENT(swan, library) {
-    library.def("causal_convolution_weight(Tensor weight) -> Tensor");
+    library.def("tiled_convolution_weight(Tensor weight) -> Tensor");
     library.def(
-        "causal_convolution(Tensor? front, Tensor x, Tensor weight, Tensor bias, Tensor? residual=None) "
+        "tiled_convolution(Tensor? front, Tensor x, Tensor weight, Tensor bias, Tensor? residual=None) "
         "-> Tensor");
 }
 
 #if defined(__x86_64__)
 TORCH_LIBRARY_IMPL(swan, CPU, library) {
-    library.impl("causal_convolution_weight", swan::packConvolution);
-    library.impl("causal_convolution", swan::convolve);
+    library.impl("tiled_convolution_weight", swan::packConvolution);
+    library.impl("tiled_convolution", swan::convolve);
 }
 #endif

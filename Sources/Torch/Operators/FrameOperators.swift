@@ -1,0 +1,124 @@
+// What networks over frames are made of. Each operator has kernels for devices and a composite of the
+// engine's own operators for all others and for gradients; the dispatcher chooses between them.
+
+private let causalWeightOp = Operator("swan::causal_conv3d_weight")
+private let causalOp = Operator("swan::causal_conv3d")
+private let enlargingWeightOp = Operator("swan::enlarging_conv_weight")
+private let enlargingOp = Operator("swan::enlarging_conv")
+private let subpixelWeightOp = Operator("swan::subpixel_conv_weight")
+private let subpixelOp = Operator("swan::subpixel_conv")
+private let pixelNormOp = Operator("swan::pixel_norm")
+private let toPatchesOp = Operator("swan::to_patches")
+private let fromPatchesOp = Operator("swan::from_patches")
+
+/// A kernel as it is in a checkpoint, and in the form that its operator takes.
+///
+/// The form is this processor's own, not one to be stored. Gradients of what is computed go to either.
+public struct PreparedKernel: Sendable {
+    /// As in the checkpoint.
+    public let weight: Tensor
+    fileprivate let prepared: Tensor
+
+    fileprivate init(_ weight: Tensor, prepared: Tensor) {
+        self.weight = weight
+        self.prepared = prepared
+    }
+}
+
+// MARK: - Causal convolutions
+
+extension PreparedKernel {
+    /// A kernel [O, I, f, s, s] for `causalConv3d`, whose output frames are `stride` apart.
+    public static func causal(
+        _ weight: Tensor,
+        stride: Int = 1
+    ) throws(TorchError) -> PreparedKernel {
+        PreparedKernel(weight, prepared: try causalWeightOp(weight, stride))
+    }
+}
+
+/// A convolution over frames, rows and columns that sees only the present and earlier frames:
+/// x [B, F, H, W, I] -> [B, F, H, W, O], plus `residual`.
+///
+/// - Parameters:
+///   - kernel: from `PreparedKernel.causal`, for no stride.
+///   - front: the frames before x [B, f - 1, H, W, I], zeros if nil.
+public func causalConv3d(
+    _ x: Tensor,
+    _ kernel: PreparedKernel,
+    _ bias: Tensor,
+    after front: Tensor?,
+    residual: Tensor? = nil
+) throws(TorchError) -> Tensor {
+    try causalOp(x, kernel.weight, kernel.prepared, bias, front, residual)
+}
+
+/// The same of x with the frames before it: [B, f - 1 + F, H, W, I] -> [B, F', H, W, O], output frames being
+/// `stride` apart.
+public func causalConv3d(
+    joined x: Tensor,
+    _ kernel: PreparedKernel,
+    _ bias: Tensor,
+    stride: Int = 1
+) throws(TorchError) -> Tensor {
+    let none: Tensor? = nil
+    return try causalOp(x, kernel.weight, kernel.prepared, bias, none, none, stride, true)
+}
+
+// MARK: - Convolutions to twice the height and width
+
+extension PreparedKernel {
+    /// A kernel [O, I, 3, 3] for `enlargingConv`.
+    public static func enlarging(
+        _ weight: Tensor,
+        bias: Tensor
+    ) throws(TorchError) -> PreparedKernel {
+        PreparedKernel(weight, prepared: try enlargingWeightOp(weight, bias))
+    }
+
+    /// A kernel [4 O, I, 3, 3], the outputs of each of the four pixels together, for `subpixelConv`.
+    public static func subpixel(
+        _ weight: Tensor,
+        bias: Tensor
+    ) throws(TorchError) -> PreparedKernel {
+        PreparedKernel(weight, prepared: try subpixelWeightOp(weight, bias))
+    }
+}
+
+/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (every pixel four times)
+/// -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn. The large image is never made.
+public func enlargingConv(
+    _ parts: [Tensor],
+    _ kernel: PreparedKernel,
+    _ bias: Tensor
+) throws(TorchError) -> Tensor {
+    try enlargingOp(parts, kernel.weight, kernel.prepared, bias)
+}
+
+/// A 3x3 convolution of P parts [B, F, H, W, I] to four times as many channels, which are the four pixels
+/// that come of each -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn; `bias` [4 O].
+public func subpixelConv(
+    _ parts: [Tensor],
+    _ kernel: PreparedKernel,
+    _ bias: Tensor
+) throws(TorchError) -> Tensor {
+    try subpixelOp(parts, kernel.weight, kernel.prepared, bias)
+}
+
+// MARK: - Pixels
+
+/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`, in memory of its own; the length
+/// is taken in float32, or float64 if x is.
+public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(TorchError) -> Tensor {
+    try pixelNormOp(x, gain, silu)
+}
+
+/// x [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row.
+public func patches(_ x: Tensor, size: Int) throws(TorchError) -> Tensor {
+    try toPatchesOp(x, size)
+}
+
+/// x [B, T, h, w, C p p], in the order channel, column, row -> [B, T, h p, w p, C].
+public func pixels(ofPatches x: Tensor, size: Int) throws(TorchError) -> Tensor {
+    try fromPatchesOp(x, size)
+}
