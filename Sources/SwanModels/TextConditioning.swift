@@ -13,9 +13,13 @@ public struct TextConditioning: Sendable {
     /// The keys and values of a range of blocks.
     struct Keys: Sendable {
         private let first: Int
-        private var keys: [TextKeys] = []
+        private var keys: [TextKeys]
 
-        init(first: Int) { self.first = first }
+        /// The keys of blocks from the first one on.
+        init(first: Int, _ keys: [TextKeys] = []) {
+            self.first = first
+            self.keys = keys
+        }
 
         /// The blocks that there are keys for.
         var range: Range<Int> { first..<first + keys.count }

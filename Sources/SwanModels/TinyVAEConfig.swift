@@ -33,7 +33,7 @@ public struct TinyVAEConfig: Sendable, Equatable {
     }()
 }
 
-extension TinyVAEConfig {
+extension TinyVAEConfig: LatentStrides {
     /// Pixels on a side of what one latent stands for.
     public var spatialStride: Int { 8 * patchSize }
 

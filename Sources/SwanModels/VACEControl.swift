@@ -2,51 +2,34 @@ import Torch
 
 /// What VACE's control branch is shown: a video, a mask of what is to be made anew, reference images.
 ///
-/// VACE, https://arxiv.org/abs/2503.07598, section 3.2; wan/vace.py. It is for the autoencoder of
-/// Wan 2.1, which has one latent for 8 by 8 pixels and 4 frames.
+/// VACE, https://arxiv.org/abs/2503.07598, section 3.2; wan/vace.py.
 public enum VACEControl {
-    private static let stride = (frames: 4, pixels: 8)
-
     /// The control latents of a video.
     ///
     /// The mask splits the video in what stays and what is made anew, the rest of each being grey; both
-    /// are encoded. The mask itself goes with them, its 8 by 8 pixels for a latent as channels. Each
+    /// are encoded. The mask itself goes with them, the p by p pixels of a latent as channels. Each
     /// reference image is a latent frame of its own before the others, so the latents to be denoised
     /// have `references.count` more frames than the video, which are dropped before decoding.
     ///
     /// - Parameters:
-    ///   - video: [B, 3, T, H, W] with values -1 ... 1, T = 4n + 1, H and W multiples of 16. Zeros
+    ///   - video: [B, 3, T, H, W] with values -1 ... 1, T = s n + 1, H and W multiples of 2 p. Zeros
     ///     where there is no video to begin with.
     ///   - mask: [B, 1, T, H, W], 1 where the video is made anew, 0 where it stays; nil for 1.
     ///   - references: each [B, 3, 1, H, W], as `reference` makes them.
-    ///   - encode: the autoencoder, [B, 3, 4n + 1, H, W] -> [B, C, n + 1, H/8, W/8].
-    /// - Returns: [B, 2C + 64, references + F, H/8, W/8].
+    ///   - strides: the s frames and p pixels of a latent; VACE is for the autoencoder of Wan 2.1.
+    ///   - encode: the autoencoder, [B, 3, s n + 1, H, W] -> [B, C, n + 1, H/p, W/p].
+    /// - Returns: [B, 2C + p p, references + F, H/p, W/p].
     public static func latents(
         video: Tensor,
         mask: Tensor? = nil,
         references: [Tensor] = [],
+        strides: any LatentStrides = WanVAEConfig.wan21,
         encode: (Tensor) throws(TorchError) -> Tensor
     ) throws(TorchError) -> Tensor {
-        let shape = video.shape
-        guard shape.count == 5, shape[1] == 3, shape[2] % stride.frames == 1,
-            shape[3...].allSatisfy({ $0 > 0 && $0 % (2 * stride.pixels) == 0 })
-        else {
-            throw TorchError(
-                .invalidArgument,
-                "a control video of shape \(shape): [B, 3, 4n + 1, H, W] is taken, H and W multiples "
-                    + "of \(2 * stride.pixels)"
-            )
-        }
-        let frames = [shape[0], 1] + shape[2...]
-        if let mask, mask.shape != frames {
-            throw TorchError(
-                .invalidArgument,
-                "a mask of shape \(mask.shape) for a video of shape \(shape): \(frames) is taken"
-            )
-        }
+        try check(video, mask, references, strides)
         let mask =
             if let mask { try mask.to(video.device, video.dtype) } else {
-                try Tensor.ones(frames, video.dtype, video.device)
+                try Tensor.ones(maskShape(of: video), video.dtype, video.device)
             }
         let anew = try (mask .> 0.5).to(video.dtype)
         let latents = try concatenated(
@@ -55,22 +38,54 @@ public enum VACEControl {
         )
         var columns: [Tensor] = []
         for image in references {
-            guard image.shape == [shape[0], 3, 1] + shape[3...] else {
-                throw TorchError(
-                    .invalidArgument,
-                    "a reference image of shape \(image.shape) for a video of shape \(shape): "
-                        + "\([shape[0], 3, 1] + shape[3...]) is taken"
-                )
-            }
             let latent = try encode(image)
             columns.append(try concatenated([latent, latent.zerosLike()], dim: 1))
         }
-        let folded = try fold(mask).to(latents.device, latents.dtype)
+        let folded = try fold(mask, strides).to(latents.device, latents.dtype)
         let before = [0, 0, 0, 0, references.count, 0]
         return try concatenated(
             [concatenated(columns + [latents], dim: 2), folded.padded(before)],
             dim: 1
         )
+    }
+
+    private static func maskShape(of video: Tensor) -> [Int] {
+        [video.size(0), 1] + video.shape[2...]
+    }
+
+    /// Throws where the video does not divide into latents, or the mask or a reference is of another size.
+    private static func check(
+        _ video: Tensor,
+        _ mask: Tensor?,
+        _ references: [Tensor],
+        _ strides: any LatentStrides
+    ) throws(TorchError) {
+        let shape = video.shape
+        let (frames, pixels) = (strides.temporalStride, strides.spatialStride)
+        guard shape.count == 5, shape[1] == 3, shape[2] % frames == 1 % frames,
+            shape[3...].allSatisfy({ $0 > 0 && $0 % (2 * pixels) == 0 })
+        else {
+            throw TorchError(
+                .invalidArgument,
+                "a control video of shape \(shape): [B, 3, \(frames)n + 1, H, W] is taken, H and W "
+                    + "multiples of \(2 * pixels)"
+            )
+        }
+        if let mask, mask.shape != maskShape(of: video) {
+            throw TorchError(
+                .invalidArgument,
+                "a mask of shape \(mask.shape) for a video of shape \(shape): "
+                    + "\(maskShape(of: video)) is taken"
+            )
+        }
+        let picture = [shape[0], 3, 1] + shape[3...]
+        for image in references where image.shape != picture {
+            throw TorchError(
+                .invalidArgument,
+                "a reference image of shape \(image.shape) for a video of shape \(shape): "
+                    + "\(picture) is taken"
+            )
+        }
     }
 
     /// An image of any size [B, 3, H, W] with values -1 ... 1, whole and in the middle of a white frame
@@ -99,12 +114,15 @@ public enum VACEControl {
         ).unsqueezed(2)
     }
 
-    /// [B, 1, T, H, W] -> [B, 64, F, H/8, W/8]: the pixels of a latent as channels, of each latent
+    /// [B, 1, T, H, W] -> [B, p p, F, H/p, W/p]: the pixels of a latent as channels, of each latent
     /// frame the video frame in the middle.
-    private static func fold(_ mask: Tensor) throws(TorchError) -> Tensor {
+    private static func fold(
+        _ mask: Tensor,
+        _ strides: any LatentStrides
+    ) throws(TorchError) -> Tensor {
         let (b, t, h, w) = (mask.size(0), mask.size(2), mask.size(3), mask.size(4))
-        let p = stride.pixels
-        let frames = (t + stride.frames - 1) / stride.frames
+        let p = strides.spatialStride
+        let frames = (t + strides.temporalStride - 1) / strides.temporalStride
         // The nearest of T frames to the middle of each of F equal parts, (i + 1/2) T / F.
         let middles = (0..<frames).map { (2 * $0 + 1) * t / (2 * frames) }
         return try mask.indexSelected(2, Tensor(middles, [frames]).to(mask.device))

@@ -1,17 +1,26 @@
 import Torch
 
+/// What tells how many frames and pixels a latent stands for: an autoencoder, or the sizes of one.
+public protocol LatentStrides {
+    /// Pixels on a side of what one latent stands for.
+    var spatialStride: Int { get }
+    /// Frames that a latent after the first stands for; a video's first latent stands for one frame.
+    var temporalStride: Int { get }
+}
+
+extension LatentStrides {
+    /// Frames of the video that `count` latents stand for, one or more: 1 + s (count - 1).
+    public func videoFrames(ofLatents count: Int) -> Int { 1 + (count - 1) * temporalStride }
+}
+
 /// A network that makes latents of videos and videos of latents, a whole video at once or in parts.
 ///
 /// Videos are [B, 3, T, H, W] in [-1, 1]. Latents are [B, latentChannels, F, h, w] as diffusion models
 /// see them, with mean 0 and standard deviation 1. A video's first latent stands for one frame, each
 /// later one for `temporalStride` frames.
-public protocol VideoAutoencoder: Sendable {
+public protocol VideoAutoencoder: LatentStrides, Sendable {
     /// Channels of a latent.
     var latentChannels: Int { get }
-    /// Pixels on a side of what one latent stands for.
-    var spatialStride: Int { get }
-    /// Frames that a latent after the first stands for.
-    var temporalStride: Int { get }
     /// Frames after a latent's own that the encoder has to see before it gives the latent.
     var lookahead: Int { get }
     /// The dtype of results.

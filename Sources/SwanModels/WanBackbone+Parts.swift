@@ -49,10 +49,13 @@ public struct TimestepEmbedding: Sendable {
     /// The same for a range of the tokens of a video of `grid`.
     public func sliced(tokens: Range<Int>, of grid: [Int]) throws(TorchError) -> TimestepEmbedding {
         let count = grid.reduce(1, *)
-        guard tokens.lowerBound >= 0, tokens.upperBound <= count else {
-            throw TorchError(.invalidArgument, "tokens \(tokens) of a video of \(count)")
-        }
         let steps = head.size(1)
+        guard tokens.lowerBound >= 0, tokens.upperBound <= count, count % steps == 0 else {
+            throw TorchError(
+                .invalidArgument,
+                "tokens \(tokens) of a video of \(count) with \(steps) timesteps"
+            )
+        }
         if steps == 1 { return self }
         // Each step is that of a run of tokens: of one, or of a frame.
         let run = count / steps
@@ -171,7 +174,7 @@ extension WanBackbone {
         _ timestep: TimestepEmbedding
     ) throws(TorchError) -> Tensor {
         let modulation = try Modulation(headModulation, timestep.head.unsqueezed(2), x.dtype)
-        return try head(modulation.apply(norm(x), shift: 0, scale: 1))
+        return try head(modulation.apply(norm(x), for: .head))
     }
 
     /// `step` for every block of a range, the tokens going from one to the next. With a `cache` all

@@ -67,21 +67,7 @@ public struct WanBackbone: Sendable {
         image: Tensor? = nil,
         control: LayerStack<WanVACEBlock>? = nil
     ) throws(TorchError) -> TextConditioning {
-        let count = embeddings.size(1)
-        guard count <= config.textLen else {
-            throw TorchError(
-                .invalidArgument,
-                "\(count) tokens of text; the model takes \(config.textLen)"
-            )
-        }
-        var x = embeddings
-        var bias: Tensor?
-        let padding = config.textLen - count
-        if padding > 0 {
-            x = try x.padded([0, 0, 0, 1])  // [B, T + 1, textDim]
-            let scores = (0...count).map { $0 < count ? 0 : Foundation.log(Float(padding)) }
-            bias = try Tensor(scores, [1, 1, 1, count + 1]).to(x.device, x.dtype)
-        }
+        let (x, bias) = try padded(embeddings)
         let text = try textOut(textIn(x).gelu(tanh: true))
         let tokens = try embed(image: image)
         func keys(_ block: WanBlock) throws(TorchError) -> TextKeys {
@@ -94,6 +80,24 @@ public struct WanBackbone: Sendable {
             ofControl.append(try keys(layer.block))
         }
         return TextConditioning(blocks: own, control: ofControl)
+    }
+
+    /// A text with one token for all its padding, and what is added to its scores; see `TextConditioning`.
+    private func padded(_ x: Tensor) throws(TorchError) -> (text: Tensor, bias: Tensor?) {
+        let count = x.size(1)
+        guard count <= config.textLen else {
+            throw TorchError(
+                .invalidArgument,
+                "\(count) tokens of text; the model takes \(config.textLen)"
+            )
+        }
+        let padding = config.textLen - count
+        guard padding > 0 else { return (x, nil) }
+        let scores = (0...count).map { $0 < count ? 0 : Foundation.log(Float(padding)) }
+        return (
+            try x.padded([0, 0, 0, 1]),  // [B, T + 1, textDim]
+            try Tensor(scores, [1, 1, 1, count + 1]).to(x.device, x.dtype)
+        )
     }
 
     private func embed(image: Tensor?) throws(TorchError) -> Tensor? {
@@ -128,7 +132,7 @@ public struct WanBackbone: Sendable {
         let timestep = try embed(timesteps: timesteps, grid)
         let context = BlockContext(timestep: timestep, rope: rope, text: text)
         let x = try run(
-            blocks: blocks,
+            blocks: 0..<config.layers,
             embed(latents),
             context,
             cache: cache,
@@ -149,9 +153,15 @@ public struct WanBackbone: Sendable {
         let grid = try grid(of: latents)
         let timestep = try embed(timesteps: timesteps, grid)
         let context = BlockContext(timestep: timestep, rope: rope, text: text)
-        let x = try run(blocks: blocks, embed(latents), context, attend: attend)
+        let x = try run(
+            blocks: 0..<config.layers,
+            embed(latents),
+            context,
+            attend: attend
+        )
         return try project(x, timestep, grid)
     }
+
     /// Frames, rows and columns of tokens; an error where the latents do not divide into patches.
     public func grid(of latents: Tensor) throws(TorchError) -> [Int] {
         let shape = latents.shape

@@ -124,6 +124,19 @@ struct WanCrossAttention: Sendable {
 ///
 /// S is 1 where a whole sample has one timestep, F where every frame has, L where every token has.
 struct Modulation: Sendable {
+    /// Where a layer's shift, scale and gate are among the parts of a block's, or of the head's.
+    enum Layer: Int {
+        /// The first of a block's; the head, which has no gate.
+        case selfAttention = 0
+        case feedForward = 3
+
+        static let head = Layer.selfAttention
+
+        var shift: Int { rawValue }
+        var scale: Int { rawValue + 1 }
+        var gate: Int { rawValue + 2 }
+    }
+
     private let parts: [Tensor]  // [B, S, 1, C] each
 
     /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
@@ -135,13 +148,13 @@ struct Modulation: Sendable {
     }
 
     /// x (1 + scale) + shift.
-    func apply(_ x: Tensor, shift: Int, scale: Int) throws(TorchError) -> Tensor {
-        try parts[shift].adding(product: runs(x), parts[scale] + 1).reshaped(x.shape)
+    func apply(_ x: Tensor, for layer: Layer) throws(TorchError) -> Tensor {
+        try parts[layer.shift].adding(product: runs(x), parts[layer.scale] + 1).reshaped(x.shape)
     }
 
     /// x + gate y.
-    func add(_ y: Tensor, to x: Tensor, gate: Int) throws(TorchError) -> Tensor {
-        try runs(x).adding(product: runs(y), parts[gate]).reshaped(x.shape)
+    func add(_ y: Tensor, to x: Tensor, of layer: Layer) throws(TorchError) -> Tensor {
+        try runs(x).adding(product: runs(y), parts[layer.gate]).reshaped(x.shape)
     }
 
     private func runs(_ x: Tensor) throws(TorchError) -> Tensor {
@@ -180,10 +193,10 @@ struct WanBlock: Sendable {
     ) throws(TorchError) -> Tensor {
         let e = try Modulation(modulation, context.timestep.blocks, x.dtype)
         var x = x
-        let y = try selfAttention(e.apply(norm1(x), shift: 0, scale: 1), context.rope, attend)
-        x = try e.add(y, to: x, gate: 2)
+        let y = try selfAttention(e.apply(norm1(x), for: .selfAttention), context.rope, attend)
+        x = try e.add(y, to: x, of: .selfAttention)
         x = try x + crossAttention(norm3?(x) ?? x, text)
-        let z = try down(up.gelu(e.apply(norm2(x), shift: 3, scale: 4)))
-        return try e.add(z, to: x, gate: 5)
+        let z = try down(up.gelu(e.apply(norm2(x), for: .feedForward)))
+        return try e.add(z, to: x, of: .feedForward)
     }
 }

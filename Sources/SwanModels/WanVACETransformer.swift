@@ -91,7 +91,7 @@ public struct WanVACETransformer: Sendable {
         )
         var tokens = ControlTokens(tokens: try embed(control: control, for: latents), scale: scale)
         let x = try run(
-            blocks: backbone.blocks,
+            blocks: 0..<config.layers,
             backbone.embed(latents),
             control: &tokens,
             context,
@@ -116,6 +116,7 @@ public struct WanVACETransformer: Sendable {
 
     /// Control latents [1 or B, vaceInDim, F, H, W] as tokens [1 or B, L, C].
     public func embed(control: Tensor, for latents: Tensor) throws(TorchError) -> Tensor {
+        let grid = try backbone.grid(of: latents)
         let size = Array(latents.shape[2...])
         guard control.rank == 5, [1, latents.size(0)].contains(control.size(0)),
             Array(control.shape[1...]) == [inDim] + size
@@ -126,7 +127,7 @@ public struct WanVACETransformer: Sendable {
                     + "\([latents.size(0), inDim] + size)"
             )
         }
-        return try patchEmbedding(backbone.patches(control, backbone.grid(of: latents)))
+        return try patchEmbedding(backbone.patches(control, grid))
     }
 
     /// `WanBackbone.run` with the control branch, whose tokens advance with the others.

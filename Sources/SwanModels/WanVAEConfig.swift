@@ -77,7 +77,7 @@ public struct WanVAEConfig: Sendable, Equatable {
 
 // MARK: - What follows from it
 
-extension WanVAEConfig {
+extension WanVAEConfig: LatentStrides {
     /// Pixels on a side of what one latent stands for.
     public var spatialStride: Int { patchSize << (dimMult.count - 1) }
 

@@ -273,6 +273,10 @@ import TorchNN
             }
             #expect(error?.message.contains("has 1..<3") ?? false)
         }
+        // What lacks blocks is no whole network.
+        #expect(throws: TorchError.self) {
+            try part(latents, timesteps: Tensor([1.0, 2], [2]), text: context.text)
+        }
         context.text = try other.text(words)
         let error = #expect(throws: TorchError.self) {
             try backbone.run(blocks: 1..<2, x, context, attend: attend)

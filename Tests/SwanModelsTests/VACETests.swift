@@ -110,6 +110,23 @@ import TorchNN
         try expectClose(whole, ones, relative: 0, absolute: 0)
     }
 
+    /// A latent of another autoencoder stands for other numbers of frames and pixels.
+    @Test func controlLatentsOfOtherStrides() throws {
+        let strides = TinyVAEConfig.wan22
+        func encode(_ x: Tensor) throws(TorchError) -> Tensor {
+            try x.sliced(2, 0..<x.size(2), step: 4).sliced(3, 0..<x.size(3), step: 16)
+                .sliced(4, 0..<x.size(4), step: 16)
+        }
+        let video = try Tensor.zeros([1, 3, 5, 64, 32])
+        let control = try VACEControl.latents(video: video, strides: strides, encode: encode)
+        #expect(control.shape == [1, 2 * 3 + 16 * 16, 2, 4, 2])
+        let error = #expect(throws: TorchError.self) {
+            let video = try Tensor.zeros([1, 3, 5, 48, 32])
+            return try VACEControl.latents(video: video, strides: strides, encode: encode)
+        }
+        #expect(error?.message.contains("multiples of 32") ?? false)
+    }
+
     @Test func referencesAreWholeInAWhiteFrame() throws {
         let golden = try Golden("vace_reference")
         let count = golden.keys.filter { $0.hasPrefix("input/") }.count

@@ -19,6 +19,8 @@ private func smallWan() throws -> WanVAE {
         let wan = try smallWan()
         let vae: any VideoAutoencoder = wan
         #expect(vae.latentChannels == 3 && vae.spatialStride == 4 && vae.temporalStride == 4)
+        #expect((1...3).map(vae.videoFrames(ofLatents:)) == [1, 5, 9])
+        #expect(TinyVAEConfig.wan22.videoFrames(ofLatents: 4) == 13)
         #expect(vae.lookahead == 0 && vae.dtype == .float32 && vae.device == .cpu)
         let video = try Tensor.randn([2, 3, 9, 12, 20], Generator(seed: 1))
         let latents = try vae.latents(of: video)
