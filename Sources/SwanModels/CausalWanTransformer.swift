@@ -13,8 +13,8 @@ public struct CausalWanTransformer: Sendable {
 
     /// The network under a path, in the key names of the original checkpoints.
     ///
-    /// - Parameter blocks: the blocks that this instance holds, of which alone weights are read; nil
-    ///   for all. One that lacks blocks is run in parts, by `backbone`.
+    /// - Parameter blocks: the blocks that this instance holds; nil for all. No other block's weights
+    ///   are read, and an instance with a part of the blocks is run in parts, by `backbone`.
     public init(
         _ weights: Weights,
         _ config: WanConfig,

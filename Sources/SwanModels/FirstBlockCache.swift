@@ -1,6 +1,6 @@
 import Torch
 
-/// How what the first block adds to the tokens has changed since the rest was last computed.
+/// The change of what the first block adds to the tokens since the other blocks last ran.
 public struct FirstBlockChange: Sendable, Equatable {
     /// The mean absolute change.
     public let change: Double
@@ -9,7 +9,7 @@ public struct FirstBlockChange: Sendable, Equatable {
     /// The numbers that these are means over, for means over several ranks' tokens.
     public let count: Int
 
-    /// A change, for a decision that is made elsewhere.
+    /// A change, such as the mean over several ranks.
     public init(change: Double, magnitude: Double, count: Int) {
         self.change = change
         self.magnitude = magnitude
@@ -37,9 +37,9 @@ public final class FirstBlockCache {
 
     /// An empty cache.
     ///
-    /// - Parameter reuses: decides whether the rest is reused, nil for when the change is below the
-    ///   threshold. Ranks that hold parts of the tokens decide alike by means over all parts; it is
-    ///   asked wherever an earlier call had tokens of the same shape.
+    /// - Parameter reuses: decides whether the other blocks' output is reused; nil reuses it if the
+    ///   change is below the threshold. Ranks that hold parts of the tokens agree by taking the means
+    ///   over all parts. It is called if an earlier call had tokens of the same shape.
     public init(
         threshold: Double,
         reuses: ((FirstBlockChange, _ threshold: Double) throws(TorchError) -> Bool)? = nil

@@ -1,6 +1,6 @@
 import Torch
 
-/// A text as the blocks of a transformer see it. It is made once for a prompt.
+/// The keys and values of a text in every block of a transformer, computed once for a prompt.
 ///
 /// The reference pads a text with zeros to `textLen` tokens, and attention sees the padding. All
 /// padding has one embedding, hence one key and one value, so it is kept once with the logarithm of

@@ -1,20 +1,20 @@
 import Torch
 
-/// What VACE's control branch is shown: a video, a mask of what is to be made anew, reference images.
+/// The input of VACE's control branch: a video, a mask of what is to be generated, reference images.
 ///
 /// VACE, https://arxiv.org/abs/2503.07598, section 3.2; wan/vace.py.
 public enum VACEControl {
     /// The control latents of a video.
     ///
-    /// The mask splits the video in what stays and what is made anew, the rest of each being grey; both
-    /// are encoded. The mask itself goes with them, the p by p pixels of a latent as channels. Each
-    /// reference image is a latent frame of its own before the others, so the latents to be denoised
+    /// The mask splits the video into what is kept and what is generated, the rest of each being grey;
+    /// both are encoded. The mask follows, with the p by p pixels of a latent as channels. Each reference
+    /// image becomes one latent frame before those of the video, so the latents to be denoised
     /// have `references.count` more frames than the video, which are dropped before decoding.
     ///
     /// - Parameters:
     ///   - video: [B, 3, T, H, W] with values -1 ... 1, T = s n + 1, H and W multiples of 2 p. Zeros
     ///     where there is no video to begin with.
-    ///   - mask: [B, 1, T, H, W], 1 where the video is made anew, 0 where it stays; nil for 1.
+    ///   - mask: [B, 1, T, H, W], 1 where the video is generated, 0 where it is kept; nil for 1.
     ///   - references: each [B, 3, 1, H, W], as `reference` makes them.
     ///   - strides: the s frames and p pixels of a latent; VACE is for the autoencoder of Wan 2.1.
     ///   - encode: the autoencoder, [B, 3, s n + 1, H, W] -> [B, C, n + 1, H/p, W/p].
@@ -31,9 +31,9 @@ public enum VACEControl {
             if let mask { try mask.to(video.device, video.dtype) } else {
                 try Tensor.ones(maskShape(of: video), video.dtype, video.device)
             }
-        let anew = try (mask .> 0.5).to(video.dtype)
+        let generated = try (mask .> 0.5).to(video.dtype)
         let latents = try concatenated(
-            [encode(video * (1 - anew)), encode(video * anew)],
+            [encode(video * (1 - generated)), encode(video * generated)],
             dim: 1
         )
         var columns: [Tensor] = []

@@ -1,19 +1,19 @@
 import Torch
 import TorchNN
 
-/// How tokens look at each other in self-attention: queries, keys and values [B, L, N, D] of a block
+/// Self-attention, given from outside: queries, keys and values [B, L, N, D] of a block
 /// -> [B, L, N, D].
 public typealias AttendInBlock = (
     _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
 ) throws(TorchError) -> Tensor
 
-/// The same where it may be called again on another thread, when gradients are taken.
+/// The same, where it may be called again on another thread when gradients are computed.
 public typealias SendableAttendInBlock =
     @Sendable (
         _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
     ) throws(TorchError) -> Tensor
 
-/// What blocks are told beside the tokens.
+/// What blocks take in addition to the tokens.
 public struct BlockContext: Sendable {
     /// From `WanBackbone.embed(timesteps:_:)`.
     public var timestep: TimestepEmbedding
@@ -22,7 +22,7 @@ public struct BlockContext: Sendable {
     /// From the `text` of the instance that runs the blocks.
     public var text: TextConditioning
 
-    /// What blocks are told beside the tokens.
+    /// What blocks take in addition to the tokens.
     public init(timestep: TimestepEmbedding, rope: RoPE, text: TextConditioning) {
         self.timestep = timestep
         self.rope = rope
@@ -39,7 +39,7 @@ public struct BlockContext: Sendable {
     }
 }
 
-/// What a timestep asks of the blocks and of the head, in float32.
+/// The embedding of timesteps for the blocks and for the head, in float32.
 public struct TimestepEmbedding: Sendable {
     /// Shift and scale of the head before its own offsets, [B, S, C]; S as in `Modulation`.
     let head: Tensor
@@ -102,7 +102,7 @@ extension WanBackbone {
     ///
     /// - Parameters:
     ///   - cache: what earlier steps computed in the same range, to be reused where the first block of
-    ///     the range hardly adds anything else.
+    ///     the range adds nearly the same as then.
     ///   - attend: self-attention, told the block's index in the whole network.
     public func run(
         blocks: Range<Int>,
@@ -114,7 +114,7 @@ extension WanBackbone {
         try run(blocks: blocks, x, context, cache: cache, attend: attend) { _, _ in nil }
     }
 
-    /// The same; with `recomputing` gradients compute each block again, and nothing is kept of it.
+    /// The same; with `recomputing` each block runs again when gradients are computed, and keeps no activations.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -136,7 +136,7 @@ extension WanBackbone {
         }
     }
 
-    /// The same, `hint` being added to what a block makes of its tokens.
+    /// The same, with `hint` added to the output of each block.
     func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -168,7 +168,7 @@ extension WanBackbone {
 
     /// Tokens [B, L, C], a whole video's or a range of them, as their patches of the flow [B, L, patch].
     ///
-    /// Ranges are joined, in their order, before `video` makes the flow of them.
+    /// Concatenate ranges in their order before passing them to `video`.
     public func project(
         _ x: Tensor,
         _ timestep: TimestepEmbedding

@@ -4,9 +4,9 @@ import TorchNN
 
 /// What the bidirectional and the causal transformer have in common: everything but attention over time.
 ///
-/// It comes in three parts, which compose to the whole: `embed` makes tokens of latents, `run` takes
-/// them through a range of blocks with attention given from outside, `project` makes the flow of them.
-/// An instance can hold a range of the blocks alone, and run on a range of the tokens.
+/// It has three parts, which compose to the whole: `embed` turns latents into tokens, `run` passes them
+/// through a range of blocks with attention given from outside, `project` turns them into the flow. An
+/// instance can hold a range of the blocks, and run on a range of the tokens.
 ///
 /// Wan, https://arxiv.org/abs/2503.20314; wan/modules/model.py.
 public struct WanBackbone: Sendable {
@@ -117,8 +117,8 @@ public struct WanBackbone: Sendable {
         }
     }
 
-    /// The flow for latents [B, C, F, H, W], whose tokens see those that `attend` lets them see;
-    /// `recomputing` is for gradients, see `recomputed`.
+    /// The flow for latents [B, C, F, H, W], with self-attention by `attend`; for `recomputing` see
+    /// `recomputed`.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -142,7 +142,7 @@ public struct WanBackbone: Sendable {
         return try project(x, timestep, grid)
     }
 
-    /// The same with an `attend` that holds what may not leave its thread, as a KV cache.
+    /// The same with an `attend` that may not leave its thread, such as one that updates a KV cache.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,

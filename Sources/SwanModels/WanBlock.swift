@@ -120,7 +120,7 @@ struct WanCrossAttention: Sendable {
     }
 }
 
-/// Tokens [B, L, C] of which each of S equal runs has a shift, scale and gate of its own.
+/// Tokens [B, L, C] in S equal runs, each with its own shift, scale and gate.
 ///
 /// S is 1 where a whole sample has one timestep, F where every frame has, L where every token has.
 struct Modulation: Sendable {

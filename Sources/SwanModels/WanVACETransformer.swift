@@ -6,7 +6,7 @@ import TorchNN
 /// VACE, https://arxiv.org/abs/2503.07598; wan/modules/vace_model.py. A second, shorter row of blocks
 /// begins with the control latents; after some of the blocks what the branch says is added.
 public struct WanVACETransformer: Sendable {
-    /// The network in parts but for the control branch, which `run` adds: see `WanBackbone`.
+    /// The network in parts, without the control branch, which `run` below adds: see `WanBackbone`.
     public let backbone: WanBackbone
     private let patchEmbedding: Linear
     private let beforeProj: Linear
@@ -21,8 +21,8 @@ public struct WanVACETransformer: Sendable {
     ///
     /// `config` needs `vaceLayers` and `vaceInDim`.
     ///
-    /// - Parameter blocks: the blocks that this instance holds, with those of the branch that say
-    ///   something after them; nil for all. One that lacks blocks is run in parts.
+    /// - Parameter blocks: the blocks that this instance holds, with the branch's blocks that add to
+    ///   their output; nil for all. An instance with a part of the blocks is run in parts.
     public init(
         _ weights: Weights,
         _ config: WanConfig,
@@ -132,8 +132,8 @@ public struct WanVACETransformer: Sendable {
 
     /// `WanBackbone.run` with the control branch, whose tokens advance with the others.
     ///
-    /// - Parameter attend: self-attention, of the branch's blocks too; these are told the index of the
-    ///   block after which they say something.
+    /// - Parameter attend: self-attention, of the branch's blocks too, with the index of the block to
+    ///   whose output they add.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -162,8 +162,7 @@ public struct WanVACETransformer: Sendable {
     }
 }
 
-/// What a block of the control branch says, asked before block `block` of the others with the tokens
-/// [B, L, C] that go into it: what is added to that block's output.
+/// What is added to the output of block `block`, asked before it runs, given its input [B, L, C].
 typealias Hint = (_ block: Int, _ x: Tensor) throws(TorchError) -> Tensor?
 
 /// A block of the control branch, and what it says to the other ones.

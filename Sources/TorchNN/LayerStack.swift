@@ -3,7 +3,7 @@ import Torch
 /// Layers of one kind that run one after another: all in memory, or each read when its turn comes.
 ///
 /// Which of the two is said by `Weights.readsLayersLate`. Read late, a layer is in memory while it
-/// works; on a GPU the next one is copied meanwhile, on a stream of its own.
+/// works; on a GPU the next one is copied at the same time, on the side stream.
 public struct LayerStack<Layer: Sendable>: Sendable {
     /// How many layers there are.
     public let count: Int
@@ -27,7 +27,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     /// The layers under a path, by their numbers.
     ///
     /// - Parameter range: the layers that this instance has, nil for all. Of the others no weight is
-    ///   read, and `Weights.finish()` does not call theirs unused.
+    ///   read, and `Weights.finish()` does not report their keys as unused.
     public init(
         _ weights: Weights,
         count: Int,

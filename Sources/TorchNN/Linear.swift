@@ -101,7 +101,7 @@ public struct Linear: Sendable {
         try apply(to: x, gelu: false)
     }
 
-    /// GELU (by tanh) of what the layer makes of x [..., inputs].
+    /// GELU (by tanh) of the output for x [..., inputs].
     public func gelu(_ x: Tensor) throws(TorchError) -> Tensor {
         try apply(to: x, gelu: true)
     }

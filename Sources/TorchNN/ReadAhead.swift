@@ -2,8 +2,8 @@ import Foundation
 import SwanSystem
 import Torch
 
-/// Values that are made one at a time on another thread, and on a device's side stream, while the caller
-/// goes on.
+/// Values that are computed one at a time on another thread, on a device's side stream, while the caller
+/// continues.
 final class ReadAhead<Value: Sendable>: Sendable {
     typealias Make = @Sendable () throws(TorchError) -> Value
 
@@ -23,14 +23,10 @@ final class ReadAhead<Value: Sendable>: Sendable {
     /// Starts the thread, which ends after `stop`; throws where the system has none to give.
     init(_ device: Device) throws(TorchError) {
         self.device = device
-        do {
-            try startThread("swan.layers") { [self] in serve() }
-        } catch {
-            throw TorchError(.outOfMemory, error.message)
-        }
+        try startThread("swan.layers") { [self] in serve() }
     }
 
-    /// Has a value made; it is to be taken before the next is started.
+    /// Starts computing a value; take it before starting the next.
     func start(_ make: @escaping Make) {
         changed.withLock {
             state.request = make
@@ -39,7 +35,7 @@ final class ReadAhead<Value: Sendable>: Sendable {
         }
     }
 
-    /// Waits for what was started; what the caller asks of the device then comes after it.
+    /// Waits for the value; work that the caller then gives the device runs after it.
     func take() throws(TorchError) -> Value {
         let result = changed.withLock { () -> Result<(Value, StreamMark), TorchError>? in
             while state.isPending, state.result == nil { changed.wait() }
@@ -54,7 +50,7 @@ final class ReadAhead<Value: Sendable>: Sendable {
         return value
     }
 
-    /// Ends the thread. What it is making is dropped.
+    /// Ends the thread; a value that was not taken is dropped.
     func stop() {
         changed.withLock {
             state.isOver = true

@@ -1,4 +1,4 @@
-// What networks over frames are made of. Each operator has kernels for devices and a composite of the
+// Layers of networks over frames. Each operator has kernels for devices and a composite of the
 // engine's own operators for all others and for gradients; the dispatcher chooses between them.
 
 private let causalWeightOp = Operator("swan::causal_conv3d_weight")
@@ -107,7 +107,7 @@ public func subpixelConv(
 
 // MARK: - Pixels
 
-/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`, in memory of its own; the length
+/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`, as a new tensor; the length
 /// is taken in float32, or float64 if x is.
 public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(TorchError) -> Tensor {
     try pixelNormOp(x, gain, silu)
