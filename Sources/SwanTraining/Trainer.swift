@@ -48,6 +48,8 @@ public struct Trainer {
                 "free memory or raise the limit; a smaller batch or size takes less"
             )
         }
+        let budget = ComputeBudget.current
+        defer { budget.apply() }
         TrainingThreads.share(recipe.threads)
         // Before anything is written: what is refused here can be tried again into the same folder.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)

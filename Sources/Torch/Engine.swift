@@ -17,19 +17,12 @@ public enum Engine {
     /// Whether the processor multiplies matrices of bfloat16 by tiles (AMX), for which Swan has kernels.
     public static let hasTiles = ct_has_tiles()
 
-    /// How many threads an operator may use on the CPU.
-    public static var threads: Int {
-        get { Int(ct_threads()) }
-        set { ct_set_threads(Int32(min(newValue, mostThreads.withLock { $0 }))) }
-    }
-
-    /// How many threads an operator may use that is called on the calling thread, whatever others use.
-    public static func limitThreads(to count: Int) {
-        ct_set_threads_here(Int32(min(count, mostThreads.withLock { $0 })))
-    }
+    /// How many threads an operator may use on the CPU that the calling thread calls; see `ComputeBudget`.
+    public static var threads: Int { Int(ct_threads()) }
 
     /// What the process may have.
-    private static let mostThreads = Mutex(Int(Int32.max))
+    static var mostThreads: Int { processLimit.withLock { $0 } }
+    private static let processLimit = Mutex(Int(Int32.max))
 
     /// Has the process keep the memory of tensors it frees, for the next ones, for as long as it runs.
     ///
@@ -58,8 +51,8 @@ public enum Engine {
             return false
         }
         ct_use_one_arena()
-        mostThreads.withLock { $0 = 1 }
-        threads = 1
+        processLimit.withLock { $0 = 1 }
+        ct_set_threads(1)
         return true
     }
 
@@ -127,7 +120,8 @@ public enum Engine {
         guard ct_cuda_synchronize(Int32(index), &error) else { throw TorchError(taking: &error) }
     }
 
-    /// Lets threads that wait for their share of an operator sleep instead of spin, from now on.
+    /// Lets threads that wait for their share of an operator sleep instead of spin, from now on, in the
+    /// whole process: for a program to call at its start, not for a library.
     ///
     /// For a process whose other threads decode and encode: while they run, a spinning thread keeps
     /// the one it waits for from its core, and a stream is up to 20 times slower. libgomp reads its

@@ -5,6 +5,7 @@ import SwanCheckpoints
 import SwanPipelines
 import SwanSystem
 import SwanTraining
+import Torch
 
 /// `swan bench tiny-quality`: measures the quality of a model's streams against fixed bounds.
 struct BenchQualityCommand: ParsableCommand {
@@ -88,6 +89,7 @@ struct BenchQualityCommand: ParsableCommand {
         var options = options
         options.overwrites = try overwriting.permit(options.files)
         let benchmark = try QualityBenchmark(options)
+        Engine.sleepWhileWaiting()
         if !json { try StandardOutput.write(benchmark.report.heading) }
         var failure: (any Error)?
         let report = try benchmark.run(

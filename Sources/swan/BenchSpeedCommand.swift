@@ -70,6 +70,7 @@ struct BenchSpeedCommand: ParsableCommand {
             )
         }
         for benchmark in cases.isEmpty ? Benchmark.allCases : cases {
+            if benchmark == .stream { Engine.sleepWhileWaiting() }
             let measurements = try benchmark.run(options)
             report.measurements += measurements
             guard !json else { continue }

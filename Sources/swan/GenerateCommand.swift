@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import SwanMedia
 import SwanPipelines
+import Torch
 
 /// `swan generate`: generates a video from text, or from text and images.
 struct GenerateCommand: ParsableCommand {
@@ -94,6 +95,7 @@ struct GenerateCommand: ParsableCommand {
         // An unfinished video is discarded, so there is nothing to wait for.
         let signals = try StopSignals(stop: { false }, abandon: { job.abandon() })
         var display = GenerationDisplay(progress, previewFile: effectivePreviewFile)
+        Engine.sleepWhileWaiting()
         try ReportedJob(signals: signals, report: report, log: log).run {
             let summary = try job.run { try display.show($0) }
             display.end(summary)

@@ -5,6 +5,7 @@ import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
 import SwanSystem
+import Torch
 
 /// `swan stream`: restyles a video from a prompt.
 struct StreamCommand: ParsableCommand {
@@ -187,6 +188,7 @@ struct StreamCommand: ParsableCommand {
         let report = try JSONReport(json, replaces: request.overwrites)
         let signals = try StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
         var display = ProgressDisplay(progress)
+        Engine.sleepWhileWaiting()
         try ReportedJob(signals: signals, report: report, log: log).run {
             let summary = try stream.run { display.show($0) }
             display.end(summary)

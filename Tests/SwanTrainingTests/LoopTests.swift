@@ -14,7 +14,7 @@ struct LoopTests {
     @Test func aRunThatWasKilledEndsWithTheSameBits() throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
-        Engine.threads = recipe.threads
+        ComputeBudget(threads: recipe.threads).apply()
         let start = try TinyRecipe.linearCode.get()
         let method = AutoencoderMethod(recipe, clips)
         try expectExactResume({ method }, [method.trainedRole: start], Pauses(steps: 6))
@@ -25,7 +25,7 @@ struct LoopTests {
         var recipe = try TinyRecipe.make()
         recipe.transformer.optimizer.muon = muon
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
-        Engine.threads = recipe.threads
+        ComputeBudget(threads: recipe.threads).apply()
         let vae = try TinyRecipe.linearCode.get()
         let start = try TinyRecipe.startOfTransformer(recipe)
         // A pool for each run: what one run has encoded may not help the other.
@@ -41,7 +41,7 @@ struct LoopTests {
     @Test func hundredsOfSteps() throws {
         var recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
-        Engine.threads = recipe.threads
+        ComputeBudget(threads: recipe.threads).apply()
         let pauses = Pauses(steps: 150, checkpoint: 40, killed: [30, 95])
 
         let code = try TinyRecipe.linearCode.get()
@@ -91,15 +91,33 @@ struct LoopTests {
         }
     }
 
+    /// What operators may use on a thread that nobody gave a budget.
+    private static func budgetOfAnotherThread() -> ComputeBudget {
+        let done = DispatchSemaphore(value: 0)
+        nonisolated(unsafe) var budget = ComputeBudget(threads: 1)
+        Thread {
+            budget = .current
+            done.signal()
+        }.start()
+        done.wait()
+        return budget
+    }
+
     @Test(arguments: Device.tested)
     func aWholeRecipeGivesAModelAndSaysWhatMadeIt(device: Device) throws {
         let recipe = try TinyRecipe.make()
         try withFolder { folder in
             let output = folder.appending(path: "model").path
             var seen: [String: Double] = [:]
+            let callers = ComputeBudget.current
+            let others = Self.budgetOfAnotherThread()
             try Trainer.run(recipe: recipe, output: output, device: device) { progress in
                 seen[progress.stage] = Double(progress.step)
+                // A stream that is beside the training has what it had.
+                #expect(Self.budgetOfAnotherThread() == others)
             }
+            #expect(ComputeBudget.current == callers)
+            #expect(Self.budgetOfAnotherThread() == others)
             #expect(seen["vae"] == 6)
             #expect(seen["transformer"] == 8)
             for part in ["vae", "transformer"] {

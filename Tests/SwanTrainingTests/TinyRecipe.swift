@@ -16,7 +16,7 @@ enum TinyRecipe {
     static let linearCode = Result {
         let recipe = try make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
-        Engine.threads = recipe.threads
+        ComputeBudget(threads: recipe.threads).apply()
         return try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
     }
 

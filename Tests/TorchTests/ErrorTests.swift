@@ -86,21 +86,6 @@ struct DeviceTests {
         try Engine.synchronize(.cpu)
     }
 
-    @Test func oneThreadsLimitIsNoOthers() async {
-        func threads(limit: Int?) async -> Int {
-            await withCheckedContinuation { done in
-                Thread {
-                    if let limit { Engine.limitThreads(to: limit) }
-                    done.resume(returning: Engine.threads)
-                }.start()
-            }
-        }
-        // A number that nothing else here asks for.
-        #expect(await threads(limit: 17) == 17)
-        #expect(await threads(limit: nil) != 17)
-        #expect(await threads(limit: 1) == 1)
-    }
-
     @Test func benchmarkMeasuresBothKindsOfCall() throws {
         let result = try OperatorBenchmark(iterations: 100, rounds: 2)
         #expect(result.direct > 0)

@@ -29,7 +29,6 @@ public final class FileGeneration: Sendable {
     public func run(
         onProgress: @escaping (GenerationProgress) throws -> Void = { _ in }
     ) throws -> GenerationSummary {
-        Engine.sleepWhileWaiting()
         let jobs = try request.jobs()
         try request.files.check()
         for job in jobs where job.output != "-" && !OutputPath.isWrittenDirectly(job.output) {

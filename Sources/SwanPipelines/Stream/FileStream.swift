@@ -80,7 +80,6 @@ public final class FileStream: Sendable {
     // MARK: - The job
 
     private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
-        Engine.sleepWhileWaiting()
         try request.files.check()
         let draft = try request.draft()
         let (reader, rate) = try open(draft.options)

@@ -192,9 +192,9 @@ extension VideoStream {
         _ give: ([VideoFrame]) -> Bool
     ) throws {
         // The stages share the cores: none takes all of them, or each would wait for the others' threads.
-        let all = Engine.threads
-        let threads = max(1, all / 2)
-        defer { Engine.limitThreads(to: all) }
+        let all = ComputeBudget.current
+        let half = all.divided(by: 2)
+        defer { all.apply() }
         let denoising = denoising
         let stages = SideBySideStages<NoisedChunk, CleanChunk>(
             names: ("swan.encode", "swan.denoise"),
@@ -202,11 +202,11 @@ extension VideoStream {
             transform: { try denoising.denoise($0) },
             drain: { try denoising.drain() },
             // Until the first chunk is through a stage, those behind it have nothing to do.
-            chunkIsDone: { Engine.limitThreads(to: threads) }
+            chunkIsDone: { half.apply() }
         )
         try stages.run(isStopped: isStopped, cancel: cancel) { chunk in
             let frames = try decoding.decode(chunk)
-            Engine.limitThreads(to: threads)
+            half.apply()
             guard give(frames) else { return false }
             let target = growth.withLock { $0.chunkTook(decoding.lastCost, overlapping: true) }
             if let target { grow(to: target) }

@@ -30,7 +30,7 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.prefetch", stackBytes: 16 << 20) { [self] in
                     // What it makes is small, and the cores are busy with training or with its like.
-                    Engine.limitThreads(to: 1)
+                    ComputeBudget(threads: 1).apply()
                     while let index = begin(room) { deliver(Result { try make(index) }, index) }
                     finish()
                 }

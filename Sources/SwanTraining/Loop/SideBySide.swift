@@ -17,14 +17,14 @@ enum SideBySide {
         guard min(count, threads) > 1 else { return try (0..<count).map(body) }
         let work = Work(count: count, body: body)
         let group = DispatchGroup()
-        let width = Engine.threads
+        let budget = ComputeBudget.current
         for _ in 1..<min(count, threads) {
             group.enter()
             do throws(SystemError) {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.side", stackBytes: 16 << 20) {
                     // A new thread's convolutions would take every core.
-                    Engine.limitThreads(to: width)
+                    budget.apply()
                     work.run()
                     group.leave()
                 }

@@ -3,11 +3,10 @@ import Torch
 
 /// The threads of operators while networks are trained.
 package enum TrainingThreads {
-    /// Shares `threads` among the micro-batches that are worked on at a time.
-    ///
-    /// The one place where training changes the engine's threads, which are those of the whole process.
+    /// Gives the calling thread its share of `threads`, of which each micro-batch that is computed at the
+    /// same time has one.
     package static func share(_ threads: Int, among microBatches: Int = 1) {
-        Engine.threads = max(1, threads / microBatches)
+        ComputeBudget(threads: threads).divided(by: microBatches).apply()
     }
 }
 

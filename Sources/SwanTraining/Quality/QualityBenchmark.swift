@@ -75,7 +75,6 @@ public struct QualityBenchmark {
         onProgress: (Progress) -> Void,
         onRow: (QualityRow) -> Void
     ) throws -> QualityReport {
-        Engine.sleepWhileWaiting()
         var report = report
         var done = 0
         func add(_ what: String, _ measure: () throws -> QualityRow) throws {

@@ -20,7 +20,7 @@ struct StageRecordTests {
     init() throws {
         recipe = try TinyRecipe.make()
         clips = try ClipMix(recipe.data, seed: recipe.seed)
-        Engine.threads = recipe.threads
+        ComputeBudget(threads: recipe.threads).apply()
     }
 
     private func transformer() throws -> StreamMethod {

@@ -1,0 +1,46 @@
+import Foundation
+import Testing
+import Torch
+
+@Suite struct ComputeBudgetTests {
+    /// Runs `body` on a thread that nothing else uses.
+    private func onThread<Result: Sendable>(
+        _ body: @escaping @Sendable () -> Result
+    ) async -> Result {
+        await withCheckedContinuation { done in
+            Thread { done.resume(returning: body()) }.start()
+        }
+    }
+
+    @Test func oneThreadsBudgetIsNoOthers() async {
+        func threads(_ budget: ComputeBudget?) async -> Int {
+            await onThread {
+                budget?.apply()
+                return Engine.threads
+            }
+        }
+        // A number that nothing else here asks for.
+        #expect(await threads(ComputeBudget(threads: 17)) == 17)
+        #expect(await threads(nil) != 17)
+        #expect(await threads(ComputeBudget(threads: 1)) == 1)
+    }
+
+    @Test func aBudgetEndsWithItsWork() async {
+        let (before, inside, nested, after) = await onThread {
+            let before = Engine.threads
+            let (inside, nested) = ComputeBudget(threads: 5).run {
+                (ComputeBudget(threads: 3).run { Engine.threads }, Engine.threads)
+            }
+            return (before, inside, nested, Engine.threads)
+        }
+        #expect((inside, nested) == (3, 5))
+        #expect(before == after)
+    }
+
+    @Test func partsAreAtLeastOneThread() {
+        let budget = ComputeBudget(threads: 5)
+        #expect(budget.divided(by: 2) == ComputeBudget(threads: 2))
+        #expect(budget.divided(by: 8) == ComputeBudget(threads: 1))
+        #expect(ComputeBudget(threads: 0).threads == 1)
+    }
+}
