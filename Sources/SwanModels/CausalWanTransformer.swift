@@ -76,20 +76,22 @@ public struct CausalWanTransformer: Sendable {
     /// The streaming form: a chunk of frames for each row, the past in `cache`.
     ///
     /// - Parameters:
-    ///   - latents: [B, inDim, F, H, W], B at most the cache's rows.
-    ///   - timesteps: one for each row.
-    ///   - firstRow: the cache's row that the first row of the batch is.
-    ///   - firstFrames: the position of each row's first frame in the stream; it has no upper end.
+    ///   - latents: [B, inDim, F, H, W].
+    ///   - timesteps: one for each row of the batch.
+    ///   - text: one for all rows, or one for each; see `TextConditioning.init(joining:)`.
+    ///   - firstFrames: the position of each row's first frame in its stream; it has no upper end.
+    ///   - rows: the cache's row for each row of the batch.
     /// - Returns: the flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: [Double],
         text: TextConditioning,
         firstFrames: [Int],
-        cache: inout KVCache,
-        firstRow: Int = 0
+        cache: inout KVCachePool,
+        rows: [CacheRow]
     ) throws(TorchError) -> Tensor {
         let grid = try backbone.grid(of: latents)
+        let places = try cache.places(rows, firstFrames: firstFrames, frames: grid[0])
         let rope = try RoPE(
             firstFrames: firstFrames,
             frames: grid[0],
@@ -99,21 +101,11 @@ public struct CausalWanTransformer: Sendable {
             device: latents.device
         )
         let steps = try Tensor(timesteps, [timesteps.count, 1]).to(latents.device)
-        let frames = grid[0]
         return try backbone(latents, timesteps: steps, text: text, rope: rope) {
             block,
             q,
             k,
-            v throws(TorchError) in
-            try cache.attend(
-                block,
-                q,
-                k,
-                v,
-                firstFrames: firstFrames,
-                frames: frames,
-                firstRow: firstRow
-            )
+            v throws(TorchError) in try cache.attend(block, q, k, v, places)
         }
     }
 

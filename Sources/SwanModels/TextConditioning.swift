@@ -12,8 +12,8 @@ public struct TextConditioning: Sendable {
 
     /// The keys and values of a range of blocks.
     struct Keys: Sendable {
-        private let first: Int
-        private var keys: [TextKeys]
+        fileprivate let first: Int
+        fileprivate var keys: [TextKeys]
 
         /// The keys of blocks from the first one on.
         init(first: Int, _ keys: [TextKeys] = []) {
@@ -34,6 +34,26 @@ public struct TextConditioning: Sendable {
                 )
             }
             return keys[block - first]
+        }
+    }
+}
+
+extension TextConditioning {
+    /// The texts of a batch in which neighbouring rows have the same: each for a number of rows.
+    ///
+    /// Every row attends to its own text alone, whatever the lengths of the others.
+    public init(joining texts: [(text: TextConditioning, rows: Int)]) {
+        blocks = Keys(joining: texts.map { ($0.text.blocks, $0.rows) })
+        control = Keys(joining: texts.map { ($0.text.control, $0.rows) })
+    }
+}
+
+extension TextConditioning.Keys {
+    /// The keys of texts that are conditioned for the same blocks, each for a number of rows.
+    fileprivate init(joining texts: [(keys: Self, rows: Int)]) {
+        first = texts.first?.keys.first ?? 0
+        keys = (texts.first?.keys.keys ?? []).indices.map { index in
+            TextKeys(joining: texts.map { ($0.keys.keys[index], $0.rows) })
         }
     }
 }

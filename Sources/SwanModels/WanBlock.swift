@@ -5,7 +5,8 @@ import TorchNN
 /// mask allows, or those a cache holds.
 typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
 
-/// The keys and values of a text, and of an image beside it, in one block's cross-attention.
+/// The keys and values of a text, and of an image beside it, in one block's cross-attention; of several
+/// texts where the rows of a batch have different ones.
 struct TextKeys: Sendable {
     /// What queries attend to at once.
     struct Source: Sendable {
@@ -14,8 +15,24 @@ struct TextKeys: Sendable {
         let bias: Tensor?
     }
 
-    let text: Source
-    let image: Source?
+    /// Neighbouring rows of a batch that attend to the same.
+    struct Run: Sendable {
+        /// How many rows there are; nil for all of the batch.
+        let rows: Int?
+        let text: Source
+        let image: Source?
+    }
+
+    let runs: [Run]
+
+    init(text: Source, image: Source?) { runs = [Run(rows: nil, text: text, image: image)] }
+
+    /// The keys of different texts, each for a number of rows.
+    init(joining keys: [(keys: TextKeys, rows: Int)]) {
+        runs = keys.flatMap { part in
+            part.keys.runs.map { Run(rows: $0.rows ?? part.rows, text: $0.text, image: $0.image) }
+        }
+    }
 }
 
 /// Self-attention with normalised, rotated queries and keys.
@@ -103,9 +120,22 @@ struct WanCrossAttention: Sendable {
     func callAsFunction(_ x: Tensor, _ context: TextKeys) throws(TorchError) -> Tensor {
         let projected = try q(x)
         let q = try split(normQ?(projected) ?? projected)  // [B, L, N, D]
-        var y = try attend(q, context.text)
-        if let image = context.image { y = try y + attend(q, image) }
+        let y = try attend(q, context.runs)
         return try o(y.reshaped(x.shape))  // [B, L, C]
+    }
+
+    private func attend(_ q: Tensor, _ runs: [TextKeys.Run]) throws(TorchError) -> Tensor {
+        var parts: [Tensor] = []
+        var first = 0
+        for run in runs {
+            let count = run.rows ?? q.size(0)
+            let rows = count == q.size(0) ? q : try q.narrowed(0, first, count)
+            var y = try attend(rows, run.text)
+            if let image = run.image { y = try y + attend(rows, image) }
+            parts.append(y)
+            first += count
+        }
+        return parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
     private func attend(_ q: Tensor, _ source: TextKeys.Source) throws(TorchError) -> Tensor {

@@ -143,6 +143,14 @@ public final class Tokenizer: Sendable {
         )
     }
 
+    /// The same for a prompt that is clean.
+    package func encode(
+        cleaned text: String,
+        maxTokens: Int,
+    ) throws(TextError) -> TokenizedPrompt {
+        try encode(cleaned: text, maxTokens, false, issues: [])
+    }
+
     private func encode(
         cleaned text: String,
         _ maxTokens: Int,

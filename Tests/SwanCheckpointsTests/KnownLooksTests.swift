@@ -258,11 +258,12 @@ import SwanPipelines
         let options = StreamOptions(model.configuration, height: 64, width: 64)
         let stream = try VideoStream(model, prompt: prompt, options: options)
         var out: [VideoFrame] = []
+        var issues = stream.promptIssues
         for (index, frame) in clip.enumerated() {
-            if let prompt = later[index] { try stream.setPrompt(prompt) }
+            if let prompt = later[index] { issues += try stream.setPrompt(prompt) }
             out += try stream.push(frame)
         }
-        return (try out + stream.finish(), stream.promptIssues)
+        return (try out + stream.finish(), issues)
     }
 
     /// A red disc that moves over green and blue.

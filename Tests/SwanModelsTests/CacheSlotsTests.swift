@@ -32,16 +32,6 @@ import Testing
         #expect(slots.evictable.count <= 3)
     }
 
-    @Test func refreshedSinkIsTakenOnce() {
-        var slots = CacheSlots(capacity: 4, sinks: 2)
-        for start in 0..<4 { _ = slots.place(start: start, frames: 1) }
-        slots.refresh(sink: 0)
-        #expect(slots.place(start: 4, frames: 1) == 0..<1)
-        #expect(slots.place(start: 5, frames: 1) == 2..<3)
-        #expect(slots.place(start: 6, frames: 1) == 3..<4)
-        #expect(slots.place(start: 7, frames: 1) == 2..<3)
-    }
-
     @Test func aChunkThatDoesNotFitIsRefused() {
         var slots = CacheSlots(capacity: 2, sinks: 2)
         _ = slots.place(start: 0, frames: 2)
@@ -51,7 +41,7 @@ import Testing
     @Test func longerChunksLeaveTheSinks() {
         var slots = CacheSlots(capacity: 6, sinks: 3)
         for start in 0..<8 { _ = slots.place(start: start, frames: 1) }
-        slots.relist(frames: 2)
+        slots.layOut(framesPerChunk: 2)
         for start in stride(from: 8, to: 20, by: 2) {
             #expect(slots.place(start: start, frames: 2)?.lowerBound ?? 0 >= 3)
         }

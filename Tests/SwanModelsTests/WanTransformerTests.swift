@@ -155,12 +155,16 @@ import TorchNN
             let text = try model.text(Tensor.randn([1, 5, 20], generator).to(device))
             let steps = try Tensor.full([1, 5], 400, .float32, device)
             let whole = try model(latents, timesteps: steps, text: text)
-            var cache = try KVCache(
+            var cache = try KVCachePool(
                 config,
                 rows: 1,
+                frames: 5,
                 tokensPerFrame: 15,
-                options: KVCacheOptions(frames: 5, sinkFrames: 0),
                 device: device
+            )
+            let row = try cache.acquireRows(
+                1,
+                options: KVCacheOptions(frames: 5, sinkFrames: 0)
             )
             for frame in 0..<5 {
                 let flow = try model(
@@ -168,7 +172,8 @@ import TorchNN
                     timesteps: [400],
                     text: text,
                     firstFrames: [frame],
-                    cache: &cache
+                    cache: &cache,
+                    rows: row
                 )
                 try expectClose(
                     flow,

@@ -43,7 +43,7 @@ import TorchNN
         let noise = NoiseQueue()
         try inference {
             let text = try transformer.text(golden.input("context"))
-            var denoiser = try StreamDenoiser(
+            var denoiser = try SingleStreamDenoiser(
                 transformer,
                 schedule: schedule,
                 steps: schedule.denoisingSteps(
@@ -51,6 +51,7 @@ import TorchNN
                     warped: stream.warp_denoising_step
                 ),
                 streamBatch: stream.stream_batch,
+                framesPerChunk: stream.num_frame_per_block,
                 cache: KVCacheOptions(
                     frames: stream.num_kv_cache,
                     sinkFrames: stream.num_sink_tokens,
@@ -64,10 +65,8 @@ import TorchNN
             if golden.keys.contains("input/prepare_noise") {
                 try noise.add(golden.input("prepare_noise"))
             }
-            let first = try denoiser.prepare(
-                video(golden.input("prepare_latents")),
-                text: text,
-                nextFrames: stream.num_frame_per_block
+            let first = try #require(
+                denoiser.denoise(video(golden.input("prepare_latents")), text: text)
             )
             let expectedFirst = try golden.output("prepare_x0").sliced(0, from: -1)
             try expectClose(first, video(expectedFirst), within: golden.tolerance)
@@ -104,7 +103,7 @@ import TorchNN
         let schedule = try FlowMatch(.streaming(shift: 8))
         func run(_ goesOn: Bool) throws -> [Tensor] {
             let text = try transformer.text(golden.input("context"))
-            var denoiser = try StreamDenoiser(
+            var denoiser = try SingleStreamDenoiser(
                 transformer,
                 schedule: schedule,
                 steps: [700, 500, 400],
@@ -113,7 +112,7 @@ import TorchNN
                 tokensPerFrame: 15,
                 noise: { shape, _ throws(TorchError) in try .zeros(shape) }
             )
-            _ = try denoiser.prepare(video(golden.input("prepare_latents")), text: text)
+            _ = try denoiser.denoise(video(golden.input("prepare_latents")), text: text)
             var finished: [Tensor] = []
             for call in 0..<(goesOn ? 9 : 7) {
                 let latents = try video(golden.input("latents").selected(0, call))

@@ -40,15 +40,18 @@ extension Benchmark {
         let (dtype, device) = (options.computeType, options.device)
         let network = try CausalWanTransformer(options.weights(), config)
         let tokens = config.tokensPerFrame(height: height, width: width)
-        var cache = try KVCache(
+        var cache = try KVCachePool(
             config,
             rows: rows,
+            frames: keyFrames,
             tokensPerFrame: tokens,
-            options: KVCacheOptions(frames: keyFrames, sinkFrames: 3, sinkThreshold: -1),
             dtype: dtype,
             device: device
         )
-        try cache.spread()
+        let cacheRows = try cache.acquireRows(
+            rows,
+            options: KVCacheOptions(frames: keyFrames, sinkFrames: 3)
+        )
         let generator = try Generator(seed: 0)
         let latents = try Tensor.randn([rows, config.inDim, 1, height, width], generator)
             .to(device, dtype)
@@ -70,7 +73,8 @@ extension Benchmark {
                 timesteps: [700, 500],
                 text: text,
                 firstFrames: Array(repeating: position, count: rows),
-                cache: &cache
+                cache: &cache,
+                rows: cacheRows
             )
             position += 1
         }

@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import SwanMedia
 import SwanSystem
+import SwanText
 import SwanThreads
 import Synchronization
 import Torch
@@ -125,7 +126,7 @@ public final class FileStream: Sendable {
             }
             return true
         }
-        warn(stream, from: 0)
+        warn(of: stream.promptIssues)
         if reader != nil {
             try pump(stream, frames, hand)
         } else {
@@ -467,14 +468,12 @@ extension FileStream {
         frame: Int
     ) throws {
         while let prompt = prompts.next(at: frame) {
-            let known = stream.promptIssues.count
-            try stream.setPrompt(prompt)
-            warn(stream, from: known)
+            warn(of: try stream.setPrompt(prompt))
         }
     }
 
-    private func warn(_ stream: VideoStream, from first: Int) {
-        for issue in stream.promptIssues[first...] { log.warning("\(issue)") }
+    private func warn(of issues: [PromptIssue]) {
+        for issue in issues { log.warning("\(issue)") }
     }
 }
 

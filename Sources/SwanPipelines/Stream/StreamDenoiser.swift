@@ -6,6 +6,10 @@ import Torch
 ///
 /// In stream batch every row of one forward is a chunk at another step: the newest enters row 0, and the
 /// one in the last row leaves finished. StreamDiffusionV2, https://arxiv.org/abs/2511.07399.
+///
+/// It runs no network: `add` or `advance` set up `work`, and whoever runs that hands the flow to `finish`,
+/// until there is no more work. So rows of several streams can share a forward; `SingleStreamDenoiser` runs
+/// one stream alone.
 public struct StreamDenoiser: ~Copyable {
     /// A chunk on its way through the rows.
     private struct Row {
@@ -18,14 +22,26 @@ public struct StreamDenoiser: ~Copyable {
         var isChunk: Bool { chunk >= 0 }
     }
 
-    private let transformer: CausalWanTransformer
+    /// Which part of the denoising `work` is.
+    private enum Stage {
+        /// A step of a chunk that goes through all of them, one after the other.
+        case step(Int, of: Row)
+        /// One step of the chunks in a range of the rows.
+        case rows(Range<Int>)
+    }
+
+    /// The rows of the KV cache that hold the stream's past.
+    public let cacheRows: [CacheRow]
+    /// What is to be run next; nil while the denoiser waits for a chunk.
+    public private(set) var work: DenoisingWork?
+
     private let schedule: FlowMatch
     private let streamBatch: Bool
     private let noise: NoiseSource
     private var steps: [Double]
-    private var cache: KVCache
+    private var framesPerChunk: Int
+    private var stage = Stage.rows(0..<0)
     private var rows: [Row?] = []
-    private var framesPerChunk = 0
     /// The next chunk's place in the stream.
     private var chunk = 0
     /// The position of the next chunk's first latent frame.
@@ -36,158 +52,159 @@ public struct StreamDenoiser: ~Copyable {
     /// - Parameters:
     ///   - steps: timesteps, falling.
     ///   - streamBatch: whether the steps run as rows of one batch; otherwise one after the other.
-    ///   - cache: the KV cache's frames and sinks.
-    ///   - tokensPerFrame: tokens of a latent frame.
+    ///   - framesPerChunk: latent frames of the chunks after the first.
+    ///   - cacheRows: as many as `cacheRowCount` says, with a pass for each step.
     ///   - noise: standard normals for the re-noising between steps.
     public init(
-        _ transformer: CausalWanTransformer,
         schedule: FlowMatch,
         steps: [Double],
         streamBatch: Bool,
-        cache options: KVCacheOptions,
-        tokensPerFrame: Int,
-        dtype: DType = .float32,
-        device: Device = .cpu,
+        framesPerChunk: Int = 1,
+        cacheRows: [CacheRow],
         noise: @escaping NoiseSource
-    ) throws(TorchError) {
-        self.transformer = transformer
+    ) {
         self.schedule = schedule
         self.steps = steps
         self.streamBatch = streamBatch
+        self.framesPerChunk = framesPerChunk
+        self.cacheRows = cacheRows
         self.noise = noise
-        var options = options
-        options.passes = steps.count
-        cache = try KVCache(
-            transformer.config,
-            rows: streamBatch ? steps.count : 1,
-            tokensPerFrame: tokensPerFrame,
-            options: options,
-            dtype: dtype,
-            device: device
-        )
     }
 
-    /// Bytes of the KV cache.
-    public var cacheByteCount: Int { cache.byteCount }
-
-    /// The first chunk [1, C, F, h, w], through all steps at once; it fills the caches of all rows.
-    ///
-    /// - Parameter nextFrames: latent frames of the chunks that follow.
-    /// - Returns: the clean latents.
-    public mutating func prepare(
-        _ latents: Tensor,
-        text: TextConditioning,
-        nextFrames: Int = 1
-    ) throws(TorchError) -> Tensor {
-        let clean = try denoiseStepByStep(latents, text)
-        position += latents.size(2)
-        chunk += 1
-        framesPerChunk = nextFrames
-        guard streamBatch else { return clean }
-        try cache.spread()
-        let zeros = try latents.narrowed(2, 0, 1).zerosLike()
-            .repeated([1, 1, nextFrames, 1, 1])
-        rows = steps.indices.map { Row(latents: zeros, start: position, chunk: -1 - $0) }
-        return clean
+    /// The rows of a KV cache that a stream needs.
+    public static func cacheRowCount(steps: Int, streamBatch: Bool) -> Int {
+        streamBatch ? steps : 1
     }
 
-    /// The next chunk [1, C, F, h, w].
+    // MARK: - What is run
+
+    /// Takes the next chunk [1, C, F, h, w], when there is no work left.
     ///
-    /// - Parameter firstTimestep: the timestep of the first step from now on, if it changes.
-    /// - Returns: the chunk that is finished by this, [1, C, F, h, w]; nil while the rows fill.
-    public mutating func denoise(
+    /// The first chunk goes through all steps at once and fills the caches of all rows.
+    ///
+    /// - Parameter firstTimestep: the timestep of the first step from now on, if it changes; the first chunk
+    ///   changes nothing.
+    public mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
         text: TextConditioning
-    ) throws(TorchError) -> Tensor? {
-        if let firstTimestep { steps[0] = Double(firstTimestep) }
-        defer {
-            position += latents.size(2)
-            chunk += 1
+    ) throws(TorchError) {
+        if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
+        let row = Row(latents: latents, start: position, chunk: chunk)
+        if streamBatch, chunk > 0 {
+            try move(row, text)
+        } else {
+            begin(step: 0, of: row, text)
         }
-        guard streamBatch else { return try denoiseStepByStep(latents, text) }
-        return try advance(Row(latents: latents, start: position, chunk: chunk), text)
+        position += latents.size(2)
+        chunk += 1
     }
 
-    /// One more step for the chunks on their way, with no new one.
+    /// Sets up one more step for the chunks on their way, with no new one, when there is no work left.
     ///
-    /// - Returns: the chunk that is finished by this; nil when none is left.
-    public mutating func drain(text: TextConditioning) throws(TorchError) -> Tensor? {
-        while rows.dropLast().contains(where: { $0?.isChunk ?? false }) {
-            if let finished = try advance(nil, text) { return finished }
-        }
-        return nil
+    /// - Returns: false when no chunk is on its way.
+    public mutating func advance(text: TextConditioning) throws(TorchError) -> Bool {
+        guard rows.dropLast().contains(where: { $0?.isChunk ?? false }) else { return false }
+        try move(nil, text)
+        return true
     }
 
-    /// Makes room for chunks of `frames` latent frames. All chunks must have left: see `drain`.
-    public mutating func changeChunk(frames: Int) {
+    /// Takes the flow that `work` has given.
+    ///
+    /// - Returns: the clean latents of the chunk that is finished by it, [1, C, F, h, w].
+    public mutating func finish(
+        _ flow: Tensor,
+        cache: inout KVCachePool
+    ) throws(TorchError) -> Tensor? {
+        guard let work else { return nil }
+        self.work = nil
+        let clean = try schedule.clean(fromFlow: flow, work.latents, at: .rows(work.timesteps))
+        switch stage {
+        case .step(let index, let row):
+            guard index + 1 < steps.count else {
+                if streamBatch { try fillRows(like: row.latents, &cache) }
+                return clean
+            }
+            let next = try noised(clean, row, step: index + 1)
+            begin(step: index + 1, of: next, work.text)
+            return nil
+        case .rows(let range): return try finish(range, clean)
+        }
+    }
+
+    /// Makes room for chunks of `frames` latent frames. All chunks must have left: see `advance`.
+    public mutating func changeChunk(
+        frames: Int,
+        cache: inout KVCachePool
+    ) throws(TorchError) {
         framesPerChunk = frames
-        cache.relist(frames: frames)
+        try cache.layOut(cacheRows, framesPerChunk: frames)
     }
 
-    /// All steps of one chunk, over the same slots of the first row.
-    private mutating func denoiseStepByStep(
-        _ latents: Tensor,
-        _ text: TextConditioning
-    ) throws(TorchError) -> Tensor {
-        var x = latents
-        for (index, step) in steps.enumerated() {
-            let clean = try predict(x, [step], [position], firstRow: 0, text)
-            guard index + 1 < steps.count else { return clean }
-            let key = NoiseKey(chunk: chunk, step: index + 1)
-            x = try schedule.addNoise(clean, noise(clean.shape, key), at: .all(steps[index + 1]))
-        }
-        return x
+    // MARK: - Step after step
+
+    /// A step of one chunk, over the same slots of the first row as its other steps.
+    private mutating func begin(step: Int, of row: Row, _ text: TextConditioning) {
+        stage = .step(step, of: row)
+        work = DenoisingWork(
+            latents: row.latents,
+            timesteps: [steps[step]],
+            firstFrames: [row.start],
+            text: text,
+            cacheRows: Array(cacheRows.prefix(1))
+        )
     }
 
-    /// Moves every chunk one row down and runs the rows that hold something in one batch.
-    private mutating func advance(
+    private func noised(_ clean: Tensor, _ row: Row, step: Int) throws(TorchError) -> Row {
+        var next = row
+        let key = NoiseKey(chunk: row.chunk, step: step)
+        next.latents = try schedule.addNoise(clean, noise(clean.shape, key), at: .all(steps[step]))
+        return next
+    }
+
+    /// Gives all rows the past of the first, and zeros to go on with.
+    private mutating func fillRows(
+        like latents: Tensor,
+        _ cache: inout KVCachePool
+    ) throws(TorchError) {
+        if let first = cacheRows.first { try cache.spread(first, over: cacheRows) }
+        let zeros = try latents.narrowed(2, 0, 1).zerosLike()
+            .repeated([1, 1, framesPerChunk, 1, 1])
+        rows = steps.indices.map { Row(latents: zeros, start: position, chunk: -1 - $0) }
+    }
+
+    // MARK: - Stream batch
+
+    /// Moves every chunk one row down and sets up a step of the rows that hold something.
+    private mutating func move(
         _ incoming: Row?,
         _ text: TextConditioning
-    ) throws(TorchError) -> Tensor? {
+    ) throws(TorchError) {
         rows.removeLast()
         rows.insert(incoming, at: 0)
         // Rows are empty above the last chunk of a stream, and below the first after a drain.
         let active = rows.indices.filter { rows[$0] != nil }
-        guard let first = active.first, let last = active.last else { return nil }
+        guard let first = active.first, let last = active.last else { return }
         let chunks = rows[first...last].compactMap(\.self)
-        let clean = try predict(
-            concatenated(chunks.map(\.latents)),
-            Array(steps[first...last]),
-            chunks.map(\.start),
-            firstRow: first,
-            text
+        stage = .rows(first..<last + 1)
+        work = DenoisingWork(
+            latents: try concatenated(chunks.map(\.latents)),
+            timesteps: Array(steps[first...last]),
+            firstFrames: chunks.map(\.start),
+            text: text,
+            cacheRows: Array(cacheRows[first...last])
         )
-        for (place, row) in chunks.enumerated() where first + place + 1 < rows.count {
-            let step = first + place + 1
-            let own = try clean.narrowed(0, place, 1)
-            let key = NoiseKey(chunk: row.chunk, step: step)
-            rows[first + place]?.latents = try schedule.addNoise(
-                own,
-                noise(own.shape, key),
-                at: .all(steps[step])
-            )
-        }
-        guard last + 1 == rows.count, rows[last]?.isChunk ?? false else { return nil }
-        return try clean.narrowed(0, last - first, 1)
     }
 
-    /// The clean latents that the flow of every row points to.
-    private mutating func predict(
-        _ x: Tensor,
-        _ timesteps: [Double],
-        _ starts: [Int],
-        firstRow: Int,
-        _ text: TextConditioning
-    ) throws(TorchError) -> Tensor {
-        let flow = try transformer(
-            x,
-            timesteps: timesteps,
-            text: text,
-            firstFrames: starts,
-            cache: &cache,
-            firstRow: firstRow
-        )
-        return try schedule.clean(fromFlow: flow, x, at: .rows(timesteps))
+    private mutating func finish(_ range: Range<Int>, _ clean: Tensor) throws(TorchError) -> Tensor?
+    {
+        for index in range where index + 1 < rows.count {
+            guard let row = rows[index] else { continue }
+            let own = try clean.narrowed(0, index - range.lowerBound, 1)
+            rows[index] = try noised(own, row, step: index + 1)
+        }
+        let last = range.upperBound - 1
+        guard range.upperBound == rows.count, rows[last]?.isChunk ?? false else { return nil }
+        return try clean.narrowed(0, range.count - 1, 1)
     }
 }

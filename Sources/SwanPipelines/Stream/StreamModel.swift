@@ -47,26 +47,6 @@ public struct StreamModel: Sendable {
         self.device = device
     }
 
-    /// A prompt as the transformer attends to it, and what had to be changed in it.
-    package func conditioning(
-        _ prompt: String
-    ) throws -> (text: TextConditioning, issues: [PromptIssue]) {
-        let limit = transformer.config.textLen
-        var heard = try tokenizer.encode(prompt, maxTokens: limit)
-        var issues = heard.issues
-        let cut = try heard.wasTruncated ? tokenizer.text(of: heard.tokens) : nil
-        if let issue = looks?.issue(with: heard.text, heard: cut),
-            let neutral = looks?.noChange.first
-        {
-            issues.append(issue)
-            heard = try tokenizer.encode(neutral, maxTokens: limit)
-        } else if let wanted = looks?.wanted(in: cut ?? heard.text), wanted != cut ?? heard.text {
-            heard = try tokenizer.encode(wanted, maxTokens: limit)
-        }
-        let embeddings = try textEncoder.encode([heard.tokens])
-        return (try transformer.text(embeddings), issues)
-    }
-
     /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.
     func check(height: Int, width: Int) throws(SwanError) {
         try FrameSize.check(height: height, width: width, multiple: sizeMultiple)

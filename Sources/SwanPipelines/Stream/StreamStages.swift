@@ -14,8 +14,8 @@ struct NoisedChunk: Sendable {
     let latents: Tensor
     /// The timestep of the first step from this chunk on, if it changes.
     let firstTimestep: Int?
-    /// What the prompt was when the chunk was complete.
-    let text: TextConditioning
+    /// Which prompt it is for: that of when the chunk was complete; see `StreamPrompts`.
+    let prompt: Int
     let mark: ChunkMark
 }
 
@@ -54,8 +54,6 @@ final class EncodeStage: Sendable {
 
     /// What others read and set meanwhile.
     private struct Shared {
-        var text: TextConditioning
-        var issues: [PromptIssue]
         var framesPerChunk: Int
         var framesIn = 0
         var seconds = 0.0
@@ -64,12 +62,14 @@ final class EncodeStage: Sendable {
     private let model: StreamModel
     private let options: StreamOptions
     private let random: StreamNoise
+    private let prompts: StreamPrompts
     private let work: Mutex<Work>
     private let shared: Mutex<Shared>
 
-    init(_ model: StreamModel, prompt: String, options: StreamOptions) throws {
+    init(_ model: StreamModel, options: StreamOptions, prompts: StreamPrompts) throws {
         self.model = model
         self.options = options
+        self.prompts = prompts
         random = StreamNoise(seed: options.seed, dtype: model.dtype, device: model.device)
         let configuration = options.configuration
         let controller = try NoiseController(
@@ -77,30 +77,18 @@ final class EncodeStage: Sendable {
             isFixed: options.fixedNoise,
             timestepOffset: configuration.timestepOffset
         )
-        let (text, issues) = try inference { try model.conditioning(prompt) }
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
         work = Mutex(Work(encoder: encoder, controller: controller))
-        shared = Mutex(
-            Shared(text: text, issues: issues, framesPerChunk: 4 * configuration.framesPerBlock)
-        )
+        shared = Mutex(Shared(framesPerChunk: 4 * configuration.framesPerBlock))
     }
 
     var framesIn: Int { shared.withLock { $0.framesIn } }
     var seconds: Double { shared.withLock { $0.seconds } }
-    var promptIssues: [PromptIssue] { shared.withLock { $0.issues } }
 
     /// Frames of the chunks after the first; those that are complete stay as they are.
     var framesPerChunk: Int {
         get { shared.withLock { $0.framesPerChunk } }
         set { shared.withLock { $0.framesPerChunk = newValue } }
-    }
-
-    func setPrompt(_ prompt: String) throws {
-        let (text, issues) = try inference { try model.conditioning(prompt) }
-        shared.withLock { shared in
-            shared.text = text
-            shared.issues += issues
-        }
     }
 
     /// Takes a frame; returns the chunk that it completes.
@@ -136,7 +124,7 @@ final class EncodeStage: Sendable {
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
-                text: shared.withLock { $0.text },
+                prompt: prompts.mark(),
                 mark: ChunkMark(frameCount: .max, arrival: .now)
             )
         }
@@ -150,7 +138,7 @@ final class EncodeStage: Sendable {
 
     private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
         let start = ContinuousClock.now
-        let text = shared.withLock { $0.text }
+        let prompt = prompts.mark()
         var frames = work.pending
         work.pending = []
         if let last = work.last {
@@ -166,7 +154,7 @@ final class EncodeStage: Sendable {
         return NoisedChunk(
             latents: latents,
             firstTimestep: firstTimestep,
-            text: text,
+            prompt: prompt,
             mark: mark
         )
     }
@@ -195,26 +183,28 @@ final class EncodeStage: Sendable {
 /// The denoiser, and which chunks are on their way through it.
 final class DenoiseStage: Sendable {
     private struct State: ~Copyable {
-        var denoiser: StreamDenoiser
+        var denoiser: SingleStreamDenoiser
         /// The oldest first.
         var marks: [ChunkMark] = []
-        var text: TextConditioning?
+        /// What the rows attend to; nil before the first chunk.
+        var conditioning: TextConditioning?
         var latentFrames: Int
-        var isPrepared = false
         var seconds = 0.0
     }
 
     /// Bytes of the KV cache.
     let cacheByteCount: Int
+    private let prompts: StreamPrompts
     private let state: Mutex<State>
 
-    init(_ model: StreamModel, options: StreamOptions) throws {
+    init(_ model: StreamModel, options: StreamOptions, prompts: StreamPrompts) throws {
+        self.prompts = prompts
         let configuration = options.configuration
         let (dtype, device) = (model.dtype, model.device)
         let noise = StreamNoise(seed: options.seed, dtype: dtype, device: device)
         let schedule = try FlowMatch(.streaming(shift: configuration.shift))
         let stride = model.vae.spatialStride
-        let denoiser = try StreamDenoiser(
+        let denoiser = try SingleStreamDenoiser(
             model.transformer,
             schedule: schedule,
             steps: schedule.denoisingSteps(
@@ -222,6 +212,7 @@ final class DenoiseStage: Sendable {
                 warped: configuration.warpsSteps
             ),
             streamBatch: options.streamBatch,
+            framesPerChunk: configuration.framesPerBlock,
             cache: KVCacheOptions(
                 frames: configuration.cacheFrames,
                 sinkFrames: configuration.sinkFrames,
@@ -249,27 +240,20 @@ final class DenoiseStage: Sendable {
         try state.withLock { state in
             var finished: [CleanChunk] = []
             let frames = chunk.latents.size(2)
-            if state.isPrepared, frames != state.latentFrames {
+            if state.conditioning != nil, frames != state.latentFrames {
                 finished = try drain(&state)
-                state.denoiser.changeChunk(frames: frames)
+                try state.denoiser.changeChunk(frames: frames)
                 state.latentFrames = frames
             }
-            state.text = chunk.text
+            let conditioning = prompts.conditioning(of: chunk.prompt)
+            state.conditioning = conditioning
             state.marks.append(chunk.mark)
-            let isFirst = !state.isPrepared
-            state.isPrepared = true
             finished += try timed(&state) { state throws(TorchError) in
-                isFirst
-                    ? try state.denoiser.prepare(
-                        chunk.latents,
-                        text: chunk.text,
-                        nextFrames: state.latentFrames
-                    )
-                    : try state.denoiser.denoise(
-                        chunk.latents,
-                        firstTimestep: chunk.firstTimestep,
-                        text: chunk.text
-                    )
+                try state.denoiser.denoise(
+                    chunk.latents,
+                    firstTimestep: chunk.firstTimestep,
+                    text: conditioning
+                )
             }
             return finished
         }
@@ -281,11 +265,11 @@ final class DenoiseStage: Sendable {
     }
 
     private func drain(_ state: inout State) throws -> [CleanChunk] {
-        guard let text = state.text else { return [] }
+        guard let conditioning = state.conditioning else { return [] }
         var finished: [CleanChunk] = []
         while !state.marks.isEmpty {
             let next = try timed(&state) { state throws(TorchError) in
-                try state.denoiser.drain(text: text)
+                try state.denoiser.drain(text: conditioning)
             }
             if next.isEmpty { break }
             finished += next

@@ -14,6 +14,8 @@ import Torch
 public final class VideoStream: Sendable {
     private let options: StreamOptions
     private let log: Logger
+    private let model: StreamModel
+    private let prompts: StreamPrompts
     private let encoding: EncodeStage
     private let denoising: DenoiseStage
     private let decoding: DecodeStage
@@ -27,10 +29,14 @@ public final class VideoStream: Sendable {
         log: Logger = Logger(label: "swan.stream")
     ) throws {
         try model.check(height: options.height, width: options.width)
+        self.model = model
         self.options = options
         self.log = log
-        encoding = try EncodeStage(model, prompt: prompt, options: options)
-        denoising = try DenoiseStage(model, options: options)
+        let (conditioning, issues) = try inference { try model.conditioning(prompt) }
+        promptIssues = issues
+        prompts = StreamPrompts(conditioning)
+        encoding = try EncodeStage(model, options: options, prompts: prompts)
+        denoising = try DenoiseStage(model, options: options, prompts: prompts)
         decoding = try DecodeStage(model, options: options)
         growth = Mutex(Growth(options))
     }
@@ -41,8 +47,8 @@ public final class VideoStream: Sendable {
     public var framesOut: Int { decoding.framesOut }
     /// How long each chunk took from the arrival of its last frame until it was finished, in seconds.
     public var chunkSeconds: [Double] { decoding.chunkSeconds }
-    /// What had to be changed in the prompts, for a warning.
-    public var promptIssues: [PromptIssue] { encoding.promptIssues }
+    /// What had to be changed in the first prompt, for a warning.
+    public let promptIssues: [PromptIssue]
     /// The timestep that denoising starts from, of 1000.
     var firstStep: Int? { options.configuration.steps.first }
     /// Bytes of the KV cache.
@@ -58,7 +64,14 @@ public final class VideoStream: Sendable {
     }
 
     /// Changes the prompt from the next chunk on. The past stays in the cache.
-    public func setPrompt(_ prompt: String) throws { try encoding.setPrompt(prompt) }
+    ///
+    /// - Returns: what had to be changed in it, for a warning.
+    @discardableResult
+    public func setPrompt(_ prompt: String) throws -> [PromptIssue] {
+        let (conditioning, issues) = try inference { try model.conditioning(prompt) }
+        prompts.change(to: conditioning)
+        return issues
+    }
 
     /// Takes a frame of any size; returns what is finished by it.
     public func push(_ frame: VideoFrame) throws -> [VideoFrame] {

@@ -1,0 +1,163 @@
+import Torch
+import TorchNN
+
+/// One block's part of a `KVCachePool`.
+struct BlockCache {
+    let keys, values: Tensor  // [rows, N, slots * tokens, D]
+    private var rows: [Row]
+    private let tokensPerFrame: Int
+
+    private struct Row {
+        var slots: RowSlots
+        /// Passes that are left over the slot that was taken last; see `CacheSlots.place(again:)`.
+        var pass: Int
+    }
+
+    init(
+        _ shape: [Int],
+        tokensPerFrame: Int,
+        dtype: DType,
+        device: Device
+    ) throws(TorchError) {
+        keys = try .zeros(shape, dtype, device)
+        values = try .zeros(shape, dtype, device)
+        self.tokensPerFrame = tokensPerFrame
+        let unused = Row(slots: .known(CacheSlots(capacity: 0, sinks: 0)), pass: 1)
+        rows = Array(repeating: unused, count: shape[0])
+    }
+
+    // MARK: - Rows
+
+    /// Gives an empty row to a stream.
+    mutating func begin(_ row: Int, _ options: KVCacheOptions) {
+        rows[row] = Row(
+            slots: .known(CacheSlots(capacity: options.frames, sinks: options.sinkFrames)),
+            pass: options.passes
+        )
+    }
+
+    /// Fills a row with zeros.
+    func erase(_ row: Int) throws(TorchError) {
+        var (k, v) = (try keys.selected(0, row), try values.selected(0, row))
+        try k.fill(with: 0)
+        try v.fill(with: 0)
+    }
+
+    mutating func copy(_ source: Int, to target: Int) throws(TorchError) {
+        rows[target] = rows[source]
+        var (k, v) = (try keys.selected(0, target), try values.selected(0, target))
+        try k.copy(from: keys.selected(0, source))
+        try v.copy(from: values.selected(0, source))
+    }
+
+    mutating func layOut(_ row: Int, framesPerChunk: Int) {
+        rows[row].slots.layOut(framesPerChunk: framesPerChunk)
+    }
+
+    // MARK: - Attention
+
+    /// Stores k and v [B, L, N, D], each chunk at its place, and attends to all that is stored there.
+    mutating func attend(
+        _ q: Tensor,
+        _ k: Tensor,
+        _ v: Tensor,
+        _ places: [CachePlace]
+    ) throws(TorchError) -> Tensor {
+        let (k, v) = (try k.transposed(1, 2), try v.transposed(1, 2))  // [B, N, L, D]
+        for (index, place) in places.enumerated() {
+            try store(k.selected(0, index), v.selected(0, index), place)
+        }
+        return try attend(q, places.map(\.row))
+    }
+
+    private mutating func store(
+        _ k: Tensor,
+        _ v: Tensor,
+        _ place: CachePlace
+    ) throws(TorchError) {
+        var row = rows[place.row]
+        defer { rows[place.row] = row }
+        try row.slots.prepare(for: place, on: keys.device)
+        if place.options.refreshesSinks(frames: place.frames) {
+            try row.slots.refresh(similarity(to: k, v, place), below: place.options.sinkThreshold)
+        }
+        // A row that has all steps of a chunk takes them over the same slots.
+        let passes = place.options.passes
+        let isFull = row.slots.isFull(at: place.firstFrame + place.frames)
+        let again = isFull && passes > 1 && row.pass > 1
+        if isFull { row.pass = again ? row.pass - 1 : passes }
+        let slots = try row.slots.place(start: place.firstFrame, frames: place.frames, again: again)
+        guard let slots else {
+            throw TorchError(
+                .invalidArgument,
+                "a chunk of \(place.frames) latent frames does not fit a KV cache of "
+                    + "\(place.options.frames) frames of which \(place.options.sinkFrames) are sinks"
+            )
+        }
+        try slots.write(k, to: keys.selected(0, place.row), tokensPerFrame)
+        try slots.write(v, to: values.selected(0, place.row), tokensPerFrame)
+    }
+
+    /// How like a new frame's keys and values [N, L, D] are to those of each sink: [sinks].
+    private func similarity(
+        to k: Tensor,
+        _ v: Tensor,
+        _ place: CachePlace
+    ) throws(TorchError) -> Tensor {
+        let sinks = place.options.sinkFrames
+        return try
+            (similarity(of: keys.selected(0, place.row), to: k, sinks)
+            + similarity(of: values.selected(0, place.row), to: v, sinks)) / 2
+    }
+
+    /// The cosine between the mean over tokens of each sink slot and of a new frame: [sinks].
+    private func similarity(
+        of stored: Tensor,
+        to new: Tensor,
+        _ sinks: Int
+    ) throws(TorchError) -> Tensor {
+        let means = try stored.narrowed(1, 0, sinks * tokensPerFrame)  // [N, sinks * L, D]
+            .unflattened(1, [sinks, tokensPerFrame]).mean([2])  // [N, sinks, D]
+            .transposed(0, 1).flattened(from: 1)  // [sinks, N * D]
+        let mean = try new.mean([1]).flattened().unsqueezed(0)  // [1, N * D]
+        return try cosineSimilarity(means, mean, dim: -1).to(.float32)
+    }
+
+    /// q [B, L, N, D] over what each of `used` rows has stored.
+    ///
+    /// Rows that lie next to each other and hold as much are one call.
+    private func attend(_ q: Tensor, _ used: [Int]) throws(TorchError) -> Tensor {
+        var parts: [Tensor] = []
+        var first = 0
+        while first < used.count {
+            var end = first + 1
+            while end < used.count, used[end] == used[end - 1] + 1 { end += 1 }
+            let tokens = used[first..<end].map { rows[$0].slots.count * tokensPerFrame }
+            if tokens.allSatisfy({ $0 == tokens[0] }) {
+                parts.append(try attend(q, first..<end, used[first], tokens[0]))
+            } else {
+                for index in first..<end {
+                    parts.append(
+                        try attend(q, index..<index + 1, used[index], tokens[index - first])
+                    )
+                }
+            }
+            first = end
+        }
+        return parts.count == 1 ? parts[0] : try concatenated(parts)
+    }
+
+    /// The queries `range` of a batch over the rows from `row` on, each with so many tokens.
+    private func attend(
+        _ q: Tensor,
+        _ range: Range<Int>,
+        _ row: Int,
+        _ tokens: Int
+    ) throws(TorchError) -> Tensor {
+        try attentionByHead(
+            q.narrowed(0, range.lowerBound, range.count).transposed(1, 2),
+            keys.narrowed(0, row, range.count).narrowed(2, 0, tokens),
+            values.narrowed(0, row, range.count).narrowed(2, 0, tokens)
+        ).transposed(1, 2)
+    }
+}

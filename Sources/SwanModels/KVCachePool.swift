@@ -1,0 +1,213 @@
+import Torch
+
+/// The keys and values of the past of several streams, for every block of a causal transformer.
+///
+/// The pool has a fixed number of rows. A stream acquires the rows that it needs, one for each denoising
+/// step that runs at once, and releases them when it ends. Each row is a ring of slots, one slot a latent
+/// frame: a new frame overwrites a slot in place, and nothing is rolled, cloned or grown, because attention
+/// does not depend on the order of keys and a key carries its position in it.
+public struct KVCachePool: ~Copyable {
+    /// Rows of the pool.
+    public let rowCount: Int
+    /// Latent frames that a row has room for.
+    public let framesPerRow: Int
+    private var blocks: [BlockCache]
+    private var rows: [Row]
+    private var leases = 0
+
+    private struct Row {
+        /// The lease under which it is in use; nil while it is free.
+        var lease: Int?
+        var options = KVCacheOptions(frames: 0, sinkFrames: 0)
+        /// Whether it holds what an earlier owner stored.
+        var isUsed = false
+    }
+
+    /// A pool of free rows.
+    ///
+    /// - Parameters:
+    ///   - rows: how many there are.
+    ///   - frames: latent frames that each has room for.
+    ///   - tokensPerFrame: tokens of a latent frame.
+    public init(
+        _ config: WanConfig,
+        rows: Int,
+        frames: Int,
+        tokensPerFrame: Int,
+        dtype: DType = .float32,
+        device: Device = .cpu
+    ) throws(TorchError) {
+        rowCount = rows
+        framesPerRow = frames
+        self.rows = Array(repeating: Row(), count: rows)
+        blocks = []
+        for _ in 0..<config.layers {
+            let shape = [rows, config.heads, frames * tokensPerFrame, config.headDim]
+            blocks.append(
+                try BlockCache(shape, tokensPerFrame: tokensPerFrame, dtype: dtype, device: device)
+            )
+        }
+    }
+
+    /// Bytes of all keys and values.
+    public var byteCount: Int {
+        blocks.reduce(0) { $0 + $1.keys.byteCount + $1.values.byteCount }
+    }
+
+    /// Rows that can be acquired.
+    public var freeRowCount: Int { rows.count { $0.lease == nil } }
+
+    // MARK: - Owners
+
+    /// Empty rows for a stream, next to each other where there is room.
+    ///
+    /// Throws where fewer are free, or where the options ask for more frames than a row has room for.
+    public mutating func acquireRows(
+        _ count: Int,
+        options: KVCacheOptions
+    ) throws(TorchError) -> [CacheRow] {
+        guard options.frames <= framesPerRow else {
+            throw TorchError(
+                .invalidArgument,
+                "\(options.frames) latent frames do not fit rows of \(framesPerRow) in the KV cache"
+            )
+        }
+        let free = rows.indices.filter { rows[$0].lease == nil }
+        guard count <= free.count else {
+            throw TorchError(
+                .invalidArgument,
+                "\(count) rows of the KV cache are needed; \(free.count) of \(rowCount) are free"
+            )
+        }
+        let starts = 0...(free.count - count)
+        let start = starts.first { count == 0 || free[$0 + count - 1] - free[$0] == count - 1 } ?? 0
+        let acquired = Array(free[start..<start + count])
+        for row in acquired where rows[row].isUsed {
+            for block in blocks { try block.erase(row) }
+            rows[row].isUsed = false
+        }
+        leases += 1
+        for row in acquired {
+            rows[row] = Row(lease: leases, options: options)
+            for block in blocks.indices { blocks[block].begin(row, options) }
+        }
+        return acquired.map { CacheRow(index: $0, lease: leases) }
+    }
+
+    /// Gives rows back; what they hold is erased before they are acquired again.
+    public mutating func releaseRows(_ released: [CacheRow]) throws(TorchError) {
+        for row in released { rows[try index(of: row)] = Row(isUsed: true) }
+    }
+
+    /// Copies a row into others of the same stream; from then on each holds one denoising step.
+    public mutating func spread(_ row: CacheRow, over others: [CacheRow]) throws(TorchError) {
+        let source = try index(of: row)
+        rows[source].options.passes = 1
+        for other in others where other != row {
+            let target = try index(of: other)
+            rows[target].options.passes = 1
+            for block in blocks.indices { try blocks[block].copy(source, to: target) }
+        }
+    }
+
+    /// Lays the slots of rows out for chunks of another number of latent frames.
+    public mutating func layOut(
+        _ changed: [CacheRow],
+        framesPerChunk: Int
+    ) throws(TorchError) {
+        for row in changed {
+            let index = try index(of: row)
+            for block in blocks.indices {
+                blocks[block].layOut(index, framesPerChunk: framesPerChunk)
+            }
+        }
+    }
+
+    private func index(of row: CacheRow) throws(TorchError) -> Int {
+        guard rows.indices.contains(row.index), rows[row.index].lease == row.lease else {
+            throw TorchError(.invalidArgument, "row \(row.index) of the KV cache was released")
+        }
+        return row.index
+    }
+
+    // MARK: - Use
+
+    /// What a forward does with rows: each stores a chunk that begins at a frame of its stream.
+    func places(
+        _ used: [CacheRow],
+        firstFrames: [Int],
+        frames: Int
+    ) throws(TorchError) -> [CachePlace] {
+        guard used.count == firstFrames.count, Set(used).count == used.count else {
+            throw TorchError(
+                .invalidArgument,
+                "\(firstFrames.count) chunks for \(Set(used).count) rows of the KV cache"
+            )
+        }
+        var places: [CachePlace] = []
+        for (row, first) in zip(used, firstFrames) {
+            let index = try index(of: row)
+            places.append(
+                CachePlace(
+                    row: index,
+                    firstFrame: first,
+                    frames: frames,
+                    options: rows[index].options
+                )
+            )
+        }
+        return places
+    }
+
+    /// Stores keys and values [B, L, N, D] at `places` and attends to all that is stored in their rows.
+    mutating func attend(
+        _ block: Int,
+        _ q: Tensor,
+        _ k: Tensor,
+        _ v: Tensor,
+        _ places: [CachePlace]
+    ) throws(TorchError) -> Tensor {
+        try blocks[block].attend(q, k, v, places)
+    }
+}
+
+/// A row of a `KVCachePool`, for as long as a stream has it.
+public struct CacheRow: Sendable, Hashable {
+    let index: Int
+    /// Tells apart who had the row one after the other.
+    let lease: Int
+}
+
+/// The size and the rules of a KV cache's rows.
+public struct KVCacheOptions: Sendable, Equatable {
+    /// Latent frames a row holds.
+    public var frames: Int
+    /// The first frames, which are kept.
+    public var sinkFrames: Int
+    /// Similarity under which a sink frame gives way to a new one; negative for never.
+    public var sinkThreshold: Double
+    /// How often each chunk passes over one row: the steps, until rows are spread.
+    public var passes: Int
+
+    /// The size and the rules of a KV cache's rows.
+    public init(frames: Int, sinkFrames: Int, sinkThreshold: Double = -1, passes: Int = 1) {
+        self.frames = frames
+        self.sinkFrames = sinkFrames
+        self.sinkThreshold = sinkThreshold
+        self.passes = passes
+    }
+
+    /// Whether chunks of so many latent frames may take a sink's slot.
+    func refreshesSinks(frames: Int) -> Bool {
+        sinkFrames > 0 && sinkThreshold > -1 && frames == 1
+    }
+}
+
+/// Where a chunk of a batch goes.
+struct CachePlace {
+    let row: Int
+    /// The position of the chunk's first latent frame in its stream.
+    let firstFrame: Int
+    let frames: Int
+    let options: KVCacheOptions
+}

@@ -1,0 +1,63 @@
+import SwanModels
+import Torch
+
+/// What the denoiser of a stream would run next: rows of a batch that share a text.
+public struct DenoisingWork: Sendable {
+    /// Noised latents of each row [B, C, F, h, w].
+    public let latents: Tensor
+    /// The timestep of each row.
+    public let timesteps: [Double]
+    /// The position of each row's first latent frame in its stream.
+    public let firstFrames: [Int]
+    /// What the rows attend to.
+    public let text: TextConditioning
+    /// Where each row's past is.
+    public let cacheRows: [CacheRow]
+}
+
+extension CausalWanTransformer {
+    /// Runs the rows of any number of streams, those with latents of one shape in one forward.
+    ///
+    /// - Returns: the flow of each work [B, C, F, h, w], in their order.
+    public func callAsFunction(
+        _ works: [DenoisingWork],
+        cache: inout KVCachePool
+    ) throws(TorchError) -> [Tensor] {
+        var flows: [Int: Tensor] = [:]
+        let byShape = Dictionary(grouping: works.indices) { Array(works[$0].latents.shape[1...]) }
+        for indices in byShape.values {
+            let flow = try self(DenoisingWork(joining: indices.map { works[$0] }), cache: &cache)
+            let parts = try flow.split(indices.map { works[$0].timesteps.count }, dim: 0)
+            for (index, part) in zip(indices, parts) { flows[index] = part }
+        }
+        return works.indices.compactMap { flows[$0] }
+    }
+
+    /// Runs the rows of one stream.
+    ///
+    /// - Returns: their flow [B, C, F, h, w].
+    public func callAsFunction(
+        _ work: DenoisingWork,
+        cache: inout KVCachePool
+    ) throws(TorchError) -> Tensor {
+        try self(
+            work.latents,
+            timesteps: work.timesteps,
+            text: work.text,
+            firstFrames: work.firstFrames,
+            cache: &cache,
+            rows: work.cacheRows
+        )
+    }
+}
+
+extension DenoisingWork {
+    /// The rows of several streams, one after the other, with latents of one shape.
+    fileprivate init(joining works: [DenoisingWork]) throws(TorchError) {
+        latents = try concatenated(works.map(\.latents))
+        timesteps = works.flatMap(\.timesteps)
+        firstFrames = works.flatMap(\.firstFrames)
+        text = TextConditioning(joining: works.map { ($0.text, $0.timesteps.count) })
+        cacheRows = works.flatMap(\.cacheRows)
+    }
+}
