@@ -147,7 +147,7 @@ struct BlockCache {
         return parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
-    /// The queries `range` of a batch over the rows from `row` on, each with so many tokens.
+    /// The queries `range` of a batch over the rows from `row` on, of each the first `tokens`.
     private func attend(
         _ q: Tensor,
         _ range: Range<Int>,

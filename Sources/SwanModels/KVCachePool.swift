@@ -197,7 +197,7 @@ public struct KVCacheOptions: Sendable, Equatable {
         self.passes = passes
     }
 
-    /// Whether chunks of so many latent frames may take a sink's slot.
+    /// Whether chunks of `frames` latent frames may take a sink's slot.
     func refreshesSinks(frames: Int) -> Bool {
         sinkFrames > 0 && sinkThreshold > -1 && frames == 1
     }

@@ -75,7 +75,7 @@ struct SinkSlots: Sendable {
         length = try (length + isUnlike.to(.float32)).clamped(max: Double(size))
     }
 
-    /// The slot for a frame; see `CacheSlots.place`. Nil where no slot is left beside the sinks.
+    /// The slot for a frame; see `CacheSlots.place`. Nil where all slots are sinks.
     mutating func place(start: Int, again: Bool) throws(TorchError) -> PlacedSlots? {
         let newEnd = start + 1
         guard isFull(at: newEnd) else {

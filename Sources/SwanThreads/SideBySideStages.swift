@@ -1,8 +1,4 @@
-import Foundation
-import SwanSystem
-
-/// Three concurrent stages of a stream, each on its own thread, with at most one chunk queued
-/// between two.
+/// Three stages of a stream, each on a thread, with at most one chunk waiting between two of them.
 ///
 /// The first stage produces chunks, the second transforms each into zero or more results, and the
 /// caller consumes them as the third. All threads end before `run` returns, whether the stream
@@ -12,26 +8,29 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
     package typealias Produce = @Sendable (_ put: (Made) -> Bool) throws -> Void
 
     private let names: (String, String)
+    private let threadStarts: @Sendable () -> Void
     private let produce: Produce
     private let transform: @Sendable (Made) throws -> [Finished]
     private let drain: @Sendable () throws -> [Finished]
     private let chunkIsDone: @Sendable () -> Void
 
     /// - Parameters:
-    ///   - names: The names of the two threads, for debuggers.
-    ///   - produce: The first stage; called once, on its own thread.
-    ///   - transform: The second stage; called for each chunk, on its own thread.
-    ///   - drain: Returns the remaining results of the second stage at the end; called on its
-    ///     thread.
-    ///   - chunkIsDone: Called on the thread of the first or second stage after each chunk.
+    ///   - names: of the two threads, for debuggers.
+    ///   - threadStarts: called on each of the two when it starts.
+    ///   - produce: the first stage; called once, on its own thread.
+    ///   - transform: the second stage; called with each chunk, on its own thread.
+    ///   - drain: what is still on its way through the second stage at the end; called on its thread.
+    ///   - chunkIsDone: called on the thread of the first or second stage when a chunk is through it.
     package init(
         names: (String, String),
+        threadStarts: @escaping @Sendable () -> Void = {},
         produce: @escaping Produce,
         transform: @escaping @Sendable (Made) throws -> [Finished],
         drain: @escaping @Sendable () throws -> [Finished],
         chunkIsDone: @escaping @Sendable () -> Void = {}
     ) {
         self.names = names
+        self.threadStarts = threadStarts
         self.produce = produce
         self.transform = transform
         self.drain = drain
@@ -52,20 +51,23 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
     ) throws {
         let made = BoundedQueue<Made>(capacity: 1)
         let finished = BoundedQueue<Finished>(capacity: 1)
-        let workers = Workers()
+        let workers = WorkerThreads()
         defer {
             made.close(dropping: true)
             finished.close(dropping: true)
             cancel()
             workers.wait()
         }
-        try workers.start(names.0, atEnd: { made.close() }) { [produce, chunkIsDone] in
+        try workers.start(names.0, atEnd: { made.close() }) {
+            [threadStarts, produce, chunkIsDone] in
+            threadStarts()
             try produce { chunk in
                 chunkIsDone()
                 return made.put(chunk)
             }
         }
         try workers.start(names.1, atEnd: { finished.close() }) { [self] in
+            threadStarts()
             while let chunk = made.take() {
                 for result in try transform(chunk) where !finished.put(result) { return }
                 chunkIsDone()
@@ -78,41 +80,4 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
         }
         if let failure = workers.failure { throw failure }
     }
-}
-
-/// Worker threads, and the first error that one of them throws.
-///
-/// Uses a lock that ThreadSanitizer recognizes, which it does not for Swift's `Mutex`.
-private final class Workers: @unchecked Sendable {
-    private let group = DispatchGroup()
-    private let lock = NSLock()
-    // Protected by `lock`.
-    private var error: (any Error)?
-
-    var failure: (any Error)? { lock.withLock { error } }
-
-    /// - Parameter atEnd: Called when `work` has ended and its error is stored.
-    func start(
-        _ name: String,
-        atEnd: @escaping @Sendable () -> Void,
-        _ work: @escaping @Sendable () throws -> Void
-    ) throws(SystemError) {
-        group.enter()
-        do throws(SystemError) {
-            try startThread(name) { [self] in
-                defer { group.leave() }
-                do {
-                    try work()
-                } catch let thrown {
-                    lock.withLock { if error == nil { error = thrown } }
-                }
-                atEnd()
-            }
-        } catch {
-            group.leave()
-            throw error
-        }
-    }
-
-    func wait() { group.wait() }
 }

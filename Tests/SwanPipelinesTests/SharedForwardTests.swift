@@ -176,10 +176,6 @@ import TorchNN
             chunks = try (0..<script.chunks).map {
                 try .randn([1, 4, $0 == 0 ? 2 : 1, 6, 10], generator)
             }
-            let rows = StreamDenoiser.cacheRowCount(
-                steps: script.steps.count,
-                streamBatch: script.streamBatch
-            )
             let options = KVCacheOptions(
                 frames: 5,
                 sinkFrames: 1,
@@ -187,12 +183,15 @@ import TorchNN
                 passes: script.steps.count
             )
             let noise = StreamNoise(seed: script.seed, dtype: .float32, device: .cpu)
-            denoiser = StreamDenoiser(
+            let plan = DenoisingPlan(
                 schedule: schedule,
                 steps: script.steps,
                 streamBatch: script.streamBatch,
-                cacheRows: try cache.acquireRows(rows, options: options),
                 noise: { shape, key throws(TorchError) in try noise(shape, key) }
+            )
+            denoiser = StreamDenoiser(
+                plan,
+                cacheRows: try cache.acquireRows(plan.cacheRowCount, options: options)
             )
             denoiser.position = script.firstPosition
         }

@@ -45,31 +45,34 @@ import TorchNN
             let text = try transformer.text(golden.input("context"))
             var denoiser = try SingleStreamDenoiser(
                 transformer,
-                schedule: schedule,
-                steps: schedule.denoisingSteps(
-                    stream.steps + [0],
-                    warped: stream.warp_denoising_step
+                DenoisingPlan(
+                    schedule: schedule,
+                    steps: schedule.denoisingSteps(
+                        stream.steps + [0],
+                        warped: stream.warp_denoising_step
+                    ),
+                    streamBatch: stream.stream_batch,
+                    framesPerChunk: stream.num_frame_per_block,
+                    noise: { _, _ throws(TorchError) in try noise.next() }
                 ),
-                streamBatch: stream.stream_batch,
-                framesPerChunk: stream.num_frame_per_block,
                 cache: KVCacheOptions(
                     frames: stream.num_kv_cache,
                     sinkFrames: stream.num_sink_tokens,
                     sinkThreshold: stream.adapt_sink_threshold
                 ),
                 tokensPerFrame: stream.tokens_per_frame,
-                device: device,
-                noise: { _, _ throws(TorchError) in try noise.next() }
+                device: device
             )
 
             if golden.keys.contains("input/prepare_noise") {
                 try noise.add(golden.input("prepare_noise"))
             }
-            let first = try #require(
-                denoiser.denoise(video(golden.input("prepare_latents")), text: text)
+            let first = try denoiser.denoise(
+                video(golden.input("prepare_latents")),
+                text: text
             )
             let expectedFirst = try golden.output("prepare_x0").sliced(0, from: -1)
-            try expectClose(first, video(expectedFirst), within: golden.tolerance)
+            try expectClose(#require(first), video(expectedFirst), within: golden.tolerance)
 
             let starts: [Int] = try golden.input("current_start").array()
             let steps: [Int] = try golden.input("current_step").array()
@@ -105,12 +108,14 @@ import TorchNN
             let text = try transformer.text(golden.input("context"))
             var denoiser = try SingleStreamDenoiser(
                 transformer,
-                schedule: schedule,
-                steps: [700, 500, 400],
-                streamBatch: true,
+                DenoisingPlan(
+                    schedule: schedule,
+                    steps: [700, 500, 400],
+                    streamBatch: true,
+                    noise: { shape, _ throws(TorchError) in try .zeros(shape) }
+                ),
                 cache: KVCacheOptions(frames: 6, sinkFrames: 3),
-                tokensPerFrame: 15,
-                noise: { shape, _ throws(TorchError) in try .zeros(shape) }
+                tokensPerFrame: 15
             )
             _ = try denoiser.denoise(video(golden.input("prepare_latents")), text: text)
             var finished: [Tensor] = []

@@ -7,20 +7,40 @@ import Testing
 @Suite struct SummaryTests {
     @Test func percentilesAreMeasuredValues() throws {
         let latency = try #require(
-            StreamSummary.Latency(seconds: (1...100).reversed().map { Double($0) / 1_000 })
+            StreamSummary.Latency(histogram((1...100).reversed().map { Double($0) / 1_000 }))
         )
         #expect(abs(latency.p50 - 50) < 1e-9)
         #expect(abs(latency.p95 - 95) < 1e-9)
         #expect(abs(latency.p99 - 99) < 1e-9)
-        let one = try #require(StreamSummary.Latency(seconds: [0.25]))
+        let one = try #require(StreamSummary.Latency(histogram([0.25])))
         #expect((one.p50, one.p99) == (250, 250))
-        #expect(StreamSummary.Latency(seconds: []) == nil)
+        #expect(StreamSummary.Latency(LatencyHistogram()) == nil)
+    }
+
+    private func histogram(_ seconds: [Double]) -> LatencyHistogram {
+        var histogram = LatencyHistogram()
+        for duration in seconds { histogram.add(duration) }
+        return histogram
+    }
+
+    /// Percentiles of any distribution are those of all durations, to the width of a bucket.
+    @Test func percentilesOfManyDurationsAreClose() throws {
+        let durations = (0..<20_000).map { pow(10, Double($0 * 7_919 % 20_000) / 20_000 * 6 - 4) }
+        let histogram = histogram(durations)
+        let sorted = durations.sorted()
+        #expect(histogram.count == sorted.count)
+        for (share, rank) in [(0.5, 10_000), (0.95, 19_000), (0.99, 19_800), (1, 20_000)] {
+            let exact = sorted[rank - 1]
+            let value = try #require(histogram.percentile(share))
+            #expect(value >= exact && value <= exact * 1.008)
+        }
+        #expect(histogram.percentile(0) ?? 0 >= sorted[0])
     }
 
     @Test func aSummarySurvivesJSON() throws {
         var summary = StreamSummary()
         (summary.framesOut, summary.fps, summary.seed) = (7, 12.5, .max)
-        summary.chunkLatency = StreamSummary.Latency(seconds: [1])
+        summary.chunkLatency = StreamSummary.Latency(histogram([1]))
         let again = try JSONDecoder().decode(StreamSummary.self, from: summary.json())
         #expect(again == summary)
     }

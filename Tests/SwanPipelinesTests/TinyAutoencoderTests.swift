@@ -28,10 +28,12 @@ import Torch
     @Test(arguments: [8, 12, 19])
     func sideBySide(count: Int) throws {
         let stream = try self.stream { $0.configuration.framesPerBlock = 2 }
-        let frames = Mutex(try clip(count)[...])
+        let inbox = FrameInbox(capacity: count, whenFull: .wait)
+        for frame in try clip(count) { inbox.put(TimedFrame(frame)) }
+        inbox.close()
         var out = 0
-        try stream.run({ frames.withLock { $0.popFirst() } }, isStopped: { false }) {
-            out += $0.count
+        try stream.run(inbox.source) {
+            out += $0.frames.count
             return true
         }
         #expect(out == count)

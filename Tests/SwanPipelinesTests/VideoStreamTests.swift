@@ -88,8 +88,8 @@ import Torch
         let stream = try self.stream { $0.streamBatch = streamBatch }
         let source = Source(clip)
         var out: [VideoFrame] = []
-        try stream.run({ source.next() }, isStopped: { false }) {
-            out += $0; return true
+        try stream.run(StreamSource(next: { source.next() })) {
+            out += $0.frames; return true
         }
         // Operators have other numbers of threads, so that sums round otherwise.
         let differences = zip(out, expected).map { a, b in
@@ -103,8 +103,8 @@ import Torch
         let stopped = try self.stream()
         let source = Source(try clip(17))
         var count = 0
-        try stopped.run({ source.next() }, isStopped: { true }) {
-            count += $0.count; return true
+        try stopped.run(StreamSource(next: { source.next() }, isStopped: { true })) {
+            count += $0.frames.count; return true
         }
         // The last chunk is still on its way, and dropped.
         #expect(count == 13)
@@ -113,25 +113,22 @@ import Torch
         let unread = try self.stream()
         let more = Source(try clip(9))
         let gate = DispatchSemaphore(value: 0)
-        try unread.run(
-            {
+        let waiting = StreamSource(
+            next: {
                 if let frame = more.next() { return frame }
                 gate.wait()
                 return nil
             },
             isStopped: { true },
-            cancel: { gate.signal() },
-            give: { _ in false }
+            cancel: { gate.signal() }
         )
+        try unread.run(waiting) { _ in false }
         #expect(unread.framesOut == 5)
 
         let failing = try self.stream()
         #expect(throws: SwanError.self) {
-            try failing.run(
-                { throw SwanError(.invalidRequest, "broken") },
-                isStopped: { false },
-                give: { _ in true }
-            )
+            let broken = StreamSource(next: { throw SwanError(.invalidRequest, "broken") })
+            try failing.run(broken) { _ in true }
         }
     }
 
@@ -142,7 +139,7 @@ import Torch
         let stream = try self.stream { $0.streamBatch = streamBatch }
         var out: [VideoFrame] = []
         try stream.generate(atLeast: 9, willStart: { _ in }, isStopped: { false }) {
-            out += $0
+            out += $0.frames
             return true
         }
         #expect(out.count == 9)
@@ -161,6 +158,101 @@ import Torch
             count += 1
         }
         #expect(count == 11)
+    }
+
+    /// A sequence that nobody reads on takes no more frames than it has room for, and one that is let go
+    /// ends its stream.
+    @Test(.timeLimit(.minutes(5))) func aSequenceIsBounded() async throws {
+        let endless = Endless(try picture(width: 64, height: 48, shade: 3))
+        var count = 0
+        for try await _ in try stream().frames(from: endless) {
+            count += 1
+            if count == 3 { break }
+        }
+        // What was taken lies in the queues and in the stages.
+        #expect(endless.pulled.load(ordering: .relaxed) < 100)
+        while !endless.isOver.load(ordering: .relaxed) {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    @Test func anErrorOfTheSourceEndsTheSequence() async throws {
+        let clip = try clip(6)
+        let source = AsyncThrowingStream<VideoFrame, any Error> { continuation in
+            for frame in clip { continuation.yield(frame) }
+            continuation.finish(throwing: SwanError(.invalidRequest, "broken"))
+        }
+        let restyled = try stream().frames(from: source)
+        await #expect(throws: SwanError.self) { for try await _ in restyled {} }
+    }
+
+    /// A live source is faster than the stream: frames are dropped and counted, the rest come out.
+    @Test func aFullInboxDropsTheOldest() throws {
+        let stream = try self.stream()
+        let inbox = FrameInbox(capacity: 5, whenFull: .dropOldest)
+        let start = ContinuousClock.now
+        for (index, frame) in try clip(40).enumerated() {
+            inbox.put(TimedFrame(frame, captureTime: start + .seconds(index)))
+        }
+        inbox.close()
+        #expect(inbox.droppedFrames == 35)
+        var times: [ContinuousClock.Instant] = []
+        try stream.run(inbox.source) { chunk in
+            times += chunk.captureTimes
+            return true
+        }
+        // The newest, each with its own time.
+        #expect(times == (35..<40).map { start + .seconds($0) })
+        #expect(stream.framesOut == 5)
+        #expect(!inbox.put(TimedFrame(try picture(width: 64, height: 48, shade: 1))))
+    }
+
+    /// Latency counts from the capture of a chunk's last frame, by the stream's clock.
+    @Test func latencyCountsFromTheCapture() throws {
+        let start = ContinuousClock.now
+        let clock = StreamClock { start + .seconds(100) }
+        let stream = try self.stream(clock: clock) { $0.streamBatch = false }
+        var chunks: [StreamedChunk] = []
+        for (index, frame) in try clip(9).enumerated() {
+            chunks += try stream.push(
+                TimedFrame(frame, captureTime: start + .seconds(10 * index))
+            )
+        }
+        #expect(chunks.map(\.latency) == [60, 20])
+        #expect(chunks.map(\.captureTimes.count) == [5, 4])
+        #expect(stream.latencies.count == 2 && stream.latencies.percentile(1) == 60)
+    }
+
+    /// Streams with other budgets, side by side in one process, leave each other and their callers alone.
+    @Test func aBudgetIsOneStreams() throws {
+        let clip = try clip(13)
+        let before = ComputeBudget.current
+        let budgets = [ComputeBudget(threads: 1), ComputeBudget(threads: 6)]
+        let seen = ThreadCounts()
+        let group = DispatchGroup()
+        for budget in budgets {
+            let stream = try self.stream(budget: budget)
+            let source = Source(clip)
+            group.enter()
+            Thread {
+                defer { group.leave() }
+                let callers = ComputeBudget.current
+                do {
+                    let counted = StreamSource(next: {
+                        seen.note(Engine.threads, of: budget)
+                        return source.next()
+                    })
+                    try stream.run(counted) { _ in true }
+                } catch {
+                    Issue.record(error)
+                }
+                #expect(ComputeBudget.current == callers)
+            }.start()
+        }
+        group.wait()
+        // All of it before the first chunk is through, and half from then on.
+        #expect(seen.counts == [1: [1], 6: [6, 3]])
+        #expect(ComputeBudget.current == before)
     }
 
     @Test func aSizeThatDoesNotFitIsRefusedWithOneThatDoes() throws {
@@ -183,6 +275,8 @@ import Torch
     private func stream(
         prompt: String = "a pencil sketch",
         on device: Device = .cpu,
+        budget: ComputeBudget = .current,
+        clock: StreamClock = .continuous,
         _ change: (inout StreamOptions) -> Void = { _ in }
     ) throws -> VideoStream {
         let folder = try TemporaryDirectory()
@@ -190,7 +284,13 @@ import Torch
         let model = try StreamModel.load(folder.url.path, dtype: .float32, device: device)
         var options = StreamOptions(model.configuration, height: 48, width: 64)
         change(&options)
-        return try VideoStream(model, prompt: prompt, options: options)
+        return try VideoStream(
+            model,
+            prompt: prompt,
+            options: options,
+            budget: budget,
+            clock: clock
+        )
     }
 
     private func run(_ stream: VideoStream, _ clip: [VideoFrame]) throws -> [VideoFrame] {
@@ -215,5 +315,41 @@ private final class Source: Sendable {
 
     init(_ frames: [VideoFrame]) { self.frames = Mutex(frames[...]) }
 
-    func next() -> VideoFrame? { frames.withLock { $0.popFirst() } }
+    func next() -> TimedFrame? { frames.withLock { $0.popFirst() }.map { TimedFrame($0) } }
+}
+
+/// The same frame for ever, which counts how often it was asked for.
+private final class Endless: AsyncSequence, Sendable {
+    let pulled = Atomic(0)
+    /// Whether its iteration was let go.
+    let isOver = Atomic(false)
+    private let frame: VideoFrame
+
+    init(_ frame: VideoFrame) { self.frame = frame }
+
+    func makeAsyncIterator() -> Iterator { Iterator(self) }
+
+    final class Iterator: AsyncIteratorProtocol {
+        private let sequence: Endless
+
+        init(_ sequence: Endless) { self.sequence = sequence }
+
+        deinit { sequence.isOver.store(true, ordering: .relaxed) }
+
+        func next() async -> VideoFrame? {
+            sequence.pulled.add(1, ordering: .relaxed)
+            return sequence.frame
+        }
+    }
+}
+
+/// How many threads operators had, by the budget of their stream.
+private final class ThreadCounts: Sendable {
+    private let seen = Mutex<[Int: Set<Int>]>([:])
+
+    var counts: [Int: Set<Int>] { seen.withLock { $0 } }
+
+    func note(_ threads: Int, of budget: ComputeBudget) {
+        seen.withLock { _ = $0[budget.threads, default: []].insert(threads) }
+    }
 }

@@ -31,4 +31,60 @@ import Testing
         isDone.wait()
         #expect(queue.take() == nil)
     }
+
+    /// What is full drops what has waited longest, and counts it.
+    @Test func theOldestIsDropped() {
+        let queue = BoundedQueue<Int>(capacity: 3, whenFull: .dropOldest)
+        for number in 0..<10 { #expect(queue.put(number)) }
+        queue.close()
+        var taken: [Int] = []
+        while let number = queue.take() { taken.append(number) }
+        #expect(taken == [7, 8, 9] && queue.droppedCount == 7)
+    }
+
+    /// Tasks hand over in order, without room for more than one element.
+    @Test func tasksSuspend() async {
+        let queue = BoundedQueue<Int>(capacity: 1)
+        let sender = Task {
+            for number in 0..<500 { guard await queue.send(number) else { return } }
+            queue.close()
+        }
+        var received: [Int] = []
+        while let number = await queue.receive() { received.append(number) }
+        await sender.value
+        #expect(received == Array(0..<500))
+        #expect(await !queue.send(0))
+    }
+
+    /// A task at one end, a thread at the other.
+    @Test func threadsAndTasksShareAQueue() async {
+        let (there, back) = (BoundedQueue<Int>(capacity: 2), BoundedQueue<Int>(capacity: 2))
+        Thread {
+            while let number = there.take(), back.put(number + 1) {}
+            back.close()
+        }.start()
+        let sender = Task {
+            for number in 0..<500 { _ = await there.send(number) }
+            there.close()
+        }
+        var received: [Int] = []
+        while let number = await back.receive() { received.append(number) }
+        await sender.value
+        #expect(received == Array(1...500))
+    }
+
+    @Test func aCancelledTaskWaitsNoLonger() async {
+        let (empty, full) = (BoundedQueue<Int>(capacity: 1), BoundedQueue<Int>(capacity: 1))
+        _ = full.put(1)
+        for _ in 0..<100 {
+            let receiver = Task { await empty.receive() }
+            let sender = Task { await full.send(2) }
+            await Task.yield()
+            receiver.cancel()
+            sender.cancel()
+            #expect(await receiver.value == nil)
+            #expect(await !sender.value)
+        }
+        #expect(full.take() == 1)
+    }
 }

@@ -1,5 +1,3 @@
-import Dispatch
-import Foundation
 import Logging
 import SwanMedia
 import SwanSystem
@@ -15,21 +13,16 @@ import Torch
 /// them is limited.
 public final class FileStream: Sendable {
     private struct State {
-        var reader: VideoReader?
-        var writer: VideoWriter?
+        var input: FileStreamInput?
+        var output: FileStreamOutput?
         var hasFrames = false
         var isStopped = false
-        /// The last frame of the input was taken.
-        var inputEnded = false
-        var failure: (any Error)?
-        var decodeSeconds = 0.0
-        var writeSeconds = 0.0
-        var firstFrame: ContinuousClock.Instant?
     }
 
     private let request: FileStreamRequest
     private let log: Logger
     private let start: ContinuousClock.Instant
+    private let threads = WorkerThreads()
     private let state = Mutex(State())
 
     /// A job that is not begun yet.
@@ -55,7 +48,7 @@ public final class FileStream: Sendable {
         do {
             return try stream(onProgress)
         } catch {
-            state.withLock { $0.writer }?.cancel()
+            abandon()
             throw error
         }
     }
@@ -65,380 +58,214 @@ public final class FileStream: Sendable {
     /// - Returns: false if no frame is finished yet, so that there is nothing to keep.
     @discardableResult
     public func stop() -> Bool {
-        let (hasFrames, reader) = state.withLock { state in
+        let (hasFrames, input) = state.withLock { state in
             state.isStopped = true
-            return (state.hasFrames, state.reader)
+            return (state.hasFrames, state.input)
         }
-        reader?.interrupt()
+        input?.interrupt()
         return hasFrames
     }
 
     /// From any thread: removes the unfinished output, for a process that ends at once.
-    public func abandon() {
-        state.withLock { $0.writer }?.cancel()
-    }
+    public func abandon() { state.withLock { $0.output }?.cancel() }
+
+    private var isStopped: Bool { state.withLock { $0.isStopped } }
+    private var isOver: Bool { isStopped || threads.failure != nil }
 
     // MARK: - The job
 
-    private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
-        try request.files.check()
-        let draft = try request.draft()
-        let (reader, rate) = try open(draft.options)
-        let plan = try draft.plan(for: reader.map { FrameShape($0.info) })
-        let size = plan.outputSize
-        let total = reader.map { estimate($0) } ?? request.maxFrames
-        try requireRoom(size, frames: total)
-        let writer = try makeWriter(size, rate, frames: total)
-        for note in plan.notes { log.notice("\(note)") }
-        let carriesAudio = copyAudio(from: reader, to: writer)
-        onProgress(StreamProgress(stage: .loading, total: total))
+    /// What a job has opened.
+    private struct Files {
+        /// Nil for a stream from text alone.
+        let input: FileStreamInput?
+        let output: FileStreamOutput
+        let shape: FileStreamOutput.Shape
+        let plan: StreamPlan
+        /// Whether the input's sound is to be in the output.
+        let carriesAudio: Bool
+    }
 
-        let threads = DispatchGroup()
-        let frames = BoundedQueue<VideoFrame>(capacity: Self.capacity(reader?.info))
-        let results = BoundedQueue<VideoFrame>(capacity: Self.capacity(size.width, size.height))
+    private func stream(_ onProgress: (StreamProgress) -> Void) throws -> StreamSummary {
+        let files = try open()
+        let (input, output) = (files.input, files.output)
+        onProgress(StreamProgress(stage: .loading, total: files.shape.frames))
         defer {
             // Whatever happened, no thread outlives this call.
-            frames.close(dropping: true)
-            results.close(dropping: true)
-            reader?.interrupt()
+            input?.close()
+            output.close(dropping: true)
+            input?.interrupt()
             threads.wait()
         }
-        if let reader { try read(reader, into: frames, threads) }
-        let model = try plan.checkpoint.load(plan.dtype, plan.device)
+        try input?.start(threads)
+        let model = try files.plan.checkpoint.load(files.plan.dtype, files.plan.device)
         let loaded = ContinuousClock.now
         let stream = try VideoStream(
             model,
             prompt: request.prompt,
-            options: plan.options,
+            options: files.plan.options,
             log: log
         )
-        try write(results, to: writer, frames, threads)
+        try output.start(threads) { [threads] in
+            guard threads.failure != nil else { return }
+            // No more input is wanted either, which may be waited for.
+            input?.close()
+            input?.interrupt()
+        }
+        warn(of: stream.promptIssues)
+        try restyle(files, stream, since: loaded, onProgress)
+        try finish(files)
+        var summary = summary(of: files, model)
+        summary.loadSeconds = (loaded - start).seconds
+        summary.seconds = (ContinuousClock.now - loaded).seconds
+        summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
+        summary.add(stream)
+        if input == nil { summary.framesIn = 0 }
+        return summary
+    }
 
-        var progress = StreamProgress(stage: .streaming, total: total)
-        func hand(on finished: [VideoFrame]) -> Bool {
-            for frame in finished where !results.put(frame) { return false }
+    /// Runs the stream, and waits until its frames are written.
+    private func restyle(
+        _ files: Files,
+        _ stream: VideoStream,
+        since loaded: ContinuousClock.Instant,
+        _ onProgress: (StreamProgress) -> Void
+    ) throws {
+        var progress = StreamProgress(stage: .streaming, total: files.shape.frames)
+        func deliver(_ frames: [VideoFrame]) -> Bool {
+            guard files.output.put(frames) else { return false }
             progress.framesIn = stream.framesIn
-            progress.framesOut += finished.count
+            progress.framesOut += frames.count
             progress.seconds = (ContinuousClock.now - loaded).seconds
-            if !finished.isEmpty {
+            if !frames.isEmpty {
                 state.withLock { $0.hasFrames = true }
                 onProgress(progress)
             }
             return true
         }
-        warn(of: stream.promptIssues)
-        if reader != nil {
-            try pump(stream, frames, hand)
+        if let input = files.input {
+            try stream.run(source(input, stream)) { deliver($0.frames) }
         } else {
-            try generate(stream, hand)
+            try generate(stream, deliver)
         }
         progress.stage = .finishing
         onProgress(progress)
-        results.close()
+        files.output.close()
         threads.wait()
-        if let failure = state.withLock({ $0.failure }) { throw failure }
-        try Engine.requireWholeFiles()
-        try finish(writer, reader)
-        warnOfDamage(reader)
-        if carriesAudio { warnOfSound(writer) }
-
-        var summary = StreamSummary()
-        summary.framesIn = reader == nil ? 0 : stream.framesIn
-        summary.kvCacheBytes = stream.cacheByteCount
-        summary.stages.encode = stream.seconds.encode * 1_000
-        summary.stages.denoise = stream.seconds.denoise * 1_000
-        summary.stages.vaeDecode = stream.seconds.decode * 1_000
-        let latencies = stream.chunkSeconds
-        summary.chunks = latencies.count
-        summary.chunkLatency = StreamSummary.Latency(seconds: latencies)
-        summary.seconds = (ContinuousClock.now - loaded).seconds
-        summary.loadSeconds = (loaded - start).seconds
-        summary.hasAudio = writer.hasAudio
-        summary.inputWasTruncated = reader?.isTruncated ?? false
-        describe(model, plan, writer, rate, &summary)
-        return summary
+        if let failure = threads.failure { throw failure }
     }
 
-    private func describe(
-        _ model: StreamModel,
-        _ plan: StreamPlan,
-        _ writer: VideoWriter,
-        _ rate: Rational,
-        _ summary: inout StreamSummary
-    ) {
-        let state = state.withLock { $0 }
-        summary.framesOut = writer.frameCount
-        summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
-        summary.firstFrameSeconds = state.firstFrame.map { ($0 - start).seconds }
-        summary.stages.decode = state.decodeSeconds * 1_000
-        summary.stages.write = state.writeSeconds * 1_000
-        summary.peakMemoryBytes = ProcessFacts.peakMemoryBytes
-        summary.model = model.name
-        summary.device = "\(model.device)"
-        summary.dtype = "\(model.dtype)"
-        summary.threads = Engine.threads
-        summary.seed = request.seed
-        summary.steps = plan.options.configuration.steps
-        (summary.width, summary.height) = plan.outputSize
-        summary.frameRate = "\(rate)"
-        summary.input = request.input
-        summary.output = request.output
-        summary.encoder = writer.encoder
-        summary.wasInterrupted = state.isStopped
+    private func finish(_ files: Files) throws {
+        try Engine.requireWholeFiles()
+        if files.output.frameCount > 0 || !isStopped {
+            // Only where the output goes as far as the input's pictures, sound after them belongs to it.
+            let showsAll = !isStopped && files.input?.isReadWhole ?? false
+            try files.output.finish(keepingAudio: showsAll)
+        } else {
+            files.output.cancel()
+        }
+        files.input?.warnOfDamage(log)
+        if files.carriesAudio { files.output.warnOfSound() }
     }
 }
 
 // MARK: - The input and the output
 
 extension FileStream {
-    /// The input, and the output's frame rate.
-    private func open(_ options: StreamOptions) throws -> (VideoReader?, Rational) {
-        let wanted = request.frameRate.flatMap { Rational($0) }
-        guard let input = request.input else {
-            // Wan's videos have 16 frames a second.
-            let rate = wanted ?? options.configuration.fps.flatMap { Rational($0) }
-            return (nil, rate ?? Rational(16) ?? .one)
+    private func open() throws -> Files {
+        try request.files.check()
+        let draft = try request.draft()
+        let rate = request.frameRate.flatMap { Rational($0) }
+        let input = try request.input.map { path in
+            try FileStreamInput(path, frameRate: rate, maxFrames: request.maxFrames)
         }
-        let reader = try VideoReader(path: input, options: VideoReader.Options(frameRate: wanted))
-        state.withLock { $0.reader = reader }
-        return (reader, reader.info.frameRate)
+        state.withLock { $0.input = input }
+        let plan = try draft.plan(for: input.map { FrameShape($0.info) })
+        // Wan's videos have 16 frames a second.
+        let rateWithoutInput = rate ?? draft.options.configuration.fps.flatMap { Rational($0) }
+        let shape = FileStreamOutput.Shape(
+            width: plan.outputSize.width,
+            height: plan.outputSize.height,
+            frameRate: input?.info.frameRate ?? rateWithoutInput ?? Rational(16) ?? .one,
+            frames: input.map(\.estimatedFrames) ?? request.maxFrames
+        )
+        try FileStreamOutput.requireRoom(request.output, shape)
+        let output = try openOutput(shape)
+        output.warnOfEncoder()
+        for note in plan.notes { log.notice("\(note)") }
+        var carriesAudio = false
+        if let input, input.info.hasAudio, let path = request.input {
+            carriesAudio = output.copyAudio(from: path)
+        }
+        return Files(
+            input: input,
+            output: output,
+            shape: shape,
+            plan: plan,
+            carriesAudio: carriesAudio
+        )
     }
 
-    /// Throws where the disk is full, or where plain frames will not have room on it.
-    private func requireRoom(_ size: (width: Int, height: Int), frames: Int?) throws {
-        guard request.output != "-", !OutputPath.isWrittenDirectly(request.output) else { return }
-        let isPlain = request.output.lowercased().hasSuffix(".y4m")
-        let bytes = isPlain ? min(frames ?? 1, 1 << 30) * (size.width * size.height * 3 / 2) : 0
-        try DiskSpace.require(max(bytes, Self.leastRoom), for: request.output)
-    }
-
-    /// Compressed, a video may be of any length; with less than this it is not begun.
-    private static let leastRoom = 1 << 20
-
-    private func makeWriter(
-        _ size: (width: Int, height: Int),
-        _ rate: Rational,
-        frames: Int?
-    ) throws -> VideoWriter {
-        func open() throws -> VideoWriter {
-            do throws(MediaError) {
-                return try VideoWriter(
-                    path: request.output,
-                    width: size.width,
-                    height: size.height,
-                    frameRate: rate,
-                    frames: frames,
-                    options: VideoWriter.Options(replaces: request.overwrites)
-                )
-            } catch {
-                guard error.code == .unsupported else { throw error }
-                // The name or the size was asked for, so it is the request that is wrong.
-                throw SwanError(.invalidRequest, error.message)
-            }
-        }
-        let writer: VideoWriter
-        if OutputPath.isWrittenDirectly(request.output) {
+    private func openOutput(_ shape: FileStreamOutput.Shape) throws -> FileStreamOutput {
+        guard !OutputPath.isWrittenDirectly(request.output) else {
             // A pipe waits for its reader. There is nothing to give up, so `stop` need not wait too.
-            writer = try open()
-            state.withLock { $0.writer = writer }
-        } else {
-            // Held for as long as it takes, so that whoever gives the output up finds it.
-            writer = try state.withLock { state in
-                let writer = try open()
-                state.writer = writer
-                return writer
-            }
+            let output = try FileStreamOutput(request, shape, log)
+            state.withLock { $0.output = output }
+            return output
         }
-        if writer.encoder == "mpeg4" || writer.encoder == "libopenh264" {
-            log.warning(
-                """
-                this FFmpeg has no libx264: the video is encoded by \(writer.encoder), which needs \
-                more bytes for the same quality
-                """
-            )
-        }
-        return writer
-    }
-
-    /// Whether the input's sound is to go into the output.
-    private func copyAudio(from reader: VideoReader?, to writer: VideoWriter) -> Bool {
-        guard let reader, reader.info.hasAudio, let input = request.input else { return false }
-        switch writer.copyAudio(from: input) {
-        case .copied: return true
-        case .encoded(let codec, let encoder):
-            log.notice(
-                """
-                the input's sound is '\(codec)', which this kind of file does not hold: it is encoded \
-                anew by '\(encoder)'
-                """
-            )
-            return true
-        case .skipped(let reason):
-            log.warning("the output has no sound: \(reason)")
-            return false
+        // Held for as long as it takes, so that whoever gives the output up finds it.
+        return try state.withLock { state in
+            let output = try FileStreamOutput(request, shape, log)
+            state.output = output
+            return output
         }
     }
 
-    private func estimate(_ reader: VideoReader) -> Int? {
-        // Of pictures FFmpeg's readers are called "png_pipe" and the like.
-        let isPicture = reader.info.format.hasSuffix("_pipe")
-        guard let frames = reader.info.estimatedFrames ?? (isPicture ? 1 : nil) else {
-            return request.maxFrames
-        }
-        return min(frames, request.maxFrames ?? .max)
-    }
-
-    private func finish(_ writer: VideoWriter, _ reader: VideoReader?) throws {
-        guard writer.frameCount > 0 || !state.withLock({ $0.isStopped }) else {
-            writer.cancel()
-            return
-        }
-        let began = ContinuousClock.now
-        try writer.finish(keepingAudio: showsAll(of: reader))
-        let taken = (ContinuousClock.now - began).seconds
-        state.withLock { $0.writeSeconds += taken }
-    }
-
-    /// Whether the output goes as far as the input's pictures: only then sound after them belongs to it.
-    private func showsAll(of reader: VideoReader?) -> Bool {
-        let (isStopped, inputEnded) = state.withLock { ($0.isStopped, $0.inputEnded) }
-        guard !isStopped, let reader else { return false }
-        guard let most = request.maxFrames else { return inputEnded }
-        return inputEnded || most >= reader.info.estimatedFrames ?? .max
-    }
-
-    private func warnOfSound(_ writer: VideoWriter) {
-        guard writer.frameCount > 0 else { return }
-        if !writer.hasAudio {
-            log.warning("the output has no sound: none of the input's belongs to its frames")
-        }
-        if writer.damagedAudioPackets > 0 {
-            log.warning("\(writer.damagedAudioPackets) damaged packets of sound were passed over")
-        }
-    }
-
-    private func warnOfDamage(_ reader: VideoReader?) {
-        guard let reader, let input = request.input else { return }
-        if reader.isTruncated {
-            log.warning("\(input): is cut off; the frames that are there were streamed")
-        }
-        if reader.damagedPackets > 0 {
-            log.warning("\(input): \(reader.damagedPackets) damaged packets were passed over")
-        }
+    private func summary(of files: Files, _ model: StreamModel) -> StreamSummary {
+        var summary = StreamSummary()
+        summary.framesOut = files.output.frameCount
+        summary.firstFrameSeconds = files.output.firstFrame.map { ($0 - start).seconds }
+        summary.stages.decode = (files.input?.seconds ?? 0) * 1_000
+        summary.stages.write = files.output.seconds * 1_000
+        summary.peakMemoryBytes = ProcessFacts.peakMemoryBytes
+        summary.model = model.name
+        summary.device = "\(model.device)"
+        summary.dtype = "\(model.dtype)"
+        summary.threads = Engine.threads
+        summary.seed = request.seed
+        summary.steps = files.plan.options.configuration.steps
+        (summary.width, summary.height) = (files.shape.width, files.shape.height)
+        summary.frameRate = "\(files.shape.frameRate)"
+        summary.input = request.input
+        summary.output = request.output
+        summary.encoder = files.output.encoder
+        summary.hasAudio = files.output.hasAudio
+        summary.inputWasTruncated = files.input?.isTruncated ?? false
+        summary.wasInterrupted = isStopped
+        return summary
     }
 }
 
-// MARK: - Threads
+// MARK: - The stream
 
 extension FileStream {
-    /// Frames that may wait: 64, but at most 96 MB of them.
-    private static func capacity(_ width: Int, _ height: Int) -> Int {
-        max(2, min(64, 96_000_000 / max(1, 3 * width * height)))
-    }
-
-    private static func capacity(_ info: VideoInfo?) -> Int {
-        info.map { capacity($0.width, $0.height) } ?? 1
-    }
-
-    private func read(
-        _ reader: VideoReader,
-        into frames: BoundedQueue<VideoFrame>,
-        _ threads: DispatchGroup
-    ) throws {
-        try start("swan.read", in: threads) { [self] in
-            do {
-                for _ in 0..<(request.maxFrames ?? .max) {
-                    let began = ContinuousClock.now
-                    let frame = try reader.nextFrame()
-                    let taken = (ContinuousClock.now - began).seconds
-                    state.withLock { $0.decodeSeconds += taken }
-                    if frame == nil { state.withLock { $0.inputEnded = true } }
-                    guard let frame, frames.put(frame) else { break }
-                }
-                frames.close()
-            } catch {
-                fail(error, closing: frames)
-            }
-        }
-    }
-
-    private func write(
-        _ results: BoundedQueue<VideoFrame>,
-        to writer: VideoWriter,
-        _ frames: BoundedQueue<VideoFrame>,
-        _ threads: DispatchGroup
-    ) throws {
-        try start("swan.write", in: threads) { [self] in
-            do {
-                while let frame = results.take() {
-                    let began = ContinuousClock.now
-                    try writer.append(frame)
-                    let ended = ContinuousClock.now
-                    state.withLock { state in
-                        state.writeSeconds += (ended - began).seconds
-                        if state.firstFrame == nil { state.firstFrame = ended }
-                    }
-                }
-            } catch {
-                fail(error, closing: results)
-                // Nor is more input wanted, which may be waited for.
-                frames.close(dropping: true)
-                state.withLock { $0.reader }?.interrupt()
-            }
-        }
-    }
-
-    /// Starts a thread that the group waits for.
-    private func start(
-        _ name: String,
-        in group: DispatchGroup,
-        _ work: @escaping @Sendable () -> Void
-    ) throws(SystemError) {
-        group.enter()
-        do throws(SystemError) {
-            try startThread(name) {
-                work()
-                group.leave()
-            }
-        } catch {
-            group.leave()
-            throw error
-        }
-    }
-
-    private func fail(_ error: any Error, closing queue: BoundedQueue<VideoFrame>) {
-        state.withLock { state in
-            if state.failure == nil { state.failure = error }
-        }
-        queue.close(dropping: true)
-    }
-
-    private var isStopped: Bool { state.withLock { $0.isStopped } }
-    private var isOver: Bool { state.withLock { $0.isStopped || $0.failure != nil } }
-
-    /// Feeds the stream until the input ends, the output fails, or `stop` is called.
+    /// The input as the stream's source, until it ends, the output fails, or `stop` is called.
     ///
     /// What is on its way takes as long as several chunks: whoever stops does not wait for it.
-    private func pump(
-        _ stream: VideoStream,
-        _ frames: BoundedQueue<VideoFrame>,
-        _ hand: ([VideoFrame]) -> Bool
-    ) throws {
+    private func source(_ input: FileStreamInput, _ stream: VideoStream) -> StreamSource {
         let prompts = LaterPrompts(request.laterPrompts)
-        try stream.run(
-            { [self] in
-                guard !isStopped, let frame = frames.take() else { return nil }
+        return StreamSource(
+            next: { [self] in
+                guard !isStopped, let frame = input.next() else { return nil }
                 try changePrompt(stream, prompts, frame: stream.framesIn)
-                return frame
+                return TimedFrame(frame)
             },
             isStopped: { [self] in isOver },
-            cancel: { frames.close(dropping: true) },
-            give: hand
+            cancel: { input.close() }
         )
     }
 
     /// Streams from text alone.
-    private func generate(_ stream: VideoStream, _ hand: ([VideoFrame]) -> Bool) throws {
+    private func generate(_ stream: VideoStream, _ deliver: ([VideoFrame]) -> Bool) throws {
         if let step = stream.firstStep, step < FileStreamRequest.leastStepFromNoise {
             log.warning(
                 """
@@ -454,10 +281,10 @@ extension FileStream {
             atLeast: frames,
             willStart: { [self] in try changePrompt(stream, prompts, frame: $0) },
             isStopped: { [self] in isOver },
-            give: { chunk in
-                let given = Array(chunk.prefix(missing))
-                missing -= given.count
-                return hand(given)
+            deliver: { chunk in
+                let wanted = Array(chunk.frames.prefix(missing))
+                missing -= wanted.count
+                return deliver(wanted)
             }
         )
     }

@@ -13,42 +13,28 @@ public struct SingleStreamDenoiser: ~Copyable {
     /// - Parameters:
     ///   - cache: the KV cache's frames and sinks.
     ///   - tokensPerFrame: tokens of a latent frame.
-    ///
-    /// The others are those of `StreamDenoiser`.
     public init(
         _ transformer: CausalWanTransformer,
-        schedule: FlowMatch,
-        steps: [Double],
-        streamBatch: Bool,
-        framesPerChunk: Int = 1,
+        _ plan: DenoisingPlan,
         cache options: KVCacheOptions,
         tokensPerFrame: Int,
         dtype: DType = .float32,
-        device: Device = .cpu,
-        noise: @escaping NoiseSource
+        device: Device = .cpu
     ) throws(TorchError) {
         var options = options
-        options.passes = steps.count
-        let rows = StreamDenoiser.cacheRowCount(steps: steps.count, streamBatch: streamBatch)
+        options.passes = plan.steps.count
         var pool = try KVCachePool(
             transformer.config,
-            rows: rows,
+            rows: plan.cacheRowCount,
             frames: options.frames,
             tokensPerFrame: tokensPerFrame,
             dtype: dtype,
             device: device
         )
-        let acquired = try pool.acquireRows(rows, options: options)
+        let rows = try pool.acquireRows(plan.cacheRowCount, options: options)
         self.transformer = transformer
         cache = pool
-        denoiser = StreamDenoiser(
-            schedule: schedule,
-            steps: steps,
-            streamBatch: streamBatch,
-            framesPerChunk: framesPerChunk,
-            cacheRows: acquired,
-            noise: noise
-        )
+        denoiser = StreamDenoiser(plan, cacheRows: rows)
     }
 
     /// Bytes of the KV cache.

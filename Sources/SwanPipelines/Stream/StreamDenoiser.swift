@@ -2,6 +2,38 @@ import SwanModels
 import SwanSchedulers
 import Torch
 
+/// How a stream is denoised.
+public struct DenoisingPlan: Sendable {
+    /// Noise levels by timestep.
+    public let schedule: FlowMatch
+    /// Timesteps, falling.
+    public let steps: [Double]
+    /// Whether the steps run as rows of one batch; otherwise one after the other.
+    public let streamBatch: Bool
+    /// Latent frames of the chunks after the first.
+    public let framesPerChunk: Int
+    /// Standard normals for the re-noising between steps.
+    public let noise: NoiseSource
+
+    /// A plan of these parts.
+    public init(
+        schedule: FlowMatch,
+        steps: [Double],
+        streamBatch: Bool,
+        framesPerChunk: Int = 1,
+        noise: @escaping NoiseSource
+    ) {
+        self.schedule = schedule
+        self.steps = steps
+        self.streamBatch = streamBatch
+        self.framesPerChunk = framesPerChunk
+        self.noise = noise
+    }
+
+    /// Rows of a KV cache that a stream needs.
+    public var cacheRowCount: Int { streamBatch ? steps.count : 1 }
+}
+
 /// The denoising of a stream, chunk by chunk, in stream batch or step after step.
 ///
 /// In stream batch every row of one forward is a chunk at another step: the newest enters row 0, and the
@@ -35,9 +67,7 @@ public struct StreamDenoiser: ~Copyable {
     /// What is to be run next; nil while the denoiser waits for a chunk.
     public private(set) var work: DenoisingWork?
 
-    private let schedule: FlowMatch
-    private let streamBatch: Bool
-    private let noise: NoiseSource
+    private let plan: DenoisingPlan
     private var steps: [Double]
     private var framesPerChunk: Int
     private var stage = Stage.rows(0..<0)
@@ -49,31 +79,12 @@ public struct StreamDenoiser: ~Copyable {
 
     /// A denoiser at the beginning of a stream.
     ///
-    /// - Parameters:
-    ///   - steps: timesteps, falling.
-    ///   - streamBatch: whether the steps run as rows of one batch; otherwise one after the other.
-    ///   - framesPerChunk: latent frames of the chunks after the first.
-    ///   - cacheRows: as many as `cacheRowCount` says, with a pass for each step.
-    ///   - noise: standard normals for the re-noising between steps.
-    public init(
-        schedule: FlowMatch,
-        steps: [Double],
-        streamBatch: Bool,
-        framesPerChunk: Int = 1,
-        cacheRows: [CacheRow],
-        noise: @escaping NoiseSource
-    ) {
-        self.schedule = schedule
-        self.steps = steps
-        self.streamBatch = streamBatch
-        self.framesPerChunk = framesPerChunk
+    /// - Parameter cacheRows: as many as the plan needs, with a pass for each step.
+    public init(_ plan: DenoisingPlan, cacheRows: [CacheRow]) {
+        self.plan = plan
         self.cacheRows = cacheRows
-        self.noise = noise
-    }
-
-    /// The rows of a KV cache that a stream needs.
-    public static func cacheRowCount(steps: Int, streamBatch: Bool) -> Int {
-        streamBatch ? steps : 1
+        steps = plan.steps
+        framesPerChunk = plan.framesPerChunk
     }
 
     // MARK: - What is run
@@ -91,7 +102,7 @@ public struct StreamDenoiser: ~Copyable {
     ) throws(TorchError) {
         if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
         let row = Row(latents: latents, start: position, chunk: chunk)
-        if streamBatch, chunk > 0 {
+        if plan.streamBatch, chunk > 0 {
             try move(row, text)
         } else {
             begin(step: 0, of: row, text)
@@ -118,11 +129,11 @@ public struct StreamDenoiser: ~Copyable {
     ) throws(TorchError) -> Tensor? {
         guard let work else { return nil }
         self.work = nil
-        let clean = try schedule.clean(fromFlow: flow, work.latents, at: .rows(work.timesteps))
+        let clean = try plan.schedule.clean(fromFlow: flow, work.latents, at: .rows(work.timesteps))
         switch stage {
         case .step(let index, let row):
             guard index + 1 < steps.count else {
-                if streamBatch { try fillRows(like: row.latents, &cache) }
+                if plan.streamBatch { try fillRows(like: row.latents, &cache) }
                 return clean
             }
             let next = try noised(clean, row, step: index + 1)
@@ -158,7 +169,11 @@ public struct StreamDenoiser: ~Copyable {
     private func noised(_ clean: Tensor, _ row: Row, step: Int) throws(TorchError) -> Row {
         var next = row
         let key = NoiseKey(chunk: row.chunk, step: step)
-        next.latents = try schedule.addNoise(clean, noise(clean.shape, key), at: .all(steps[step]))
+        next.latents = try plan.schedule.addNoise(
+            clean,
+            plan.noise(clean.shape, key),
+            at: .all(steps[step])
+        )
         return next
     }
 

@@ -103,16 +103,17 @@ public struct StreamSummary: Sendable, Codable, Equatable {
     public func json() throws -> Data { try JSONText.data(self) }
 }
 
-extension StreamSummary.Latency {
-    /// Of seconds that were measured; nil where there are none.
-    init?(seconds: [Double]) {
-        guard !seconds.isEmpty else { return nil }
-        let sorted = seconds.sorted()
-        func milliseconds(_ share: Double) -> Double {
-            // The smallest value that at least this share of all does not exceed.
-            let rank = Int((share * Double(sorted.count)).rounded(.up))
-            return sorted[min(max(rank, 1), sorted.count) - 1] * 1_000
-        }
-        self.init(p50: milliseconds(0.5), p95: milliseconds(0.95), p99: milliseconds(0.99))
+extension StreamSummary {
+    /// Adds what a stream did.
+    mutating func add(_ stream: VideoStream) {
+        framesIn = stream.framesIn
+        kvCacheBytes = stream.cacheByteCount
+        let seconds = stream.seconds
+        stages.encode = seconds.encode * 1_000
+        stages.denoise = seconds.denoise * 1_000
+        stages.vaeDecode = seconds.decode * 1_000
+        let latencies = stream.latencies
+        chunks = latencies.count
+        chunkLatency = Latency(latencies)
     }
 }

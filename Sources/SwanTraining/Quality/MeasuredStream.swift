@@ -42,36 +42,28 @@ struct MeasuredStream {
         let stream = try VideoStream(model, prompt: prompts[0] ?? "", options: options)
         var number = 0
         var first = 0
-        var failure: (any Error)?
-        try stream.run(
-            {
-                let index = stream.framesIn
-                guard index < count else { return nil }
-                if index > 0, let prompt = prompts[index] { try stream.setPrompt(prompt) }
-                return try clip.frame(order(index))
-            },
-            give: { frames in
-                guard !frames.isEmpty else { return true }
-                do {
-                    let output = try concatenated(
-                        frames.map { frame throws(TorchError) in try Footage.pixels(of: frame) }
-                    )
-                    let chunk = Chunk(
-                        number: number,
-                        first: first,
-                        sources: (first..<(first + frames.count)).map(order),
-                        output: try PixelMath.values(output)
-                    )
-                    number += 1
-                    first += frames.count
-                    try take(chunk)
-                    return true
-                } catch {
-                    failure = error
-                    return false
-                }
-            }
-        )
-        if let failure { throw failure }
+        let source = StreamSource(next: {
+            let index = stream.framesIn
+            guard index < count else { return nil }
+            if index > 0, let prompt = prompts[index] { try stream.setPrompt(prompt) }
+            return TimedFrame(try clip.frame(order(index)))
+        })
+        try stream.run(source) { streamed in
+            let frames = streamed.frames
+            guard !frames.isEmpty else { return true }
+            let output = try concatenated(
+                frames.map { frame throws(TorchError) in try Footage.pixels(of: frame) }
+            )
+            let chunk = Chunk(
+                number: number,
+                first: first,
+                sources: (first..<(first + frames.count)).map(order),
+                output: try PixelMath.values(output)
+            )
+            number += 1
+            first += frames.count
+            try take(chunk)
+            return true
+        }
     }
 }

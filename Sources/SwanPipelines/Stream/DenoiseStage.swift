@@ -1,0 +1,130 @@
+import SwanModels
+import SwanSchedulers
+import Synchronization
+import Torch
+
+/// Noised latents to clean ones: the denoiser, and which chunks are on their way through it.
+final class DenoiseStage: Sendable {
+    private struct State: ~Copyable {
+        var denoiser: SingleStreamDenoiser
+        /// The oldest first.
+        var marks: [ChunkMark] = []
+        /// What the rows attend to; nil before the first chunk.
+        var conditioning: TextConditioning?
+        var latentFrames: Int
+        var seconds = 0.0
+    }
+
+    /// Bytes of the KV cache.
+    let cacheByteCount: Int
+    private let prompts: StreamPrompts
+    private let clock: StreamClock
+    private let state: Mutex<State>
+
+    init(
+        _ model: StreamModel,
+        options: StreamOptions,
+        prompts: StreamPrompts,
+        clock: StreamClock
+    ) throws {
+        self.prompts = prompts
+        self.clock = clock
+        let configuration = options.configuration
+        let stride = model.vae.spatialStride
+        let denoiser = try SingleStreamDenoiser(
+            model.transformer,
+            try DenoisingPlan(options, dtype: model.dtype, device: model.device),
+            cache: KVCacheOptions(
+                frames: configuration.cacheFrames,
+                sinkFrames: configuration.sinkFrames,
+                sinkThreshold: configuration.sinkThreshold
+            ),
+            tokensPerFrame: model.transformer.config.tokensPerFrame(
+                height: options.height / stride,
+                width: options.width / stride
+            ),
+            dtype: model.dtype,
+            device: model.device
+        )
+        cacheByteCount = denoiser.cacheByteCount
+        state = Mutex(State(denoiser: denoiser, latentFrames: configuration.framesPerBlock))
+    }
+
+    var seconds: Double { state.withLock { $0.seconds } }
+
+    /// Denoises a chunk; returns those that are finished by it.
+    ///
+    /// Before chunks change their length, those on their way are finished, so that all rows of the
+    /// stream batch have the same past.
+    func denoise(_ chunk: NoisedChunk) throws -> [CleanChunk] {
+        try state.withLock { state in
+            var finished: [CleanChunk] = []
+            let frames = chunk.latents.size(2)
+            if state.conditioning != nil, frames != state.latentFrames {
+                finished = try drain(&state)
+                try state.denoiser.changeChunk(frames: frames)
+                state.latentFrames = frames
+            }
+            let conditioning = prompts.conditioning(of: chunk.prompt)
+            state.conditioning = conditioning
+            state.marks.append(chunk.mark)
+            finished += try timed(&state) { state throws(TorchError) in
+                try state.denoiser.denoise(
+                    chunk.latents,
+                    firstTimestep: chunk.firstTimestep,
+                    text: conditioning
+                )
+            }
+            return finished
+        }
+    }
+
+    /// The chunks that are still on their way.
+    func drain() throws -> [CleanChunk] {
+        try state.withLock { state in try drain(&state) }
+    }
+
+    private func drain(_ state: inout State) throws -> [CleanChunk] {
+        guard let conditioning = state.conditioning else { return [] }
+        var finished: [CleanChunk] = []
+        while !state.marks.isEmpty {
+            let next = try timed(&state) { state throws(TorchError) in
+                try state.denoiser.drain(text: conditioning)
+            }
+            if next.isEmpty { break }
+            finished += next
+        }
+        return finished
+    }
+
+    /// What `body` returns belongs to the oldest chunk on its way.
+    private func timed(
+        _ state: inout State,
+        _ body: (inout State) throws(TorchError) -> Tensor?
+    ) throws -> [CleanChunk] {
+        let start = clock.now()
+        let latents = try inference { () throws(TorchError) in try body(&state) }
+        let seconds = clock.seconds(since: start)
+        state.seconds += seconds
+        guard let latents else { return [] }
+        var mark = state.marks.removeFirst()
+        mark.seconds.denoise = seconds
+        return [CleanChunk(latents: latents, mark: mark)]
+    }
+}
+
+extension DenoisingPlan {
+    /// The plan of a stream by its options.
+    init(_ options: StreamOptions, dtype: DType, device: Device) throws {
+        let configuration = options.configuration
+        let random = StreamNoise(seed: options.seed, dtype: dtype, device: device)
+        schedule = try FlowMatch(.streaming(shift: configuration.shift))
+        steps = try schedule.denoisingSteps(
+            configuration.steps + [0],
+            warped: configuration.warpsSteps
+        )
+        streamBatch = options.streamBatch
+        framesPerChunk = configuration.framesPerBlock
+        noise = { shape, key throws(TorchError) in try random(shape, key) }
+    }
+}

@@ -1,0 +1,157 @@
+import SwanMedia
+import SwanModels
+import SwanSchedulers
+import Synchronization
+import Torch
+
+/// Frames to noised latents: collects frames to chunks, encodes them, and mixes noise in.
+///
+/// Each stage of a stream has its own state and chunks go from one to the next, so that stages may run
+/// one after the other or side by side, each on one thread at a time.
+final class EncodeStage: Sendable {
+    /// What only a chunk's encoding touches, held for as long as that takes.
+    private struct Work: ~Copyable {
+        let encoder: any VideoEncoder
+        var controller: NoiseController
+        var pending: [VideoFrame] = []
+        /// The last frame that came, which fills up the last chunk.
+        var last: TimedFrame?
+        /// When the frames were captured that no chunk so far is to give back.
+        var outstanding: [ContinuousClock.Instant] = []
+        var chunks = 0
+    }
+
+    /// What others read and set meanwhile.
+    private struct Shared {
+        var framesPerChunk: Int
+        var framesIn = 0
+        var seconds = 0.0
+    }
+
+    private let model: StreamModel
+    private let options: StreamOptions
+    private let random: StreamNoise
+    private let prompts: StreamPrompts
+    private let clock: StreamClock
+    private let work: Mutex<Work>
+    private let shared: Mutex<Shared>
+
+    init(
+        _ model: StreamModel,
+        options: StreamOptions,
+        prompts: StreamPrompts,
+        clock: StreamClock
+    ) throws {
+        self.model = model
+        self.options = options
+        self.prompts = prompts
+        self.clock = clock
+        random = StreamNoise(seed: options.seed, dtype: model.dtype, device: model.device)
+        let configuration = options.configuration
+        let controller = try NoiseController(
+            initialScale: configuration.noiseScale,
+            isFixed: options.fixedNoise,
+            timestepOffset: configuration.timestepOffset
+        )
+        let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
+        work = Mutex(Work(encoder: encoder, controller: controller))
+        shared = Mutex(Shared(framesPerChunk: 4 * configuration.framesPerBlock))
+    }
+
+    var framesIn: Int { shared.withLock { $0.framesIn } }
+    var seconds: Double { shared.withLock { $0.seconds } }
+
+    /// Frames of the chunks after the first; those that are complete stay as they are.
+    var framesPerChunk: Int {
+        get { shared.withLock { $0.framesPerChunk } }
+        set { shared.withLock { $0.framesPerChunk = newValue } }
+    }
+
+    /// Adds a frame; returns the chunk that it completes.
+    func add(_ frame: TimedFrame) throws -> NoisedChunk? {
+        try work.withLock { work in
+            work.pending.append(frame.frame)
+            work.last = frame
+            work.outstanding.append(frame.captureTime)
+            shared.withLock { $0.framesIn += 1 }
+            let size = nextSize(work)
+            return work.pending.count < size ? nil : try encode(&work, size)
+        }
+    }
+
+    /// The frames that are left, padded to a chunk; nil when there are none, after one or two chunks.
+    func finish() throws -> NoisedChunk? {
+        try work.withLock { work in
+            work.outstanding.isEmpty ? nil : try encode(&work, nextSize(work))
+        }
+    }
+
+    /// A chunk with nothing but noise, for a stream without an input.
+    func noise() throws -> NoisedChunk {
+        try work.withLock { work in
+            let stride = model.vae.spatialStride
+            let shape = [
+                1, model.transformer.config.inDim, options.configuration.framesPerBlock,
+                options.height / stride, options.width / stride,
+            ]
+            let key = NoiseKey(chunk: work.chunks, step: 0)
+            work.chunks += 1
+            let latents = try inference { try random(shape, key) }
+            return NoisedChunk(
+                latents: latents,
+                firstTimestep: nil,
+                prompt: prompts.mark(),
+                mark: ChunkMark(captureTimes: nil, completion: clock.now())
+            )
+        }
+    }
+
+    /// A video's first latent stands for one frame, which the first chunk has more than others. An
+    /// encoder that looks ahead has to have seen those frames too, from there on.
+    private func nextSize(_ work: borrowing Work) -> Int {
+        work.chunks == 0 ? framesPerChunk + 1 + model.vae.lookahead : framesPerChunk
+    }
+
+    private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
+        let start = clock.now()
+        let prompt = prompts.mark()
+        var frames = work.pending
+        work.pending = []
+        if let last = work.last?.frame {
+            frames += Array(repeating: last, count: max(0, size - frames.count))
+        }
+        let count = work.chunks == 0 ? size - model.vae.lookahead : size
+        let captureTimes = Array(work.outstanding.prefix(count))
+        work.outstanding.removeFirst(captureTimes.count)
+        let (latents, firstTimestep) = try inference { try noised(frames, &work) }
+        work.chunks += 1
+        let completion = work.last?.captureTime ?? start
+        var mark = ChunkMark(captureTimes: captureTimes, completion: completion)
+        mark.seconds.encode = clock.seconds(since: start)
+        shared.withLock { $0.seconds += mark.seconds.encode }
+        return NoisedChunk(
+            latents: latents,
+            firstTimestep: firstTimestep,
+            prompt: prompt,
+            mark: mark
+        )
+    }
+
+    /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
+    private func noised(_ frames: [VideoFrame], _ work: inout Work) throws -> (Tensor, Int?) {
+        let video = try tensor(
+            of: frames,
+            height: options.height,
+            width: options.width,
+            fit: options.fit,
+            pixelAspect: options.pixelAspect,
+            dtype: model.dtype,
+            device: model.device
+        )
+        let noise = try work.controller.next(video.selected(0, 0))
+        let latents = try work.encoder.encode(video)
+        let key = NoiseKey(chunk: work.chunks, step: 0)
+        let mixed = try random(latents.shape, key) * noise.scale + latents * (1 - noise.scale)
+        return (mixed, noise.firstTimestep)
+    }
+}
