@@ -109,6 +109,29 @@ public struct CausalWanTransformer: Sendable {
         }
     }
 
+    /// A part of the streaming form: tokens [B, L, C] of a chunk for each row through a range of the blocks,
+    /// the past in `cache`, which holds these blocks.
+    ///
+    /// - Parameters:
+    ///   - context: with the positions of each row's frames in its stream.
+    ///   - chunk: each row's first frame, as in `context`, and the latent frames of a chunk.
+    public func run(
+        blocks: Range<Int>,
+        _ x: Tensor,
+        _ context: BlockContext,
+        chunk: (firstFrames: [Int], frames: Int),
+        cache: inout KVCachePool,
+        rows: [CacheRow]
+    ) throws(TorchError) -> Tensor {
+        let places = try cache.places(rows, firstFrames: chunk.firstFrames, frames: chunk.frames)
+        return try backbone.run(blocks: blocks, x, context) {
+            block,
+            q,
+            k,
+            v throws(TorchError) in try cache.attend(block, q, k, v, places)
+        }
+    }
+
     /// True where a query (row) may see a key (column) in the training form: [L, L]; nil where all may.
     public static func mask(
         frames: Int,

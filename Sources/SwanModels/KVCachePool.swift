@@ -11,6 +11,8 @@ public struct KVCachePool: ~Copyable {
     public let rowCount: Int
     /// Latent frames that a row has room for.
     public let framesPerRow: Int
+    /// The transformer's blocks that it is for.
+    public let blockRange: Range<Int>
     private var blocks: [BlockCache]
     private var rows: [Row]
     private var leases = 0
@@ -29,19 +31,22 @@ public struct KVCachePool: ~Copyable {
     ///   - rows: how many there are.
     ///   - frames: latent frames that each has room for.
     ///   - tokensPerFrame: tokens of a latent frame.
+    ///   - range: the blocks of an instance of the transformer that holds a part of them; nil for all.
     public init(
         _ config: WanConfig,
         rows: Int,
         frames: Int,
         tokensPerFrame: Int,
+        blocks range: Range<Int>? = nil,
         dtype: DType = .float32,
         device: Device = .cpu
     ) throws(TorchError) {
         rowCount = rows
         framesPerRow = frames
         self.rows = Array(repeating: Row(), count: rows)
+        blockRange = range ?? 0..<config.layers
         blocks = []
-        for _ in 0..<config.layers {
+        for _ in blockRange {
             let shape = [rows, config.heads, frames * tokensPerFrame, config.headDim]
             blocks.append(
                 try BlockCache(shape, tokensPerFrame: tokensPerFrame, dtype: dtype, device: device)
@@ -167,7 +172,13 @@ public struct KVCachePool: ~Copyable {
         _ v: Tensor,
         _ places: [CachePlace]
     ) throws(TorchError) -> Tensor {
-        try blocks[block].attend(q, k, v, places)
+        guard blockRange.contains(block) else {
+            throw TorchError(
+                .invalidArgument,
+                "the KV cache is for the blocks \(blockRange), not for block \(block)"
+            )
+        }
+        return try blocks[block - blockRange.lowerBound].attend(q, k, v, places)
     }
 }
 

@@ -12,13 +12,27 @@ public struct TextConditioning: Sendable {
 
     /// The keys and values of a range of blocks.
     struct Keys: Sendable {
-        fileprivate let first: Int
-        fileprivate var keys: [TextKeys]
+        private let first: Int
+        private var keys: [TextKeys]
 
         /// The keys of blocks from the first one on.
         init(first: Int, _ keys: [TextKeys] = []) {
             self.first = first
             self.keys = keys
+        }
+
+        /// The keys of different texts, each for a number of rows, in the blocks that all have.
+        init(joining parts: [(keys: Keys, rows: Int)]) {
+            let ranges = parts.map(\.keys.range)
+            let all = ranges.dropFirst().reduce(ranges.first ?? 0..<0) { $0.clamped(to: $1) }
+            self.init(
+                first: all.lowerBound,
+                all.map { block in
+                    TextKeys(
+                        joining: parts.map { ($0.keys.keys[block - $0.keys.first], $0.rows) }
+                    )
+                }
+            )
         }
 
         /// The blocks that there are keys for.
@@ -43,17 +57,9 @@ extension TextConditioning {
     ///
     /// Every row attends to its own text alone, whatever the lengths of the others.
     public init(joining texts: [(text: TextConditioning, rows: Int)]) {
-        blocks = Keys(joining: texts.map { ($0.text.blocks, $0.rows) })
-        control = Keys(joining: texts.map { ($0.text.control, $0.rows) })
-    }
-}
-
-extension TextConditioning.Keys {
-    /// The keys of texts that are conditioned for the same blocks, each for a number of rows.
-    fileprivate init(joining texts: [(keys: Self, rows: Int)]) {
-        first = texts.first?.keys.first ?? 0
-        keys = (texts.first?.keys.keys ?? []).indices.map { index in
-            TextKeys(joining: texts.map { ($0.keys.keys[index], $0.rows) })
-        }
+        self.init(
+            blocks: Keys(joining: texts.map { ($0.text.blocks, $0.rows) }),
+            control: Keys(joining: texts.map { ($0.text.control, $0.rows) })
+        )
     }
 }

@@ -75,11 +75,14 @@ import TorchNN
     /// Each instance has the caches of its own blocks.
     @Test func causalBlocksInTwoInstances() throws {
         let source = DictionaryWeights(try Self.transformer())
-        func cache(_ layers: Int) throws -> KVCache {
-            var config = Self.config
-            config.layers = layers
-            let options = KVCacheOptions(frames: 3, sinkFrames: 1)
-            return try KVCache(config, rows: 1, tokensPerFrame: 15, options: options)
+        func cache(_ blocks: Range<Int>) throws -> KVCachePool {
+            try KVCachePool(
+                Self.config,
+                rows: 1,
+                frames: 3,
+                tokensPerFrame: 15,
+                blocks: blocks
+            )
         }
         try inference {
             let model = try CausalWanTransformer(Weights(source), Self.config)
@@ -89,9 +92,14 @@ import TorchNN
                 try CausalWanTransformer(Weights(source), Self.config, blocks: $0)
             }
             let texts = try parts.map { try $0.text(words) }
-            var whole = try cache(4)
-            var first = try cache(3)
-            var second = try cache(1)
+            let options = KVCacheOptions(frames: 3, sinkFrames: 1)
+            var whole = try cache(0..<4)
+            var first = try cache(ranges[0])
+            var second = try cache(ranges[1])
+            #expect(first.byteCount + second.byteCount == whole.byteCount)
+            let wholeRows = try whole.acquireRows(1, options: options)
+            let firstRows = try first.acquireRows(1, options: options)
+            let secondRows = try second.acquireRows(1, options: options)
             for frame in 0..<6 {
                 let chunk = try Tensor.randn([1, 4, 1, 6, 10], Generator(seed: UInt64(frame)))
                 let expected = try model(
@@ -99,42 +107,51 @@ import TorchNN
                     timesteps: [400],
                     text: text,
                     firstFrames: [frame],
-                    cache: &whole
+                    cache: &whole,
+                    rows: wholeRows
                 )
                 let grid = try model.backbone.grid(of: chunk)
-                let rope = try RoPE(
-                    firstFrames: [frame],
-                    frames: 1,
-                    height: 3,
-                    width: 5,
-                    headDim: 16
-                )
                 let timestep = try model.backbone.embed(timesteps: Tensor([400.0], [1, 1]), grid)
-                var x = try model.backbone.embed(chunk)
-                x = try parts[0].backbone.run(
-                    blocks: ranges[0],
-                    x,
-                    BlockContext(timestep: timestep, rope: rope, text: texts[0])
-                ) { block, q, k, v throws(TorchError) in
-                    try first.attend(block, q, k, v, firstFrames: [frame], frames: 1, firstRow: 0)
-                }
-                x = try parts[1].backbone.run(
-                    blocks: ranges[1],
-                    x,
-                    BlockContext(timestep: timestep, rope: rope, text: texts[1])
-                ) { block, q, k, v throws(TorchError) in
-                    try second.attend(
-                        block - 3,
-                        q,
-                        k,
-                        v,
+                var context = BlockContext(
+                    timestep: timestep,
+                    rope: try RoPE(
                         firstFrames: [frame],
                         frames: 1,
-                        firstRow: 0
-                    )
-                }
+                        height: 3,
+                        width: 5,
+                        headDim: 16
+                    ),
+                    text: texts[0]
+                )
+                var x = try parts[0].run(
+                    blocks: ranges[0],
+                    model.backbone.embed(chunk),
+                    context,
+                    chunk: ([frame], 1),
+                    cache: &first,
+                    rows: firstRows
+                )
+                context.text = texts[1]
+                x = try parts[1].run(
+                    blocks: ranges[1],
+                    x,
+                    context,
+                    chunk: ([frame], 1),
+                    cache: &second,
+                    rows: secondRows
+                )
                 let flow = try model.backbone.project(x, timestep, grid)
                 #expect(try numbers(flow) == numbers(expected))
+            }
+            #expect(throws: TorchError.self) {
+                try model(
+                    latents.narrowed(0, 0, 1).narrowed(2, 0, 1),
+                    timesteps: [400],
+                    text: text,
+                    firstFrames: [6],
+                    cache: &second,
+                    rows: secondRows
+                )
             }
         }
     }
