@@ -22,7 +22,7 @@ struct Swan: ParsableCommand {
               64  invalid usage              70   internal error
               65  invalid input or model     73   output cannot be created
               66  input not found            74   input/output error
-              69  device or model not found  130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)
+              69  device or model not found  130  Ctrl-C (143: SIGTERM, 129: SIGHUP)
             """,
         version: SwanVersion.text,
         subcommands: [
