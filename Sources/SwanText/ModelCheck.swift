@@ -1,5 +1,6 @@
-/// Validates the normalization rules of a model file, because the SentencePiece library does not:
-/// invalid indices would cause out-of-bounds reads.
+/// Checks what the SentencePiece library trusts blindly in a model file: its table of
+/// normalization rules, whose indices would otherwise lead it out of its memory, and the length of
+/// pieces, for each byte of which it recurses once when it builds its index.
 ///
 /// The rules are a Darts-clone double array (Yata, "Darts-clone") of their sources, whose values
 /// are offsets of their targets in a list of zero-terminated strings.
@@ -7,6 +8,10 @@ enum ModelCheck {
     /// A description of the first problem in a serialized model; nil if it is safe to load.
     static func fault(in model: [UInt8]) -> String? {
         guard let fields = messages(in: model[...]) else { return "it is damaged" }
+        if let long = fields.first(where: { $0.number == piece && $0.bytes.count > longestPiece }) {
+            return "a piece of its vocabulary has \(long.bytes.count) bytes, "
+                + "the limit is \(longestPiece)"
+        }
         for spec in fields where spec.number == normalizer || spec.number == denormalizer {
             guard let parts = messages(in: spec.bytes) else { return "it is damaged" }
             for table in parts where table.number == charsMap && !table.bytes.isEmpty {
@@ -19,9 +24,13 @@ enum ModelCheck {
     }
 
     // Field numbers of sentencepiece_model.proto.
+    private static let piece = 1
     private static let normalizer = 3
     private static let denormalizer = 5
     private static let charsMap = 2
+
+    /// Bytes of a piece at most, its score and kind included; UMT5's longest has fewer than 100.
+    private static let longestPiece = 1_000
 
     // MARK: Protocol buffers
 
@@ -35,7 +44,8 @@ enum ModelCheck {
         var rest = message
         var fields: [Field] = []
         while !rest.isEmpty {
-            guard let key = readVarint(&rest) else { return nil }
+            // Of a longer key the library would read the lower half.
+            guard let key = readVarint(&rest), key <= UInt32.max else { return nil }
             let length: Int
             switch key & 7 {
             case 0:

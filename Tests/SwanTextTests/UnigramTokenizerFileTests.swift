@@ -122,4 +122,26 @@ import Testing
         let error = #expect(throws: TextError.self) { try Tokenizer(data: Data(bytes)) }
         #expect(error?.message.contains("normalization rules") == true)
     }
+
+    /// The library recurses once for each byte of a piece.
+    @Test func aPieceWithoutEndIsRefused() throws {
+        func file(_ length: Int) throws -> Data {
+            let piece = String(repeating: "a", count: length)
+            return try changed(#"["</s>",0.0]"#, #"["</s>",0.0],["\#(piece)",-1.0]"#)
+        }
+        for length in [1_001, 1_000_000] {
+            let error = #expect(throws: TextError.self) { try Tokenizer(data: file(length)) }
+            #expect(error?.code == .invalidModel)
+            #expect(error?.message.contains("a piece of its vocabulary has") == true)
+        }
+    }
+
+    /// As in a tokenizer.json, whichever way the field of the piece is spelled.
+    @Test(arguments: [[0x0A], [0x8A, 0x80, 0x80, 0x80, 0x10]] as [[UInt8]])
+    func aPieceWithoutEndIsRefusedInASentencePieceModel(key: [UInt8]) throws {
+        // A piece of 200,000 bytes: its length as a varint, and the length of the message around it.
+        let piece = [0x0A, 0xC0, 0x9A, 0x0C] + [UInt8](repeating: 0x61, count: 200_000)
+        let model = goldens.model + Data(key + [0xC4, 0x9A, 0x0C] + piece)
+        #expect(throws: TextError.self) { try Tokenizer(data: model) }
+    }
 }

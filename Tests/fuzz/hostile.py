@@ -14,6 +14,7 @@ WORDS = [
 NAMES = [
     "", "a", "0", "-1", ".", "..", "\x1b[31mred", "a\nb", "\u0085\u009b31m", "weight", "model.", "blocks",
     "blocks.99999999999999999999.x", "blocks.-1.x", "blocks.9223372036854775807.ffn.0.weight", "k" * 3000,
+    "k" * 300000, "x\n  sound\nswan: all is well", "../a", "a/../../b",
     "é", "e\u0301", "\u202egnp.exe", "__metadata__", "scaled_fp8", "spiece_model",
 ]
 
