@@ -48,8 +48,8 @@ struct TrainingFolder {
         } else if let other = Self.contents(of: root) {
             throw TrainingError(
                 .cannotWrite,
-                "\(path): there is a model in it that no training run left (\(other) without a "
-                    + "recipe.yaml); take another folder"
+                "\(path): has \(other.printable()) but no recipe.yaml, so no training run left it; "
+                    + "take another folder"
             )
         }
         do {
@@ -65,12 +65,32 @@ struct TrainingFolder {
         }
     }
 
-    /// What a model has in its folder, a run's or any other: the first of it that is there.
+    /// What a model of any layout has in its folder, or what a run would replace: the first of it that
+    /// is there.
     private static func contents(of root: URL) -> String? {
-        ["vae", "transformer", "text_encoder", "tokenizer", "checkpoints", "stream.yaml"].first {
-            FileManager.default.fileExists(atPath: root.appending(path: $0).path)
+        func names(_ folder: String) -> [String] {
+            FolderListing.names(in: root.appending(path: folder).path).sorted()
         }
+        let found = names("").first { name in
+            modelNames.contains(name) || weightSuffixes.contains { name.hasSuffix($0) }
+        }
+        return found
+            ?? ["events", "samples"].lazy.compactMap { folder in
+                names(folder).first.map { folder + "/" + $0 }
+            }.first
     }
+
+    /// Folders and files of models: Swan's, diffusers', the original ones and ComfyUI's.
+    private static let modelNames: Set = [
+        "vae", "transformer", "transformer_2", "text_encoder", "image_encoder", "tokenizer",
+        "scheduler", "checkpoints", "google", "high_noise_model", "low_noise_model",
+        "diffusion_models", "unet", "text_encoders", "clip", "clip_vision", "taehv", "vae_approx",
+        "stream.yaml", "config.json", "configuration.json", "model_index.json", "spiece.model",
+        "tokenizer.json",
+    ]
+    private static let weightSuffixes = [
+        ".safetensors", ".safetensors.index.json", ".pth", ".pt",
+    ]
 
     /// Removes what a process that was killed was writing. The lock of the folder says that no other
     /// one is.

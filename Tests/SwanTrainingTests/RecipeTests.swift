@@ -226,7 +226,7 @@ struct RecipeTests {
                 try TrainingFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
             }
             #expect(error?.code == .cannotWrite)
-            #expect(error?.message.contains("vae without a recipe.yaml") == true)
+            #expect(error?.message.contains("has vae but no recipe.yaml") == true)
         }
         #expect(try folder.names == ["out"])
         #expect(

@@ -118,6 +118,29 @@ import Torch
         #expect(try folder.names.sorted() == ["recipe.yaml", "wrong.yaml"])
     }
 
+    /// A folder that no run left is not written into, whatever layout the model in it has.
+    @Test(arguments: [
+        "Wan2.1_VAE.pth", "diffusion_pytorch_model.safetensors.index.json", "config.json", "model.pt",
+        "google/umt5-xxl/spiece.model", "my.safetensors", "samples/vae-00000005.png",
+        "events/vae/notes.txt", "vae/config.json",
+    ])
+    func aFolderOfSomebodyElsesIsRefused(name: String) throws {
+        let file = URL(fileURLWithPath: folder.path("out/" + name))
+        try FileManager.default.createDirectory(
+            at: file.deletingLastPathComponent(),
+            withIntermediateDirectories: true
+        )
+        try Data("precious".utf8).write(to: file)
+        for option in [[], ["--resume"]] {
+            let arguments = ["train", recipe, "-o", folder.path("out"), "--device", "cpu"]
+            let outcome = try Program(arguments + option).end()
+            #expect(outcome.code == 73, "\(outcome.messages)")
+            #expect(outcome.messages.contains("no recipe.yaml"), "\(outcome.messages)")
+            #expect(try Data(contentsOf: file) == Data("precious".utf8))
+            #expect(try files("out") == [name])
+        }
+    }
+
     // MARK: - Help
 
     private func train(_ output: String, _ options: String...) throws -> Program {
