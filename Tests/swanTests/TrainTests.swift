@@ -104,6 +104,22 @@ import Torch
         ("seed: 7", "seed: [", 65, "not YAML"),
         ("seed: 7", "seeds: 7", 65, "seed is missing"),
         ("data: {procedural: 1}", "data: {videos: [{file: a.mp4, weight: 1}]}", 66, "a.mp4"),
+        (
+            "data: {procedural: 1}", "data: {videos: [{file: /dev/zero, weight: 1}]}", 65,
+            "data.videos: /dev/zero is not a path below"
+        ),
+        (
+            "data: {procedural: 1}", "data: {videos: [{file: a/../../b.mp4, weight: 1}]}", 65,
+            "not a path below the folder of --data"
+        ),
+        (
+            "data: {procedural: 1}", "data: {stills: {files: [../private.png], weight: 0.5}}", 65,
+            "data.stills.files: ../private.png is not a path below"
+        ),
+        (
+            "data: {procedural: 1}", "data: {procedural: 1, stills: {files: [..], weight: 0}}", 65,
+            "data.stills.files: .. is not a path below"
+        ),
         ("seed: 7", "seed: 7\nstart: nowhere", 66, "nowhere"),
         ("size: 32, batch: 2", "size: 33, batch: 2", 65, "multiple of 16"),
     ])

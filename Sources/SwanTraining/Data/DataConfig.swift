@@ -134,6 +134,8 @@ public struct DataConfig: Codable, Sendable, Equatable {
         guard (0...1).contains(cuts) else {
             throw TrainingError(.invalidRecipe, "data.cuts is \(cuts); it is a part, 0 to 1")
         }
+        try requireBelowRoot(stills?.files ?? [], "data.stills.files")
+        try requireBelowRoot(videos.map(\.file), "data.videos")
         for video in videos
         where video.skip < 0 || video.every < 1 || video.maxFrames < 1
             || !(16...4_096).contains(video.shortSide)
@@ -148,6 +150,19 @@ public struct DataConfig: Codable, Sendable, Equatable {
             throw TrainingError(
                 .invalidRecipe,
                 "data.stills.short_side is \(stills.shortSide); it is 16 to 4096"
+            )
+        }
+    }
+
+    /// Throws where a name could lead out of the data root: recipes come from strangers. Links that lie
+    /// in that folder are followed, as they are its owner's.
+    private func requireBelowRoot(_ files: [String], _ key: String) throws(TrainingError) {
+        for file in files
+        where file.hasPrefix("/") || file.split(separator: "/").contains("..") {
+            throw TrainingError(
+                .invalidRecipe,
+                "\(key): \(file.printable()) is not a path below the folder of --data; it may neither "
+                    + "begin with '/' nor have '..' in it"
             )
         }
     }
