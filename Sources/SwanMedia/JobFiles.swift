@@ -69,10 +69,13 @@ public struct JobFiles: Sendable {
 
     /// Removes partial files that killed processes left in the output folders.
     ///
-    /// - Returns: The paths of the removed files.
+    /// - Returns: the paths of what was removed, as they may be shown.
     public func removeLeftovers() -> [String] {
         Set(outputs.map(\.folder)).sorted().flatMap { folder in
-            Leftovers.remove(from: folder).map { folder == "." ? $0 : "\(folder)/\($0)" }
+            Leftovers.remove(from: folder).map { name in
+                let name = name.printable(limit: 255)
+                return folder == "." ? name : "\(folder)/\(name)"
+            }
         }
     }
 }
@@ -104,6 +107,7 @@ private struct InputFiles {
 
     private mutating func add(_ path: String, _ identity: FileIdentity?) {
         guard let identity else { return }
+        let path = path.printable(limit: 4_096)
         if identity.isRegularFile { files[identity] = files[identity] ?? path }
         if identity.isFolder { folders[identity] = folders[identity] ?? path }
     }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// Converts the `tokenizer.json` of a unigram model back to a SentencePiece model.
 ///
@@ -22,7 +23,8 @@ struct UnigramTokenizerFile {
         } catch {
             throw TextError(
                 .invalidModel,
-                "\(name) is not the tokenizer.json of a unigram model: \(error)"
+                "\(name) is not the tokenizer.json of a unigram model: "
+                    + "\(error)".printable(limit: 1_000)
             )
         }
     }
@@ -90,7 +92,7 @@ struct UnigramTokenizerFile {
             default:
                 throw TextError(
                     .invalidModel,
-                    "the normalizer \(step.type) of a tokenizer.json is not supported by SentencePiece models; "
+                    "the normalizer \(step.type.printable()) of a tokenizer.json is not supported by SentencePiece models; "
                         + "use the original spiece.model"
                 )
             }
@@ -106,7 +108,7 @@ struct UnigramTokenizerFile {
             default:
                 throw TextError(
                     .invalidModel,
-                    "the pre-tokenizer \(step.type) of a tokenizer.json is not supported by SentencePiece "
+                    "the pre-tokenizer \(step.type.printable()) of a tokenizer.json is not supported by SentencePiece "
                         + "models; use the original spiece.model"
                 )
             }
@@ -140,7 +142,7 @@ struct UnigramTokenizerFile {
             guard type == nil || type == "Unigram" else {
                 throw TextError(
                     .invalidModel,
-                    "unsupported tokenizer type \(type ?? ""); Wan's text encoder uses Unigram"
+                    "unsupported tokenizer type \(type?.printable() ?? ""); Wan's text encoder uses Unigram"
                 )
             }
             unk_id = try values.decodeIfPresent(Int.self, forKey: .unk_id)

@@ -1,3 +1,4 @@
+import SwanSystem
 import Yams
 
 extension Recipe {
@@ -15,7 +16,7 @@ extension Recipe {
         else { return }
         throw TrainingError(
             .invalidRecipe,
-            "\(difference.key) is \(difference.now), the run began with \(difference.before): go on "
+            "\(difference.key.printable()) is \(difference.now), the run began with \(difference.before): go on "
                 + "with the recipe in \(place), or train into another folder (what may change: "
                 + "\(Self.changeable.sorted().joined(separator: ", ")))"
         )
@@ -55,7 +56,7 @@ extension Recipe {
     private static func words(for node: Node?) -> String {
         switch node {
         case nil: "not given"
-        case .scalar(let scalar): scalar.string
+        case .scalar(let scalar): scalar.string.printable()
         case .sequence(let list): "a list of \(list.count)"
         default: "another kind of thing"
         }

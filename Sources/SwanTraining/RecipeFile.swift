@@ -34,7 +34,7 @@ extension Recipe {
         } catch let error as StrictYAML.Failure {
             throw TrainingError(.invalidRecipe, error.description)
         } catch let error as DecodingError {
-            throw TrainingError(.invalidRecipe, Self.words(for: error))
+            throw TrainingError(.invalidRecipe, Self.words(for: error).printable(limit: 1_000))
         }
         let written = try YAMLEncoder().encode(self)
         guard let known = try Yams.compose(yaml: written) else { return }
@@ -42,7 +42,8 @@ extension Recipe {
         guard unknown.isEmpty else {
             throw TrainingError(
                 .invalidRecipe,
-                "unknown keys: \(unknown.sorted().joined(separator: ", "))"
+                "unknown keys: "
+                    + unknown.sorted().map { $0.printable() }.joined(separator: ", ")
             )
         }
         try check()

@@ -44,6 +44,11 @@ extension Recipe {
                 "\(key) is not plain text of at most 200 characters: \"\(text.printable())\""
             )
         }
+        let place = start ?? ""
+        try NumberLimits.require(
+            place == place.printable(limit: 4_096),
+            "start is not plain text: \"\(place.printable())\""
+        )
         try NumberLimits.require(styles.count <= 1_024, "styles lists more than 1024")
         for style in styles {
             try NumberLimits.require(
@@ -55,6 +60,13 @@ extension Recipe {
                 style.phrasings.count <= 4_096 && style.filters.count <= 64,
                 "style \(style.name) has more than 4096 phrasings or 64 filters"
             )
+            if let odd = style.phrasings.first(where: { $0 != $0.printable() }) {
+                throw TorchError(
+                    .invalidWeights,
+                    "a phrasing of style \(style.name) is not plain text of at most 200 characters: "
+                        + "\"\(odd.printable())\""
+                )
+            }
         }
     }
 

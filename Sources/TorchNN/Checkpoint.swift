@@ -117,7 +117,7 @@ public struct Checkpoint: WeightSource {
             guard shard.entry(key) != nil else {
                 throw TorchError(
                     .invalidWeights,
-                    "\(path): the weight \(key) is not in its shard \(name)"
+                    "\(path): the weight \(key.printable()) is not in its shard \(name)"
                 )
             }
             places[key] = .safetensors(shard, key: key)
@@ -242,7 +242,10 @@ private struct ShardIndex {
         var map: [String: String] = [:]
         for (key, value) in weights {
             guard case .string(let name) = value, key.utf8.count <= Self.longestName else {
-                throw Self.failed(path, "\(key) is not the name of a weight with that of a file")
+                throw Self.failed(
+                    path,
+                    "\(key.printable()) is not the name of a weight with that of a file"
+                )
             }
             map[key] = name
         }
@@ -267,7 +270,7 @@ private struct ShardIndex {
 
     /// Opens a shard, which lies beside the index.
     func shard(_ name: String) throws(TorchError) -> SafetensorsFile {
-        guard !name.contains("/"), name.hasSuffix(".safetensors") else {
+        guard !name.contains("/"), name.hasSuffix(".safetensors"), name == name.printable() else {
             throw TorchError(
                 .invalidFile,
                 "\(path): \(name.printable()) is not the name of a safetensors file beside it"

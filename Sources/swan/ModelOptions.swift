@@ -98,7 +98,8 @@ enum StandardOutput {
 
     /// Writes a text followed by a line break.
     static func write(_ text: String) throws {
-        try write(Data((text.printable(limit: 4_000_000, keepsLines: true) + "\n").utf8))
+        let text = ArgumentNames.escaped(in: text).printable(limit: 4_000_000, keepsLines: true)
+        try write(Data((text + "\n").utf8))
     }
 }
 

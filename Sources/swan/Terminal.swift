@@ -40,8 +40,9 @@ final class Terminal: Sendable {
 
     /// Writes a message above the bar.
     func write(kind: Kind, _ message: String) {
-        // Messages may contain arbitrary text from files.
-        let message = message.printable(limit: 16_000, keepsLines: true)
+        // Names from files are in it, which may be anything.
+        let message = ArgumentNames.escaped(in: message)
+            .printable(limit: 16_000, keepsLines: true)
         state.withLock { state in
             switch state.format {
             case .text:
@@ -55,6 +56,7 @@ final class Terminal: Sendable {
 
     /// Writes a question without a line break, so that the answer follows it.
     func write(prompt: String) {
+        let prompt = ArgumentNames.escaped(in: prompt).printable(limit: 16_000, keepsLines: true)
         state.withLock { put(clearing($0.bar) + prompt) }
     }
 

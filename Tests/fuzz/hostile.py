@@ -10,6 +10,7 @@ NUMBERS = [
 WORDS = [
     "null", "true", "false", '""', '"NaN"', '"-1"', "[]", "{}", "[[]]", "[1, 2, 3]", '["a"]', '{"a": 1}',
     '"\\u001b[31mred\\u0007"', '"../../../etc/passwd"', '"/dev/zero"', '"' + "a" * 5000 + '"',
+    '"x\\n  sound\\nswan: all is well"',
 ]
 NAMES = [
     "", "a", "0", "-1", ".", "..", "\x1b[31mred", "a\nb", "\u0085\u009b31m", "weight", "model.", "blocks",

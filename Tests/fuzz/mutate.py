@@ -80,20 +80,30 @@ class Case:
         # Each kind of file as often as any other.
         suffix = self.random.choice(sorted({path.suffix for path in files}))
         file = self.random.choice([path for path in files if path.suffix == suffix])
-        self.change(file, file)
+        if self.random.randrange(40) == 0:
+            self.rename(file)
+        else:
+            self.change(file, file)
+        files = [self.changed if path == file else path for path in files]
         doing = "stream" if (model / "stream.yaml").exists() else "generate"
         command = self.random.choices(["inspect", "verify", "convert", doing], [5, 5, 2, 4])[0]
         if command in ("inspect", "verify"):
             self.arguments = ["models", command, str(model)]
         elif command == "convert":
             weights = [path for path in files if path.suffix in (".safetensors", ".pth")]
-            source = file if file in weights else self.random.choice(weights)
+            source = self.changed if self.changed in weights else self.random.choice(weights)
             target = self.random.choice(["out.safetensors", "out"])
             self.arguments = ["models", "convert", str(source), str(self.folder / "result" / target)]
         elif command == "stream":
             self.stream(model)
         else:
             self.generate(model)
+
+    def rename(self, file):
+        """Another name of the same ending, as a file in an archive may have it."""
+        names = [name for name in hostile.NAMES if "/" not in name and 0 < len(name) < 200 and name.strip(".")]
+        self.changed = file.with_name(self.random.choice(names) + file.suffix)
+        file.rename(self.changed)
 
     def stream(self, model, *more):
         self.arguments = ["stream", str(self.seeds / "clip.mp4"), "--model", str(model), "--prompt", "a sketch"]
@@ -258,6 +268,8 @@ class Outcome:
         raw = re.search(rb"[\0-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]", self.output)
         if raw:
             yield f"writes {raw[0]!r}"
+        if re.search(rb"^swan: all is well", self.output, re.MULTILINE):
+            yield "writes a line of a file as its own"
         if self.size > 1 << 16:
             yield f"writes {self.size >> 10} kB of text"
         if self.code in CODES - {0} and not self.output.strip():

@@ -75,7 +75,8 @@ package struct DiffusersSettings: Sendable, Equatable {
         } catch {
             throw SwanError(
                 .invalidModel,
-                "\(path) cannot be read as diffusers' settings: \(error)"
+                "\(path) cannot be read as diffusers' settings: "
+                    + "\(error)".printable(limit: 1_000)
             )
         }
     }

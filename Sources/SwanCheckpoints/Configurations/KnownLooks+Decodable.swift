@@ -21,8 +21,9 @@ extension KnownLooks: Decodable {
         }
         func text(_ text: String, _ what: String) throws -> String {
             try require(
-                !text.isEmpty && text.count <= Self.limit.letters,
-                "\(what) must be a text of 1 ... \(Self.limit.letters) characters"
+                !text.isEmpty && text == text.printable(limit: Self.limit.letters),
+                "\(what) must be a text of 1 ... \(Self.limit.letters) characters, "
+                    + "without control characters"
             )
             return text
         }

@@ -141,7 +141,8 @@ extension FittedConfig {
         } catch {
             throw SwanError(
                 .invalidModel,
-                "\(path) is not a configuration of this part: \(Self.reason(error))"
+                "\(path) is not a configuration of this part: "
+                    + Self.reason(error).printable(limit: 1_000)
             )
         }
     }

@@ -74,7 +74,10 @@ public struct StreamConfiguration: Sendable, Equatable {
             }
             self = try YAMLDecoder().decode(Self.self, from: root)
         } catch let error as DecodingError {
-            throw SwanError(.invalidConfiguration, "\(name): \(Self.reason(error))")
+            throw SwanError(
+                .invalidConfiguration,
+                "\(name): \(Self.reason(error).printable(limit: 1_000))"
+            )
         } catch let error as SwanError {
             throw SwanError(error.code, "\(name): \(error.message)")
         } catch {

@@ -1,4 +1,5 @@
 import CYaml
+import SwanSystem
 import Yams
 
 /// Reads YAML from strangers.
@@ -22,8 +23,14 @@ package enum StrictYAML {
         do {
             return try Yams.compose(yaml: text)
         } catch {
-            throw Failure(description: "not YAML: \(error)")
+            throw Failure(description: "not YAML: \(quoted("\(error)"))")
         }
+    }
+
+    /// The parser's words, which show lines of the text: indented, none passes for a message.
+    private static func quoted(_ words: String) -> String {
+        let lines = words.split(separator: "\n", omittingEmptySubsequences: false)
+        return lines.map { String($0).printable(limit: 400) }.joined(separator: "\n    ")
     }
 
     private static func check(_ text: String) throws(Failure) {

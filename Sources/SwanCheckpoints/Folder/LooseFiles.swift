@@ -135,11 +135,21 @@ package struct LooseFiles {
         for folder in [folder] + folders.map({ folder + "/" + $0 })
         where FileManager.default.fileExists(atPath: folder) {
             do {
-                let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
-                files += names.filter { name in
+                let all = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+                let names = all.filter { name in
                     [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
                         && name.firstMatch(of: /-\d+-of-\d+\./) == nil
-                }.map { folder + "/" + $0 }
+                }
+                // Names go into messages: one that is no plain text is refused before it is shown raw.
+                if let odd = names.first(where: { $0 != $0.printable(limit: 255) }) {
+                    throw SwanError(
+                        .invalidModel,
+                        "\(folder): the name of a file in it is not plain text: \"\(odd.printable())\""
+                    )
+                }
+                files += names.map { folder + "/" + $0 }
+            } catch let error as SwanError {
+                throw error
             } catch {
                 throw SwanError(.noSuchModel, "\(folder): \(error.localizedDescription)")
             }

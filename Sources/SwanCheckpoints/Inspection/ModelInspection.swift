@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -45,13 +46,13 @@ public struct ModelInspection: Sendable, Encodable {
 
     /// For people, a line each.
     public var lines: [String] {
-        var lines = [path, "  " + kind]
+        var lines = [path.printable(limit: Self.longestPath), "  " + kind]
         for part in parts {
             let sizes = part.sizes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
             let numbers = part.parameters.map { ["\(Self.short($0)) parameters"] } ?? []
             let facts = numbers + part.dtypes + ["\(Self.short(part.bytes))B"] + sizes
             lines.append("  \(part.name): \(facts.joined(separator: ", "))")
-            lines.append("    \(part.file)")
+            lines.append("    \(part.file.printable(limit: Self.longestPath))")
         }
         lines.append(
             "  together: \(Self.short(parameters)) parameters, \(Self.short(bytes))B on disk"
@@ -62,6 +63,9 @@ public struct ModelInspection: Sendable, Encodable {
         if let steps { lines.append("  streams with the steps \(steps)") }
         return lines + missing.map { "  MISSING: \($0)" }
     }
+
+    /// Characters of a path at most that are shown.
+    static let longestPath = 4_096
 
     /// A number with a unit: 4.4 M.
     private static func short(_ number: Int) -> String {

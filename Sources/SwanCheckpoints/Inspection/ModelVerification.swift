@@ -1,6 +1,7 @@
 import Foundation
 import SwanMedia
 import SwanModels
+import SwanSystem
 import SwanText
 import Torch
 import TorchNN
@@ -53,19 +54,23 @@ public struct ModelVerification: Sendable, Encodable {
 
     /// For people, a line each.
     public var lines: [String] {
-        var lines = [path]
+        let longest = ModelInspection.longestPath
+        var lines = [path.printable(limit: longest)]
         for part in parts {
             let numbers = part.parameters.map { ", \($0) numbers" } ?? ""
             let facts = part.tensors.map { ": \($0) tensors\(numbers)" } ?? ""
             lines.append("  \(part.problems.isEmpty ? "ok  " : "BAD ")\(part.name)\(facts)")
             for file in part.files {
-                lines.append("    \(file.sha256)  \(file.bytes)  \(file.path)")
+                let path = file.path.printable(limit: longest)
+                lines.append("    \(file.sha256)  \(file.bytes)  \(path)")
             }
             lines += part.problems.flatMap { problem in
                 problem.split(separator: "\n").map { "    PROBLEM: \($0)" }
             }
         }
-        lines += problems.map { "  PROBLEM: \($0)" }
+        lines += problems.flatMap { problem in
+            problem.split(separator: "\n").map { "  PROBLEM: \($0)" }
+        }
         return lines + ["  " + (isSound ? "sound" : "NOT SOUND")]
     }
 

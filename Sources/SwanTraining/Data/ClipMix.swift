@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Torch
 
 /// Clips from several kinds of footage, mixed by weight.
@@ -92,6 +93,13 @@ public struct ClipMix: ClipSource {
             }
             let found = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
                 .filter { kinds.contains(URL(fileURLWithPath: $0).pathExtension.lowercased()) }
+            // Names go into messages: one that is no plain text is refused before it is shown raw.
+            if let odd = found.first(where: { $0 != $0.printable(limit: 255) }) {
+                throw TrainingError(
+                    .invalidData,
+                    "\(path): the name of a picture in it is not plain text: \"\(odd.printable())\""
+                )
+            }
             files += found.map { path + "/" + $0 }
         }
         guard !files.isEmpty else {

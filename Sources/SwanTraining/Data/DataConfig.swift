@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// What a recipe trains on: its `data` section.
 ///
@@ -158,11 +159,13 @@ public struct DataConfig: Codable, Sendable, Equatable {
     /// in that folder are followed, as they are its owner's.
     private func requireBelowRoot(_ files: [String], _ key: String) throws(TrainingError) {
         for file in files
-        where file.hasPrefix("/") || file.split(separator: "/").contains("..") {
+        where file.hasPrefix("/") || file.split(separator: "/").contains("..")
+            || file != file.printable(limit: 4_096)
+        {
             throw TrainingError(
                 .invalidRecipe,
                 "\(key): \(file.printable()) is not a path below the folder of --data; it may neither "
-                    + "begin with '/' nor have '..' in it"
+                    + "begin with '/' nor have '..' or control characters in it"
             )
         }
     }

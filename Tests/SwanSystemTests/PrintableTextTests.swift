@@ -1,5 +1,5 @@
 import Testing
-import Torch
+import SwanSystem
 
 @Suite struct PrintableTextTests {
     @Test(arguments: [
