@@ -37,7 +37,10 @@ struct PartialFile: ~Copyable {
 
     deinit {
         if descriptor >= 0 { close(descriptor) }
-        if pending { unlink(path) }
+        if pending {
+            unlink(path)
+            UnfinishedFiles.forget(path)
+        }
     }
 
     /// A duplicate descriptor, which the caller closes.
@@ -67,9 +70,10 @@ struct PartialFile: ~Copyable {
         guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
             throw Self.failure(name, creating: false, errno)
         }
-        let number =
+        let number = UnfinishedFiles.name(path) {
             replaces
-            ? (rename(path, target) == 0 ? 0 : errno) : renameToNewName(path, target)
+                ? (rename(path, target) == 0 ? 0 : errno) : renameToNewName(path, target)
+        }
         guard number != EEXIST || replaces else {
             throw MediaError(
                 .exists,
@@ -124,7 +128,9 @@ struct PartialFile: ~Copyable {
         for attempt in 0..<1000 {
             let tag = PartialName.tag(attempt: attempt)
             let path = "\(directory).\(short).swan-partial-\(tag)\(suffix)"
-            let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            let descriptor = UnfinishedFiles.make(path) {
+                Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            }
             if descriptor >= 0 {
                 PartialName.lock(descriptor)
                 return (path, descriptor)

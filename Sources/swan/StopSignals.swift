@@ -77,11 +77,13 @@ final class StopSignals: Sendable {
         do throws(SystemError) {
             try startThread("swan.abandon") {
                 abandon()
+                UnfinishedFiles.remove()
                 done.signal()
             }
             _ = done.wait(timeout: .now() + 0.5)
         } catch {
             abandon()
+            UnfinishedFiles.remove()
         }
         Terminal.standardError.clear()
         Terminal.standardError.write(kind: .note, messages.abandoned)

@@ -20,7 +20,9 @@ struct AtomicFile: ~Copyable {
         var (partial, descriptor, attempt) = ("", Int32(-1), 0)
         repeat {
             partial = "\(path).\(PartialName.tag(attempt: attempt)).partial"
-            descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+            descriptor = UnfinishedFiles.make(partial) {
+                open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+            }
             attempt += 1
         } while descriptor < 0 && errno == EEXIST && attempt < 1_000
         guard descriptor >= 0 else { throw Self.failed(path, errno, creating: true) }
@@ -38,6 +40,7 @@ struct AtomicFile: ~Copyable {
     deinit {
         // After `finish` the name is gone and this does nothing.
         unlink(partial)
+        UnfinishedFiles.forget(partial)
         close(descriptor)
     }
 
@@ -64,7 +67,8 @@ struct AtomicFile: ~Copyable {
     /// Puts the file in place, on the disk.
     borrowing func finish() throws(TorchError) {
         guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
-        guard rename(partial, path) == 0 else { throw Self.failed(path, errno, creating: true) }
+        let number = UnfinishedFiles.name(partial) { rename(partial, path) == 0 ? 0 : errno }
+        guard number == 0 else { throw Self.failed(path, number, creating: true) }
         syncFolder()
     }
 
