@@ -96,11 +96,12 @@ public enum Leftovers {
         }
     }
 
-    /// Removes a folder if it contains only files that a conversion writes.
+    /// Removes a folder if it contains only files that a conversion or a benchmark writes.
     private static func removeFolder(_ path: String) -> Bool {
         let names = FolderListing.names(in: path)
         let isOurs = names.allSatisfy { name in
-            name.hasSuffix(".safetensors") || name.hasSuffix(".json") || PartialName(name) != nil
+            name.hasSuffix(".safetensors") || name.hasSuffix(".json")
+                || ["in.mp4", "out.mp4"].contains(name) || PartialName(name) != nil
         }
         guard isOurs else { return false }
         for name in names { unlink(path + "/" + name) }

@@ -86,6 +86,7 @@ struct BenchQualityCommand: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
+        _ = try StopSignals(.init(ended: "stopped"), stop: { false }, abandon: {})
         var options = options
         options.overwrites = try overwriting.permit(options.files)
         let benchmark = try QualityBenchmark(options)

@@ -64,6 +64,10 @@ import Testing
         for (name, files) in [
             (".a.swan-partial-\(Self.dead)", ["model.safetensors", "config.json"]),
             (".b.swan-partial-\(Self.dead)", ["model.safetensors.\(Self.dead).partial"]),
+            (
+                ".swan-bench.swan-partial-\(Self.dead)",
+                ["in.mp4", ".out.swan-partial-\(Self.dead).mp4"]
+            ),
             (".c.swan-partial-\(Self.dead)", ["model.safetensors", "thesis.tex"]),
         ] {
             try FileManager.default.createDirectory(
@@ -72,7 +76,7 @@ import Testing
             )
             for file in files { _ = try folder.file("\(name)/\(file)", [1]) }
         }
-        #expect(Leftovers.remove(from: folder.url.path).count == 2)
+        #expect(Leftovers.remove(from: folder.url.path).count == 3)
         #expect(try folder.names == [".c.swan-partial-\(Self.dead)"])
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: folder.path(folder.names[0])).count

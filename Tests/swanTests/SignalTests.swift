@@ -76,6 +76,51 @@ import Testing
         #expect(try folder.names == ["in.safetensors"])
     }
 
+    /// A preview is a file of its own, beside the video.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+    func aStopWhileAPreviewIsWrittenLeavesNothingOfIt(_ signal: Int32) throws {
+        let model = try GenerateFixture.shared.get().path(.textToVideo)
+        let program = try Program(
+            [
+                "generate", "--model", model, "--prompt", "a fox", "--size", "64x64", "--frames",
+                "21", "--steps", "300", "--device", "cpu", "--preview", "1", "-o", "out.mp4",
+                "--progress", "none",
+            ],
+            in: folder.url.path
+        )
+        func isWritingAPreview() throws -> Bool {
+            try folder.names.contains { $0.hasPrefix(".out.preview") && $0.contains("partial") }
+        }
+        while program.isRunning, try !isWritingAPreview() { usleep(100) }
+        program.send(signal)
+        let outcome = try program.end()
+        #expect(outcome.code == 128 + signal, "\(outcome.messages)")
+        #expect(try !folder.names.contains { $0.contains("partial") }, "\(outcome.messages)")
+    }
+
+    /// What is measured is written to the system's folder for temporary files.
+    @Test func aBenchmarkThatIsStoppedLeavesNothing() throws {
+        let model = try Fixture.shared.get().model
+        func stopped(by signal: String) throws -> Program.Outcome {
+            try Shell.run(
+                """
+                TMPDIR=$PWD '\(Program.url.path)' bench speed stream --model '\(model)' \
+                    --rounds 9000 & program=$!
+                until ls -d .swan-bench.swan-partial-$program; do sleep 0.05; done; sleep 0.2
+                kill -\(signal) $program; wait $program
+                """,
+                in: folder.url.path
+            )
+        }
+        #expect(try stopped(by: "KILL").code == 128 + SIGKILL)
+        #expect(try folder.names.count == 1)
+        for (name, signal) in [("TERM", SIGTERM), ("HUP", SIGHUP)] {
+            let outcome = try stopped(by: name)
+            #expect(outcome.code == 128 + signal, "\(outcome.messages)")
+            #expect(try folder.names.isEmpty, "\(outcome.messages)")
+        }
+    }
+
     /// The input is read ahead as far as may be, and the reader waits for room.
     @Test func aStopInTheMiddleOfALongFileKeepsWhatIsDone() throws {
         let (clip, out) = (folder.path("long.mkv"), folder.path("out.mp4"))

@@ -3,8 +3,9 @@ import SwanSystem
 import Synchronization
 import Torch
 
-/// A hidden folder in which files are made that get their names when all of them are there.
-final class PartialFolder: Sendable {
+/// A hidden folder in which files are made that get their names when all of them are there, or that
+/// are of no use afterwards.
+package final class PartialFolder: Sendable {
     private struct State {
         var path: String?
         /// Its lock tells others that somebody writes.
@@ -13,10 +14,13 @@ final class PartialFolder: Sendable {
 
     private let state = Mutex(State())
 
+    /// No folder yet.
+    package init() {}
+
     deinit { remove() }
 
     /// Makes the folder beside `target`, where killed processes may have left theirs.
-    func make(beside target: String) throws(TorchError) -> String {
+    package func make(beside target: String) throws(TorchError) -> String {
         let url = URL(fileURLWithPath: target)
         let parent = url.deletingLastPathComponent().path
         _ = Leftovers.remove(from: parent)
@@ -25,7 +29,7 @@ final class PartialFolder: Sendable {
             let path = "\(parent)/.\(url.lastPathComponent).swan-partial-\(tag)"
             // The folder and the note of it are one to whoever removes it.
             let number: Int32 = state.withLock { state in
-                guard mkdir(path, 0o777) == 0 else { return errno }
+                guard UnfinishedFiles.make(path, { mkdir(path, 0o777) }) == 0 else { return errno }
                 let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
                 if descriptor >= 0 { PartialName.lock(descriptor) }
                 state = State(path: path, descriptor: descriptor)
@@ -39,12 +43,12 @@ final class PartialFolder: Sendable {
 
     /// Gives the folder, or a file in it, its name; what has that name by now stays.
     func rename(_ path: String, to target: String) throws(TorchError) {
-        let number = renameToNewName(path, target)
+        let number = UnfinishedFiles.name(path) { renameToNewName(path, target) }
         guard number == 0 else { throw Self.failed(target, number) }
     }
 
     /// Removes the folder with all that is in it, if it has not got its name.
-    func remove() {
+    package func remove() {
         let state = state.withLock { state in
             defer { state = State() }
             return state
@@ -58,6 +62,7 @@ final class PartialFolder: Sendable {
                 // Tried again; what ended the work is what is to be told.
             }
         }
+        UnfinishedFiles.forget(path)
         if state.descriptor >= 0 { close(state.descriptor) }
     }
 

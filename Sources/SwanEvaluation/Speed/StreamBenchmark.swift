@@ -9,16 +9,10 @@ import Torch
 extension Benchmark {
     /// A file to a file with all that belongs to it, as `swan stream` does it.
     static func stream(_ options: BenchmarkOptions) throws -> [Measurement] {
-        let folder = FileManager.default.temporaryDirectory
-            .appendingPathComponent("swan-bench-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer {
-            do {
-                try FileManager.default.removeItem(at: folder)
-            } catch {
-                // What stays in the system's temporary place harms no measurement.
-            }
-        }
+        let partial = PartialFolder()
+        defer { partial.remove() }
+        let place = FileManager.default.temporaryDirectory.appendingPathComponent("swan-bench").path
+        let folder = URL(fileURLWithPath: try partial.make(beside: place), isDirectory: true)
         let input = options.input ?? folder.appendingPathComponent("in.mp4").path
         if options.input == nil { try makeClip(input) }
         let folderOfModel = try ModelFolder(BundledModels.folder(options.model) ?? options.model)
