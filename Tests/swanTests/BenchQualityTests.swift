@@ -54,7 +54,8 @@ import Testing
 
     @Test(arguments: [
         ["--measures", "speed"], ["--max-frames", "1"], ["--sheet", "a.jpg"],
-        ["--measures", "vae,vae"],
+        ["--measures", "vae,vae"], ["--styles", ""], ["--styles", ","], ["--measures", ""],
+        ["--measures", "changes", "--styles", "sepia", "--check"],
     ])
     func wrongOptionsAreUsageErrors(options: [String]) throws {
         #expect(try Program(["bench", "tiny-quality"] + options).end().code == 64)

@@ -2,6 +2,7 @@ import Foundation
 import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 import Torch
 
 /// How good a streaming model is, by numbers with bounds.
@@ -64,6 +65,17 @@ public struct QualityBenchmark {
             styles: styles.known.map(\.name),
             footage: zip(clips, notes).map { QualityReport.Footage(clip: $0.name, note: $1) }
         )
+        try requireParts()
+    }
+
+    /// Throws where the model's styles leave nothing to measure.
+    private func requireParts() throws(SwanError) {
+        guard parts > 0 else {
+            throw SwanError(
+                .invalidRequest,
+                "the model was taught one style alone: there are no changes to measure"
+            )
+        }
     }
 
     /// Measures, clip by clip.

@@ -52,6 +52,11 @@ public struct QualityOptions: Sendable {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }
         try require(!measures.isEmpty, "nothing is to be measured")
+        try require(styles?.isEmpty != true, "no style is named")
+        try require(
+            measures != [.changes] || styles?.count != 1,
+            "changes go from one style to another: name two styles at least"
+        )
         try require(
             (2...100_000).contains(maxFrames),
             "\(maxFrames) frames of a video: 2 to 100000 are possible"
