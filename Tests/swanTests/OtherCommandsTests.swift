@@ -125,6 +125,22 @@ import Testing
         #expect(try Program.run("styles", "--model", "/nowhere").code == 69)
     }
 
+    /// What is no model has no looks, and says so as elsewhere.
+    @Test(arguments: ["/dev/zero", "/etc/passwd", "empty"]) func looksOfNoModel(_ model: String)
+        throws
+    {
+        let folder = try TemporaryDirectory()
+        try FileManager.default.createDirectory(
+            atPath: folder.path("empty"),
+            withIntermediateDirectories: false
+        )
+        let inspected = try Program.run("models", "inspect", model, in: folder.url.path)
+        let outcome = try Program.run("styles", "--model", model, in: folder.url.path)
+        #expect(outcome.code == 65 && inspected.code == 65)
+        #expect(outcome.text.isEmpty && !outcome.messages.isEmpty)
+        #expect(model == "empty" || outcome.messages == inspected.messages)
+    }
+
     @Test func aModelThatIsNotThere() throws {
         #expect(try Program.run("models", "inspect", "/nowhere").code == 69)
     }

@@ -6,8 +6,13 @@ extension KnownLooks: Decodable {
     private static let limit = (looks: 256, phrases: 256, letters: 200)
 
     /// What the model of a bundled one's name or in a folder says that it knows; nil where it says nothing.
-    public static func ofModel(_ nameOrPath: String) throws(SwanError) -> KnownLooks? {
-        try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath).configuration().looks
+    ///
+    /// Throws where there is no model, or where its parts do not open.
+    public static func ofModel(_ nameOrPath: String) throws -> KnownLooks? {
+        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        _ = try folder.configs()
+        try folder.require(ModelFolder.Part.ofEveryModel)
+        return try folder.configuration().looks
     }
 
     /// Decodes the key `looks` of a model's `stream.yaml`.
