@@ -19,6 +19,8 @@ public struct Checkpoint: WeightSource {
     public let metadata: [String: String]
     /// The files with the tensors: the one that was opened, or the shards of an index.
     public let files: [String]
+    /// What is wrong with an index that can be read all the same: weights that other shards have, too.
+    public let repeated: [String]
     private let places: [String: Place]
     private let opened: [Opened]
 
@@ -46,12 +48,14 @@ public struct Checkpoint: WeightSource {
         _ metadata: [String: String],
         _ found: [String: Place],
         _ opened: [Opened],
-        files: [String]? = nil
+        files: [String]? = nil,
+        repeated: [String] = []
     ) throws(TorchError) {
         self.path = path
         self.metadata = metadata
         self.opened = opened
         self.files = files ?? [path]
+        self.repeated = repeated
         // Names go into messages: one that is no plain text is refused before it is shown raw.
         if let odd = found.keys.first(where: { $0.isEmpty || $0.printable() != $0 }) {
             throw TorchError(
@@ -124,7 +128,14 @@ public struct Checkpoint: WeightSource {
         }
         let files = shards.values.map(\.path).sorted()
         let opened = shards.values.map(Opened.safetensors)
-        try self.init(path, index.metadata(of: shards), places, opened, files: files)
+        try self.init(
+            path,
+            index.metadata(of: shards),
+            places,
+            opened,
+            files: files,
+            repeated: index.repeated(in: shards)
+        )
     }
 }
 
@@ -265,6 +276,16 @@ private struct ShardIndex {
         guard let first = shards.values.first?.metadata else { return [:] }
         return first.filter { pair in
             shards.values.allSatisfy { $0.metadata[pair.key] == pair.value }
+        }
+    }
+
+    /// Weights in shards that the index takes from another one.
+    func repeated(in shards: [String: SafetensorsFile]) -> [String] {
+        shards.sorted { $0.key < $1.key }.flatMap { name, shard in
+            shard.keys.compactMap { key in
+                guard let taken = weightMap[key], taken != name else { return nil }
+                return "\(key): is in \(name), too; the index takes it from \(taken)"
+            }
         }
     }
 

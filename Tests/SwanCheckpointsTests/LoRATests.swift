@@ -347,4 +347,14 @@ import TorchNN
         ]
         #expect(refusal(keys).contains("is changed twice"))
     }
+
+    /// One layer under two spellings: half of the file would be left out.
+    @Test func aLayerOfTwoSpellingsIsRefused() throws {
+        var (keys, _) = try products(Self.namings[1], alpha: nil, factor: 1)
+        #expect(refusal(keys) == "no error")
+        for (suffix, shape) in [("lora_down", [2, 48]), ("lora_up", [48, 2])] {
+            keys["lora_unet_blocks_0_self_attn_q.\(suffix).weight"] = try .zeros(shape)
+        }
+        #expect(refusal(keys).contains("is the same layer as"), "\(refusal(keys))")
+    }
 }

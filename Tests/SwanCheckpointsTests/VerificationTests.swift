@@ -73,6 +73,30 @@ import TorchNN
         #expect(found == keys.map { "not finite (NaN or infinite): \($0)" })
     }
 
+    /// The index says which of them is meant, and still the files contradict each other.
+    @Test func aWeightInTwoShardsIsNamed() throws {
+        let name = model + "/transformer/diffusion_pytorch_model"
+        let keys = try SafetensorsFile(path: name + ".safetensors").keys
+        let key = try #require(keys.first)
+        let whole = model + "/transformer/a.safetensors"
+        try FileManager.default.moveItem(atPath: name + ".safetensors", toPath: whole)
+        let tensor = try SafetensorsFile(path: whole).tensor(key)
+        try Safetensors.write([key: tensor], to: model + "/transformer/b.safetensors")
+        for twice in [false, true] {
+            var shards = Dictionary(uniqueKeysWithValues: keys.map { ($0, "a.safetensors") })
+            if twice { shards[key] = "b.safetensors" }
+            let index = try JSONSerialization.data(withJSONObject: ["weight_map": shards])
+            try index.write(to: URL(fileURLWithPath: name + ".safetensors.index.json"))
+            #expect(
+                try problems("transformer")
+                    == (twice
+                        ? [
+                            "\(key): is in a.safetensors, too; the index takes it from b.safetensors"
+                        ] : [])
+            )
+        }
+    }
+
     /// What a run would refuse, verification does not call sound.
     @Test(arguments: [
         ("fps: 16", "fps: .nan", "fps is nan"), ("height: 32", "height: 40", "multiples of 16"),

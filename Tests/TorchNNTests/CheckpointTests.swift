@@ -95,6 +95,25 @@ extension CheckpointTests {
         let checkpoint = try Checkpoint.open(index)
         #expect(checkpoint.keys.sorted() == ["a", "b", "c"])
         #expect(try checkpoint.tensor("b", [1]).item() == 1)
+        #expect(checkpoint.repeated.isEmpty)
+    }
+
+    /// The index decides, and it is told.
+    @Test func aWeightInTwoShardsIsTakenFromTheOneThatTheIndexNames() throws {
+        _ = try write("x.safetensors", ["b", "a"])
+        _ = try write("y.safetensors", ["c", "b"])
+        let index = try directory.file(
+            "z.safetensors.index.json",
+            text: """
+                {"weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "y.safetensors"}}
+                """
+        )
+        let checkpoint = try Checkpoint.open(index)
+        #expect(try checkpoint.tensor("b", [1]).item() == 1)
+        #expect(
+            checkpoint.repeated
+                == ["b: is in x.safetensors, too; the index takes it from y.safetensors"]
+        )
     }
 
     @Test(arguments: [

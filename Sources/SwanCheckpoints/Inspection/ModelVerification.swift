@@ -170,6 +170,7 @@ private struct Checks {
             return try result(part, Self.summable(files.data), nil, ["\(error)"])
         }
         var problems = try checkpoint.notFinite().map { "not finite (NaN or infinite): \($0)" }
+        problems += checkpoint.repeated
         do {
             try fit(part, files, checkpoint)
         } catch {

@@ -157,8 +157,14 @@ extension LoRA {
         var found: [String: Difference] = [:]
         var problems: [String] = []
         var widths: [String] = []
+        var places: [String: String] = [:]
         for (module, change) in changes.sorted(by: { $0.key < $1.key }) {
             let place = modules.original(module)
+            if let place, let other = places.updateValue(module, forKey: place) {
+                problems.append(
+                    "\(module): is the same layer as \(other), which is changed already"
+                )
+            }
             func shape(_ weight: String) throws(TorchError) -> [Int]? {
                 guard let place else { return nil }
                 return try model.shape(place.isEmpty ? weight : "\(place).\(weight)")
