@@ -19,7 +19,7 @@ struct cm_reader {
     cm_video_info info;
     int width, height; /* as stored, of the first frame */
     int64_t max_pixels;
-    bool holds_first, draining, truncated, still;
+    bool holds_first, draining, truncated, still, changes_size;
     int64_t damaged;
     double origin;   /* of timestamps, in seconds */
     double expected; /* time of the next frame if it has no timestamp */
@@ -375,6 +375,9 @@ cm_code cm_reader_next(
     }
     cm_frame_info ignored;
     time_frame(reader, info == NULL ? &ignored : info, first);
+    if (reader->frame->width != reader->width || reader->frame->height != reader->height) {
+        reader->changes_size = true;
+    }
     const AVFrame *picture = NULL;
     cm_code code = cm_to_rgb(
         &reader->converter, reader->frame, reader->width, reader->height, &picture, error);
@@ -390,6 +393,7 @@ cm_code cm_reader_next(
 void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = reader->info; }
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
+bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }
 void cm_reader_interrupt(cm_reader *reader) { atomic_store(&reader->source->interrupted, true); }
 
 void cm_reader_free(cm_reader *reader) {

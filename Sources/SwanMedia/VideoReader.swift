@@ -26,6 +26,7 @@ public final class VideoReader: Sendable {
     private struct State {
         var sampler: FrameRateSampler?
         var ended = false
+        var pace = FramePace()
     }
 
     /// The properties of the file.
@@ -61,7 +62,11 @@ public final class VideoReader: Sendable {
     /// The next frame, always with the size in `info`; `nil` after the last one.
     public func nextFrame() throws(MediaError) -> VideoFrame? {
         try state.withLock { (state) throws(MediaError) -> VideoFrame? in
-            guard state.sampler != nil else { return try decode(&state.ended)?.frame }
+            guard state.sampler != nil else {
+                let frame = try decode(&state.ended)?.frame
+                if let frame { state.pace.add(frame.seconds, info.frameRate) }
+                return frame
+            }
             var ended = state.ended
             defer { state.ended = ended }
             return try state.sampler?.next { () throws(MediaError) in try decode(&ended) }
@@ -73,6 +78,13 @@ public final class VideoReader: Sendable {
 
     /// The number of packets and frames that could not be decoded so far.
     public var damagedPackets: Int { state.withLock { _ in Int(cm_reader_damaged(handle)) } }
+
+    /// The largest deviation in seconds of a frame from the constant frame rate of `info`, if it exceeds the
+    /// distance of two frames; nil otherwise, and if frames are resampled.
+    public var unevenSeconds: Double? { state.withLock { $0.pace.unevenSeconds } }
+
+    /// Whether frames so far had another size than the first, to which they were scaled.
+    public var changesSize: Bool { state.withLock { _ in cm_reader_changes_size(handle) } }
 
     /// Cancels a blocking read; `nextFrame()` then returns `nil`. Can be called from any thread.
     public func interrupt() {
@@ -100,5 +112,18 @@ public final class VideoReader: Sendable {
             return nil
         }
         return TimedFrame(frame: frame.shown(at: shown.seconds), duration: shown.duration)
+    }
+}
+
+/// How far the times of frames are from a constant rate.
+private struct FramePace {
+    private var frames = 0
+    private(set) var unevenSeconds: Double?
+
+    mutating func add(_ seconds: Double, _ rate: Rational) {
+        let distance = abs(seconds - Double(frames) / rate.value)
+        frames += 1
+        guard distance * rate.value > 2, distance.isFinite else { return }
+        unevenSeconds = max(unevenSeconds ?? 0, distance)
     }
 }

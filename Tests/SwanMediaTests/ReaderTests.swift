@@ -73,6 +73,33 @@ struct ReaderTests {
         #expect(frames.map { $0[4, 4].red } == [20, 60, 100, 140])
     }
 
+    @Test("times that are far from a constant rate are told")
+    func unevenTimes() throws {
+        let folder = try Folder()
+        let quick = [(grey: UInt8, centiseconds: UInt8)](repeating: (20, 10), count: 8)
+        let even = try VideoReader(path: try folder.write(Handmade.gif(quick), to: "a.gif"))
+        _ = try even.frames()
+        #expect(even.unevenSeconds == nil && !even.changesSize)
+        let path = try folder.write(Handmade.gif(quick + [(60, 100), (100, 100)]), to: "b.gif")
+        let uneven = try VideoReader(path: path)
+        _ = try uneven.frames()
+        #expect(try #require(uneven.unevenSeconds) > 1)
+        let rate = Rational(10)
+        let resampled = try VideoReader(path: path, options: .init(frameRate: rate))
+        _ = try resampled.frames()
+        #expect(resampled.unevenSeconds == nil)
+    }
+
+    @Test("a size that changes is told")
+    func changingSize() throws {
+        let folder = try Folder()
+        var bytes = try VideoFrame.plain(32, 32, Colour(20, 20, 20)).png()
+        bytes += try VideoFrame.plain(32, 48, Colour(60, 60, 60)).png()
+        let reader = try VideoReader(path: try folder.write(bytes, to: "a.png"))
+        #expect(try reader.frames().map(\.height) == [32, 32])
+        #expect(reader.changesSize)
+    }
+
     @Test("a constant rate shows the nearest frame and keeps the length")
     func resampling() throws {
         let folder = try Folder()

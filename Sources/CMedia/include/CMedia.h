@@ -96,6 +96,9 @@ bool cm_reader_is_truncated(const cm_reader *reader);
 /* The number of packets and frames that could not be decoded so far. */
 int64_t cm_reader_damaged(const cm_reader *reader);
 
+/* Whether frames so far had another size than the first, to which they were scaled. */
+bool cm_reader_changes_size(const cm_reader *reader);
+
 /* Cancels a blocking read and all later ones. Can be called from any thread. */
 void cm_reader_interrupt(cm_reader *reader);
 

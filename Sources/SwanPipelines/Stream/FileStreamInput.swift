@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import SwanMedia
 import SwanSystem
@@ -82,13 +83,25 @@ final class FileStreamInput: Sendable {
     /// From any thread: has the reader end, which may wait for a pipe.
     func interrupt() { reader.interrupt() }
 
-    /// Says what of the file could not be read.
+    /// Logs what could not be read, and what the output does not keep.
     func warnOfDamage(_ log: Logger) {
         if reader.isTruncated {
             log.warning("\(path): is cut off; the frames that are there were streamed")
         }
         if reader.damagedPackets > 0 {
-            log.warning("\(path): \(reader.damagedPackets) damaged packets were passed over")
+            log.warning("\(path): \(reader.damagedPackets) damaged packets were skipped")
+        }
+        if let seconds = reader.unevenSeconds {
+            let rate = Int(info.frameRate.value.rounded(.up))
+            log.warning(
+                """
+                \(path): its frame rate varies, by up to \(String(format: "%.1f", seconds)) s from a \
+                constant rate, and its sound may be out of step; --fps \(rate) keeps the times
+                """
+            )
+        }
+        if reader.changesSize {
+            log.warning("\(path): the size of its frames changes; later ones are stretched")
         }
     }
 }
