@@ -120,10 +120,8 @@ extension WanVAEConfig: LatentStrides {
                 "\(key) is \(channels); it must be a multiple of patch_size squared"
             )
         }
-        for (key, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
-            for value in values { try limits.require(value, in: limits.magnitude, key) }
-        }
-        try limits.require(latentsStd.allSatisfy { $0 > 0 }, "latents_std must be positive")
+        for value in latentsMean { try limits.require(value, in: limits.mean, "latents_mean") }
+        for value in latentsStd { try limits.require(value, in: limits.deviation, "latents_std") }
         try limits.require(attnScales.count <= 8, "attn_scales lists more than 8 scales")
         for scale in attnScales { try limits.require(scale, in: 0...1, "attn_scales") }
         try validateUpsampling()

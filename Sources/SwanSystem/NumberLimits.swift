@@ -13,9 +13,13 @@ package enum NumberLimits {
     package static let tokens = 1...65_536
     /// Pixels or latents on a side of a patch.
     package static let patch = 1...32
-    /// An epsilon added to a variance.
-    package static let epsilon = 0.0...1.0
-    /// Means, deviations and coefficients, well within the range of float32.
+    /// An epsilon added to a variance, which may be zero.
+    package static let epsilon = 1e-12...1.0
+    /// Means of latents; published ones are below 10.
+    package static let mean = -1e6...1e6
+    /// Standard deviations of latents, which latents are divided by; published ones are 0.3 to 10.
+    package static let deviation = 1e-6...1e6
+    /// Coefficients, well within the range of float32.
     package static let magnitude = -1e30...1e30
     /// Latent frames of a chunk, a window or a cache.
     package static let frames = 1...4_096

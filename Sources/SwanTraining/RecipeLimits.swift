@@ -6,6 +6,9 @@ import Torch
 import Yams
 
 extension Recipe {
+    /// Frames of a clip at most: operators that take a clip apart have a bound on their results.
+    static let mostFrames = 1_025
+
     /// Throws `invalidRecipe` with the key of the first number that is out of its range.
     ///
     /// What passes is small enough for all sums and products that training forms of it.
@@ -27,6 +30,12 @@ extension Recipe {
                 try phase.requireRanges("transformer.phases[\(index)]")
             }
             try requireCounts()
+            let clip = (transformer.training.latentFrames - 1) * vae.model.temporalStride + 1
+            try NumberLimits.require(
+                clip <= Self.mostFrames,
+                "transformer.training.latent_frames is \(transformer.training.latentFrames), which are "
+                    + "\(clip) frames of a clip; \(Self.mostFrames) are possible"
+            )
         } catch {
             throw TrainingError(.invalidRecipe, error.message)
         }
@@ -112,7 +121,9 @@ extension VAEOptions {
             in: limits.list,
             "the number of \(section).frames"
         )
-        for count in frames { try limits.require(count, in: limits.frames, "\(section).frames") }
+        for count in frames {
+            try limits.require(count, in: 1...Recipe.mostFrames, "\(section).frames")
+        }
         for (key, value) in [
             ("styled", styled), ("latent_noise", latentNoise), ("perceptual", perceptual),
             ("divergence", divergence),

@@ -103,7 +103,15 @@ struct ContentOptions: ParsableArguments {
                 "\(error.message); --prompts needs a file with one prompt per line"
             )
         }
-        let lines = String(decoding: data, as: UTF8.self)
+        guard let text = String(validating: data, as: UTF8.self) else {
+            let number = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+                .firstIndex { String(validating: $0, as: UTF8.self) == nil }
+            throw SwanError(
+                .notText,
+                "\(promptFile): is not text (UTF-8) in line \((number ?? 0) + 1)"
+            )
+        }
+        let lines = text.trimmingPrefix("\u{FEFF}")
             .split(whereSeparator: \.isNewline)
             .map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }

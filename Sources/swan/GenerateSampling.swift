@@ -1,5 +1,6 @@
 import ArgumentParser
 import SwanPipelines
+import SwanSystem
 import Torch
 
 /// Options for the solver and guidance.
@@ -92,7 +93,14 @@ struct SamplingOptions: ParsableArguments {
         guard let initialLatents else { return }
         let file = try SafetensorsFile(path: initialLatents)
         let key = file.keys.count == 1 ? file.keys[0] : "latents"
-        request.initialLatents = try file.tensor(key)
+        let latents = try file.tensor(key)
+        guard try !latents.dtype.isFloatingPoint || latents.isAllFinite() else {
+            throw SwanError(
+                .invalidData,
+                "\(initialLatents): \(key.printable()) is not finite (NaN or infinite)"
+            )
+        }
+        request.initialLatents = latents
     }
 }
 

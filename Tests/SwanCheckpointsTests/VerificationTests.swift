@@ -117,6 +117,9 @@ import TorchNN
         ("transformer", "\"text_len\" : 24", "1000000000000", "text_len is 1000000000000"),
         ("transformer", "\"num_heads\" : 2", "7", "7 heads"),
         ("vae", "\"attn_scales\" : [\n\n  ]", "[7]", "attn_scales is 7"),
+        ("vae", "\"latents_std\" : [", "[1e-30,", "latents_std is 1e-30"),
+        ("vae", "\"latents_mean\" : [", "[-1e30,", "latents_mean is -1e+30"),
+        ("transformer", "\"eps\" : 1e-06", "0", "eps is 0.0"),
     ])
     func valuesOfConfigurationsAreLookedAt(
         part: String,

@@ -128,6 +128,7 @@ import Torch
         let lora = folder.path("lora.safetensors")
         try Safetensors.write(["diffusion_model.x.diff": .zeros([1])], to: lora)
         try refused(64, .textToVideo, "--lora", "low:\(lora)", words: lora, "one transformer")
+        try refused(64, .textToVideo, "--lora", "high:\(lora)", words: lora, "one transformer")
     }
 
     @Test func aMissingShard() throws {
@@ -388,11 +389,15 @@ import Torch
         )
         try Safetensors.write(["a": .zeros([1]), "b": .zeros([1])], to: path)
         try refused(65, .textToVideo, "--init-latents", path, words: path, "latents")
+        try Safetensors.write(["x": Tensor.zeros([1, 16, 2, 4, 4]) / 0.0], to: path)
+        try refused(65, .textToVideo, "--init-latents", path, words: path, "x is not finite")
     }
 
     @Test func promptsThatAreNone() throws {
         let empty = try folder.file("list.txt", text: "\n \n")
         try refused(64, .textToVideo, "--prompts", empty, words: empty)
+        let bytes = try folder.file("bytes.txt", Array("a fox\na ".utf8) + [0xFF, 0xFE])
+        try refused(65, .textToVideo, "--prompts", bytes, words: bytes, "line 2")
         try refused(66, .textToVideo, "--prompts", folder.path("no.txt"), words: "no.txt")
     }
 }

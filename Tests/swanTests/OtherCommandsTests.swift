@@ -90,6 +90,9 @@ import Testing
         #expect(try StreamTests.fields(back.output)["part"] as? String == "transformer")
         #expect(try Program.run("models", "convert", "/nowhere", file).code == 66)
         #expect(try Program.run("models", "convert", source, file, "--shard-size", "5").code == 64)
+        let other = try Program.run("models", "convert", source, directory.path("out.pth"))
+        #expect(other.code == 64 && other.messages.contains("ends in .safetensors"))
+        #expect(try directory.names.sorted() == ["back.safetensors", "there"])
     }
 
     @Test func modelsAreListed() throws {

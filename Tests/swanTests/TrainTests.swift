@@ -121,6 +121,8 @@ import Torch
             "data.stills.files: .. is not a path below"
         ),
         ("seed: 7", "seed: 7\nstart: nowhere", 66, "nowhere"),
+        ("frames: [5, 1]", "frames: [4093, 1]", 65, "vae.training.frames is 4093"),
+        ("latent_frames: 2", "latent_frames: 2049", 65, "transformer.training.latent_frames is"),
         ("size: 32, batch: 2", "size: 33, batch: 2", 65, "multiple of 16"),
     ])
     func refusals(_ found: String, _ replaced: String, _ code: Int32, _ words: String) throws {
@@ -136,7 +138,8 @@ import Torch
 
     /// A folder that no run left is not written into, whatever layout the model in it has.
     @Test(arguments: [
-        "Wan2.1_VAE.pth", "diffusion_pytorch_model.safetensors.index.json", "config.json", "model.pt",
+        "Wan2.1_VAE.pth", "diffusion_pytorch_model.safetensors.index.json", "config.json",
+        "model.pt",
         "google/umt5-xxl/spiece.model", "my.safetensors", "samples/vae-00000005.png",
         "events/vae/notes.txt", "vae/config.json",
     ])

@@ -18,6 +18,11 @@ public struct CheckpointConversion: Sendable {
     public var shardBytes = 10_000_000_000
     private let work = PartialFolder()
 
+    /// Endings of files that hold weights, which nobody means for a folder.
+    private static let otherEndings: Set = [
+        "safetensors", "pth", "pt", "ckpt", "bin", "gguf", "onnx", "json",
+    ]
+
     /// A conversion that changes nothing, to be changed.
     public init() {}
 
@@ -40,12 +45,20 @@ public struct CheckpointConversion: Sendable {
     ///   - destination: a file ending in `.safetensors`, or a folder, which gets a `config.json` where
     ///     the layout has one. It appears when it is complete; what is there already is not replaced.
     public func callAsFunction(_ source: String, to destination: String) throws -> Result {
+        let isFile = destination.hasSuffix(".safetensors")
+        let ending = URL(fileURLWithPath: destination).pathExtension.lowercased()
+        guard isFile || !Self.otherEndings.contains(ending) else {
+            throw SwanError(
+                .invalidRequest,
+                "\(destination): only safetensors are written: give a name that ends in .safetensors, "
+                    + "or that of a folder"
+            )
+        }
         let found = try Source(source)
         guard !FileIdentity.isTaken(destination) else {
             throw TorchError(.cannotWrite, "\(destination): is there already; give another name")
         }
         let plan = try Plan(found, self)
-        let isFile = destination.hasSuffix(".safetensors")
         let shards = isFile ? [plan.entries] : plan.shards(shardBytes)
         let sizes = shards.map { $0.reduce(0) { $0 + $1.byteCount } }
         try DiskSpace.require(

@@ -101,10 +101,11 @@ public struct GenerationModel: Sendable {
 
     /// Throws where the experts differ in size, or a LoRA fits none; the keys tell.
     private func checkTransformers() throws {
-        for lora in options.loras where lora.expert == .lowNoiseTransformer && !variant.hasExperts {
+        for lora in options.loras where lora.expert != nil && !variant.hasExperts {
+            let noise = lora.expert == .transformer ? "high" : "low"
             throw SwanError(
                 .invalidRequest,
-                "\(lora.path) is for the expert for low noise, and the model has one transformer"
+                "\(lora.path) is for the expert for \(noise) noise, and the model has one transformer"
             )
         }
         for part in try folder.transformerParts() {
