@@ -70,7 +70,16 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "SwanCheckpoints", "SwanPipelines", "SwanSystem", "SwanThreads",
+                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanCheckpoints", "SwanThreads",
+                "SwanSystem",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(
+            name: "SwanTiny",
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanCheckpoints", "SwanTraining", "SwanThreads", "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ]
@@ -79,7 +88,7 @@ let package = Package(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanText", "SwanSchedulers",
-                "SwanModels", "SwanCheckpoints", "SwanPipelines",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -87,7 +96,7 @@ let package = Package(
             name: "swan",
             dependencies: [
                 "Torch", "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining",
-                "SwanEvaluation", "SwanSystem", "SwanThreads", "CStart",
+                "SwanTiny", "SwanEvaluation", "SwanSystem", "SwanThreads", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -153,14 +162,25 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanEvaluationTests",
-            dependencies: ["SwanEvaluation"],
+            dependencies: [
+                "Torch", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines", "SwanTraining",
+                "SwanTiny", "SwanEvaluation", "GoldenSupport", "ModelSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanTrainingTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines",
-                "SwanThreads", "SwanTraining", "GoldenSupport", "ModelSupport",
+                "SwanThreads", "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
+            ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanTinyTests",
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanCheckpoints",
+                "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -38,7 +38,9 @@ func calling(
     var error = cm_error()
     let code = body(&error)
     if code == CM_OK || (code == CM_END && error.code == CM_OK) { return code }
-    throw MediaError(MediaError.Code(code), "\(name): \(text(&error.message))")
+    // FFmpeg's message may quote the file.
+    let message = text(&error.message).printable(limit: 512)
+    throw MediaError(MediaError.Code(code), "\(name): \(message)")
 }
 
 /// The text in a fixed-size array of C characters, up to its terminator.

@@ -2,11 +2,11 @@ import Foundation
 
 /// Keeps a second run out of a folder for as long as it lives; the system lets go of it whatever ends
 /// the process.
-final class FolderLock: Sendable {
+package final class FolderLock: Sendable {
     private let descriptor: Int32
 
     /// Throws `TrainingError` if the folder is locked already.
-    init(_ path: String) throws(TrainingError) {
+    package init(_ path: String) throws(TrainingError) {
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw TrainingError(.cannotWrite, "\(path): \(String(cString: strerror(errno)))")

@@ -6,11 +6,11 @@ import Torch
 /// Files of a training run that are told from damaged ones by a checksum.
 ///
 /// One bit that a disk or a copy has changed would go on through all that is trained after it.
-enum SummedFile {
+package enum SummedFile {
     private static let key = "swan.sha256"
 
     /// Writes tensors and text with the checksum of both.
-    static func write(
+    package static func write(
         _ tensors: [String: Tensor],
         metadata: [String: String],
         to path: String
@@ -25,7 +25,7 @@ enum SummedFile {
     /// Opens a file whose checksum is right, or that was written before there were any.
     ///
     /// - Parameter remedy: what to do where it is wrong.
-    static func open(_ path: String, remedy: String) throws -> SafetensorsFile {
+    package static func open(_ path: String, remedy: String) throws -> SafetensorsFile {
         let file = try SafetensorsFile(path: path)
         guard let expected = file.metadata[key] else { return file }
         let found = try sum(file.keys, file.metadata) { try file.tensor($0) }
@@ -59,7 +59,7 @@ enum SummedFile {
     // MARK: - Other files
 
     /// Writes a file, and before it its checksum into another, in the form of `sha256sum`.
-    static func write(_ bytes: Data, to path: String, sum sumPath: String) throws {
+    package static func write(_ bytes: Data, to path: String, sum sumPath: String) throws {
         let sum = try FileDigest.sha256 { add in bytes.withUnsafeBytes(add) }
         let name = URL(fileURLWithPath: path).lastPathComponent
         try WholeFile.write("\(sum)  \(name)\n".utf8, to: sumPath)
@@ -67,7 +67,7 @@ enum SummedFile {
     }
 
     /// Throws where a file is not the one that a checksum was written of.
-    static func verify(_ path: String, sum sumPath: String, remedy: String) throws {
+    package static func verify(_ path: String, sum sumPath: String, remedy: String) throws {
         guard FileManager.default.fileExists(atPath: sumPath) else { return }
         let text = try SmallFile.text(sumPath)
         guard text.hasPrefix(try FileDigest.sha256(path) + " ") else {

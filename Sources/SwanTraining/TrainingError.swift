@@ -6,7 +6,7 @@ public typealias TrainingError = SwanError
 
 extension SwanError {
     /// What the system said when something was written to `path`.
-    init(writing path: String, _ error: any Error) {
+    package init(writing path: String, _ error: any Error) {
         var number = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue
         if (error as? CocoaError)?.code == .fileWriteOutOfSpace { number = number ?? ENOSPC }
         let isFull = [ENOSPC, EDQUOT, EFBIG].contains(number)

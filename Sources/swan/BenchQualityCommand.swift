@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanEvaluation
 import SwanPipelines
 import SwanSystem
 import SwanTraining
@@ -86,7 +87,7 @@ struct BenchQualityCommand: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
-        _ = try StopSignals(.init(ended: "stopped"), stop: { false }, abandon: {})
+        _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = options
         options.overwrites = try overwriting.permit(options.files)
         let benchmark = try QualityBenchmark(options)

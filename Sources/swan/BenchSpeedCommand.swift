@@ -56,7 +56,7 @@ struct BenchSpeedCommand: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
-        _ = try StopSignals(.init(ended: "stopped"), stop: { false }, abandon: {})
+        _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = BenchmarkOptions()
         options.rounds = rounds
         options.device = try Device(named: device.name)

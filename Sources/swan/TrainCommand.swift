@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import SwanThreads
+import SwanTiny
 import SwanTraining
 import Torch
 

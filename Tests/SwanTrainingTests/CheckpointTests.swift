@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// What a run goes on from: a changed bit is found, wherever it is.

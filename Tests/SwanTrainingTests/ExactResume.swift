@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// How long a run is, and what interrupts it.

@@ -7,6 +7,7 @@ import Testing
 import Torch
 import TorchNN
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 @Suite("Training", .serialized)

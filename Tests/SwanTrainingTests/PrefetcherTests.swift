@@ -5,6 +5,7 @@ import SwanModels
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 @Suite struct PrefetcherTests {

@@ -1,9 +1,10 @@
 import Foundation
-import ModelSupport
 import SwanModels
+import ModelSupport
 import SwanText
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// A recipe of drawn scenes and very small networks, trained in seconds.

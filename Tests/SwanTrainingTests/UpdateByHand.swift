@@ -1,6 +1,7 @@
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 extension TrainedNetwork {

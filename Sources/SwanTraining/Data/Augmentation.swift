@@ -2,9 +2,11 @@ import Foundation
 import Torch
 
 /// Changes that keep footage believable: mirroring, exposure, exchanged colour channels.
-enum Augmentation {
+package enum Augmentation {
     /// `clip` [T, 3, H, W] in [0, 1], changed or not.
-    static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    package static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(TorchError)
+        -> Tensor
+    {
         var clip = clip
         if random.chance(0.5) { clip = try clip.flipped([3]) }
         if random.chance(0.4) {

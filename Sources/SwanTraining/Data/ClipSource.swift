@@ -25,17 +25,23 @@ extension ClipSource {
 }
 
 /// Where the indices of examples begin.
-let firstExample: UInt64 = 1 << 62
+package let firstExample: UInt64 = 1 << 62
 
 /// The size of a clip.
-struct ClipSize: Equatable, Sendable {
-    let frames: Int
-    let height: Int
-    let width: Int
+package struct ClipSize: Equatable, Sendable {
+    package let frames: Int
+    package let height: Int
+    package let width: Int
+
+    package init(frames: Int, height: Int, width: Int) {
+        self.frames = frames
+        self.height = height
+        self.width = width
+    }
 }
 
 /// One kind of footage, which makes a clip from the random numbers of one sample.
-protocol ClipMaker: Sendable {
+package protocol ClipMaker: Sendable {
     /// [T, 3, H, W], float32 in [0, 1].
     func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor
 }

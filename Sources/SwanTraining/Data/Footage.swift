@@ -3,11 +3,11 @@ import SwanMedia
 import Torch
 
 /// Decoded pictures kept in memory as bytes.
-enum Footage {
+package enum Footage {
     /// A video's frames: [T, 3, H, W], uint8, the shorter side at most `shortSide`.
     ///
     /// Takes one frame of `every` from frame `skip` on, and `maxFrames` at most.
-    static func video(
+    package static func video(
         _ path: String,
         shortSide: Int,
         skip: Int = 0,
@@ -30,7 +30,7 @@ enum Footage {
     }
 
     /// A picture: [1, 3, H, W], uint8, the shorter side at most `shortSide`.
-    static func still(_ path: String, shortSide: Int) throws -> Tensor {
+    package static func still(_ path: String, shortSide: Int) throws -> Tensor {
         try picture(try readImage(path), shortSide)
     }
 
@@ -47,13 +47,15 @@ enum Footage {
     }
 
     /// A frame's bytes: [1, 3, H, W], uint8.
-    static func pixels(of frame: VideoFrame) throws(TorchError) -> Tensor {
+    package static func pixels(of frame: VideoFrame) throws(TorchError) -> Tensor {
         try Tensor(frame.pixels, [1, frame.height, frame.width, 3]).permuted(0, 3, 1, 2)
             .contiguous()
     }
 
     /// Bytes [T, 3, H, W] at another size, with anti-aliasing.
-    static func resized(_ pixels: Tensor, height: Int, width: Int) throws(TorchError) -> Tensor {
+    package static func resized(_ pixels: Tensor, height: Int, width: Int) throws(TorchError)
+        -> Tensor
+    {
         try pixels.to(.float32).contiguous().resizedAntialiased(height: height, width: width)
             .rounded().clamped(min: 0, max: 255).to(.uint8)
     }

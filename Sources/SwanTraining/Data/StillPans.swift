@@ -2,12 +2,12 @@ import Foundation
 import Torch
 
 /// A camera that pans over pictures and zooms into them, at speeds of a hand-held one.
-struct StillPans: ClipMaker {
+package struct StillPans: ClipMaker {
     /// Each picture at several sizes, the largest first.
     private let pictures: [[Tensor]]
 
     /// Pans over pictures [1, 3, H, W] of bytes.
-    init(_ pictures: [Tensor]) throws(TorchError) {
+    package init(_ pictures: [Tensor]) throws(TorchError) {
         var pyramids: [[Tensor]] = []
         for picture in pictures { pyramids.append(try Self.pyramid(picture)) }
         self.pictures = pyramids
@@ -27,7 +27,7 @@ struct StillPans: ClipMaker {
         return levels
     }
 
-    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
         let levels = random.pick(pictures)
         let path = CameraPath(over: levels[0], size, &random)
         let level = min(levels.count - 1, max(0, Int((2 * log2(path.narrowest)).rounded(.down))))

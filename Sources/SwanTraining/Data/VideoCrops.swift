@@ -1,11 +1,14 @@
 import Torch
 
 /// Windows of a video in space and time.
-struct VideoCrops: ClipMaker {
+package struct VideoCrops: ClipMaker {
     /// [T, 3, H, W], uint8.
     let frames: Tensor
 
-    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    /// Windows of a video [T, 3, H, W], uint8.
+    package init(frames: Tensor) { self.frames = frames }
+
+    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
         let window = try self.window(size, &random)
         let pixels = try window.to(.float32) * (1 / 255)
         guard pixels.size(2) != size.height || pixels.size(3) != size.width else { return pixels }

@@ -52,7 +52,7 @@ package struct SampleSheet {
     }
 
     /// The sheet as one picture.
-    func frame() throws -> VideoFrame {
+    package func frame() throws -> VideoFrame {
         let pixels = try PixelMath.bytes(picture).permuted(1, 2, 0)  // [H, W, 3]
         return try VideoFrame(
             width: pixels.size(1),

@@ -21,7 +21,7 @@ package final class StageRecord {
     private var since = ContinuousClock.now
 
     /// The record of `stage` below the folder of a model.
-    init(_ stage: String, in folder: URL, _ options: SampleOptions) {
+    package init(_ stage: String, in folder: URL, _ options: SampleOptions) {
         self.stage = stage
         self.options = options
         events = folder.appending(path: "events").appending(path: stage)

@@ -25,6 +25,31 @@ public struct OptimizerOptions: Codable, Sendable, Equatable {
     /// time. One if it is not given.
     public var microBatches: Int?
 
+    /// Options of an optimizer, in the order of the properties.
+    package init(
+        learningRate: Double,
+        warmUpSteps: Int,
+        decayFrom: Double,
+        finalRate: Double,
+        betas: [Double],
+        muon: Bool? = nil,
+        weightDecay: Double,
+        maximumGradientNorm: Double,
+        averageDecay: Double,
+        microBatches: Int? = nil
+    ) {
+        self.learningRate = learningRate
+        self.warmUpSteps = warmUpSteps
+        self.decayFrom = decayFrom
+        self.finalRate = finalRate
+        self.betas = betas
+        self.muon = muon
+        self.weightDecay = weightDecay
+        self.maximumGradientNorm = maximumGradientNorm
+        self.averageDecay = averageDecay
+        self.microBatches = microBatches
+    }
+
     private enum CodingKeys: String, CodingKey {
         case learningRate = "learning_rate", warmUpSteps = "warm_up_steps"
         case decayFrom = "decay_from", finalRate = "final_rate", betas, muon

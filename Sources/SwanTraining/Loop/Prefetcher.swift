@@ -4,7 +4,7 @@ import SwanThreads
 import Torch
 
 /// Items made ahead of who takes them and given in their order, whoever of several threads makes them.
-final class Prefetcher<Item: Sendable>: @unchecked Sendable {
+package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     // `condition` guards all that follows.
     private let condition = NSCondition()
     private var made: [Int: Result<Item, any Error>] = [:]
@@ -15,7 +15,7 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
 
     /// Starts `threads` threads that make the items of `range`: at most `ahead` that nobody has taken
     /// yet, or two for each thread where that is more. Throws where the system gives no thread at all.
-    init(
+    package init(
         _ range: Range<Int>,
         ahead: Int = 0,
         threads: Int = 1,
@@ -44,7 +44,9 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     }
 
     /// The next `count` items; nil after the last ones, and once the job is cancelled.
-    func next(_ count: Int, unless stop: CancellationFlag = CancellationFlag()) throws -> [Item]? {
+    package func next(_ count: Int, unless stop: CancellationFlag = CancellationFlag()) throws
+        -> [Item]?
+    {
         var items: [Item] = []
         while items.count < count {
             guard let item = try next(unless: stop) else { return nil }
@@ -70,7 +72,7 @@ final class Prefetcher<Item: Sendable>: @unchecked Sendable {
     }
 
     /// Makes no more items and waits until all threads are done with those at hand.
-    func cancel() {
+    package func cancel() {
         condition.lock()
         defer { condition.unlock() }
         end = nextToTake

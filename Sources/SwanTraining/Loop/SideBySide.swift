@@ -5,11 +5,11 @@ import Torch
 
 /// Calls on several threads at once: the engine's own operators hardly use a second core on
 /// tensors as small as those of a small network.
-enum SideBySide {
+package enum SideBySide {
     /// The results of `body(0)` to `body(count - 1)` in order, up to `threads` at a time.
     ///
     /// Throws what the first call that failed has thrown, when all are done.
-    static func map<Result: Sendable>(
+    package static func map<Result: Sendable>(
         _ count: Int,
         threads: Int,
         _ body: @escaping @Sendable (Int) throws -> Result

@@ -22,12 +22,12 @@ extension Device {
 
     /// Threads that fill a pool of clips: also the cores of training, which waits for a pool that is
     /// empty and later takes a clip now and then.
-    func poolThreads(besides threads: Int) -> Int {
+    package func poolThreads(besides threads: Int) -> Int {
         max(dataThreads(besides: threads), stepThreads(of: threads))
     }
 
     /// How many of a recipe's `threads` work on the micro-batches of a step here.
     ///
     /// A GPU does one after the other anyway, and cuDNN plans its convolutions anew for every thread.
-    func stepThreads(of threads: Int) -> Int { self == .cpu ? threads : 1 }
+    package func stepThreads(of threads: Int) -> Int { self == .cpu ? threads : 1 }
 }

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 @Suite struct SampleRandomTests {

@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// Events, and the file that TensorBoard's own writer made of them (Goldens/events.py).

@@ -1,5 +1,6 @@
 import Foundation
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// An event as a reader finds it in a file, by a reader that shares only the checksum with the writer.

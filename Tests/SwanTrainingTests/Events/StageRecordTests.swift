@@ -4,6 +4,7 @@ import SwanMedia
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 @Suite("Watching a run", .serialized)

@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 import Torch
 
+@testable import SwanTiny
 @testable import SwanTraining
 
 /// A method of three networks: which of them change when, and what of them is kept.

@@ -1,0 +1,54 @@
+import Foundation
+import SwanModels
+import SwanSystem
+import SwanTiny
+import SwanTraining
+import Torch
+
+/// How alike moving pictures are, and how much they change. Pictures are [T, 3, H, W] in [0, 1].
+public enum PictureQuality {
+    /// The peak signal-to-noise ratio in dB that belongs to a mean squared error; 100 at most.
+    public static func psnr(squaredError: Double) -> Double {
+        min(100, -10 * log10(squaredError))
+    }
+
+    /// The mean squared error of all values of two pictures.
+    public static func squaredError(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Double {
+        try (a - b).pow(2).mean().item()
+    }
+
+    /// The structural similarity of the brightness of each frame, 1 for equal pictures: [T].
+    ///
+    /// Gaussian windows of 11 pixels with a deviation of 1.5, those that reach over the border left
+    /// out; constants as in Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
+    public static func ssim(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+        let (x, y) = (try PixelMath.luma(a), try PixelMath.luma(b))
+        let radius = 5
+        let (height, width) = (a.size(2) - 2 * radius, a.size(3) - 2 * radius)
+        guard height > 0, width > 0 else {
+            throw TorchError(
+                .invalidArgument,
+                "structural similarity needs pictures of \(2 * radius + 1) pixels or more, not "
+                    + "\(a.size(3))x\(a.size(2))"
+            )
+        }
+        let moments = try concatenated([x, y, x * x, y * y, x * y], dim: 1)  // [T, 5, H, W]
+        let means = try PixelMath.blurred(moments, 1.5).narrowed(2, radius, height)
+            .narrowed(3, radius, width).chunked(5, dim: 1)
+        let product = try means[0] * means[1]
+        let squares = try (means[0] * means[0], means[1] * means[1])
+        let covariance = try means[4] - product
+        let variances = try means[2] + means[3] - squares.0 - squares.1
+        let (c1, c2) = (0.01 * 0.01, 0.03 * 0.03)
+        let above = try (product * 2 + c1) * (covariance * 2 + c2)
+        let below = try (squares.0 + squares.1 + c1) * (variances + c2)
+        return try (above / below).mean([1, 2, 3])
+    }
+
+    /// The mean squared change from each frame to the next: [T - 1].
+    public static func changes(_ frames: Tensor) throws(TorchError) -> Tensor {
+        let count = frames.size(0) - 1
+        return try (frames.sliced(0, from: 1) - frames.sliced(0, 0..<count)).pow(2)
+            .mean([1, 2, 3])
+    }
+}

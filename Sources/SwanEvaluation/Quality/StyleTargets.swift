@@ -1,0 +1,42 @@
+import SwanTiny
+import SwanTraining
+import Torch
+
+/// A clip in each of several styles, exactly: what a stream's output is compared with.
+struct StyleTargets {
+    let styles: [Style]
+    /// [T, 3, H, W] for each style, uint8: as exact as an output can be, in a quarter of the memory.
+    private let pixels: [Tensor]
+
+    /// The first `count` frames of a clip.
+    init(_ clip: QualityClip, styles: [Style], count: Int) throws(TorchError) {
+        self.styles = styles
+        let batch = 16
+        pixels = try styles.map { style throws(TorchError) in
+            var parts: [Tensor] = []
+            for first in stride(from: 0, to: count, by: batch) {
+                let frames = try clip.pixels.narrowed(0, first, min(batch, count - first))
+                parts.append(try PixelMath.bytes(style(PixelMath.values(frames))))
+            }
+            return try concatenated(parts)
+        }
+    }
+
+    /// Frames of the clip in style number `position`: [T, 3, H, W] in [0, 1].
+    func target(_ position: Int, frames: [Int]) throws(TorchError) -> Tensor {
+        try PixelMath.values(
+            pixels[position].indexSelected(0, Tensor(frames, [frames.count]))
+        )
+    }
+
+    /// The number of the style that `output` [T, 3, H, W] made of these frames is nearest to.
+    func nearest(to output: Tensor, frames: [Int]) throws(TorchError) -> Int {
+        let look = try Look(output)
+        var best = (position: 0, distance: Double.infinity)
+        for position in styles.indices {
+            let distance = try look.distance(to: Look(target(position, frames: frames)))
+            if distance < best.distance { best = (position, distance) }
+        }
+        return best.position
+    }
+}

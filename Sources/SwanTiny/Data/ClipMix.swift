@@ -1,0 +1,129 @@
+import Foundation
+import SwanSystem
+import SwanTraining
+import Torch
+
+/// Clips from several kinds of footage, mixed by weight.
+public struct ClipMix: ClipSource {
+    private let makers: [any ClipMaker]
+    private let weights: [Double]
+    private let cuts: Double
+    private let seed: UInt64
+
+    /// Decodes what `config` names below the folder `root`; that takes seconds and stays in memory.
+    ///
+    /// Throws `TrainingError` for files that are not there, `MediaError` for those that cannot be read.
+    public init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
+        try config.check()
+        var parts: [(maker: any ClipMaker, weight: Double)] = []
+        if config.procedural > 0 { parts.append((ProceduralScenes(), config.procedural)) }
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        if let stills = config.stills, stills.weight > 0 {
+            let files = try Self.pictures(stills.files, root)
+            let pictures = try SideBySide.map(files.count, threads: cores) {
+                try Footage.still(files[$0], shortSide: stills.shortSide)
+            }
+            parts.append((try StillPans(pictures), stills.weight))
+        }
+        let videos = config.videos.filter { $0.weight > 0 }
+        let footage = try SideBySide.map(videos.count, threads: cores) { index in
+            let video = videos[index]
+            return try Footage.video(
+                try Self.existing(video.file, root),
+                shortSide: video.shortSide,
+                skip: video.skip,
+                every: video.every,
+                maxFrames: video.maxFrames
+            )
+        }
+        for (video, frames) in zip(videos, footage) {
+            parts.append((VideoCrops(frames: frames), video.weight))
+        }
+        makers = parts.map(\.maker)
+        weights = parts.map(\.weight)
+        cuts = config.cuts
+        self.seed = seed
+    }
+
+    /// Clip number `index` of one of the sources, chosen by weight, perhaps mirrored or recoloured;
+    /// some are cut to another clip in the middle.
+    public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
+        let size = ClipSize(frames: frames, height: height, width: width)
+        var random = SampleRandom(seed: seed, index: index, purpose: .clip)
+        // Not the inference mode: its tensors cannot enter a network that is being trained.
+        return try withoutGradients { () throws(TorchError) -> Tensor in
+            let clip = try shot(size, &random)
+            guard frames > 1, random.chance(cuts) else { return clip }
+            let cut = random.integer(1..<frames)
+            let next = try shot(size, &random)
+            return try concatenated([clip.sliced(0, 0..<cut), next.sliced(0, from: cut)])
+        }
+    }
+
+    private func shot(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+        let maker = makers[random.pick(weights: weights)]
+        let clip = try maker.clip(size, &random)
+        return try Augmentation.apply(clip, &random).contiguous()
+    }
+
+    /// A clip of each source in turn: drawn scenes, pictures, the videos; neither mirrored nor
+    /// recoloured.
+    public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
+        let size = ClipSize(frames: frames, height: height, width: width)
+        var random = SampleRandom(
+            seed: seed,
+            index: firstExample + UInt64(number),
+            purpose: .clip
+        )
+        return try withoutGradients { () throws(TorchError) -> Tensor in
+            try makers[number % makers.count].clip(size, &random).contiguous()
+        }
+    }
+
+    /// Files, and the pictures in folders, in the order of their names.
+    private static func pictures(_ names: [String], _ root: String) throws -> [String] {
+        let kinds: Set = ["png", "jpg", "jpeg", "webp", "bmp"]
+        var files: [String] = []
+        for name in names {
+            let path = try existing(name, root)
+            var isFolder: ObjCBool = false
+            _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+            guard isFolder.boolValue else {
+                files.append(path)
+                continue
+            }
+            let found = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+                .filter { kinds.contains(URL(fileURLWithPath: $0).pathExtension.lowercased()) }
+            // Names go into messages: one that is no plain text is refused before it is shown raw.
+            if let odd = found.first(where: { $0 != $0.printable(limit: 255) }) {
+                throw TrainingError(
+                    .invalidData,
+                    "\(path): the name of a picture in it is not plain text: \"\(odd.printable())\""
+                )
+            }
+            files += found.map { path + "/" + $0 }
+        }
+        guard !files.isEmpty else {
+            throw TrainingError(
+                .noSuchFile,
+                "data.stills.files: no pictures in \(names.joined(separator: ", "))"
+            )
+        }
+        return files
+    }
+
+    private static func existing(_ name: String, _ root: String) throws(TrainingError) -> String {
+        let path = URL(
+            fileURLWithPath: name,
+            relativeTo: URL(fileURLWithPath: root, isDirectory: true)
+        )
+        .path
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw TrainingError(
+                .noSuchFile,
+                "\(path): no such training data; scripts/bootstrap --training-data fetches Swan's own"
+            )
+        }
+        return path
+    }
+}

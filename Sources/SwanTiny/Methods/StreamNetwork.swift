@@ -1,0 +1,88 @@
+import SwanModels
+import SwanTraining
+import Torch
+import TorchNN
+
+/// Text encoder and transformer as a stream uses them: noisy latents and prompts to clean latents.
+///
+/// The noisy input is x = s N + (1 - s) S; the transformer's flow v gives the clean x0 = x - t/1000 v
+/// (rectified flow, https://arxiv.org/abs/2209.03003). Inputs may be on the CPU; results are where the
+/// weights are, in float32 whatever the networks compute in.
+struct StreamNetwork {
+    private let transformer: CausalWanTransformer
+    private let encoder: UMT5Encoder
+    private let options: StreamTrainingOptions
+    private let device: Device
+    private let dtype: DType
+
+    /// The networks of a method with these weights.
+    init(_ networks: Networks, _ method: StreamMethod) throws(TorchError) {
+        let weights = Weights(
+            leaves: networks[StreamMethod.trainedRole],
+            method.options.precision
+        )
+        transformer = try CausalWanTransformer(weights["transformer"], method.transformer)
+        encoder = try UMT5Encoder(weights["text_encoder"], method.textEncoder)
+        try weights.finish()
+        options = method.options
+        (device, dtype) = (weights.device, weights.dtype)
+    }
+
+    /// Clean latents from `input` [B, C, F, H, W] with a timestep for each frame [B, F].
+    func callAsFunction(
+        _ input: Tensor,
+        timesteps: Tensor,
+        prompts: [[Int32]]
+    ) throws -> Tensor {
+        let input = try input.to(device)
+        let timesteps = try timesteps.to(device)
+        let flow = try transformer(
+            input.to(dtype),
+            timesteps: timesteps,
+            text: transformer.text(encoder.encode(prompts)),
+            window: options.window,
+            recomputing: options.gradientCheckpointing ?? false
+        )
+        return try input - Self.perFrame(timesteps / 1_000) * flow.to(.float32)
+    }
+
+    // MARK: - Inputs
+
+    /// What a first step starts from: the source with noise in the parts `scale` [B, F], and timesteps.
+    ///
+    /// A stream takes int(1000 s) + `timestepOffset`, see `NoiseController`.
+    static func first(
+        _ source: Tensor,
+        noise scale: Tensor,
+        timestepOffset: Int,
+        _ generator: Generator
+    ) throws(TorchError) -> (Tensor, Tensor) {
+        // A little is added since 0.3 in float32 is below 0.3.
+        let timesteps = try (scale * 1_000 + 0.01).floor() + Double(timestepOffset)
+        return (try noised(source, scale, generator), timesteps)
+    }
+
+    /// What a later step starts from: an earlier result with the noise of its timesteps [B, F].
+    static func later(
+        _ result: Tensor,
+        _ timesteps: Tensor,
+        _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        try noised(result, timesteps / 1_000, generator)
+    }
+
+    private static func noised(
+        _ latents: Tensor,
+        _ scale: Tensor,
+        _ generator: Generator
+    ) throws(TorchError) -> Tensor {
+        let s = try perFrame(scale.to(latents.device))
+        let noise = try Tensor.randn(latents.shape, generator).to(latents.device)
+        return try s * noise + (1 - s) * latents
+    }
+
+    /// [B, F] as what latents [B, C, F, H, W] are multiplied by.
+    private static func perFrame(_ values: Tensor) throws(TorchError) -> Tensor {
+        try values.reshaped(values.size(0), 1, values.size(1), 1, 1)
+    }
+}

@@ -1,0 +1,187 @@
+import SwanModels
+import SwanText
+import SwanTraining
+
+extension Recipe {
+    /// Throws where numbers do not fit each other.
+    func check() throws(TrainingError) {
+        try checkNumbers()
+        try checkNames()
+        try checkModels()
+        try checkLengths()
+        try checkLearningRates()
+        try checkAutoencoderSizes()
+        try checkPhases()
+        try checkStyles()
+        try checkStreamSize()
+        try checkNoise()
+        try checkOptimizers()
+        try checkSchedules()
+    }
+
+    private func checkNames() throws(TrainingError) {
+        try require(
+            !name.isEmpty && !styles.isEmpty,
+            "a recipe needs a name and at least one style"
+        )
+        try require(
+            Set(styles.map(\.name)).count == styles.count,
+            "styles: two have the same name"
+        )
+    }
+
+    private func checkModels() throws(TrainingError) {
+        try require(
+            transformer.model.inDim == vae.model.zDim && transformer.model.outDim == vae.model.zDim,
+            "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)"
+        )
+        try require(
+            transformer.model.textDim == text.model.dim,
+            "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)"
+        )
+    }
+
+    private func checkLengths() throws(TrainingError) {
+        try require(
+            vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty
+                && (vae.training.decoderSteps ?? 0) >= 0,
+            "vae.training: steps and batch count from 1, decoder_steps from 0, frames is a list"
+        )
+        try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
+        try require(
+            text.model.vocabulary > TokenizerTrainer.marksAndBytes,
+            "text.model.vocab_size is \(text.model.vocabulary); marks and bytes alone take "
+                + "\(TokenizerTrainer.marksAndBytes)"
+        )
+    }
+
+    private func checkLearningRates() throws(TrainingError) {
+        let rates = [
+            ("vae.optimizer", vae.optimizer.learningRate),
+            ("transformer.optimizer", transformer.optimizer.learningRate),
+            ("text", text.learningRate ?? transformer.optimizer.learningRate),
+        ]
+        for (section, rate) in rates {
+            try require(rate > 0, "\(section).learning_rate is \(rate); it is above 0")
+        }
+    }
+
+    private func checkAutoencoderSizes() throws(TrainingError) {
+        let pixels = vae.model.spatialStride
+        let step = vae.model.temporalStride
+        try require(
+            vae.training.frames.allSatisfy { $0 > 0 && ($0 - 1) % step == 0 },
+            "vae.training.frames \(vae.training.frames): each is 1 more than a multiple of \(step)"
+        )
+        try require(
+            vae.training.size > 0 && vae.training.size % pixels == 0,
+            "vae.training.size \(vae.training.size): a multiple of \(pixels) is needed"
+        )
+    }
+
+    /// What the sides of the transformer's pictures are multiples of.
+    private var patchPixels: Int {
+        vae.model.spatialStride * (transformer.model.patchSize.max() ?? 1)
+    }
+
+    private func checkPhases() throws(TrainingError) {
+        let patch = patchPixels
+        try require(!transformer.phases.isEmpty, "transformer.phases: at least one is needed")
+        for phase in transformer.phases {
+            try require(
+                phase.steps > 0 && phase.batch > 0 && phase.pool > 0 && phase.firstClips > 0
+                    && phase.stepsPerClip > 0 && phase.size > 0 && phase.size % patch == 0,
+                "transformer.phases: numbers count from 1 and size is a multiple of \(patch)"
+            )
+        }
+    }
+
+    private func checkStyles() throws(TrainingError) {
+        // With `start` the autoencoder is not trained.
+        let sizes = (start == nil ? [vae.training.size] : []) + transformer.phases.map(\.size)
+        for style in styles {
+            for side in sizes {
+                let misfits = style.filters.compactMap { $0.misfit(side) }
+                guard let misfit = misfits.first else { continue }
+                throw TrainingError(
+                    .invalidRecipe,
+                    "styles: \(style.name) cannot be made of pictures of \(side)x\(side) pixels: "
+                        + misfit
+                )
+            }
+        }
+    }
+
+    private func checkStreamSize() throws(TrainingError) {
+        let patch = patchPixels
+        try require(
+            [stream.height, stream.width].allSatisfy { side in
+                side.map { $0 % patch == 0 } ?? false
+            },
+            "stream: height and width must be given, in multiples of \(patch)"
+        )
+    }
+
+    private func checkNoise() throws(TrainingError) {
+        let training = transformer.training
+        try require(
+            training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,
+            "transformer.training: latent_frames and window count from 1, later_timesteps is a list"
+        )
+        try require(
+            training.noiseScale <= 1 && training.noiseSpread >= 0
+                && training.noiseSpread <= training.noiseScale,
+            "transformer.training: noise_scale is at most 1, noise_spread at most noise_scale"
+        )
+        try require(
+            training.firstTimestepOffset == stream.timestepOffset,
+            "transformer.training and stream: timestep_offset is not the same"
+        )
+        let offset = Double(training.firstTimestepOffset)
+        let least = 1_000 * (training.noiseScale - training.noiseSpread)
+        try require(
+            least + offset > 0 && 1_000 * training.noiseScale + offset <= 1_000,
+            "transformer.training: a first timestep is 1000 times the noise, which is noise_scale less "
+                + "noise_spread up to noise_scale, plus timestep_offset "
+                + "(\(training.firstTimestepOffset)); it must be above 0 and at most 1000"
+        )
+    }
+
+    private func checkOptimizers() throws(TrainingError) {
+        try require(
+            !(vae.optimizer.muon ?? false),
+            "vae.optimizer: muon is for the transformer's matrices; convolutions learn by AdamW"
+        )
+        for optimizer in [vae.optimizer, transformer.optimizer] {
+            try require(
+                optimizer.betas.count == 2 && optimizer.learningRate > 0
+                    && optimizer.maximumGradientNorm > 0,
+                "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0"
+            )
+            try require(
+                (optimizer.microBatches ?? 1) > 0,
+                "optimizer.micro_batches counts from 1"
+            )
+        }
+    }
+
+    private func checkSchedules() throws(TrainingError) {
+        try require(
+            checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
+            "checkpoints: every_steps, every_minutes and kept are above 0"
+        )
+        if let samples {
+            try require(
+                samples.everySteps > 0 && samples.clips >= 0,
+                "samples: every_steps counts from 1, clips from 0"
+            )
+        }
+    }
+
+    private func require(
+        _ holds: Bool,
+        _ message: @autoclosure () -> String
+    ) throws(TrainingError) {
+        guard holds else { throw TrainingError(.invalidRecipe, message()) }
+    }
+}

@@ -1,0 +1,65 @@
+import SwanSystem
+import SwanTraining
+import Yams
+
+extension Recipe {
+    /// Parts that may change while a run goes on: no weight depends on them, but for threads, which
+    /// move last bits.
+    static let changeable: Set = ["checkpoints", "samples", "stream", "threads"]
+
+    /// Throws an error naming the first key under which `self` is not the recipe that a run began with.
+    ///
+    /// - Parameter place: the file with the recipe of the beginning, for the message.
+    func requireSame(as begun: Recipe, in place: String) throws {
+        guard let now = try Yams.compose(yaml: yaml()),
+            let before = try Yams.compose(yaml: begun.yaml()),
+            let difference = Self.difference(now, before, path: "")
+        else { return }
+        throw TrainingError(
+            .invalidRecipe,
+            "\(difference.key.printable()) is \(difference.now), the run began with \(difference.before): go on "
+                + "with the recipe in \(place), or train into another folder (what may change: "
+                + "\(Self.changeable.sorted().joined(separator: ", ")))"
+        )
+    }
+
+    private struct Difference {
+        let key: String
+        let now, before: String
+    }
+
+    /// The first difference in the order of the keys.
+    private static func difference(_ now: Node?, _ before: Node?, path: String) -> Difference? {
+        switch (now, before) {
+        case (.mapping(let new), .mapping(let old)):
+            var keys = new.map(\.key)
+            keys += old.map(\.key).filter { !keys.contains($0) }
+            for key in keys {
+                let name = key.string ?? "?"
+                guard !path.isEmpty || !changeable.contains(name) else { continue }
+                let full = path.isEmpty ? name : path + "." + name
+                if let found = difference(new[key], old[key], path: full) { return found }
+            }
+            return nil
+        case (.sequence(let new), .sequence(let old)) where new.count == old.count:
+            for (index, pair) in zip(new, old).enumerated() {
+                if let found = difference(pair.0, pair.1, path: "\(path)[\(index)]") {
+                    return found
+                }
+            }
+            return nil
+        default:
+            guard now != before else { return nil }
+            return Difference(key: path, now: words(for: now), before: words(for: before))
+        }
+    }
+
+    private static func words(for node: Node?) -> String {
+        switch node {
+        case nil: "not given"
+        case .scalar(let scalar): scalar.string.printable()
+        case .sequence(let list): "a list of \(list.count)"
+        default: "another kind of thing"
+        }
+    }
+}

@@ -1,0 +1,302 @@
+import Foundation
+import SwanCheckpoints
+import SwanMedia
+import SwanModels
+import SwanPipelines
+import SwanSystem
+import SwanText
+import SwanThreads
+import SwanTraining
+import Torch
+
+/// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
+///
+/// The output folder is a model that a stream loads; `checkpoints` in it is of use until training is
+/// done, `events` and `samples` are for people to watch it by. Killed at any moment, a run goes on
+/// from its last checkpoint and ends with the weights that it would have had (on a CPU to the bit,
+/// with the same number of threads).
+public struct Trainer {
+    private let recipe: Recipe
+    private let folder: TrainingFolder
+    private let clips: any ClipSource
+    private let device: Device
+    private let stop: CancellationFlag
+    private let start: StartModel?
+
+    /// Trains by `recipe` into the folder `output`.
+    ///
+    /// - Parameters:
+    ///   - root: the folder that the recipe's footage is in.
+    ///   - resume: goes on with what is in `output`; else there may be no training in it.
+    ///   - device: where networks are; clips are made on the CPU and moved.
+    ///   - stop: ends the run early, which then throws `TrainingError.Code.interrupted`.
+    ///   - onProgress: called every few seconds.
+    public static func run(
+        recipe: Recipe,
+        root: String = ".",
+        output: String,
+        resume: Bool = false,
+        device: Device = .cpu,
+        stop: CancellationFlag = CancellationFlag(),
+        onProgress: (TrainingProgress) -> Void = { _ in }
+    ) throws {
+        try recipe.check()
+        try recipe.files(root: root, output: output).check()
+        try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
+        if AddressSpace.free != nil {
+            try AddressSpace.require(
+                AddressSpaceNeeds.engine + 4 * recipe.leastCheckpointBytes,
+                "free memory or raise the limit; a smaller batch or size takes less"
+            )
+        }
+        let budget = ComputeBudget.current
+        defer { budget.apply() }
+        TrainingThreads.share(recipe.threads)
+        // Before anything is written: what is refused here can be tried again into the same folder.
+        let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
+        let start = try recipe.start.map { try StartModel($0, for: recipe) }
+        do {
+            let trainer = Trainer(
+                recipe: recipe,
+                folder: try TrainingFolder(output, recipe: recipe, resume: resume),
+                clips: clips,
+                device: device,
+                stop: stop,
+                start: start
+            )
+            let vae = try trainer.autoencoder(onProgress)
+            try trainer.transformer(vae, onProgress)
+            try trainer.decoder(of: vae, onProgress)
+        } catch let error as CocoaError {
+            throw TrainingError(writing: error.filePath ?? output, error)
+        } catch let error as TorchError where error.code == .invalidArgument {
+            // Each size is sound; that they do not go together, an operator was the first to find.
+            throw TrainingError(
+                .invalidRecipe,
+                "the recipe's sizes do not go together: \(error.message)"
+            )
+        }
+    }
+
+    // MARK: - Stages
+
+    private func autoencoder(
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> TrainedAutoencoder {
+        if let done = try folder.autoencoder(on: device) { return done }
+        let config = recipe.vae.model
+        if let start {
+            let (weights, measured) = try start.autoencoder()
+            let moved = try weights.mapValues { try $0.to(device) }
+            return try finished(moved, measured, keepsNormalization: true)
+        }
+        let method = AutoencoderMethod(recipe, clips)
+        let state = try loop("vae", method, steps: recipe.vae.training.steps).run(
+            from: {
+                let weights = try LinearCode.weights(
+                    config,
+                    clips: clips,
+                    seed: recipe.seed,
+                    steps: recipe.vae.training.linearSteps,
+                    threads: recipe.threads,
+                    on: device,
+                    onProgress: onProgress
+                )
+                return [method.trainedRole: weights]
+            },
+            onProgress: onProgress
+        )
+        let weights = state.averages[method.trainedRole]
+        return try finished(weights, config, keepsNormalization: false)
+    }
+
+    private func loop<M: Method>(
+        _ stage: String,
+        _ method: M,
+        steps: Int
+    ) throws -> TrainingLoop<M> {
+        TrainingLoop(
+            stage,
+            steps: steps,
+            method: method,
+            saving: CheckpointSaving(
+                try folder.checkpoints(stage, recipe.checkpoints),
+                recipe.checkpoints,
+                metadata: folder.metadata
+            ),
+            device: device,
+            stop: stop,
+            threads: recipe.threads,
+            record: folder.record(stage, recipe.sampling)
+        )
+    }
+
+    /// Lets the decoder learn longer, where the recipe asks for it.
+    ///
+    /// The encoder, and what was measured of its latents, is what the transformer was trained on: it stays.
+    private func decoder(
+        of vae: TrainedAutoencoder,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let steps = recipe.vae.training.decoderSteps ?? 0
+        guard steps > 0, start == nil else { return }
+        func isDecoders(_ key: String) -> Bool {
+            key.hasPrefix("decoder.") || key.hasPrefix("conv2.")
+        }
+        var method = AutoencoderMethod(recipe, clips)
+        // Clips that have not been seen.
+        method.firstClip =
+            recipe.vae.training.steps * (recipe.vae.optimizer.microBatches ?? 1)
+            * recipe.vae.training.batch
+        method.fixed = vae.weights.filter { !isDecoders($0.key) }
+        let state = try loop("decoder", method, steps: steps).run(
+            from: { [method.trainedRole: vae.weights.filter { isDecoders($0.key) }] },
+            onProgress: onProgress
+        )
+        let done = TrainedAutoencoder(
+            weights: method.whole(state.averages),
+            config: vae.config,
+            channelWeights: vae.channelWeights
+        )
+        try folder.save(done)
+    }
+
+    /// An autoencoder with the measures of its latents, written to its place.
+    private func finished(
+        _ weights: [String: Tensor],
+        _ config: WanVAEConfig,
+        keepsNormalization: Bool
+    ) throws -> TrainedAutoencoder {
+        let statistics = try LatentStatistics.measured(
+            weights,
+            config,
+            keepsNormalization: keepsNormalization,
+            clips: clips,
+            count: 64,
+            size: recipe.vae.training.size,
+            firstIndex: 1 << 40,
+            seed: recipe.seed
+        )
+        var config = config
+        config.latentsMean = statistics.mean
+        config.latentsStd = statistics.std
+        let done = TrainedAutoencoder(
+            weights: weights,
+            config: config,
+            channelWeights: statistics.weights
+        )
+        try folder.save(done)
+        return done
+    }
+
+    private func transformer(
+        _ vae: TrainedAutoencoder,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
+        let tokenizer = try folder.tokenizer {
+            try start?.tokenizer()
+                ?? TokenizerTrainer.train(
+                    sentences: prompts.corpus(count: recipe.text.sentences),
+                    vocabularySize: recipe.text.model.vocabulary
+                )
+        }
+        let first = try firstWeights(prompts, tokenizer, onProgress)
+        let method = try streamMethod(vae, prompts, tokenizer)
+        let state = try loop("transformer", method, steps: method.steps)
+            .run(from: { [StreamMethod.trainedRole: first] }, onProgress: onProgress)
+        try folder.saveTransformer(state.averages[StreamMethod.trainedRole])
+    }
+
+    private func streamMethod(
+        _ vae: TrainedAutoencoder,
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer
+    ) throws -> StreamMethod {
+        let stage = recipe.transformer
+        let codec = try LatentCodec(vae.weights, vae.config)
+        let pools = stage.phases.indices.map { index in
+            LatentPool(
+                clips,
+                styles: recipe.styles,
+                codec: codec,
+                options: stage.training,
+                phase: stage.phases[index],
+                firstIndex: UInt64(index + 2) << 40,
+                seed: recipe.seed,
+                threads: device.poolThreads(besides: recipe.threads),
+                encoders: device.stepThreads(of: recipe.threads),
+                stop: stop
+            )
+        }
+        return StreamMethod(
+            transformer: stage.model,
+            textEncoder: recipe.text.model,
+            options: stage.training,
+            optimizer: stage.optimizer,
+            phases: stage.phases,
+            styles: recipe.styles,
+            prompts: prompts,
+            tokenizer: tokenizer,
+            channelWeights: try Tensor(
+                vae.channelWeights.map(Float.init),
+                [vae.channelWeights.count]
+            ),
+            seed: recipe.seed,
+            pools: pools,
+            samples: recipe.sampling.clips
+        )
+    }
+
+    /// What transformer and text encoder begin with.
+    private func firstWeights(
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> [String: Tensor] {
+        let transformer =
+            try start?.transformer()
+            ?? Initialization.transformer(recipe.transformer.model, seed: recipe.seed)
+        let encoder = try textEncoder(prompts, tokenizer, onProgress)
+        return Dictionary(
+            uniqueKeysWithValues: transformer.map { ("transformer." + $0, $1) }
+                + encoder.map { ("text_encoder." + $0, $1) }
+        )
+    }
+
+    /// The text encoder, once it has learned which style each prompt asks for.
+    private func textEncoder(
+        _ prompts: PromptGenerator,
+        _ tokenizer: Tokenizer,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> [String: Tensor] {
+        let first =
+            try start?.textEncoder()
+            ?? Initialization.textEncoder(recipe.text.model, seed: recipe.seed)
+        let known = start?.styles ?? []
+        guard recipe.styles.contains(where: { !known.contains($0.name) }) else { return first }
+        var options = recipe.transformer.optimizer
+        options.learningRate = recipe.text.learningRate ?? options.learningRate
+        let method = TextEncoderMethod(
+            config: recipe.text.model,
+            optimizer: options,
+            styles: recipe.styles,
+            prompts: prompts,
+            tokenizer: tokenizer,
+            maximumTokens: recipe.transformer.model.textLen,
+            batch: recipe.text.batch,
+            seed: recipe.seed,
+            teacher: try start.map { start in
+                TextEncoderMethod.Teacher(
+                    weights: try first.mapValues { try $0.to(device) },
+                    styles: start.styles
+                )
+            }
+        )
+        let state = try loop("text", method, steps: recipe.text.steps).run(
+            from: { [TextEncoderMethod.trainedRole: first] },
+            onProgress: onProgress
+        )
+        return state.networks[TextEncoderMethod.trainedRole]?.weights ?? [:]
+    }
+}

@@ -1,0 +1,221 @@
+import Foundation
+import SwanCheckpoints
+import SwanSystem
+import SwanModels
+import SwanText
+import SwanTraining
+import Torch
+
+/// An autoencoder with what was measured of its latents.
+struct TrainedAutoencoder {
+    let weights: [String: Tensor]
+    let config: WanVAEConfig
+    /// How much an error counts in each latent channel.
+    let channelWeights: [Double]
+}
+
+/// The folder that a trained model goes to, laid out as a stream loads it.
+///
+/// Each part appears when it is done, its configuration last, so that a part whose configuration is
+/// there is whole.
+struct TrainingFolder {
+    /// Text that goes into every file of weights: what made them, and their licence.
+    let metadata: [String: String]
+    private let root: URL
+    private let writer: ModelFolderWriter
+    private let recipe: Recipe
+    private let lock: FolderLock
+
+    /// Makes the folder, or opens the one of an earlier run of the same recipe if `resume`.
+    init(_ path: String, recipe: Recipe, resume: Bool) throws {
+        root = URL(fileURLWithPath: path, isDirectory: true)
+        self.recipe = recipe
+        let text = try recipe.yaml()
+        metadata = [
+            "format": "pt", "name": recipe.name, "recipe": text, "seed": String(recipe.seed),
+            "license": recipe.license,
+        ]
+        writer = ModelFolderWriter(path, metadata: metadata)
+        let begun = root.appending(path: "recipe.yaml")
+        let isBegun = FileManager.default.fileExists(atPath: begun.path)
+        guard resume || !isBegun else {
+            throw TrainingError(
+                .cannotWrite,
+                "\(path): there is a training run in it; go on with --resume, or take another folder"
+            )
+        }
+        if isBegun {
+            try recipe.requireSame(as: Recipe(contentsOf: begun.path), in: begun.path)
+        } else if let other = Self.contents(of: root) {
+            throw TrainingError(
+                .cannotWrite,
+                "\(path): has \(other.printable()) but no recipe.yaml, so no training run left it; "
+                    + "take another folder"
+            )
+        }
+        do {
+            try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
+            lock = try FolderLock(path)
+            if isBegun { try Self.removePartialFiles(root) }
+            // The same recipe may be written by hand, with comments.
+            if try !isBegun || Recipe(contentsOf: begun.path) != recipe {
+                try WholeFile.write(text.utf8, to: begun.path)
+            }
+        } catch let error as CocoaError {
+            throw TrainingError(writing: path, error)
+        }
+    }
+
+    /// What a model of any layout has in its folder, or what a run would replace: the first of it that
+    /// is there.
+    private static func contents(of root: URL) -> String? {
+        func names(_ folder: String) -> [String] {
+            FolderListing.names(in: root.appending(path: folder).path).sorted()
+        }
+        let found = names("").first { name in
+            modelNames.contains(name) || weightSuffixes.contains { name.hasSuffix($0) }
+        }
+        return found
+            ?? ["events", "samples"].lazy.compactMap { folder in
+                names(folder).first.map { folder + "/" + $0 }
+            }.first
+    }
+
+    /// Folders and files of models: Swan's, diffusers', the original ones and ComfyUI's.
+    private static let modelNames: Set = [
+        "vae", "transformer", "transformer_2", "text_encoder", "image_encoder", "tokenizer",
+        "scheduler", "checkpoints", "google", "high_noise_model", "low_noise_model",
+        "diffusion_models", "unet", "text_encoders", "clip", "clip_vision", "taehv", "vae_approx",
+        "stream.yaml", "config.json", "configuration.json", "model_index.json", "spiece.model",
+        "tokenizer.json",
+    ]
+    private static let weightSuffixes = [
+        ".safetensors", ".safetensors.index.json", ".pth", ".pt",
+    ]
+
+    /// Removes what a process that was killed was writing. The lock of the folder says that no other
+    /// one is.
+    private static func removePartialFiles(_ root: URL) throws {
+        let files = FileManager.default.enumerator(atPath: root.path)
+        while let path = files?.nextObject() as? String {
+            let url = root.appending(path: path)
+            let name = url.lastPathComponent
+            let isPartial =
+                PartialName(name) != nil || name.hasPrefix(".dat.nosync")
+                || name.wholeMatch(of: /.+\.\d+(-\d+)?\.partial/) != nil
+            if isPartial { try FileManager.default.removeItem(at: url) }
+        }
+    }
+
+    /// The checkpoints of a stage.
+    func checkpoints(_ stage: String, _ options: CheckpointSchedule) throws -> Checkpoints {
+        try Checkpoints(
+            folder: root.appending(path: "checkpoints"),
+            stage: stage,
+            kept: options.kept
+        )
+    }
+
+    /// What a stage is watched by.
+    func record(_ stage: String, _ options: SampleOptions) -> StageRecord {
+        StageRecord(stage, in: root, options)
+    }
+
+    // MARK: - Parts
+
+    /// The autoencoder of an earlier run, as it was before it was rounded for storage; nil if there
+    /// is none.
+    func autoencoder(on device: Device) throws -> TrainedAutoencoder? {
+        let path = root.appending(path: "checkpoints/vae.safetensors").path
+        let config = root.appending(path: "vae/config.json")
+        guard FileManager.default.fileExists(atPath: config.path),
+            FileManager.default.fileExists(atPath: path)
+        else { return nil }
+        let file = try SummedFile.open(
+            path,
+            remedy: "remove it, and --resume makes it again from the checkpoints of the stage 'vae'"
+        )
+        var weights: [String: Tensor] = [:]
+        for key in file.keys where key != Self.channelWeightsKey {
+            weights[key] = try file.tensor(key).cloned().to(device)
+        }
+        // Older files leave the configuration to the model's.
+        let sizes =
+            try file.metadata[Self.configKey].map { Data($0.utf8) } ?? SmallFile.data(config.path)
+        return TrainedAutoencoder(
+            weights: weights,
+            config: try JSONDecoder().decode(WanVAEConfig.self, from: sizes),
+            channelWeights: try file.tensor(Self.channelWeightsKey).array(of: Double.self)
+        )
+    }
+
+    /// Writes the autoencoder's part, and what a resumed run needs of it.
+    func save(_ vae: TrainedAutoencoder) throws {
+        var exact = vae.weights
+        exact[Self.channelWeightsKey] = try Tensor(
+            vae.channelWeights,
+            [vae.channelWeights.count]
+        )
+        let encoder = JSONEncoder()
+        // In any other order the same run would not end with the same bytes.
+        encoder.outputFormatting = .sortedKeys
+        var facts = metadata
+        facts[Self.configKey] = String(decoding: try encoder.encode(vae.config), as: UTF8.self)
+        try SummedFile.write(
+            exact,
+            metadata: facts,
+            to: checkpointFolder().appending(path: "vae.safetensors").path
+        )
+        try writer.write(vae.weights, config: vae.config, class: "AutoencoderKLWan", as: .vae)
+    }
+
+    /// The tokenizer; trained by `train` unless an earlier run has done so.
+    func tokenizer(_ train: () throws -> Data) throws -> Tokenizer {
+        let path = try writer.path(of: .tokenizer)
+        let sum = try checkpointFolder().appending(path: "tokenizer.sha256").path
+        if FileManager.default.fileExists(atPath: path) {
+            let remedy = "remove it, and --resume trains it again, to the same"
+            try SummedFile.verify(path, sum: sum, remedy: remedy)
+        } else {
+            try SummedFile.write(train(), to: path, sum: sum)
+        }
+        return try Tokenizer(contentsOf: path)
+    }
+
+    /// Writes the transformer, the text encoder and the stream's configuration from all weights.
+    func saveTransformer(_ weights: [String: Tensor]) throws {
+        func part(_ prefix: String) -> [String: Tensor] {
+            var found: [String: Tensor] = [:]
+            for (key, tensor) in weights where key.hasPrefix(prefix) {
+                found[String(key.dropFirst(prefix.count))] = tensor
+            }
+            return found
+        }
+        try writer.write(
+            part("text_encoder."),
+            config: recipe.text.model,
+            class: "UMT5EncoderModel",
+            as: .textEncoder
+        )
+        try writer.write(
+            part("transformer."),
+            config: recipe.transformer.model,
+            class: "CausalWanModel",
+            as: .transformer
+        )
+        var stream = recipe.stream
+        stream.looks = KnownLooks(recipe.styles)
+        try writer.write(stream)
+    }
+
+    // MARK: - Files
+
+    private static let channelWeightsKey = "swan.channel_weights"
+    private static let configKey = "swan.config"
+
+    private func checkpointFolder() throws -> URL {
+        let url = root.appending(path: "checkpoints")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        return url
+    }
+}

@@ -1,0 +1,1 @@
+../SwanTrainingTests/TinyRecipe.swift

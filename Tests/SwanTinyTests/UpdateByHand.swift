@@ -1,0 +1,1 @@
+../SwanTrainingTests/UpdateByHand.swift
