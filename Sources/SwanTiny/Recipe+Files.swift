@@ -1,7 +1,6 @@
 import Foundation
 import SwanCheckpoints
 import SwanMedia
-import SwanPipelines
 
 extension Recipe {
     /// What training reads and where it writes.

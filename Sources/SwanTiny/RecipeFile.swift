@@ -1,6 +1,5 @@
 import SwanCheckpoints
 import SwanSystem
-import SwanPipelines
 import SwanTraining
 import Yams
 

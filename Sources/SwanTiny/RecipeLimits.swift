@@ -1,6 +1,5 @@
 import SwanCheckpoints
 import SwanModels
-import SwanPipelines
 import SwanSystem
 import SwanTraining
 import Torch

@@ -2,7 +2,6 @@ import Foundation
 import SwanCheckpoints
 import SwanMedia
 import SwanModels
-import SwanPipelines
 import SwanSystem
 import SwanText
 import SwanThreads

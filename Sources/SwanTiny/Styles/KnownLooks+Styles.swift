@@ -1,5 +1,4 @@
 import SwanCheckpoints
-import SwanPipelines
 
 extension KnownLooks {
     /// What a model of these styles knows; nil where none of them is "no change", since no prompt asks

@@ -1,4 +1,3 @@
-import SwanPipelines
 import Torch
 
 private let addProductOp = Operator("aten::addmm")
