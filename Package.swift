@@ -70,42 +70,47 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanCheckpoints", "SwanThreads",
-                "SwanSystem",
-                .product(name: "Logging", package: "swift-log"),
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia",
             ]
         ),
         .target(
             name: "SwanTiny",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanTraining", "SwanThreads", "SwanSystem",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
+                "SwanModels", "SwanCheckpoints", "SwanTraining",
                 .product(name: "Yams", package: "Yams"),
-                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .target(
             name: "SwanEvaluation",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanText", "SwanSchedulers",
-                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny",
+                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
+                "SwanPipelines", "SwanTraining", "SwanTiny",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .executableTarget(
             name: "swan",
             dependencies: [
-                "Torch", "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanTraining",
-                "SwanTiny", "SwanEvaluation", "SwanSystem", "SwanThreads", "CStart",
+                "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanModels", "SwanCheckpoints",
+                "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             linkerSettings: runPath
         ),
-        .target(name: "GoldenSupport", dependencies: ["Torch"], path: "Tests/GoldenSupport"),
+        .target(
+            name: "GoldenSupport",
+            dependencies: [
+                "Torch", "SwanSystem",
+            ],
+            path: "Tests/GoldenSupport"
+        ),
         .target(
             name: "ModelSupport",
-            dependencies: ["SwanModels", "SwanCheckpoints", "SwanText"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanText", "SwanModels", "SwanCheckpoints",
+            ],
             path: "Tests/ModelSupport"
         ),
         .executableTarget(
@@ -124,12 +129,16 @@ let package = Package(
         ),
         .testTarget(
             name: "TorchTests",
-            dependencies: ["CTorch", "Torch", "GoldenSupport"],
+            dependencies: [
+                "CTorch", "Torch", "SwanSystem", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "TorchNNTests",
-            dependencies: ["TorchNN", "GoldenSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
@@ -138,57 +147,80 @@ let package = Package(
             dependencies: ["SwanSystem", "GoldenSupport"],
             linkerSettings: runPath
         ),
-        .testTarget(name: "SwanTextTests", dependencies: ["SwanText"]),
-        .testTarget(name: "SwanMediaTests", dependencies: ["SwanMedia", "SoundSupport"]),
+        .testTarget(
+            name: "SwanTextTests",
+            dependencies: [
+                "SwanSystem", "SwanText",
+            ]
+        ),
+        .testTarget(
+            name: "SwanMediaTests",
+            dependencies: [
+                "SwanSystem", "SwanMedia", "SoundSupport",
+            ]
+        ),
         .testTarget(
             name: "SwanSchedulersTests",
-            dependencies: ["SwanSchedulers", "GoldenSupport"],
+            dependencies: [
+                "Torch", "SwanSystem", "SwanSchedulers", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanModelsTests",
-            dependencies: ["SwanModels", "SwanCheckpoints", "GoldenSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanModels", "SwanCheckpoints", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanCheckpointsTests",
-            dependencies: ["SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanText", "SwanMedia", "SwanModels",
+                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                .product(name: "Yams", package: "Yams"),
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanPipelinesTests",
-            dependencies: ["SwanPipelines", "GoldenSupport", "ModelSupport"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanEvaluationTests",
             dependencies: [
-                "Torch", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines", "SwanTraining",
-                "SwanTiny", "SwanEvaluation", "GoldenSupport", "ModelSupport",
+                "Torch", "SwanSystem", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines",
+                "SwanTraining", "SwanTiny", "SwanEvaluation", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanTrainingTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanPipelines",
-                "SwanThreads", "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
+                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "SwanTinyTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanModels", "SwanCheckpoints",
-                "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanText", "SwanMedia", "SwanModels",
+                "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),
         .testTarget(
             name: "swanTests",
             dependencies: [
-                "swan", "Torch", "SwanMedia", "SwanCheckpoints", "SwanPipelines", "GoldenSupport",
-                "ModelSupport", "SoundSupport",
+                "Torch", "SwanMedia", "SwanPipelines", "swan", "GoldenSupport", "ModelSupport",
+                "SoundSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             linkerSettings: runPath
         ),
@@ -199,5 +231,8 @@ let package = Package(
 )
 
 for target in package.targets where target.type != .system {
-    target.swiftSettings = [.treatAllWarnings(as: .error)]
+    target.swiftSettings = [
+        .treatAllWarnings(as: .error), .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
 }

@@ -1,4 +1,5 @@
 import CMedia
+public import SwanSystem
 
 /// Checksums of files and of bytes.
 public enum FileDigest {

@@ -1,3 +1,4 @@
+import SwanSystem
 /// A path with one number in it, such as `out/frame_%05d.png`.
 ///
 /// This type formats the number: a pattern from a user never reaches `printf`.

@@ -1,5 +1,6 @@
 import CMedia
 import Glibc
+import SwanSystem
 
 /// The destination of a `VideoWriter`'s frames. Releasing an unfinished sink removes its output.
 protocol FrameSink: AnyObject {

@@ -1,5 +1,6 @@
 import CMedia
 import Glibc
+public import SwanSystem
 
 /// Width and height in pixels.
 struct PixelSize: Equatable, Sendable {

@@ -1,5 +1,5 @@
 import Glibc
-import SwanSystem
+public import SwanSystem
 
 /// The files that a job reads and writes, checked before it does any work.
 ///

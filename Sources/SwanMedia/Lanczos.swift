@@ -1,4 +1,5 @@
 import Foundation
+public import SwanSystem
 
 extension VideoFrame {
     /// The frame resized bit for bit as by Pillow's `resize((width, height), LANCZOS)`.

@@ -1,5 +1,5 @@
 import CMedia
-import SwanSystem
+public import SwanSystem
 
 /// An error from reading or writing an image or video.
 public typealias MediaError = SwanError

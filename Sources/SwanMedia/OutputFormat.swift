@@ -1,4 +1,5 @@
 import CMedia
+import SwanSystem
 
 /// The kind of output for a path.
 enum OutputFormat: Equatable {

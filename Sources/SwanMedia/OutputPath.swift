@@ -1,6 +1,6 @@
 import CMedia
 import Glibc
-import SwanSystem
+public import SwanSystem
 
 /// Writes files and checks output paths.
 public enum OutputPath {

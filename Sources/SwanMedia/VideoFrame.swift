@@ -1,3 +1,4 @@
+public import SwanSystem
 /// An upright RGB image with its display time.
 public struct VideoFrame: Sendable {
     /// In pixels.

@@ -1,5 +1,6 @@
 import CMedia
 import Synchronization
+public import SwanSystem
 
 /// Decodes the frames of a video file, or of standard input (`-`), in order.
 ///

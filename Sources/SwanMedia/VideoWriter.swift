@@ -1,4 +1,5 @@
 import Synchronization
+public import SwanSystem
 
 /// How the input's audio is handled.
 public enum AudioCopy: Sendable, Hashable {

@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// The encoder of one autoencoder with the decoder of another whose latents are the same, such as Wan's
 /// own with the tiny one's decoder: a stream then sees all there is in a picture, and decodes fast.

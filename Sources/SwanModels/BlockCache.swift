@@ -1,5 +1,6 @@
 import Torch
 import TorchNN
+import SwanSystem
 
 /// One block's part of a `KVCachePool`.
 struct BlockCache {

@@ -1,7 +1,7 @@
 import Foundation
-import SwanSystem
-import Torch
-import TorchNN
+public import SwanSystem
+public import Torch
+public import TorchNN
 
 /// The sizes of a CLIP vision transformer. Decodes from the `config.json` of transformers.
 public struct CLIPVisionConfig: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
 
 /// The causal video transformer: a block of frames sees itself and the past.
 ///

@@ -1,4 +1,5 @@
-import Torch
+public import SwanSystem
+public import Torch
 
 /// The change of what the first block adds to the tokens since the other blocks last ran.
 public struct FirstBlockChange: Sendable, Equatable {

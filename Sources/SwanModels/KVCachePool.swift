@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// The keys and values of the past of several streams, for every block of a causal transformer.
 ///

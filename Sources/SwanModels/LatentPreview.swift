@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// The cheapest picture of latents: every latent is a pixel, whose colour is a linear map of its
 /// channels.

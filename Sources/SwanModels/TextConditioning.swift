@@ -1,4 +1,5 @@
 import Torch
+import SwanSystem
 
 /// The keys and values of a text in every block of a transformer, computed once for a prompt.
 ///

@@ -1,5 +1,6 @@
 import Synchronization
-import Torch
+public import Torch
+public import SwanSystem
 
 /// An autoencoder that works on overlapping tiles of the picture, so that its memory is a tile's.
 ///

@@ -1,6 +1,7 @@
 import Synchronization
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// A tiny autoencoder for the latents of Wan 2.1 and 2.2: less than a tenth of the time of Wan's own,
 /// for previews and live streams.

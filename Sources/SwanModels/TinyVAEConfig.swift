@@ -1,6 +1,6 @@
-import SwanSystem
-import Torch
-import TorchNN
+public import SwanSystem
+public import Torch
+public import TorchNN
 
 /// The shape of a tiny autoencoder, which its weights tell.
 public struct TinyVAEConfig: Sendable, Equatable {

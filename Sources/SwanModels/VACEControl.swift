@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// The input of VACE's control branch: a video, a mask of what is to be generated, reference images.
 ///

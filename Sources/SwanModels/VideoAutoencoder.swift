@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// What tells how many frames and pixels a latent stands for: an autoencoder, or the sizes of one.
 public protocol LatentStrides {

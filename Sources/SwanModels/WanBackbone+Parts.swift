@@ -1,5 +1,6 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// Self-attention, given from outside: queries, keys and values [B, L, N, D] of a block
 /// -> [B, L, N, D].

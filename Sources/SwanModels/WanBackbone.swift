@@ -1,6 +1,7 @@
 import Foundation
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// What the bidirectional and the causal transformer have in common: everything but attention over time.
 ///

@@ -1,5 +1,5 @@
-import SwanSystem
-import Torch
+public import SwanSystem
+public import Torch
 
 /// The sizes of a Wan video transformer.
 ///

@@ -1,5 +1,6 @@
 import Torch
 import TorchNN
+import SwanSystem
 
 /// Image tokens, as CLIP makes them, in the width of the transformer.
 ///

@@ -1,5 +1,5 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
 
 /// The bidirectional video transformer of Wan 2.1 and 2.2: every token sees every token.
 public struct WanTransformer: Sendable {

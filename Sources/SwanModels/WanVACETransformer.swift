@@ -1,5 +1,6 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// The video transformer with a control branch: it is shown a video, a mask and reference images.
 ///

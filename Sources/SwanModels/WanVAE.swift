@@ -1,5 +1,6 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// Wan's causal video autoencoder, of the 2.1 kind and of the 2.2 kind (residual, in patches).
 ///

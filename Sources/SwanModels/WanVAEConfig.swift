@@ -1,5 +1,5 @@
-import SwanSystem
-import Torch
+public import SwanSystem
+public import Torch
 
 /// The shape of a Wan video autoencoder, as in the config.json of diffusers' `AutoencoderKLWan`.
 public struct WanVAEConfig: Sendable, Equatable {

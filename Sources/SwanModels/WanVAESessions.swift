@@ -1,5 +1,5 @@
 import Synchronization
-import Torch
+public import Torch
 
 extension WanVAE: VideoAutoencoder {
     /// Channels of a latent.

@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// DPM-Solver++(2M): exact in the linear part, with the clean sample extrapolated from two
 /// predictions.

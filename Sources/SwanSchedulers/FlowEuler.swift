@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// Euler's method: a straight step along the flow to the next noise level.
 ///

@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// Few-step sampling for distilled models: each step predicts the clean sample and adds new noise.
 ///

@@ -1,5 +1,6 @@
 import Foundation
-import Torch
+public import Torch
+public import SwanSystem
 
 /// A flow-matching schedule: the amount of noise at each timestep.
 ///

@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// SDE-DPM-Solver++(2M): DPM-Solver++(2M) for the diffusion SDE, with new noise in every step.
 ///

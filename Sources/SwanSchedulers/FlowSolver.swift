@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// A solver that follows a predicted flow from noise to a clean sample.
 ///

@@ -1,4 +1,5 @@
 import Foundation
+public import SwanSystem
 
 /// The noise levels and timesteps of a solver.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+public import Torch
 
 /// UniPC of order 2: a multistep predictor and a corrector that needs no extra network evaluation.
 ///

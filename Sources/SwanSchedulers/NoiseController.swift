@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// Chooses the noise scale and first timestep of each chunk: the more motion, the less noise.
 ///

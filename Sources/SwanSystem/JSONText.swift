@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// Encodes values as JSON text.
 public enum JSONText {

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A regular file that is open for reading.
 ///

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// Reads files that fit in memory: configurations, recipes, prompt lists, tokenizers.
 ///

@@ -1,6 +1,6 @@
 import CSentencePiece
-import SwanSystem
-import Foundation
+public import SwanSystem
+public import Foundation
 
 /// The tokenizer of UMT5: prompt cleaning, a SentencePiece unigram model, an end token and padding,
 /// as in Wan 2.1's `HuggingfaceTokenizer` (`wan/modules/tokenizers.py`).

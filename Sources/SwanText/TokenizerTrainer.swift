@@ -1,5 +1,6 @@
 import CSentencePiece
-import Foundation
+public import Foundation
+public import SwanSystem
 
 /// Trains SentencePiece unigram models (Kudo, 2018, arXiv:1804.10959) with T5's layout: `<pad>` 0,
 /// `</s>` 1, `<unk>` 2, then a piece for each byte, so that any text can be tokenized.

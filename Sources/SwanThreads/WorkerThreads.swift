@@ -1,5 +1,5 @@
 import Foundation
-import SwanSystem
+package import SwanSystem
 
 /// Threads of one job, which waits for them, and the first error of one.
 ///

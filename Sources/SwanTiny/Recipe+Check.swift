@@ -1,6 +1,8 @@
 import SwanModels
 import SwanText
 import SwanTraining
+import SwanSystem
+import SwanCheckpoints
 
 extension Recipe {
     /// Throws where numbers do not fit each other.

@@ -1,6 +1,7 @@
 import Foundation
 import SwanCheckpoints
 import SwanMedia
+import SwanModels
 
 extension Recipe {
     /// What training reads and where it writes.

@@ -1,7 +1,7 @@
 import Foundation
-import SwanCheckpoints
-import SwanModels
-import SwanTraining
+public import SwanCheckpoints
+public import SwanModels
+public import SwanTraining
 import Torch
 
 /// Everything a training run depends on: the same recipe on the same footage gives the same model.

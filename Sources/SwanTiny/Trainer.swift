@@ -4,9 +4,9 @@ import SwanMedia
 import SwanModels
 import SwanSystem
 import SwanText
-import SwanThreads
-import SwanTraining
-import Torch
+public import SwanThreads
+public import SwanTraining
+public import Torch
 
 /// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
 ///

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// Keeps a second run out of a folder for as long as it lives; the system lets go of it whatever ends
 /// the process.

@@ -1,7 +1,7 @@
-import Foundation
+package import Foundation
 import SwanMedia
 import SwanSystem
-import Torch
+package import Torch
 
 /// Files of a training run that are told from damaged ones by a checksum.
 ///

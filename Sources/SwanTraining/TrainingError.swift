@@ -1,5 +1,5 @@
 import Foundation
-import SwanSystem
+public import SwanSystem
 
 /// What went wrong in a recipe, in the data it names, or while training.
 public typealias TrainingError = SwanError

@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// Where a tensor lives.
 public enum Device: Sendable, Hashable, CustomStringConvertible {

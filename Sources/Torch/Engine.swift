@@ -1,6 +1,6 @@
 import CTorch
 import Foundation
-import SwanSystem
+public import SwanSystem
 import Synchronization
 
 /// The engine under all tensors: its version, its threads, the GPUs it sees.

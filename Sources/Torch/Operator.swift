@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// One operator of libtorch, found by name and called through the dispatcher.
 ///

@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// What `body` gives, of which nothing is kept for gradients: when they are taken it runs again.
 ///

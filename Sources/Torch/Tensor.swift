@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// An n-dimensional array of numbers on a device.
 ///

@@ -1,5 +1,5 @@
 import CTorch
-import SwanSystem
+public import SwanSystem
 import Foundation
 
 /// What went wrong in the tensor engine or in a tensor file.

@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// Softmax(q k^T / sqrt(D)) v for q [B, Lq, N, D], k and v [B, Lk, N, D] -> [B, Lq, N, D].
 ///

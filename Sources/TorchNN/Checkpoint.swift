@@ -1,6 +1,6 @@
-import SwanSystem
+public import SwanSystem
 import Foundation
-import Torch
+public import Torch
 
 /// The weights in a file or a set of files, whatever wrote them.
 ///

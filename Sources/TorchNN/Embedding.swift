@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+public import Torch
 
 /// A table of vectors, one for each token.
 public struct Embedding: Sendable {

@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// Layers of one kind that run one after another: all in memory, or each read when its turn comes.
 ///

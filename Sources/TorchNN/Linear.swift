@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// y = x W^T + b, in the dtype of x; the product is taken in `DType.productType`.
 public struct Linear: Sendable {

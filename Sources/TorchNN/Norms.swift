@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// Layer normalisation over the last dimension, with or without weight and bias.
 public struct LayerNorm: Sendable {

@@ -1,4 +1,5 @@
-import Torch
+public import Torch
+public import SwanSystem
 
 /// The weights of another source under other names.
 public struct RenamedWeights: WeightSource {

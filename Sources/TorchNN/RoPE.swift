@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+public import Torch
 
 private let polarOp = Operator("aten::polar")
 private let viewAsComplexOp = Operator("aten::view_as_complex")

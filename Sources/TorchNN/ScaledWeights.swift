@@ -1,5 +1,6 @@
 import Foundation
-import Torch
+public import Torch
+public import SwanSystem
 
 /// Weights of which some are stored in few bits with a factor beside them, as ComfyUI stores them.
 ///

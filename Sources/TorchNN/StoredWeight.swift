@@ -1,5 +1,5 @@
 import Synchronization
-import Torch
+public import Torch
 
 /// A weight as it lies in a file, and the factor that makes the weight of it.
 public struct StoredWeight: Sendable {

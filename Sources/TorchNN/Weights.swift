@@ -1,5 +1,6 @@
 import Synchronization
-import Torch
+public import Torch
+public import SwanSystem
 
 /// Where the weights of a model come from: a file, memory, or a rule that makes them.
 public protocol WeightSource: Sendable {

@@ -1,6 +1,7 @@
 import Foundation
 import SwanMedia
 import SwanPipelines
+import SwanCheckpoints
 
 /// Shows the progress and previews of a generation.
 struct GenerationDisplay {

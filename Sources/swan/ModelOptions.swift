@@ -4,6 +4,7 @@ import Logging
 import SwanMedia
 import SwanPipelines
 import Torch
+import SwanSystem
 
 /// The dtype to compute in or convert weights to.
 enum WeightType: String, ExpressibleByArgument, CaseIterable {

@@ -1,6 +1,7 @@
 import Foundation
 import Synchronization
 import Torch
+import SwanSystem
 
 /// Writes lines to standard error, with an optional progress bar below them.
 final class Terminal: Sendable {

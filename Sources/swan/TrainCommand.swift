@@ -5,6 +5,7 @@ import SwanThreads
 import SwanTiny
 import SwanTraining
 import Torch
+import SwanSystem
 
 /// `swan train`: trains a model from a recipe.
 struct TrainCommand: ParsableCommand {

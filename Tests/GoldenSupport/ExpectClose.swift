@@ -1,5 +1,5 @@
-import Testing
-import Torch
+public import Testing
+public import Torch
 
 /// Records an issue unless every element fulfils `|actual - expected| <= absolute + relative * |expected|`.
 ///

@@ -1,5 +1,6 @@
-import Foundation
-import Torch
+public import Foundation
+public import Torch
+import SwanSystem
 
 /// One file of Goldens/: a reference implementation's weights, inputs and outputs.
 public struct Golden: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// A directory that goes away with this object.
 public final class TemporaryDirectory: Sendable {

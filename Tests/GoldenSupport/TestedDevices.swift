@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 extension Device {
     /// What networks are tested on: the CPU, and a GPU where there is one.

@@ -1,7 +1,7 @@
 import Foundation
-import SwanModels
+public import SwanModels
 import SwanText
-import Torch
+public import Torch
 import TorchNN
 
 /// A model's folder with a few thousand random weights: whole, and loaded in milliseconds.

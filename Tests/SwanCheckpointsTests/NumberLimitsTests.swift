@@ -4,6 +4,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// Numbers from files that no model has: an error that names them, and no trap.
 @Suite struct NumberLimitsTests {

@@ -6,6 +6,7 @@ import SwanText
 import Testing
 import Torch
 import TorchNN
+import SwanCheckpoints
 
 /// A tokenizer among the weights of a text encoder.
 @Suite struct PackedTokenizerTests {

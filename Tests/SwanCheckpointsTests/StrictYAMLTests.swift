@@ -1,6 +1,7 @@
 import SwanCheckpoints
 import SwanPipelines
 import Testing
+import Yams
 
 /// YAML that attacks.
 @Suite struct StrictYAMLTests {

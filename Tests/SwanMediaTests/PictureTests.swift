@@ -1,6 +1,7 @@
 import Foundation
 import SwanMedia
 import Testing
+import SwanSystem
 
 /// Files, pixels and sizes that Pillow gave (Goldens/pictures.py).
 private struct PictureGoldens: Decodable {

@@ -1,6 +1,7 @@
 import Foundation
 import SwanMedia
 import Testing
+import SwanSystem
 
 @Suite("Reading")
 struct ReaderTests {

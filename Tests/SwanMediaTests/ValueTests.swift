@@ -1,6 +1,7 @@
 import Testing
 
 @testable import SwanMedia
+import SwanSystem
 
 @Suite("Fractions, patterns, kinds of output, frames")
 struct ValueTests {

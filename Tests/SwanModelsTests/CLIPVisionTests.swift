@@ -5,6 +5,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// The image encoder against transformers and the original.
 @Suite struct CLIPVisionTests {

@@ -5,6 +5,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// The transformer that sees image tokens, against the reference implementations.
 @Suite struct ImageToVideoTests {

@@ -3,6 +3,7 @@ import Testing
 import Torch
 
 @testable import SwanModels
+import SwanSystem
 
 @Suite struct LatentPreviewTests {
     @Test func aLinearMapOfEveryLatent() throws {

@@ -3,6 +3,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// Models whose layers are computed again for gradients: the same numbers, and nothing kept.
 struct RecomputationTests {

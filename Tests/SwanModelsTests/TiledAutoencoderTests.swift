@@ -5,6 +5,7 @@ import Torch
 import TorchNN
 
 @testable import SwanModels
+import SwanSystem
 
 /// An autoencoder that looks no further than a latent's own pixels: means of 4x4 pixels of every frame.
 private struct Mosaic: VideoAutoencoder {

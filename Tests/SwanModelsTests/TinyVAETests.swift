@@ -4,6 +4,7 @@ import Torch
 import TorchNN
 
 @testable import SwanModels
+import SwanSystem
 
 private struct Case {
     let golden: Golden

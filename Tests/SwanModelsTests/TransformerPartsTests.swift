@@ -4,6 +4,7 @@ import Torch
 import TorchNN
 
 @testable import SwanModels
+import SwanSystem
 
 /// Transformers in parts: ranges of blocks in instances that hold no others, ranges of tokens, and what
 /// is decided from outside.

@@ -5,6 +5,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// Held against transformers' `UMT5EncoderModel` and Wan's own encoder (Goldens/umt5_a, umt5_b).
 struct UMT5Tests {

@@ -5,6 +5,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// The transformer with a control branch, and what the branch is shown, against the references.
 @Suite struct VACETests {

@@ -4,6 +4,7 @@ import Torch
 import TorchNN
 
 @testable import SwanModels
+import SwanSystem
 
 /// A small network of Wan's kind whose normalisation changes every channel.
 private func smallWan() throws -> WanVAE {

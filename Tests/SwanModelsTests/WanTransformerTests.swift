@@ -4,6 +4,7 @@ import SwanModels
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 /// The transformers against the reference implementations, same weights and inputs.
 @Suite struct WanTransformerTests {

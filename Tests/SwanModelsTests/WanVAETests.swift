@@ -6,6 +6,7 @@ import Torch
 import TorchNN
 
 @testable import SwanModels
+import SwanSystem
 
 /// Ours in float32 differs from the references by the order of additions only, over some forty layers.
 private let tolerance = Tolerance(absolute: 2e-5, relative: 1e-5)

@@ -8,6 +8,7 @@ import Testing
 import Torch
 
 @testable import SwanPipelines
+import SwanSchedulers
 
 /// What a request changes in the video, and what it does not.
 @Suite struct FileGenerationTests {

@@ -4,6 +4,7 @@ import SwanMedia
 import SwanPipelines
 import Testing
 import Torch
+import SwanSchedulers
 
 /// Whole pipelines against diffusers' own, from the same noise, texts and pictures.
 @Suite struct GenerationParityTests {

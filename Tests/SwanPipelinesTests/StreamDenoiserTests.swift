@@ -8,6 +8,7 @@ import Torch
 import TorchNN
 
 @testable import SwanPipelines
+import SwanSystem
 
 /// The reference's own streams, past the first eviction: same weights, same latents, same noise.
 @Suite struct StreamDenoiserTests {

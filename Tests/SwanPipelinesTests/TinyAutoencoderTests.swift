@@ -9,6 +9,7 @@ import Testing
 import Torch
 
 @testable import SwanPipelines
+import SwanCheckpoints
 
 /// Streams with a tiny autoencoder of random weights in the place of the model's own.
 @Suite struct TinyAutoencoderTests {

@@ -8,6 +8,7 @@ import Testing
 import Torch
 
 @testable import SwanPipelines
+import SwanCheckpoints
 
 /// A whole stream on random weights: counts, seeds, prompts, chunks, threads.
 @Suite struct VideoStreamTests {

@@ -2,6 +2,7 @@ import GoldenSupport
 import SwanSchedulers
 import Testing
 import Torch
+import SwanSystem
 
 /// Held against StreamDiffusionV2's schedule, gone through without a stream (Goldens/few_step).
 struct FlowFewStepTests {

@@ -2,6 +2,7 @@ import GoldenSupport
 import SwanSchedulers
 import Testing
 import Torch
+import SwanSystem
 
 /// Held against StreamDiffusionV2's own schedule (Goldens/flow_match).
 struct FlowMatchTests {

@@ -3,6 +3,7 @@ import GoldenSupport
 import SwanSchedulers
 import Testing
 import Torch
+import SwanSystem
 
 /// A flow that bends with the sample and with time, as in the generator of the goldens.
 struct BentFlow {

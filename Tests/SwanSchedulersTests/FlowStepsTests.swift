@@ -2,6 +2,7 @@ import GoldenSupport
 import SwanSchedulers
 import Testing
 import Torch
+import SwanSystem
 
 /// Held against diffusers' and Wan's tables (Goldens/solvers).
 struct FlowStepsTests {

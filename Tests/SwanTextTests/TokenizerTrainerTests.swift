@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import SwanText
+import SwanSystem
 
 @Suite struct TokenizerTrainerTests {
     private let sentences = [

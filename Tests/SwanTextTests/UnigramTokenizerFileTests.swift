@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import SwanText
+import SwanSystem
 
 /// `tokenizer.json` in place of the SentencePiece model it was made of.
 @Suite struct UnigramTokenizerFileTests {

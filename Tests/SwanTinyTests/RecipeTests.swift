@@ -6,6 +6,8 @@ import Torch
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
+import SwanModels
 
 @Suite("Recipes")
 struct RecipeTests {

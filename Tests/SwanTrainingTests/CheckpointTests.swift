@@ -5,6 +5,7 @@ import Torch
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 /// What a run goes on from: a changed bit is found, wherever it is.
 @Suite("Checkpoints", .serialized)

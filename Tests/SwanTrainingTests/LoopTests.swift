@@ -9,6 +9,7 @@ import TorchNN
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 @Suite("Training", .serialized)
 struct LoopTests {

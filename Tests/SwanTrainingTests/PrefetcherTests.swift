@@ -7,6 +7,7 @@ import Torch
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 @Suite struct PrefetcherTests {
     @Test(arguments: [1, 5])

@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 @Suite struct CheckpointTests {
     private let directory: TemporaryDirectory

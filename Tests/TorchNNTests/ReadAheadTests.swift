@@ -3,6 +3,7 @@ import Testing
 import Torch
 
 @testable import TorchNN
+import SwanSystem
 
 /// What is made on another thread while the caller goes on.
 @Suite struct ReadAheadTests {

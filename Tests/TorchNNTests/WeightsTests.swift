@@ -2,6 +2,7 @@ import GoldenSupport
 import Testing
 import Torch
 import TorchNN
+import SwanSystem
 
 struct WeightsTests {
     private let source: DictionaryWeights

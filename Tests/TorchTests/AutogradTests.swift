@@ -1,6 +1,7 @@
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 struct AutogradTests {
     /// A little of everything: products, broadcasting, a norm, softmax, a choice.

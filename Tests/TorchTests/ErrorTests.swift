@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import Torch
+import SwanSystem
 
 struct ErrorTests {
     @Test func shapesThatDoNotFit() throws {

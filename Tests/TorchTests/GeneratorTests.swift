@@ -1,6 +1,7 @@
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 /// Held against `torch.Generator` on the CPU (Goldens/generator).
 struct GeneratorTests {

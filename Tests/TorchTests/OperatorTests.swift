@@ -1,6 +1,7 @@
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 struct OperatorTests {
     private let a: Tensor

@@ -1,6 +1,7 @@
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 /// Operators of ours at the dispatcher: each has a composite by the engine's operators, computes on the CPU
 /// what that computes, and lets gradients through.

@@ -4,6 +4,7 @@ import GoldenSupport
 import Synchronization
 import Testing
 import Torch
+import SwanSystem
 
 /// Regions of a graph that are computed again instead of kept.
 struct RecomputationTests {

@@ -2,6 +2,7 @@ import GoldenSupport
 import Synchronization
 import Testing
 import Torch
+import SwanSystem
 
 struct TensorTests {
     @Test func whatATensorIs() throws {

@@ -7,6 +7,7 @@ import Testing
 import Torch
 
 @testable import swan
+import ArgumentParser
 
 /// What `swan generate` refuses: a message that helps, the exit code, and nothing half-written.
 @Suite struct GenerateRefusalTests {

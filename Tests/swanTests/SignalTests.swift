@@ -1,6 +1,7 @@
 import Foundation
 import GoldenSupport
 import Testing
+import ModelSupport
 
 /// Ctrl-C, SIGTERM and a closed terminal in the middle.
 @Suite struct SignalTests {

@@ -1,6 +1,6 @@
 import Foundation
-import SwanSchedulers
-import SwanSystem
+package import SwanSchedulers
+package import SwanSystem
 import SwanModels
 
 /// What diffusers keeps beside the weights about how a model is run.

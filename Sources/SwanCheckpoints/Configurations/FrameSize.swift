@@ -1,4 +1,4 @@
-import SwanSystem
+package import SwanSystem
 
 /// Which sizes of frames a model can work on.
 package enum FrameSize {

@@ -1,4 +1,4 @@
-import SwanText
+package import SwanText
 
 /// The looks that a model was taught, and what asks for them.
 ///

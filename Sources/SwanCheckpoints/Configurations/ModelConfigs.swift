@@ -1,8 +1,8 @@
 import Foundation
-import SwanSystem
-import SwanModels
-import Torch
-import TorchNN
+package import SwanSystem
+package import SwanModels
+package import Torch
+package import TorchNN
 
 extension ModelFolder {
     /// The sizes of all parts.

@@ -1,5 +1,5 @@
-import SwanModels
-import SwanSystem
+package import SwanModels
+package import SwanSystem
 
 /// Whether the parts of a model fit each other, by their sizes alone.
 ///

@@ -1,6 +1,6 @@
-import SwanSystem
+public import SwanSystem
 import SwanModels
-import Torch
+public import Torch
 import Yams
 
 /// How a model streams: its steps, its cache, its noise.

@@ -1,6 +1,6 @@
 import CYaml
 import SwanSystem
-import Yams
+package import Yams
 
 /// Reads YAML from strangers.
 ///

@@ -1,6 +1,7 @@
-import SwanModels
-import Torch
-import TorchNN
+public import SwanModels
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 extension UMT5Config {
     /// This configuration with every size that the weights show taken from them.

@@ -1,7 +1,7 @@
-import SwanModels
-import SwanSystem
-import Torch
-import TorchNN
+public import SwanModels
+public import SwanSystem
+public import Torch
+public import TorchNN
 
 extension WanConfig {
     /// This configuration with every size that the weights show taken from them.

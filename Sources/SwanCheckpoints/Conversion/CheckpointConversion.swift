@@ -3,7 +3,7 @@ import SwanMedia
 import SwanModels
 import SwanSystem
 import Synchronization
-import Torch
+public import Torch
 import TorchNN
 
 /// Rewriting the weights of one part of a model: other names, another dtype, other files.

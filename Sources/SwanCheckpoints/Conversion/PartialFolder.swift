@@ -1,7 +1,7 @@
 import Foundation
 import SwanSystem
 import Synchronization
-import Torch
+package import Torch
 
 /// A hidden folder in which files are made that get their names when all of them are there, or that
 /// are of no use afterwards.

@@ -1,5 +1,5 @@
 import Foundation
-import SwanSystem
+package import SwanSystem
 
 /// What a job takes of the address space, where that is limited (`ulimit -v`).
 public enum AddressSpaceNeeds {

@@ -1,7 +1,7 @@
 import Foundation
-import SwanModels
+package import SwanModels
 import SwanSystem
-import Torch
+package import Torch
 import TorchNN
 
 /// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.

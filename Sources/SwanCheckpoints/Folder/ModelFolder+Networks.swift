@@ -1,6 +1,7 @@
 import SwanModels
-import Torch
-import TorchNN
+package import Torch
+package import TorchNN
+import SwanSystem
 
 extension ModelFolder {
     /// Builds a network that converts its weights at once; every key must fit, every number be finite.

@@ -1,9 +1,9 @@
 import Foundation
 import SwanModels
-import SwanSystem
+public import SwanSystem
 import SwanText
-import Torch
-import TorchNN
+package import Torch
+package import TorchNN
 
 /// A folder with the parts of a model, and where each of them is.
 ///

@@ -1,6 +1,6 @@
 import Foundation
 import SwanSystem
-import Torch
+package import Torch
 import Yams
 
 /// Writes a model's folder in the layout that `ModelFolder` reads first: one folder for each part.

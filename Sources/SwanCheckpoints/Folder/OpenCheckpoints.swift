@@ -1,6 +1,6 @@
 import Synchronization
-import Torch
-import TorchNN
+package import Torch
+package import TorchNN
 
 /// The checkpoints of one model, each opened once: headers are read, weights are not.
 package final class OpenCheckpoints: Sendable {

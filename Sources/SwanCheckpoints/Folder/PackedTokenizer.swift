@@ -1,8 +1,8 @@
 import Foundation
 import SwanSystem
-import SwanText
+public import SwanText
 import Torch
-import TorchNN
+public import TorchNN
 
 extension Tokenizer {
     /// The key under which ComfyUI puts a tokenizer's model among a text encoder's weights.

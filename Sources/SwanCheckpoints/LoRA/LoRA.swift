@@ -1,6 +1,7 @@
 import Foundation
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
+public import SwanSystem
 
 /// Changes to the weights of a Wan transformer, as low-rank products and plain differences.
 ///

@@ -1,5 +1,5 @@
-import Torch
-import TorchNN
+public import Torch
+public import TorchNN
 
 /// The weights of a transformer with LoRAs added.
 public struct LoRAWeights: WeightSource {

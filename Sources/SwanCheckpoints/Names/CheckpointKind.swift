@@ -1,5 +1,5 @@
 import Torch
-import TorchNN
+public import TorchNN
 
 /// What the weights in a file are of.
 public enum CheckpointKind: String, Sendable, CaseIterable {

@@ -1,6 +1,6 @@
-import SwanSystem
-import Torch
-import TorchNN
+public import SwanSystem
+public import Torch
+public import TorchNN
 
 extension WeightSource {
     /// These weights under the names of Wan's own checkpoints, which Swan's models ask for.

@@ -1,3 +1,4 @@
+import SwanTiny
 /// How soon another prompt takes hold in the middle of a stream.
 struct ChangeMeasure {
     /// Chunks that each prompt stands for.

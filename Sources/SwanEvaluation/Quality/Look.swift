@@ -1,5 +1,5 @@
 import SwanTraining
-import Torch
+public import Torch
 
 /// What the distance between styles sees of pictures: their colours, and where brightness changes.
 ///

@@ -3,6 +3,7 @@ import SwanPipelines
 import SwanTraining
 import Synchronization
 import Torch
+import SwanCheckpoints
 
 /// A stream over a clip as `swan stream` runs it, for measuring what comes out.
 struct MeasuredStream {

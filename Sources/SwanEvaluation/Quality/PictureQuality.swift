@@ -1,9 +1,9 @@
 import Foundation
 import SwanModels
-import SwanSystem
+public import SwanSystem
 import SwanTiny
 import SwanTraining
-import Torch
+public import Torch
 
 /// How alike moving pictures are, and how much they change. Pictures are [T, 3, H, W] in [0, 1].
 public enum PictureQuality {

@@ -2,6 +2,7 @@ import Foundation
 import SwanMedia
 import SwanTraining
 import Torch
+import SwanSystem
 
 /// Footage to measure on, at a model's size.
 struct QualityClip: Sendable {

@@ -1,10 +1,10 @@
 import Foundation
 import SwanCheckpoints
-import SwanMedia
+public import SwanMedia
 import SwanPipelines
-import SwanSystem
+public import SwanSystem
 import SwanTraining
-import Torch
+public import Torch
 
 /// What of which model is to be measured.
 public struct QualityOptions: Sendable {

@@ -1,5 +1,6 @@
 import Foundation
 import Torch
+import SwanTiny
 
 /// How well a stream keeps to one style, gathered chunk by chunk.
 struct StyleMeasure {

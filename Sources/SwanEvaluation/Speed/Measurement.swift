@@ -1,7 +1,8 @@
 import Foundation
 import SwanCheckpoints
-import Torch
+public import Torch
 import TorchNN
+import SwanSystem
 
 /// One thing that was timed again and again.
 public struct Measurement: Sendable, Encodable {

@@ -1,6 +1,7 @@
-import SwanModels
+package import SwanModels
 import SwanSchedulers
-import Torch
+package import Torch
+import SwanSystem
 
 /// A transformer of any Wan model.
 package struct FlowTransformer: Sendable {

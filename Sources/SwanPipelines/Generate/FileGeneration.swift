@@ -1,11 +1,12 @@
 import Foundation
-import Logging
-import SwanCheckpoints
-import SwanMedia
+public import Logging
+public import SwanCheckpoints
+public import SwanMedia
 import SwanSystem
 import SwanThreads
 import Synchronization
 import Torch
+import SwanSchedulers
 
 /// A whole job: videos are generated and written to files.
 ///

@@ -1,6 +1,7 @@
 import SwanCheckpoints
 import Torch
 import TorchNN
+import SwanSystem
 
 extension GenerationModel {
     /// Names the weights that are not finite, where a result is not.

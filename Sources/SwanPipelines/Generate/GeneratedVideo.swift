@@ -1,9 +1,9 @@
 import Foundation
-import SwanCheckpoints
-import SwanMedia
+public import SwanCheckpoints
+public import SwanMedia
 import SwanSystem
-import SwanText
-import Torch
+public import SwanText
+public import Torch
 
 /// What happens while a video is made.
 public enum GenerationEvent: Sendable {

@@ -8,6 +8,7 @@ import SwanText
 import SwanThreads
 import Torch
 import TorchNN
+import Synchronization
 
 /// The making of one video, from the request to its frames.
 final class GenerationJob {

@@ -1,6 +1,7 @@
 import SwanCheckpoints
 import SwanModels
 import Torch
+import SwanSystem
 
 /// What a video takes beside the weights of its model, about, in bytes.
 ///

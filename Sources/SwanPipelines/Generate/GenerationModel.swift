@@ -1,9 +1,9 @@
 import Foundation
-import SwanCheckpoints
+public import SwanCheckpoints
 import SwanModels
 import SwanSystem
 import SwanText
-import Torch
+public import Torch
 import TorchNN
 
 /// A checkpoint that makes videos: what it is, where its parts are, and how they are opened.

@@ -1,8 +1,9 @@
 import SwanCheckpoints
 import SwanMedia
-import SwanSchedulers
+public import SwanSchedulers
 import SwanSystem
 import Torch
+import SwanModels
 
 /// A request with everything decided that it left open.
 public struct GenerationPlan: Sendable {

@@ -1,9 +1,9 @@
 import SwanCheckpoints
-import SwanMedia
-import SwanSchedulers
-import SwanSystem
+public import SwanMedia
+public import SwanSchedulers
+public import SwanSystem
 import SwanText
-import Torch
+public import Torch
 
 /// One video to be made. What is nil is as the model's authors run it.
 public struct GenerationRequest: Sendable {

@@ -1,6 +1,6 @@
-import Logging
+public import Logging
 import SwanCheckpoints
-import SwanMedia
+public import SwanMedia
 import SwanSystem
 
 /// Makes videos that begin with a picture, and perhaps end with another.

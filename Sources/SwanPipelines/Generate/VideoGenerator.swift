@@ -1,8 +1,8 @@
-import Logging
+public import Logging
 import SwanCheckpoints
 import SwanModels
 import SwanText
-import SwanThreads
+public import SwanThreads
 import Synchronization
 import Torch
 

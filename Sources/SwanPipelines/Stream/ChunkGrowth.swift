@@ -1,3 +1,4 @@
+import SwanCheckpoints
 /// Makes chunks as long as the cache allows when a stream falls behind its target rate.
 ///
 /// Once, after the first few chunks: longer chunks cost latency and give throughput.

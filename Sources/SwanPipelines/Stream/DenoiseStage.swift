@@ -2,6 +2,7 @@ import SwanModels
 import SwanSchedulers
 import Synchronization
 import Torch
+import SwanCheckpoints
 
 /// Noised latents to clean ones: the denoiser, and which chunks are on their way through it.
 final class DenoiseStage: Sendable {

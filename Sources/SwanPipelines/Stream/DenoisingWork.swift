@@ -1,5 +1,5 @@
-import SwanModels
-import Torch
+public import SwanModels
+public import Torch
 
 /// What the denoiser of a stream would run next: rows of a batch that share a text.
 public struct DenoisingWork: Sendable {

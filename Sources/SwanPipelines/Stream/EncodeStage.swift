@@ -3,6 +3,7 @@ import SwanModels
 import SwanSchedulers
 import Synchronization
 import Torch
+import SwanCheckpoints
 
 /// Frames to noised latents: collects frames to chunks, encodes them, and mixes noise in.
 ///

@@ -1,10 +1,11 @@
-import Logging
+public import Logging
 import SwanMedia
-import SwanSystem
+public import SwanSystem
 import SwanText
 import SwanThreads
 import Synchronization
 import Torch
+import SwanCheckpoints
 
 /// A whole job: a video file is read, restyled by a stream, and written.
 ///

@@ -1,9 +1,9 @@
 import Foundation
 import SwanCheckpoints
-import SwanMedia
-import SwanSystem
+public import SwanMedia
+public import SwanSystem
 import SwanText
-import Torch
+public import Torch
 
 /// What a stream from a file to a file is asked for.
 public struct FileStreamRequest: Sendable {

@@ -1,6 +1,6 @@
-import SwanModels
+public import SwanModels
 import SwanSchedulers
-import Torch
+public import Torch
 
 /// The denoising of one stream that shares its network's forwards with no other.
 public struct SingleStreamDenoiser: ~Copyable {

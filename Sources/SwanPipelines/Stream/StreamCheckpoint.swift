@@ -1,9 +1,9 @@
 import Foundation
-import SwanCheckpoints
+package import SwanCheckpoints
 import SwanModels
 import SwanSystem
 import SwanText
-import Torch
+public import Torch
 import TorchNN
 
 /// A model that streams, opened: where its parts are, their sizes and how it streams. No weights are read.

@@ -1,4 +1,4 @@
-import SwanMedia
+public import SwanMedia
 import SwanSystem
 import Torch
 

@@ -1,6 +1,6 @@
-import SwanModels
-import SwanSchedulers
-import Torch
+public import SwanModels
+public import SwanSchedulers
+public import Torch
 
 /// How a stream is denoised.
 public struct DenoisingPlan: Sendable {

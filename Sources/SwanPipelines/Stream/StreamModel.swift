@@ -1,9 +1,9 @@
 import Foundation
-import SwanCheckpoints
-import SwanModels
+public import SwanCheckpoints
+public import SwanModels
 import SwanSystem
-import SwanText
-import Torch
+public import SwanText
+public import Torch
 import TorchNN
 
 /// The networks of a streaming model, loaded.

@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// Which of a stream's random numbers are meant.
 public struct NoiseKey: Sendable, Hashable {

@@ -1,4 +1,4 @@
-import SwanCheckpoints
+public import SwanCheckpoints
 import Torch
 
 /// What one stream asks for, beyond what its model says.

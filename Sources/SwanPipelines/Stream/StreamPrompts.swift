@@ -1,6 +1,6 @@
 import SwanCheckpoints
-import SwanModels
-import SwanText
+package import SwanModels
+package import SwanText
 import Synchronization
 import Torch
 

@@ -1,6 +1,6 @@
 import Foundation
 import SwanCheckpoints
-import SwanMedia
+public import SwanMedia
 
 /// The shape of the frames that go into a stream.
 public struct FrameShape: Sendable, Equatable {

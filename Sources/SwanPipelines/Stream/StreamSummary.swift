@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 import SwanSystem
 
 /// What a stream did and how long it took; written by `--json`.

@@ -1,5 +1,6 @@
 import SwanThreads
 import Torch
+import SwanCheckpoints
 
 /// Where the frames of a stream come from; the first stage's thread asks for them.
 public struct StreamSource: Sendable {

@@ -1,8 +1,9 @@
-import Logging
-import SwanMedia
-import SwanText
+public import Logging
+public import SwanMedia
+public import SwanText
 import Synchronization
-import Torch
+public import Torch
+import SwanCheckpoints
 
 /// A live stream: frames go in, frames restyled by a prompt come out, as many as went in.
 ///

@@ -1,7 +1,7 @@
 import Foundation
 import SwanSystem
-import SwanTraining
-import Torch
+public import SwanTraining
+public import Torch
 
 /// Clips from several kinds of footage, mixed by weight.
 public struct ClipMix: ClipSource {

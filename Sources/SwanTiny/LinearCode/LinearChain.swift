@@ -2,6 +2,7 @@ import Foundation
 import SwanModels
 import SwanTraining
 import Torch
+import SwanSystem
 
 /// What an autoencoder of Wan 2.1's kind is without its residual branches: a chain of convolutions,
 /// each of them inside one frame or inside one pair of frames.

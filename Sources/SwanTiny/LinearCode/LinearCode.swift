@@ -1,7 +1,8 @@
-import SwanModels
-import SwanTraining
-import Torch
+public import SwanModels
+public import SwanTraining
+public import Torch
 import TorchNN
+import SwanSystem
 
 /// First weights of an autoencoder with which it is, nearly, the best linear code of its clips.
 ///

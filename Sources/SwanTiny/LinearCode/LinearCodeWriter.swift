@@ -1,5 +1,6 @@
 import SwanModels
 import Torch
+import SwanSystem
 
 /// Writes a linear code into the weights of an autoencoder of Wan 2.1's kind.
 struct LinearCodeWriter {

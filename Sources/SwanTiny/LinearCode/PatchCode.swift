@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// The best linear code of clips at an autoencoder's strides: principal components of its patches.
 ///

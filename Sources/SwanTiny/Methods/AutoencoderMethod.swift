@@ -1,5 +1,5 @@
 import SwanModels
-import SwanTraining
+public import SwanTraining
 import Torch
 import TorchNN
 

@@ -1,6 +1,7 @@
 import SwanModels
 import Torch
 import TorchNN
+import SwanTraining
 
 /// Pictures to the numbers that a transformer is trained on, and back.
 struct LatentCodec: Sendable {

@@ -1,4 +1,4 @@
-import SwanTraining
+public import SwanTraining
 
 /// How a transformer is taught to restyle a stream.
 ///

@@ -1,4 +1,4 @@
-import SwanCheckpoints
+public import SwanCheckpoints
 
 extension KnownLooks {
     /// What a model of these styles knows; nil where none of them is "no change", since no prompt asks

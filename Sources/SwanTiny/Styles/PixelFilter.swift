@@ -1,5 +1,6 @@
 import SwanTraining
-import Torch
+public import Torch
+public import SwanSystem
 
 /// One step of a style: a rule from pictures [T, 3, H, W] in [0, 1] to such pictures.
 ///

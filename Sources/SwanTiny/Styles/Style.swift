@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// A look that a prompt asks for: how people call it, and the exact picture it is.
 ///

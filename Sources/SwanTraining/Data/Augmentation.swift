@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+package import Torch
 
 /// Changes that keep footage believable: mirroring, exposure, exchanged colour channels.
 package enum Augmentation {

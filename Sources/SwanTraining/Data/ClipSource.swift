@@ -1,4 +1,4 @@
-import Torch
+public import Torch
 
 /// Where training clips come from.
 public protocol ClipSource: Sendable {

@@ -1,6 +1,7 @@
 import Foundation
-import SwanMedia
-import Torch
+package import SwanMedia
+package import Torch
+import SwanSystem
 
 /// Decoded pictures kept in memory as bytes.
 package enum Footage {

@@ -1,5 +1,6 @@
 import Foundation
-import Torch
+package import Torch
+import SwanSystem
 
 /// What the styles are made of. Pictures are [T, C, H, W] in [0, 1].
 package enum PixelMath {

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// What random numbers of a recipe are drawn for: each purpose has its own.
 ///

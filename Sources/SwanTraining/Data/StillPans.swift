@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+package import Torch
 
 /// A camera that pans over pictures and zooms into them, at speeds of a hand-held one.
 package struct StillPans: ClipMaker {

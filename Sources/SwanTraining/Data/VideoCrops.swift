@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// Windows of a video in space and time.
 package struct VideoCrops: ClipMaker {

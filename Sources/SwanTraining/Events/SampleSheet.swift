@@ -1,5 +1,5 @@
-import SwanMedia
-import Torch
+package import SwanMedia
+package import Torch
 
 /// Pictures of what a network does with clips that are the same every time.
 public struct SampleOptions: Codable, Sendable, Equatable {

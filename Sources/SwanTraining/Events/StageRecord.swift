@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 import SwanMedia
 
 /// What a stage leaves for people to watch it by: curves and sample sheets in TensorBoard's event

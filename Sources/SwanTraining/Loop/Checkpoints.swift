@@ -1,5 +1,6 @@
-import Foundation
+package import Foundation
 import Torch
+import SwanSystem
 
 /// The checkpoints of one stage: files that are there whole or not at all, the newest few.
 ///

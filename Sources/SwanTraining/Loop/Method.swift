@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// A way of training: which networks take part, which of them a step changes, and by which losses.
 ///

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 import TorchNN
 
 /// What a network computes in while it is trained.

@@ -1,6 +1,6 @@
 import Foundation
-import SwanSystem
-import SwanThreads
+package import SwanSystem
+package import SwanThreads
 import Torch
 
 /// Items made ahead of who takes them and given in their order, whoever of several threads makes them.

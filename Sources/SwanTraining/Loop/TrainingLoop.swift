@@ -1,6 +1,7 @@
 import Foundation
-import SwanThreads
-import Torch
+package import SwanThreads
+package import Torch
+import SwanSystem
 
 /// One stage of training: batches in, the weights of a method's roles changed step by step, checkpoints on
 /// the way.

@@ -1,4 +1,4 @@
-import Torch
+package import Torch
 
 /// All that a stage of training needs to go on.
 package struct TrainingState {

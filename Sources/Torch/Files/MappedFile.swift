@@ -1,6 +1,6 @@
 import CTorch
 import Foundation
-import SwanSystem
+public import SwanSystem
 
 /// A whole file as memory. Pages are read when they are touched; writing to them never reaches the file.
 ///

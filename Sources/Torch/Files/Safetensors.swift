@@ -1,3 +1,4 @@
+public import SwanSystem
 /// A safetensors file, mapped into memory.
 ///
 /// Everything that its header says is checked when it is opened, by the rules of the format's own

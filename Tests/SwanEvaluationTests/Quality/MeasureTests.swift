@@ -6,6 +6,7 @@ import Torch
 @testable import SwanEvaluation
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanMedia
 
 @Suite struct MeasureTests {
     let clip: QualityClip

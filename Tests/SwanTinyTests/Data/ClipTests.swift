@@ -5,6 +5,7 @@ import SwanTiny
 import SwanTraining
 import Testing
 import Torch
+import SwanSystem
 
 @Suite struct ClipTests {
     @Test func clipsAreAFunctionOfSeedAndIndex() throws {

@@ -7,6 +7,7 @@ import TorchNN
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 @Suite struct LinearCodeTests {
     private let scenes = SmoothScenes()

@@ -6,6 +6,7 @@ import TorchNN
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 /// Mixed precision and gradients from layers that are computed again.
 @Suite(.serialized) struct PrecisionTests {

@@ -4,6 +4,7 @@ import Torch
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanModels
 
 @Suite("Text encoder method")
 struct TextEncoderMethodTests {

@@ -4,6 +4,7 @@ import Testing
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 /// Events, and the file that TensorBoard's own writer made of them (Goldens/events.py).
 private struct EventGolden: Decodable {

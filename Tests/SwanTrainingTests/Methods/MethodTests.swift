@@ -5,6 +5,7 @@ import Torch
 
 @testable import SwanTiny
 @testable import SwanTraining
+import SwanSystem
 
 /// A method of three networks: which of them change when, and what of them is kept.
 @Suite("Methods", .serialized)

@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 /// Checkpoints that lie or attack, each made byte by byte.
 @Suite struct BadArchiveTests {

@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 /// Files that lie, each made byte by byte.
 @Suite struct BadSafetensorsTests {

@@ -4,6 +4,7 @@ import GoldenSupport
 import Testing
 
 @testable import Torch
+import SwanSystem
 
 /// Files that another process changes while they are mapped.
 ///

@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 
 @testable import Torch
+import SwanSystem
 
 @Suite struct SafetensorsTests {
     private let directory: TemporaryDirectory

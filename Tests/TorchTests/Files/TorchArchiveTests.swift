@@ -3,6 +3,7 @@ import GoldenSupport
 import Testing
 
 @testable import Torch
+import SwanSystem
 
 /// Files that PyTorch wrote (Goldens/pth.py).
 @Suite struct TorchArchiveTests {

@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 import Torch
+import SwanSystem
 
 @Suite struct WholeFileTests {
     @Test func aFileIsReplacedAndNothingElseIsLeft() throws {
