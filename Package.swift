@@ -109,7 +109,7 @@ let package = Package(
         .target(
             name: "ModelSupport",
             dependencies: [
-                "Torch", "TorchNN", "SwanText", "SwanModels", "SwanCheckpoints",
+                "Torch", "TorchNN", "SwanSystem", "SwanText", "SwanModels", "SwanCheckpoints",
             ],
             path: "Tests/ModelSupport"
         ),

@@ -103,7 +103,7 @@ extension Diagnosis {
     }
 
     private static func gpu() -> Finding {
-        do throws(TorchError) {
+        do throws(SwanError) {
             let count = try Engine.gpuCount()
             guard count == 0 else {
                 return Finding(subject: "GPU", state: .good, found: "\(count)", advice: nil)

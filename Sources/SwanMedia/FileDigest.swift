@@ -4,7 +4,7 @@ public import SwanSystem
 /// Checksums of files and of bytes.
 public enum FileDigest {
     /// The SHA-256 of a file's bytes, in hexadecimal.
-    public static func sha256(_ path: String) throws(MediaError) -> String {
+    public static func sha256(_ path: String) throws(SwanError) -> String {
         var digits = [CChar](repeating: 0, count: 65)
         try calling(path) { error in
             digits.withUnsafeMutableBufferPointer { cm_sha256(path, $0.baseAddress, error) }
@@ -17,7 +17,7 @@ public enum FileDigest {
         of body: (_ add: (UnsafeRawBufferPointer) -> Void) throws -> Void
     ) throws -> String {
         guard let sum = cm_sha256_begin() else {
-            throw MediaError(.outOfMemory, "out of memory for a checksum")
+            throw SwanError(.outOfMemory, "out of memory for a checksum")
         }
         let result = Result { try body { cm_sha256_add(sum, $0.baseAddress, $0.count) } }
         var digits = [CChar](repeating: 0, count: 65)

@@ -15,7 +15,7 @@ struct FramePattern: Equatable, Sendable {
     }
 
     /// Parses a pattern with one `%d` or `%05d`; `%%` is a percent sign.
-    init(_ pattern: String) throws(MediaError) {
+    init(_ pattern: String) throws(SwanError) {
         var parts = [""]
         var digits = 0
         var rest = pattern[...]
@@ -43,8 +43,8 @@ struct FramePattern: Equatable, Sendable {
         self.digits = digits
     }
 
-    static func malformed(_ pattern: String) -> MediaError {
-        MediaError(
+    static func malformed(_ pattern: String) -> SwanError {
+        SwanError(
             .unsupported,
             "\(pattern): the name of PNG frames needs exactly one number, such as out/frame_%05d.png",
         )

@@ -1,3 +1,5 @@
+import SwanSystem
+
 /// A frame and its duration in seconds.
 struct TimedFrame {
     let frame: VideoFrame
@@ -25,8 +27,8 @@ struct FrameRateSampler {
 
     /// The next frame at the constant rate; `source` returns the input's frames, then `nil`.
     mutating func next(
-        _ source: () throws(MediaError) -> TimedFrame?
-    ) throws(MediaError) -> VideoFrame? {
+        _ source: () throws(SwanError) -> TimedFrame?
+    ) throws(SwanError) -> VideoFrame? {
         if !started {
             started = true
             current = try takeNext(source)
@@ -53,8 +55,8 @@ struct FrameRateSampler {
     /// The input's next frame, never earlier than the last one. After a large jump in the
     /// timestamps, as in joined recordings, it follows the last one directly.
     private mutating func takeNext(
-        _ source: () throws(MediaError) -> TimedFrame?
-    ) throws(MediaError) -> TimedFrame? {
+        _ source: () throws(SwanError) -> TimedFrame?
+    ) throws(SwanError) -> TimedFrame? {
         guard let next = try source() else { return nil }
         // Ignore implausible durations.
         let duration =

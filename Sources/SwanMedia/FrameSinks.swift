@@ -6,9 +6,9 @@ import SwanSystem
 protocol FrameSink: AnyObject {
     /// FFmpeg's name of the encoder.
     var encoder: String { get }
-    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError)
+    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError)
     /// Completes the output and returns what was written of the audio.
-    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio
+    func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio
     func copyAudio(from path: String) -> AudioCopy
 }
 
@@ -37,11 +37,11 @@ final class MovieSink: FrameSink {
         size: PixelSize,
         frameRate: Rational,
         options: VideoWriter.Options,
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         name = path
         let file = try PartialFile(target: path, replaces: options.replaces)
         guard !file.isDirect else {
-            throw MediaError(
+            throw SwanError(
                 .unsupported,
                 "\(path): is a pipe or a device, which supports only YUV4MPEG2 output"
             )
@@ -62,7 +62,7 @@ final class MovieSink: FrameSink {
             }
         }
         guard let opened else {
-            throw MediaError(.outOfMemory, "\(path): out of memory for a writer")
+            throw SwanError(.outOfMemory, "\(path): out of memory for a writer")
         }
         movie = opened
         self.file = consume file
@@ -74,12 +74,12 @@ final class MovieSink: FrameSink {
 
     var encoder: String { String(cString: cm_movie_encoder(movie)) }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
         let bytes = rgb.assumingMemoryBound(to: UInt8.self)
         try calling(name) { cm_movie_append(movie, bytes.baseAddress, $0) }
     }
 
-    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+    func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio {
         try calling(name) { cm_movie_finish(movie, keepingAudio, $0) }
         try file.take()?.commit()
         return WrittenAudio(
@@ -89,7 +89,7 @@ final class MovieSink: FrameSink {
     }
 
     func copyAudio(from path: String) -> AudioCopy {
-        do throws(MediaError) {
+        do throws(SwanError) {
             let name = path == "-" ? "standard input" : path
             try calling(name) { cm_movie_carry_audio(movie, path, $0) }
         } catch {
@@ -112,11 +112,11 @@ final class Y4MSink: FrameSink {
         size: PixelSize,
         frameRate: Rational,
         replaces: Bool
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let standardOutput = path == "-"
         let name = standardOutput ? "standard output" : path
         if standardOutput, isatty(STDOUT_FILENO) == 1 {
-            throw MediaError(
+            throw SwanError(
                 .cannotWrite,
                 "\(name): is a terminal; redirect it to a program or a file"
             )
@@ -136,7 +136,7 @@ final class Y4MSink: FrameSink {
             )
         }
         guard let opened else {
-            throw MediaError(.outOfMemory, "\(name): out of memory for a writer")
+            throw SwanError(.outOfMemory, "\(name): out of memory for a writer")
         }
         self.name = name
         stream = opened
@@ -149,12 +149,12 @@ final class Y4MSink: FrameSink {
 
     var encoder: String { "yuv4mpeg" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
         let bytes = rgb.assumingMemoryBound(to: UInt8.self)
         try calling(name) { cm_y4m_append(stream, bytes.baseAddress, $0) }
     }
 
-    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+    func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio {
         try calling(name) { cm_y4m_finish(stream, $0) }
         try file.take()?.commit()
         return WrittenAudio()
@@ -169,7 +169,7 @@ final class ImageSequenceSink: FrameSink {
     private let replaces: Bool
     private var count = 0
 
-    init(pattern: FramePattern, size: PixelSize, replaces: Bool) throws(MediaError) {
+    init(pattern: FramePattern, size: PixelSize, replaces: Bool) throws(SwanError) {
         if let directory = pattern.directory {
             let made = mkdir(directory, 0o777)
             if made != 0, errno != EEXIST {
@@ -186,14 +186,14 @@ final class ImageSequenceSink: FrameSink {
 
     var encoder: String { "png" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
         try encoding.write(rgb, to: pattern.path(count + 1), replaces: replaces)
         count += 1
     }
 
-    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+    func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio {
         guard count > 0 else {
-            throw MediaError(.empty, "\(pattern.path(1)): no frame was written")
+            throw SwanError(.empty, "\(pattern.path(1)): no frame was written")
         }
         return WrittenAudio()
     }
@@ -206,7 +206,7 @@ final class ImageSink: FrameSink {
     private var file: PartialFile?
     private var image: [UInt8] = []
 
-    init(path: String, size: PixelSize, replaces: Bool) throws(MediaError) {
+    init(path: String, size: PixelSize, replaces: Bool) throws(SwanError) {
         self.path = path
         encoding = try PNGEncoder(name: path, size: size)
         file = try PartialFile(target: path, replaces: replaces)
@@ -214,16 +214,16 @@ final class ImageSink: FrameSink {
 
     var encoder: String { "png" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(MediaError) {
+    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
         guard image.isEmpty else { throw FramePattern.malformed(path) }
         image = Array(try encoding.encode(rgb, name: path))
     }
 
-    func finish(keepingAudio: Bool) throws(MediaError) -> WrittenAudio {
+    func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio {
         guard !image.isEmpty, let file = file.take() else {
-            throw MediaError(.empty, "\(path): no frame was written")
+            throw SwanError(.empty, "\(path): no frame was written")
         }
-        try lending(image) { (bytes) throws(MediaError) in try file.write(bytes) }
+        try lending(image) { (bytes) throws(SwanError) in try file.write(bytes) }
         try file.commit()
         return WrittenAudio()
     }

@@ -14,12 +14,12 @@ struct PixelSize: Equatable, Sendable {
 final class PNGEncoder {
     private let handle: OpaquePointer
 
-    init(name: String, size: PixelSize) throws(MediaError) {
+    init(name: String, size: PixelSize) throws(SwanError) {
         var opened: OpaquePointer?
         try calling(name) {
             cm_png_open(&opened, Int32(clamping: size.width), Int32(clamping: size.height), $0)
         }
-        guard let opened else { throw MediaError(.outOfMemory, "\(name): out of memory for a PNG") }
+        guard let opened else { throw SwanError(.outOfMemory, "\(name): out of memory for a PNG") }
         handle = opened
     }
 
@@ -32,7 +32,7 @@ final class PNGEncoder {
         _ rgb: UnsafeRawBufferPointer,
         to path: String,
         replaces: Bool
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let bytes = try encode(rgb, name: path)
         let file = try PartialFile(target: path, replaces: replaces)
         try file.write(bytes)
@@ -43,7 +43,7 @@ final class PNGEncoder {
     func encode(
         _ rgb: UnsafeRawBufferPointer,
         name: String
-    ) throws(MediaError) -> UnsafeRawBufferPointer {
+    ) throws(SwanError) -> UnsafeRawBufferPointer {
         let pixels = rgb.assumingMemoryBound(to: UInt8.self)
         var bytes: UnsafePointer<UInt8>?
         var size = 0
@@ -61,9 +61,9 @@ final class PNGEncoder {
 public func readImage(
     _ path: String,
     maxPixels: Int = 64_000_000
-) throws(MediaError) -> VideoFrame {
+) throws(SwanError) -> VideoFrame {
     let name = path == "-" ? "standard input" : path
-    guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
+    guard !path.utf8.contains(0) else { throw SwanError(.noSuchFile, "\(name): no such file") }
     var read: UnsafeMutablePointer<UInt8>?
     var size = 0
     try calling(name) { cm_read_file(path, maxFileBytes, &read, &size, $0) }
@@ -81,21 +81,21 @@ private func decodeStill(
     _ file: UnsafeRawBufferPointer,
     _ name: String,
     _ maxPixels: Int
-) throws(MediaError) -> VideoFrame {
+) throws(SwanError) -> VideoFrame {
     let jpeg = JPEGSegments(file)
     guard jpeg?.isComplete ?? true else {
-        throw MediaError(.decoder, "\(name): is a truncated JPEG: its end is missing")
+        throw SwanError(.decoder, "\(name): is a truncated JPEG: its end is missing")
     }
-    do throws(MediaError) {
+    do throws(SwanError) {
         guard let jpeg, !jpeg.metadata.isEmpty else {
             return try decodeFirst(file, name, maxPixels)
         }
         let plain = jpeg.plain(file)
-        return try lending(plain) { (bytes) throws(MediaError) in
+        return try lending(plain) { (bytes) throws(SwanError) in
             try decodeFirst(bytes, name, maxPixels)
         }
     } catch  where error.code == .notAVideo || error.code == .forbiddenFormat {
-        throw MediaError(
+        throw SwanError(
             .notAVideo,
             "\(name): is not a supported image; use a complete PNG, JPEG, WebP, GIF, BMP or TIFF "
                 + "file",
@@ -107,7 +107,7 @@ private func decodeFirst(
     _ file: UnsafeRawBufferPointer,
     _ name: String,
     _ maxPixels: Int
-) throws(MediaError) -> VideoFrame {
+) throws(SwanError) -> VideoFrame {
     var options = cm_reader_options()
     options.max_pixels = Int64(clamping: maxPixels)
     options.threads = 1
@@ -115,17 +115,17 @@ private func decodeFirst(
     let bytes = file.assumingMemoryBound(to: UInt8.self).baseAddress
     var opened: OpaquePointer?
     try calling(name) { cm_reader_open_memory(&opened, bytes, file.count, &options, $0) }
-    guard let opened else { throw MediaError(.outOfMemory, "\(name): out of memory for a reader") }
+    guard let opened else { throw SwanError(.outOfMemory, "\(name): out of memory for a reader") }
     defer { cm_reader_free(opened) }
     var info = cm_video_info()
     cm_reader_info(opened, &info)
     var code = CM_OK
     let frame = try VideoFrame(width: Int(info.width), height: Int(info.height)) {
-        (target) throws(MediaError) in
+        (target) throws(SwanError) in
         let rgb = target.assumingMemoryBound(to: UInt8.self).baseAddress
         code = try calling(name) { cm_reader_next(opened, rgb, target.count, nil, $0) }
     }
-    guard code == CM_OK else { throw MediaError(.empty, "\(name): contains no image") }
+    guard code == CM_OK else { throw SwanError(.empty, "\(name): contains no image") }
     return frame
 }
 
@@ -136,21 +136,21 @@ public func writePNG(
     _ frame: VideoFrame,
     _ path: String,
     replaces: Bool = true
-) throws(MediaError) {
+) throws(SwanError) {
     let size = PixelSize(width: frame.width, height: frame.height)
     let encoder = try PNGEncoder(name: path, size: size)
-    try frame.withUnsafeBytes { (bytes) throws(MediaError) in
+    try frame.withUnsafeBytes { (bytes) throws(SwanError) in
         try encoder.write(bytes, to: path, replaces: replaces)
     }
 }
 
 extension VideoFrame {
     /// The frame as the bytes of a PNG file.
-    public func png() throws(MediaError) -> [UInt8] {
+    public func png() throws(SwanError) -> [UInt8] {
         let name = "a PNG in memory"
         let size = PixelSize(width: width, height: height)
         let encoder = try PNGEncoder(name: name, size: size)
-        return try withUnsafeBytes { (rgb) throws(MediaError) in
+        return try withUnsafeBytes { (rgb) throws(SwanError) in
             Array(try encoder.encode(rgb, name: name))
         }
     }

@@ -23,7 +23,7 @@ public struct JobFiles: Sendable {
 
         /// The output of a `VideoWriter` for a path: a file, or numbered images in a folder.
         public static func video(_ path: String) -> Self {
-            do throws(MediaError) {
+            do throws(SwanError) {
                 if case .imageSequence(let pattern) = try OutputFormat(
                     path: path,
                     codec: .automatic
@@ -49,12 +49,12 @@ public struct JobFiles: Sendable {
     public init() {}
 
     /// Throws `isInput` if an output is also an input, or the same file as another output.
-    public func check() throws(MediaError) {
+    public func check() throws(SwanError) {
         let inputFiles = InputFiles(inputs: inputs, models: models)
         for output in outputs { try output.check(against: inputFiles) }
         for (index, output) in outputs.enumerated() {
             for other in outputs[..<index] where output.isSame(as: other) {
-                throw MediaError(
+                throw SwanError(
                     .isInput,
                     other.path == output.path
                         ? "\(output.path): is used for two outputs; use different files"
@@ -171,11 +171,11 @@ extension JobFiles.Output {
             .filter { pattern.number(of: $0) != nil }
     }
 
-    fileprivate func check(against inputs: InputFiles) throws(MediaError) {
+    fileprivate func check(against inputs: InputFiles) throws(SwanError) {
         if isFolder || pattern != nil && path.hasSuffix("/"), let identity = FileIdentity(path),
             let folder = inputs.folders[identity]
         {
-            throw MediaError(
+            throw SwanError(
                 .isInput,
                 "\(path): is \(name(folder)), which is an input; use a different output folder"
             )
@@ -188,7 +188,7 @@ extension JobFiles.Output {
                 continue
             }
             let output = file == "-" ? "standard output" : file
-            throw MediaError(
+            throw SwanError(
                 .isInput,
                 name == file
                     ? "\(file): is an input and would be replaced; use a different output"

@@ -5,7 +5,7 @@ extension VideoFrame {
     /// The frame resized bit for bit as by Pillow's `resize((width, height), LANCZOS)`.
     ///
     /// Antialiased, first along one axis and then along the other, with 8-bit values in between.
-    public func resized(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+    public func resized(width: Int, height: Int) throws(SwanError) -> VideoFrame {
         try Self.checkSides(width, height)
         // Pillow 13 starts with the columns if that removes clearly more pixels; earlier versions
         // never do.
@@ -17,7 +17,7 @@ extension VideoFrame {
     }
 
     /// The frame resized to cover a size and center-cropped, as in Wan's wan/textimage2video.py.
-    public func covering(width: Int, height: Int) throws(MediaError) -> VideoFrame {
+    public func covering(width: Int, height: Int) throws(SwanError) -> VideoFrame {
         try Self.checkSides(width, height)
         let scale = max(
             Double(width) / Double(self.width),
@@ -26,7 +26,7 @@ extension VideoFrame {
         let wide = Int((Double(self.width) * scale).rounded(.toNearestOrEven))
         let high = Int((Double(self.height) * scale).rounded(.toNearestOrEven))
         guard max(wide, high) <= Self.maxSide else {
-            throw MediaError(
+            throw SwanError(
                 .unsupported,
                 "an image of \(self.width)x\(self.height) is too narrow to cover \(width)x\(height)",
             )
@@ -43,10 +43,10 @@ extension VideoFrame {
     /// The maximum side of a frame, in pixels.
     static let maxSide = 65_536
 
-    private static func checkSides(_ width: Int, _ height: Int) throws(MediaError) {
+    private static func checkSides(_ width: Int, _ height: Int) throws(SwanError) {
         let sides = 1...maxSide
         guard sides.contains(width), sides.contains(height) else {
-            throw MediaError(
+            throw SwanError(
                 .invalidArgument,
                 "invalid size \(width)x\(height): sides must be 1 to \(maxSide) pixels",
             )
@@ -59,11 +59,11 @@ extension VideoFrame {
         top: Int,
         width: Int,
         height: Int
-    ) throws(MediaError) -> VideoFrame {
+    ) throws(SwanError) -> VideoFrame {
         guard left >= 0, top >= 0, width > 0, height > 0, left <= self.width - width,
             top <= self.height - height
         else {
-            throw MediaError(
+            throw SwanError(
                 .invalidArgument,
                 "a crop of \(width)x\(height) at (\(left), \(top)) exceeds the frame of "
                     + "\(self.width)x\(self.height)",

@@ -16,8 +16,8 @@ enum OutputFormat: Equatable {
         """
 
     /// Chooses the format by the path's extension. Throws `unsupported` with the supported formats.
-    init(path: String, codec: VideoWriter.Codec) throws(MediaError) {
-        if path.isEmpty { throw MediaError(.unsupported, "the output has no name") }
+    init(path: String, codec: VideoWriter.Codec) throws(SwanError) {
+        if path.isEmpty { throw SwanError(.unsupported, "the output has no name") }
         if path == "-" {
             self = .y4m
             return
@@ -37,7 +37,7 @@ enum OutputFormat: Equatable {
         case "png": self = path.contains("%") ? .imageSequence(try FramePattern(path)) : .image
         default:
             let kind = suffix.isEmpty ? "a name without an extension" : "the extension '.\(suffix)'"
-            throw MediaError(
+            throw SwanError(
                 .unsupported,
                 "\(path): \(kind) is not supported; supported outputs are \(Self.supported)",
             )

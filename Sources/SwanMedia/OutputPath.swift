@@ -8,11 +8,11 @@ public enum OutputPath {
     /// anything.
     ///
     /// Use this before long work; the result may be out of date when the work is done.
-    public static func requireWritable(_ path: String) throws(MediaError) {
+    public static func requireWritable(_ path: String) throws(SwanError) {
         var status = stat()
         let exists = stat(path, &status) == 0
         if exists, status.st_mode & S_IFMT == S_IFDIR {
-            throw MediaError(.cannotWrite, "\(path): is a directory; specify a file in it")
+            throw SwanError(.cannotWrite, "\(path): is a directory; specify a file in it")
         }
         guard !path.isEmpty else { throw PartialFile.failure(path, creating: true, ENOENT) }
         // Replacing a file needs access to its folder; pipes and devices are not replaced.
@@ -22,10 +22,10 @@ public enum OutputPath {
             throw PartialFile.failure(path, creating: true, errno)
         }
         guard isReplaced else { return }
-        do throws(SystemError) {
+        do throws(SwanError) {
             try DiskSpace.require(1, for: path)
         } catch {
-            throw MediaError(.diskFull, error.message)
+            throw SwanError(.diskFull, error.message)
         }
     }
 
@@ -37,11 +37,11 @@ public enum OutputPath {
         _ bytes: some Sequence<UInt8>,
         to path: String,
         replaces: Bool = true
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let bytes = ContiguousArray(bytes)
         let file = try PartialFile(target: path, replaces: replaces)
         let result = bytes.withUnsafeBytes { bytes in
-            Result { () throws(MediaError) in try file.write(bytes) }
+            Result { () throws(SwanError) in try file.write(bytes) }
         }
         try result.get()
         try file.commit()
@@ -50,10 +50,10 @@ public enum OutputPath {
     /// Writes all bytes to standard output; throws if the pipe is closed or the disk is full.
     public static func writeToStandardOutput(
         _ bytes: some Sequence<UInt8>
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let bytes = ContiguousArray(bytes)
         let result = bytes.withUnsafeBytes { bytes in
-            Result { () throws(MediaError) in
+            Result { () throws(SwanError) in
                 try calling("standard output") {
                     cm_write_all(STDOUT_FILENO, bytes.baseAddress, bytes.count, $0)
                 }

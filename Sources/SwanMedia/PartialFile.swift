@@ -24,7 +24,7 @@ struct PartialFile: ~Copyable {
     ///
     /// - Parameter replaces: Whether `commit()` may replace an existing file; otherwise it throws
     ///   `exists`.
-    init(target requested: String, replaces: Bool = true) throws(MediaError) {
+    init(target requested: String, replaces: Bool = true) throws(SwanError) {
         let opened = try Self.open(requested)
         name = requested
         path = opened.path
@@ -44,19 +44,19 @@ struct PartialFile: ~Copyable {
     }
 
     /// A duplicate descriptor, which the caller closes.
-    func makeDescriptor() throws(MediaError) -> Int32 {
+    func makeDescriptor() throws(SwanError) -> Int32 {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard copy >= 0 else { throw Self.failure(name, creating: true, errno) }
         return copy
     }
 
     /// Writes bytes to the open descriptor.
-    func write(_ bytes: UnsafeRawBufferPointer) throws(MediaError) {
+    func write(_ bytes: UnsafeRawBufferPointer) throws(SwanError) {
         try calling(name) { cm_write_all(descriptor, bytes.baseAddress, bytes.count, $0) }
     }
 
     /// Renames the complete file to its target; removes it on failure.
-    consuming func commit() throws(MediaError) {
+    consuming func commit() throws(SwanError) {
         if pending { try renameIntoPlace() }
         pending = false
         let closed = close(descriptor)
@@ -64,7 +64,7 @@ struct PartialFile: ~Copyable {
         guard closed == 0 else { throw Self.failure(name, creating: false, errno) }
     }
 
-    private borrowing func renameIntoPlace() throws(MediaError) {
+    private borrowing func renameIntoPlace() throws(SwanError) {
         // Sync first, so that a renamed file is complete even after a power failure. Some file
         // systems do not support this.
         guard fsync(descriptor) == 0 || [EINVAL, EROFS, ENOTSUP].contains(errno) else {
@@ -75,7 +75,7 @@ struct PartialFile: ~Copyable {
                 ? (rename(path, target) == 0 ? 0 : errno) : renameToNewName(path, target)
         }
         guard number != EEXIST || replaces else {
-            throw MediaError(
+            throw SwanError(
                 .exists,
                 "\(name): was created by another program in the meantime; use -y to overwrite"
             )
@@ -90,7 +90,7 @@ struct PartialFile: ~Copyable {
         let isDirect: Bool
     }
 
-    private static func open(_ requested: String) throws(MediaError) -> Opened {
+    private static func open(_ requested: String) throws(SwanError) -> Opened {
         guard !requested.utf8.contains(0) else { throw failure(requested, creating: true, EINVAL) }
         try OutputPath.requireWritable(requested)
         var status = stat()
@@ -116,7 +116,7 @@ struct PartialFile: ~Copyable {
     private static func create(
         nextTo target: String,
         named name: String,
-    ) throws(MediaError) -> (path: String, descriptor: Int32) {
+    ) throws(SwanError) -> (path: String, descriptor: Int32) {
         let slash = target.lastIndex(of: "/")
         let directory = slash.map { String(target[...$0]) } ?? ""
         let file = slash.map { String(target[$0...].dropFirst()) } ?? target
@@ -148,11 +148,11 @@ struct PartialFile: ~Copyable {
     }
 
     /// The error for a failed system call on an output.
-    static func failure(_ name: String, creating: Bool, _ number: Int32) -> MediaError {
+    static func failure(_ name: String, creating: Bool, _ number: Int32) -> SwanError {
         let reason = String(cString: strerror(number))
-        let code = MediaError.Code(cm_code_of_errno(number, creating))
+        let code = SwanError.Code(cm_code_of_errno(number, creating))
         let problem = creating && code != .diskFull ? "cannot be created" : "cannot be written"
         let hint = creating && number == ENOENT ? "; create its directory first" : ""
-        return MediaError(code, "\(name): \(problem): \(reason)\(hint)")
+        return SwanError(code, "\(name): \(problem): \(reason)\(hint)")
     }
 }

@@ -17,11 +17,11 @@ public struct VideoFrame: Sendable {
         height: Int,
         pixels: [UInt8],
         seconds: Double = 0,
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let sides = 1...Self.maxSide
         guard sides.contains(width), sides.contains(height), pixels.count == 3 * width * height
         else {
-            throw MediaError(
+            throw SwanError(
                 .invalidArgument,
                 "\(pixels.count) bytes do not match a frame of \(width)x\(height) with 3 bytes per pixel",
             )

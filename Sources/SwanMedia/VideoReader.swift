@@ -38,16 +38,16 @@ public final class VideoReader: Sendable {
     private let state: Mutex<State>
 
     /// Opens a file, or standard input for `-`, and decodes its first frame.
-    public init(path: String, options: Options = Options()) throws(MediaError) {
+    public init(path: String, options: Options = Options()) throws(SwanError) {
         name = path == "-" ? "standard input" : path
         var settings = cm_reader_options()
         settings.max_pixels = Int64(clamping: options.maxPixels)
         settings.threads = Int32(clamping: options.threads ?? 0)
-        guard !path.utf8.contains(0) else { throw MediaError(.noSuchFile, "\(name): no such file") }
+        guard !path.utf8.contains(0) else { throw SwanError(.noSuchFile, "\(name): no such file") }
         var opened: OpaquePointer?
         try calling(name) { cm_reader_open(&opened, path, &settings, $0) }
         guard let opened else {
-            throw MediaError(.outOfMemory, "\(name): out of memory for a reader")
+            throw SwanError(.outOfMemory, "\(name): out of memory for a reader")
         }
         handle = opened
         var described = cm_video_info()
@@ -61,8 +61,8 @@ public final class VideoReader: Sendable {
     }
 
     /// The next frame, always with the size in `info`; `nil` after the last one.
-    public func nextFrame() throws(MediaError) -> VideoFrame? {
-        try state.withLock { (state) throws(MediaError) -> VideoFrame? in
+    public func nextFrame() throws(SwanError) -> VideoFrame? {
+        try state.withLock { (state) throws(SwanError) -> VideoFrame? in
             guard state.sampler != nil else {
                 let frame = try decode(&state.ended)?.frame
                 if let frame { state.pace.add(frame.seconds, info.frameRate) }
@@ -70,7 +70,7 @@ public final class VideoReader: Sendable {
             }
             var ended = state.ended
             defer { state.ended = ended }
-            return try state.sampler?.next { () throws(MediaError) in try decode(&ended) }
+            return try state.sampler?.next { () throws(SwanError) in try decode(&ended) }
         }
     }
 
@@ -92,12 +92,12 @@ public final class VideoReader: Sendable {
         cm_reader_interrupt(handle)
     }
 
-    private func decode(_ ended: inout Bool) throws(MediaError) -> TimedFrame? {
+    private func decode(_ ended: inout Bool) throws(SwanError) -> TimedFrame? {
         guard !ended else { return nil }
         var shown = cm_frame_info()
         var code = CM_OK
         let frame = try VideoFrame(width: info.width, height: info.height) {
-            (bytes) throws(MediaError) in
+            (bytes) throws(SwanError) in
             code = try calling(name) { error in
                 cm_reader_next(
                     handle,

@@ -89,7 +89,7 @@ public final class VideoWriter: Sendable {
         frameRate: Rational,
         frames: Int? = nil,
         options: Options = Options(),
-    ) throws(MediaError) {
+    ) throws(SwanError) {
         let size = PixelSize(width: width, height: height)
         let sink: any FrameSink
         switch try OutputFormat(path: path, codec: options.codec) {
@@ -145,30 +145,30 @@ public final class VideoWriter: Sendable {
     public var frameCount: Int { state.withLock { $0.frames } }
 
     /// Appends a frame, which must have the writer's size.
-    public func append(_ frame: VideoFrame) throws(MediaError) {
+    public func append(_ frame: VideoFrame) throws(SwanError) {
         guard frame.width == width, frame.height == height else {
-            throw MediaError(
+            throw SwanError(
                 .invalidArgument,
                 "\(path): a frame of \(frame.width)x\(frame.height) does not fit a video of \(width)x\(height)",
             )
         }
-        try frame.withUnsafeBytes { (bytes) throws(MediaError) in try append(rgb: bytes) }
+        try frame.withUnsafeBytes { (bytes) throws(SwanError) in try append(rgb: bytes) }
     }
 
     /// Appends packed RGB24 bytes, `3 * width * height` of them.
     ///
     /// If this throws, the output is discarded.
-    public func append(rgb: UnsafeRawBufferPointer) throws(MediaError) {
+    public func append(rgb: UnsafeRawBufferPointer) throws(SwanError) {
         guard rgb.count == 3 * width * height else {
-            throw MediaError(
+            throw SwanError(
                 .invalidArgument,
                 "\(path): a frame has \(3 * width * height) bytes, not \(rgb.count)",
             )
         }
         let lent = LentBytes(bytes: rgb)
-        try state.withLock { (state) throws(MediaError) in
+        try state.withLock { (state) throws(SwanError) in
             guard let sink = state.sink else { throw closed }
-            do throws(MediaError) {
+            do throws(SwanError) {
                 try sink.append(lent.bytes)
                 state.frames += 1
             } catch {
@@ -183,8 +183,8 @@ public final class VideoWriter: Sendable {
     ///
     /// - Parameter keepingAudio: Whether to keep audio after the last frame, for an output with all
     ///   of the input's frames.
-    public func finish(keepingAudio: Bool = false) throws(MediaError) {
-        try state.withLock { (state) throws(MediaError) in
+    public func finish(keepingAudio: Bool = false) throws(SwanError) {
+        try state.withLock { (state) throws(SwanError) in
             guard let sink = state.sink else { throw closed }
             state.sink = nil
             state.audio = try sink.finish(keepingAudio: keepingAudio)
@@ -196,8 +196,8 @@ public final class VideoWriter: Sendable {
         state.withLock { $0.sink = nil }
     }
 
-    private var closed: MediaError {
-        MediaError(.invalidArgument, "\(path): is finished, cancelled, or closed after an error")
+    private var closed: SwanError {
+        SwanError(.invalidArgument, "\(path): is finished, cancelled, or closed after an error")
     }
 }
 

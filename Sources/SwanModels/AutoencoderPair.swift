@@ -11,12 +11,12 @@ public struct AutoencoderPair: VideoAutoencoder {
     public init(
         encoding: any VideoAutoencoder,
         decoding: any VideoAutoencoder
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         func sizes(_ vae: any VideoAutoencoder) -> [Int] {
             [vae.latentChannels, vae.spatialStride, vae.temporalStride]
         }
         guard sizes(encoding) == sizes(decoding) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "the encoder and the decoder do not fit: channels, pixels and frames of a latent are "
                     + "\(sizes(encoding)) and \(sizes(decoding))"
@@ -40,22 +40,22 @@ public struct AutoencoderPair: VideoAutoencoder {
     public var device: Device { encoding.device }
 
     /// The latents of a whole video.
-    public func latents(of video: Tensor) throws(TorchError) -> Tensor {
+    public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try encoding.latents(of: video)
     }
 
     /// The video of latents.
-    public func video(of latents: Tensor) throws(TorchError) -> Tensor {
+    public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try decoding.video(of: latents)
     }
 
     /// An encoder at the beginning of a video.
-    public func makeEncoder(normalizing: Bool) throws(TorchError) -> any VideoEncoder {
+    public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         try encoding.makeEncoder(normalizing: normalizing)
     }
 
     /// A decoder at the beginning of a video.
-    public func makeDecoder() throws(TorchError) -> any VideoDecoder {
+    public func makeDecoder() throws(SwanError) -> any VideoDecoder {
         try decoding.makeDecoder()
     }
 }

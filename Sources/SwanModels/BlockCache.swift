@@ -19,7 +19,7 @@ struct BlockCache {
         tokensPerFrame: Int,
         dtype: DType,
         device: Device
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         keys = try .zeros(shape, dtype, device)
         values = try .zeros(shape, dtype, device)
         self.tokensPerFrame = tokensPerFrame
@@ -38,13 +38,13 @@ struct BlockCache {
     }
 
     /// Fills a row with zeros.
-    func erase(_ row: Int) throws(TorchError) {
+    func erase(_ row: Int) throws(SwanError) {
         var (k, v) = (try keys.selected(0, row), try values.selected(0, row))
         try k.fill(with: 0)
         try v.fill(with: 0)
     }
 
-    mutating func copy(_ source: Int, to target: Int) throws(TorchError) {
+    mutating func copy(_ source: Int, to target: Int) throws(SwanError) {
         rows[target] = rows[source]
         var (k, v) = (try keys.selected(0, target), try values.selected(0, target))
         try k.copy(from: keys.selected(0, source))
@@ -63,7 +63,7 @@ struct BlockCache {
         _ k: Tensor,
         _ v: Tensor,
         _ places: [CachePlace]
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let (k, v) = (try k.transposed(1, 2), try v.transposed(1, 2))  // [B, N, L, D]
         for (index, place) in places.enumerated() {
             try store(k.selected(0, index), v.selected(0, index), place)
@@ -75,7 +75,7 @@ struct BlockCache {
         _ k: Tensor,
         _ v: Tensor,
         _ place: CachePlace
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var row = rows[place.row]
         defer { rows[place.row] = row }
         try row.slots.prepare(for: place, on: keys.device)
@@ -89,7 +89,7 @@ struct BlockCache {
         if isFull { row.pass = again ? row.pass - 1 : passes }
         let slots = try row.slots.place(start: place.firstFrame, frames: place.frames, again: again)
         guard let slots else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a chunk of \(place.frames) latent frames does not fit a KV cache of "
                     + "\(place.options.frames) frames of which \(place.options.sinkFrames) are sinks"
@@ -104,7 +104,7 @@ struct BlockCache {
         to k: Tensor,
         _ v: Tensor,
         _ place: CachePlace
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let sinks = place.options.sinkFrames
         return try
             (similarity(of: keys.selected(0, place.row), to: k, sinks)
@@ -116,7 +116,7 @@ struct BlockCache {
         of stored: Tensor,
         to new: Tensor,
         _ sinks: Int
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let means = try stored.narrowed(1, 0, sinks * tokensPerFrame)  // [N, sinks * L, D]
             .unflattened(1, [sinks, tokensPerFrame]).mean([2])  // [N, sinks, D]
             .transposed(0, 1).flattened(from: 1)  // [sinks, N * D]
@@ -127,7 +127,7 @@ struct BlockCache {
     /// q [B, L, N, D] over what each of `used` rows has stored.
     ///
     /// Rows that lie next to each other and hold as much are one call.
-    private func attend(_ q: Tensor, _ used: [Int]) throws(TorchError) -> Tensor {
+    private func attend(_ q: Tensor, _ used: [Int]) throws(SwanError) -> Tensor {
         var parts: [Tensor] = []
         var first = 0
         while first < used.count {
@@ -154,7 +154,7 @@ struct BlockCache {
         _ range: Range<Int>,
         _ row: Int,
         _ tokens: Int
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try attentionByHead(
             q.narrowed(0, range.lowerBound, range.count).transposed(1, 2),
             keys.narrowed(0, row, range.count).narrowed(2, 0, tokens),

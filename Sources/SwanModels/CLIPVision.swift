@@ -52,7 +52,7 @@ public struct CLIPVisionConfig: Sendable, Equatable {
 
 extension CLIPVisionConfig {
     /// Throws `invalidWeights` with the name of the first size that no encoder can have.
-    public func validate() throws(TorchError) {
+    public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         for (key, width) in [
             ("hidden_size", dim), ("intermediate_size", ffnDim), ("num_attention_heads", heads),
@@ -87,7 +87,7 @@ extension CLIPVisionConfig: Codable {
         eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? 1e-5
         activation =
             try values.decodeIfPresent(Activation.self, forKey: .activation) ?? .quickGELU
-        try checked(values) { () throws(TorchError) in try validate() }
+        try checked(values) { () throws(SwanError) in try validate() }
     }
 }
 
@@ -106,7 +106,7 @@ public struct CLIPVision: Sendable {
     /// The encoder under a path, in the key names of Wan's checkpoint (`visual` and below).
     ///
     /// `weights.finish(ignoring: config.isUnused)` accepts what the checkpoint has beside it.
-    public init(_ weights: Weights, _ config: CLIPVisionConfig) throws(TorchError) {
+    public init(_ weights: Weights, _ config: CLIPVisionConfig) throws(SwanError) {
         try config.validate()
         self.config = config
         let (visual, dim) = (weights["visual"], config.dim)
@@ -123,15 +123,15 @@ public struct CLIPVision: Sendable {
     }
 
     /// Images [B, 3, H, W] of any size with values -1 ... 1 -> tokens [B, 257, dim].
-    public func callAsFunction(_ images: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ images: Tensor) throws(SwanError) -> Tensor {
         try tokens(Self.pixels(images, size: config.imageSize))
     }
 
     /// Pixels as CLIP was trained with [B, 3, imageSize, imageSize] -> tokens [B, 257, dim].
-    public func tokens(_ pixels: Tensor) throws(TorchError) -> Tensor {
+    public func tokens(_ pixels: Tensor) throws(SwanError) -> Tensor {
         let size = config.imageSize
         guard pixels.rank == 4, Array(pixels.shape[1...]) == [3, size, size] else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "pixels \(pixels.shape): the image encoder takes [B, 3, \(size), \(size)]"
             )
@@ -150,9 +150,9 @@ public struct CLIPVision: Sendable {
     ///
     /// Squeezed into a square by bicubic interpolation without antialiasing, as in Wan; CLIP's own
     /// preparation would crop and antialias.
-    public static func pixels(_ images: Tensor, size: Int = 224) throws(TorchError) -> Tensor {
+    public static func pixels(_ images: Tensor, size: Int = 224) throws(SwanError) -> Tensor {
         guard images.rank == 4, images.size(1) == 3 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "images \(images.shape): the image encoder takes [B, 3, H, W]"
             )
@@ -175,7 +175,7 @@ private struct CLIPVisionBlock: Sendable {
     let heads: Int
     let activation: CLIPVisionConfig.Activation
 
-    init(_ weights: Weights, _ config: CLIPVisionConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: CLIPVisionConfig) throws(SwanError) {
         norm1 = try LayerNorm(weights["norm1"], config.dim, eps: config.eps)
         norm2 = try LayerNorm(weights["norm2"], config.dim, eps: config.eps)
         qkv = try Linear(weights["attn"]["to_qkv"], config.dim, 3 * config.dim)
@@ -187,14 +187,14 @@ private struct CLIPVisionBlock: Sendable {
     }
 
     /// x [B, L, C].
-    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         // [B, L, N, D] x 3
         let parts = try qkv(norm1(x)).unflattened(-1, [3, heads, -1]).unbound(2)
         let attended = try x + proj(attention(parts[0], parts[1], parts[2]).flattened(from: 2))
         return try attended + down(activate(up(norm2(attended))))
     }
 
-    private func activate(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func activate(_ x: Tensor) throws(SwanError) -> Tensor {
         switch activation {
         case .gelu: try x.gelu()
         case .quickGELU: try x * (x * 1.702).sigmoid()

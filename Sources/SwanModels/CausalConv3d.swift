@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -21,7 +22,7 @@ struct CausalConv3d: Sendable {
         frames: Int = 3,
         size: Int = 3,
         stride: Int = 1
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try self.init(
             weight: weights.tensor("weight", [outputs, inputs, frames, size, size]),
             bias: weights.tensor("bias", [outputs]),
@@ -30,7 +31,7 @@ struct CausalConv3d: Sendable {
     }
 
     /// The layer of a kernel [outputs, inputs, frames, size, size] and a bias [outputs].
-    private init(weight: Tensor, bias: Tensor, stride: Int) throws(TorchError) {
+    private init(weight: Tensor, bias: Tensor, stride: Int) throws(SwanError) {
         frames = weight.size(2)
         self.stride = stride
         kernel = try .causal(weight, stride: stride)
@@ -42,17 +43,17 @@ struct CausalConv3d: Sendable {
         _ x: Tensor,
         _ caches: inout FeatureCaches,
         adding residual: Tensor? = nil
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard frames > 1 else {
             return try causalConv3d(x, kernel, bias, after: nil, residual: residual)
         }
-        return try caches.withFront(frames - 1, of: x) { front throws(TorchError) in
+        return try caches.withFront(frames - 1, of: x) { front throws(SwanError) in
             try causalConv3d(x, kernel, bias, after: front, residual: residual)
         }
     }
 
     /// x [B, F, H, W, I], of which every output frame sees as many as the kernel covers.
-    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try causalConv3d(joined: x, kernel, bias, stride: stride)
     }
 }
@@ -64,10 +65,10 @@ extension CausalConv3d {
         _ weights: Weights,
         _ inputs: Int,
         _ outputs: Int
-    ) throws(TorchError) -> [CausalConv3d] {
+    ) throws(SwanError) -> [CausalConv3d] {
         let weight = try weights.tensor("weight", [outputs, inputs, 3, 1, 1])
         let bias = try weights.tensor("bias", [outputs])
-        return try [0, outputs / 2].map { start throws(TorchError) in
+        return try [0, outputs / 2].map { start throws(SwanError) in
             try CausalConv3d(
                 weight: weight.narrowed(0, start, outputs / 2),
                 bias: bias.narrowed(0, start, outputs / 2),

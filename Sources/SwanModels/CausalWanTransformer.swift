@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 public import TorchNN
 
@@ -19,14 +20,14 @@ public struct CausalWanTransformer: Sendable {
         _ weights: Weights,
         _ config: WanConfig,
         blocks: Range<Int>? = nil
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
     ///
     /// A batch of one serves every row. Zero rows are padding.
-    public func text(_ embeddings: Tensor) throws(TorchError) -> TextConditioning {
+    public func text(_ embeddings: Tensor) throws(SwanError) -> TextConditioning {
         try backbone.text(embeddings)
     }
 
@@ -47,7 +48,7 @@ public struct CausalWanTransformer: Sendable {
         window: Int? = nil,
         firstFrame: Int = 0,
         recomputing: Bool = false
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let rope = try RoPE(
             firstFrames: [firstFrame],
@@ -70,7 +71,7 @@ public struct CausalWanTransformer: Sendable {
             text: text,
             rope: rope,
             recomputing: recomputing
-        ) { _, q, k, v throws(TorchError) in try attention(q, k, v, mask: mask) }
+        ) { _, q, k, v throws(SwanError) in try attention(q, k, v, mask: mask) }
     }
 
     /// The streaming form: a chunk of frames for each row, the past in `cache`.
@@ -89,7 +90,7 @@ public struct CausalWanTransformer: Sendable {
         firstFrames: [Int],
         cache: inout KVCachePool,
         rows: [CacheRow]
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let places = try cache.places(rows, firstFrames: firstFrames, frames: grid[0])
         let rope = try RoPE(
@@ -105,7 +106,7 @@ public struct CausalWanTransformer: Sendable {
             block,
             q,
             k,
-            v throws(TorchError) in try cache.attend(block, q, k, v, places)
+            v throws(SwanError) in try cache.attend(block, q, k, v, places)
         }
     }
 
@@ -122,13 +123,13 @@ public struct CausalWanTransformer: Sendable {
         chunk: (firstFrames: [Int], frames: Int),
         cache: inout KVCachePool,
         rows: [CacheRow]
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let places = try cache.places(rows, firstFrames: chunk.firstFrames, frames: chunk.frames)
         return try backbone.run(blocks: blocks, x, context) {
             block,
             q,
             k,
-            v throws(TorchError) in try cache.attend(block, q, k, v, places)
+            v throws(SwanError) in try cache.attend(block, q, k, v, places)
         }
     }
 
@@ -139,7 +140,7 @@ public struct CausalWanTransformer: Sendable {
         framesPerBlock: Int,
         window: Int?,
         device: Device
-    ) throws(TorchError) -> Tensor? {
+    ) throws(SwanError) -> Tensor? {
         guard frames > framesPerBlock || window.map({ $0 < frames }) ?? false else { return nil }
         let allowed = (0..<frames).flatMap { query in
             (0..<frames).map { key in

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// A 3x3 convolution after doubling every pixel in height and width.
@@ -7,7 +8,7 @@ struct EnlargingConv: Sendable {
     private let bias: Tensor
 
     /// The layer of a kernel [O, I, 3, 3] and a bias [O].
-    init(_ weight: Tensor, bias: Tensor?) throws(TorchError) {
+    init(_ weight: Tensor, bias: Tensor?) throws(SwanError) {
         if let bias {
             self.bias = bias
         } else {
@@ -17,7 +18,7 @@ struct EnlargingConv: Sendable {
     }
 
     /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
-    func callAsFunction(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+    func callAsFunction(_ parts: [Tensor]) throws(SwanError) -> Tensor {
         try enlargingConv(parts, kernel, bias)
     }
 }

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// What a causal network over frames has to remember of the frames before: for every layer that looks
@@ -28,9 +29,9 @@ struct FeatureCaches: ~Copyable {
     mutating func endPass() { isStart = false }
 
     /// What a layer makes of x.
-    mutating func run(_ layer: any WanVAELayer, _ x: Tensor) throws(TorchError) -> Tensor {
+    mutating func run(_ layer: any WanVAELayer, _ x: Tensor) throws(SwanError) -> Tensor {
         guard recomputes else { return try layer(x, &self) }
-        return try recomputed { () throws(TorchError) in
+        return try recomputed { () throws(SwanError) in
             // In one pass over a whole video nothing is remembered.
             var caches = FeatureCaches(streams: false)
             return try layer(x, &caches)
@@ -38,14 +39,14 @@ struct FeatureCaches: ~Copyable {
     }
 
     /// x [B, F, H, W, C] after the `count` frames before it, which are zeros at the start.
-    mutating func prepending(_ count: Int, to x: Tensor) throws(TorchError) -> Tensor {
+    mutating func prepending(_ count: Int, to x: Tensor) throws(SwanError) -> Tensor {
         let joined = try concatenated([front(count, of: x), x], dim: 1)  // [B, count + F, H, W, C]
         try remember(joined.narrowed(1, joined.size(1) - count, count))
         return joined
     }
 
     /// x after the one frame before it; at the start x alone.
-    mutating func prependingLast(to x: Tensor) throws(TorchError) -> Tensor {
+    mutating func prependingLast(to x: Tensor) throws(SwanError) -> Tensor {
         let joined = isStart ? x : try concatenated([slots[next], x], dim: 1)
         try remember(joined.narrowed(1, joined.size(1) - 1, 1))
         return joined
@@ -55,8 +56,8 @@ struct FeatureCaches: ~Copyable {
     mutating func withFront(
         _ count: Int,
         of x: Tensor,
-        _ body: (_ front: Tensor?) throws(TorchError) -> Tensor
-    ) throws(TorchError) -> Tensor {
+        _ body: (_ front: Tensor?) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> Tensor {
         let result = try body(isStart ? nil : slots[next])
         let frames = x.size(1)
         if frames >= count {
@@ -69,7 +70,7 @@ struct FeatureCaches: ~Copyable {
     }
 
     /// Keeps the last frames that a layer has read, and goes on to the next layer.
-    private mutating func remember(_ last: Tensor) throws(TorchError) {
+    private mutating func remember(_ last: Tensor) throws(SwanError) {
         guard streams else { return }
         if isStart {
             slots.append(try last.cloned())
@@ -82,11 +83,11 @@ struct FeatureCaches: ~Copyable {
         next += 1
     }
 
-    private func front(_ count: Int, of x: Tensor) throws(TorchError) -> Tensor {
+    private func front(_ count: Int, of x: Tensor) throws(SwanError) -> Tensor {
         isStart ? try zeros(count, like: x) : slots[next]
     }
 
-    private func zeros(_ count: Int, like x: Tensor) throws(TorchError) -> Tensor {
+    private func zeros(_ count: Int, like x: Tensor) throws(SwanError) -> Tensor {
         var shape = x.shape
         shape[1] = count
         return try .zeros(shape, x.dtype, x.device)

@@ -1,5 +1,5 @@
 public import SwanSystem
-public import Torch
+import Torch
 
 /// The change of what the first block adds to the tokens since the other blocks last ran.
 public struct FirstBlockChange: Sendable, Equatable {
@@ -34,7 +34,7 @@ public final class FirstBlockCache {
     private var first: Tensor?
     private var rest: Tensor?
 
-    private let reuses: (FirstBlockChange, _ threshold: Double) throws(TorchError) -> Bool
+    private let reuses: (FirstBlockChange, _ threshold: Double) throws(SwanError) -> Bool
 
     /// An empty cache.
     ///
@@ -43,14 +43,14 @@ public final class FirstBlockCache {
     ///   over all parts. It is called if an earlier call had tokens of the same shape.
     public init(
         threshold: Double,
-        reuses: ((FirstBlockChange, _ threshold: Double) throws(TorchError) -> Bool)? = nil
+        reuses: ((FirstBlockChange, _ threshold: Double) throws(SwanError) -> Bool)? = nil
     ) {
         self.threshold = threshold
         self.reuses = reuses ?? { $0.change < $1 * $0.magnitude }
     }
 
     /// What the other blocks add, where it can be reused; `added` is the first block's part [B, L, C].
-    func rest(after added: Tensor) throws(TorchError) -> Tensor? {
+    func rest(after added: Tensor) throws(SwanError) -> Tensor? {
         if let first, let rest, first.shape == added.shape {
             let change = FirstBlockChange(
                 change: try (added - first).abs().to(.float32).mean().item(),

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// A two-dimensional convolution of every frame: x [B, F, H, W, I] -> [B, F, H', W', O].
@@ -8,7 +9,7 @@ func convolved(
     stride: Int = 1,
     padding: Int,
     groups: Int = 1
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     let images = try x.flattened(from: 0, to: 1).permuted(0, 3, 1, 2)
     let result = try conv2d(
         images,

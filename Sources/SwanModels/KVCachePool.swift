@@ -41,7 +41,7 @@ public struct KVCachePool: ~Copyable {
         blocks range: Range<Int>? = nil,
         dtype: DType = .float32,
         device: Device = .cpu
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         rowCount = rows
         framesPerRow = frames
         self.rows = Array(repeating: Row(), count: rows)
@@ -71,16 +71,16 @@ public struct KVCachePool: ~Copyable {
     public mutating func acquireRows(
         _ count: Int,
         options: KVCacheOptions
-    ) throws(TorchError) -> [CacheRow] {
+    ) throws(SwanError) -> [CacheRow] {
         guard options.frames <= framesPerRow else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(options.frames) latent frames do not fit rows of \(framesPerRow) in the KV cache"
             )
         }
         let free = rows.indices.filter { rows[$0].lease == nil }
         guard count <= free.count else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(count) rows of the KV cache are needed; \(free.count) of \(rowCount) are free"
             )
@@ -101,12 +101,12 @@ public struct KVCachePool: ~Copyable {
     }
 
     /// Gives rows back; what they hold is erased before they are acquired again.
-    public mutating func releaseRows(_ released: [CacheRow]) throws(TorchError) {
+    public mutating func releaseRows(_ released: [CacheRow]) throws(SwanError) {
         for row in released { rows[try index(of: row)] = Row(isUsed: true) }
     }
 
     /// Copies a row into others of the same stream; from then on each holds one denoising step.
-    public mutating func spread(_ row: CacheRow, over others: [CacheRow]) throws(TorchError) {
+    public mutating func spread(_ row: CacheRow, over others: [CacheRow]) throws(SwanError) {
         let source = try index(of: row)
         rows[source].options.passes = 1
         for other in others where other != row {
@@ -120,7 +120,7 @@ public struct KVCachePool: ~Copyable {
     public mutating func layOut(
         _ changed: [CacheRow],
         framesPerChunk: Int
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         for row in changed {
             let index = try index(of: row)
             for block in blocks.indices {
@@ -129,9 +129,9 @@ public struct KVCachePool: ~Copyable {
         }
     }
 
-    private func index(of row: CacheRow) throws(TorchError) -> Int {
+    private func index(of row: CacheRow) throws(SwanError) -> Int {
         guard rows.indices.contains(row.index), rows[row.index].lease == row.lease else {
-            throw TorchError(.invalidArgument, "row \(row.index) of the KV cache was released")
+            throw SwanError(.invalidArgument, "row \(row.index) of the KV cache was released")
         }
         return row.index
     }
@@ -143,9 +143,9 @@ public struct KVCachePool: ~Copyable {
         _ used: [CacheRow],
         firstFrames: [Int],
         frames: Int
-    ) throws(TorchError) -> [CachePlace] {
+    ) throws(SwanError) -> [CachePlace] {
         guard used.count == firstFrames.count, Set(used).count == used.count else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(firstFrames.count) chunks for \(Set(used).count) rows of the KV cache"
             )
@@ -172,9 +172,9 @@ public struct KVCachePool: ~Copyable {
         _ k: Tensor,
         _ v: Tensor,
         _ places: [CachePlace]
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard blockRange.contains(block) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "the KV cache is for the blocks \(blockRange), not for block \(block)"
             )

@@ -14,9 +14,9 @@ public struct LatentPreview: Sendable {
     /// A map of its own: a row of three numbers for each channel.
     ///
     /// Throws `invalidArgument` unless every row and the bias have three.
-    public init(factors: [[Double]], bias: [Double]) throws(TorchError) {
+    public init(factors: [[Double]], bias: [Double]) throws(SwanError) {
         guard !factors.isEmpty, bias.count == 3, factors.allSatisfy({ $0.count == 3 }) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a preview's factors are rows of red, green and blue, one for each channel"
             )
@@ -38,10 +38,10 @@ public struct LatentPreview: Sendable {
     /// Frames in [0, 1] of normalised latents: [1, z, F, h, w] -> [F, 3, h, w], in float32 on the CPU.
     ///
     /// Each latent gives one frame, also where it stands for four.
-    public func frames(of latents: Tensor) throws(TorchError) -> Tensor {
+    public func frames(of latents: Tensor) throws(SwanError) -> Tensor {
         let shape = latents.shape
         guard shape.count == 5, shape[0] == 1, shape[1] == factors.count else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a preview takes latents [1, \(factors.count), F, h, w], not \(shape)"
             )

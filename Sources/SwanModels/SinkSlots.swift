@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 private let indexCopyOp = Operator("aten::index_copy_")
@@ -25,7 +26,7 @@ struct SinkSlots: Sendable {
 
     var count: Int { slots.count }
 
-    init(_ slots: CacheSlots, on device: Device) throws(TorchError) {
+    init(_ slots: CacheSlots, on device: Device) throws(SwanError) {
         self.slots = slots
         size = 4 * slots.capacity
         lastListed = slots.evictable.last
@@ -39,7 +40,7 @@ struct SinkSlots: Sendable {
         _ ends: [Int],
         _ size: Int,
         _ device: Device
-    ) throws(TorchError) -> (Tensor, Tensor) {
+    ) throws(SwanError) -> (Tensor, Tensor) {
         let padded = ends.prefix(size) + Array(repeating: 0, count: max(0, size - ends.count))
         let length = [Float(min(size, ends.count))]
         return (
@@ -49,7 +50,7 @@ struct SinkSlots: Sendable {
     }
 
     /// The same with the list on the host, for which the device is waited for.
-    func known() throws(TorchError) -> CacheSlots {
+    func known() throws(SwanError) -> CacheSlots {
         var known = slots
         known.evictable = try list.array(of: Float.self).prefix(Int(length.item())).map { Int($0) }
         return known
@@ -67,7 +68,7 @@ struct SinkSlots: Sendable {
     /// Brings the sink that is least like the new frame forward, if its similarity is below `threshold`.
     ///
     /// - Parameter similarity: [sinks].
-    mutating func refresh(_ similarity: Tensor, below threshold: Double) throws(TorchError) {
+    mutating func refresh(_ similarity: Tensor, below threshold: Double) throws(SwanError) {
         let isUnlike = try similarity.min([0], keepDim: true).to(.float64) .< threshold  // [1]
         let end = try (-similarity).argmax(0).to(.float32).reshaped(1) + 1
         let longer = try concatenated([end, list.narrowed(0, 0, size - 1)])
@@ -76,7 +77,7 @@ struct SinkSlots: Sendable {
     }
 
     /// The slot for a frame; see `CacheSlots.place`. Nil where all slots are sinks.
-    mutating func place(start: Int, again: Bool) throws(TorchError) -> PlacedSlots? {
+    mutating func place(start: Int, again: Bool) throws(SwanError) -> PlacedSlots? {
         let newEnd = start + 1
         guard isFull(at: newEnd) else {
             let filled = slots.fill.append(1, endingAt: newEnd)
@@ -103,7 +104,7 @@ struct SinkSlots: Sendable {
     }
 
     /// Puts a slot at a place of the list that is the first free one, or at none where it is negative.
-    private mutating func append(_ slot: Tensor, at place: Tensor) throws(TorchError) {
+    private mutating func append(_ slot: Tensor, at place: Tensor) throws(SwanError) {
         list = try choose(places .== place, slot, list)
         length = try maximum(length, place + 1).clamped(max: Double(size))
     }
@@ -132,7 +133,7 @@ enum RowSlots: Sendable {
     /// Has slots on the device where sinks may be overwritten, and on the host where they may not.
     ///
     /// Only a chunk of another length whose slots were not laid out before waits for the device.
-    mutating func prepare(for place: CachePlace, on device: Device) throws(TorchError) {
+    mutating func prepare(for place: CachePlace, on device: Device) throws(SwanError) {
         switch (self, place.options.refreshesSinks(frames: place.frames)) {
         case (.known(let slots), true): self = .decided(try SinkSlots(slots, on: device))
         case (.decided(let slots), false): self = .known(try slots.known())
@@ -140,13 +141,13 @@ enum RowSlots: Sendable {
         }
     }
 
-    mutating func refresh(_ similarity: Tensor, below threshold: Double) throws(TorchError) {
+    mutating func refresh(_ similarity: Tensor, below threshold: Double) throws(SwanError) {
         guard case .decided(var slots) = self else { return }
         try slots.refresh(similarity, below: threshold)
         self = .decided(slots)
     }
 
-    mutating func place(start: Int, frames: Int, again: Bool) throws(TorchError) -> PlacedSlots? {
+    mutating func place(start: Int, frames: Int, again: Bool) throws(SwanError) -> PlacedSlots? {
         switch self {
         case .known(var slots):
             let range = slots.place(start: start, frames: frames, again: again)
@@ -177,7 +178,7 @@ enum PlacedSlots {
     case decided(Tensor)
 
     /// Writes a chunk's keys or values [N, L, D] into a row [N, slots * tokens, D].
-    func write(_ x: Tensor, to row: Tensor, _ tokensPerFrame: Int) throws(TorchError) {
+    func write(_ x: Tensor, to row: Tensor, _ tokensPerFrame: Int) throws(SwanError) {
         switch self {
         case .known(let slots):
             var target = try row.narrowed(

@@ -41,9 +41,9 @@ public struct TextConditioning: Sendable {
 
         mutating func append(_ next: TextKeys) { keys.append(next) }
 
-        func keys(of block: Int) throws(TorchError) -> TextKeys {
+        func keys(of block: Int) throws(SwanError) -> TextKeys {
             guard range.contains(block) else {
-                throw TorchError(
+                throw SwanError(
                     .invalidArgument,
                     "the text is conditioned for blocks \(range), not for block \(block)"
                 )

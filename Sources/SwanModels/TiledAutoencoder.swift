@@ -23,10 +23,10 @@ public struct TiledAutoencoder: VideoAutoencoder {
         _ base: any VideoAutoencoder,
         tile: Int = 256,
         stride: Int = 192
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let unit = base.spatialStride
         guard stride > 0, tile >= stride, tile % unit == 0, stride % unit == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "tiles of \(tile) pixels, \(stride) apart, do not fit: both must be multiples of "
                     + "\(unit), and the second at most the first"
@@ -55,17 +55,17 @@ public struct TiledAutoencoder: VideoAutoencoder {
 
 extension TiledAutoencoder {
     /// The latents of a whole video, tile after tile.
-    public func latents(of video: Tensor) throws(TorchError) -> Tensor {
-        try encoded(video) { _, part throws(TorchError) in try base.latents(of: part) }
+    public func latents(of video: Tensor) throws(SwanError) -> Tensor {
+        try encoded(video) { _, part throws(SwanError) in try base.latents(of: part) }
     }
 
     /// The video of latents, tile after tile.
-    public func video(of latents: Tensor) throws(TorchError) -> Tensor {
-        try decoded(latents) { _, part throws(TorchError) in try base.video(of: part) }
+    public func video(of latents: Tensor) throws(SwanError) -> Tensor {
+        try decoded(latents) { _, part throws(SwanError) in try base.video(of: part) }
     }
 
     /// An encoder at the beginning of a video, which remembers every tile.
-    public func makeEncoder(normalizing: Bool) throws(TorchError) -> any VideoEncoder {
+    public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         Encoder(vae: self, normalizing: normalizing)
     }
 
@@ -82,11 +82,11 @@ extension TiledAutoencoder {
             self.normalizing = normalizing
         }
 
-        func encode(_ frames: Tensor) throws(TorchError) -> Tensor {
-            try tiles.withLock { tiles throws(TorchError) in
+        func encode(_ frames: Tensor) throws(SwanError) -> Tensor {
+            try tiles.withLock { tiles throws(SwanError) in
                 try tiles.begin(frames, vae)
-                return try vae.encoded(frames) { index, part throws(TorchError) in
-                    try tiles.session(index) { () throws(TorchError) in
+                return try vae.encoded(frames) { index, part throws(SwanError) in
+                    try tiles.session(index) { () throws(SwanError) in
                         try vae.base.makeEncoder(normalizing: normalizing)
                     }.encode(part)
                 }
@@ -100,11 +100,11 @@ extension TiledAutoencoder {
 
         init(vae: TiledAutoencoder) { self.vae = vae }
 
-        func decode(_ latents: Tensor) throws(TorchError) -> Tensor {
-            try tiles.withLock { tiles throws(TorchError) in
+        func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
+            try tiles.withLock { tiles throws(SwanError) in
                 try tiles.begin(latents, vae)
-                return try vae.decoded(latents) { index, part throws(TorchError) in
-                    try tiles.session(index) { () throws(TorchError) in
+                return try vae.decoded(latents) { index, part throws(SwanError) in
+                    try tiles.session(index) { () throws(SwanError) in
                         try vae.base.makeDecoder()
                     }.decode(part)
                 }
@@ -118,7 +118,7 @@ extension TiledAutoencoder {
         private var size: [Int] = []
 
         /// Throws where a part has not the size of the first.
-        mutating func begin(_ part: Tensor, _ vae: TiledAutoencoder) throws(TorchError) {
+        mutating func begin(_ part: Tensor, _ vae: TiledAutoencoder) throws(SwanError) {
             guard part.shape.count == 5 else { return }
             let next = [part.size(0), part.size(3), part.size(4), part.size(1)]
             try vae.requireSame(next, as: size)
@@ -127,8 +127,8 @@ extension TiledAutoencoder {
 
         mutating func session(
             _ index: Int,
-            _ make: () throws(TorchError) -> Session
-        ) throws(TorchError) -> Session {
+            _ make: () throws(SwanError) -> Session
+        ) throws(SwanError) -> Session {
             if index == sessions.count { sessions.append(try make()) }
             return sessions[index]
         }
@@ -138,19 +138,19 @@ extension TiledAutoencoder {
 // MARK: - Tiles
 
 extension TiledAutoencoder {
-    private typealias Network = (_ index: Int, _ part: Tensor) throws(TorchError) -> Tensor
+    private typealias Network = (_ index: Int, _ part: Tensor) throws(SwanError) -> Tensor
 
-    private func encoded(_ video: Tensor, _ network: Network) throws(TorchError) -> Tensor {
+    private func encoded(_ video: Tensor, _ network: Network) throws(SwanError) -> Tensor {
         guard video.shape.count == 5 else {
-            throw TorchError(.invalidArgument, "a video is [B, 3, T, H, W], not \(video.shape)")
+            throw SwanError(.invalidArgument, "a video is [B, 3, T, H, W], not \(video.shape)")
         }
         let size = try latentSize(height: video.size(3), width: video.size(4))
         return try tiled(video, size, from: spatialStride, to: 1, network)
     }
 
-    private func decoded(_ latents: Tensor, _ network: Network) throws(TorchError) -> Tensor {
+    private func decoded(_ latents: Tensor, _ network: Network) throws(SwanError) -> Tensor {
         guard latents.shape.count == 5, latents.shape.allSatisfy({ $0 > 0 }) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "latents are [B, \(latentChannels), F, h, w], not \(latents.shape)"
             )
@@ -171,7 +171,7 @@ extension TiledAutoencoder {
         from: Int,
         to: Int,
         _ network: Network
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let (rows, columns) = (starts(size.height), starts(size.width))
         guard rows.count * columns.count > 1 else { return try network(0, x) }
         let (tile, step) = (tile / spatialStride, stride / spatialStride)
@@ -206,15 +206,15 @@ extension TiledAutoencoder {
         init(height: Int, width: Int) { (self.height, self.width) = (height, width) }
 
         /// Lays a tile over what is there; the tiles after it lie over its edges.
-        mutating func lay(_ x: Tensor, top: Int, left: Int) throws(TorchError) {
+        mutating func lay(_ x: Tensor, top: Int, left: Int) throws(SwanError) {
             let shape = Array(x.shape[..<3]) + [height, width]
             if tensor == nil { tensor = try .empty(shape, x.dtype, x.device) }
             var place = try result().narrowed(3, top, x.size(3)).narrowed(4, left, x.size(4))
             try place.copy(from: x)
         }
 
-        func result() throws(TorchError) -> Tensor {
-            guard let tensor else { throw TorchError(.invalidArgument, "a picture of no tiles") }
+        func result() throws(SwanError) -> Tensor {
+            guard let tensor else { throw SwanError(.invalidArgument, "a picture of no tiles") }
             return tensor
         }
     }
@@ -227,7 +227,7 @@ extension TiledAutoencoder {
     }
 
     /// x with its first rows (columns) going over from `edge`, which lies there.
-    private func mixed(_ edge: Tensor, _ x: Tensor, dim: Int) throws(TorchError) -> Tensor {
+    private func mixed(_ edge: Tensor, _ x: Tensor, dim: Int) throws(SwanError) -> Tensor {
         let extent = min(edge.size(dim), x.size(dim))
         guard extent > 0 else { return x }
         let shape = dim == 3 ? [extent, 1] : [extent]

@@ -23,12 +23,12 @@ public struct TinyVAE: VideoAutoencoder {
     private let encoder, decoder: [any WanVAELayer]
 
     /// The network under a path, of the sizes that its weights tell.
-    public init(_ weights: Weights) throws(TorchError) {
+    public init(_ weights: Weights) throws(SwanError) {
         try self.init(weights, TinyVAEConfig(of: weights))
     }
 
     /// The network under a path.
-    public init(_ weights: Weights, _ config: TinyVAEConfig) throws(TorchError) {
+    public init(_ weights: Weights, _ config: TinyVAEConfig) throws(SwanError) {
         try config.validate()
         self.config = config
         dtype = weights.dtype
@@ -55,7 +55,7 @@ extension TinyVAE {
     private static func encoder(
         _ weights: Weights,
         _ config: TinyVAEConfig
-    ) throws(TorchError) -> [any WanVAELayer] {
+    ) throws(SwanError) -> [any WanVAELayer] {
         let (dim, patch) = (config.encoderDim, config.patchSize)
         let first = try weights[0].tensor("weight", [dim, 3 * patch * patch, 3, 3])
         var layers: [any WanVAELayer] = [
@@ -80,7 +80,7 @@ extension TinyVAE {
     private static func decoder(
         _ weights: Weights,
         _ config: TinyVAEConfig
-    ) throws(TorchError) -> [any WanVAELayer] {
+    ) throws(SwanError) -> [any WanVAELayer] {
         let (dims, patch, isSuper) = (config.decoderDims, config.patchSize, config.isSuper)
         let names = TinyVAENames(isSuper: isSuper)
         var layers: [any WanVAELayer] = [
@@ -139,7 +139,7 @@ extension TinyVAE {
 
 extension TinyVAE {
     /// The latents of a whole video; its last frame is repeated where the encoder looks ahead.
-    public func latents(of video: Tensor) throws(TorchError) -> Tensor {
+    public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try check(video)
         try requireFrames(video.size(2), after: 1)
         let last = try video.narrowed(2, video.size(2) - 1, 1)
@@ -149,7 +149,7 @@ extension TinyVAE {
     }
 
     /// The video of latents.
-    public func video(of latents: Tensor) throws(TorchError) -> Tensor {
+    public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try makeDecoder().decode(latents)
     }
 
@@ -157,17 +157,17 @@ extension TinyVAE {
     ///
     /// Throws where latents are not to be normalised and are not those of Wan 2.1 or 2.2, whose mean
     /// and deviation are known.
-    public func makeEncoder(normalizing: Bool) throws(TorchError) -> any VideoEncoder {
+    public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         guard !normalizing else { return Encoder(vae: self, statistics: nil) }
         let known = [WanVAEConfig.wan21, .wan22].first { $0.zDim == latentChannels }
         guard let known else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a tiny autoencoder of \(latentChannels) channels gives normalised latents only: the "
                     + "mean and deviation are known for 16 channels (Wan 2.1) and 48 (Wan 2.2)"
             )
         }
-        func column(_ values: [Double]) throws(TorchError) -> Tensor {
+        func column(_ values: [Double]) throws(SwanError) -> Tensor {
             try Tensor(values, [latentChannels, 1, 1, 1]).to(device, dtype)
         }
         return try Encoder(
@@ -179,10 +179,10 @@ extension TinyVAE {
     /// A decoder at the beginning of a video.
     public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
 
-    private func check(_ video: Tensor) throws(TorchError) {
+    private func check(_ video: Tensor) throws(SwanError) {
         let shape = video.shape
         guard shape.count == 5, shape[0] > 0, shape[1] == 3 else {
-            throw TorchError(.invalidArgument, "a video is [B, 3, T, H, W], not \(shape)")
+            throw SwanError(.invalidArgument, "a video is [B, 3, T, H, W], not \(shape)")
         }
         _ = try latentSize(height: shape[3], width: shape[4])
     }
@@ -203,8 +203,8 @@ extension TinyVAE {
             self.statistics = statistics
         }
 
-        func encode(_ frames: Tensor) throws(TorchError) -> Tensor {
-            let latents = try state.withLock { state throws(TorchError) in
+        func encode(_ frames: Tensor) throws(SwanError) -> Tensor {
+            let latents = try state.withLock { state throws(SwanError) in
                 try vae.encode(frames, &state)
             }
             guard let statistics else { return latents }
@@ -218,14 +218,14 @@ extension TinyVAE {
 
         init(vae: TinyVAE) { self.vae = vae }
 
-        func decode(_ latents: Tensor) throws(TorchError) -> Tensor {
-            try state.withLock { state throws(TorchError) in try vae.decode(latents, &state) }
+        func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
+            try state.withLock { state throws(SwanError) in try vae.decode(latents, &state) }
         }
     }
 
     /// A latent's frames go through the network at once, so that memory stays small and every way to
     /// cut a video gives the same bytes.
-    private func encode(_ frames: Tensor, _ state: inout State) throws(TorchError) -> Tensor {
+    private func encode(_ frames: Tensor, _ state: inout State) throws(SwanError) -> Tensor {
         try check(frames)
         let step = temporalStride
         try requireFrames(frames.size(2), after: state.caches.isStart ? step : 0)
@@ -243,10 +243,10 @@ extension TinyVAE {
         return try concatenated(parts, dim: 1).permuted(0, 4, 1, 2, 3).contiguous().to(dtype)
     }
 
-    private func decode(_ latents: Tensor, _ state: inout State) throws(TorchError) -> Tensor {
+    private func decode(_ latents: Tensor, _ state: inout State) throws(SwanError) -> Tensor {
         let shape = latents.shape
         guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == latentChannels else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "latents are [B, \(latentChannels), F, h, w], not \(shape)"
             )
@@ -273,7 +273,7 @@ extension TinyVAE {
         _ layers: [any WanVAELayer],
         _ x: Tensor,
         _ state: inout State
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         state.caches.beginPass()
         var y = x
         for layer in layers { y = try layer(y, &state.caches) }

@@ -1,5 +1,5 @@
 public import SwanSystem
-public import Torch
+import Torch
 public import TorchNN
 
 /// The shape of a tiny autoencoder, which its weights tell.
@@ -54,9 +54,9 @@ extension TinyVAEConfig: LatentStrides {
     }
 
     /// Throws where the parts do not fit each other.
-    public func validate() throws(TorchError) {
-        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(TorchError) {
-            guard holds else { throw TorchError(.invalidWeights, "tiny autoencoder: " + message()) }
+    public func validate() throws(SwanError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
+            guard holds else { throw SwanError(.invalidWeights, "tiny autoencoder: " + message()) }
         }
         for size in [latentChannels, patchSize, encoderDim] + decoderDims {
             try NumberLimits.require(size, in: NumberLimits.width, "a width of a tiny autoencoder")
@@ -82,13 +82,13 @@ extension TinyVAEConfig {
     /// The shape of the network whose weights lie under a path.
     ///
     /// Throws `invalidWeights` for weights of another network, naming what is missing.
-    public init(of weights: Weights) throws(TorchError) {
+    public init(of weights: Weights) throws(SwanError) {
         let (encoder, decoder) = (weights["encoder"], weights["decoder"])
-        func kernel(_ weights: Weights) throws(TorchError) -> [Int] {
+        func kernel(_ weights: Weights) throws(SwanError) -> [Int] {
             guard let shape = try weights.shape("weight"), shape.count == 4,
                 shape.allSatisfy(NumberLimits.width.contains)
             else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "these are not the weights of a tiny autoencoder (TAEHV): there is no kernel "
                         + "\(weights.path).weight"
@@ -100,7 +100,7 @@ extension TinyVAEConfig {
         let first = try kernel(encoder[0])
         encoderDim = first[0]
         guard let patch = (1...8).first(where: { 3 * $0 * $0 == first[1] }) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "tiny autoencoder: encoder.0.weight reads \(first[1]) channels, which are no patches "
                     + "of 3 colours"
@@ -108,7 +108,7 @@ extension TinyVAEConfig {
         }
         patchSize = patch
         latentChannels = try kernel(encoder[17])[0]
-        encoderTime = try [2, 7, 12].map { index throws(TorchError) in
+        encoderTime = try [2, 7, 12].map { index throws(SwanError) in
             try kernel(encoder[index]["conv"])[1] / encoderDim
         }
         isSuper = try decoder[0].has("weight")

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -10,7 +11,7 @@ struct TinyVAEConv: WanVAELayer {
 
     /// The layer of a kernel [O, I, s, s] and a bias [O].
     init(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, rectifies: Bool = false)
-        throws(TorchError)
+        throws(SwanError)
     {
         self.weight = try weight.contiguous(.channelsLast)
         self.bias = bias
@@ -26,7 +27,7 @@ struct TinyVAEConv: WanVAELayer {
         size: Int = 3,
         hasBias: Bool = true,
         rectifies: Bool = false
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try self.init(
             weights.tensor("weight", [outputs, inputs, size, size]),
             hasBias ? weights.tensor("bias", [outputs]) : nil,
@@ -34,11 +35,11 @@ struct TinyVAEConv: WanVAELayer {
         )
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         try self(x)
     }
 
-    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         let padding = weight.size(-1) / 2
         let y = try convolved(x, weight, bias, stride: stride, padding: padding)
         return rectifies ? try rectified(y) : y
@@ -49,7 +50,7 @@ struct TinyVAEConv: WanVAELayer {
 struct TinyVAEMemoryBlock: WanVAELayer {
     private let convs: [TinyVAEConv]
 
-    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int) throws(SwanError) {
         let conv = weights["conv"]
         convs = [
             try TinyVAEConv(conv[0], 2 * dim, dim, rectifies: true),
@@ -58,7 +59,7 @@ struct TinyVAEMemoryBlock: WanVAELayer {
         ]
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         var y = try caches.withFramesBefore(x)
         for conv in convs { y = try conv(y) }
         return try rectified(sum(y, x))
@@ -70,14 +71,14 @@ struct TinyVAEWideBlock: WanVAELayer {
     private let depthwise: Tensor
     private let widen, narrow: TinyVAEConv
 
-    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int) throws(SwanError) {
         let conv = weights["conv"]
         depthwise = try conv[0].tensor("weight", [2 * dim, 1, 7, 7])
         widen = try TinyVAEConv(conv[1], 2 * dim, 4 * dim, size: 1, rectifies: true)
         narrow = try TinyVAEConv(conv[3], 4 * dim, dim, size: 1, hasBias: false)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let pairs = try caches.withFramesBefore(x)
         let y = try convolved(pairs, depthwise, nil, padding: 3, groups: depthwise.size(0))
         return try sum(narrow(widen(y)), x)
@@ -90,7 +91,7 @@ struct TinyVAEDownsample: WanVAELayer {
     private let conv: TinyVAEConv
 
     /// A layer for every pixel, and a convolution without anything between them: one convolution.
-    init(pool: Weights, conv: Weights, _ dim: Int, time: Int) throws(TorchError) {
+    init(pool: Weights, conv: Weights, _ dim: Int, time: Int) throws(SwanError) {
         self.time = time
         let mix = try pool["conv"].tensor("weight", [dim, time * dim, 1, 1])
         let kernel = try conv.tensor("weight", [dim, dim, 3, 3])
@@ -101,9 +102,9 @@ struct TinyVAEDownsample: WanVAELayer {
         self.conv = try TinyVAEConv(joined.permuted(2, 3, 0, 1).to(kernel.dtype), nil, stride: 2)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         guard time > 1 else { return try conv(x) }
-        let parts = try (0..<time).map { first throws(TorchError) in
+        let parts = try (0..<time).map { first throws(SwanError) in
             try x.sliced(1, first..<x.size(1), step: time)
         }
         return try conv(concatenated(parts, dim: -1))
@@ -117,7 +118,7 @@ struct TinyVAEUpsample: WanVAELayer {
 
     /// - Parameter known: frames that the weights make of one, of which the last `time` are made.
     init(grow: Weights, conv: Weights, _ inputs: Int, _ outputs: Int, time: Int, known: Int)
-        throws(TorchError)
+        throws(SwanError)
     {
         self.grow = try TinyVAEGrow(grow, inputs, time: time, known: known)
         self.conv = try EnlargingConv(
@@ -126,7 +127,7 @@ struct TinyVAEUpsample: WanVAELayer {
         )
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         // Pixels are doubled after, and not before, a layer that treats each alone.
         try conv(grow(x))
     }
@@ -138,7 +139,7 @@ struct TinyVAEWideUpsample: WanVAELayer {
     private let grow: TinyVAEGrow
 
     init(grow: Weights, conv: Weights, _ inputs: Int, _ outputs: Int, time: Int, known: Int)
-        throws(TorchError)
+        throws(SwanError)
     {
         let weight = try conv.tensor("weight", [4 * outputs, inputs, 3, 3])
         let bias = try conv.tensor("bias", [4 * outputs])
@@ -150,7 +151,7 @@ struct TinyVAEWideUpsample: WanVAELayer {
         self.grow = try TinyVAEGrow(grow, outputs, time: time, known: known)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let parts = try grow(conv(x).outOfPatches(2))
         return parts.count == 1 ? parts[0] : try stacked(parts, dim: 2).flattened(from: 1, to: 2)
     }
@@ -161,14 +162,14 @@ struct TinyVAEGrow: Sendable {
     private let time: Int
     private let mix: TinyVAEConv
 
-    init(_ weights: Weights, _ dim: Int, time: Int, known: Int) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int, time: Int, known: Int) throws(SwanError) {
         self.time = time
         let weight = try weights["conv"].tensor("weight", [known * dim, dim, 1, 1])
         mix = try TinyVAEConv(weight.narrowed(0, (known - time) * dim, time * dim), nil)
     }
 
     /// The first, second ... frame that comes of each.
-    func callAsFunction(_ x: Tensor) throws(TorchError) -> [Tensor] {
+    func callAsFunction(_ x: Tensor) throws(SwanError) -> [Tensor] {
         let y = try mix(x)
         return time == 1 ? [y] : try y.chunked(time, dim: -1)
     }
@@ -177,7 +178,7 @@ struct TinyVAEGrow: Sendable {
 extension FeatureCaches {
     /// x [B, F, H, W, C] with every frame's channels before those of the frame before it:
     /// [B, F, H, W, 2 C].
-    fileprivate mutating func withFramesBefore(_ x: Tensor) throws(TorchError) -> Tensor {
+    fileprivate mutating func withFramesBefore(_ x: Tensor) throws(SwanError) -> Tensor {
         let past = try prepending(1, to: x).narrowed(1, 0, x.size(1))
         return try concatenated([x, past], dim: -1)
     }
@@ -186,7 +187,7 @@ extension FeatureCaches {
 extension Tensor {
     /// Channels of patches, which checkpoints have in the order channel, row, column, in the order of
     /// `inPatches`.
-    func inPatchOrder(dim: Int, _ p: Int) throws(TorchError) -> Tensor {
+    func inPatchOrder(dim: Int, _ p: Int) throws(SwanError) -> Tensor {
         guard p > 1 else { return self }
         let parts = try unflattened(dim, [size(dim) / (p * p), p, p])
         return try parts.transposed(dim + 1, dim + 2).flattened(from: dim, to: dim + 2)
@@ -194,7 +195,7 @@ extension Tensor {
 }
 
 /// max(x, 0), in the memory of x where no gradient needs it.
-private func rectified(_ x: Tensor) throws(TorchError) -> Tensor {
+private func rectified(_ x: Tensor) throws(SwanError) -> Tensor {
     guard !x.requiresGrad else { return try x.relu() }
     var result = x
     try result.applyRelu()
@@ -203,7 +204,7 @@ private func rectified(_ x: Tensor) throws(TorchError) -> Tensor {
 
 /// max(x, 0) as a layer of its own.
 struct TinyVAERectifier: WanVAELayer {
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         try rectified(x)
     }
 }

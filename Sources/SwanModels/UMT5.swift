@@ -36,7 +36,7 @@ public struct UMT5Config: Sendable, Equatable {
 
 extension UMT5Config {
     /// Throws `invalidWeights` with the name of the first size that no encoder can have.
-    public func validate() throws(TorchError) {
+    public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(vocabulary, in: limits.vocabulary, "vocab_size")
         for (key, width) in [
@@ -86,7 +86,7 @@ extension UMT5Config: Codable {
         buckets = try integer(.buckets, base.buckets)
         maxDistance = try integer(.maxDistance, base.maxDistance)
         eps = try values.decodeIfPresent(Double.self, forKey: .eps) ?? base.eps
-        try checked(values) { () throws(TorchError) in try validate() }
+        try checked(values) { () throws(SwanError) in try validate() }
     }
 }
 
@@ -102,7 +102,7 @@ public struct UMT5Encoder: Sendable {
     private let norm: RMSNorm
 
     /// The encoder under a path, in the key names of Wan's checkpoints.
-    public init(_ weights: Weights, _ config: UMT5Config) throws(TorchError) {
+    public init(_ weights: Weights, _ config: UMT5Config) throws(SwanError) {
         try config.validate()
         self.config = config
         tokens = try Embedding(weights["token_embedding"], config.vocabulary, config.dim)
@@ -117,7 +117,7 @@ public struct UMT5Encoder: Sendable {
     /// Token ids [B, L] (int64) -> embeddings [B, L, dim].
     ///
     /// - Parameter mask: [B, L], 0 where a token is padding that no token sees; nil for no padding.
-    public func callAsFunction(_ ids: Tensor, mask: Tensor? = nil) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ ids: Tensor, mask: Tensor? = nil) throws(SwanError) -> Tensor {
         var x = try tokens(ids)
         let buckets = try distanceBuckets(ids.size(1)).to(ids.device)
         var hidden: Tensor?
@@ -132,10 +132,10 @@ public struct UMT5Encoder: Sendable {
     /// is never made gives the same, in the time that the longest prompt takes.
     ///
     /// - Parameter length: at least the longest prompt's; nil for just that.
-    public func encode(_ prompts: [[Int32]], length: Int? = nil) throws(TorchError) -> Tensor {
+    public func encode(_ prompts: [[Int32]], length: Int? = nil) throws(SwanError) -> Tensor {
         let longest = max(1, prompts.map(\.count).max() ?? 0)
         guard longest <= length ?? longest else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a prompt of \(longest) tokens, where \(length ?? 0) is the limit"
             )
@@ -143,7 +143,7 @@ public struct UMT5Encoder: Sendable {
         // A GPU would meet a wrong id with an assertion that ends its context.
         let wrong = prompts.joined().first { !(0..<config.vocabulary ~= Int($0)) }
         if let wrong {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "token \(wrong) is not in the text encoder's vocabulary of \(config.vocabulary)"
             )
@@ -167,7 +167,7 @@ public struct UMT5Encoder: Sendable {
     }
 
     /// The bucket of the distance from every query (row) to every key (column): [L, L].
-    private func distanceBuckets(_ length: Int) throws(TorchError) -> Tensor {
+    private func distanceBuckets(_ length: Int) throws(SwanError) -> Tensor {
         let table = (1 - length..<length).map(bucket)
         let buckets = (0..<length).flatMap { query in
             table[(length - 1 - query)..<(2 * length - 1 - query)]
@@ -198,7 +198,7 @@ private struct UMT5Block: Sendable {
     let gate, fc1, fc2: Linear
     let heads: Int
 
-    init(_ weights: Weights, _ config: UMT5Config) throws(TorchError) {
+    init(_ weights: Weights, _ config: UMT5Config) throws(SwanError) {
         let (attention, ffn) = (weights["attn"], weights["ffn"])
         norm1 = try RMSNorm(weights["norm1"], config.dim, eps: config.eps)
         norm2 = try RMSNorm(weights["norm2"], config.dim, eps: config.eps)
@@ -223,7 +223,7 @@ private struct UMT5Block: Sendable {
         _ x: Tensor,
         buckets: Tensor,
         hidden: Tensor?
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let attended = try x + attend(norm1(x), buckets, hidden)
         let normed = try norm2(attended)
         return try attended + fc2(fc1(normed) * gate(normed).gelu(tanh: true))
@@ -233,7 +233,7 @@ private struct UMT5Block: Sendable {
         _ x: Tensor,
         _ buckets: Tensor,
         _ hidden: Tensor?
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         var bias = try distances(buckets).permuted(2, 0, 1).unsqueezed(0)  // [1, N, L, L]
         if let hidden { bias = try bias.filled(where: hidden, with: bias.dtype.lowest) }
         let split = [heads, -1]

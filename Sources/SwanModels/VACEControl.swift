@@ -25,8 +25,8 @@ public enum VACEControl {
         mask: Tensor? = nil,
         references: [Tensor] = [],
         strides: any LatentStrides = WanVAEConfig.wan21,
-        encode: (Tensor) throws(TorchError) -> Tensor
-    ) throws(TorchError) -> Tensor {
+        encode: (Tensor) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> Tensor {
         try check(video, mask, references, strides)
         let mask =
             if let mask { try mask.to(video.device, video.dtype) } else {
@@ -60,20 +60,20 @@ public enum VACEControl {
         _ mask: Tensor?,
         _ references: [Tensor],
         _ strides: any LatentStrides
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let shape = video.shape
         let (frames, pixels) = (strides.temporalStride, strides.spatialStride)
         guard shape.count == 5, shape[1] == 3, shape[2] % frames == 1 % frames,
             shape[3...].allSatisfy({ $0 > 0 && $0 % (2 * pixels) == 0 })
         else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a control video of shape \(shape): [B, 3, \(frames)n + 1, H, W] is taken, H and W "
                     + "multiples of \(2 * pixels)"
             )
         }
         if let mask, mask.shape != maskShape(of: video) {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a mask of shape \(mask.shape) for a video of shape \(shape): "
                     + "\(maskShape(of: video)) is taken"
@@ -81,7 +81,7 @@ public enum VACEControl {
         }
         let picture = [shape[0], 3, 1] + shape[3...]
         for image in references where image.shape != picture {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a reference image of shape \(image.shape) for a video of shape \(shape): "
                     + "\(picture) is taken"
@@ -95,9 +95,9 @@ public enum VACEControl {
         _ image: Tensor,
         height: Int,
         width: Int
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard image.rank == 4, image.size(1) == 3 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a reference image of shape \(image.shape): [B, 3, H, W] is taken"
             )
@@ -120,7 +120,7 @@ public enum VACEControl {
     private static func fold(
         _ mask: Tensor,
         _ strides: any LatentStrides
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let (b, t, h, w) = (mask.size(0), mask.size(2), mask.size(3), mask.size(4))
         let p = strides.spatialStride
         let frames = (t + strides.temporalStride - 1) / strides.temporalStride

@@ -30,15 +30,15 @@ public protocol VideoAutoencoder: LatentStrides, Sendable {
     var device: Device { get }
 
     /// The latents of a whole video of 1 + s n frames: [B, 3, 1 + s n, H, W] -> [B, z, 1 + n, h, w].
-    func latents(of video: Tensor) throws(TorchError) -> Tensor
+    func latents(of video: Tensor) throws(SwanError) -> Tensor
     /// The video of latents, within [-1, 1]: [B, z, 1 + n, h, w] -> [B, 3, 1 + s n, H, W].
-    func video(of latents: Tensor) throws(TorchError) -> Tensor
+    func video(of latents: Tensor) throws(SwanError) -> Tensor
     /// An encoder at the beginning of a video.
     ///
     /// - Parameter normalizing: false for latents with the mean and deviation of Wan's own encoder.
-    func makeEncoder(normalizing: Bool) throws(TorchError) -> any VideoEncoder
+    func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder
     /// A decoder at the beginning of a video.
-    func makeDecoder() throws(TorchError) -> any VideoDecoder
+    func makeDecoder() throws(SwanError) -> any VideoDecoder
 }
 
 /// The encoding of one video in parts; it remembers what the next part needs, in memory of fixed size.
@@ -48,7 +48,7 @@ public protocol VideoAutoencoder: LatentStrides, Sendable {
 public protocol VideoEncoder: Sendable {
     /// The latents of the next frames [B, 3, T, H, W]: `1 + lookahead` and any number of
     /// `temporalStride` frames at first, then any number of `temporalStride`.
-    func encode(_ frames: Tensor) throws(TorchError) -> Tensor
+    func encode(_ frames: Tensor) throws(SwanError) -> Tensor
 }
 
 /// The decoding of one video in parts; it remembers what the next part needs, in memory of fixed size.
@@ -57,7 +57,7 @@ public protocol VideoEncoder: Sendable {
 /// there again.
 public protocol VideoDecoder: Sendable {
     /// The frames of the next latents [B, z, F, h, w], within [-1, 1].
-    func decode(_ latents: Tensor) throws(TorchError) -> Tensor
+    func decode(_ latents: Tensor) throws(SwanError) -> Tensor
 }
 
 extension VideoAutoencoder {
@@ -65,7 +65,7 @@ extension VideoAutoencoder {
     public var lookahead: Int { 0 }
 
     /// An encoder at the beginning of a video, whose latents are normalised.
-    public func makeEncoder() throws(TorchError) -> any VideoEncoder {
+    public func makeEncoder() throws(SwanError) -> any VideoEncoder {
         try makeEncoder(normalizing: true)
     }
 
@@ -75,11 +75,11 @@ extension VideoAutoencoder {
     public func latentSize(
         height: Int,
         width: Int
-    ) throws(TorchError) -> (height: Int, width: Int) {
+    ) throws(SwanError) -> (height: Int, width: Int) {
         let stride = spatialStride
         guard height > 0, width > 0, height % stride == 0, width % stride == 0 else {
             func nearest(_ size: Int) -> Int { max(1, (size + stride / 2) / stride) * stride }
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a video of \(width)x\(height) does not fit: width and height must be multiples of "
                     + "\(stride), such as \(nearest(width))x\(nearest(height))"
@@ -91,17 +91,17 @@ extension VideoAutoencoder {
     /// Latents of a video of so many frames.
     ///
     /// Throws `invalidArgument`, naming numbers that fit, for one that the network cannot take.
-    public func latentFrames(of frames: Int) throws(TorchError) -> Int {
+    public func latentFrames(of frames: Int) throws(SwanError) -> Int {
         try requireFrames(frames, after: 1)
         return 1 + (frames - 1) / temporalStride
     }
 
     /// Throws unless `count` is `first` frames and any number of `temporalStride`.
-    func requireFrames(_ count: Int, after first: Int) throws(TorchError) {
+    func requireFrames(_ count: Int, after first: Int) throws(SwanError) {
         let step = temporalStride
         let least = first == 0 ? step : first
         guard count >= least, (count - first) % step == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(count) frames do not fit: frames come \(first == 0 ? "" : "\(first) and then ")by "
                     + "\(step), so here a number like \(least), \(least + step) or "
@@ -111,9 +111,9 @@ extension VideoAutoencoder {
     }
 
     /// Throws unless the next part [B, H, W, C] of a video has the size of the first; empty for none.
-    func requireSame(_ next: [Int], as size: [Int]) throws(TorchError) {
+    func requireSame(_ next: [Int], as size: [Int]) throws(SwanError) {
         guard size.isEmpty || size == next else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a stream goes on as it began: [B, H, W, C] was \(size) and is now \(next)"
             )

@@ -6,13 +6,13 @@ public import SwanSystem
 /// -> [B, L, N, D].
 public typealias AttendInBlock = (
     _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
-) throws(TorchError) -> Tensor
+) throws(SwanError) -> Tensor
 
 /// The same, where it may be called again on another thread when gradients are computed.
 public typealias SendableAttendInBlock =
     @Sendable (
         _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
-    ) throws(TorchError) -> Tensor
+    ) throws(SwanError) -> Tensor
 
 /// What blocks take in addition to the tokens.
 public struct BlockContext: Sendable {
@@ -31,7 +31,7 @@ public struct BlockContext: Sendable {
     }
 
     /// The same for a range of the tokens of a video of `grid`.
-    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(TorchError) -> BlockContext {
+    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(SwanError) -> BlockContext {
         BlockContext(
             timestep: try timestep.sliced(tokens: tokens, of: grid),
             rope: try rope.sliced(tokens: tokens),
@@ -48,11 +48,11 @@ public struct TimestepEmbedding: Sendable {
     let blocks: Tensor
 
     /// The same for a range of the tokens of a video of `grid`.
-    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(TorchError) -> TimestepEmbedding {
+    public func sliced(tokens: Range<Int>, of grid: [Int]) throws(SwanError) -> TimestepEmbedding {
         let count = grid.reduce(1, *)
         let steps = head.size(1)
         guard tokens.lowerBound >= 0, tokens.upperBound <= count, count % steps == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "tokens \(tokens) of a video of \(count) with \(steps) timesteps"
             )
@@ -77,7 +77,7 @@ public struct TimestepEmbedding: Sendable {
 
 extension WanBackbone {
     /// Latents [B, inDim, F, H, W] as tokens [B, L, C].
-    public func embed(_ latents: Tensor) throws(TorchError) -> Tensor {
+    public func embed(_ latents: Tensor) throws(SwanError) -> Tensor {
         try patchEmbedding(patches(latents, grid(of: latents)))
     }
 
@@ -86,7 +86,7 @@ extension WanBackbone {
     public func embed(
         timesteps: Tensor,
         _ grid: [Int]
-    ) throws(TorchError) -> TimestepEmbedding {
+    ) throws(SwanError) -> TimestepEmbedding {
         let timesteps = try steps(timesteps, grid)
         let shape = timesteps.shape
         let waves = try sinusoidalEmbedding(timesteps.flattened(), dim: config.freqDim)
@@ -111,7 +111,7 @@ extension WanBackbone {
         _ context: BlockContext,
         cache: FirstBlockCache? = nil,
         attend: AttendInBlock
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try run(blocks: blocks, x, context, cache: cache, attend: attend) { _, _ in nil }
     }
 
@@ -123,14 +123,14 @@ extension WanBackbone {
         cache: FirstBlockCache? = nil,
         recomputing: Bool,
         attend: @escaping SendableAttendInBlock
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard recomputing else {
             return try run(blocks: blocks, x, context, cache: cache, attend: attend)
         }
-        return try advance(blocks, x, cache) { index, block, x throws(TorchError) in
+        return try advance(blocks, x, cache) { index, block, x throws(SwanError) in
             let keys = try context.text.blocks.keys(of: index)
-            return try recomputed { () throws(TorchError) in
-                try block(x, context, keys) { q, k, v throws(TorchError) in
+            return try recomputed { () throws(SwanError) in
+                try block(x, context, keys) { q, k, v throws(SwanError) in
                     try attend(index, q, k, v)
                 }
             }
@@ -145,13 +145,13 @@ extension WanBackbone {
         cache: FirstBlockCache?,
         attend: AttendInBlock,
         hint: Hint
-    ) throws(TorchError) -> Tensor {
-        try advance(blocks, x, cache) { index, block, x throws(TorchError) in
+    ) throws(SwanError) -> Tensor {
+        try advance(blocks, x, cache) { index, block, x throws(SwanError) in
             let control = try hint(index, x)
             var y = try block(x, context, context.text.blocks.keys(of: index)) {
                 q,
                 k,
-                v throws(TorchError) in try attend(index, q, k, v)
+                v throws(SwanError) in try attend(index, q, k, v)
             }
             if let control { try y.add(control) }
             return y
@@ -163,7 +163,7 @@ extension WanBackbone {
         _ x: Tensor,
         _ timestep: TimestepEmbedding,
         _ grid: [Int]
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try video(project(x, timestep), grid)
     }
 
@@ -173,7 +173,7 @@ extension WanBackbone {
     public func project(
         _ x: Tensor,
         _ timestep: TimestepEmbedding
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let modulation = try Modulation(headModulation, timestep.head.unsqueezed(2), x.dtype)
         return try head(modulation.apply(norm(x), for: .head))
     }
@@ -184,10 +184,10 @@ extension WanBackbone {
         _ range: Range<Int>,
         _ x: Tensor,
         _ cache: FirstBlockCache?,
-        step: (_ index: Int, _ block: WanBlock, _ x: Tensor) throws(TorchError) -> Tensor
-    ) throws(TorchError) -> Tensor {
+        step: (_ index: Int, _ block: WanBlock, _ x: Tensor) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> Tensor {
         var x = x
-        func advance(_ index: Int, _ block: WanBlock) throws(TorchError) {
+        func advance(_ index: Int, _ block: WanBlock) throws(SwanError) {
             x = try step(index, block, x)
         }
         guard let cache, let start = range.first else {

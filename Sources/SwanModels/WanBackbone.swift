@@ -30,7 +30,7 @@ public struct WanBackbone: Sendable {
         _ weights: Weights,
         _ config: WanConfig,
         blocks: Range<Int>? = nil
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try config.validate()
         self.config = config
         let patch = config.patchSize.reduce(1, *)
@@ -46,11 +46,11 @@ public struct WanBackbone: Sendable {
         timeIn = try Linear(exact["time_embedding"][0], config.freqDim, config.dim)
         timeOut = try Linear(exact["time_embedding"][2], config.dim, config.dim)
         timeProjection = try Linear(exact["time_projection"][1], config.dim, 6 * config.dim)
-        imageEmbedding = try config.imageDim.map { dim throws(TorchError) in
+        imageEmbedding = try config.imageDim.map { dim throws(SwanError) in
             try WanImageEmbedding(weights["img_emb"], dim, config)
         }
         stack = try LayerStack(weights["blocks"], count: config.layers, holding: blocks) {
-            weights throws(TorchError) in try WanBlock(weights, config)
+            weights throws(SwanError) in try WanBlock(weights, config)
         }
         norm = LayerNorm(eps: config.eps)
         head = try Linear(weights["head"]["head"], config.dim, patch * config.outDim)
@@ -67,27 +67,27 @@ public struct WanBackbone: Sendable {
         _ embeddings: Tensor,
         image: Tensor? = nil,
         control: LayerStack<WanVACEBlock>? = nil
-    ) throws(TorchError) -> TextConditioning {
+    ) throws(SwanError) -> TextConditioning {
         let (x, bias) = try padded(embeddings)
         let text = try textOut(textIn(x).gelu(tanh: true))
         let tokens = try embed(image: image)
-        func keys(_ block: WanBlock) throws(TorchError) -> TextKeys {
+        func keys(_ block: WanBlock) throws(SwanError) -> TextKeys {
             try block.crossAttention.keys(text, bias: bias, image: tokens)
         }
         var own = TextConditioning.Keys(first: blocks.lowerBound)
-        try stack.forEach { _, block throws(TorchError) in own.append(try keys(block)) }
+        try stack.forEach { _, block throws(SwanError) in own.append(try keys(block)) }
         var ofControl = TextConditioning.Keys(first: control?.held.lowerBound ?? 0)
-        try control?.forEach { _, layer throws(TorchError) in
+        try control?.forEach { _, layer throws(SwanError) in
             ofControl.append(try keys(layer.block))
         }
         return TextConditioning(blocks: own, control: ofControl)
     }
 
     /// A text with one token for all its padding, and what is added to its scores; see `TextConditioning`.
-    private func padded(_ x: Tensor) throws(TorchError) -> (text: Tensor, bias: Tensor?) {
+    private func padded(_ x: Tensor) throws(SwanError) -> (text: Tensor, bias: Tensor?) {
         let count = x.size(1)
         guard count <= config.textLen else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(count) tokens of text; the model takes \(config.textLen)"
             )
@@ -101,17 +101,17 @@ public struct WanBackbone: Sendable {
         )
     }
 
-    private func embed(image: Tensor?) throws(TorchError) -> Tensor? {
+    private func embed(image: Tensor?) throws(SwanError) -> Tensor? {
         switch (imageEmbedding, image) {
         case (nil, nil): return nil
         case (let embedding?, let image?): return try embedding(image)
         case (nil, _?):
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "image tokens are given, but the model's cross-attention sees text alone"
             )
         case (_?, nil):
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "the model's cross-attention sees image tokens too; none are given"
             )
@@ -128,7 +128,7 @@ public struct WanBackbone: Sendable {
         cache: FirstBlockCache? = nil,
         recomputing: Bool,
         attend: @escaping SendableAttendInBlock
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let grid = try grid(of: latents)
         let timestep = try embed(timesteps: timesteps, grid)
         let context = BlockContext(timestep: timestep, rope: rope, text: text)
@@ -150,7 +150,7 @@ public struct WanBackbone: Sendable {
         text: TextConditioning,
         rope: RoPE,
         attend: AttendInBlock
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let grid = try grid(of: latents)
         let timestep = try embed(timesteps: timesteps, grid)
         let context = BlockContext(timestep: timestep, rope: rope, text: text)
@@ -164,13 +164,13 @@ public struct WanBackbone: Sendable {
     }
 
     /// Frames, rows and columns of tokens; an error where the latents do not divide into patches.
-    public func grid(of latents: Tensor) throws(TorchError) -> [Int] {
+    public func grid(of latents: Tensor) throws(SwanError) -> [Int] {
         let shape = latents.shape
         let patch = config.patchSize
         guard shape.count == 5, shape[1] == config.inDim,
             zip(shape[2...], patch).allSatisfy({ $0 % $1 == 0 && $0 > 0 })
         else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "latents \(shape): the model takes [B, \(config.inDim), F, H, W] with F, H, W in "
                     + "multiples of \(patch)"
@@ -180,10 +180,10 @@ public struct WanBackbone: Sendable {
     }
 
     /// Timesteps [B], [B, F] or [B, L] as [B, S].
-    func steps(_ timesteps: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+    func steps(_ timesteps: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let steps = timesteps.rank == 1 ? try timesteps.unsqueezed(1) : timesteps
         guard steps.rank == 2, [1, grid[0], grid.reduce(1, *)].contains(steps.size(1)) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "timesteps \(timesteps.shape): the model takes [B], [B, \(grid[0])] for the frames or "
                     + "[B, \(grid.reduce(1, *))] for the tokens"
@@ -193,7 +193,7 @@ public struct WanBackbone: Sendable {
     }
 
     /// The positions of a whole video's tokens.
-    public func rope(_ grid: [Int], _ device: Device) throws(TorchError) -> RoPE {
+    public func rope(_ grid: [Int], _ device: Device) throws(SwanError) -> RoPE {
         try RoPE(
             firstFrames: [0],
             frames: grid[0],
@@ -205,14 +205,14 @@ public struct WanBackbone: Sendable {
     }
 
     /// [B, C, F, H, W] -> [B, L, C * patch], the channel outermost as in a convolution's weight.
-    func patches(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+    func patches(_ x: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), x.size(1))
         return try x.reshaped(b, c, grid[0], p[0], grid[1], p[1], grid[2], p[2])
             .permuted(0, 2, 4, 6, 1, 3, 5, 7).reshaped(b, grid.reduce(1, *), -1)
     }
 
     /// The patches of a whole video of `grid` [B, L, patch * C], the channel innermost, -> [B, C, F, H, W].
-    public func video(_ x: Tensor, _ grid: [Int]) throws(TorchError) -> Tensor {
+    public func video(_ x: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), config.outDim)
         return try x.reshaped(b, grid[0], grid[1], grid[2], p[0], p[1], p[2], c)
             .permuted(0, 7, 1, 4, 2, 5, 3, 6)

@@ -1,9 +1,10 @@
+import SwanSystem
 import Torch
 import TorchNN
 
 /// How a block's self-attention looks at queries, keys and values [B, L, N, D]: all of them, those a
 /// mask allows, or those a cache holds.
-typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(TorchError) -> Tensor
+typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(SwanError) -> Tensor
 
 /// The keys and values of a text, and of an image beside it, in one block's cross-attention; of several
 /// texts where the rows of a batch have different ones.
@@ -41,7 +42,7 @@ struct WanSelfAttention: Sendable {
     private let normQ, normK: RMSNorm?
     private let heads, dim: Int
 
-    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanConfig) throws(SwanError) {
         dim = config.dim
         heads = config.heads
         qkv = try Linear(fusing: [weights["q"], weights["k"], weights["v"]], dim, dim)
@@ -50,7 +51,7 @@ struct WanSelfAttention: Sendable {
         normK = config.qkNorm ? try RMSNorm(weights["norm_k"], dim, eps: config.eps) : nil
     }
 
-    func callAsFunction(_ x: Tensor, _ rope: RoPE, _ attend: Attend) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ rope: RoPE, _ attend: Attend) throws(SwanError) -> Tensor {
         let parts = try qkv(x).chunked(3, dim: -1)  // [B, L, C] x 3
         let q = try rope(split(normQ?(parts[0]) ?? parts[0]))  // [B, L, N, D]
         let k = try rope(split(normK?(parts[1]) ?? parts[1]))
@@ -58,7 +59,7 @@ struct WanSelfAttention: Sendable {
         return try o(attend(q, k, v).flattened(from: 2))  // [B, L, C]
     }
 
-    private func split(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func split(_ x: Tensor) throws(SwanError) -> Tensor {
         try x.unflattened(-1, [heads, dim / heads])
     }
 }
@@ -76,10 +77,10 @@ struct WanCrossAttention: Sendable {
         let normK: RMSNorm?
     }
 
-    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanConfig) throws(SwanError) {
         dim = config.dim
         heads = config.heads
-        func norm(_ name: String) throws(TorchError) -> RMSNorm? {
+        func norm(_ name: String) throws(SwanError) -> RMSNorm? {
             config.qkNorm ? try RMSNorm(weights[name], config.dim, eps: config.eps) : nil
         }
         q = try Linear(weights["q"], dim, dim)
@@ -100,7 +101,7 @@ struct WanCrossAttention: Sendable {
     }
 
     /// Embedded text [B, T, C] and image tokens [B, P, C] -> what `callAsFunction` attends to.
-    func keys(_ text: Tensor, bias: Tensor?, image tokens: Tensor?) throws(TorchError) -> TextKeys {
+    func keys(_ text: Tensor, bias: Tensor?, image tokens: Tensor?) throws(SwanError) -> TextKeys {
         let k = try k(text)
         let ofText = TextKeys.Source(
             keys: try split(normK?(k) ?? k),
@@ -117,14 +118,14 @@ struct WanCrossAttention: Sendable {
         return TextKeys(text: ofText, image: ofImage)
     }
 
-    func callAsFunction(_ x: Tensor, _ context: TextKeys) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ context: TextKeys) throws(SwanError) -> Tensor {
         let projected = try q(x)
         let q = try split(normQ?(projected) ?? projected)  // [B, L, N, D]
         let y = try attend(q, context.runs)
         return try o(y.reshaped(x.shape))  // [B, L, C]
     }
 
-    private func attend(_ q: Tensor, _ runs: [TextKeys.Run]) throws(TorchError) -> Tensor {
+    private func attend(_ q: Tensor, _ runs: [TextKeys.Run]) throws(SwanError) -> Tensor {
         var parts: [Tensor] = []
         var first = 0
         for run in runs {
@@ -138,14 +139,14 @@ struct WanCrossAttention: Sendable {
         return parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
-    private func attend(_ q: Tensor, _ source: TextKeys.Source) throws(TorchError) -> Tensor {
+    private func attend(_ q: Tensor, _ source: TextKeys.Source) throws(SwanError) -> Tensor {
         // Rows that share a text are one long row: its keys are read once.
         let shared = source.keys.size(0) == 1
         let rows = shared ? try q.flattened(from: 0, to: 1).unsqueezed(0) : q  // [1, B*L, N, D]
         return try attention(rows, source.keys, source.values, mask: source.bias).reshaped(q.shape)
     }
 
-    private func split(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func split(_ x: Tensor) throws(SwanError) -> Tensor {
         try x.unflattened(-1, [heads, dim / heads])
     }
 }
@@ -172,22 +173,22 @@ struct Modulation: Sendable {
     /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
     ///
     /// Both are float32, as in the reference whatever the rest computes in; the sum is used in `dtype`.
-    init(_ offsets: Tensor, _ timestep: Tensor, _ dtype: DType) throws(TorchError) {
+    init(_ offsets: Tensor, _ timestep: Tensor, _ dtype: DType) throws(SwanError) {
         let sum = try (offsets.unsqueezed(1) + timestep).to(dtype)  // [B, S, n, C]
         parts = try sum.chunked(sum.size(2), dim: 2)
     }
 
     /// x (1 + scale) + shift.
-    func apply(_ x: Tensor, for layer: Layer) throws(TorchError) -> Tensor {
+    func apply(_ x: Tensor, for layer: Layer) throws(SwanError) -> Tensor {
         try parts[layer.shift].adding(product: runs(x), parts[layer.scale] + 1).reshaped(x.shape)
     }
 
     /// x + gate y.
-    func add(_ y: Tensor, to x: Tensor, of layer: Layer) throws(TorchError) -> Tensor {
+    func add(_ y: Tensor, to x: Tensor, of layer: Layer) throws(SwanError) -> Tensor {
         try runs(x).adding(product: runs(y), parts[layer.gate]).reshaped(x.shape)
     }
 
-    private func runs(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func runs(_ x: Tensor) throws(SwanError) -> Tensor {
         try x.reshaped(x.size(0), parts[0].size(1), -1, x.size(2))  // [B, S, L/S, C]
     }
 }
@@ -201,7 +202,7 @@ struct WanBlock: Sendable {
     private let up, down: Linear
     private let modulation: Tensor
 
-    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanConfig) throws(SwanError) {
         norm1 = LayerNorm(eps: config.eps)
         selfAttention = try WanSelfAttention(weights["self_attn"], config)
         norm3 =
@@ -220,7 +221,7 @@ struct WanBlock: Sendable {
         _ context: BlockContext,
         _ text: TextKeys,
         attend: Attend
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let e = try Modulation(modulation, context.timestep.blocks, x.dtype)
         var x = x
         let y = try selfAttention(e.apply(norm1(x), for: .selfAttention), context.rope, attend)

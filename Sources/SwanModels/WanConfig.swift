@@ -1,5 +1,5 @@
 public import SwanSystem
-public import Torch
+import Torch
 
 /// The sizes of a Wan video transformer.
 ///
@@ -65,7 +65,7 @@ public struct WanConfig: Sendable, Equatable {
 
 extension WanConfig {
     /// Throws `invalidWeights` with the name of the first size that no network can have.
-    public func validate() throws(TorchError) {
+    public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         for (key, width) in [
             ("dim", dim), ("ffn_dim", ffnDim), ("num_heads", heads), ("in_dim", inDim),
@@ -129,7 +129,7 @@ extension WanConfig: Codable {
         let base = WanConfig()
         heads = try integer(.heads, .numAttentionHeads, base.heads)
         let headDim = try values.decodeIfPresent(Int.self, forKey: .attentionHeadDim)
-        try checked(values) { () throws(TorchError) in
+        try checked(values) { () throws(SwanError) in
             try NumberLimits.require(heads, in: NumberLimits.width, "num_heads")
             try NumberLimits.require(headDim ?? 1, in: NumberLimits.width, "attention_head_dim")
         }
@@ -157,7 +157,7 @@ extension WanConfig: Codable {
         } catch DecodingError.typeMismatch {
             qkNorm = try !values.decode(String.self, forKey: .qkNorm).isEmpty
         }
-        try checked(values) { () throws(TorchError) in
+        try checked(values) { () throws(SwanError) in
             try validate()
             try NumberLimits.require(
                 headDim.map { $0 * heads == dim } ?? true,

@@ -11,10 +11,10 @@ struct WanImageEmbedding: Sendable {
     private let up, down: Linear
     private let dim: Int
 
-    init(_ weights: Weights, _ dim: Int, _ config: WanConfig) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int, _ config: WanConfig) throws(SwanError) {
         self.dim = dim
         let proj = weights["proj"]
-        positions = try config.imagePositions.map { count throws(TorchError) in
+        positions = try config.imagePositions.map { count throws(SwanError) in
             try weights.tensor("emb_pos", [1, count, dim])
         }
         // The layer's own default, whatever the transformer's other norms add.
@@ -27,9 +27,9 @@ struct WanImageEmbedding: Sendable {
 
     /// [B, P, imageDim] -> [B, P, C]. With learned positions P is their count, or the images of a
     /// video lie one after another in the batch: [2B, P/2, imageDim].
-    func callAsFunction(_ image: Tensor) throws(TorchError) -> Tensor {
+    func callAsFunction(_ image: Tensor) throws(SwanError) -> Tensor {
         guard image.rank == 3, image.size(2) == dim else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "image tokens \(image.shape): the model takes [B, P, \(dim)]"
             )
@@ -38,7 +38,7 @@ struct WanImageEmbedding: Sendable {
         if let positions {
             let count = positions.size(1)
             guard image.size(0) * image.size(1) % count == 0, count % image.size(1) == 0 else {
-                throw TorchError(
+                throw SwanError(
                     .invalidArgument,
                     "image tokens \(image.shape): the model takes \(count) for each video"
                 )

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 public import TorchNN
 
@@ -17,7 +18,7 @@ public struct WanTransformer: Sendable {
         _ weights: Weights,
         _ config: WanConfig,
         blocks: Range<Int>? = nil
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
@@ -30,7 +31,7 @@ public struct WanTransformer: Sendable {
     public func text(
         _ embeddings: Tensor,
         image: Tensor? = nil
-    ) throws(TorchError) -> TextConditioning {
+    ) throws(SwanError) -> TextConditioning {
         try backbone.text(embeddings, image: image)
     }
 
@@ -49,7 +50,7 @@ public struct WanTransformer: Sendable {
         text: TextConditioning,
         cache: FirstBlockCache? = nil,
         recomputing: Bool = false
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try backbone(
             latents,
             timesteps: timesteps,
@@ -57,6 +58,6 @@ public struct WanTransformer: Sendable {
             rope: backbone.rope(backbone.grid(of: latents), latents.device),
             cache: cache,
             recomputing: recomputing
-        ) { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        ) { _, q, k, v throws(SwanError) in try attention(q, k, v) }
     }
 }

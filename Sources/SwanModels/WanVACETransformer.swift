@@ -28,9 +28,9 @@ public struct WanVACETransformer: Sendable {
         _ weights: Weights,
         _ config: WanConfig,
         blocks: Range<Int>? = nil
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         guard let layers = config.vaceLayers, let inDim = config.vaceInDim else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "the model's configuration names no vace_layers and vace_in_dim: it has no control "
                     + "branch"
@@ -50,7 +50,7 @@ public struct WanVACETransformer: Sendable {
             weights["vace_blocks"],
             count: layers.count,
             holding: first..<first + layers.count(where: held.contains)
-        ) { weights throws(TorchError) in try WanVACEBlock(weights, config) }
+        ) { weights throws(SwanError) in try WanVACEBlock(weights, config) }
     }
 
     /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
@@ -61,7 +61,7 @@ public struct WanVACETransformer: Sendable {
     public func text(
         _ embeddings: Tensor,
         image: Tensor? = nil
-    ) throws(TorchError) -> TextConditioning {
+    ) throws(SwanError) -> TextConditioning {
         try backbone.text(embeddings, image: image, control: branch)
     }
 
@@ -82,7 +82,7 @@ public struct WanVACETransformer: Sendable {
         control: Tensor,
         scale: Double = 1,
         cache: FirstBlockCache? = nil
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let timestep = try backbone.embed(timesteps: timesteps, grid)
         let context = BlockContext(
@@ -97,7 +97,7 @@ public struct WanVACETransformer: Sendable {
             control: &tokens,
             context,
             cache: cache
-        ) { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        ) { _, q, k, v throws(SwanError) in try attention(q, k, v) }
         return try backbone.project(x, timestep, grid)
     }
 
@@ -116,13 +116,13 @@ public struct WanVACETransformer: Sendable {
     }
 
     /// Control latents [1 or B, vaceInDim, F, H, W] as tokens [1 or B, L, C].
-    public func embed(control: Tensor, for latents: Tensor) throws(TorchError) -> Tensor {
+    public func embed(control: Tensor, for latents: Tensor) throws(SwanError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let size = Array(latents.shape[2...])
         guard control.rank == 5, [1, latents.size(0)].contains(control.size(0)),
             Array(control.shape[1...]) == [inDim] + size
         else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "control latents \(control.shape): with latents \(latents.shape) the model takes "
                     + "\([latents.size(0), inDim] + size)"
@@ -142,13 +142,13 @@ public struct WanVACETransformer: Sendable {
         _ context: BlockContext,
         cache: FirstBlockCache? = nil,
         attend: AttendInBlock
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard context.text.control.range == branch.held else {
-            throw TorchError(.invalidArgument, "the text is conditioned for another model")
+            throw SwanError(.invalidArgument, "the text is conditioned for another model")
         }
         return try backbone.run(blocks: blocks, x, context, cache: cache, attend: attend) {
             index,
-            x throws(TorchError) in
+            x throws(SwanError) in
             guard let next = layers.firstIndex(of: index) else { return nil }
             if next == 0 { control.tokens = try beforeProj(control.tokens) + x }
             let layer = try branch.layer(next)
@@ -156,7 +156,7 @@ public struct WanVACETransformer: Sendable {
                 control.tokens,
                 context,
                 context.text.control.keys(of: next)
-            ) { q, k, v throws(TorchError) in try attend(index, q, k, v) }
+            ) { q, k, v throws(SwanError) in try attend(index, q, k, v) }
             let said = try layer.afterProj(control.tokens)
             return control.scale == 1 ? said : try said * control.scale
         }
@@ -164,14 +164,14 @@ public struct WanVACETransformer: Sendable {
 }
 
 /// What is added to the output of block `block`, asked before it runs, given its input [B, L, C].
-typealias Hint = (_ block: Int, _ x: Tensor) throws(TorchError) -> Tensor?
+typealias Hint = (_ block: Int, _ x: Tensor) throws(SwanError) -> Tensor?
 
 /// A block of the control branch, and what it says to the other ones.
 struct WanVACEBlock: Sendable {
     let block: WanBlock
     let afterProj: Linear
 
-    init(_ weights: Weights, _ config: WanConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanConfig) throws(SwanError) {
         block = try WanBlock(weights, config)
         afterProj = try Linear(weights["after_proj"], config.dim, config.dim)
     }

@@ -35,7 +35,7 @@ public struct WanVAE: Sendable {
         _ weights: Weights,
         _ config: WanVAEConfig,
         recomputing: Bool = false
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try config.validate()
         self.config = config
         recomputes = recomputing
@@ -63,14 +63,14 @@ public struct WanVAE: Sendable {
 
 extension WanVAE {
     /// The mean of a video's latents: [B, C, 1 + s n, H, W] -> [B, zDim, 1 + n, h, w].
-    public func encode(_ video: Tensor) throws(TorchError) -> Tensor {
+    public func encode(_ video: Tensor) throws(SwanError) -> Tensor {
         try moments(video).mean
     }
 
     /// Mean and logarithm of the variance of a video's latents.
     public func moments(
         _ video: Tensor
-    ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
+    ) throws(SwanError) -> (mean: Tensor, logVariance: Tensor) {
         var state = EncoderState(streams: !isTrainable, recomputes: recomputes)
         return try moments(video, &state)
     }
@@ -78,18 +78,18 @@ extension WanVAE {
     /// The video of latents: [B, zDim, 1 + n, h, w] -> [B, C, 1 + s n, H, W].
     ///
     /// - Parameter clamped: whether what is beyond [-1, 1] is moved to its bounds.
-    public func decode(_ latents: Tensor, clamped: Bool = true) throws(TorchError) -> Tensor {
+    public func decode(_ latents: Tensor, clamped: Bool = true) throws(SwanError) -> Tensor {
         var state = DecoderState(streams: !isTrainable, recomputes: recomputes)
         return try decode(latents, state: &state, clamped: clamped)
     }
 
     /// Latents with mean 0 and standard deviation 1 over Wan's training videos.
-    public func normalized(_ latents: Tensor) throws(TorchError) -> Tensor {
+    public func normalized(_ latents: Tensor) throws(SwanError) -> Tensor {
         try (latents - mean) / std
     }
 
     /// What `normalized` made its argument of.
-    public func denormalized(_ latents: Tensor) throws(TorchError) -> Tensor {
+    public func denormalized(_ latents: Tensor) throws(SwanError) -> Tensor {
         try latents * std + mean
     }
 }
@@ -131,7 +131,7 @@ extension WanVAE {
     public func encode(
         _ frames: Tensor,
         state: inout EncoderState
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try moments(frames, &state).mean
     }
 
@@ -140,7 +140,7 @@ extension WanVAE {
         _ latents: Tensor,
         state: inout DecoderState,
         clamped: Bool = true
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try check(latents: latents, after: state.size)
         let x = try latents.to(device, computeType).permuted(0, 2, 3, 4, 1).contiguous()
         state.size = x.shape(without: 1)
@@ -158,7 +158,7 @@ extension WanVAE {
     private func moments(
         _ frames: Tensor,
         _ state: inout EncoderState
-    ) throws(TorchError) -> (mean: Tensor, logVariance: Tensor) {
+    ) throws(SwanError) -> (mean: Tensor, logVariance: Tensor) {
         try check(frames: frames, after: state.size, isStart: state.caches.isStart)
         let x = try frames.to(device, computeType).inPatches(config.patchSize)
         state.size = x.shape(without: 1)
@@ -184,7 +184,7 @@ extension WanVAE {
         return passes
     }
 
-    private func joined(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+    private func joined(_ parts: [Tensor]) throws(SwanError) -> Tensor {
         parts.count == 1 ? parts[0] : try concatenated(parts, dim: 1)
     }
 }
@@ -192,11 +192,11 @@ extension WanVAE {
 // MARK: - Sizes
 
 extension WanVAE {
-    private func check(frames: Tensor, after size: [Int], isStart: Bool) throws(TorchError) {
+    private func check(frames: Tensor, after size: [Int], isStart: Bool) throws(SwanError) {
         let shape = frames.shape
         let channels = config.inChannels / (config.patchSize * config.patchSize)
         guard shape.count == 5, shape[0] > 0, shape[1] == channels else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a video is [B, \(channels), T, H, W], not \(shape)"
             )
@@ -208,10 +208,10 @@ extension WanVAE {
         try requireSame(next, as: size)
     }
 
-    private func check(latents: Tensor, after size: [Int]) throws(TorchError) {
+    private func check(latents: Tensor, after size: [Int]) throws(SwanError) {
         let shape = latents.shape
         guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == config.zDim else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "latents are [B, \(config.zDim), F, h, w], not \(shape)"
             )

@@ -1,9 +1,10 @@
+import SwanSystem
 import Torch
 import TorchNN
 
 /// A layer of the autoencoder: x [B, F, H, W, C] -> [B, F', H', W', C'].
 protocol WanVAELayer: Sendable {
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor
 }
 
 /// Division by the root mean square over the channels, then a gain for each.
@@ -11,18 +12,18 @@ struct WanVAENorm: Sendable {
     private let gain: Tensor
 
     /// - Parameter dims: the checkpoint's dimensions after the channels, all of size 1.
-    init(_ weights: Weights, _ dim: Int, dims: Int = 3) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int, dims: Int = 3) throws(SwanError) {
         let gamma = try weights.tensor("gamma", [dim] + Array(repeating: 1, count: dims))
         gain = try gamma.flattened() * Double(dim).squareRoot()
     }
 
     /// x [..., C] -> the same shape, in memory of its own.
-    func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try pixelNorm(x, gain: gain, silu: false)
     }
 
     /// SiLU of the normalised x, what all convolutions read.
-    func activated(_ x: Tensor) throws(TorchError) -> Tensor {
+    func activated(_ x: Tensor) throws(SwanError) -> Tensor {
         try pixelNorm(x, gain: gain, silu: true)
     }
 }
@@ -33,7 +34,7 @@ struct WanVAEResidualBlock: WanVAELayer {
     private let conv1, conv2: CausalConv3d
     private let shortcut: CausalConv3d?
 
-    init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(TorchError) {
+    init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(SwanError) {
         let residual = weights["residual"]
         norm1 = try WanVAENorm(residual[0], inputs)
         conv1 = try CausalConv3d(residual[2], inputs, outputs)
@@ -44,7 +45,7 @@ struct WanVAEResidualBlock: WanVAELayer {
             ? nil : try CausalConv3d(weights["shortcut"], inputs, outputs, frames: 1, size: 1)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let y = try conv1(norm1.activated(x), &caches)
         return try conv2(norm2.activated(y), &caches, adding: shortcut?(x) ?? x)
     }
@@ -55,13 +56,13 @@ struct WanVAEAttentionBlock: WanVAELayer {
     private let norm: WanVAENorm
     private let toQKV, proj: Pointwise
 
-    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int) throws(SwanError) {
         norm = try WanVAENorm(weights["norm"], dim, dims: 2)
         toQKV = try Pointwise(weights["to_qkv"], dim, 3 * dim)
         proj = try Pointwise(weights["proj"], dim, dim)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let qkv = try toQKV(norm(x)).flattened(from: 2, to: 3).flattened(from: 0, to: 1)
         let parts = try qkv.unsqueezed(1).chunked(3, dim: -1)  // each [B F, 1, H W, C]
         let y = try attentionByHead(parts[0], parts[1], parts[2])
@@ -72,20 +73,20 @@ struct WanVAEAttentionBlock: WanVAELayer {
     private struct Pointwise: Sendable {
         let weight, bias: Tensor
 
-        init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(TorchError) {
+        init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(SwanError) {
             weight = try weights.tensor("weight", [outputs, inputs, 1, 1])
                 .contiguous(.channelsLast)
             bias = try weights.tensor("bias", [outputs])
         }
 
-        func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+        func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
             try convolved(x, weight, bias, padding: 0)
         }
     }
 }
 
 /// a + b, in the memory of `a` where no gradient needs it.
-func sum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+func sum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
     guard !a.requiresGrad && !b.requiresGrad else { return try a + b }
     var result = a
     try result.add(b)

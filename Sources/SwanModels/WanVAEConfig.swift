@@ -1,5 +1,5 @@
 public import SwanSystem
-public import Torch
+import Torch
 
 /// The shape of a Wan video autoencoder, as in the config.json of diffusers' `AutoencoderKLWan`.
 public struct WanVAEConfig: Sendable, Equatable {
@@ -85,7 +85,7 @@ extension WanVAEConfig: LatentStrides {
     public var temporalStride: Int { 1 << temporalDownsample.count { $0 } }
 
     /// Throws `invalidWeights` with the name of the first field that does not fit the others.
-    public func validate() throws(TorchError) {
+    public func validate() throws(SwanError) {
         try validateSizes()
         for (key, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
             try NumberLimits.require(
@@ -96,7 +96,7 @@ extension WanVAEConfig: LatentStrides {
     }
 
     /// All but the number of the latents' statistics, which weights can bring.
-    private func validateSizes() throws(TorchError) {
+    private func validateSizes() throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(1...8 ~= dimMult.count, "dim_mult must list 1 to 8 levels")
         for factor in dimMult { try limits.require(factor, in: 1...1_024, "dim_mult") }
@@ -127,7 +127,7 @@ extension WanVAEConfig: LatentStrides {
         try validateUpsampling()
     }
 
-    private func validateUpsampling() throws(TorchError) {
+    private func validateUpsampling() throws(SwanError) {
         // Upsampling halves the channels where no shortcut has to be added to them.
         try NumberLimits.require(
             isResidual || dimMult.dropFirst().allSatisfy { decoderBaseDim * $0 % 2 == 0 },
@@ -203,6 +203,6 @@ extension WanVAEConfig: Codable {
         outChannels = try read(.outChannels, outChannels)
         latentsMean = try read(.latentsMean, latentsMean)
         latentsStd = try read(.latentsStd, latentsStd)
-        try checked(values) { () throws(TorchError) in try validateSizes() }
+        try checked(values) { () throws(SwanError) in try validateSizes() }
     }
 }

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -8,7 +9,7 @@ struct WanVAEEncoder: Sendable {
     private let middle: WanVAEMiddle
     private let head: WanVAEHead
 
-    init(_ weights: Weights, _ config: WanVAEConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanVAEConfig) throws(SwanError) {
         let dims = ([1] + config.dimMult).map { $0 * config.baseDim }
         conv1 = try CausalConv3d(weights["conv1"], config.inChannels, dims[0])
         var path = LayerPaths(weights, "downsamples", nested: config.isResidual)
@@ -42,7 +43,7 @@ struct WanVAEEncoder: Sendable {
         head = try WanVAEHead(weights["head"], dims[dims.count - 1], 2 * config.zDim)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         var y = try conv1(x, &caches)
         for layer in levels { y = try caches.run(layer, y) }
         return try head(middle(y, &caches), &caches)
@@ -56,7 +57,7 @@ struct WanVAEDecoder: Sendable {
     private let levels: [any WanVAELayer]
     private let head: WanVAEHead
 
-    init(_ weights: Weights, _ config: WanVAEConfig) throws(TorchError) {
+    init(_ weights: Weights, _ config: WanVAEConfig) throws(SwanError) {
         let mults = [config.dimMult[config.dimMult.count - 1]] + config.dimMult.reversed()
         let dims = mults.map { $0 * config.decoderBaseDim }
         conv1 = try CausalConv3d(weights["conv1"], config.zDim, dims[0])
@@ -101,7 +102,7 @@ struct WanVAEDecoder: Sendable {
         head = try WanVAEHead(weights["head"], dims[dims.count - 1], config.outChannels)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         var y = try middle(conv1(x, &caches), &caches)
         for layer in levels { y = try caches.run(layer, y) }
         return try head(y, &caches)
@@ -115,13 +116,13 @@ struct WanVAEMiddle: Sendable {
     private let before, after: WanVAEResidualBlock
     private let attention: WanVAEAttentionBlock
 
-    init(_ weights: Weights, _ dim: Int) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int) throws(SwanError) {
         before = try WanVAEResidualBlock(weights[0], dim, dim)
         attention = try WanVAEAttentionBlock(weights[1], dim)
         after = try WanVAEResidualBlock(weights[2], dim, dim)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         try after(attention(before(x, &caches), &caches), &caches)
     }
 }
@@ -131,12 +132,12 @@ struct WanVAEHead: Sendable {
     private let norm: WanVAENorm
     private let conv: CausalConv3d
 
-    init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(TorchError) {
+    init(_ weights: Weights, _ inputs: Int, _ outputs: Int) throws(SwanError) {
         norm = try WanVAENorm(weights[0], inputs)
         conv = try CausalConv3d(weights[2], inputs, outputs)
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         try conv(norm.activated(x), &caches)
     }
 }
@@ -148,7 +149,7 @@ private func residualBlocks(
     _ outputs: Int,
     attention: Bool,
     _ path: inout LayerPaths
-) throws(TorchError) -> [any WanVAELayer] {
+) throws(SwanError) -> [any WanVAELayer] {
     var layers: [any WanVAELayer] = []
     for index in 0..<count {
         layers.append(

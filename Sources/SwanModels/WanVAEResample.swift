@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -6,7 +7,7 @@ struct WanVAEDownsample: WanVAELayer {
     private let weight, bias: Tensor
     private let timeConv: CausalConv3d?
 
-    init(_ weights: Weights, _ dim: Int, time: Bool) throws(TorchError) {
+    init(_ weights: Weights, _ dim: Int, time: Bool) throws(SwanError) {
         let conv = weights["resample"][1]
         weight = try conv.tensor("weight", [dim, dim, 3, 3]).contiguous(.channelsLast)
         bias = try conv.tensor("bias", [dim])
@@ -15,7 +16,7 @@ struct WanVAEDownsample: WanVAELayer {
             ? try CausalConv3d(weights["time_conv"], dim, dim, frames: 3, size: 1, stride: 2) : nil
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         // One row and column of zeros at the far edges only.
         let padded = try x.padded([0, 0, 0, 1, 0, 1])
         let y = try convolved(padded, weight, bias, stride: 2, padding: 0)
@@ -45,7 +46,7 @@ struct WanVAEUpsample: WanVAELayer {
         _ outputs: Int,
         time: Bool,
         subpixel: Bool
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let resample = weights["resample"][1]
         let channels = subpixel ? 4 * outputs : outputs
         let weight = try resample.tensor("weight", [channels, inputs, 3, 3])
@@ -58,7 +59,7 @@ struct WanVAEUpsample: WanVAELayer {
             time ? try CausalConv3d.halves(weights["time_conv"], inputs, 2 * inputs) : []
     }
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         guard !timeConvs.isEmpty else { return try conv([x]) }
         // The video's first frame stays one frame, and the others do not see it.
         guard caches.isStart else { return try doubled(caches.prepending(2, to: x)) }
@@ -68,7 +69,7 @@ struct WanVAEUpsample: WanVAELayer {
         return try concatenated([conv([first]), doubled(joined)], dim: 1)
     }
 
-    private func conv(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+    private func conv(_ parts: [Tensor]) throws(SwanError) -> Tensor {
         switch enlargement {
         case .nearest(let conv): try conv(parts)
         case .subpixel(let conv): try conv(parts)
@@ -76,7 +77,7 @@ struct WanVAEUpsample: WanVAELayer {
     }
 
     /// x [B, 2 + F, H, W, C] -> [B, 2 F, 2 H, 2 W, O]
-    private func doubled(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func doubled(_ x: Tensor) throws(SwanError) -> Tensor {
         try conv([timeConvs[0](x), timeConvs[1](x)])
     }
 }

@@ -1,3 +1,4 @@
+public import SwanSystem
 import Synchronization
 public import Torch
 
@@ -10,12 +11,12 @@ extension WanVAE: VideoAutoencoder {
     public var temporalStride: Int { config.temporalStride }
 
     /// The mean of a video's latents, normalised.
-    public func latents(of video: Tensor) throws(TorchError) -> Tensor {
+    public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try normalized(encode(video))
     }
 
     /// The video of normalised latents.
-    public func video(of latents: Tensor) throws(TorchError) -> Tensor {
+    public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try decode(denormalized(latents.to(device, dtype)))
     }
 
@@ -37,8 +38,8 @@ extension WanVAE: VideoAutoencoder {
             self.normalizing = normalizing
         }
 
-        func encode(_ frames: Tensor) throws(TorchError) -> Tensor {
-            let mean = try state.withLock { state throws(TorchError) in
+        func encode(_ frames: Tensor) throws(SwanError) -> Tensor {
+            let mean = try state.withLock { state throws(SwanError) in
                 try vae.encode(frames, state: &state)
             }
             return normalizing ? try vae.normalized(mean) : mean
@@ -51,9 +52,9 @@ extension WanVAE: VideoAutoencoder {
 
         init(vae: WanVAE) { self.vae = vae }
 
-        func decode(_ latents: Tensor) throws(TorchError) -> Tensor {
+        func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
             let latents = try vae.denormalized(latents.to(vae.device, vae.dtype))
-            return try state.withLock { state throws(TorchError) in
+            return try state.withLock { state throws(SwanError) in
                 try vae.decode(latents, state: &state)
             }
         }

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// A level of Wan 2.2's autoencoder: layers, and beside them a shortcut without weights.
@@ -5,7 +6,7 @@ struct WanVAEShortcutLevel: WanVAELayer {
     let layers: [any WanVAELayer]
     let shortcut: any WanVAELayer
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         var y = x
         for layer in layers { y = try layer(y, &caches) }
         return try sum(y, shortcut(x, &caches))
@@ -17,7 +18,7 @@ struct WanVAEShortcutLevel: WanVAELayer {
 struct WanVAEAverageDown: WanVAELayer {
     let outputs, time, space: Int
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let missing = (time - x.size(1) % time) % time
         let whole = missing == 0 ? x : try x.padded([0, 0, 0, 0, 0, 0, missing, 0])
         let (b, f, h, w) = (x.size(0), whole.size(1) / time, x.size(2) / space, x.size(3) / space)
@@ -36,7 +37,7 @@ struct WanVAEAverageDown: WanVAELayer {
 struct WanVAEDuplicateUp: WanVAELayer {
     let outputs, time, space: Int
 
-    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(TorchError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let (b, f, h, w) = (x.size(0), x.size(1), x.size(2), x.size(3))
         let repeats = outputs * time * space * space / x.size(4)
         let y =

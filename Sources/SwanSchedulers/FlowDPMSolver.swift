@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// DPM-Solver++(2M): exact in the linear part, with the clean sample extrapolated from two
@@ -24,7 +25,7 @@ public struct FlowDPMSolver: FlowSolver {
     public init(_ steps: FlowSteps) { self.steps = steps }
 
     /// The sample at the next noise level.
-    public mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor {
+    public mutating func step(flow: Tensor, sample: Tensor) throws(SwanError) -> Tensor {
         let (x, x0) = try converted(flow, sample)
         let target = try extrapolated(x0, after: last)
         let decay = Double(steps.sigmas[index + 1]) / Double(steps.sigmas[index])
@@ -36,7 +37,7 @@ public struct FlowDPMSolver: FlowSolver {
 
 extension FlowSolver {
     /// D of this step, from the clean samples predicted in this step and the previous one.
-    func extrapolated(_ x0: Tensor, after last: Tensor?) throws(TorchError) -> Tensor {
+    func extrapolated(_ x0: Tensor, after last: Tensor?) throws(SwanError) -> Tensor {
         // Lambda is infinite at a noise level of 0, where linear extrapolation is not useful.
         guard let last, index + 1 < steps.count else { return x0 }
         let lambda = steps.logSNR(index)

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// Euler's method: a straight step along the flow to the next noise level.
@@ -14,7 +15,7 @@ public struct FlowEuler: FlowSolver {
     public init(_ steps: FlowSteps) { self.steps = steps }
 
     /// The sample at the next noise level.
-    public mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor {
+    public mutating func step(flow: Tensor, sample: Tensor) throws(SwanError) -> Tensor {
         let (v, x) = try prepared(flow, sample)
         // The difference of two floats, as in the reference.
         let change = Double(steps.sigmas[index + 1] - steps.sigmas[index])

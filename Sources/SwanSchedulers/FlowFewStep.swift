@@ -22,12 +22,12 @@ public struct FlowFewStep: StochasticFlowSolver {
         _ schedule: FlowMatch,
         timesteps: [Double],
         generator: Generator
-    ) throws(SchedulerError) {
+    ) throws(SwanError) {
         let range = 0...Double(schedule.trainingTimesteps)
         guard !timesteps.isEmpty, timesteps.allSatisfy(range.contains),
             zip(timesteps, timesteps.dropFirst()).allSatisfy(>)
         else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "timesteps \(timesteps) must decrease from at most "
                     + "\(schedule.trainingTimesteps), such as [1000, 750, 500, 250]"
@@ -45,7 +45,7 @@ public struct FlowFewStep: StochasticFlowSolver {
         flow: Tensor,
         sample: Tensor,
         noise: Tensor
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try check(flow, sample, noise)
         let now = FlowMatch.Timesteps.all(Double(steps.timesteps[index]))
         var next = try schedule.clean(fromFlow: flow, sample, at: now)

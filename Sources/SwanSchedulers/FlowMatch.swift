@@ -53,7 +53,7 @@ public struct FlowMatch: Sendable {
     }
 
     /// Creates the tables for `options`.
-    public init(_ options: Options) throws(SchedulerError) {
+    public init(_ options: Options) throws(SwanError) {
         try options.check()
         var points = options.points()
         if options.inverseTimesteps { points.reverse() }
@@ -116,7 +116,7 @@ extension FlowMatch {
         _ clean: Tensor,
         _ noise: Tensor,
         at timesteps: Timesteps
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let (x0, n) = (try clean.to(.float32), try noise.to(.float32))
         guard case .all(let timestep) = timesteps else {
             let sigma = try sigmas(timesteps, for: clean).to(.float32)
@@ -133,7 +133,7 @@ extension FlowMatch {
         fromFlow flow: Tensor,
         _ noisy: Tensor,
         at timesteps: Timesteps
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let (v, x) = (try flow.to(.float64), try noisy.to(.float64))
         guard case .all(let timestep) = timesteps else {
             return try (x - sigmas(timesteps, for: noisy) * v).to(flow.dtype)
@@ -148,7 +148,7 @@ extension FlowMatch {
         fromClean clean: Tensor,
         _ noisy: Tensor,
         at timesteps: Timesteps
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let difference = try noisy.to(.float64) - clean.to(.float64)
         return try (difference / sigmas(timesteps, for: noisy)).to(clean.dtype)
     }
@@ -161,7 +161,7 @@ extension FlowMatch {
         _ noisy: Tensor,
         flow: Tensor,
         at timesteps: Timesteps
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let change = try values(timesteps, for: noisy) { timestep in
             let index = index(of: timestep)
             let next = index + 1 < sigmas.count ? sigmas[index + 1] : finalSigma
@@ -170,7 +170,7 @@ extension FlowMatch {
         return try noisy + flow * change.to(flow.dtype)
     }
 
-    private func sigmas(_ timesteps: Timesteps, for sample: Tensor) throws(TorchError) -> Tensor {
+    private func sigmas(_ timesteps: Timesteps, for sample: Tensor) throws(SwanError) -> Tensor {
         try values(timesteps, for: sample, sigma(at:))
     }
 
@@ -179,7 +179,7 @@ extension FlowMatch {
         _ timesteps: Timesteps,
         for sample: Tensor,
         _ number: (Double) -> Double
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let shape = sample.shape
         var target = Array(repeating: 1, count: shape.count)
         let list: [Double]
@@ -188,7 +188,7 @@ extension FlowMatch {
             list = [timestep]
         case .rows(let rows):
             guard let count = shape.first, count == rows.count else {
-                throw TorchError(
+                throw SwanError(
                     .invalidArgument,
                     "\(rows.count) timesteps do not match the rows of a sample of shape \(shape)"
                 )
@@ -199,7 +199,7 @@ extension FlowMatch {
             guard shape.count == 5, shape[0] == rows.count,
                 rows.allSatisfy({ $0.count == shape[2] })
             else {
-                throw TorchError(
+                throw SwanError(
                     .invalidArgument,
                     "\(rows.map(\.count)) timesteps per row do not match the frames of a sample of shape \(shape)"
                 )
@@ -227,11 +227,11 @@ extension FlowMatch {
         count: Int? = nil,
         warped: Bool = false,
         keepingZero: Bool = false
-    ) throws(SchedulerError) -> [Double] {
+    ) throws(SwanError) -> [Double] {
         guard list.last == 0, list.count > 1, list.allSatisfy({ 0...trainingTimesteps ~= $0 }),
             zip(list, list.dropFirst()).allSatisfy(>)
         else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "denoising_step_list \(list) must decrease from at most "
                     + "\(trainingTimesteps) to 0, such as [700, 500, 400, 200, 0]"
@@ -239,7 +239,7 @@ extension FlowMatch {
         }
         let steps = list.dropLast()
         guard count.map({ 1...steps.count ~= $0 }) ?? true else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "cannot use \(count ?? 0) steps: the model's denoising_step_list has \(steps.count), so "
                     + "choose 1 to \(steps.count)"
@@ -250,10 +250,10 @@ extension FlowMatch {
     }
 
     /// The table entries at positions counted from its end: 0 is timestep 0, and 1 the last entry.
-    public func warped(_ steps: [Int]) throws(SchedulerError) -> [Double] {
+    public func warped(_ steps: [Int]) throws(SwanError) -> [Double] {
         let positions = 0...timesteps.count
         guard timesteps.count == trainingTimesteps, steps.allSatisfy(positions.contains) else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "steps \(steps) cannot be warped: positions must be 0 to \(trainingTimesteps), and the "
                     + "table needs that number of entries but has \(timesteps.count)"
@@ -266,9 +266,9 @@ extension FlowMatch {
 // MARK: - Tables
 
 extension FlowMatch.Options {
-    fileprivate func check() throws(SchedulerError) {
-        func invalid(_ message: String) -> SchedulerError {
-            SchedulerError(.invalidOption, message)
+    fileprivate func check() throws(SwanError) {
+        func invalid(_ message: String) -> SwanError {
+            SwanError(.invalidOption, message)
         }
         guard 1...1_000_000 ~= steps else {
             throw invalid("\(steps) steps are not in 1 to 1000000")

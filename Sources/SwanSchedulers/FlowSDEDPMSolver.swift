@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// SDE-DPM-Solver++(2M): DPM-Solver++(2M) for the diffusion SDE, with new noise in every step.
@@ -29,7 +30,7 @@ public struct FlowSDEDPMSolver: StochasticFlowSolver {
         flow: Tensor,
         sample: Tensor,
         noise: Tensor
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try check(flow, sample, noise)
         let (x, x0) = try converted(flow, sample)
         let target = try extrapolated(x0, after: last)

@@ -24,7 +24,7 @@ public protocol FlowSolver: Sendable {
     ///
     /// Throws after the last step, and if the shapes of flow and sample differ. The solver is
     /// unchanged when it throws.
-    mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor
+    mutating func step(flow: Tensor, sample: Tensor) throws(SwanError) -> Tensor
 }
 
 /// A solver that adds new noise to the sample.
@@ -35,22 +35,22 @@ public protocol StochasticFlowSolver: FlowSolver {
     var generator: Generator { get }
 
     /// A step with given standard normal noise of the sample's shape.
-    mutating func step(flow: Tensor, sample: Tensor, noise: Tensor) throws(TorchError) -> Tensor
+    mutating func step(flow: Tensor, sample: Tensor, noise: Tensor) throws(SwanError) -> Tensor
 }
 
 extension StochasticFlowSolver {
     /// A step with noise from the generator, in float32.
-    public mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor {
+    public mutating func step(flow: Tensor, sample: Tensor) throws(SwanError) -> Tensor {
         try check(flow, sample)
         let noise = try Tensor.randn(sample.shape, generator, .float32, sample.device)
         return try step(flow: flow, sample: sample, noise: noise)
     }
 
     /// Checks the step, the flow and the noise.
-    func check(_ flow: Tensor, _ sample: Tensor, _ noise: Tensor) throws(TorchError) {
+    func check(_ flow: Tensor, _ sample: Tensor, _ noise: Tensor) throws(SwanError) {
         try check(flow, sample)
         guard noise.shape == sample.shape else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "noise of shape \(noise.shape) does not match a sample of shape \(sample.shape)"
             )
@@ -60,28 +60,28 @@ extension StochasticFlowSolver {
 
 extension FlowSolver {
     /// The flow and the sample in the compute dtype.
-    func prepared(_ flow: Tensor, _ sample: Tensor) throws(TorchError) -> (v: Tensor, x: Tensor) {
+    func prepared(_ flow: Tensor, _ sample: Tensor) throws(SwanError) -> (v: Tensor, x: Tensor) {
         try check(flow, sample)
         let dtype: DType = sample.dtype == .float64 ? .float64 : .float32
         return (try flow.to(dtype), try sample.to(dtype))
     }
 
     /// The sample in the compute dtype, and the implied clean sample x - sigma flow.
-    func converted(_ flow: Tensor, _ sample: Tensor) throws(TorchError) -> (x: Tensor, x0: Tensor) {
+    func converted(_ flow: Tensor, _ sample: Tensor) throws(SwanError) -> (x: Tensor, x0: Tensor) {
         let (v, x) = try prepared(flow, sample)
         return (x, try x - v * Double(steps.sigmas[index]))
     }
 
     /// Throws after the last step, or if the shapes of flow and sample differ.
-    func check(_ flow: Tensor, _ sample: Tensor) throws(TorchError) {
+    func check(_ flow: Tensor, _ sample: Tensor) throws(SwanError) {
         guard index < steps.count else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "the last step (\(steps.count)) is done; use a new solver for another sample"
             )
         }
         guard flow.shape == sample.shape else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "a flow of shape \(flow.shape) does not match a sample of shape \(sample.shape)"
             )

@@ -34,15 +34,15 @@ public struct FlowSteps: Sendable, Equatable {
     static let trainingTimesteps = 1_000
 
     /// Creates 1 to 1000 steps; a shift above 1 spends more of them at high noise.
-    public init(_ count: Int, shift: Double, spacing: Spacing) throws(SchedulerError) {
+    public init(_ count: Int, shift: Double, spacing: Spacing) throws(SwanError) {
         guard 1...Self.trainingTimesteps ~= count else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "\(count) steps are not in 1 to \(Self.trainingTimesteps)"
             )
         }
         guard shift.isFinite, shift > 0 else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "invalid shift \(shift): must be above 0; 1 disables it"
             )
@@ -55,7 +55,7 @@ public struct FlowSteps: Sendable, Equatable {
         }
         let sigmas = levels.map(Float.init) + [0]
         guard zip(sigmas, sigmas.dropFirst()).allSatisfy(>) else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "\(count) steps with a shift of \(shift): noise levels coincide in float32; use fewer "
                     + "steps or a shift closer to 1"
@@ -67,10 +67,10 @@ public struct FlowSteps: Sendable, Equatable {
     /// Creates steps from custom noise levels, decreasing from at most 1, without the final 0.
     ///
     /// Timesteps default to the levels times 1000.
-    public init(sigmas: [Float], timesteps: [Float]? = nil) throws(SchedulerError) {
+    public init(sigmas: [Float], timesteps: [Float]? = nil) throws(SwanError) {
         let all = sigmas + [0]
         guard let first = sigmas.first, first <= 1, zip(all, all.dropFirst()).allSatisfy(>) else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "noise levels \(sigmas) must decrease from at most 1 and stay above 0, such as "
                     + "[1, 0.75, 0.5, 0.25]"
@@ -78,7 +78,7 @@ public struct FlowSteps: Sendable, Equatable {
         }
         let timesteps = timesteps ?? sigmas.map { $0 * Float(Self.trainingTimesteps) }
         guard timesteps.count == sigmas.count else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "\(timesteps.count) timesteps do not match \(sigmas.count) noise levels"
             )

@@ -1,4 +1,5 @@
 import Foundation
+public import SwanSystem
 public import Torch
 
 /// UniPC of order 2: a multistep predictor and a corrector that needs no extra network evaluation.
@@ -34,7 +35,7 @@ public struct FlowUniPC: FlowSolver {
     public init(_ steps: FlowSteps) { self.steps = steps }
 
     /// The sample at the next noise level; corrects this one first.
-    public mutating func step(flow: Tensor, sample: Tensor) throws(TorchError) -> Tensor {
+    public mutating func step(flow: Tensor, sample: Tensor) throws(SwanError) -> Tensor {
         let (given, m) = try converted(flow, sample)
         // Copy it: the caller may change its sample before the corrector uses it.
         let x = if let last { try corrected(last, m) } else { try given.cloned() }
@@ -45,7 +46,7 @@ public struct FlowUniPC: FlowSolver {
     }
 
     /// The sample at the next level.
-    private func predicted(_ step: Step) throws(TorchError) -> Tensor {
+    private func predicted(_ step: Step) throws(SwanError) -> Tensor {
         let move = Move(steps, from: index)
         let next = try step.x * move.decay + step.m * move.gain
         guard let earlier = step.earlier else { return next }
@@ -54,7 +55,7 @@ public struct FlowUniPC: FlowSolver {
     }
 
     /// The corrected sample at this level, given the network's prediction `m`.
-    private func corrected(_ step: Step, _ m: Tensor) throws(TorchError) -> Tensor {
+    private func corrected(_ step: Step, _ m: Tensor) throws(SwanError) -> Tensor {
         let move = Move(steps, from: index - 1)
         let base = try step.x * move.decay + step.m * move.gain
         guard let earlier = step.earlier else { return try base + (m - step.m) * (move.gain * 0.5) }

@@ -44,9 +44,9 @@ public struct NoiseController: Sendable {
         isFixed: Bool = false,
         timestepOffset: Int = -100,
         previousScale: Double? = nil
-    ) throws(SchedulerError) {
+    ) throws(SwanError) {
         guard 0...1 ~= initialScale, 0...1 ~= previousScale ?? initialScale else {
-            throw SchedulerError(
+            throw SwanError(
                 .invalidOption,
                 "invalid noise scale \(initialScale): must be between 0 and 1"
             )
@@ -61,7 +61,7 @@ public struct NoiseController: Sendable {
     ///
     /// Synchronizes once with the frames' device. The first chunk of a stream gets the initial
     /// scale, because its motion is unknown.
-    public mutating func next(_ frames: Tensor) throws(TorchError) -> Noise {
+    public mutating func next(_ frames: Tensor) throws(SwanError) -> Noise {
         guard !isFixed else { return Noise(scale: initialScale, firstTimestep: nil) }
         let last = try frames.sliced(1, from: -1).cloned()
         defer { lastFrame = last }
@@ -83,7 +83,7 @@ public struct NoiseController: Sendable {
     /// The largest change between adjacent frames of [C, T + 1, H, W], from 0 to 1.
     ///
     /// A root mean square difference of 0.2 (in -1 ... 1) counts as 1.
-    static func motion(in frames: Tensor) throws(TorchError) -> Double {
+    static func motion(in frames: Tensor) throws(SwanError) -> Double {
         let x = try frames.to(.float32)
         let change = try x.sliced(1, from: 1) - x.sliced(1, 0..<(frames.size(1) - 1))
         let distances = try (change * change).mean([0, 2, 3]).squareRoot()

@@ -18,7 +18,7 @@ public enum AddressSpace {
     /// Throws if the system cannot allocate this many bytes.
     ///
     /// - Parameter advice: What the user can try instead.
-    public static func require(_ bytes: Int, _ advice: String) throws(SystemError) {
+    public static func require(_ bytes: Int, _ advice: String) throws(SwanError) {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS
         let block = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0)
         guard block == MAP_FAILED else {
@@ -26,7 +26,7 @@ public enum AddressSpace {
             return
         }
         let allowed = free.map { ", \($0 / 1_000_000) MB allowed (ulimit -v)" } ?? ""
-        throw SystemError(
+        throw SwanError(
             .outOfMemory,
             "out of memory: about \(bytes / 1_000_000) MB needed\(allowed); \(advice)"
         )

@@ -11,7 +11,7 @@ public enum DiskSpace {
         _ bytes: Int,
         for path: String,
         largestFile: Int? = nil
-    ) throws(SystemError) {
+    ) throws(SwanError) {
         let largest = largestFile ?? bytes
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0,
@@ -28,10 +28,10 @@ public enum DiskSpace {
         _ number: Int32,
         needed: Int,
         free: Int
-    ) -> SystemError {
-        SystemError(
+    ) -> SwanError {
+        SwanError(
             .diskFull,
-            "\(path): cannot be written: \(SystemError.reason(number)): about \(size(needed)) "
+            "\(path): cannot be written: \(SwanError.reason(number)): about \(size(needed)) "
                 + "needed, \(size(free)) \(number == EFBIG ? "allowed (ulimit -f)" : "free")"
         )
     }

@@ -14,7 +14,7 @@ package struct RegularFile: ~Copyable {
     package let count: Int
 
     /// Opens a file; throws if it is not a regular file.
-    package init(_ path: String) throws(FileError) {
+    package init(_ path: String) throws(SwanError) {
         guard !path.utf8.contains(0) else { throw Self.failed(path, ENOENT) }
         // Without O_NONBLOCK, opening a pipe would block before its type can be checked.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
@@ -40,7 +40,7 @@ package struct RegularFile: ~Copyable {
     deinit { close(descriptor) }
 
     /// All bytes of the file; throws if there are more than `limit`.
-    package borrowing func bytes(atMost limit: Int) throws(FileError) -> Data {
+    package borrowing func bytes(atMost limit: Int) throws(SwanError) -> Data {
         // Do not rely on the size: the file may grow, and files in /proc report zero.
         var data = Data()
         var piece = [UInt8](repeating: 0, count: 1 << 16)
@@ -50,7 +50,7 @@ package struct RegularFile: ~Copyable {
             guard count >= 0 else { throw Self.failed(path, errno) }
             guard count > 0 else { return data }
             guard data.count + count <= limit else {
-                throw FileError(
+                throw SwanError(
                     .tooLarge,
                     "\(path): exceeds the limit of \(limit) bytes for this kind of file"
                 )
@@ -59,12 +59,12 @@ package struct RegularFile: ~Copyable {
         }
     }
 
-    private static func notRegular(_ path: String, _ what: String) -> FileError {
-        FileError(.notRegular, "\(path): is \(what)")
+    private static func notRegular(_ path: String, _ what: String) -> SwanError {
+        SwanError(.notRegular, "\(path): is \(what)")
     }
 
-    private static func failed(_ path: String, _ number: Int32) -> FileError {
-        FileError(
+    private static func failed(_ path: String, _ number: Int32) -> SwanError {
+        SwanError(
             number == ENOENT || number == ENOTDIR ? .noSuchFile : .unreadable,
             "\(path): cannot be read: \(String(cString: strerror(number)))"
         )

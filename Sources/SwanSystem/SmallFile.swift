@@ -13,7 +13,7 @@ package enum SmallFile {
     package static func data(
         _ path: String,
         atMost limit: Int = configuration
-    ) throws(FileError) -> Data {
+    ) throws(SwanError) -> Data {
         try RegularFile(path).bytes(atMost: limit)
     }
 
@@ -21,12 +21,12 @@ package enum SmallFile {
     package static func text(
         _ path: String,
         atMost limit: Int = configuration
-    ) throws(FileError) -> String {
+    ) throws(SwanError) -> String {
         let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
         var bytes = try data(path, atMost: limit)[...]
         if bytes.starts(with: mark) { bytes = bytes.dropFirst(mark.count) }
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw FileError(.notText, "\(path): is not text (UTF-8)")
+            throw SwanError(.notText, "\(path): is not text (UTF-8)")
         }
         return text
     }

@@ -13,7 +13,7 @@ public func startThread(
     _ name: String,
     stackBytes: Int? = nil,
     _ body: @escaping @Sendable () -> Void
-) throws(SystemError) {
+) throws(SwanError) {
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     defer { pthread_attr_destroy(&attributes) }
@@ -24,9 +24,9 @@ public func startThread(
     let number = pthread_create(&thread, &attributes, { run($0) }, work.toOpaque())
     guard number != 0 else { return }
     work.release()
-    throw SystemError(
+    throw SwanError(
         .outOfMemory,
-        "cannot start a thread (\(SystemError.reason(number))): the limit on memory or processes is "
+        "cannot start a thread (\(SwanError.reason(number))): the limit on memory or processes is "
             + "too low; free some, raise the limit (ulimit -v, ulimit -u), or set OMP_NUM_THREADS=1"
     )
 }

@@ -39,23 +39,23 @@ public final class Tokenizer: Sendable {
     public convenience init(
         contentsOf path: String,
         rareText: RareText = .unknownMark,
-    ) throws(TextError) {
+    ) throws(SwanError) {
         let data: Data
         do {
             data = try SmallFile.data(path, atMost: SmallFile.list)
         } catch {
             switch error.code {
             case .noSuchFile:
-                throw TextError(
+                throw SwanError(
                     .noSuchFile,
                     "\(path): no such file; specify a SentencePiece model or a tokenizer.json"
                 )
             case .notRegular:
-                throw TextError(
+                throw SwanError(
                     .invalidModel,
                     "\(error.message); specify a SentencePiece model file, such as spiece.model"
                 )
-            default: throw TextError(.invalidModel, error.message)
+            default: throw SwanError(.invalidModel, error.message)
             }
         }
         try self.init(data: data, name: path, rareText)
@@ -65,7 +65,7 @@ public final class Tokenizer: Sendable {
     public convenience init(
         data: Data,
         rareText: RareText = .unknownMark,
-    ) throws(TextError) {
+    ) throws(SwanError) {
         try self.init(data: data, name: "the data", rareText)
     }
 
@@ -73,18 +73,18 @@ public final class Tokenizer: Sendable {
         data: Data,
         name: String,
         _ rareText: RareText,
-    ) throws(TextError) {
+    ) throws(SwanError) {
         var bytes = [UInt8](data)
         if UnigramTokenizerFile.isLikely(bytes) {
             bytes = try UnigramTokenizerFile(data, name: name).model()
         }
         if let fault = ModelCheck.fault(in: bytes) {
-            throw TextError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
+            throw SwanError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
         }
         var message = ErrorMessage()
         let processor = message.write { csp_load(bytes, bytes.count, $0, $1) }
         guard let processor else {
-            throw TextError(.invalidModel, "\(name) is not a SentencePiece model: \(message)")
+            throw SwanError(.invalidModel, "\(name) is not a SentencePiece model: \(message)")
         }
         try self.init(processor: processor, name: name, rareText)
     }
@@ -93,7 +93,7 @@ public final class Tokenizer: Sendable {
         processor: OpaquePointer,
         name: String,
         _ rareText: RareText,
-    ) throws(TextError) {
+    ) throws(SwanError) {
         self.processor = processor
         self.rareText = rareText
         vocabularySize = Int(csp_vocabulary_size(processor))
@@ -107,7 +107,7 @@ public final class Tokenizer: Sendable {
         }
         let absent = [("<pad>", padID), ("</s>", endID)].filter { $0.1 < 0 }.map(\.0)
         guard absent.isEmpty else {
-            throw TextError(
+            throw SwanError(
                 .invalidModel,
                 "\(name) has no \(absent.joined(separator: " and no ")); UMT5's tokenizer needs both"
             )
@@ -124,7 +124,7 @@ public final class Tokenizer: Sendable {
         _ text: String,
         maxTokens: Int = 512,
         allowsEmpty: Bool = false,
-    ) throws(TextError) -> TokenizedPrompt {
+    ) throws(SwanError) -> TokenizedPrompt {
         try encode(cleaned: cleanPrompt(text), maxTokens, allowsEmpty, issues: [])
     }
 
@@ -133,7 +133,7 @@ public final class Tokenizer: Sendable {
         bytes: some Collection<UInt8>,
         maxTokens: Int = 512,
         allowsEmpty: Bool = false,
-    ) throws(TextError) -> TokenizedPrompt {
+    ) throws(SwanError) -> TokenizedPrompt {
         let isValid = String(validating: bytes, as: UTF8.self) != nil
         return try encode(
             cleaned: cleanPrompt(bytes: bytes),
@@ -147,7 +147,7 @@ public final class Tokenizer: Sendable {
     package func encode(
         cleaned text: String,
         maxTokens: Int,
-    ) throws(TextError) -> TokenizedPrompt {
+    ) throws(SwanError) -> TokenizedPrompt {
         try encode(cleaned: text, maxTokens, false, issues: [])
     }
 
@@ -156,15 +156,15 @@ public final class Tokenizer: Sendable {
         _ maxTokens: Int,
         _ allowsEmpty: Bool,
         issues: [PromptIssue],
-    ) throws(TextError) -> TokenizedPrompt {
+    ) throws(SwanError) -> TokenizedPrompt {
         guard maxTokens > 0 else {
-            throw TextError(
+            throw SwanError(
                 .invalidArgument,
                 "the maximum number of tokens is \(maxTokens); it must be at least 1"
             )
         }
         guard allowsEmpty || !text.isEmpty else {
-            throw TextError(
+            throw SwanError(
                 .emptyPrompt,
                 "the prompt is empty; describe what the video should look like"
             )
@@ -182,7 +182,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// The tokens of a text without cleaning, truncation or end token.
-    public func tokens(of text: String) throws(TextError) -> [Int32] {
+    public func tokens(of text: String) throws(SwanError) -> [Int32] {
         let bytes = Array(text.utf8)
         var tokens: [Int32] = []
         var start = 0
@@ -200,7 +200,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// Decodes token ids.
-    public func text(of ids: [Int32]) throws(TextError) -> String {
+    public func text(of ids: [Int32]) throws(SwanError) -> String {
         var message = ErrorMessage()
         var text: UnsafeMutablePointer<CChar>?
         var length = 0
@@ -208,7 +208,7 @@ public final class Tokenizer: Sendable {
             csp_decode(processor, ids, ids.count, &text, &length, $0, $1)
         }
         guard isDone, let text else {
-            throw TextError(.outOfRange, "the token ids cannot be decoded: \(message)")
+            throw SwanError(.outOfRange, "the token ids cannot be decoded: \(message)")
         }
         defer { csp_release(text) }
         return String(decoding: UnsafeRawBufferPointer(start: text, count: length), as: UTF8.self)
@@ -230,9 +230,9 @@ public final class Tokenizer: Sendable {
 
     /// Throws if an embedding with `rows` rows is too small for the vocabulary. It may be larger:
     /// UMT5's has 256,384 rows for 256,300 pieces.
-    public func requireVocabulary(within rows: Int) throws(TextError) {
+    public func requireVocabulary(within rows: Int) throws(SwanError) {
         guard vocabularySize <= rows else {
-            throw TextError(
+            throw SwanError(
                 .outOfRange,
                 """
                 the tokenizer has \(vocabularySize) pieces, but the text encoder's embedding has \
@@ -248,7 +248,7 @@ public final class Tokenizer: Sendable {
             .max { $0.text.count < $1.text.count }
     }
 
-    private func pieces(of text: ArraySlice<UInt8>) throws(TextError) -> [Int32] {
+    private func pieces(of text: ArraySlice<UInt8>) throws(SwanError) -> [Int32] {
         guard !text.isEmpty else { return [] }
         var message = ErrorMessage()
         var ids: UnsafeMutablePointer<Int32>?
@@ -267,7 +267,7 @@ public final class Tokenizer: Sendable {
             }
         }
         guard isDone, let ids else {
-            throw TextError(.libraryFailed, "the prompt cannot be tokenized: \(message)")
+            throw SwanError(.libraryFailed, "the prompt cannot be tokenized: \(message)")
         }
         defer { csp_release(ids) }
         let found = UnsafeBufferPointer(start: ids, count: count)

@@ -20,9 +20,9 @@ public enum TokenizerTrainer {
         sentences: [String],
         vocabularySize: Int,
         normalization: Normalization = .nmtNFKC,
-    ) throws(TextError) -> Data {
+    ) throws(SwanError) -> Data {
         guard vocabularySize > marksAndBytes else {
-            throw TextError(
+            throw SwanError(
                 .invalidArgument,
                 """
                 a vocabulary of \(vocabularySize) pieces; the marks and bytes alone take \
@@ -62,7 +62,7 @@ public enum TokenizerTrainer {
             }
         }
         guard isDone, let model else {
-            throw TextError(
+            throw SwanError(
                 .trainingFailed,
                 "cannot train a tokenizer from these \(sentences.count) sentences: \(message)"
             )

@@ -15,13 +15,13 @@ struct UnigramTokenizerFile {
     }
 
     /// Parses the file; throws `invalidModel` with the first problem.
-    init(_ data: Data, name: String) throws(TextError) {
+    init(_ data: Data, name: String) throws(SwanError) {
         do {
             file = try JSONDecoder().decode(File.self, from: data)
-        } catch let error as TextError {
-            throw TextError(.invalidModel, "\(name): \(error.message)")
+        } catch let error as SwanError {
+            throw SwanError(.invalidModel, "\(name): \(error.message)")
         } catch {
-            throw TextError(
+            throw SwanError(
                 .invalidModel,
                 "\(name) is not the tokenizer.json of a unigram model: "
                     + "\(error)".printable(limit: 1_000)
@@ -30,10 +30,10 @@ struct UnigramTokenizerFile {
     }
 
     /// The serialized model.
-    func model() throws(TextError) -> [UInt8] {
+    func model() throws(SwanError) -> [UInt8] {
         let vocabulary = file.model.vocab
         guard let unknown = file.model.unk_id, vocabulary.indices.contains(unknown) else {
-            throw TextError(
+            throw SwanError(
                 .invalidModel,
                 "the unk_id of a tokenizer.json is not in its vocabulary of \(vocabulary.count)"
             )
@@ -73,7 +73,7 @@ struct UnigramTokenizerFile {
         return model.bytes
     }
 
-    private func normalizer() throws(TextError) -> [UInt8] {
+    private func normalizer() throws(SwanError) -> [UInt8] {
         var removesSpaces = false
         var rules: [UInt8] = []
         for step in file.normalizer?.steps ?? [] {
@@ -81,7 +81,7 @@ struct UnigramTokenizerFile {
             case "Precompiled":
                 guard let text = step.precompiled_charsmap else { continue }
                 guard let data = Data(base64Encoded: text) else {
-                    throw TextError(
+                    throw SwanError(
                         .invalidModel,
                         "the precompiled_charsmap of a tokenizer.json is not Base64"
                     )
@@ -90,7 +90,7 @@ struct UnigramTokenizerFile {
             case "Strip": continue
             case "Replace" where step.pattern?.Regex == " {2,}": removesSpaces = true
             default:
-                throw TextError(
+                throw SwanError(
                     .invalidModel,
                     "the normalizer \(step.type.printable()) of a tokenizer.json is not supported by SentencePiece models; "
                         + "use the original spiece.model"
@@ -106,7 +106,7 @@ struct UnigramTokenizerFile {
                     step.prepend_scheme.map { $0 != "never" }
                     ?? (step.add_prefix_space ?? true)
             default:
-                throw TextError(
+                throw SwanError(
                     .invalidModel,
                     "the pre-tokenizer \(step.type.printable()) of a tokenizer.json is not supported by SentencePiece "
                         + "models; use the original spiece.model"
@@ -140,7 +140,7 @@ struct UnigramTokenizerFile {
             let values = try decoder.container(keyedBy: Key.self)
             let type = try values.decodeIfPresent(String.self, forKey: .type)
             guard type == nil || type == "Unigram" else {
-                throw TextError(
+                throw SwanError(
                     .invalidModel,
                     "unsupported tokenizer type \(type?.printable() ?? ""); Wan's text encoder uses Unigram"
                 )

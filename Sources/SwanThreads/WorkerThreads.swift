@@ -23,9 +23,9 @@ package final class WorkerThreads: @unchecked Sendable {
         _ name: String,
         atEnd: @escaping @Sendable () -> Void = {},
         _ work: @escaping @Sendable () throws -> Void
-    ) throws(SystemError) {
+    ) throws(SwanError) {
         group.enter()
-        do throws(SystemError) {
+        do throws(SwanError) {
             try startThread(name) { [self] in
                 defer { group.leave() }
                 do {

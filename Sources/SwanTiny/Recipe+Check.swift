@@ -6,7 +6,7 @@ import SwanCheckpoints
 
 extension Recipe {
     /// Throws where numbers do not fit each other.
-    func check() throws(TrainingError) {
+    func check() throws(SwanError) {
         try checkNumbers()
         try checkNames()
         try checkModels()
@@ -21,7 +21,7 @@ extension Recipe {
         try checkSchedules()
     }
 
-    private func checkNames() throws(TrainingError) {
+    private func checkNames() throws(SwanError) {
         try require(
             !name.isEmpty && !styles.isEmpty,
             "a recipe needs a name and at least one style"
@@ -32,7 +32,7 @@ extension Recipe {
         )
     }
 
-    private func checkModels() throws(TrainingError) {
+    private func checkModels() throws(SwanError) {
         try require(
             transformer.model.inDim == vae.model.zDim && transformer.model.outDim == vae.model.zDim,
             "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)"
@@ -43,7 +43,7 @@ extension Recipe {
         )
     }
 
-    private func checkLengths() throws(TrainingError) {
+    private func checkLengths() throws(SwanError) {
         try require(
             vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty
                 && (vae.training.decoderSteps ?? 0) >= 0,
@@ -57,7 +57,7 @@ extension Recipe {
         )
     }
 
-    private func checkLearningRates() throws(TrainingError) {
+    private func checkLearningRates() throws(SwanError) {
         let rates = [
             ("vae.optimizer", vae.optimizer.learningRate),
             ("transformer.optimizer", transformer.optimizer.learningRate),
@@ -68,7 +68,7 @@ extension Recipe {
         }
     }
 
-    private func checkAutoencoderSizes() throws(TrainingError) {
+    private func checkAutoencoderSizes() throws(SwanError) {
         let pixels = vae.model.spatialStride
         let step = vae.model.temporalStride
         try require(
@@ -86,7 +86,7 @@ extension Recipe {
         vae.model.spatialStride * (transformer.model.patchSize.max() ?? 1)
     }
 
-    private func checkPhases() throws(TrainingError) {
+    private func checkPhases() throws(SwanError) {
         let patch = patchPixels
         try require(!transformer.phases.isEmpty, "transformer.phases: at least one is needed")
         for phase in transformer.phases {
@@ -98,14 +98,14 @@ extension Recipe {
         }
     }
 
-    private func checkStyles() throws(TrainingError) {
+    private func checkStyles() throws(SwanError) {
         // With `start` the autoencoder is not trained.
         let sizes = (start == nil ? [vae.training.size] : []) + transformer.phases.map(\.size)
         for style in styles {
             for side in sizes {
                 let misfits = style.filters.compactMap { $0.misfit(side) }
                 guard let misfit = misfits.first else { continue }
-                throw TrainingError(
+                throw SwanError(
                     .invalidRecipe,
                     "styles: \(style.name) cannot be made of pictures of \(side)x\(side) pixels: "
                         + misfit
@@ -114,7 +114,7 @@ extension Recipe {
         }
     }
 
-    private func checkStreamSize() throws(TrainingError) {
+    private func checkStreamSize() throws(SwanError) {
         let patch = patchPixels
         try require(
             [stream.height, stream.width].allSatisfy { side in
@@ -124,7 +124,7 @@ extension Recipe {
         )
     }
 
-    private func checkNoise() throws(TrainingError) {
+    private func checkNoise() throws(SwanError) {
         let training = transformer.training
         try require(
             training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,
@@ -149,7 +149,7 @@ extension Recipe {
         )
     }
 
-    private func checkOptimizers() throws(TrainingError) {
+    private func checkOptimizers() throws(SwanError) {
         try require(
             !(vae.optimizer.muon ?? false),
             "vae.optimizer: muon is for the transformer's matrices; convolutions learn by AdamW"
@@ -167,7 +167,7 @@ extension Recipe {
         }
     }
 
-    private func checkSchedules() throws(TrainingError) {
+    private func checkSchedules() throws(SwanError) {
         try require(
             checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
             "checkpoints: every_steps, every_minutes and kept are above 0"
@@ -183,7 +183,7 @@ extension Recipe {
     private func require(
         _ holds: Bool,
         _ message: @autoclosure () -> String
-    ) throws(TrainingError) {
-        guard holds else { throw TrainingError(.invalidRecipe, message()) }
+    ) throws(SwanError) {
+        guard holds else { throw SwanError(.invalidRecipe, message()) }
     }
 }

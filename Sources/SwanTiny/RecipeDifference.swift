@@ -15,7 +15,7 @@ extension Recipe {
             let before = try Yams.compose(yaml: begun.yaml()),
             let difference = Self.difference(now, before, path: "")
         else { return }
-        throw TrainingError(
+        throw SwanError(
             .invalidRecipe,
             "\(difference.key.printable()) is \(difference.now), the run began with \(difference.before): go on "
                 + "with the recipe in \(place), or train into another folder (what may change: "

@@ -11,14 +11,14 @@ extension Recipe {
             text = try SmallFile.text(path)
         } catch {
             guard error.code != .noSuchFile else {
-                throw TrainingError(.noSuchFile, "\(path): no such recipe")
+                throw SwanError(.noSuchFile, "\(path): no such recipe")
             }
-            throw TrainingError(.invalidRecipe, error.message)
+            throw SwanError(.invalidRecipe, error.message)
         }
         do {
             try self.init(yaml: text)
-        } catch let error as TrainingError {
-            throw TrainingError(error.code, "\(path): \(error.message)")
+        } catch let error as SwanError {
+            throw SwanError(error.code, "\(path): \(error.message)")
         }
     }
 
@@ -27,20 +27,20 @@ extension Recipe {
         let given: Node
         do {
             guard let node = try StrictYAML.compose(text) else {
-                throw TrainingError(.invalidRecipe, "has nothing in it")
+                throw SwanError(.invalidRecipe, "has nothing in it")
             }
             given = node
             self = try YAMLDecoder().decode(Recipe.self, from: given)
         } catch let error as StrictYAML.Failure {
-            throw TrainingError(.invalidRecipe, error.description)
+            throw SwanError(.invalidRecipe, error.description)
         } catch let error as DecodingError {
-            throw TrainingError(.invalidRecipe, Self.words(for: error).printable(limit: 1_000))
+            throw SwanError(.invalidRecipe, Self.words(for: error).printable(limit: 1_000))
         }
         let written = try YAMLEncoder().encode(self)
         guard let known = try Yams.compose(yaml: written) else { return }
         let unknown = Self.unknownKeys(of: given, known: known, path: "")
         guard unknown.isEmpty else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "unknown keys: "
                     + unknown.sorted().map { $0.printable() }.joined(separator: ", ")

@@ -12,7 +12,7 @@ extension Recipe {
     /// Throws `invalidRecipe` with the key of the first number that is out of its range.
     ///
     /// What passes is small enough for all sums and products that training forms of it.
-    func checkNumbers() throws(TrainingError) {
+    func checkNumbers() throws(SwanError) {
         do {
             try NumberLimits.require(threads, in: 1...1_024, "threads")
             try requireTexts()
@@ -37,16 +37,16 @@ extension Recipe {
                     + "\(clip) frames of a clip; \(Self.mostFrames) are possible"
             )
         } catch {
-            throw TrainingError(.invalidRecipe, error.message)
+            throw SwanError(.invalidRecipe, error.message)
         }
         do {
             try stream.check()
         } catch {
-            throw TrainingError(.invalidRecipe, "stream: \(error.message)")
+            throw SwanError(.invalidRecipe, "stream: \(error.message)")
         }
     }
 
-    private func requireTexts() throws(TorchError) {
+    private func requireTexts() throws(SwanError) {
         for (key, text) in [("name", name), ("license", license)] {
             try NumberLimits.require(
                 text == text.printable(),
@@ -70,7 +70,7 @@ extension Recipe {
                 "style \(style.name) has more than 4096 phrasings or 64 filters"
             )
             if let odd = style.phrasings.first(where: { $0 != $0.printable() }) {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "a phrasing of style \(style.name) is not plain text of at most 200 characters: "
                         + "\"\(odd.printable())\""
@@ -79,20 +79,20 @@ extension Recipe {
         }
     }
 
-    private func requireSizes() throws(TorchError) {
+    private func requireSizes() throws(SwanError) {
         for (section, check) in [
             ("vae.model", vae.model.validate), ("text.model", text.model.validate),
             ("transformer.model", transformer.model.validate),
-        ] as [(String, () throws(TorchError) -> Void)] {
+        ] as [(String, () throws(SwanError) -> Void)] {
             do {
                 try check()
             } catch {
-                throw TorchError(error.code, "\(section): \(error.message)")
+                throw SwanError(error.code, "\(section): \(error.message)")
             }
         }
     }
 
-    private func requireCounts() throws(TorchError) {
+    private func requireCounts() throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(text.sentences, in: 1...10_000_000, "text.sentences")
         try limits.require(text.steps, in: limits.count, "text.steps")
@@ -108,7 +108,7 @@ extension Recipe {
 }
 
 extension VAEOptions {
-    fileprivate func requireRanges(_ section: String) throws(TorchError) {
+    fileprivate func requireRanges(_ section: String) throws(SwanError) {
         let limits = NumberLimits.self
         let fromZero = 0...limits.count.upperBound
         try limits.require(steps, in: limits.count, "\(section).steps")
@@ -134,7 +134,7 @@ extension VAEOptions {
 }
 
 extension OptimizerOptions {
-    fileprivate func requireRanges(_ section: String) throws(TorchError) {
+    fileprivate func requireRanges(_ section: String) throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(warmUpSteps, in: 0...limits.count.upperBound, "\(section).warm_up_steps")
         try limits.require(microBatches ?? 1, in: limits.list, "\(section).micro_batches")
@@ -152,7 +152,7 @@ extension OptimizerOptions {
 }
 
 extension StreamTrainingOptions {
-    fileprivate func requireRanges(_ section: String) throws(TorchError) {
+    fileprivate func requireRanges(_ section: String) throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(latentFrames, in: limits.frames, "\(section).latent_frames")
         try limits.require(window, in: limits.frames, "\(section).window")
@@ -175,7 +175,7 @@ extension StreamTrainingOptions {
 }
 
 extension StreamPhase {
-    fileprivate func requireRanges(_ section: String) throws(TorchError) {
+    fileprivate func requireRanges(_ section: String) throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(steps, in: limits.count, "\(section).steps")
         try limits.require(size, in: limits.side, "\(section).size")

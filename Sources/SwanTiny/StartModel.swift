@@ -22,7 +22,7 @@ struct StartModel {
         let path = BundledModels.folder(nameOrPath) ?? nameOrPath
         guard FileManager.default.fileExists(atPath: path) else {
             let known = BundledModels.names.joined(separator: ", ")
-            throw TrainingError(
+            throw SwanError(
                 .noSuchFile,
                 "start: \(nameOrPath) is neither a bundled model (\(known)) nor the folder of one"
             )
@@ -66,7 +66,7 @@ struct StartModel {
 
     private func require(_ isSame: Bool, _ section: String) throws {
         guard !isSame else { return }
-        throw TrainingError(
+        throw SwanError(
             .invalidRecipe,
             "\(section): its sizes are not those of the model that 'start' names, \(folder.path)"
         )

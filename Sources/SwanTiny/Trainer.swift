@@ -28,7 +28,7 @@ public struct Trainer {
     ///   - root: the folder that the recipe's footage is in.
     ///   - resume: goes on with what is in `output`; else there may be no training in it.
     ///   - device: where networks are; clips are made on the CPU and moved.
-    ///   - stop: ends the run early, which then throws `TrainingError.Code.interrupted`.
+    ///   - stop: ends the run early, which then throws `SwanError.Code.interrupted`.
     ///   - onProgress: called every few seconds.
     public static func run(
         recipe: Recipe,
@@ -67,10 +67,10 @@ public struct Trainer {
             try trainer.transformer(vae, onProgress)
             try trainer.decoder(of: vae, onProgress)
         } catch let error as CocoaError {
-            throw TrainingError(writing: error.filePath ?? output, error)
-        } catch let error as TorchError where error.code == .invalidArgument {
+            throw SwanError(writing: error.filePath ?? output, error)
+        } catch let error as SwanError where error.code == .invalidArgument {
             // Each size is sound; that they do not go together, an operator was the first to find.
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "the recipe's sizes do not go together: \(error.message)"
             )

@@ -39,7 +39,7 @@ struct TrainingFolder {
         let begun = root.appending(path: "recipe.yaml")
         let isBegun = FileManager.default.fileExists(atPath: begun.path)
         guard resume || !isBegun else {
-            throw TrainingError(
+            throw SwanError(
                 .cannotWrite,
                 "\(path): there is a training run in it; go on with --resume, or take another folder"
             )
@@ -47,7 +47,7 @@ struct TrainingFolder {
         if isBegun {
             try recipe.requireSame(as: Recipe(contentsOf: begun.path), in: begun.path)
         } else if let other = Self.contents(of: root) {
-            throw TrainingError(
+            throw SwanError(
                 .cannotWrite,
                 "\(path): has \(other.printable()) but no recipe.yaml, so no training run left it; "
                     + "take another folder"
@@ -62,7 +62,7 @@ struct TrainingFolder {
                 try WholeFile.write(text.utf8, to: begun.path)
             }
         } catch let error as CocoaError {
-            throw TrainingError(writing: path, error)
+            throw SwanError(writing: path, error)
         }
     }
 

@@ -75,8 +75,8 @@ package enum SummedFile {
         }
     }
 
-    private static func damaged(_ path: String, _ remedy: String) -> TrainingError {
-        TrainingError(
+    private static func damaged(_ path: String, _ remedy: String) -> SwanError {
+        SwanError(
             .invalidData,
             "\(path): damaged, its checksum is not that of what is in it; \(remedy)"
         )

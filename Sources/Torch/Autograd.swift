@@ -1,34 +1,35 @@
 import CTorch
+public import SwanSystem
 
 extension Tensor {
     /// Whether operators record how this tensor was made, for gradients.
     public var requiresGrad: Bool { ct_tensor_requires_grad(handle.raw) }
 
     /// Makes the tensor one that gradients are taken for (or stops that).
-    public func setRequiresGrad(_ value: Bool = true) throws(TorchError) {
+    public func setRequiresGrad(_ value: Bool = true) throws(SwanError) {
         var error = ct_error()
         guard ct_tensor_set_requires_grad(handle.raw, value, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
     }
 
     /// The same elements without their history.
-    public func detached() throws(TorchError) -> Tensor {
+    public func detached() throws(SwanError) -> Tensor {
         var error = ct_error()
         guard let raw = ct_tensor_detach(handle.raw, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
         return Tensor(owning: raw)
     }
 }
 
 /// The gradient of the one-element tensor `output` for each of `inputs`; nil where it does not depend on one.
-public func gradients(of output: Tensor, for inputs: [Tensor]) throws(TorchError) -> [Tensor?] {
+public func gradients(of output: Tensor, for inputs: [Tensor]) throws(SwanError) -> [Tensor?] {
     var error = ct_error()
     let handles: [ct_tensor?] = inputs.map(\.handle.raw)
     var found = [ct_tensor?](repeating: nil, count: inputs.count)
     guard ct_gradients(output.handle.raw, handles, Int32(inputs.count), &found, &error) else {
-        throw TorchError(taking: &error)
+        throw SwanError(taking: &error)
     }
     return found.map { $0.map(Tensor.init(owning:)) }
 }

@@ -15,14 +15,14 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The device a command line names: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
-    public init(named name: String) throws(TorchError) {
+    public init(named name: String) throws(SwanError) {
         switch name {
         case "cpu": self = .cpu
         case "auto": self = try Engine.gpuCount() > 0 ? .cuda(0) : .cpu
         case "cuda": self = try Self.gpu(0)
         default:
             guard name.hasPrefix("cuda:"), let index = Int(name.dropFirst(5)), index >= 0 else {
-                throw TorchError(
+                throw SwanError(
                     .invalidArgument,
                     "no device is called '\(name)': auto, cpu, cuda or cuda:N"
                 )
@@ -31,10 +31,10 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    private static func gpu(_ index: Int) throws(TorchError) -> Device {
+    private static func gpu(_ index: Int) throws(SwanError) -> Device {
         let count = try Engine.gpuCount()
         guard index < count else {
-            throw TorchError(
+            throw SwanError(
                 .deviceUnavailable,
                 count == 0
                     ? "no GPU was found: use --device cpu, or see 'swan doctor'"

@@ -66,7 +66,7 @@ public enum Engine {
         nonisolated(unsafe) var left = 0
         var canStart = true
         for _ in 0..<count where canStart {
-            do throws(SystemError) {
+            do throws(SwanError) {
                 gate.withLock { left += 1 }
                 try startThread("swan.probe") {
                     gate.withLock {
@@ -89,11 +89,11 @@ public enum Engine {
     }
 
     /// The number of GPUs; the CUDA half of the engine is loaded when a driver is there.
-    public static func gpuCount() throws(TorchError) -> Int {
+    public static func gpuCount() throws(SwanError) -> Int {
         var error = ct_error()
         let count = ct_cuda_device_count(&error)
         guard count >= 0 else {
-            throw TorchError(.deviceUnavailable, TorchError(taking: &error).message)
+            throw SwanError(.deviceUnavailable, SwanError(taking: &error).message)
         }
         return Int(count)
     }
@@ -114,10 +114,10 @@ public enum Engine {
     }
 
     /// Waits until the device has done all it was given; the CPU has nothing to wait for.
-    public static func synchronize(_ device: Device) throws(TorchError) {
+    public static func synchronize(_ device: Device) throws(SwanError) {
         guard case .cuda(let index) = device else { return }
         var error = ct_error()
-        guard ct_cuda_synchronize(Int32(index), &error) else { throw TorchError(taking: &error) }
+        guard ct_cuda_synchronize(Int32(index), &error) else { throw SwanError(taking: &error) }
     }
 
     /// Lets threads that wait for their share of an operator sleep instead of spin, from now on, in the
@@ -135,13 +135,13 @@ public enum Engine {
     private static let secondCaller: Void = {
         let work: @Sendable () -> Void = {
             // Enough elements that every thread gets some.
-            let sum = Result { () throws(TorchError) in
+            let sum = Result { () throws(SwanError) in
                 try Tensor.ones([threads * 65_536]) + 1
             }
             guard case .success = sum else { return }
             while true { sleep(.max) }
         }
-        do throws(SystemError) {
+        do throws(SwanError) {
             try startThread("swan.openmp", work)
         } catch {
             // Threads that spin are slow, not wrong.

@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// A seeded source of random numbers on one device.
 ///
@@ -8,10 +9,10 @@ public final class Generator: @unchecked Sendable {
     let raw: ct_generator
 
     /// A generator on `device`, started from `seed`.
-    public init(seed: UInt64, device: Device = .cpu) throws(TorchError) {
+    public init(seed: UInt64, device: Device = .cpu) throws(SwanError) {
         var error = ct_error()
         guard let raw = ct_generator_create(device.type, device.index, seed, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
         self.raw = raw
     }
@@ -19,17 +20,17 @@ public final class Generator: @unchecked Sendable {
     deinit { ct_generator_release(raw) }
 
     /// The whole state as bytes; what is drawn after `restore` with it repeats.
-    public func state() throws(TorchError) -> Tensor {
+    public func state() throws(SwanError) -> Tensor {
         var error = ct_error()
-        guard let state = ct_generator_state(raw, &error) else { throw TorchError(taking: &error) }
+        guard let state = ct_generator_state(raw, &error) else { throw SwanError(taking: &error) }
         return Tensor(owning: state)
     }
 
     /// Goes back to a state that `state()` gave.
-    public func restore(_ state: Tensor) throws(TorchError) {
+    public func restore(_ state: Tensor) throws(SwanError) {
         var error = ct_error()
         guard ct_generator_set_state(raw, state.handle.raw, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
     }
 }

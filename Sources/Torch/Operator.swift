@@ -7,7 +7,7 @@ public import SwanSystem
 /// the schema's defaults.
 public struct Operator: Sendable {
     nonisolated(unsafe) private let handle: ct_operator?
-    private let failure: TorchError?
+    private let failure: SwanError?
 
     /// The operator `name` ("aten::add"), overload `overload` ("Tensor").
     ///
@@ -15,14 +15,14 @@ public struct Operator: Sendable {
     public init(_ name: String, _ overload: String = "") {
         var error = ct_error()
         handle = ct_operator_find(name, overload, &error)
-        failure = handle == nil ? TorchError(taking: &error) : nil
+        failure = handle == nil ? SwanError(taking: &error) : nil
     }
 
     /// Calls the operator for its one tensor.
     @inlinable
     public func callAsFunction<each Argument: OperatorArgument>(
         _ arguments: repeat each Argument
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         var list = ArgumentList()
         repeat (each arguments).append(to: &list)
         defer { withExtendedLifetime((repeat each arguments)) {} }
@@ -33,7 +33,7 @@ public struct Operator: Sendable {
     @inlinable
     public func tensors<each Argument: OperatorArgument>(
         _ arguments: repeat each Argument
-    ) throws(TorchError) -> [Tensor] {
+    ) throws(SwanError) -> [Tensor] {
         var list = ArgumentList()
         repeat (each arguments).append(to: &list)
         defer { withExtendedLifetime((repeat each arguments)) {} }
@@ -44,7 +44,7 @@ public struct Operator: Sendable {
     @inlinable
     public func run<each Argument: OperatorArgument>(
         _ arguments: repeat each Argument
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var list = ArgumentList()
         repeat (each arguments).append(to: &list)
         defer { withExtendedLifetime((repeat each arguments)) {} }
@@ -52,20 +52,20 @@ public struct Operator: Sendable {
     }
 
     @usableFromInline
-    func call(_ list: inout ArgumentList) throws(TorchError) -> Tensor {
+    func call(_ list: inout ArgumentList) throws(SwanError) -> Tensor {
         var result = ct_value()
         guard try invoke(&list, &result, 1) == 1, result.kind == CT_TENSOR,
             let pointer = result.pointer
         else {
-            throw TorchError(.invalidArgument, "the operator did not give one tensor")
+            throw SwanError(.invalidArgument, "the operator did not give one tensor")
         }
         return Tensor(result: pointer)
     }
 
     @usableFromInline
-    func callForEffect(_ list: inout ArgumentList) throws(TorchError) {
+    func callForEffect(_ list: inout ArgumentList) throws(SwanError) {
         var results = (ct_value(), ct_value())
-        try withUnsafeMutableBytes(of: &results) { bytes throws(TorchError) in
+        try withUnsafeMutableBytes(of: &results) { bytes throws(SwanError) in
             guard let values = bytes.bindMemory(to: ct_value.self).baseAddress else { return }
             for index in 0..<(try invoke(&list, values, 2)) where values[index].kind == CT_TENSOR {
                 _ = values[index].pointer.map(Tensor.init(result:))
@@ -74,7 +74,7 @@ public struct Operator: Sendable {
     }
 
     @usableFromInline
-    func callForAll(_ list: inout ArgumentList) throws(TorchError) -> [Tensor] {
+    func callForAll(_ list: inout ArgumentList) throws(SwanError) -> [Tensor] {
         let capacity = 2_048
         let results = UnsafeMutablePointer<ct_value>.allocate(capacity: capacity)
         defer { results.deallocate() }
@@ -89,15 +89,15 @@ public struct Operator: Sendable {
         _ list: inout ArgumentList,
         _ results: UnsafeMutablePointer<ct_value>,
         _ capacity: Int
-    ) throws(TorchError) -> Int {
+    ) throws(SwanError) -> Int {
         defer { list.free() }
-        guard let handle else { throw failure ?? TorchError(.missingOperator, "no operator") }
+        guard let handle else { throw failure ?? SwanError(.missingOperator, "no operator") }
         var error = ct_error()
         var count: Int32 = 0
         let done = list.withValues { values, valueCount in
             ct_operator_call(handle, values, valueCount, results, Int32(capacity), &count, &error)
         }
-        guard done else { throw TorchError(taking: &error) }
+        guard done else { throw SwanError(taking: &error) }
         return Int(count)
     }
 }

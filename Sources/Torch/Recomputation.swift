@@ -10,14 +10,14 @@ public import SwanSystem
 ///
 /// Regions may lie in one another. Where nothing is recorded, `body` runs once and that is all.
 public func recomputed<Result>(
-    _ body: @escaping @Sendable () throws(TorchError) -> Result
-) throws(TorchError) -> Result {
-    let context = Body { () throws(TorchError) in _ = try body() }
+    _ body: @escaping @Sendable () throws(SwanError) -> Result
+) throws(SwanError) -> Result {
+    let context = Body { () throws(SwanError) in _ = try body() }
     var error = ct_error()
     let region = ct_region_enter(
         { context in
             guard let context else { return nil }
-            do throws(TorchError) {
+            do throws(SwanError) {
                 try Unmanaged<Body>.fromOpaque(context).takeUnretainedValue().run()
                 return nil
             } catch {
@@ -30,28 +30,28 @@ public func recomputed<Result>(
         Unmanaged.passRetained(context).toOpaque(),
         &error
     )
-    guard let region else { throw TorchError(taking: &error) }
+    guard let region else { throw SwanError(taking: &error) }
     defer { ct_region_leave(region) }
     return try body()
 }
 
 /// What is run again, as the engine holds it.
 private final class Body: Sendable {
-    let run: @Sendable () throws(TorchError) -> Void
+    let run: @Sendable () throws(SwanError) -> Void
 
-    init(_ run: @escaping @Sendable () throws(TorchError) -> Void) { self.run = run }
+    init(_ run: @escaping @Sendable () throws(SwanError) -> Void) { self.run = run }
 }
 
 /// The error of a second run on its way through the engine.
 final class BodyError: Sendable {
-    private let error: TorchError
+    private let error: SwanError
 
-    init(_ error: TorchError) { self.error = error }
+    init(_ error: SwanError) { self.error = error }
 
     /// The error that the engine has carried.
-    static func taken(from raw: UnsafeMutableRawPointer?) -> TorchError {
+    static func taken(from raw: UnsafeMutableRawPointer?) -> SwanError {
         guard let raw else {
-            return TorchError(.invalidArgument, "computing anew for gradients failed")
+            return SwanError(.invalidArgument, "computing anew for gradients failed")
         }
         return Unmanaged<BodyError>.fromOpaque(raw).takeRetainedValue().error
     }

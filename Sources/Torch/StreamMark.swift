@@ -1,4 +1,5 @@
 import CTorch
+public import SwanSystem
 
 /// A place in what a device has been asked to do; other streams can wait for it.
 ///
@@ -8,10 +9,10 @@ public final class StreamMark: @unchecked Sendable {
     private let raw: ct_mark
 
     /// Marks what the calling thread has asked of `device` so far.
-    public init(_ device: Device) throws(TorchError) {
+    public init(_ device: Device) throws(SwanError) {
         var error = ct_error()
         guard let raw = ct_stream_mark(device.type, device.index, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
         self.raw = raw
     }
@@ -19,9 +20,9 @@ public final class StreamMark: @unchecked Sendable {
     deinit { ct_mark_release(raw) }
 
     /// What the calling thread asks from now on is done after what was marked.
-    public func wait() throws(TorchError) {
+    public func wait() throws(SwanError) {
         var error = ct_error()
-        guard ct_stream_wait(raw, &error) else { throw TorchError(taking: &error) }
+        guard ct_stream_wait(raw, &error) else { throw SwanError(taking: &error) }
     }
 }
 
@@ -30,11 +31,11 @@ extension Device {
     ///
     /// One stream, since memory that was used on one is used again on that one only.
     public func onSideStream<R>(
-        _ body: () throws(TorchError) -> R
-    ) throws(TorchError) -> R {
+        _ body: () throws(SwanError) -> R
+    ) throws(SwanError) -> R {
         var error = ct_error()
         guard let visit = ct_side_stream_enter(type, index, &error) else {
-            throw TorchError(taking: &error)
+            throw SwanError(taking: &error)
         }
         defer { ct_side_stream_leave(visit) }
         return try body()

@@ -68,9 +68,9 @@ extension Tensor {
 
 extension Tensor {
     /// A tensor on the CPU holding `elements` in row-major order.
-    public init<Element: TensorElement>(_ elements: [Element], _ shape: [Int]) throws(TorchError) {
+    public init<Element: TensorElement>(_ elements: [Element], _ shape: [Int]) throws(SwanError) {
         guard shape.reduce(1, *) == elements.count else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "\(elements.count) elements do not fill the shape \(shape)"
             )
@@ -90,9 +90,9 @@ extension Tensor {
         _ shape: [Int],
         _ dtype: DType,
         owner: AnyObject
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         guard TensorExtent.byteCount(shape, dtype) != nil else {
-            throw TorchError(.invalidArgument, "no tensor has the shape \(shape)")
+            throw SwanError(.invalidArgument, "no tensor has the shape \(shape)")
         }
         var error = ct_error()
         let context = Unmanaged.passRetained(owner).toOpaque()
@@ -109,20 +109,20 @@ extension Tensor {
             &error
         )
         // Whatever became of the tensor, the owner was let go there.
-        guard let raw else { throw TorchError(taking: &error) }
+        guard let raw else { throw SwanError(taking: &error) }
         self.init(owning: raw)
     }
 
     /// Gives `body` the bytes of a contiguous tensor on the CPU.
     public func withUnsafeBytes<R>(
         _ body: (UnsafeMutableRawBufferPointer) -> R
-    ) throws(TorchError) -> R {
+    ) throws(SwanError) -> R {
         guard device == .cpu, isContiguous else {
-            throw TorchError(.invalidArgument, "only a contiguous tensor on the CPU has bytes here")
+            throw SwanError(.invalidArgument, "only a contiguous tensor on the CPU has bytes here")
         }
         var error = ct_error()
         let start = ct_tensor_data(handle.raw, &error)
-        if error.message != nil { throw TorchError(taking: &error) }
+        if error.message != nil { throw SwanError(taking: &error) }
         defer { withExtendedLifetime(handle) {} }
         return body(
             UnsafeMutableRawBufferPointer(start: start, count: start == nil ? 0 : byteCount)
@@ -132,7 +132,7 @@ extension Tensor {
     /// The elements in row-major order, converted to `Element`.
     public func array<Element: TensorElement>(
         of type: Element.Type = Element.self
-    ) throws(TorchError) -> [Element] {
+    ) throws(SwanError) -> [Element] {
         let plain = try to(.cpu).to(Element.dtype).contiguous()
         return try plain.withUnsafeBytes { bytes in
             [Element](unsafeUninitializedCapacity: plain.count) { buffer, count in
@@ -145,10 +145,10 @@ extension Tensor {
     }
 
     /// The value of a tensor with one element. On a GPU this waits for the device.
-    public func item() throws(TorchError) -> Double {
+    public func item() throws(SwanError) -> Double {
         var error = ct_error()
         var value = 0.0
-        guard ct_tensor_item(handle.raw, &value, &error) else { throw TorchError(taking: &error) }
+        guard ct_tensor_item(handle.raw, &value, &error) else { throw SwanError(taking: &error) }
         return value
     }
 }

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// Softmax(q k^T / sqrt(D)) v for q [B, Lq, N, D], k and v [B, Lk, N, D] -> [B, Lq, N, D].
@@ -9,7 +10,7 @@ public func attention(
     _ v: Tensor,
     mask: Tensor? = nil,
     scale: Double? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     let result = try attentionByHead(
         q.transposed(1, 2),
         k.transposed(1, 2),

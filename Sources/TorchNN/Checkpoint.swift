@@ -37,7 +37,7 @@ public struct Checkpoint: WeightSource {
     public static func open(
         _ path: String,
         preferring names: [String] = ["generator", "generator_ema", "state_dict"]
-    ) throws(TorchError) -> Checkpoint {
+    ) throws(SwanError) -> Checkpoint {
         if path.hasSuffix(".json") { return try Checkpoint(index: path) }
         return try TorchArchive.isArchive(path)
             ? Checkpoint(archive: path, names) : Checkpoint(safetensors: path)
@@ -50,7 +50,7 @@ public struct Checkpoint: WeightSource {
         _ opened: [Opened],
         files: [String]? = nil,
         repeated: [String] = []
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.path = path
         self.metadata = metadata
         self.opened = opened
@@ -58,7 +58,7 @@ public struct Checkpoint: WeightSource {
         self.repeated = repeated
         // Names go into messages: one that is no plain text is refused before it is shown raw.
         if let odd = found.keys.first(where: { $0.isEmpty || $0.printable() != $0 }) {
-            throw TorchError(
+            throw SwanError(
                 .invalidFile,
                 "\(path): a weight's name is not plain text of 1 to 200 characters: "
                     + "\"\(odd.printable())\""
@@ -69,7 +69,7 @@ public struct Checkpoint: WeightSource {
         for (key, place) in found {
             let name = names[key] ?? key
             guard places.updateValue(place, forKey: name) == nil else {
-                throw TorchError(
+                throw SwanError(
                     .invalidFile,
                     "\(path): more than one weight is called \(name) without prefixes"
                 )
@@ -78,7 +78,7 @@ public struct Checkpoint: WeightSource {
         self.places = places
     }
 
-    private init(safetensors path: String) throws(TorchError) {
+    private init(safetensors path: String) throws(SwanError) {
         let file = try SafetensorsFile(path: path)
         let places = file.keys.map { ($0, Place.safetensors(file, key: $0)) }
         try self.init(
@@ -89,7 +89,7 @@ public struct Checkpoint: WeightSource {
         )
     }
 
-    private init(archive path: String, _ names: [String]) throws(TorchError) {
+    private init(archive path: String, _ names: [String]) throws(SwanError) {
         let archive = try TorchArchive(path: path)
         for location in names.map({ [$0] }) + [[]] {
             let tensors = archive.tensors(at: location)
@@ -99,14 +99,14 @@ public struct Checkpoint: WeightSource {
         }
         let keys = archive.dictionary()?.keys.sorted().prefix(20).joined(separator: ", ")
         let found = keys.map { $0.printable() } ?? "no dictionary"
-        throw TorchError(
+        throw SwanError(
             .invalidFile,
             "\(path): there are no weights in it, neither under \(names.joined(separator: ", ")) nor"
                 + " directly; there is: \(found)"
         )
     }
 
-    private init(index path: String) throws(TorchError) {
+    private init(index path: String) throws(SwanError) {
         let index = try ShardIndex(path: path)
         var shards: [String: SafetensorsFile] = [:]
         var places: [String: Place] = [:]
@@ -119,7 +119,7 @@ public struct Checkpoint: WeightSource {
                 shards[name] = shard
             }
             guard shard.entry(key) != nil else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "\(path): the weight \(key.printable()) is not in its shard \(name)"
                 )
@@ -164,16 +164,16 @@ extension Checkpoint {
     }
 
     /// The tensor under a key, a view over the file.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         switch places[key] {
         case .safetensors(let file, let key): try file.tensor(key)
         case .archive(let tensor): try tensor.load()
-        case nil: throw TorchError(.invalidWeights, "\(path): there is no weight \(key)")
+        case nil: throw SwanError(.invalidWeights, "\(path): there is no weight \(key)")
         }
     }
 
     /// Throws where a file was changed in any way since it was opened.
-    public func requireUnchanged() throws(TorchError) {
+    public func requireUnchanged() throws(SwanError) {
         for file in opened {
             switch file {
             case .safetensors(let file): try file.requireUnchanged()
@@ -183,7 +183,7 @@ extension Checkpoint {
     }
 
     /// The weights that hold a NaN or an infinity, sorted. This reads all files.
-    public func notFinite() throws(TorchError) -> [String] {
+    public func notFinite() throws(SwanError) -> [String] {
         var broken: [String] = []
         for key in places.keys.sorted() {
             let tensor = try tensor(key, [])
@@ -193,7 +193,7 @@ extension Checkpoint {
     }
 
     /// Elements of float8 are looked at some at a time, since they are widened for it.
-    private static func isFinite(_ tensor: Tensor) throws(TorchError) -> Bool {
+    private static func isFinite(_ tensor: Tensor) throws(SwanError) -> Bool {
         let piece = 1 << 24
         guard tensor.dtype.size == 1, tensor.dtype.isFloatingPoint, tensor.count > piece else {
             return try tensor.isAllFinite()
@@ -207,14 +207,14 @@ extension Checkpoint {
     }
 
     /// Throws one error naming the weights that hold a NaN or an infinity. This reads all files.
-    public func requireFinite() throws(TorchError) {
+    public func requireFinite() throws(SwanError) {
         let shown = 12
         var broken = try notFinite().map { "  " + $0 }
         guard !broken.isEmpty else { return }
         if broken.count > shown {
             broken[shown...] = ["  and \(broken.count - shown) more"]
         }
-        throw TorchError(
+        throw SwanError(
             .invalidWeights,
             "\(path): not finite (NaN or infinite):\n" + broken.joined(separator: "\n")
         )
@@ -229,12 +229,12 @@ private struct ShardIndex {
     private static let mostWeights = 250_000
     private static let longestName = 2_000
 
-    init(path: String) throws(TorchError) {
+    init(path: String) throws(SwanError) {
         let data: Data
         do {
             data = try SmallFile.data(path, atMost: SmallFile.list)
         } catch {
-            throw TorchError(reading: error)
+            throw SwanError(reading: error)
         }
         let json: StrictJSON
         do {
@@ -267,8 +267,8 @@ private struct ShardIndex {
         weightMap = map
     }
 
-    private static func failed(_ path: String, _ what: String) -> TorchError {
-        TorchError(.invalidFile, "\(path): is no index of shards (weight_map): \(what)")
+    private static func failed(_ path: String, _ what: String) -> SwanError {
+        SwanError(.invalidFile, "\(path): is no index of shards (weight_map): \(what)")
     }
 
     /// The text that all shards carry alike.
@@ -290,9 +290,9 @@ private struct ShardIndex {
     }
 
     /// Opens a shard, which lies beside the index.
-    func shard(_ name: String) throws(TorchError) -> SafetensorsFile {
+    func shard(_ name: String) throws(SwanError) -> SafetensorsFile {
         guard !name.contains("/"), name.hasSuffix(".safetensors"), name == name.printable() else {
-            throw TorchError(
+            throw SwanError(
                 .invalidFile,
                 "\(path): \(name.printable()) is not the name of a safetensors file beside it"
             )
@@ -302,7 +302,7 @@ private struct ShardIndex {
         do {
             return try SafetensorsFile(path: shard)
         } catch  where error.code == .noSuchFile {
-            throw TorchError(.noSuchFile, "\(path): its shard \(name) is not beside it")
+            throw SwanError(.noSuchFile, "\(path): its shard \(name) is not beside it")
         }
     }
 }

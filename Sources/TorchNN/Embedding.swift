@@ -1,4 +1,5 @@
 import Foundation
+public import SwanSystem
 public import Torch
 
 /// A table of vectors, one for each token.
@@ -7,7 +8,7 @@ public struct Embedding: Sendable {
     private let dtype: DType
 
     /// The table under a path: `weight` [count, dim].
-    public init(_ weights: Weights, _ count: Int, _ dim: Int) throws(TorchError) {
+    public init(_ weights: Weights, _ count: Int, _ dim: Int) throws(SwanError) {
         table =
             weights.keepsStorage
             ? try weights.stored("weight", [count, dim])
@@ -19,7 +20,7 @@ public struct Embedding: Sendable {
     public var device: Device { table.values.device }
 
     /// Integer ids [...] -> [..., dim].
-    public func callAsFunction(_ ids: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ ids: Tensor) throws(SwanError) -> Tensor {
         let rows = try embedding(table.values, ids)
         var factor = table.factor
         // One factor for each row of the table goes with its row.
@@ -33,7 +34,7 @@ public struct Embedding: Sendable {
 /// Sines and cosines of a position at geometrically spaced frequencies: [n] -> [n, dim], cosines first.
 ///
 /// Attention Is All You Need, section 3.5; computed in float64 as in Wan (wan/modules/model.py).
-public func sinusoidalEmbedding(_ positions: Tensor, dim: Int) throws(TorchError) -> Tensor {
+public func sinusoidalEmbedding(_ positions: Tensor, dim: Int) throws(SwanError) -> Tensor {
     let half = dim / 2
     let exponent =
         try Tensor.arange(0, Double(half), .float64, positions.device) * (-1 / Double(half))

@@ -1,4 +1,4 @@
-public import Torch
+import Torch
 public import SwanSystem
 
 /// Layers of one kind that run one after another: all in memory, or each read when its turn comes.
@@ -20,9 +20,9 @@ public struct LayerStack<Layer: Sendable>: Sendable {
 
     private struct Reader: Sendable {
         let weights: Weights
-        let make: @Sendable (Weights) throws(TorchError) -> Layer
+        let make: @Sendable (Weights) throws(SwanError) -> Layer
 
-        func layer(_ index: Int) throws(TorchError) -> Layer { try make(weights[index]) }
+        func layer(_ index: Int) throws(SwanError) -> Layer { try make(weights[index]) }
     }
 
     /// The layers under a path, by their numbers.
@@ -33,11 +33,11 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         _ weights: Weights,
         count: Int,
         holding range: Range<Int>? = nil,
-        _ make: @escaping @Sendable (Weights) throws(TorchError) -> Layer
-    ) throws(TorchError) {
+        _ make: @escaping @Sendable (Weights) throws(SwanError) -> Layer
+    ) throws(SwanError) {
         let held = range ?? 0..<count
         guard held.lowerBound >= 0, held.upperBound <= count else {
-            throw TorchError(.invalidArgument, "layers \(held) of \(count) under \(weights.path)")
+            throw SwanError(.invalidArgument, "layers \(held) of \(count) under \(weights.path)")
         }
         self.count = count
         self.held = held
@@ -58,7 +58,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     }
 
     /// One layer, out of their order.
-    public func layer(_ index: Int) throws(TorchError) -> Layer {
+    public func layer(_ index: Int) throws(SwanError) -> Layer {
         try check(index..<index + 1)
         switch source {
         case .held(let layers): return layers[index - held.lowerBound]
@@ -69,8 +69,8 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     /// Calls `body` with every layer of a range, in their order; nil for all that this instance has.
     public func forEach(
         in range: Range<Int>? = nil,
-        _ body: (_ index: Int, Layer) throws(TorchError) -> Void
-    ) throws(TorchError) {
+        _ body: (_ index: Int, Layer) throws(SwanError) -> Void
+    ) throws(SwanError) {
         let range = range ?? held
         try check(range)
         switch source {
@@ -83,9 +83,9 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         }
     }
 
-    private func check(_ range: Range<Int>) throws(TorchError) {
+    private func check(_ range: Range<Int>) throws(SwanError) {
         guard held.lowerBound <= range.lowerBound, range.upperBound <= held.upperBound else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "layers \(range) are asked for; this instance of the network has \(held)"
             )
@@ -96,16 +96,16 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     private func forEachAhead(
         _ reader: Reader,
         _ range: Range<Int>,
-        _ body: (Int, Layer) throws(TorchError) -> Void
-    ) throws(TorchError) {
+        _ body: (Int, Layer) throws(SwanError) -> Void
+    ) throws(SwanError) {
         guard !range.isEmpty else { return }
         let device = reader.weights.device
         let ahead = try ReadAhead<Layer>(device)
         defer { ahead.stop() }
-        func read(_ index: Int) throws(TorchError) {
+        func read(_ index: Int) throws(SwanError) {
             // Memory of an earlier layer may be used again only after that layer's work.
             let mark = try StreamMark(device)
-            ahead.start { () throws(TorchError) in
+            ahead.start { () throws(SwanError) in
                 try mark.wait()
                 return try reader.layer(index)
             }

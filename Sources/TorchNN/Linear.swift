@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// y = x W^T + b, in the dtype of x; the product is taken in `DType.productType`.
@@ -14,7 +15,7 @@ public struct Linear: Sendable {
         case stored(StoredWeight)
 
         /// x times the matrix plus a bias, then GELU if `gelu`.
-        func product(with x: Tensor, _ bias: Tensor?, gelu: Bool) throws(TorchError) -> Tensor {
+        func product(with x: Tensor, _ bias: Tensor?, gelu: Bool) throws(SwanError) -> Tensor {
             switch self {
             case .prepared(let weight):
                 return try preparedLinear(x, weight, bias, gelu: gelu)
@@ -36,7 +37,7 @@ public struct Linear: Sendable {
         _ inputs: Int,
         _ outputs: Int,
         bias: Bool = true
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try self.init(fusing: [weights], inputs, outputs, bias: bias)
     }
 
@@ -45,7 +46,7 @@ public struct Linear: Sendable {
         convolution weights: Weights,
         _ inputs: [Int],
         _ outputs: Int
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let kernel = try weights.tensor("weight", [outputs] + inputs)
         matrices = [.prepared(try kernel.flattened(from: 1).preparedForLinear())]
         bias = try weights.tensor("bias", [outputs])
@@ -61,7 +62,7 @@ public struct Linear: Sendable {
         _ inputs: Int,
         _ outputs: Int,
         bias: Bool = true
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var stored: [StoredWeight] = []
         var plain: [Tensor] = []
         var offsets: [Tensor] = []
@@ -85,28 +86,28 @@ public struct Linear: Sendable {
     }
 
     /// One matrix of several on a GPU, whose memory they have been copied into anyway.
-    private static func fused(_ parts: [StoredWeight]) throws(TorchError) -> [StoredWeight] {
+    private static func fused(_ parts: [StoredWeight]) throws(SwanError) -> [StoredWeight] {
         guard parts.count > 1, let first = parts.first, first.values.device != .cpu,
             parts.allSatisfy({ $0.factor == nil && $0.values.dtype == first.values.dtype })
         else { return parts }
         return [StoredWeight(try concatenated(parts.map(\.values)))]
     }
 
-    private static func joined(_ parts: [Tensor]) throws(TorchError) -> Tensor {
+    private static func joined(_ parts: [Tensor]) throws(SwanError) -> Tensor {
         parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
     /// x [..., inputs] -> [..., outputs].
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(to: x, gelu: false)
     }
 
     /// GELU (by tanh) of the output for x [..., inputs].
-    public func gelu(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func gelu(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(to: x, gelu: true)
     }
 
-    private func apply(to x: Tensor, gelu: Bool) throws(TorchError) -> Tensor {
+    private func apply(to x: Tensor, gelu: Bool) throws(SwanError) -> Tensor {
         let input = try x.asProductOperand()
         let offsets = try bias?.to(input.dtype).chunked(matrices.count, dim: 0)
         // GELU of a part is only what is asked for where nothing is added to it.

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// Layer normalisation over the last dimension, with or without weight and bias.
@@ -6,7 +7,7 @@ public struct LayerNorm: Sendable {
     private let eps: Double
 
     /// The layer under a path, with `weight` and `bias` [dim].
-    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(TorchError) {
+    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(SwanError) {
         weight = try weights.tensor("weight", [dim])
         bias = try weights.tensor("bias", [dim])
         self.eps = eps
@@ -20,7 +21,7 @@ public struct LayerNorm: Sendable {
     }
 
     /// x [..., dim] -> the same shape.
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try layerNorm(x, weight: weight, bias: bias, eps: eps)
     }
 }
@@ -31,13 +32,13 @@ public struct RMSNorm: Sendable {
     private let eps: Double
 
     /// The layer under a path, with `weight` [dim].
-    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(TorchError) {
+    public init(_ weights: Weights, _ dim: Int, eps: Double) throws(SwanError) {
         weight = try weights.tensor("weight", [dim])
         self.eps = eps
     }
 
     /// x [..., dim] -> the same shape.
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try rmsNorm(x, weight: weight, eps: eps)
     }
 }

@@ -5,11 +5,11 @@ import Torch
 /// Values that are computed one at a time on another thread, on a device's side stream, while the caller
 /// continues.
 final class ReadAhead<Value: Sendable>: Sendable {
-    typealias Make = @Sendable () throws(TorchError) -> Value
+    typealias Make = @Sendable () throws(SwanError) -> Value
 
     private struct State {
         var request: Make?
-        var result: Result<(Value, StreamMark), TorchError>?
+        var result: Result<(Value, StreamMark), SwanError>?
         /// Whether something was started that was not taken.
         var isPending = false
         var isOver = false
@@ -21,7 +21,7 @@ final class ReadAhead<Value: Sendable>: Sendable {
     nonisolated(unsafe) private var state = State()
 
     /// Starts the thread, which ends after `stop`; throws where the system has none to give.
-    init(_ device: Device) throws(TorchError) {
+    init(_ device: Device) throws(SwanError) {
         self.device = device
         try startThread("swan.layers") { [self] in serve() }
     }
@@ -36,14 +36,14 @@ final class ReadAhead<Value: Sendable>: Sendable {
     }
 
     /// Waits for the value; work that the caller then gives the device runs after it.
-    func take() throws(TorchError) -> Value {
-        let result = changed.withLock { () -> Result<(Value, StreamMark), TorchError>? in
+    func take() throws(SwanError) -> Value {
+        let result = changed.withLock { () -> Result<(Value, StreamMark), SwanError>? in
             while state.isPending, state.result == nil { changed.wait() }
             defer { (state.result, state.isPending) = (nil, false) }
             return state.result
         }
         guard let result else {
-            throw TorchError(.invalidArgument, "a layer is taken that was not asked for")
+            throw SwanError(.invalidArgument, "a layer is taken that was not asked for")
         }
         let (value, mark) = try result.get()
         try mark.wait()
@@ -60,9 +60,9 @@ final class ReadAhead<Value: Sendable>: Sendable {
 
     private func serve() {
         while let make = next() {
-            let result = Result { () throws(TorchError) in
-                try inference { () throws(TorchError) in
-                    try device.onSideStream { () throws(TorchError) in
+            let result = Result { () throws(SwanError) in
+                try inference { () throws(SwanError) in
+                    try device.onSideStream { () throws(SwanError) in
                         let value = try make()
                         return (value, try StreamMark(device))
                     }

@@ -10,13 +10,13 @@ public struct RenamedWeights: WeightSource {
     public init(
         _ source: any WeightSource,
         _ rename: (String) -> String?
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.source = source
         var originals: [String: String] = [:]
         for key in source.keys {
             guard let name = rename(key) else { continue }
             if let other = originals.updateValue(key, forKey: name) {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "the weights \(other) and \(key) are both called \(name)"
                 )
@@ -29,30 +29,30 @@ public struct RenamedWeights: WeightSource {
     public var keys: [String] { Array(originals.keys) }
 
     /// The shape under a key; nil if there is no such key.
-    public func shape(_ key: String) throws(TorchError) -> [Int]? {
+    public func shape(_ key: String) throws(SwanError) -> [Int]? {
         guard let original = originals[key] else { return nil }
         return try source.shape(original)
     }
 
     /// The tensor under a key.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         try source.tensor(original(key), shape)
     }
 
     /// The tensor under a key as it lies in its file.
-    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+    public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         try source.stored(original(key), shape)
     }
 
     /// What is added to the product with the matrix under a key.
-    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] {
+    public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         guard let original = originals[key] else { return [] }
         return try source.additions(original)
     }
 
-    private func original(_ key: String) throws(TorchError) -> String {
+    private func original(_ key: String) throws(SwanError) -> String {
         guard let original = originals[key] else {
-            throw TorchError(.invalidWeights, "there is no weight \(key)")
+            throw SwanError(.invalidWeights, "there is no weight \(key)")
         }
         return original
     }

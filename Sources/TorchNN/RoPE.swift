@@ -1,4 +1,5 @@
 import Foundation
+public import SwanSystem
 public import Torch
 
 private let polarOp = Operator("aten::polar")
@@ -26,10 +27,10 @@ public struct RoPE: Sendable {
         headDim: Int,
         theta: Double = 10_000,
         device: Device = .cpu
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let spatial = 2 * (headDim / 6)
         let temporal = headDim - 2 * spatial
-        func angles(_ positions: [Double], _ dim: Int) throws(TorchError) -> Tensor {
+        func angles(_ positions: [Double], _ dim: Int) throws(SwanError) -> Tensor {
             let frequencies = (0..<(dim / 2)).map {
                 Foundation.pow(theta, -2 * Double($0) / Double(dim))
             }
@@ -61,12 +62,12 @@ public struct RoPE: Sendable {
     private init(_ rotations: Tensor) { self.rotations = rotations }
 
     /// The positions of a range of the tokens.
-    public func sliced(tokens: Range<Int>) throws(TorchError) -> RoPE {
+    public func sliced(tokens: Range<Int>) throws(SwanError) -> RoPE {
         RoPE(try rotations.narrowed(1, tokens.lowerBound, tokens.count))
     }
 
     /// x [B, L, N, D] with every pair of neighbours in D turned by its token's angle.
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         let pairs = try x.to(.float32).unflattened(-1, [-1, 2])  // [B, L, N, D/2, 2]
         let turned = try viewAsComplexOp(pairs.contiguous()) * rotations
         return try viewAsRealOp(turned).flattened(from: 3).to(x.dtype)  // [B, L, N, D]

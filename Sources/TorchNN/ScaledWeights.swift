@@ -24,7 +24,7 @@ public struct ScaledWeights: WeightSource {
     /// The weights of `source` with the factors applied; nil where nothing is marked.
     ///
     /// Throws `invalidWeights`, naming the key, for a format that is not known.
-    public init?(_ source: any WeightSource) throws(TorchError) {
+    public init?(_ source: any WeightSource) throws(SwanError) {
         let all = Set(source.keys)
         var factors: [String: String] = [:]
         var marks: Set<String> = []
@@ -49,20 +49,20 @@ public struct ScaledWeights: WeightSource {
     }
 
     /// The shape under a key; nil if there is no such weight.
-    public func shape(_ key: String) throws(TorchError) -> [Int]? { try source.shape(key) }
+    public func shape(_ key: String) throws(SwanError) -> [Int]? { try source.shape(key) }
 
     /// The weight under a key, in float32 where it has a factor.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let stored = try stored(key, shape)
         return stored.factor == nil ? stored.values : try stored.weight(.float32)
     }
 
     /// The weight under a key as it lies in the file, and its factor.
-    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+    public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let stored = try source.stored(key, shape)
         guard let place = factors[key] else { return stored }
         guard stored.factor == nil, let size = try source.shape(place) else {
-            throw TorchError(.invalidWeights, "\(key) has two factors")
+            throw SwanError(.invalidWeights, "\(key) has two factors")
         }
         let factor = try source.tensor(place, size).to(.float32)
         // A factor for each row stands as [rows] or [rows, 1].
@@ -72,7 +72,7 @@ public struct ScaledWeights: WeightSource {
             let column = [factor.count] + Array(repeating: 1, count: shape.count - 1)
             return StoredWeight(stored.values, factor: try factor.reshaped(column))
         default:
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(place) is \(size) for a weight of \(shape): a factor is one number, or one for "
                     + "each row; factors of blocks are not known"
@@ -81,7 +81,7 @@ public struct ScaledWeights: WeightSource {
     }
 
     /// What is added to the product with the matrix under a key.
-    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] {
+    public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         try source.additions(key)
     }
 
@@ -93,11 +93,11 @@ public struct ScaledWeights: WeightSource {
     private static func checkFormat(
         _ key: String,
         _ source: any WeightSource
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         struct Mark: Decodable { let format: String }
         let shape = try source.shape(key) ?? []
         guard shape.reduce(1, *) <= 1 << 16 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(key) of \(shape) is too long for the name of a format"
             )
@@ -107,10 +107,10 @@ public struct ScaledWeights: WeightSource {
         do {
             format = try JSONDecoder().decode(Mark.self, from: Data(text)).format
         } catch {
-            throw TorchError(.invalidWeights, "\(key) does not name a format: \(error)")
+            throw SwanError(.invalidWeights, "\(key) does not name a format: \(error)")
         }
         guard formats.contains(format) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(key): weights in the format \(format) cannot be read; known: "
                     + formats.sorted().joined(separator: ", ")

@@ -1,3 +1,4 @@
+public import SwanSystem
 import Synchronization
 public import Torch
 
@@ -15,7 +16,7 @@ public struct StoredWeight: Sendable {
     }
 
     /// The weight itself in `dtype`; where nothing is to be changed that is `values`, not a copy.
-    public func weight(_ dtype: DType) throws(TorchError) -> Tensor {
+    public func weight(_ dtype: DType) throws(SwanError) -> Tensor {
         guard let factor, factor.count > 1 else {
             return try values.widened(to: dtype, times: factor)
         }
@@ -23,7 +24,7 @@ public struct StoredWeight: Sendable {
     }
 
     /// The same on a device.
-    func to(_ device: Device) throws(TorchError) -> StoredWeight {
+    func to(_ device: Device) throws(SwanError) -> StoredWeight {
         try StoredWeight(values.to(device), factor: factor?.to(device))
     }
 }
@@ -62,7 +63,7 @@ public struct LowRankAddition: Sendable {
     }
 
     /// The same in a dtype on a device.
-    func to(_ device: Device, _ dtype: DType) throws(TorchError) -> LowRankAddition {
+    func to(_ device: Device, _ dtype: DType) throws(SwanError) -> LowRankAddition {
         try LowRankAddition(
             down: down.to(device, dtype),
             up: up.to(device, dtype),
@@ -72,7 +73,7 @@ public struct LowRankAddition: Sendable {
     }
 
     /// Adds its product with x [..., inputs] to the columns of y [..., outputs] from `start` on.
-    func add(to y: Tensor, from start: Int, _ x: Tensor) throws(TorchError) {
+    func add(to y: Tensor, from start: Int, _ x: Tensor) throws(SwanError) {
         let scale = factor * strength.value
         guard scale != 0 else { return }
         var columns = try y.narrowed(-1, start, up.size(0))

@@ -7,13 +7,13 @@ public protocol WeightSource: Sendable {
     /// Every key there is; empty for a source that makes whatever is asked for.
     var keys: [String] { get }
     /// The shape under a key, nil if there is none.
-    func shape(_ key: String) throws(TorchError) -> [Int]?
+    func shape(_ key: String) throws(SwanError) -> [Int]?
     /// The tensor under a key; `shape` is what the model expects there.
-    func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
     /// The same as it lies in its file, for a layer that converts it whenever it is used.
-    func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight
+    func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight
     /// What a layer has to add to its product with the matrix under a key.
-    func additions(_ key: String) throws(TorchError) -> [LowRankAddition]
+    func additions(_ key: String) throws(SwanError) -> [LowRankAddition]
     /// Whether the source makes a weight for whatever key and shape it is asked for.
     var makesAnything: Bool { get }
 }
@@ -23,12 +23,12 @@ extension WeightSource {
     public var makesAnything: Bool { false }
 
     /// What a source has is stored as it is, unless it says otherwise.
-    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+    public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         StoredWeight(try tensor(key, shape))
     }
 
     /// Nothing is added to a matrix, unless a source says otherwise.
-    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] { [] }
+    public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] { [] }
 }
 
 /// A path into a checkpoint.
@@ -87,7 +87,7 @@ public struct Weights: Sendable {
     }
 
     /// The shape of `name` here; nil if the checkpoint has none, or makes whatever is asked for.
-    public func shape(_ name: String) throws(TorchError) -> [Int]? {
+    public func shape(_ name: String) throws(SwanError) -> [Int]? {
         try source.shape(full(name))
     }
 
@@ -100,7 +100,7 @@ public struct Weights: Sendable {
     }
 
     /// Whether the checkpoint has `name` here.
-    public func has(_ name: String) throws(TorchError) -> Bool {
+    public func has(_ name: String) throws(SwanError) -> Bool {
         try source.shape(full(name)) != nil
     }
 
@@ -110,7 +110,7 @@ public struct Weights: Sendable {
     /// The tensor `name` here, in `dtype` on `device`.
     ///
     /// For a missing or misshapen key this is a stand-in of zeros, and `finish()` throws.
-    public func tensor(_ name: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ name: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let key = full(name)
         guard try fits(key, shape) else { return try standIn(shape) }
         let tensor = try source.tensor(key, shape)
@@ -119,7 +119,7 @@ public struct Weights: Sendable {
     }
 
     /// The tensor `name` here as it is stored, on `device`; otherwise like `tensor`.
-    func stored(_ name: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+    func stored(_ name: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let key = full(name)
         guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
         let stored = try source.stored(key, shape)
@@ -132,14 +132,14 @@ public struct Weights: Sendable {
     }
 
     /// What a layer adds to its product with the matrix `name`, in `dtype` on `device`.
-    func additions(_ name: String) throws(TorchError) -> [LowRankAddition] {
-        try source.additions(full(name)).map { product throws(TorchError) in
+    func additions(_ name: String) throws(SwanError) -> [LowRankAddition] {
+        try source.additions(full(name)).map { product throws(SwanError) in
             try product.to(device, dtype)
         }
     }
 
     /// Whether a key is there in the shape that the model needs; if not that is noted.
-    private func fits(_ key: String, _ shape: [Int]) throws(TorchError) -> Bool {
+    private func fits(_ key: String, _ shape: [Int]) throws(SwanError) -> Bool {
         ledger.ask(key)
         guard let found = try source.shape(key) ?? (source.makesAnything ? shape : nil) else {
             ledger.note("missing", "\(key) \(shape)")
@@ -163,7 +163,7 @@ public struct Weights: Sendable {
     /// Throws one error naming every key that is missing, unused, misshapen or not floating-point.
     ///
     /// - Parameter ignoring: says of an unused key whether it is known to be of no use.
-    public func finish(ignoring: (String) -> Bool = { _ in false }) throws(TorchError) {
+    public func finish(ignoring: (String) -> Bool = { _ in false }) throws(SwanError) {
         let (asked, problems) = ledger.read()
         let prefix = path.isEmpty ? "" : path + "."
         var all = problems
@@ -174,7 +174,7 @@ public struct Weights: Sendable {
             all.append(("unused", key))
         }
         guard !all.isEmpty else { return }
-        throw TorchError(.invalidWeights, Self.report(all))
+        throw SwanError(.invalidWeights, Self.report(all))
     }
 
     private static func report(_ problems: [(kind: String, what: String)]) -> String {
@@ -196,14 +196,14 @@ public struct Weights: Sendable {
     ///
     /// Layers may lay them out in memory of their own. Where that would be more than the checkpoint
     /// itself, it is of another model, and what was found so far is thrown.
-    private func standIn(_ shape: [Int]) throws(TorchError) -> Tensor {
+    private func standIn(_ shape: [Int]) throws(SwanError) -> Tensor {
         let count = shape.reduce(1, *)
         let smallest = 1 << 24
         if count > smallest - ledger.standIns {
             var elements = 0
             for key in source.keys { elements += try source.shape(key)?.reduce(1, *) ?? 0 }
             guard count <= max(smallest, elements) - ledger.standIns else {
-                throw TorchError(.invalidWeights, Self.report(ledger.read().1))
+                throw SwanError(.invalidWeights, Self.report(ledger.read().1))
             }
         }
         ledger.countStandIn(count)
@@ -263,9 +263,9 @@ public struct DictionaryWeights: WeightSource {
     public func shape(_ key: String) -> [Int]? { tensors[key]?.shape }
 
     /// The tensor under a key.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         guard let tensor = tensors[key] else {
-            throw TorchError(.invalidWeights, "there is no weight \(key)")
+            throw SwanError(.invalidWeights, "there is no weight \(key)")
         }
         return tensor
     }
@@ -275,27 +275,27 @@ public struct DictionaryWeights: WeightSource {
 ///
 /// The same key gives the same tensor every time.
 public final class MadeWeights: WeightSource {
-    private let rule: @Sendable (_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+    private let rule: @Sendable (_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
     private let made = Mutex<[String: Tensor]>([:])
 
     /// Weights made by `rule` from a key and a shape.
     public init(
-        _ rule: @escaping @Sendable (_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor
+        _ rule: @escaping @Sendable (_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
     ) {
         self.rule = rule
     }
 
     /// Normal numbers of standard deviation one over the square root of the fan-in; ones for norms.
-    public static func random(seed: UInt64 = 0) throws(TorchError) -> MadeWeights {
+    public static func random(seed: UInt64 = 0) throws(SwanError) -> MadeWeights {
         let generator = try Generator(seed: seed)
         let drawing = Mutex(())
-        return MadeWeights { key, shape throws(TorchError) in
+        return MadeWeights { key, shape throws(SwanError) in
             let fanIn = shape.count > 1 ? shape.dropFirst().reduce(1, *) : 0
             guard fanIn > 0 else {
                 let norm = key.hasSuffix("gamma") || key.contains("norm") && key.hasSuffix("weight")
                 return try norm ? .ones(shape) : .zeros(shape)
             }
-            return try drawing.withLock { _ throws(TorchError) in
+            return try drawing.withLock { _ throws(SwanError) in
                 try Tensor.randn(shape, generator) * (1 / Double(fanIn).squareRoot())
             }
         }
@@ -314,7 +314,7 @@ public final class MadeWeights: WeightSource {
     }
 
     /// The tensor under a key.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         if let tensor = made.withLock({ $0[key] }) { return tensor }
         let tensor = try rule(key, shape)
         made.withLock { $0[key] = tensor }

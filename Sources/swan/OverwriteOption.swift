@@ -35,10 +35,10 @@ struct OverwriteOption: ParsableArguments {
             default: " and \(existing.count - 1) more outputs exist"
             }
         guard Self.canAsk(files) else {
-            throw MediaError(.exists, "\(first)\(others); use -y to overwrite")
+            throw SwanError(.exists, "\(first)\(others); use -y to overwrite")
         }
         guard Terminal.standardError.ask("\(first)\(others). Overwrite? [y/N] ") else {
-            throw MediaError(.exists, "\(first)\(others); not overwritten")
+            throw SwanError(.exists, "\(first)\(others); not overwritten")
         }
         return true
     }

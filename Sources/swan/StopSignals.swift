@@ -30,7 +30,7 @@ final class StopSignals: Sendable {
         _ messages: Messages = Messages(),
         stop: @escaping @Sendable () -> Bool,
         abandon: @escaping @Sendable () -> Void
-    ) throws(SystemError) {
+    ) throws(SwanError) {
         self.messages = messages
         var signals = sigset_t()
         sigemptyset(&signals)
@@ -74,7 +74,7 @@ final class StopSignals: Sendable {
     /// Exits the process, after half a second even if `abandon` has not returned.
     private func terminate(_ number: Int32, _ abandon: @escaping @Sendable () -> Void) -> Never {
         let done = DispatchSemaphore(value: 0)
-        do throws(SystemError) {
+        do throws(SwanError) {
             try startThread("swan.abandon") {
                 abandon()
                 UnfinishedFiles.remove()

@@ -68,7 +68,7 @@ struct TrainCommand: ParsableCommand {
                 stop: stop,
                 onProgress: display.show
             )
-        } catch let error as TrainingError where error.code == .interrupted {
+        } catch let error as SwanError where error.code == .interrupted {
             Terminal.standardError.write(kind: .note, error.message)
             throw ExitCode(signals.exitCode ?? ExitStatus.code(for: error))
         }

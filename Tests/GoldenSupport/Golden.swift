@@ -38,7 +38,7 @@ public struct Golden: Sendable {
     /// JSON that the file carries under `name`, such as a stream's `trace`.
     public func json(_ name: String) throws -> Data {
         guard let text = file.metadata[name] else {
-            throw TorchError(.invalidFile, "\(file.path): there is no metadata \(name)")
+            throw SwanError(.invalidFile, "\(file.path): there is no metadata \(name)")
         }
         return Data(text.utf8)
     }
@@ -63,7 +63,7 @@ public struct Golden: Sendable {
             found[String(key.dropFirst(prefix.count + 1))] = try file.tensor(key).to(device)
         }
         guard !found.isEmpty else {
-            throw TorchError(.invalidFile, "\(file.path): there are no tensors under \(prefix)/")
+            throw SwanError(.invalidFile, "\(file.path): there are no tensors under \(prefix)/")
         }
         return found
     }

@@ -1,3 +1,4 @@
+import SwanSystem
 public import Torch
 
 extension Device {
@@ -6,7 +7,7 @@ extension Device {
     /// The convolutions of a GPU are exact from then on.
     public static let tested: [Device] = {
         Engine.allowsTF32 = false
-        let count = Result { () throws(TorchError) in try Engine.gpuCount() }
+        let count = Result { () throws(SwanError) in try Engine.gpuCount() }
         guard case .success(1...) = count else { return [.cpu] }
         return [.cpu, .cuda(0)]
     }()

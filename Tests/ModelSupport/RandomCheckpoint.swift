@@ -1,6 +1,7 @@
 import Foundation
 import SwanCheckpoints
 import SwanModels
+import SwanSystem
 import SwanText
 import Torch
 import TorchNN
@@ -50,22 +51,22 @@ public struct RandomCheckpoint: Sendable {
     public init(_ model: Model, _ layout: Layout, at path: String, seed: UInt64 = 1) throws {
         (self.model, self.layout, self.path) = (model, layout, path)
         let transformers = try (0..<(model.hasExperts ? 2 : 1)).map {
-            try weights(seed + UInt64($0)) { weights, source throws(TorchError) in
+            try weights(seed + UInt64($0)) { weights, source throws(SwanError) in
                 try Self.build(transformer, weights)
             }
         }
-        let vae = try weights(seed) { weights, _ throws(TorchError) in
+        let vae = try weights(seed) { weights, _ throws(SwanError) in
             _ = try WanVAE(weights, self.vae)
         }
         let spiece = try TinyModel.tokenizer()
         let vocabulary = try Tokenizer(data: spiece, rareText: .bytes).vocabularySize
         let text = Self.textEncoder(vocabulary)
-        let t5 = try weights(seed) { weights, _ throws(TorchError) in
+        let t5 = try weights(seed) { weights, _ throws(SwanError) in
             _ = try UMT5Encoder(weights, text)
         }
         var clip: [String: Tensor]?
         if model.seesImages {
-            clip = try weights(seed) { weights, source throws(TorchError) in
+            clip = try weights(seed) { weights, source throws(SwanError) in
                 _ = try CLIPVision(weights, Self.imageEncoder)
                 // The last block is not computed, and yet is in the published file.
                 try Self.addLastBlock(source)
@@ -87,7 +88,7 @@ public struct RandomCheckpoint: Sendable {
 
     private func weights(
         _ seed: UInt64,
-        _ build: (Weights, MadeWeights) throws(TorchError) -> Void
+        _ build: (Weights, MadeWeights) throws(SwanError) -> Void
     ) throws -> [String: Tensor] {
         let source = try MadeWeights.random(seed: seed)
         try build(Weights(source), source)
@@ -137,7 +138,7 @@ extension RandomCheckpoint {
         return config
     }
 
-    private static func build(_ config: WanConfig, _ weights: Weights) throws(TorchError) {
+    private static func build(_ config: WanConfig, _ weights: Weights) throws(SwanError) {
         if config.vaceLayers == nil {
             _ = try WanTransformer(weights, config)
         } else {
@@ -145,7 +146,7 @@ extension RandomCheckpoint {
         }
     }
 
-    private static func addLastBlock(_ source: MadeWeights) throws(TorchError) {
+    private static func addLastBlock(_ source: MadeWeights) throws(SwanError) {
         for (key, tensor) in source.tensors where key.contains(".transformer.0.") {
             _ = try source.tensor(
                 key.replacing(".transformer.0.", with: ".transformer.1."),

@@ -109,7 +109,7 @@ import SwanSystem
 
         var keys: [String] { Array(shapes.keys) }
         func shape(_ key: String) -> [Int]? { shapes[key] }
-        func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+        func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
             try .zeros([], .float32).expanded(shape)
         }
     }
@@ -121,12 +121,12 @@ import SwanSystem
     ]
 
     /// Every key that a part is fitted by, in every hostile shape.
-    private func fit(_ base: [String: [Int]], _ body: (Shapes) throws(TorchError) -> Void) {
+    private func fit(_ base: [String: [Int]], _ body: (Shapes) throws(SwanError) -> Void) {
         for key in base.keys {
             for shape in Self.shapes + [[]] where shape != base[key] {
                 var source = Shapes(shapes: base)
                 source.shapes[key] = shape
-                do throws(TorchError) {
+                do throws(SwanError) {
                     try body(source)
                 } catch {
                     #expect(error.code == .invalidWeights, "\(key) \(shape): \(error)")
@@ -143,7 +143,7 @@ import SwanSystem
             "img_emb.emb_pos": [1, 10, 32], "vace_patch_embedding.weight": [128, 96, 1, 2, 2],
             "vace_blocks.0.modulation": [1, 6, 128],
         ]
-        fit(base) { source throws(TorchError) in
+        fit(base) { source throws(SwanError) in
             let config = try WanConfig().fitted(to: source)
             let weights = Weights(source)
             _ = try WanTransformer(weights, config)
@@ -160,7 +160,7 @@ import SwanSystem
             "encoder.downsamples.2.residual.2.weight": [16, 8, 3, 3, 3],
             "decoder.upsamples.2.resample.1.weight": [16, 8, 3, 3],
         ]
-        fit(base) { source throws(TorchError) in
+        fit(base) { source throws(SwanError) in
             let config = try WanVAEConfig().fitted(to: source)
             let weights = Weights(source)
             _ = try WanVAE(weights, config)
@@ -174,7 +174,7 @@ import SwanSystem
             "blocks.0.pos_embedding.embedding.weight": [32, 2],
             "blocks.0.attn.q.weight": [16, 16], "blocks.0.ffn.fc1.weight": [24, 16],
         ]
-        fit(text) { source throws(TorchError) in
+        fit(text) { source throws(SwanError) in
             let config = try UMT5Config().fitted(to: source)
             let weights = Weights(source)
             _ = try UMT5Encoder(weights, config)
@@ -185,7 +185,7 @@ import SwanSystem
             "visual.transformer.0.mlp.0.weight": [64, 160],
             "visual.transformer.1.norm1.weight": [160],
         ]
-        fit(image) { source throws(TorchError) in
+        fit(image) { source throws(SwanError) in
             let config = try CLIPVisionConfig().fitted(to: source)
             let weights = Weights(source)
             _ = try CLIPVision(weights, config)
@@ -200,7 +200,7 @@ import SwanSystem
             tiny["decoder.\(7 + 6 * level).conv.weight"] = [8, 8, 1, 1]
             tiny["decoder.\(8 + 6 * level).weight"] = [8, 8, 3, 3]
         }
-        fit(tiny) { source throws(TorchError) in
+        fit(tiny) { source throws(SwanError) in
             let weights = Weights(source)
             _ = try TinyVAE(weights, TinyVAEConfig(of: weights))
             try weights.finish()

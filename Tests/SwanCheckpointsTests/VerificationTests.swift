@@ -4,6 +4,7 @@ import ModelSupport
 import SwanCheckpoints
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 import Testing
 import Torch
 import TorchNN
@@ -60,7 +61,7 @@ import TorchNN
         )
         let empty = try directory.file("empty", [])
         #expect(try FileDigest.sha256(empty).hasPrefix("e3b0c44298fc1c149afbf4c8996fb924"))
-        #expect(throws: MediaError.self) { try FileDigest.sha256(directory.path("nothing")) }
+        #expect(throws: SwanError.self) { try FileDigest.sha256(directory.path("nothing")) }
     }
 
     @Test func everyNumberThatIsNoneIsNamed() throws {

@@ -1,5 +1,6 @@
 import Foundation
 import SwanMedia
+import SwanSystem
 import Testing
 
 /// A directory that is gone when the test is.
@@ -61,7 +62,7 @@ extension VideoFrame {
         _ width: Int,
         _ height: Int,
         _ colour: (_ x: Int, _ y: Int) -> Colour,
-    ) throws(MediaError) -> VideoFrame {
+    ) throws(SwanError) -> VideoFrame {
         var pixels: [UInt8] = []
         pixels.reserveCapacity(3 * width * height)
         for y in 0..<height {
@@ -75,14 +76,14 @@ extension VideoFrame {
         return try VideoFrame(width: width, height: height, pixels: pixels)
     }
 
-    static func plain(_ width: Int, _ height: Int, _ colour: Colour) throws(MediaError)
+    static func plain(_ width: Int, _ height: Int, _ colour: Colour) throws(SwanError)
         -> VideoFrame
     {
         try drawn(width, height) { _, _ in colour }
     }
 
     /// Every pixel another, and other in each frame.
-    static func noise(_ width: Int, _ height: Int, seed: Int) throws(MediaError) -> VideoFrame {
+    static func noise(_ width: Int, _ height: Int, seed: Int) throws(SwanError) -> VideoFrame {
         var state = UInt32(truncatingIfNeeded: seed &* 2_654_435_761 &+ 12345)
         return try drawn(width, height) { _, _ in
             state = state &* 1_664_525 &+ 1_013_904_223
@@ -98,7 +99,7 @@ extension VideoFrame {
 
 extension VideoReader {
     /// All frames that are left.
-    func frames() throws(MediaError) -> [VideoFrame] {
+    func frames() throws(SwanError) -> [VideoFrame] {
         var frames: [VideoFrame] = []
         while let frame = try nextFrame() { frames.append(frame) }
         return frames
@@ -132,11 +133,11 @@ func numbered(_ count: Int, width: Int = 64, height: Int = 48) throws -> [VideoF
 }
 
 /// The code of the error that `body` throws; a test fails where it throws none.
-func failure(_ body: () throws -> Void) throws -> MediaError {
-    var caught: MediaError?
+func failure(_ body: () throws -> Void) throws -> SwanError {
+    var caught: SwanError?
     do {
         try body()
-    } catch let error as MediaError {
+    } catch let error as SwanError {
         caught = error
     }
     return try #require(caught, "no error was thrown")

@@ -5,7 +5,7 @@ import SwanSystem
 
 @Suite("Refusing bad input")
 struct RefusalTests {
-    private func refusal(_ path: String) throws -> MediaError {
+    private func refusal(_ path: String) throws -> SwanError {
         let error = try failure { _ = try VideoReader(path: path) }
         #expect(error.message.contains(path))
         return error

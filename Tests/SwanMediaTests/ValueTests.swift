@@ -76,10 +76,10 @@ struct ValueTests {
 
     @Test("frames check their bytes, and are filled in place")
     func frames() throws {
-        #expect(throws: MediaError.self) {
+        #expect(throws: SwanError.self) {
             _ = try VideoFrame(width: 4, height: 4, pixels: [1, 2, 3])
         }
-        #expect(throws: MediaError.self) {
+        #expect(throws: SwanError.self) {
             _ = try VideoFrame(width: .max, height: .max, pixels: [])
         }
         let frame = VideoFrame(width: 2, height: 1, seconds: 1.5) { bytes in
@@ -99,7 +99,7 @@ struct ValueTests {
             var sampler = FrameRateSampler(rate: rate)
             var shown = 0
             while true {
-                let next = try sampler.next { () throws(MediaError) -> TimedFrame? in
+                let next = try sampler.next { () throws(SwanError) -> TimedFrame? in
                     guard given < count else { return nil }
                     defer { given += 1 }
                     // Times in whole milliseconds, as Matroska gives them.
@@ -126,7 +126,7 @@ struct ValueTests {
         var rest = times[...]
         var shown = 0
         while shown < 20_000 {
-            let next = try sampler.next { () throws(MediaError) -> TimedFrame? in
+            let next = try sampler.next { () throws(SwanError) -> TimedFrame? in
                 rest.popFirst().map { TimedFrame(frame: frame.shown(at: $0), duration: 0.04) }
             }
             guard next != nil else { break }
@@ -155,13 +155,13 @@ struct ValueTests {
     func absurdSizes() throws {
         let frame = try VideoFrame.plain(3000, 1, Colour(0, 0, 0))
         for (width, height) in [(0, 1), (1, -1), (.max, 1), (1, .max), (.min, .min)] {
-            #expect(throws: MediaError.self) { try frame.covering(width: width, height: height) }
-            #expect(throws: MediaError.self) { try frame.resized(width: width, height: height) }
-            #expect(throws: MediaError.self) {
+            #expect(throws: SwanError.self) { try frame.covering(width: width, height: height) }
+            #expect(throws: SwanError.self) { try frame.resized(width: width, height: height) }
+            #expect(throws: SwanError.self) {
                 try frame.cropped(left: 1, top: 0, width: width, height: height)
             }
         }
-        #expect(throws: MediaError.self) {
+        #expect(throws: SwanError.self) {
             try frame.cropped(left: .max, top: .max, width: 1, height: 1)
         }
         let error = try failure { _ = try frame.covering(width: 832, height: 480) }

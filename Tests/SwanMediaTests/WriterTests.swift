@@ -267,7 +267,7 @@ struct WriterTests {
         #expect(try readImage(folder.file("one.png")).pixels == frame.pixels)
         let other = try open()
         try other.append(try .noise(16, 16, seed: 4))
-        #expect(throws: MediaError.self) { try other.append(frame) }
+        #expect(throws: SwanError.self) { try other.append(frame) }
         #expect(try readImage(folder.file("one.png")).pixels == frame.pixels)
         #expect(try folder.contents() == ["one.png"])
     }

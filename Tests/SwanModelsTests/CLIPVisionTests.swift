@@ -94,14 +94,14 @@ import SwanSystem
         _ = try model(golden, DictionaryWeights(weights))
         weights["visual.transformer.1.mlp.0.bias"] = nil
         weights["visual.other.weight"] = try .zeros([1])
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try model(golden, DictionaryWeights(weights))
         }
         #expect(error?.message.contains("visual.transformer.1.mlp.0.bias") ?? false)
         #expect(error?.message.contains("visual.other.weight") ?? false)
         var theirs = try golden.weights(named: "weights_hf")
         theirs["vision_model.encoder.layers.1.self_attn.k_proj.bias"] = nil
-        let other = #expect(throws: TorchError.self) {
+        let other = #expect(throws: SwanError.self) {
             try model(golden, DictionaryWeights(theirs))
         }
         #expect(other?.message.contains("layers.1.self_attn.k_proj.bias") ?? false)
@@ -110,9 +110,9 @@ import SwanSystem
     @Test func imagesThatDoNotFitAreNamed() throws {
         let golden = try Golden("clip_vision_a")
         let model = try model(golden, DictionaryWeights(golden.weights))
-        let channels = #expect(throws: TorchError.self) { try model(.zeros([1, 4, 9, 9])) }
+        let channels = #expect(throws: SwanError.self) { try model(.zeros([1, 4, 9, 9])) }
         #expect(channels?.message.contains("[1, 4, 9, 9]") ?? false)
-        let size = #expect(throws: TorchError.self) { try model.tokens(.zeros([1, 3, 224, 224])) }
+        let size = #expect(throws: SwanError.self) { try model.tokens(.zeros([1, 3, 224, 224])) }
         #expect(size?.message.contains("[B, 3, 56, 56]") ?? false)
     }
 

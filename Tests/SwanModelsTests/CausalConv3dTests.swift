@@ -1,4 +1,5 @@
 import GoldenSupport
+import SwanSystem
 import Testing
 import Torch
 import TorchNN
@@ -215,19 +216,19 @@ import TorchNN
         let packed = try winogradWeight(.ones([8, 16, 3, 3, 3]))
         let x = try Tensor.zeros([1, 2, 4, 4, 16])
         let bias = try Tensor.zeros([8])
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try winogradConvolution(x.narrowed(1, 0, 1), x, packed, bias)
         }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try winogradConvolution(x, x, packed, .zeros([99]))
         }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try winogradConvolution(x.to(.float64), x.to(.float64), packed, bias)
         }
-        #expect(throws: TorchError.self) { try winogradWeight(.ones([8, 16, 3, 3])) }
-        #expect(throws: TorchError.self) { try enlargingWeight(.ones([8, 16, 3, 3, 3])) }
-        #expect(throws: TorchError.self) { try enlargingConvolution([x], packed, bias) }
-        #expect(throws: TorchError.self) { try pixelNorm(x, gain: .ones([3]), silu: true) }
+        #expect(throws: SwanError.self) { try winogradWeight(.ones([8, 16, 3, 3])) }
+        #expect(throws: SwanError.self) { try enlargingWeight(.ones([8, 16, 3, 3, 3])) }
+        #expect(throws: SwanError.self) { try enlargingConvolution([x], packed, bias) }
+        #expect(throws: SwanError.self) { try pixelNorm(x, gain: .ones([3]), silu: true) }
     }
 
     @Test(arguments: [(1, 3, 2), (3, 3, 2), (2, 5, 3), (4, 1, 4)])

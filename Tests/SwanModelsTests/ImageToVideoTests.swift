@@ -51,20 +51,20 @@ import SwanSystem
         let golden = try Golden("wan_flf2v")
         let config: WanConfig = try golden.config()
         for shape in [[2, 514, 31], [1, 257, 32], [2, 300, 32]] {
-            let error = #expect(throws: TorchError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try flow(golden, config, image: .zeros(shape))
             }
             #expect(error?.message.contains("\(shape)") ?? false)
         }
         let model = try WanTransformer(Weights(DictionaryWeights(golden.weights)), config)
-        let none = #expect(throws: TorchError.self) { try model.text(golden.input("context")) }
+        let none = #expect(throws: SwanError.self) { try model.text(golden.input("context")) }
         #expect(none?.message.contains("none are given") ?? false)
         let plain = try Golden("wan_t2v_a")
         let textOnly = try WanTransformer(
             Weights(DictionaryWeights(plain.weights)),
             plain.config()
         )
-        let some = #expect(throws: TorchError.self) {
+        let some = #expect(throws: SwanError.self) {
             try textOnly.text(plain.input("context"), image: golden.input("image"))
         }
         #expect(some?.message.contains("text alone") ?? false)
@@ -93,11 +93,11 @@ import SwanSystem
 
     @Test func otherWeightsAreNoTransformer() throws {
         let small = try Golden("wan_t2v_a")
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try WanConfig().fitted(to: DictionaryWeights(small.weights))
         }
         #expect(error?.message.contains("num_heads") ?? false)
-        let other = #expect(throws: TorchError.self) {
+        let other = #expect(throws: SwanError.self) {
             try WanConfig().fitted(to: DictionaryWeights(Golden("umt5_a").weights))
         }
         #expect(other?.message.contains("patch_embedding.weight") ?? false)

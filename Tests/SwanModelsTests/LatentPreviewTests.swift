@@ -39,12 +39,12 @@ import SwanSystem
     }
 
     @Test func whatDoesNotFitIsNamed() throws {
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try LatentPreview.wan21.frames(of: .zeros([1, 48, 1, 2, 2]))
         }
         #expect(error?.message.contains("[1, 16, F, h, w]") == true)
         for (factors, bias) in [([[1.0, 2]], [0.0, 0, 0]), ([], [0, 0, 0]), ([[1, 2, 3]], [0])] {
-            #expect(throws: TorchError.self) { try LatentPreview(factors: factors, bias: bias) }
+            #expect(throws: SwanError.self) { try LatentPreview(factors: factors, bias: bias) }
         }
     }
 }

@@ -28,7 +28,7 @@ struct RecomputationTests {
             self.loss = try total.item()
             if let changed {
                 var weight = try #require(leaves[changed])
-                try withoutGradients { () throws(TorchError) in try weight.multiply(by: 0.5) }
+                try withoutGradients { () throws(SwanError) in try weight.multiply(by: 0.5) }
             }
             let keys = leaves.keys.sorted()
             let found = try Torch.gradients(of: total, for: keys.compactMap { leaves[$0] })
@@ -53,7 +53,7 @@ struct RecomputationTests {
         #expect(kept.gradients[key]?.contains { $0 != 0 } == true)
         // Autograd knows that what it has kept is no longer true. Where it has kept nothing, what is
         // there now is used.
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try Run(made, changed: key) { try loss($0, false) }
         }
         #expect(error?.message.contains("inplace") == true)

@@ -15,12 +15,12 @@ private struct Mosaic: VideoAutoencoder {
     let dtype = DType.float32
     let device = Device.cpu
 
-    func latents(of video: Tensor) throws(TorchError) -> Tensor {
+    func latents(of video: Tensor) throws(SwanError) -> Tensor {
         let (h, w) = (video.size(3) / 4, video.size(4) / 4)
         return try video.reshaped(video.size(0), 3, video.size(2), h, 4, w, 4).mean([4, 6])
     }
 
-    func video(of latents: Tensor) throws(TorchError) -> Tensor {
+    func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try latents.repeatedInterleaved(4, dim: 3).repeatedInterleaved(4, dim: 4)
     }
 
@@ -29,8 +29,8 @@ private struct Mosaic: VideoAutoencoder {
 
     private struct Session: VideoEncoder, VideoDecoder {
         let vae: Mosaic
-        func encode(_ frames: Tensor) throws(TorchError) -> Tensor { try vae.latents(of: frames) }
-        func decode(_ latents: Tensor) throws(TorchError) -> Tensor { try vae.video(of: latents) }
+        func encode(_ frames: Tensor) throws(SwanError) -> Tensor { try vae.latents(of: frames) }
+        func decode(_ latents: Tensor) throws(SwanError) -> Tensor { try vae.video(of: latents) }
     }
 }
 
@@ -80,9 +80,9 @@ private struct Mosaic: VideoAutoencoder {
             let temporalStride = 1
             let dtype = DType.float32
             let device = Device.cpu
-            func latents(of video: Tensor) throws(TorchError) -> Tensor { video }
+            func latents(of video: Tensor) throws(SwanError) -> Tensor { video }
             /// Every pixel has the number in the tile's first latent.
-            func video(of latents: Tensor) throws(TorchError) -> Tensor {
+            func video(of latents: Tensor) throws(SwanError) -> Tensor {
                 try latents.narrowed(3, 0, 1).narrowed(4, 0, 1)
                     .expanded([1, 3, 1, latents.size(3) * 4, latents.size(4) * 4]).cloned()
             }
@@ -122,7 +122,7 @@ private struct Mosaic: VideoAutoencoder {
             relative: 0,
             absolute: 0
         )
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try decoder.decode(.zeros([1, 4, 1, 3, 3]))
         }
         #expect(error?.message.contains("as it began") == true)
@@ -130,13 +130,13 @@ private struct Mosaic: VideoAutoencoder {
 
     @Test func sizesThatDoNotFitAreNamed() throws {
         for (tile, stride) in [(16, 20), (16, 0), (18, 12), (16, 6)] {
-            let error = #expect(throws: TorchError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try TiledAutoencoder(Mosaic(), tile: tile, stride: stride)
             }
             #expect(error?.message.contains("multiples of 4") == true)
         }
         let vae = try TiledAutoencoder(Mosaic(), tile: 16, stride: 12)
-        #expect(throws: TorchError.self) { try vae.latents(of: .zeros([1, 3, 1, 18, 16])) }
-        #expect(throws: TorchError.self) { try vae.video(of: .zeros([3, 1, 18, 16])) }
+        #expect(throws: SwanError.self) { try vae.latents(of: .zeros([1, 3, 1, 18, 16])) }
+        #expect(throws: SwanError.self) { try vae.video(of: .zeros([3, 1, 18, 16])) }
     }
 }

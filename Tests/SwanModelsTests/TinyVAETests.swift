@@ -120,7 +120,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         var tensors = try Golden("tiny_vae21").weights
         func message() -> String {
             let weights = Weights(DictionaryWeights(tensors))
-            return #expect(throws: TorchError.self) { try TinyVAE(weights) }?.message ?? ""
+            return #expect(throws: SwanError.self) { try TinyVAE(weights) }?.message ?? ""
         }
         tensors["encoder.7.conv.weight"] = try .zeros([8, 24, 1, 1])
         #expect(message().contains("[2, 3, 1]"))
@@ -129,7 +129,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         tensors["encoder.0.weight"] = try .zeros([8, 5, 3, 3])
         #expect(message().contains("5 channels"))
         let wan = try Golden("wan_vae21_a").weights
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try TinyVAE(Weights(DictionaryWeights(wan)))
         }
         #expect(error?.message.contains("not the weights of a tiny autoencoder") == true)
@@ -148,7 +148,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
             vae.makeEncoder(normalizing: false).encode(video),
             normalised * std.to(.float32) + mean.to(.float32)
         )
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try small().makeEncoder(normalizing: false)
         }
         #expect(error?.message.contains("of 5 channels") == true)
@@ -157,7 +157,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
     @Test func sizesThatDoNotFitAreNamed() throws {
         let vae = try small()
         func message(_ body: () throws -> Void) -> String {
-            #expect(throws: TorchError.self, performing: body)?.message ?? ""
+            #expect(throws: SwanError.self, performing: body)?.message ?? ""
         }
         #expect(message { _ = try vae.latents(of: .zeros([1, 3, 4, 8, 8])) }.contains("1, 5 or 9"))
         #expect(message { _ = try vae.latents(of: .zeros([1, 3, 1, 8, 12])) }.contains("16x8"))

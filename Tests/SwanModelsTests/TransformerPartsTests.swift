@@ -40,7 +40,7 @@ import SwanSystem
         words = try Tensor.randn([1, 5, 20], generator)
     }
 
-    private func attend(_: Int, q: Tensor, k: Tensor, v: Tensor) throws(TorchError) -> Tensor {
+    private func attend(_: Int, q: Tensor, k: Tensor, v: Tensor) throws(SwanError) -> Tensor {
         try attention(q, k, v)
     }
 
@@ -144,7 +144,7 @@ import SwanSystem
                 let flow = try model.backbone.project(x, timestep, grid)
                 #expect(try numbers(flow) == numbers(expected))
             }
-            #expect(throws: TorchError.self) {
+            #expect(throws: SwanError.self) {
                 try model(
                     latents.narrowed(0, 0, 1).narrowed(2, 0, 1),
                     timesteps: [400],
@@ -219,7 +219,7 @@ import SwanSystem
                 _,
                 q,
                 k,
-                v throws(TorchError) in
+                v throws(SwanError) in
                 seen.append((k, v))
                 return try attention(q, k, v)
             }
@@ -228,8 +228,8 @@ import SwanSystem
                 blocks: 0..<4,
                 all.narrowed(1, range.lowerBound, range.count),
                 own
-            ) { block, q, k, v throws(TorchError) in
-                func joined(_ own: Tensor, _ whole: Tensor) throws(TorchError) -> Tensor {
+            ) { block, q, k, v throws(SwanError) in
+                func joined(_ own: Tensor, _ whole: Tensor) throws(SwanError) -> Tensor {
                     try concatenated(
                         [
                             whole.narrowed(1, 0, range.lowerBound), own,
@@ -256,7 +256,7 @@ import SwanSystem
         func report(_ tensors: [String: Tensor]) throws -> String {
             let weights = Weights(DictionaryWeights(tensors))
             _ = try WanTransformer(weights, Self.config, blocks: 1..<2)
-            let error = #expect(throws: TorchError.self) { try weights.finish() }
+            let error = #expect(throws: SwanError.self) { try weights.finish() }
             return error?.message ?? ""
         }
         var wrong = tensors
@@ -272,7 +272,7 @@ import SwanSystem
         #expect(message.contains("blocks.4.modulation"))
 
         let source = Weights(DictionaryWeights(tensors))
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try WanTransformer(source, Self.config, blocks: 3..<5)
         }
         let part = try WanTransformer(source, Self.config, blocks: 1..<3)
@@ -286,21 +286,21 @@ import SwanSystem
         )
         let x = try backbone.embed(latents)
         for blocks in [0..<2, 2..<4, 0..<4] {
-            let error = #expect(throws: TorchError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try backbone.run(blocks: blocks, x, context, attend: attend)
             }
             #expect(error?.message.contains("has 1..<3") ?? false)
         }
         // What lacks blocks is no whole network.
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try part(latents, timesteps: Tensor([1.0, 2], [2]), text: context.text)
         }
         context.text = try other.text(words)
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try backbone.run(blocks: 1..<2, x, context, attend: attend)
         }
         #expect(error?.message.contains("blocks 0..<1, not for block 1") ?? false)
-        #expect(throws: TorchError.self) { try context.sliced(tokens: 40..<46, of: grid) }
+        #expect(throws: SwanError.self) { try context.sliced(tokens: 40..<46, of: grid) }
     }
 
     /// A tap after a block sees its tokens, and gradients of the tap reach what comes before alone.
@@ -327,7 +327,7 @@ import SwanSystem
             backbone.embed(latents),
             context,
             recomputing: recomputing
-        ) { _, q, k, v throws(TorchError) in try attention(q, k, v) }
+        ) { _, q, k, v throws(SwanError) in try attention(q, k, v) }
         let found = try gradients(of: tap.pow(2).mean(), for: keys.compactMap { tensors[$0] })
         for gradient in found[..<2] { #expect(try #require(gradient).abs().max().item() > 0) }
         #expect(found[2] == nil)
@@ -371,11 +371,11 @@ import SwanSystem
             for change in owner.asked {
                 #expect(change.count == 2 * 45 * 48 && change.change > 0 && change.magnitude > 0)
             }
-            let refusing = FirstBlockCache(threshold: 1) { _, _ throws(TorchError) in
-                throw TorchError(.io, "a rank is gone")
+            let refusing = FirstBlockCache(threshold: 1) { _, _ throws(SwanError) in
+                throw SwanError(.io, "a rank is gone")
             }
             _ = try flow(700, refusing)
-            #expect(throws: TorchError.self) { try flow(600, refusing) }
+            #expect(throws: SwanError.self) { try flow(600, refusing) }
         }
     }
 
@@ -402,7 +402,7 @@ import SwanSystem
                     block,
                     q,
                     k,
-                    v throws(TorchError) in
+                    v throws(SwanError) in
                     ran.append(block)
                     return try attention(q, k, v)
                 }

@@ -138,7 +138,7 @@ struct UMT5Tests {
     @Test func tokensOutsideOfTheVocabulary() throws {
         let encoder = try Self.encoder(Golden("umt5_a"))
         for token: Int32 in [100, -1] {
-            let error = #expect(throws: TorchError.self) { try encoder.encode([[5, token, 1]]) }
+            let error = #expect(throws: SwanError.self) { try encoder.encode([[5, token, 1]]) }
             #expect(error?.code == .invalidArgument)
             #expect(error?.message.contains("token \(token)") == true)
         }
@@ -146,7 +146,7 @@ struct UMT5Tests {
 
     @Test func aPromptThatIsTooLong() throws {
         let encoder = try Self.encoder(Golden("umt5_a"))
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try encoder.encode([[5, 6, 7, 1]], length: 3)
         }
         #expect(error?.message.contains("4 tokens") == true)

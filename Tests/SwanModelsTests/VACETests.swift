@@ -90,7 +90,7 @@ import SwanSystem
         let golden = try Golden(name, on: device)
         let count = try golden.config(Images.self).references
         let matrix = try golden.input("matrix")
-        func encode(_ x: Tensor) throws(TorchError) -> Tensor {
+        func encode(_ x: Tensor) throws(SwanError) -> Tensor {
             let pixels = try x.sliced(2, 0..<x.size(2), step: 4)
                 .sliced(3, 0..<x.size(3), step: 8).sliced(4, 0..<x.size(4), step: 8)
             return try matmul(pixels.permuted(0, 2, 3, 4, 1), matrix).tanh().permuted(0, 4, 1, 2, 3)
@@ -114,14 +114,14 @@ import SwanSystem
     /// A latent of another autoencoder stands for other numbers of frames and pixels.
     @Test func controlLatentsOfOtherStrides() throws {
         let strides = TinyVAEConfig.wan22
-        func encode(_ x: Tensor) throws(TorchError) -> Tensor {
+        func encode(_ x: Tensor) throws(SwanError) -> Tensor {
             try x.sliced(2, 0..<x.size(2), step: 4).sliced(3, 0..<x.size(3), step: 16)
                 .sliced(4, 0..<x.size(4), step: 16)
         }
         let video = try Tensor.zeros([1, 3, 5, 64, 32])
         let control = try VACEControl.latents(video: video, strides: strides, encode: encode)
         #expect(control.shape == [1, 2 * 3 + 16 * 16, 2, 4, 2])
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             let video = try Tensor.zeros([1, 3, 5, 48, 32])
             return try VACEControl.latents(video: video, strides: strides, encode: encode)
         }
@@ -173,7 +173,7 @@ import SwanSystem
         let (video, steps) = (try golden.input("video"), try golden.input("timestep"))
         let context = try golden.input("context")
         func message(_ body: () throws -> Void) -> String {
-            let error = #expect(throws: TorchError.self, performing: body)
+            let error = #expect(throws: SwanError.self, performing: body)
             return error?.message ?? ""
         }
         let shape = message {
@@ -201,14 +201,14 @@ import SwanSystem
         ([1, 3, 5, 16, 16], [1, 1, 5, 16, 8], "[1, 1, 5, 16, 8]"),
     ])
     func controlsThatDoNotFitAreNamed(video: [Int], mask: [Int], what: String) throws {
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try VACEControl.latents(video: .zeros(video), mask: .zeros(mask)) { $0 }
         }
         #expect(error?.message.contains(what) ?? false)
     }
 
     @Test func referencesThatDoNotFitAreNamed() throws {
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try VACEControl.latents(
                 video: .zeros([1, 3, 5, 16, 16]),
                 references: [.zeros([1, 3, 1, 16, 32])]

@@ -69,13 +69,13 @@ private func smallWan() throws -> WanVAE {
         #expect(try vae.latentFrames(of: 1) == 1)
         #expect(try vae.latentFrames(of: 81) == 21)
         for (frames, numbers) in [(0, "1, 5 or 9"), (4, "1, 5 or 9"), (82, "1, 5 or 9")] {
-            let error = #expect(throws: TorchError.self) { try vae.latentFrames(of: frames) }
+            let error = #expect(throws: SwanError.self) { try vae.latentFrames(of: frames) }
             #expect(error?.message.contains(numbers) == true)
         }
         let encoder = try vae.makeEncoder()
         _ = try encoder.encode(.zeros([1, 3, 1, 4, 4]))
         for frames in [0, 1, 5] {
-            let error = #expect(throws: TorchError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try encoder.encode(.zeros([1, 3, frames, 4, 4]))
             }
             #expect(error?.message.contains("4, 8 or 12") == true)
@@ -100,7 +100,7 @@ private func smallWan() throws -> WanVAE {
             relative: 0,
             absolute: 0
         )
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try AutoencoderPair(encoding: smallWan(), decoding: tiny)
         }
         #expect(error?.message.contains("[3, 4, 4] and [4, 8, 4]") == true)

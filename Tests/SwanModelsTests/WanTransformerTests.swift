@@ -60,7 +60,7 @@ import SwanSystem
                 absolute: 1e-5
             )
         }
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try model(
                 golden.input("video"),
                 timesteps: tokens.narrowed(1, 0, 5),
@@ -192,7 +192,7 @@ import SwanSystem
             golden.config()
         )
         let text = try model.text(golden.input("context"))
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try model(Tensor.zeros([1, 4, 1, 5, 6]), timesteps: Tensor.zeros([1]), text: text)
         }
         #expect(error?.message.contains("[1, 4, 1, 5, 6]") ?? false)

@@ -278,7 +278,7 @@ private func residual(_ config: inout WanVAEConfig) {
         let size = try vae.latentSize(height: 24, width: 40)
         #expect(size == (3, 5))
         func message(_ body: () throws -> Void) -> String {
-            #expect(throws: TorchError.self, performing: body)?.message ?? ""
+            #expect(throws: SwanError.self, performing: body)?.message ?? ""
         }
         #expect(message { _ = try vae.latentSize(height: 30, width: 41) }.contains("40x32"))
         #expect(message { _ = try vae.encode(.zeros([1, 3, 4, 8, 8])) }.contains("1, 5 or 9"))
@@ -327,14 +327,14 @@ private func residual(_ config: inout WanVAEConfig) {
             #expect(copy == config)
         }
         subpixels.isResidual = true
-        let refusal = #expect(throws: TorchError.self) { try subpixels.validate() }
+        let refusal = #expect(throws: SwanError.self) { try subpixels.validate() }
         #expect(refusal?.message.contains("subpixel_upsample") == true)
         var uneven = WanVAEConfig.wan22
         uneven.dimMult = [1, 2, 3, 4]
-        #expect(throws: TorchError.self) { try uneven.validate() }
+        #expect(throws: SwanError.self) { try uneven.validate() }
         var wrong = WanVAEConfig.wan22
         wrong.latentsStd.removeLast()
-        let error = #expect(throws: TorchError.self) { try wrong.validate() }
+        let error = #expect(throws: SwanError.self) { try wrong.validate() }
         #expect(error?.message.contains("latents_std has 47 values") == true)
     }
 

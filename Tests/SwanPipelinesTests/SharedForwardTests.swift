@@ -1,6 +1,7 @@
 import GoldenSupport
 import SwanModels
 import SwanSchedulers
+import SwanSystem
 import Testing
 import Torch
 import TorchNN
@@ -111,22 +112,22 @@ import TorchNN
         let first = try cache.acquireRows(1, options: options)
         let second = try cache.acquireRows(2, options: options)
         #expect(cache.freeRowCount == 0 && Set(first + second).count == 3)
-        #expect(throws: TorchError.self) { try cache.acquireRows(1, options: options) }
+        #expect(throws: SwanError.self) { try cache.acquireRows(1, options: options) }
         try cache.releaseRows(first)
         #expect(cache.freeRowCount == 1)
-        #expect(throws: TorchError.self) { try cache.releaseRows(first) }
+        #expect(throws: SwanError.self) { try cache.releaseRows(first) }
         let third = try cache.acquireRows(1, options: options)
         #expect(third != first)
         // The handle of who had the row before is no way to it.
-        #expect(throws: TorchError.self) { try cache.layOut(first, framesPerChunk: 1) }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) { try cache.layOut(first, framesPerChunk: 1) }
+        #expect(throws: SwanError.self) {
             try cache.acquireRows(0, options: KVCacheOptions(frames: 6, sinkFrames: 1))
         }
     }
 
     // MARK: - An engine in miniature
 
-    private func pool(rows: Int) throws(TorchError) -> KVCachePool {
+    private func pool(rows: Int) throws(SwanError) -> KVCachePool {
         try KVCachePool(config, rows: rows, frames: 5, tokensPerFrame: 15)
     }
 
@@ -187,7 +188,7 @@ import TorchNN
                 schedule: schedule,
                 steps: script.steps,
                 streamBatch: script.streamBatch,
-                noise: { shape, key throws(TorchError) in try noise(shape, key) }
+                noise: { shape, key throws(SwanError) in try noise(shape, key) }
             )
             denoiser = StreamDenoiser(
                 plan,

@@ -54,7 +54,7 @@ import SwanSystem
                     ),
                     streamBatch: stream.stream_batch,
                     framesPerChunk: stream.num_frame_per_block,
-                    noise: { _, _ throws(TorchError) in try noise.next() }
+                    noise: { _, _ throws(SwanError) in try noise.next() }
                 ),
                 cache: KVCacheOptions(
                     frames: stream.num_kv_cache,
@@ -113,7 +113,7 @@ import SwanSystem
                     schedule: schedule,
                     steps: [700, 500, 400],
                     streamBatch: true,
-                    noise: { shape, _ throws(TorchError) in try .zeros(shape) }
+                    noise: { shape, _ throws(SwanError) in try .zeros(shape) }
                 ),
                 cache: KVCacheOptions(frames: 6, sinkFrames: 3),
                 tokensPerFrame: 15
@@ -151,9 +151,9 @@ private final class NoiseQueue: Sendable {
         waiting.withLock { $0 += each }
     }
 
-    func next() throws(TorchError) -> Tensor {
+    func next() throws(SwanError) -> Tensor {
         guard let next = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) else {
-            throw TorchError(.invalidArgument, "more noise is drawn than the reference drew")
+            throw SwanError(.invalidArgument, "more noise is drawn than the reference drew")
         }
         return next
     }

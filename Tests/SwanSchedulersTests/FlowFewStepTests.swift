@@ -65,14 +65,14 @@ struct FlowFewStepTests {
         for _ in 0..<2 {
             #expect(try solver.step(flow: flow.b, sample: half).dtype == .bfloat16)
         }
-        #expect(throws: TorchError.self) { try solver.step(flow: flow.b, sample: half) }
+        #expect(throws: SwanError.self) { try solver.step(flow: flow.b, sample: half) }
     }
 
     @Test(arguments: [[], [500, 700], [500, 500], [1_001], [-1], [.nan]])
     func wrongTimesteps(_ timesteps: [Double]) throws {
         let schedule = try FlowMatch(.streaming(shift: 5))
         let generator = try Generator(seed: 1)
-        let error = #expect(throws: SchedulerError.self) {
+        let error = #expect(throws: SwanError.self) {
             try FlowFewStep(schedule, timesteps: timesteps, generator: generator)
         }
         #expect(error?.message.contains("timesteps \(timesteps)") == true)

@@ -222,13 +222,13 @@ struct FlowMatchTests {
 
     @Test(arguments: [[], [0], [700, 500], [500, 700, 0], [1_001, 0], [5, 0, 0], [5, -1, 0]])
     func wrongStepLists(_ list: [Int]) throws {
-        let error = #expect(throws: SchedulerError.self) { try schedule.denoisingSteps(list) }
+        let error = #expect(throws: SwanError.self) { try schedule.denoisingSteps(list) }
         #expect(error?.code == .invalidOption)
         #expect(error?.message.contains("denoising_step_list \(list)") == true)
     }
 
     @Test(arguments: [0, 5]) func wrongCounts(_ count: Int) throws {
-        let error = #expect(throws: SchedulerError.self) {
+        let error = #expect(throws: SwanError.self) {
             try schedule.denoisingSteps([700, 500, 400, 200, 0], count: count)
         }
         #expect(error?.message.contains("1 to 4") == true)
@@ -238,7 +238,7 @@ struct FlowMatchTests {
         var options = FlowMatch.Options.streaming(shift: 8)
         options.steps = 50
         let schedule = try FlowMatch(options)
-        #expect(throws: SchedulerError.self) {
+        #expect(throws: SwanError.self) {
             try schedule.denoisingSteps([700, 0], warped: true)
         }
     }
@@ -251,7 +251,7 @@ struct FlowMatchTests {
         ) {
             var options = FlowMatch.Options()
             change(&options)
-            let error = #expect(throws: SchedulerError.self, sourceLocation: sourceLocation) {
+            let error = #expect(throws: SwanError.self, sourceLocation: sourceLocation) {
                 try FlowMatch(options)
             }
             #expect(error?.message.contains(part) == true, sourceLocation: sourceLocation)
@@ -267,7 +267,7 @@ struct FlowMatchTests {
     @Test func timestepsThatDoNotFit() throws {
         let x = try Tensor.zeros([3, 4, 2, 2, 2])
         for timesteps in [FlowMatch.Timesteps.rows([1, 2]), .frames([[1, 2], [3, 4]])] {
-            let error = #expect(throws: TorchError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try schedule.addNoise(x, x, at: timesteps)
             }
             #expect(error?.code == .invalidArgument)

@@ -231,18 +231,18 @@ struct FlowSolverTests {
     func whatDoesNotFitIsRefused(_ name: String) throws {
         var solver = try Self.solver(name, FlowSteps(1, shift: 3, spacing: .wan))
         let short = try flow.x.sliced(1, 0..<2)
-        let shapes = #expect(throws: TorchError.self) {
+        let shapes = #expect(throws: SwanError.self) {
             try solver.step(flow: short, sample: flow.x)
         }
         #expect(shapes?.message.contains("[1, 2, 1, 2, 2]") == true)
         if var stochastic = solver as? any StochasticFlowSolver {
-            #expect(throws: TorchError.self) {
+            #expect(throws: SwanError.self) {
                 try stochastic.step(flow: flow.b, sample: flow.x, noise: short)
             }
         }
         #expect(solver.index == 0)
         _ = try solver.step(flow: flow.b, sample: flow.x)
-        let over = #expect(throws: TorchError.self) {
+        let over = #expect(throws: SwanError.self) {
             try solver.step(flow: flow.b, sample: flow.x)
         }
         #expect(over?.message.contains("the last step (1) is done") == true)

@@ -47,7 +47,7 @@ struct FlowStepsTests {
             sourceLocation: SourceLocation = #_sourceLocation,
             _ body: () throws -> FlowSteps
         ) {
-            let error = #expect(throws: SchedulerError.self, sourceLocation: sourceLocation) {
+            let error = #expect(throws: SwanError.self, sourceLocation: sourceLocation) {
                 try body()
             }
             #expect(error?.code == .invalidOption, sourceLocation: sourceLocation)

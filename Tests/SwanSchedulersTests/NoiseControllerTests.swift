@@ -1,5 +1,6 @@
 import GoldenSupport
 import SwanSchedulers
+import SwanSystem
 import Testing
 import Torch
 
@@ -111,6 +112,6 @@ struct NoiseControllerTests {
     }
 
     @Test(arguments: [-0.1, 1.5, .nan]) func wrongScales(_ scale: Double) {
-        #expect(throws: SchedulerError.self) { try NoiseController(initialScale: scale) }
+        #expect(throws: SwanError.self) { try NoiseController(initialScale: scale) }
     }
 }

@@ -20,7 +20,7 @@ import Testing
 
     /// More stack than there is address space.
     @Test func aThreadThatCannotBeMadeIsAnError() throws {
-        let error = #expect(throws: SystemError.self) {
+        let error = #expect(throws: SwanError.self) {
             try startThread("swan.test", stackBytes: 1 << 50) {}
         }
         #expect(error?.code == .outOfMemory)
@@ -29,7 +29,7 @@ import Testing
 
     @Test func memoryThatIsNotThere() throws {
         try AddressSpace.require(1 << 20, "try less")
-        let error = #expect(throws: SystemError.self) {
+        let error = #expect(throws: SwanError.self) {
             try AddressSpace.require(1 << 60, "try less")
         }
         #expect(error?.code == .outOfMemory)
@@ -39,7 +39,7 @@ import Testing
     @Test func aDiskIsNotThatLarge() throws {
         let folder = try TemporaryDirectory()
         try DiskSpace.require(1, for: folder.path("a"))
-        let error = #expect(throws: SystemError.self) {
+        let error = #expect(throws: SwanError.self) {
             try DiskSpace.require(1 << 60, for: folder.path("a"))
         }
         #expect(error?.code == .diskFull)

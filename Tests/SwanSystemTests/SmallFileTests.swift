@@ -9,8 +9,8 @@ import Testing
 
     init() throws { folder = try TemporaryDirectory() }
 
-    private func code(_ path: String, atMost limit: Int = 100) -> FileError.Code? {
-        (failure { _ = try SmallFile.text(path, atMost: limit) } as? FileError)?.code
+    private func code(_ path: String, atMost limit: Int = 100) -> SwanError.Code? {
+        (failure { _ = try SmallFile.text(path, atMost: limit) } as? SwanError)?.code
     }
 
     @Test func textIsReadWithoutItsMark() throws {
@@ -55,7 +55,7 @@ import Testing
         #expect(code(folder.path("missing")) == .noSuchFile)
         #expect(code(folder.path("a\u{0}b")) == .noSuchFile)
         #expect(code(try folder.file("b", [0xFF])) == .notText)
-        let error = failure { _ = try SmallFile.text(folder.path("missing")) } as? FileError
+        let error = failure { _ = try SmallFile.text(folder.path("missing")) } as? SwanError
         #expect(error?.message.hasPrefix(folder.path("missing") + ": ") == true)
     }
 }

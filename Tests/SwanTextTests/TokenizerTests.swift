@@ -68,12 +68,12 @@ import SwanSystem
         #expect(try !tokenizer.encode("a fox in the snow", maxTokens: count + 1).wasTruncated)
         #expect(try tokenizer.encode("a fox in the snow", maxTokens: count).wasTruncated)
         #expect(try tokenizer.encode("a fox", maxTokens: 1).ids == [1])
-        #expect(throws: TextError.self) { try tokenizer.encode("a fox", maxTokens: 0) }
+        #expect(throws: SwanError.self) { try tokenizer.encode("a fox", maxTokens: 0) }
     }
 
     @Test(arguments: ["", " \n\t", "\u{FEFF}", "&#x200b;\u{1}".replacing("&#x200b;", with: "&#1;")])
     func anEmptyPromptIsAnError(text: String) throws {
-        let error = #expect(throws: TextError.self) { try tokenizer.encode(text) }
+        let error = #expect(throws: SwanError.self) { try tokenizer.encode(text) }
         #expect(error?.code == .emptyPrompt)
         #expect(try tokenizer.encode(text, maxTokens: 4, allowsEmpty: true).ids == [1, 0, 0, 0])
     }
@@ -96,7 +96,7 @@ import SwanSystem
 
     @Test func idsOutsideOfTheVocabularyAreAnError() {
         for id in [Int32(-1), Int32(tokenizer.vocabularySize), .max, .min] {
-            let error = #expect(throws: TextError.self) { try tokenizer.text(of: [3, id]) }
+            let error = #expect(throws: SwanError.self) { try tokenizer.text(of: [3, id]) }
             #expect(error?.code == .outOfRange)
             #expect(error?.message.contains("\(id)") == true)
         }
@@ -104,7 +104,7 @@ import SwanSystem
 
     @Test func theEmbeddingMustHoldTheVocabulary() throws {
         try tokenizer.requireVocabulary(within: tokenizer.vocabularySize)
-        let error = #expect(throws: TextError.self) {
+        let error = #expect(throws: SwanError.self) {
             try tokenizer.requireVocabulary(within: tokenizer.vocabularySize - 1)
         }
         #expect(error?.code == .outOfRange)
@@ -139,13 +139,13 @@ import SwanSystem
     @Test func whatIsNoModelIsNamed() throws {
         let folder = FileManager.default.temporaryDirectory
         let missing = folder.appending(path: "swan-\(UUID().uuidString)")
-        let error = #expect(throws: TextError.self) {
+        let error = #expect(throws: SwanError.self) {
             try Tokenizer(contentsOf: missing.path(percentEncoded: false))
         }
         #expect(error?.code == .noSuchFile)
         #expect(error?.message.contains(missing.lastPathComponent) == true)
 
-        let directory = #expect(throws: TextError.self) {
+        let directory = #expect(throws: SwanError.self) {
             try Tokenizer(contentsOf: folder.path(percentEncoded: false))
         }
         #expect(directory?.code == .invalidModel)
@@ -157,7 +157,7 @@ import SwanSystem
                 { try Tokenizer(contentsOf: missing.path(percentEncoded: false)) },
                 { try Tokenizer(data: bytes) },
             ] {
-                #expect(throws: TextError.self) { try load() }
+                #expect(throws: SwanError.self) { try load() }
             }
         }
     }

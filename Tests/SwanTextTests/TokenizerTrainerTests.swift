@@ -56,11 +56,11 @@ import SwanSystem
     }
 
     @Test func whatCannotBeTrainedIsSaid() {
-        let small = #expect(throws: TextError.self) {
+        let small = #expect(throws: SwanError.self) {
             try TokenizerTrainer.train(sentences: sentences, vocabularySize: 259)
         }
         #expect(small?.code == .invalidArgument)
-        let empty = #expect(throws: TextError.self) {
+        let empty = #expect(throws: SwanError.self) {
             try TokenizerTrainer.train(sentences: [], vocabularySize: 300)
         }
         #expect(empty?.code == .trainingFailed)

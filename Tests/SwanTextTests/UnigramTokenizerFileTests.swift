@@ -120,7 +120,7 @@ import SwanSystem
         // Bytes 0, 0, 255 in Base64: places far outside of the table.
         let damage = Array("AAD/".utf8)
         for index in 40..<80 { bytes[offset + index] = damage[index % 4] }
-        let error = #expect(throws: TextError.self) { try Tokenizer(data: Data(bytes)) }
+        let error = #expect(throws: SwanError.self) { try Tokenizer(data: Data(bytes)) }
         #expect(error?.message.contains("normalization rules") == true)
     }
 
@@ -131,7 +131,7 @@ import SwanSystem
             return try changed(#"["</s>",0.0]"#, #"["</s>",0.0],["\#(piece)",-1.0]"#)
         }
         for length in [1_001, 1_000_000] {
-            let error = #expect(throws: TextError.self) { try Tokenizer(data: file(length)) }
+            let error = #expect(throws: SwanError.self) { try Tokenizer(data: file(length)) }
             #expect(error?.code == .invalidModel)
             #expect(error?.message.contains("a piece of its vocabulary has") == true)
         }
@@ -143,6 +143,6 @@ import SwanSystem
         // A piece of 200,000 bytes: its length as a varint, and the length of the message around it.
         let piece = [0x0A, 0xC0, 0x9A, 0x0C] + [UInt8](repeating: 0x61, count: 200_000)
         let model = goldens.model + Data(key + [0xC4, 0x9A, 0x0C] + piece)
-        #expect(throws: TextError.self) { try Tokenizer(data: model) }
+        #expect(throws: SwanError.self) { try Tokenizer(data: model) }
     }
 }

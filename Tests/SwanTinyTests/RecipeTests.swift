@@ -89,7 +89,7 @@ struct RecipeTests {
         let text = TinyRecipe.text
             .replacing("seed: 7", with: "seed: 7\nsede: 8")
             .replacing("styled: 0.5", with: "styled: 0.5, stiled: 1")
-        let error = #expect(throws: TrainingError.self) { try Recipe(yaml: text) }
+        let error = #expect(throws: SwanError.self) { try Recipe(yaml: text) }
         #expect(error?.code == .invalidRecipe)
         #expect(error?.message == "unknown keys: sede, vae.training.stiled")
     }
@@ -120,7 +120,7 @@ struct RecipeTests {
     ])
     func whatCannotBeMeantIsNamed(_ found: String, _ replaced: String, _ name: String) throws {
         let text = TinyRecipe.text.replacing(found, with: replaced)
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             let recipe = try Recipe(yaml: text)
             _ = try ClipMix(recipe.data, seed: 0)
         }
@@ -150,7 +150,7 @@ struct RecipeTests {
         ] {
             let text = TinyRecipe.text.replacing(line, with: "\(key): \(value)")
             #expect(text != TinyRecipe.text)
-            let error = #expect(throws: TrainingError.self, "\(key): \(value)") {
+            let error = #expect(throws: SwanError.self, "\(key): \(value)") {
                 try Recipe(yaml: text)
             }
             #expect(error?.code == .invalidRecipe)
@@ -163,7 +163,7 @@ struct RecipeTests {
         let recipe = try Recipe(yaml: text)
         #expect(recipe.vae.model.baseDim == 7)
         let folder = try TemporaryDirectory()
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try Trainer.run(recipe: recipe, output: folder.path("out"))
         }
         #expect(error?.code == .invalidRecipe, "\(error?.message ?? "")")
@@ -173,7 +173,7 @@ struct RecipeTests {
         let text = TinyRecipe.text
             .replacing("noise_spread: 0.1", with: "noise_spread: 0.1\n    timestep_offset: 900")
             .replacing("fps: 16", with: "fps: 16\n  timestep_offset: 900")
-        let error = #expect(throws: TrainingError.self) { try Recipe(yaml: text) }
+        let error = #expect(throws: SwanError.self) { try Recipe(yaml: text) }
         #expect(error?.message.contains("at most 1000") == true, "\(error?.message ?? "")")
     }
 
@@ -210,7 +210,7 @@ struct RecipeTests {
             #expect(try Recipe(contentsOf: folder.path("out/recipe.yaml")) == recipe)
             return
         }
-        let error = try #require(refusal as? TrainingError)
+        let error = try #require(refusal as? SwanError)
         #expect(error.code == .invalidRecipe)
         #expect(error.message.hasPrefix(words), "\(error.message)")
         #expect(error.message.contains("out/recipe.yaml"))
@@ -225,7 +225,7 @@ struct RecipeTests {
         )
         _ = try folder.file("out/vae/config.json.1.partial", text: "another's")
         for resume in [false, true] {
-            let error = #expect(throws: TrainingError.self) {
+            let error = #expect(throws: SwanError.self) {
                 try TrainingFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
             }
             #expect(error?.code == .cannotWrite)
@@ -242,7 +242,7 @@ struct RecipeTests {
         let folder = try TemporaryDirectory()
         let recipe = try TinyRecipe.make()
         let first = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try TrainingFolder(folder.path("out"), recipe: recipe, resume: true)
         }
         #expect(error?.code == .cannotWrite)

@@ -28,7 +28,7 @@ struct CheckpointTests {
                 let values = try state?.networks["a"]?.parameters[0].detached()
                     .array(of: Float.self)
                 #expect(values == [1, 2, 3])
-            } catch let error as TrainingError {
+            } catch let error as SwanError {
                 refused += 1
                 #expect(error.code == .invalidData)
                 #expect(error.message.hasPrefix(path))
@@ -44,11 +44,11 @@ struct CheckpointTests {
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
         try flip(path, from: -1)
-        let error = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
+        let error = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
         #expect(error?.message.contains("begins the stage 'vae' again") == true)
         // Nor is a run begun again, without a word, over what cannot be read.
         try Data("no tensors".utf8).write(to: URL(filePath: path))
-        let other = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
+        let other = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
         #expect(other?.code == .invalidData && other?.message.contains(path) == true)
     }
 
@@ -59,7 +59,7 @@ struct CheckpointTests {
             atPath: folder.path("vae/step-00000010.safetensors"),
             toPath: folder.path("vae/step-00000030.safetensors")
         )
-        let error = #expect(throws: TrainingError.self) { try checkpoints.newest(Self.roles) }
+        let error = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
         #expect(error?.code == .invalidData)
     }
 
@@ -95,7 +95,7 @@ struct CheckpointTests {
             ("checkpoints/text/step-00000004.safetensors", -1),
         ] {
             try flip("\(output)/\(file)", from: offset)
-            let error = #expect(throws: TrainingError.self) { try resume() }
+            let error = #expect(throws: SwanError.self) { try resume() }
             #expect(error?.code == .invalidData, "\(file)")
             #expect(error?.message.contains(file) == true)
             #expect(error?.message.contains("--resume") == true)
@@ -130,7 +130,7 @@ struct CheckpointTests {
         #expect(try network.weights["w"]?.detached().array(of: Float.self) == [1, 2, 3])
         #expect(try state.carry["0/kept"]?.array(of: Float.self) == [4])
         // What was the only network of its stage is none of two.
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try checkpoints.newest(Self.roles + [.trained("b", by: Self.options)])
         }
         #expect(error?.code == .invalidData && error?.message.contains(path) == true)
@@ -143,7 +143,7 @@ struct CheckpointTests {
             [Role.trained("b", by: Self.options)], Self.roles + [.trained("b", by: Self.options)],
             Self.roles + [.frozen("teacher")],
         ] {
-            let error = #expect(throws: TrainingError.self) { try checkpoints.newest(roles) }
+            let error = #expect(throws: SwanError.self) { try checkpoints.newest(roles) }
             #expect(error?.code == .invalidData)
             #expect(error?.message.contains("trained networks a and frozen networks none") == true)
         }

@@ -144,7 +144,7 @@ struct LoopTests {
             try expectRecord(in: URL(filePath: output))
             #expect(try KnownLooks.ofModel(output) == KnownLooks(recipe.styles))
 
-            let refusal = #expect(throws: TrainingError.self) {
+            let refusal = #expect(throws: SwanError.self) {
                 try Trainer.run(recipe: recipe, output: output)
             }
             #expect(refusal?.code == .cannotWrite)
@@ -178,12 +178,12 @@ struct LoopTests {
             }
 
             recipe.transformer.model.ffnDim += 16
-            let refusal = #expect(throws: TrainingError.self) {
+            let refusal = #expect(throws: SwanError.self) {
                 try Trainer.run(recipe: recipe, output: folder.appending(path: "3").path)
             }
             #expect(refusal?.message.contains("transformer.model") == true)
             recipe.start = "nowhere"
-            let missing = #expect(throws: TrainingError.self) {
+            let missing = #expect(throws: SwanError.self) {
                 try Trainer.run(recipe: recipe, output: folder.appending(path: "4").path)
             }
             #expect(missing?.code == .noSuchFile)

@@ -37,11 +37,11 @@ import SwanSystem
 
     @Test func anErrorComesAfterWhatIsBeforeIt() throws {
         let items = try Prefetcher(0..<100, threads: 4) { index in
-            if index == 6 { throw TrainingError(.invalidData, "six") }
+            if index == 6 { throw SwanError(.invalidData, "six") }
             return index
         }
         #expect(try items.next(6) == Array(0..<6))
-        let error = #expect(throws: TrainingError.self) { try items.next(1) }
+        let error = #expect(throws: SwanError.self) { try items.next(1) }
         #expect(error?.message == "six")
         items.cancel()
     }
@@ -63,7 +63,7 @@ import SwanSystem
         stop.cancel()
         try pool.fill(0..<3)
         #expect(throws: Never.self) { try pool.pair(0, style: 0) }
-        #expect(throws: TrainingError.self) { try pool.pair(1, style: 0) }
+        #expect(throws: SwanError.self) { try pool.pair(1, style: 0) }
     }
 
     /// What a pool holds does not depend on how many threads have made it.
@@ -96,7 +96,7 @@ import SwanSystem
                     #expect(try a.target.array(of: Float.self) == b.target.array())
                 }
             }
-            #expect(throws: TrainingError.self) { try several.pair(range.upperBound, style: 0) }
+            #expect(throws: SwanError.self) { try several.pair(range.upperBound, style: 0) }
         }
     }
 }

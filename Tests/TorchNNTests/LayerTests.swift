@@ -1,5 +1,6 @@
 import Foundation
 import GoldenSupport
+import SwanSystem
 import Testing
 import Torch
 
@@ -12,7 +13,7 @@ struct LayerTests {
 
     @Test func linear() throws {
         let weights = Weights(
-            MadeWeights { key, shape throws(TorchError) in
+            MadeWeights { key, shape throws(SwanError) in
                 try Tensor.full(shape, key.hasSuffix("bias") ? 1 : 2)
             }
         )
@@ -28,7 +29,7 @@ struct LayerTests {
         for keys in [1, 4, 9, 15, 16, 17, 40, 200, 600] {
             for index in 0..<3 {
                 let lengths = [130, keys, keys]
-                var parts = try lengths.map { length throws(TorchError) in
+                var parts = try lengths.map { length throws(SwanError) in
                     try Tensor.randn([1, length, 2, 32], generator).to(dtype)
                 }
                 #expect(try attention(parts[0], parts[1], parts[2]).isAllFinite())
@@ -39,7 +40,7 @@ struct LayerTests {
         }
         let x = try Tensor.randn([300, 64], generator).to(dtype)
         let weights = Weights(
-            MadeWeights { key, shape throws(TorchError) in
+            MadeWeights { key, shape throws(SwanError) in
                 try Tensor.randn(shape, generator) * (key == "broken.weight" ? Double.nan : 1)
             },
             dtype: dtype

@@ -21,13 +21,13 @@ import SwanSystem
     @Test func anErrorIsThrownWhereTheValueIsTaken() throws {
         let ahead = try ReadAhead<Int>(.cpu)
         defer { ahead.stop() }
-        ahead.start { () throws(TorchError) in throw TorchError(.io, "the disk is gone") }
-        let error = #expect(throws: TorchError.self) { try ahead.take() }
+        ahead.start { () throws(SwanError) in throw SwanError(.io, "the disk is gone") }
+        let error = #expect(throws: SwanError.self) { try ahead.take() }
         #expect(error?.code == .io)
         // The thread goes on.
         ahead.start { 3 }
         #expect(try ahead.take() == 3)
-        #expect(throws: TorchError.self) { try ahead.take() }
+        #expect(throws: SwanError.self) { try ahead.take() }
     }
 
     /// The thread holds what it works for, and ends when it is told to, with or without a value left.

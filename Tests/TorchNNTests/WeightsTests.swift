@@ -21,7 +21,7 @@ struct WeightsTests {
         let weights = Weights(source)
         _ = try Linear(weights["blocks"][0]["q"], 2, 3)
         _ = try Linear(weights["blocks"][1]["q"], 2, 3)
-        let error = #expect(throws: TorchError.self) { try weights.finish() }
+        let error = #expect(throws: SwanError.self) { try weights.finish() }
         #expect(error?.code == .invalidWeights)
         #expect(
             error?.message == """
@@ -42,7 +42,7 @@ struct WeightsTests {
         _ = try Linear(weights["blocks"][0]["q"], 2, 3)
         _ = try weights["blocks"][1]["q"].tensor("weight", [2, 3])
         try weights.finish { ["norm.weight", "ids"].contains($0) }
-        #expect(throws: TorchError.self) { try weights.finish() }
+        #expect(throws: SwanError.self) { try weights.finish() }
         // Below a path, only what is there has to be used.
         try weights["blocks"].finish()
     }
@@ -50,7 +50,7 @@ struct WeightsTests {
     @Test func aLongListIsCut() throws {
         let weights = Weights(DictionaryWeights([:]))
         for index in 0..<20 { _ = try weights["layer"][index].tensor("weight", [1]) }
-        let error = #expect(throws: TorchError.self) { try weights.finish() }
+        let error = #expect(throws: SwanError.self) { try weights.finish() }
         #expect(error?.message.contains("20 missing:") == true)
         #expect(error?.message.hasSuffix("  and 8 more") == true)
     }
@@ -58,7 +58,7 @@ struct WeightsTests {
     @Test func wholeNumbersAreNoWeights() throws {
         let weights = Weights(source)
         _ = try weights.tensor("ids", [2])
-        let error = #expect(throws: TorchError.self) { try weights.finish { $0 != "ids" } }
+        let error = #expect(throws: SwanError.self) { try weights.finish { $0 != "ids" } }
         #expect(
             error?.message.contains(
                 """
@@ -94,7 +94,7 @@ struct WeightsTests {
         // The same key is the same tensor; another shape for it is an error.
         try expectClose(weights["q"].tensor("weight", [32, 64]), matrix, relative: 0, absolute: 0)
         _ = try weights["q"].tensor("weight", [64, 32])
-        #expect(throws: TorchError.self) { try weights.finish() }
+        #expect(throws: SwanError.self) { try weights.finish() }
         let again = Weights(try MadeWeights.random(seed: 4))
         try expectClose(again["q"].tensor("weight", [32, 64]), matrix, relative: 0, absolute: 0)
     }

@@ -62,8 +62,8 @@ struct AutogradTests {
     @Test func recordingIsBackOnAfterAnError() throws {
         let x = try Tensor.ones([2])
         try x.setRequiresGrad()
-        #expect(throws: TorchError.self) { try inference { try x.reshaped(5) } }
-        #expect(throws: TorchError.self) { try withoutGradients { try x.reshaped(5) } }
+        #expect(throws: SwanError.self) { try inference { try x.reshaped(5) } }
+        #expect(throws: SwanError.self) { try withoutGradients { try x.reshaped(5) } }
         #expect(try (x * 2).requiresGrad)
     }
 
@@ -76,12 +76,12 @@ struct AutogradTests {
 
     @Test func wrongRequests() throws {
         let x = try Tensor.ones([2])
-        let unrecorded = #expect(throws: TorchError.self) { try gradients(of: x.sum(), for: [x]) }
+        let unrecorded = #expect(throws: SwanError.self) { try gradients(of: x.sum(), for: [x]) }
         #expect(unrecorded?.code == .invalidArgument)
         try x.setRequiresGrad()
-        let notOne = #expect(throws: TorchError.self) { try gradients(of: x * 2, for: [x]) }
+        let notOne = #expect(throws: SwanError.self) { try gradients(of: x * 2, for: [x]) }
         #expect(notOne?.code == .invalidArgument)
         let integers = try Tensor.zeros([2], .int64)
-        #expect(throws: TorchError.self) { try integers.setRequiresGrad() }
+        #expect(throws: SwanError.self) { try integers.setRequiresGrad() }
     }
 }

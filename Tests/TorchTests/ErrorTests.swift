@@ -6,32 +6,32 @@ import SwanSystem
 struct ErrorTests {
     @Test func shapesThatDoNotFit() throws {
         let (a, b) = (try Tensor.zeros([2, 3]), try Tensor.zeros([4]))
-        let error = #expect(throws: TorchError.self) { try a + b }
+        let error = #expect(throws: SwanError.self) { try a + b }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("The size of tensor a (3) must match") == true)
     }
 
     @Test func indicesOutside() throws {
-        let error = #expect(throws: TorchError.self) { try Tensor.zeros([2]).selected(0, 2) }
+        let error = #expect(throws: SwanError.self) { try Tensor.zeros([2]).selected(0, 2) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("out of range") == true)
     }
 
     @Test func dtypesThatDoNotFit() throws {
         let (a, b) = (try Tensor.zeros([2, 2]), try Tensor.zeros([2, 2], .float64))
-        let error = #expect(throws: TorchError.self) { try matmul(a, b) }
+        let error = #expect(throws: SwanError.self) { try matmul(a, b) }
         #expect(error?.code == .invalidArgument)
     }
 
     @Test func messagesHaveNoBacktrace() throws {
-        let error = #expect(throws: TorchError.self) { try Tensor.zeros([2]).reshaped(3) }
+        let error = #expect(throws: SwanError.self) { try Tensor.zeros([2]).reshaped(3) }
         #expect(error?.message.contains("frame #") == false)
         #expect(error?.message == error?.description)
     }
 
     @Test func operatorsThatDoNotExist() throws {
         let x = try Tensor.zeros([1])
-        let error = #expect(throws: TorchError.self) { try Operator("aten::no_such", "Tensor")(x) }
+        let error = #expect(throws: SwanError.self) { try Operator("aten::no_such", "Tensor")(x) }
         #expect(error?.code == .missingOperator)
         #expect(error?.message == "libtorch has no operator aten::no_such.Tensor")
     }
@@ -39,23 +39,23 @@ struct ErrorTests {
     @Test func wrongArguments() throws {
         let x = try Tensor.zeros([1])
         let sum = Operator("aten::add", "Tensor")
-        #expect(throws: TorchError.self) { try sum(x) }
-        #expect(throws: TorchError.self) { try sum(x, "text") }
-        #expect(throws: TorchError.self) { try sum(x, x, 1.0, 2.0) }
+        #expect(throws: SwanError.self) { try sum(x) }
+        #expect(throws: SwanError.self) { try sum(x, "text") }
+        #expect(throws: SwanError.self) { try sum(x, x, 1.0, 2.0) }
         // Two results where one is expected; none of them leaks or is lost to the next call.
-        #expect(throws: TorchError.self) { try Operator("aten::sort")(x) }
+        #expect(throws: SwanError.self) { try Operator("aten::sort")(x) }
         #expect(try sum(x, x).item() == 0)
     }
 
     @Test func memoryThatIsNotThere() {
-        let error = #expect(throws: TorchError.self) { try Tensor.empty([1 << 48], .float32) }
+        let error = #expect(throws: SwanError.self) { try Tensor.empty([1 << 48], .float32) }
         #expect(error?.code == .outOfMemory)
         #expect(error?.message == "out of memory: 1125899907 MB more were refused")
     }
 
     @Test func sizesBeyondCounting() {
-        #expect(throws: TorchError.self) { try Tensor.empty([1 << 40, 1 << 40]) }
-        #expect(throws: TorchError.self) { try Tensor.empty([-1]) }
+        #expect(throws: SwanError.self) { try Tensor.empty([1 << 40, 1 << 40]) }
+        #expect(throws: SwanError.self) { try Tensor.empty([-1]) }
     }
 }
 
@@ -70,13 +70,13 @@ struct DeviceTests {
 
     @Test(arguments: ["", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "mps"])
     func unknownNames(_ name: String) {
-        let error = #expect(throws: TorchError.self) { try Device(named: name) }
+        let error = #expect(throws: SwanError.self) { try Device(named: name) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("'\(name)'") == true)
     }
 
     @Test func gpusThatAreNotThere() {
-        let error = #expect(throws: TorchError.self) { try Device(named: "cuda:99") }
+        let error = #expect(throws: SwanError.self) { try Device(named: "cuda:99") }
         #expect(error?.code == .deviceUnavailable)
     }
 

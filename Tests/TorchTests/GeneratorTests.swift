@@ -94,7 +94,7 @@ struct GeneratorTests {
 
     @Test func aWrongStateIsRefused() throws {
         let generator = try Generator(seed: 9)
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try generator.restore(.zeros([3], .uint8))
         }
         #expect(error?.code == .invalidArgument)

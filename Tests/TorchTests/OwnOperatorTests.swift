@@ -34,7 +34,7 @@ import SwanSystem
     func isAtTheDispatcher(name: String) {
         // Who is found refuses to be called without arguments; who is not, says so.
         for operation in [Pair(name).registered, Pair(name).composite] {
-            let error = #expect(throws: TorchError.self) { try operation.run() }
+            let error = #expect(throws: SwanError.self) { try operation.run() }
             #expect(error?.code == .invalidArgument)
         }
     }
@@ -46,7 +46,7 @@ import SwanSystem
         "tiled_convolution_weight", "tiled_convolution", "widen_float8",
     ])
     func aKernelIsAtTheDispatcher(name: String) {
-        let error = #expect(throws: TorchError.self) { try Operator("swan::" + name).run() }
+        let error = #expect(throws: SwanError.self) { try Operator("swan::" + name).run() }
         #expect(error?.code == .invalidArgument)
     }
 

@@ -9,7 +9,7 @@ import SwanSystem
 /// Regions of a graph that are computed again instead of kept.
 struct RecomputationTests {
     /// Operators that save inputs, outputs, both, numbers, and views.
-    private static func block(_ x: Tensor, _ w: Tensor) throws(TorchError) -> Tensor {
+    private static func block(_ x: Tensor, _ w: Tensor) throws(SwanError) -> Tensor {
         let y = try (matmul(x, w) * 0.5).gelu(tanh: true).softmax()
         let z = try rmsNorm(y * y.exp() + x.selected(0, 0), weight: w.selected(0, 1), eps: 1e-3)
         return try scaledDotProductAttention(
@@ -27,18 +27,18 @@ struct RecomputationTests {
         return (x, w)
     }
 
-    private static func kept(_ x: Tensor, _ w: [Tensor]) throws(TorchError) -> Tensor {
+    private static func kept(_ x: Tensor, _ w: [Tensor]) throws(SwanError) -> Tensor {
         var y = x
         for w in w { y = try block(y, w * 1.5) }
         return try y.pow(2).mean()
     }
 
-    private static func again(_ x: Tensor, _ w: [Tensor]) throws(TorchError) -> Tensor {
+    private static func again(_ x: Tensor, _ w: [Tensor]) throws(SwanError) -> Tensor {
         var y = x
         for w in w {
             // A weight that is itself computed: gradients go on through the region to its leaf.
             let (input, derived) = (y, try w * 1.5)
-            y = try recomputed { () throws(TorchError) in try block(input, derived) }
+            y = try recomputed { () throws(SwanError) in try block(input, derived) }
         }
         return try y.pow(2).mean()
     }
@@ -58,7 +58,7 @@ struct RecomputationTests {
 
     @Test func regionsMayLieInOneAnother() throws {
         let (x, w) = try Self.leaves(seed: 2)
-        let again = try recomputed { () throws(TorchError) in try Self.again(x, w) }
+        let again = try recomputed { () throws(SwanError) in try Self.again(x, w) }
         let expected = try Self.numbers(gradients(of: Self.kept(x, w), for: [x] + w))
         #expect(try Self.numbers(gradients(of: again, for: [x] + w)) == expected)
     }
@@ -78,7 +78,7 @@ struct RecomputationTests {
             Self.alive.subtract(1, ordering: .relaxed)
         }
 
-        static func tensor() throws(TorchError) -> Tensor {
+        static func tensor() throws(SwanError) -> Tensor {
             let probe = Probe()
             return try Tensor(memory: probe.memory, [8], .float32, owner: probe)
         }
@@ -90,7 +90,7 @@ struct RecomputationTests {
         // A product keeps its factor for the other one's gradient.
         let kept = try (x * Probe.tensor()).sum()
         #expect(alive() == 1)
-        let again = try recomputed { () throws(TorchError) in try (x * Probe.tensor()).sum() }
+        let again = try recomputed { () throws(SwanError) in try (x * Probe.tensor()).sum() }
         #expect(alive() == 1)
         let expected = try Self.numbers(gradients(of: kept, for: [x]))
         #expect(alive() == 0)
@@ -106,7 +106,7 @@ struct RecomputationTests {
         do {
             let held = Mark()
             mark = held
-            let y = try recomputed { () throws(TorchError) in
+            let y = try recomputed { () throws(SwanError) in
                 withExtendedLifetime(held) {}
                 return try x.exp()
             }
@@ -118,13 +118,13 @@ struct RecomputationTests {
     @Test func aBodyRunsTwiceWhereItIsRecordedAndElseOnce() throws {
         let runs = Atomic(0)
         let (x, _) = try Self.leaves(seed: 5)
-        func square() throws(TorchError) -> Tensor {
-            try recomputed { () throws(TorchError) in
+        func square() throws(SwanError) -> Tensor {
+            try recomputed { () throws(SwanError) in
                 runs.add(1, ordering: .relaxed)
                 return try (x * x).exp()
             }
         }
-        _ = try withoutGradients { () throws(TorchError) in try square() }
+        _ = try withoutGradients { () throws(SwanError) in try square() }
         #expect(runs.load(ordering: .relaxed) == 1)
         _ = try gradients(of: square().sum(), for: [x])
         #expect(runs.load(ordering: .relaxed) == 3)
@@ -132,17 +132,17 @@ struct RecomputationTests {
 
     @Test func errorsOfEitherRunComeOutAsTheyAre() throws {
         let (x, w) = try Self.leaves(seed: 6)
-        let failing = TorchError(.cannotWrite, "the second run fails")
-        let first = #expect(throws: TorchError.self) {
-            try recomputed { () throws(TorchError) -> Tensor in throw failing }
+        let failing = SwanError(.cannotWrite, "the second run fails")
+        let first = #expect(throws: SwanError.self) {
+            try recomputed { () throws(SwanError) -> Tensor in throw failing }
         }
         #expect(first == failing)
         let runs = Atomic(0)
-        let y = try recomputed { () throws(TorchError) in
+        let y = try recomputed { () throws(SwanError) in
             guard runs.add(1, ordering: .relaxed).oldValue == 0 else { throw failing }
             return try x.exp()
         }
-        let second = #expect(throws: TorchError.self) { try gradients(of: y.sum(), for: [x]) }
+        let second = #expect(throws: SwanError.self) { try gradients(of: y.sum(), for: [x]) }
         #expect(second == failing)
         // Neither has left the thread in a region, or with recording off.
         let (kept, again) = (try x.exp().sum(), try Self.again(x, w))
@@ -154,13 +154,13 @@ struct RecomputationTests {
     func aSecondRunThatDoesSomethingElseIsAnError(_ count: Int) throws {
         let (x, _) = try Self.leaves(seed: 7)
         let runs = Atomic(0)
-        let y = try recomputed { () throws(TorchError) in
+        let y = try recomputed { () throws(SwanError) in
             let isFirst = runs.add(1, ordering: .relaxed).oldValue == 0
             var y = x
             for _ in 0..<(isFirst ? 2 : count) { y = try y.exp() }
             return y
         }
-        let error = #expect(throws: TorchError.self) { try gradients(of: y.sum(), for: [x]) }
+        let error = #expect(throws: SwanError.self) { try gradients(of: y.sum(), for: [x]) }
         #expect(error?.message.contains("a region that is run again") == true)
     }
 

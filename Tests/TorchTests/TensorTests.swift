@@ -92,21 +92,21 @@ struct TensorTests {
         let x = try Tensor([1, 2, 3, 4] as [Int16], [2, 2])
         let sum = try x.withUnsafeBytes { $0.bindMemory(to: Int16.self).reduce(0, +) }
         #expect(sum == 10)
-        let error = #expect(throws: TorchError.self) {
+        let error = #expect(throws: SwanError.self) {
             try x.transposed(0, 1).withUnsafeBytes { $0.count }
         }
         #expect(error?.code == .invalidArgument)
     }
 
     @Test func elementsThatDoNotFill() {
-        let error = #expect(throws: TorchError.self) { try Tensor([1, 2, 3] as [Float], [2, 2]) }
+        let error = #expect(throws: SwanError.self) { try Tensor([1, 2, 3] as [Float], [2, 2]) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message == "3 elements do not fill the shape [2, 2]")
     }
 
     @Test func onlyOneElementIsAnItem() throws {
         let x = try Tensor.zeros([2])
-        let error = #expect(throws: TorchError.self) { try x.item() }
+        let error = #expect(throws: SwanError.self) { try x.item() }
         #expect(error?.code == .invalidArgument)
     }
 }
@@ -150,7 +150,7 @@ struct TensorMemoryTests {
         let releases = Atomic(0)
         do {
             let owner = Owner([1]) { releases.add(1, ordering: .relaxed) }
-            #expect(throws: TorchError.self) {
+            #expect(throws: SwanError.self) {
                 try Tensor(memory: owner.memory, [-2], .float32, owner: owner)
             }
         }

@@ -1,4 +1,5 @@
 import GoldenSupport
+import SwanSystem
 import Testing
 import Torch
 
@@ -129,38 +130,38 @@ import Torch
     @Test func whatDoesNotFitIsRefused() throws {
         let wide = try Tensor.ones([32, 64])
         let weight = try tiledLinearWeight(wide.to(.bfloat16))
-        #expect(throws: TorchError.self) { try tiledLinearWeight(wide) }
-        #expect(throws: TorchError.self) { try tiledLinearWeight(normal([33, 64])) }
-        #expect(throws: TorchError.self) { try tiledLinear(normal([4, 32]), weight, nil) }
-        #expect(throws: TorchError.self) { try tiledLinear(normal([4, 64]), weight, normal([5])) }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) { try tiledLinearWeight(wide) }
+        #expect(throws: SwanError.self) { try tiledLinearWeight(normal([33, 64])) }
+        #expect(throws: SwanError.self) { try tiledLinear(normal([4, 32]), weight, nil) }
+        #expect(throws: SwanError.self) { try tiledLinear(normal([4, 64]), weight, normal([5])) }
+        #expect(throws: SwanError.self) {
             try tiledLinear(normal([4, 64]), .ones([1, 2, 1, 1, 1, 1]).to(.bfloat16), nil)
         }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try tiledLinear(normal([4, 64]), weight.transposed(3, 4), nil)
         }
-        #expect(throws: TorchError.self) { try tiledLinearWeight(.zeros([32, 0]).to(.bfloat16)) }
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) { try tiledLinearWeight(.zeros([32, 0]).to(.bfloat16)) }
+        #expect(throws: SwanError.self) {
             try tiledLinear(.zeros([4, 0]).to(.bfloat16), weight, nil)
         }
         #expect(try tiledLinear(.zeros([0, 64]).to(.bfloat16), weight, nil).shape == [0, 32])
         let q = try normal([1, 1, 4, 32])
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try tiledAttention(q, q, normal([1, 1, 5, 32]), scale: 1)
         }
         let none = try Tensor.zeros([1, 0, 4, 32]).to(.bfloat16)
-        #expect(throws: TorchError.self) { try tiledAttention(none, none, none, scale: 1) }
-        #expect(throws: TorchError.self) { try tiledAttention(q, q, q, scale: -1) }
+        #expect(throws: SwanError.self) { try tiledAttention(none, none, none, scale: 1) }
+        #expect(throws: SwanError.self) { try tiledAttention(q, q, q, scale: -1) }
         let narrow = try normal([1, 1, 4, 16])
-        #expect(throws: TorchError.self) { try tiledAttention(narrow, narrow, narrow, scale: 1) }
+        #expect(throws: SwanError.self) { try tiledAttention(narrow, narrow, narrow, scale: 1) }
         let kernel = try tiledConvolutionWeight(normal([8, 32, 3, 3, 3]))
         let x = try normal([1, 2, 4, 4, 32])
         let bias = try normal([8])
-        #expect(throws: TorchError.self) {
+        #expect(throws: SwanError.self) {
             try tiledConvolution(x.narrowed(1, 0, 1), x, kernel, bias)
         }
-        #expect(throws: TorchError.self) { try tiledConvolution(nil, x, kernel, normal([99])) }
-        #expect(throws: TorchError.self) { try tiledConvolution(nil, wide, kernel, bias) }
-        #expect(throws: TorchError.self) { try tiledConvolutionWeight(normal([8, 32, 3, 3])) }
+        #expect(throws: SwanError.self) { try tiledConvolution(nil, x, kernel, normal([99])) }
+        #expect(throws: SwanError.self) { try tiledConvolution(nil, wide, kernel, bias) }
+        #expect(throws: SwanError.self) { try tiledConvolutionWeight(normal([8, 32, 3, 3])) }
     }
 }

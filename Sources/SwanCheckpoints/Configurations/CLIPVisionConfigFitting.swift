@@ -1,6 +1,6 @@
 public import SwanModels
 public import SwanSystem
-public import Torch
+import Torch
 public import TorchNN
 
 extension CLIPVisionConfig {
@@ -12,11 +12,11 @@ extension CLIPVisionConfig {
     ///
     /// - Parameter source: an image encoder's weights under Wan's own names (`inWanNames()`).
     /// - Throws: where a weight that every encoder has is missing.
-    public func fitted(to source: any WeightSource) throws(TorchError) -> CLIPVisionConfig {
+    public func fitted(to source: any WeightSource) throws(SwanError) -> CLIPVisionConfig {
         guard !source.makesAnything else { return self }
-        func shape(_ key: String, rank: Int) throws(TorchError) -> [Int] {
+        func shape(_ key: String, rank: Int) throws(SwanError) -> [Int] {
             guard let shape = try source.shape("visual." + key), shape.count == rank else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "there is no weight visual.\(key) of \(rank) dimensions: these are not the "
                         + "weights of a CLIP image encoder"

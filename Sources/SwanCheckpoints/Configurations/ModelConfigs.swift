@@ -1,7 +1,7 @@
 import Foundation
 package import SwanSystem
 package import SwanModels
-package import Torch
+import Torch
 package import TorchNN
 
 extension ModelFolder {
@@ -37,7 +37,7 @@ extension ModelFolder {
     }
 
     /// The weights of a part in Wan's names; they are read when they are asked for.
-    package func weights(of files: Files) throws(TorchError) -> any WeightSource {
+    package func weights(of files: Files) throws(SwanError) -> any WeightSource {
         do {
             return try checkpoint(files.data).inWanNames()
         } catch {
@@ -82,7 +82,7 @@ package protocol FittedConfig: Decodable {
     /// The published sizes.
     init()
     /// These sizes with all that the shapes of the weights say.
-    func fitted(to source: any WeightSource) throws(TorchError) -> Self
+    func fitted(to source: any WeightSource) throws(SwanError) -> Self
     /// How many blocks there are; nil where that is no size of the network.
     var blockCount: Int? { get }
     /// What the names of the classes that have it contain, in lower case.

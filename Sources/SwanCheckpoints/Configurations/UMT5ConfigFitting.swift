@@ -1,5 +1,5 @@
 public import SwanModels
-public import Torch
+import Torch
 public import TorchNN
 public import SwanSystem
 
@@ -11,11 +11,11 @@ extension UMT5Config {
     ///
     /// - Parameter source: an encoder's weights under Wan's own names (`inWanNames()`).
     /// - Throws: where a weight that every encoder has is missing.
-    public func fitted(to source: any WeightSource) throws(TorchError) -> UMT5Config {
+    public func fitted(to source: any WeightSource) throws(SwanError) -> UMT5Config {
         guard !source.makesAnything else { return self }
-        func shape(_ key: String) throws(TorchError) -> [Int] {
+        func shape(_ key: String) throws(SwanError) -> [Int] {
             guard let shape = try source.shape(key), shape.count == 2 else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "there is no weight \(key) of two dimensions: these are not the weights of a "
                         + "UMT5 encoder"
@@ -30,7 +30,7 @@ extension UMT5Config {
         (config.buckets, config.heads) = (distances[0], distances[1])
         let width = try shape("blocks.0.attn.q.weight")[0]
         guard config.heads > 0, width % config.heads == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "blocks.0.attn.q.weight has \(width) rows for \(config.heads) heads"
             )

@@ -1,6 +1,6 @@
 public import SwanModels
 public import SwanSystem
-public import Torch
+import Torch
 public import TorchNN
 
 extension WanConfig {
@@ -13,7 +13,7 @@ extension WanConfig {
     ///
     /// - Parameter source: a transformer's weights under Wan's own names (`inWanNames()`).
     /// - Throws: where a weight that every model has is missing, or sizes contradict each other.
-    public func fitted(to source: any WeightSource) throws(TorchError) -> WanConfig {
+    public func fitted(to source: any WeightSource) throws(SwanError) -> WanConfig {
         guard !source.makesAnything else { return self }
         var config = self
         let patch = try Self.shape(source, "patch_embedding.weight", rank: 5)
@@ -34,7 +34,7 @@ extension WanConfig {
         }
         let patchElements = config.patchSize.reduce(1, *)
         guard head % patchElements == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "head.head.weight has \(head) rows, no multiple of a patch's \(config.patchSize)"
             )
@@ -54,10 +54,10 @@ extension WanConfig {
         return config
     }
 
-    private func heads(of dim: Int) throws(TorchError) -> Int {
+    private func heads(of dim: Int) throws(SwanError) -> Int {
         if dim == self.dim { return heads }
         guard dim > 0, dim % 128 == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "the weights are \(dim) wide, no multiple of 128; only a configuration with "
                     + "\"dim\": \(dim) and \"num_heads\" can say how many heads that is"
@@ -68,11 +68,11 @@ extension WanConfig {
 
     /// The blocks that `branch` blocks of a control branch belong to: those that are named, or in
     /// equal distances as in all of Wan's models.
-    private func vaceLayers(branch: Int, blocks: Int) throws(TorchError) -> [Int]? {
+    private func vaceLayers(branch: Int, blocks: Int) throws(SwanError) -> [Int]? {
         guard branch > 0 else { return nil }
         if let vaceLayers, vaceLayers.count == branch { return vaceLayers }
         guard blocks > 0, blocks % branch == 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "there are \(branch) vace_blocks for \(blocks) blocks; only a configuration with "
                     + "\(branch) \"vace_layers\" can say which they belong to"
@@ -85,15 +85,15 @@ extension WanConfig {
         _ source: any WeightSource,
         _ key: String,
         rank: Int
-    ) throws(TorchError) -> [Int] {
+    ) throws(SwanError) -> [Int] {
         guard let shape = try source.shape(key) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "there is no weight \(key): these are not the weights of a Wan transformer"
             )
         }
         guard shape.count == rank else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(key) is \(shape), where a Wan transformer has \(rank) dimensions"
             )

@@ -1,6 +1,6 @@
 public import SwanModels
 public import SwanSystem
-public import Torch
+import Torch
 public import TorchNN
 
 extension WanVAEConfig {
@@ -12,13 +12,13 @@ extension WanVAEConfig {
     ///
     /// - Parameter source: an autoencoder's weights under Wan's own names (`inWanNames()`).
     /// - Throws: where a weight that every autoencoder has is missing, or statistics are.
-    public func fitted(to source: any WeightSource) throws(TorchError) -> WanVAEConfig {
+    public func fitted(to source: any WeightSource) throws(SwanError) -> WanVAEConfig {
         guard !source.makesAnything else { return self }
         var config = self
-        func size(_ key: String, _ dim: Int) throws(TorchError) -> Int {
+        func size(_ key: String, _ dim: Int) throws(SwanError) -> Int {
             let rank = key.hasSuffix(".gamma") ? 4 : 5
             guard let shape = try source.shape(key), shape.count == rank else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "there is no weight \(key) of \(rank) dimensions: these are not the weights of a "
                         + "Wan autoencoder"
@@ -31,7 +31,7 @@ extension WanVAEConfig {
         if config.latentsMean.count != config.zDim || config.latentsStd.count != config.zDim {
             guard let published = [Self.wan21, .wan22].first(where: { $0.zDim == config.zDim })
             else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "the autoencoder has \(config.zDim) channels; only a configuration with "
                         + "\"latents_mean\" and \"latents_std\" can say how they are scaled"
@@ -58,7 +58,7 @@ extension WanVAEConfig {
     }
 
     /// Reads the encoder's levels: residual blocks, then what halves the picture and perhaps the frames.
-    private mutating func readLevels(_ source: any WeightSource) throws(TorchError) {
+    private mutating func readLevels(_ source: any WeightSource) throws(SwanError) {
         var dims: [Int] = []
         var halvesFrames: [Bool] = []
         var blocks = 0
@@ -83,7 +83,7 @@ extension WanVAEConfig {
         guard blocks > 0, dims.count == level + 1, baseDim > 0,
             dims.allSatisfy({ $0 > 0 && $0 % baseDim == 0 })
         else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "the encoder's levels \(dims) over \(baseDim) channels are not those of a Wan "
                     + "autoencoder"

@@ -56,7 +56,7 @@ public struct CheckpointConversion: Sendable {
         }
         let found = try Source(source)
         guard !FileIdentity.isTaken(destination) else {
-            throw TorchError(.cannotWrite, "\(destination): is there already; give another name")
+            throw SwanError(.cannotWrite, "\(destination): is there already; give another name")
         }
         let plan = try Plan(found, self)
         let shards = isFile ? [plan.entries] : plan.shards(shardBytes)
@@ -248,10 +248,10 @@ extension CheckpointConversion {
         }
 
         /// Writes some of the entries into a file.
-        func write(_ entries: [Safetensors.Entry], to path: String) throws(TorchError) {
+        func write(_ entries: [Safetensors.Entry], to path: String) throws(SwanError) {
             try Safetensors.write(entries, metadata: metadata, to: path) {
                 entry,
-                append throws(TorchError) in
+                append throws(SwanError) in
                 try write(entry, append)
                 try checkpoint.requireUnchanged()
             }
@@ -259,8 +259,8 @@ extension CheckpointConversion {
 
         private func write(
             _ entry: Safetensors.Entry,
-            _ append: (Tensor) throws(TorchError) -> Void
-        ) throws(TorchError) {
+            _ append: (Tensor) throws(SwanError) -> Void
+        ) throws(SwanError) {
             let key = originals[entry.key] ?? entry.key
             let stored = try source.stored(key, entry.shape)
             let rows = entry.shape.first ?? 0
@@ -279,7 +279,7 @@ extension CheckpointConversion {
             _ stored: StoredWeight,
             _ start: Int,
             _ count: Int
-        ) throws(TorchError) -> Tensor {
+        ) throws(SwanError) -> Tensor {
             let values = try stored.values.narrowed(0, start, count)
             guard var factor = stored.factor else { return values }
             if factor.count > 1 { factor = try factor.narrowed(0, start, count) }
@@ -291,11 +291,11 @@ extension CheckpointConversion {
             _ part: Tensor,
             _ entry: Safetensors.Entry,
             _ key: String
-        ) throws(TorchError) -> Tensor {
+        ) throws(SwanError) -> Tensor {
             guard entry.dtype == .float16, part.dtype != .float16 else { return part }
             let converted = try part.to(.float16)
             guard try converted.isAllFinite() else {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "\(key) has numbers that float16 cannot hold; bfloat16 holds them"
                 )

@@ -1,7 +1,7 @@
 import Foundation
-import SwanSystem
+package import SwanSystem
 import Synchronization
-package import Torch
+import Torch
 
 /// A hidden folder in which files are made that get their names when all of them are there, or that
 /// are of no use afterwards.
@@ -20,7 +20,7 @@ package final class PartialFolder: Sendable {
     deinit { remove() }
 
     /// Makes the folder beside `target`, where killed processes may have left theirs.
-    package func make(beside target: String) throws(TorchError) -> String {
+    package func make(beside target: String) throws(SwanError) -> String {
         let url = URL(fileURLWithPath: target)
         let parent = url.deletingLastPathComponent().path
         _ = Leftovers.remove(from: parent)
@@ -42,7 +42,7 @@ package final class PartialFolder: Sendable {
     }
 
     /// Gives the folder, or a file in it, its name; what has that name by now stays.
-    func rename(_ path: String, to target: String) throws(TorchError) {
+    func rename(_ path: String, to target: String) throws(SwanError) {
         let number = UnfinishedFiles.name(path) { renameToNewName(path, target) }
         guard number == 0 else { throw Self.failed(target, number) }
     }
@@ -66,12 +66,12 @@ package final class PartialFolder: Sendable {
         if state.descriptor >= 0 { close(state.descriptor) }
     }
 
-    private static func failed(_ target: String, _ number: Int32) -> TorchError {
+    private static func failed(_ target: String, _ number: Int32) -> SwanError {
         let isFull = [ENOSPC, EDQUOT].contains(number)
-        return TorchError(
+        return SwanError(
             isFull ? .diskFull : .cannotWrite,
             "\(target): cannot be \(isFull ? "written" : "created"): "
-                + SystemError.reason(number)
+                + SwanError.reason(number)
         )
     }
 }

@@ -18,7 +18,7 @@ extension ModelFolder {
         beside bytes: Int,
         copies: Int,
         _ advice: String = ""
-    ) throws(SystemError) {
+    ) throws(SwanError) {
         guard AddressSpace.free != nil else { return }
         try AddressSpace.require(
             bytes + copies * fileBytes + AddressSpaceNeeds.engine,

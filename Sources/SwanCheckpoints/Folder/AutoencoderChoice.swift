@@ -1,6 +1,6 @@
 import Foundation
 package import SwanModels
-import SwanSystem
+package import SwanSystem
 package import Torch
 import TorchNN
 
@@ -118,15 +118,15 @@ package indirect enum AutoencoderChoice: Sendable {
         from folder: ModelFolder,
         _ dtype: DType,
         _ device: Device
-    ) throws(TorchError) -> any VideoAutoencoder {
+    ) throws(SwanError) -> any VideoAutoencoder {
         switch self {
         case .wan(let files, let config):
-            try folder.finiteNetwork(of: files, dtype, device) { weights throws(TorchError) in
+            try folder.finiteNetwork(of: files, dtype, device) { weights throws(SwanError) in
                 try WanVAE(weights, config)
             }
         case .tiny(let path, let config):
             try folder.finiteNetwork(of: ModelFolder.Files(data: path), dtype, device) {
-                weights throws(TorchError) in try TinyVAE(weights, config)
+                weights throws(SwanError) in try TinyVAE(weights, config)
             }
         case .pair(let encoding, let decoding):
             try AutoencoderPair(

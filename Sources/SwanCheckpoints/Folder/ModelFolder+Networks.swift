@@ -1,7 +1,7 @@
 import SwanModels
 package import Torch
 package import TorchNN
-import SwanSystem
+package import SwanSystem
 
 extension ModelFolder {
     /// Builds a network that converts its weights at once; every key must fit, every number be finite.
@@ -9,8 +9,8 @@ extension ModelFolder {
         of files: Files,
         _ dtype: DType,
         _ device: Device,
-        _ build: (Weights) throws(TorchError) -> Network
-    ) throws(TorchError) -> Network {
+        _ build: (Weights) throws(SwanError) -> Network
+    ) throws(SwanError) -> Network {
         try checkpoint(files.data).requireFinite()
         return try files.network(weights(of: files), dtype, device, keepsStorage: false, build)
     }
@@ -30,8 +30,8 @@ extension ModelFolder.Files {
         keepsStorage: Bool = true,
         late: Bool = false,
         ignoring isUnused: (String) -> Bool = { _ in false },
-        _ build: (Weights) throws(TorchError) -> Network
-    ) throws(TorchError) -> Network {
+        _ build: (Weights) throws(SwanError) -> Network
+    ) throws(SwanError) -> Network {
         let weights = Weights(
             source,
             dtype: dtype,
@@ -46,7 +46,7 @@ extension ModelFolder.Files {
         } catch {
             // What an operator refuses of weights is the weights' fault.
             let code = error.code == .invalidArgument ? .invalidWeights : error.code
-            throw TorchError(code, error.message).about(data)
+            throw SwanError(code, error.message).about(data)
         }
     }
 }

@@ -2,7 +2,7 @@ import Foundation
 import SwanModels
 public import SwanSystem
 import SwanText
-package import Torch
+import Torch
 package import TorchNN
 
 /// A folder with the parts of a model, and where each of them is.
@@ -84,7 +84,7 @@ public struct ModelFolder: Sendable {
     }
 
     /// The checkpoint of a part or of another file, opened once.
-    package func checkpoint(_ path: String) throws(TorchError) -> Checkpoint {
+    package func checkpoint(_ path: String) throws(SwanError) -> Checkpoint {
         try checkpoints.open(path)
     }
 

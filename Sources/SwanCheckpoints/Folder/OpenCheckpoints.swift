@@ -1,5 +1,6 @@
+package import SwanSystem
 import Synchronization
-package import Torch
+import Torch
 package import TorchNN
 
 /// The checkpoints of one model, each opened once: headers are read, weights are not.
@@ -9,7 +10,7 @@ package final class OpenCheckpoints: Sendable {
     package init() {}
 
     /// The checkpoint at a path.
-    package func open(_ path: String) throws(TorchError) -> Checkpoint {
+    package func open(_ path: String) throws(SwanError) -> Checkpoint {
         if let checkpoint = opened.withLock({ $0[path] }) { return checkpoint }
         let checkpoint = try Checkpoint.open(path)
         opened.withLock { $0[path] = checkpoint }

@@ -52,7 +52,7 @@ extension Tokenizer {
         let shape = checkpoint.shape(Self.packedKey) ?? []
         let tensor = try checkpoint.tensor(Self.packedKey, shape)
         guard tensor.dtype == .uint8, tensor.rank == 1 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(checkpoint.path): \(Self.packedKey) is \(shape) of \(tensor.dtype), not a row of bytes"
             )
@@ -60,7 +60,7 @@ extension Tokenizer {
         do {
             try self.init(data: Data(tensor.array(of: UInt8.self)), rareText: rareText)
         } catch {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "\(checkpoint.path): \(Self.packedKey) cannot be used: \(error)"
             )

@@ -1,5 +1,5 @@
 import Foundation
-public import Torch
+import Torch
 public import TorchNN
 public import SwanSystem
 
@@ -31,7 +31,7 @@ public struct LoRA: Sendable {
     }
 
     /// Opens a file.
-    public static func open(_ path: String, strength: Double = 1) throws(TorchError) -> LoRA {
+    public static func open(_ path: String, strength: Double = 1) throws(SwanError) -> LoRA {
         let checkpoint = try Checkpoint.open(
             path,
             preferring: ["generator_lora", "state_dict"]
@@ -48,7 +48,7 @@ public struct LoRA: Sendable {
         _ source: any WeightSource,
         name: String,
         strength: Double = 1
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.source = source
         self.name = name
         self.strength = LowRankAddition.Strength(strength)
@@ -56,7 +56,7 @@ public struct LoRA: Sendable {
         var unknown: [String] = []
         for key in source.keys.sorted() {
             if key.hasSuffix("dora_scale") || key.contains("lora_magnitude_vector") {
-                throw TorchError(
+                throw SwanError(
                     .invalidWeights,
                     "\(name): \(key) belongs to a DoRA, which also rescales the weights it changes; "
                         + "only LoRA can be added. Save it as a full difference (.diff) instead"
@@ -68,11 +68,11 @@ public struct LoRA: Sendable {
             }
             guard changes[module, default: Change()].keys.updateValue(key, forKey: role) == nil
             else {
-                throw TorchError(.invalidWeights, "\(name): \(module) is changed twice, by \(key)")
+                throw SwanError(.invalidWeights, "\(name): \(module) is changed twice, by \(key)")
             }
         }
         guard unknown.isEmpty, !changes.isEmpty else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 unknown.isEmpty
                     ? "\(name): there is nothing in it"
@@ -153,7 +153,7 @@ extension LoRA {
     /// The changes by the key of the weight they are made to.
     ///
     /// Throws one error that lists every key for which `model` has no weight, or one of another shape.
-    func differences(for model: any WeightSource) throws(TorchError) -> [String: Difference] {
+    func differences(for model: any WeightSource) throws(SwanError) -> [String: Difference] {
         let modules = Modules(model.keys)
         var found: [String: Difference] = [:]
         var problems: [String] = []
@@ -166,7 +166,7 @@ extension LoRA {
                     "\(module): is the same layer as \(other), which is changed already"
                 )
             }
-            func shape(_ weight: String) throws(TorchError) -> [Int]? {
+            func shape(_ weight: String) throws(SwanError) -> [Int]? {
                 guard let place else { return nil }
                 return try model.shape(place.isEmpty ? weight : "\(place).\(weight)")
             }
@@ -223,7 +223,7 @@ extension LoRA {
             }
         }
         guard problems.isEmpty else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 Self.list(
                     "\(name): \(problems.count) of its \(source.keys.count) keys do not fit the model"
@@ -236,10 +236,10 @@ extension LoRA {
     }
 
     /// The tensor under a key of this LoRA, in float32; all of its numbers are finite.
-    func tensor(_ key: String) throws(TorchError) -> Tensor {
+    func tensor(_ key: String) throws(SwanError) -> Tensor {
         let tensor = try source.tensor(key, source.shape(key) ?? []).to(.float32)
         guard try tensor.isAllFinite() else {
-            throw TorchError(.invalidWeights, "\(name): \(key) is not finite (NaN or infinite)")
+            throw SwanError(.invalidWeights, "\(name): \(key) is not finite (NaN or infinite)")
         }
         return tensor
     }
@@ -248,11 +248,11 @@ extension LoRA {
     private static func alpha(
         inMetadata metadata: [String: String],
         of path: String
-    ) throws(TorchError) -> Double? {
+    ) throws(SwanError) -> Double? {
         let key = "lora_adapter_metadata"
         guard let text = metadata[key] else { return nil }
         guard text.utf8.count <= 1 << 20 else {
-            throw TorchError(.invalidFile, "\(path): its \(key) is longer than a megabyte")
+            throw SwanError(.invalidFile, "\(path): its \(key) is longer than a megabyte")
         }
         do {
             let values = try JSONSerialization.jsonObject(with: Data(text.utf8))
@@ -260,12 +260,12 @@ extension LoRA {
             let alpha = settings.first { $0.key.hasSuffix("lora_alpha") }?.value
             return (alpha as? NSNumber)?.doubleValue
         } catch {
-            throw TorchError(.invalidFile, "\(path): its \(key) is no JSON")
+            throw SwanError(.invalidFile, "\(path): its \(key) is no JSON")
         }
     }
 
     /// alpha / rank; alpha is the rank where it is not said.
-    private func factor(of change: Change) throws(TorchError) -> Double {
+    private func factor(of change: Change) throws(SwanError) -> Double {
         guard let down = change.keys[.down], let rank = try source.shape(down)?.first, rank > 0
         else { return 1 }
         guard let key = change.keys[.alpha] else {
@@ -273,7 +273,7 @@ extension LoRA {
         }
         let alpha = try tensor(key)
         guard alpha.count == 1 else {
-            throw TorchError(.invalidWeights, "\(name): \(key) is \(alpha.shape), not one number")
+            throw SwanError(.invalidWeights, "\(name): \(key) is \(alpha.shape), not one number")
         }
         return try alpha.item() / Double(rank)
     }
@@ -293,7 +293,7 @@ extension LoRA {
     private func hint(
         _ widths: [String],
         _ model: any WeightSource
-    ) throws(TorchError) -> String {
+    ) throws(SwanError) -> String {
         let own = try model.shape("time_projection.1.weight")?.last
         if let made = widths.first {
             let here = own.flatMap { Self.models[$0] } ?? own.map { "width \($0)" } ?? "another"

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 public import TorchNN
 
@@ -20,7 +21,7 @@ public struct LoRAWeights: WeightSource {
         _ base: any WeightSource,
         _ loras: [LoRA],
         live: Bool = false
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.base = base
         self.loras = loras
         isLive = live
@@ -37,10 +38,10 @@ public struct LoRAWeights: WeightSource {
     public var keys: [String] { base.keys }
 
     /// The shape under a key; nil if there is no such weight.
-    public func shape(_ key: String) throws(TorchError) -> [Int]? { try base.shape(key) }
+    public func shape(_ key: String) throws(SwanError) -> [Int]? { try base.shape(key) }
 
     /// The weight under a key, with what is merged into it; in float32 if anything is.
-    public func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let weight = try base.tensor(key, shape)
         guard let merged = try merged(key, weight) else { return weight }
         return merged
@@ -48,7 +49,7 @@ public struct LoRAWeights: WeightSource {
 
     /// The weight as it is stored; where something is merged into it, rounded to 16 bits as the base
     /// is, to bfloat16 if that is stored in fewer.
-    public func stored(_ key: String, _ shape: [Int]) throws(TorchError) -> StoredWeight {
+    public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let stored = try base.stored(key, shape)
         guard differences[key] != nil else { return stored }
         guard let merged = try merged(key, stored.weight(.float32)) else { return stored }
@@ -57,7 +58,7 @@ public struct LoRAWeights: WeightSource {
     }
 
     /// The products that a layer adds to its own.
-    public func additions(_ key: String) throws(TorchError) -> [LowRankAddition] {
+    public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         guard isLive, let changes = differences[key] else { return try base.additions(key) }
         var additions = try base.additions(key)
         for (lora, difference) in changes {
@@ -75,7 +76,7 @@ public struct LoRAWeights: WeightSource {
     }
 
     /// W + s (alpha / rank) up down, and s times plain differences; nil where nothing is merged.
-    private func merged(_ key: String, _ weight: Tensor) throws(TorchError) -> Tensor? {
+    private func merged(_ key: String, _ weight: Tensor) throws(SwanError) -> Tensor? {
         let changes = (differences[key] ?? []).filter { !isLive || $0.difference.plain != nil }
         guard !changes.isEmpty else { return nil }
         // Not in place: the base's numbers may be those of a mapped file.

@@ -25,7 +25,7 @@ struct TransformersCLIPWeights: WeightSource {
     ]
 
     /// - Parameter prefix: what the keys of the vision part begin with; others are of a text part.
-    init(_ source: any WeightSource, prefix: String) throws(TorchError) {
+    init(_ source: any WeightSource, prefix: String) throws(SwanError) {
         self.source = source
         let keys = Set(source.keys)
         var parts: [String: [String]] = [:]
@@ -37,7 +37,7 @@ struct TransformersCLIPWeights: WeightSource {
         }
         let missing = parts.values.joined().filter { !keys.contains($0) }.sorted()
         guard missing.isEmpty else {
-            throw TorchError(
+            throw SwanError(
                 .invalidWeights,
                 "a CLIP model's attention is not whole; missing: " + missing.joined(separator: ", ")
             )
@@ -62,7 +62,7 @@ struct TransformersCLIPWeights: WeightSource {
 
     var keys: [String] { Array(parts.keys) }
 
-    func shape(_ key: String) throws(TorchError) -> [Int]? {
+    func shape(_ key: String) throws(SwanError) -> [Int]? {
         guard let names = parts[key] else { return nil }
         var shape: [Int] = []
         for name in names {
@@ -79,9 +79,9 @@ struct TransformersCLIPWeights: WeightSource {
         }
     }
 
-    func tensor(_ key: String, _ shape: [Int]) throws(TorchError) -> Tensor {
+    func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         guard let names = parts[key] else {
-            throw TorchError(.invalidWeights, "there is no weight \(key)")
+            throw SwanError(.invalidWeights, "there is no weight \(key)")
         }
         var tensors: [Tensor] = []
         for name in names {

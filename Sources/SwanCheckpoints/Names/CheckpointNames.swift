@@ -1,5 +1,5 @@
 public import SwanSystem
-public import Torch
+import Torch
 public import TorchNN
 
 extension WeightSource {
@@ -8,7 +8,7 @@ extension WeightSource {
     /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5, CLIP) are told by their
     /// keys and translated; all others stay as they are. Factors beside weights of few bits are applied
     /// (`ScaledWeights`).
-    public func inWanNames() throws(TorchError) -> any WeightSource {
+    public func inWanNames() throws(SwanError) -> any WeightSource {
         if let scaled = try ScaledWeights(self) { return try scaled.inWanNames() }
         for prefix in ["vision_model.", ""] where keys.contains(prefix + "pre_layrnorm.weight") {
             return try TransformersCLIPWeights(self, prefix: prefix)

@@ -1,5 +1,6 @@
 import SwanModels
 import SwanPipelines
+import SwanSystem
 import SwanTiny
 import SwanTraining
 import Torch
@@ -45,7 +46,7 @@ struct AutoencoderMeasure {
     }
 
     /// The mean squared error of frames [1 + n chunkFrames, 3, H, W], uint8; 1 is white for black.
-    func squaredError(of frames: Tensor) throws(TorchError) -> Double {
+    func squaredError(of frames: Tensor) throws(SwanError) -> Double {
         let (encoder, decoder) = try (model.vae.makeEncoder(), model.vae.makeDecoder())
         let count = frames.size(0)
         // An encoder that looks ahead sees the last frame stand still, as at the end of a stream.

@@ -1,3 +1,4 @@
+import SwanSystem
 import SwanTiny
 import Torch
 
@@ -23,7 +24,7 @@ struct DriftMeasure {
     }
 
     /// A stream of some `frames` frames over a clip in one style.
-    init(_ clip: QualityClip, style: Style, frames: Int) throws(TorchError) {
+    init(_ clip: QualityClip, style: Style, frames: Int) throws(SwanError) {
         let frames = max(1, frames / 20) * 20
         self.frames = frames
         loop = Self.loop(frames: frames, clip: clip.count)
@@ -39,7 +40,7 @@ struct DriftMeasure {
     }
 
     /// Takes the stream's next chunk.
-    mutating func add(_ chunk: MeasuredStream.Chunk) throws(TorchError) {
+    mutating func add(_ chunk: MeasuredStream.Chunk) throws(SwanError) {
         let isFirst = chunk.first < frames / 10
         guard isFirst || chunk.first >= frames - frames / 10 else { return }
         let look = try Look(targets.target(0, frames: chunk.sources))

@@ -1,3 +1,4 @@
+public import SwanSystem
 import SwanTraining
 public import Torch
 
@@ -21,7 +22,7 @@ public struct Look {
     private let down: Tensor
 
     /// The look of pictures [T, 3, H, W] in [0, 1].
-    public init(_ frames: Tensor) throws(TorchError) {
+    public init(_ frames: Tensor) throws(SwanError) {
         colours = frames
         let luma = try PixelMath.luma(frames)
         let (height, width) = (frames.size(2), frames.size(3))
@@ -30,7 +31,7 @@ public struct Look {
     }
 
     /// How far it is from the look of other pictures of the same size; 0 for the same pictures.
-    public func distance(to other: Look) throws(TorchError) -> Double {
+    public func distance(to other: Look) throws(SwanError) -> Double {
         let colour = try PictureQuality.squaredError(colours, other.colours)
         let across = try PictureQuality.squaredError(across, other.across)
         return try colour + across + PictureQuality.squaredError(down, other.down)

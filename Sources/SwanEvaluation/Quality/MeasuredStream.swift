@@ -1,5 +1,6 @@
 import SwanMedia
 import SwanPipelines
+import SwanSystem
 import SwanTraining
 import Synchronization
 import Torch
@@ -54,7 +55,7 @@ struct MeasuredStream {
             let frames = streamed.frames
             guard !frames.isEmpty else { return true }
             let output = try concatenated(
-                frames.map { frame throws(TorchError) in try Footage.pixels(of: frame) }
+                frames.map { frame throws(SwanError) in try Footage.pixels(of: frame) }
             )
             let chunk = Chunk(
                 number: number,

@@ -13,7 +13,7 @@ public enum PictureQuality {
     }
 
     /// The mean squared error of all values of two pictures.
-    public static func squaredError(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Double {
+    public static func squaredError(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Double {
         try (a - b).pow(2).mean().item()
     }
 
@@ -21,12 +21,12 @@ public enum PictureQuality {
     ///
     /// Gaussian windows of 11 pixels with a deviation of 1.5, those that reach over the border left
     /// out; constants as in Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
-    public static func ssim(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+    public static func ssim(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
         let (x, y) = (try PixelMath.luma(a), try PixelMath.luma(b))
         let radius = 5
         let (height, width) = (a.size(2) - 2 * radius, a.size(3) - 2 * radius)
         guard height > 0, width > 0 else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "structural similarity needs pictures of \(2 * radius + 1) pixels or more, not "
                     + "\(a.size(3))x\(a.size(2))"
@@ -46,7 +46,7 @@ public enum PictureQuality {
     }
 
     /// The mean squared change from each frame to the next: [T - 1].
-    public static func changes(_ frames: Tensor) throws(TorchError) -> Tensor {
+    public static func changes(_ frames: Tensor) throws(SwanError) -> Tensor {
         let count = frames.size(0) - 1
         return try (frames.sliced(0, from: 1) - frames.sliced(0, 0..<count)).pow(2)
             .mean([1, 2, 3])

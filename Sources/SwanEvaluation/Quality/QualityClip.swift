@@ -24,7 +24,7 @@ struct QualityClip: Sendable {
             )
         }
         guard frames.count > 1 else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidData,
                 "\(path): has \(frames.count) frames; nothing moves in fewer than 2"
             )

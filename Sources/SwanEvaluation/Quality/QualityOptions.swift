@@ -93,7 +93,7 @@ enum HeldOutFootage {
     /// The paths; throws where one is not there.
     static func paths() throws -> [String] {
         for clip in clips where !FileManager.default.fileExists(atPath: clip.path) {
-            throw TrainingError(
+            throw SwanError(
                 .noSuchFile,
                 "\(clip.path): no such clip here; scripts/bootstrap fetches it, to be run where "
                     + "the repository is, and so is this command; or name a video with --input"

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Torch
 import SwanTiny
 
@@ -30,7 +31,7 @@ struct StyleMeasure {
     }
 
     /// Takes the stream's next chunk.
-    mutating func add(_ chunk: MeasuredStream.Chunk) throws(TorchError) {
+    mutating func add(_ chunk: MeasuredStream.Chunk) throws(SwanError) {
         let (output, target) = (
             chunk.output, try targets.target(position, frames: chunk.sources)
         )
@@ -39,7 +40,7 @@ struct StyleMeasure {
         nearest.append((try targets.nearest(to: output, frames: chunk.sources), prompt))
         similarities += try PictureQuality.ssim(output, target).array(of: Double.self)
         squaredErrors += try (output - target).pow(2).mean([1, 2, 3]).array(of: Double.self)
-        let run = try last.map { last throws(TorchError) in
+        let run = try last.map { last throws(SwanError) in
             (try concatenated([last.output, output]), try concatenated([last.target, target]))
         }
         changes.output += try PictureQuality.changes(run?.0 ?? output).sum().item()

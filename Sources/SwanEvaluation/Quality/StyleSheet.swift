@@ -1,4 +1,5 @@
 import SwanMedia
+import SwanSystem
 import SwanTraining
 import Torch
 
@@ -20,7 +21,7 @@ struct StyleSheet {
         ).frame()
     }
 
-    private static func tile(of picture: Tensor) throws(TorchError) -> Tensor {
+    private static func tile(of picture: Tensor) throws(SwanError) -> Tensor {
         let scale = Double(tile) / Double(max(picture.size(2), picture.size(3)))
         let small = try picture.contiguous().resizedAntialiased(
             height: max(1, Int((Double(picture.size(2)) * scale).rounded())),

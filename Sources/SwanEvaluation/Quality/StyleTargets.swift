@@ -1,3 +1,4 @@
+import SwanSystem
 import SwanTiny
 import SwanTraining
 import Torch
@@ -9,10 +10,10 @@ struct StyleTargets {
     private let pixels: [Tensor]
 
     /// The first `count` frames of a clip.
-    init(_ clip: QualityClip, styles: [Style], count: Int) throws(TorchError) {
+    init(_ clip: QualityClip, styles: [Style], count: Int) throws(SwanError) {
         self.styles = styles
         let batch = 16
-        pixels = try styles.map { style throws(TorchError) in
+        pixels = try styles.map { style throws(SwanError) in
             var parts: [Tensor] = []
             for first in stride(from: 0, to: count, by: batch) {
                 let frames = try clip.pixels.narrowed(0, first, min(batch, count - first))
@@ -23,14 +24,14 @@ struct StyleTargets {
     }
 
     /// Frames of the clip in style number `position`: [T, 3, H, W] in [0, 1].
-    func target(_ position: Int, frames: [Int]) throws(TorchError) -> Tensor {
+    func target(_ position: Int, frames: [Int]) throws(SwanError) -> Tensor {
         try PixelMath.values(
             pixels[position].indexSelected(0, Tensor(frames, [frames.count]))
         )
     }
 
     /// The number of the style that `output` [T, 3, H, W] made of these frames is nearest to.
-    func nearest(to output: Tensor, frames: [Int]) throws(TorchError) -> Int {
+    func nearest(to output: Tensor, frames: [Int]) throws(SwanError) -> Int {
         let look = try Look(output)
         var best = (position: 0, distance: Double.infinity)
         for position in styles.indices {

@@ -1,7 +1,7 @@
 package import SwanModels
 import SwanSchedulers
 package import Torch
-import SwanSystem
+package import SwanSystem
 
 /// A transformer of any Wan model.
 package struct FlowTransformer: Sendable {
@@ -9,25 +9,25 @@ package struct FlowTransformer: Sendable {
     package typealias Control = (latents: Tensor, scale: Double)
 
     /// The text (and what CLIP sees) as the network attends to it.
-    let text: @Sendable (Tensor, _ image: Tensor?) throws(TorchError) -> TextConditioning
+    let text: @Sendable (Tensor, _ image: Tensor?) throws(SwanError) -> TextConditioning
     /// The flow for latents, timesteps and a text; with what earlier steps computed, if it is kept.
     let flow:
-        @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(TorchError)
+        @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(SwanError)
             -> Tensor
 
     package init(_ network: WanTransformer) {
-        text = { text, image throws(TorchError) in try network.text(text, image: image) }
-        flow = { x, t, text, _, cache throws(TorchError) in
+        text = { text, image throws(SwanError) in try network.text(text, image: image) }
+        flow = { x, t, text, _, cache throws(SwanError) in
             try network(x, timesteps: t, text: text, cache: cache)
         }
     }
 
     /// A VACE model, which is always shown something.
     init(_ network: WanVACETransformer) {
-        text = { text, image throws(TorchError) in try network.text(text, image: image) }
-        flow = { x, t, text, control, cache throws(TorchError) in
+        text = { text, image throws(SwanError) in try network.text(text, image: image) }
+        flow = { x, t, text, control, cache throws(SwanError) in
             guard let control else {
-                throw TorchError(.invalidArgument, "a VACE model is shown no control latents")
+                throw SwanError(.invalidArgument, "a VACE model is shown no control latents")
             }
             return try network(
                 x,
@@ -67,7 +67,7 @@ package final class GuidedTransformer {
         guidance: Double,
         sideBySide: Bool,
         cacheThreshold: Double?
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.network = network
         self.control = control
         self.guidance = guidance
@@ -90,12 +90,12 @@ package final class GuidedTransformer {
     /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
     ///
     /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
-    package func flow(_ input: Tensor, timesteps: Tensor) throws(TorchError) -> Tensor {
+    package func flow(_ input: Tensor, timesteps: Tensor) throws(SwanError) -> Tensor {
         func predicted(
             _ call: Int,
             _ input: Tensor,
             _ timesteps: Tensor
-        ) throws(TorchError) -> Tensor {
+        ) throws(SwanError) -> Tensor {
             let (text, cache) = calls[call]
             return try network.flow(input, timesteps, text, control, cache).to(.float32)
         }
@@ -140,14 +140,14 @@ package struct DenoisingInput {
     }
 
     /// The network's input for noisy latents [1, z, F, h, w].
-    package func latents(_ noisy: Tensor) throws(TorchError) -> Tensor {
+    package func latents(_ noisy: Tensor) throws(SwanError) -> Tensor {
         var x = try withFirstFrame(noisy)
         if let beside { x = try concatenated([x, beside], dim: 1) }
         return try x.to(dtype)
     }
 
     /// A timestep for every frame that has one of its own: a clean one is at 0.
-    package func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(TorchError)
+    package func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(SwanError)
         -> Tensor
     {
         guard firstFrame != nil, frames > 1 else {
@@ -159,7 +159,7 @@ package struct DenoisingInput {
     }
 
     /// The latents with the clean first frame in its place.
-    func withFirstFrame(_ latents: Tensor) throws(TorchError) -> Tensor {
+    func withFirstFrame(_ latents: Tensor) throws(SwanError) -> Tensor {
         guard let firstFrame else { return latents }
         let rest = try latents.sliced(2, from: 1)
         return try concatenated([firstFrame.to(latents.dtype), rest], dim: 2)

@@ -135,7 +135,7 @@ public final class FileGeneration: Sendable {
         _ plan: GenerationPlan,
         _ rate: Rational
     ) throws -> VideoWriter {
-        do throws(MediaError) {
+        do throws(SwanError) {
             let output = try VideoWriter(
                 path: path,
                 width: plan.width,

@@ -17,7 +17,7 @@ extension GenerationModel {
         for file in files { try Checkpoint.open(file).requireFinite() }
         let names = files.joined(separator: ", ")
         let computed = part == .vae ? .float32 : dtype
-        throw TorchError(
+        throw SwanError(
             .invalidWeights,
             "\(what) is not finite (NaN or infinite), though all weights of \(names) are: "
                 + (computed == .float32

@@ -125,7 +125,7 @@ extension Tokenizer {
     fileprivate func tokens(
         of text: String,
         _ limit: Int
-    ) throws(TextError) -> (tokens: [Int32], issues: [PromptIssue]) {
+    ) throws(SwanError) -> (tokens: [Int32], issues: [PromptIssue]) {
         guard !cleanPrompt(text).isEmpty else { return ([endID], []) }
         let prompt = try encode(text, maxTokens: limit)
         return (prompt.tokens, prompt.issues)
@@ -143,7 +143,7 @@ extension GenerationJob {
         return try timed(\.image) {
             let pictures = [request.image, request.lastImage].compactMap { $0 }
             let features = try concatenated(
-                pictures.map { picture throws(TorchError) in
+                pictures.map { picture throws(SwanError) in
                     try encoder(ImageCondition.picture(picture, on: model.device))
                 },
                 dim: 1
@@ -187,14 +187,14 @@ extension GenerationJob {
             let latents = try VACEControl.latents(
                 video: plan.video(control.video, model.device),
                 mask: control.masks.isEmpty ? nil : plan.masks(control.masks, model.device),
-                references: control.references.map { picture throws(TorchError) in
+                references: control.references.map { picture throws(SwanError) in
                     try VACEControl.reference(
                         ImageCondition.picture(picture, on: model.device),
                         height: plan.height,
                         width: plan.width
                     )
                 },
-                encode: { video throws(TorchError) in try vae.latents(of: video).to(.float32) }
+                encode: { video throws(SwanError) in try vae.latents(of: video).to(.float32) }
             )
             try model.requireFinite(latents, .vae, "the control video's latents")
             input.control = try latents.to(model.dtype)

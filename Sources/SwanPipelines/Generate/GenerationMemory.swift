@@ -95,7 +95,7 @@ extension AutoencoderChoice {
 
 extension GenerationMemory {
     /// Throws where a video does not fit into the memory that is free, and says what would.
-    func require(width: Int, height: Int, latentFrames: Int, free: Int) throws(TorchError) {
+    func require(width: Int, height: Int, latentFrames: Int, free: Int) throws(SwanError) {
         let needed = peak(width: width, height: height, latentFrames: latentFrames)
         guard needed > free else { return }
         func fits(_ width: Int, _ height: Int, _ frames: Int) -> Bool {
@@ -123,7 +123,7 @@ extension GenerationMemory {
         if isDecoder, !model.options.tilesVAE { advice.append("--vae-tiling") }
         let shorter =
             advice.isEmpty ? "a smaller and shorter video" : advice.joined(separator: ", or ")
-        throw TorchError(
+        throw SwanError(
             .outOfMemory,
             "\(4 * (latentFrames - 1) + 1) frames of \(width)x\(height) need some "
                 + "\(Self.gigabytes(needed)) GB beside the weights, and \(Self.gigabytes(free)) GB are "
@@ -132,12 +132,12 @@ extension GenerationMemory {
     }
 
     /// What to try where the memory of a device was not enough, added to what it said.
-    static func advising(_ error: TorchError, _ options: GenerationOptions) -> TorchError {
+    static func advising(_ error: SwanError, _ options: GenerationOptions) -> SwanError {
         guard error.code == .outOfMemory, !error.message.contains("--") else { return error }
         var advice = ["fewer --frames", "a smaller --size"]
         if !options.tilesVAE { advice.append("--vae-tiling") }
         if options.offload != .block { advice.append("--offload block") }
-        return TorchError(.outOfMemory, "\(error.message); try \(advice.joined(separator: ", "))")
+        return SwanError(.outOfMemory, "\(error.message); try \(advice.joined(separator: ", "))")
     }
 
     private static func gigabytes(_ bytes: Int) -> String {

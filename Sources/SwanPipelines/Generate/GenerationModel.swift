@@ -73,12 +73,12 @@ public struct GenerationModel: Sendable {
         let late = options.offload == .block
         guard variant.task == .controlToVideo else {
             let network = try folder.require(part).network(source, dtype, device, late: late) {
-                weights throws(TorchError) in try WanTransformer(weights, config)
+                weights throws(SwanError) in try WanTransformer(weights, config)
             }
             return FlowTransformer(network)
         }
         let network = try folder.require(part).network(source, dtype, device, late: late) {
-            weights throws(TorchError) in try WanVACETransformer(weights, config)
+            weights throws(SwanError) in try WanVACETransformer(weights, config)
         }
         return FlowTransformer(network)
     }
@@ -138,7 +138,7 @@ public struct GenerationModel: Sendable {
             dtype,
             device,
             ignoring: config.isUnused
-        ) { weights throws(TorchError) in try CLIPVision(weights, config) }
+        ) { weights throws(SwanError) in try CLIPVision(weights, config) }
     }
 
     /// Opens the text encoder.
@@ -157,7 +157,7 @@ public struct GenerationModel: Sendable {
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
         // UMT5's numbers leave the range of float16.
         let type = asked != .float16 ? asked : place == .cpu ? .suited(to: .cpu) : .bfloat16
-        return try files.network(source, type, place) { weights throws(TorchError) in
+        return try files.network(source, type, place) { weights throws(SwanError) in
             try UMT5Encoder(weights, config)
         }
     }

@@ -1,4 +1,5 @@
 import SwanSchedulers
+import SwanSystem
 import Torch
 
 extension GenerationRequest {
@@ -22,7 +23,7 @@ extension GenerationRequest {
         func table(
             _ wan: FlowSteps.Spacing,
             _ diffusers: FlowSteps.Spacing
-        ) throws(SchedulerError) -> FlowSteps {
+        ) throws(SwanError) -> FlowSteps {
             try FlowSteps(steps, shift: shift, spacing: schedule == .wan ? wan : diffusers)
         }
         return switch solver {

@@ -1,5 +1,6 @@
 import SwanMedia
 import SwanModels
+import SwanSystem
 import Torch
 
 /// What a model knows of given pictures beside the noise.
@@ -14,7 +15,7 @@ enum ImageCondition {
         last: Tensor?,
         frames: Int,
         _ vae: any VideoAutoencoder
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let stride = vae.temporalStride
         let encoded = try encode(first, last, frames: frames, vae).to(.float32)  // [1, z, F, h, w]
         let (h, w) = (encoded.size(3), encoded.size(4))
@@ -35,8 +36,8 @@ enum ImageCondition {
         _ last: Tensor?,
         frames: Int,
         _ vae: any VideoAutoencoder
-    ) throws(TorchError) -> Tensor {
-        func grey(_ count: Int) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
+        func grey(_ count: Int) throws(SwanError) -> Tensor {
             try .zeros([1, 3, count] + first.shape[3...], first.dtype, first.device)
         }
         let stride = vae.temporalStride
@@ -59,7 +60,7 @@ enum ImageCondition {
     }
 
     /// A picture [1, 3, height, width] in [-1, 1].
-    static func picture(_ picture: VideoFrame, on device: Device) throws(TorchError) -> Tensor {
+    static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError) -> Tensor {
         let bytes = try Tensor(picture.pixels, [1, picture.height, picture.width, 3])
         return try bytes.permuted(0, 3, 1, 2).to(device, .float32) / 127.5 - 1
     }

@@ -12,7 +12,7 @@ extension VideoGenerator {
         AsyncThrowingStream { continuation in
             let stop = CancellationFlag()
             continuation.onTermination = { _ in stop.cancel() }
-            do throws(SystemError) {
+            do throws(SwanError) {
                 try startThread("swan.generate", stackBytes: 8 << 20) {
                     do {
                         var frames: [VideoFrame] = []

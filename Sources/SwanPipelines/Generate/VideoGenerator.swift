@@ -1,6 +1,7 @@
 public import Logging
 import SwanCheckpoints
 import SwanModels
+import SwanSystem
 import SwanText
 public import SwanThreads
 import Synchronization
@@ -42,7 +43,7 @@ public final class VideoGenerator: Sendable {
             return try inference {
                 try GenerationJob(self, request, plan, stop, handle).run()
             }
-        } catch let error as TorchError {
+        } catch let error as SwanError {
             throw GenerationMemory.advising(error, model.options)
         }
     }

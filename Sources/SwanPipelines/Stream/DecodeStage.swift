@@ -21,7 +21,7 @@ final class DecodeStage: Sendable {
         _ model: StreamModel,
         options: StreamOptions,
         clock: StreamClock
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         self.options = options
         self.clock = clock
         state = Mutex(State(decoder: try model.vae.makeDecoder()))
@@ -40,7 +40,7 @@ final class DecodeStage: Sendable {
                 let video = try state.decoder.decode(chunk.latents)
                 // As bytes they would be black. Their device is waited for now anyway.
                 guard try video.isAllFinite() else {
-                    throw TorchError(
+                    throw SwanError(
                         .invalidWeights,
                         "the model's frames are not finite (NaN or infinite), though all of its weights "
                             + "are: their numbers are far from those of a trained model, or leave the "

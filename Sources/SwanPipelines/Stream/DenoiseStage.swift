@@ -1,5 +1,6 @@
 import SwanModels
 import SwanSchedulers
+import SwanSystem
 import Synchronization
 import Torch
 import SwanCheckpoints
@@ -69,7 +70,7 @@ final class DenoiseStage: Sendable {
             let conditioning = prompts.conditioning(of: chunk.prompt)
             state.conditioning = conditioning
             state.marks.append(chunk.mark)
-            finished += try timed(&state) { state throws(TorchError) in
+            finished += try timed(&state) { state throws(SwanError) in
                 try state.denoiser.denoise(
                     chunk.latents,
                     firstTimestep: chunk.firstTimestep,
@@ -89,7 +90,7 @@ final class DenoiseStage: Sendable {
         guard let conditioning = state.conditioning else { return [] }
         var finished: [CleanChunk] = []
         while !state.marks.isEmpty {
-            let next = try timed(&state) { state throws(TorchError) in
+            let next = try timed(&state) { state throws(SwanError) in
                 try state.denoiser.drain(text: conditioning)
             }
             if next.isEmpty { break }
@@ -101,10 +102,10 @@ final class DenoiseStage: Sendable {
     /// What `body` returns belongs to the oldest chunk on its way.
     private func timed(
         _ state: inout State,
-        _ body: (inout State) throws(TorchError) -> Tensor?
+        _ body: (inout State) throws(SwanError) -> Tensor?
     ) throws -> [CleanChunk] {
         let start = clock.now()
-        let latents = try inference { () throws(TorchError) in try body(&state) }
+        let latents = try inference { () throws(SwanError) in try body(&state) }
         let seconds = clock.seconds(since: start)
         state.seconds += seconds
         guard let latents else { return [] }
@@ -126,6 +127,6 @@ extension DenoisingPlan {
         )
         streamBatch = options.streamBatch
         framesPerChunk = configuration.framesPerBlock
-        noise = { shape, key throws(TorchError) in try random(shape, key) }
+        noise = { shape, key throws(SwanError) in try random(shape, key) }
     }
 }

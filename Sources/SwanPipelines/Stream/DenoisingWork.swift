@@ -1,4 +1,5 @@
 public import SwanModels
+public import SwanSystem
 public import Torch
 
 /// What the denoiser of a stream would run next: rows of a batch that share a text.
@@ -22,7 +23,7 @@ extension CausalWanTransformer {
     public func callAsFunction(
         _ works: [DenoisingWork],
         cache: inout KVCachePool
-    ) throws(TorchError) -> [Tensor] {
+    ) throws(SwanError) -> [Tensor] {
         var flows: [Int: Tensor] = [:]
         let byShape = Dictionary(grouping: works.indices) { Array(works[$0].latents.shape[1...]) }
         for indices in byShape.values {
@@ -39,7 +40,7 @@ extension CausalWanTransformer {
     public func callAsFunction(
         _ work: DenoisingWork,
         cache: inout KVCachePool
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try self(
             work.latents,
             timesteps: work.timesteps,
@@ -53,7 +54,7 @@ extension CausalWanTransformer {
 
 extension DenoisingWork {
     /// The rows of several streams, one after the other, with latents of one shape.
-    fileprivate init(joining works: [DenoisingWork]) throws(TorchError) {
+    fileprivate init(joining works: [DenoisingWork]) throws(SwanError) {
         latents = try concatenated(works.map(\.latents))
         timesteps = works.flatMap(\.timesteps)
         firstFrames = works.flatMap(\.firstFrames)

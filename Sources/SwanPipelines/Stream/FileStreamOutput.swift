@@ -26,7 +26,7 @@ final class FileStreamOutput: Sendable {
 
     /// Opens the file that a request names.
     init(_ request: FileStreamRequest, _ shape: Shape, _ log: Logger) throws {
-        do throws(MediaError) {
+        do throws(SwanError) {
             writer = try VideoWriter(
                 path: request.output,
                 width: shape.width,

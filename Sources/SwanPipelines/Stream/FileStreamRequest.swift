@@ -202,7 +202,7 @@ struct StreamDraft {
             "try a smaller --width and --height"
         )
         if device == .cpu, let free = ProcessFacts.availableMemoryBytes, needed > free {
-            throw TorchError(
+            throw SwanError(
                 .outOfMemory,
                 """
                 a stream of \(options.width)x\(options.height) needs some \(needed / 1_000_000) MB \

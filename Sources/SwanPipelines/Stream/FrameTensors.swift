@@ -1,4 +1,5 @@
 import SwanMedia
+import SwanSystem
 import Torch
 
 /// How frames of one shape come into pictures of another.
@@ -46,7 +47,7 @@ func tensor(
 
 extension VideoFrame {
     /// The largest part in its middle of so many pixels in width for one in height.
-    fileprivate func middle(_ aspect: Double) throws(MediaError) -> VideoFrame {
+    fileprivate func middle(_ aspect: Double) throws(SwanError) -> VideoFrame {
         let isTall = Double(height) * aspect > Double(width)
         let high = isTall ? max(1, Int((Double(width) / aspect).rounded())) : height
         let wide = isTall ? width : max(1, Int((Double(height) * aspect).rounded()))
@@ -85,7 +86,7 @@ extension VideoFrame {
 }
 
 /// The frames of a video [1, 3, T, H, W] in [-1, 1].
-func frames(of video: Tensor) throws(TorchError) -> [VideoFrame] {
+func frames(of video: Tensor) throws(SwanError) -> [VideoFrame] {
     let levels = try ((video.to(.float32) + 1) * 127.5).rounded().clamped(min: 0, max: 255)
         .to(.uint8).selected(0, 0).permuted(1, 2, 3, 0).to(.cpu).contiguous()  // [T, H, W, 3]
     let (height, width) = (levels.size(1), levels.size(2))

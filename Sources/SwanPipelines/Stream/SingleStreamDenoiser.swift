@@ -1,5 +1,6 @@
 public import SwanModels
 import SwanSchedulers
+public import SwanSystem
 public import Torch
 
 /// The denoising of one stream that shares its network's forwards with no other.
@@ -20,7 +21,7 @@ public struct SingleStreamDenoiser: ~Copyable {
         tokensPerFrame: Int,
         dtype: DType = .float32,
         device: Device = .cpu
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var options = options
         options.passes = plan.steps.count
         var pool = try KVCachePool(
@@ -54,7 +55,7 @@ public struct SingleStreamDenoiser: ~Copyable {
         _ latents: Tensor,
         firstTimestep: Int? = nil,
         text: TextConditioning
-    ) throws(TorchError) -> Tensor? {
+    ) throws(SwanError) -> Tensor? {
         try denoiser.add(latents, firstTimestep: firstTimestep, text: text)
         return try run()
     }
@@ -62,7 +63,7 @@ public struct SingleStreamDenoiser: ~Copyable {
     /// More steps for the chunks on their way, with no new one.
     ///
     /// - Returns: the chunk that is finished by this; nil when none is left.
-    public mutating func drain(text: TextConditioning) throws(TorchError) -> Tensor? {
+    public mutating func drain(text: TextConditioning) throws(SwanError) -> Tensor? {
         while try denoiser.advance(text: text) {
             if let finished = try run() { return finished }
         }
@@ -70,11 +71,11 @@ public struct SingleStreamDenoiser: ~Copyable {
     }
 
     /// Makes room for chunks of `frames` latent frames. All chunks must have left: see `drain`.
-    public mutating func changeChunk(frames: Int) throws(TorchError) {
+    public mutating func changeChunk(frames: Int) throws(SwanError) {
         try denoiser.changeChunk(frames: frames, cache: &cache)
     }
 
-    private mutating func run() throws(TorchError) -> Tensor? {
+    private mutating func run() throws(SwanError) -> Tensor? {
         var finished: Tensor?
         while let work = denoiser.work {
             let flow = try transformer(work, cache: &cache)

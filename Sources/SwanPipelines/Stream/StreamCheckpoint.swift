@@ -69,13 +69,13 @@ package struct StreamCheckpoint: Sendable {
                 of: folder.require(.transformer),
                 dtype,
                 device
-            ) { weights throws(TorchError) in try CausalWanTransformer(weights, transformer) },
+            ) { weights throws(SwanError) in try CausalWanTransformer(weights, transformer) },
             vae: try autoencoder.load(from: folder, dtype, device),
             textEncoder: try folder.finiteNetwork(
                 of: folder.require(.textEncoder),
                 dtype,
                 device
-            ) { weights throws(TorchError) in try UMT5Encoder(weights, textEncoder) },
+            ) { weights throws(SwanError) in try UMT5Encoder(weights, textEncoder) },
             tokenizer: tokenizer,
             configuration: configuration,
             dtype: dtype,

@@ -1,5 +1,6 @@
 public import SwanModels
 public import SwanSchedulers
+public import SwanSystem
 public import Torch
 
 /// How a stream is denoised.
@@ -99,7 +100,7 @@ public struct StreamDenoiser: ~Copyable {
         _ latents: Tensor,
         firstTimestep: Int? = nil,
         text: TextConditioning
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
         let row = Row(latents: latents, start: position, chunk: chunk)
         if plan.streamBatch, chunk > 0 {
@@ -114,7 +115,7 @@ public struct StreamDenoiser: ~Copyable {
     /// Sets up one more step for the chunks on their way, with no new one, when there is no work left.
     ///
     /// - Returns: false when no chunk is on its way.
-    public mutating func advance(text: TextConditioning) throws(TorchError) -> Bool {
+    public mutating func advance(text: TextConditioning) throws(SwanError) -> Bool {
         guard rows.dropLast().contains(where: { $0?.isChunk ?? false }) else { return false }
         try move(nil, text)
         return true
@@ -126,7 +127,7 @@ public struct StreamDenoiser: ~Copyable {
     public mutating func finish(
         _ flow: Tensor,
         cache: inout KVCachePool
-    ) throws(TorchError) -> Tensor? {
+    ) throws(SwanError) -> Tensor? {
         guard let work else { return nil }
         self.work = nil
         let clean = try plan.schedule.clean(fromFlow: flow, work.latents, at: .rows(work.timesteps))
@@ -147,7 +148,7 @@ public struct StreamDenoiser: ~Copyable {
     public mutating func changeChunk(
         frames: Int,
         cache: inout KVCachePool
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         framesPerChunk = frames
         try cache.layOut(cacheRows, framesPerChunk: frames)
     }
@@ -166,7 +167,7 @@ public struct StreamDenoiser: ~Copyable {
         )
     }
 
-    private func noised(_ clean: Tensor, _ row: Row, step: Int) throws(TorchError) -> Row {
+    private func noised(_ clean: Tensor, _ row: Row, step: Int) throws(SwanError) -> Row {
         var next = row
         let key = NoiseKey(chunk: row.chunk, step: step)
         next.latents = try plan.schedule.addNoise(
@@ -181,7 +182,7 @@ public struct StreamDenoiser: ~Copyable {
     private mutating func fillRows(
         like latents: Tensor,
         _ cache: inout KVCachePool
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         if let first = cacheRows.first { try cache.spread(first, over: cacheRows) }
         let zeros = try latents.narrowed(2, 0, 1).zerosLike()
             .repeated([1, 1, framesPerChunk, 1, 1])
@@ -194,7 +195,7 @@ public struct StreamDenoiser: ~Copyable {
     private mutating func move(
         _ incoming: Row?,
         _ text: TextConditioning
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         rows.removeLast()
         rows.insert(incoming, at: 0)
         // Rows are empty above the last chunk of a stream, and below the first after a drain.
@@ -211,7 +212,7 @@ public struct StreamDenoiser: ~Copyable {
         )
     }
 
-    private mutating func finish(_ range: Range<Int>, _ clean: Tensor) throws(TorchError) -> Tensor?
+    private mutating func finish(_ range: Range<Int>, _ clean: Tensor) throws(SwanError) -> Tensor?
     {
         for index in range where index + 1 < rows.count {
             guard let row = rows[index] else { continue }

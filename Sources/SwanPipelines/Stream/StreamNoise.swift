@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// Which of a stream's random numbers are meant.
@@ -19,7 +20,7 @@ public struct NoiseKey: Sendable, Hashable {
 /// Equal keys give equal numbers, whatever was asked for before, so that a stream does not depend on which
 /// thread, process or batch computes it.
 public typealias NoiseSource =
-    @Sendable (_ shape: [Int], _ key: NoiseKey) throws(TorchError) -> Tensor
+    @Sendable (_ shape: [Int], _ key: NoiseKey) throws(SwanError) -> Tensor
 
 /// Random numbers by seed, chunk and step.
 struct StreamNoise: Sendable {
@@ -27,7 +28,7 @@ struct StreamNoise: Sendable {
     let dtype: DType
     let device: Device
 
-    func callAsFunction(_ shape: [Int], _ key: NoiseKey) throws(TorchError) -> Tensor {
+    func callAsFunction(_ shape: [Int], _ key: NoiseKey) throws(SwanError) -> Tensor {
         let mixed = Seed.mixed(
             seed,
             UInt64(bitPattern: Int64(key.chunk)),

@@ -42,7 +42,7 @@ private final class SequenceRun: Sendable {
             }
             inbox.close()
         }
-        do throws(SystemError) {
+        do throws(SwanError) {
             try startThread("swan.stream") { [outbox, failure] in
                 Self.run(stream, inbox, outbox, failure)
             }

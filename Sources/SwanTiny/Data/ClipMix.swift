@@ -12,7 +12,7 @@ public struct ClipMix: ClipSource {
 
     /// Decodes what `config` names below the folder `root`; that takes seconds and stays in memory.
     ///
-    /// Throws `TrainingError` for files that are not there, `MediaError` for those that cannot be read.
+    /// Throws `SwanError` for files that are not there, `SwanError` for those that cannot be read.
     public init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
         try config.check()
         var parts: [(maker: any ClipMaker, weight: Double)] = []
@@ -51,7 +51,7 @@ public struct ClipMix: ClipSource {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(seed: seed, index: index, purpose: .clip)
         // Not the inference mode: its tensors cannot enter a network that is being trained.
-        return try withoutGradients { () throws(TorchError) -> Tensor in
+        return try withoutGradients { () throws(SwanError) -> Tensor in
             let clip = try shot(size, &random)
             guard frames > 1, random.chance(cuts) else { return clip }
             let cut = random.integer(1..<frames)
@@ -60,7 +60,7 @@ public struct ClipMix: ClipSource {
         }
     }
 
-    private func shot(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    private func shot(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
         let maker = makers[random.pick(weights: weights)]
         let clip = try maker.clip(size, &random)
         return try Augmentation.apply(clip, &random).contiguous()
@@ -75,7 +75,7 @@ public struct ClipMix: ClipSource {
             index: firstExample + UInt64(number),
             purpose: .clip
         )
-        return try withoutGradients { () throws(TorchError) -> Tensor in
+        return try withoutGradients { () throws(SwanError) -> Tensor in
             try makers[number % makers.count].clip(size, &random).contiguous()
         }
     }
@@ -96,7 +96,7 @@ public struct ClipMix: ClipSource {
                 .filter { kinds.contains(URL(fileURLWithPath: $0).pathExtension.lowercased()) }
             // Names go into messages: one that is no plain text is refused before it is shown raw.
             if let odd = found.first(where: { $0 != $0.printable(limit: 255) }) {
-                throw TrainingError(
+                throw SwanError(
                     .invalidData,
                     "\(path): the name of a picture in it is not plain text: \"\(odd.printable())\""
                 )
@@ -104,7 +104,7 @@ public struct ClipMix: ClipSource {
             files += found.map { path + "/" + $0 }
         }
         guard !files.isEmpty else {
-            throw TrainingError(
+            throw SwanError(
                 .noSuchFile,
                 "data.stills.files: no pictures in \(names.joined(separator: ", "))"
             )
@@ -112,14 +112,14 @@ public struct ClipMix: ClipSource {
         return files
     }
 
-    private static func existing(_ name: String, _ root: String) throws(TrainingError) -> String {
+    private static func existing(_ name: String, _ root: String) throws(SwanError) -> String {
         let path = URL(
             fileURLWithPath: name,
             relativeTo: URL(fileURLWithPath: root, isDirectory: true)
         )
         .path
         guard FileManager.default.fileExists(atPath: path) else {
-            throw TrainingError(
+            throw SwanError(
                 .noSuchFile,
                 "\(path): no such training data; scripts/bootstrap --training-data fetches Swan's own"
             )

@@ -124,17 +124,17 @@ public struct DataConfig: Codable, Sendable, Equatable {
     }
 
     /// Throws where a number cannot be meant.
-    func check() throws(TrainingError) {
+    func check() throws(SwanError) {
         let weights = [procedural] + videos.map(\.weight) + (stills.map { [$0.weight] } ?? [])
         guard weights.allSatisfy({ $0 >= 0 && $0.isFinite }), weights.contains(where: { $0 > 0 })
         else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "data: the weights are \(weights); none may be negative and one must be above 0"
             )
         }
         guard (0...1).contains(cuts) else {
-            throw TrainingError(.invalidRecipe, "data.cuts is \(cuts); it is a part, 0 to 1")
+            throw SwanError(.invalidRecipe, "data.cuts is \(cuts); it is a part, 0 to 1")
         }
         try requireBelowRoot(stills?.files ?? [], "data.stills.files")
         try requireBelowRoot(videos.map(\.file), "data.videos")
@@ -142,14 +142,14 @@ public struct DataConfig: Codable, Sendable, Equatable {
         where video.skip < 0 || video.every < 1 || video.maxFrames < 1
             || !(16...4_096).contains(video.shortSide)
         {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "data.videos: \(video.file): every and max_frames count from 1, skip from 0, short_side is "
                     + "16 to 4096"
             )
         }
         if let stills, !(16...4_096).contains(stills.shortSide) {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "data.stills.short_side is \(stills.shortSide); it is 16 to 4096"
             )
@@ -158,12 +158,12 @@ public struct DataConfig: Codable, Sendable, Equatable {
 
     /// Throws where a name could lead out of the data root: recipes come from strangers. Links that lie
     /// in that folder are followed, as they are its owner's.
-    private func requireBelowRoot(_ files: [String], _ key: String) throws(TrainingError) {
+    private func requireBelowRoot(_ files: [String], _ key: String) throws(SwanError) {
         for file in files
         where file.hasPrefix("/") || file.split(separator: "/").contains("..")
             || file != file.printable(limit: 4_096)
         {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "\(key): \(file.printable()) is not a path below the folder of --data; it may neither "
                     + "begin with '/' nor have '..' or control characters in it"

@@ -1,10 +1,11 @@
 import Foundation
+import SwanSystem
 import SwanTraining
 import Torch
 
 /// Moving soft shapes over a gradient or waves: flat colours and clean edges, which photographs lack.
 struct ProceduralScenes: ClipMaker {
-    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
         let plane = try Plane(size)
         var scene = try background(plane, &random)  // [3, H, W]
         scene = try scene.unsqueezed(0).expanded([size.frames, 3, size.height, size.width])
@@ -19,7 +20,7 @@ struct ProceduralScenes: ClipMaker {
     private func background(
         _ plane: Plane,
         _ random: inout SampleRandom
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let start = randomColour(&random)
         let end = randomColour(&random)
         let angle = random.uniform(0, 2 * .pi)
@@ -41,7 +42,7 @@ private struct Plane {
     let y: Tensor  // [H, 1]
     let size: ClipSize
 
-    init(_ size: ClipSize) throws(TorchError) {
+    init(_ size: ClipSize) throws(SwanError) {
         let aspect = Double(size.width) / Double(size.height)
         x = try Tensor.linspace(0, aspect, count: size.width).unsqueezed(0)
         y = try Tensor.linspace(0, 1, count: size.height).unsqueezed(1)
@@ -70,7 +71,7 @@ private struct Shape {
     }
 
     /// How much of each pixel the shape covers, soft over one pixel: [T, 1, H, W].
-    func cover(of plane: Plane) throws(TorchError) -> Tensor {
+    func cover(of plane: Plane) throws(SwanError) -> Tensor {
         let aspect = Double(plane.size.width) / Double(plane.size.height)
         // Along the shape's own axes: u = ax x + ay y + a0, one set of numbers a frame.
         var along: [Double] = []
@@ -91,7 +92,7 @@ private struct Shape {
         return try ((1 - distance) * sharpness).clamped(min: 0, max: 1)
     }
 
-    private func coordinate(_ numbers: [Double], _ plane: Plane) throws(TorchError) -> Tensor {
+    private func coordinate(_ numbers: [Double], _ plane: Plane) throws(SwanError) -> Tensor {
         let parts = try Tensor(numbers.map(Float.init), [plane.size.frames, 3, 1, 1])
         let x = try parts.sliced(1, 0..<1)
         let y = try parts.sliced(1, 1..<2)
@@ -105,6 +106,6 @@ private func randomColour(_ random: inout SampleRandom) -> [Double] {
 }
 
 /// A colour that broadcasts over [..., 3, H, W].
-private func colour(_ values: [Double]) throws(TorchError) -> Tensor {
+private func colour(_ values: [Double]) throws(SwanError) -> Tensor {
     try Tensor(values.map(Float.init), [3, 1, 1])
 }

@@ -1,9 +1,10 @@
+import SwanSystem
 import Torch
 
 /// The 3x3 convolution that comes nearest to making one picture of another.
 enum KernelFit {
     /// The kernel [O, I, 3, 3] with the least squared error from `x` [..., H, W, I] to `y` [..., H, W, O].
-    static func kernel(from x: Tensor, to y: Tensor) throws(TorchError) -> Tensor {
+    static func kernel(from x: Tensor, to y: Tensor) throws(SwanError) -> Tensor {
         let inputs = x.size(-1)
         let rows = try neighbourhoods(x)  // [M, 9 I]
         let covariance = try matmul(rows.transposed(0, 1), rows).to(.float64)
@@ -19,14 +20,14 @@ enum KernelFit {
     }
 
     /// `x` [..., H, W, I] under `kernel` [O, I, 3, 3], zeros beyond the borders: [..., H, W, O].
-    static func apply(_ kernel: Tensor, _ x: Tensor) throws(TorchError) -> Tensor {
+    static func apply(_ kernel: Tensor, _ x: Tensor) throws(SwanError) -> Tensor {
         let weights = try kernel.permuted(2, 3, 1, 0).reshaped(-1, kernel.size(0))
         return try matmul(neighbourhoods(x), weights)
             .reshaped(Array(x.shape.dropLast()) + [kernel.size(0)])
     }
 
     /// Every pixel with its neighbours, rows first: [..., H, W, I] -> [M, 9 I].
-    private static func neighbourhoods(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func neighbourhoods(_ x: Tensor) throws(SwanError) -> Tensor {
         let (height, width, inputs) = (x.size(-3), x.size(-2), x.size(-1))
         let padded = try x.reshaped(-1, height, width, inputs).padded([0, 0, 1, 1, 1, 1])
         var shifted: [Tensor] = []

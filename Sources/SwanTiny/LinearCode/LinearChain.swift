@@ -22,7 +22,7 @@ struct LinearChain: Sendable {
         encoderHead: Tensor,
         decoderHead: Tensor,
         decoderBias: Tensor
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         levels = Levels(config)
         isSubpixel = config.subpixelUpsample
         kernels = [
@@ -35,7 +35,7 @@ struct LinearChain: Sendable {
     }
 
     /// Copies the kernels to their places in a network's weights; the heads are not among them.
-    func write(to weights: [String: Tensor]) throws(TorchError) {
+    func write(to weights: [String: Tensor]) throws(SwanError) {
         for key in levels.keys {
             guard let weight = weights[key], let kernel = kernels[key] else { continue }
             var place = try Self.part(weight, key)
@@ -44,7 +44,7 @@ struct LinearChain: Sendable {
     }
 
     /// The part of a network's tensor that the chain has, as [outputs, inputs, height, width] or as a bias.
-    private static func part(_ weight: Tensor, _ key: String) throws(TorchError) -> Tensor {
+    private static func part(_ weight: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard weight.rank == 5 else { return weight }
         guard key.hasPrefix("encoder"), key.hasSuffix("time_conv.weight") else {
             return try weight.selected(2, weight.size(2) - 1)
@@ -63,7 +63,7 @@ struct LinearChain: Sendable {
 
     /// Turns what the heads read so that the strongest directions come first, and the heads back: the
     /// chain does the same.
-    mutating func turn(signals: Tensor, picture: Tensor) throws(TorchError) {
+    mutating func turn(signals: Tensor, picture: Tensor) throws(SwanError) {
         for (head, shortcut, read) in [
             ("encoder.head", lastShortcuts.encoder, signals),
             ("decoder.head", lastShortcuts.decoder, picture),
@@ -88,10 +88,10 @@ struct LinearChain: Sendable {
     // MARK: - There and back
 
     /// What the encoder's head reads of its last level: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
-    func signals(of patches: Tensor) throws(TorchError) -> Tensor {
+    func signals(of patches: Tensor) throws(SwanError) -> Tensor {
         var x = try convolved(patches, "encoder.conv1", padding: 1)
         for level in levels.encoder {
-            x = try level.shortcut.map { key throws(TorchError) in try convolved(x, key) } ?? x
+            x = try level.shortcut.map { key throws(SwanError) in try convolved(x, key) } ?? x
             guard let resample = level.resample else { continue }
             x = try convolved(
                 x.padded([0, 1, 0, 1]),
@@ -104,15 +104,15 @@ struct LinearChain: Sendable {
     }
 
     /// The latents of what the encoder's head reads.
-    func latents(of signals: Tensor) throws(TorchError) -> Tensor {
+    func latents(of signals: Tensor) throws(SwanError) -> Tensor {
         try convolved(signals, "encoder.head", padding: 1)
     }
 
     /// What the decoder's head reads: latents [1 + n, z, h, w] -> [1 + 4 n, C', H, W].
-    func picture(of latents: Tensor) throws(TorchError) -> Tensor {
+    func picture(of latents: Tensor) throws(SwanError) -> Tensor {
         var x = try convolved(latents, "decoder.conv1", padding: 1)
         for level in levels.decoder {
-            x = try level.shortcut.map { key throws(TorchError) in try convolved(x, key) } ?? x
+            x = try level.shortcut.map { key throws(SwanError) in try convolved(x, key) } ?? x
             guard let resample = level.resample else { continue }
             if level.time { x = try pairsSplit(x, "\(resample).time_conv") }
             let key = "\(resample).resample.1"
@@ -125,12 +125,12 @@ struct LinearChain: Sendable {
     }
 
     /// Patches again.
-    func patches(of picture: Tensor) throws(TorchError) -> Tensor {
+    func patches(of picture: Tensor) throws(SwanError) -> Tensor {
         try convolved(picture, "decoder.head", padding: 1)
     }
 
     /// The first frame stays alone; every two frames after it become one.
-    private func pairsJoined(_ x: Tensor, _ key: String) throws(TorchError) -> Tensor {
+    private func pairsJoined(_ x: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard x.size(0) > 1, let kernel = kernels["\(key).weight"] else { return x }
         let pairs = try x.sliced(0, from: 1).unflattened(0, [x.size(0) / 2, 2])
             .permuted(0, 2, 3, 4, 1).flattened(from: 3)  // [n, C, h, 2 w]
@@ -139,7 +139,7 @@ struct LinearChain: Sendable {
     }
 
     /// The first frame stays alone; every frame after it becomes two.
-    private func pairsSplit(_ x: Tensor, _ key: String) throws(TorchError) -> Tensor {
+    private func pairsSplit(_ x: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard x.size(0) > 1 else { return x }
         let split = try convolved(x.sliced(0, from: 1), key).unflattened(1, [2, x.size(1)])
         return try concatenated([x.narrowed(0, 0, 1), split.flattened(from: 0, to: 1)])
@@ -150,9 +150,9 @@ struct LinearChain: Sendable {
         _ key: String,
         padding: Int = 0,
         stride: Int = 1
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         guard let kernel = kernels["\(key).weight"] ?? kernels[key] else {
-            throw TorchError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key).weight")
+            throw SwanError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key).weight")
         }
         return try conv2d(
             x,

@@ -17,7 +17,7 @@ public enum LinearCode {
     ///   - threads: clips of a step that are worked on at a time.
     ///   - device: where they are fitted.
     ///
-    /// Throws `TrainingError` for the residual kind of Wan 2.2, whose levels have other shapes.
+    /// Throws `SwanError` for the residual kind of Wan 2.2, whose levels have other shapes.
     public static func weights(
         _ config: WanVAEConfig,
         clips: any ClipSource,
@@ -28,7 +28,7 @@ public enum LinearCode {
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws -> [String: Tensor] {
         guard !config.isResidual, config.inChannels == config.outChannels else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidRecipe,
                 "vae.model: only an autoencoder of Wan 2.1's kind (is_residual: false, as many "
                     + "channels in as out) starts from a linear code"
@@ -39,7 +39,7 @@ public enum LinearCode {
             return try (0..<160).map { try patches(config, clips, $0, frames: frames) }
         }
         var writer = try LinearCodeWriter(config, randomWeights(config, seed: seed))
-        var chain = try withoutGradients { () throws(TorchError) -> LinearChain in
+        var chain = try withoutGradients { () throws(SwanError) -> LinearChain in
             // [N, T, C, H, W] -> [N, T, H, W, C]
             try writer.write(stacked(measured).permuted(0, 1, 3, 4, 2).contiguous())
         }
@@ -86,9 +86,9 @@ public enum LinearCode {
     private static func randomWeights(
         _ config: WanVAEConfig,
         seed: UInt64
-    ) throws(TorchError) -> [String: Tensor] {
+    ) throws(SwanError) -> [String: Tensor] {
         let generator = try Generator(seed: seed)
-        let source = MadeWeights { key, shape throws(TorchError) in
+        let source = MadeWeights { key, shape throws(SwanError) in
             if key.hasSuffix("gamma") { return try .ones(shape) }
             let endsBranch = key.hasSuffix("residual.6.weight") || key.hasSuffix("proj.weight")
             if key.hasSuffix("bias") || endsBranch { return try .zeros(shape) }

@@ -30,7 +30,7 @@ struct LinearCodeWriter {
 
     /// Measures `patches` [N, T, H, W, C] on their way through the levels and writes all weights but the
     /// heads; gives the chain that they are.
-    mutating func write(_ patches: Tensor) throws(TorchError) -> LinearChain {
+    mutating func write(_ patches: Tensor) throws(SwanError) -> LinearChain {
         let encoderDims = [1] + config.dimMult
         let first = try PrincipalComponents(of: patches, count: config.baseDim)
         try clear("encoder.conv1.weight")
@@ -73,7 +73,7 @@ struct LinearCodeWriter {
     }
 
     /// Writes a chain with its heads, straight for pictures like those of `clips`, [T, C, H, W] each.
-    mutating func write(_ chain: LinearChain, measuredOn clips: [Tensor]) throws(TorchError) {
+    mutating func write(_ chain: LinearChain, measuredOn clips: [Tensor]) throws(SwanError) {
         var chain = chain
         let before = try Self.measured(chain, clips)
         try chain.turn(signals: before.signals, picture: before.picture)
@@ -124,7 +124,7 @@ struct LinearCodeWriter {
         _ outputs: Int,
         _ limit: Int,
         _ level: Int
-    ) throws(TorchError) -> Step {
+    ) throws(SwanError) -> Step {
         let source = code
         let inputs = code.size(-1)
         let squares = try Self.squares(of: code)
@@ -170,7 +170,7 @@ struct LinearCodeWriter {
         shortcut: String?,
         _ deviations: [Double],
         _ kernel: Tensor
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let width = try tensor("\(half).head.0.gamma").size(0)
         let count = deviations.count
         // Mirrors come out of the last level's shortcut, which is there where channels change.
@@ -223,7 +223,7 @@ struct LinearCodeWriter {
         _ code: Tensor,
         _ patches: Tensor,
         _ mean: Tensor
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let dims = [config.dimMult[config.dimMult.count - 1]] + config.dimMult.reversed()
         let key = "decoder.conv1.weight"
         try clear(key)
@@ -265,7 +265,7 @@ struct LinearCodeWriter {
         _ code: Tensor,
         _ key: String,
         _ step: Step
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         var frames = code
         if let pairs = step.pairs {
             let name = "\(key).time_conv.weight"
@@ -302,14 +302,14 @@ struct LinearCodeWriter {
     }
 
     /// The pixels of each 2x2 as channels: [N, T, 2 h, 2 w, C] -> [N, T, h, w, C 4].
-    private static func squares(of x: Tensor) throws(TorchError) -> Tensor {
+    private static func squares(of x: Tensor) throws(SwanError) -> Tensor {
         let (n, t, h, w) = (x.size(0), x.size(1), x.size(2) / 2, x.size(3) / 2)
         return try x.reshaped(n, t, h, 2, w, 2, x.size(4)).permuted(0, 1, 2, 4, 6, 3, 5)
             .reshaped(n, t, h, w, 4 * x.size(4))
     }
 
     /// And back.
-    private static func pixels(of squares: Tensor) throws(TorchError) -> Tensor {
+    private static func pixels(of squares: Tensor) throws(SwanError) -> Tensor {
         let (n, t, h, w) = (squares.size(0), squares.size(1), squares.size(2), squares.size(3))
         return try squares.unflattened(-1, [squares.size(4) / 4, 2, 2])
             .permuted(0, 1, 2, 5, 3, 6, 4).reshaped(n, t, 2 * h, 2 * w, squares.size(4) / 4)
@@ -319,7 +319,7 @@ struct LinearCodeWriter {
     private static func measured(
         _ chain: LinearChain,
         _ clips: [Tensor]
-    ) throws(TorchError) -> (signals: Tensor, latents: Tensor, picture: Tensor) {
+    ) throws(SwanError) -> (signals: Tensor, latents: Tensor, picture: Tensor) {
         var (signals, latents, pictures): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
         for clip in clips {
             signals.append(try chain.signals(of: clip))
@@ -336,7 +336,7 @@ struct LinearCodeWriter {
         _ count: Int,
         through key: String,
         scale: Double
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var weight = try tensor("\(key).weight")
         try weight.multiply(by: scale)
         let passing = min(count, min(weight.size(0), weight.size(1)))
@@ -345,20 +345,20 @@ struct LinearCodeWriter {
         for channel in 0..<passing { try set("\(key).weight", channel, channel, [0, 0, 0], 1) }
     }
 
-    private func tensor(_ key: String) throws(TorchError) -> Tensor {
+    private func tensor(_ key: String) throws(SwanError) -> Tensor {
         guard let tensor = weights[key] else {
-            throw TorchError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key)")
+            throw SwanError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key)")
         }
         return tensor
     }
 
-    private mutating func clear(_ key: String) throws(TorchError) {
+    private mutating func clear(_ key: String) throws(SwanError) {
         var tensor = try tensor(key)
         try tensor.fill(with: 0)
     }
 
     /// The first elements of a vector.
-    private mutating func set(_ key: String, _ values: Tensor) throws(TorchError) {
+    private mutating func set(_ key: String, _ values: Tensor) throws(SwanError) {
         var place = try tensor(key).narrowed(0, 0, values.size(0))
         try place.copy(from: values)
     }
@@ -368,7 +368,7 @@ struct LinearCodeWriter {
         _ key: String,
         kernelAt tap: [Int],
         _ matrix: Tensor
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var place = try tensor(key).narrowed(0, 0, matrix.size(0)).narrowed(1, 0, matrix.size(1))
         for index in tap { place = try place.selected(2, index) }
         try place.copy(from: matrix)
@@ -381,14 +381,14 @@ struct LinearCodeWriter {
         _ input: Int,
         _ tap: [Int],
         _ value: Double
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var place = try tensor(key).selected(0, output).selected(0, input)
         for index in tap { place = try place.selected(0, index) }
         try place.fill(with: value)
     }
 
     /// Of signals [T, C, H, W].
-    private static func deviations(of signals: Tensor) throws(TorchError) -> [Double] {
+    private static func deviations(of signals: Tensor) throws(SwanError) -> [Double] {
         try signals.pow(2).mean([0, 2, 3]).squareRoot().array(of: Double.self)
     }
 }

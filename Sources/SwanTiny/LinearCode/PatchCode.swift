@@ -1,3 +1,4 @@
+package import SwanSystem
 package import Torch
 
 /// The best linear code of clips at an autoencoder's strides: principal components of its patches.
@@ -25,7 +26,7 @@ package struct PatchCode {
     private let components: PrincipalComponents
 
     /// The code that is best for `clips` [T, 3, H, W], uint8.
-    package init(of clips: [Tensor], _ size: Size) throws(TorchError) {
+    package init(of clips: [Tensor], _ size: Size) throws(SwanError) {
         self.size = size
         let channels = size.frames * 3 * size.side * size.side
         var sum = try Tensor.zeros([channels], .float64)
@@ -51,7 +52,7 @@ package struct PatchCode {
 
     /// The mean squared error of a clip [1 + n F, 3, H, W], uint8, that went through the code; 1 is
     /// white for black.
-    package func squaredError(of clip: Tensor) throws(TorchError) -> Double {
+    package func squaredError(of clip: Tensor) throws(SwanError) -> Double {
         var sum = 0.0
         for (index, group) in try Self.groups(clip, size).enumerated() {
             let rows = try Self.patches(group, size)
@@ -65,7 +66,7 @@ package struct PatchCode {
     }
 
     /// The clip in parts of a patch's frames; the first is all of the first frame.
-    private static func groups(_ clip: Tensor, _ size: Size) throws(TorchError) -> [Tensor] {
+    private static func groups(_ clip: Tensor, _ size: Size) throws(SwanError) -> [Tensor] {
         var groups = [try clip.sliced(0, 0..<1).repeated([size.frames, 1, 1, 1])]
         for part in 0..<((clip.size(0) - 1) / size.frames) {
             groups.append(try clip.narrowed(0, 1 + part * size.frames, size.frames))
@@ -74,7 +75,7 @@ package struct PatchCode {
     }
 
     /// Frames [F, 3, H, W], uint8 -> patches [N, F 3 side side] around 0.
-    private static func patches(_ frames: Tensor, _ size: Size) throws(TorchError) -> Tensor {
+    private static func patches(_ frames: Tensor, _ size: Size) throws(SwanError) -> Tensor {
         let (rows, columns) = (frames.size(2) / size.side, frames.size(3) / size.side)
         let split = try frames.to(.float32).reshaped(
             size.frames,

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// The directions in which vectors of channels vary most.
@@ -8,7 +9,7 @@ struct PrincipalComponents {
     let directions: Tensor
 
     /// Of `x` [..., C], the `count` strongest, or all there are.
-    init(of x: Tensor, count: Int) throws(TorchError) {
+    init(of x: Tensor, count: Int) throws(SwanError) {
         let rows = try x.reshaped(-1, x.size(-1))
         let mean = try rows.mean([0])
         let centred = try rows - mean
@@ -18,7 +19,7 @@ struct PrincipalComponents {
     }
 
     /// Of vectors with this mean [C] and covariance [C, C].
-    init(mean: Tensor, covariance: Tensor, count: Int) throws(TorchError) {
+    init(mean: Tensor, covariance: Tensor, count: Int) throws(SwanError) {
         self.mean = try mean.to(.float32)
         // In float64: weak directions have variances near the rounding of strong ones.
         let vectors = try covariance.to(.float64).symmetricEigen().vectors
@@ -27,17 +28,17 @@ struct PrincipalComponents {
     }
 
     /// [..., C] -> [..., K]
-    func coordinates(of x: Tensor) throws(TorchError) -> Tensor {
+    func coordinates(of x: Tensor) throws(SwanError) -> Tensor {
         try matmul(x - mean, directions)
     }
 
     /// [..., K] -> [..., C]
-    func vectors(at coordinates: Tensor) throws(TorchError) -> Tensor {
+    func vectors(at coordinates: Tensor) throws(SwanError) -> Tensor {
         try matmul(coordinates, directions.transposed(0, 1)) + mean
     }
 
     /// What the mean itself is in the directions: [K].
-    func meanCoordinates() throws(TorchError) -> Tensor {
+    func meanCoordinates() throws(SwanError) -> Tensor {
         try matmul(mean, directions)
     }
 }
@@ -74,7 +75,7 @@ struct PairCode {
     ///
     /// Channel k holds mean k wherever that is kept: a video's first frame, which has no partner and
     /// passes by, then means the same.
-    init(of frames: Tensor, count: Int) throws(TorchError) {
+    init(of frames: Tensor, count: Int) throws(SwanError) {
         let channels = frames.size(-1)
         let (first, second) = try Self.pairs(frames)
         let means = try ((first + second) * 0.5).pow(2).mean([0, 1, 2, 3]).array(of: Double.self)
@@ -102,7 +103,7 @@ struct PairCode {
     init(channels: Int) { parts = (0..<channels).map(PairPart.mean) }
 
     /// [N, 2 F, H, W, C] -> [N, F, H, W, K]
-    func coordinates(of frames: Tensor) throws(TorchError) -> Tensor {
+    func coordinates(of frames: Tensor) throws(SwanError) -> Tensor {
         let (first, second) = try Self.pairs(frames)
         let mean = try (first + second) * 0.5
         let difference = try (first - second) * 0.5
@@ -117,19 +118,19 @@ struct PairCode {
     }
 
     /// What `coordinates` can be undone to: [N, F, H, W, K] -> [N, 2 F, H, W, channels].
-    func frames(from code: Tensor, channels: Int) throws(TorchError) -> Tensor {
+    func frames(from code: Tensor, channels: Int) throws(SwanError) -> Tensor {
         let back = try Tensor.zeros([2, parts.count, channels])
         for (input, part) in parts.enumerated() {
             var place = try back.selected(1, input).selected(1, part.channel)
             try place.copy(from: Tensor([1, Float(part.sign)], [2]))
         }
-        let frames = try back.unbound(0).map { matrix throws(TorchError) in
+        let frames = try back.unbound(0).map { matrix throws(SwanError) in
             try matmul(code, matrix)
         }
         return try stacked(frames, dim: 2).flattened(from: 1, to: 2)
     }
 
-    private static func pairs(_ frames: Tensor) throws(TorchError) -> (Tensor, Tensor) {
+    private static func pairs(_ frames: Tensor) throws(SwanError) -> (Tensor, Tensor) {
         let pairs = try frames.unflattened(1, [frames.size(1) / 2, 2])
         return (try pairs.selected(2, 0), try pairs.selected(2, 1))
     }

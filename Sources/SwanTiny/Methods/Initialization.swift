@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import Torch
 import TorchNN
 
@@ -17,9 +18,9 @@ enum Initialization {
     static func transformer(
         _ config: WanConfig,
         seed: UInt64
-    ) throws(TorchError) -> [String: Tensor] {
+    ) throws(SwanError) -> [String: Tensor] {
         let rotation = try rotation(config, seed: seed)
-        let source = MadeWeights { key, shape throws(TorchError) in
+        let source = MadeWeights { key, shape throws(SwanError) in
             let generator = try generator(seed, key)
             switch key {
             case "patch_embedding.weight": return try (rotation * 0.15).reshaped(shape)
@@ -48,8 +49,8 @@ enum Initialization {
     static func textEncoder(
         _ config: UMT5Config,
         seed: UInt64
-    ) throws(TorchError) -> [String: Tensor] {
-        let source = MadeWeights { key, shape throws(TorchError) in
+    ) throws(SwanError) -> [String: Tensor] {
+        let source = MadeWeights { key, shape throws(SwanError) in
             let generator = try generator(seed, key)
             if shape.count == 1 { return try .ones(shape) }
             if key.hasPrefix("token_embedding") { return try .randn(shape, generator) }
@@ -65,7 +66,7 @@ enum Initialization {
         return source.tensors
     }
 
-    private static func generator(_ seed: UInt64, _ key: String) throws(TorchError) -> Generator {
+    private static func generator(_ seed: UInt64, _ key: String) throws(SwanError) -> Generator {
         try Generator(seed: Seed.mixed(seed, Seed.named(key)))
     }
 
@@ -73,7 +74,7 @@ enum Initialization {
     private static func uniform(
         _ shape: [Int],
         _ generator: Generator
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let bound = (6 / Double(shape[0] + shape.dropFirst().reduce(1, *))).squareRoot()
         return try (Tensor.rand(shape, generator) - 0.5) * (2 * bound)
     }
@@ -84,7 +85,7 @@ enum Initialization {
     }
 
     /// [dim, patch]: rows of length one at right angles, and below them zeros.
-    private static func rotation(_ config: WanConfig, seed: UInt64) throws(TorchError) -> Tensor {
+    private static func rotation(_ config: WanConfig, seed: UInt64) throws(SwanError) -> Tensor {
         let (dim, patch) = (config.dim, patch(config))
         let generator = try generator(seed, "rotation")
         guard dim > patch else {
@@ -97,12 +98,12 @@ enum Initialization {
         _ rows: Int,
         _ columns: Int,
         _ generator: Generator
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try qrOp.tensors(Tensor.randn([rows, columns], generator), "reduced")[0]
     }
 
     /// [dim]: zero where patches are, then plus and minus 3 in halves, so that the mean is zero.
-    private static func constant(_ config: WanConfig) throws(TorchError) -> Tensor {
+    private static func constant(_ config: WanConfig) throws(SwanError) -> Tensor {
         let patch = patch(config)
         return try Tensor(
             (0..<config.dim).map { index -> Float in
@@ -115,7 +116,7 @@ enum Initialization {
 
     /// A multiple of the rotation back, the channel innermost: with the head's gain of 8 the
     /// first flow is the one that undoes the damping of latents by the noise, on average.
-    private static func head(_ config: WanConfig, _ rotation: Tensor) throws(TorchError) -> Tensor {
+    private static func head(_ config: WanConfig, _ rotation: Tensor) throws(SwanError) -> Tensor {
         let places = config.patchSize.reduce(1, *)
         guard config.inDim == config.outDim, config.dim > patch(config) else {
             return try .zeros([places * config.outDim, config.dim])

@@ -67,7 +67,7 @@ final class LatentPool: Sendable {
     /// The source latents of a clip and those of its styled form, [C, F, H, W] each.
     func pair(_ number: Int, style: Int) throws -> (source: Tensor, target: Tensor) {
         guard let latents = state.withLock({ $0.encoded[number] }) else {
-            throw TrainingError(.invalidData, "clip \(number) is not in the pool")
+            throw SwanError(.invalidData, "clip \(number) is not in the pool")
         }
         return (try latents.selected(0, 0), try latents.selected(0, style + 1))
     }
@@ -92,7 +92,7 @@ final class LatentPool: Sendable {
     private func start(
         at first: Int,
         _ state: inout State
-    ) throws(SystemError) -> Prefetcher<Tensor> {
+    ) throws(SwanError) -> Prefetcher<Tensor> {
         let coming = try Prefetcher(
             first..<max(first, phase.clips),
             threads: threads,

@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import SwanTraining
 import Torch
 import TorchNN
@@ -101,7 +102,7 @@ struct LatentStatistics {
         _ latents: Tensor,
         _ std: [Double],
         seed: UInt64
-    ) throws(TorchError) -> [Double] {
+    ) throws(SwanError) -> [Double] {
         let generator = try Generator(seed: seed, purpose: .channelImportance)
         let undisturbed = try codec.decode(latents)
         var changes: [Double] = []

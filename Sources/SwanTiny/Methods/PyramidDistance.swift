@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 /// How different pictures look, in bands of detail against the contrast that is there.
@@ -9,14 +10,14 @@ import Torch
 enum PyramidDistance {
     /// The mean over the bands of error against contrast, of `error` = result - `target`,
     /// [B, 3, T, H, W] in [-1, 1].
-    static func mean(_ error: Tensor, _ target: Tensor) throws(TorchError) -> Tensor {
+    static func mean(_ error: Tensor, _ target: Tensor) throws(SwanError) -> Tensor {
         var error = try pictures(error)
         var target = try pictures(target)
         var sum = try Tensor.zeros([], .float32, error.device)
         for _ in 0..<levels {
             let (coarseError, errorBand) = try split(error)
             let (coarseTarget, targetBand) = try split(target)
-            let contrast = try withoutGradients { () throws(TorchError) in
+            let contrast = try withoutGradients { () throws(SwanError) in
                 try targetBand.abs().averagePooled2d(5, stride: 1, padding: 2) + leastContrast
             }
             sum = try sum + (errorBand.abs() / contrast).mean()
@@ -32,12 +33,12 @@ enum PyramidDistance {
     private static let leastContrast = 0.1
 
     /// What is left at half the size, and what that cannot hold.
-    private static func split(_ x: Tensor) throws(TorchError) -> (coarse: Tensor, band: Tensor) {
+    private static func split(_ x: Tensor) throws(SwanError) -> (coarse: Tensor, band: Tensor) {
         let coarse = try x.averagePooled2d(2, stride: 2)
         return (coarse, try x - coarse.upsampledNearest2x())
     }
 
-    private static func pictures(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func pictures(_ x: Tensor) throws(SwanError) -> Tensor {
         try x.transposed(1, 2).flattened(from: 0, to: 1)
     }
 }

@@ -1,3 +1,4 @@
+import SwanSystem
 import SwanTraining
 import Torch
 
@@ -48,7 +49,7 @@ extension StreamMethod {
             purpose: .streamSheet,
             index: UInt64(number)
         )
-        func repeated(_ tensor: Tensor) throws(TorchError) -> Tensor {
+        func repeated(_ tensor: Tensor) throws(SwanError) -> Tensor {
             try tensor.repeated([count] + Array(repeating: 1, count: tensor.shape.count - 1))
         }
         let (input, timestep) = try StreamNetwork.first(

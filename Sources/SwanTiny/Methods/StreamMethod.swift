@@ -1,5 +1,6 @@
 import Foundation
 import SwanModels
+import SwanSystem
 import SwanText
 import SwanTraining
 import Torch
@@ -124,7 +125,7 @@ struct StreamMethod: Method {
     private func first(
         _ batch: Batch,
         _ generator: Generator
-    ) throws(TorchError) -> (Tensor, Tensor) {
+    ) throws(SwanError) -> (Tensor, Tensor) {
         let (count, frames) = (batch.source.size(0), batch.source.size(2))
         let isLower = try (Tensor.rand([count, 1], generator) .> options.fullNoise).to(.float32)
         let lower = try Tensor.rand([count, frames], generator) * isLower * options.noiseSpread
@@ -142,7 +143,7 @@ struct StreamMethod: Method {
         _ batch: Batch,
         _ result: Tensor,
         _ generator: Generator
-    ) throws(TorchError) -> (Tensor, Tensor) {
+    ) throws(SwanError) -> (Tensor, Tensor) {
         let (count, frames) = (batch.source.size(0), batch.source.size(2))
         let own = try Tensor.rand([count, 1, 1, 1, 1], generator) .< options.ownResults
         let device = result.device

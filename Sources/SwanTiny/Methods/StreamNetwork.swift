@@ -1,4 +1,5 @@
 import SwanModels
+import SwanSystem
 import SwanTraining
 import Torch
 import TorchNN
@@ -16,7 +17,7 @@ struct StreamNetwork {
     private let dtype: DType
 
     /// The networks of a method with these weights.
-    init(_ networks: Networks, _ method: StreamMethod) throws(TorchError) {
+    init(_ networks: Networks, _ method: StreamMethod) throws(SwanError) {
         let weights = Weights(
             leaves: networks[StreamMethod.trainedRole],
             method.options.precision
@@ -56,7 +57,7 @@ struct StreamNetwork {
         noise scale: Tensor,
         timestepOffset: Int,
         _ generator: Generator
-    ) throws(TorchError) -> (Tensor, Tensor) {
+    ) throws(SwanError) -> (Tensor, Tensor) {
         // A little is added since 0.3 in float32 is below 0.3.
         let timesteps = try (scale * 1_000 + 0.01).floor() + Double(timestepOffset)
         return (try noised(source, scale, generator), timesteps)
@@ -67,7 +68,7 @@ struct StreamNetwork {
         _ result: Tensor,
         _ timesteps: Tensor,
         _ generator: Generator
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try noised(result, timesteps / 1_000, generator)
     }
 
@@ -75,14 +76,14 @@ struct StreamNetwork {
         _ latents: Tensor,
         _ scale: Tensor,
         _ generator: Generator
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let s = try perFrame(scale.to(latents.device))
         let noise = try Tensor.randn(latents.shape, generator).to(latents.device)
         return try s * noise + (1 - s) * latents
     }
 
     /// [B, F] as what latents [B, C, F, H, W] are multiplied by.
-    private static func perFrame(_ values: Tensor) throws(TorchError) -> Tensor {
+    private static func perFrame(_ values: Tensor) throws(SwanError) -> Tensor {
         try values.reshaped(values.size(0), 1, values.size(1), 1, 1)
     }
 }

@@ -30,7 +30,7 @@ public enum PixelFilter: Sendable, Hashable {
     case foliage
 
     /// The filtered pictures, values clamped to [0, 1].
-    public func callAsFunction(_ x: Tensor) throws(TorchError) -> Tensor {
+    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(x).clamped(min: 0, max: 1)
     }
 
@@ -45,7 +45,7 @@ public enum PixelFilter: Sendable, Hashable {
         }
     }
 
-    private func apply(_ x: Tensor) throws(TorchError) -> Tensor {
+    private func apply(_ x: Tensor) throws(SwanError) -> Tensor {
         switch self {
         case .blur(let sigma): return try PixelMath.blurred(x, sigma)
         case .saturation(let amount):
@@ -62,10 +62,10 @@ public enum PixelFilter: Sendable, Hashable {
         }
     }
 
-    private static func mosaic(_ x: Tensor, _ size: Int) throws(TorchError) -> Tensor {
+    private static func mosaic(_ x: Tensor, _ size: Int) throws(SwanError) -> Tensor {
         let (height, width) = (x.size(2), x.size(3))
         guard height.isMultiple(of: size), width.isMultiple(of: size) else {
-            throw TorchError(
+            throw SwanError(
                 .invalidArgument,
                 "squares of \(size) pixels do not fill a picture of \(width)x\(height)"
             )
@@ -74,7 +74,7 @@ public enum PixelFilter: Sendable, Hashable {
         return try x.reshaped(split).mean([3, 5], keepDim: true).expanded(split).reshaped(x.shape)
     }
 
-    private static func pencil(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func pencil(_ x: Tensor) throws(SwanError) -> Tensor {
         try lines(x, sigma: 1, strength: 2.5) * PixelMath.colour(0.96, 0.95, 0.92)
     }
 
@@ -84,7 +84,7 @@ public enum PixelFilter: Sendable, Hashable {
         _ x: Tensor,
         sigma: Double,
         strength: Double
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let luma = try PixelMath.luma(x)
         // Brightness against the surroundings; the constant keeps dark noise from being drawn.
         let line = try PixelMath.blurred(luma, sigma) + 0.04
@@ -92,7 +92,7 @@ public enum PixelFilter: Sendable, Hashable {
         return try PixelMath.power(ratio.clamped(max: 1), strength)
     }
 
-    private static func outlines(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func outlines(_ x: Tensor) throws(SwanError) -> Tensor {
         let luma = try PixelMath.blurred(PixelMath.luma(x), 1.8)
         let edges = try (PixelMath.gradient(luma) * 15).tanh()
         let light = try edges + PixelMath.blurred(edges, 4) * 0.6
@@ -102,14 +102,14 @@ public enum PixelFilter: Sendable, Hashable {
         return try light * (pink + (cyan - pink) * ground) + PixelMath.colour(0.02, 0.01, 0.06)
     }
 
-    private static func comic(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func comic(_ x: Tensor) throws(SwanError) -> Tensor {
         // Lifted out of the dark: there too it has to look like a comic.
         let smooth = try PixelMath.power(PixelMath.blurred(x, 1.5), 0.65)
         let vivid = try (smooth * 2 - PixelMath.luma(smooth)) * 1.15
         return try vivid.clamped(min: 0, max: 1) * lines(x, sigma: 1.2, strength: 6)
     }
 
-    private static func foliage(_ x: Tensor) throws(TorchError) -> Tensor {
+    private static func foliage(_ x: Tensor) throws(SwanError) -> Tensor {
         let luma = try PixelMath.luma(x)
         let channels = try x.chunked(3, dim: 1)
         let leaves = try maximum(channels[0], channels[1])

@@ -1,3 +1,4 @@
+public import SwanSystem
 public import Torch
 
 /// A look that a prompt asks for: how people call it, and the exact picture it is.
@@ -33,8 +34,8 @@ public struct Style: Sendable, Hashable {
     }
 
     /// `frames` [T, 3, H, W] in [0, 1] in this style: the same shape and range.
-    public func callAsFunction(_ frames: Tensor) throws(TorchError) -> Tensor {
-        try withoutGradients { () throws(TorchError) -> Tensor in
+    public func callAsFunction(_ frames: Tensor) throws(SwanError) -> Tensor {
+        try withoutGradients { () throws(SwanError) -> Tensor in
             var frames = frames
             for filter in filters { frames = try filter(frames) }
             return frames

@@ -1,10 +1,11 @@
 import Foundation
+package import SwanSystem
 package import Torch
 
 /// Changes that keep footage believable: mirroring, exposure, exchanged colour channels.
 package enum Augmentation {
     /// `clip` [T, 3, H, W] in [0, 1], changed or not.
-    package static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(TorchError)
+    package static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(SwanError)
         -> Tensor
     {
         var clip = clip

@@ -1,3 +1,4 @@
+package import SwanSystem
 public import Torch
 
 /// Where training clips come from.
@@ -43,5 +44,5 @@ package struct ClipSize: Equatable, Sendable {
 /// One kind of footage, which makes a clip from the random numbers of one sample.
 package protocol ClipMaker: Sendable {
     /// [T, 3, H, W], float32 in [0, 1].
-    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor
+    func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor
 }

@@ -1,7 +1,7 @@
 import Foundation
 package import SwanMedia
 package import Torch
-import SwanSystem
+package import SwanSystem
 
 /// Decoded pictures kept in memory as bytes.
 package enum Footage {
@@ -25,7 +25,7 @@ package enum Footage {
             index += 1
         }
         guard !frames.isEmpty else {
-            throw TrainingError(.invalidData, "\(path): has no frames after the \(skip) to skip")
+            throw SwanError(.invalidData, "\(path): has no frames after the \(skip) to skip")
         }
         return try concatenated(frames)
     }
@@ -35,8 +35,7 @@ package enum Footage {
         try picture(try readImage(path), shortSide)
     }
 
-    private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(TorchError) -> Tensor
-    {
+    private static func picture(_ frame: VideoFrame, _ shortSide: Int) throws(SwanError) -> Tensor {
         let pixels = try pixels(of: frame)
         let scale = Double(shortSide) / Double(min(frame.height, frame.width))
         guard scale < 1 else { return pixels }
@@ -48,13 +47,13 @@ package enum Footage {
     }
 
     /// A frame's bytes: [1, 3, H, W], uint8.
-    package static func pixels(of frame: VideoFrame) throws(TorchError) -> Tensor {
+    package static func pixels(of frame: VideoFrame) throws(SwanError) -> Tensor {
         try Tensor(frame.pixels, [1, frame.height, frame.width, 3]).permuted(0, 3, 1, 2)
             .contiguous()
     }
 
     /// Bytes [T, 3, H, W] at another size, with anti-aliasing.
-    package static func resized(_ pixels: Tensor, height: Int, width: Int) throws(TorchError)
+    package static func resized(_ pixels: Tensor, height: Int, width: Int) throws(SwanError)
         -> Tensor
     {
         try pixels.to(.float32).contiguous().resizedAntialiased(height: height, width: width)

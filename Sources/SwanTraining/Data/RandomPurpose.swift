@@ -1,3 +1,4 @@
+package import SwanSystem
 package import Torch
 
 /// What random numbers of a recipe are drawn for: each purpose has its own.
@@ -37,7 +38,7 @@ extension Generator {
         seed: UInt64,
         purpose: RandomPurpose,
         index: UInt64? = nil
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let mixed =
             if let index {
                 Seed.mixed(seed, purpose.rawValue, index)

@@ -1,4 +1,5 @@
 import Foundation
+package import SwanSystem
 package import Torch
 
 /// A camera that pans over pictures and zooms into them, at speeds of a hand-held one.
@@ -7,7 +8,7 @@ package struct StillPans: ClipMaker {
     private let pictures: [[Tensor]]
 
     /// Pans over pictures [1, 3, H, W] of bytes.
-    package init(_ pictures: [Tensor]) throws(TorchError) {
+    package init(_ pictures: [Tensor]) throws(SwanError) {
         var pyramids: [[Tensor]] = []
         for picture in pictures { pyramids.append(try Self.pyramid(picture)) }
         self.pictures = pyramids
@@ -15,7 +16,7 @@ package struct StillPans: ClipMaker {
 
     /// Sizes a factor of the square root of 2 apart: a picture is then never shrunk so far by bilinear
     /// sampling that it flickers.
-    private static func pyramid(_ picture: Tensor) throws(TorchError) -> [Tensor] {
+    private static func pyramid(_ picture: Tensor) throws(SwanError) -> [Tensor] {
         var levels = [picture]
         for level in 1...5 {
             let scale = pow(0.5, Double(level) / 2)
@@ -27,7 +28,7 @@ package struct StillPans: ClipMaker {
         return levels
     }
 
-    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
         let levels = random.pick(pictures)
         let path = CameraPath(over: levels[0], size, &random)
         let level = min(levels.count - 1, max(0, Int((2 * log2(path.narrowest)).rounded(.down))))
@@ -72,7 +73,7 @@ private struct CameraPath {
     }
 
     /// Sampling places [T, H, W, 2] as (x, y), the picture's borders at -1 and 1.
-    func grid() throws(TorchError) -> Tensor {
+    func grid() throws(SwanError) -> Tensor {
         let shape = [size.frames, size.height, size.width, 1]
         var columns: [Float] = []
         var rows: [Float] = []

@@ -1,3 +1,4 @@
+package import SwanSystem
 package import Torch
 
 /// Windows of a video in space and time.
@@ -8,7 +9,7 @@ package struct VideoCrops: ClipMaker {
     /// Windows of a video [T, 3, H, W], uint8.
     package init(frames: Tensor) { self.frames = frames }
 
-    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(TorchError) -> Tensor {
+    package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
         let window = try self.window(size, &random)
         let pixels = try window.to(.float32) * (1 / 255)
         guard pixels.size(2) != size.height || pixels.size(3) != size.width else { return pixels }
@@ -19,7 +20,7 @@ package struct VideoCrops: ClipMaker {
     private func window(
         _ size: ClipSize,
         _ random: inout SampleRandom
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         let all = frames.size(0)
         let step = random.chance(0.2) && all > (size.frames - 1) * 2 ? 2 : 1
         let span = min(all, (size.frames - 1) * step + 1)

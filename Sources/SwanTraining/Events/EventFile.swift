@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 import Torch
 
 /// A file of events that TensorBoard reads while it is written.
@@ -21,7 +22,7 @@ final class EventFile {
             path = try Self.create(in: folder, at: date)
             file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
         } catch let error as CocoaError {
-            throw TrainingError(writing: folder.path, error)
+            throw SwanError(writing: folder.path, error)
         }
         try write(.fileVersion, step: 0, at: date)
     }
@@ -34,7 +35,7 @@ final class EventFile {
         do {
             try file.write(contentsOf: Self.record(message.bytes))
         } catch {
-            throw TrainingError(writing: path, error)
+            throw SwanError(writing: path, error)
         }
     }
 

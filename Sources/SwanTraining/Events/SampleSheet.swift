@@ -1,4 +1,5 @@
 package import SwanMedia
+package import SwanSystem
 package import Torch
 
 /// Pictures of what a network does with clips that are the same every time.
@@ -43,7 +44,7 @@ package struct SampleSheet {
         _ rows: [[Tensor]],
         name: String = usualName,
         caption: String
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         var lines: [Tensor] = []
         for row in rows { lines.append(try concatenated(row, dim: 2)) }
         picture = try concatenated(lines, dim: 1)

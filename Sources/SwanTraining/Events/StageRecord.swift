@@ -1,5 +1,6 @@
 package import Foundation
 import SwanMedia
+import SwanSystem
 
 /// What a stage leaves for people to watch it by: curves and sample sheets in TensorBoard's event
 /// files, and the sheets as pictures too.
@@ -93,7 +94,7 @@ package final class StageRecord {
             try FileManager.default.createDirectory(at: sheets, withIntermediateDirectories: true)
             try OutputPath.write(picture.bytes, to: url.path)
         } catch let error as CocoaError {
-            throw TrainingError(writing: url.path, error)
+            throw SwanError(writing: url.path, error)
         }
     }
 }

@@ -57,9 +57,9 @@ package struct Checkpoints {
             let file: SafetensorsFile
             do {
                 file = try SummedFile.open(path(step), remedy: remedy)
-            } catch let error as TorchError where error.code == .invalidFile {
+            } catch let error as SwanError where error.code == .invalidFile {
                 guard index == 0 else { continue }
-                throw TrainingError(.invalidData, "\(error.message); \(remedy)")
+                throw SwanError(.invalidData, "\(error.message); \(remedy)")
             }
             return try state(file, step, CheckpointRoles(roles), device)
         }
@@ -84,7 +84,7 @@ package struct Checkpoints {
         guard file.metadata["step"] ?? String(step) == String(step),
             file.metadata["stage"] ?? stage == stage
         else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidData,
                 "\(file.path): a checkpoint of another step or stage, under a name that is not its own"
             )
@@ -97,7 +97,7 @@ package struct Checkpoints {
         }
         let found = CheckpointRoles(file.metadata)
         guard found == roles else {
-            throw TrainingError(
+            throw SwanError(
                 .invalidData,
                 "\(file.path): has \(found), the stage '\(stage)' is of \(roles); begin again in "
                     + "another folder"
@@ -176,8 +176,8 @@ private struct CheckpointContents {
         let weights = prefix + "weights/"
         let keys = file.keys.filter { $0.hasPrefix(weights) }
             .map { String($0.dropFirst(weights.count)) }
-        func group(_ name: String) throws(TorchError) -> [Tensor] {
-            try keys.map { key throws(TorchError) in try tensor("\(prefix)\(name)/\(key)") }
+        func group(_ name: String) throws(SwanError) -> [Tensor] {
+            try keys.map { key throws(SwanError) in try tensor("\(prefix)\(name)/\(key)") }
         }
         let parameters = try group("weights")
         for parameter in parameters { try parameter.setRequiresGrad() }
@@ -207,7 +207,7 @@ private struct CheckpointContents {
     }
 
     /// A copy: training writes to it.
-    private func tensor(_ name: String) throws(TorchError) -> Tensor {
+    private func tensor(_ name: String) throws(SwanError) -> Tensor {
         try file.tensor(name).cloned().to(device)
     }
 }

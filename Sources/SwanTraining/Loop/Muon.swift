@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 private let addProductOp = Operator("aten::addmm")
@@ -23,8 +24,8 @@ struct Muon: Sendable {
         _ parameter: Tensor,
         _ gradient: Tensor,
         momentum: Tensor
-    ) throws(TorchError) {
-        try withoutGradients { () throws(TorchError) in
+    ) throws(SwanError) {
+        try withoutGradients { () throws(SwanError) in
             var (parameter, momentum) = (parameter, momentum)
             try momentum.interpolate(to: gradient, weight: 1 - Self.decay)
             // Nesterov's way: a look ahead along the momentum.
@@ -38,7 +39,7 @@ struct Muon: Sendable {
 
     /// A matrix with the same singular vectors, and singular values of about 1: five iterations of
     /// Newton and Schulz, with coefficients that raise small values fast and let large ones be 0.7 to 1.2.
-    static func orthogonalized(_ matrix: Tensor, in dtype: DType) throws(TorchError) -> Tensor {
+    static func orthogonalized(_ matrix: Tensor, in dtype: DType) throws(SwanError) -> Tensor {
         let isTall = matrix.size(0) > matrix.size(1)
         var x = try matrix.to(dtype)
         if isTall { x = try x.transposed(0, 1) }

@@ -1,3 +1,4 @@
+import SwanSystem
 import Torch
 
 private let fusedAdamWOp = Operator("aten::_fused_adamw_")
@@ -19,7 +20,7 @@ struct Optimizer {
     /// Nothing seen yet.
     ///
     /// - Parameter muon: the places of those parameters that learn by Muon: matrices.
-    init(for parameters: [Tensor], muon: Set<Int> = []) throws(TorchError) {
+    init(for parameters: [Tensor], muon: Set<Int> = []) throws(SwanError) {
         firstMoments = []
         secondMoments = []
         averages = []
@@ -40,9 +41,9 @@ struct Optimizer {
 
     /// The mean of several sets of gradients, added up in their order so that the last bits do not
     /// depend on who was done first.
-    static func mean(_ sets: [[Tensor]]) throws(TorchError) -> [Tensor] {
+    static func mean(_ sets: [[Tensor]]) throws(SwanError) -> [Tensor] {
         guard sets.count > 1 else { return sets.first ?? [] }
-        return try withoutGradients { () throws(TorchError) in
+        return try withoutGradients { () throws(SwanError) in
             for set in sets.dropFirst() { try addOp.run(sets[0], set, 1) }
             try scaleOp.run(sets[0], 1 / Double(sets.count))
             return sets[0]
@@ -88,7 +89,7 @@ struct Optimizer {
         number: Int,
         _ rate: Double,
         _ options: OptimizerOptions
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let places = secondMoments.indices.filter { secondMoments[$0] != nil }
         guard let first = places.first else { return }
         // The operator wants the number in a tensor for each parameter.

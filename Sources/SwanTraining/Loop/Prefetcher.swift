@@ -20,13 +20,13 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         ahead: Int = 0,
         threads: Int = 1,
         make: @escaping @Sendable (Int) throws -> Item
-    ) throws(SystemError) {
+    ) throws(SwanError) {
         (nextToMake, nextToTake, end) = (range.lowerBound, range.lowerBound, range.upperBound)
         let threads = max(1, threads)
         working = threads
         let room = max(ahead, 2 * threads)
         for number in 0..<threads {
-            do throws(SystemError) {
+            do throws(SwanError) {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.prefetch", stackBytes: 16 << 20) { [self] in
                     // What it makes is small, and the cores are busy with training or with its like.

@@ -20,7 +20,7 @@ package enum SideBySide {
         let budget = ComputeBudget.current
         for _ in 1..<min(count, threads) {
             group.enter()
-            do throws(SystemError) {
+            do throws(SwanError) {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.side", stackBytes: 16 << 20) {
                     // A new thread's convolutions would take every core.

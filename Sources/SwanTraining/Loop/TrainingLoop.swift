@@ -90,7 +90,7 @@ package struct TrainingLoop<M: Method> {
         }
         guard stop.isCancelled else { return state }
         if !isSaved { try saving?.save(state, method.roles) }
-        throw TrainingError(
+        throw SwanError(
             .interrupted,
             "stopped after step \(state.step) of \(steps), stage \(stage); --resume goes on from there"
         )
@@ -146,7 +146,7 @@ package struct TrainingLoop<M: Method> {
     ) throws {
         guard let network = state.networks[update.role],
             let options = method.roles.first(where: { $0.name == update.role })?.training?.options
-        else { throw TrainingError(.invalidData, "\(stage): no trained role is \(update.role)") }
+        else { throw SwanError(.invalidData, "\(stage): no trained role is \(update.role)") }
         let networks = try state.networks(updating: update.role)
         let stepThreads = device.stepThreads(of: threads)
         let results = try SideBySide.map(parts, threads: stepThreads) {
@@ -176,9 +176,9 @@ package struct TrainingLoop<M: Method> {
         numbers.updates[update.role] = .init(gradientNorm: norm, learningRate: rate)
     }
 
-    private func diverged(_ role: String, at step: Int) -> TrainingError {
+    private func diverged(_ role: String, at step: Int) -> SwanError {
         let place = trained.count > 1 ? "\(stage), \(role), step \(step)" : "\(stage), step \(step)"
-        return TrainingError(
+        return SwanError(
             .diverged,
             "\(place): the gradients are not finite; begin again in another "
                 + "folder with a lower learning_rate or maximum_gradient_norm"

@@ -1,3 +1,4 @@
+package import SwanSystem
 package import Torch
 
 /// All that a stage of training needs to go on.
@@ -24,7 +25,7 @@ package struct TrainingState {
     package var averages: Networks { Networks(networks.mapValues(\.averages)) }
 
     /// The weights for an update of `role`: its own are leaves, others record nothing.
-    func networks(updating role: String) throws(TorchError) -> Networks {
+    func networks(updating role: String) throws(SwanError) -> Networks {
         var weights: [String: [String: Tensor]] = [:]
         for (name, network) in networks {
             var seen = network.weights
@@ -55,7 +56,7 @@ package struct TrainedNetwork {
         _ weights: [String: Tensor],
         on device: Device = .cpu,
         learnsByMuon: (String, [Int]) -> Bool = { _, _ in false }
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let keys = weights.keys.sorted()
         var parameters: [Tensor] = []
         for key in keys {

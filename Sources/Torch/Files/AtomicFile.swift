@@ -10,12 +10,12 @@ struct AtomicFile: ~Copyable {
     private let descriptor: Int32
 
     /// Opens a file beside `path` to write `bytes` bytes to; what killed processes left there goes away.
-    init(path: String, bytes: Int = 0) throws(TorchError) {
+    init(path: String, bytes: Int = 0) throws(SwanError) {
         _ = Leftovers.remove(from: Self.folder(of: path))
-        do throws(SystemError) {
+        do throws(SwanError) {
             try DiskSpace.require(bytes, for: path)
         } catch {
-            throw TorchError(.diskFull, error.message)
+            throw SwanError(.diskFull, error.message)
         }
         var (partial, descriptor, attempt) = ("", Int32(-1), 0)
         repeat {
@@ -45,7 +45,7 @@ struct AtomicFile: ~Copyable {
     }
 
     /// Appends bytes.
-    borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(TorchError) {
+    borrowing func write(_ bytes: UnsafeRawBufferPointer) throws(SwanError) {
         var rest = bytes[...]
         while !rest.isEmpty {
             let piece = UnsafeRawBufferPointer(rebasing: rest)
@@ -65,7 +65,7 @@ struct AtomicFile: ~Copyable {
     }
 
     /// Puts the file in place, on the disk.
-    borrowing func finish() throws(TorchError) {
+    borrowing func finish() throws(SwanError) {
         guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
         let number = UnfinishedFiles.name(partial) { rename(partial, path) == 0 ? 0 : errno }
         guard number == 0 else { throw Self.failed(path, number, creating: true) }
@@ -88,10 +88,10 @@ struct AtomicFile: ~Copyable {
         _ path: String,
         _ number: Int32,
         creating: Bool = false
-    ) -> TorchError {
+    ) -> SwanError {
         let isFull = [ENOSPC, EDQUOT, EFBIG].contains(number)
         let doing = creating && !isFull ? "created" : "written"
-        return TorchError(
+        return SwanError(
             isFull ? .diskFull : creating ? .cannotWrite : .io,
             "\(path): cannot be \(doing): \(String(cString: strerror(number)))"
         )

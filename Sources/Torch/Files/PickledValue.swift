@@ -1,3 +1,5 @@
+public import SwanSystem
+
 /// What a `.pth` file holds: plain data and tensors, nested.
 public enum PickledValue: Sendable {
     case none
@@ -62,7 +64,7 @@ public struct ArchivedTensor: Sendable {
     var byteCount: Int { shape.reduce(dtype.size, *) }
 
     /// The tensor: a view over the file, which stays mapped as long as the view lives.
-    public func load() throws(TorchError) -> Tensor {
+    public func load() throws(SwanError) -> Tensor {
         guard span > 0 else { return try Tensor.empty(shape, dtype) }
         return try file.tensor(at: start, [span], dtype).strided(shape, strides)
     }

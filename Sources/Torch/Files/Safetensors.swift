@@ -22,7 +22,7 @@ public final class SafetensorsFile: Sendable {
     private let dataStart: Int
 
     /// Maps a file and checks its header.
-    public init(path: String) throws(TorchError) {
+    public init(path: String) throws(SwanError) {
         file = try MappedFile(path: path)
         let header = try SafetensorsHeader(file)
         metadata = header.metadata
@@ -37,7 +37,7 @@ public final class SafetensorsFile: Sendable {
     public var keys: [String] { entries.keys.sorted() }
 
     /// Throws where the file was changed in any way since it was opened.
-    public func requireUnchanged() throws(TorchError) { try file.requireUnchanged() }
+    public func requireUnchanged() throws(SwanError) { try file.requireUnchanged() }
 
     /// Shape and dtype under a key; nil if there is no such key.
     public func entry(_ key: String) -> Entry? { entries[key] }
@@ -45,9 +45,9 @@ public final class SafetensorsFile: Sendable {
     /// The tensor under a key: a view over the file, which stays mapped as long as the view lives.
     ///
     /// Writing to the tensor changes memory, not the file.
-    public func tensor(_ key: String) throws(TorchError) -> Tensor {
+    public func tensor(_ key: String) throws(SwanError) -> Tensor {
         guard let entry = entries[key] else {
-            throw TorchError(.invalidWeights, "\(path): there is no tensor \(key)")
+            throw SwanError(.invalidWeights, "\(path): there is no tensor \(key)")
         }
         return try file.tensor(at: dataStart + entry.range.lowerBound, entry.shape, entry.dtype)
     }
@@ -80,9 +80,9 @@ public enum Safetensors {
         _ tensors: [String: Tensor],
         metadata: [String: String] = [:],
         to path: String
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         let entries = tensors.map { Entry($0.key, $0.value.shape, $0.value.dtype) }
-        try write(entries, metadata: metadata, to: path) { entry, append throws(TorchError) in
+        try write(entries, metadata: metadata, to: path) { entry, append throws(SwanError) in
             if let tensor = tensors[entry.key] { try append(tensor) }
         }
     }
@@ -98,9 +98,9 @@ public enum Safetensors {
         to path: String,
         _ body: (
             _ entry: Entry,
-            _ append: (Tensor) throws(TorchError) -> Void
-        ) throws(TorchError) -> Void
-    ) throws(TorchError) {
+            _ append: (Tensor) throws(SwanError) -> Void
+        ) throws(SwanError) -> Void
+    ) throws(SwanError) {
         // Wide elements first keeps every tensor aligned without holes.
         let order = entries.sorted { ($1.dtype.size, $0.key) < ($0.dtype.size, $1.key) }
         let header = try header(order, metadata, path)
@@ -111,7 +111,7 @@ public enum Safetensors {
         try file.write(length + header)
         for entry in order {
             var left = entry.byteCount
-            try body(entry) { tensor throws(TorchError) in
+            try body(entry) { tensor throws(SwanError) in
                 let plain = try tensor.to(.cpu, entry.dtype).contiguous()
                 left -= plain.byteCount
                 guard left >= 0 else { return }
@@ -121,7 +121,7 @@ public enum Safetensors {
                 _ = try plain.withUnsafeBytes { $0.count }
             }
             guard left == 0 else {
-                throw TorchError(
+                throw SwanError(
                     .cannotWrite,
                     "\(path): the elements given for \(entry.key) do not fill its shape \(entry.shape)"
                 )
@@ -134,7 +134,7 @@ public enum Safetensors {
         _ order: [Entry],
         _ metadata: [String: String],
         _ path: String
-    ) throws(TorchError) -> [UInt8] {
+    ) throws(SwanError) -> [UInt8] {
         var members: [String] = []
         if !metadata.isEmpty {
             let texts = metadata.sorted { $0.key < $1.key }
@@ -145,7 +145,7 @@ public enum Safetensors {
         for entry in order {
             guard let dtype = SafetensorsHeader.names[entry.dtype], entry.key != "__metadata__"
             else {
-                throw TorchError(
+                throw SwanError(
                     .cannotWrite,
                     "\(path): the format cannot hold the tensor \(entry.key) of \(entry.dtype)"
                 )
@@ -166,9 +166,9 @@ public enum Safetensors {
 
 extension AtomicFile {
     /// Appends bytes.
-    borrowing func write(_ bytes: [UInt8]) throws(TorchError) {
+    borrowing func write(_ bytes: [UInt8]) throws(SwanError) {
         let result = bytes.withUnsafeBytes { bytes in
-            Result { () throws(TorchError) in try write(bytes) }
+            Result { () throws(SwanError) in try write(bytes) }
         }
         try result.get()
     }

@@ -1,3 +1,5 @@
+import SwanSystem
+
 /// What the header of a safetensors file says, checked.
 struct SafetensorsHeader {
     private(set) var entries: [String: SafetensorsFile.Entry] = [:]
@@ -19,7 +21,7 @@ struct SafetensorsHeader {
     /// In what is said of one tensor, and in the text beside the tensors.
     private static let mostValues = 1 << 16
 
-    init(_ file: MappedFile) throws(TorchError) {
+    init(_ file: MappedFile) throws(SwanError) {
         guard file.count >= 8 else {
             throw file.invalid("is too short for a safetensors file (\(file.count) bytes)")
         }
@@ -42,8 +44,8 @@ struct SafetensorsHeader {
     private mutating func read(
         _ header: UnsafeRawBufferPointer,
         _ file: MappedFile
-    ) throws(TorchError) {
-        func damaged(_ failure: StrictJSON.Failure) -> TorchError {
+    ) throws(SwanError) {
+        func damaged(_ failure: StrictJSON.Failure) -> SwanError {
             file.invalid("the header is damaged at byte \(failure.offset): \(failure.what)")
         }
         var members = StrictJSON.Members(header, eachAtMost: Self.mostValues)
@@ -75,7 +77,7 @@ struct SafetensorsHeader {
     private static func metadata(
         _ value: StrictJSON,
         _ file: MappedFile
-    ) throws(TorchError) -> [String: String] {
+    ) throws(SwanError) -> [String: String] {
         guard case .object(let members) = value else {
             throw file.invalid("__metadata__ is not an object")
         }
@@ -93,7 +95,7 @@ struct SafetensorsHeader {
         _ key: String,
         _ value: StrictJSON,
         _ file: MappedFile
-    ) throws(TorchError) -> SafetensorsFile.Entry {
+    ) throws(SwanError) -> SafetensorsFile.Entry {
         guard case .object(let members) = value else {
             throw file.invalid("the tensor \(key) is not described by an object")
         }
@@ -150,7 +152,7 @@ struct SafetensorsHeader {
     }
 
     /// Throws unless the tensors lie one behind the other from the header to the file's end.
-    private func checkLayout(_ file: MappedFile) throws(TorchError) {
+    private func checkLayout(_ file: MappedFile) throws(SwanError) {
         let order = entries.sorted {
             ($0.value.range.lowerBound, $0.value.range.upperBound)
                 < ($1.value.range.lowerBound, $1.value.range.upperBound)

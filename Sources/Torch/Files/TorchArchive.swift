@@ -1,3 +1,5 @@
+public import SwanSystem
+
 /// A checkpoint that `torch.save` wrote (`.pth`, `.pt`), mapped into memory.
 ///
 /// Its pickle is run by a reader that knows weights and nothing else: a file that names anything
@@ -16,7 +18,7 @@ public final class TorchArchive: Sendable {
     private static let mostShares = 4
 
     /// Maps a file and reads what is in it, without the tensors' numbers.
-    public init(path: String) throws(TorchError) {
+    public init(path: String) throws(SwanError) {
         self.path = path
         file = try MappedFile(path: path)
         try Self.checkKind(file)
@@ -61,7 +63,7 @@ public final class TorchArchive: Sendable {
     }
 
     /// Throws where the file was changed in any way since it was opened.
-    public func requireUnchanged() throws(TorchError) { try file.requireUnchanged() }
+    public func requireUnchanged() throws(SwanError) { try file.requireUnchanged() }
 
     /// The dictionary at a path of keys from the root; nil if there is none.
     public func dictionary(at keys: [String] = []) -> [String: PickledValue]? {
@@ -83,7 +85,7 @@ public final class TorchArchive: Sendable {
     }
 
     /// Whether a file begins as one that `torch.save` wrote, now or in the past.
-    public static func isArchive(_ path: String) throws(TorchError) -> Bool {
+    public static func isArchive(_ path: String) throws(SwanError) -> Bool {
         let file = try MappedFile(path: path)
         return withExtendedLifetime(file) {
             file.bytes.starts(with: zipMagic) || file.bytes.starts(with: oldMagic)
@@ -96,7 +98,7 @@ public final class TorchArchive: Sendable {
     ]
 
     /// Refuses what is no zip archive, and says what it is where that is known.
-    private static func checkKind(_ file: MappedFile) throws(TorchError) {
+    private static func checkKind(_ file: MappedFile) throws(SwanError) {
         guard !file.bytes.starts(with: oldMagic) else {
             throw file.invalid(
                 "is in the format of PyTorch before 1.6; load it there and save it again with"
@@ -112,7 +114,7 @@ public final class TorchArchive: Sendable {
     private static func folder(
         _ names: some Collection<String>,
         _ file: MappedFile
-    ) throws(TorchError) -> String {
+    ) throws(SwanError) -> String {
         let pickles = names.filter {
             $0.hasSuffix("/data.pkl") && $0.split(separator: "/").count == 2
         }

@@ -1,9 +1,10 @@
 import Foundation
+public import SwanSystem
 
 /// Small files that are under their names whole or not at all, whatever happens while they are written.
 public enum WholeFile {
     /// Writes bytes into a file that replaces `path` when all of them are on the disk.
-    public static func write(_ bytes: some Sequence<UInt8>, to path: String) throws(TorchError) {
+    public static func write(_ bytes: some Sequence<UInt8>, to path: String) throws(SwanError) {
         let file = try AtomicFile(path: path)
         try file.write(Array(bytes))
         try file.finish()

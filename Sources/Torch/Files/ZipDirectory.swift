@@ -1,3 +1,5 @@
+import SwanSystem
+
 /// Where the files of an uncompressed zip archive lie in the archive (with zip64, as PyTorch writes it).
 struct ZipDirectory {
     /// The bytes of every file by its name.
@@ -10,12 +12,12 @@ struct ZipDirectory {
     private static let fileSignature: UInt32 = 0x0403_4b50
 
     /// Reads the directory at the end of an archive; every file in it lies inside and alone.
-    init(_ archive: MappedFile) throws(TorchError) {
+    init(_ archive: MappedFile) throws(SwanError) {
         do {
             let (start, count) = try Self.directory(archive)
             var reader = ByteReader(archive.bytes, at: start)
             for _ in 0..<count { try readEntry(&reader, archive) }
-        } catch let error as TorchError {
+        } catch let error as SwanError {
             throw error
         } catch {
             throw archive.invalid("the archive's directory is cut off or damaged")
@@ -131,7 +133,7 @@ struct ZipDirectory {
         return reader.offset + Int(nameLength) + Int(extraLength)
     }
 
-    private func checkOverlaps(_ archive: MappedFile) throws(TorchError) {
+    private func checkOverlaps(_ archive: MappedFile) throws(SwanError) {
         let order = files.filter { !$0.value.isEmpty }
             .sorted { $0.value.lowerBound < $1.value.lowerBound }
         for (one, next) in zip(order, order.dropFirst())

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let addOp = Operator("aten::add", "Tensor")
 private let addScalarOp = Operator("aten::add", "Scalar")
 private let subOp = Operator("aten::sub", "Tensor")
@@ -27,62 +29,62 @@ private let fillInPlaceOp = Operator("aten::fill_", "Scalar")
 
 extension Tensor {
     /// The sum of two tensors, element by element.
-    public static func + (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try addOp(a, b) }
+    public static func + (a: Tensor, b: Tensor) throws(SwanError) -> Tensor { try addOp(a, b) }
     /// The sum of a tensor and a number, element by element.
-    public static func + (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func + (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try addScalarOp(a, b)
     }
     /// The sum of a tensor and a number, element by element.
-    public static func + (a: Double, b: Tensor) throws(TorchError) -> Tensor {
+    public static func + (a: Double, b: Tensor) throws(SwanError) -> Tensor {
         try addScalarOp(b, a)
     }
     /// The difference of two tensors, element by element.
-    public static func - (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try subOp(a, b) }
+    public static func - (a: Tensor, b: Tensor) throws(SwanError) -> Tensor { try subOp(a, b) }
     /// The difference of a tensor and a number, element by element.
-    public static func - (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func - (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try subScalarOp(a, b)
     }
     /// The difference of a tensor and a number, element by element.
-    public static func - (a: Double, b: Tensor) throws(TorchError) -> Tensor {
+    public static func - (a: Double, b: Tensor) throws(SwanError) -> Tensor {
         try rsubScalarOp(b, a)
     }
     /// The product of two tensors, element by element.
-    public static func * (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try mulOp(a, b) }
+    public static func * (a: Tensor, b: Tensor) throws(SwanError) -> Tensor { try mulOp(a, b) }
     /// The product of a tensor and a number, element by element.
-    public static func * (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func * (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try mulScalarOp(a, b)
     }
     /// The product of a tensor and a number, element by element.
-    public static func * (a: Double, b: Tensor) throws(TorchError) -> Tensor {
+    public static func * (a: Double, b: Tensor) throws(SwanError) -> Tensor {
         try mulScalarOp(b, a)
     }
     /// The quotient of two tensors, element by element.
-    public static func / (a: Tensor, b: Tensor) throws(TorchError) -> Tensor { try divOp(a, b) }
+    public static func / (a: Tensor, b: Tensor) throws(SwanError) -> Tensor { try divOp(a, b) }
     /// The quotient of a tensor and a number, element by element.
-    public static func / (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func / (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try divScalarOp(a, b)
     }
     /// The quotient of a tensor and a number, element by element.
-    public static func / (a: Double, b: Tensor) throws(TorchError) -> Tensor {
+    public static func / (a: Double, b: Tensor) throws(SwanError) -> Tensor {
         try mulScalarOp(try reciprocalOp(b), a)
     }
     /// The negative of every element.
-    public static prefix func - (a: Tensor) throws(TorchError) -> Tensor { try negOp(a) }
+    public static prefix func - (a: Tensor) throws(SwanError) -> Tensor { try negOp(a) }
 
     /// Every element to the power `exponent`.
-    public func pow(_ exponent: Double) throws(TorchError) -> Tensor { try powOp(self, exponent) }
+    public func pow(_ exponent: Double) throws(SwanError) -> Tensor { try powOp(self, exponent) }
 
     /// `self + value * a * b`, in one pass.
     public func adding(
         product a: Tensor,
         _ b: Tensor,
         scaledBy value: Double = 1
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try addcmulOp(self, a, b, value)
     }
 
     /// `self + weight * (end - self)`.
-    public func interpolated(to end: Tensor, weight: Double) throws(TorchError) -> Tensor {
+    public func interpolated(to end: Tensor, weight: Double) throws(SwanError) -> Tensor {
         try lerpOp(self, end, weight)
     }
 }
@@ -91,32 +93,32 @@ extension Tensor {
 
 extension Tensor {
     /// `self += scale * other`, in place.
-    public mutating func add(_ other: Tensor, scaledBy scale: Double = 1) throws(TorchError) {
+    public mutating func add(_ other: Tensor, scaledBy scale: Double = 1) throws(SwanError) {
         try addInPlaceOp.run(self, other, scale)
     }
 
     /// `self += value`, in place.
-    public mutating func add(_ value: Double) throws(TorchError) {
+    public mutating func add(_ value: Double) throws(SwanError) {
         try addScalarInPlaceOp.run(self, value)
     }
 
     /// `self -= scale * other`, in place.
-    public mutating func subtract(_ other: Tensor, scaledBy scale: Double = 1) throws(TorchError) {
+    public mutating func subtract(_ other: Tensor, scaledBy scale: Double = 1) throws(SwanError) {
         try subInPlaceOp.run(self, other, scale)
     }
 
     /// `self *= other`, in place.
-    public mutating func multiply(by other: Tensor) throws(TorchError) {
+    public mutating func multiply(by other: Tensor) throws(SwanError) {
         try mulInPlaceOp.run(self, other)
     }
 
     /// `self *= value`, in place.
-    public mutating func multiply(by value: Double) throws(TorchError) {
+    public mutating func multiply(by value: Double) throws(SwanError) {
         try mulScalarInPlaceOp.run(self, value)
     }
 
     /// `self /= other`, in place.
-    public mutating func divide(by other: Tensor) throws(TorchError) {
+    public mutating func divide(by other: Tensor) throws(SwanError) {
         try divInPlaceOp.run(self, other)
     }
 
@@ -125,7 +127,7 @@ extension Tensor {
         product a: Tensor,
         _ b: Tensor,
         scaledBy value: Double = 1
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try addcmulInPlaceOp.run(self, a, b, value)
     }
 
@@ -134,22 +136,22 @@ extension Tensor {
         quotient a: Tensor,
         _ b: Tensor,
         scaledBy value: Double = 1
-    ) throws(TorchError) {
+    ) throws(SwanError) {
         try addcdivInPlaceOp.run(self, a, b, value)
     }
 
     /// `self += weight * (end - self)`, in place.
-    public mutating func interpolate(to end: Tensor, weight: Double) throws(TorchError) {
+    public mutating func interpolate(to end: Tensor, weight: Double) throws(SwanError) {
         try lerpInPlaceOp.run(self, end, weight)
     }
 
     /// Overwrites the elements with those of `source`, converting dtype and device.
-    public mutating func copy(from source: Tensor) throws(TorchError) {
+    public mutating func copy(from source: Tensor) throws(SwanError) {
         try copyInPlaceOp.run(self, source)
     }
 
     /// Overwrites every element with `value`.
-    public mutating func fill(with value: Double) throws(TorchError) {
+    public mutating func fill(with value: Double) throws(SwanError) {
         try fillInPlaceOp.run(self, value)
     }
 }

@@ -1,3 +1,5 @@
+package import SwanSystem
+
 // Kernels for CPUs, each an operator too, for tests of what it computes. Networks use the operators that
 // choose between them.
 
@@ -15,7 +17,7 @@ private let tiledConvolutionOp = Operator("swan::tiled_convolution")
 // MARK: - Float32, by Winograd's filtering
 
 /// A kernel [O, I, 3, 3, 3] in the form `winogradConvolution` takes: 16/3 of its size, 64/27 where it is large.
-package func winogradWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
+package func winogradWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try winogradWeightOp(weight)
 }
 
@@ -31,12 +33,12 @@ package func winogradConvolution(
     _ weight: Tensor,
     _ bias: Tensor,
     residual: Tensor? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try winogradOp(front, x, weight, bias, residual)
 }
 
 /// A kernel [O, I, 3, 3] in the form `enlargingConvolution` takes.
-package func enlargingWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
+package func enlargingWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try enlargingWeightOp(weight)
 }
 
@@ -49,7 +51,7 @@ package func enlargingConvolution(
     _ parts: [Tensor],
     _ weight: Tensor,
     _ bias: Tensor
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try enlargingOp(parts, weight, bias)
 }
 
@@ -57,7 +59,7 @@ package func enlargingConvolution(
 
 /// A weight [O, I], both multiples of 32, in the form that `tiledLinear` takes:
 /// [O / 32, I / 32, 2, 16, 16, 2].
-package func tiledLinearWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
+package func tiledLinearWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try tiledLinearWeightOp(weight)
 }
 
@@ -67,7 +69,7 @@ package func tiledLinear(
     _ weight: Tensor,
     _ bias: Tensor?,
     gelu: Bool = false
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try tiledLinearOp(x, weight, bias, gelu)
 }
 
@@ -80,12 +82,12 @@ package func tiledAttention(
     _ k: Tensor,
     _ v: Tensor,
     scale: Double
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try tiledAttentionOp(q, k, v, scale)
 }
 
 /// A kernel [O, I, 3, 3, 3] in the form that `tiledConvolution` takes.
-package func tiledConvolutionWeight(_ weight: Tensor) throws(TorchError) -> Tensor {
+package func tiledConvolutionWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try tiledConvolutionWeightOp(weight)
 }
 
@@ -97,7 +99,7 @@ package func tiledConvolution(
     _ weight: Tensor,
     _ bias: Tensor,
     residual: Tensor? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try tiledConvolutionOp(front, x, weight, bias, residual)
 }
 
@@ -109,6 +111,6 @@ package func attentionByMatrices(
     _ k: Tensor,
     _ v: Tensor,
     scale: Double? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try attentionByMatricesOp(q, k, v, scale)
 }

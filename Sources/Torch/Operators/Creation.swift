@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let emptyOp = Operator("aten::empty", "memory_format")
 private let zerosOp = Operator("aten::zeros")
 private let fullOp = Operator("aten::full")
@@ -19,7 +21,7 @@ extension Tensor {
         _ shape: [Int],
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try emptyOp(shape, dtype, absent, device)
     }
 
@@ -28,7 +30,7 @@ extension Tensor {
         _ shape: [Int],
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try zerosOp(shape, dtype, absent, device)
     }
 
@@ -37,7 +39,7 @@ extension Tensor {
         _ shape: [Int],
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try fullOp(shape, 1.0, dtype, absent, device)
     }
 
@@ -47,7 +49,7 @@ extension Tensor {
         _ value: Double,
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try fullOp(shape, value, dtype, absent, device)
     }
 
@@ -58,7 +60,7 @@ extension Tensor {
         step: Double = 1,
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try arangeOp(start, end, step, dtype, absent, device)
     }
 
@@ -69,7 +71,7 @@ extension Tensor {
         count: Int,
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try linspaceOp(start, end, count, dtype, absent, device)
     }
 
@@ -79,7 +81,7 @@ extension Tensor {
         _ generator: Generator,
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try randnOp(shape, generator, dtype, absent, device)
     }
 
@@ -89,7 +91,7 @@ extension Tensor {
         _ generator: Generator,
         _ dtype: DType = .float32,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try randOp(shape, generator, dtype, absent, device)
     }
 
@@ -100,18 +102,18 @@ extension Tensor {
         _ generator: Generator,
         _ dtype: DType = .int64,
         _ device: Device = .cpu
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try randintOp(range.lowerBound, range.upperBound, shape, generator, dtype, absent, device)
     }
 
     /// Zeros with this tensor's shape, dtype and device.
-    public func zerosLike() throws(TorchError) -> Tensor { try zerosLikeOp(self) }
+    public func zerosLike() throws(SwanError) -> Tensor { try zerosLikeOp(self) }
 
     /// Ones with this tensor's shape, dtype and device.
-    public func onesLike() throws(TorchError) -> Tensor { try onesLikeOp(self) }
+    public func onesLike() throws(SwanError) -> Tensor { try onesLikeOp(self) }
 
     /// The lower triangle of the last two dimensions; the rest is zero.
-    public func lowerTriangle(diagonal: Int = 0) throws(TorchError) -> Tensor {
+    public func lowerTriangle(diagonal: Int = 0) throws(SwanError) -> Tensor {
         try trilOp(self, diagonal)
     }
 }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let expOp = Operator("aten::exp")
 private let logOp = Operator("aten::log")
 private let sinOp = Operator("aten::sin")
@@ -33,92 +35,92 @@ private let toDeviceOp = Operator("aten::to", "device")
 
 extension Tensor {
     /// e to the power of every element.
-    public func exp() throws(TorchError) -> Tensor { try expOp(self) }
+    public func exp() throws(SwanError) -> Tensor { try expOp(self) }
     /// The natural logarithm.
-    public func log() throws(TorchError) -> Tensor { try logOp(self) }
+    public func log() throws(SwanError) -> Tensor { try logOp(self) }
     /// The sine.
-    public func sin() throws(TorchError) -> Tensor { try sinOp(self) }
+    public func sin() throws(SwanError) -> Tensor { try sinOp(self) }
     /// The cosine.
-    public func cos() throws(TorchError) -> Tensor { try cosOp(self) }
+    public func cos() throws(SwanError) -> Tensor { try cosOp(self) }
     /// The square root.
-    public func squareRoot() throws(TorchError) -> Tensor { try sqrtOp(self) }
+    public func squareRoot() throws(SwanError) -> Tensor { try sqrtOp(self) }
     /// One over the square root.
-    public func reciprocalSquareRoot() throws(TorchError) -> Tensor { try rsqrtOp(self) }
+    public func reciprocalSquareRoot() throws(SwanError) -> Tensor { try rsqrtOp(self) }
     /// The absolute value.
-    public func abs() throws(TorchError) -> Tensor { try absOp(self) }
+    public func abs() throws(SwanError) -> Tensor { try absOp(self) }
     /// The nearest integer, halves to the even one.
-    public func rounded() throws(TorchError) -> Tensor { try roundOp(self) }
+    public func rounded() throws(SwanError) -> Tensor { try roundOp(self) }
     /// The largest integer not above.
-    public func floor() throws(TorchError) -> Tensor { try floorOp(self) }
+    public func floor() throws(SwanError) -> Tensor { try floorOp(self) }
     /// The logistic function.
-    public func sigmoid() throws(TorchError) -> Tensor { try sigmoidOp(self) }
+    public func sigmoid() throws(SwanError) -> Tensor { try sigmoidOp(self) }
     /// The hyperbolic tangent.
-    public func tanh() throws(TorchError) -> Tensor { try tanhOp(self) }
+    public func tanh() throws(SwanError) -> Tensor { try tanhOp(self) }
     /// max(x, 0).
-    public func relu() throws(TorchError) -> Tensor { try reluOp(self) }
+    public func relu() throws(SwanError) -> Tensor { try reluOp(self) }
     /// max(x, 0), in place.
-    public mutating func applyRelu() throws(TorchError) { try reluInPlaceOp.run(self) }
+    public mutating func applyRelu() throws(SwanError) { try reluInPlaceOp.run(self) }
     /// x * sigmoid(x).
-    public func silu() throws(TorchError) -> Tensor { try siluOp(self) }
+    public func silu() throws(SwanError) -> Tensor { try siluOp(self) }
     /// x * sigmoid(x), in place.
-    public mutating func applySilu() throws(TorchError) { try siluInPlaceOp.run(self) }
+    public mutating func applySilu() throws(SwanError) { try siluInPlaceOp.run(self) }
     /// log(1 + e^x).
-    public func softplus() throws(TorchError) -> Tensor { try softplusOp(self) }
+    public func softplus() throws(SwanError) -> Tensor { try softplusOp(self) }
     /// The Gaussian error linear unit, exact or by its tanh approximation.
-    public func gelu(tanh approximate: Bool = false) throws(TorchError) -> Tensor {
+    public func gelu(tanh approximate: Bool = false) throws(SwanError) -> Tensor {
         try geluOp(self, approximate ? "tanh" : "none")
     }
 
     /// Every element moved into the bounds that are given.
-    public func clamped(min: Double? = nil, max: Double? = nil) throws(TorchError) -> Tensor {
+    public func clamped(min: Double? = nil, max: Double? = nil) throws(SwanError) -> Tensor {
         try clampOp(self, min, max)
     }
 
     /// Whether elements are neither infinite nor NaN.
-    public func isFinite() throws(TorchError) -> Tensor { try isFiniteOp(self) }
+    public func isFinite() throws(SwanError) -> Tensor { try isFiniteOp(self) }
 
     /// Where elements of `a` are greater than `b`: a tensor of booleans.
-    public static func .> (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func .> (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try greaterOp(a, b)
     }
     /// Where elements of `a` are less than `b`: a tensor of booleans.
-    public static func .< (a: Tensor, b: Double) throws(TorchError) -> Tensor { try lessOp(a, b) }
+    public static func .< (a: Tensor, b: Double) throws(SwanError) -> Tensor { try lessOp(a, b) }
     /// Where elements of `a` are equal to `b`: a tensor of booleans.
-    public static func .== (a: Tensor, b: Double) throws(TorchError) -> Tensor {
+    public static func .== (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try equalOp(a, b)
     }
     /// Where elements of `a` are greater than `b`: a tensor of booleans.
-    public static func .> (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+    public static func .> (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try greaterTensorOp(a, b)
     }
     /// Where elements of `a` are less than `b`: a tensor of booleans.
-    public static func .< (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+    public static func .< (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try lessTensorOp(a, b)
     }
     /// Where elements of `a` are at most `b`: a tensor of booleans.
-    public static func .<= (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+    public static func .<= (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try lessOrEqualTensorOp(a, b)
     }
     /// Where elements of `a` are equal to `b`: a tensor of booleans.
-    public static func .== (a: Tensor, b: Tensor) throws(TorchError) -> Tensor {
+    public static func .== (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try equalTensorOp(a, b)
     }
 
     /// `value` where `mask` is true, the element elsewhere.
-    public func filled(where mask: Tensor, with value: Double) throws(TorchError) -> Tensor {
+    public func filled(where mask: Tensor, with value: Double) throws(SwanError) -> Tensor {
         try maskedFillOp(self, mask, value)
     }
 
     /// The same numbers in another dtype; itself if it has that dtype.
-    public func to(_ dtype: DType) throws(TorchError) -> Tensor {
+    public func to(_ dtype: DType) throws(SwanError) -> Tensor {
         self.dtype == dtype ? self : try toDTypeOp(self, dtype)
     }
 
     /// The same numbers on another device; itself if it is there.
-    public func to(_ device: Device) throws(TorchError) -> Tensor { try to(device, dtype) }
+    public func to(_ device: Device) throws(SwanError) -> Tensor { try to(device, dtype) }
 
     /// The same numbers on another device in another dtype, in one step.
-    public func to(_ device: Device, _ dtype: DType) throws(TorchError) -> Tensor {
+    public func to(_ device: Device, _ dtype: DType) throws(SwanError) -> Tensor {
         guard self.device != device || self.dtype != dtype else { return self }
         // On its way to a GPU it need not be waited for: memory that is not pinned is read before the
         // call returns, and the copy has its place in the GPU's stream. On its way back it has to be.
@@ -127,12 +129,12 @@ extension Tensor {
 }
 
 /// The smaller of two elements.
-public func minimum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try minimumOp(a, b) }
+public func minimum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try minimumOp(a, b) }
 
 /// The larger of two elements.
-public func maximum(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try maximumOp(a, b) }
+public func maximum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try maximumOp(a, b) }
 
 /// The element of `a` where `mask` is true, that of `b` elsewhere.
-public func choose(_ mask: Tensor, _ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor {
+public func choose(_ mask: Tensor, _ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
     try whereOp(mask, a, b)
 }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 // Layers of networks over frames. Each operator has kernels for devices and a composite of the
 // engine's own operators for all others and for gradients; the dispatcher chooses between them.
 
@@ -32,7 +34,7 @@ extension PreparedKernel {
     public static func causal(
         _ weight: Tensor,
         stride: Int = 1
-    ) throws(TorchError) -> PreparedKernel {
+    ) throws(SwanError) -> PreparedKernel {
         PreparedKernel(weight, prepared: try causalWeightOp(weight, stride))
     }
 }
@@ -49,7 +51,7 @@ public func causalConv3d(
     _ bias: Tensor,
     after front: Tensor?,
     residual: Tensor? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try causalOp(x, kernel.weight, kernel.prepared, bias, front, residual)
 }
 
@@ -60,7 +62,7 @@ public func causalConv3d(
     _ kernel: PreparedKernel,
     _ bias: Tensor,
     stride: Int = 1
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     let none: Tensor? = nil
     return try causalOp(x, kernel.weight, kernel.prepared, bias, none, none, stride, true)
 }
@@ -72,7 +74,7 @@ extension PreparedKernel {
     public static func enlarging(
         _ weight: Tensor,
         bias: Tensor
-    ) throws(TorchError) -> PreparedKernel {
+    ) throws(SwanError) -> PreparedKernel {
         PreparedKernel(weight, prepared: try enlargingWeightOp(weight, bias))
     }
 
@@ -80,7 +82,7 @@ extension PreparedKernel {
     public static func subpixel(
         _ weight: Tensor,
         bias: Tensor
-    ) throws(TorchError) -> PreparedKernel {
+    ) throws(SwanError) -> PreparedKernel {
         PreparedKernel(weight, prepared: try subpixelWeightOp(weight, bias))
     }
 }
@@ -91,7 +93,7 @@ public func enlargingConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
     _ bias: Tensor
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try enlargingOp(parts, kernel.weight, kernel.prepared, bias)
 }
 
@@ -101,7 +103,7 @@ public func subpixelConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
     _ bias: Tensor
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try subpixelOp(parts, kernel.weight, kernel.prepared, bias)
 }
 
@@ -109,16 +111,16 @@ public func subpixelConv(
 
 /// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`, as a new tensor; the length
 /// is taken in float32, or float64 if x is.
-public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(TorchError) -> Tensor {
+public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(SwanError) -> Tensor {
     try pixelNormOp(x, gain, silu)
 }
 
 /// x [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row.
-public func patches(_ x: Tensor, size: Int) throws(TorchError) -> Tensor {
+public func patches(_ x: Tensor, size: Int) throws(SwanError) -> Tensor {
     try toPatchesOp(x, size)
 }
 
 /// x [B, T, h, w, C p p], in the order channel, column, row -> [B, T, h p, w p, C].
-public func pixels(ofPatches x: Tensor, size: Int) throws(TorchError) -> Tensor {
+public func pixels(ofPatches x: Tensor, size: Int) throws(SwanError) -> Tensor {
     try fromPatchesOp(x, size)
 }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let matmulOp = Operator("aten::matmul")
 private let linearOp = Operator("aten::linear")
 private let eighOp = Operator("aten::linalg_eigh")
@@ -16,14 +18,14 @@ private let avgPool2dOp = Operator("aten::avg_pool2d")
 private let maxPool2dOp = Operator("aten::max_pool2d")
 
 /// The matrix product over the last two dimensions.
-public func matmul(_ a: Tensor, _ b: Tensor) throws(TorchError) -> Tensor { try matmulOp(a, b) }
+public func matmul(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try matmulOp(a, b) }
 
 /// x [..., I] by the transpose of `weight` [O, I], plus `bias` [O].
 public func linear(
     _ x: Tensor,
     _ weight: Tensor,
     _ bias: Tensor? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try linearOp(x, weight, bias)
 }
 
@@ -34,7 +36,7 @@ public func scaledDotProductAttention(
     _ value: Tensor,
     mask: Tensor? = nil,
     scale: Double? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try attentionOp(query, key, value, mask, 0.0, false, scale)
 }
 
@@ -44,12 +46,12 @@ public func layerNorm(
     weight: Tensor? = nil,
     bias: Tensor? = nil,
     eps: Double
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try layerNormOp(x, [x.size(-1)], weight, bias, eps, false)
 }
 
 /// Divides the last dimension by its root mean square, then `weight`.
-public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(TorchError) -> Tensor {
+public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(SwanError) -> Tensor {
     try rmsNormOp(x, [x.size(-1)], weight, eps)
 }
 
@@ -63,7 +65,7 @@ public func conv2d(
     stride: [Int] = [1, 1],
     padding: [Int] = [0, 0],
     groups: Int = 1
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try conv2dOp(x, weight, bias, stride, padding, [1, 1], groups)
 }
 
@@ -74,32 +76,32 @@ public func conv3d(
     _ bias: Tensor? = nil,
     stride: [Int] = [1, 1, 1],
     padding: [Int] = [0, 0, 0]
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try conv3dOp(x, weight, bias, stride, padding, [1, 1, 1], 1)
 }
 
 extension Tensor {
     /// [B, C, H, W] at twice the height and width, every pixel four times.
-    public func upsampledNearest2x() throws(TorchError) -> Tensor {
+    public func upsampledNearest2x() throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try upsampleNearestExact2dOp(self, [size(-2) * 2, size(-1) * 2], scale, scale)
     }
 
     /// [B, C r r, H, W] -> [B, C, H r, W r], as `torch.nn.PixelShuffle` lays channels out.
-    public func pixelShuffled(_ factor: Int) throws(TorchError) -> Tensor {
+    public func pixelShuffled(_ factor: Int) throws(SwanError) -> Tensor {
         try pixelShuffleOp(self, factor)
     }
 
     /// [B, C, H, W] resized by the triangle filter, widened where it shrinks (antialias).
     ///
     /// As `torch.nn.functional.interpolate(mode: bilinear, antialias: true, align_corners: false)`.
-    public func resizedAntialiased(height: Int, width: Int) throws(TorchError) -> Tensor {
+    public func resizedAntialiased(height: Int, width: Int) throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try resizeAntialiasedOp(self, [height, width], false, scale, scale)
     }
 
     /// [B, C, H, W] resized by bilinear interpolation of the four nearest pixels.
-    public func resizedBilinear(height: Int, width: Int) throws(TorchError) -> Tensor {
+    public func resizedBilinear(height: Int, width: Int) throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try resizeBilinearOp(self, [height, width], false, scale, scale)
     }
@@ -108,7 +110,7 @@ extension Tensor {
     ///
     /// As `torch.nn.functional.interpolate(mode: bicubic, align_corners: false)`: no antialiasing, and
     /// values may leave the range of the pixels.
-    public func resizedBicubic(height: Int, width: Int) throws(TorchError) -> Tensor {
+    public func resizedBicubic(height: Int, width: Int) throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try resizeBicubicOp(self, [height, width], false, scale, scale)
     }
@@ -116,7 +118,7 @@ extension Tensor {
     /// [B, C, H, W] at the places `grid` [B, h, w, 2] as (x, y), borders at -1 and 1: [B, C, h, w].
     ///
     /// As `torch.nn.functional.grid_sample(mode: bilinear, padding_mode: reflection)`.
-    public func sampledBilinear(at grid: Tensor) throws(TorchError) -> Tensor {
+    public func sampledBilinear(at grid: Tensor) throws(SwanError) -> Tensor {
         let (bilinear, reflection) = (0, 2)
         return try gridSampler2dOp(self, grid, bilinear, reflection, false)
     }
@@ -126,7 +128,7 @@ extension Tensor {
         _ size: Int,
         stride: Int,
         padding: Int = 0
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try avgPool2dOp(
             self,
             [size, size],
@@ -138,13 +140,13 @@ extension Tensor {
     }
 
     /// The maximum of windows of `size` by `size`.
-    public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(TorchError) -> Tensor
+    public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(SwanError) -> Tensor
     {
         try maxPool2dOp(self, [size, size], [stride, stride], [padding, padding])
     }
 
     /// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
-    public func symmetricEigen() throws(TorchError) -> (values: Tensor, vectors: Tensor) {
+    public func symmetricEigen() throws(SwanError) -> (values: Tensor, vectors: Tensor) {
         let results = try eighOp.tensors(self, "L")
         return (results[0], results[1])
     }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 // Linear layers and attention, by the kernel that the dispatcher finds for a device.
 
 private let operandOp = Operator("swan::product_operand")
@@ -8,11 +10,11 @@ private let attentionOp = Operator("swan::attention")
 
 extension Tensor {
     /// The tensor in the dtype in which its products are best taken: `DType.productType`.
-    public func asProductOperand() throws(TorchError) -> Tensor { try operandOp(self) }
+    public func asProductOperand() throws(SwanError) -> Tensor { try operandOp(self) }
 
     /// The weight [O, I] in the form in which `preparedLinear` is the fastest on its device; gradients go
     /// through it. The form is this processor's own, not one to be stored.
-    public func preparedForLinear() throws(TorchError) -> Tensor { try linearWeightOp(self) }
+    public func preparedForLinear() throws(SwanError) -> Tensor { try linearWeightOp(self) }
 }
 
 /// x [..., I] by the transpose of a weight from `preparedForLinear`, plus a bias [O], then GELU (by tanh)
@@ -22,7 +24,7 @@ public func preparedLinear(
     _ weight: Tensor,
     _ bias: Tensor?,
     gelu: Bool = false
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try linearOp(x, weight, bias, gelu)
 }
 
@@ -34,7 +36,7 @@ public func storedLinear(
     factor: Tensor?,
     _ bias: Tensor?,
     gelu: Bool = false
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try storedLinearOp(x, values, factor, bias, gelu)
 }
 
@@ -49,6 +51,6 @@ public func attentionByHead(
     _ v: Tensor,
     mask: Tensor? = nil,
     scale: Double? = nil
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try attentionOp(q, k, v, mask, scale)
 }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let sumOp = Operator("aten::sum", "dim_IntList")
 private let meanOp = Operator("aten::mean", "dim")
 private let amaxOp = Operator("aten::amax")
@@ -14,22 +16,22 @@ private let sortOp = Operator("aten::sort")
 /// An empty list of dimensions means all of them.
 extension Tensor {
     /// The sum over `dims`.
-    public func sum(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
+    public func sum(_ dims: [Int] = [], keepDim: Bool = false) throws(SwanError) -> Tensor {
         try sumOp(self, dims, keepDim)
     }
 
     /// The mean over `dims`.
-    public func mean(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
+    public func mean(_ dims: [Int] = [], keepDim: Bool = false) throws(SwanError) -> Tensor {
         try meanOp(self, dims, keepDim)
     }
 
     /// The largest element over `dims`.
-    public func max(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
+    public func max(_ dims: [Int] = [], keepDim: Bool = false) throws(SwanError) -> Tensor {
         try amaxOp(self, dims, keepDim)
     }
 
     /// The smallest element over `dims`.
-    public func min(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
+    public func min(_ dims: [Int] = [], keepDim: Bool = false) throws(SwanError) -> Tensor {
         try aminOp(self, dims, keepDim)
     }
 
@@ -38,21 +40,21 @@ extension Tensor {
         _ dims: [Int] = [],
         correction: Double = 0,
         keepDim: Bool = false
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try varOp(self, dims.isEmpty ? nil : dims, correction, keepDim)
     }
 
     /// The index of the largest element along `dim`.
-    public func argmax(_ dim: Int) throws(TorchError) -> Tensor { try argmaxOp(self, dim) }
+    public func argmax(_ dim: Int) throws(SwanError) -> Tensor { try argmaxOp(self, dim) }
 
     /// Running sums along `dim`.
-    public func cumulativeSum(_ dim: Int) throws(TorchError) -> Tensor { try cumsumOp(self, dim) }
+    public func cumulativeSum(_ dim: Int) throws(SwanError) -> Tensor { try cumsumOp(self, dim) }
 
     /// Whether all elements are true.
-    public func all() throws(TorchError) -> Bool { try allOp(self).item() != 0 }
+    public func all() throws(SwanError) -> Bool { try allOp(self).item() != 0 }
 
     /// Whether no element is infinite or NaN.
-    public func isAllFinite() throws(TorchError) -> Bool {
+    public func isAllFinite() throws(SwanError) -> Bool {
         guard dtype.isFloatingPoint else { return true }
         let summable = dtype.size == 1 ? try widened(to: .float32) : self
         // A sum tells in one pass; only where it overflows each element is looked at.
@@ -61,18 +63,18 @@ extension Tensor {
     }
 
     /// The Euclidean norm over `dims`.
-    public func norm(_ dims: [Int] = [], keepDim: Bool = false) throws(TorchError) -> Tensor {
+    public func norm(_ dims: [Int] = [], keepDim: Bool = false) throws(SwanError) -> Tensor {
         try normOp(self, 2.0, dims.isEmpty ? nil : dims, keepDim)
     }
 
     /// Exponentials along `dim` that sum to 1.
-    public func softmax(_ dim: Int = -1) throws(TorchError) -> Tensor { try softmaxOp(self, dim) }
+    public func softmax(_ dim: Int = -1) throws(SwanError) -> Tensor { try softmaxOp(self, dim) }
 
     /// The elements in order along `dim`, and where each was.
     public func sorted(
         _ dim: Int = -1,
         descending: Bool = false
-    ) throws(TorchError) -> (values: Tensor, indices: Tensor) {
+    ) throws(SwanError) -> (values: Tensor, indices: Tensor) {
         let results = try sortOp.tensors(self, dim, descending)
         return (results[0], results[1])
     }
@@ -83,6 +85,6 @@ public func cosineSimilarity(
     _ a: Tensor,
     _ b: Tensor,
     dim: Int = 1
-) throws(TorchError) -> Tensor {
+) throws(SwanError) -> Tensor {
     try cosineOp(a, b, dim)
 }

@@ -1,3 +1,5 @@
+public import SwanSystem
+
 private let reshapeOp = Operator("aten::reshape")
 private let viewOp = Operator("aten::view")
 private let permuteOp = Operator("aten::permute")
@@ -26,52 +28,52 @@ private let embeddingOp = Operator("aten::embedding")
 
 extension Tensor {
     /// The same elements in another shape; one size may be -1.
-    public func reshaped(_ shape: [Int]) throws(TorchError) -> Tensor {
+    public func reshaped(_ shape: [Int]) throws(SwanError) -> Tensor {
         try reshapeOp(self, shape)
     }
 
     /// The same elements in another shape; one size may be -1.
-    public func reshaped(_ shape: Int...) throws(TorchError) -> Tensor {
+    public func reshaped(_ shape: Int...) throws(SwanError) -> Tensor {
         try reshapeOp(self, shape)
     }
 
     /// The same memory in another shape; an error where that needs a copy.
-    public func viewed(_ shape: [Int]) throws(TorchError) -> Tensor { try viewOp(self, shape) }
+    public func viewed(_ shape: [Int]) throws(SwanError) -> Tensor { try viewOp(self, shape) }
 
     /// Dimensions in a new order.
-    public func permuted(_ order: Int...) throws(TorchError) -> Tensor {
+    public func permuted(_ order: Int...) throws(SwanError) -> Tensor {
         try permuteOp(self, order)
     }
 
     /// Two dimensions exchanged.
-    public func transposed(_ a: Int, _ b: Int) throws(TorchError) -> Tensor {
+    public func transposed(_ a: Int, _ b: Int) throws(SwanError) -> Tensor {
         try transposeOp(self, a, b)
     }
 
     /// Dimensions of size 1 repeated without a copy; -1 keeps a size.
-    public func expanded(_ shape: [Int]) throws(TorchError) -> Tensor { try expandOp(self, shape) }
+    public func expanded(_ shape: [Int]) throws(SwanError) -> Tensor { try expandOp(self, shape) }
 
     /// The same memory with any shape and strides, from the first element on.
-    public func strided(_ shape: [Int], _ strides: [Int]) throws(TorchError) -> Tensor {
+    public func strided(_ shape: [Int], _ strides: [Int]) throws(SwanError) -> Tensor {
         try asStridedOp(self, shape, strides)
     }
 
     /// The elements in the order of `format`; itself if they are.
-    public func contiguous(_ format: MemoryFormat = .contiguous) throws(TorchError) -> Tensor {
+    public func contiguous(_ format: MemoryFormat = .contiguous) throws(SwanError) -> Tensor {
         try contiguousOp(self, format)
     }
 
     /// A copy with memory of its own.
-    public func cloned() throws(TorchError) -> Tensor { try cloneOp(self) }
+    public func cloned() throws(SwanError) -> Tensor { try cloneOp(self) }
 
     /// A new dimension of size 1 at `dim`.
-    public func unsqueezed(_ dim: Int) throws(TorchError) -> Tensor { try unsqueezeOp(self, dim) }
+    public func unsqueezed(_ dim: Int) throws(SwanError) -> Tensor { try unsqueezeOp(self, dim) }
 
     /// Without the dimension `dim` of size 1.
-    public func squeezed(_ dim: Int) throws(TorchError) -> Tensor { try squeezeOp(self, dim) }
+    public func squeezed(_ dim: Int) throws(SwanError) -> Tensor { try squeezeOp(self, dim) }
 
     /// The dimensions `start ... end` as one.
-    public func flattened(from start: Int = 0, to end: Int = -1) throws(TorchError) -> Tensor {
+    public func flattened(from start: Int = 0, to end: Int = -1) throws(SwanError) -> Tensor {
         let shape = self.shape
         let first = start < 0 ? start + shape.count : start
         let last = end < 0 ? end + shape.count : end
@@ -80,55 +82,54 @@ extension Tensor {
     }
 
     /// The dimension `dim` as several.
-    public func unflattened(_ dim: Int, _ sizes: [Int]) throws(TorchError) -> Tensor {
+    public func unflattened(_ dim: Int, _ sizes: [Int]) throws(SwanError) -> Tensor {
         let shape = self.shape
         let at = dim < 0 ? dim + shape.count : dim
         return try reshapeOp(self, Array(shape[..<at]) + sizes + Array(shape[(at + 1)...]))
     }
 
     /// A view of `range` in dimension `dim`.
-    public func sliced(_ dim: Int, _ range: Range<Int>, step: Int = 1) throws(TorchError) -> Tensor
-    {
+    public func sliced(_ dim: Int, _ range: Range<Int>, step: Int = 1) throws(SwanError) -> Tensor {
         try sliceOp(self, dim, range.lowerBound, range.upperBound, step)
     }
 
     /// A view from `start` to the end of dimension `dim`; a negative start counts from the end.
-    public func sliced(_ dim: Int, from start: Int) throws(TorchError) -> Tensor {
+    public func sliced(_ dim: Int, from start: Int) throws(SwanError) -> Tensor {
         try sliceOp(self, dim, start, absent, 1)
     }
 
     /// A view at one index of dimension `dim`, which goes away.
-    public func selected(_ dim: Int, _ index: Int) throws(TorchError) -> Tensor {
+    public func selected(_ dim: Int, _ index: Int) throws(SwanError) -> Tensor {
         try selectOp(self, dim, index)
     }
 
     /// A view of `length` indices from `start` in dimension `dim`; an error outside of the tensor.
-    public func narrowed(_ dim: Int, _ start: Int, _ length: Int) throws(TorchError) -> Tensor {
+    public func narrowed(_ dim: Int, _ start: Int, _ length: Int) throws(SwanError) -> Tensor {
         try narrowOp(self, dim, start, length)
     }
 
     /// Views of the given sizes, one after the other along `dim`.
-    public func split(_ sizes: [Int], dim: Int) throws(TorchError) -> [Tensor] {
+    public func split(_ sizes: [Int], dim: Int) throws(SwanError) -> [Tensor] {
         try splitOp.tensors(self, sizes, dim)
     }
 
     /// Views of equal size along `dim`, `count` of them.
-    public func chunked(_ count: Int, dim: Int) throws(TorchError) -> [Tensor] {
+    public func chunked(_ count: Int, dim: Int) throws(SwanError) -> [Tensor] {
         try split(Array(repeating: size(dim) / count, count: count), dim: dim)
     }
 
     /// One view for each index of `dim`, which goes away.
-    public func unbound(_ dim: Int = 0) throws(TorchError) -> [Tensor] {
+    public func unbound(_ dim: Int = 0) throws(SwanError) -> [Tensor] {
         try unbindOp.tensors(self, dim)
     }
 
     /// Copies side by side, `counts` for each dimension.
-    public func repeated(_ counts: [Int]) throws(TorchError) -> Tensor {
+    public func repeated(_ counts: [Int]) throws(SwanError) -> Tensor {
         try repeatOp(self, counts)
     }
 
     /// Every index of `dim` repeated `count` times in a row.
-    public func repeatedInterleaved(_ count: Int, dim: Int) throws(TorchError) -> Tensor {
+    public func repeatedInterleaved(_ count: Int, dim: Int) throws(SwanError) -> Tensor {
         try repeatInterleaveOp(self, count, dim)
     }
 
@@ -137,40 +138,40 @@ extension Tensor {
         _ amounts: [Int],
         mode: String = "constant",
         value: Double? = nil
-    ) throws(TorchError) -> Tensor {
+    ) throws(SwanError) -> Tensor {
         try padOp(self, amounts, mode, value)
     }
 
     /// Indices of the dimensions in reverse.
-    public func flipped(_ dims: [Int]) throws(TorchError) -> Tensor { try flipOp(self, dims) }
+    public func flipped(_ dims: [Int]) throws(SwanError) -> Tensor { try flipOp(self, dims) }
 
     /// Elements moved along dimensions; those that leave come in at the other end.
-    public func rolled(_ shifts: [Int], dims: [Int]) throws(TorchError) -> Tensor {
+    public func rolled(_ shifts: [Int], dims: [Int]) throws(SwanError) -> Tensor {
         try rollOp(self, shifts, dims)
     }
 
     /// The entries of `dim` that `indices` (int64) names.
-    public func indexSelected(_ dim: Int, _ indices: Tensor) throws(TorchError) -> Tensor {
+    public func indexSelected(_ dim: Int, _ indices: Tensor) throws(SwanError) -> Tensor {
         try indexSelectOp(self, dim, indices)
     }
 
     /// Elements picked along `dim` by an index tensor of the same rank.
-    public func gathered(_ dim: Int, _ indices: Tensor) throws(TorchError) -> Tensor {
+    public func gathered(_ dim: Int, _ indices: Tensor) throws(SwanError) -> Tensor {
         try gatherOp(self, dim, indices)
     }
 }
 
 /// Tensors joined along a dimension they have.
-public func concatenated(_ tensors: [Tensor], dim: Int = 0) throws(TorchError) -> Tensor {
+public func concatenated(_ tensors: [Tensor], dim: Int = 0) throws(SwanError) -> Tensor {
     try catOp(tensors, dim)
 }
 
 /// Tensors joined along a new dimension.
-public func stacked(_ tensors: [Tensor], dim: Int = 0) throws(TorchError) -> Tensor {
+public func stacked(_ tensors: [Tensor], dim: Int = 0) throws(SwanError) -> Tensor {
     try stackOp(tensors, dim)
 }
 
 /// Rows of `table` [V, C] for `indices`: [..., C].
-public func embedding(_ table: Tensor, _ indices: Tensor) throws(TorchError) -> Tensor {
+public func embedding(_ table: Tensor, _ indices: Tensor) throws(SwanError) -> Tensor {
     try embeddingOp(table, indices)
 }

@@ -1,4 +1,5 @@
 import GoldenSupport
+import SwanSystem
 import Testing
 import Torch
 
@@ -29,7 +30,7 @@ import Torch
 
     @Test func smallPicturesAreRefused() throws {
         let picture = try Tensor.ones([1, 3, 10, 16])
-        #expect(throws: TorchError.self) { try PictureQuality.ssim(picture, picture) }
+        #expect(throws: SwanError.self) { try PictureQuality.ssim(picture, picture) }
     }
 
     @Test func aTenthIsTwentyDecibels() throws {

@@ -51,7 +51,7 @@ import Torch
         let frame = try clip.frame(2)
         #expect(frame.width == 32 && frame.height == 16)
         #expect(Array(frame.pixels[0..<3]) == [200, 100, 10])
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try QualityClip(path, height: 16, width: 32, maxFrames: 1)
         }
         #expect(error?.code == .invalidData)

@@ -119,7 +119,7 @@ import SwanSystem
 
     @Test func missingFootageIsNamed() {
         let config = DataConfig(procedural: 0, videos: [.init(file: "none.mp4", weight: 1)])
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try ClipMix(config, root: "/tmp", seed: 0)
         }
         #expect(error?.code == .noSuchFile)
@@ -129,13 +129,13 @@ import SwanSystem
     @Test func footageThatIsNoVideoIsRefused() throws {
         let folder = try SampleFootage()
         let config = DataConfig(procedural: 0, videos: [.init(file: "text.mp4", weight: 1)])
-        #expect(throws: MediaError.self) { try ClipMix(config, root: folder.path, seed: 0) }
+        #expect(throws: SwanError.self) { try ClipMix(config, root: folder.path, seed: 0) }
     }
 
     @Test(arguments: [-1, Double.nan, 0]) func weightsThatCannotBeMeantAreRefused(
         weight: Double
     ) {
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try ClipMix(DataConfig(procedural: weight), seed: 0)
         }
         #expect(error?.code == .invalidRecipe)

@@ -96,7 +96,7 @@ import SwanSystem
     }
 
     @Test func residualKindIsRefused() {
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try LinearCode.weights(.wan22, clips: scenes, seed: 1)
         }
         #expect(error?.code == .invalidRecipe)

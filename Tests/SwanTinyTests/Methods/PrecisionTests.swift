@@ -148,7 +148,7 @@ import SwanSystem
             )
         let training = try Recipe(yaml: text).vae.training
         #expect(training.precision == .bfloat16 && training.gradientCheckpointing == true)
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try Recipe(yaml: text.replacing("bfloat16", with: "float8"))
         }
         #expect(error?.message.contains("vae.training.precision") == true)

@@ -1,6 +1,7 @@
 import Foundation
 import GoldenSupport
 import SwanModels
+import SwanSystem
 import SwanTiny
 import SwanTraining
 import Testing
@@ -128,7 +129,7 @@ import Torch
     }
 
     @Test func squaresThatDoNotFitAreRefused() throws {
-        #expect(throws: TorchError.self) { try Style.pixelArt(Tensor.ones([1, 3, 20, 24])) }
+        #expect(throws: SwanError.self) { try Style.pixelArt(Tensor.ones([1, 3, 20, 24])) }
     }
 
     private func scene(index: UInt64) throws -> Tensor {

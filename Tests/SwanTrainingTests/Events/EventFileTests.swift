@@ -125,7 +125,7 @@ struct EventFileTests {
     @Test func aFolderThatCannotBeMadeIsNamed() throws {
         let folder = try TemporaryDirectory()
         let path = try folder.file("events", text: "not a folder")
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try EventFile(in: URL(fileURLWithPath: path))
         }
         #expect(error?.code == .cannotWrite)

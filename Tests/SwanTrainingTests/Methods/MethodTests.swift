@@ -87,7 +87,7 @@ struct MethodTests {
     @Test func aFrozenRoleCannotBeUpdated() throws {
         var method = try ToyMethod()
         method.critic = "teacher"
-        let error = #expect(throws: TrainingError.self) {
+        let error = #expect(throws: SwanError.self) {
             try TrainingLoop("toy", steps: 3, method: method).run(from: ToyMethod.start) { _ in }
         }
         #expect(error?.message.contains("teacher") == true)

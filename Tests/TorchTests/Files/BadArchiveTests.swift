@@ -340,7 +340,7 @@ import SwanSystem
     @Test(arguments: archives + pickles + tensors) func isRefused(_ bad: Case) throws {
         let directory = try TemporaryDirectory()
         let path = try directory.file("bad.pth", bad.bytes)
-        let error = try #require(failure { _ = try TorchArchive(path: path) } as? TorchError)
+        let error = try #require(failure { _ = try TorchArchive(path: path) } as? SwanError)
         #expect(error.code == .invalidFile)
         #expect(error.message.hasPrefix("\(path): "))
         #expect(bad.says.split(separator: "|").contains { error.message.contains($0) }, "\(error)")
@@ -358,7 +358,7 @@ import SwanSystem
         let directory = try TemporaryDirectory()
         let zip = ZipBuilder.checkpoint(Pickle.of(pickle))
         let path = try directory.file("many.pth", zip.bytes)
-        let error = failure { _ = try TorchArchive(path: path) } as? TorchError
+        let error = failure { _ = try TorchArchive(path: path) } as? SwanError
         #expect(error?.message.contains("many times as many small parts") == true, "\(name)")
     }
 
@@ -394,7 +394,7 @@ import SwanSystem
                     _ = try tensor.load().cloned()
                 }
             }
-            #expect(error == nil || error is TorchError)
+            #expect(error == nil || error is SwanError)
         }
     }
 
@@ -403,7 +403,7 @@ import SwanSystem
         let whole = Self.sound.bytes
         for count in 0..<whole.count {
             let path = try directory.file("cut.pth", Array(whole.prefix(count)))
-            let error = failure { _ = try TorchArchive(path: path) } as? TorchError
+            let error = failure { _ = try TorchArchive(path: path) } as? SwanError
             #expect(error?.code == .invalidFile, "\(count) bytes of \(whole.count)")
         }
     }

@@ -212,7 +212,7 @@ import SwanSystem
     @Test(arguments: cases) func isRefused(_ bad: Case) throws {
         let directory = try TemporaryDirectory()
         let path = try directory.file("bad.safetensors", bad.bytes)
-        let error = try #require(failure { _ = try SafetensorsFile(path: path) } as? TorchError)
+        let error = try #require(failure { _ = try SafetensorsFile(path: path) } as? SwanError)
         #expect(error.code == .invalidFile)
         #expect(error.message.hasPrefix("\(path): "))
         #expect(bad.says.split(separator: "|").contains { error.message.contains($0) }, "\(error)")
@@ -226,7 +226,7 @@ import SwanSystem
         )
         for count in 0..<whole.count {
             let path = try directory.file("cut.safetensors", Array(whole.prefix(count)))
-            let error = failure { _ = try SafetensorsFile(path: path) } as? TorchError
+            let error = failure { _ = try SafetensorsFile(path: path) } as? SwanError
             #expect(error?.code == .invalidFile, "\(count) bytes of \(whole.count)")
         }
     }
@@ -243,22 +243,22 @@ import SwanSystem
                 let file = try SafetensorsFile(path: path)
                 for key in file.keys { _ = try file.tensor(key).sum().item() }
             }
-            #expect(error == nil || error is TorchError)
+            #expect(error == nil || error is SwanError)
         }
     }
 
     @Test func whatIsNoFileIsSaid() throws {
         let directory = try TemporaryDirectory()
         let missing = directory.path("missing.safetensors")
-        let error = failure { _ = try SafetensorsFile(path: missing) } as? TorchError
+        let error = failure { _ = try SafetensorsFile(path: missing) } as? SwanError
         #expect(error?.code == .noSuchFile)
         #expect(error?.message == "\(missing): cannot be read: No such file or directory")
         #expect(mkfifo(directory.path("pipe"), 0o600) == 0)
         for path in [directory.path("pipe"), "/dev/zero", "/dev/null"] {
-            let error = failure { _ = try SafetensorsFile(path: path) } as? TorchError
-            #expect(error == TorchError(.invalidFile, "\(path): is not a regular file"))
+            let error = failure { _ = try SafetensorsFile(path: path) } as? SwanError
+            #expect(error == SwanError(.invalidFile, "\(path): is not a regular file"))
         }
-        let folder = failure { _ = try SafetensorsFile(path: directory.url.path) } as? TorchError
+        let folder = failure { _ = try SafetensorsFile(path: directory.url.path) } as? SwanError
         #expect(folder?.code == .invalidFile)
         #expect(folder?.message.hasSuffix("is a directory") == true)
     }

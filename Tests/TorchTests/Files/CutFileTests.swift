@@ -29,14 +29,14 @@ import SwanSystem
             let kept = try Tensor.ones([4])
             #expect(truncate(path, 8_192) == 0)
             for _ in 0..<2 {
-                let error = failure { _ = try tensor.sum() } as? TorchError
+                let error = failure { _ = try tensor.sum() } as? SwanError
                 let message = "\(path): was cut off or changed while it was in use"
-                #expect(error == TorchError(.invalidFile, message))
+                #expect(error == SwanError(.invalidFile, message))
             }
-            #expect(failure { _ = try tensor.array(of: Float.self) } is TorchError)
-            #expect(failure { _ = try tensor.narrowed(0, 0, 4).max().item() } is TorchError)
-            #expect(failure { try file.requireUnchanged() } is TorchError)
-            #expect(failure { try Engine.requireWholeFiles() } is TorchError)
+            #expect(failure { _ = try tensor.array(of: Float.self) } is SwanError)
+            #expect(failure { _ = try tensor.narrowed(0, 0, 4).max().item() } is SwanError)
+            #expect(failure { try file.requireUnchanged() } is SwanError)
+            #expect(failure { try Engine.requireWholeFiles() } is SwanError)
             // What lies elsewhere is as good as before.
             #expect(try kept.sum().item() == 4)
         }
@@ -53,8 +53,8 @@ import SwanSystem
             try Engine.requireWholeFiles()
             #expect(truncate(path, size - 8) == 0)
             #expect(try tensor.sum().item() == 14)
-            #expect(failure { try Engine.requireWholeFiles() } is TorchError)
-            #expect(failure { try file.requireUnchanged() } is TorchError)
+            #expect(failure { try Engine.requireWholeFiles() } is SwanError)
+            #expect(failure { try file.requireUnchanged() } is SwanError)
         }
     }
 
@@ -66,7 +66,7 @@ import SwanSystem
             let error = failure {
                 try Safetensors.write(["w": tensor], to: directory.path("copy.safetensors"))
             }
-            #expect((error as? TorchError)?.code == .invalidFile, "\(String(describing: error))")
+            #expect((error as? SwanError)?.code == .invalidFile, "\(String(describing: error))")
             #expect(try directory.names == ["weights.safetensors"])
         }
     }
@@ -83,7 +83,7 @@ import SwanSystem
             // More is no harm to what is there.
             #expect(try tensor.sum().item() == 16_384)
             try Engine.requireWholeFiles()
-            #expect(failure { try file.requireUnchanged() } is TorchError)
+            #expect(failure { try file.requireUnchanged() } is SwanError)
         }
     }
 
@@ -150,7 +150,7 @@ import SwanSystem
             let error = failure {
                 _ = try Tensor(memory: memory, shape, .float32, owner: TensorHandleOwner())
             }
-            #expect((error as? TorchError)?.code == .invalidArgument)
+            #expect((error as? SwanError)?.code == .invalidArgument)
         }
     }
 

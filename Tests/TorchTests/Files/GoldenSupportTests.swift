@@ -1,4 +1,5 @@
 import GoldenSupport
+import SwanSystem
 import Testing
 import Torch
 
@@ -21,7 +22,7 @@ import Torch
         #expect(try golden.input("video").shape == [2, 4, 5, 6, 10])
         #expect(try golden.output("video").shape == [2, 4, 5, 6, 10])
         #expect(try golden.weights["patch_embedding.weight"]?.shape == [48, 4, 1, 2, 2])
-        #expect(throws: TorchError.self) { try golden.weights(named: "weights_of_nobody") }
+        #expect(throws: SwanError.self) { try golden.weights(named: "weights_of_nobody") }
     }
 
     @Test func closeTensorsPass() throws {

@@ -79,8 +79,8 @@ import SwanSystem
         try Safetensors.write(["t": Tensor([1] as [Float], [1])], to: path)
         let error = failure { _ = try SafetensorsFile(path: path).tensor("blocks.0.q") }
         #expect(
-            error as? TorchError
-                == TorchError(
+            error as? SwanError
+                == SwanError(
                     .invalidWeights,
                     "\(path): there is no tensor blocks.0.q"
                 )
@@ -95,7 +95,7 @@ extension SafetensorsTests {
         let path = directory.path("a.safetensors")
         try Safetensors.write(["t": Tensor([1] as [Float], [1])], to: path)
         let wrong = try Tensor([1] as [Float], [1]).to(.complex128)
-        let error = failure { try Safetensors.write(["t": wrong], to: path) } as? TorchError
+        let error = failure { try Safetensors.write(["t": wrong], to: path) } as? SwanError
         #expect(error?.code == .cannotWrite)
         #expect(try directory.names == ["a.safetensors"])
         #expect(try SafetensorsFile(path: path).tensor("t").item() == 1)
@@ -103,7 +103,7 @@ extension SafetensorsTests {
 
     @Test func aDirectoryThatIsNotThereIsNamed() throws {
         let path = directory.path("no/a.safetensors")
-        let error = failure { try Safetensors.write([:], to: path) } as? TorchError
+        let error = failure { try Safetensors.write([:], to: path) } as? SwanError
         #expect(error?.code == .cannotWrite)
         #expect(error?.message == "\(path): cannot be created: No such file or directory")
     }
@@ -111,7 +111,7 @@ extension SafetensorsTests {
     @Test func aDirectoryInThePlaceOfTheFileStays() throws {
         let path = directory.path("a.safetensors")
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-        let error = failure { try Safetensors.write([:], to: path) } as? TorchError
+        let error = failure { try Safetensors.write([:], to: path) } as? SwanError
         #expect(error?.code == .cannotWrite)
         #expect(try directory.names == ["a.safetensors"])
     }
@@ -124,8 +124,8 @@ extension SafetensorsTests {
             try file.write(Array(repeating: 0, count: 1 << 16))
             try file.finish()
         }
-        #expect((error as? TorchError)?.code == .diskFull)
-        #expect((error as? TorchError)?.message.hasSuffix("No space left on device") == true)
+        #expect((error as? SwanError)?.code == .diskFull)
+        #expect((error as? SwanError)?.message.hasSuffix("No space left on device") == true)
         #expect(try directory.names == [])
     }
 }

@@ -97,7 +97,7 @@ import SwanSystem
 
     @Test func aCallOfTheShellIsRefusedByName() throws {
         let path = Golden.path("pth_os_system.pth")
-        let error = try #require(failure { _ = try TorchArchive(path: path) } as? TorchError)
+        let error = try #require(failure { _ = try TorchArchive(path: path) } as? SwanError)
         #expect(error.code == .invalidFile)
         #expect(error.message.contains("asks Python for posix.system"))
         #expect(error.message.contains("data.pkl, byte "))
@@ -106,8 +106,8 @@ import SwanSystem
 
     @Test func theOldFormatSaysWhatToDo() throws {
         let error = failure { _ = try TorchArchive(path: Golden.path("pth_legacy.pth")) }
-        #expect((error as? TorchError)?.message.contains("PyTorch before 1.6") == true)
-        #expect((error as? TorchError)?.message.contains("save it again") == true)
+        #expect((error as? SwanError)?.message.contains("PyTorch before 1.6") == true)
+        #expect((error as? SwanError)?.message.contains("save it again") == true)
     }
 
     @Test func wideArchivesAreRead() throws {

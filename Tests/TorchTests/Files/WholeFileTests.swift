@@ -20,7 +20,7 @@ import SwanSystem
     @Test func whereItCannotBeTheErrorNamesIt() throws {
         let folder = try TemporaryDirectory()
         let path = folder.path("nowhere/config.json")
-        let error = #expect(throws: TorchError.self) { try WholeFile.write("".utf8, to: path) }
+        let error = #expect(throws: SwanError.self) { try WholeFile.write("".utf8, to: path) }
         #expect(error?.code == .cannotWrite && error?.message.contains(path) == true)
     }
 }

@@ -1,11 +1,8 @@
 import CTorch
-public import SwanSystem
+package import SwanSystem
 import Foundation
 
-/// What went wrong in the tensor engine or in a tensor file.
-public typealias TorchError = SwanError
-
-extension TorchError {
+extension SwanError {
     /// What kept a file from being read.
     package init(reading error: SwanError) {
         self.init(error.code == .noSuchFile ? .noSuchFile : .invalidFile, error.message)

@@ -1,8 +1,5 @@
 import Foundation
-public import SwanSystem
-
-/// What went wrong in a recipe, in the data it names, or while training.
-public typealias TrainingError = SwanError
+package import SwanSystem
 
 extension SwanError {
     /// What the system said when something was written to `path`.

@@ -1,10 +1,7 @@
 import CMedia
-public import SwanSystem
+import SwanSystem
 
-/// An error from reading or writing an image or video.
-public typealias MediaError = SwanError
-
-extension MediaError.Code {
+extension SwanError.Code {
     init(_ code: cm_code) {
         switch code {
         case CM_NOT_FOUND: self = .noSuchFile
@@ -34,13 +31,13 @@ extension MediaError.Code {
 func calling(
     _ name: String,
     _ body: (UnsafeMutablePointer<cm_error>) -> cm_code,
-) throws(MediaError) -> cm_code {
+) throws(SwanError) -> cm_code {
     var error = cm_error()
     let code = body(&error)
     if code == CM_OK || (code == CM_END && error.code == CM_OK) { return code }
     // FFmpeg's message may quote the file.
     let message = text(&error.message).printable(limit: 512)
-    throw MediaError(MediaError.Code(code), "\(name): \(message)")
+    throw SwanError(SwanError.Code(code), "\(name): \(message)")
 }
 
 /// The text in a fixed-size array of C characters, up to its terminator.

@@ -1,4 +1,0 @@
-public import SwanSystem
-
-/// An error from creating or using a schedule.
-public typealias SchedulerError = SwanError

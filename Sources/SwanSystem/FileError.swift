@@ -1,2 +1,0 @@
-/// An error from reading a file.
-package typealias FileError = SwanError

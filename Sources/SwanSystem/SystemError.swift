@@ -1,2 +1,0 @@
-/// A resource that the operating system does not provide.
-public typealias SystemError = SwanError
