@@ -32,15 +32,15 @@ package struct PartsFit {
     }
 
     /// Frames that every latent after the first stands for, in all of Wan's autoencoders.
-    private static let stride = 4
+    package static let temporalStride = 4
 
     /// What does not fit, in words; empty where everything does.
     var problems: [String] {
         var problems: [String] = []
-        if temporalStride != Self.stride {
+        if temporalStride != Self.temporalStride {
             problems.append(
                 "the autoencoder makes a latent of \(temporalStride) frames; Wan's make it of "
-                    + "\(Self.stride)"
+                    + "\(Self.temporalStride)"
             )
         }
         if latentChannels != transformer.outDim {
@@ -82,7 +82,7 @@ package struct PartsFit {
         var problems: [String] = []
         let (input, output) = (transformer.inDim, transformer.outDim)
         // Beside the noise there may be a mask for the frames of a latent, and a picture's latents.
-        let withPicture = 2 * output + Self.stride
+        let withPicture = 2 * output + Self.temporalStride
         if input != output, input != withPicture {
             problems.append(
                 "the transformer takes \(input) channels and gives \(output): it should take \(output), "

@@ -5,6 +5,7 @@ import SwanTraining
 import Synchronization
 import Torch
 import SwanCheckpoints
+import SwanModels
 
 /// A stream over a clip as `swan stream` runs it, for measuring what comes out.
 struct MeasuredStream {
@@ -24,7 +25,9 @@ struct MeasuredStream {
     let options: StreamOptions
 
     /// Frames of a chunk; the first has one more.
-    var chunkFrames: Int { 4 * options.configuration.framesPerBlock }
+    var chunkFrames: Int {
+        model.vae.temporalStride * options.configuration.framesPerBlock
+    }
 
     /// The stream's first frame in chunk `number`.
     func firstFrame(ofChunk number: Int) -> Int { number == 0 ? 0 : 1 + chunkFrames * number }

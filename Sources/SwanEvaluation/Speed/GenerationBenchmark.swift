@@ -59,7 +59,7 @@ extension Benchmark {
             .to(options.device, vae.dtype)
         return try Measurement(
             "\(name) decode",
-            "\(1 + 4 * (frames - 1)) frames of \(width)x\(height), whole",
+            "\(vae.videoFrames(ofLatents: frames)) frames of \(width)x\(height), whole",
             dtype: vae.dtype,
             on: options.device,
             rounds: options.rounds

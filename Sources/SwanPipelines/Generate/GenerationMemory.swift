@@ -101,6 +101,9 @@ extension GenerationMemory {
         func fits(_ width: Int, _ height: Int, _ frames: Int) -> Bool {
             peak(width: width, height: height, latentFrames: frames) <= free
         }
+        func videoFrames(_ latents: Int) -> Int {
+            1 + model.autoencoderChoice.temporalStride * (latents - 1)
+        }
         var advice: [String] = []
         if fits(width, height, 1) {
             var (most, tooMany) = (1, latentFrames)
@@ -108,7 +111,7 @@ extension GenerationMemory {
                 let middle = (most + tooMany) / 2
                 if fits(width, height, middle) { most = middle } else { tooMany = middle }
             }
-            advice.append("--frames \(4 * (most - 1) + 1)")
+            advice.append("--frames \(videoFrames(most))")
         }
         var size = (width: width, height: height)
         while size.width > 1, size.height > 1, !fits(size.width, size.height, latentFrames) {
@@ -125,7 +128,7 @@ extension GenerationMemory {
             advice.isEmpty ? "a smaller and shorter video" : advice.joined(separator: ", or ")
         throw SwanError(
             .outOfMemory,
-            "\(4 * (latentFrames - 1) + 1) frames of \(width)x\(height) need some "
+            "\(videoFrames(latentFrames)) frames of \(width)x\(height) need some "
                 + "\(Self.gigabytes(needed)) GB beside the weights, and \(Self.gigabytes(free)) GB are "
                 + "free: try \(shorter)"
         )

@@ -50,9 +50,9 @@ public struct GenerationPlan: Sendable {
         coversSize = request.size != nil || variant.task == .textOrImageToVideo
         // A control video says how long the video is, as far as its authors go.
         let shown = request.control.map(\.video.count) ?? 0
-        frames =
-            request.frames
-            ?? (shown > 0 ? min((shown - 1) / 4 * 4 + 1, defaults.frames) : defaults.frames)
+        let stride = model.autoencoderChoice.temporalStride
+        let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
+        frames = request.frames ?? min(followed, defaults.frames)
         framesPerSecond = defaults.framesPerSecond
         steps = request.timesteps?.count ?? request.steps ?? defaults.steps
         shift =
@@ -68,7 +68,7 @@ public struct GenerationPlan: Sendable {
         prompts = [request.prompt] + negative
         references = request.control?.references.count ?? 0
         latentShape = [
-            1, model.transformerConfig.outDim, references + (frames - 1) / 4 + 1,
+            1, model.transformerConfig.outDim, references + (frames - 1) / stride + 1,
             height / model.spatialStride, width / model.spatialStride,
         ]
         try check(request, model)

@@ -109,9 +109,10 @@ public struct GenerationRequest: Sendable {
             "the prompt is empty: say what the video should show"
         )
         if let frames {
-            let lower = max(1, (frames - 1) / 4 * 4 + 1)
+            let stride = PartsFit.temporalStride
+            let lower = max(1, (frames - 1) / stride * stride + 1)
             try require(
-                frames >= 1 && frames % 4 == 1,
+                frames >= 1 && frames % stride == 1,
                 "\(frames) frames do not fit: a video has 4n + 1 of them; the nearest are "
                     + "\(lower) and \(lower + 4)"
             )

@@ -1,4 +1,5 @@
 import SwanCheckpoints
+
 /// Makes chunks as long as the cache allows when a stream falls behind its target rate.
 ///
 /// Once, after the first few chunks: longer chunks cost latency and give throughput.
@@ -9,12 +10,13 @@ struct ChunkGrowth {
     private var recent: [Double] = []
     private var isOver = false
 
-    init(_ options: StreamOptions) {
+    /// - Parameter temporalStride: The frames that a latent frame stands for.
+    init(_ options: StreamOptions, temporalStride: Int) {
         let configuration = options.configuration
         target = options.targetFPS
-        framesPerChunk = 4 * configuration.framesPerBlock
+        framesPerChunk = temporalStride * configuration.framesPerBlock
         largest =
-            4
+            temporalStride
             * max(
                 configuration.framesPerBlock,
                 configuration.cacheFrames - configuration.sinkFrames - 1

@@ -56,9 +56,15 @@ final class EncodeStage: Sendable {
         )
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
         work = Mutex(Work(encoder: encoder, controller: controller))
-        shared = Mutex(Shared(framesPerChunk: 4 * configuration.framesPerBlock))
+        shared = Mutex(
+            Shared(
+                framesPerChunk: model.vae.temporalStride * configuration.framesPerBlock
+            )
+        )
     }
 
+    /// The frames that a latent frame stands for.
+    var temporalStride: Int { model.vae.temporalStride }
     var framesIn: Int { shared.withLock { $0.framesIn } }
     var seconds: Double { shared.withLock { $0.seconds } }
 

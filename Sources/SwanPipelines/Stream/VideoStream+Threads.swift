@@ -57,13 +57,14 @@ extension VideoStream {
     ) throws {
         let encoding = encoding
         let latentFrames = options.configuration.framesPerBlock
+        let stride = encoding.temporalStride
         try drive(
             { put in
                 var first = 0
                 while first < frames, !isStopped() {
                     try willStart(first)
                     guard put(try encoding.noise()) else { return }
-                    first += 4 * latentFrames - (first == 0 ? 3 : 0)
+                    first += stride * latentFrames - (first == 0 ? stride - 1 : 0)
                 }
             },
             isStopped: isStopped,

@@ -4,6 +4,7 @@ public import SwanText
 import Synchronization
 public import Torch
 import SwanCheckpoints
+import SwanModels
 
 /// A live stream: frames go in, frames restyled by a prompt come out, as many as went in.
 ///
@@ -48,7 +49,7 @@ public final class VideoStream: Sendable {
         encoding = try EncodeStage(model, options: options, prompts: prompts, clock: clock)
         denoising = try DenoiseStage(model, options: options, prompts: prompts, clock: clock)
         decoding = try DecodeStage(model, options: options, clock: clock)
-        growth = Mutex(ChunkGrowth(options))
+        growth = Mutex(ChunkGrowth(options, temporalStride: model.vae.temporalStride))
     }
 
     /// Frames that went in so far.

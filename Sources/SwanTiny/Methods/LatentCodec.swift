@@ -16,6 +16,9 @@ struct LatentCodec: Sendable {
         try weights.finish()
     }
 
+    /// The frames of the clip that latents stand for.
+    func videoFrames(ofLatents count: Int) -> Int { vae.videoFrames(ofLatents: count) }
+
     /// Clips [B, T, 3, H, W] in [0, 1] -> normalised latents [B, C, F, h, w].
     func encode(_ clips: Tensor) throws(SwanError) -> Tensor {
         try vae.normalized(vae.encode(Self.video(clips))).to(.cpu)

@@ -122,7 +122,7 @@ private struct ClipEncoder: Sendable {
         // An endless stream hardly ever sees the latent of a video's first frame, which holds one
         // frame where the others hold four.
         let skipped = random.chance(options.runningClips) ? 1 : 0
-        let frames = 4 * (options.latentFrames + skipped - 1) + 1
+        let frames = codec.videoFrames(ofLatents: options.latentFrames + skipped)
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)
         var forms = [clip]
         for style in styles { forms.append(try style(clip)) }

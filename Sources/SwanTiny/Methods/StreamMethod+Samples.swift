@@ -12,7 +12,7 @@ extension StreamMethod {
             for number in 0..<samples {
                 let clip = try pool.clips.example(
                     number,
-                    frames: 4 * (options.latentFrames - 1) + 1,
+                    frames: pool.codec.videoFrames(ofLatents: options.latentFrames),
                     height: pool.size,
                     width: pool.size
                 )
