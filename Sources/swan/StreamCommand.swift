@@ -205,17 +205,17 @@ struct StreamCommand: ParsableCommand {
         request.model = model
         request.vae = vae
         request.configuration = config
-        request.steps = steps
-        request.noiseScale = noiseScale
-        request.fixedNoise = fixedNoise
-        request.streamBatch = !withoutStreamBatch
-        request.height = height
-        request.width = width
-        request.fit = fit
+        request.settings.steps = steps
+        request.settings.noiseScale = noiseScale
+        request.settings.fixedNoise = fixedNoise
+        request.settings.streamBatch = !withoutStreamBatch
+        request.settings.height = height
+        request.settings.width = width
+        request.settings.fit = fit
         request.frameRate = fps
-        request.targetFPS = targetFPS
+        request.settings.targetFPS = targetFPS
         request.maxFrames = maxFrames
-        request.seed = seed
+        request.settings.seed = seed
         request.device = device.name
         request.dtype = dtype.dtype
         return request

@@ -29,10 +29,10 @@ extension Benchmark {
             request.model = options.model
             request.dtype = options.dtype
             request.device = options.device.description
-            request.steps = 2
+            request.settings.steps = 2
             // The model's own size, whatever shape the clip has.
-            (request.width, request.height) = (size.width, size.height)
-            request.fit = .stretch
+            (request.settings.width, request.settings.height) = (size.width, size.height)
+            request.settings.fit = .stretch
             let job = FileStream(request, log: Logger(label: "swan"), start: .now)
             summaries.append(try job.run())
         }

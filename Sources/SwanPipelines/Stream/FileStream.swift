@@ -232,7 +232,7 @@ extension FileStream {
         summary.device = "\(model.device)"
         summary.dtype = "\(model.dtype)"
         summary.threads = Engine.threads
-        summary.seed = request.seed
+        summary.seed = request.settings.seed
         summary.steps = files.plan.options.configuration.steps
         (summary.width, summary.height) = (files.shape.width, files.shape.height)
         summary.frameRate = "\(files.shape.frameRate)"

@@ -22,27 +22,12 @@ public struct FileStreamRequest: Sendable {
     public var vae: String?
     /// A YAML file to stream by, instead of the model's own.
     public var configuration: String?
-    /// The first so many of the model's steps; nil for all.
-    public var steps: Int?
-    /// How much noise is mixed into the input; nil for what the model says.
-    public var noiseScale: Double?
-    /// Whether the noise scale stays as it is, instead of following the motion.
-    public var fixedNoise = false
-    /// Whether denoising steps of neighbouring chunks run in one batch.
-    public var streamBatch = true
-    /// The output's size in pixels. Where one is nil it follows from the input's shape; where both are, about as
-    /// many pixels as the model says are kept in that shape. Text alone has the model's size.
-    public var height, width: Int?
-    /// How frames of another shape come to that size.
-    public var fit = FrameFit.crop
+    /// How the stream differs from what the model says.
+    public var settings = StreamSettings()
     /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
     public var frameRate: Double?
-    /// Frames a second under which chunks grow.
-    public var targetFPS: Double?
     /// Ends the stream after so many frames. Text alone needs it.
     public var maxFrames: Int?
-    /// Seed of all random numbers.
-    public var seed: UInt64 = 0
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
     public var device = "auto"
     /// What the weights are converted to; nil for what suits the device.
@@ -85,25 +70,11 @@ public struct FileStreamRequest: Sendable {
             try require(frame >= 0, "a prompt from frame \(frame) on: frames are counted from 0")
             try require(!cleanPrompt(text).isEmpty, "the prompt from frame \(frame) on is empty")
         }
-        for (name, value) in [("height", height), ("width", width)] {
-            guard let value else { continue }
+        try settings.check()
+        if let frameRate {
             try require(
-                (1...FrameSize.largestSide).contains(value),
-                "a \(name) of \(value) pixels is not in 1 ... \(FrameSize.largestSide)"
-            )
-        }
-        if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
-        if let noiseScale {
-            try require(
-                (0...1).contains(noiseScale),
-                "a noise scale of \(noiseScale) is not in 0 ... 1"
-            )
-        }
-        for (name, value) in [("frame rate", frameRate), ("target", targetFPS)] {
-            guard let value else { continue }
-            try require(
-                (0.1...1_000).contains(value),
-                "a \(name) of \(value) a second is not in 0.1 ... 1000"
+                (0.1...1_000).contains(frameRate),
+                "a frame rate of \(frameRate) is not in 0.1 ... 1000"
             )
         }
         if let maxFrames {
@@ -142,20 +113,13 @@ public struct FileStreamRequest: Sendable {
             throw SwanError(.noSuchFile, "\(configuration): no such file")
         }
         let checkpoint = try StreamCheckpoint(model, vae: vae, configuration: configuration)
-        var stream = checkpoint.configuration
-        if let steps { try stream.keepSteps(steps) }
-        if let noiseScale { stream.noiseScale = noiseScale }
-        if input == nil { try Self.requireGenerating(checkpoint.folder, stream) }
-        var options = StreamOptions(stream, height: height, width: width)
-        options.fixedNoise = fixedNoise
-        options.streamBatch = streamBatch
-        options.targetFPS = targetFPS
-        options.seed = seed
+        let options = try StreamOptions(checkpoint.configuration, settings)
+        if input == nil { try Self.requireGenerating(checkpoint.folder, options.configuration) }
         // A side that was not asked for is chosen to fit.
-        let follows = input != nil && (height == nil || width == nil)
+        let follows = input != nil && (settings.height == nil || settings.width == nil)
         try FrameSize.check(
-            height: follows ? height ?? checkpoint.configs.sizeMultiple : options.height,
-            width: follows ? width ?? checkpoint.configs.sizeMultiple : options.width,
+            height: follows ? settings.height ?? checkpoint.configs.sizeMultiple : options.height,
+            width: follows ? settings.width ?? checkpoint.configs.sizeMultiple : options.width,
             multiple: checkpoint.configs.sizeMultiple
         )
         let place = try Device(named: device)
@@ -164,7 +128,7 @@ public struct FileStreamRequest: Sendable {
             checkpoint: checkpoint,
             options: options,
             device: place,
-            dtype: dtype ?? stream.computeType(on: place)
+            dtype: dtype ?? options.configuration.computeType(on: place)
         )
     }
 
@@ -190,9 +154,9 @@ struct StreamDraft {
             options.setSize(
                 for: frames,
                 multiple: checkpoint.configs.sizeMultiple,
-                width: request.width,
-                height: request.height,
-                fit: request.fit
+                width: request.settings.width,
+                height: request.settings.height,
+                fit: request.settings.fit
             )
         }
         let needed = checkpoint.configs.streamBytes(options, dtype)
@@ -224,7 +188,7 @@ struct StreamDraft {
     private func notes(on options: StreamOptions, _ frames: FrameShape) -> [String] {
         var notes: [String] = []
         let own = StreamOptions(options.configuration)
-        let isChosen = request.width == nil || request.height == nil
+        let isChosen = request.settings.width == nil || request.settings.height == nil
         if isChosen, (options.width, options.height) != (own.width, own.height) {
             notes.append(
                 "the output has \(options.width)x\(options.height) pixels, in the shape of the input; "
@@ -241,7 +205,7 @@ struct StreamDraft {
         if cut > 2 {
             notes.append(
                 "\(cut) % of each frame is cut off to fit \(options.width)x\(options.height)"
-                    + (isChosen || request.fit != .crop
+                    + (isChosen || request.settings.fit != .crop
                         ? "" : "; --fit pad keeps all of it, with black bars")
             )
         }

@@ -3,7 +3,7 @@ import SwanSystem
 import Torch
 
 /// How frames of one shape come into pictures of another.
-public enum FrameFit: String, Sendable, CaseIterable {
+public enum FrameFit: String, Sendable, CaseIterable, Codable {
     /// The largest part in a frame's middle that has the picture's shape.
     case crop
     /// All of a frame, with black bars.

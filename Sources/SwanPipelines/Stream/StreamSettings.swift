@@ -1,0 +1,99 @@
+import Foundation
+public import SwanCheckpoints
+public import SwanSystem
+
+/// What a user may ask of a stream, on top of what its model says.
+///
+/// The command line fills it from its options; it decodes from JSON or YAML, where every key may be missing.
+public struct StreamSettings: Sendable, Equatable, Codable {
+    /// Use only the first N denoising steps of the model; nil for all.
+    public var steps: Int?
+    /// How much noise is mixed into the input, 0 to 1; nil for what the model says.
+    public var noiseScale: Double?
+    /// Whether the noise scale stays constant instead of following the motion.
+    public var fixedNoise = false
+    /// Whether denoising steps of neighboring chunks run in one batch.
+    public var streamBatch = true
+    /// The output's size in pixels. A side that is nil follows from the input's aspect ratio; if both are nil, the
+    /// output has about as many pixels as the model's own size. Text alone uses the model's size.
+    public var height, width: Int?
+    /// How frames with another aspect ratio fit that size.
+    public var fit = FrameFit.crop
+    /// The frame rate below which chunks grow.
+    public var targetFPS: Double?
+    /// The seed of all random numbers.
+    public var seed: UInt64 = 0
+
+    /// The model's own way.
+    public init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
+        case streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
+    }
+
+    /// Decodes the keys that are given and checks them.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        steps = try values.decodeIfPresent(Int.self, forKey: .steps)
+        noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
+        fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise) ?? fixedNoise
+        streamBatch = try values.decodeIfPresent(Bool.self, forKey: .streamBatch) ?? streamBatch
+        height = try values.decodeIfPresent(Int.self, forKey: .height)
+        width = try values.decodeIfPresent(Int.self, forKey: .width)
+        fit = try values.decodeIfPresent(FrameFit.self, forKey: .fit) ?? fit
+        targetFPS = try values.decodeIfPresent(Double.self, forKey: .targetFPS)
+        seed = try values.decodeIfPresent(UInt64.self, forKey: .seed) ?? seed
+        do {
+            try check()
+        } catch {
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: decoder.codingPath, debugDescription: error.message)
+            )
+        }
+    }
+
+    /// Throws `invalidRequest` for values that no model accepts.
+    public func check() throws(SwanError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
+            if !holds { throw SwanError(.invalidRequest, message()) }
+        }
+        for (name, value) in [("height", height), ("width", width)] {
+            guard let value else { continue }
+            try require(
+                (1...FrameSize.largestSide).contains(value),
+                "a \(name) of \(value) pixels is not in 1 ... \(FrameSize.largestSide)"
+            )
+        }
+        if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
+        if let noiseScale {
+            try require(
+                (0...1).contains(noiseScale),
+                "a noise scale of \(noiseScale) is not in 0 ... 1"
+            )
+        }
+        if let targetFPS {
+            try require(
+                (0.1...1_000).contains(targetFPS),
+                "a target of \(targetFPS) a second is not in 0.1 ... 1000"
+            )
+        }
+    }
+}
+
+extension StreamOptions {
+    /// A model's way to stream with what a user asks for.
+    public init(
+        _ configuration: StreamConfiguration,
+        _ settings: StreamSettings
+    ) throws(SwanError) {
+        var configuration = configuration
+        if let steps = settings.steps { try configuration.keepSteps(steps) }
+        if let noiseScale = settings.noiseScale { configuration.noiseScale = noiseScale }
+        self.init(configuration, height: settings.height, width: settings.width)
+        fixedNoise = settings.fixedNoise
+        streamBatch = settings.streamBatch
+        targetFPS = settings.targetFPS
+        seed = settings.seed
+    }
+}

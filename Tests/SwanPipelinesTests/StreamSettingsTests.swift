@@ -1,0 +1,52 @@
+import Foundation
+import SwanCheckpoints
+import SwanPipelines
+import SwanSystem
+import Testing
+
+/// What a user asks of a stream, as the command line, JSON and the pipeline see it.
+struct StreamSettingsTests {
+    @Test func everyKeyMayBeMissing() throws {
+        let settings = try JSONDecoder().decode(StreamSettings.self, from: Data("{}".utf8))
+        #expect(settings == StreamSettings())
+        let options = try StreamOptions(StreamConfiguration(), settings)
+        #expect(options == StreamOptions(StreamConfiguration()))
+    }
+
+    @Test func keysReachTheOptions() throws {
+        let json = """
+            {"steps": 2, "noise_scale": 0.5, "fixed_noise": true, "stream_batch": false, "height": 64,
+             "width": 96, "fit": "pad", "target_fps": 12, "seed": 18446744073709551615}
+            """
+        let settings = try JSONDecoder().decode(StreamSettings.self, from: Data(json.utf8))
+        let options = try StreamOptions(StreamConfiguration(), settings)
+        #expect(options.configuration.steps == [700, 500])
+        #expect(options.configuration.noiseScale == 0.5)
+        #expect((options.fixedNoise, options.streamBatch) == (true, false))
+        #expect((options.height, options.width, settings.fit) == (64, 96, .pad))
+        #expect((options.targetFPS, options.seed) == (12, .max))
+        let again = try JSONDecoder().decode(
+            StreamSettings.self,
+            from: JSONEncoder().encode(settings)
+        )
+        #expect(again == settings)
+    }
+
+    @Test(arguments: [
+        ("{\"noise_scale\": 2}", "noise scale of 2.0"), ("{\"steps\": 0}", "0 steps"),
+        ("{\"height\": 0}", "height of 0"), ("{\"target_fps\": 0}", "target of 0.0"),
+        ("{\"fit\": \"squash\"}", "squash"), ("{\"steps\": \"two\"}", "steps"),
+    ])
+    func saysWhatIsWrong(json: String, words: String) {
+        let error = #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(StreamSettings.self, from: Data(json.utf8))
+        }
+        #expect("\(String(describing: error))".contains(words))
+    }
+
+    @Test func moreStepsThanTheModelHas() throws {
+        var settings = StreamSettings()
+        settings.steps = 5
+        #expect(throws: SwanError.self) { try StreamOptions(StreamConfiguration(), settings) }
+    }
+}
