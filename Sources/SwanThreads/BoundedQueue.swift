@@ -1,18 +1,18 @@
 import Foundation
 
-/// Hands elements from one thread or task to another, a limited number of them waiting in between.
+/// A bounded queue between two threads or tasks.
 ///
-/// `put` and `take` have their thread wait, `send` and `receive` suspend their task.
+/// `put` and `take` block the calling thread; `send` and `receive` suspend the calling task.
 package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
-    /// What happens to an element for which there is no room.
+    /// What to do with a new element when the queue is full.
     package enum Policy: Sendable {
-        /// It waits for room.
+        /// Wait until there is room.
         case wait
-        /// The element that has waited longest is dropped for it.
+        /// Drop the oldest element in the queue.
         case dropOldest
     }
 
-    // Everything below is touched while `condition` is held.
+    // Everything below is protected by `condition`.
     private let condition = NSCondition()
     private let capacity: Int
     private let policy: Policy
@@ -21,18 +21,18 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     private var dropped = 0
     private var suspended: [CheckedContinuation<Void, Never>] = []
 
-    /// A queue in which at most `capacity` elements wait.
+    /// Creates a queue that holds at most `capacity` elements.
     package init(capacity: Int, whenFull policy: Policy = .wait) {
         self.capacity = max(1, capacity)
         self.policy = policy
     }
 
-    /// Elements that were dropped for newer ones.
+    /// The number of elements that were dropped to make room for newer ones.
     package var droppedCount: Int { condition.withLock { dropped } }
 
     // MARK: - Threads
 
-    /// Waits for room and puts an element in; false if the queue is closed.
+    /// Adds an element, blocking while the queue is full; returns false if the queue is closed.
     package func put(_ element: Element) -> Bool {
         condition.withLock {
             while isOpen, isFull { condition.wait() }
@@ -40,7 +40,8 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// Removes the first element, blocking while the queue is empty; nil if it is closed and empty.
+    /// Removes the first element, blocking while the queue is empty; returns nil if it is closed
+    /// and empty.
     package func take() -> Element? {
         condition.withLock {
             while isOpen, waiting.isEmpty { condition.wait() }
@@ -48,7 +49,7 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// Closes the queue to new elements; the remaining ones can still be taken unless `dropping`.
+    /// Closes the queue to new elements. The remaining ones can still be taken unless `dropping`.
     package func close(dropping: Bool = false) {
         condition.withLock {
             isOpen = false
@@ -59,7 +60,8 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
 
     // MARK: - Tasks
 
-    /// Puts an element in when there is room; false if the queue is closed or the task is cancelled.
+    /// Adds an element, suspending while the queue is full; returns false if the queue is closed or
+    /// the task is cancelled.
     package func send(_ element: Element) async -> Bool {
         while true {
             let isIn: Bool? = condition.withLock { isOpen && isFull ? nil : append(element) }
@@ -69,7 +71,8 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// The next element when there is one; nil if the queue is closed and empty or the task is cancelled.
+    /// Removes the first element, suspending while the queue is empty; returns nil if the queue is
+    /// closed and empty or the task is cancelled.
     package func receive() async -> Element? {
         while true {
             let next: Element?? = condition.withLock {
@@ -81,7 +84,7 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// Suspends the task until the queue changes, unless `isBlocked` is false by then.
+    /// Suspends the task until the queue changes, unless `isBlocked` is already false.
     private func suspend(while isBlocked: @Sendable (BoundedQueue) -> Bool) async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

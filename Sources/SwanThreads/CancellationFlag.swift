@@ -1,13 +1,13 @@
 import Foundation
 
-/// Asks a job, from any thread, to end early.
+/// A thread-safe flag that asks a job to end early.
 public final class CancellationFlag: @unchecked Sendable {
-    // `lock` guards all that follows.
+    // `lock` protects everything below.
     private let lock = NSLock()
     private var isSet = false
     private var hasUnsavedWork = false
 
-    /// A flag that is not set.
+    /// Creates a flag that is not set.
     public init() {}
 
     /// Whether the job has been asked to end.
@@ -15,8 +15,8 @@ public final class CancellationFlag: @unchecked Sendable {
 
     /// Asks the job to end.
     ///
-    /// - Returns: whether the job has work that it saves before it ends; if not, nothing is lost when
-    ///   the process ends at once.
+    /// - Returns: Whether the job has unsaved work that it will save before it ends. If false, the
+    ///   process can exit immediately without losing anything.
     @discardableResult
     public func cancel() -> Bool {
         lock.withLock {
@@ -30,7 +30,7 @@ public final class CancellationFlag: @unchecked Sendable {
         if isCancelled { throw CancellationError() }
     }
 
-    /// Notes whether the job has work that it saves before it ends.
+    /// Records whether the job has unsaved work that it will save before it ends.
     package func note(hasUnsavedWork: Bool) {
         lock.withLock { self.hasUnsavedWork = hasUnsavedWork }
     }

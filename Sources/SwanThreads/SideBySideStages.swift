@@ -1,4 +1,4 @@
-/// Three stages of a stream, each on a thread, with at most one chunk waiting between two of them.
+/// Runs the three stages of a stream concurrently, with at most one chunk waiting between stages.
 ///
 /// The first stage produces chunks, the second transforms each into zero or more results, and the
 /// caller consumes them as the third. All threads end before `run` returns, whether the stream
@@ -15,12 +15,13 @@ package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
     private let chunkIsDone: @Sendable () -> Void
 
     /// - Parameters:
-    ///   - names: of the two threads, for debuggers.
-    ///   - threadStarts: called on each of the two when it starts.
-    ///   - produce: the first stage; called once, on its own thread.
-    ///   - transform: the second stage; called with each chunk, on its own thread.
-    ///   - drain: what is still on its way through the second stage at the end; called on its thread.
-    ///   - chunkIsDone: called on the thread of the first or second stage when a chunk is through it.
+    ///   - names: The names of the two threads, for debuggers.
+    ///   - threadStarts: Called on each of the two threads when it starts.
+    ///   - produce: The first stage; called once, on its own thread.
+    ///   - transform: The second stage; called with each chunk, on its own thread.
+    ///   - drain: Flushes the second stage at the end of the stream; called on its thread.
+    ///   - chunkIsDone: Called on the thread of the first or second stage when that stage finishes
+    ///     a chunk.
     package init(
         names: (String, String),
         threadStarts: @escaping @Sendable () -> Void = {},

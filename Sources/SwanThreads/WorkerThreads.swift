@@ -1,24 +1,24 @@
 import Foundation
 package import SwanSystem
 
-/// Threads of one job, which waits for them, and the first error of one.
+/// The threads of one job, with a way to wait for all of them and the first error thrown by any.
 ///
-/// Its lock is one that ThreadSanitizer sees: it takes Swift's `Mutex` for none.
+/// Uses `NSLock`, because ThreadSanitizer does not recognize Swift's `Mutex` as a lock.
 package final class WorkerThreads: @unchecked Sendable {
     private let group = DispatchGroup()
     private let lock = NSLock()
-    // Touched while `lock` is held.
+    // Protected by `lock`.
     private var error: (any Error)?
 
-    /// No threads.
+    /// Creates a group without threads.
     package init() {}
 
-    /// What the first thread to fail has thrown.
+    /// The error of the first thread that failed.
     package var failure: (any Error)? { lock.withLock { error } }
 
-    /// Starts a thread, or throws where the system has none to give.
+    /// Starts a thread; throws if the system cannot create one.
     ///
-    /// - Parameter atEnd: called when `work` has ended and its error is known.
+    /// - Parameter atEnd: Called when `work` has ended and its error has been recorded.
     package func start(
         _ name: String,
         atEnd: @escaping @Sendable () -> Void = {},
@@ -41,6 +41,6 @@ package final class WorkerThreads: @unchecked Sendable {
         }
     }
 
-    /// Waits until all threads have ended.
+    /// Blocks until all threads have ended.
     package func wait() { group.wait() }
 }
