@@ -1,12 +1,12 @@
 import Foundation
 package import SwanSystem
 
-/// Keeps a second run out of a folder for as long as it lives; the system lets go of it whatever ends
-/// the process.
+/// An exclusive lock on a folder, held for the lifetime of the object. The system releases it when
+/// the process ends, however it ends.
 package final class FolderLock: Sendable {
     private let descriptor: Int32
 
-    /// Throws `SwanError` if the folder is locked already.
+    /// Locks the folder; throws `SwanError` if it is already locked.
     package init(_ path: String) throws(SwanError) {
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
@@ -18,8 +18,8 @@ package final class FolderLock: Sendable {
             throw SwanError(
                 .cannotWrite,
                 number == EWOULDBLOCK
-                    ? "\(path): another training run is at work in it"
-                    : "\(path): cannot be locked: \(String(cString: strerror(number)))"
+                    ? "\(path): another training run is using this folder"
+                    : "\(path): cannot lock the folder: \(String(cString: strerror(number)))"
             )
         }
     }

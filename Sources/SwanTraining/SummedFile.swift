@@ -3,28 +3,28 @@ import SwanMedia
 import SwanSystem
 package import Torch
 
-/// Files of a training run that are told from damaged ones by a checksum.
+/// Files of a training run with a checksum that detects corruption.
 ///
-/// One bit that a disk or a copy has changed would go on through all that is trained after it.
+/// A single bit flipped by a disk or a copy would affect everything trained afterwards.
 package enum SummedFile {
     private static let key = "swan.sha256"
 
-    /// Writes tensors and text with the checksum of both.
+    /// Writes tensors and metadata with a checksum of both.
     package static func write(
         _ tensors: [String: Tensor],
         metadata: [String: String],
         to path: String
     ) throws {
-        // Once for the sum and once for the file.
+        // Once for the checksum and once for the file.
         let plain = try tensors.mapValues { try $0.detached().to(.cpu).contiguous() }
         var metadata = metadata
         metadata[key] = try sum(plain.keys, metadata) { key in plain[key] }
         try Safetensors.write(plain, metadata: metadata, to: path)
     }
 
-    /// Opens a file whose checksum is right, or that was written before there were any.
+    /// Opens a file and verifies its checksum; files from versions without checksums are accepted.
     ///
-    /// - Parameter remedy: what to do where it is wrong.
+    /// - Parameter remedy: What to do if the checksum is wrong, for the error message.
     package static func open(_ path: String, remedy: String) throws -> SafetensorsFile {
         let file = try SafetensorsFile(path: path)
         guard let expected = file.metadata[key] else { return file }
@@ -40,7 +40,7 @@ package enum SummedFile {
     ) throws -> String {
         try FileDigest.sha256 { add in
             func put(_ text: String) {
-                // The length before it keeps neighbours apart.
+                // The length prefix keeps adjacent texts distinct.
                 Array("\(text.utf8.count) \(text)".utf8).withUnsafeBytes(add)
             }
             for (name, value) in metadata.sorted(by: { $0.key < $1.key }) where name != key {
@@ -58,7 +58,7 @@ package enum SummedFile {
 
     // MARK: - Other files
 
-    /// Writes a file, and before it its checksum into another, in the form of `sha256sum`.
+    /// Writes a file, preceded by a second file with its checksum in the format of `sha256sum`.
     package static func write(_ bytes: Data, to path: String, sum sumPath: String) throws {
         let sum = try FileDigest.sha256 { add in bytes.withUnsafeBytes(add) }
         let name = URL(fileURLWithPath: path).lastPathComponent
@@ -66,7 +66,7 @@ package enum SummedFile {
         try WholeFile.write(bytes, to: path)
     }
 
-    /// Throws where a file is not the one that a checksum was written of.
+    /// Throws if a file does not match its checksum file.
     package static func verify(_ path: String, sum sumPath: String, remedy: String) throws {
         guard FileManager.default.fileExists(atPath: sumPath) else { return }
         let text = try SmallFile.text(sumPath)
@@ -78,7 +78,7 @@ package enum SummedFile {
     private static func damaged(_ path: String, _ remedy: String) -> SwanError {
         SwanError(
             .invalidData,
-            "\(path): damaged, its checksum is not that of what is in it; \(remedy)"
+            "\(path): damaged, its contents do not match its checksum; \(remedy)"
         )
     }
 }

@@ -2,7 +2,7 @@ import Foundation
 package import SwanSystem
 
 extension SwanError {
-    /// What the system said when something was written to `path`.
+    /// Creates an error from the system's error for writing to `path`.
     package init(writing path: String, _ error: any Error) {
         var number = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue
         if (error as? CocoaError)?.code == .fileWriteOutOfSpace { number = number ?? ENOSPC }

@@ -45,7 +45,7 @@ struct CheckpointTests {
         let path = folder.path("vae/step-00000010.safetensors")
         try flip(path, from: -1)
         let error = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
-        #expect(error?.message.contains("begins the stage 'vae' again") == true)
+        #expect(error?.message.contains("restarts the stage 'vae'") == true)
         // Nor is a run begun again, without a word, over what cannot be read.
         try Data("no tensors".utf8).write(to: URL(filePath: path))
         let other = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }

@@ -70,7 +70,7 @@ import Torch
         program.send(SIGTERM)
         let outcome = try program.end()
         #expect(outcome.code == 143, "\(outcome.messages)")
-        #expect(outcome.messages.contains("--resume goes on from there"))
+        #expect(outcome.messages.contains("--resume continues from there"))
         let names = try FileManager.default.contentsOfDirectory(
             atPath: folder.path("out/checkpoints/vae")
         )

@@ -2,9 +2,9 @@ import Foundation
 package import SwanSystem
 package import Torch
 
-/// Changes that keep footage believable: mirroring, exposure, exchanged colour channels.
+/// Augmentations that keep footage plausible: mirroring, exposure, and permuted color channels.
 package enum Augmentation {
-    /// `clip` [T, 3, H, W] in [0, 1], changed or not.
+    /// Returns `clip` [T, 3, H, W] in [0, 1] with random augmentations, possibly none.
     package static func apply(_ clip: Tensor, _ random: inout SampleRandom) throws(SwanError)
         -> Tensor
     {

@@ -1,20 +1,21 @@
 package import SwanSystem
 public import Torch
 
-/// Where training clips come from.
+/// A source of training clips.
 public protocol ClipSource: Sendable {
-    /// Clip number `index`: [T, 3, H, W], float32 in [0, 1].
+    /// Returns clip number `index`: [T, 3, H, W], float32 in [0, 1].
     ///
-    /// A function of the source's seed and of `index`, so that a resumed run sees the same clips. It
-    /// may be called from any thread and records nothing for gradients.
+    /// The clip depends only on the source's seed and `index`, so a resumed run sees the same
+    /// clips. Can be called from any thread; records nothing for gradients.
     func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor
 
-    /// Clip number `number` of those that people look at, which training never draws: [T, 3, H, W].
+    /// Returns clip `number` of those shown on sample sheets, which are never trained on:
+    /// [T, 3, H, W].
     func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor
 }
 
 extension ClipSource {
-    /// A clip far beyond those that training draws.
+    /// Returns a clip with an index far beyond those used in training.
     public func example(
         _ number: Int,
         frames: Int,
@@ -25,7 +26,7 @@ extension ClipSource {
     }
 }
 
-/// Where the indices of examples begin.
+/// The index of the first example clip.
 package let firstExample: UInt64 = 1 << 62
 
 /// The size of a clip.
@@ -41,8 +42,8 @@ package struct ClipSize: Equatable, Sendable {
     }
 }
 
-/// One kind of footage, which makes a clip from the random numbers of one sample.
+/// A kind of footage that makes a clip from the random numbers of one sample.
 package protocol ClipMaker: Sendable {
-    /// [T, 3, H, W], float32 in [0, 1].
+    /// Returns a clip: [T, 3, H, W], float32 in [0, 1].
     func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor
 }

@@ -3,11 +3,11 @@ package import SwanMedia
 package import Torch
 package import SwanSystem
 
-/// Decoded pictures kept in memory as bytes.
+/// Decodes videos and images into memory as bytes.
 package enum Footage {
-    /// A video's frames: [T, 3, H, W], uint8, the shorter side at most `shortSide`.
+    /// Returns a video's frames: [T, 3, H, W], uint8, with the shorter side at most `shortSide`.
     ///
-    /// Takes one frame of `every` from frame `skip` on, and `maxFrames` at most.
+    /// Keeps every `every`-th frame starting at frame `skip`, up to `maxFrames`.
     package static func video(
         _ path: String,
         shortSide: Int,
@@ -25,12 +25,12 @@ package enum Footage {
             index += 1
         }
         guard !frames.isEmpty else {
-            throw SwanError(.invalidData, "\(path): has no frames after the \(skip) to skip")
+            throw SwanError(.invalidData, "\(path): no frames left after skipping \(skip)")
         }
         return try concatenated(frames)
     }
 
-    /// A picture: [1, 3, H, W], uint8, the shorter side at most `shortSide`.
+    /// Returns an image: [1, 3, H, W], uint8, with the shorter side at most `shortSide`.
     package static func still(_ path: String, shortSide: Int) throws -> Tensor {
         try picture(try readImage(path), shortSide)
     }
@@ -46,13 +46,13 @@ package enum Footage {
         )
     }
 
-    /// A frame's bytes: [1, 3, H, W], uint8.
+    /// Returns a frame's pixels: [1, 3, H, W], uint8.
     package static func pixels(of frame: VideoFrame) throws(SwanError) -> Tensor {
         try Tensor(frame.pixels, [1, frame.height, frame.width, 3]).permuted(0, 3, 1, 2)
             .contiguous()
     }
 
-    /// Bytes [T, 3, H, W] at another size, with anti-aliasing.
+    /// Resizes uint8 pixels [T, 3, H, W] with anti-aliasing.
     package static func resized(_ pixels: Tensor, height: Int, width: Int) throws(SwanError)
         -> Tensor
     {

@@ -2,33 +2,35 @@ import Foundation
 package import Torch
 package import SwanSystem
 
-/// What the styles are made of. Pictures are [T, C, H, W] in [0, 1].
+/// Pixel operations that the styles are built from. Images are [T, C, H, W] in [0, 1].
 package enum PixelMath {
-    /// The brightness a person sees (ITU-R BT.601): [T, 1, H, W].
+    /// Returns the luma (ITU-R BT.601): [T, 1, H, W].
     package static func luma(_ x: Tensor) throws(SwanError) -> Tensor {
         let red = try x.sliced(1, 0..<1) * 0.299
         let green = try x.sliced(1, 1..<2) * 0.587
         return try red + green + x.sliced(1, 2..<3) * 0.114
     }
 
-    /// A Gaussian of `sigma` pixels, cut at three sigmas; the picture is mirrored at its borders.
+    /// Applies a Gaussian blur of `sigma` pixels, truncated at three sigmas, with reflected
+    /// borders.
     package static func blurred(_ x: Tensor, _ sigma: Double) throws(SwanError) -> Tensor {
         let down = try blurMatrix(x.size(2), sigma)
         let across = try blurMatrix(x.size(3), sigma)
-        // As matrices: faster here than a convolution over single channels.
+        // As matrix products: faster here than a depthwise convolution.
         return try matmul(matmul(down, x), across.transposed(0, 1))
     }
 
-    /// Where a Gaussian is cut; pictures are larger than it.
+    /// The radius at which a Gaussian is truncated; images must be larger than this.
     package static func blurRadius(_ sigma: Double) -> Int { Int(3 * sigma + 0.5) }
 
-    /// Row i holds the weights with which a line's pixels enter pixel i: [n, n].
+    /// Returns the blur as a matrix: row i holds the weights of a line's pixels for output pixel i:
+    /// [n, n].
     private static func blurMatrix(_ n: Int, _ sigma: Double) throws(SwanError) -> Tensor {
         let radius = blurRadius(sigma)
         guard radius < n else {
             throw SwanError(
                 .invalidArgument,
-                "a blur of \(sigma) pixels needs pictures above \(radius) pixels"
+                "a blur of \(sigma) pixels needs images larger than \(radius) pixels"
             )
         }
         let weights = (-radius...radius).map { exp(-Double($0 * $0) / (2 * sigma * sigma)) }
@@ -44,12 +46,12 @@ package enum PixelMath {
         return try Tensor(matrix, [n, n])
     }
 
-    /// Every value, not below 0, to a power: several times faster than the engine's own.
+    /// Raises nonnegative values to a power; several times faster than libtorch's operator.
     package static func power(_ x: Tensor, _ exponent: Double) throws(SwanError) -> Tensor {
         try (x.clamped(min: 0).log() * exponent).exp()
     }
 
-    /// The length of the gradient, from central differences.
+    /// Returns the magnitude of the gradient, from central differences.
     package static func gradient(_ x: Tensor) throws(SwanError) -> Tensor {
         let (height, width) = (x.size(2), x.size(3))
         let padded = try x.padded([1, 1, 1, 1], mode: "reflect")
@@ -60,8 +62,8 @@ package enum PixelMath {
         return try (dx * dx + dy * dy + 1e-8).squareRoot()
     }
 
-    /// Brightness in `count` steps above black, soft ones: a hard one would flicker where brightness
-    /// lies near it. Colours keep their proportions.
+    /// Quantizes luma to `count` levels above black with soft transitions; hard ones would flicker
+    /// where the luma is close to a threshold. Preserves the ratios of the color channels.
     package static func inTones(_ x: Tensor, _ count: Int) throws(SwanError) -> Tensor {
         let luma = try luma(x)
         let tone = try luma * Double(count)
@@ -70,14 +72,14 @@ package enum PixelMath {
         return try x * ((tones + 0.02) / (luma + 0.02)).clamped(min: 0, max: 2.5)
     }
 
-    /// A colour that broadcasts over pictures.
+    /// Returns a color that broadcasts over images.
     package static func colour(_ red: Double, _ green: Double, _ blue: Double) throws(SwanError)
         -> Tensor
     {
         try Tensor([Float(red), Float(green), Float(blue)], [1, 3, 1, 1])
     }
 
-    /// Brightness [T, 1, H, W] through evenly spaced colours, straight lines between them.
+    /// Maps luma [T, 1, H, W] through evenly spaced colors with linear interpolation.
     package static func ramp(_ v: Tensor, _ stops: [[Double]]) throws(SwanError) -> Tensor {
         let last = stops.count - 1
         let place = try v.clamped(min: 0, max: 1) * Double(last)
@@ -89,7 +91,7 @@ package enum PixelMath {
         return sum
     }
 
-    /// The three channels as other mixtures of them: rows of three factors and perhaps an offset.
+    /// Mixes the three channels by rows of three factors and an optional offset.
     package static func mixed(_ x: Tensor, _ rows: [[Double]]) throws(SwanError) -> Tensor {
         let factors = try Tensor(rows.flatMap { $0.prefix(3).map(Float.init) }, [3, 3])
         let pixels = try matmul(factors, x.flattened(from: 2))  // [T, 3, H W]
@@ -99,12 +101,12 @@ package enum PixelMath {
         return try mixed + colour(offsets[0], offsets[1], offsets[2])
     }
 
-    /// Bytes as values in [0, 1].
+    /// Converts bytes to values in [0, 1].
     package static func values(_ bytes: Tensor) throws(SwanError) -> Tensor {
         try bytes.to(.float32) * (1 / 255)
     }
 
-    /// Values in [0, 1] as bytes.
+    /// Converts values in [0, 1] to bytes.
     package static func bytes(_ values: Tensor) throws(SwanError) -> Tensor {
         try (values * 255).rounded().clamped(min: 0, max: 255).to(.uint8)
     }

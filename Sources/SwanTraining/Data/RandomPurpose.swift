@@ -1,39 +1,39 @@
 package import SwanSystem
 package import Torch
 
-/// What random numbers of a recipe are drawn for: each purpose has its own.
+/// What a recipe's random numbers are used for. Each purpose has an independent sequence.
 ///
-/// The raw values enter the seeds. Another number for a purpose gives other weights.
+/// The raw values are part of the seeds: changing one changes the trained weights.
 package enum RandomPurpose: UInt64, Sendable {
     /// A clip of the training data.
     case clip = 0
-    /// Where a clip of a latent pool begins.
+    /// The start of a clip in a latent pool.
     case pooledClip = 1
-    /// The samples and the noise of a step of the transformer.
+    /// The samples and the noise of a transformer training step.
     case streamStep = 2
-    /// Which clips of the autoencoder have a style, and which one.
+    /// Which of the autoencoder's clips are styled, and how.
     case autoencoderStyle = 3
     /// The noise on the autoencoder's latents.
     case autoencoderNoise = 4
-    /// The disturbance by which latent channels are measured.
+    /// The perturbation that measures the importance of latent channels.
     case channelImportance = 5
-    /// The prompts of a step of the text encoder.
+    /// The prompts of a text encoder training step.
     case textStep = 6
-    /// The vectors that stand for styles.
+    /// The target vectors of the styles.
     case styleVectors = 7
-    /// The noise of a stream's sample sheet.
+    /// The noise for a stream's sample sheet.
     case streamSheet = 8
 }
 
 extension SampleRandom {
-    /// The numbers of sample `index` for a purpose.
+    /// Creates the generator of sample `index` for a purpose.
     package init(seed: UInt64, index: UInt64, purpose: RandomPurpose) {
         self.init(seed: seed, index: index, purpose: purpose.rawValue)
     }
 }
 
 extension Generator {
-    /// The numbers of a seed for a purpose, and for an index where it has several.
+    /// Creates the generator of a seed for a purpose, and for an index if the purpose has several.
     package convenience init(
         seed: UInt64,
         purpose: RandomPurpose,

@@ -2,20 +2,20 @@ import Foundation
 package import SwanSystem
 package import Torch
 
-/// A camera that pans over pictures and zooms into them, at speeds of a hand-held one.
+/// Pans and zooms over still images at the speed of a hand-held camera.
 package struct StillPans: ClipMaker {
-    /// Each picture at several sizes, the largest first.
+    /// Each image at several sizes, largest first.
     private let pictures: [[Tensor]]
 
-    /// Pans over pictures [1, 3, H, W] of bytes.
+    /// Creates pans over images [1, 3, H, W], uint8.
     package init(_ pictures: [Tensor]) throws(SwanError) {
         var pyramids: [[Tensor]] = []
         for picture in pictures { pyramids.append(try Self.pyramid(picture)) }
         self.pictures = pyramids
     }
 
-    /// Sizes a factor of the square root of 2 apart: a picture is then never shrunk so far by bilinear
-    /// sampling that it flickers.
+    /// Returns the image at sizes a factor of sqrt(2) apart, so that bilinear sampling never
+    /// shrinks it enough to cause flicker.
     private static func pyramid(_ picture: Tensor) throws(SwanError) -> [Tensor] {
         var levels = [picture]
         for level in 1...5 {
@@ -38,14 +38,14 @@ package struct StillPans: ClipMaker {
     }
 }
 
-/// Where each frame of a clip looks in a picture, in the picture's pixels.
+/// The region of an image that each frame of a clip shows, in image pixels.
 private struct CameraPath {
     private let size: ClipSize
     private let picture: (height: Double, width: Double)
-    /// Picture pixels for each clip pixel in the first and in the last frame.
+    /// Image pixels per clip pixel in the first and in the last frame.
     private let scales: (first: Double, last: Double)
     private let centre: (x: Double, y: Double)
-    /// Picture pixels a frame.
+    /// Image pixels per frame.
     private let speed: (x: Double, y: Double)
 
     /// The smaller of the two scales.
@@ -72,7 +72,7 @@ private struct CameraPath {
         speed = stands ? (0, 0) : (pace * cos(angle), pace * sin(angle))
     }
 
-    /// Sampling places [T, H, W, 2] as (x, y), the picture's borders at -1 and 1.
+    /// Returns sampling positions [T, H, W, 2] as (x, y), with the image's borders at -1 and 1.
     func grid() throws(SwanError) -> Tensor {
         let shape = [size.frames, size.height, size.width, 1]
         var columns: [Float] = []

@@ -1,12 +1,12 @@
 package import SwanSystem
 package import Torch
 
-/// Windows of a video in space and time.
+/// Random crops of a video in space and time.
 package struct VideoCrops: ClipMaker {
     /// [T, 3, H, W], uint8.
     let frames: Tensor
 
-    /// Windows of a video [T, 3, H, W], uint8.
+    /// Creates crops of a video [T, 3, H, W], uint8.
     package init(frames: Tensor) { self.frames = frames }
 
     package func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
@@ -16,7 +16,8 @@ package struct VideoCrops: ClipMaker {
         return try pixels.contiguous().resizedAntialiased(height: size.height, width: size.width)
     }
 
-    /// A window with the aspect of `size`, up to twice as large; smaller only where the video is.
+    /// Returns a crop with the aspect ratio of `size`, up to twice as large; smaller only if the
+    /// video is.
     private func window(
         _ size: ClipSize,
         _ random: inout SampleRandom
@@ -42,7 +43,7 @@ package struct VideoCrops: ClipMaker {
             .narrowed(2, top, height).narrowed(3, left, width)
         let missing = size.frames - window.size(0)
         guard missing > 0 else { return window }
-        // A video shorter than the clip stands still at its end.
+        // If the video is shorter than the clip, repeat its last frame.
         let last = try window.sliced(0, from: -1).expanded([missing, 3, height, width])
         return try concatenated([window, last])
     }

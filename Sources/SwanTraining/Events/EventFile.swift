@@ -2,20 +2,20 @@ import Foundation
 import SwanSystem
 import Torch
 
-/// A file of events that TensorBoard reads while it is written.
+/// An event file that TensorBoard can read while it is being written.
 ///
-/// The records are TensorFlow's (lib/io/record_writer.h): length, its checksum, bytes, their checksum.
-/// Each goes to the system in one piece as soon as it is there; a process that is killed leaves at
-/// worst a last record that is cut short, which readers take for the end.
+/// Uses TensorFlow's record format (lib/io/record_writer.h): length, its checksum, data, its
+/// checksum. Each record is written immediately with a single call. If the process is killed, the
+/// last record may be truncated, which readers treat as the end of the file.
 final class EventFile {
-    /// Where it is.
+    /// The path of the file.
     let path: String
     private let file: FileHandle
 
-    /// A new file in a folder, which is made if it is not there.
+    /// Creates a file in a folder, which is created if it does not exist.
     ///
-    /// Files are read in the order of their names, which begin with the time: where there is one of
-    /// this second already, the name is that of the next.
+    /// Readers sort files by name, and names start with the time in seconds. If a file for the
+    /// current second exists, the new one is named after the next second.
     init(in folder: URL, at date: Date = Date()) throws {
         do {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -29,7 +29,7 @@ final class EventFile {
 
     /// Appends an event.
     ///
-    /// - Parameter step: steps done.
+    /// - Parameter step: The number of steps done.
     func write(_ event: TrainingEvent, step: Int, at date: Date = Date()) throws {
         let message = event.message(step: step, at: date.timeIntervalSince1970)
         do {
@@ -39,10 +39,10 @@ final class EventFile {
         }
     }
 
-    /// Has what was written survive a power cut.
+    /// Flushes the file to disk, so that it survives a power failure.
     func sync() { WholeFile.sync(path) }
 
-    /// Bytes between their length and their checksums.
+    /// Frames data as a record with its length and checksums.
     private static func record(_ bytes: [UInt8]) -> [UInt8] {
         var length: [UInt8] = []
         length.append(littleEndian: UInt64(bytes.count))

@@ -1,7 +1,7 @@
-/// A message in protobuf's wire format, put together field by field in the order of their numbers.
+/// Encodes a message in the protobuf wire format; fields must be added in ascending order.
 ///
-/// See https://protobuf.dev/programming-guides/encoding. Whether a field that is 0 is left out is for
-/// the message's author to know.
+/// See https://protobuf.dev/programming-guides/encoding. The caller decides whether to omit a field
+/// that is 0.
 struct ProtobufMessage {
     private enum WireType: UInt64 {
         case varint = 0
@@ -10,10 +10,10 @@ struct ProtobufMessage {
         case fixed32 = 5
     }
 
-    /// What was put in so far.
+    /// The bytes encoded so far.
     private(set) var bytes: [UInt8] = []
 
-    /// An int32, an int64 or an enumeration's case, none of them negative.
+    /// Adds an int32, an int64 or an enum value; none may be negative.
     mutating func add(_ field: Int, _ value: UInt64) {
         begin(field, .varint)
         append(varint: value)
@@ -43,7 +43,7 @@ struct ProtobufMessage {
         append(varint: UInt64(field) << 3 | type.rawValue)
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that more follow.
+    /// Encodes seven bits per byte, least significant first; the high bit marks that more follow.
     private mutating func append(varint value: UInt64) {
         var rest = value
         while rest > 0x7F {
@@ -55,7 +55,7 @@ struct ProtobufMessage {
 }
 
 extension [UInt8] {
-    /// Appends a number's bytes, the lowest first.
+    /// Appends the bytes of an integer, least significant first.
     mutating func append(littleEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
     }

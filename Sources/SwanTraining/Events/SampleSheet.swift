@@ -2,14 +2,14 @@ package import SwanMedia
 package import SwanSystem
 package import Torch
 
-/// Pictures of what a network does with clips that are the same every time.
+/// When to draw sample sheets, and how many clips they show. The clips are the same every time.
 public struct SampleOptions: Codable, Sendable, Equatable {
-    /// A sheet whenever this many steps of a stage are done, and at its end.
+    /// The number of steps between sheets. A sheet is also drawn at the end of a stage.
     public var everySteps: Int
-    /// Clips on a sheet; 0 for no sheets.
+    /// The number of clips on a sheet; 0 disables sheets.
     public var clips: Int
 
-    /// So many clips every so many steps.
+    /// Creates options for `clips` clips every `everySteps` steps.
     public init(everySteps: Int = 200, clips: Int = 3) {
         self.everySteps = everySteps
         self.clips = clips
@@ -19,7 +19,7 @@ public struct SampleOptions: Codable, Sendable, Equatable {
         case everySteps = "every_steps", clips
     }
 
-    /// Reads a recipe's keys; those that are absent have their defaults.
+    /// Decodes the options from a recipe; missing keys have their default values.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         self.init()
@@ -28,18 +28,19 @@ public struct SampleOptions: Codable, Sendable, Equatable {
     }
 }
 
-/// Pictures side by side and one above the other, for people to look at.
+/// A grid of images for visual inspection.
 package struct SampleSheet {
     /// The name of a method's only sheet, or of its main one.
     package static let usualName = "samples"
 
-    /// What it is called among the sheets of its stage.
+    /// The name of the sheet within its stage.
     package let name: String
-    /// What is where, in words.
+    /// A description of what the sheet shows.
     package let caption: String
     private let picture: Tensor  // [3, H, W]
 
-    /// Rows of pictures [3, H, W] in [0, 1]; pictures of a row have one height, all rows one width.
+    /// Creates a sheet from rows of images [3, H, W] in [0, 1]. All images in a row must have the
+    /// same height, and all rows the same width.
     package init(
         _ rows: [[Tensor]],
         name: String = usualName,
@@ -52,7 +53,7 @@ package struct SampleSheet {
         self.caption = caption
     }
 
-    /// The sheet as one picture.
+    /// Returns the sheet as one image.
     package func frame() throws -> VideoFrame {
         let pixels = try PixelMath.bytes(picture).permuted(1, 2, 0)  // [H, W, 3]
         return try VideoFrame(
@@ -62,7 +63,7 @@ package struct SampleSheet {
         )
     }
 
-    /// The sheet as a PNG file.
+    /// Returns the sheet as a PNG file.
     func png() throws -> PNGPicture {
         let frame = try frame()
         return PNGPicture(width: frame.width, height: frame.height, bytes: try frame.png())

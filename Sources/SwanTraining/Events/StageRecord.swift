@@ -2,13 +2,13 @@ package import Foundation
 import SwanMedia
 import SwanSystem
 
-/// What a stage leaves for people to watch it by: curves and sample sheets in TensorBoard's event
-/// files, and the sheets as pictures too.
+/// Records the progress of a stage: curves and sample sheets in TensorBoard's event files, and the
+/// sheets also as PNG files.
 ///
-/// Each stage is a run of its own below `events`, since what a reader forgets when a run goes on is
-/// everything in it from that step on. When a point is written depends on the step alone.
+/// Each stage is a separate run below `events`, because when a run is resumed, readers discard
+/// everything in it from that step on. Whether a point is written depends on the step alone.
 package final class StageRecord {
-    /// Steps from one point of a curve to the next.
+    /// The number of steps between the points of a curve.
     private static let stepsPerPoint = 10
 
     private let stage: String
@@ -21,7 +21,7 @@ package final class StageRecord {
     private var steps = 0
     private var since = ContinuousClock.now
 
-    /// The record of `stage` below the folder of a model.
+    /// Creates the record of `stage` in a model's folder.
     package init(_ stage: String, in folder: URL, _ options: SampleOptions) {
         self.stage = stage
         self.options = options
@@ -29,7 +29,7 @@ package final class StageRecord {
         sheets = folder.appending(path: "samples")
     }
 
-    /// Begins a file, whose first step is the one after `step`.
+    /// Starts a new event file, whose first step follows `step`.
     func begin(after step: Int) throws {
         let file = try EventFile(in: events)
         try file.write(.start, step: step + 1)
@@ -37,10 +37,10 @@ package final class StageRecord {
         since = .now
     }
 
-    /// Takes note of a step.
+    /// Records a step.
     ///
-    /// - Parameter roles: the trained roles. Where there are several, the names of a role's gradient norm
-    ///   and learning rate begin with its name.
+    /// - Parameter roles: The trained roles. If there are several, the names of a role's gradient
+    ///   norm and learning rate are prefixed with its name.
     func add(_ step: StepNumbers, roles: [String]) {
         means.add(step.losses)
         for (role, update) in step.updates {
@@ -51,21 +51,21 @@ package final class StageRecord {
         steps += 1
     }
 
-    /// Writes what is due after a step.
+    /// Writes the points and sheets that are due after a step.
     ///
     /// - Parameters:
-    ///   - isLast: whether it is the stage's last.
-    ///   - samples: draws sheets; called when they are due.
+    ///   - isLast: Whether it is the last step of the stage.
+    ///   - samples: Draws sheets; called only when they are due.
     func write(after step: Int, isLast: Bool, samples: () throws -> [SampleSheet]) throws {
         if step.isMultiple(of: Self.stepsPerPoint) || isLast { try writePoints(step) }
         guard options.clips > 0, step.isMultiple(of: options.everySteps) || isLast else { return }
         let began = ContinuousClock.now
         for sheet in try samples() { try write(sheet, step) }
-        // A step's time is that of training.
+        // Exclude the time spent here from the seconds per step.
         since += .now - began
     }
 
-    /// Ends the file.
+    /// Flushes the event file.
     func end() { file?.sync() }
 
     private func writePoints(_ step: Int) throws {

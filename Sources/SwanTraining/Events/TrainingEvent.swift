@@ -1,25 +1,25 @@
 /// An entry of an event file: TensorBoard's `Event` (compat/proto/event.proto, summary.proto).
 enum TrainingEvent: Equatable {
-    /// Begins every file.
+    /// The first event of every file.
     case fileVersion
-    /// A run that begins, or goes on, with the step it is written for: readers forget what earlier
-    /// files have of this step and later ones.
+    /// The start of a new or resumed run at this step: readers discard events of this and later
+    /// steps from earlier files.
     case start
-    /// Numbers and pictures.
+    /// Scalars and images.
     case summary([Value])
 
-    /// A curve's point or a picture, under a tag.
+    /// A point of a curve or an image, with a tag.
     enum Value: Equatable {
         case scalar(tag: String, Float)
-        /// A picture, with a caption in Markdown.
+        /// An image with a caption in Markdown.
         case image(tag: String, PNGPicture, caption: String)
     }
 
-    /// The event as a message.
+    /// Encodes the event.
     ///
     /// - Parameters:
-    ///   - step: steps done.
-    ///   - seconds: when it was, since 1970.
+    ///   - step: The number of steps done.
+    ///   - seconds: The time of the event, in seconds since 1970.
     func message(step: Int, at seconds: Double) -> ProtobufMessage {
         var event = ProtobufMessage()
         event.add(1, seconds)
@@ -39,9 +39,9 @@ enum TrainingEvent: Equatable {
     }
 }
 
-/// A picture as the bytes of a PNG file.
+/// An image encoded as PNG.
 struct PNGPicture: Equatable {
-    /// In pixels.
+    /// The size in pixels.
     let width, height: Int
     let bytes: [UInt8]
 }
@@ -63,7 +63,7 @@ extension TrainingEvent.Value {
             image.add(4, picture.bytes)
             value.add(1, tag)
             value.add(4, image)
-            // DATA_CLASS_BLOB_SEQUENCE, without which TensorBoard's faster reader drops the caption.
+            // DATA_CLASS_BLOB_SEQUENCE, without which TensorBoard's fast reader drops the caption.
             value.add(9, Self.metadata(plugin: "images", caption: caption, dataClass: 3))
         }
         return value

@@ -1,28 +1,29 @@
-/// Which micro-batch of a run: the gradients of a step are the mean over its micro-batches.
+/// The position of a micro-batch in a run. The gradient of a step is the mean over its
+/// micro-batches.
 package struct BatchPlace: Sendable, Equatable {
     /// The step, counted from 0.
     package let step: Int
-    /// The place within the step, and how many there are.
+    /// The position within the step, and the number of micro-batches in a step.
     package let part, parts: Int
 
-    /// The only micro-batch of a step.
+    /// Creates the position of a step's only micro-batch.
     package init(step: Int) { self.init(step: step, part: 0, of: 1) }
 
-    /// Micro-batch `part` of a step.
+    /// Creates the position of micro-batch `part` of a step.
     package init(step: Int, part: Int, of parts: Int) {
         self.step = step
         self.part = part
         self.parts = parts
     }
 
-    /// Micro-batch `number` of a whole run.
+    /// Creates the position of micro-batch `number` of the whole run.
     package init(number: Int, parts: Int) {
         self.init(step: number / parts, part: number % parts, of: parts)
     }
 
-    /// Counts all micro-batches of a run: what random numbers are drawn by.
+    /// The index of the micro-batch in the whole run, which seeds its random numbers.
     package var number: Int { step * parts + part }
 
-    /// The same place in the step before.
+    /// The same position in the previous step.
     package var before: BatchPlace { BatchPlace(step: step - 1, part: part, of: parts) }
 }

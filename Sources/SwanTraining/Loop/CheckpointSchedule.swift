@@ -1,10 +1,10 @@
-/// When checkpoints are written and how many stay.
+/// When checkpoints are written and how many are kept.
 public struct CheckpointSchedule: Codable, Sendable, Equatable {
-    /// A checkpoint whenever this many steps are done.
+    /// The number of steps between checkpoints.
     public var everySteps: Int
-    /// And whenever this many minutes have passed since the last one.
+    /// The maximum number of minutes between checkpoints.
     public var everyMinutes: Double
-    /// Checkpoints of a stage that stay.
+    /// The number of checkpoints to keep for each stage.
     public var kept: Int
 
     private enum CodingKeys: String, CodingKey {

@@ -2,17 +2,18 @@ package import Foundation
 import Torch
 import SwanSystem
 
-/// The checkpoints of one stage: files that are there whole or not at all, the newest few.
+/// The most recent checkpoints of one stage. Files are written atomically.
 ///
-/// A file has, for each trained role, `<role>/weights/<key>`, `<role>/averages/<key>`,
-/// `<role>/first_moments/<key>` and `<role>/second_moments/<key>`, and `carry/<name>`. Its metadata has
-/// `step`, `stage`, `updates.<role>` for each trained role, and under `frozen` the names of the others.
+/// A file contains, for each trained role, `<role>/weights/<key>`, `<role>/averages/<key>`,
+/// `<role>/first_moments/<key>` and `<role>/second_moments/<key>`, and `carry/<name>`. Its metadata
+/// contains `step`, `stage`, `updates.<role>` for each trained role, and in `frozen` the names of
+/// the frozen roles.
 package struct Checkpoints {
     private let folder: URL
     private let stage: String
     private let kept: Int
 
-    /// The checkpoints of `stage` under a folder, which is made if it is not there.
+    /// Opens the checkpoints of `stage` in a folder, which is created if it does not exist.
     package init(folder: URL, stage: String, kept: Int) throws {
         self.folder = folder.appending(path: stage)
         self.stage = stage
@@ -46,10 +47,10 @@ package struct Checkpoints {
         }
     }
 
-    /// The newest checkpoint that is whole; nil if there is none.
+    /// Loads the newest complete checkpoint; returns nil if there are no checkpoints.
     ///
-    /// A file that a full disk or a copy cut short is passed over for an older one; where no file can be
-    /// read, or the contents of one have changed, that is an error.
+    /// A file truncated by a full disk or an interrupted copy is skipped in favor of an older one.
+    /// It is an error if none of the files can be read, or if the contents of one have changed.
     func newest(_ roles: [Role], on device: Device = .cpu) throws -> TrainingState? {
         let steps = try steps()
         for (index, step) in steps.enumerated().reversed() {
@@ -69,10 +70,10 @@ package struct Checkpoints {
     private func remedy(older: ArraySlice<Int>) -> String {
         guard let before = older.last else {
             return
-                "there is none before it: remove it, and --resume begins the stage '\(stage)' again"
+                "there is no earlier checkpoint: remove it, and --resume restarts the stage '\(stage)'"
         }
         let name = URL(fileURLWithPath: path(before)).lastPathComponent
-        return "remove it, and --resume goes on from the one before, \(name)"
+        return "remove it, and --resume continues from the previous one, \(name)"
     }
 
     private func state(
@@ -86,11 +87,11 @@ package struct Checkpoints {
         else {
             throw SwanError(
                 .invalidData,
-                "\(file.path): a checkpoint of another step or stage, under a name that is not its own"
+                "\(file.path): the file name does not match the step and stage of this checkpoint"
             )
         }
         let contents = CheckpointContents(file, device)
-        // Before there were roles, the only network's tensors had no role in front.
+        // Checkpoints of older versions have no role prefix for their only network.
         if let role = roles.trained.first, roles.trained.count == 1, contents.hasNoRoles {
             let network = try contents.network("", updates: step)
             return TrainingState(step: step, [role: network], carry: try contents.carry())
@@ -99,7 +100,7 @@ package struct Checkpoints {
         guard found == roles else {
             throw SwanError(
                 .invalidData,
-                "\(file.path): has \(found), the stage '\(stage)' is of \(roles); begin again in "
+                "\(file.path): has \(found), but the stage '\(stage)' has \(roles); start over in "
                     + "another folder"
             )
         }
@@ -117,7 +118,7 @@ package struct Checkpoints {
         return folder.appending(path: "step-\(padded).safetensors").path
     }
 
-    /// The steps that there are files of, ascending.
+    /// The steps that have a checkpoint, in ascending order.
     private func steps() throws -> [Int] {
         try FileManager.default.contentsOfDirectory(atPath: folder.path)
             .filter { $0.hasPrefix("step-") && $0.hasSuffix(".safetensors") }
@@ -126,7 +127,7 @@ package struct Checkpoints {
     }
 }
 
-/// Which roles a checkpoint is of.
+/// The roles stored in a checkpoint.
 private struct CheckpointRoles: Equatable, CustomStringConvertible {
     let trained, frozen: [String]
 
@@ -135,14 +136,14 @@ private struct CheckpointRoles: Equatable, CustomStringConvertible {
         frozen = roles.filter { $0.training == nil }.map(\.name).sorted()
     }
 
-    /// Those that a file's metadata names.
+    /// Reads the roles from a file's metadata.
     init(_ metadata: [String: String]) {
         trained = metadata.keys.filter { $0.hasPrefix("updates.") }
             .map { String($0.dropFirst("updates.".count)) }.sorted()
         frozen = metadata["frozen"]?.split(separator: " ").map(String.init) ?? []
     }
 
-    /// The frozen roles as metadata names them; nil if there are none.
+    /// The value of the `frozen` key; nil if there are no frozen roles.
     var frozenText: String? { frozen.isEmpty ? nil : frozen.joined(separator: " ") }
 
     var description: String {
@@ -165,13 +166,13 @@ private struct CheckpointContents {
         self.device = device
     }
 
-    /// Whether it was written before checkpoints named their roles.
+    /// Whether the checkpoint comes from a version without roles.
     var hasNoRoles: Bool {
         !file.metadata.keys.contains { $0.hasPrefix("updates.") }
             && names.contains { $0.hasPrefix("weights/") }
     }
 
-    /// The network whose names begin with `prefix`.
+    /// Loads the network whose tensor names start with `prefix`.
     func network(_ prefix: String, updates: Int) throws -> TrainedNetwork {
         let weights = prefix + "weights/"
         let keys = file.keys.filter { $0.hasPrefix(weights) }
@@ -197,7 +198,7 @@ private struct CheckpointContents {
         )
     }
 
-    /// What updates left for those after them.
+    /// Loads the tensors that updates left for later ones.
     func carry() throws -> [String: Tensor] {
         var carry: [String: Tensor] = [:]
         for name in names where name.hasPrefix("carry/") {
@@ -206,7 +207,7 @@ private struct CheckpointContents {
         return carry
     }
 
-    /// A copy: training writes to it.
+    /// Returns a copy, because training modifies it.
     private func tensor(_ name: String) throws(SwanError) -> Tensor {
         try file.tensor(name).cloned().to(device)
     }

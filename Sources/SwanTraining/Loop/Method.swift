@@ -1,63 +1,65 @@
 package import Torch
 
-/// A way of training: which networks take part, which of them a step changes, and by which losses.
+/// A training method: which networks take part, which of them each step updates, and by which
+/// losses.
 ///
-/// Training one network on data is a method with one role. Distribution matching has four: a generator,
-/// changed every few steps; a critic, changed every step; a frozen teacher and a frozen text encoder.
+/// Training one network on data is a method with one role. Distribution matching has four: a
+/// generator, updated every few steps; a critic, updated every step; a frozen teacher; and a frozen
+/// text encoder.
 package protocol Method: Sendable {
-    /// The data of one micro-batch, which all updates of a step share.
+    /// The data of one micro-batch, shared by all updates of a step.
     associatedtype Batch: Sendable
 
-    /// The networks that take part; progress is shown for the first trained one.
+    /// The networks that take part; progress is reported for the first trained one.
     var roles: [Role] { get }
 
-    /// The updates of step `step`, counted from 0, in the order in which they are done. Each sees the
-    /// weights that those before it have changed.
+    /// Returns the updates of step `step` (counted from 0), in the order in which they run. Each
+    /// update sees the weights as changed by the previous ones.
     func updates(at step: Int) -> [Update<Batch>]
 
-    /// Micro-batches of a step, whose mean gradients an update follows.
+    /// The number of micro-batches in a step; an update uses the mean of their gradients.
     var microBatches: Int { get }
 
-    /// Makes the data of a micro-batch; called on data threads.
+    /// Prepares the data of a micro-batch; called on data threads.
     func batch(_ place: BatchPlace) throws -> Batch
 
-    /// Whether a batch is a function of its place alone, so that several are made at a time; if not, they
-    /// are made one after the other.
+    /// Whether a batch depends only on its position, so that several can be prepared concurrently.
+    /// If false, they are prepared one after another.
     var hasIndependentBatches: Bool { get }
 
-    /// Pictures of what networks of these weights do with data that is always the same. Records nothing for
+    /// Draws sheets of what networks with these weights do with fixed data. Records nothing for
     /// gradients.
     func samples(_ networks: Networks) throws -> [SampleSheet]
 }
 
 extension Method {
-    /// Those of the first trained role's optimizer.
+    /// The value from the options of the first trained role's optimizer.
     package var microBatches: Int {
         roles.lazy.compactMap(\.training).first?.options.microBatches ?? 1
     }
 
-    /// A batch is a function of its place.
+    /// Batches depend only on their position.
     package var hasIndependentBatches: Bool { true }
 
-    /// No pictures.
+    /// No sheets.
     package func samples(_ networks: Networks) throws -> [SampleSheet] { [] }
 }
 
-/// A change of one role's weights by the gradient of a loss.
+/// An update of one role's weights by the gradient of a loss.
 package struct Update<Batch: Sendable>: Sendable {
-    /// Computes the loss of a micro-batch; may be called by several threads at once.
+    /// Computes the loss of a micro-batch; may be called on several threads concurrently.
     ///
-    /// The last parameter holds tensors that a micro-batch leaves for the updates after it in its place, of
-    /// this step and of the next. They are kept in checkpoints.
+    /// The last parameter holds tensors that a micro-batch leaves for later updates at the same
+    /// position, in this step and the next. They are saved in checkpoints.
     package typealias LossFunction =
         @Sendable (Batch, BatchPlace, Networks, inout [String: Tensor]) throws -> Loss
 
-    /// The role that it changes.
+    /// The role whose weights are updated.
     package let role: String
-    /// The loss whose gradient it follows.
+    /// The loss that is minimized.
     package let loss: LossFunction
 
-    /// A change of the trained role `role` by the gradient of `loss`.
+    /// Creates an update of the trained role `role` by the gradient of `loss`.
     package init(of role: String, by loss: @escaping LossFunction) {
         self.role = role
         self.loss = loss
@@ -66,27 +68,27 @@ package struct Update<Batch: Sendable>: Sendable {
 
 /// The weights of a method's trained networks.
 ///
-/// To a loss, those of the role that is updated are leaves that gradients are taken for; those of other
-/// roles record nothing.
+/// Inside a loss, the weights of the role being updated are leaves that require gradients; those of
+/// the other roles record nothing.
 package struct Networks: Sendable {
     private let weights: [String: [String: Tensor]]
 
-    /// Weights by role and key.
+    /// Creates networks from weights by role and key.
     package init(_ weights: [String: [String: Tensor]]) { self.weights = weights }
 
-    /// The weights of a trained role by their keys; none of a role that is frozen or unknown.
+    /// The weights of a trained role by key; empty if the role is frozen or unknown.
     package subscript(role: String) -> [String: Tensor] { weights[role] ?? [:] }
 }
 
-/// The number to make small, and numbers to show.
+/// A loss to minimize, and values to report.
 package struct Loss {
-    /// The one-element tensor whose gradient is followed.
+    /// A one-element tensor to minimize.
     package let total: Tensor
-    /// Numbers for the progress display and the curves, by name. They are read after the update, since
-    /// reading one waits for the device.
+    /// Values for the progress display and the curves, by name. They are read after the update,
+    /// because reading one waits for the device.
     package let parts: [String: Tensor]
 
-    /// A loss with the numbers to show.
+    /// Creates a loss with the values to report.
     package init(total: Tensor, parts: [String: Tensor]) {
         self.total = total
         self.parts = parts

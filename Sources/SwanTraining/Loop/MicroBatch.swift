@@ -1,14 +1,14 @@
 import Torch
 
-/// What one micro-batch gives to an update.
+/// What one micro-batch contributes to an update.
 struct MicroBatch: Sendable {
-    /// One for each parameter.
+    /// The gradient of each parameter.
     let gradients: [Tensor]
     private let losses: [String: Tensor]
-    /// What it leaves for the updates after it, under names of its place.
+    /// Tensors for later updates, under names prefixed with the micro-batch's position.
     let carry: [String: Tensor]
 
-    /// The gradients of an update's loss for the parameters of its role.
+    /// Computes the gradients of an update's loss with respect to the parameters of its role.
     init<Batch>(
         _ update: Update<Batch>,
         _ batch: Batch,
@@ -33,7 +33,7 @@ struct MicroBatch: Sendable {
         )
     }
 
-    /// The mean of each loss.
+    /// Returns the mean of each loss.
     static func losses(of batches: [MicroBatch]) throws -> [String: Double] {
         let sums = try batches.reduce(into: [:]) {
             $0.merge(try $1.losses.mapValues { try $0.item() }, uniquingKeysWith: +)

@@ -3,23 +3,23 @@ import Torch
 
 private let addProductOp = Operator("aten::addmm")
 
-/// Muon: every step of a matrix is nearly orthogonal, so that no direction of it waits for the others
-/// (https://kellerjordan.github.io/posts/muon/).
+/// The Muon optimizer: orthogonalizes the update of each matrix, so that all directions make equal
+/// progress (https://kellerjordan.github.io/posts/muon/).
 ///
-/// As PyTorch's `torch.optim.Muon`, its steps as large as AdamW's of the same learning rate
+/// Follows PyTorch's `torch.optim.Muon` with updates as large as AdamW's at the same learning rate
 /// (`match_rms_adamw`, https://arxiv.org/abs/2502.16982).
 struct Muon: Sendable {
     /// The learning rate.
     let rate: Double
     /// Decoupled weight decay.
     let weightDecay: Double
-    /// What orthogonal matrices are computed in; nil for what suits the device.
+    /// The data type of the orthogonalization; nil selects one for the device.
     var dtype: DType?
 
-    /// How much of its momentum a step keeps.
+    /// The decay of the momentum.
     private static let decay = 0.95
 
-    /// Changes a matrix and its momentum in place.
+    /// Updates a matrix and its momentum in place.
     func step(
         _ parameter: Tensor,
         _ gradient: Tensor,
@@ -28,7 +28,7 @@ struct Muon: Sendable {
         try withoutGradients { () throws(SwanError) in
             var (parameter, momentum) = (parameter, momentum)
             try momentum.interpolate(to: gradient, weight: 1 - Self.decay)
-            // Nesterov's way: a look ahead along the momentum.
+            // Nesterov momentum: look ahead along the momentum.
             let ahead = try gradient.interpolated(to: momentum, weight: Self.decay)
             let direction = try Self.orthogonalized(ahead, in: dtype ?? .suited(to: ahead.device))
             let size = 0.2 * Double(max(parameter.size(0), parameter.size(1))).squareRoot()
@@ -37,8 +37,9 @@ struct Muon: Sendable {
         }
     }
 
-    /// A matrix with the same singular vectors, and singular values of about 1: five iterations of
-    /// Newton and Schulz, with coefficients that raise small values fast and let large ones be 0.7 to 1.2.
+    /// Returns a matrix with the same singular vectors and singular values of about 1: five
+    /// Newton-Schulz iterations, with coefficients that raise small values quickly and let large
+    /// ones end up between 0.7 and 1.2.
     static func orthogonalized(_ matrix: Tensor, in dtype: DType) throws(SwanError) -> Tensor {
         let isTall = matrix.size(0) > matrix.size(1)
         var x = try matrix.to(dtype)

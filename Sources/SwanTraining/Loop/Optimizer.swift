@@ -7,19 +7,20 @@ private let addOp = Operator("aten::_foreach_add_", "List")
 private let scaleOp = Operator("aten::_foreach_mul_", "Scalar")
 private let lerpOp = Operator("aten::_foreach_lerp_", "Scalar")
 
-/// What changes weights: AdamW (https://arxiv.org/abs/1711.05101), and `Muon` for the matrices that are
-/// given to it; clipping before, and a moving average of the weights after.
+/// The optimizer of one role: AdamW (https://arxiv.org/abs/1711.05101), with `Muon` for selected
+/// matrices, gradient clipping before and a moving average of the weights after each update.
 struct Optimizer {
-    /// Moving averages of gradients.
+    /// The moving averages of the gradients.
     private(set) var firstMoments: [Tensor]
-    /// Moving averages of their squares; nil for what learns by Muon, which has none.
+    /// The moving averages of the squared gradients; nil for parameters updated by Muon, which has
+    /// none.
     private(set) var secondMoments: [Tensor?]
     /// The moving average of the weights.
     private(set) var averages: [Tensor]
 
-    /// Nothing seen yet.
+    /// Creates an optimizer without history.
     ///
-    /// - Parameter muon: the places of those parameters that learn by Muon: matrices.
+    /// - Parameter muon: The indices of the parameters to update by Muon; they must be matrices.
     init(for parameters: [Tensor], muon: Set<Int> = []) throws(SwanError) {
         firstMoments = []
         secondMoments = []
@@ -32,15 +33,15 @@ struct Optimizer {
         }
     }
 
-    /// What an earlier run had seen.
+    /// Restores an optimizer from an earlier run.
     init(firstMoments: [Tensor], secondMoments: [Tensor?], averages: [Tensor]) {
         self.firstMoments = firstMoments
         self.secondMoments = secondMoments
         self.averages = averages
     }
 
-    /// The mean of several sets of gradients, added up in their order so that the last bits do not
-    /// depend on who was done first.
+    /// Returns the mean of several sets of gradients. They are summed in order, so that the result
+    /// does not depend on which thread finished first.
     static func mean(_ sets: [[Tensor]]) throws(SwanError) -> [Tensor] {
         guard sets.count > 1 else { return sets.first ?? [] }
         return try withoutGradients { () throws(SwanError) in
@@ -50,12 +51,12 @@ struct Optimizer {
         }
     }
 
-    /// Changes `parameters` in place; returns the norm of the gradients before they were cut.
+    /// Updates `parameters` in place; returns the norm of the gradients before clipping.
     ///
     /// - Parameters:
-    ///   - number: which update of these parameters it is, counted from 1.
-    ///   - rate: the learning rate.
-    ///   - threads: how many matrices Muon works on at a time.
+    ///   - number: The number of this update of the parameters, counted from 1.
+    ///   - rate: The learning rate.
+    ///   - threads: The number of matrices that Muon updates concurrently.
     func update(
         _ parameters: [Tensor],
         _ gradients: [Tensor],
@@ -65,8 +66,8 @@ struct Optimizer {
         threads: Int = 1
     ) throws -> Double {
         try withoutGradients {
-            // The fused operator goes through memory, not through indices: a gradient that lies in
-            // memory in another order than its weight would be applied to the wrong elements.
+            // The fused operator ignores strides: a gradient with a memory layout other than its
+            // weight's would be applied to the wrong elements.
             let gradients = try gradients.map { try $0.contiguous() }
             let norm = try stacked(normsOp.tensors(gradients, 2)).norm().item()
             guard norm.isFinite else { return norm }
@@ -75,14 +76,14 @@ struct Optimizer {
             }
             try stepByAdamW(parameters, gradients, number: number, rate, options)
             try stepByMuon(parameters, gradients, rate, options, threads: threads)
-            // Early on a long average would hold little but the start.
+            // Early on, a long average would contain little but the initial weights.
             let decay = min(options.averageDecay, Double(number) / Double(number + 9))
             try lerpOp.run(averages, parameters, 1 - decay)
             return norm
         }
     }
 
-    /// All tensors go through the engine in one call.
+    /// Updates all tensors in a single libtorch call.
     private func stepByAdamW(
         _ parameters: [Tensor],
         _ gradients: [Tensor],
@@ -92,7 +93,7 @@ struct Optimizer {
     ) throws(SwanError) {
         let places = secondMoments.indices.filter { secondMoments[$0] != nil }
         guard let first = places.first else { return }
-        // The operator wants the number in a tensor for each parameter.
+        // The operator needs the step number as a tensor for each parameter.
         let count = try Tensor.full([], Double(number), .float32, parameters[first].device)
         let largest: [Tensor] = []
         try fusedAdamWOp.run(

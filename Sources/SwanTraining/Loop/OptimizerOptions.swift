@@ -1,31 +1,31 @@
 import Foundation
 
-/// How an optimizer changes weights.
+/// The options of an optimizer and its learning rate schedule.
 public struct OptimizerOptions: Codable, Sendable, Equatable {
-    /// The highest learning rate.
+    /// The peak learning rate.
     public var learningRate: Double
-    /// Steps over which the rate rises from nothing.
+    /// The number of steps over which the learning rate rises linearly from zero.
     public var warmUpSteps: Int
-    /// The part of all steps after which the rate falls along a cosine, 0 ... 1.
+    /// The fraction of all steps, in [0, 1], after which the learning rate decays along a cosine.
     public var decayFrom: Double
-    /// The rate at the end, as a part of the highest.
+    /// The final learning rate, as a fraction of the peak.
     public var finalRate: Double
     /// Adam's two decay rates.
     public var betas: [Double]
-    /// Whether the matrices of hidden layers learn by Muon, and only what is left by AdamW; not if it
-    /// is not given.
+    /// Whether the matrices of hidden layers are updated by Muon and only the other parameters by
+    /// AdamW; defaults to false.
     public var muon: Bool?
     /// Decoupled weight decay.
     public var weightDecay: Double
-    /// The Euclidean norm that all gradients together are cut to.
+    /// The maximum Euclidean norm of all gradients together; larger gradients are scaled down.
     public var maximumGradientNorm: Double
-    /// The decay of the moving average of weights, which is what is kept in the end.
+    /// The decay of the moving average of the weights, which is what the trained model contains.
     public var averageDecay: Double
-    /// Batches whose mean gradient makes a step; as many as the recipe has threads are worked on at a
-    /// time. One if it is not given.
+    /// The number of micro-batches whose mean gradient makes a step, defaults to 1. Up to the
+    /// recipe's `threads` of them run concurrently.
     public var microBatches: Int?
 
-    /// Options of an optimizer, in the order of the properties.
+    /// Creates options; the parameters are in the order of the properties.
     package init(
         learningRate: Double,
         warmUpSteps: Int,
@@ -57,7 +57,7 @@ public struct OptimizerOptions: Codable, Sendable, Equatable {
         case averageDecay = "average_decay", microBatches = "micro_batches"
     }
 
-    /// The learning rate of a step of the run, counted from 0, of `steps` in all.
+    /// Returns the learning rate of a step, counted from 0, in a run of `steps` steps.
     public func learningRate(step: Int, of steps: Int) -> Double {
         let rise = warmUpSteps > 0 ? min(1, Double(step + 1) / Double(warmUpSteps)) : 1
         let part = Double(step) / Double(max(1, steps))

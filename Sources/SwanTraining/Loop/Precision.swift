@@ -1,10 +1,11 @@
 package import Torch
 import TorchNN
 
-/// What a network computes in while it is trained.
+/// The data type that a network computes in during training.
 ///
-/// Weights, their averages and the optimizer's moments are float32 whatever this is, and so are losses
-/// (https://arxiv.org/abs/1710.03740). bfloat16 has the range of float32: the loss needs no scaling.
+/// Weights, their averages, the optimizer's moments and the losses are always float32
+/// (https://arxiv.org/abs/1710.03740). bfloat16 has the range of float32, so no loss scaling is
+/// needed.
 public enum Precision: String, Codable, Sendable {
     case float32, bfloat16
 
@@ -17,8 +18,8 @@ public enum Precision: String, Codable, Sendable {
 }
 
 extension Weights {
-    /// Leaves of float32 as a network sees them, where they are. They are converted within the graph,
-    /// so that gradients reach them in float32.
+    /// Wraps float32 leaves on their device as the weights of a network. They are converted within
+    /// the graph, so that their gradients are float32.
     package init(leaves: [String: Tensor], _ precision: Precision? = nil) {
         self.init(
             DictionaryWeights(leaves),

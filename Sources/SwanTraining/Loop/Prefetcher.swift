@@ -3,18 +3,18 @@ package import SwanSystem
 package import SwanThreads
 import Torch
 
-/// Items made ahead of who takes them and given in their order, whoever of several threads makes them.
+/// Makes items ahead of use on several threads and returns them in order.
 package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
-    // `condition` guards all that follows.
+    // `condition` protects everything below.
     private let condition = NSCondition()
     private var made: [Int: Result<Item, any Error>] = [:]
     private var nextToMake, nextToTake: Int
-    /// Nothing is made from here on.
+    /// No items are made from this index on.
     private var end: Int
     private var working: Int
 
-    /// Starts `threads` threads that make the items of `range`: at most `ahead` that nobody has taken
-    /// yet, or two for each thread where that is more. Throws where the system gives no thread at all.
+    /// Starts `threads` threads that make the items of `range`, up to `ahead` items before they are
+    /// taken, or two per thread if that is more. Throws if the system cannot create any thread.
     package init(
         _ range: Range<Int>,
         ahead: Int = 0,
@@ -29,21 +29,22 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
             do throws(SwanError) {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.prefetch", stackBytes: 16 << 20) { [self] in
-                    // What it makes is small, and the cores are busy with training or with its like.
+                    // The operations are small, and the cores are busy with training or with the
+                    // other threads.
                     ComputeBudget(threads: 1).apply()
                     while let index = begin(room) { deliver(Result { try make(index) }, index) }
                     finish()
                 }
             } catch {
                 guard number > 0 else { throw error }
-                // Those that there are do the work.
+                // The threads that were created do the work.
                 for _ in number..<threads { finish() }
                 break
             }
         }
     }
 
-    /// The next `count` items; nil after the last ones, and once the job is cancelled.
+    /// Returns the next `count` items; nil at the end, and once the job is cancelled.
     package func next(_ count: Int, unless stop: CancellationFlag = CancellationFlag()) throws
         -> [Item]?
     {
@@ -55,8 +56,8 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         return items
     }
 
-    /// The next item; nil after the last one, and once the job is cancelled. Waits until it is
-    /// made, throws what its making threw.
+    /// Returns the next item, blocking until it is made; nil at the end, and once the job is
+    /// cancelled. Rethrows the error of making it.
     private func next(unless stop: CancellationFlag) throws -> Item? {
         condition.lock()
         defer { condition.unlock() }
@@ -71,7 +72,7 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         return try result.get()
     }
 
-    /// Makes no more items and waits until all threads are done with those at hand.
+    /// Stops making items and waits until all threads have finished their current one.
     package func cancel() {
         condition.lock()
         defer { condition.unlock() }
@@ -81,7 +82,7 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         while working > 0 { condition.wait() }
     }
 
-    /// The next item to make, when there is room for it; nil when there is none.
+    /// Returns the index of the next item to make, waiting for room; nil when there is none.
     private func begin(_ room: Int) -> Int? {
         condition.lock()
         defer { condition.unlock() }
@@ -96,7 +97,7 @@ package final class Prefetcher<Item: Sendable>: @unchecked Sendable {
         defer { condition.unlock() }
         guard index < end else { return }
         made[index] = result
-        // Nothing comes after an error, but what is being made.
+        // After an error, only the items already in progress are finished.
         if case .failure = result { end = min(end, nextToMake) }
         condition.broadcast()
     }

@@ -1,31 +1,32 @@
-/// A network that takes part in a method: weights that one optimizer changes together, or a frozen network.
+/// A network that takes part in a method: either weights that one optimizer updates together, or a
+/// frozen network.
 ///
-/// Networks that learn by the same gradients, such as a transformer and its text encoder, are one role with
-/// a prefix for each in their keys.
+/// Networks that are trained by the same gradients, such as a transformer and its text encoder,
+/// form one role, with a prefix for each in their keys.
 package struct Role: Sendable {
-    /// The name that updates and checkpoints know it by.
+    /// The name of the role in updates and checkpoints.
     package let name: String
-    /// How its weights change; nil for a frozen network.
+    /// How the weights are trained; nil for a frozen network.
     package let training: Training?
 
-    /// How the weights of a role change.
+    /// How the weights of a role are trained.
     package struct Training: Sendable {
         /// The optimizer, its schedule and the moving average.
         package let options: OptimizerOptions
-        /// Says of a key and its weight's shape whether it is a matrix of a hidden layer, which Muon may
-        /// change: neither the first layer of a network nor the last.
+        /// Whether a weight of the given key and shape is a hidden layer's matrix that Muon may
+        /// update. A network's first and last layers do not count.
         package let isHiddenMatrix: @Sendable (String, [Int]) -> Bool
 
-        /// Whether Muon changes a weight of this key and shape.
+        /// Whether Muon updates a weight of this key and shape.
         func learnsByMuon(_ key: String, _ shape: [Int]) -> Bool {
             options.muon ?? false && isHiddenMatrix(key, shape)
         }
     }
 
-    /// A network whose weights an optimizer changes; the loop keeps them, their moments and their average.
+    /// Creates a trained role. The loop holds its weights, their moments and their moving average.
     ///
-    /// - Parameter isHiddenMatrix: says which weights Muon changes where the options ask for it; none if
-    ///   not given.
+    /// - Parameter isHiddenMatrix: Selects the weights to update by Muon if the options enable it;
+    ///   none by default.
     package static func trained(
         _ name: String,
         by options: OptimizerOptions,
@@ -34,6 +35,7 @@ package struct Role: Sendable {
         Role(name: name, training: Training(options: options, isHiddenMatrix: isHiddenMatrix))
     }
 
-    /// A network that never changes. The method builds and holds it; checkpoints have only its name.
+    /// Creates a role that never changes. The method builds and holds the network; checkpoints
+    /// store only its name.
     package static func frozen(_ name: String) -> Role { Role(name: name, training: nil) }
 }

@@ -1,8 +1,8 @@
-/// Means by name of what was added since they were last taken.
+/// Named means of the values added since they were last taken.
 struct RunningMeans {
     private var sums: [String: (sum: Double, count: Int)] = [:]
 
-    /// Adds a number to each of the named means.
+    /// Adds a value to each of the named means.
     mutating func add(_ values: [String: Double]) {
         for (name, value) in values {
             let old = sums[name] ?? (0, 0)
@@ -10,7 +10,7 @@ struct RunningMeans {
         }
     }
 
-    /// The means, which then begin anew.
+    /// Returns the means and resets them.
     mutating func take() -> [String: Double] {
         defer { sums = [:] }
         return sums.mapValues { $0.sum / Double($0.count) }

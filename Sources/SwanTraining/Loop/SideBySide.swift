@@ -3,12 +3,13 @@ import SwanSystem
 import Synchronization
 import Torch
 
-/// Calls on several threads at once: the engine's own operators hardly use a second core on
-/// tensors as small as those of a small network.
+/// Runs calls on several threads: libtorch's own operators hardly use a second core on tensors as
+/// small as a small network's.
 package enum SideBySide {
-    /// The results of `body(0)` to `body(count - 1)` in order, up to `threads` at a time.
+    /// Returns the results of `body(0)` to `body(count - 1)` in order, running up to `threads`
+    /// calls concurrently.
     ///
-    /// Throws what the first call that failed has thrown, when all are done.
+    /// If calls fail, throws the error of the one with the lowest number, after all have ended.
     package static func map<Result: Sendable>(
         _ count: Int,
         threads: Int,
@@ -23,13 +24,13 @@ package enum SideBySide {
             do throws(SwanError) {
                 // libtorch's operators nest deeper than a secondary thread's default stack allows for.
                 try startThread("swan.side", stackBytes: 16 << 20) {
-                    // A new thread's convolutions would take every core.
+                    // Convolutions on a new thread would otherwise use every core.
                     budget.apply()
                     work.run()
                     group.leave()
                 }
             } catch {
-                // Those that there are do the work.
+                // The threads that were created do the work.
                 group.leave()
                 break
             }
@@ -40,7 +41,7 @@ package enum SideBySide {
     }
 }
 
-/// Calls that are taken one by one by whoever is free.
+/// A list of calls that threads take one at a time.
 private final class Work<Result: Sendable>: Sendable {
     private let body: @Sendable (Int) throws -> Result
     private let count: Int

@@ -3,8 +3,8 @@ package import SwanThreads
 package import Torch
 import SwanSystem
 
-/// One stage of training: batches in, the weights of a method's roles changed step by step, checkpoints on
-/// the way.
+/// One stage of training: updates the weights of a method's roles step by step and writes
+/// checkpoints.
 package struct TrainingLoop<M: Method> {
     private let stage: String
     private let steps: Int
@@ -15,14 +15,14 @@ package struct TrainingLoop<M: Method> {
     private let threads: Int
     private let record: StageRecord?
 
-    /// A stage of `steps` steps.
+    /// Creates a stage of `steps` steps.
     ///
     /// - Parameters:
-    ///   - saving: where its checkpoints go; nil keeps its state in memory alone.
-    ///   - device: where the networks are.
-    ///   - stop: ends it early.
-    ///   - threads: micro-batches that are worked on at a time.
-    ///   - record: what people watch it by.
+    ///   - saving: Where and when to write checkpoints; nil keeps the state in memory only.
+    ///   - device: The device of the networks.
+    ///   - stop: Ends the stage early.
+    ///   - threads: The number of micro-batches to compute concurrently.
+    ///   - record: Where to record curves and sample sheets.
     package init(
         _ stage: String,
         steps: Int,
@@ -46,15 +46,15 @@ package struct TrainingLoop<M: Method> {
     private var parts: Int { method.microBatches }
     private var trained: [String] { method.roles.filter { $0.training != nil }.map(\.name) }
 
-    /// Trains from the newest checkpoint, or from the weights of `start`, to the end; returns the
-    /// last state.
+    /// Trains to the end, starting from the newest checkpoint or else from the weights of `start`;
+    /// returns the final state.
     ///
-    /// A cancellation ends it with a checkpoint and an error.
+    /// If cancelled, writes a checkpoint and throws an error.
     ///
     /// - Parameters:
-    ///   - start: makes the first weights of the trained roles, by role and key.
-    ///   - stoppingAt: ends after that step as if the process had been killed there, without a
-    ///     checkpoint.
+    ///   - start: Makes the initial weights of the trained roles, by role and key.
+    ///   - stoppingAt: Returns after this step without a checkpoint, as if the process had been
+    ///     killed.
     package func run(
         from start: () throws -> [String: [String: Tensor]],
         stoppingAt killed: Int? = nil,
@@ -62,7 +62,8 @@ package struct TrainingLoop<M: Method> {
     ) throws -> TrainingState {
         var state = try saving?.newest(method.roles, on: device) ?? begin(from: start)
         let end = min(steps, killed ?? steps)
-        // Also where no step is left: what comes after the stage computes as in a run without a break.
+        // Also if no steps are left, so that what follows the stage computes as in an uninterrupted
+        // run.
         TrainingThreads.share(threads, among: parts)
         guard state.step < end else { return state }
         let batches = try prefetcher(state.step..<end)
@@ -92,11 +93,11 @@ package struct TrainingLoop<M: Method> {
         if !isSaved { try saving?.save(state, method.roles) }
         throw SwanError(
             .interrupted,
-            "stopped after step \(state.step) of \(steps), stage \(stage); --resume goes on from there"
+            "stopped after step \(state.step) of \(steps), stage \(stage); --resume continues from there"
         )
     }
 
-    /// The first state, kept at once: to make it may have taken minutes.
+    /// Creates the initial state and saves it immediately, because making it can take minutes.
     private func begin(
         from start: () throws -> [String: [String: Tensor]]
     ) throws -> TrainingState {
@@ -125,7 +126,7 @@ package struct TrainingLoop<M: Method> {
         }
     }
 
-    /// Does the updates of a step one after the other.
+    /// Runs the updates of a step in order.
     private func advance(
         _ state: inout TrainingState,
         _ batches: [M.Batch]
@@ -146,7 +147,7 @@ package struct TrainingLoop<M: Method> {
     ) throws {
         guard let network = state.networks[update.role],
             let options = method.roles.first(where: { $0.name == update.role })?.training?.options
-        else { throw SwanError(.invalidData, "\(stage): no trained role is \(update.role)") }
+        else { throw SwanError(.invalidData, "\(stage): \(update.role) is not a trained role") }
         let networks = try state.networks(updating: update.role)
         let stepThreads = device.stepThreads(of: threads)
         let results = try SideBySide.map(parts, threads: stepThreads) {
@@ -180,19 +181,19 @@ package struct TrainingLoop<M: Method> {
         let place = trained.count > 1 ? "\(stage), \(role), step \(step)" : "\(stage), step \(step)"
         return SwanError(
             .diverged,
-            "\(place): the gradients are not finite; begin again in another "
+            "\(place): the gradients are not finite; start over in another "
                 + "folder with a lower learning_rate or maximum_gradient_norm"
         )
     }
 }
 
-/// Where a stage's checkpoints go, when they are written, and the text in them.
+/// Where and when a stage writes checkpoints, and their metadata.
 package struct CheckpointSaving {
     private let checkpoints: Checkpoints
     private let schedule: CheckpointSchedule
     private let metadata: [String: String]
 
-    /// - Parameter metadata: text that goes into every checkpoint.
+    /// - Parameter metadata: Text that is added to every checkpoint.
     package init(
         _ checkpoints: Checkpoints,
         _ schedule: CheckpointSchedule,
@@ -211,7 +212,8 @@ package struct CheckpointSaving {
         try checkpoints.save(state, roles, metadata: metadata)
     }
 
-    /// Whether a checkpoint is due after a step, of `steps` in all, when the last one was written at `saved`.
+    /// Whether a checkpoint is due after a step, in a run of `steps`, if the last one was written
+    /// at `saved`.
     func isDue(after step: Int, of steps: Int, since saved: ContinuousClock.Instant) -> Bool {
         step % schedule.everySteps == 0
             || (.now - saved) / .seconds(60) > schedule.everyMinutes

@@ -1,38 +1,39 @@
-/// Where training stands, for a display.
+/// The progress of training, for display.
 public struct TrainingProgress: Sendable {
-    /// The part of the recipe that is being trained.
+    /// The stage of the recipe that is running.
     public let stage: String
-    /// Steps done of this stage, and all there will be.
+    /// The number of steps done in this stage, and its total number of steps.
     public let step, steps: Int
     /// Losses by name, averaged since the last report.
     public let losses: [String: Double]
-    /// The norm of all gradients of the last update, before it was cut; of the method's first network.
+    /// The norm of all gradients of the last update before clipping, for the method's first trained
+    /// network.
     public let gradientNorm: Double
     /// The learning rate of that update.
     public let learningRate: Double
-    /// Seconds a step takes at present.
+    /// The current duration of a step in seconds.
     public let secondsPerStep: Double
 
-    /// Seconds until this stage is done, at the present speed.
+    /// The estimated seconds until this stage is done, at the current speed.
     public var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
 }
 
-/// The numbers of one step.
+/// The losses and updates of one step.
 struct StepNumbers {
-    /// The losses of all its updates by name, each the mean over micro-batches.
+    /// The losses of all updates by name, each averaged over micro-batches.
     var losses: [String: Double] = [:]
-    /// Its updates by role.
+    /// The updates by role.
     var updates: [String: Update] = [:]
 
-    /// The numbers of one update.
+    /// The values of one update.
     struct Update {
-        /// The norm of all gradients, before it was cut.
+        /// The norm of all gradients before clipping.
         let gradientNorm: Double
         let learningRate: Double
     }
 }
 
-/// Averages since the last report.
+/// Accumulates averages since the last report.
 struct ProgressReport {
     let stage: String
     let steps: Int
@@ -47,14 +48,14 @@ struct ProgressReport {
         self.steps = steps
     }
 
-    /// Takes note of a step; `main` is its update of the first trained role, if there was one.
+    /// Adds a step. `main` is its update of the first trained role, if any.
     mutating func add(_ step: StepNumbers, main: StepNumbers.Update?) {
         losses.add(step.losses)
         if let main { (norm, rate) = (main.gradientNorm, main.learningRate) }
         count += 1
     }
 
-    /// Reports at most every other second, and the last step.
+    /// Reports at most every two seconds, and always on the last step.
     mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
         let seconds = (.now - since) / .seconds(1)
         guard seconds > 2 || isLast, count > 0 else { return }

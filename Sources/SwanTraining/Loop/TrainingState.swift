@@ -1,16 +1,16 @@
 package import SwanSystem
 package import Torch
 
-/// All that a stage of training needs to go on.
+/// The complete state of a training stage, from which it can be resumed.
 package struct TrainingState {
-    /// Steps done.
+    /// The number of steps done.
     package var step: Int
     /// The trained networks by role.
     package var networks: [String: TrainedNetwork]
-    /// What updates left for those after them.
+    /// Tensors that updates left for later ones.
     package var carry: [String: Tensor]
 
-    /// A state after `step` steps.
+    /// Creates the state after `step` steps.
     package init(
         step: Int = 0,
         _ networks: [String: TrainedNetwork],
@@ -24,7 +24,7 @@ package struct TrainingState {
     /// The moving averages of all weights.
     package var averages: Networks { Networks(networks.mapValues(\.averages)) }
 
-    /// The weights for an update of `role`: its own are leaves, others record nothing.
+    /// Returns the weights for an update of `role`: its own are leaves, the others record nothing.
     func networks(updating role: String) throws(SwanError) -> Networks {
         var weights: [String: [String: Tensor]] = [:]
         for (name, network) in networks {
@@ -38,20 +38,20 @@ package struct TrainingState {
     }
 }
 
-/// The weights of a trained role, and what its optimizer knows of them.
+/// The weights of a trained role and the state of its optimizer.
 package struct TrainedNetwork {
-    /// The names of the parameters, in the order of all arrays.
+    /// The keys of the parameters, in the order of all arrays.
     package let keys: [String]
-    /// The weights, leaves that gradients are taken for.
+    /// The weights: leaves that require gradients.
     package let parameters: [Tensor]
     /// The optimizer with its moments and averages.
     let optimizer: Optimizer
-    /// Updates done.
+    /// The number of updates done.
     package var updates: Int
 
-    /// A network before its first update: float32 copies of its weights.
+    /// Creates a network before its first update, with float32 copies of the weights.
     ///
-    /// - Parameter learnsByMuon: says of a key and its weight's shape whether Muon changes it.
+    /// - Parameter learnsByMuon: Whether Muon updates a weight of the given key and shape.
     package init(
         _ weights: [String: Tensor],
         on device: Device = .cpu,
@@ -72,7 +72,7 @@ package struct TrainedNetwork {
         updates = 0
     }
 
-    /// A network as an earlier run left it.
+    /// Restores a network from an earlier run.
     init(keys: [String], parameters: [Tensor], optimizer: Optimizer, updates: Int) {
         self.keys = keys
         self.parameters = parameters
@@ -80,12 +80,12 @@ package struct TrainedNetwork {
         self.updates = updates
     }
 
-    /// The weights under their keys.
+    /// The weights by key.
     package var weights: [String: Tensor] {
         Dictionary(uniqueKeysWithValues: zip(keys, parameters))
     }
 
-    /// The moving average of the weights under their keys.
+    /// The moving averages of the weights by key.
     package var averages: [String: Tensor] {
         Dictionary(uniqueKeysWithValues: zip(keys, optimizer.averages))
     }

@@ -1,33 +1,36 @@
 import Foundation
 import Torch
 
-/// The threads of operators while networks are trained.
+/// Assigns threads to operators during training.
 package enum TrainingThreads {
-    /// Gives the calling thread its share of `threads`, of which each micro-batch that is computed at the
-    /// same time has one.
+    /// Limits the calling thread's operators to its share of `threads`, divided among the
+    /// micro-batches that are computed concurrently.
     package static func share(_ threads: Int, among microBatches: Int = 1) {
         ComputeBudget(threads: threads).divided(by: microBatches).apply()
     }
 }
 
 extension Device {
-    /// Threads that make data while a network is trained here by `threads` others.
+    /// Returns the number of threads that prepare data while `threads` others train a network on
+    /// this device.
     ///
-    /// One beside training on a CPU, whose cores are busy. A GPU takes batches faster than one thread
-    /// makes them: all cores that are left, up to a number that feeds it and fits into memory.
+    /// One on a CPU, whose cores are busy training. A GPU consumes batches faster than one thread
+    /// makes them, so it gets all remaining cores, up to a number that keeps it busy and fits in
+    /// memory.
     func dataThreads(besides threads: Int) -> Int {
         guard self != .cpu else { return 1 }
         return max(1, min(16, ProcessInfo.processInfo.activeProcessorCount - threads))
     }
 
-    /// Threads that fill a pool of clips: also the cores of training, which waits for a pool that is
-    /// empty and later takes a clip now and then.
+    /// Returns the number of threads that fill a pool of clips. They also use the training cores,
+    /// since training waits while the pool is empty and later takes only an occasional clip.
     package func poolThreads(besides threads: Int) -> Int {
         max(dataThreads(besides: threads), stepThreads(of: threads))
     }
 
-    /// How many of a recipe's `threads` work on the micro-batches of a step here.
+    /// Returns how many of a recipe's `threads` compute the micro-batches of a step on this device.
     ///
-    /// A GPU does one after the other anyway, and cuDNN plans its convolutions anew for every thread.
+    /// A GPU runs them one after another anyway, and cuDNN plans its convolutions again for every
+    /// thread.
     package func stepThreads(of threads: Int) -> Int { self == .cpu ? threads : 1 }
 }
