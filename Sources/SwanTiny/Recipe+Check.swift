@@ -5,7 +5,7 @@ import SwanSystem
 import SwanCheckpoints
 
 extension Recipe {
-    /// Throws where numbers do not fit each other.
+    /// Throws if values are out of range or inconsistent.
     func check() throws(SwanError) {
         try checkNumbers()
         try checkNames()
@@ -24,22 +24,22 @@ extension Recipe {
     private func checkNames() throws(SwanError) {
         try require(
             !name.isEmpty && !styles.isEmpty,
-            "a recipe needs a name and at least one style"
+            "name and styles must not be empty"
         )
         try require(
             Set(styles.map(\.name)).count == styles.count,
-            "styles: two have the same name"
+            "styles: two styles have the same name"
         )
     }
 
     private func checkModels() throws(SwanError) {
         try require(
             transformer.model.inDim == vae.model.zDim && transformer.model.outDim == vae.model.zDim,
-            "transformer.model: in_dim and out_dim must be vae.model.z_dim, \(vae.model.zDim)"
+            "transformer.model: in_dim and out_dim must equal vae.model.z_dim, \(vae.model.zDim)"
         )
         try require(
             transformer.model.textDim == text.model.dim,
-            "transformer.model.text_dim must be text.model.d_model, \(text.model.dim)"
+            "transformer.model.text_dim must equal text.model.d_model, \(text.model.dim)"
         )
     }
 
@@ -47,13 +47,14 @@ extension Recipe {
         try require(
             vae.training.steps > 0 && vae.training.batch > 0 && !vae.training.frames.isEmpty
                 && (vae.training.decoderSteps ?? 0) >= 0,
-            "vae.training: steps and batch count from 1, decoder_steps from 0, frames is a list"
+            "vae.training: steps and batch must be at least 1, decoder_steps at least 0, and "
+                + "frames must not be empty"
         )
-        try require(text.steps > 0 && text.batch > 0, "text: steps and batch count from 1")
+        try require(text.steps > 0 && text.batch > 0, "text: steps and batch must be at least 1")
         try require(
             text.model.vocabulary > TokenizerTrainer.marksAndBytes,
-            "text.model.vocab_size is \(text.model.vocabulary); marks and bytes alone take "
-                + "\(TokenizerTrainer.marksAndBytes)"
+            "text.model.vocab_size is \(text.model.vocabulary); it must be more than the number of "
+                + "special and byte tokens, \(TokenizerTrainer.marksAndBytes)"
         )
     }
 
@@ -64,7 +65,7 @@ extension Recipe {
             ("text", text.learningRate ?? transformer.optimizer.learningRate),
         ]
         for (section, rate) in rates {
-            try require(rate > 0, "\(section).learning_rate is \(rate); it is above 0")
+            try require(rate > 0, "\(section).learning_rate is \(rate); it must be above 0")
         }
     }
 
@@ -73,33 +74,33 @@ extension Recipe {
         let step = vae.model.temporalStride
         try require(
             vae.training.frames.allSatisfy { $0 > 0 && ($0 - 1) % step == 0 },
-            "vae.training.frames \(vae.training.frames): each is 1 more than a multiple of \(step)"
+            "vae.training.frames is \(vae.training.frames); each must be 1 + a multiple of \(step)"
         )
         try require(
             vae.training.size > 0 && vae.training.size % pixels == 0,
-            "vae.training.size \(vae.training.size): a multiple of \(pixels) is needed"
+            "vae.training.size is \(vae.training.size); it must be a multiple of \(pixels)"
         )
     }
 
-    /// What the sides of the transformer's pictures are multiples of.
+    /// The required divisor of the transformer's image sizes.
     private var patchPixels: Int {
         vae.model.spatialStride * (transformer.model.patchSize.max() ?? 1)
     }
 
     private func checkPhases() throws(SwanError) {
         let patch = patchPixels
-        try require(!transformer.phases.isEmpty, "transformer.phases: at least one is needed")
+        try require(!transformer.phases.isEmpty, "transformer.phases: must not be empty")
         for phase in transformer.phases {
             try require(
                 phase.steps > 0 && phase.batch > 0 && phase.pool > 0 && phase.firstClips > 0
                     && phase.stepsPerClip > 0 && phase.size > 0 && phase.size % patch == 0,
-                "transformer.phases: numbers count from 1 and size is a multiple of \(patch)"
+                "transformer.phases: values must be at least 1, and size a multiple of \(patch)"
             )
         }
     }
 
     private func checkStyles() throws(SwanError) {
-        // With `start` the autoencoder is not trained.
+        // With `start`, the autoencoder is not trained.
         let sizes = (start == nil ? [vae.training.size] : []) + transformer.phases.map(\.size)
         for style in styles {
             for side in sizes {
@@ -107,7 +108,7 @@ extension Recipe {
                 guard let misfit = misfits.first else { continue }
                 throw SwanError(
                     .invalidRecipe,
-                    "styles: \(style.name) cannot be made of pictures of \(side)x\(side) pixels: "
+                    "styles: \(style.name) cannot be rendered at \(side)x\(side) pixels: "
                         + misfit
                 )
             }
@@ -120,7 +121,7 @@ extension Recipe {
             [stream.height, stream.width].allSatisfy { side in
                 side.map { $0 % patch == 0 } ?? false
             },
-            "stream: height and width must be given, in multiples of \(patch)"
+            "stream: height and width are required and must be multiples of \(patch)"
         )
     }
 
@@ -128,41 +129,43 @@ extension Recipe {
         let training = transformer.training
         try require(
             training.latentFrames > 0 && training.window > 0 && !training.laterTimesteps.isEmpty,
-            "transformer.training: latent_frames and window count from 1, later_timesteps is a list"
+            "transformer.training: latent_frames and window must be at least 1, and "
+                + "later_timesteps must not be empty"
         )
         try require(
             training.noiseScale <= 1 && training.noiseSpread >= 0
                 && training.noiseSpread <= training.noiseScale,
-            "transformer.training: noise_scale is at most 1, noise_spread at most noise_scale"
+            "transformer.training: noise_scale must be at most 1, and noise_spread at least 0 and "
+                + "at most noise_scale"
         )
         try require(
             training.firstTimestepOffset == stream.timestepOffset,
-            "transformer.training and stream: timestep_offset is not the same"
+            "transformer.training and stream: timestep_offset must be the same in both"
         )
         let offset = Double(training.firstTimestepOffset)
         let least = 1_000 * (training.noiseScale - training.noiseSpread)
         try require(
             least + offset > 0 && 1_000 * training.noiseScale + offset <= 1_000,
-            "transformer.training: a first timestep is 1000 times the noise, which is noise_scale less "
-                + "noise_spread up to noise_scale, plus timestep_offset "
-                + "(\(training.firstTimestepOffset)); it must be above 0 and at most 1000"
+            "transformer.training: a first timestep, 1000 times the noise (noise_scale - noise_spread "
+                + "to noise_scale) plus timestep_offset "
+                + "(\(training.firstTimestepOffset)), must be above 0 and at most 1000"
         )
     }
 
     private func checkOptimizers() throws(SwanError) {
         try require(
             !(vae.optimizer.muon ?? false),
-            "vae.optimizer: muon is for the transformer's matrices; convolutions learn by AdamW"
+            "vae.optimizer: muon is not supported for the autoencoder's convolutions; remove it"
         )
         for optimizer in [vae.optimizer, transformer.optimizer] {
             try require(
                 optimizer.betas.count == 2 && optimizer.learningRate > 0
                     && optimizer.maximumGradientNorm > 0,
-                "optimizer: betas are two, learning_rate and maximum_gradient_norm above 0"
+                "optimizer: betas must be two numbers, learning_rate and maximum_gradient_norm above 0"
             )
             try require(
                 (optimizer.microBatches ?? 1) > 0,
-                "optimizer.micro_batches counts from 1"
+                "optimizer.micro_batches must be at least 1"
             )
         }
     }
@@ -170,12 +173,12 @@ extension Recipe {
     private func checkSchedules() throws(SwanError) {
         try require(
             checkpoints.everySteps > 0 && checkpoints.kept > 0 && checkpoints.everyMinutes > 0,
-            "checkpoints: every_steps, every_minutes and kept are above 0"
+            "checkpoints: every_steps, every_minutes and kept must be above 0"
         )
         if let samples {
             try require(
                 samples.everySteps > 0 && samples.clips >= 0,
-                "samples: every_steps counts from 1, clips from 0"
+                "samples: every_steps must be at least 1, and clips at least 0"
             )
         }
     }

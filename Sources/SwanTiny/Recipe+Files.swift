@@ -4,7 +4,7 @@ import SwanMedia
 import SwanModels
 
 extension Recipe {
-    /// What training reads and where it writes.
+    /// Returns the files that training reads and the folder it writes.
     func files(root: String, output: String) -> JobFiles {
         var files = JobFiles()
         let footage = (data.stills?.files ?? []) + data.videos.map(\.file)
@@ -16,8 +16,8 @@ extension Recipe {
         return files
     }
 
-    /// Fewer bytes than a checkpoint of the transformer has: its matrices and the text encoder's, their
-    /// averages and two moments of each.
+    /// A lower bound for the size of a transformer checkpoint in bytes: the matrices of the
+    /// transformer and the text encoder, with their averages and two moments of each.
     var leastCheckpointBytes: Int {
         let (network, encoder) = (transformer.model, text.model)
         let block = 8 * network.dim * network.dim + 2 * network.dim * network.ffnDim

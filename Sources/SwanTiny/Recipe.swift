@@ -4,23 +4,24 @@ public import SwanModels
 public import SwanTraining
 import Torch
 
-/// Everything a training run depends on: the same recipe on the same footage gives the same model.
+/// The complete configuration of a training run: the same recipe and footage produce the same
+/// model.
 public struct Recipe: Codable, Sendable, Equatable {
-    /// The model's name.
+    /// The name of the model.
     public var name: String
-    /// What all random numbers come from.
+    /// The seed of all random numbers.
     public var seed: UInt64
-    /// The licence that the weights are given.
+    /// The license of the weights.
     public var license: String
-    /// A model to go on from: a bundled one's name, or a folder. Its autoencoder and its tokenizer stay
-    /// as they are. Nil to begin with nothing.
+    /// A model to continue from: the name of a bundled model, or a folder. Its autoencoder and
+    /// tokenizer are used unchanged. Nil to train from scratch.
     public var start: String?
-    /// Threads on the CPU: micro-batches that are worked on at a time. Where there are fewer of them,
-    /// operators have several threads, on which the last bits of sums depend.
+    /// The number of CPU threads, each of which computes a micro-batch. If there are fewer
+    /// micro-batches, operators use several threads, which affects the last bits of sums.
     public var threads: Int
-    /// The footage; files are sought below the data root.
+    /// The training data; paths are relative to the data root.
     public var data: DataConfig
-    /// The looks to learn, among them `none` for prompts that ask for no change.
+    /// The styles to learn, including `none` for prompts that ask for no change.
     public var styles: [Style]
     /// The autoencoder.
     public var vae: VAEStage
@@ -30,32 +31,33 @@ public struct Recipe: Codable, Sendable, Equatable {
     public var transformer: TransformerStage
     /// When checkpoints are written.
     public var checkpoints: CheckpointSchedule
-    /// Pictures of what the networks do so far; 3 clips every 200 steps if not given.
+    /// Sample sheets of the networks in training; by default, 3 clips every 200 steps.
     public var samples: SampleOptions?
-    /// What a stream has to know of the model; becomes `stream.yaml` in the model's folder.
+    /// The stream configuration of the model, written to `stream.yaml` in its folder.
     public var stream: StreamConfiguration
 
-    /// The autoencoder's sizes and training.
+    /// The autoencoder's dimensions and training.
     public struct VAEStage: Codable, Sendable, Equatable {
-        /// Its sizes; means and deviations of latents are measured.
+        /// The dimensions; the means and standard deviations of latents are measured.
         public var model: WanVAEConfig
-        /// What a step is.
+        /// The training options.
         public var training: VAEOptions
-        /// How weights change.
+        /// The optimizer and its learning rate schedule.
         public var optimizer: OptimizerOptions
     }
 
-    /// The text encoder's sizes and its tokenizer.
+    /// The text encoder's dimensions and its tokenizer.
     public struct TextStage: Codable, Sendable, Equatable {
-        /// Its sizes; the vocabulary is the largest that the tokenizer may have.
+        /// The dimensions. The vocabulary size is the maximum for the tokenizer.
         public var model: UMT5Config
-        /// Prompts that the tokenizer is trained on.
+        /// The number of prompts to train the tokenizer on.
         public var sentences: Int
-        /// Steps in which the encoder learns which style a prompt asks for, before the transformer.
+        /// The number of steps in which the encoder learns to recognize styles, before the
+        /// transformer is trained.
         public var steps: Int
-        /// Prompts of such a step.
+        /// Prompts per step.
         public var batch: Int
-        /// The largest step of these weights; the transformer's if it is not given.
+        /// The peak learning rate; defaults to the transformer's.
         public var learningRate: Double?
 
         private enum CodingKeys: String, CodingKey {
@@ -63,30 +65,30 @@ public struct Recipe: Codable, Sendable, Equatable {
         }
     }
 
-    /// The transformer's sizes and training.
+    /// The transformer's dimensions and training.
     public struct TransformerStage: Codable, Sendable, Equatable {
-        /// Its sizes.
+        /// The dimensions.
         public var model: WanConfig
-        /// What a step is.
+        /// The training options.
         public var training: StreamTrainingOptions
-        /// Picture sizes, one after the other.
+        /// The phases of training, in order.
         public var phases: [StreamPhase]
-        /// How weights change.
+        /// The optimizer and its learning rate schedule.
         public var optimizer: OptimizerOptions
     }
 }
 
 extension Recipe {
-    /// `samples`, or what is usual.
+    /// `samples`, or the default options.
     var sampling: SampleOptions { samples ?? SampleOptions() }
 
-    /// Whether a stage computes layers again for gradients instead of keeping them.
+    /// Whether any stage recomputes activations in the backward pass instead of storing them.
     public var checkpointsGradients: Bool {
         vae.training.gradientCheckpointing ?? false
             || transformer.training.gradientCheckpointing ?? false
     }
 
-    /// Whether a stage computes in bfloat16.
+    /// Whether any stage computes in bfloat16.
     public var usesBFloat16: Bool {
         [vae.training.precision, transformer.training.precision].contains(.bfloat16)
     }

@@ -3,13 +3,14 @@ import SwanTraining
 import Yams
 
 extension Recipe {
-    /// Parts that may change while a run goes on: no weight depends on them, but for threads, which
-    /// move last bits.
+    /// The keys that may change when a run is resumed. No weight depends on them, except that
+    /// `threads` affects the last bits.
     static let changeable: Set = ["checkpoints", "samples", "stream", "threads"]
 
-    /// Throws an error naming the first key under which `self` is not the recipe that a run began with.
+    /// Throws an error that names the first key whose value differs from the recipe that a run
+    /// began with.
     ///
-    /// - Parameter place: the file with the recipe of the beginning, for the message.
+    /// - Parameter place: The file with the original recipe, for the message.
     func requireSame(as begun: Recipe, in place: String) throws {
         guard let now = try Yams.compose(yaml: yaml()),
             let before = try Yams.compose(yaml: begun.yaml()),
@@ -17,8 +18,9 @@ extension Recipe {
         else { return }
         throw SwanError(
             .invalidRecipe,
-            "\(difference.key.printable()) is \(difference.now), the run began with \(difference.before): go on "
-                + "with the recipe in \(place), or train into another folder (what may change: "
+            "\(difference.key.printable()) is \(difference.now), the run began with "
+                + "\(difference.before): continue with the recipe in \(place), or train into "
+                + "another folder (keys that may change: "
                 + "\(Self.changeable.sorted().joined(separator: ", ")))"
         )
     }
@@ -28,7 +30,7 @@ extension Recipe {
         let now, before: String
     }
 
-    /// The first difference in the order of the keys.
+    /// Returns the first difference in the order of the keys.
     private static func difference(_ now: Node?, _ before: Node?, path: String) -> Difference? {
         switch (now, before) {
         case (.mapping(let new), .mapping(let old)):
@@ -59,7 +61,7 @@ extension Recipe {
         case nil: "not given"
         case .scalar(let scalar): scalar.string.printable()
         case .sequence(let list): "a list of \(list.count)"
-        default: "another kind of thing"
+        default: "a value of another type"
         }
     }
 }

@@ -4,14 +4,14 @@ import SwanTraining
 import Yams
 
 extension Recipe {
-    /// Reads a recipe; a key that is missing, unknown or of the wrong kind is an error that names it.
+    /// Reads a recipe from a file; a missing, unknown or mistyped key is an error that names it.
     public init(contentsOf path: String) throws {
         let text: String
         do {
             text = try SmallFile.text(path)
         } catch {
             guard error.code != .noSuchFile else {
-                throw SwanError(.noSuchFile, "\(path): no such recipe")
+                throw SwanError(.noSuchFile, "\(path): recipe not found")
             }
             throw SwanError(.invalidRecipe, error.message)
         }
@@ -22,12 +22,12 @@ extension Recipe {
         }
     }
 
-    /// Reads a recipe from its text.
+    /// Parses a recipe.
     public init(yaml text: String) throws {
         let given: Node
         do {
             guard let node = try StrictYAML.compose(text) else {
-                throw SwanError(.invalidRecipe, "has nothing in it")
+                throw SwanError(.invalidRecipe, "the recipe is empty")
             }
             given = node
             self = try YAMLDecoder().decode(Recipe.self, from: given)
@@ -49,14 +49,14 @@ extension Recipe {
         try check()
     }
 
-    /// The recipe as text; reading it again gives the same recipe.
+    /// Returns the recipe as YAML; parsing it yields an equal recipe.
     public func yaml() throws -> String {
         let text = try YAMLEncoder().encode(self)
         guard let node = try Yams.compose(yaml: text) else { return text }
         return try Yams.serialize(node: Self.plain(node), width: -1)
     }
 
-    /// The same with numbers as people write them: 0.001, where the encoder writes 1e-3.
+    /// Returns the node with numbers in plain notation: 0.001 instead of the encoder's 1e-3.
     private static func plain(_ node: Node) -> Node {
         switch node {
         case .mapping(let mapping):
@@ -66,21 +66,21 @@ extension Recipe {
             return .sequence(.init(sequence.map(plain), sequence.tag, sequence.style))
         case .scalar(let scalar):
             guard node.tag == Tag(.float), let number = Double(scalar.string) else { return node }
-            // YAML 1.1 takes a power of ten for a number only behind a point.
+            // YAML 1.1 recognizes an exponent only in a number with a decimal point.
             let text = "\(number)".replacing(/^(-?\d+)e/) { "\($0.1).0e" }
             return .scalar(.init(text, scalar.tag, scalar.style))
         case .alias: return node
         }
     }
 
-    /// Keys that are in `given` and not in `known`, which has every key that means something.
+    /// Returns the keys of `given` that are not in `known`, which contains every valid key.
     private static func unknownKeys(of given: Node, known: Node, path: String) -> [String] {
         switch (given, known) {
         case (.mapping(let given), .mapping(let known)):
             return given.flatMap { key, value -> [String] in
                 let name = key.string ?? "?"
                 let full = path.isEmpty ? name : path + "." + name
-                // `null` asks for nothing.
+                // `null` is the same as a missing key.
                 guard value.null == nil else { return [] }
                 guard let other = known[key] else { return [full] }
                 return unknownKeys(of: value, known: other, path: full)
@@ -102,7 +102,7 @@ extension Recipe {
         case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
         case .valueNotFound(_, let context): return "\(path(context)) has no value"
         case .typeMismatch(let type, let context):
-            return "\(path(context)) should be \(type): \(context.debugDescription)"
+            return "\(path(context)) must be \(type): \(context.debugDescription)"
         case .dataCorrupted(let context):
             let place = path(context)
             return (place.isEmpty ? "" : place + ": ") + context.debugDescription

@@ -6,12 +6,13 @@ import Torch
 import Yams
 
 extension Recipe {
-    /// Frames of a clip at most: operators that take a clip apart have a bound on their results.
+    /// The maximum number of frames in a clip, because some operators limit the number of their
+    /// results.
     static let mostFrames = 1_025
 
-    /// Throws `invalidRecipe` with the key of the first number that is out of its range.
+    /// Throws `invalidRecipe` with the key of the first number that is out of range.
     ///
-    /// What passes is small enough for all sums and products that training forms of it.
+    /// Values that pass are small enough that no sum or product in training overflows.
     func checkNumbers() throws(SwanError) {
         do {
             try NumberLimits.require(threads, in: 1...1_024, "threads")
@@ -33,8 +34,8 @@ extension Recipe {
             let clip = (transformer.training.latentFrames - 1) * vae.model.temporalStride + 1
             try NumberLimits.require(
                 clip <= Self.mostFrames,
-                "transformer.training.latent_frames is \(transformer.training.latentFrames), which are "
-                    + "\(clip) frames of a clip; \(Self.mostFrames) are possible"
+                "transformer.training.latent_frames is \(transformer.training.latentFrames), which is "
+                    + "\(clip) frames of a clip; the maximum is \(Self.mostFrames)"
             )
         } catch {
             throw SwanError(.invalidRecipe, error.message)
@@ -58,7 +59,7 @@ extension Recipe {
             place == place.printable(limit: 4_096),
             "start is not plain text: \"\(place.printable())\""
         )
-        try NumberLimits.require(styles.count <= 1_024, "styles lists more than 1024")
+        try NumberLimits.require(styles.count <= 1_024, "styles: more than 1024 are listed")
         for style in styles {
             try NumberLimits.require(
                 style.name == style.name.printable(),
@@ -138,7 +139,7 @@ extension OptimizerOptions {
         let limits = NumberLimits.self
         try limits.require(warmUpSteps, in: 0...limits.count.upperBound, "\(section).warm_up_steps")
         try limits.require(microBatches ?? 1, in: limits.list, "\(section).micro_batches")
-        try limits.require(betas.count == 2, "\(section).betas are two numbers")
+        try limits.require(betas.count == 2, "\(section).betas must be two numbers")
         for beta in betas { try limits.require(beta, in: 0...0.999_999_999, "\(section).betas") }
         for (key, value, range) in [
             ("learning_rate", learningRate, 0...1_000), ("decay_from", decayFrom, 0...1),

@@ -6,25 +6,26 @@ import SwanTraining
 import Torch
 import TorchNN
 
-/// A trained model that a recipe continues from, so that one more style takes minutes instead of hours.
+/// A trained model that a recipe continues from, so that adding a style takes minutes instead of
+/// hours.
 ///
-/// Its autoencoder and its tokenizer are used as they are; training starts from its text encoder and transformer. It is
-/// laid out as `swan train` leaves a model.
+/// Its autoencoder and tokenizer are used unchanged; training starts from its text encoder and
+/// transformer. It has the layout of a model written by `swan train`.
 struct StartModel {
-    /// The names of the styles that it was taught.
+    /// The names of the styles that it was trained on.
     let styles: Set<String>
     private let folder: ModelFolder
-    /// Of its autoencoder, with the measured statistics of its latents.
+    /// The autoencoder's config, with the measured statistics of its latents.
     private let vae: WanVAEConfig
 
-    /// The model of a name (a bundled one) or of a folder; throws where its sizes are not the recipe's.
+    /// Opens a bundled model or a folder; throws if its dimensions differ from the recipe's.
     init(_ nameOrPath: String, for recipe: Recipe) throws {
         let path = BundledModels.folder(nameOrPath) ?? nameOrPath
         guard FileManager.default.fileExists(atPath: path) else {
             let known = BundledModels.names.joined(separator: ", ")
             throw SwanError(
                 .noSuchFile,
-                "start: \(nameOrPath) is neither a bundled model (\(known)) nor the folder of one"
+                "start: \(nameOrPath) is neither a bundled model (\(known)) nor a model folder"
             )
         }
         folder = try ModelFolder(path)
@@ -40,16 +41,17 @@ struct StartModel {
         try require(configs.textEncoder == recipe.text.model, "text.model")
     }
 
-    /// The autoencoder's weights, and its config with the measured statistics of its latents.
+    /// Returns the autoencoder's weights, and its config with the measured statistics of its
+    /// latents.
     func autoencoder() throws -> ([String: Tensor], WanVAEConfig) { (try weights(.vae), vae) }
 
-    /// The text encoder's weights.
+    /// Returns the text encoder's weights.
     func textEncoder() throws -> [String: Tensor] { try weights(.textEncoder) }
 
-    /// The transformer's weights.
+    /// Returns the transformer's weights.
     func transformer() throws -> [String: Tensor] { try weights(.transformer) }
 
-    /// The tokenizer's file.
+    /// Returns the contents of the tokenizer file.
     func tokenizer() throws -> Data {
         try SmallFile.data(folder.require(.tokenizer).data, atMost: SmallFile.list)
     }
@@ -68,7 +70,7 @@ struct StartModel {
         guard !isSame else { return }
         throw SwanError(
             .invalidRecipe,
-            "\(section): its sizes are not those of the model that 'start' names, \(folder.path)"
+            "\(section): must be the same as in the model that 'start' names, \(folder.path)"
         )
     }
 }

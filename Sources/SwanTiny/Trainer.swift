@@ -8,12 +8,13 @@ public import SwanThreads
 public import SwanTraining
 public import Torch
 
-/// Trains a whole model by a recipe: autoencoder, tokenizer, then text encoder and transformer.
+/// Trains a complete model from a recipe: autoencoder, tokenizer, then text encoder and
+/// transformer.
 ///
-/// The output folder is a model that a stream loads; `checkpoints` in it is of use until training is
-/// done, `events` and `samples` are for people to watch it by. Killed at any moment, a run goes on
-/// from its last checkpoint and ends with the weights that it would have had (on a CPU to the bit,
-/// with the same number of threads).
+/// The output folder is a model that can be streamed. Its `checkpoints` are needed only until
+/// training is done; `events` and `samples` are for monitoring. A run killed at any moment resumes
+/// from its last checkpoint and ends with the same weights as an uninterrupted one (bit for bit on
+/// a CPU, with the same number of threads).
 public struct Trainer {
     private let recipe: Recipe
     private let folder: TrainingFolder
@@ -22,14 +23,14 @@ public struct Trainer {
     private let stop: CancellationFlag
     private let start: StartModel?
 
-    /// Trains by `recipe` into the folder `output`.
+    /// Trains `recipe` into the folder `output`.
     ///
     /// - Parameters:
-    ///   - root: the folder that the recipe's footage is in.
-    ///   - resume: goes on with what is in `output`; else there may be no training in it.
-    ///   - device: where networks are; clips are made on the CPU and moved.
-    ///   - stop: ends the run early, which then throws `SwanError.Code.interrupted`.
-    ///   - onProgress: called every few seconds.
+    ///   - root: The folder that the recipe's paths are relative to.
+    ///   - resume: Continues the run in `output`; if false, `output` must not contain a run.
+    ///   - device: The device of the networks; clips are made on the CPU and moved there.
+    ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
+    ///   - onProgress: Called every few seconds.
     public static func run(
         recipe: Recipe,
         root: String = ".",
@@ -45,13 +46,13 @@ public struct Trainer {
         if AddressSpace.free != nil {
             try AddressSpace.require(
                 AddressSpaceNeeds.engine + 4 * recipe.leastCheckpointBytes,
-                "free memory or raise the limit; a smaller batch or size takes less"
+                "free memory or raise the limit; a smaller batch or size needs less"
             )
         }
         let budget = ComputeBudget.current
         defer { budget.apply() }
         TrainingThreads.share(recipe.threads)
-        // Before anything is written: what is refused here can be tried again into the same folder.
+        // Before anything is written, so that after an error the same folder can be used again.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         let start = try recipe.start.map { try StartModel($0, for: recipe) }
         do {
@@ -69,10 +70,10 @@ public struct Trainer {
         } catch let error as CocoaError {
             throw SwanError(writing: error.filePath ?? output, error)
         } catch let error as SwanError where error.code == .invalidArgument {
-            // Each size is sound; that they do not go together, an operator was the first to find.
+            // Each size is valid on its own; only an operator noticed that they are incompatible.
             throw SwanError(
                 .invalidRecipe,
-                "the recipe's sizes do not go together: \(error.message)"
+                "the recipe's sizes are incompatible: \(error.message)"
             )
         }
     }
@@ -130,9 +131,10 @@ public struct Trainer {
         )
     }
 
-    /// Lets the decoder learn longer, where the recipe asks for it.
+    /// Trains the decoder longer if the recipe asks for it.
     ///
-    /// The encoder, and what was measured of its latents, is what the transformer was trained on: it stays.
+    /// The encoder and the statistics of its latents stay fixed, since the transformer was trained
+    /// on them.
     private func decoder(
         of vae: TrainedAutoencoder,
         _ onProgress: (TrainingProgress) -> Void
@@ -143,7 +145,7 @@ public struct Trainer {
             key.hasPrefix("decoder.") || key.hasPrefix("conv2.")
         }
         var method = AutoencoderMethod(recipe, clips)
-        // Clips that have not been seen.
+        // Clips that were not used before.
         method.firstClip =
             recipe.vae.training.steps * (recipe.vae.optimizer.microBatches ?? 1)
             * recipe.vae.training.batch
@@ -160,7 +162,7 @@ public struct Trainer {
         try folder.save(done)
     }
 
-    /// An autoencoder with the measures of its latents, written to its place.
+    /// Measures an autoencoder's latents and saves the autoencoder to the model's folder.
     private func finished(
         _ weights: [String: Tensor],
         _ config: WanVAEConfig,
@@ -247,7 +249,7 @@ public struct Trainer {
         )
     }
 
-    /// What transformer and text encoder begin with.
+    /// Returns the initial weights of the transformer and text encoder.
     private func firstWeights(
         _ prompts: PromptGenerator,
         _ tokenizer: Tokenizer,
@@ -263,7 +265,7 @@ public struct Trainer {
         )
     }
 
-    /// The text encoder, once it has learned which style each prompt asks for.
+    /// Returns the text encoder, pretrained to recognize the style of each prompt.
     private func textEncoder(
         _ prompts: PromptGenerator,
         _ tokenizer: Tokenizer,

@@ -6,27 +6,27 @@ import SwanText
 import SwanTraining
 import Torch
 
-/// An autoencoder with what was measured of its latents.
+/// An autoencoder with the measured statistics of its latents.
 struct TrainedAutoencoder {
     let weights: [String: Tensor]
     let config: WanVAEConfig
-    /// How much an error counts in each latent channel.
+    /// The loss weight of each latent channel.
     let channelWeights: [Double]
 }
 
-/// The folder that a trained model goes to, laid out as a stream loads it.
+/// The output folder of a training run, in the layout of a model that can be streamed.
 ///
-/// Each part appears when it is done, its configuration last, so that a part whose configuration is
-/// there is whole.
+/// Each component is written when it is done, its configuration last, so that a component with a
+/// configuration is complete.
 struct TrainingFolder {
-    /// Text that goes into every file of weights: what made them, and their licence.
+    /// Metadata for every weights file: the recipe that produced it, and its license.
     let metadata: [String: String]
     private let root: URL
     private let writer: ModelFolderWriter
     private let recipe: Recipe
     private let lock: FolderLock
 
-    /// Makes the folder, or opens the one of an earlier run of the same recipe if `resume`.
+    /// Creates the folder, or opens that of an earlier run with the same recipe if `resume`.
     init(_ path: String, recipe: Recipe, resume: Bool) throws {
         root = URL(fileURLWithPath: path, isDirectory: true)
         self.recipe = recipe
@@ -41,7 +41,7 @@ struct TrainingFolder {
         guard resume || !isBegun else {
             throw SwanError(
                 .cannotWrite,
-                "\(path): there is a training run in it; go on with --resume, or take another folder"
+                "\(path): contains a training run; continue it with --resume, or use another folder"
             )
         }
         if isBegun {
@@ -49,15 +49,15 @@ struct TrainingFolder {
         } else if let other = Self.contents(of: root) {
             throw SwanError(
                 .cannotWrite,
-                "\(path): has \(other.printable()) but no recipe.yaml, so no training run left it; "
-                    + "take another folder"
+                "\(path): contains \(other.printable()) but no recipe.yaml, so it is not a training run; "
+                    + "use another folder"
             )
         }
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
             if isBegun { try Self.removePartialFiles(root) }
-            // The same recipe may be written by hand, with comments.
+            // The existing file may be an equal recipe written by hand, with comments.
             if try !isBegun || Recipe(contentsOf: begun.path) != recipe {
                 try WholeFile.write(text.utf8, to: begun.path)
             }
@@ -66,8 +66,8 @@ struct TrainingFolder {
         }
     }
 
-    /// What a model of any layout has in its folder, or what a run would replace: the first of it that
-    /// is there.
+    /// Returns the first file or folder that belongs to a model of any layout or that a run would
+    /// replace; nil if there is none.
     private static func contents(of root: URL) -> String? {
         func names(_ folder: String) -> [String] {
             FolderListing.names(in: root.appending(path: folder).path).sorted()
@@ -81,7 +81,7 @@ struct TrainingFolder {
             }.first
     }
 
-    /// Folders and files of models: Swan's, diffusers', the original ones and ComfyUI's.
+    /// Folders and files of models in Swan's, diffusers', the original and ComfyUI's layouts.
     private static let modelNames: Set = [
         "vae", "transformer", "transformer_2", "text_encoder", "image_encoder", "tokenizer",
         "scheduler", "checkpoints", "google", "high_noise_model", "low_noise_model",
@@ -93,8 +93,8 @@ struct TrainingFolder {
         ".safetensors", ".safetensors.index.json", ".pth", ".pt",
     ]
 
-    /// Removes what a process that was killed was writing. The lock of the folder says that no other
-    /// one is.
+    /// Removes partial files of a killed process. Holding the folder's lock ensures that no other
+    /// process is writing.
     private static func removePartialFiles(_ root: URL) throws {
         let files = FileManager.default.enumerator(atPath: root.path)
         while let path = files?.nextObject() as? String {
@@ -107,7 +107,7 @@ struct TrainingFolder {
         }
     }
 
-    /// The checkpoints of a stage.
+    /// Returns the checkpoints of a stage.
     func checkpoints(_ stage: String, _ options: CheckpointSchedule) throws -> Checkpoints {
         try Checkpoints(
             folder: root.appending(path: "checkpoints"),
@@ -116,15 +116,15 @@ struct TrainingFolder {
         )
     }
 
-    /// What a stage is watched by.
+    /// Returns the record of a stage.
     func record(_ stage: String, _ options: SampleOptions) -> StageRecord {
         StageRecord(stage, in: root, options)
     }
 
-    // MARK: - Parts
+    // MARK: - Components
 
-    /// The autoencoder of an earlier run, as it was before it was rounded for storage; nil if there
-    /// is none.
+    /// Loads the autoencoder of an earlier run, before it was rounded for storage; nil if there is
+    /// none.
     func autoencoder(on device: Device) throws -> TrainedAutoencoder? {
         let path = root.appending(path: "checkpoints/vae.safetensors").path
         let config = root.appending(path: "vae/config.json")
@@ -133,13 +133,13 @@ struct TrainingFolder {
         else { return nil }
         let file = try SummedFile.open(
             path,
-            remedy: "remove it, and --resume makes it again from the checkpoints of the stage 'vae'"
+            remedy: "remove it, and --resume recreates it from the checkpoints of the stage 'vae'"
         )
         var weights: [String: Tensor] = [:]
         for key in file.keys where key != Self.channelWeightsKey {
             weights[key] = try file.tensor(key).cloned().to(device)
         }
-        // Older files leave the configuration to the model's.
+        // Older files do not contain the configuration; use the model's.
         let sizes =
             try file.metadata[Self.configKey].map { Data($0.utf8) } ?? SmallFile.data(config.path)
         return TrainedAutoencoder(
@@ -149,7 +149,7 @@ struct TrainingFolder {
         )
     }
 
-    /// Writes the autoencoder's part, and what a resumed run needs of it.
+    /// Writes the autoencoder's component, and what a resumed run needs of it.
     func save(_ vae: TrainedAutoencoder) throws {
         var exact = vae.weights
         exact[Self.channelWeightsKey] = try Tensor(
@@ -157,7 +157,7 @@ struct TrainingFolder {
             [vae.channelWeights.count]
         )
         let encoder = JSONEncoder()
-        // In any other order the same run would not end with the same bytes.
+        // Sorted keys, so that the same run always produces the same bytes.
         encoder.outputFormatting = .sortedKeys
         var facts = metadata
         facts[Self.configKey] = String(decoding: try encoder.encode(vae.config), as: UTF8.self)
@@ -169,12 +169,12 @@ struct TrainingFolder {
         try writer.write(vae.weights, config: vae.config, class: "AutoencoderKLWan", as: .vae)
     }
 
-    /// The tokenizer; trained by `train` unless an earlier run has done so.
+    /// Loads the tokenizer, or trains it with `train` if no earlier run has done so.
     func tokenizer(_ train: () throws -> Data) throws -> Tokenizer {
         let path = try writer.path(of: .tokenizer)
         let sum = try checkpointFolder().appending(path: "tokenizer.sha256").path
         if FileManager.default.fileExists(atPath: path) {
-            let remedy = "remove it, and --resume trains it again, to the same"
+            let remedy = "remove it, and --resume trains it again with the same result"
             try SummedFile.verify(path, sum: sum, remedy: remedy)
         } else {
             try SummedFile.write(train(), to: path, sum: sum)
@@ -182,7 +182,8 @@ struct TrainingFolder {
         return try Tokenizer(contentsOf: path)
     }
 
-    /// Writes the transformer, the text encoder and the stream's configuration from all weights.
+    /// Writes the transformer, the text encoder and the stream configuration from the trained
+    /// weights.
     func saveTransformer(_ weights: [String: Tensor]) throws {
         func part(_ prefix: String) -> [String: Tensor] {
             var found: [String: Tensor] = [:]

@@ -104,15 +104,15 @@ struct RecipeTests {
         ("in_dim: 8", "in_dim: 9", "in_dim"),
         ("noise_spread: 0.1", "noise_spread: 0.25", "noise_spread"),
         ("noise_spread: 0.1", "noise_spread: 0.4", "at most noise_scale"),
-        ("fps: 16", "fps: 16\n  timestep_offset: 50", "timestep_offset is not the same"),
+        ("fps: 16", "fps: 16\n  timestep_offset: 50", "timestep_offset must be the same"),
         ("procedural: 1", "procedural: -1", "data"),
         ("every_steps: 5", "every_steps: 0", "samples"),
         ("vocab_size: 400", "vocab_size: 259", "vocab_size"),
         ("latents_std: [1,", "latents_std: [1, 1,", "latents_std has 9 values"),
         ("height: 64", "height: 60", "multiples of 16"),
         ("night]", "{name: b, phrasings: [b], filters: [{blurr: 1}]}]", "'blurr'"),
-        ("night]", "{name: b, phrasings: [b], filters: [{blur: 16}]}]", "b cannot be made of"),
-        ("night]", "{name: b, phrasings: [b], filters: [{mosaic: 7}]}]", "of 32x32 pixels"),
+        ("night]", "{name: b, phrasings: [b], filters: [{blur: 16}]}]", "b cannot be rendered at"),
+        ("night]", "{name: b, phrasings: [b], filters: [{mosaic: 7}]}]", "at 32x32 pixels"),
         (
             "night]", "{name: b, phrasings: [b], filters: [{blur: 1, mosaic: 8}]}]",
             "not {blur, mosaic}"

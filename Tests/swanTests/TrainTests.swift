@@ -106,19 +106,19 @@ import Torch
         ("data: {procedural: 1}", "data: {videos: [{file: a.mp4, weight: 1}]}", 66, "a.mp4"),
         (
             "data: {procedural: 1}", "data: {videos: [{file: /dev/zero, weight: 1}]}", 65,
-            "data.videos: /dev/zero is not a path below"
+            "data.videos: /dev/zero is not a path inside"
         ),
         (
             "data: {procedural: 1}", "data: {videos: [{file: a/../../b.mp4, weight: 1}]}", 65,
-            "not a path below the folder of --data"
+            "not a path inside the --data folder"
         ),
         (
             "data: {procedural: 1}", "data: {stills: {files: [../private.png], weight: 0.5}}", 65,
-            "data.stills.files: ../private.png is not a path below"
+            "data.stills.files: ../private.png is not a path inside"
         ),
         (
             "data: {procedural: 1}", "data: {procedural: 1, stills: {files: [..], weight: 0}}", 65,
-            "data.stills.files: .. is not a path below"
+            "data.stills.files: .. is not a path inside"
         ),
         ("seed: 7", "seed: 7\nstart: nowhere", 66, "nowhere"),
         ("frames: [5, 1]", "frames: [4093, 1]", 65, "vae.training.frames is 4093"),

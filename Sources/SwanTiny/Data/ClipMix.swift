@@ -3,16 +3,17 @@ import SwanSystem
 public import SwanTraining
 public import Torch
 
-/// Clips from several kinds of footage, mixed by weight.
+/// A weighted mix of clips from several kinds of footage.
 public struct ClipMix: ClipSource {
     private let makers: [any ClipMaker]
     private let weights: [Double]
     private let cuts: Double
     private let seed: UInt64
 
-    /// Decodes what `config` names below the folder `root`; that takes seconds and stays in memory.
+    /// Decodes the files of `config` in the folder `root` and keeps them in memory; this takes
+    /// seconds.
     ///
-    /// Throws `SwanError` for files that are not there, `SwanError` for those that cannot be read.
+    /// Throws `SwanError` if a file does not exist or cannot be read.
     public init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
         try config.check()
         var parts: [(maker: any ClipMaker, weight: Double)] = []
@@ -45,12 +46,12 @@ public struct ClipMix: ClipSource {
         self.seed = seed
     }
 
-    /// Clip number `index` of one of the sources, chosen by weight, perhaps mirrored or recoloured;
-    /// some are cut to another clip in the middle.
+    /// Returns clip number `index` from one of the sources, chosen by weight, with random mirroring
+    /// and recoloring; some clips contain a cut to another one.
     public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(seed: seed, index: index, purpose: .clip)
-        // Not the inference mode: its tensors cannot enter a network that is being trained.
+        // Not inference mode: its tensors cannot be used in training.
         return try withoutGradients { () throws(SwanError) -> Tensor in
             let clip = try shot(size, &random)
             guard frames > 1, random.chance(cuts) else { return clip }
@@ -66,8 +67,8 @@ public struct ClipMix: ClipSource {
         return try Augmentation.apply(clip, &random).contiguous()
     }
 
-    /// A clip of each source in turn: drawn scenes, pictures, the videos; neither mirrored nor
-    /// recoloured.
+    /// Returns a clip from each source in turn (procedural scenes, stills, videos) without
+    /// mirroring or recoloring.
     public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(
@@ -80,7 +81,7 @@ public struct ClipMix: ClipSource {
         }
     }
 
-    /// Files, and the pictures in folders, in the order of their names.
+    /// Returns files, and the images in folders, sorted by name.
     private static func pictures(_ names: [String], _ root: String) throws -> [String] {
         let kinds: Set = ["png", "jpg", "jpeg", "webp", "bmp"]
         var files: [String] = []
@@ -94,11 +95,11 @@ public struct ClipMix: ClipSource {
             }
             let found = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
                 .filter { kinds.contains(URL(fileURLWithPath: $0).pathExtension.lowercased()) }
-            // Names go into messages: one that is no plain text is refused before it is shown raw.
+            // Error messages contain the names, so reject any that are not plain text.
             if let odd = found.first(where: { $0 != $0.printable(limit: 255) }) {
                 throw SwanError(
                     .invalidData,
-                    "\(path): the name of a picture in it is not plain text: \"\(odd.printable())\""
+                    "\(path): contains an image whose name is not plain text: \"\(odd.printable())\""
                 )
             }
             files += found.map { path + "/" + $0 }
@@ -106,7 +107,7 @@ public struct ClipMix: ClipSource {
         guard !files.isEmpty else {
             throw SwanError(
                 .noSuchFile,
-                "data.stills.files: no pictures in \(names.joined(separator: ", "))"
+                "data.stills.files: no images in \(names.joined(separator: ", "))"
             )
         }
         return files

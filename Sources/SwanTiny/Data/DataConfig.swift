@@ -2,20 +2,20 @@ import Foundation
 import SwanSystem
 import SwanTraining
 
-/// What a recipe trains on: its `data` section.
+/// The training data: a recipe's `data` section.
 ///
-/// Weights are shares: a clip comes from a source with probability in proportion to its weight.
+/// Weights are relative: the probability of a source is proportional to its weight.
 public struct DataConfig: Codable, Sendable, Equatable {
-    /// The share of drawn scenes.
+    /// The weight of procedural scenes.
     public var procedural: Double
-    /// Pictures that a moving camera looks at.
+    /// Still images, seen by a moving camera.
     public var stills: Stills?
-    /// Videos that windows are cut from.
+    /// Videos to cut clips from.
     public var videos: [Video]
-    /// The part of clips that are cut to another one in the middle.
+    /// The fraction of clips that cut to another one partway through.
     public var cuts: Double
 
-    /// Drawn scenes alone, unless told otherwise.
+    /// Creates a configuration, by default with procedural scenes only.
     public init(
         procedural: Double = 1,
         stills: Stills? = nil,
@@ -28,16 +28,16 @@ public struct DataConfig: Codable, Sendable, Equatable {
         self.cuts = cuts
     }
 
-    /// Pictures, all of one weight together.
+    /// Still images, with one weight for all of them.
     public struct Stills: Codable, Sendable, Equatable {
-        /// Picture files, or folders of them, below the data root.
+        /// Image files, or folders of them, relative to the data root.
         public var files: [String]
-        /// The share of clips over pictures.
+        /// The weight of clips from still images.
         public var weight: Double
-        /// Larger pictures are kept with a shorter side of so many pixels.
+        /// The shorter side, in pixels, that larger images are scaled down to.
         public var shortSide: Int
 
-        /// Pictures in files or folders.
+        /// Creates a source of images from files or folders.
         public init(files: [String], weight: Double, shortSide: Int = 512) {
             self.files = files
             self.weight = weight
@@ -49,7 +49,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             case shortSide = "short_side"
         }
 
-        /// Reads a recipe's keys.
+        /// Decodes the source from a recipe.
         public init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             files = try values.decode([String].self, forKey: .files)
@@ -60,20 +60,20 @@ public struct DataConfig: Codable, Sendable, Equatable {
 
     /// One video.
     public struct Video: Codable, Sendable, Equatable {
-        /// The file, below the data root.
+        /// The file, relative to the data root.
         public var file: String
-        /// The share of clips from it.
+        /// The weight of clips from this video.
         public var weight: Double
-        /// Frames at the beginning that are left out.
+        /// The number of frames to skip at the beginning.
         public var skip: Int
-        /// One frame of so many is kept.
+        /// Keep one of every `every` frames.
         public var every: Int
-        /// So many frames are kept at most.
+        /// The maximum number of frames to keep.
         public var maxFrames: Int
-        /// Larger videos are kept with a shorter side of so many pixels.
+        /// The shorter side, in pixels, that larger videos are scaled down to.
         public var shortSide: Int
 
-        /// Frames of a file.
+        /// Creates a source of clips from a video file.
         public init(
             file: String,
             weight: Double,
@@ -96,7 +96,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             case shortSide = "short_side"
         }
 
-        /// Reads a recipe's keys; those that are absent have their defaults.
+        /// Decodes the source from a recipe; missing keys have their default values.
         public init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             self.init(
@@ -114,7 +114,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         case procedural, stills, videos, cuts
     }
 
-    /// Reads a recipe's keys; a source that is absent has no share.
+    /// Decodes the configuration from a recipe; a missing source has weight 0.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         procedural = try values.decodeIfPresent(Double.self, forKey: .procedural) ?? 0
@@ -123,7 +123,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         cuts = try values.decodeIfPresent(Double.self, forKey: .cuts) ?? 0
     }
 
-    /// Throws where a number cannot be meant.
+    /// Throws if a value is out of range.
     func check() throws(SwanError) {
         let weights = [procedural] + videos.map(\.weight) + (stills.map { [$0.weight] } ?? [])
         guard weights.allSatisfy({ $0 >= 0 && $0.isFinite }), weights.contains(where: { $0 > 0 })
@@ -134,7 +134,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
             )
         }
         guard (0...1).contains(cuts) else {
-            throw SwanError(.invalidRecipe, "data.cuts is \(cuts); it is a part, 0 to 1")
+            throw SwanError(.invalidRecipe, "data.cuts is \(cuts); it must be from 0 to 1")
         }
         try requireBelowRoot(stills?.files ?? [], "data.stills.files")
         try requireBelowRoot(videos.map(\.file), "data.videos")
@@ -144,20 +144,20 @@ public struct DataConfig: Codable, Sendable, Equatable {
         {
             throw SwanError(
                 .invalidRecipe,
-                "data.videos: \(video.file): every and max_frames count from 1, skip from 0, short_side is "
-                    + "16 to 4096"
+                "data.videos: \(video.file): every and max_frames must be at least 1, "
+                    + "skip at least 0, short_side from 16 to 4096"
             )
         }
         if let stills, !(16...4_096).contains(stills.shortSide) {
             throw SwanError(
                 .invalidRecipe,
-                "data.stills.short_side is \(stills.shortSide); it is 16 to 4096"
+                "data.stills.short_side is \(stills.shortSide); it must be from 16 to 4096"
             )
         }
     }
 
-    /// Throws where a name could lead out of the data root: recipes come from strangers. Links that lie
-    /// in that folder are followed, as they are its owner's.
+    /// Throws if a path could point outside the data root, because recipes may be untrusted.
+    /// Symbolic links inside the folder are followed, since they belong to its owner.
     private func requireBelowRoot(_ files: [String], _ key: String) throws(SwanError) {
         for file in files
         where file.hasPrefix("/") || file.split(separator: "/").contains("..")
@@ -165,8 +165,8 @@ public struct DataConfig: Codable, Sendable, Equatable {
         {
             throw SwanError(
                 .invalidRecipe,
-                "\(key): \(file.printable()) is not a path below the folder of --data; it may neither "
-                    + "begin with '/' nor have '..' or control characters in it"
+                "\(key): \(file.printable()) is not a path inside the --data folder; it must not begin "
+                    + "with '/' or contain '..' or control characters"
             )
         }
     }

@@ -3,7 +3,8 @@ import SwanSystem
 import SwanTraining
 import Torch
 
-/// Moving soft shapes over a gradient or waves: flat colours and clean edges, which photographs lack.
+/// Soft shapes moving over a gradient or waves: the flat colors and clean edges that photographs
+/// lack.
 struct ProceduralScenes: ClipMaker {
     func clip(_ size: ClipSize, _ random: inout SampleRandom) throws(SwanError) -> Tensor {
         let plane = try Plane(size)
@@ -36,7 +37,7 @@ struct ProceduralScenes: ClipMaker {
     }
 }
 
-/// Places in a picture in units of its height, and the frame numbers.
+/// Positions in an image, in units of its height, and frame indices.
 private struct Plane {
     let x: Tensor  // [1, W]
     let y: Tensor  // [H, 1]
@@ -50,7 +51,7 @@ private struct Plane {
     }
 }
 
-/// An ellipse or a box that moves and turns.
+/// An ellipse or a box that moves and rotates.
 private struct Shape {
     let colour: [Double]
     private let start: (x: Double, y: Double)
@@ -70,10 +71,10 @@ private struct Shape {
         turning = random.uniform(-0.05, 0.05)
     }
 
-    /// How much of each pixel the shape covers, soft over one pixel: [T, 1, H, W].
+    /// Returns the coverage of each pixel, antialiased over one pixel: [T, 1, H, W].
     func cover(of plane: Plane) throws(SwanError) -> Tensor {
         let aspect = Double(plane.size.width) / Double(plane.size.height)
-        // Along the shape's own axes: u = ax x + ay y + a0, one set of numbers a frame.
+        // Along the shape's axes: u = ax x + ay y + a0, with one set of coefficients per frame.
         var along: [Double] = []
         var across: [Double] = []
         for frame in 0..<plane.size.frames {
@@ -105,7 +106,7 @@ private func randomColour(_ random: inout SampleRandom) -> [Double] {
     (0..<3).map { _ in random.uniform() }
 }
 
-/// A colour that broadcasts over [..., 3, H, W].
+/// Returns a color that broadcasts over [..., 3, H, W].
 private func colour(_ values: [Double]) throws(SwanError) -> Tensor {
     try Tensor(values.map(Float.init), [3, 1, 1])
 }

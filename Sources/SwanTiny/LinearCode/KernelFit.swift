@@ -1,16 +1,17 @@
 import SwanSystem
 import Torch
 
-/// The 3x3 convolution that comes nearest to making one picture of another.
+/// Least-squares fits of 3x3 convolutions.
 enum KernelFit {
-    /// The kernel [O, I, 3, 3] with the least squared error from `x` [..., H, W, I] to `y` [..., H, W, O].
+    /// Returns the kernel [O, I, 3, 3] with the least squared error from `x` [..., H, W, I] to `y`
+    /// [..., H, W, O].
     static func kernel(from x: Tensor, to y: Tensor) throws(SwanError) -> Tensor {
         let inputs = x.size(-1)
         let rows = try neighbourhoods(x)  // [M, 9 I]
         let covariance = try matmul(rows.transposed(0, 1), rows).to(.float64)
         let products = try matmul(rows.transposed(0, 1), y.reshaped(-1, y.size(-1))).to(.float64)
         let (values, vectors) = try covariance.symmetricEigen()
-        // Directions that hardly occur are left alone rather than amplified.
+        // Damp directions with little variance instead of amplifying them.
         let damping = try values.mean().item() * 1e-4
         let scaled =
             try matmul(vectors.transposed(0, 1), products)
@@ -19,14 +20,14 @@ enum KernelFit {
         return try weights.reshaped(3, 3, inputs, -1).permuted(3, 2, 0, 1).contiguous()
     }
 
-    /// `x` [..., H, W, I] under `kernel` [O, I, 3, 3], zeros beyond the borders: [..., H, W, O].
+    /// Convolves `x` [..., H, W, I] with `kernel` [O, I, 3, 3] and zero padding: [..., H, W, O].
     static func apply(_ kernel: Tensor, _ x: Tensor) throws(SwanError) -> Tensor {
         let weights = try kernel.permuted(2, 3, 1, 0).reshaped(-1, kernel.size(0))
         return try matmul(neighbourhoods(x), weights)
             .reshaped(Array(x.shape.dropLast()) + [kernel.size(0)])
     }
 
-    /// Every pixel with its neighbours, rows first: [..., H, W, I] -> [M, 9 I].
+    /// Gathers the neighborhood of every pixel, rows first: [..., H, W, I] -> [M, 9 I].
     private static func neighbourhoods(_ x: Tensor) throws(SwanError) -> Tensor {
         let (height, width, inputs) = (x.size(-3), x.size(-2), x.size(-1))
         let padded = try x.reshaped(-1, height, width, inputs).padded([0, 0, 1, 1, 1, 1])

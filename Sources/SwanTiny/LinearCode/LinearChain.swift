@@ -4,18 +4,18 @@ import SwanTraining
 import Torch
 import SwanSystem
 
-/// What an autoencoder of Wan 2.1's kind is without its residual branches: a chain of convolutions,
-/// each of them inside one frame or inside one pair of frames.
+/// The linear part of a Wan 2.1 style autoencoder, without its residual branches: a chain of
+/// convolutions, each within one frame or one pair of frames.
 ///
-/// Keys are the network's, tensors the parts of its kernels that the chain has: of a causal kernel the
-/// last tap, of the convolution over time its last two. The heads, whose norms and SiLUs are taken for
-/// straight, stand under `encoder.head` and `decoder.head`.
+/// Keys are the network's, tensors the slices of its kernels that the chain uses: the last tap of a
+/// causal kernel, and the last two taps of the temporal convolution. The heads, whose norms and
+/// SiLUs are treated as linear, are stored under `encoder.head` and `decoder.head`.
 struct LinearChain: Sendable {
     var kernels: [String: Tensor]
     private let levels: Levels
     private let isSubpixel: Bool
 
-    /// The chain inside the weights of a network, with heads of their own.
+    /// Extracts the chain from a network's weights, with separate heads.
     init(
         _ weights: [String: Tensor],
         _ config: WanVAEConfig,
@@ -34,7 +34,7 @@ struct LinearChain: Sendable {
         }
     }
 
-    /// Copies the kernels to their places in a network's weights; the heads are not among them.
+    /// Copies the kernels into a network's weights, except the heads.
     func write(to weights: [String: Tensor]) throws(SwanError) {
         for key in levels.keys {
             guard let weight = weights[key], let kernel = kernels[key] else { continue }
@@ -43,26 +43,28 @@ struct LinearChain: Sendable {
         }
     }
 
-    /// The part of a network's tensor that the chain has, as [outputs, inputs, height, width] or as a bias.
+    /// Returns the slice of a network's tensor that the chain uses, as
+    /// [outputs, inputs, height, width] or as a bias.
     private static func part(_ weight: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard weight.rank == 5 else { return weight }
         guard key.hasPrefix("encoder"), key.hasSuffix("time_conv.weight") else {
             return try weight.selected(2, weight.size(2) - 1)
         }
-        // Two taps as a kernel of one row: [outputs, inputs, 1, 2].
+        // Two taps as a kernel with one row: [outputs, inputs, 1, 2].
         return try weight.narrowed(2, 1, 2).selected(4, 0).selected(3, 0).unsqueezed(2)
     }
 
-    /// The shortcuts of the levels next to the heads, nil where channels do not change.
+    /// The shortcuts of the levels next to the heads; nil if the number of channels does not change
+    /// there.
     var lastShortcuts: (encoder: String?, decoder: String?) {
         (levels.encoder.last?.shortcut, levels.decoder.last?.shortcut)
     }
 
-    /// The number of the decoder's last layer.
+    /// The index of the decoder's last layer.
     var lastLayer: Int { levels.lastLayer }
 
-    /// Turns what the heads read so that the strongest directions come first, and the heads back: the
-    /// chain does the same.
+    /// Rotates the inputs of the heads so that the strongest directions come first, and the heads
+    /// accordingly; the chain as a whole computes the same.
     mutating func turn(signals: Tensor, picture: Tensor) throws(SwanError) {
         for (head, shortcut, read) in [
             ("encoder.head", lastShortcuts.encoder, signals),
@@ -85,9 +87,10 @@ struct LinearChain: Sendable {
         }
     }
 
-    // MARK: - There and back
+    // MARK: - Encoding and decoding
 
-    /// What the encoder's head reads of its last level: patches [T, C, H, W], T = 1 + 4 n -> [1 + n, C', h, w].
+    /// Returns the input of the encoder's head: patches [T, C, H, W], T = 1 + 4 n ->
+    /// [1 + n, C', h, w].
     func signals(of patches: Tensor) throws(SwanError) -> Tensor {
         var x = try convolved(patches, "encoder.conv1", padding: 1)
         for level in levels.encoder {
@@ -103,12 +106,12 @@ struct LinearChain: Sendable {
         return try x.narrowed(1, 0, width("encoder.head"))
     }
 
-    /// The latents of what the encoder's head reads.
+    /// Applies the encoder's head.
     func latents(of signals: Tensor) throws(SwanError) -> Tensor {
         try convolved(signals, "encoder.head", padding: 1)
     }
 
-    /// What the decoder's head reads: latents [1 + n, z, h, w] -> [1 + 4 n, C', H, W].
+    /// Returns the input of the decoder's head: latents [1 + n, z, h, w] -> [1 + 4 n, C', H, W].
     func picture(of latents: Tensor) throws(SwanError) -> Tensor {
         var x = try convolved(latents, "decoder.conv1", padding: 1)
         for level in levels.decoder {
@@ -124,12 +127,12 @@ struct LinearChain: Sendable {
         return try x.narrowed(1, 0, width("decoder.head"))
     }
 
-    /// Patches again.
+    /// Applies the decoder's head.
     func patches(of picture: Tensor) throws(SwanError) -> Tensor {
         try convolved(picture, "decoder.head", padding: 1)
     }
 
-    /// The first frame stays alone; every two frames after it become one.
+    /// Merges pairs of frames into one, except the first frame.
     private func pairsJoined(_ x: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard x.size(0) > 1, let kernel = kernels["\(key).weight"] else { return x }
         let pairs = try x.sliced(0, from: 1).unflattened(0, [x.size(0) / 2, 2])
@@ -138,7 +141,7 @@ struct LinearChain: Sendable {
         return try concatenated([x.narrowed(0, 0, 1), joined])
     }
 
-    /// The first frame stays alone; every frame after it becomes two.
+    /// Splits each frame into two, except the first one.
     private func pairsSplit(_ x: Tensor, _ key: String) throws(SwanError) -> Tensor {
         guard x.size(0) > 1 else { return x }
         let split = try convolved(x.sliced(0, from: 1), key).unflattened(1, [2, x.size(1)])
@@ -152,7 +155,7 @@ struct LinearChain: Sendable {
         stride: Int = 1
     ) throws(SwanError) -> Tensor {
         guard let kernel = kernels["\(key).weight"] ?? kernels[key] else {
-            throw SwanError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key).weight")
+            throw SwanError(.invalidWeights, "\(key).weight: missing from the autoencoder")
         }
         return try conv2d(
             x,
@@ -163,16 +166,16 @@ struct LinearChain: Sendable {
         )
     }
 
-    /// Channels that a head reads.
+    /// The number of a head's input channels.
     private func width(_ head: String) -> Int { kernels[head]?.size(1) ?? 0 }
 
     // MARK: - Fitting
 
-    /// Changes all kernels together by `LinearFit`.
+    /// Optimizes all kernels jointly with `LinearFit`.
     ///
     /// - Parameters:
-    ///   - device: where it is done; the kernels are on the CPU before and after.
-    ///   - clips: patches [T, C, H, W] of clip `index`.
+    ///   - device: The device to train on; the kernels are on the CPU before and after.
+    ///   - clips: Returns the patches [T, C, H, W] of clip `index`.
     mutating func fit(
         steps: Int,
         threads: Int,
@@ -196,16 +199,16 @@ struct LinearChain: Sendable {
     }
 }
 
-/// Which layers of the network a chain goes through.
+/// The layers of the network that a chain passes through.
 private struct Levels {
     struct Level {
-        /// The keys of a level's layers, nil where it has none.
+        /// The keys of a level's layers; nil if it does not have them.
         let shortcut, resample: String?
         let time: Bool
     }
 
     let encoder, decoder: [Level]
-    /// The number of the decoder's last layer.
+    /// The index of the decoder's last layer.
     let lastLayer: Int
 
     init(_ config: WanVAEConfig) {
@@ -251,7 +254,7 @@ private struct Levels {
         lastLayer = layer - 2
     }
 
-    /// The network's tensors that belong to a chain.
+    /// The keys of the network's tensors that belong to a chain.
     var keys: [String] {
         var names = ["encoder.conv1", "decoder.conv1"]
         for level in encoder + decoder {

@@ -4,20 +4,20 @@ public import Torch
 import TorchNN
 import SwanSystem
 
-/// First weights of an autoencoder with which it is, nearly, the best linear code of its clips.
+/// Initializes an autoencoder so that it is nearly the best linear code of its clips.
 ///
-/// Level by level, 2x2 pixels and pairs of frames go into their principal components, and the decoder
-/// holds the inverse; residual branches begin at zero. Training starts where a linear code ends: ten
-/// minutes from random weights do not reach it.
+/// Level by level, 2x2 pixels and pairs of frames are mapped to their principal components, and the
+/// decoder holds the inverse; residual branches start at zero. Training then starts from the
+/// quality of a linear code, which ten minutes of training from random weights do not reach.
 public enum LinearCode {
-    /// Weights under the keys of Wan2.1_VAE.pth, for an autoencoder of that kind.
+    /// Returns initial weights for a Wan 2.1 style autoencoder, under the keys of Wan2.1_VAE.pth.
     ///
     /// - Parameters:
-    ///   - steps: steps in which the levels are fitted to one another.
-    ///   - threads: clips of a step that are worked on at a time.
-    ///   - device: where they are fitted.
+    ///   - steps: The number of steps that fit the levels to one another.
+    ///   - threads: The number of clips to process concurrently in a step.
+    ///   - device: The device to fit them on.
     ///
-    /// Throws `SwanError` for the residual kind of Wan 2.2, whose levels have other shapes.
+    /// Throws `SwanError` for Wan 2.2's residual autoencoder, whose levels have other shapes.
     public static func weights(
         _ config: WanVAEConfig,
         clips: any ClipSource,
@@ -30,8 +30,8 @@ public enum LinearCode {
         guard !config.isResidual, config.inChannels == config.outChannels else {
             throw SwanError(
                 .invalidRecipe,
-                "vae.model: only an autoencoder of Wan 2.1's kind (is_residual: false, as many "
-                    + "channels in as out) starts from a linear code"
+                "vae.model: must be a Wan 2.1 style autoencoder (is_residual: false, as many input "
+                    + "as output channels) to start from a linear code"
             )
         }
         let measured = try withoutGradients {
@@ -55,13 +55,14 @@ public enum LinearCode {
         )
         return try withoutGradients {
             let samples = try (0..<16).map { try patches(config, clips, $0, frames: frames) }
-            // One clip after the other would put pairs over their borders.
+            // Concatenated clips would form frame pairs across their borders.
             try writer.write(chain, measuredOn: samples)
             return writer.weights
         }
     }
 
-    /// Patches [T, C p p, H, W] of a clip in [-1, 1], in the order channel, column, row.
+    /// Returns the patches [T, C p p, H, W] of a clip in [-1, 1], in the order channel, column,
+    /// row.
     private static func patches(
         _ config: WanVAEConfig,
         _ clips: any ClipSource,
@@ -69,7 +70,7 @@ public enum LinearCode {
         frames: Int
     ) throws -> Tensor {
         let size = max(128, config.spatialStride)
-        // Far from the numbers that training begins with.
+        // Far from the indices that training starts with.
         let clip = try clips.clip(
             index: (1 << 48) + UInt64(index),
             frames: frames,
@@ -82,7 +83,8 @@ public enum LinearCode {
         return try split.permuted(0, 1, 5, 3, 2, 4).reshaped(frames, -1, side, side) * 2 - 1
     }
 
-    /// Convolutions that keep the size of what they read; residual branches end in zeros.
+    /// Returns random weights that preserve the scale of their inputs, with zeros at the end of
+    /// residual branches.
     private static func randomWeights(
         _ config: WanVAEConfig,
         seed: UInt64
@@ -95,7 +97,7 @@ public enum LinearCode {
             let fanIn = shape.dropFirst().reduce(1, *)
             return try Tensor.randn(shape, generator) * (1 / Double(fanIn).squareRoot())
         }
-        // Only to hear which weights there are.
+        // Build the network once to find out which weights it has.
         _ = try WanVAE(Weights(source), config)
         return source.tensors
     }

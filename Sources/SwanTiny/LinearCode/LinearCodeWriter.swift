@@ -2,25 +2,25 @@ import SwanModels
 import Torch
 import SwanSystem
 
-/// Writes a linear code into the weights of an autoencoder of Wan 2.1's kind.
+/// Writes a linear code into the weights of a Wan 2.1 style autoencoder.
 struct LinearCodeWriter {
-    /// Weights under their keys; convolutions are [outputs, inputs, ...].
+    /// The weights by key; convolutions are [outputs, inputs, ...].
     private(set) var weights: [String: Tensor]
     private let config: WanVAEConfig
 
-    /// A level's way to half its size, kept for the way back.
+    /// A downsampling step of the encoder, kept so that the decoder can invert it.
     private struct Step {
-        /// What came in: [N, T, H, W, inputs].
+        /// The input: [N, T, H, W, inputs].
         let source: Tensor
-        /// Channels between the two halves of the step, in space and in time.
+        /// The number of channels between the spatial and the temporal half of the step.
         let channels: Int
-        /// Nil where frames stay single.
+        /// Nil if the step does not merge frames.
         let pairs: PairCode?
     }
 
-    /// Outputs that hold no signal yet begin this much smaller than others.
+    /// The scale of outputs that carry no signal yet.
     private static let spare = 0.1
-    /// How small a signal is made that has no mirror: near zero SiLU is half of what it is given.
+    /// The factor by which a signal without a mirror is reduced: near zero, SiLU halves its input.
     private static let shrinking = 6.0
 
     init(_ config: WanVAEConfig, _ weights: [String: Tensor]) {
@@ -28,8 +28,8 @@ struct LinearCodeWriter {
         self.weights = weights
     }
 
-    /// Measures `patches` [N, T, H, W, C] on their way through the levels and writes all weights but the
-    /// heads; gives the chain that they are.
+    /// Measures `patches` [N, T, H, W, C] on their way through the levels and writes all weights
+    /// except the heads; returns the resulting chain.
     mutating func write(_ patches: Tensor) throws(SwanError) -> LinearChain {
         let encoderDims = [1] + config.dimMult
         let first = try PrincipalComponents(of: patches, count: config.baseDim)
@@ -72,7 +72,8 @@ struct LinearCodeWriter {
         )
     }
 
-    /// Writes a chain with its heads, straight for pictures like those of `clips`, [T, C, H, W] each.
+    /// Writes a chain with its heads, linearized for images like those of `clips`, [T, C, H, W]
+    /// each.
     mutating func write(_ chain: LinearChain, measuredOn clips: [Tensor]) throws(SwanError) {
         var chain = chain
         let before = try Self.measured(chain, clips)
@@ -84,7 +85,7 @@ struct LinearCodeWriter {
         try chain.write(to: weights)
         let (signals, latents, picture) = try Self.measured(chain, clips)
 
-        // Latents of deviation 1.
+        // Scale the latents to a standard deviation of 1.
         let sizes = try latents.pow(2).mean([0, 2, 3]).squareRoot().clamped(min: 1e-3)
         var entry = try tensor("decoder.conv1.weight")
         try entry.multiply(by: sizes.reshaped(1, -1, 1, 1, 1))
@@ -96,7 +97,7 @@ struct LinearCodeWriter {
             Self.deviations(of: signals),
             concatenated([whitened, whitened.zerosLike()])
         )
-        // The second half is the logarithm of the variance: certain.
+        // The second half is the log variance: nearly deterministic.
         let z = config.zDim
         var doubt = try tensor("encoder.head.2.bias").narrowed(0, z, z)
         try doubt.fill(with: -8)
@@ -117,7 +118,7 @@ struct LinearCodeWriter {
 
     // MARK: - Encoder
 
-    /// Writes one downsampling layer; `code` [N, T, H, W, C] becomes what comes out of it.
+    /// Writes one downsampling layer and replaces `code` [N, T, H, W, C] by its output.
     private mutating func halve(
         _ code: inout Tensor,
         _ key: String,
@@ -129,7 +130,8 @@ struct LinearCodeWriter {
         let inputs = code.size(-1)
         let squares = try Self.squares(of: code)
         let components = try PrincipalComponents(of: squares, count: outputs)
-        // Four equal pixels would double in an orthonormal code: halved, levels keep their size.
+        // Four equal pixels would double in an orthonormal code; halving keeps the scale of each
+        // level.
         let kernel = try components.directions.transposed(0, 1).reshaped(-1, inputs, 2, 2) * 0.5
         let count = kernel.size(0)
         try clear("\(key).resample.1.weight")
@@ -159,11 +161,12 @@ struct LinearCodeWriter {
         return Step(source: source, channels: count, pairs: pairs)
     }
 
-    /// Makes a half's last norm and SiLU linear, its last convolution `kernel` [outputs, signals, 3, 3].
+    /// Makes the last norm and SiLU of a half linear and sets its last convolution to `kernel`
+    /// [outputs, signals, 3, 3].
     ///
-    /// A large constant in the last channel rules the norm, so that it divides by nearly the same number
-    /// everywhere. A signal that is there with its mirror passes SiLU whole, since
-    /// silu(a) - silu(-a) = a; others are made small and large again.
+    /// A large constant in the last channel dominates the norm, so that it divides by nearly the
+    /// same number everywhere. A signal with a mirrored copy passes SiLU unchanged, since
+    /// silu(a) - silu(-a) = a; other signals are scaled down before it and back up after.
     private mutating func writeHead(
         _ half: String,
         after block: String,
@@ -173,7 +176,8 @@ struct LinearCodeWriter {
     ) throws(SwanError) {
         let width = try tensor("\(half).head.0.gamma").size(0)
         let count = deviations.count
-        // Mirrors come out of the last level's shortcut, which is there where channels change.
+        // The mirrored copies come from the last level's shortcut, which exists only if the number
+        // of channels changes.
         let mirrors = shortcut == nil ? 0 : min(count, width - 1 - count)
         if let shortcut {
             let rows = try tensor("\(shortcut).weight")
@@ -209,15 +213,15 @@ struct LinearCodeWriter {
                 try set(name, kernelAt: [2, row, column], tap)
             }
         }
-        // SiLU adds a quarter of a small signal's square.
+        // SiLU adds a quarter of the square of a small signal.
         let excess = try scaled.narrowed(1, mirrors, count - mirrors).sum([1, 2, 3])
         try set("\(half).head.2.bias", excess * (-0.25 / (Self.shrinking * Self.shrinking)))
     }
 
     // MARK: - Decoder
 
-    /// Writes the way back from `code`, each convolution fitted to what reaches it; gives the kernel
-    /// [C, signals, 3, 3] of a head.
+    /// Writes the decoder for `code`, fitting each convolution to its actual input; returns the
+    /// kernel [C, signals, 3, 3] of a head.
     private mutating func writeDecoder(
         _ steps: [Step],
         _ code: Tensor,
@@ -229,7 +233,7 @@ struct LinearCodeWriter {
         try clear(key)
         var signals = try min(tensor(key).size(0), code.size(-1))
         for channel in 0..<signals { try set(key, channel, channel, [2, 1, 1], 1) }
-        // A part of the clips is enough for a few thousand numbers.
+        // A subset of the clips is enough to fit a few thousand weights.
         let clips = min(code.size(0), 32)
         var picture = try code.sliced(0, 0..<clips).narrowed(4, 0, signals)
         var layer = 0
@@ -237,7 +241,8 @@ struct LinearCodeWriter {
             let inputs = dims[level] * config.decoderBaseDim / (level > 0 ? 2 : 1)
             let outputs = dims[level + 1] * config.decoderBaseDim
             let isLast = level == steps.count
-            // The last level leaves room for a constant, and for a mirror of the strongest signal.
+            // The last level leaves room for a constant, and for a mirrored copy of the strongest
+            // signal.
             if isLast { signals = min(signals, max(1, outputs - 2)) }
             if inputs != outputs {
                 try pass(
@@ -260,7 +265,7 @@ struct LinearCodeWriter {
         return try KernelFit.kernel(from: shown, to: patches.sliced(0, 0..<clips) - mean)
     }
 
-    /// Writes one upsampling layer, the way back of `step`, and gives what comes out of it.
+    /// Writes one upsampling layer, the inverse of `step`, and returns its output.
     private mutating func enlarge(
         _ code: Tensor,
         _ key: String,
@@ -285,8 +290,8 @@ struct LinearCodeWriter {
         let isSubpixel = config.subpixelUpsample
         let outputs = min(kernel.size(0) / (isSubpixel ? 4 : 1), step.source.size(-1))
         let source = try step.source.sliced(0, 0..<frames.size(0)).narrowed(4, 0, outputs)
-        // Of doubled pixels one kernel serves all four, and cannot know at which it is: there is no exact
-        // way back, but a nearest one.
+        // With nearest-neighbor upsampling, one kernel serves all four pixels and cannot tell them
+        // apart: there is no exact inverse, only a best fit.
         let read =
             isSubpixel
             ? frames
@@ -301,21 +306,21 @@ struct LinearCodeWriter {
         return isSubpixel ? try Self.pixels(of: result) : result
     }
 
-    /// The pixels of each 2x2 as channels: [N, T, 2 h, 2 w, C] -> [N, T, h, w, C 4].
+    /// Moves the pixels of each 2x2 block into channels: [N, T, 2 h, 2 w, C] -> [N, T, h, w, C 4].
     private static func squares(of x: Tensor) throws(SwanError) -> Tensor {
         let (n, t, h, w) = (x.size(0), x.size(1), x.size(2) / 2, x.size(3) / 2)
         return try x.reshaped(n, t, h, 2, w, 2, x.size(4)).permuted(0, 1, 2, 4, 6, 3, 5)
             .reshaped(n, t, h, w, 4 * x.size(4))
     }
 
-    /// And back.
+    /// The inverse of `squares`.
     private static func pixels(of squares: Tensor) throws(SwanError) -> Tensor {
         let (n, t, h, w) = (squares.size(0), squares.size(1), squares.size(2), squares.size(3))
         return try squares.unflattened(-1, [squares.size(4) / 4, 2, 2])
             .permuted(0, 1, 2, 5, 3, 6, 4).reshaped(n, t, 2 * h, 2 * w, squares.size(4) / 4)
     }
 
-    /// What goes through a chain, of all clips.
+    /// Runs all clips through the chain and concatenates the intermediate results.
     private static func measured(
         _ chain: LinearChain,
         _ clips: [Tensor]
@@ -331,7 +336,7 @@ struct LinearCodeWriter {
 
     // MARK: - Writing
 
-    /// Lets the first `count` channels pass a shortcut unchanged; its other outputs are scaled.
+    /// Sets the first `count` channels of a shortcut to the identity and scales its other outputs.
     private mutating func pass(
         _ count: Int,
         through key: String,
@@ -347,7 +352,7 @@ struct LinearCodeWriter {
 
     private func tensor(_ key: String) throws(SwanError) -> Tensor {
         guard let tensor = weights[key] else {
-            throw SwanError(.invalidWeights, "an autoencoder of Wan 2.1's kind has \(key)")
+            throw SwanError(.invalidWeights, "\(key): missing from the autoencoder")
         }
         return tensor
     }
@@ -357,13 +362,13 @@ struct LinearCodeWriter {
         try tensor.fill(with: 0)
     }
 
-    /// The first elements of a vector.
+    /// Sets the first elements of a vector.
     private mutating func set(_ key: String, _ values: Tensor) throws(SwanError) {
         var place = try tensor(key).narrowed(0, 0, values.size(0))
         try place.copy(from: values)
     }
 
-    /// One tap of a kernel: `matrix` [outputs, inputs] for the first channels.
+    /// Sets one tap of a kernel to `matrix` [outputs, inputs] for the first channels.
     private mutating func set(
         _ key: String,
         kernelAt tap: [Int],
@@ -374,7 +379,7 @@ struct LinearCodeWriter {
         try place.copy(from: matrix)
     }
 
-    /// One number of a kernel.
+    /// Sets one element of a kernel.
     private mutating func set(
         _ key: String,
         _ output: Int,
@@ -387,7 +392,7 @@ struct LinearCodeWriter {
         try place.fill(with: value)
     }
 
-    /// Of signals [T, C, H, W].
+    /// Returns the root mean square of each channel of signals [T, C, H, W].
     private static func deviations(of signals: Tensor) throws(SwanError) -> [Double] {
         try signals.pow(2).mean([0, 2, 3]).squareRoot().array(of: Double.self)
     }

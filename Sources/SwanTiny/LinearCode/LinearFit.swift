@@ -1,18 +1,19 @@
 import SwanTraining
 import Torch
 
-/// Changes the kernels of a linear chain together so that clips come back with less error.
+/// Trains the kernels of a linear chain jointly to reconstruct clips with less error.
 ///
-/// Levels that were each made the best for themselves are not the best for one another: each loses
-/// something that others could hold, and of doubled pixels one kernel serves all four. This costs a
-/// twentieth of what training the whole network costs, and gives as much as its first thousand steps.
+/// Levels that were each optimized separately are not optimal together: each loses information that
+/// others could keep, and with nearest-neighbor upsampling one kernel serves four pixels. This
+/// costs a twentieth of training the whole network, and achieves as much as its first thousand
+/// steps.
 struct LinearFit: Method {
-    /// The role that is trained.
+    /// The trained role.
     static let trainedRole = "chain"
 
-    /// The chain; its own kernels are what training begins with.
+    /// The chain, whose kernels are the initial weights.
     let chain: LinearChain
-    /// Patches [T, C, H, W] of clip `index`.
+    /// Returns the patches [T, C, H, W] of clip `index`.
     let clips: @Sendable (Int) throws -> Tensor
 
     var roles: [Role] { [.trained(Self.trainedRole, by: Self.optimizer)] }

@@ -3,16 +3,16 @@ package import Torch
 
 /// The best linear code of clips at an autoencoder's strides: principal components of its patches.
 ///
-/// What a network has to beat. As in Wan's autoencoders a clip's first frame stands alone: it is
-/// coded as a patch of frames that are all the same.
+/// This is the baseline that a network has to beat. As in Wan's autoencoders, a clip's first frame
+/// stands alone: it is coded as a patch of identical frames.
 package struct PatchCode {
-    /// The pixels that become one latent, and the channels it has.
+    /// The size of the patch that becomes one latent, and the number of its channels.
     package struct Size: Equatable, Sendable {
-        /// Frames of a patch.
+        /// Frames per patch.
         let frames: Int
         /// Rows and columns of a patch.
         let side: Int
-        /// Numbers that stand for it.
+        /// Channels of the code.
         let channels: Int
 
         package init(frames: Int, side: Int, channels: Int) {
@@ -25,7 +25,7 @@ package struct PatchCode {
     private let size: Size
     private let components: PrincipalComponents
 
-    /// The code that is best for `clips` [T, 3, H, W], uint8.
+    /// Computes the optimal code for `clips` [T, 3, H, W], uint8.
     package init(of clips: [Tensor], _ size: Size) throws(SwanError) {
         self.size = size
         let channels = size.frames * 3 * size.side * size.side
@@ -35,7 +35,8 @@ package struct PatchCode {
         for clip in clips {
             for group in try Self.groups(clip, size) {
                 let rows = try Self.patches(group, size)
-                // Float32 within a group and float64 over all: patches of a long clip are many.
+                // Float32 within a group and float64 across groups, since a long clip has many
+                // patches.
                 try sum.add(rows.sum([0]).to(.float64))
                 try products.add(matmul(rows.transposed(0, 1), rows).to(.float64))
                 count += rows.size(0)
@@ -50,8 +51,8 @@ package struct PatchCode {
         )
     }
 
-    /// The mean squared error of a clip [1 + n F, 3, H, W], uint8, that went through the code; 1 is
-    /// white for black.
+    /// Returns the mean squared error of reconstructing a clip [1 + n F, 3, H, W], uint8; 1 is the
+    /// error of white for black.
     package func squaredError(of clip: Tensor) throws(SwanError) -> Double {
         var sum = 0.0
         for (index, group) in try Self.groups(clip, size).enumerated() {
@@ -65,7 +66,7 @@ package struct PatchCode {
         return sum / Double(clip.size(0))
     }
 
-    /// The clip in parts of a patch's frames; the first is all of the first frame.
+    /// Splits the clip into groups of a patch's frames; the first group repeats the first frame.
     private static func groups(_ clip: Tensor, _ size: Size) throws(SwanError) -> [Tensor] {
         var groups = [try clip.sliced(0, 0..<1).repeated([size.frames, 1, 1, 1])]
         for part in 0..<((clip.size(0) - 1) / size.frames) {
@@ -74,7 +75,7 @@ package struct PatchCode {
         return groups
     }
 
-    /// Frames [F, 3, H, W], uint8 -> patches [N, F 3 side side] around 0.
+    /// Returns the patches of frames [F, 3, H, W], uint8 -> [N, F 3 side side], centered at 0.
     private static func patches(_ frames: Tensor, _ size: Size) throws(SwanError) -> Tensor {
         let (rows, columns) = (frames.size(2) / size.side, frames.size(3) / size.side)
         let split = try frames.to(.float32).reshaped(

@@ -1,14 +1,15 @@
 import SwanSystem
 import Torch
 
-/// The directions in which vectors of channels vary most.
+/// The directions of greatest variance of channel vectors.
 struct PrincipalComponents {
-    /// [C]
+    /// The mean: [C].
     let mean: Tensor
-    /// Orthonormal columns, the strongest first: [C, K].
+    /// Orthonormal columns, strongest first: [C, K].
     let directions: Tensor
 
-    /// Of `x` [..., C], the `count` strongest, or all there are.
+    /// Computes the `count` strongest components of `x` [..., C], or all of them if there are
+    /// fewer.
     init(of x: Tensor, count: Int) throws(SwanError) {
         let rows = try x.reshaped(-1, x.size(-1))
         let mean = try rows.mean([0])
@@ -18,46 +19,47 @@ struct PrincipalComponents {
         try self.init(mean: mean, covariance: covariance, count: count)
     }
 
-    /// Of vectors with this mean [C] and covariance [C, C].
+    /// Computes the components of vectors with this mean [C] and covariance [C, C].
     init(mean: Tensor, covariance: Tensor, count: Int) throws(SwanError) {
         self.mean = try mean.to(.float32)
-        // In float64: weak directions have variances near the rounding of strong ones.
+        // In float64, because the variances of weak directions are close to the rounding errors of
+        // strong ones.
         let vectors = try covariance.to(.float64).symmetricEigen().vectors
         directions = try vectors.flipped([1]).sliced(1, 0..<min(count, covariance.size(0)))
             .to(.float32).contiguous()
     }
 
-    /// [..., C] -> [..., K]
+    /// Projects vectors onto the components: [..., C] -> [..., K]
     func coordinates(of x: Tensor) throws(SwanError) -> Tensor {
         try matmul(x - mean, directions)
     }
 
-    /// [..., K] -> [..., C]
+    /// Reconstructs vectors: [..., K] -> [..., C]
     func vectors(at coordinates: Tensor) throws(SwanError) -> Tensor {
         try matmul(coordinates, directions.transposed(0, 1)) + mean
     }
 
-    /// What the mean itself is in the directions: [K].
+    /// Returns the coordinates of the mean itself: [K].
     func meanCoordinates() throws(SwanError) -> Tensor {
         try matmul(mean, directions)
     }
 }
 
-/// What a pair of frames becomes in one channel.
+/// A channel of the code of a pair of frames.
 enum PairPart: Equatable {
     /// Half the sum of channel `k`.
     case mean(Int)
     /// Half the difference of channel `k`.
     case difference(Int)
 
-    /// The channel.
+    /// The index of the coded channel.
     var channel: Int {
         switch self {
         case .mean(let k), .difference(let k): k
         }
     }
 
-    /// The factor of the second frame, where the first one's is 1.
+    /// The factor of the second frame; the first one's is 1.
     var sign: Double {
         switch self {
         case .mean: 1
@@ -66,22 +68,22 @@ enum PairPart: Equatable {
     }
 }
 
-/// Which means and differences of frame pairs a level keeps.
+/// The selection of means and differences of frame pairs that a level keeps.
 struct PairCode {
-    /// What each channel holds.
+    /// The content of each channel.
     let parts: [PairPart]
 
-    /// The `count` strongest of `frames` [N, 2 F, H, W, C].
+    /// Selects the `count` strongest parts of `frames` [N, 2 F, H, W, C].
     ///
-    /// Channel k holds mean k wherever that is kept: a video's first frame, which has no partner and
-    /// passes by, then means the same.
+    /// Channel k holds mean k whenever that is kept, so that it means the same for a video's first
+    /// frame, which has no partner and bypasses the layer.
     init(of frames: Tensor, count: Int) throws(SwanError) {
         let channels = frames.size(-1)
         let (first, second) = try Self.pairs(frames)
         let means = try ((first + second) * 0.5).pow(2).mean([0, 1, 2, 3]).array(of: Double.self)
         let differences = try ((first - second) * 0.5).pow(2).mean([0, 1, 2, 3])
             .array(of: Double.self)
-        // A difference counts double: it enters both frames with nothing to hide it.
+        // A difference counts double: it affects both frames, and nothing masks it.
         let strengths = means + differences.map { 2 * $0 }
         let kept = strengths.indices.sorted { (strengths[$0], $1) > (strengths[$1], $0) }
             .prefix(count)
@@ -99,10 +101,10 @@ struct PairCode {
         self.parts = parts
     }
 
-    /// Every channel of single frames as it is.
+    /// Creates a code that passes every channel of single frames unchanged.
     init(channels: Int) { parts = (0..<channels).map(PairPart.mean) }
 
-    /// [N, 2 F, H, W, C] -> [N, F, H, W, K]
+    /// Encodes pairs of frames: [N, 2 F, H, W, C] -> [N, F, H, W, K]
     func coordinates(of frames: Tensor) throws(SwanError) -> Tensor {
         let (first, second) = try Self.pairs(frames)
         let mean = try (first + second) * 0.5
@@ -117,7 +119,7 @@ struct PairCode {
         return try stacked(channels, dim: -1)
     }
 
-    /// What `coordinates` can be undone to: [N, F, H, W, K] -> [N, 2 F, H, W, channels].
+    /// Reconstructs frames as far as possible: [N, F, H, W, K] -> [N, 2 F, H, W, channels].
     func frames(from code: Tensor, channels: Int) throws(SwanError) -> Tensor {
         let back = try Tensor.zeros([2, parts.count, channels])
         for (input, part) in parts.enumerated() {

@@ -2,7 +2,7 @@ import SwanTraining
 import Torch
 
 extension AutoencoderMethod {
-    /// The frames of each clip, and below them what becomes of them.
+    /// Draws the frames of each clip above their reconstructions.
     func samples(_ networks: Networks) throws -> [SampleSheet] {
         guard samples > 0 else { return [] }
         let codec = try LatentCodec(whole(networks), config)
@@ -19,7 +19,7 @@ extension AutoencoderMethod {
                 rows += [try clip.unbound(0), try result.unbound(0)]
             }
             let caption =
-                "For each clip its frames, and below them what the autoencoder makes of them."
+                "For each clip, its frames, and below them their reconstructions."
             return [try SampleSheet(rows, caption: caption)]
         }
     }

@@ -3,32 +3,35 @@ public import SwanTraining
 import Torch
 import TorchNN
 
-/// How an autoencoder is trained.
+/// The options for training an autoencoder.
 public struct VAEOptions: Codable, Sendable, Equatable {
-    /// Steps in all.
+    /// The number of training steps.
     public var steps: Int
-    /// Steps before those in which the linear code that the network starts from is fitted.
+    /// The number of steps before training that fit the linear code from which the network starts.
     public var linearSteps: Int
-    /// Steps after those in which the decoder alone goes on learning, and latents stay what they are;
-    /// none if it is not given.
+    /// The number of steps after training in which only the decoder is trained and the latents stay
+    /// fixed; defaults to 0.
     public var decoderSteps: Int?
-    /// Clips of a step.
+    /// Clips per step.
     public var batch: Int
-    /// Height and width of clips in pixels.
+    /// The height and width of clips in pixels.
     public var size: Int
-    /// Frames of a clip, taken in turn: numbers like 1, 5 or 9.
+    /// The frame counts of clips, used in turn: numbers such as 1, 5 or 9.
     public var frames: [Int]
-    /// The part of clips that are put through one of the styles, which latents have to carry too.
+    /// The fraction of clips rendered in one of the styles, which latents have to represent too.
     public var styled: Double
-    /// The deviation of noise on latents, so that small errors of a transformer stay small.
+    /// The standard deviation of noise added to latents, so that small errors of a transformer have
+    /// small effects.
     public var latentNoise: Double
-    /// How much the looks of an error count beside its square, see `PyramidDistance`.
+    /// The weight of the perceptual loss relative to the squared error, see `PyramidDistance`.
     public var perceptual: Double
-    /// How much the divergence of latents from a normal distribution counts, in nats for each of them.
+    /// The weight of the KL divergence of the latents from a normal distribution, in nats per
+    /// latent.
     public var divergence: Double
-    /// What the network computes in; float32 if it is not given.
+    /// The data type that the network computes in; defaults to float32.
     public var precision: Precision?
-    /// Whether layers are computed again for gradients instead of being kept: less memory, more time.
+    /// Whether to recompute activations in the backward pass instead of storing them, which saves
+    /// memory and takes more time.
     public var gradientCheckpointing: Bool?
 
     private enum CodingKeys: String, CodingKey {
@@ -39,12 +42,12 @@ public struct VAEOptions: Codable, Sendable, Equatable {
     }
 }
 
-/// Reconstruction: squared error, absolute error, and the logarithm of each clip's squared error,
-/// which keeps clips that are nearly right from being forgotten; how errors look; and the divergence
-/// of the latents (https://arxiv.org/abs/1312.6114).
+/// Reconstruction: squared error; absolute error; the logarithm of each clip's squared error, which
+/// keeps clips that are nearly right improving; a perceptual loss; and the KL divergence of the
+/// latents (https://arxiv.org/abs/1312.6114).
 ///
-/// The role `autoencoder` is trained as a whole; or, where the encoder's weights are fixed, `decoder` is
-/// trained and `encoder` is frozen.
+/// Trains the role `autoencoder` as a whole or, if the encoder's weights are fixed, trains
+/// `decoder` with a frozen `encoder`.
 struct AutoencoderMethod: Method {
     let config: WanVAEConfig
     let options: VAEOptions
@@ -52,14 +55,14 @@ struct AutoencoderMethod: Method {
     let clips: any ClipSource
     let styles: [Style]
     let seed: UInt64
-    /// Clips on a sample sheet.
+    /// The number of clips on a sample sheet.
     var samples = 0
-    /// The index of the first clip that it is trained on.
+    /// The index of the first training clip.
     var firstClip = 0
-    /// The encoder's weights, if they stay as they are.
+    /// The encoder's weights, if they are fixed.
     var fixed: [String: Tensor] = [:]
 
-    /// The role that is trained.
+    /// The trained role.
     var trainedRole: String { fixed.isEmpty ? "autoencoder" : "decoder" }
 
     var roles: [Role] {
@@ -68,12 +71,12 @@ struct AutoencoderMethod: Method {
 
     func updates(at step: Int) -> [Update<Tensor>] { [Update(of: trainedRole, by: loss)] }
 
-    /// All weights, trained and fixed.
+    /// Returns all weights, trained and fixed.
     func whole(_ networks: Networks) -> [String: Tensor] {
         networks[trainedRole].merging(fixed) { trained, _ in trained }
     }
 
-    /// [B, T, 3, H, W] in [0, 1].
+    /// Returns clips [B, T, 3, H, W] in [0, 1].
     func batch(_ place: BatchPlace) throws -> Tensor {
         let frames = options.frames[place.number % options.frames.count]
         let looks = styles.filter { !$0.changesNothing }
@@ -116,7 +119,7 @@ struct AutoencoderMethod: Method {
         let mean = try moments.mean.to(.float32)
         let logVariance = try moments.logVariance.to(.float32)
         let variance = try logVariance.clamped(min: -30, max: 20).exp()
-        // The network's own uncertainty, and at least that of a transformer's results.
+        // The encoder's own uncertainty, and at least that of a transformer's output.
         let deviation = try (variance + options.latentNoise * options.latentNoise).squareRoot()
         let noise = try Tensor.randn(mean.shape, generator).to(weights.device)
         let result = try vae.decode(mean + deviation * noise, clamped: false).to(.float32)
@@ -139,7 +142,7 @@ struct AutoencoderMethod: Method {
 }
 
 extension AutoencoderMethod {
-    /// The method of a recipe.
+    /// Creates the method of a recipe.
     init(_ recipe: Recipe, _ clips: any ClipSource) {
         config = recipe.vae.model
         options = recipe.vae.training

@@ -6,15 +6,16 @@ import TorchNN
 
 private let qrOp = Operator("aten::linalg_qr")
 
-/// Where training starts: weights made key by key, from the seed and the key alone.
+/// Initial weights, each determined by the seed and its key alone.
 enum Initialization {
-    /// A transformer that starts as a filter of its input, in reach of what it has to learn.
+    /// Initializes a transformer as a filter of its input that is close to what it has to learn.
     ///
-    /// As Wan's `init_weights` (wan/modules/model.py), but: patches are rotated into as many
-    /// dimensions as they have numbers, and made small; the rest hold a constant that dominates the layer
-    /// norms, which would else throw a token's amplitude away; text, time and residual branches speak up
-    /// from the first step, and text the most, since a prompt shares its attention with the empty places
-    /// behind it; and the head has the gain of 5 to 10 that a flow over little noise needs.
+    /// Follows Wan's `init_weights` (wan/modules/model.py), except: patches are rotated into as
+    /// many dimensions as they have values, and scaled down; the remaining dimensions hold a
+    /// constant that dominates the layer norms, which would otherwise discard a token's amplitude;
+    /// text, time and residual branches contribute from the first step, and text the most, since a
+    /// prompt shares its attention with the padding after it; and the head has the gain of 5 to 10
+    /// that a flow over little noise needs.
     static func transformer(
         _ config: WanConfig,
         seed: UInt64
@@ -30,7 +31,7 @@ enum Initialization {
             }
             if key.hasSuffix("modulation") {
                 let table = try Tensor.randn(shape, generator) * pow(Double(shape[2]), -0.5)
-                // Open gates in the blocks, the gain in the head.
+                // Open gates in the blocks, and the gain in the head.
                 let offsets: [Float] = shape[1] == 6 ? [0, 0, 1, 0, 0, 1] : [0, 7]
                 return try table + Tensor(offsets, [1, shape[1], 1])
             }
@@ -45,7 +46,8 @@ enum Initialization {
         return source.tensors
     }
 
-    /// A text encoder of unit-size embeddings and layers that keep their input's size.
+    /// Initializes a text encoder with unit-variance embeddings and layers that preserve the scale
+    /// of their input.
     static func textEncoder(
         _ config: UMT5Config,
         seed: UInt64
@@ -57,7 +59,7 @@ enum Initialization {
             let deviation =
                 key.contains("pos_embedding")
                 ? 0.1
-                // T5 attends without a scale: it is in the queries' weights.
+                // T5's attention has no scale factor: it is part of the query weights.
                 : key.hasSuffix("attn.q.weight")
                     ? pow(Double(shape[1] * config.headDim), -0.5) : pow(Double(shape[1]), -0.5)
             return try Tensor.randn(shape, generator) * deviation
@@ -70,7 +72,8 @@ enum Initialization {
         try Generator(seed: Seed.mixed(seed, Seed.named(key)))
     }
 
-    /// Xavier's uniform distribution (https://proceedings.mlr.press/v9/glorot10a.html).
+    /// Returns values from Xavier's uniform distribution
+    /// (https://proceedings.mlr.press/v9/glorot10a.html).
     private static func uniform(
         _ shape: [Int],
         _ generator: Generator
@@ -79,12 +82,12 @@ enum Initialization {
         return try (Tensor.rand(shape, generator) - 0.5) * (2 * bound)
     }
 
-    /// Numbers in one patch.
+    /// The number of values in one patch.
     private static func patch(_ config: WanConfig) -> Int {
         config.inDim * config.patchSize.reduce(1, *)
     }
 
-    /// [dim, patch]: rows of length one at right angles, and below them zeros.
+    /// Returns [dim, patch]: orthonormal rows with zeros below them.
     private static func rotation(_ config: WanConfig, seed: UInt64) throws(SwanError) -> Tensor {
         let (dim, patch) = (config.dim, patch(config))
         let generator = try generator(seed, "rotation")
@@ -102,7 +105,8 @@ enum Initialization {
         try qrOp.tensors(Tensor.randn([rows, columns], generator), "reduced")[0]
     }
 
-    /// [dim]: zero where patches are, then plus and minus 3 in halves, so that the mean is zero.
+    /// Returns [dim]: zero in the patch's dimensions, then plus and minus 3 in halves, so that the
+    /// mean is zero.
     private static func constant(_ config: WanConfig) throws(SwanError) -> Tensor {
         let patch = patch(config)
         return try Tensor(
@@ -114,8 +118,8 @@ enum Initialization {
         )
     }
 
-    /// A multiple of the rotation back, the channel innermost: with the head's gain of 8 the
-    /// first flow is the one that undoes the damping of latents by the noise, on average.
+    /// Returns a multiple of the inverse rotation, with channels innermost. With the head's gain of
+    /// 8, the initial flow on average undoes the damping of latents by the noise.
     private static func head(_ config: WanConfig, _ rotation: Tensor) throws(SwanError) -> Tensor {
         let places = config.patchSize.reduce(1, *)
         guard config.inDim == config.outDim, config.dim > patch(config) else {

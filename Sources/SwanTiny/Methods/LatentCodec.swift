@@ -4,33 +4,34 @@ import Torch
 import TorchNN
 import SwanTraining
 
-/// Pictures to the numbers that a transformer is trained on, and back.
+/// Encodes clips to the latents that a transformer is trained on, and decodes them.
 struct LatentCodec: Sendable {
     private let vae: WanVAE
 
-    /// A trained autoencoder, which works where its weights are and gives its results on the CPU; its
-    /// latents are normalised as its config says.
+    /// Wraps a trained autoencoder, which runs on the device of its weights and returns results on
+    /// the CPU. Latents are normalized with the statistics in its config.
     init(_ weights: [String: Tensor], _ config: WanVAEConfig) throws(SwanError) {
         let weights = Weights(leaves: weights)
         vae = try WanVAE(weights, config)
         try weights.finish()
     }
 
-    /// The frames of the clip that latents stand for.
+    /// Returns the number of video frames that `count` latent frames stand for.
     func videoFrames(ofLatents count: Int) -> Int { vae.videoFrames(ofLatents: count) }
 
-    /// Clips [B, T, 3, H, W] in [0, 1] -> normalised latents [B, C, F, h, w].
+    /// Encodes clips [B, T, 3, H, W] in [0, 1] to normalized latents [B, C, F, h, w].
     func encode(_ clips: Tensor) throws(SwanError) -> Tensor {
         try vae.normalized(vae.encode(Self.video(clips))).to(.cpu)
     }
 
-    /// Normalised latents [B, C, F, h, w] -> clips [B, T, 3, H, W] in [0, 1].
+    /// Decodes normalized latents [B, C, F, h, w] to clips [B, T, 3, H, W] in [0, 1].
     func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
         try (vae.decode(vae.denormalized(latents.to(vae.device))) * 0.5 + 0.5)
             .transposed(1, 2).to(.cpu)
     }
 
-    /// Clips [B, T, 3, H, W] in [0, 1] -> what an autoencoder reads, [B, 3, T, H, W] in [-1, 1].
+    /// Converts clips [B, T, 3, H, W] in [0, 1] to the input of an autoencoder, [B, 3, T, H, W] in
+    /// [-1, 1].
     static func video(_ clips: Tensor) throws(SwanError) -> Tensor {
         try (clips.transposed(1, 2) * 2 - 1).contiguous()
     }

@@ -6,10 +6,10 @@ import SwanTraining
 import Synchronization
 import Torch
 
-/// Clips that were put through every style and encoded, kept while samples are drawn from them.
+/// A pool of clips that were rendered in every style and encoded, from which samples are drawn.
 ///
-/// Clip `n` is a function of the seed and of `n`, so a resumed run makes the same ones again. They are
-/// made in their order, a few before they are asked for.
+/// Clip `n` depends only on the seed and `n`, so a resumed run makes the same clips. They are made
+/// in order, a few ahead of use.
 final class LatentPool: Sendable {
     private let encoder: ClipEncoder
     private let phase: StreamPhase
@@ -20,14 +20,14 @@ final class LatentPool: Sendable {
     private struct State {
         /// Latents by clip number: [styles + 1, C, F, H, W], the source first.
         var encoded: [Int: Tensor] = [:]
-        /// The clips to come, from the first one that was asked for.
+        /// Makes the upcoming clips, starting from the first one requested.
         var coming: Prefetcher<Tensor>?
-        /// The number of the next of them.
+        /// The number of the next upcoming clip.
         var next = 0
     }
 
-    /// A pool of a phase's clips, the first of which has the index `firstIndex`; `threads` make them,
-    /// `encoders` of which encode at a time, until the job is cancelled.
+    /// Creates the pool of a phase whose first clip has the index `firstIndex`. `threads` threads
+    /// make the clips, and up to `encoders` of them encode at a time, until the job is cancelled.
     init(
         _ clips: any ClipSource,
         styles: [Style],
@@ -57,14 +57,14 @@ final class LatentPool: Sendable {
 
     deinit { state.withLock { $0.coming }?.cancel() }
 
-    /// Where its clips come from.
+    /// The source of the clips.
     var clips: any ClipSource { encoder.clips }
-    /// What they are encoded by.
+    /// The codec that encodes the clips.
     var codec: LatentCodec { encoder.codec }
-    /// Their height and width in pixels.
+    /// The height and width of the clips in pixels.
     var size: Int { encoder.size }
 
-    /// The source latents of a clip and those of its styled form, [C, F, H, W] each.
+    /// Returns the latents of a clip and of its styled version, [C, F, H, W] each.
     func pair(_ number: Int, style: Int) throws -> (source: Tensor, target: Tensor) {
         guard let latents = state.withLock({ $0.encoded[number] }) else {
             throw SwanError(.invalidData, "clip \(number) is not in the pool")
@@ -72,16 +72,16 @@ final class LatentPool: Sendable {
         return (try latents.selected(0, 0), try latents.selected(0, style + 1))
     }
 
-    /// Takes up what is missing in `range`, and lets go of what is before it; ranges only go forward.
+    /// Adds the missing clips of `range` and removes those before it; ranges only move forward.
     ///
-    /// After a cancellation the rest stays missing.
+    /// After a cancellation, clips may still be missing.
     func fill(_ range: Range<Int>) throws {
         try state.withLock { state in
             state.encoded = state.encoded.filter { range.contains($0.key) }
             let coming = try state.coming ?? start(at: range.lowerBound, &state)
             while state.next < range.upperBound {
                 let number = state.next
-                // Also a clip that fails is one that was taken; after a stop nothing is.
+                // A clip that fails counts as taken; after a cancellation nothing is.
                 state.next += 1
                 guard let latents = try coming.next(1, unless: stop)?.first else { return }
                 if range.contains(number) { state.encoded[number] = latents }
@@ -103,7 +103,7 @@ final class LatentPool: Sendable {
     }
 }
 
-/// Makes the clips of a pool.
+/// Renders and encodes the clips of a pool.
 private struct ClipEncoder: Sendable {
     let clips: any ClipSource
     let styles: [Style]
@@ -112,15 +112,15 @@ private struct ClipEncoder: Sendable {
     let size: Int
     let firstIndex: UInt64
     let seed: UInt64
-    /// Pictures are made by all threads, and encoded by a few at a time: memory holds their layers.
+    /// All threads render clips, but only a few encode at a time, because activations take memory.
     let turns: DispatchSemaphore
 
-    /// The latents of a clip and of its forms in all styles: [styles + 1, C, F, H, W].
+    /// Returns the latents of a clip and of its versions in all styles: [styles + 1, C, F, H, W].
     func encode(_ number: Int) throws -> Tensor {
         let index = firstIndex + UInt64(number)
         var random = SampleRandom(seed: seed, index: index, purpose: .pooledClip)
-        // An endless stream hardly ever sees the latent of a video's first frame, which holds one
-        // frame where the others hold four.
+        // Long streams rarely see the latent of a video's first frame, which holds one frame
+        // instead of four.
         let skipped = random.chance(options.runningClips) ? 1 : 0
         let frames = codec.videoFrames(ofLatents: options.latentFrames + skipped)
         let clip = try clips.clip(index: index, frames: frames, height: size, width: size)

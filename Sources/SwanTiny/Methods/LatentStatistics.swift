@@ -5,23 +5,24 @@ import SwanTraining
 import Torch
 import TorchNN
 
-/// What there is to know of an autoencoder's latents before a transformer is trained on them.
+/// The statistics of an autoencoder's latents, needed to train a transformer on them.
 struct LatentStatistics {
-    /// What is subtracted from each channel, and what it is then divided by.
+    /// The offset subtracted from each channel, and the scale it is then divided by.
     let mean, std: [Double]
-    /// How much an error in each normalised channel counts, 1 on average.
+    /// The loss weight of each normalized channel, 1 on average.
     let weights: [Double]
 
-    /// - Parameter keepsNormalization: takes mean and deviation from the config and measures the weights
-    ///   alone.
+    /// Measures the statistics over clips of `size` pixels, starting from the index `firstIndex`.
     ///
-    /// Measured over clips of `size` pixels from the index `firstIndex` on.
+    /// The importance of a channel is the change of the images when it is perturbed by half its
+    /// standard deviation. Important channels get a wider range than others, so that the noise a
+    /// stream adds affects them less; the rest of their importance goes into the weights. Channels
+    /// that are quiet except for rare bursts, such as those that respond to motion, get a range
+    /// that fits the bursts: one value of fifty standard deviations would drown out the others in
+    /// its token's normalization.
     ///
-    /// A channel's importance is the change of the pictures when it is disturbed by half its
-    /// deviation. Important channels are given a wider range than others, so that the noise a stream
-    /// adds costs them less, and what is left of their importance is in the weights. Channels that are
-    /// quiet but for rare bursts, as where something moves, get a range that holds the bursts: one
-    /// value of fifty deviations would drown the others in its token's normalisation.
+    /// - Parameter keepsNormalization: Uses the mean and standard deviation of the config and
+    ///   measures only the weights.
     static func measured(
         _ vae: [String: Tensor],
         _ config: WanVAEConfig,
@@ -59,11 +60,12 @@ struct LatentStatistics {
         }
     }
 
-    /// The statistics of latents [N, C, F, h, w].
+    /// Computes the statistics of latents [N, C, F, h, w].
     ///
     /// - Parameters:
-    ///   - importance: measures how much pictures change with each channel, of these deviations.
-    ///   - normalization: whose mean and deviation are taken instead of measured ones.
+    ///   - importance: Measures how much images change with each channel, given these standard
+    ///     deviations.
+    ///   - normalization: The mean and standard deviation to use instead of measured ones.
     private init(
         of latents: Tensor,
         importance: ([Double]) throws -> [Double],
@@ -71,7 +73,7 @@ struct LatentStatistics {
     ) throws {
         let mean = try latents.mean([0, 2, 3, 4]).array(of: Double.self)
         var std = try latents.variance([0, 2, 3, 4]).squareRoot().array(of: Double.self)
-        // A channel that is nearly dead would be blown up to the others' size.
+        // A nearly dead channel would otherwise be amplified to the scale of the others.
         let least = 0.05 * (std.max() ?? 1)
         std = std.map { max($0, least) }
         let changes = try importance(std)
@@ -83,7 +85,7 @@ struct LatentStatistics {
         let ranges =
             normalization?.latentsStd
             ?? std.indices.map { max(std[$0] / gains[$0], bursts[$0] / Self.largestNormalized) }
-        // An error of 1 in a normalised channel is one of `range` in the latents.
+        // An error of 1 in a normalized channel is an error of `range` in the latents.
         let weights = std.indices.map { pow(relative[$0], 0.75) * pow(ranges[$0] / std[$0], 2) }
         let averageWeight = weights.reduce(0, +) / Double(weights.count)
         self.mean = normalization?.latentsMean ?? mean
@@ -91,10 +93,11 @@ struct LatentStatistics {
         self.weights = weights.map { $0 / averageWeight }
     }
 
-    /// The deviation of a normalised channel of middling importance. Above 1, so that the noise of a
-    /// stream, which is meant for models that make things up, leaves a small model enough to see.
+    /// The standard deviation of a normalized channel of average importance. Above 1, because the
+    /// noise of a stream is meant for models that invent content and would hide too much from a
+    /// small model.
     private static let spread = 1.5
-    /// What a normalised latent hardly ever exceeds.
+    /// A bound that normalized latents rarely exceed.
     private static let largestNormalized = 9.0
 
     private static func importance(

@@ -1,14 +1,14 @@
 import SwanSystem
 import Torch
 
-/// How different pictures look, in bands of detail against the contrast that is there.
+/// A perceptual distance: the error in each frequency band relative to the local contrast.
 ///
-/// After the normalised Laplacian pyramid distance (Laparra et al. 2016,
-/// https://doi.org/10.2352/ISSN.2470-1173.2016.16.HVEI-103): an error in a flat place is seen, the
-/// same error in grass is not. The error is taken by its absolute value, and the contrast from the
-/// target alone, so that blurring the result never pays.
+/// Based on the normalized Laplacian pyramid distance (Laparra et al. 2016,
+/// https://doi.org/10.2352/ISSN.2470-1173.2016.16.HVEI-103): an error in a flat area is visible,
+/// the same error in grass is not. Uses the absolute error and takes the contrast from the target
+/// alone, so that blurring the result never pays off.
 enum PyramidDistance {
-    /// The mean over the bands of error against contrast, of `error` = result - `target`,
+    /// Returns the mean over the bands of the relative error, for `error` = result - `target`,
     /// [B, 3, T, H, W] in [-1, 1].
     static func mean(_ error: Tensor, _ target: Tensor) throws(SwanError) -> Tensor {
         var error = try pictures(error)
@@ -27,12 +27,12 @@ enum PyramidDistance {
         return try sum * (1 / Double(levels))
     }
 
-    /// Bands of detail, each of half the size of the one before it.
+    /// The number of bands, each half the size of the previous one.
     private static let levels = 3
-    /// Contrast that is not told from none.
+    /// The contrast below which differences are not visible.
     private static let leastContrast = 0.1
 
-    /// What is left at half the size, and what that cannot hold.
+    /// Splits images into a half-size version and the detail that it cannot represent.
     private static func split(_ x: Tensor) throws(SwanError) -> (coarse: Tensor, band: Tensor) {
         let coarse = try x.averagePooled2d(2, stride: 2)
         return (coarse, try x - coarse.upsampledNearest2x())

@@ -3,7 +3,7 @@ import SwanTraining
 import Torch
 
 extension StreamMethod {
-    /// The last frame of each clip: as it is, then in every style, each above its exact target.
+    /// Draws the last frame of each clip: the original, then every style above its exact target.
     func samples(_ networks: Networks) throws -> [SampleSheet] {
         guard samples > 0, let pool = pools.last else { return [] }
         let network = try StreamNetwork(networks, self)
@@ -28,14 +28,14 @@ extension StreamMethod {
             }
             let names = styles.map(\.name).joined(separator: ", ")
             let caption =
-                "For each clip, on the left: a frame, and below it what the autoencoder alone "
-                + "makes of it. Then: \(names), each after two steps, and below it its exact target."
+                "For each clip, on the left: a frame, and below it its reconstruction by the autoencoder. "
+                + "Then: \(names), each after two steps, and below it its exact target."
             return [try SampleSheet(rows, caption: caption)]
         }
     }
 
-    /// Latents [1, C, F, H, W] in each style, by a stream's first step at the full noise and the
-    /// noisiest of its later steps.
+    /// Returns latents [1, C, F, H, W] in each style, using a stream's first step at full noise and
+    /// the noisiest of its later steps.
     private func restyled(
         _ source: Tensor,
         _ network: StreamNetwork,
@@ -43,7 +43,7 @@ extension StreamMethod {
     ) throws -> [Tensor] {
         let texts = try styles.map { try tokens(of: $0.phrasings.first ?? "") }
         let count = styles.count
-        // The same noise for every style, so that styles are compared and not noise.
+        // The same noise for every style, so that differences come from the styles alone.
         let generator = try Generator(
             seed: seed,
             purpose: .streamSheet,

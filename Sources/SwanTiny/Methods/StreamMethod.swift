@@ -5,15 +5,16 @@ import SwanText
 import SwanTraining
 import Torch
 
-/// Flow matching between a source and its styled form, by a causal transformer and a text encoder.
+/// Trains a causal transformer and a text encoder by flow matching between a source and its styled
+/// version.
 ///
-/// The network's clean latents are held against the styled ones. The only role is `model`: the transformer
-/// and the text encoder, their keys behind `transformer.` and `text_encoder.`.
+/// The loss compares the network's clean latents with the styled ones. The only role is `model`:
+/// the transformer and the text encoder, with keys prefixed by `transformer.` and `text_encoder.`.
 struct StreamMethod: Method {
-    /// The role that is trained.
+    /// The trained role.
     static let trainedRole = "model"
 
-    /// The samples of a step.
+    /// The samples of one micro-batch.
     struct Batch: Sendable {
         /// [B, C, F, H, W] each.
         let source, target: Tensor
@@ -28,15 +29,15 @@ struct StreamMethod: Method {
     let styles: [Style]
     let prompts: PromptGenerator
     let tokenizer: Tokenizer
-    /// How much an error counts in each latent channel, [C].
+    /// The loss weight of each latent channel, [C].
     let channelWeights: Tensor
     let seed: UInt64
-    /// One for each phase.
+    /// One pool per phase.
     let pools: [LatentPool]
-    /// Clips on a sample sheet.
+    /// The number of clips on a sample sheet.
     var samples = 0
 
-    /// The clips in a pool are those of the batch at hand.
+    /// False, because the pool holds only the clips of the current batch.
     var hasIndependentBatches: Bool { false }
 
     var roles: [Role] {
@@ -45,14 +46,14 @@ struct StreamMethod: Method {
 
     func updates(at step: Int) -> [Update<Batch>] { [Update(of: Self.trainedRole, by: loss)] }
 
-    /// Steps of all phases.
+    /// The total number of steps of all phases.
     var steps: Int { phases.reduce(0) { $0 + $1.steps } }
 
     func batch(_ place: BatchPlace) throws -> Batch {
         let (phase, local) = phase(of: place.step)
         let range = phases[phase].clips(at: local)
         try pools[phase].fill(range)
-        // A later step goes on with the samples of the step before it.
+        // A later step continues with the samples of the previous step.
         let drawn = kind(place) == .later ? place.before : place
         var random = SampleRandom(seed: seed, index: UInt64(drawn.number), purpose: .streamStep)
         var (sources, targets): ([Tensor], [Tensor]) = ([], [])
@@ -88,8 +89,8 @@ struct StreamMethod: Method {
             case .later: try later(batch, carry["result"] ?? batch.target, generator)
             }
         let result = try network(input, timesteps: timesteps, prompts: batch.prompts)
-        // Squared up to about 1 and absolute beyond (Charbonnier), so that what nobody can foresee,
-        // such as a cut, does not outweigh a whole batch.
+        // Squared up to about 1 and absolute beyond (Charbonnier), so that unpredictable content,
+        // such as a cut, does not dominate a whole batch.
         let target = try batch.target.to(result.device)
         let error = try (((result - target).pow(2) + 1).squareRoot() - 1) * 2
         let loss = try (error * channelWeights.to(result.device).reshaped(1, -1, 1, 1, 1)).mean()
@@ -100,7 +101,7 @@ struct StreamMethod: Method {
         )
     }
 
-    /// Those of the transformer.
+    /// Selects the transformer's hidden matrices.
     static func isHiddenMatrix(_ key: String, _ shape: [Int]) -> Bool {
         shape.count == 2 && key.hasPrefix("transformer.") && !key.contains("embedding.0.")
             && !key.hasPrefix("transformer.head.")
@@ -119,9 +120,9 @@ struct StreamMethod: Method {
         return (phases.count - 1, rest)
     }
 
-    /// The source with noise, and a timestep for each frame [B, F].
+    /// Returns the source with noise, and a timestep for each frame [B, F].
     ///
-    /// Each frame has its own: a stream's motion sets the noise of every chunk.
+    /// Each frame has a separate timestep, because a stream's motion sets the noise of every chunk.
     private func first(
         _ batch: Batch,
         _ generator: Generator
@@ -138,7 +139,8 @@ struct StreamMethod: Method {
         )
     }
 
-    /// An earlier result (or the target) with a little noise, and a timestep for each frame [B, F].
+    /// Returns an earlier result (or the target) with a little noise, and a timestep for each frame
+    /// [B, F].
     private func later(
         _ batch: Batch,
         _ result: Tensor,
@@ -161,7 +163,7 @@ struct StreamMethod: Method {
         return (try StreamNetwork.later(base, timesteps, generator), timesteps)
     }
 
-    /// A prompt as the text encoder reads it.
+    /// Tokenizes a prompt for the text encoder.
     func tokens(of prompt: String) throws -> [Int32] {
         try tokenizer.encode(prompt, maxTokens: transformer.textLen, allowsEmpty: true).tokens
     }

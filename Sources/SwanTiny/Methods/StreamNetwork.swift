@@ -4,11 +4,12 @@ import SwanTraining
 import Torch
 import TorchNN
 
-/// Text encoder and transformer as a stream uses them: noisy latents and prompts to clean latents.
+/// The text encoder and transformer as a stream uses them: predicts clean latents from noisy ones
+/// and prompts.
 ///
-/// The noisy input is x = s N + (1 - s) S; the transformer's flow v gives the clean x0 = x - t/1000 v
-/// (rectified flow, https://arxiv.org/abs/2209.03003). Inputs may be on the CPU; results are where the
-/// weights are, in float32 whatever the networks compute in.
+/// The noisy input is x = s N + (1 - s) S; the transformer's flow v gives the clean
+/// x0 = x - t/1000 v (rectified flow, https://arxiv.org/abs/2209.03003). Inputs may be on the CPU;
+/// results are on the device of the weights, in float32 regardless of the networks' precision.
 struct StreamNetwork {
     private let transformer: CausalWanTransformer
     private let encoder: UMT5Encoder
@@ -16,7 +17,7 @@ struct StreamNetwork {
     private let device: Device
     private let dtype: DType
 
-    /// The networks of a method with these weights.
+    /// Creates the networks of a method with these weights.
     init(_ networks: Networks, _ method: StreamMethod) throws(SwanError) {
         let weights = Weights(
             leaves: networks[StreamMethod.trainedRole],
@@ -29,7 +30,7 @@ struct StreamNetwork {
         (device, dtype) = (weights.device, weights.dtype)
     }
 
-    /// Clean latents from `input` [B, C, F, H, W] with a timestep for each frame [B, F].
+    /// Predicts clean latents from `input` [B, C, F, H, W] with a timestep for each frame [B, F].
     func callAsFunction(
         _ input: Tensor,
         timesteps: Tensor,
@@ -49,21 +50,22 @@ struct StreamNetwork {
 
     // MARK: - Inputs
 
-    /// What a first step starts from: the source with noise in the parts `scale` [B, F], and timesteps.
+    /// Returns the input of a first step: the source mixed with noise by `scale` [B, F], and
+    /// timesteps.
     ///
-    /// A stream takes int(1000 s) + `timestepOffset`, see `NoiseController`.
+    /// A stream uses int(1000 s) + `timestepOffset`, see `NoiseController`.
     static func first(
         _ source: Tensor,
         noise scale: Tensor,
         timestepOffset: Int,
         _ generator: Generator
     ) throws(SwanError) -> (Tensor, Tensor) {
-        // A little is added since 0.3 in float32 is below 0.3.
+        // The small offset is needed because 0.3 in float32 is less than 0.3.
         let timesteps = try (scale * 1_000 + 0.01).floor() + Double(timestepOffset)
         return (try noised(source, scale, generator), timesteps)
     }
 
-    /// What a later step starts from: an earlier result with the noise of its timesteps [B, F].
+    /// Returns the input of a later step: an earlier result with the noise of its timesteps [B, F].
     static func later(
         _ result: Tensor,
         _ timesteps: Tensor,
@@ -82,7 +84,7 @@ struct StreamNetwork {
         return try s * noise + (1 - s) * latents
     }
 
-    /// [B, F] as what latents [B, C, F, H, W] are multiplied by.
+    /// Reshapes [B, F] to broadcast over latents [B, C, F, H, W].
     private static func perFrame(_ values: Tensor) throws(SwanError) -> Tensor {
         try values.reshaped(values.size(0), 1, values.size(1), 1, 1)
     }

@@ -1,34 +1,38 @@
 public import SwanTraining
 
-/// How a transformer is taught to restyle a stream.
+/// The options for training a transformer to restyle a stream.
 ///
 /// A stream mixes noise into the *source* latents and takes the first step from there; later steps
-/// start from its own result with less noise. Both are trained, told apart by their timesteps.
+/// start from its previous result with less noise. Both are trained, and distinguished by their
+/// timesteps.
 public struct StreamTrainingOptions: Codable, Sendable, Equatable {
-    /// The part of noise in the input of the first step where nothing moves.
+    /// The fraction of noise in the input of the first step if there is no motion.
     public var noiseScale: Double
-    /// How far a stream lowers the noise where much moves.
+    /// How much a stream lowers the noise in fast motion.
     public var noiseSpread: Double
-    /// What a first timestep is above 1000 times its noise; -100 if it is not given.
+    /// The offset of a first timestep from 1000 times its noise; defaults to -100.
     public var timestepOffset: Int?
-    /// The part of samples that have the full noise in every frame.
+    /// The fraction of samples with full noise in every frame.
     public var fullNoise: Double
-    /// The timesteps of later steps, drawn evenly for each frame; repeat one to draw it more often.
+    /// The timesteps of later steps, drawn uniformly for each frame; repeat one to draw it more
+    /// often.
     public var laterTimesteps: [Int]
-    /// The part of later steps that start from the network's own result, not from the target.
+    /// The fraction of later steps that start from the network's own result instead of the target.
     public var ownResults: Double
-    /// The part of clips that do not begin at a video's first frame.
+    /// The fraction of clips that do not start at a video's first frame.
     public var runningClips: Double
-    /// Latent frames of a sample.
+    /// The number of latent frames in a sample.
     public var latentFrames: Int
-    /// Latent frames that a frame sees, itself included: the size of the stream's KV cache.
+    /// The number of latent frames a frame attends to, including itself: the size of the stream's
+    /// KV cache.
     public var window: Int
-    /// What transformer and text encoder compute in; float32 if it is not given.
+    /// The data type that the transformer and text encoder compute in; defaults to float32.
     public var precision: Precision?
-    /// Whether blocks are computed again for gradients instead of being kept: less memory, more time.
+    /// Whether to recompute activations in the backward pass instead of storing them, which saves
+    /// memory and takes more time.
     public var gradientCheckpointing: Bool?
 
-    /// `timestepOffset`, or the reference's (StreamDiffusionV2, streamv2v/inference.py).
+    /// `timestepOffset`, or the reference's value (StreamDiffusionV2, streamv2v/inference.py).
     var firstTimestepOffset: Int { timestepOffset ?? -100 }
 
     private enum CodingKeys: String, CodingKey {
@@ -40,31 +44,32 @@ public struct StreamTrainingOptions: Codable, Sendable, Equatable {
     }
 }
 
-/// A part of the transformer's training, with its picture size.
+/// A phase of the transformer's training, with its image size.
 public struct StreamPhase: Codable, Sendable, Equatable {
-    /// Steps of this phase.
+    /// The number of steps in this phase.
     public var steps: Int
-    /// Height and width of its clips in pixels.
+    /// The height and width of its clips in pixels.
     public var size: Int
-    /// Samples of a step.
+    /// Samples per step.
     public var batch: Int
-    /// Encoded clips that samples are drawn from: the newest so many.
+    /// The number of encoded clips to draw samples from: the most recent ones.
     public var pool: Int
-    /// Clips that are encoded before the first step.
+    /// The number of clips to encode before the first step.
     public var firstClips: Int
-    /// A new clip is encoded every so many steps.
+    /// The number of steps between newly encoded clips.
     public var stepsPerClip: Int
 
     private enum CodingKeys: String, CodingKey {
         case steps, size, batch, pool, firstClips = "first_clips", stepsPerClip = "steps_per_clip"
     }
 
-    /// Clips that are encoded from its first step to its last.
+    /// The total number of clips encoded in this phase.
     var clips: Int { clips(at: max(0, steps - 1)).upperBound }
 
-    /// The clips that step `step` of this phase draws from.
+    /// Returns the clips that step `step` of this phase draws from.
     ///
-    /// The steps of a cycle share a range, so that a later step can draw what the one before it drew.
+    /// The steps of a cycle share a range, so that a later step can draw the same samples as the
+    /// previous step.
     func clips(at step: Int) -> Range<Int> {
         let cycle = StreamStepKind.cycle.count
         let end = firstClips + step / cycle * cycle / max(1, stepsPerClip)
@@ -72,16 +77,16 @@ public struct StreamPhase: Codable, Sendable, Equatable {
     }
 }
 
-/// What a step of the transformer's training starts from.
+/// The starting point of a step of the transformer's training.
 enum StreamStepKind: Sendable {
-    /// From the source with noise, as a stream's first denoising step does.
+    /// The source with noise, as in a stream's first denoising step.
     case first
-    /// From the result of the training step before, as a stream's later denoising steps do.
+    /// The result of the previous training step, as in a stream's later denoising steps.
     case later
 
-    /// The kinds in their order, again and again; a phase begins with the first.
+    /// The repeating sequence of kinds; a phase starts with the first.
     static let cycle: [StreamStepKind] = [.first, .first, .later]
 
-    /// The kind of step `step` of a phase, counted from 0.
+    /// Returns the kind of step `step` of a phase, counted from 0.
     init(step: Int) { self = Self.cycle[step % Self.cycle.count] }
 }

@@ -4,27 +4,28 @@ import SwanTraining
 import Torch
 import TorchNN
 
-/// A start for the text encoder: every token of a prompt becomes the vector of the style it asks for.
+/// Pretrains the text encoder: every token of a prompt is mapped to the vector of the requested
+/// style.
 ///
-/// Left to the transformer's loss alone, styles whose pictures are alike stay one style for thousands
-/// of steps, because neither side has a reason to move before the other.
+/// With the transformer's loss alone, styles with similar images remain indistinguishable for
+/// thousands of steps, because neither network has a reason to move before the other.
 ///
-/// The role `text_encoder` is trained. Where training goes on from a model, its own encoder is the frozen
-/// role `teacher`.
+/// Trains the role `text_encoder`. If training continues from a model, that model's encoder is the
+/// frozen role `teacher`.
 struct TextEncoderMethod: Method {
-    /// The role that is trained.
+    /// The trained role.
     static let trainedRole = "text_encoder"
 
-    /// An encoder that knows styles already: what it makes of their prompts is what shall become of them,
-    /// so that the transformer finds old styles where it had them.
+    /// An encoder that already knows some styles: its embeddings are the targets for their prompts,
+    /// so that the transformer finds known styles where they were.
     struct Teacher: Sendable {
-        /// Where the encoder that learns is.
+        /// The encoder's weights, on the device of the encoder that is trained.
         let weights: [String: Tensor]
         /// The names of the styles that it knows.
         let styles: Set<String>
     }
 
-    /// Prompts as tokens, and the styles they ask for.
+    /// Tokenized prompts, and the indices of the requested styles.
     struct Batch: Sendable {
         let prompts: [[Int32]]
         let styles: [Int]
@@ -38,7 +39,7 @@ struct TextEncoderMethod: Method {
     let maximumTokens: Int
     let batch: Int
     let seed: UInt64
-    /// The encoder of the model that training goes on from.
+    /// The encoder of the model that training continues from.
     var teacher: Teacher?
 
     var roles: [Role] {
@@ -64,8 +65,8 @@ struct TextEncoderMethod: Method {
         return Batch(prompts: texts, styles: asked)
     }
 
-    /// Each style as often as any other; with a teacher mostly what is new, and what the new names must
-    /// not be heard in: prompts that ask for no change.
+    /// Picks a style, all with equal probability. With a teacher, mostly new styles and
+    /// "no change", since prompts that ask for no change must not trigger the new styles.
     private func style(_ random: inout SampleRandom) -> Int {
         guard let teacher else { return random.integer(styles.indices) }
         let new = styles.indices.filter { !teacher.styles.contains(styles[$0].name) }
@@ -109,7 +110,7 @@ struct TextEncoderMethod: Method {
         return Loss(total: error, parts: ["squared_error": error])
     }
 
-    /// What an encoder makes of prompts: [B, L, C], zeros after the end.
+    /// Returns the encoder's embeddings of prompts: [B, L, C], zeros after the end of each prompt.
     private func embeddings(
         _ prompts: [[Int32]],
         by parameters: [String: Tensor]

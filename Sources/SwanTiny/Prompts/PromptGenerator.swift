@@ -1,15 +1,17 @@
 import SwanTraining
 
-/// Prompts as people write them: bare phrases, sentences with a scene, in any case and punctuation.
+/// Generates prompts as people write them: bare phrases and sentences with a scene, in varying case
+/// and punctuation.
 ///
-/// Prompts for "no change" are scenes alone, requests to leave things alone, looks that the model was
-/// not taught, and nonsense: what a small model does not know must not produce rubbish.
+/// Prompts for "no change" are scenes alone, requests to leave things alone, looks that the model
+/// was not trained on, and nonsense: a small model must not produce garbage for what it does not
+/// know.
 public struct PromptGenerator: Sendable {
     private let styles: [Style]
     private let unknownLooks: [String]
     private let seed: UInt64
 
-    /// Prompts for `styles`; a look that none of them is called counts as unknown.
+    /// Creates a generator for `styles`; a look that none of them is named after counts as unknown.
     public init(styles: [Style], seed: UInt64) {
         self.styles = styles
         self.seed = seed
@@ -17,14 +19,15 @@ public struct PromptGenerator: Sendable {
         unknownLooks = PromptPhrases.looks.filter { words.isDisjoint(with: Self.words($0)) }
     }
 
-    /// Prompt number `index` for `style`: a function of the seed, the style's name and the index.
+    /// Returns prompt number `index` for `style`, which depends only on the seed, the style's name
+    /// and the index.
     public func prompt(for style: Style, index: UInt64) -> String {
         var random = SampleRandom(seed: seed, index: index, purpose: Self.purpose(of: style.name))
         let text = style.changesNothing ? noChange(&random) : sentence(style.phrasings, &random)
         return written(text, &random)
     }
 
-    /// `count` prompts for a tokenizer to learn from, every style and every phrasing among them.
+    /// Returns `count` prompts to train a tokenizer on, including every style and every phrasing.
     public func corpus(count: Int) -> [String] {
         let wanted = styles.contains(where: \.changesNothing) ? styles : [.none] + styles
         let bare = styles.flatMap(\.phrasings) + PromptPhrases.scenes
@@ -35,7 +38,7 @@ public struct PromptGenerator: Sendable {
     }
 
     private func sentence(_ phrasings: [String], _ random: inout SampleRandom) -> String {
-        // One in five as it stands: that is how a command line is used.
+        // One in five is a bare phrase, as is common on the command line.
         guard !random.chance(0.2) else { return random.pick(phrasings) }
         return filled(random.pick(PromptPhrases.sentences), random.pick(phrasings), &random)
     }
@@ -75,7 +78,7 @@ public struct PromptGenerator: Sendable {
         return ([text] + praise).joined(separator: ", ")
     }
 
-    /// What the picture shows: now and then more than one thing, or words that nobody has listed.
+    /// Returns a description of the content: occasionally several things, or unlisted words.
     private func scene(_ random: inout SampleRandom) -> String {
         switch random.pick(weights: [0.65, 0.2, 0.15]) {
         case 0: return random.pick(PromptPhrases.scenes)
@@ -86,7 +89,7 @@ public struct PromptGenerator: Sendable {
         }
     }
 
-    /// The text in one of the ways of writing it.
+    /// Varies the capitalization and punctuation of a text.
     private func written(_ text: String, _ random: inout SampleRandom) -> String {
         var text = text
         switch random.pick(weights: [0.6, 0.3, 0.1]) {
@@ -102,7 +105,7 @@ public struct PromptGenerator: Sendable {
         text.split(separator: " ").map(String.init).filter { $0.count > 3 }
     }
 
-    /// The FNV-1a hash of a name: styles keep their prompts whatever other styles there are.
+    /// The FNV-1a hash of a name, so that a style's prompts do not depend on the other styles.
     private static func purpose(of name: String) -> UInt64 {
         name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }

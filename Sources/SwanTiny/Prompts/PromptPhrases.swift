@@ -1,4 +1,4 @@
-/// What prompts are put together from.
+/// The phrases that prompts are composed of.
 enum PromptPhrases {
     static let sentences = [
         "{scene}, {look}",
@@ -21,12 +21,12 @@ enum PromptPhrases {
         "i want to see {look}",
     ]
 
-    /// First words of phrases that no "a" goes before.
+    /// First words of phrases that take no indefinite article.
     static let startsWithoutArticle: Set = [
         "at", "by", "drawn", "fall", "glowing", "in", "made", "on", "red", "under", "van",
     ]
 
-    /// None of them may speak of how a picture looks.
+    /// None of them may describe the look of an image.
     static let scenes = [
         "a street", "a street at dusk", "a man talking", "a woman smiling", "a face", "two faces",
         "a dog in a park", "a cat on a sofa", "a car on the road", "cars in traffic",
@@ -41,7 +41,7 @@ enum PromptPhrases {
         "an animated film", "clouds in the sky", "a rocket starting", "a waterfall",
     ]
 
-    /// What people add to a prompt without asking for a look.
+    /// Words that people add to a prompt without asking for a look.
     static let praise = [
         "high quality", "highly detailed", "4k", "8k", "masterpiece", "best quality", "sharp focus",
         "soft light", "very beautiful", "award winning", "ultra hd", "for my friends",
@@ -62,7 +62,7 @@ enum PromptPhrases {
         "made of gold", "on fire", "wooden toy", "velvet", "quarterly report", "banana bread",
     ]
 
-    /// Signs of many scripts.
+    /// Characters of many scripts.
     static let signs = [
         "é", "ß", "ñ", "ø", "ж", "я", "λ", "Ω", "س", "م", "א", "日", "本", "語", "猫", "한", "국", "ก",
         "न", "😀", "🎨", "🌈", "?", "#", "€", "∑", "→",

@@ -1,10 +1,10 @@
 extension Style {
-    /// The styles that come with Swan, "no change" first.
+    /// The styles included with Swan, "no change" first.
     public static let bundled: [Style] = [
         .none, .sketch, .neon, .thermal, .night, .sepia, .comic, .pixelArt, .autumn,
     ]
 
-    /// The bundled style of a name, nil if there is none.
+    /// Returns the bundled style with a name; nil if there is none.
     public static func named(_ name: String) -> Style? { bundled.first { $0.name == name } }
 
     /// No change.
@@ -35,7 +35,7 @@ extension Style {
         title: "neon edges"
     )
 
-    /// A camera that sees heat.
+    /// A thermal camera.
     public static let thermal = Style(
         name: "thermal",
         phrasings: [
@@ -79,7 +79,7 @@ extension Style {
         ]
     )
 
-    /// Bright, strong colours under lines of ink.
+    /// Bright, saturated colors with ink lines.
     public static let comic = Style(
         name: "comic",
         phrasings: [
@@ -89,7 +89,7 @@ extension Style {
         filters: [.comic]
     )
 
-    /// Large squares of few colours.
+    /// Large squares in a few colors.
     public static let pixelArt = Style(
         name: "pixel-art",
         phrasings: [

@@ -1,8 +1,8 @@
 public import SwanCheckpoints
 
 extension KnownLooks {
-    /// What a model of these styles knows; nil where none of them is "no change", since no prompt asks
-    /// such a model to leave the video as it is.
+    /// The looks known to a model of these styles; nil if none of them is "no change", since such a
+    /// model cannot be asked to leave the video unchanged.
     public init?(_ styles: [Style]) {
         guard styles.contains(where: \.changesNothing) else { return nil }
         self.init(

@@ -4,7 +4,7 @@ extension PixelFilter: Codable {
         case pencil, outlines, comic, foliage
     }
 
-    /// Whatever stands in a recipe.
+    /// An arbitrary key.
     private struct AnyKey: CodingKey {
         let stringValue: String
         var intValue: Int? { nil }
@@ -13,7 +13,7 @@ extension PixelFilter: Codable {
         init?(intValue: Int) { nil }
     }
 
-    /// Reads a name, or a name with its numbers; what does not fit is said in the error.
+    /// Decodes a name, or a name with parameters; errors describe what is wrong.
     public init(from decoder: any Decoder) throws {
         let alone: String?
         do {
@@ -40,21 +40,21 @@ extension PixelFilter: Codable {
         let given = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
         let names = given.sorted().joined(separator: ", ")
         guard given.count == 1 else {
-            throw invalid("a filter is one name with its numbers, not {\(names)}", decoder)
+            throw invalid("a filter must be one name with its numbers, not {\(names)}", decoder)
         }
         guard let key = values.allKeys.first else { throw unknown(names, decoder) }
         switch key {
         case .blur:
             let sigma = try values.decode(Double.self, forKey: key)
             guard (0.1...32).contains(sigma) else {
-                throw invalid("blur is \(sigma); it is 0.1 to 32 pixels", decoder)
+                throw invalid("blur is \(sigma); it must be from 0.1 to 32 pixels", decoder)
             }
             return .blur(sigma: sigma)
         case .saturation: return .saturation(try values.decode(Double.self, forKey: key))
         case .gamma:
             let exponent = try values.decode(Double.self, forKey: key)
             guard exponent > 0 else {
-                throw invalid("gamma is \(exponent); it is above 0", decoder)
+                throw invalid("gamma is \(exponent); it must be above 0", decoder)
             }
             return .gamma(exponent)
         case .matrix:
@@ -66,28 +66,30 @@ extension PixelFilter: Codable {
         case .ramp:
             let stops = try values.decode([[Double]].self, forKey: key)
             guard stops.count >= 2, stops.allSatisfy({ $0.count == 3 }) else {
-                throw invalid("ramp needs two or more colours of three numbers", decoder)
+                throw invalid("ramp needs two or more colors of three numbers", decoder)
             }
             return .ramp(stops)
         case .tones:
             let count = try values.decode(Int.self, forKey: key)
-            guard count >= 1 else { throw invalid("tones is \(count); it is 1 or more", decoder) }
+            guard count >= 1 else {
+                throw invalid("tones is \(count); it must be at least 1", decoder)
+            }
             return .tones(count)
         case .mosaic:
             let size = try values.decode(Int.self, forKey: key)
             guard (2...64).contains(size) else {
-                throw invalid("mosaic is \(size); it is 2 to 64 pixels", decoder)
+                throw invalid("mosaic is \(size); it must be from 2 to 64 pixels", decoder)
             }
             return .mosaic(size)
         case .pencil, .outlines, .comic, .foliage:
             throw invalid(
-                "the filter '\(key.rawValue)' takes no numbers: write its name alone",
+                "the filter '\(key.rawValue)' takes no numbers: use its name alone",
                 decoder
             )
         }
     }
 
-    /// Writes the form that is read.
+    /// Encodes the filter in the format that `init(from:)` reads.
     public func encode(to encoder: any Encoder) throws {
         switch self {
         case .blur(let sigma): try encode(.blur, sigma, encoder)
@@ -120,7 +122,7 @@ extension PixelFilter: Codable {
 
     private static func unknown(_ name: String, _ decoder: any Decoder) -> DecodingError {
         let known = Name.allCases.map(\.rawValue).joined(separator: ", ")
-        return invalid("no filter is called '\(name)'; there are \(known)", decoder)
+        return invalid("unknown filter '\(name)'; the filters are \(known)", decoder)
     }
 
     private static func invalid(_ message: String, _ decoder: any Decoder) -> DecodingError {

@@ -2,45 +2,46 @@ import SwanTraining
 public import Torch
 public import SwanSystem
 
-/// One step of a style: a rule from pictures [T, 3, H, W] in [0, 1] to such pictures.
+/// One step of a style: a function from images [T, 3, H, W] in [0, 1] to images of the same shape.
 ///
-/// In a recipe a filter stands as its name, or as a name with its numbers: `outlines`, `{blur: 1.5}`.
+/// In a recipe, a filter is its name, or its name with parameters: `outlines`, `{blur: 1.5}`.
 public enum PixelFilter: Sendable, Hashable {
-    /// A Gaussian blur of so many pixels.
+    /// A Gaussian blur with a standard deviation of `sigma` pixels.
     case blur(sigma: Double)
-    /// Colours moved towards gray (below 1) or away from it.
+    /// Moves colors toward gray (below 1) or away from it.
     case saturation(Double)
-    /// Every value to a power: above 1 darkens.
+    /// Raises every value to a power: above 1 darkens.
     case gamma(Double)
-    /// New red, green and blue as mixtures of the old: three rows of three factors and perhaps an offset.
+    /// Mixes red, green and blue: three rows of three factors and an optional offset.
     case matrix([[Double]])
-    /// Brightness through evenly spaced colours, from dark to bright.
+    /// Maps luma through evenly spaced colors, from dark to bright.
     case ramp([[Double]])
-    /// Brightness in so many soft steps, colours kept.
+    /// Quantizes luma to this many levels with soft transitions, preserving colors.
     case tones(Int)
-    /// Squares of so many pixels, each of one colour. The picture's sides are multiples of it.
+    /// Pixelates with squares of this size. The image's sides must be multiples of it.
     case mosaic(Int)
-    /// White paper, dark where a place is darker than its surroundings.
+    /// Pencil lines on white paper where a pixel is darker than its surroundings.
     case pencil
-    /// Glowing edges on black, pink on dark ground and cyan on bright.
+    /// Glowing edges on black: pink on dark areas and cyan on bright ones.
     case outlines
-    /// Bright, strong colours under lines of ink.
+    /// Bright, saturated colors with ink lines.
     case comic
-    /// Leaves turn: green becomes red and gold, blue fades.
+    /// Autumn foliage: green becomes red and gold, blue fades.
     case foliage
 
-    /// The filtered pictures, values clamped to [0, 1].
+    /// Applies the filter and clamps values to [0, 1].
     public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(x).clamped(min: 0, max: 1)
     }
 
-    /// Why it cannot be applied to square pictures of `side` pixels; nil where it can.
+    /// The reason why the filter cannot be applied to square images of `side` pixels; nil if it
+    /// can.
     func misfit(_ side: Int) -> String? {
         switch self {
         case .blur(let sigma) where PixelMath.blurRadius(sigma) >= side:
-            "a blur of \(sigma) pixels needs larger pictures"
+            "a blur of \(sigma) pixels needs larger images"
         case .mosaic(let size) where !side.isMultiple(of: size):
-            "squares of \(size) pixels do not fill them"
+            "a mosaic of \(size) pixels needs a multiple of that size"
         default: nil
         }
     }
@@ -67,7 +68,7 @@ public enum PixelFilter: Sendable, Hashable {
         guard height.isMultiple(of: size), width.isMultiple(of: size) else {
             throw SwanError(
                 .invalidArgument,
-                "squares of \(size) pixels do not fill a picture of \(width)x\(height)"
+                "a mosaic of \(size) pixels does not fit an image of \(width)x\(height)"
             )
         }
         let split = [x.size(0), 3, height / size, size, width / size, size]
@@ -78,15 +79,16 @@ public enum PixelFilter: Sendable, Hashable {
         try lines(x, sigma: 1, strength: 2.5) * PixelMath.colour(0.96, 0.95, 0.92)
     }
 
-    /// What ink or pencil leaves of white paper, dark where a place is darker than its surroundings:
-    /// [T, 1, H, W].
+    /// Returns the brightness of white paper with ink or pencil lines, drawn where a pixel is
+    /// darker than its surroundings: [T, 1, H, W].
     private static func lines(
         _ x: Tensor,
         sigma: Double,
         strength: Double
     ) throws(SwanError) -> Tensor {
         let luma = try PixelMath.luma(x)
-        // Brightness against the surroundings; the constant keeps dark noise from being drawn.
+        // Luma relative to the surroundings; the constant keeps noise in dark areas from being
+        // drawn.
         let line = try PixelMath.blurred(luma, sigma) + 0.04
         let ratio = try line / (PixelMath.blurred(luma, 4) + 0.04)
         return try PixelMath.power(ratio.clamped(max: 1), strength)
@@ -103,7 +105,7 @@ public enum PixelFilter: Sendable, Hashable {
     }
 
     private static func comic(_ x: Tensor) throws(SwanError) -> Tensor {
-        // Lifted out of the dark: there too it has to look like a comic.
+        // Brighten dark areas, so that they look like a comic too.
         let smooth = try PixelMath.power(PixelMath.blurred(x, 1.5), 0.65)
         let vivid = try (smooth * 2 - PixelMath.luma(smooth)) * 1.15
         return try vivid.clamped(min: 0, max: 1) * lines(x, sigma: 1.2, strength: 6)

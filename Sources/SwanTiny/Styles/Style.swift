@@ -1,24 +1,25 @@
 public import SwanSystem
 public import Torch
 
-/// A look that a prompt asks for: how people call it, and the exact picture it is.
+/// A look that a prompt can ask for: the phrases that name it, and the filters that define it
+/// exactly.
 ///
-/// In a recipe a style stands as the name of a bundled one, or is written out:
-/// `{name: cyanotype, phrasings: [cyanotype, ...], filters: [{ramp: [[0, 0.1, 0.3], [1, 1, 1]]}]}`.
+/// In a recipe, a style is the name of a bundled one or a definition: `{name: cyanotype, phrasings:
+/// [cyanotype, ...], filters: [{ramp: [[0, 0.1, 0.3], [1, 1, 1]]}]}`.
 public struct Style: Sendable, Hashable {
-    /// The style's own name.
+    /// The unique name of the style.
     public let name: String
-    /// Ways to ask for it, without an article. Empty for the style that changes nothing.
+    /// Phrases that ask for it, without an article. Empty for the style that changes nothing.
     public let phrasings: [String]
-    /// What happens to the pixels, one after the other.
+    /// The filters, applied in order.
     public let filters: [PixelFilter]
-    /// What lists of a model's looks call it; the first phrasing of a style of one's own.
+    /// The title in a list of a model's looks; the first phrasing of a custom style.
     public let title: String
-    /// Single words that swan-tiny hears as this style in any sentence, besides the phrasings, and that
-    /// hardly mean anything else.
+    /// Single words, besides the phrasings, that swan-tiny recognizes as this style in any sentence
+    /// and that rarely mean anything else.
     public let words: [String]
 
-    /// A style of one's own.
+    /// Creates a custom style.
     public init(
         name: String,
         phrasings: [String],
@@ -33,7 +34,8 @@ public struct Style: Sendable, Hashable {
         self.words = words
     }
 
-    /// `frames` [T, 3, H, W] in [0, 1] in this style: the same shape and range.
+    /// Renders `frames` [T, 3, H, W] in [0, 1] in this style; the result has the same shape and
+    /// range.
     public func callAsFunction(_ frames: Tensor) throws(SwanError) -> Tensor {
         try withoutGradients { () throws(SwanError) -> Tensor in
             var frames = frames
@@ -42,7 +44,7 @@ public struct Style: Sendable, Hashable {
         }
     }
 
-    /// Whether it leaves pictures as they are.
+    /// Whether the style leaves images unchanged.
     public var changesNothing: Bool { filters.isEmpty }
 }
 
@@ -56,7 +58,7 @@ extension Style: Codable {
         case name, phrasings, filters
     }
 
-    /// Reads a bundled style's name, or a style that is written out.
+    /// Decodes the name of a bundled style, or a definition.
     public init(from decoder: any Decoder) throws {
         let alone: String?
         do {
@@ -70,8 +72,8 @@ extension Style: Codable {
                 throw DecodingError.dataCorrupted(
                     .init(
                         codingPath: decoder.codingPath,
-                        debugDescription: "no style is called '\(alone)'; there are \(known),"
-                            + " and any that is written out with name, phrasings and filters"
+                        debugDescription: "unknown style '\(alone)'; the bundled ones are \(known);"
+                            + " define others with name, phrasings and filters"
                     )
                 )
             }
@@ -102,7 +104,7 @@ extension Style: Codable {
         }
     }
 
-    /// Writes the form that is read; a bundled style as its name.
+    /// Encodes the style in the format that `init(from:)` reads; a bundled style as its name.
     public func encode(to encoder: any Encoder) throws {
         if Style.named(name) == self {
             var value = encoder.singleValueContainer()
