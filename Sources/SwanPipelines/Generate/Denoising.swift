@@ -3,14 +3,14 @@ import SwanSchedulers
 package import Torch
 package import SwanSystem
 
-/// A transformer of any Wan model.
+/// The transformer of any Wan model.
 package struct FlowTransformer: Sendable {
-    /// What a control branch is shown, and how much it says.
+    /// The input of a control branch and the scale of its effect.
     package typealias Control = (latents: Tensor, scale: Double)
 
-    /// The text (and what CLIP sees) as the network attends to it.
+    /// Prepares text embeddings (and CLIP image features) for cross-attention.
     let text: @Sendable (Tensor, _ image: Tensor?) throws(SwanError) -> TextConditioning
-    /// The flow for latents, timesteps and a text; with what earlier steps computed, if it is kept.
+    /// Predicts the flow for latents, timesteps and a text; a cache reuses earlier steps' results.
     let flow:
         @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(SwanError)
             -> Tensor
@@ -22,12 +22,12 @@ package struct FlowTransformer: Sendable {
         }
     }
 
-    /// A VACE model, which is always shown something.
+    /// A VACE model, which always requires control latents.
     init(_ network: WanVACETransformer) {
         text = { text, image throws(SwanError) in try network.text(text, image: image) }
         flow = { x, t, text, control, cache throws(SwanError) in
             guard let control else {
-                throw SwanError(.invalidArgument, "a VACE model is shown no control latents")
+                throw SwanError(.invalidArgument, "a VACE model requires control latents")
             }
             return try network(
                 x,
@@ -41,23 +41,25 @@ package struct FlowTransformer: Sendable {
     }
 }
 
-/// A transformer with what it attends to, ready to predict flows.
+/// A transformer with its text and image conditioning, ready to predict flows.
 package final class GuidedTransformer {
     private let network: FlowTransformer
-    /// The text of each call of the network in a step: the prompt and what to be led away from, side
-    /// by side or one after the other.
+    /// The texts of the network's calls in a step: prompt and negative prompt, batched or separate.
     private let calls: [(text: TextConditioning, cache: FirstBlockCache?)]
     private let control: FlowTransformer.Control?
     private let sideBySide: Bool
     private let guidance: Double
-    /// Steps that reused what an earlier one had computed.
+    /// The number of steps that reused an earlier step's results.
     var reusedSteps: Int { calls.map { $0.cache?.reused ?? 0 }.max() ?? 0 }
 
+    /// Creates a guided transformer.
+    ///
     /// - Parameters:
-    ///   - prompt: [1, T, C]; `negative` likewise, nil where the flow is not led away from anything.
-    ///   - image: what CLIP sees, for models that attend to it.
-    ///   - control: what a control branch is shown.
-    ///   - sideBySide: whether both texts go through the network as a batch.
+    ///   - prompt: The embedding of the prompt [1, T, C].
+    ///   - negative: The embedding of the negative prompt [1, T, C]; `nil` without guidance.
+    ///   - image: The CLIP image features, for models that attend to them.
+    ///   - control: The input of the control branch.
+    ///   - sideBySide: Whether both texts go through the network as one batch.
     package init(
         _ network: FlowTransformer,
         prompt: Tensor,
@@ -74,7 +76,7 @@ package final class GuidedTransformer {
         self.sideBySide = sideBySide && negative != nil
         var texts = [try network.text(prompt, image)]
         if let negative, sideBySide {
-            // Zeros are padding.
+            // Pad with zeros.
             let longest = max(prompt.size(1), negative.size(1))
             let both = try concatenated([
                 prompt.padded([0, 0, 0, longest - prompt.size(1)]),
@@ -87,7 +89,7 @@ package final class GuidedTransformer {
         calls = texts.map { ($0, cacheThreshold.map { FirstBlockCache(threshold: $0) }) }
     }
 
-    /// The flow [1, C, F, h, w], led from the negative prompt to the prompt.
+    /// Predicts the flow [1, C, F, h, w], guided from the negative prompt toward the prompt.
     ///
     /// Classifier-free guidance, https://arxiv.org/abs/2207.12598: u + g (c - u).
     package func flow(_ input: Tensor, timesteps: Tensor) throws(SwanError) -> Tensor {
@@ -116,15 +118,15 @@ package final class GuidedTransformer {
     }
 }
 
-/// What is put together with the noise for every step.
+/// The conditioning that is combined with the noisy latents at every step.
 package struct DenoisingInput {
-    /// Mask and image latents beside the noise [1, s + z, F, h, w].
+    /// The mask and image latents [1, s + z, F, h, w] appended to the noisy latents as channels.
     var beside: Tensor?
-    /// The clean first latent frame [1, z, 1, h, w] of models that keep it.
+    /// The clean first latent frame [1, z, 1, h, w], for models that keep it.
     var firstFrame: Tensor?
-    /// What a control branch is shown [1, 2 z + 64, R + F, h, w].
+    /// The input of the control branch [1, 2 z + 64, R + F, h, w].
     var control: Tensor?
-    /// What the network computes in.
+    /// The dtype of the network's computation.
     let dtype: DType
 
     package init(
@@ -139,14 +141,14 @@ package struct DenoisingInput {
         self.dtype = dtype
     }
 
-    /// The network's input for noisy latents [1, z, F, h, w].
+    /// Returns the network's input for noisy latents [1, z, F, h, w].
     package func latents(_ noisy: Tensor) throws(SwanError) -> Tensor {
         var x = try withFirstFrame(noisy)
         if let beside { x = try concatenated([x, beside], dim: 1) }
         return try x.to(dtype)
     }
 
-    /// A timestep for every frame that has one of its own: a clean one is at 0.
+    /// Returns one timestep for all frames, or one per frame if the first is clean (timestep 0).
     package func timesteps(_ timestep: Float, frames: Int, on device: Device) throws(SwanError)
         -> Tensor
     {
@@ -158,7 +160,7 @@ package struct DenoisingInput {
         return try Tensor(steps, [1, frames]).to(device)
     }
 
-    /// The latents with the clean first frame in its place.
+    /// Returns the latents with the first frame replaced by the clean one, if there is one.
     func withFirstFrame(_ latents: Tensor) throws(SwanError) -> Tensor {
         guard let firstFrame else { return latents }
         let rest = try latents.sliced(2, from: 1)

@@ -8,32 +8,32 @@ import Synchronization
 import Torch
 import SwanSchedulers
 
-/// A whole job: videos are generated and written to files.
+/// A complete job: generates videos and writes them to files.
 ///
-/// A file appears under its name when its video is finished; of one that is not, nothing is left.
+/// A file appears under its name when its video is finished; unfinished files are removed.
 public final class FileGeneration: Sendable {
     private let request: FileGenerationRequest
     private let log: Logger
     private let stop = CancellationFlag()
     private let writer = Mutex<VideoWriter?>(nil)
 
-    /// A job that is not begun yet.
+    /// Creates a job without starting it.
     public init(_ request: FileGenerationRequest, log: Logger = Logger(label: "swan")) {
         self.request = request
         self.log = log
     }
 
-    /// Does the job and waits for it.
+    /// Runs the job to completion.
     ///
-    /// - Parameter onProgress: called on the calling thread.
-    /// - Returns: what was done; of a job that was stopped, the videos that were finished.
+    /// - Parameter onProgress: Called on the calling thread.
+    /// - Returns: A summary; if the job was stopped, it lists the videos that were finished.
     public func run(
         onProgress: @escaping (GenerationProgress) throws -> Void = { _ in }
     ) throws -> GenerationSummary {
         let jobs = try request.jobs()
         try request.files.check()
         for job in jobs where job.output != "-" && !OutputPath.isWrittenDirectly(job.output) {
-            // Compressed, a video may be of any length; with less than this it is not begun.
+            // The size of a compressed video is not known in advance; require a minimum of space.
             try DiskSpace.require(1 << 20, for: job.output)
         }
         let generator = VideoGenerator(
@@ -78,10 +78,10 @@ public final class FileGeneration: Sendable {
         return summary
     }
 
-    /// From any thread: ends the job within a step. What is unfinished then is given up.
+    /// Ends the job within a step and discards the unfinished video. Can be called from any thread.
     public func requestStop() { stop.cancel() }
 
-    /// From any thread: removes the unfinished output, for a process that ends at once.
+    /// Removes the unfinished output before the process exits. Can be called from any thread.
     public func abandon() { writer.withLock { $0 }?.cancel() }
 
     // MARK: - One video
@@ -96,7 +96,7 @@ public final class FileGeneration: Sendable {
         var picture: VideoFrame?
         let isPicture =
             plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
-        // Opened first: an output that cannot be written is told before hours of work.
+        // Open the output first, to report one that cannot be written before hours of work.
         let output = isPicture ? nil : try open(job.output, plan, rate)
         let latentsPath = request.saveLatents.map { request.numbered($0, job) }
         for path in [isPicture ? job.output : nil, latentsPath].compactMap({ $0 }) {
@@ -113,7 +113,7 @@ public final class FileGeneration: Sendable {
                     try output?.append(frame)
                 }
             }
-            // Parts are let go when they have been used.
+            // Parts are released after use, so check their files now.
             try Engine.requireWholeFiles()
             try onEvent(event)
         }
@@ -147,7 +147,7 @@ public final class FileGeneration: Sendable {
             return output
         } catch {
             guard error.code == .unsupported else { throw error }
-            // The name or the size was asked for, so it is the request that is wrong.
+            // The name and the size come from the request, so the request is invalid.
             throw SwanError(.invalidRequest, error.message)
         }
     }
@@ -180,40 +180,40 @@ public final class FileGeneration: Sendable {
     }
 }
 
-/// What a generation to files is asked for.
+/// The settings of a generation to files.
 public struct FileGenerationRequest: Sendable {
-    /// The model's folder, or its transformer's file.
+    /// The path of the model's folder or of its transformer's file.
     public var model: String
-    /// How its parts are opened.
+    /// How the model's parts are opened.
     public var options = GenerationOptions()
-    /// What every video has in common; the prompt is the first video's.
+    /// The settings that all videos share, with the prompt of the first one.
     public var generation: GenerationRequest
-    /// More prompts, a video for each.
+    /// Further prompts, with a video for each.
     public var morePrompts: [String] = []
-    /// Videos for each prompt, with seeds that follow each other.
+    /// The number of videos per prompt, with consecutive seeds.
     public var variants = 1
-    /// Where the video goes; a number is put before the ending where there are several.
+    /// The output's path; if there are several videos, a number is inserted before the extension.
     public var output: String
-    /// Frames a second; nil for what the model was trained for.
+    /// The frame rate; `nil` for the one the model was trained with.
     public var frameRate: Double?
-    /// Where the final latents go, as `latents` in a safetensors file.
+    /// The path of a safetensors file for the final latents, under the key `latents`.
     public var saveLatents: String?
-    /// Whether files that have the outputs' names at the end are replaced.
+    /// Whether files that exist under the outputs' names when the job finishes are replaced.
     public var overwrites = true
 
-    /// A video of a prompt.
+    /// Creates a request for one video with default settings.
     public init(model: String, prompt: String, output: String) {
         self.model = model
         self.output = output
         generation = GenerationRequest(prompt: prompt)
     }
 
-    /// What is read and what is written, as far as paths say it.
+    /// The files that the job reads and writes, as far as paths tell.
     public var files: JobFiles {
         get throws {
             var files = JobFiles()
             files.models = [model] + [options.vae].compactMap { $0 }
-            // Other parts lie beside a transformer's file.
+            // The other parts are in the same folder as the transformer's file.
             if FileIdentity(model)?.isRegularFile ?? false {
                 files.models.append(LooseFiles.root(of: model))
             }
@@ -230,26 +230,34 @@ public struct FileGenerationRequest: Sendable {
     struct Job {
         let request: GenerationRequest
         let output: String
-        /// Its number, where there are several.
+        /// The number of the video, if there are several.
         let number: Int?
     }
 
-    /// The videos to be made, in their order.
+    /// The videos to generate, in order.
     func jobs() throws(SwanError) -> [Job] {
         guard (1...10_000).contains(variants) else {
-            throw SwanError(.invalidRequest, "\(variants) variants are not in 1 ... 10000")
+            throw SwanError(
+                .invalidRequest,
+                "the number of variants must be 1 to 10000, not \(variants)"
+            )
         }
-        guard !output.isEmpty else { throw SwanError(.invalidRequest, "the output has no name") }
+        guard !output.isEmpty else {
+            throw SwanError(.invalidRequest, "the path of the output is empty")
+        }
         if let frameRate, !(0.1...1_000).contains(frameRate) {
             throw SwanError(
                 .invalidRequest,
-                "a frame rate of \(frameRate) a second is not in 0.1 ... 1000"
+                "the frame rate must be 0.1 to 1000 frames per second, not \(frameRate)"
             )
         }
         let prompts = [generation.prompt] + morePrompts
         let isAlone = prompts.count * variants == 1
         guard isAlone || output != "-" else {
-            throw SwanError(.invalidRequest, "several videos cannot all go to standard output")
+            throw SwanError(
+                .invalidRequest,
+                "cannot write several videos to standard output; specify a file"
+            )
         }
         var jobs: [Job] = []
         for prompt in prompts {
@@ -273,7 +281,7 @@ public struct FileGenerationRequest: Sendable {
 
     func numbered(_ path: String, _ job: Job) -> String { Self.numbered(path, job.number) }
 
-    /// `out.mp4` and 3 -> `out-3.mp4`; pictures of a pattern get a folder each.
+    /// Numbers a path: `out.mp4` and 3 become `out-3.mp4`; image patterns get one folder per video.
     private static func numbered(_ path: String, _ number: Int?) -> String {
         guard let number else { return path }
         let url = URL(fileURLWithPath: path)
@@ -287,25 +295,25 @@ public struct FileGenerationRequest: Sendable {
     }
 }
 
-/// How far a job is.
+/// The progress of a job.
 public struct GenerationProgress: Sendable {
-    /// What a job does, one after the other.
+    /// The stages of a video, in order.
     public enum Stage: Sendable, Equatable {
-        /// Opening a part and preparing with it.
+        /// Opening a part and preparing inputs with it.
         case loading(ModelFolder.Part)
         case denoising
         case decoding
     }
 
-    /// The number of the video in work, and how many there are.
+    /// The number of the current video, from 1, and the number of videos.
     public let video: Int, of: Int
-    /// What it does now.
+    /// The current stage.
     public internal(set) var stage = Stage.loading(.textEncoder)
-    /// Steps, or frames when decoding, that are done, and how many there are.
+    /// The steps (or frames, when decoding) completed so far, and their total number.
     public internal(set) var done = 0, total = 0
-    /// Seconds since the first step.
+    /// The seconds since the first step began.
     public internal(set) var seconds = 0.0
-    /// A picture of what there is; only in the progress that brings it.
+    /// A preview of the video so far; set only in the progress update that delivers it.
     public internal(set) var preview: VideoFrame?
 
     init(video: Int, of count: Int) {
@@ -313,13 +321,13 @@ public struct GenerationProgress: Sendable {
         of = count
     }
 
-    /// Seconds that the rest of the steps takes at this speed; nil where nobody knows.
+    /// The estimated seconds until the last step at this speed; `nil` if unknown.
     public var remainingSeconds: Double? {
         guard stage == .denoising, done > 0 else { return nil }
         return seconds / Double(done) * Double(total - done)
     }
 
-    /// Takes what happened in; false where that is no progress.
+    /// Updates the progress with an event; returns `false` if the event is not progress.
     mutating func take(_ event: GenerationEvent) -> Bool {
         preview = nil
         switch event {

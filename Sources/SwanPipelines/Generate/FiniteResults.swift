@@ -4,9 +4,9 @@ import TorchNN
 import SwanSystem
 
 extension GenerationModel {
-    /// Names the weights that are not finite, where a result is not.
+    /// Throws if a result is not finite, naming the weights that are not finite if there are any.
     ///
-    /// Looking at every weight before the start would read a file of many gigabytes twice.
+    /// Checking every weight up front would read files of many gigabytes twice.
     func requireFinite(
         _ result: Tensor,
         _ part: ModelFolder.Part,
@@ -19,14 +19,14 @@ extension GenerationModel {
         let computed = part == .vae ? .float32 : dtype
         throw SwanError(
             .invalidWeights,
-            "\(what) is not finite (NaN or infinite), though all weights of \(names) are: "
+            "\(what) is not finite (NaN or infinite), although all weights in \(names) are; "
                 + (computed == .float32
-                    ? "latents or embeddings that were given may not be"
-                    : "its numbers leave the range of \(computed), try float32")
+                    ? "check any latents or embeddings that were provided"
+                    : "values exceed the range of \(computed), try float32")
         )
     }
 
-    /// The files that a part is made of, LoRAs included.
+    /// The files that a part is loaded from, including LoRAs.
     private func files(of part: ModelFolder.Part) throws -> [String] {
         switch part {
         case .vae: return autoencoderChoice.files

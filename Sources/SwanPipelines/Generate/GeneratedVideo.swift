@@ -5,57 +5,57 @@ import SwanSystem
 public import SwanText
 public import Torch
 
-/// What happens while a video is made.
+/// An event during the generation of a video.
 public enum GenerationEvent: Sendable {
-    /// A part is being opened or is at work for the first time.
+    /// A part is being opened or used for the first time.
     case loading(ModelFolder.Part)
-    /// So many of the solver's steps are done; seconds since the first one began.
+    /// The number of completed solver steps, and the seconds since the first one began.
     case step(Int, of: Int, seconds: Double)
-    /// What there is so far: the middle frame, small.
+    /// A preview of the result so far: the middle frame, downsized.
     case preview(VideoFrame, step: Int)
     /// The next frames of the video.
     case frames([VideoFrame], of: Int)
-    /// The whole video; only from `TextToVideo` and `ImageToVideo`.
+    /// The complete video; only from `TextToVideo` and `ImageToVideo`.
     case result(GeneratedVideo)
 }
 
-/// A video that was made, and how.
+/// A generated video and how it was made.
 public struct GeneratedVideo: Sendable {
-    /// The frames; empty where they were taken from the events.
+    /// The frames; empty if they were delivered as events.
     public var frames: [VideoFrame] = []
-    /// Frames a second that the model was trained for.
+    /// The frame rate the model was trained with.
     public let framesPerSecond: Int
-    /// The end of the denoising [1, C, F, h, w], mean 0 and standard deviation 1; of a VACE model with
-    /// the latent frames of reference pictures first, which are not decoded.
+    /// The final latents [1, C, F, h, w], normalized to mean 0 and standard deviation 1. Those of a
+    /// VACE model begin with the latent frames of reference images, which are not decoded.
     public let latents: Tensor
-    /// How it was made.
+    /// The settings that were used.
     public let plan: GenerationPlan
-    /// Where the time went.
+    /// The time spent in each stage.
     public let seconds: GenerationSeconds
-    /// What was changed in the prompt so that it could be used.
+    /// The changes that had to be made to the prompts.
     public let promptIssues: [PromptIssue]
-    /// Steps that reused what the step before had computed.
+    /// The number of steps that reused the previous step's results.
     public let reusedSteps: Int
 }
 
-/// Seconds that a video took, by what was done.
+/// The time spent on a video, in seconds, by stage.
 public struct GenerationSeconds: Sendable, Equatable {
-    /// Opening parts; what is mapped is read while it works.
+    /// Opening parts; memory-mapped weights are read later, while a part runs.
     public internal(set) var load = 0.0
-    /// The prompts.
+    /// Encoding the prompts.
     public internal(set) var text = 0.0
-    /// The given pictures.
+    /// Encoding the input images.
     public internal(set) var image = 0.0
-    /// Every step of the solver.
+    /// Each step of the solver.
     public internal(set) var steps: [Double] = []
-    /// The autoencoder's decoder, and what took the frames.
+    /// The autoencoder's decoder and the consumer of the frames.
     public internal(set) var decode = 0.0
-    /// From the process's start to the first step.
+    /// From the start of the process to the first step.
     public internal(set) var untilFirstStep: Double?
 }
 
 extension GeneratedVideo {
-    /// Writes the video, by the extension of `path`, under that name only when it is complete.
+    /// Writes the video in the format of the path's extension; the file appears once complete.
     public func write(to path: String) throws {
         guard let first = frames.first, let rate = Rational(framesPerSecond) else {
             throw SwanError(.invalidRequest, "\(path): the video has no frames to write")

@@ -10,7 +10,7 @@ import Torch
 import TorchNN
 import Synchronization
 
-/// The making of one video, from the request to its frames.
+/// Generates one video, from the request to its frames.
 final class GenerationJob {
     private let generator: VideoGenerator
     private let model: GenerationModel
@@ -53,7 +53,7 @@ final class GenerationJob {
         )
     }
 
-    /// A part, opened unless it is kept.
+    /// Returns a part, opening it unless it is in memory.
     private func open<Network: Sendable>(
         _ part: ModelFolder.Part,
         _ make: () throws -> Network
@@ -80,7 +80,7 @@ final class GenerationJob {
 // MARK: - Prompts
 
 extension GenerationJob {
-    /// The prompt and, where guidance needs it, what the video should not look like: [1, T, C] each.
+    /// Returns the embeddings [1, T, C] of the prompt and, for guidance, the negative prompt.
     private func encodePrompts() throws -> [Tensor] {
         if let given = try plan.givenEmbeddings(request) {
             return try given.map { try $0.to(model.device, model.dtype) }
@@ -99,7 +99,7 @@ extension GenerationJob {
         }
     }
 
-    /// Encodes prompts side by side, so that the weights are read once.
+    /// Encodes prompts as one batch, so that the weights are read once.
     private func encode(_ prompts: [String]) throws {
         let encoder = try open(.textEncoder) { try model.textEncoder() }
         let tokenizer = try model.tokenizer(for: encoder.config)
@@ -121,7 +121,9 @@ extension GenerationJob {
 }
 
 extension Tokenizer {
-    /// A prompt's ids without padding, at most `limit`. Nothing to avoid is a text of no words.
+    /// Returns a prompt's token IDs without padding, at most `limit`.
+    ///
+    /// An empty (negative) prompt is a text without words.
     fileprivate func tokens(
         of text: String,
         _ limit: Int
@@ -132,10 +134,10 @@ extension Tokenizer {
     }
 }
 
-// MARK: - Pictures
+// MARK: - Images
 
 extension GenerationJob {
-    /// What CLIP sees in the pictures [1, 257 n, C], for models that attend to it.
+    /// Returns the CLIP features of the images [1, 257 n, C], for models that attend to them.
     private func encodeImages() throws -> Tensor? {
         guard model.variant.seesImages else { return nil }
         if let given = request.imageEmbeddings { return try given.to(model.device, model.dtype) }
@@ -148,12 +150,12 @@ extension GenerationJob {
                 },
                 dim: 1
             )
-            try model.requireFinite(features, .imageEncoder, "what CLIP sees")
+            try model.requireFinite(features, .imageEncoder, "the image embedding")
             return try features.to(model.dtype)
         }
     }
 
-    /// What the pictures put beside the noise or in its place.
+    /// Encodes the images, which are concatenated to the noise or replace part of it.
     private func encodePictures() throws -> DenoisingInput {
         var input = DenoisingInput(dtype: model.dtype)
         guard let image = request.image else { return input }
@@ -173,12 +175,12 @@ extension GenerationJob {
                 )
                 input.beside = latents
             }
-            try model.requireFinite(latents, .vae, "the picture's latents")
+            try model.requireFinite(latents, .vae, "the encoded image")
             return input
         }
     }
 
-    /// What a VACE model's control branch is shown.
+    /// Encodes the input of a VACE model's control branch.
     private func encodeControl() throws -> DenoisingInput {
         var input = DenoisingInput(dtype: model.dtype)
         let control = request.control ?? GenerationRequest.Control()
@@ -196,7 +198,7 @@ extension GenerationJob {
                 },
                 encode: { video throws(SwanError) in try vae.latents(of: video).to(.float32) }
             )
-            try model.requireFinite(latents, .vae, "the control video's latents")
+            try model.requireFinite(latents, .vae, "the encoded control video")
             input.control = try latents.to(model.dtype)
             return input
         }
@@ -211,7 +213,7 @@ extension GenerationJob {
         _ texts: [Tensor],
         _ features: Tensor?
     ) throws -> (latents: Tensor, reused: Int) {
-        // All noise is drawn on the CPU, one after the other, so that a seed means the same anywhere.
+        // All noise is drawn on the CPU, in order, so that a seed has the same effect everywhere.
         let random = try Generator(seed: request.seed)
         let noise = try request.initialLatents ?? .randn(plan.latentShape, random)
         var solver = try request.makeSolver(
@@ -229,7 +231,7 @@ extension GenerationJob {
         for (index, timestep) in steps.timesteps.enumerated() {
             let part = plan.expert(at: timestep)
             if expert?.part != part {
-                // The one before goes first: there may be room for one only.
+                // Release the previous expert first: there may be memory for only one.
                 reused += expert?.transformer.reusedSteps ?? 0
                 expert = nil
                 expert = (part, try guided(part, input, texts, features))
@@ -260,7 +262,7 @@ extension GenerationJob {
         return (latents, reused + (expert?.transformer.reusedSteps ?? 0))
     }
 
-    /// A step of the solver; of one that adds noise, with noise that is drawn on the CPU.
+    /// Performs a step of the solver; noise for stochastic solvers is drawn on the CPU.
     private func step(
         _ solver: inout any FlowSolver,
         _ flow: Tensor,
@@ -276,7 +278,7 @@ extension GenerationJob {
         return next
     }
 
-    /// An expert with what it attends to.
+    /// Returns an expert with its conditioning.
     private func guided(
         _ part: ModelFolder.Part,
         _ input: DenoisingInput,
@@ -298,9 +300,9 @@ extension GenerationJob {
         )
     }
 
-    /// Shows the middle frame of the clean latents that the flow points to.
+    /// Emits a preview of the middle frame of the clean latents that the flow points to.
     ///
-    /// By the published linear map to colours; by the autoencoder for latents that have none.
+    /// Uses the published linear map to colors, or the autoencoder for latents without such a map.
     private func showPreview(_ clean: Tensor, step: Int) throws {
         let middle = try clean.narrowed(2, clean.size(2) / 2, 1)
         let picture: VideoFrame?
@@ -323,8 +325,8 @@ extension GenerationJob {
     private func decode(_ latents: Tensor) throws {
         let vae = try open(.vae) { try model.autoencoder() }
         try timed(\.decode) {
-            // A decoder of parts would remember what it needs of every tile, which is more than the
-            // tiles save: each is decoded to the video's end before the next.
+            // Decoding frame by frame would keep the state of every tile, which is more memory than
+            // tiling saves. Instead, each tile is decoded to the end of the video before the next.
             let whole = vae is TiledAutoencoder ? try vae.video(of: latents) : nil
             let decoder = try vae.makeDecoder()
             let count = vae.temporalStride

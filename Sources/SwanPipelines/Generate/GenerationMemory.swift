@@ -3,20 +3,22 @@ import SwanModels
 import Torch
 import SwanSystem
 
-/// What a video takes beside the weights of its model, about, in bytes.
+/// The approximate memory that a video needs in addition to the model's weights, in bytes.
 ///
-/// On a CPU weights are mapped: the kernel drops what it has no room for, and reads it again. What is
-/// counted here has to be there. What operators take for themselves is not counted, so that nothing
-/// is refused that could work.
+/// On a CPU, weights are memory-mapped: the kernel can evict and reread them. What is counted here
+/// must stay in memory. Temporary memory of operators is not counted, so that no request is
+/// rejected that could work.
 struct GenerationMemory {
     private let model: GenerationModel
     private let batches: Bool
     private let isGuided: Bool
     private let hasControl: Bool
 
+    /// Creates an estimate for a model.
+    ///
     /// - Parameters:
-    ///   - isGuided: whether the flow is led away from a second text.
-    ///   - batches: whether that text goes through the network beside the first.
+    ///   - isGuided: Whether guidance uses a negative prompt.
+    ///   - batches: Whether both prompts go through the network as one batch.
     init(_ model: GenerationModel, isGuided: Bool, batches: Bool) {
         self.model = model
         self.isGuided = isGuided
@@ -24,7 +26,7 @@ struct GenerationMemory {
         hasControl = model.variant.task == .controlToVideo
     }
 
-    /// The most at a time: parts work one after the other.
+    /// Returns the peak memory; parts run one at a time.
     func peak(width: Int, height: Int, latentFrames: Int) -> Int {
         let latents = latents(width, height, latentFrames)
         return latents
@@ -34,7 +36,7 @@ struct GenerationMemory {
             )
     }
 
-    /// The sample, what goes into the network and comes out of it, and what a solver of order 2 keeps.
+    /// The sample, the network's input and output, and the state of a second-order solver.
     private func latents(_ width: Int, _ height: Int, _ frames: Int) -> Int {
         let config = model.transformerConfig
         let places = frames * (height / model.spatialStride) * (width / model.spatialStride)
@@ -42,41 +44,43 @@ struct GenerationMemory {
         return places * channels * DType.float32.size
     }
 
-    /// The tokens and what a block makes of them. Scores of attention are never there as a whole.
+    /// The tokens and a block's activations. Attention scores are never materialized as a whole.
     private func transformer(_ width: Int, _ height: Int, _ frames: Int) -> Int {
         let config = model.transformerConfig
         let perFrame = config.tokensPerFrame(
             height: height / model.spatialStride,
             width: width / model.spatialStride
         )
-        // The stream, and either queries, keys, values and their rotations, or the feed-forward network.
+        // The residual stream, and either queries, keys, values and their rotations, or the
+        // feed-forward network.
         let wide = 2 * config.dim + max(6 * config.dim, config.dim + 2 * config.ffnDim)
         let branch = hasControl ? (2 + (config.vaceLayers?.count ?? 0)) * config.dim : 0
         let texts = (isGuided ? 2 : 1) * 2 * config.layers * config.dim * config.textLen
-        // By a number that cannot overflow: the largest sizes together are beyond any memory.
+        // In floating point to avoid overflow: the largest sizes combined exceed any memory.
         let tokens = Double((batches ? 2 : 1) * perFrame * frames) * Double(wide + branch)
         return Int(min((tokens + Double(texts)) * Double(model.dtype.size), 1e17))
     }
 
-    /// What the decoder has of a latent's frames and remembers of those before, and the control video.
+    /// The decoder's activations for one latent frame, its state, and the control video.
     private func autoencoder(_ width: Int, _ height: Int, _ frames: Int) -> Int {
         let choice = model.autoencoderChoice
         let (patch, numbers) = choice.decoderFeatures
         let video = 4 * frames * width * height
         let tile = min(width * height, model.options.tilesVAE ? 256 * 256 : Int.max)
         let features = tile / (patch * patch) * (numbers + choice.decoderMemory)
-        // Tiles are decoded one after the other, each to the video's end.
+        // Each tile is decoded to the end of the video before the next.
         let tiles = tile < width * height ? 2 * 3 * video : 0
-        // The video, what stays of it and what is made anew, and its masks.
+        // The video, its parts to keep and to repaint, and its masks.
         let control = hasControl ? 12 * video : 0
         return (features + max(tiles, control)) * DType.float32.size
     }
 }
 
 extension AutoencoderChoice {
-    /// What the decoder remembers of earlier frames: numbers for each square of pixels of its last level.
+    /// The decoder's state from earlier frames: values per patch of pixels at its last level.
     ///
-    /// Every convolution over frames keeps the two before; levels below have a quarter of the places.
+    /// Every temporal convolution keeps the previous two frames; each lower level has a quarter of
+    /// the positions.
     fileprivate var decoderMemory: Int {
         switch self {
         case .wan(_, let config):
@@ -94,7 +98,7 @@ extension AutoencoderChoice {
 }
 
 extension GenerationMemory {
-    /// Throws where a video does not fit into the memory that is free, and says what would.
+    /// Throws if a video does not fit into the free memory; the error suggests settings that would.
     func require(width: Int, height: Int, latentFrames: Int, free: Int) throws(SwanError) {
         let needed = peak(width: width, height: height, latentFrames: latentFrames)
         guard needed > free else { return }
@@ -128,13 +132,13 @@ extension GenerationMemory {
             advice.isEmpty ? "a smaller and shorter video" : advice.joined(separator: ", or ")
         throw SwanError(
             .outOfMemory,
-            "\(videoFrames(latentFrames)) frames of \(width)x\(height) need some "
-                + "\(Self.gigabytes(needed)) GB beside the weights, and \(Self.gigabytes(free)) GB are "
-                + "free: try \(shorter)"
+            "\(videoFrames(latentFrames)) frames of \(width)x\(height) need about "
+                + "\(Self.gigabytes(needed)) GB in addition to the weights, but only "
+                + "\(Self.gigabytes(free)) GB are free; try \(shorter)"
         )
     }
 
-    /// What to try where the memory of a device was not enough, added to what it said.
+    /// Adds suggestions to an error of a device that ran out of memory.
     static func advising(_ error: SwanError, _ options: GenerationOptions) -> SwanError {
         guard error.code == .outOfMemory, !error.message.contains("--") else { return error }
         var advice = ["fewer --frames", "a smaller --size"]

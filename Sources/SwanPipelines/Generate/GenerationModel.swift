@@ -6,29 +6,29 @@ import SwanText
 public import Torch
 import TorchNN
 
-/// A checkpoint that makes videos: what it is, where its parts are, and how they are opened.
+/// A checkpoint that generates videos: its kind, its parts, and how they are opened.
 ///
-/// Nothing is loaded before it is needed. What a part is opened for gets it, and lets it go.
+/// Nothing is loaded before it is needed; the caller that opens a part owns and releases it.
 public struct GenerationModel: Sendable {
-    /// What the model is called in reports.
+    /// The model's name in reports.
     public let name: String
-    /// What it makes of what.
+    /// The kind of model, such as its task.
     public let variant: WanVariant
-    /// How its parts are opened.
+    /// How the parts are opened.
     public let options: GenerationOptions
 
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig
     let autoencoderChoice: AutoencoderChoice
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height in pixels of the area that one latent represents.
     let spatialStride: Int
-    /// Sides of pictures must be multiples of this: patches of latents.
+    /// The number of pixels that the width and height of frames must be multiples of.
     let sizeMultiple: Int
     let device: Device
     let dtype: DType
 
-    /// Looks into a checkpoint; no weights are read.
+    /// Inspects a checkpoint; no weights are read.
     public init(_ path: String, options: GenerationOptions = GenerationOptions()) throws {
         name = URL(fileURLWithPath: path).lastPathComponent
         self.options = options
@@ -40,7 +40,7 @@ public struct GenerationModel: Sendable {
         guard !folder.isCausal else {
             throw SwanError(
                 .invalidModel,
-                "\(path) is a causal model, which streams: use 'swan stream' with it"
+                "\(path): this is a causal model for streaming; use it with 'swan stream'"
             )
         }
         let own: [ModelFolder.Part] = options.vae == nil ? [.vae] : []
@@ -67,7 +67,7 @@ public struct GenerationModel: Sendable {
         try checkTransformers()
     }
 
-    /// Opens a transformer, LoRAs added.
+    /// Opens a transformer with LoRAs applied.
     func transformer(_ part: ModelFolder.Part) throws -> FlowTransformer {
         let (source, config) = try transformerWeights(part)
         let late = options.offload == .block
@@ -83,7 +83,7 @@ public struct GenerationModel: Sendable {
         return FlowTransformer(network)
     }
 
-    /// A transformer's weights with LoRAs added, and its sizes. No weights are read.
+    /// Returns a transformer's weights with LoRAs applied, unread, and its configuration.
     private func transformerWeights(
         _ part: ModelFolder.Part
     ) throws -> (source: any WeightSource, config: WanConfig) {
@@ -94,18 +94,18 @@ public struct GenerationModel: Sendable {
         let loras = try options.loras.filter { $0.expert == nil || $0.expert == part }
             .map { try LoRA.open($0.path, strength: $0.strength) }
         guard !loras.isEmpty else { return (own, config) }
-        // Blocks that are read again and again would be merged again and again.
+        // Merging would be repeated every time an offloaded block is read.
         let isLive = options.addsLoRAsLive || options.offload == .block
         return (try LoRAWeights(own, loras, live: isLive), config)
     }
 
-    /// Throws where the experts differ in size, or a LoRA fits none; the keys tell.
+    /// Throws if the experts differ in size or a LoRA does not match, judging by the keys.
     private func checkTransformers() throws {
         for lora in options.loras where lora.expert != nil && !variant.hasExperts {
             let noise = lora.expert == .transformer ? "high" : "low"
             throw SwanError(
                 .invalidRequest,
-                "\(lora.path) is for the expert for \(noise) noise, and the model has one transformer"
+                "\(lora.path): is for the \(noise)-noise expert, but the model has one transformer"
             )
         }
         for part in try folder.transformerParts() {
@@ -116,13 +116,13 @@ public struct GenerationModel: Sendable {
                 let files = try folder.transformerParts().map { try folder.require($0).data }
                 throw SwanError(
                     .invalidModel,
-                    "the experts do not fit each other: \(files.joined(separator: ", "))"
+                    "the experts differ in size: \(files.joined(separator: ", "))"
                 )
             }
         }
     }
 
-    /// Opens the autoencoder, which computes in float32 as its authors' does.
+    /// Opens the autoencoder, which computes in float32 as in the original code.
     func autoencoder() throws -> any VideoAutoencoder {
         let own = try autoencoderChoice.load(from: folder, .float32, device)
         return options.tilesVAE ? try TiledAutoencoder(own) : own
@@ -149,13 +149,13 @@ public struct GenerationModel: Sendable {
         guard config.dim == transformerConfig.textDim else {
             throw SwanError(
                 .invalidModel,
-                "\(files.data): the text encoder's width is \(config.dim), the transformer takes "
-                    + "\(transformerConfig.textDim)"
+                "\(files.data): the text encoder's width is \(config.dim), but the transformer "
+                    + "expects \(transformerConfig.textDim)"
             )
         }
         let place = options.textEncoderOnCPU ? .cpu : device
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
-        // UMT5's numbers leave the range of float16.
+        // UMT5's activations exceed the range of float16.
         let type = asked != .float16 ? asked : place == .cpu ? .suited(to: .cpu) : .bfloat16
         return try files.network(source, type, place) { weights throws(SwanError) in
             try UMT5Encoder(weights, config)
@@ -164,7 +164,7 @@ public struct GenerationModel: Sendable {
 
     /// Opens the tokenizer.
     func tokenizer(for encoder: UMT5Config) throws -> Tokenizer {
-        // One with byte pieces spells rare text out; the published one marks it unknown.
+        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
         let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
             at: folder.require(.tokenizer).data,
@@ -177,38 +177,39 @@ public struct GenerationModel: Sendable {
 
 /// How the parts of a checkpoint are opened.
 public struct GenerationOptions: Sendable {
-    /// Files to take for parts, whatever else lies in the folder.
+    /// The files to use for parts instead of those found in the folder.
     public var files: [ModelFolder.Part: String] = [:]
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    /// The device the model runs on: `auto`, `cpu`, `cuda` or `cuda:1`.
     public var device = "auto"
-    /// What is computed in; nil for what suits the device.
+    /// The dtype of the computation; `nil` for the best one for the device.
     public var dtype: DType?
-    /// What leaves the device's memory while it is not needed.
+    /// What is removed from the device's memory while it is not needed.
     public var offload = Offload.model
-    /// The autoencoder: `tiny` for the tiny one in the model's folder, or a path; nil for its own.
+    /// The autoencoder: `tiny` for the tiny autoencoder in the model's folder, or a path; `nil` for
+    /// the model's own.
     public var vae: String?
-    /// LoRAs that are added to the transformer.
+    /// The LoRAs to apply to the transformer.
     public var loras: [LoRAFile] = []
-    /// Whether LoRAs stay apart and are added by the layers, instead of into a copy of the weights.
+    /// Whether layers apply LoRAs at run time, instead of merging them into a copy of the weights.
     public var addsLoRAsLive = false
-    /// Whether the text encoder stays on the CPU, in float32 or bfloat16 as that is faster there.
+    /// Whether the text encoder runs on the CPU, in float32 or bfloat16, whichever is faster there.
     public var textEncoderOnCPU = false
-    /// Whether pictures go through the autoencoder in overlapping tiles: less memory.
+    /// Whether the autoencoder processes frames in overlapping tiles to save memory.
     public var tilesVAE = false
 
-    /// The usual way.
+    /// Creates default options.
     public init() {}
 
-    /// A file of changes to a transformer's weights.
+    /// A LoRA file: changes to a transformer's weights.
     public struct LoRAFile: Sendable, Equatable {
-        /// The file.
+        /// The path of the file.
         public var path: String
-        /// How much of the changes is made.
+        /// The factor by which the changes are scaled.
         public var strength: Double
-        /// Of two experts, the one that is changed; nil for both.
+        /// The expert to change if the model has two; `nil` for both.
         public var expert: ModelFolder.Part?
 
-        /// A file, for both experts.
+        /// Creates a reference to a file, by default for both experts.
         public init(_ path: String, strength: Double = 1, expert: ModelFolder.Part? = nil) {
             self.path = path
             self.strength = strength
@@ -216,13 +217,13 @@ public struct GenerationOptions: Sendable {
         }
     }
 
-    /// What leaves memory while it is not needed.
+    /// What is removed from memory while it is not needed.
     public enum Offload: String, Sendable, CaseIterable {
-        /// Nothing: every part stays once it is loaded.
+        /// Nothing: parts stay in memory once loaded.
         case none
-        /// Parts: each is there while it works.
+        /// Parts: each is in memory only while it is in use.
         case model
-        /// Blocks of the transformer too: each is read while the one before it works.
+        /// Transformer blocks too: each is read while the previous one runs.
         case block
     }
 }

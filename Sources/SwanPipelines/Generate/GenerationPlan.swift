@@ -5,38 +5,38 @@ import SwanSystem
 import Torch
 import SwanModels
 
-/// A request with everything decided that it left open.
+/// A resolved request, with defaults filled in.
 public struct GenerationPlan: Sendable {
-    /// The prompt, and what the video should not look like unless guidance is off.
+    /// The prompt, followed by the negative prompt unless guidance is off.
     public let prompts: [String]
-    /// In pixels.
+    /// The width in pixels.
     public let width: Int
-    /// In pixels.
+    /// The height in pixels.
     public let height: Int
-    /// Frames of the video.
+    /// The number of frames.
     public let frames: Int
-    /// Frames a second that the model was trained for.
+    /// The frame rate the model was trained with.
     public let framesPerSecond: Int
-    /// Steps of the solver.
+    /// The number of solver steps.
     public let steps: Int
-    /// How far noise levels are shifted.
+    /// The shift of the noise levels.
     public let shift: Double
-    /// What follows the flow, unless timesteps are given.
+    /// The solver, unless timesteps are specified.
     public let solver: GenerationRequest.Solver
-    /// Whose noise levels are used.
+    /// The code base whose noise levels are used.
     public let schedule: GenerationRequest.Schedule
-    /// Guidance below and above the boundary; the second is the only one without experts.
+    /// The guidance scale below and above the boundary; models without experts use only the second.
     public let lowNoiseGuidance, highNoiseGuidance: Double
-    /// From this timestep (of 1000) on the expert for high noise works; 0 without experts.
+    /// The lowest timestep (of 1000) that uses the high-noise expert; 0 without experts.
     public let boundaryTimestep: Double
-    /// [1, C, F, h, w], latent frames of reference pictures first.
+    /// The shape of the latents [1, C, F, h, w], with the latent frames of reference images first.
     let latentShape: [Int]
-    /// Reference pictures of a VACE model, each a latent frame that is not decoded.
+    /// The number of a VACE model's reference images, each a latent frame that is not decoded.
     let references: Int
-    /// Whether given pictures are scaled to cover the size and cut, or resized to it.
+    /// Whether images are scaled to cover the size and cropped, rather than resized to it.
     private let coversSize: Bool
 
-    /// Decides what the request left open; throws where it does not fit the model.
+    /// Resolves a request; throws if it does not fit the model.
     init(_ request: GenerationRequest, _ model: GenerationModel) throws {
         try request.check()
         let (variant, defaults) = (model.variant, model.variant.defaults)
@@ -48,7 +48,7 @@ public struct GenerationPlan: Sendable {
         let size = try Self.size(request, model)
         (width, height) = (size.width, size.height)
         coversSize = request.size != nil || variant.task == .textOrImageToVideo
-        // A control video says how long the video is, as far as its authors go.
+        // A control video determines the length, up to the authors' default.
         let shown = request.control.map(\.video.count) ?? 0
         let stride = model.autoencoderChoice.temporalStride
         let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
@@ -79,8 +79,8 @@ public struct GenerationPlan: Sendable {
         }
     }
 
-    /// Throws for what would otherwise be met after minutes: a table of noise levels that cannot be, and
-    /// tensors of other shapes than are needed.
+    /// Throws for problems that would otherwise appear only after minutes: an impossible table of
+    /// noise levels, and tensors with wrong shapes.
     private func check(_ request: GenerationRequest, _ model: GenerationModel) throws {
         do {
             let noise = try Generator(seed: 0)
@@ -102,7 +102,7 @@ public struct GenerationPlan: Sendable {
             _ fits: ([Int]) -> Bool
         ) throws(SwanError) {
             guard let shape = tensor?.shape, !fits(shape) else { return }
-            throw SwanError(.invalidRequest, "\(what) \(shape): \(expected) is needed")
+            throw SwanError(.invalidRequest, "\(what) must have shape \(expected), not \(shape)")
         }
         try require(request.initialLatents, "initial latents", "\(latentShape)") {
             $0 == latentShape
@@ -122,42 +122,43 @@ public struct GenerationPlan: Sendable {
         guard request.lastImage == nil || frames > 4 else {
             throw SwanError(
                 .invalidRequest,
-                "\(frames) frame for a first and a last picture: at least 5 are needed"
+                "a video between a first and a last picture needs at least 5 frames, not \(frames)"
             )
         }
     }
 
-    /// Whether the tokens are so few that reading weights takes longer than computing with them.
+    /// Whether there are so few tokens that reading weights takes longer than computing with them.
     var isSmall: Bool { latentShape[2...].reduce(1, *) < 4 * 2_048 }
 
-    /// The expert that works at a timestep.
+    /// Returns the expert for a timestep.
     func expert(at timestep: Float) -> ModelFolder.Part {
         Double(timestep) >= boundaryTimestep ? .transformer : .lowNoiseTransformer
     }
 
-    /// How strongly an expert is guided.
+    /// Returns the guidance scale of an expert.
     func guidance(of expert: ModelFolder.Part) -> Double {
         expert == .lowNoiseTransformer ? lowNoiseGuidance : highNoiseGuidance
     }
 
-    /// A given picture as the first or last frame [1, 3, 1, height, width].
+    /// Converts an image to the first or last frame [1, 3, 1, height, width].
     ///
-    /// It is scaled to cover the video's size and cut at its middle where a size was asked for, and
-    /// for TI2V; of image-to-video's own sizes, which keep the ratio, it takes the nearest.
+    /// If a size was requested, and for TI2V, the image is scaled to cover the video's size and
+    /// center-cropped. Otherwise the size already follows from the image's aspect ratio, and the
+    /// image is resized to it.
     func frame(_ picture: VideoFrame, _ device: Device) throws -> Tensor {
         guard !coversSize else { return try covering(picture, device) }
         return try ImageCondition.picture(picture, on: device)
             .resizedBicubic(height: height, width: width).unsqueezed(2)
     }
 
-    /// A last picture, cut to the first one's ratio where it has another.
+    /// Converts the last image, cropped to the first one's aspect ratio if it has another.
     func frame(_ picture: VideoFrame, like first: VideoFrame, _ device: Device) throws -> Tensor {
         let isAlike = picture.width * first.height == picture.height * first.width
         guard !coversSize, !isAlike else { return try frame(picture, device) }
         return try frame(picture.covering(width: first.width, height: first.height), device)
     }
 
-    /// The frames of a control video as one [1, 3, T, height, width]; grey where there are none.
+    /// Converts control frames to a tensor [1, 3, T, height, width]; missing frames are gray.
     func video(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
         var parts = try pictures.prefix(frames).map { try covering($0, device) }
         if parts.count < frames {
@@ -167,7 +168,7 @@ public struct GenerationPlan: Sendable {
         return try concatenated(parts, dim: 2)
     }
 
-    /// Masks [1, 1, T, height, width], 1 where they are white; what comes after the last is white.
+    /// Converts masks to a tensor [1, 1, T, height, width], 1 where white; missing ones are white.
     func masks(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
         var parts = try pictures.prefix(frames).map { picture in
             try (covering(picture, device).narrowed(1, 0, 1) + 1) * 0.5
@@ -186,29 +187,29 @@ public struct GenerationPlan: Sendable {
         } catch {
             throw SwanError(
                 .invalidRequest,
-                "a picture of \(picture.width)x\(picture.height) cannot cover \(width)x\(height): "
+                "an image of \(picture.width)x\(picture.height) cannot cover \(width)x\(height): "
                     + error.message
             )
         }
         return try ImageCondition.picture(cut, on: device).unsqueezed(2)
     }
 
-    /// The embeddings that are given instead of the texts; nil if none are.
+    /// Returns the embeddings provided instead of prompts; `nil` if there are none.
     func givenEmbeddings(_ request: GenerationRequest) throws(SwanError) -> [Tensor]? {
         guard let prompt = request.promptEmbeddings else { return nil }
         guard prompts.count > 1 else { return [prompt] }
         guard let negative = request.negativeEmbeddings else {
             throw SwanError(
                 .invalidRequest,
-                "embeddings of the prompt are given, of the negative prompt not: guidance needs both"
+                "guidance also needs negative embeddings, but only the prompt's were provided"
             )
         }
         return [prompt, negative]
     }
 
-    // MARK: - What fits
+    // MARK: - Validation
 
-    /// Throws for pictures that are missing, or that the model has no use for.
+    /// Throws if images are missing, or if the model does not use them.
     private static func check(
         _ request: GenerationRequest,
         _ variant: WanVariant
@@ -216,34 +217,34 @@ public struct GenerationPlan: Sendable {
         func refuse(_ message: String) -> SwanError { SwanError(.invalidRequest, message) }
         let task = "this is \(variant.task.named) model"
         if variant.needsImage, request.image == nil {
-            throw refuse("\(task): give it a picture to begin with (--image)")
+            throw refuse("\(task), which needs a first picture; specify one with --image")
         }
         if request.image != nil, !variant.takesImage {
             throw refuse(
                 variant.task == .controlToVideo
-                    ? "\(task): give pictures by --reference"
-                    : "\(task), it has no use for a picture: take an image-to-video model"
+                    ? "\(task), which does not accept a first picture; use --reference for pictures"
+                    : "\(task), which does not accept a picture; use an image-to-video model"
             )
         }
         if request.lastImage != nil, !variant.needsImage {
-            throw refuse("\(task), it has no use for a last picture: take a FLF2V or I2V model")
+            throw refuse("\(task), which does not accept a last picture; use a FLF2V or I2V model")
         }
         if variant.task == .firstLastFrameToVideo, request.lastImage == nil {
-            throw refuse("\(task): give it a last picture, too (--last-image)")
+            throw refuse("\(task), which also needs a last picture; specify one with --last-image")
         }
         if request.lastImage != nil, variant.task == .imageToVideo, variant.seesImages {
-            throw refuse("\(task), which takes a first picture only: take a FLF2V model")
+            throw refuse("\(task), which accepts only a first picture; use a FLF2V model")
         }
         if request.control != nil, variant.task != .controlToVideo {
-            throw refuse("\(task), it has no use for a control video: take a VACE model")
+            throw refuse("\(task), which does not accept a control video; use a VACE model")
         }
         if !variant.hasExperts,
             request.lowNoiseGuidance != nil || request.highNoiseGuidance != nil
                 || request.boundary != nil
         {
             throw refuse(
-                "the model has one transformer: a guidance for low or high noise, or a boundary, is "
-                    + "for models with two (give --guidance)"
+                "the model has one transformer; separate guidance for low and high noise and a "
+                    + "boundary are for models with two (use --guidance)"
             )
         }
     }
@@ -266,7 +267,7 @@ public struct GenerationPlan: Sendable {
             guard request.area == nil else {
                 throw SwanError(
                     .invalidRequest,
-                    "an area takes its ratio from a picture, and there is none: give a size"
+                    "an area needs a picture for its aspect ratio; specify a size instead"
                 )
             }
             return GenerationRequest.PictureSize(width: defaults.width, height: defaults.height)

@@ -3,9 +3,9 @@ import SwanSystem
 import Torch
 
 extension GenerationRequest {
-    /// The solver before its first step.
+    /// Creates a solver.
     ///
-    /// - Parameter noise: where a solver that adds noise takes it from.
+    /// - Parameter noise: The generator that stochastic solvers draw noise from.
     func makeSolver(
         _ solver: Solver,
         steps: Int,
@@ -30,7 +30,7 @@ extension GenerationRequest {
         case .unipc: FlowUniPC(try table(.wanUniPC, .diffusersUniPC))
         case .dpmpp: FlowDPMSolver(try table(.wan, .diffusersDPM))
         case .dpmppSDE: FlowSDEDPMSolver(try table(.wan, .diffusersDPM), generator: noise)
-        // Wan has no Euler solver of its own.
+        // Wan's code has no Euler solver.
         case .euler: FlowEuler(try table(.diffusersEuler, .diffusersEuler))
         }
     }

@@ -5,129 +5,134 @@ public import SwanSystem
 import SwanText
 public import Torch
 
-/// One video to be made. What is nil is as the model's authors run it.
+/// A request for one video. Settings that are `nil` default to those of the model's authors.
 public struct GenerationRequest: Sendable {
-    /// What the video should show.
+    /// A description of what the video should show.
     public var prompt: String
-    /// What it should not look like; nil for the authors' text.
+    /// A description of what the video should not look like; `nil` for the authors' text.
     public var negativePrompt: String?
     /// The first frame.
     public var image: VideoFrame?
-    /// The last frame, for models that take one.
+    /// The last frame, for models that accept one.
     public var lastImage: VideoFrame?
-    /// What guides a VACE model: a video, masks of what to repaint, and pictures to take things from.
+    /// The control inputs of a VACE model: a video, masks of what to repaint, and reference images.
     public var control: Control?
-    /// Exactly this size; pictures are scaled to cover it and cut.
+    /// The exact size; images are scaled to cover it and cropped.
     public var size: PictureSize?
-    /// About so many pixels, in the ratio of the picture given.
+    /// The approximate number of pixels; the aspect ratio is that of the image.
     public var area: Int?
-    /// Frames of the video, 4 n + 1.
+    /// The number of frames, 4 n + 1.
     public var frames: Int?
-    /// Seed of the noise.
+    /// The seed of the noise.
     public var seed: UInt64 = 0
-    /// Steps of the solver.
+    /// The number of solver steps.
     public var steps: Int?
-    /// How far noise levels are shifted towards more noise.
+    /// The shift of the noise levels toward more noise.
     public var shift: Double?
-    /// What follows the flow; nil for what the checkpoint's scheduler is, or UniPC.
+    /// The solver; `nil` for the one in the checkpoint's scheduler configuration, or else UniPC.
     public var solver: Solver?
-    /// The timesteps of a distilled model, falling; the sample is noised again between them.
+    /// The timesteps of a distilled model, in descending order; noise is added between them.
     public var timesteps: [Double]?
-    /// Whose noise levels to use; nil for those of the code that the checkpoint's layout belongs to.
+    /// The code base whose noise levels to use; `nil` for that of the checkpoint's layout.
     public var schedule: Schedule?
-    /// How far the flow is led from the negative prompt to the prompt; 1 for not at all.
+    /// The guidance scale: how far to move from the negative prompt toward the prompt; 1 is off.
     public var guidance: Double?
-    /// The same below and above the boundary of two experts.
+    /// The guidance scale below and above the boundary, for models with two experts.
     public var lowNoiseGuidance, highNoiseGuidance: Double?
-    /// The noise level (0 ... 1) from which on the expert for high noise works.
+    /// The lowest noise level (0 to 1) at which the high-noise expert is used.
     public var boundary: Double?
-    /// Whether prompt and negative prompt go through the transformer side by side, which takes more
-    /// memory; nil for where the video is so small that reading the weights twice is what costs.
+    /// Whether the prompt and the negative prompt go through the transformer as one batch, which
+    /// needs more memory; `nil` to do so only for videos so small that reading the weights
+    /// dominates.
     public var batchesGuidance: Bool?
-    /// How much the first block's output may change for a step to reuse the last one's; nil for never.
+    /// The largest change in the first block's output at which a step reuses the previous step's
+    /// results; `nil` for never.
     public var cacheThreshold: Double?
-    /// The noise to begin from [1, C, F, h, w], instead of the seed's.
+    /// The initial noise [1, C, F, h, w], instead of noise from the seed.
     public var initialLatents: Tensor?
-    /// What the text encoder would give for the prompt and the negative prompt [1, T, C], instead of it.
+    /// The embeddings of the prompt and negative prompt [1, T, C], replacing the text encoder.
     public var promptEmbeddings, negativeEmbeddings: Tensor?
-    /// What CLIP would see in the pictures [1, 257 n, C], instead of it.
+    /// The CLIP features of the images [1, 257 n, C], replacing the image encoder.
     public var imageEmbeddings: Tensor?
-    /// A picture of what there is after every so many steps.
+    /// The number of steps between previews; `nil` for none.
     public var previewInterval: Int?
 
-    /// A video of a prompt.
+    /// Creates a request with default settings.
     public init(prompt: String) { self.prompt = prompt }
 
-    /// Width and height in pixels.
+    /// A width and height in pixels.
     public struct PictureSize: Sendable, Equatable {
-        /// In pixels.
+        /// The width in pixels.
         public var width: Int
-        /// In pixels.
+        /// The height in pixels.
         public var height: Int
 
-        /// A size.
+        /// Creates a size.
         public init(width: Int, height: Int) {
             self.width = width
             self.height = height
         }
     }
 
-    /// What follows the flow from noise to a video.
+    /// A solver that follows the flow from noise to a video.
     public typealias Solver = FlowSolverKind
-    /// Whose noise levels are used.
+    /// The code base whose noise levels are used.
     public typealias Schedule = FlowScheduleKind
 
-    /// What guides a VACE model.
+    /// The control inputs of a VACE model.
     public struct Control: Sendable {
-        /// Frames to follow; none for a video from references alone.
+        /// The frames to follow; empty to use references alone.
         public var video: [VideoFrame] = []
-        /// White where to repaint, a frame for each of the video's; none for everywhere.
+        /// A mask per frame of the video, white where to repaint; empty to repaint everything.
         public var masks: [VideoFrame] = []
-        /// Pictures of what should appear.
+        /// Images of what should appear in the video.
         public var references: [VideoFrame] = []
-        /// Frames a second of what VACE models were trained with.
+        /// The frame rate that VACE models were trained with.
         public static let framesPerSecond = 16
-        /// Frames that are followed unless more are asked for.
+        /// The maximum number of frames to follow by default.
         public static let mostFrames = 81
-        /// How strongly the control acts.
+        /// The scale of the control's effect.
         public var scale = 1.0
 
-        /// Nothing to follow yet.
+        /// Creates empty control inputs.
         public init() {}
     }
 
-    /// Frames that a video can have.
+    /// The maximum number of frames in a video.
     public static let mostFrames = 10_001
 
-    /// Throws for what is wrong whatever the model.
+    /// Throws for settings that are invalid for any model.
     public func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }
         try require(
             promptEmbeddings != nil || !cleanPrompt(prompt).isEmpty,
-            "the prompt is empty: say what the video should show"
+            "the prompt is empty; describe what the video should show"
         )
         if let frames {
             let stride = PartsFit.temporalStride
             let lower = max(1, (frames - 1) / stride * stride + 1)
             try require(
                 frames >= 1 && frames % stride == 1,
-                "\(frames) frames do not fit: a video has 4n + 1 of them; the nearest are "
+                "the number of frames must be 4n + 1, not \(frames); the nearest are "
                     + "\(lower) and \(lower + 4)"
             )
             try require(
                 frames <= Self.mostFrames,
-                "\(frames) frames are more than \(Self.mostFrames)"
+                "the number of frames must be at most \(Self.mostFrames), not \(frames)"
             )
         }
         if let steps {
-            try require((1...1_000).contains(steps), "\(steps) steps are not in 1 ... 1000")
+            try require(
+                (1...1_000).contains(steps),
+                "the number of steps must be 1 to 1000, not \(steps)"
+            )
         }
         try require(
             timesteps == nil || steps == nil && solver == nil,
-            "timesteps say how many steps there are and that the sample is noised between them: "
-                + "leave steps and solver out"
+            "timesteps already determine the number of steps and the solver; "
+                + "omit the steps and the solver"
         )
         for (name, value) in [
             ("guidance", guidance), ("guidance at low noise", lowNoiseGuidance),
@@ -136,41 +141,48 @@ public struct GenerationRequest: Sendable {
             guard let value else { continue }
             try require(
                 value.isFinite && (0...100).contains(value),
-                "a \(name) of \(value) is not in 0 ... 100 (1 is none)"
+                "the \(name) must be 0 to 100, not \(value); 1 turns it off"
             )
         }
         if let shift {
-            try require(shift > 0 && shift <= 1_000, "a shift of \(shift) is not in 0 ... 1000")
+            try require(
+                shift > 0 && shift <= 1_000,
+                "the shift must be above 0 and at most 1000, not \(shift)"
+            )
         }
         if let boundary {
             try require(
                 (0...1).contains(boundary),
-                "a boundary of \(boundary) is not a noise level in 0 ... 1"
+                "the boundary must be a noise level from 0 to 1, not \(boundary)"
             )
         }
         if let cacheThreshold {
             try require(
                 (0...1).contains(cacheThreshold),
-                "a cache threshold of \(cacheThreshold) is not in 0 ... 1, such as 0.05"
+                "the cache threshold must be 0 to 1, such as 0.05, not \(cacheThreshold)"
             )
         }
         if let previewInterval {
-            try require(previewInterval >= 1, "a preview every \(previewInterval) steps")
+            try require(
+                previewInterval >= 1,
+                "the preview interval must be at least 1 step, not \(previewInterval)"
+            )
         }
         if let size {
             let sides = 1...FrameSize.largestSide
             try require(
                 sides.contains(size.width) && sides.contains(size.height),
-                "a size of \(size.width)x\(size.height) is not in 1 ... \(FrameSize.largestSide)"
+                "the width and height must be 1 to \(FrameSize.largestSide) pixels, "
+                    + "not \(size.width)x\(size.height)"
             )
         }
         if let area {
             try require(
                 (256...FrameSize.largestSide * FrameSize.largestSide).contains(area),
-                "an area of \(area) pixels is not in 256 ... "
-                    + "\(FrameSize.largestSide * FrameSize.largestSide)"
+                "the area must be 256 to \(FrameSize.largestSide * FrameSize.largestSide) pixels, "
+                    + "not \(area)"
             )
-            try require(size == nil, "a size and an area: give one of them")
+            try require(size == nil, "a size and an area cannot be combined; specify one of them")
         }
     }
 }

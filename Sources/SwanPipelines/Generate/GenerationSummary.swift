@@ -3,19 +3,19 @@ import SwanMedia
 import SwanSystem
 import Torch
 
-/// What a generation did and how long it took; written by `--json`.
+/// The summary of a generation, as written by `--json`.
 public struct GenerationSummary: Sendable, Codable, Equatable {
     /// One video.
     public struct Video: Sendable, Codable, Equatable {
-        /// The file.
+        /// The path of the file.
         public var output: String
         /// The prompt.
         public var prompt: String
-        /// The random numbers' seed.
+        /// The seed.
         public var seed: UInt64
-        /// From its prompt to the finished file.
+        /// The seconds from the prompt to the finished file.
         public var seconds = 0.0
-        /// Steps that reused what the step before had computed.
+        /// The number of steps that reused the previous step's results.
         public var reusedSteps = 0
 
         private enum CodingKeys: String, CodingKey {
@@ -23,17 +23,17 @@ public struct GenerationSummary: Sendable, Codable, Equatable {
         }
     }
 
-    /// Milliseconds of all videos together, by stage.
+    /// The total milliseconds of all videos per stage.
     public struct Stages: Sendable, Codable, Equatable {
         /// Opening parts of the model.
         public var load = 0.0
         /// The text encoder.
         public var text = 0.0
-        /// Given pictures: CLIP and the autoencoder's encoder.
+        /// Input images: CLIP and the autoencoder's encoder.
         public var image = 0.0
         /// The transformer and the solver.
         public var denoise = 0.0
-        /// The autoencoder's decoder, and the video's encoding.
+        /// The autoencoder's decoder and video encoding.
         public var vaeDecode = 0.0
 
         private enum CodingKeys: String, CodingKey {
@@ -41,51 +41,51 @@ public struct GenerationSummary: Sendable, Codable, Equatable {
         }
     }
 
-    /// The version of this form; it rises when a key changes its meaning or goes away.
+    /// The schema version, incremented when a key is removed or changes its meaning.
     public var schemaVersion = 1
     /// The model's name.
     public var model = ""
-    /// What it makes of what.
+    /// The model's task, such as text-to-video.
     public var task = ""
     /// The videos that were finished.
     public var videos: [Video] = []
-    /// The size in pixels.
+    /// The width in pixels.
     public var width = 0
-    /// The size in pixels.
+    /// The height in pixels.
     public var height = 0
-    /// Frames of each video.
+    /// The number of frames in each video.
     public var frames = 0
-    /// Frames a second.
+    /// The frame rate.
     public var framesPerSecond = 0.0
-    /// Steps of the solver.
+    /// The number of solver steps.
     public var steps = 0
-    /// What followed the flow.
+    /// The solver.
     public var solver = ""
-    /// Whose noise levels were used.
+    /// The code base whose noise levels were used.
     public var schedule = ""
-    /// How far they were shifted.
+    /// The shift of the noise levels.
     public var shift = 0.0
-    /// Guidance; of two experts, that at high noise.
+    /// The guidance scale; with two experts, that at high noise.
     public var guidance = 0.0
-    /// Guidance at low noise, for two experts.
+    /// The guidance scale at low noise, with two experts.
     public var lowNoiseGuidance: Double?
-    /// From the first video's beginning to the last one's end.
+    /// The seconds from the start of the first video to the end of the last.
     public var seconds = 0.0
-    /// The median of all steps.
+    /// The median duration of a step, in seconds.
     public var secondsPerStep: Double?
-    /// From the start of the process to the first step.
+    /// The seconds from the start of the process to the first step.
     public var firstStepSeconds: Double?
-    /// Where the time went.
+    /// The time spent in each stage.
     public var stages = Stages()
-    /// The most memory the process had at a time.
+    /// The peak memory use of the process, in bytes.
     public var peakMemoryBytes = 0
-    /// Where it ran.
+    /// The device the model ran on.
     public var device = ""
-    /// What it computed in.
+    /// The dtype of the computation.
     public var dtype = ""
-    /// Threads of an operator on the CPU.
+    /// The number of threads used by a CPU operator.
     public var threads = 0
-    /// Whether it was stopped before the last video was finished.
+    /// Whether the job was stopped before the last video was finished.
     public var wasInterrupted = false
 
     private enum CodingKeys: String, CodingKey {
@@ -97,12 +97,12 @@ public struct GenerationSummary: Sendable, Codable, Equatable {
         case wasInterrupted = "was_interrupted"
     }
 
-    /// As JSON, keys sorted, ending in a line break.
+    /// Encodes the summary as JSON with sorted keys and a trailing newline.
     public func json() throws -> Data { try JSONText.data(self) }
 }
 
 extension GenerationSummary.Stages {
-    /// Adds what one video took.
+    /// Adds the time spent on one video.
     mutating func add(_ seconds: GenerationSeconds) {
         load += seconds.load * 1_000
         text += seconds.text * 1_000

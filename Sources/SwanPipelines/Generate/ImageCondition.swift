@@ -3,12 +3,13 @@ import SwanModels
 import SwanSystem
 import Torch
 
-/// What a model knows of given pictures beside the noise.
+/// The image conditioning of image-to-video models.
 enum ImageCondition {
-    /// Mask and latents that Wan's image-to-video models take beside the noise: [1, s + z, F, h, w].
+    /// Returns the mask and latents that Wan's image-to-video models concatenate to the noise:
+    /// [1, s + z, F, h, w].
     ///
-    /// The video with the given pictures in their places and grey (0) elsewhere is encoded; the mask
-    /// has a channel for each of the frames of a latent and is 1 where a picture is given
+    /// The latents encode a video with the images in their places and gray (0) elsewhere. The mask
+    /// has a channel for each frame of a latent and is 1 where there is an image
     /// (wan/image2video.py, wan/first_last_frame2video.py).
     static func latents(
         first: Tensor,
@@ -22,15 +23,15 @@ enum ImageCondition {
         var given = Array(repeating: Float(0), count: frames)
         given[0] = 1
         if last != nil { given[frames - 1] = 1 }
-        // The first latent stands for one frame, which fills all of its channels.
+        // The first latent represents a single frame, which fills all of its mask channels.
         let channels = Array(repeating: given[0], count: stride) + given[1...]
         let mask = try Tensor(channels, [1, encoded.size(2), stride, 1, 1]).transposed(1, 2)
             .to(encoded.device).expanded([1, stride, encoded.size(2), h, w])
         return try concatenated([mask, encoded], dim: 1)
     }
 
-    /// The latents of the given pictures with grey between them, a latent at a time: memory for the
-    /// whole video at once would be many times that of its latents.
+    /// Encodes the images with gray between them, one latent at a time: encoding the whole video at
+    /// once would need many times the memory of its latents.
     private static func encode(
         _ first: Tensor,
         _ last: Tensor?,
@@ -41,7 +42,7 @@ enum ImageCondition {
             try .zeros([1, 3, count] + first.shape[3...], first.dtype, first.device)
         }
         let stride = vae.temporalStride
-        // An encoder of parts would remember what it needs of every tile.
+        // Encoding a tiled autoencoder part by part would keep the state of every tile.
         guard vae.lookahead == 0, frames > 1, !(vae is TiledAutoencoder) else {
             let between = try grey(frames - (last == nil ? 1 : 2))
             let video = try concatenated([first, between] + (last.map { [$0] } ?? []), dim: 2)
@@ -59,7 +60,7 @@ enum ImageCondition {
         return try concatenated(latents, dim: 2)
     }
 
-    /// A picture [1, 3, height, width] in [-1, 1].
+    /// Converts an image to a tensor [1, 3, height, width] in [-1, 1].
     static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError) -> Tensor {
         let bytes = try Tensor(picture.pixels, [1, picture.height, picture.width, 3])
         return try bytes.permuted(0, 3, 1, 2).to(device, .float32) / 127.5 - 1

@@ -3,12 +3,12 @@ import SwanCheckpoints
 public import SwanMedia
 import SwanSystem
 
-/// Makes videos that begin with a picture, and perhaps end with another.
+/// Generates videos that begin with an image and optionally end with another.
 public struct ImageToVideo: Sendable {
-    /// What makes the videos.
+    /// The underlying generator.
     public let generator: VideoGenerator
 
-    /// Looks into a checkpoint; weights are read when a video is made.
+    /// Inspects a checkpoint; weights are read when a video is generated.
     public init(
         checkpoint: String,
         options: GenerationOptions = GenerationOptions(),
@@ -18,13 +18,15 @@ public struct ImageToVideo: Sendable {
         guard model.variant.takesImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is \(model.variant.task.named) model: use TextToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model; use TextToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)
     }
 
-    /// A video that begins with `image`: steps, previews and frames as they come, then the result.
+    /// Generates a video that begins with `image`.
+    ///
+    /// - Returns: Steps, previews and frames as they are ready, then the result.
     public func generate(
         _ prompt: String,
         image: VideoFrame,

@@ -1,15 +1,15 @@
 import Foundation
 import SwanSystem
 
-/// The size of a video that is made from an image: about an area, in the image's ratio.
+/// The size of a video generated from an image: about an area, with the image's aspect ratio.
 ///
-/// The two rules of Wan differ in what is rounded, and in what then becomes of the image.
+/// Wan has two rules, which differ in how they round and in how the image is then fitted.
 struct SizeFromImage {
-    /// The image's, in pixels.
+    /// The image's size in pixels.
     let width, height: Int
-    /// Pixels of a frame of the video.
+    /// The area of the video's frames in pixels.
     let area: Int
-    /// What width and height of the video are multiples of.
+    /// The numbers of pixels that the video's width and height are multiples of.
     let multiple: (width: Int, height: Int)
 
     init(
@@ -21,20 +21,20 @@ struct SizeFromImage {
         guard width > 0, height > 0, area > 0 else {
             throw SwanError(
                 .invalidRequest,
-                "an image of \(width)x\(height) and an area of \(area) pixels: all should be above 0"
+                "an image of \(width)x\(height) and an area of \(area) pixels: all must be above 0"
             )
         }
         (self.width, self.height, self.area, self.multiple) = (width, height, area, multiple)
     }
 
-    /// Within the area, of two candidates the one whose ratio is nearer to the image's.
+    /// Returns, of two candidates within the area, the one closer to the image's aspect ratio.
     ///
-    /// `best_output_size` of Wan2.2's wan/utils/utils.py, for TI2V-5B (multiples of 32): the image is
-    /// then scaled to cover it, and its middle is taken (`VideoFrame.covering`).
+    /// `best_output_size` in Wan 2.2's wan/utils/utils.py, for TI2V-5B (multiples of 32): the image
+    /// is then scaled to cover the size and center-cropped (`VideoFrame.covering`).
     func nearestRatio() throws(SwanError) -> (width: Int, height: Int) {
         let ratio = Double(width) / Double(height)
         let exact = (Double(area) * ratio).squareRoot()
-        // Each side is cut first, and the other one follows it.
+        // Round down either side first and derive the other from it.
         let wide = cut(exact, multiple.width)
         let high = cut(Double(area) / exact, multiple.height)
         guard wide > 0, high > 0 else { throw tooNarrow() }
@@ -47,10 +47,10 @@ struct SizeFromImage {
         return errors[0] < errors[1] ? byWidth : byHeight
     }
 
-    /// Both sides of the exact size cut to multiples.
+    /// Returns the exact size with both sides rounded down to multiples.
     ///
     /// wan/image2video.py, for Wan 2.1 image-to-video and I2V-A14B (multiples of 16): the image is then
-    /// stretched to it.
+    /// stretched to the size.
     func cutSides() throws(SwanError) -> (width: Int, height: Int) {
         let aspect = Double(height) / Double(width)
         let wide = cut((Double(area) / aspect).squareRoot(), multiple.width)
@@ -65,7 +65,7 @@ struct SizeFromImage {
         SwanError(
             .invalidRequest,
             "an image of \(width)x\(height) is too narrow for a video of \(area) pixels; crop it "
-                + "nearer to a square, or ask for a larger area"
+                + "closer to a square, or use a larger area"
         )
     }
 }

@@ -2,17 +2,17 @@ public import Logging
 import SwanCheckpoints
 import SwanSystem
 
-/// Makes videos from text.
+/// Generates videos from text.
 ///
 ///     let pipeline = try await TextToVideo(checkpoint: "Wan2.1-T2V-1.3B")
 ///     for try await event in pipeline.generate("a fox in the snow", seed: 7) {
 ///         if case .result(let video) = event { try video.write(to: "fox.mp4") }
 ///     }
 public struct TextToVideo: Sendable {
-    /// What makes the videos.
+    /// The underlying generator.
     public let generator: VideoGenerator
 
-    /// Looks into a checkpoint; weights are read when a video is made.
+    /// Inspects a checkpoint; weights are read when a video is generated.
     public init(
         checkpoint: String,
         options: GenerationOptions = GenerationOptions(),
@@ -22,13 +22,15 @@ public struct TextToVideo: Sendable {
         guard !model.variant.needsImage else {
             throw SwanError(
                 .invalidRequest,
-                "\(checkpoint) is \(model.variant.task.named) model: use ImageToVideo"
+                "\(checkpoint) is \(model.variant.task.named) model; use ImageToVideo"
             )
         }
         generator = VideoGenerator(model, log: log)
     }
 
-    /// A video of a prompt: steps, previews and frames as they come, and at the end the result.
+    /// Generates a video from a prompt.
+    ///
+    /// - Returns: Steps, previews and frames as they are ready, then the result.
     public func generate(
         _ prompt: String,
         seed: UInt64 = 0,

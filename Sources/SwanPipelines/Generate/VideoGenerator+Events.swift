@@ -3,9 +3,9 @@ import SwanSystem
 import SwanThreads
 
 extension VideoGenerator {
-    /// The events of making a video, the last of which is the result with all frames.
+    /// Generates a video and returns its events; the last one is the result with all frames.
     ///
-    /// The work is done on a thread of its own. Whoever stops listening ends it within a step.
+    /// The work runs on a separate thread. Terminating the stream ends it within a step.
     public func events(
         _ request: GenerationRequest
     ) -> AsyncThrowingStream<GenerationEvent, any Error> {

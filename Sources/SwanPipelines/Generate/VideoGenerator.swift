@@ -7,32 +7,32 @@ public import SwanThreads
 import Synchronization
 import Torch
 
-/// Makes videos by one model, one after the other.
+/// Generates videos with one model, one at a time.
 ///
-/// Wan, https://arxiv.org/abs/2503.20314. Prompts and pictures are encoded, the transformer is
-/// followed from noise to latents, and these are decoded frame by frame; each part is in memory while
-/// it works, unless nothing is offloaded.
+/// Wan, https://arxiv.org/abs/2503.20314. Prompts and images are encoded, the transformer denoises
+/// latents, and these are decoded frame by frame. Each part is in memory only while it is in use,
+/// unless offloading is off.
 public final class VideoGenerator: Sendable {
-    /// The model.
+    /// The model that generates the videos.
     public let model: GenerationModel
     let log: Logger
-    /// Parts that stay, where nothing is offloaded.
+    /// The parts kept in memory when offloading is off.
     private let kept = Mutex<[ModelFolder.Part: any Sendable]>([:])
 
-    /// What the text encoder made of prompts, on the device; few and small beside a video.
+    /// The encoded prompts on the device; these are few, and small compared to a video.
     let embeddings = Mutex<[String: PromptEmbedding]>([:])
 
-    /// A generator of a model's videos.
+    /// Creates a generator for a model.
     public init(_ model: GenerationModel, log: Logger = Logger(label: "swan")) {
         self.model = model
         self.log = log
     }
 
-    /// Makes a video.
+    /// Generates a video.
     ///
     /// - Parameters:
-    ///   - stop: ends it with a `CancellationError`, within a step.
-    ///   - handle: told of all that happens, on the calling thread; the frames come by it.
+    ///   - stop: A flag that ends the generation with a `CancellationError`, within a step.
+    ///   - handle: Called on the calling thread with each event, including the video's frames.
     public func generate(
         _ request: GenerationRequest,
         stop: CancellationFlag = CancellationFlag(),
@@ -48,7 +48,7 @@ public final class VideoGenerator: Sendable {
         }
     }
 
-    /// A part that stays if nothing is offloaded, and else goes with its holder.
+    /// Returns a part; it is kept if offloading is off and otherwise released by the caller.
     func part<Network: Sendable>(
         _ part: ModelFolder.Part,
         _ make: () throws -> Network
@@ -60,10 +60,10 @@ public final class VideoGenerator: Sendable {
     }
 }
 
-/// A prompt as the transformer takes it.
+/// An encoded prompt.
 struct PromptEmbedding: Sendable {
     /// [1, T, C]
     let embedding: Tensor
-    /// What was changed in the prompt so that it could be used.
+    /// The changes that had to be made to the prompt.
     let issues: [PromptIssue]
 }

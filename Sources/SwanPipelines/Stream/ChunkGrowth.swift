@@ -1,8 +1,8 @@
 import SwanCheckpoints
 
-/// Makes chunks as long as the cache allows when a stream falls behind its target rate.
+/// Lengthens chunks to what the cache allows when a stream falls behind its target rate.
 ///
-/// Once, after the first few chunks: longer chunks cost latency and give throughput.
+/// Happens once, after the first few chunks: longer chunks trade latency for throughput.
 struct ChunkGrowth {
     private let target: Double?
     private let framesPerChunk, largest: Int
@@ -24,14 +24,14 @@ struct ChunkGrowth {
         patience = 3 + configuration.steps.count
     }
 
-    /// The frames of a chunk from now on, if that changes.
+    /// Records the cost of a chunk and returns the new chunk length in frames, if it changes.
     ///
     /// - Parameters:
-    ///   - seconds: what a chunk has cost.
-    ///   - overlapping: whether the stages run side by side.
+    ///   - seconds: The time the chunk took in each stage.
+    ///   - overlapping: Whether the stages run concurrently.
     mutating func add(_ seconds: StageSeconds, overlapping: Bool) -> Int? {
         guard let target, !isOver else { return nil }
-        // Side by side the slowest stage decides.
+        // When stages run concurrently, the slowest one determines the rate.
         recent.append(
             overlapping
                 ? max(seconds.encode, seconds.denoise, seconds.decode)

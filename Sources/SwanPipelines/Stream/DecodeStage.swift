@@ -4,7 +4,7 @@ import SwanSystem
 import Synchronization
 import Torch
 
-/// Clean latents to frames; knows how long chunks took.
+/// Decodes clean latents to frames and records the latency of chunks.
 final class DecodeStage: Sendable {
     private struct State: ~Copyable {
         let decoder: any VideoDecoder
@@ -29,22 +29,22 @@ final class DecodeStage: Sendable {
 
     var framesOut: Int { state.withLock { $0.framesOut } }
     var seconds: Double { state.withLock { $0.seconds } }
-    /// From the capture of each chunk's last frame until its frames were finished.
+    /// The time from the capture of each chunk's last frame until its frames were decoded.
     var latencies: LatencyHistogram { state.withLock { $0.latencies } }
 
     func decode(_ chunk: CleanChunk) throws -> StreamedChunk {
         try state.withLock { state in
             let start = clock.now()
             let frames = try inference {
-                // The transformer's results are normalised, whatever its input was.
+                // The transformer's output is normalized, whatever its input was.
                 let video = try state.decoder.decode(chunk.latents)
-                // As bytes they would be black. Their device is waited for now anyway.
+                // Non-finite values would become black bytes. Decoding waits for the device anyway.
                 guard try video.isAllFinite() else {
                     throw SwanError(
                         .invalidWeights,
-                        "the model's frames are not finite (NaN or infinite), though all of its weights "
-                            + "are: their numbers are far from those of a trained model, or leave the "
-                            + "range of its dtype (try float32)"
+                        "the model's frames are not finite (NaN or infinite), although all of its "
+                            + "weights are; the weights are far from those of a trained model, or "
+                            + "values exceed the range of the dtype (try float32)"
                     )
                 }
                 return try SwanPipelines.frames(of: video)
@@ -66,7 +66,7 @@ final class DecodeStage: Sendable {
         }
     }
 
-    /// A frame with black bars, where the output is to have some.
+    /// The frame with black bars added, if the output is larger than the model's frames.
     private func framed(_ frame: VideoFrame) -> VideoFrame {
         guard let width = options.outputWidth, let height = options.outputHeight else {
             return frame

@@ -5,19 +5,19 @@ import Synchronization
 import Torch
 import SwanCheckpoints
 
-/// Noised latents to clean ones: the denoiser, and which chunks are on their way through it.
+/// Denoises latents and tracks the chunks in flight.
 final class DenoiseStage: Sendable {
     private struct State: ~Copyable {
         var denoiser: SingleStreamDenoiser
-        /// The oldest first.
+        /// The chunks in flight, oldest first.
         var marks: [ChunkMark] = []
-        /// What the rows attend to; nil before the first chunk.
+        /// The text that the rows attend to; `nil` before the first chunk.
         var conditioning: TextConditioning?
         var latentFrames: Int
         var seconds = 0.0
     }
 
-    /// Bytes of the KV cache.
+    /// The size of the KV cache in bytes.
     let cacheByteCount: Int
     private let prompts: StreamPrompts
     private let clock: StreamClock
@@ -54,10 +54,10 @@ final class DenoiseStage: Sendable {
 
     var seconds: Double { state.withLock { $0.seconds } }
 
-    /// Denoises a chunk; returns those that are finished by it.
+    /// Denoises a chunk and returns the chunks that this completes.
     ///
-    /// Before chunks change their length, those on their way are finished, so that all rows of the
-    /// stream batch have the same past.
+    /// Before the chunk length changes, all chunks in flight are completed, so that all rows of the
+    /// stream batch have the same history.
     func denoise(_ chunk: NoisedChunk) throws -> [CleanChunk] {
         try state.withLock { state in
             var finished: [CleanChunk] = []
@@ -81,7 +81,7 @@ final class DenoiseStage: Sendable {
         }
     }
 
-    /// The chunks that are still on their way.
+    /// Completes and returns the chunks that are still in flight.
     func drain() throws -> [CleanChunk] {
         try state.withLock { state in try drain(&state) }
     }
@@ -99,7 +99,7 @@ final class DenoiseStage: Sendable {
         return finished
     }
 
-    /// What `body` returns belongs to the oldest chunk on its way.
+    /// Measures `body`, whose result belongs to the oldest chunk in flight.
     private func timed(
         _ state: inout State,
         _ body: (inout State) throws(SwanError) -> Tensor?
@@ -116,7 +116,7 @@ final class DenoiseStage: Sendable {
 }
 
 extension DenoisingPlan {
-    /// The plan of a stream by its options.
+    /// Creates the plan for a stream's options.
     init(_ options: StreamOptions, dtype: DType, device: Device) throws {
         let configuration = options.configuration
         let random = StreamNoise(seed: options.seed, dtype: dtype, device: device)

@@ -2,24 +2,25 @@ public import SwanModels
 public import SwanSystem
 public import Torch
 
-/// What the denoiser of a stream would run next: rows of a batch that share a text.
+/// The next forward pass that a stream's denoiser needs: rows of a batch that share a text.
 public struct DenoisingWork: Sendable {
-    /// Noised latents of each row [B, C, F, h, w].
+    /// The noised latents of each row [B, C, F, h, w].
     public let latents: Tensor
     /// The timestep of each row.
     public let timesteps: [Double]
     /// The position of each row's first latent frame in its stream.
     public let firstFrames: [Int]
-    /// What the rows attend to.
+    /// The text that the rows attend to.
     public let text: TextConditioning
-    /// Where each row's past is.
+    /// The KV cache row that holds each row's history.
     public let cacheRows: [CacheRow]
 }
 
 extension CausalWanTransformer {
-    /// Runs the rows of any number of streams, those with latents of one shape in one forward.
+    /// Runs the rows of any number of streams, batching those with the same latent shape into one
+    /// forward pass.
     ///
-    /// - Returns: the flow of each work [B, C, F, h, w], in their order.
+    /// - Returns: The flow of each element of `works` [B, C, F, h, w], in the same order.
     public func callAsFunction(
         _ works: [DenoisingWork],
         cache: inout KVCachePool
@@ -36,7 +37,7 @@ extension CausalWanTransformer {
 
     /// Runs the rows of one stream.
     ///
-    /// - Returns: their flow [B, C, F, h, w].
+    /// - Returns: The predicted flow [B, C, F, h, w].
     public func callAsFunction(
         _ work: DenoisingWork,
         cache: inout KVCachePool
@@ -53,7 +54,7 @@ extension CausalWanTransformer {
 }
 
 extension DenoisingWork {
-    /// The rows of several streams, one after the other, with latents of one shape.
+    /// Concatenates the rows of several streams, whose latents must have the same shape.
     fileprivate init(joining works: [DenoisingWork]) throws(SwanError) {
         latents = try concatenated(works.map(\.latents))
         timesteps = works.flatMap(\.timesteps)

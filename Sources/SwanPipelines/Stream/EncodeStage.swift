@@ -5,24 +5,24 @@ import Synchronization
 import Torch
 import SwanCheckpoints
 
-/// Frames to noised latents: collects frames to chunks, encodes them, and mixes noise in.
+/// Collects frames into chunks, encodes them to latents and mixes in noise.
 ///
-/// Each stage of a stream has its own state and chunks go from one to the next, so that stages may run
-/// one after the other or side by side, each on one thread at a time.
+/// Each stage of a stream has its own state and passes chunks to the next, so stages can run
+/// sequentially or concurrently, each on one thread at a time.
 final class EncodeStage: Sendable {
-    /// What only a chunk's encoding touches, held for as long as that takes.
+    /// State that only encoding uses; locked while a chunk is encoded.
     private struct Work: ~Copyable {
         let encoder: any VideoEncoder
         var controller: NoiseController
         var pending: [VideoFrame] = []
-        /// The last frame that came, which fills up the last chunk.
+        /// The most recent frame, which pads the last chunk.
         var last: TimedFrame?
-        /// When the frames were captured that no chunk so far is to give back.
+        /// The capture times of frames that are not yet assigned to a chunk's output.
         var outstanding: [ContinuousClock.Instant] = []
         var chunks = 0
     }
 
-    /// What others read and set meanwhile.
+    /// State that other threads access while a chunk is encoded.
     private struct Shared {
         var framesPerChunk: Int
         var framesIn = 0
@@ -68,13 +68,13 @@ final class EncodeStage: Sendable {
     var framesIn: Int { shared.withLock { $0.framesIn } }
     var seconds: Double { shared.withLock { $0.seconds } }
 
-    /// Frames of the chunks after the first; those that are complete stay as they are.
+    /// The number of frames in chunks after the first; a change does not affect complete chunks.
     var framesPerChunk: Int {
         get { shared.withLock { $0.framesPerChunk } }
         set { shared.withLock { $0.framesPerChunk = newValue } }
     }
 
-    /// Adds a frame; returns the chunk that it completes.
+    /// Adds a frame and returns the chunk that it completes, if any.
     func add(_ frame: TimedFrame) throws -> NoisedChunk? {
         try work.withLock { work in
             work.pending.append(frame.frame)
@@ -86,14 +86,15 @@ final class EncodeStage: Sendable {
         }
     }
 
-    /// The frames that are left, padded to a chunk; nil when there are none, after one or two chunks.
+    /// Returns the remaining frames, padded to a chunk, or `nil` when there are none left, which
+    /// takes one or two chunks.
     func finish() throws -> NoisedChunk? {
         try work.withLock { work in
             work.outstanding.isEmpty ? nil : try encode(&work, nextSize(work))
         }
     }
 
-    /// A chunk with nothing but noise, for a stream without an input.
+    /// Returns a chunk of pure noise, for a stream without an input.
     func noise() throws -> NoisedChunk {
         try work.withLock { work in
             let stride = model.vae.spatialStride
@@ -113,8 +114,8 @@ final class EncodeStage: Sendable {
         }
     }
 
-    /// A video's first latent stands for one frame, which the first chunk has more than others. An
-    /// encoder that looks ahead has to have seen those frames too, from there on.
+    /// A video's first latent represents a single frame, so the first chunk has one frame more than
+    /// the others. It also includes the lookahead frames of an encoder that needs them.
     private func nextSize(_ work: borrowing Work) -> Int {
         work.chunks == 0 ? framesPerChunk + 1 + model.vae.lookahead : framesPerChunk
     }
@@ -144,7 +145,7 @@ final class EncodeStage: Sendable {
         )
     }
 
-    /// Noised latents of a chunk of frames [1, C, F, h, w], and where its denoising starts.
+    /// Returns a chunk's noised latents [1, C, F, h, w] and the timestep where denoising starts.
     private func noised(_ frames: [VideoFrame], _ work: inout Work) throws -> (Tensor, Int?) {
         let video = try tensor(
             of: frames,

@@ -7,11 +7,11 @@ import Synchronization
 import Torch
 import SwanCheckpoints
 
-/// A whole job: a video file is read, restyled by a stream, and written.
+/// A complete job: reads a video file, restyles it with a stream, and writes the result.
 ///
-/// Reading ahead, the stages of the stream, and writing behind have threads of their own, so that they
-/// overlap; the last stage and `onProgress` are on the thread that calls `run`. What waits between
-/// them is limited.
+/// Reading, the stages of the stream, and writing run on separate threads so that they overlap; the
+/// last stage and `onProgress` run on the thread that calls `run`. The queues between them are
+/// bounded.
 public final class FileStream: Sendable {
     private struct State {
         var input: FileStreamInput?
@@ -26,9 +26,9 @@ public final class FileStream: Sendable {
     private let threads = WorkerThreads()
     private let state = Mutex(State())
 
-    /// A job that is not begun yet.
+    /// Creates a job without starting it.
     ///
-    /// - Parameter start: from when the first frame's time counts.
+    /// - Parameter start: The time from which loading and the first frame are measured.
     public init(
         _ request: FileStreamRequest,
         log: Logger = Logger(label: "swan"),
@@ -39,12 +39,12 @@ public final class FileStream: Sendable {
         self.start = start
     }
 
-    /// Does the job and waits for it.
+    /// Runs the job to completion.
     ///
-    /// On an error nothing is left of the output. After `stop` the output has what was finished by
-    /// then; where that is nothing, there is no output.
+    /// If an error is thrown, no output is left behind. After `stop`, the output contains the
+    /// frames finished by then; if there are none, there is no output.
     ///
-    /// - Parameter onProgress: called on the calling thread, after every chunk.
+    /// - Parameter onProgress: Called on the calling thread after every chunk.
     public func run(onProgress: (StreamProgress) -> Void = { _ in }) throws -> StreamSummary {
         do {
             return try stream(onProgress)
@@ -54,9 +54,9 @@ public final class FileStream: Sendable {
         }
     }
 
-    /// From any thread: ends the stream with the frames that are finished.
+    /// Ends the stream, keeping the frames that are finished. Can be called from any thread.
     ///
-    /// - Returns: false if no frame is finished yet, so that there is nothing to keep.
+    /// - Returns: `false` if no frame is finished yet, so that there is nothing to keep.
     @discardableResult
     public func stop() -> Bool {
         let (hasFrames, input) = state.withLock { state in
@@ -67,7 +67,7 @@ public final class FileStream: Sendable {
         return hasFrames
     }
 
-    /// From any thread: removes the unfinished output, for a process that ends at once.
+    /// Removes the unfinished output before the process exits. Can be called from any thread.
     public func abandon() { state.withLock { $0.output }?.cancel() }
 
     private var isStopped: Bool { state.withLock { $0.isStopped } }
@@ -75,14 +75,14 @@ public final class FileStream: Sendable {
 
     // MARK: - The job
 
-    /// What a job has opened.
+    /// The files that a job has opened.
     private struct Files {
-        /// Nil for a stream from text alone.
+        /// The input; `nil` for a stream from text alone.
         let input: FileStreamInput?
         let output: FileStreamOutput
         let shape: FileStreamOutput.Shape
         let plan: StreamPlan
-        /// Whether the input's sound is to be in the output.
+        /// Whether the input's audio is copied to the output.
         let carriesAudio: Bool
     }
 
@@ -91,7 +91,7 @@ public final class FileStream: Sendable {
         let (input, output) = (files.input, files.output)
         onProgress(StreamProgress(stage: .loading, total: files.shape.frames))
         defer {
-            // Whatever happened, no thread outlives this call.
+            // No thread outlives this call, even if it throws.
             input?.close()
             output.close(dropping: true)
             input?.interrupt()
@@ -108,7 +108,7 @@ public final class FileStream: Sendable {
         )
         try output.start(threads) { [threads] in
             guard threads.failure != nil else { return }
-            // No more input is wanted either, which may be waited for.
+            // Stop the input too: the stream may be waiting for a frame.
             input?.close()
             input?.interrupt()
         }
@@ -124,7 +124,7 @@ public final class FileStream: Sendable {
         return summary
     }
 
-    /// Runs the stream, and waits until its frames are written.
+    /// Runs the stream and waits until its frames are written.
     private func restyle(
         _ files: Files,
         _ stream: VideoStream,
@@ -158,7 +158,7 @@ public final class FileStream: Sendable {
     private func finish(_ files: Files) throws {
         try Engine.requireWholeFiles()
         if files.output.frameCount > 0 || !isStopped {
-            // Only where the output goes as far as the input's pictures, sound after them belongs to it.
+            // Keep audio after the last frame only if the output reaches the end of the input.
             let showsAll = !isStopped && files.input?.isReadWhole ?? false
             try files.output.finish(keepingAudio: showsAll)
         } else {
@@ -181,7 +181,7 @@ extension FileStream {
         }
         state.withLock { $0.input = input }
         let plan = try draft.plan(for: input.map { FrameShape($0.info) })
-        // Wan's videos have 16 frames a second.
+        // Wan's videos have 16 frames per second.
         let rateWithoutInput = rate ?? draft.options.configuration.fps.flatMap { Rational($0) }
         let shape = FileStreamOutput.Shape(
             width: plan.outputSize.width,
@@ -208,12 +208,13 @@ extension FileStream {
 
     private func openOutput(_ shape: FileStreamOutput.Shape) throws -> FileStreamOutput {
         guard !OutputPath.isWrittenDirectly(request.output) else {
-            // A pipe waits for its reader. There is nothing to give up, so `stop` need not wait too.
+            // Opening a pipe blocks until it has a reader. There is no file to remove, so the lock
+            // is not held and `stop` does not block too.
             let output = try FileStreamOutput(request, shape, log)
             state.withLock { $0.output = output }
             return output
         }
-        // Held for as long as it takes, so that whoever gives the output up finds it.
+        // Hold the lock while opening, so that `abandon` always finds the output.
         return try state.withLock { state in
             let output = try FileStreamOutput(request, shape, log)
             state.output = output
@@ -251,7 +252,8 @@ extension FileStream {
 extension FileStream {
     /// The input as the stream's source, until it ends, the output fails, or `stop` is called.
     ///
-    /// What is on its way takes as long as several chunks: whoever stops does not wait for it.
+    /// After `stop`, chunks in flight are dropped: completing them would take as long as several
+    /// chunks.
     private func source(_ input: FileStreamInput, _ stream: VideoStream) -> StreamSource {
         let prompts = LaterPrompts(request.laterPrompts)
         return StreamSource(
@@ -270,8 +272,8 @@ extension FileStream {
         if let step = stream.firstStep, step < FileStreamRequest.leastStepFromNoise {
             log.warning(
                 """
-                this model was made to restyle videos: its first step is \(step) of 1000, so that \
-                without an input it gives little but noise
+                this model is meant for restyling videos: its first step is \(step) of 1000, so \
+                without an input it produces little but noise
                 """
             )
         }
@@ -305,7 +307,7 @@ extension FileStream {
     }
 }
 
-/// The prompts that are still to come, the next one first.
+/// The prompts that have not taken effect yet, next one first.
 private final class LaterPrompts: Sendable {
     private let prompts: Mutex<[(frame: Int, text: String)]>
 
@@ -315,7 +317,7 @@ private final class LaterPrompts: Sendable {
         )
     }
 
-    /// Takes the first prompt out if its frame has come.
+    /// Removes and returns the next prompt if its frame has been reached.
     func next(at frame: Int) -> String? {
         prompts.withLock { prompts in
             guard let next = prompts.first, next.frame <= frame else { return nil }

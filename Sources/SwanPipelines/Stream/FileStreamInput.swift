@@ -5,15 +5,15 @@ import SwanSystem
 import SwanThreads
 import Synchronization
 
-/// The video that a `FileStream` reads: decoded ahead of the stream, on a thread.
+/// The input video of a `FileStream`, decoded ahead of the stream on a separate thread.
 final class FileStreamInput: Sendable {
     private struct State {
-        /// The last frame was taken from the file.
+        /// Whether the last frame has been read from the file.
         var hasEnded = false
         var seconds = 0.0
     }
 
-    /// What the file says of itself.
+    /// The file's metadata.
     let info: VideoInfo
     private let path: String
     private let maxFrames: Int?
@@ -21,11 +21,11 @@ final class FileStreamInput: Sendable {
     private let queue: BoundedQueue<VideoFrame>
     private let state = Mutex(State())
 
-    /// Opens a file.
+    /// Opens a video file.
     ///
     /// - Parameters:
-    ///   - frameRate: what it is resampled to; nil for its own.
-    ///   - maxFrames: frames that are read of it.
+    ///   - frameRate: The rate to resample to; `nil` to keep the file's own.
+    ///   - maxFrames: The maximum number of frames to read.
     init(_ path: String, frameRate: Rational?, maxFrames: Int?) throws {
         self.path = path
         self.maxFrames = maxFrames
@@ -34,26 +34,26 @@ final class FileStreamInput: Sendable {
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(info.width, info.height))
     }
 
-    /// The frames that will be read, as far as the file says.
+    /// The estimated number of frames that will be read, if known from the file.
     var estimatedFrames: Int? {
-        // Of pictures FFmpeg's readers are called "png_pipe" and the like.
+        // FFmpeg's demuxers for still images are named "png_pipe" and the like.
         let isPicture = info.format.hasSuffix("_pipe")
         guard let frames = info.estimatedFrames ?? (isPicture ? 1 : nil) else { return maxFrames }
         return min(frames, maxFrames ?? .max)
     }
 
-    /// Seconds that decoding took.
+    /// The time spent decoding, in seconds.
     var seconds: Double { state.withLock { $0.seconds } }
-    /// Whether it ended before its own index said.
+    /// Whether the file ended earlier than its index says.
     var isTruncated: Bool { reader.isTruncated }
 
-    /// Whether the frames that were read go as far as the file's pictures.
+    /// Whether the frames read reach the end of the file's video.
     var isReadWhole: Bool {
         if state.withLock({ $0.hasEnded }) { return true }
         return maxFrames.map { $0 >= info.estimatedFrames ?? .max } ?? false
     }
 
-    /// Begins to read ahead.
+    /// Starts reading ahead.
     func start(_ threads: WorkerThreads) throws {
         let end = { @Sendable [queue] in queue.close(dropping: threads.failure != nil) }
         try threads.start("swan.read", atEnd: end) { [self] in
@@ -74,40 +74,40 @@ final class FileStreamInput: Sendable {
         return frame
     }
 
-    /// The next frame, for which it waits; nil at the end.
+    /// Waits for the next frame and returns it, or `nil` at the end.
     func next() -> VideoFrame? { queue.take() }
 
-    /// Has whoever waits for a frame get none.
+    /// Ends the input for a consumer that is waiting for a frame.
     func close() { queue.close(dropping: true) }
 
-    /// From any thread: has the reader end, which may wait for a pipe.
+    /// Interrupts the reader, which may be waiting for a pipe. Can be called from any thread.
     func interrupt() { reader.interrupt() }
 
-    /// Logs what could not be read, and what the output does not keep.
+    /// Logs what could not be read and what the output does not preserve.
     func warnOfDamage(_ log: Logger) {
         if reader.isTruncated {
-            log.warning("\(path): is cut off; the frames that are there were streamed")
+            log.warning("\(path): the file is cut off; the available frames were streamed")
         }
         if reader.damagedPackets > 0 {
-            log.warning("\(path): \(reader.damagedPackets) damaged packets were skipped")
+            log.warning("\(path): skipped \(reader.damagedPackets) damaged packets")
         }
         if let seconds = reader.unevenSeconds {
             let rate = Int(info.frameRate.value.rounded(.up))
             log.warning(
                 """
-                \(path): its frame rate varies, by up to \(String(format: "%.1f", seconds)) s from a \
-                constant rate, and its sound may be out of step; --fps \(rate) keeps the times
+                \(path): the frame rate varies, by up to \(String(format: "%.1f", seconds)) s from \
+                a constant rate, and audio may be out of sync; use --fps \(rate) to keep the timing
                 """
             )
         }
         if reader.changesSize {
-            log.warning("\(path): the size of its frames changes; later ones are stretched")
+            log.warning("\(path): the frame size changes; later frames were stretched")
         }
     }
 }
 
 extension VideoFrame {
-    /// Frames of a size that may wait between two threads: 64, but at most 96 MB of them.
+    /// The maximum number of frames queued between two threads: 64, but no more than 96 MB.
     static func queueCapacity(_ width: Int, _ height: Int) -> Int {
         max(2, min(64, 96_000_000 / max(1, 3 * width * height)))
     }

@@ -4,13 +4,13 @@ import SwanSystem
 import SwanThreads
 import Synchronization
 
-/// The video that a `FileStream` writes: encoded behind the stream, on a thread.
+/// The output video of a `FileStream`, encoded on a separate thread.
 final class FileStreamOutput: Sendable {
-    /// What a video looks like from outside.
+    /// The size, frame rate and length of a video.
     struct Shape {
         let width, height: Int
         let frameRate: Rational
-        /// The frames there will be, where that is known.
+        /// The expected number of frames, if known.
         let frames: Int?
     }
 
@@ -24,7 +24,7 @@ final class FileStreamOutput: Sendable {
     private let queue: BoundedQueue<VideoFrame>
     private let state = Mutex(State())
 
-    /// Opens the file that a request names.
+    /// Opens a request's output file.
     init(_ request: FileStreamRequest, _ shape: Shape, _ log: Logger) throws {
         do throws(SwanError) {
             writer = try VideoWriter(
@@ -37,14 +37,14 @@ final class FileStreamOutput: Sendable {
             )
         } catch {
             guard error.code == .unsupported else { throw error }
-            // The name or the size was asked for, so it is the request that is wrong.
+            // The name and the size come from the request, so the request is invalid.
             throw SwanError(.invalidRequest, error.message)
         }
         self.log = log
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(shape.width, shape.height))
     }
 
-    /// Throws where the disk is full, or where plain frames will not have room on it.
+    /// Throws if the disk is full or too small for uncompressed output.
     static func requireRoom(_ path: String, _ shape: Shape) throws {
         guard path != "-", !OutputPath.isWrittenDirectly(path) else { return }
         let isPlain = path.lowercased().hasSuffix(".y4m")
@@ -53,25 +53,25 @@ final class FileStreamOutput: Sendable {
         try DiskSpace.require(max(bytes, Self.leastRoom), for: path)
     }
 
-    /// Compressed, a video may be of any length; with less than this it is not begun.
+    /// The minimum free space in bytes; the size of a compressed video is not known in advance.
     private static let leastRoom = 1 << 20
 
-    /// Frames in the file.
+    /// The number of frames in the file.
     var frameCount: Int { writer.frameCount }
-    /// What encodes them.
+    /// FFmpeg's name of the encoder.
     var encoder: String { writer.encoder }
-    /// Whether the input's sound is in it.
+    /// Whether the file contains the input's audio.
     var hasAudio: Bool { writer.hasAudio }
-    /// Seconds that encoding and writing took.
+    /// The time spent encoding and writing, in seconds.
     var seconds: Double { state.withLock { $0.seconds } }
-    /// When the first frame was in it.
+    /// The time at which the first frame was written.
     var firstFrame: ContinuousClock.Instant? { state.withLock { $0.firstFrame } }
 
     // MARK: - Frames
 
-    /// Begins to write what is put in.
+    /// Starts writing queued frames.
     ///
-    /// - Parameter ended: called on the thread when it writes no more.
+    /// - Parameter ended: Called on the writing thread when it stops.
     func start(_ threads: WorkerThreads, ended: @escaping @Sendable () -> Void) throws {
         let end = { @Sendable [queue] in
             queue.close(dropping: true)
@@ -92,13 +92,13 @@ final class FileStreamOutput: Sendable {
         }
     }
 
-    /// Puts frames in, waiting for room; false if no more are wanted.
+    /// Queues frames, waiting for space; returns `false` if the output accepts no more.
     func put(_ frames: [VideoFrame]) -> Bool { frames.allSatisfy { queue.put($0) } }
 
-    /// Lets no more frames in.
+    /// Stops accepting frames.
     func close(dropping: Bool = false) { queue.close(dropping: dropping) }
 
-    /// Writes the end of the file.
+    /// Completes the file.
     func finish(keepingAudio: Bool) throws {
         let start = ContinuousClock.now
         try writer.finish(keepingAudio: keepingAudio)
@@ -106,20 +106,20 @@ final class FileStreamOutput: Sendable {
         state.withLock { $0.seconds += seconds }
     }
 
-    /// From any thread: leaves nothing of the file.
+    /// Removes the unfinished file. Can be called from any thread.
     func cancel() { writer.cancel() }
 
-    // MARK: - Sound, and what is said
+    // MARK: - Audio and warnings
 
-    /// Whether a file's sound is to go into this one.
+    /// Sets up copying the audio of another file; returns whether it will be copied.
     func copyAudio(from path: String) -> Bool {
         switch writer.copyAudio(from: path) {
         case .copied: return true
         case .encoded(let codec, let encoder):
             log.notice(
                 """
-                the input's sound is '\(codec)', which this kind of file does not hold: it is encoded \
-                anew by '\(encoder)'
+                the input's audio is '\(codec)', which the output format does not support; it is \
+                re-encoded with '\(encoder)'
                 """
             )
             return true
@@ -129,25 +129,25 @@ final class FileStreamOutput: Sendable {
         }
     }
 
-    /// Says of an encoder that it is not the one that was hoped for.
+    /// Warns if a fallback video encoder is used.
     func warnOfEncoder() {
         guard writer.encoder == "mpeg4" || writer.encoder == "libopenh264" else { return }
         log.warning(
             """
-            this FFmpeg has no libx264: the video is encoded by \(writer.encoder), which needs \
-            more bytes for the same quality
+            this FFmpeg has no libx264; the video is encoded with \(writer.encoder), which needs a \
+            higher bit rate for the same quality
             """
         )
     }
 
-    /// Says what of the sound that was to be copied is not there.
+    /// Warns about audio that was to be copied and is missing or damaged.
     func warnOfSound() {
         guard writer.frameCount > 0 else { return }
         if !writer.hasAudio {
-            log.warning("the output has no sound: none of the input's belongs to its frames")
+            log.warning("the output has no sound: no audio of the input coincides with its frames")
         }
         if writer.damagedAudioPackets > 0 {
-            log.warning("\(writer.damagedAudioPackets) damaged packets of sound were passed over")
+            log.warning("skipped \(writer.damagedAudioPackets) damaged audio packets")
         }
     }
 }

@@ -5,44 +5,45 @@ public import SwanSystem
 import SwanText
 public import Torch
 
-/// What a stream from a file to a file is asked for.
+/// The settings of a stream from a file to a file.
 public struct FileStreamRequest: Sendable {
-    /// The input's path, `-` for standard input; nil to stream from text alone.
+    /// The input's path, or `-` for standard input; `nil` to stream from text alone.
     public var input: String?
-    /// The output's path, `-` for standard output.
+    /// The output's path, or `-` for standard output.
     public var output: String
-    /// What the video should look like.
+    /// A description of what the video should look like.
     public var prompt: String
-    /// Other prompts, each from a frame on.
+    /// Later prompts, keyed by the frame at which they take effect.
     public var laterPrompts: [Int: String] = [:]
-    /// The model: a bundled one's name or a folder.
+    /// The model: the name of a bundled one, or a folder.
     public var model = BundledModels.names[0]
-    /// The autoencoder: `tiny` for the tiny one in the model's folder, `tiny-decoder` for its decoder
-    /// with the model's own encoder, or a path of another; nil for the model's own.
+    /// The autoencoder: `tiny` for the tiny autoencoder in the model's folder, `tiny-decoder` for
+    /// its decoder with the model's own encoder, or the path of another one; `nil` for the model's
+    /// own.
     public var vae: String?
-    /// A YAML file to stream by, instead of the model's own.
+    /// The path of a YAML streaming configuration that replaces the model's own.
     public var configuration: String?
-    /// How the stream differs from what the model says.
+    /// How the stream differs from the model's own configuration.
     public var settings = StreamSettings()
-    /// Resamples the input to this rate; or the rate of a video from text. nil for the input's.
+    /// The frame rate to resample the input to, or of a video from text; `nil` for the input's.
     public var frameRate: Double?
-    /// Ends the stream after so many frames. Text alone needs it.
+    /// The maximum number of frames to stream; required without an input.
     public var maxFrames: Int?
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    /// The device the model runs on: `auto`, `cpu`, `cuda` or `cuda:1`.
     public var device = "auto"
-    /// What the weights are converted to; nil for what suits the device.
+    /// The dtype that weights are converted to; `nil` for the best one for the device.
     public var dtype: DType?
-    /// Whether a file that has the output's name at the end is replaced.
+    /// Whether a file that exists under the output's name when the job finishes is replaced.
     public var overwrites = true
 
-    /// A stream from `input` to `output`, to be changed.
+    /// Creates a request with default settings.
     public init(input: String?, output: String, prompt: String) {
         self.input = input
         self.output = output
         self.prompt = prompt
     }
 
-    /// What is read and what is written.
+    /// The files that the job reads and writes.
     public var files: JobFiles {
         var files = JobFiles()
         files.inputs = [input, configuration, vae].compactMap { $0 }
@@ -51,62 +52,65 @@ public struct FileStreamRequest: Sendable {
         return files
     }
 
-    /// Throws for what can be seen to be wrong without opening a file.
+    /// Throws for anything that is invalid regardless of the files' contents.
     public func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }
-        try require(!output.isEmpty, "the output has no name")
-        try require(input != "", "the input has no name")
+        try require(!output.isEmpty, "the path of the output is empty")
+        try require(input != "", "the path of the input is empty")
         try require(
             vae != "",
-            "the autoencoder has no name: it is 'tiny', 'tiny-decoder' or a path"
+            "the autoencoder is empty; specify 'tiny', 'tiny-decoder' or a path"
         )
         try require(
             !cleanPrompt(prompt).isEmpty,
-            "the prompt is empty: say what the video should look like"
+            "the prompt is empty; describe what the video should look like"
         )
         for (frame, text) in laterPrompts {
-            try require(frame >= 0, "a prompt from frame \(frame) on: frames are counted from 0")
-            try require(!cleanPrompt(text).isEmpty, "the prompt from frame \(frame) on is empty")
+            try require(frame >= 0, "a prompt at frame \(frame) is invalid; frames start at 0")
+            try require(!cleanPrompt(text).isEmpty, "the prompt at frame \(frame) is empty")
         }
         try settings.check()
         if let frameRate {
             try require(
                 (0.1...1_000).contains(frameRate),
-                "a frame rate of \(frameRate) is not in 0.1 ... 1000"
+                "the frame rate must be 0.1 to 1000 frames per second, not \(frameRate)"
             )
         }
         if let maxFrames {
-            try require(maxFrames >= 1, "\(maxFrames) frames: at least 1 is needed")
+            try require(
+                maxFrames >= 1,
+                "the maximum number of frames must be at least 1, not \(maxFrames)"
+            )
         }
         try require(
             input != nil || maxFrames != nil,
-            "a stream without an input has no end: say how many frames it has (--max-frames)"
+            "a stream without an input never ends; specify the number of frames (--max-frames)"
         )
     }
 
-    /// Throws for a model that was trained to restyle: from noise alone it makes noise.
+    /// Throws for a model that was trained only to restyle: from pure noise it produces noise.
     private static func requireGenerating(
         _ folder: ModelFolder,
         _ stream: StreamConfiguration
     ) throws(SwanError) {
-        // `swan train` leaves its recipe in the folder.
+        // `swan train` writes its recipe into the folder.
         guard folder.file("recipe.yaml") != nil, let step = stream.steps.first,
             step < leastStepFromNoise
         else { return }
         throw SwanError(
             .invalidRequest,
-            "\(folder.path): this model restyles videos and makes none from a prompt alone: name an "
-                + "input (swan stream in.mp4 …), or another model (--model)"
+            "\(folder.path): this model restyles videos and cannot generate from a prompt alone; "
+                + "specify an input (swan stream in.mp4 …) or another model (--model)"
         )
     }
 
-    /// A model whose first step is lower has never seen noise alone.
+    /// A model whose first step is below this was never trained on pure noise.
     static let leastStepFromNoise = 500
 
-    /// How it will be met, but for what depends on the input; reads the small files of the model, not its
-    /// weights.
+    /// Resolves everything that does not depend on the input. Reads the model's small files, but
+    /// not its weights.
     func draft() throws -> StreamDraft {
         try check()
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
@@ -115,7 +119,7 @@ public struct FileStreamRequest: Sendable {
         let checkpoint = try StreamCheckpoint(model, vae: vae, configuration: configuration)
         let options = try StreamOptions(checkpoint.configuration, settings)
         if input == nil { try Self.requireGenerating(checkpoint.folder, options.configuration) }
-        // A side that was not asked for is chosen to fit.
+        // An unspecified side is chosen to fit later.
         let follows = input != nil && (settings.height == nil || settings.width == nil)
         try FrameSize.check(
             height: follows ? settings.height ?? checkpoint.configs.sizeMultiple : options.height,
@@ -132,22 +136,22 @@ public struct FileStreamRequest: Sendable {
         )
     }
 
-    /// How it will be met for frames of a shape, nil for text alone.
+    /// Resolves the request for input frames of a shape; `nil` for text alone.
     func plan(for frames: FrameShape? = nil) throws -> StreamPlan {
         try draft().plan(for: frames)
     }
 }
 
-/// How a request will be met, but for the size.
+/// A resolved request, except for the size.
 struct StreamDraft {
     let request: FileStreamRequest
     let checkpoint: StreamCheckpoint
-    /// With the model's size, or as much of another one as was asked for.
+    /// The options with the model's size, or the sides that were requested.
     let options: StreamOptions
     let device: Device
     let dtype: DType
 
-    /// Chooses the size for frames of a shape, nil for text alone.
+    /// Chooses the size for input frames of a shape; `nil` for text alone.
     func plan(for frames: FrameShape?) throws -> StreamPlan {
         var options = options
         if let frames {
@@ -169,8 +173,9 @@ struct StreamDraft {
             throw SwanError(
                 .outOfMemory,
                 """
-                a stream of \(options.width)x\(options.height) needs some \(needed / 1_000_000) MB \
-                beside its weights, and \(free / 1_000_000) MB are free: take a smaller --width and --height
+                a stream of \(options.width)x\(options.height) needs about \
+                \(needed / 1_000_000) MB in addition to its weights, but only \
+                \(free / 1_000_000) MB are free; try a smaller --width and --height
                 """
             )
         }
@@ -184,15 +189,15 @@ struct StreamDraft {
         )
     }
 
-    /// What a user should know of the size.
+    /// The notes to show the user about the chosen size.
     private func notes(on options: StreamOptions, _ frames: FrameShape) -> [String] {
         var notes: [String] = []
         let own = StreamOptions(options.configuration)
         let isChosen = request.settings.width == nil || request.settings.height == nil
         if isChosen, (options.width, options.height) != (own.width, own.height) {
             notes.append(
-                "the output has \(options.width)x\(options.height) pixels, in the shape of the input; "
-                    + "the model's own size is \(own.width)x\(own.height)"
+                "the output has \(options.width)x\(options.height) pixels, to match the input's "
+                    + "aspect ratio; the model's own size is \(own.width)x\(own.height)"
             )
         }
         if let width = options.outputWidth, let height = options.outputHeight {
@@ -213,17 +218,17 @@ struct StreamDraft {
     }
 }
 
-/// How a request will be met.
+/// A resolved request.
 struct StreamPlan {
-    /// The model, opened.
+    /// The opened model.
     let checkpoint: StreamCheckpoint
     let options: StreamOptions
     let device: Device
     let dtype: DType
-    /// What a user should know of the size.
+    /// The notes to show the user about the chosen size.
     let notes: [String]
 
-    /// The size of the frames that come out.
+    /// The size of the output frames.
     var outputSize: (width: Int, height: Int) {
         (options.outputWidth ?? options.width, options.outputHeight ?? options.height)
     }

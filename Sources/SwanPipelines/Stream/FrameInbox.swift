@@ -1,19 +1,19 @@
 import SwanMedia
 import SwanThreads
 
-/// Frames that wait for a live stream, a limited number of them.
+/// A bounded queue of frames for a live stream.
 public final class FrameInbox: Sendable {
-    /// What happens to a frame for which there is no room.
+    /// What happens when a frame arrives while the inbox is full.
     public enum Policy: Sendable {
-        /// It waits: no frame is lost, and the latency grows to what the inbox holds.
+        /// The sender waits: no frame is lost, and latency grows by up to the inbox's capacity.
         case wait
-        /// The oldest frame is dropped for it: the latency stays, and the stream skips.
+        /// The oldest frame is dropped: latency stays constant, and the stream skips frames.
         case dropOldest
     }
 
     private let queue: BoundedQueue<TimedFrame>
 
-    /// An inbox for at most `capacity` frames.
+    /// Creates an inbox for at most `capacity` frames.
     public init(capacity: Int, whenFull policy: Policy) {
         queue = BoundedQueue(
             capacity: capacity,
@@ -21,21 +21,27 @@ public final class FrameInbox: Sendable {
         )
     }
 
-    /// Frames that were dropped for newer ones.
+    /// The number of frames dropped in favor of newer ones.
     public var droppedFrames: Int { queue.droppedCount }
 
-    /// Puts a frame in, having its thread wait for room; false if the inbox is closed.
+    /// Adds a frame, blocking the thread until there is space.
+    ///
+    /// - Returns: `false` if the inbox is closed.
     @discardableResult
     public func put(_ frame: TimedFrame) -> Bool { queue.put(frame) }
 
-    /// Puts a frame in when there is room; false if the inbox is closed or the task is cancelled.
+    /// Adds a frame when there is space.
+    ///
+    /// - Returns: `false` if the inbox is closed or the task is canceled.
     @discardableResult
     public func send(_ frame: TimedFrame) async -> Bool { await queue.send(frame) }
 
-    /// Lets no more frames in; those that wait go into the stream unless they are to be `dropped`.
+    /// Stops accepting frames.
+    ///
+    /// - Parameter dropping: Whether queued frames are discarded instead of streamed.
     public func close(dropping: Bool = false) { queue.close(dropping: dropping) }
 
-    /// The inbox as a stream's source; at the end of the stream it is closed.
+    /// The inbox as a stream's source; it is closed when the stream ends.
     public var source: StreamSource {
         StreamSource(
             next: { [queue] in queue.take() },

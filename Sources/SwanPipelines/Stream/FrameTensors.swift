@@ -2,19 +2,19 @@ import SwanMedia
 import SwanSystem
 import Torch
 
-/// How frames of one shape come into pictures of another.
+/// How frames are fitted to a size with another aspect ratio.
 public enum FrameFit: String, Sendable, CaseIterable, Codable {
-    /// The largest part in a frame's middle that has the picture's shape.
+    /// Uses the largest centered part of the frame that has the target's aspect ratio.
     case crop
-    /// All of a frame, with black bars.
+    /// Keeps the whole frame and adds black bars.
     case pad
-    /// All of a frame, its sides scaled apart, as the reference does.
+    /// Stretches the whole frame to the size, as the reference does.
     case stretch
 }
 
-/// Frames as the network takes them: [1, 3, T, height, width] in [-1, 1].
+/// Converts frames to the network's input: [1, 3, T, height, width] in [-1, 1].
 ///
-/// Resized as the reference does: in float32 with antialiasing, then rounded to whole levels.
+/// Frames are resized as in the reference: in float32 with antialiasing, then rounded to integers.
 func tensor(
     of frames: [VideoFrame],
     height: Int,
@@ -46,7 +46,7 @@ func tensor(
 }
 
 extension VideoFrame {
-    /// The largest part in its middle of so many pixels in width for one in height.
+    /// The largest centered part with an aspect ratio, in pixels of width per pixel of height.
     fileprivate func middle(_ aspect: Double) throws(SwanError) -> VideoFrame {
         let isTall = Double(height) * aspect > Double(width)
         let high = isTall ? max(1, Int((Double(width) / aspect).rounded())) : height
@@ -59,7 +59,7 @@ extension VideoFrame {
         )
     }
 
-    /// The size that all of it has within a height and a width.
+    /// The largest size (height, width) within a height and a width that keeps the aspect ratio.
     fileprivate func inside(_ high: Int, _ wide: Int, _ pixelAspect: Double) -> (Int, Int) {
         let aspect = Double(width) * pixelAspect / Double(height)
         return aspect * Double(high) > Double(wide)
@@ -67,7 +67,7 @@ extension VideoFrame {
             : (high, max(1, Int((Double(high) * aspect).rounded())))
     }
 
-    /// The frame in the middle of a larger one, which is black where it is not.
+    /// The frame centered in a larger black one.
     func centered(width wide: Int, height high: Int) -> VideoFrame {
         guard wide >= width, high >= height, (wide, high) != (width, height) else { return self }
         let (left, top) = ((wide - width) / 2, (high - height) / 2)
@@ -85,7 +85,7 @@ extension VideoFrame {
     }
 }
 
-/// The frames of a video [1, 3, T, H, W] in [-1, 1].
+/// Converts a video [1, 3, T, H, W] in [-1, 1] to frames.
 func frames(of video: Tensor) throws(SwanError) -> [VideoFrame] {
     let levels = try ((video.to(.float32) + 1) * 127.5).rounded().clamped(min: 0, max: 255)
         .to(.uint8).selected(0, 0).permuted(1, 2, 3, 0).to(.cpu).contiguous()  // [T, H, W, 3]

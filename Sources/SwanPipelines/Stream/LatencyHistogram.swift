@@ -1,24 +1,24 @@
 import Foundation
 
-/// How long chunks took: percentiles of any number of durations in bounded memory.
+/// Percentiles of any number of durations in bounded memory.
 ///
-/// Durations are counted in buckets, of which 128 divide each doubling; a percentile is the longest duration
-/// in its bucket, so at most 0.8% above the exact one.
+/// Durations are counted in 128 buckets per factor of two; a percentile is the longest duration in
+/// its bucket, so at most 0.8% above the exact value.
 public struct LatencyHistogram: Sendable, Equatable {
     private struct Bucket: Equatable {
         var count = 0
         var longest = 0.0
     }
 
-    /// By number; those that are empty are absent.
+    /// The buckets by index; empty ones are absent.
     private var buckets: [Int: Bucket] = [:]
-    /// Durations counted.
+    /// The number of durations counted.
     public private(set) var count = 0
 
-    /// A histogram of no durations.
+    /// Creates an empty histogram.
     public init() {}
 
-    /// Counts a duration in seconds.
+    /// Adds a duration in seconds.
     public mutating func add(_ seconds: Double) {
         let index = Self.bucket(of: seconds)
         buckets[index, default: Bucket()].count += 1
@@ -26,7 +26,7 @@ public struct LatencyHistogram: Sendable, Equatable {
         count += 1
     }
 
-    /// The duration in seconds that a share of all, 0 to 1, does not exceed; nil where there is none.
+    /// The duration in seconds that a share of all, 0 to 1, does not exceed; `nil` if empty.
     public func percentile(_ share: Double) -> Double? {
         let rank = min(max(Int((share * Double(count)).rounded(.up)), 1), count)
         var passed = 0
@@ -37,7 +37,7 @@ public struct LatencyHistogram: Sendable, Equatable {
         return nil
     }
 
-    /// From a microsecond to three days.
+    /// The bucket of a duration, which is clamped to between a microsecond and three days.
     private static func bucket(of seconds: Double) -> Int {
         let ratio = min(max(seconds, 1e-6), 3e5) / 1e-6
         let (exponent, mantissa) = (ratio.exponent, ratio.significand)
@@ -46,7 +46,7 @@ public struct LatencyHistogram: Sendable, Equatable {
 }
 
 extension StreamSummary.Latency {
-    /// Of the latencies of chunks; nil where there are none.
+    /// The percentiles of chunk latencies; `nil` if there are none.
     init?(_ latencies: LatencyHistogram) {
         func milliseconds(_ share: Double) -> Double? {
             latencies.percentile(share).map { $0 * 1_000 }

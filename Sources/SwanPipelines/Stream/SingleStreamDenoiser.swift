@@ -3,17 +3,17 @@ import SwanSchedulers
 public import SwanSystem
 public import Torch
 
-/// The denoising of one stream that shares its network's forwards with no other.
+/// Denoises a single stream that does not share forward passes with others.
 public struct SingleStreamDenoiser: ~Copyable {
     private let transformer: CausalWanTransformer
     private var cache: KVCachePool
     private var denoiser: StreamDenoiser
 
-    /// A denoiser at the beginning of a stream, with a KV cache for it alone.
+    /// Creates a denoiser at the start of a stream, with its own KV cache.
     ///
     /// - Parameters:
-    ///   - cache: the KV cache's frames and sinks.
-    ///   - tokensPerFrame: tokens of a latent frame.
+    ///   - cache: The number of frames and sink frames in the KV cache.
+    ///   - tokensPerFrame: The number of tokens in a latent frame.
     public init(
         _ transformer: CausalWanTransformer,
         _ plan: DenoisingPlan,
@@ -38,7 +38,7 @@ public struct SingleStreamDenoiser: ~Copyable {
         denoiser = StreamDenoiser(plan, cacheRows: rows)
     }
 
-    /// Bytes of the KV cache.
+    /// The size of the KV cache in bytes.
     public var cacheByteCount: Int { cache.byteCount }
 
     /// The position of the next chunk's first latent frame.
@@ -47,10 +47,10 @@ public struct SingleStreamDenoiser: ~Copyable {
         set { denoiser.position = newValue }
     }
 
-    /// The next chunk [1, C, F, h, w].
+    /// Denoises the next chunk [1, C, F, h, w].
     ///
-    /// - Parameter firstTimestep: the timestep of the first step from now on, if it changes.
-    /// - Returns: the chunk that is finished by this, [1, C, F, h, w]; nil while the rows fill.
+    /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes.
+    /// - Returns: The chunk that this completes, [1, C, F, h, w]; `nil` while the rows fill.
     public mutating func denoise(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
@@ -60,9 +60,9 @@ public struct SingleStreamDenoiser: ~Copyable {
         return try run()
     }
 
-    /// More steps for the chunks on their way, with no new one.
+    /// Advances the chunks in flight without adding a new one.
     ///
-    /// - Returns: the chunk that is finished by this; nil when none is left.
+    /// - Returns: The chunk that this completes; `nil` when none is left.
     public mutating func drain(text: TextConditioning) throws(SwanError) -> Tensor? {
         while try denoiser.advance(text: text) {
             if let finished = try run() { return finished }
@@ -70,7 +70,7 @@ public struct SingleStreamDenoiser: ~Copyable {
         return nil
     }
 
-    /// Makes room for chunks of `frames` latent frames. All chunks must have left: see `drain`.
+    /// Changes the chunk length to `frames` latent frames, with no chunk in flight (see `drain`).
     public mutating func changeChunk(frames: Int) throws(SwanError) {
         try denoiser.changeChunk(frames: frames, cache: &cache)
     }

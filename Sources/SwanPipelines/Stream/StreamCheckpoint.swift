@@ -6,26 +6,26 @@ import SwanText
 public import Torch
 import TorchNN
 
-/// A model that streams, opened: where its parts are, their sizes and how it streams. No weights are read.
+/// An opened streaming model: its parts, their sizes and its configuration, without weights.
 package struct StreamCheckpoint: Sendable {
-    /// What the model is called in reports.
+    /// The model's name in reports.
     package let name: String
-    /// Where its parts are.
+    /// The folder that contains the model's parts.
     package let folder: ModelFolder
-    /// The sizes of its parts, with the autoencoder that was asked for.
+    /// The configurations of the parts, with the requested autoencoder.
     package let configs: ModelFolder.Configs
-    /// How it streams.
+    /// The streaming configuration.
     package let configuration: StreamConfiguration
-    /// The looks that it knows; another way to stream teaches it no other looks.
+    /// The looks that the model knows, from its own configuration even if another one is used.
     private let looks: KnownLooks?
     private let autoencoder: AutoencoderChoice
 
-    /// Opens a model by a bundled one's name or a folder's path.
+    /// Opens a model by the name of a bundled one or the path of a folder.
     ///
     /// - Parameters:
     ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
-    ///     model's own encoder, or a path of another one; nil for the model's own.
-    ///   - configuration: a YAML file to stream by, instead of the model's own.
+    ///     model's own encoder, or the path of another one; `nil` for the model's own.
+    ///   - configuration: The path of a YAML streaming configuration that replaces the model's own.
     package init(_ nameOrPath: String, vae: String? = nil, configuration path: String? = nil) throws
     {
         name = URL(fileURLWithPath: nameOrPath).lastPathComponent
@@ -43,9 +43,9 @@ package struct StreamCheckpoint: Sendable {
         self.configs = configs
     }
 
-    /// Loads the networks; every key must fit, every number be finite.
+    /// Loads the networks. All keys must match and all values must be finite.
     ///
-    /// - Parameter dtype: what the weights are converted to.
+    /// - Parameter dtype: The dtype that weights are converted to.
     package func load(_ dtype: DType, _ device: Device) throws -> StreamModel {
         let (transformer, textEncoder) = (configs.transformer, configs.textEncoder)
         try PartsFit(
@@ -56,7 +56,7 @@ package struct StreamCheckpoint: Sendable {
             textEncoder: textEncoder,
             streams: true
         ).require(in: folder.path)
-        // A tokenizer with byte pieces spells rare text out; the published one marks it unknown.
+        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
         let isPublished = textEncoder.vocabulary == UMT5Config.xxl.vocabulary
         let tokenizer = try Tokenizer(
             at: folder.require(.tokenizer).data,
@@ -87,13 +87,13 @@ package struct StreamCheckpoint: Sendable {
 }
 
 extension StreamModel {
-    /// Loads a model by a bundled one's name or a folder's path.
+    /// Loads a model by the name of a bundled one or the path of a folder.
     ///
     /// - Parameters:
-    ///   - dtype: what the weights are converted to.
+    ///   - dtype: The dtype that weights are converted to.
     ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
-    ///     model's own encoder, or a path of another one; nil for the model's own.
-    ///   - configuration: a YAML file to stream by, instead of the model's own.
+    ///     model's own encoder, or the path of another one; `nil` for the model's own.
+    ///   - configuration: The path of a YAML streaming configuration that replaces the model's own.
     public static func load(
         _ nameOrPath: String,
         dtype: DType,

@@ -2,74 +2,74 @@ public import SwanMedia
 import SwanSystem
 import Torch
 
-// What goes into a stream, from one stage to the next, and out of it.
+// The values that enter a stream, pass between its stages, and leave it.
 
-/// A frame for a stream, and when it was captured.
+/// A frame and the time of its capture.
 public struct TimedFrame: Sendable {
-    /// The picture.
+    /// The frame.
     public let frame: VideoFrame
-    /// From when its latency counts.
+    /// The time from which latency is measured.
     public let captureTime: ContinuousClock.Instant
 
-    /// A frame that was captured now, unless told otherwise.
+    /// Creates a timed frame; the default capture time is now.
     public init(_ frame: VideoFrame, captureTime: ContinuousClock.Instant = .now) {
         self.frame = frame
         self.captureTime = captureTime
     }
 }
 
-/// A chunk that waits to be denoised.
+/// A chunk to be denoised.
 struct NoisedChunk: Sendable {
     /// [1, C, F, h, w]
     let latents: Tensor
     /// The timestep of the first step from this chunk on, if it changes.
     let firstTimestep: Int?
-    /// Which prompt it is for: that of when the chunk was complete; see `StreamPrompts`.
+    /// The number of the prompt that was current when the chunk was completed; see `StreamPrompts`.
     let prompt: Int
     let mark: ChunkMark
 }
 
-/// A chunk that waits to be decoded.
+/// A chunk to be decoded.
 struct CleanChunk: Sendable {
-    /// [1, C, F, h, w], normalised.
+    /// [1, C, F, h, w], normalized.
     let latents: Tensor
     let mark: ChunkMark
 }
 
-/// What travels with a chunk.
+/// The metadata that accompanies a chunk through the stages.
 struct ChunkMark: Sendable {
-    /// When each of the frames was captured that are wanted of it, the rest being padding; nil for all
-    /// frames of a chunk that was made from noise.
+    /// The capture times of the chunk's output frames, without padding; `nil` for a chunk that was
+    /// generated from noise, of which all frames are output.
     let captureTimes: [ContinuousClock.Instant]?
-    /// When it was complete: when its last frame was captured, or its noise was made.
+    /// The time at which the chunk's last frame was captured or its noise was drawn.
     let completion: ContinuousClock.Instant
-    /// What it has cost.
+    /// The time spent in each stage.
     var seconds = StageSeconds()
 }
 
-/// The frames of a chunk, restyled.
+/// The restyled frames of a chunk.
 public struct StreamedChunk: Sendable {
-    /// One for each frame that went in.
+    /// One frame for each input frame.
     public let frames: [VideoFrame]
-    /// When each frame was captured; empty for a chunk that was made from noise.
+    /// The capture time of each frame; empty for a chunk generated from noise.
     public let captureTimes: [ContinuousClock.Instant]
-    /// What the chunk has cost.
+    /// The time spent in each stage.
     public let seconds: StageSeconds
-    /// Seconds from the capture of the chunk's last frame until its frames were finished.
+    /// The seconds from the capture of the chunk's last frame until its frames were decoded.
     public let latency: Double
 }
 
-/// What time it is for a stream.
+/// The clock by which a stream measures time.
 public struct StreamClock: Sendable {
-    /// The time now.
+    /// Returns the current time.
     public let now: @Sendable () -> ContinuousClock.Instant
 
-    /// A clock that says what `now` does.
+    /// Creates a clock that reads the time from `now`.
     public init(now: @escaping @Sendable () -> ContinuousClock.Instant) { self.now = now }
 
-    /// The system's.
+    /// The system's continuous clock.
     public static let continuous = StreamClock { .now }
 
-    /// Seconds since a time.
+    /// The seconds elapsed since `start`.
     func seconds(since start: ContinuousClock.Instant) -> Double { (now() - start).seconds }
 }

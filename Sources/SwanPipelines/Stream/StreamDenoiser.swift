@@ -3,20 +3,20 @@ public import SwanSchedulers
 public import SwanSystem
 public import Torch
 
-/// How a stream is denoised.
+/// The denoising schedule of a stream.
 public struct DenoisingPlan: Sendable {
-    /// Noise levels by timestep.
+    /// The noise levels by timestep.
     public let schedule: FlowMatch
-    /// Timesteps, falling.
+    /// The timesteps, in descending order.
     public let steps: [Double]
-    /// Whether the steps run as rows of one batch; otherwise one after the other.
+    /// Whether the steps run as rows of one batch, rather than sequentially.
     public let streamBatch: Bool
-    /// Latent frames of the chunks after the first.
+    /// The number of latent frames in chunks after the first.
     public let framesPerChunk: Int
-    /// Standard normals for the re-noising between steps.
+    /// The standard normal noise that is added between steps.
     public let noise: NoiseSource
 
-    /// A plan of these parts.
+    /// Creates a plan.
     public init(
         schedule: FlowMatch,
         steps: [Double],
@@ -31,41 +31,42 @@ public struct DenoisingPlan: Sendable {
         self.noise = noise
     }
 
-    /// Rows of a KV cache that a stream needs.
+    /// The number of KV cache rows that a stream needs.
     public var cacheRowCount: Int { streamBatch ? steps.count : 1 }
 }
 
-/// The denoising of a stream, chunk by chunk, in stream batch or step after step.
+/// Denoises a stream chunk by chunk, either as a stream batch or one step after another.
 ///
-/// In stream batch every row of one forward is a chunk at another step: the newest enters row 0, and the
-/// one in the last row leaves finished. StreamDiffusionV2, https://arxiv.org/abs/2511.07399.
+/// In a stream batch, each row of a forward pass holds a chunk at a different step: the newest
+/// chunk enters row 0, and the one in the last row leaves finished. StreamDiffusionV2,
+/// https://arxiv.org/abs/2511.07399.
 ///
-/// It runs no network: `add` or `advance` set up `work`, and whoever runs that hands the flow to `finish`,
-/// until there is no more work. So rows of several streams can share a forward; `SingleStreamDenoiser` runs
-/// one stream alone.
+/// It does not run the network itself: `add` or `advance` sets up `work`; the caller runs it and
+/// passes the flow to `finish`, until there is no more work. This way rows of several streams can
+/// share a forward pass. `SingleStreamDenoiser` runs one stream alone.
 public struct StreamDenoiser: ~Copyable {
-    /// A chunk on its way through the rows.
+    /// A chunk in flight.
     private struct Row {
         var latents: Tensor  // [1, C, F, h, w]
         let start: Int
-        /// The chunk's place in the stream; negative for the zeros that fill the rows below before the first
-        /// chunk has come down.
+        /// The chunk's index in the stream; negative for the zeros that fill the lower rows until
+        /// the first chunks reach them.
         let chunk: Int
 
         var isChunk: Bool { chunk >= 0 }
     }
 
-    /// Which part of the denoising `work` is.
+    /// The part of the denoising that `work` performs.
     private enum Stage {
-        /// A step of a chunk that goes through all of them, one after the other.
+        /// One step of a chunk that goes through all steps sequentially.
         case step(Int, of: Row)
-        /// One step of the chunks in a range of the rows.
+        /// One step of all chunks in a range of rows.
         case rows(Range<Int>)
     }
 
-    /// The rows of the KV cache that hold the stream's past.
+    /// The rows of the KV cache that hold the stream's history.
     public let cacheRows: [CacheRow]
-    /// What is to be run next; nil while the denoiser waits for a chunk.
+    /// The next forward pass to run; `nil` while the denoiser waits for a chunk.
     public private(set) var work: DenoisingWork?
 
     private let plan: DenoisingPlan
@@ -73,14 +74,14 @@ public struct StreamDenoiser: ~Copyable {
     private var framesPerChunk: Int
     private var stage = Stage.rows(0..<0)
     private var rows: [Row?] = []
-    /// The next chunk's place in the stream.
+    /// The next chunk's index in the stream.
     private var chunk = 0
     /// The position of the next chunk's first latent frame.
     public internal(set) var position = 0
 
-    /// A denoiser at the beginning of a stream.
+    /// Creates a denoiser at the start of a stream.
     ///
-    /// - Parameter cacheRows: as many as the plan needs, with a pass for each step.
+    /// - Parameter cacheRows: As many rows as the plan needs, with a pass for each step.
     public init(_ plan: DenoisingPlan, cacheRows: [CacheRow]) {
         self.plan = plan
         self.cacheRows = cacheRows
@@ -88,14 +89,14 @@ public struct StreamDenoiser: ~Copyable {
         framesPerChunk = plan.framesPerChunk
     }
 
-    // MARK: - What is run
+    // MARK: - Work
 
-    /// Takes the next chunk [1, C, F, h, w], when there is no work left.
+    /// Adds the next chunk [1, C, F, h, w]. There must be no work left.
     ///
     /// The first chunk goes through all steps at once and fills the caches of all rows.
     ///
-    /// - Parameter firstTimestep: the timestep of the first step from now on, if it changes; the first chunk
-    ///   changes nothing.
+    /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes;
+    ///   ignored for the first chunk.
     public mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
@@ -112,18 +113,18 @@ public struct StreamDenoiser: ~Copyable {
         chunk += 1
     }
 
-    /// Sets up one more step for the chunks on their way, with no new one, when there is no work left.
+    /// Sets up one more step for the chunks in flight. There must be no work left.
     ///
-    /// - Returns: false when no chunk is on its way.
+    /// - Returns: `false` if no chunk is in flight.
     public mutating func advance(text: TextConditioning) throws(SwanError) -> Bool {
         guard rows.dropLast().contains(where: { $0?.isChunk ?? false }) else { return false }
         try move(nil, text)
         return true
     }
 
-    /// Takes the flow that `work` has given.
+    /// Completes `work` with the flow that the network predicted for it.
     ///
-    /// - Returns: the clean latents of the chunk that is finished by it, [1, C, F, h, w].
+    /// - Returns: The clean latents of the chunk that this completes, if any, [1, C, F, h, w].
     public mutating func finish(
         _ flow: Tensor,
         cache: inout KVCachePool
@@ -144,7 +145,7 @@ public struct StreamDenoiser: ~Copyable {
         }
     }
 
-    /// Makes room for chunks of `frames` latent frames. All chunks must have left: see `advance`.
+    /// Changes the chunk length to `frames` latent frames, with no chunk in flight (see `advance`).
     public mutating func changeChunk(
         frames: Int,
         cache: inout KVCachePool
@@ -153,9 +154,9 @@ public struct StreamDenoiser: ~Copyable {
         try cache.layOut(cacheRows, framesPerChunk: frames)
     }
 
-    // MARK: - Step after step
+    // MARK: - Sequential steps
 
-    /// A step of one chunk, over the same slots of the first row as its other steps.
+    /// Sets up a step of one chunk, which uses the same slots of the first row as its other steps.
     private mutating func begin(step: Int, of row: Row, _ text: TextConditioning) {
         stage = .step(step, of: row)
         work = DenoisingWork(
@@ -178,7 +179,7 @@ public struct StreamDenoiser: ~Copyable {
         return next
     }
 
-    /// Gives all rows the past of the first, and zeros to go on with.
+    /// Copies the first row's history to all rows, and fills the rows with zeros.
     private mutating func fillRows(
         like latents: Tensor,
         _ cache: inout KVCachePool
@@ -191,14 +192,14 @@ public struct StreamDenoiser: ~Copyable {
 
     // MARK: - Stream batch
 
-    /// Moves every chunk one row down and sets up a step of the rows that hold something.
+    /// Moves every chunk down one row and sets up a step of the occupied rows.
     private mutating func move(
         _ incoming: Row?,
         _ text: TextConditioning
     ) throws(SwanError) {
         rows.removeLast()
         rows.insert(incoming, at: 0)
-        // Rows are empty above the last chunk of a stream, and below the first after a drain.
+        // Rows are empty above the last chunk of a stream, and below the first one after a drain.
         let active = rows.indices.filter { rows[$0] != nil }
         guard let first = active.first, let last = active.last else { return }
         let chunks = rows[first...last].compactMap(\.self)

@@ -3,8 +3,8 @@ import SwanModels
 import Torch
 
 extension ModelFolder.Configs {
-    /// Bytes that a stream takes beside its weights, about: its KV cache, and the largest
-    /// activations of the transformer and of the decoder.
+    /// The approximate memory that a stream needs in addition to its weights, in bytes: the KV
+    /// cache and the largest activations of the transformer and the decoder.
     func streamBytes(_ options: StreamOptions, _ dtype: DType) -> Int {
         let configuration = options.configuration
         let rows = options.streamBatch ? configuration.steps.count : 1
@@ -17,7 +17,7 @@ extension ModelFolder.Configs {
             configuration.framesPerBlock * (4 * transformer.dim + transformer.ffnDim)
         let (patch, features) = autoencoder?.decoderFeatures ?? vae.decoderFeatures
         let pixels = options.height * options.width / (patch * patch)
-        // By numbers that cannot overflow: a cache can be far larger than any memory.
+        // Computed in floating point to avoid overflow: a cache can be far larger than any memory.
         let numbers =
             Double(rows * tokens) * Double(cache + activations) + Double(pixels * features)
         return Int(min(numbers * Double(dtype.size), 1e18))

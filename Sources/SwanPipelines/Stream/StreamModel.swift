@@ -6,26 +6,26 @@ public import SwanText
 public import Torch
 import TorchNN
 
-/// The networks of a streaming model, loaded.
+/// A loaded streaming model.
 public struct StreamModel: Sendable {
-    /// What the model is called in reports.
+    /// The model's name in reports.
     public let name: String
-    /// The dtype of its weights.
+    /// The dtype of the weights.
     public let dtype: DType
-    /// Where its weights are.
+    /// The device that holds the weights.
     public let device: Device
-    /// How it streams unless told otherwise.
+    /// The default streaming configuration.
     public let configuration: StreamConfiguration
-    /// The looks that prompts may ask for; others then ask for no change. Nil where it takes any prompt.
+    /// The looks that prompts can request; other prompts request no change. `nil` for any prompt.
     public var looks: KnownLooks?
-    /// Frames to latents and back.
+    /// The autoencoder between frames and latents.
     public let vae: any VideoAutoencoder
 
     let transformer: CausalWanTransformer
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
 
-    /// Networks that were made elsewhere, such as in training.
+    /// Creates a model from existing networks, for example in training.
     public init(
         name: String,
         transformer: CausalWanTransformer,
@@ -47,12 +47,12 @@ public struct StreamModel: Sendable {
         self.device = device
     }
 
-    /// Throws where frames of this size do not divide into the autoencoder's and the transformer's patches.
+    /// Throws if frames of this size do not divide into the model's patches.
     func check(height: Int, width: Int) throws(SwanError) {
         try FrameSize.check(height: height, width: width, multiple: sizeMultiple)
     }
 
-    /// What the sides of its pictures are multiples of, in pixels.
+    /// The number of pixels that the width and height of frames must be multiples of.
     public var sizeMultiple: Int {
         let patch = transformer.config.patchSize
         return vae.spatialStride * max(patch[1], patch[2])

@@ -1,29 +1,28 @@
 public import SwanCheckpoints
 import Torch
 
-/// What one stream asks for, beyond what its model says.
+/// The settings of one stream, in addition to its model's.
 public struct StreamOptions: Sendable, Equatable {
-    /// The size frames are resized to, in pixels; `setSize(for:)` chooses one in the frames' shape.
+    /// The size in pixels that frames are resized to; `setSize(for:)` keeps their aspect ratio.
     public var height, width: Int
-    /// The size of the frames that come out, where black bars are to surround the picture; nil for `height`
-    /// and `width`.
+    /// The size of the output frames if black bars are added; `nil` for `height` and `width`.
     public internal(set) var outputHeight, outputWidth: Int?
-    /// How frames of another shape come to `height` and `width`.
+    /// How frames with another aspect ratio are fitted to `height` and `width`.
     public var fit = FrameFit.crop
-    /// The width of a pixel of the frames that go in, by its height.
+    /// The pixel aspect ratio of the input frames: a pixel's width divided by its height.
     public internal(set) var pixelAspect = 1.0
-    /// How the model streams.
+    /// The streaming configuration.
     public var configuration: StreamConfiguration
-    /// Whether the noise scale stays as it is, instead of following the motion.
+    /// Whether the noise scale stays constant instead of adapting to motion.
     public var fixedNoise = false
-    /// Whether denoising steps of neighbouring chunks run in one batch.
+    /// Whether denoising steps of neighboring chunks run in one batch.
     public var streamBatch = true
-    /// Frames a second under which chunks grow, if the cache allows.
+    /// The rate in frames per second below which chunks grow, if the cache allows it.
     public var targetFPS: Double?
-    /// Seed of all random numbers.
+    /// The seed of all random numbers.
     public var seed: UInt64 = 0
 
-    /// The options a model suggests.
+    /// Creates the default options of a model's configuration.
     public init(_ configuration: StreamConfiguration, height: Int? = nil, width: Int? = nil) {
         self.configuration = configuration
         self.height = height ?? configuration.frameSize.height
@@ -31,7 +30,7 @@ public struct StreamOptions: Sendable, Equatable {
     }
 }
 
-/// Where the time of a stream went, in seconds.
+/// The time spent in each stage of a stream, in seconds.
 public struct StageSeconds: Sendable, Equatable {
     /// Resizing and the autoencoder's encoder.
     public var encode = 0.0

@@ -1,29 +1,29 @@
-/// How far a job is.
+/// The progress of a job.
 public struct StreamProgress: Sendable, Equatable {
-    /// What a job does, one after the other.
+    /// The stages of a job, in order.
     public enum Stage: String, Sendable {
         case loading, streaming, finishing
     }
 
-    /// What it does now.
+    /// The current stage.
     public var stage: Stage
-    /// Frames taken, and frames given.
+    /// The number of frames read from the input and of frames produced.
     public var framesIn = 0, framesOut = 0
-    /// The frames there will be; nil where nobody knows.
+    /// The expected number of frames; `nil` if unknown.
     public var total: Int?
-    /// Since the first frame.
+    /// The seconds since the model was loaded.
     public var seconds = 0.0
 
-    /// Progress at the beginning of a stage.
+    /// Creates progress at the start of a stage.
     public init(stage: Stage, total: Int?) {
         self.stage = stage
         self.total = total
     }
 
-    /// Frames given a second.
+    /// The number of frames produced per second.
     public var fps: Double { seconds > 0 ? Double(framesOut) / seconds : 0 }
 
-    /// Seconds that the rest takes at this speed; nil where nobody knows.
+    /// The estimated seconds remaining at this speed; `nil` if unknown.
     public var remainingSeconds: Double? {
         guard let total, fps > 0 else { return nil }
         return Double(max(0, total - framesOut)) / fps

@@ -4,34 +4,34 @@ package import SwanText
 import Synchronization
 import Torch
 
-/// The prompts of a stream as its transformer attends to them: the newest one, and those that chunks on
-/// their way to the denoiser are for.
+/// The encoded prompts of a stream: the newest one, and older ones that chunks on their way to the
+/// denoiser still need.
 final class StreamPrompts: Sendable {
     private struct Version {
         let number: Int
         let conditioning: TextConditioning
-        /// Whether a chunk is for it.
+        /// Whether a chunk uses this prompt.
         var isMarked = false
     }
 
-    /// The oldest first, the newest last.
+    /// The prompts still in use, oldest first, and the newest one.
     private let versions: Mutex<(older: [Version], newest: Version)>
 
     init(_ conditioning: TextConditioning) {
         versions = Mutex(([], Version(number: 0, conditioning: conditioning)))
     }
 
-    /// Changes the prompt for the chunks that are complete from now on.
+    /// Changes the prompt for chunks that are completed from now on.
     func change(to conditioning: TextConditioning) {
         versions.withLock { versions in
-            // One that no chunk is for takes no place.
+            // A prompt that no chunk uses is not kept.
             if versions.newest.isMarked { versions.older.append(versions.newest) }
             let number = versions.newest.number + 1
             versions.newest = Version(number: number, conditioning: conditioning)
         }
     }
 
-    /// The number of the newest prompt, for a chunk.
+    /// Returns the number of the newest prompt, for use by a chunk.
     func mark() -> Int {
         versions.withLock { versions in
             versions.newest.isMarked = true
@@ -39,7 +39,7 @@ final class StreamPrompts: Sendable {
         }
     }
 
-    /// What a chunk attends to that is for prompt `number`; older ones are let go.
+    /// Returns the conditioning for prompt `number`; older prompts are released.
     func conditioning(of number: Int) -> TextConditioning {
         versions.withLock { versions in
             versions.older.removeAll { $0.number < number }
@@ -50,7 +50,7 @@ final class StreamPrompts: Sendable {
 }
 
 extension StreamModel {
-    /// A prompt as the transformer attends to it, and what had to be changed in it.
+    /// Encodes a prompt for the transformer, and reports what had to be changed in it.
     package func conditioning(
         _ prompt: String
     ) throws -> (conditioning: TextConditioning, issues: [PromptIssue]) {
@@ -59,7 +59,7 @@ extension StreamModel {
         return (try transformer.text(embeddings), issues)
     }
 
-    /// The tokens of a prompt, of which those looks are left that the model knows.
+    /// Tokenizes a prompt, reduced to the looks that the model knows.
     private func tokens(of prompt: String) throws -> (tokens: [Int32], issues: [PromptIssue]) {
         let limit = transformer.config.textLen
         let whole = try tokenizer.encode(prompt, maxTokens: limit)

@@ -62,20 +62,20 @@ public struct StreamSettings: Sendable, Equatable, Codable {
             guard let value else { continue }
             try require(
                 (1...FrameSize.largestSide).contains(value),
-                "a \(name) of \(value) pixels is not in 1 ... \(FrameSize.largestSide)"
+                "the \(name) must be 1 to \(FrameSize.largestSide) pixels, not \(value)"
             )
         }
-        if let steps { try require(steps >= 1, "\(steps) steps: at least 1 is needed") }
+        if let steps { try require(steps >= 1, "the number of steps must be at least 1, not \(steps)") }
         if let noiseScale {
             try require(
                 (0...1).contains(noiseScale),
-                "a noise scale of \(noiseScale) is not in 0 ... 1"
+                "the noise scale must be 0 to 1, not \(noiseScale)"
             )
         }
         if let targetFPS {
             try require(
                 (0.1...1_000).contains(targetFPS),
-                "a target of \(targetFPS) a second is not in 0.1 ... 1000"
+                "the target frame rate must be 0.1 to 1000 frames per second, not \(targetFPS)"
             )
         }
     }

@@ -2,24 +2,24 @@ import Foundation
 import SwanCheckpoints
 public import SwanMedia
 
-/// The shape of the frames that go into a stream.
+/// The size and pixel aspect ratio of a stream's input frames.
 public struct FrameShape: Sendable, Equatable {
-    /// In pixels.
+    /// The width in pixels.
     public let width: Int
-    /// In pixels.
+    /// The height in pixels.
     public let height: Int
-    /// The width of a pixel by its height.
+    /// The width of a pixel divided by its height.
     public let pixelAspect: Double
 
-    /// The shape of frames of at least one pixel. A pixel that is ten times as wide as high, or more, is taken
-    /// for a damaged header, and so for a square.
+    /// Creates a shape of at least one pixel. A pixel aspect ratio outside 0.1 to 10 is attributed
+    /// to a damaged header and replaced by 1.
     public init(width: Int, height: Int, pixelAspect: Double = 1) {
         self.width = max(width, 1)
         self.height = max(height, 1)
         self.pixelAspect = (0.1...10).contains(pixelAspect) ? pixelAspect : 1
     }
 
-    /// The shape of a video's frames, upright.
+    /// Creates the shape of a video's upright frames.
     public init(_ info: VideoInfo) {
         self.init(
             width: info.width,
@@ -28,23 +28,25 @@ public struct FrameShape: Sendable, Equatable {
         )
     }
 
-    /// Width by height, as shown.
+    /// The display aspect ratio: width divided by height.
     public var aspect: Double { Double(width) * pixelAspect / Double(height) }
 }
 
 extension StreamOptions {
-    /// Sets the size for frames of a shape.
+    /// Sets the size for frames of a given shape.
     ///
-    /// Without `width` and `height` the frames' shape is kept: sides are multiples, have about as many pixels as
-    /// the size so far (which is the model's own), and come as near to the shape as they can; the rest, mostly
-    /// less than 2 %, is cut off at the edges. With one of them the other follows. With both `fit` decides:
-    /// `crop` cuts off what has no room; `pad` has the model work on the largest picture of that shape, and
-    /// surrounds that with black; `stretch` takes the frames out of shape.
+    /// Without `width` and `height`, the frames' aspect ratio is kept: the size is a multiple of
+    /// `multiple`, has about as many pixels as the current size (which is the model's own), and
+    /// matches the aspect ratio as closely as possible; the remainder, usually less than 2%, is
+    /// cropped at the edges. With one of them, the other follows. With both, `fit` decides: `crop`
+    /// crops what does not fit; `pad` runs the model on the largest size with that aspect ratio and
+    /// adds black bars; `stretch` distorts the frames.
     ///
     /// - Parameters:
-    ///   - multiple: what sides are multiples of, `StreamModel.sizeMultiple`.
-    ///   - width: the width of the frames that come out, a multiple.
-    ///   - height: their height, a multiple.
+    ///   - multiple: The number of pixels that both sides are multiples of; see
+    ///     `StreamModel.sizeMultiple`.
+    ///   - width: The width of the output frames, a multiple of `multiple`.
+    ///   - height: The height of the output frames, a multiple of `multiple`.
     public mutating func setSize(
         for frames: FrameShape,
         multiple: Int,
@@ -58,7 +60,7 @@ extension StreamOptions {
         }
         let aspect = frames.aspect
         pixelAspect = frames.pixelAspect
-        // What is padded has the frames' shape but for the rest that is cut.
+        // A padded picture has the frames' aspect ratio, except for the remainder that is cropped.
         fit = wantedFit == .pad ? .crop : wantedFit
         switch (wantedWidth, wantedHeight) {
         case (nil, nil):
@@ -77,15 +79,15 @@ extension StreamOptions {
         }
     }
 
-    /// The share of a frame's picture that is cut off, 0 to 1.
+    /// The fraction of a frame that is cropped, 0 to 1.
     func cutShare(of frames: FrameShape) -> Double {
         guard fit == .crop else { return 0 }
         let ratio = frames.aspect * Double(height) / Double(width)
         return 1 - min(ratio, 1 / ratio)
     }
 
-    /// Of sizes of about an area, the one that is best in shape and area; a tenth more or less of the area counts
-    /// as much as a hundredth of the shape.
+    /// Returns the size that best matches an aspect ratio and an area. A 10% deviation in area
+    /// counts as much as a 1% deviation in aspect ratio.
     private static func size(
         _ aspect: Double,
         area: Int,
@@ -102,7 +104,7 @@ extension StreamOptions {
             let shape = Double(size.width) / Double(size.height) / aspect
             let pixels = Double(size.width * size.height) / Double(area)
             let cost = abs(log(shape)) + 0.1 * abs(log(pixels))
-            // Of two that are as good, the larger one.
+            // Prefer the larger of two equally good sizes.
             if cost <= lowest + 1e-9 { (best, lowest) = (size, cost) }
         }
         return best

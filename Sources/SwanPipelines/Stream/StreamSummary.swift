@@ -1,19 +1,19 @@
 public import Foundation
 import SwanSystem
 
-/// What a stream did and how long it took; written by `--json`.
+/// The summary of a stream, as written by `--json`.
 public struct StreamSummary: Sendable, Codable, Equatable {
-    /// Milliseconds that stand for all chunks: the median, and what 95 and 99 of 100 stay under.
+    /// Percentiles of the chunk latency, in milliseconds.
     public struct Latency: Sendable, Codable, Equatable {
         /// The median.
         public var p50: Double
-        /// 95 of 100 chunks took no longer.
+        /// The 95th percentile.
         public var p95: Double
-        /// 99 of 100 chunks took no longer.
+        /// The 99th percentile.
         public var p99: Double
     }
 
-    /// Milliseconds of all frames together, by stage. Stages overlap: their sum is more than `seconds`.
+    /// The total milliseconds per stage. Stages overlap, so their sum can exceed `seconds`.
     public struct Stages: Sendable, Codable, Equatable {
         /// Reading and decoding the input.
         public var decode = 0.0
@@ -31,59 +31,59 @@ public struct StreamSummary: Sendable, Codable, Equatable {
         }
     }
 
-    /// The version of this form; it rises when a key changes its meaning or goes away.
+    /// The schema version, incremented when a key is removed or changes its meaning.
     public var schemaVersion = 1
-    /// Frames taken from the input.
+    /// The number of frames read from the input.
     public var framesIn = 0
-    /// Frames in the output.
+    /// The number of frames in the output.
     public var framesOut = 0
-    /// From the first frame's arrival to the finished file.
+    /// The seconds from when the model was loaded to the finished file.
     public var seconds = 0.0
-    /// Frames out by seconds.
+    /// The output frames per second.
     public var fps = 0.0
-    /// From the start of the process to the first frame in the output; nil if there is none.
+    /// The seconds from the start of the process to the first output frame; `nil` if there is none.
     public var firstFrameSeconds: Double?
-    /// From the start of the process until the model was ready.
+    /// The seconds from the start of the process until the model was loaded.
     public var loadSeconds = 0.0
-    /// How long chunks took; nil if there was none.
+    /// The latency of chunks; `nil` if there were none.
     public var chunkLatency: Latency?
-    /// Chunks.
+    /// The number of chunks.
     public var chunks = 0
-    /// Where the time went.
+    /// The time spent in each stage.
     public var stages = Stages()
-    /// The most memory the process had at a time.
+    /// The peak memory use of the process, in bytes.
     public var peakMemoryBytes = 0
-    /// The KV cache alone.
+    /// The size of the KV cache, in bytes.
     public var kvCacheBytes = 0
     /// The model's name.
     public var model = ""
-    /// Where it ran.
+    /// The device the model ran on.
     public var device = ""
-    /// What its weights and activations are.
+    /// The dtype of weights and activations.
     public var dtype = ""
-    /// Threads of an operator on the CPU.
+    /// The number of threads used by a CPU operator.
     public var threads = 0
-    /// The random numbers' seed.
+    /// The seed of all random numbers.
     public var seed: UInt64 = 0
-    /// Denoising steps.
+    /// The denoising timesteps.
     public var steps: [Int] = []
-    /// The output's size in pixels.
+    /// The output's width in pixels.
     public var width = 0
-    /// The output's size in pixels.
+    /// The output's height in pixels.
     public var height = 0
     /// The output's frame rate, such as `30` or `30000/1001`.
     public var frameRate = ""
-    /// The input; nil for text alone.
+    /// The path of the input; `nil` for text alone.
     public var input: String?
-    /// The output.
+    /// The path of the output.
     public var output = ""
-    /// The output's encoder.
+    /// FFmpeg's name of the output's encoder.
     public var encoder = ""
-    /// Whether the input's sound is in the output.
+    /// Whether the output contains the input's audio.
     public var hasAudio = false
-    /// Whether the stream was stopped before the input's end.
+    /// Whether the stream was stopped before the end of the input.
     public var wasInterrupted = false
-    /// Whether the input ended before its own index said.
+    /// Whether the input ended earlier than its index says.
     public var inputWasTruncated = false
 
     private enum CodingKeys: String, CodingKey {
@@ -99,12 +99,12 @@ public struct StreamSummary: Sendable, Codable, Equatable {
         case inputWasTruncated = "input_was_truncated"
     }
 
-    /// As JSON, keys sorted, ending in a line break.
+    /// Encodes the summary as JSON with sorted keys and a trailing newline.
     public func json() throws -> Data { try JSONText.data(self) }
 }
 
 extension StreamSummary {
-    /// Adds what a stream did.
+    /// Adds the statistics of a stream.
     mutating func add(_ stream: VideoStream) {
         framesIn = stream.framesIn
         kvCacheBytes = stream.cacheByteCount

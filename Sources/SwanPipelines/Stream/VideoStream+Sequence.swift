@@ -4,12 +4,12 @@ import SwanThreads
 import Synchronization
 
 extension VideoStream {
-    /// The stream as a sequence: frames are pulled from `source`, and what they become comes out.
+    /// Returns the restyled frames of `source` as an asynchronous sequence.
     ///
-    /// All work is done on threads of the stream; tasks hand frames over, a limited number at a time. A
-    /// sequence that is let go ends the stream.
+    /// All work is done on the stream's own threads; tasks only pass frames through bounded queues.
+    /// Releasing the sequence ends the stream.
     ///
-    /// - Parameter inbox: where frames wait for the stream; for live frames one that drops the oldest.
+    /// - Parameter inbox: The queue of input frames; for live video, use one that drops the oldest.
     public func frames<Source: AsyncSequence & Sendable>(
         from source: Source,
         inbox: FrameInbox = FrameInbox(capacity: 8, whenFull: .wait)
@@ -19,7 +19,7 @@ extension VideoStream {
     }
 }
 
-/// A stream between two tasks: one that feeds it, and one that takes what comes out.
+/// A stream between two tasks: one that feeds it and one that consumes its output.
 private final class SequenceRun: Sendable {
     private let inbox: FrameInbox
     private let outbox = BoundedQueue<VideoFrame>(capacity: 8)

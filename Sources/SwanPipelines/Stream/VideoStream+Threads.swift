@@ -2,16 +2,16 @@ import SwanThreads
 import Torch
 import SwanCheckpoints
 
-/// Where the frames of a stream come from; the first stage's thread asks for them.
+/// The source of a stream's frames, called on the first stage's thread.
 public struct StreamSource: Sendable {
-    /// The next frame, for which it may wait; nil at the end.
+    /// Returns the next frame, waiting for it if necessary, or `nil` at the end.
     public let next: @Sendable () throws -> TimedFrame?
-    /// Whether chunks on their way are to be dropped; asked at the end.
+    /// Returns whether chunks in flight are dropped; called at the end.
     public let isStopped: @Sendable () -> Bool
-    /// Called when no more frames are wanted; has `next` return if it waits.
+    /// Called when no more frames are needed; must make a waiting `next` return.
     public let cancel: @Sendable () -> Void
 
-    /// A source of these parts.
+    /// Creates a source from closures.
     public init(
         next: @escaping @Sendable () throws -> TimedFrame?,
         isStopped: @escaping @Sendable () -> Bool = { false },
@@ -24,10 +24,13 @@ public struct StreamSource: Sendable {
 }
 
 extension VideoStream {
-    /// Runs the stream to its end with its stages side by side, each on a thread: as much work in
-    /// less time, since one core works on the next chunk while another finishes the last.
+    /// Runs the stream to its end with its stages running concurrently, each on its own thread.
     ///
-    /// - Parameter deliver: called on this thread with each chunk; false ends the stream.
+    /// This does the same work in less time, since one core works on the next chunk while another
+    /// finishes the last one.
+    ///
+    /// - Parameter deliver: Called on this thread with each chunk; returning `false` ends the
+    ///   stream.
     public func run(
         _ source: StreamSource,
         deliver: (StreamedChunk) throws -> Bool
@@ -46,9 +49,9 @@ extension VideoStream {
         )
     }
 
-    /// Generates `frames` frames or some more from noise and the prompts, as `run` does.
+    /// Generates at least `frames` frames from noise and the prompts, on threads as `run` does.
     ///
-    /// - Parameter willStart: called before each chunk with the number of its first frame.
+    /// - Parameter willStart: Called before each chunk with the index of its first frame.
     func generate(
         atLeast frames: Int,
         willStart: @escaping @Sendable (Int) throws -> Void,
@@ -80,7 +83,7 @@ extension VideoStream {
         deliver: (StreamedChunk) throws -> Bool
     ) throws {
         let (budget, denoising) = (budget, denoising)
-        // The stages share the cores: none takes all of them, or each would wait for the others' threads.
+        // The stages share the cores. If each used all of them, they would block each other.
         let half = budget.divided(by: 2)
         let stages = SideBySideStages<NoisedChunk, CleanChunk>(
             names: ("swan.encode", "swan.denoise"),
@@ -88,7 +91,7 @@ extension VideoStream {
             produce: produce,
             transform: { try denoising.denoise($0) },
             drain: { try denoising.drain() },
-            // Until the first chunk is through a stage, those behind it have nothing to do.
+            // Until the first chunk has passed a stage, the stages after it are idle.
             chunkIsDone: { half.apply() }
         )
         try budget.run {

@@ -6,13 +6,13 @@ public import Torch
 import SwanCheckpoints
 import SwanModels
 
-/// A live stream: frames go in, frames restyled by a prompt come out, as many as went in.
+/// A live stream that restyles frames by a prompt and returns as many as it receives.
 ///
-/// Frames come out in chunks: the first `push` that completes a chunk returns frames, and `finish`
-/// returns the rest. Calls keep their order if they come from one task at a time. `run` has the stages
-/// side by side on threads of their own, and `frames(from:)` does so for a task.
+/// Frames are returned in chunks: a `push` that completes a chunk returns frames, and `finish`
+/// returns the rest. Calls stay in order if they come from one task at a time. `run` runs the
+/// stages concurrently on separate threads, and `frames(from:)` does the same for a task.
 public final class VideoStream: Sendable {
-    /// What only this stream's operators may use.
+    /// The compute budget of this stream's operators.
     let budget: ComputeBudget
     let options: StreamOptions
     let encoding: EncodeStage
@@ -23,11 +23,11 @@ public final class VideoStream: Sendable {
     private let growth: Mutex<ChunkGrowth>
     private let log: Logger
 
-    /// A stream of `model` for a prompt.
+    /// Creates a stream of `model` for a prompt.
     ///
     /// - Parameters:
-    ///   - budget: what its operators may use on the CPU.
-    ///   - clock: what latencies are measured by.
+    ///   - budget: The CPU resources that the stream's operators may use.
+    ///   - clock: The clock that latencies are measured with.
     public init(
         _ model: StreamModel,
         prompt: String,
@@ -52,20 +52,20 @@ public final class VideoStream: Sendable {
         growth = Mutex(ChunkGrowth(options, temporalStride: model.vae.temporalStride))
     }
 
-    /// Frames that went in so far.
+    /// The number of frames received so far.
     public var framesIn: Int { encoding.framesIn }
-    /// Frames that came out so far.
+    /// The number of frames returned so far.
     public var framesOut: Int { decoding.framesOut }
-    /// How long chunks took from the capture of their last frame until they were finished.
+    /// The time from the capture of each chunk's last frame until its frames were decoded.
     public var latencies: LatencyHistogram { decoding.latencies }
-    /// What had to be changed in the first prompt, for a warning.
+    /// The changes that had to be made to the initial prompt, to be shown as warnings.
     public let promptIssues: [PromptIssue]
-    /// The timestep that denoising starts from, of 1000.
+    /// The timestep (of 1000) that denoising starts from.
     var firstStep: Int? { options.configuration.steps.first }
-    /// Bytes of the KV cache.
+    /// The size of the KV cache in bytes.
     public var cacheByteCount: Int { denoising.cacheByteCount }
 
-    /// Where the time went.
+    /// The time spent in each stage.
     public var seconds: StageSeconds {
         StageSeconds(
             encode: encoding.seconds,
@@ -74,9 +74,9 @@ public final class VideoStream: Sendable {
         )
     }
 
-    /// Changes the prompt from the next chunk on. The past stays in the cache.
+    /// Changes the prompt, starting with the next chunk. Past frames stay in the cache.
     ///
-    /// - Returns: what had to be changed in it, for a warning.
+    /// - Returns: The changes that had to be made to the prompt, to be shown as warnings.
     @discardableResult
     public func setPrompt(_ prompt: String) throws -> [PromptIssue] {
         let (conditioning, issues) = try budget.run {
@@ -86,19 +86,19 @@ public final class VideoStream: Sendable {
         return issues
     }
 
-    // MARK: - One stage after the other
+    // MARK: - Sequential stages
 
-    /// Takes a frame of any size; returns what is finished by it.
+    /// Adds a frame of any size and returns the frames that this completes.
     public func push(_ frame: VideoFrame) throws -> [VideoFrame] {
         try push(TimedFrame(frame)).flatMap(\.frames)
     }
 
-    /// Takes a frame of any size; returns the chunks that are finished by it.
+    /// Adds a frame of any size and returns the chunks that this completes.
     public func push(_ frame: TimedFrame) throws -> [StreamedChunk] {
         try budget.run { try encoding.add(frame).map(process) ?? [] }
     }
 
-    /// Ends the stream: the frames that are left, padded to a chunk and cut again.
+    /// Ends the stream and returns the remaining frames; the last chunk's padding is removed.
     public func finish() throws -> [VideoFrame] {
         try budget.run {
             var rest: [StreamedChunk] = []
@@ -108,9 +108,10 @@ public final class VideoStream: Sendable {
         }
     }
 
-    /// The next chunk of a stream that has no input: all from noise and the prompt.
+    /// Generates the next chunk of a stream without an input, from noise and the prompt.
     ///
-    /// It starts with the model's highest step; the first chunk has three frames less than the others.
+    /// Denoising starts at the model's highest step; the first chunk has three frames fewer than
+    /// the others.
     public func generate() throws -> [VideoFrame] {
         try budget.run {
             // The rows of the stream batch have to fill before a chunk comes out.
@@ -125,15 +126,15 @@ public final class VideoStream: Sendable {
         try denoising.denoise(chunk).map { try decode($0) }
     }
 
-    /// The frames of a chunk that is denoised.
+    /// Decodes a denoised chunk.
     ///
-    /// - Parameter overlapping: whether other stages work meanwhile.
+    /// - Parameter overlapping: Whether other stages run at the same time.
     func decode(_ clean: CleanChunk, overlapping: Bool = false) throws -> StreamedChunk {
         let chunk = try decoding.decode(clean)
         let size = growth.withLock { $0.add(chunk.seconds, overlapping: overlapping) }
         if let size {
             log.info(
-                "chunks of \(size) frames from here on: the stream was slower than its target"
+                "using chunks of \(size) frames from now on; the stream was slower than its target"
             )
             encoding.framesPerChunk = size
         }
