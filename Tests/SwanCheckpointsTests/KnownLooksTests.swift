@@ -146,20 +146,20 @@ import SwanPipelines
     @Test(
         arguments: [
             ("3", "must have the keys"), ("[]", "must have the keys"),
-            ("{no_change: [none]}", "known must be a list of 1 ... 256 looks"),
-            ("{no_change: [none], known: []}", "known must be a list of 1 ... 256 looks"),
+            ("{no_change: [none]}", "known must be a list of 1 to 256 looks"),
+            ("{no_change: [none], known: []}", "known must be a list of 1 to 256 looks"),
             ("{no_change: [], known: [{name: a, phrases: [b]}]}", "no_change must be a list"),
             ("{no_change: none, known: [{name: a, phrases: [b]}]}", "no_change must be a list"),
             ("{no_change: [none], known: [a]}", "must have the keys"),
             ("{no_change: [none], known: [{name: a}]}", "the phrases of a look must be a list"),
-            ("{no_change: [none], known: [{name: [a], phrases: [b]}]}", "a name must be a text"),
+            ("{no_change: [none], known: [{name: [a], phrases: [b]}]}", "a name must be text"),
             (
                 "{no_change: [none], known: [{name: a, phrases: [{}]}]}",
-                "must be a text of 1 ... 200"
+                "must be text of 1 to 200"
             ),
             (
                 "{no_change: [none], known: [{name: a, phrases: ['']}]}",
-                "must be a text of 1 ... 200"
+                "must be text of 1 to 200"
             ),
             ("{no_change: [none], known: [{name: a, words: [b]}]}", "not 'words'"),
             ("{none: [none], known: [{name: a, phrases: [b]}]}", "not 'none'"),

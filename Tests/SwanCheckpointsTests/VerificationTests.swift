@@ -210,7 +210,7 @@ import TorchNN
         let verification = try ModelVerification(model)
         #expect(verification.problems.count == 2)
         #expect(verification.problems.first?.hasPrefix("missing: vae") == true)
-        #expect(verification.problems.last?.contains("the text encoder's embedding 20") == true)
+        #expect(verification.problems.last?.contains("embedding has only 20") == true)
     }
 }
 

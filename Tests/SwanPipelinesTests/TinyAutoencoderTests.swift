@@ -118,7 +118,7 @@ import SwanCheckpoints
                 vae: other
             )
         }
-        #expect(error?.message.contains("4 channels, the transformer takes 8") == true)
+        #expect(error?.message.contains("4 channels, but the transformer expects 8") == true)
     }
 
     private func stream(

@@ -4,21 +4,21 @@ import Torch
 public import TorchNN
 
 extension CLIPVisionConfig {
-    /// This configuration with every size that the weights show taken from them.
+    /// Returns this configuration with the sizes that the shapes of the weights determine.
     ///
-    /// The original checkpoint has no configuration file. What no shape shows stays as it is: heads
-    /// (where the width is the weights' own; else they are 80 wide, as in ViT-H), `eps` and the
-    /// activation.
+    /// The original checkpoint has no configuration file. Values that no shape determines are unchanged:
+    /// the number of heads (if this configuration has the width of the weights; otherwise heads are 80
+    /// wide, as in ViT-H), `eps` and the activation.
     ///
-    /// - Parameter source: an image encoder's weights under Wan's own names (`inWanNames()`).
-    /// - Throws: where a weight that every encoder has is missing.
+    /// - Parameter source: The weights of an image encoder in Wan's own names (`inWanNames()`).
+    /// - Throws: `invalidWeights` if a weight that every encoder has is missing.
     public func fitted(to source: any WeightSource) throws(SwanError) -> CLIPVisionConfig {
         guard !source.makesAnything else { return self }
         func shape(_ key: String, rank: Int) throws(SwanError) -> [Int] {
             guard let shape = try source.shape("visual." + key), shape.count == rank else {
                 throw SwanError(
                     .invalidWeights,
-                    "there is no weight visual.\(key) of \(rank) dimensions: these are not the "
+                    "there is no \(rank)-dimensional weight visual.\(key): these are not the "
                         + "weights of a CLIP image encoder"
                 )
             }
@@ -35,7 +35,7 @@ extension CLIPVisionConfig {
         let side = Int(Double(positions - 1).squareRoot().rounded())
         try NumberLimits.require(
             side > 0 && side * side == positions - 1,
-            "visual.pos_embedding has \(positions) positions, which is not a square and one more"
+            "visual.pos_embedding has \(positions) positions; expected a square number plus one"
         )
         config.imageSize = side * config.patchSize
         config.layers = source.layers(under: "visual.transformer.")

@@ -3,24 +3,24 @@ package import SwanSchedulers
 package import SwanSystem
 import SwanModels
 
-/// What diffusers keeps beside the weights about how a model is run.
+/// The settings for running a model that diffusers stores next to the weights.
 package struct DiffusersSettings: Sendable, Equatable {
-    /// Whether it is a pipeline's folder at all.
+    /// Whether the folder is that of a diffusers pipeline.
     package private(set) var isPipeline = false
-    /// `flow_shift`, or `shift`, of the scheduler.
+    /// The scheduler's `flow_shift` or `shift`.
     package private(set) var shift: Double?
-    /// The noise level from which on the expert for high noise works.
+    /// The noise level at and above which the high-noise expert is used.
     package private(set) var boundary: Double?
     /// Whether the index names a second transformer.
     private(set) var hasExperts = false
-    /// The solver that the scheduler is; nil for those that Swan does not have.
+    /// The solver that corresponds to the scheduler; nil if Swan does not have it.
     package private(set) var solver: FlowSolverKind?
 
-    /// Reads model_index.json and scheduler/scheduler_config.json; what is not there is not set.
+    /// Reads `model_index.json` and `scheduler/scheduler_config.json`. Settings that are missing remain nil.
     package init(_ folder: ModelFolder) throws(SwanError) {
         struct Index: Decodable {
             let boundary_ratio: Double?
-            /// Library and class; nulls where the pipeline has none.
+            /// The library and the class; nulls if the pipeline has no second transformer.
             let transformer_2: [String?]?
         }
         struct Scheduler: Decodable {
@@ -75,7 +75,7 @@ package struct DiffusersSettings: Sendable, Equatable {
         } catch {
             throw SwanError(
                 .invalidModel,
-                "\(path) cannot be read as diffusers' settings: "
+                "\(path): cannot read diffusers' settings: "
                     + "\(error)".printable(limit: 1_000)
             )
         }

@@ -1,5 +1,5 @@
-/// How many letters are to be changed, put in, left out or swapped with their neighbours until one text
-/// is the other (Damerau's and Levenshtein's distance, of which each place is changed once).
+/// The number of substitutions, insertions, deletions and swaps of adjacent letters that turn one text
+/// into the other (the restricted Damerau-Levenshtein distance, which edits each position at most once).
 func editDistance(_ a: String, _ b: String) -> Int {
     let (a, b) = (Array(a), Array(b))
     var older: [Int] = []

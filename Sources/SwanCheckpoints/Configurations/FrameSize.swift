@@ -1,8 +1,9 @@
 package import SwanSystem
 
-/// Which sizes of frames a model can work on.
+/// The frame sizes that a model supports.
 package enum FrameSize {
-    /// Throws where a size is no multiple of `multiple`, or absurd; the message says what fits.
+    /// Throws if a size is not a multiple of `multiple` or is out of range; the message suggests the
+    /// nearest valid size.
     package static func check(height: Int, width: Int, multiple: Int) throws(SwanError) {
         func nearest(_ size: Int) -> Int {
             let side = min(max(1, size), largestSide)
@@ -14,12 +15,12 @@ package enum FrameSize {
         else {
             throw SwanError(
                 .invalidRequest,
-                "a size of \(width)x\(height) does not fit: this model takes multiples of \(multiple) up "
+                "unsupported size \(width)x\(height): this model needs multiples of \(multiple) up "
                     + "to \(largestSide); the nearest is \(nearest(width))x\(nearest(height))"
             )
         }
     }
 
-    /// The longest side of a picture, in pixels.
+    /// The maximum width and height in pixels.
     package static let largestSide = NumberLimits.side.upperBound
 }

@@ -2,12 +2,13 @@ import SwanSystem
 import Torch
 
 extension KnownLooks: Decodable {
-    /// Most looks, phrases of a look, and letters of a phrase that are read.
+    /// The maximum numbers of looks, of phrases per look, and of letters per phrase.
     private static let limit = (looks: 256, phrases: 256, letters: 200)
 
-    /// What the model of a bundled one's name or in a folder says that it knows; nil where it says nothing.
+    /// Returns the looks that a bundled model, given its name, or a model folder declares; nil
+    /// if it declares none.
     ///
-    /// Throws where there is no model, or where its parts do not open.
+    /// - Throws: An error if there is no model, or if its parts cannot be opened.
     public static func ofModel(_ nameOrPath: String) throws -> KnownLooks? {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         _ = try folder.configs()
@@ -27,7 +28,7 @@ extension KnownLooks: Decodable {
         func text(_ text: String, _ what: String) throws -> String {
             try require(
                 !text.isEmpty && text == text.printable(limit: Self.limit.letters),
-                "\(what) must be a text of 1 ... \(Self.limit.letters) characters, "
+                "\(what) must be text of 1 to \(Self.limit.letters) characters, "
                     + "without control characters"
             )
             return text
@@ -40,7 +41,7 @@ extension KnownLooks: Decodable {
             var list = try? values.nestedUnkeyedContainer(forKey: Name(stringValue: key))
             try require(
                 (1...Self.limit.phrases).contains(list?.count ?? 0),
-                "\(what) must be a list of 1 ... \(Self.limit.phrases) phrases"
+                "\(what) must be a list of 1 to \(Self.limit.phrases) phrases"
             )
             var texts: [String] = []
             while list?.isAtEnd == false {
@@ -68,7 +69,7 @@ extension KnownLooks: Decodable {
         var looks = try? sections.nestedUnkeyedContainer(forKey: Name(stringValue: "known"))
         try require(
             (1...Self.limit.looks).contains(looks?.count ?? 0),
-            "known must be a list of 1 ... \(Self.limit.looks) looks"
+            "known must be a list of 1 to \(Self.limit.looks) looks"
         )
         var known: [Look] = []
         while looks?.isAtEnd == false {

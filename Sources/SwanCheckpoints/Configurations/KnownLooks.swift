@@ -1,31 +1,31 @@
 package import SwanText
 
-/// The looks that a model was taught, and what asks for them.
+/// The looks that a model was trained on, and the phrases that request them.
 ///
-/// A small model hears every prompt as one of its looks: what it was not taught comes out as whichever
-/// is near. Where a model says what it knows, other prompts are replaced by one that asks for no change.
+/// A small model maps every prompt to one of its looks, so an unknown prompt produces an arbitrary
+/// similar one. If a model declares its looks, other prompts are replaced by one that requests no change.
 public struct KnownLooks: Sendable, Equatable, Encodable {
     /// A look.
     public struct Look: Sendable, Equatable, Encodable {
-        /// What it is called, which is a prompt for it.
+        /// The look's name, which is also a prompt for it.
         public let name: String
-        /// What asks for it, anywhere in a prompt: whole words, in whatever case and punctuation.
+        /// The phrases that request it anywhere in a prompt: whole words, regardless of case and punctuation.
         public let phrases: [String]
 
-        /// A look of a name, asked for by phrases.
+        /// Creates a look with a name and the phrases that request it.
         public init(name: String, phrases: [String]) {
             self.name = name
             self.phrases = phrases
         }
     }
 
-    /// Prompts that ask for no change; the first takes the place of prompts of no known look.
+    /// Prompts that request no change. The first one replaces prompts without a known look.
     public let noChange: [String]
-    /// The looks.
+    /// The looks that the model knows.
     public let known: [Look]
     private let spoken: SpokenPhrases
 
-    /// Looks, and prompts that ask for none.
+    /// Creates an instance from looks and the prompts that request no change.
     public init(noChange: [String], known: [Look]) {
         self.noChange = noChange
         self.known = known
@@ -36,28 +36,30 @@ public struct KnownLooks: Sendable, Equatable, Encodable {
         case noChange = "no_change", known
     }
 
-    /// Whether two know the same.
+    /// Whether two instances have the same looks and prompts.
     public static func == (a: KnownLooks, b: KnownLooks) -> Bool {
         a.noChange == b.noChange && a.known == b.known
     }
 
-    /// Whether a prompt asks for a look that is known, or for none.
+    /// Whether a prompt requests a known look, or no change.
     public func hears(_ prompt: String) -> Bool {
         let words = SpokenPhrases.words(of: prompt)
         return spoken.areAsked(in: words)
             || noChange.contains { SpokenPhrases.words(of: $0) == words }
     }
 
-    /// What the model is to hear of a prompt: all of it, or, where a look in it is declined, only the
-    /// phrases that ask for one. The model would hear "no neon, sepia" as neon.
+    /// Returns the part of a prompt to pass to the model: all of it or, if it declines a look, only the
+    /// phrases that request one. The model would take "no neon, sepia" for neon.
     package func wanted(in prompt: String) -> String {
         let (asked, declined) = spoken.phrases(in: SpokenPhrases.words(of: prompt))
         return declined && !asked.isEmpty ? asked.joined(separator: ", ") : prompt
     }
 
-    /// What is to be said of a prompt; nil where the model knows what it asks for.
+    /// Returns the issue to report for a prompt; nil if the model knows the requested look.
     ///
-    /// - Parameter heard: what of the prompt the model gets to hear, where that is not all.
+    /// - Parameters:
+    ///   - prompt: The prompt.
+    ///   - heard: The part of the prompt that the model receives, if not all of it.
     package func issue(with prompt: String, heard: String? = nil) -> PromptIssue? {
         guard !hears(heard ?? prompt) else { return nil }
         return .unknownLook(
@@ -68,10 +70,10 @@ public struct KnownLooks: Sendable, Equatable, Encodable {
     }
 }
 
-/// Phrases as they are found in prompts: sequences of words.
+/// Phrases to find in prompts, as sequences of words.
 private struct SpokenPhrases: Sendable {
     private let phrases: [(text: String, words: [String])]
-    /// The places in `phrases` of those that begin with a word.
+    /// Indices into `phrases`, by the first word of the phrase.
     private let byFirstWord: [String: [Int]]
 
     init(_ texts: [String]) {
@@ -79,15 +81,15 @@ private struct SpokenPhrases: Sendable {
         byFirstWord = Dictionary(grouping: phrases.indices) { [phrases] in phrases[$0].words[0] }
     }
 
-    /// The words of a text in lower case, without punctuation.
+    /// Returns the words of a text in lowercase, without punctuation.
     static func words(of text: String) -> [String] {
         text.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
     }
 
-    /// Whether one of the phrases stands in a text without being declined.
+    /// Whether a text contains one of the phrases without declining it.
     func areAsked(in words: [String]) -> Bool { !phrases(in: words).asked.isEmpty }
 
-    /// The phrases that a text asks for, and whether it declines any.
+    /// Returns the phrases that a text requests, and whether it declines any.
     func phrases(in words: [String]) -> (asked: [String], declined: Bool) {
         var asked: [String] = []
         var declined = false
@@ -108,7 +110,7 @@ private struct SpokenPhrases: Sendable {
     }
 
     private func candidates(at word: String) -> [[String]] {
-        // "comics" begins what "comic" begins.
+        // "comics" starts the same phrases as "comic".
         let singulars = Self.plurals.filter(word.hasSuffix).map { String(word.dropLast($0.count)) }
         return ([word] + singulars).flatMap { byFirstWord[$0, default: []] }
             .map { phrases[$0].words }
@@ -123,7 +125,7 @@ private struct SpokenPhrases: Sendable {
 
     private static let plurals = ["s", "es"]
 
-    /// Whether "no", "not a", "don't make it" or the like stands before a phrase, or "free" behind it.
+    /// Whether a phrase is preceded by "no", "not a", "don't make it" or similar, or followed by "free".
     private static func isDeclined(_ words: [String], from start: Int, to end: Int) -> Bool {
         if end < words.count, words[end] == "free" { return true }
         if start >= 2, words[start - 1] == "but",
@@ -140,17 +142,17 @@ private struct SpokenPhrases: Sendable {
         "a", "an", "any", "apply", "as", "at", "in", "into", "it", "like", "look", "make", "the",
         "this", "to", "turn", "use", "want",
     ]
-    /// "t" is what is left of "don't".
+    /// "t" is the rest of "don't" after splitting.
     private static let denials: Set<String> = [
         "avoid", "dont", "except", "less", "minus", "never", "no", "non", "not", "remove", "t",
         "without",
     ]
 
-    // MARK: - What may have been meant
+    // MARK: - Suggestions
 
-    /// The phrase that words of a text are nearest to, where it may be a slip of the keyboard.
+    /// Returns the phrase nearest to words of the text, if these may be a misspelling of it.
     func nearest(to words: [String]) -> String? {
-        // A slip is looked for where a person would see it.
+        // Only look for misspellings where a reader would notice one.
         let words = words.prefix(24).filter { $0.count <= 24 }
         var best: (text: String, distance: Int)?
         for (text, phrase) in phrases {

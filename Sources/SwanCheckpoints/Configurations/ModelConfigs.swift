@@ -5,24 +5,25 @@ import Torch
 package import TorchNN
 
 extension ModelFolder {
-    /// The sizes of all parts.
+    /// The sizes of all parts of a model.
     package struct Configs {
         package let transformer: WanConfig
         package let vae: WanVAEConfig
         package let textEncoder: UMT5Config
-        /// What takes the place of the model's own autoencoder.
+        /// The autoencoder used in place of the model's own, if any.
         package var autoencoder: AutoencoderChoice?
 
-        /// Pixels on a side of what one latent stands for.
+        /// The spatial stride: the side, in pixels, of the square that one latent position encodes.
         package var spatialStride: Int { autoencoder?.spatialStride ?? vae.spatialStride }
 
-        /// Sides of pictures must be multiples of this: patches of latents.
+        /// The number that the frame width and height must be multiples of: the spatial stride times
+        /// the patch size.
         package var sizeMultiple: Int {
             spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
         }
     }
 
-    /// The sizes of the parts; the published ones for a part that is missing.
+    /// Returns the sizes of all parts, using the published sizes for missing parts.
     package func configs() throws -> Configs {
         Configs(
             transformer: try config(of: .transformer) ?? WanConfig(),
@@ -31,12 +32,12 @@ extension ModelFolder {
         )
     }
 
-    /// The sizes of a part; nil where it is missing.
+    /// Returns the sizes of a part; nil if it is missing.
     package func config<Config: FittedConfig>(of part: Part) throws -> Config? {
         try parts[part].map { try Config.read($0, fittedTo: weights(of: $0)) }
     }
 
-    /// The weights of a part in Wan's names; they are read when they are asked for.
+    /// Returns the weights of a part in Wan's names. They are read on demand.
     package func weights(of files: Files) throws(SwanError) -> any WeightSource {
         do {
             return try checkpoint(files.data).inWanNames()
@@ -45,12 +46,12 @@ extension ModelFolder {
         }
     }
 
-    /// Whether the transformer is a causal one, which streams.
+    /// Whether the transformer is causal, so that the model can stream.
     package var isCausal: Bool {
         streamConfiguration != nil || parts[.transformer]?.data.hasSuffix("/model.pt") ?? false
     }
 
-    /// What a model that does not stream makes of what.
+    /// Returns the variant of a model that does not stream.
     package func variant(_ configs: Configs) throws(SwanError) -> WanVariant {
         WanVariant(
             configs.transformer,
@@ -62,34 +63,36 @@ extension ModelFolder {
 // MARK: - Memory
 
 extension WanVAEConfig {
-    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    /// The features of the decoder's last level: `numbers` values for each square of `patch`
+    /// by `patch` pixels.
     package var decoderFeatures: (patch: Int, numbers: Int) {
         (patchSize, 3 * temporalStride * max(baseDim, decoderBaseDim))
     }
 }
 
 extension TinyVAEConfig {
-    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    /// The features of the decoder's last level: `numbers` values for each square of `patch`
+    /// by `patch` pixels.
     var decoderFeatures: (patch: Int, numbers: Int) {
         (patchSize, 2 * temporalStride * decoderDims[3])
     }
 }
 
-// MARK: - From files
+// MARK: - Reading files
 
-/// Sizes of a network that can be told from a config.json and from the weights.
+/// The sizes of a network, which can be read from a `config.json` and from the weights.
 package protocol FittedConfig: Decodable {
-    /// The published sizes.
+    /// Creates a configuration with the published sizes.
     init()
-    /// These sizes with all that the shapes of the weights say.
+    /// Returns this configuration with the sizes that the shapes of the weights determine.
     func fitted(to source: any WeightSource) throws(SwanError) -> Self
-    /// How many blocks there are; nil where that is no size of the network.
+    /// The number of blocks; nil if the network has no such size.
     var blockCount: Int? { get }
-    /// What the names of the classes that have it contain, in lower case.
+    /// A lowercase substring of the names of the classes that have such a configuration.
     static var classMark: String { get }
 }
 
-/// The class that a configuration names, if it does.
+/// The class names in a configuration, if it has any.
 private struct ConfigurationClass: Decodable {
     let _class_name: String?
     let architectures: [String]?
@@ -100,7 +103,9 @@ private struct ConfigurationClass: Decodable {
 extension FittedConfig {
     package var blockCount: Int? { nil }
 
-    /// What the part's config.json says, where it has one; for what it leaves out, the weights.
+    /// Reads the configuration of a part from its `config.json`, if there is one, and from its weights.
+    ///
+    /// The weights take precedence, except that a different number of blocks is an error.
     package static func read(
         _ files: ModelFolder.Files,
         fittedTo source: any WeightSource
@@ -117,8 +122,8 @@ extension FittedConfig {
         {
             throw SwanError(
                 .invalidModel,
-                "\(config) says \(said) layers, and the weights in \(files.data) have \(found): "
-                    + "the checkpoint is not whole, or the file is another model's"
+                "\(config) specifies \(said) layers, but the weights in \(files.data) have \(found): "
+                    + "the checkpoint is incomplete, or the file belongs to another model"
             )
         }
         return fitted
@@ -127,12 +132,12 @@ extension FittedConfig {
     private init(configurationAt path: String) throws(SwanError) {
         do {
             let data = try SmallFile.data(path)
-            // diffusers and transformers say what a configuration is of.
+            // diffusers and transformers name the class that a configuration is for.
             let named = try JSONDecoder().decode(ConfigurationClass.self, from: data)
             if let other = named.names.first(where: { !$0.lowercased().contains(Self.classMark) }) {
                 throw SwanError(
                     .invalidModel,
-                    "\(path) is of another kind of model: \(other.printable())"
+                    "\(path) is for another kind of model: \(other.printable())"
                 )
             }
             self = try JSONDecoder().decode(Self.self, from: data)
@@ -141,7 +146,7 @@ extension FittedConfig {
         } catch {
             throw SwanError(
                 .invalidModel,
-                "\(path) is not a configuration of this part: "
+                "\(path) is not a valid configuration of this part: "
                     + Self.reason(error).printable(limit: 1_000)
             )
         }

@@ -1,12 +1,12 @@
 package import SwanModels
 package import SwanSystem
 
-/// Whether the parts of a model fit each other, by their sizes alone.
+/// A check that the parts of a model fit together, based on their sizes alone.
 ///
-/// What is found here would otherwise be an operator's error after minutes of loading.
+/// Without it, a mismatch would cause an operator error after minutes of loading.
 package struct PartsFit {
     let transformer: WanConfig
-    /// Of the autoencoder.
+    /// The sizes of the autoencoder.
     let latentChannels, temporalStride, spatialStride: Int
     let textEncoder: UMT5Config?
     var imageEncoder: CLIPVisionConfig?
@@ -31,27 +31,27 @@ package struct PartsFit {
         self.streams = streams
     }
 
-    /// Frames that every latent after the first stands for, in all of Wan's autoencoders.
+    /// The temporal stride of all of Wan's autoencoders.
     package static let temporalStride = 4
 
-    /// What does not fit, in words; empty where everything does.
+    /// The mismatches as messages; empty if everything fits.
     var problems: [String] {
         var problems: [String] = []
         if temporalStride != Self.temporalStride {
             problems.append(
-                "the autoencoder makes a latent of \(temporalStride) frames; Wan's make it of "
+                "the autoencoder's temporal stride is \(temporalStride); Wan's autoencoders have "
                     + "\(Self.temporalStride)"
             )
         }
         if latentChannels != transformer.outDim {
             problems.append(
-                "the autoencoder has \(latentChannels) channels, the transformer gives "
+                "the autoencoder has \(latentChannels) channels, but the transformer outputs "
                     + "\(transformer.outDim)"
             )
         }
         if let textEncoder, textEncoder.dim != transformer.textDim {
             problems.append(
-                "the text encoder's width is \(textEncoder.dim), the transformer takes "
+                "the text encoder's width is \(textEncoder.dim), but the transformer expects "
                     + "\(transformer.textDim)"
             )
         }
@@ -62,18 +62,18 @@ package struct PartsFit {
         var problems: [String] = []
         if transformer.inDim != transformer.outDim {
             problems.append(
-                "the transformer takes \(transformer.inDim) channels and gives "
-                    + "\(transformer.outDim); one that streams gives what it takes"
+                "the transformer has \(transformer.inDim) input channels and "
+                    + "\(transformer.outDim) output channels; streaming needs the same number"
             )
         }
         if transformer.patchSize[0] != 1 {
             problems.append(
-                "the transformer's patches have \(transformer.patchSize[0]) latent frames; a stream "
+                "the transformer's patches span \(transformer.patchSize[0]) latent frames; streaming "
                     + "needs patches of one"
             )
         }
         if transformer.imageDim != nil {
-            problems.append("the transformer attends to image tokens, which a stream has not")
+            problems.append("the transformer attends to image tokens, which a stream does not have")
         }
         return problems
     }
@@ -81,48 +81,48 @@ package struct PartsFit {
     private var generationProblems: [String] {
         var problems: [String] = []
         let (input, output) = (transformer.inDim, transformer.outDim)
-        // Beside the noise there may be a mask for the frames of a latent, and a picture's latents.
+        // In addition to the noise, there may be a mask for each frame of a latent, and image latents.
         let withPicture = 2 * output + Self.temporalStride
         if input != output, input != withPicture {
             problems.append(
-                "the transformer takes \(input) channels and gives \(output): it should take \(output), "
-                    + "or \(withPicture) beside a picture"
+                "the transformer has \(input) input and \(output) output channels; expected \(output) "
+                    + "input channels, or \(withPicture) with an image"
             )
         }
         if let control = transformer.vaceInDim {
             let wanted = 2 * output + spatialStride * spatialStride
             if control != wanted {
                 problems.append(
-                    "the control branch takes \(control) channels; two times \(output) latent channels "
-                        + "and the mask are \(wanted)"
+                    "the control branch has \(control) input channels; expected \(wanted), which is twice "
+                        + "the \(output) latent channels plus the mask"
                 )
             }
         }
         if let imageEncoder, let width = transformer.imageDim, imageEncoder.dim != width {
             problems.append(
-                "the image encoder's width is \(imageEncoder.dim), the transformer takes \(width)"
+                "the image encoder's width is \(imageEncoder.dim), but the transformer expects \(width)"
             )
         }
         if let imageEncoder, let positions = transformer.imagePositions,
             positions % imageEncoder.tokens != 0
         {
             problems.append(
-                "the image encoder gives \(imageEncoder.tokens) tokens, which do not divide the "
-                    + "transformer's \(positions) positions"
+                "the image encoder outputs \(imageEncoder.tokens) tokens, which does not divide the "
+                    + "transformer's \(positions) image positions"
             )
         }
         return problems
     }
 
-    /// Throws where something does not fit.
+    /// Throws if something does not fit.
     ///
-    /// - Parameter model: the model's folder, for the message.
+    /// - Parameter model: The model's folder, for the message.
     package func require(in model: String) throws(SwanError) {
         let problems = problems
         guard problems.isEmpty else {
             throw SwanError(
                 .invalidModel,
-                "the parts of \(model) do not fit each other: \(problems.joined(separator: "; "))"
+                "the parts of \(model) do not fit together: \(problems.joined(separator: "; "))"
             )
         }
     }

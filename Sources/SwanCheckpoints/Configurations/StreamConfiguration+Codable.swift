@@ -12,7 +12,7 @@ extension StreamConfiguration: Codable {
         case cpuType = "cpu_dtype", looks
     }
 
-    /// A key as it is in the file.
+    /// A key as it appears in the file.
     private struct Name: CodingKey {
         let stringValue: String
         let intValue: Int? = nil
@@ -21,7 +21,7 @@ extension StreamConfiguration: Codable {
         init?(intValue: Int) { return nil }
     }
 
-    /// Decodes the keys that are given; the others keep their defaults. An unknown key is an error.
+    /// Decodes the keys that are present; others keep their defaults. An unknown key is an error.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try decoder.container(keyedBy: Name.self)
@@ -41,7 +41,7 @@ extension StreamConfiguration: Codable {
         }
     }
 
-    /// One value of the file.
+    /// One value in the file.
     private struct Field {
         let values: KeyedDecodingContainer<Name>
         let name: Name
@@ -68,10 +68,10 @@ extension StreamConfiguration: Codable {
     }
 
     private mutating func decode(_ key: CodingKeys, _ field: Field) throws {
-        let (whole, number, truth) = ("a whole number", "a number", "true or false")
+        let (whole, number, truth) = ("an integer", "a number", "true or false")
         switch key {
         case .steps:
-            steps = try field.value("a list of timesteps, which are whole numbers")
+            steps = try field.value("a list of integer timesteps")
             if steps.last == 0 { steps.removeLast() }
         case .shift: shift = try field.value(number)
         case .warpsSteps: warpsSteps = try field.value(truth)
@@ -97,14 +97,14 @@ extension StreamConfiguration: Codable {
         }
     }
 
-    /// Throws for a key that neither Swan nor StreamDiffusionV2 has, and for one that says that the file is for
+    /// Throws if neither Swan nor StreamDiffusionV2 has the key, or if its value shows that the file is for
     /// another kind of model.
     private static func check(_ key: String, _ field: Field) throws {
         if let known = kinds[key] {
             let text = try? field.value("text", of: String.self)
             guard let text, known.contains(text) else {
                 throw field.invalid(
-                    "'\(key)' is '\(text?.printable() ?? "not text")', so this configures another kind "
+                    "'\(key)' is '\(text?.printable() ?? "not text")', so this file is for another kind "
                         + "of model; Swan streams causal Wan models (\(known.joined(separator: ", ")))"
                 )
             }
@@ -113,7 +113,7 @@ extension StreamConfiguration: Codable {
         }
     }
 
-    /// Encodes all keys that are set, the steps with their final 0.
+    /// Encodes all keys that are set. The steps include the final 0.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(steps + [0], forKey: .steps)
@@ -139,13 +139,13 @@ extension StreamConfiguration: Codable {
         try values.encodeIfPresent(looks, forKey: .looks)
     }
 
-    /// Keys whose value says what kind of model a file is for, and the values that Swan accepts.
+    /// The keys whose value is the kind of model that a file is for, and the values that Swan accepts.
     private static let kinds = [
         "model_name": ["wan", "causal_wan"], "generator_name": ["wan", "causal_wan"],
         "generator_task": ["causal_video"],
     ]
 
-    /// What StreamDiffusionV2's files carry besides, for its training.
+    /// Further keys of StreamDiffusionV2's files, used in its training, which Swan ignores.
     private static let trainingKeys: Set<String> = [
         "generator_ckpt", "generator_fsdp_wrap_strategy",
         "real_score_fsdp_wrap_strategy", "fake_score_fsdp_wrap_strategy",
@@ -159,7 +159,7 @@ extension StreamConfiguration: Codable {
         "ode_init_path", "no_visualize", "use_taehv", "use_tensorrt", "fast", "t2v", "step",
     ]
 
-    /// The known key that differs least, if one is near.
+    /// Returns a suggestion for the message: the most similar known key, if one is close enough.
     private static func suggestion(for key: String) -> String {
         guard key.utf8.count <= 64 else { return "" }
         let near = CodingKeys.allCases.map(\.rawValue).map { ($0, editDistance($0, key)) }.min {

@@ -3,59 +3,59 @@ import SwanModels
 public import Torch
 import Yams
 
-/// How a model streams: its steps, its cache, its noise.
+/// The streaming configuration of a model: its steps, KV cache and noise.
 ///
-/// Reads the YAML files of StreamDiffusionV2 as they are, with a few keys of Swan's own.
+/// Reads the YAML files of StreamDiffusionV2 unmodified, and adds a few keys.
 public struct StreamConfiguration: Sendable, Equatable {
-    /// Timesteps of the denoising steps, falling, without the final 0.
+    /// The timesteps of the denoising steps, in decreasing order, without the final 0.
     public var steps = [700, 500, 400, 200]
     /// The shift of the flow-matching schedule.
     public var shift = 8.0
-    /// Whether `steps` are positions in the shifted schedule rather than timesteps.
+    /// Whether `steps` are indices into the shifted schedule rather than timesteps.
     public var warpsSteps = false
-    /// Latent frames in a chunk; a chunk has four times as many pixel frames.
+    /// The number of latent frames per chunk; a chunk has four times as many pixel frames.
     public var framesPerBlock = 1
-    /// Latent frames that a row of the KV cache holds.
+    /// The number of latent frames that each row of the KV cache holds.
     public var cacheFrames = 6
-    /// The first frames of the cache, which are kept.
+    /// The number of sink frames: the first frames in the cache, which are kept.
     public var sinkFrames = 3
-    /// Similarity under which a sink frame is refreshed; negative for never.
+    /// The similarity below which a sink frame is refreshed; negative for never.
     public var sinkThreshold = -1.0
-    /// How much noise is mixed into the input, 0 ... 1.
+    /// The amount of noise mixed into the input, from 0 to 1.
     public var noiseScale = 0.8
-    /// What the first timestep is above 1000 times the noise scale once motion sets the noise.
+    /// The offset added to 1000 times the noise scale to get the first timestep, once motion
+    /// controls the noise.
     public var timestepOffset = -100
-    /// Whether latents are normalised by the autoencoder's mean and deviation before they are noised.
+    /// Whether latents are normalized by the autoencoder's mean and standard deviation before noise is added.
     ///
-    /// StreamDiffusionV2 gives its models the raw mean.
+    /// StreamDiffusionV2 passes the raw mean to its models.
     public var normalizesLatents = false
-    /// The size the model was made for, if it says so.
+    /// The size that the model was trained for, in pixels, if specified.
     public var height, width: Int?
-    /// The size that frames have unless another one is asked for, in pixels.
+    /// The default frame size in pixels.
     package var frameSize: (width: Int, height: Int) { (width ?? 832, height ?? 480) }
-    /// The frame rate the model was made for, if it says so.
+    /// The frame rate that the model was trained for, if specified.
     public var fps: Double?
-    /// What the model computes in on a CPU without tiles, unless told otherwise; nil for what suits the
-    /// processor.
+    /// The default compute dtype on a CPU without AMX tiles; nil to choose by processor.
     ///
-    /// A small model's narrow layers gain nothing from vector instructions for bfloat16, and Swan's
-    /// kernels for float32 serve them best; its kernels by tiles (AMX) serve both.
+    /// The narrow layers of a small model gain nothing from bfloat16 vector instructions and run fastest on
+    /// Swan's float32 kernels. Its AMX tile kernels are fast for both.
     public var cpuType: DType?
-    /// The looks that the model knows, if it says so; other prompts then ask for no change.
+    /// The looks that the model knows, if specified; other prompts then request no change.
     public var looks: KnownLooks?
 
-    /// What the model computes in on a device unless told otherwise.
+    /// Returns the default compute dtype on a device.
     public func computeType(on device: Device) -> DType {
         guard device == .cpu, !Engine.hasTiles else { return .suited(to: device) }
         return cpuType ?? .suited(to: device)
     }
 
-    /// The values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.
+    /// Creates a configuration with the values of StreamDiffusionV2's `wan_causal_dmd_v2v.yaml`.
     public init() {}
 
     /// Reads a YAML file.
     ///
-    /// Keys that only concern StreamDiffusionV2's training are let pass; an unknown key is an error.
+    /// Keys that only concern StreamDiffusionV2's training are ignored; an unknown key is an error.
     public init(yamlAt path: String) throws(SwanError) {
         let text: String
         do {
@@ -66,11 +66,15 @@ public struct StreamConfiguration: Sendable, Equatable {
         try self.init(yaml: text, name: path)
     }
 
-    /// Reads YAML; `name` says where it is from in errors.
+    /// Reads YAML text.
+    ///
+    /// - Parameters:
+    ///   - yaml: The text.
+    ///   - name: The name of the source, for error messages.
     public init(yaml: String, name: String) throws(SwanError) {
         do {
             guard let root = try StrictYAML.compose(yaml), root.mapping != nil else {
-                throw SwanError(.invalidConfiguration, "is not a YAML mapping of keys")
+                throw SwanError(.invalidConfiguration, "not a YAML mapping")
             }
             self = try YAMLDecoder().decode(Self.self, from: root)
         } catch let error as DecodingError {
@@ -94,17 +98,17 @@ public struct StreamConfiguration: Sendable, Equatable {
         }
     }
 
-    /// Throws where numbers are out of range or do not go together.
+    /// Throws if values are out of range or inconsistent.
     package func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: String) throws(SwanError) {
             if !holds { throw SwanError(.invalidConfiguration, message) }
         }
-        try require(!steps.isEmpty, "denoising_step_list has no step above 0")
+        try require(!steps.isEmpty, "denoising_step_list must have at least one step above 0")
         try require(steps.count <= 1_000, "denoising_step_list has more than 1000 steps")
         try require(
             steps.allSatisfy { (1...1_000).contains($0) }
                 && zip(steps, steps.dropFirst()).allSatisfy(>),
-            "denoising_step_list \(steps) must fall from at most 1000"
+            "denoising_step_list \(steps) must decrease from at most 1000"
         )
         func require<Value: Comparable>(
             _ value: Value,
@@ -126,23 +130,23 @@ public struct StreamConfiguration: Sendable, Equatable {
         if let fps { try require(fps, in: NumberLimits.frameRate, "fps") }
         try require(
             cacheFrames > framesPerBlock && cacheFrames >= sinkFrames + framesPerBlock,
-            "num_kv_cache \(cacheFrames) must be above num_frame_per_block \(framesPerBlock) and hold "
-                + "\(sinkFrames) sink frames besides"
+            "num_kv_cache \(cacheFrames) must be greater than num_frame_per_block \(framesPerBlock) "
+                + "and have room for \(sinkFrames) sink frames in addition"
         )
-        try require(shift > 0 && shift <= 1_000, "timestep_shift must be positive, at most 1000")
-        try require((0...1).contains(noiseScale), "noise_scale must be 0 ... 1")
+        try require(shift > 0 && shift <= 1_000, "timestep_shift must be positive and at most 1000")
+        try require((0...1).contains(noiseScale), "noise_scale must be from 0 to 1")
         try require(
             (-1_000...1_000).contains(timestepOffset),
-            "timestep_offset must be -1000 ... 1000"
+            "timestep_offset must be from -1000 to 1000"
         )
     }
 
-    /// Takes the first `count` steps, as `--steps` does.
+    /// Keeps only the first `count` steps, as `--steps` does.
     public mutating func keepSteps(_ count: Int) throws(SwanError) {
         guard count >= 1, count <= steps.count else {
             throw SwanError(
                 .invalidRequest,
-                "\(count) steps were asked for; this model's list \(steps) has 1 ... \(steps.count)"
+                "invalid number of steps \(count): this model's list \(steps) allows 1 to \(steps.count)"
             )
         }
         steps = Array(steps.prefix(count))

@@ -2,13 +2,13 @@ import CYaml
 import SwanSystem
 package import Yams
 
-/// Reads YAML from strangers.
+/// Reads YAML from untrusted sources.
 ///
-/// Yams builds whatever a text asks for: aliases of aliases, which double with each line, or depth without
-/// end take more time and memory than there is. A first pass over the events of the text, which builds
-/// nothing, refuses what no configuration needs.
+/// Yams builds whatever a text describes: nested aliases, whose size doubles with each line, or unlimited
+/// nesting exhaust time and memory. A first pass over the parser's events, which builds nothing, rejects
+/// what no configuration needs.
 package enum StrictYAML {
-    /// What was wrong.
+    /// The reason why a text was rejected.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
     }
@@ -17,7 +17,7 @@ package enum StrictYAML {
     private static let deepest = 32
     private static let mostNodes = 20_000
 
-    /// The one document of a text; nil for an empty one. No key stands twice in a mapping.
+    /// Parses a text with a single document; returns nil if it is empty. Duplicate keys are an error.
     package static func compose(_ text: String) throws(Failure) -> Node? {
         try check(text)
         do {
@@ -27,7 +27,7 @@ package enum StrictYAML {
         }
     }
 
-    /// The parser's words, which show lines of the text: indented, none passes for a message.
+    /// The parser's message, which quotes lines of the text: indented, so that none looks like a message.
     private static func quoted(_ words: String) -> String {
         let lines = words.split(separator: "\n", omittingEmptySubsequences: false)
         return lines.map { String($0).printable(limit: 400) }.joined(separator: "\n    ")
@@ -35,7 +35,7 @@ package enum StrictYAML {
 
     private static func check(_ text: String) throws(Failure) {
         guard text.utf8.count <= longest else {
-            throw Failure(description: "more than \(longest) bytes")
+            throw Failure(description: "larger than \(longest) bytes")
         }
         var text = text
         let result = text.withUTF8 { bytes in
@@ -47,7 +47,7 @@ package enum StrictYAML {
     private static func check(_ bytes: UnsafeBufferPointer<UInt8>) throws(Failure) {
         var parser = yaml_parser_t()
         guard yaml_parser_initialize(&parser) == 1 else {
-            throw Failure(description: "no memory for a parser")
+            throw Failure(description: "out of memory for the YAML parser")
         }
         defer { yaml_parser_delete(&parser) }
         yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING)
@@ -55,7 +55,7 @@ package enum StrictYAML {
         var shape = Shape()
         while true {
             var event = yaml_event_t()
-            // What is no YAML at all is told by Yams, with the line.
+            // Yams reports invalid YAML, with the line.
             guard yaml_parser_parse(&parser, &event) == 1 else { return }
             defer { yaml_event_delete(&event) }
             let line = event.start_mark.line + 1
@@ -66,16 +66,16 @@ package enum StrictYAML {
         }
     }
 
-    /// Where in a document the events have come to, and what it is with all aliases written out.
+    /// The position in a document and its size so far, counted with all aliases expanded.
     private struct Shape {
         private struct Collection {
             let isMapping: Bool
             let anchor: String?
-            /// Values that there were before it.
+            /// The number of values before it.
             let before: Int
-            /// Whether the next value is a mapping's key.
+            /// Whether the next value is a key of a mapping.
             var isKeyNext: Bool
-            /// Collections in it, one inside the other.
+            /// The nesting depth of the collections inside it.
             var height = 0
         }
 
@@ -83,11 +83,11 @@ package enum StrictYAML {
         private var nodes = 0
         private var anchors: [String: (nodes: Int, height: Int)] = [:]
 
-        /// What is wrong with the next event; nil if nothing is.
+        /// Returns the reason to reject the next event; nil to accept it.
         mutating func fault(_ event: yaml_event_t) -> String? {
             switch event.type {
             case YAML_ALIAS_EVENT:
-                // One that is not known is told by Yams.
+                // Yams reports an unknown alias.
                 guard let anchor = Self.name(event.data.alias.anchor),
                     let value = anchors[anchor]
                 else { return nil }
@@ -129,12 +129,12 @@ package enum StrictYAML {
 
         private mutating func add(_ count: Int, height: Int, isWord: Bool) -> String? {
             nodes += count
-            guard nodes <= StrictYAML.mostNodes else { return "more values than belong here" }
-            guard open.count + height <= StrictYAML.deepest else { return "nested too deep" }
+            guard nodes <= StrictYAML.mostNodes else { return "too many values" }
+            guard open.count + height <= StrictYAML.deepest else { return "nested too deeply" }
             guard let last = open.indices.last else { return nil }
             open[last].height = max(open[last].height, height)
             guard open[last].isMapping else { return nil }
-            guard isWord || !open[last].isKeyNext else { return "a key that is no word" }
+            guard isWord || !open[last].isKeyNext else { return "a key must be a scalar" }
             open[last].isKeyNext.toggle()
             return nil
         }
@@ -143,7 +143,7 @@ package enum StrictYAML {
             text.map { String(cString: $0) }
         }
 
-        /// YAML 1.1 takes 1:30 for a number in base 60, which Yams reads without a bound.
+        /// YAML 1.1 reads 1:30 as a number in base 60, which Yams does without a limit.
         private static func fault(scalar event: yaml_event_t) -> String? {
             let scalar = event.data.scalar
             guard scalar.style == YAML_PLAIN_SCALAR_STYLE, let value = scalar.value else {
@@ -152,7 +152,7 @@ package enum StrictYAML {
             let bytes = UnsafeBufferPointer(start: value, count: scalar.length)
             let isNumber = bytes.allSatisfy { "0123456789:_.+-".utf8.contains($0) }
             guard isNumber, bytes.contains(UInt8(ascii: ":")) else { return nil }
-            return "numbers in base 60 (1:30) are not read"
+            return "numbers in base 60 (1:30) are not supported"
         }
     }
 }

@@ -4,20 +4,20 @@ public import TorchNN
 public import SwanSystem
 
 extension UMT5Config {
-    /// This configuration with every size that the weights show taken from them.
+    /// Returns this configuration with the sizes that the shapes of the weights determine.
     ///
-    /// The original checkpoints have no configuration file. What no shape shows stays as it is:
+    /// The original checkpoints have no configuration file. Values that no shape determines are unchanged:
     /// `maxDistance` and `eps`.
     ///
-    /// - Parameter source: an encoder's weights under Wan's own names (`inWanNames()`).
-    /// - Throws: where a weight that every encoder has is missing.
+    /// - Parameter source: The weights of an encoder in Wan's own names (`inWanNames()`).
+    /// - Throws: `invalidWeights` if a weight that every encoder has is missing.
     public func fitted(to source: any WeightSource) throws(SwanError) -> UMT5Config {
         guard !source.makesAnything else { return self }
         func shape(_ key: String) throws(SwanError) -> [Int] {
             guard let shape = try source.shape(key), shape.count == 2 else {
                 throw SwanError(
                     .invalidWeights,
-                    "there is no weight \(key) of two dimensions: these are not the weights of a "
+                    "there is no 2-dimensional weight \(key): these are not the weights of a "
                         + "UMT5 encoder"
                 )
             }
@@ -32,7 +32,7 @@ extension UMT5Config {
         guard config.heads > 0, width % config.heads == 0 else {
             throw SwanError(
                 .invalidWeights,
-                "blocks.0.attn.q.weight has \(width) rows for \(config.heads) heads"
+                "blocks.0.attn.q.weight has \(width) rows, not a multiple of the \(config.heads) heads"
             )
         }
         config.headDim = width / config.heads

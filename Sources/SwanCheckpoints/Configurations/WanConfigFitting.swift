@@ -4,15 +4,15 @@ import Torch
 public import TorchNN
 
 extension WanConfig {
-    /// This configuration with every size that the weights show taken from them.
+    /// Returns this configuration with the sizes that the shapes of the weights determine.
     ///
-    /// A configuration file need not be there, nor tell the truth: that of Wan 2.2's image-to-video
-    /// names the same `model_type` as Wan 2.1's, which sees image tokens while it does not. What no
-    /// shape shows stays as it is: `eps`, `textLen`, and `heads` where `dim` is the weights' own;
-    /// else heads are 128 wide, as in all of Wan's models.
+    /// A configuration file may be missing or misleading: that of Wan 2.2's image-to-video model has the
+    /// same `model_type` as that of Wan 2.1's, which attends to image tokens, although it does not. Values
+    /// that no shape determines are unchanged: `eps`, `textLen`, and `heads` if `dim` matches the weights;
+    /// otherwise heads are 128 wide, as in all of Wan's models.
     ///
-    /// - Parameter source: a transformer's weights under Wan's own names (`inWanNames()`).
-    /// - Throws: where a weight that every model has is missing, or sizes contradict each other.
+    /// - Parameter source: The weights of a transformer in Wan's own names (`inWanNames()`).
+    /// - Throws: `invalidWeights` if a weight that every model has is missing, or if sizes are inconsistent.
     public func fitted(to source: any WeightSource) throws(SwanError) -> WanConfig {
         guard !source.makesAnything else { return self }
         var config = self
@@ -36,7 +36,7 @@ extension WanConfig {
         guard head % patchElements == 0 else {
             throw SwanError(
                 .invalidWeights,
-                "head.head.weight has \(head) rows, no multiple of a patch's \(config.patchSize)"
+                "head.head.weight has \(head) rows, not a multiple of the patch size \(config.patchSize)"
             )
         }
         config.outDim = head / patchElements
@@ -59,23 +59,23 @@ extension WanConfig {
         guard dim > 0, dim % 128 == 0 else {
             throw SwanError(
                 .invalidWeights,
-                "the weights are \(dim) wide, no multiple of 128; only a configuration with "
-                    + "\"dim\": \(dim) and \"num_heads\" can say how many heads that is"
+                "the width \(dim) of the weights is not a multiple of 128; add a configuration with "
+                    + "\"dim\": \(dim) and \"num_heads\" to specify the number of heads"
             )
         }
         return dim / 128
     }
 
-    /// The blocks that `branch` blocks of a control branch belong to: those that are named, or in
-    /// equal distances as in all of Wan's models.
+    /// The blocks that the `branch` blocks of a control branch belong to: as configured, or evenly spaced as
+    /// in all of Wan's models.
     private func vaceLayers(branch: Int, blocks: Int) throws(SwanError) -> [Int]? {
         guard branch > 0 else { return nil }
         if let vaceLayers, vaceLayers.count == branch { return vaceLayers }
         guard blocks > 0, blocks % branch == 0 else {
             throw SwanError(
                 .invalidWeights,
-                "there are \(branch) vace_blocks for \(blocks) blocks; only a configuration with "
-                    + "\(branch) \"vace_layers\" can say which they belong to"
+                "there are \(branch) vace_blocks for \(blocks) blocks; add a configuration with "
+                    + "\(branch) \"vace_layers\" to specify which ones they belong to"
             )
         }
         return Array(stride(from: 0, to: blocks, by: max(1, blocks / branch)))
@@ -95,7 +95,7 @@ extension WanConfig {
         guard shape.count == rank else {
             throw SwanError(
                 .invalidWeights,
-                "\(key) is \(shape), where a Wan transformer has \(rank) dimensions"
+                "\(key) is \(shape); a Wan transformer has \(rank) dimensions there"
             )
         }
         return shape
@@ -103,7 +103,7 @@ extension WanConfig {
 }
 
 extension WeightSource {
-    /// How many numbers follow `prefix` in the keys: how many layers of a kind there are.
+    /// The number of layers of a kind: of distinct indices that follow `prefix` in the keys.
     func layers(under prefix: String) -> Int {
         Set(
             keys.lazy.filter { $0.hasPrefix(prefix) }

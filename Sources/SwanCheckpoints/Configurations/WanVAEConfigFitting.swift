@@ -4,14 +4,15 @@ import Torch
 public import TorchNN
 
 extension WanVAEConfig {
-    /// This configuration with every size that the weights show taken from them.
+    /// Returns this configuration with the sizes that the shapes of the weights determine.
     ///
-    /// The original checkpoints have no configuration file. What no shape shows are the latents' mean
-    /// and deviation: those of Wan 2.1 for 16 channels and of Wan 2.2 for 48, unless this
-    /// configuration has as many of its own.
+    /// The original checkpoints have no configuration file. No shape determines the mean and standard
+    /// deviation of the latents: unless this configuration has one for each channel, those of Wan 2.1 are
+    /// used for 16 channels and those of Wan 2.2 for 48.
     ///
-    /// - Parameter source: an autoencoder's weights under Wan's own names (`inWanNames()`).
-    /// - Throws: where a weight that every autoencoder has is missing, or statistics are.
+    /// - Parameter source: The weights of an autoencoder in Wan's own names (`inWanNames()`).
+    /// - Throws: `invalidWeights` if a weight that every autoencoder has is missing, or if
+    ///   there are no statistics.
     public func fitted(to source: any WeightSource) throws(SwanError) -> WanVAEConfig {
         guard !source.makesAnything else { return self }
         var config = self
@@ -20,7 +21,7 @@ extension WanVAEConfig {
             guard let shape = try source.shape(key), shape.count == rank else {
                 throw SwanError(
                     .invalidWeights,
-                    "there is no weight \(key) of \(rank) dimensions: these are not the weights of a "
+                    "there is no \(rank)-dimensional weight \(key): these are not the weights of a "
                         + "Wan autoencoder"
                 )
             }
@@ -33,8 +34,8 @@ extension WanVAEConfig {
             else {
                 throw SwanError(
                     .invalidWeights,
-                    "the autoencoder has \(config.zDim) channels; only a configuration with "
-                        + "\"latents_mean\" and \"latents_std\" can say how they are scaled"
+                    "the autoencoder has \(config.zDim) channels; add a configuration with "
+                        + "\"latents_mean\" and \"latents_std\" to specify their scale"
                 )
             }
             config.latentsMean = published.latentsMean
@@ -48,7 +49,8 @@ extension WanVAEConfig {
             try source.shape("encoder.downsamples.0.downsamples.0.residual.2.weight") != nil
         try config.readLevels(source)
         config.decoderBaseDim = try size("decoder.head.0.gamma", 0) / config.dimMult[0]
-        // Upsampling halves the channels; sub-pixels are four times as many. The residual kind has no such key.
+        // Upsampling halves the channels; sub-pixel upsampling has four times as many outputs. Residual
+        // autoencoders have no such key.
         let upsample = "decoder.upsamples.\(config.numResBlocks + 1).resample.1.weight"
         let shape = try source.shape(upsample) ?? []
         config.subpixelUpsample =
@@ -57,7 +59,7 @@ extension WanVAEConfig {
         return config
     }
 
-    /// Reads the encoder's levels: residual blocks, then what halves the picture and perhaps the frames.
+    /// Reads the encoder's levels: residual blocks, then downsampling in space and, in some levels, in time.
     private mutating func readLevels(_ source: any WeightSource) throws(SwanError) {
         var dims: [Int] = []
         var halvesFrames: [Bool] = []

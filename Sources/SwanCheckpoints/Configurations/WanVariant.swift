@@ -1,34 +1,34 @@
 import SwanModels
 
-/// What a Wan checkpoint makes of what, and how its authors run it.
+/// A variant of Wan: the task of a checkpoint, and the settings that its authors run it with.
 public struct WanVariant: Sendable, Equatable {
-    /// What is made of what.
+    /// A generation task, named by its inputs and output.
     public enum Task: String, Sendable, CaseIterable, Encodable {
         /// Wan 2.1 and 2.2 T2V.
         case textToVideo = "text-to-video"
-        /// Wan 2.1 and 2.2 I2V: mask and image latents beside the noise, in 36 channels.
+        /// Wan 2.1 and 2.2 I2V: mask and image latents concatenated to the noise, 36 channels in total.
         case imageToVideo = "image-to-video"
-        /// Wan 2.1 FLF2V: the first and the last picture are given.
+        /// Wan 2.1 FLF2V: the first and the last frame are given.
         case firstLastFrameToVideo = "first-last-frame-to-video"
-        /// Wan 2.2 TI2V: text alone, or the first frame's latents kept clean.
+        /// Wan 2.2 TI2V: text alone, or text and a first frame, whose latents are kept clean.
         case textOrImageToVideo = "text-or-image-to-video"
-        /// Wan 2.1 VACE: a control video, a mask, reference pictures.
+        /// Wan 2.1 VACE: a control video, a mask and reference images.
         case controlToVideo = "control-to-video"
 
-        /// The task with its article, for a sentence.
+        /// The task with an indefinite article, for use in a sentence.
         package var named: String { (self == .imageToVideo ? "an " : "a ") + rawValue }
     }
 
-    /// What is made of what.
+    /// The task.
     public let task: Task
-    /// Whether there is an expert for high and one for low noise.
+    /// Whether there are two experts, for high and for low noise.
     public let hasExperts: Bool
-    /// Whether pictures reach the transformer through CLIP, too.
+    /// Whether the transformer is also conditioned on CLIP image features.
     public let seesImages: Bool
-    /// Whether it is one of the small models, which are made for 480 lines.
+    /// Whether it is one of the small models, which are intended for 480 lines.
     private let isSmall: Bool
 
-    /// A variant by its transformer's sizes, and whether there is a second expert.
+    /// Determines the variant from the transformer's sizes and the presence of a second expert.
     init(_ transformer: WanConfig, hasExperts: Bool) {
         self.hasExperts = hasExperts
         seesImages = transformer.imageDim != nil
@@ -42,16 +42,16 @@ public struct WanVariant: Sendable, Equatable {
         }
     }
 
-    /// Whether a picture must be given.
+    /// Whether an input image is required.
     public var needsImage: Bool { [.imageToVideo, .firstLastFrameToVideo].contains(task) }
-    /// Whether a picture may be given.
+    /// Whether an input image is accepted.
     public var takesImage: Bool { needsImage || task == .textOrImageToVideo }
 }
 
-// MARK: - How its authors run it
+// MARK: - Default settings
 
 extension WanVariant {
-    /// wan/configs/*.py and generate.py of Wan 2.1 and 2.2.
+    /// The authors' settings, from wan/configs/*.py and generate.py of Wan 2.1 and 2.2.
     package var defaults: Defaults {
         var defaults = Defaults()
         switch task {
@@ -84,17 +84,17 @@ extension WanVariant {
         return defaults
     }
 
-    /// What is taken where a request says nothing.
+    /// The settings for whatever a request does not specify.
     package struct Defaults: Sendable {
         package var steps = 50
         var shift = 5.0
         package var guidance = (low: 5.0, high: 5.0)
-        /// The noise level from which on the expert for high noise works.
+        /// The noise level at and above which the high-noise expert is used.
         package var boundary = 0.875
         package var frames = 81
         package var framesPerSecond = 16
         package var width = 1_280, height = 720
-        /// What a video should not look like, in the language the models were trained with.
+        /// The negative prompt, in the language that the models were trained with.
         package var negativePrompt =
             "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
             + "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
@@ -103,11 +103,12 @@ extension WanVariant {
         static let shaking = "镜头晃动，"
         static let cutting = "镜头切换，"
 
-        /// The shift of image-to-video at 480 lines, where less noise is enough.
+        /// The shift for image-to-video at 480 lines, where less noise suffices.
         static let shiftOfSmallImages = 3.0
     }
 
-    /// The shift for pictures of an area; image-to-video of Wan 2.1 takes a smaller one up to 832x480.
+    /// Returns the shift for frames of an area in pixels; Wan 2.1 image-to-video uses a smaller one
+    /// up to 832x480.
     package func shift(area: Int) -> Double {
         let isSmallImage = task == .imageToVideo && !hasExperts && area <= 832 * 480
         return isSmallImage ? Defaults.shiftOfSmallImages : defaults.shift

@@ -6,57 +6,57 @@ import Synchronization
 public import Torch
 import TorchNN
 
-/// Rewriting the weights of one part of a model: other names, another dtype, other files.
+/// A conversion of the weights of one part of a model to other names, another dtype or other files.
 ///
-/// Tensors go from file to file in pieces, so that a large checkpoint takes little memory.
+/// Tensors are copied in pieces, so that a large checkpoint needs little memory.
 public struct CheckpointConversion: Sendable {
-    /// Whose names the result has; nil for those that there are.
+    /// The naming scheme of the result; nil to keep the names.
     public var naming: CheckpointNames.Naming?
-    /// What floating-point weights become; nil for what they are.
+    /// The dtype of floating-point weights in the result; nil to keep theirs.
     public var dtype: DType?
-    /// A folder's weights are split into files of at most so many bytes.
+    /// The maximum size in bytes of each file when the destination is a folder.
     public var shardBytes = 10_000_000_000
     private let work = PartialFolder()
 
-    /// Endings of files that hold weights, which nobody means for a folder.
+    /// Extensions of weight files, which are unlikely to be meant as folder names.
     private static let otherEndings: Set = [
         "safetensors", "pth", "pt", "ckpt", "bin", "gguf", "onnx", "json",
     ]
 
-    /// A conversion that changes nothing, to be changed.
+    /// Creates a conversion that keeps names and dtypes.
     public init() {}
 
-    /// What was written.
+    /// The result of a conversion.
     public struct Result: Sendable, Encodable {
-        /// The files, without the configuration.
+        /// The weight files that were written.
         public let files: [String]
-        /// What the part is, if its names are known.
+        /// The part, if its names are known.
         public let part: String?
-        /// Weights, and the numbers in all of them.
+        /// The number of tensors and of parameters.
         public let tensors, parameters: Int
-        /// Bytes of the weights.
+        /// The size of the weights in bytes.
         public let bytes: Int
     }
 
-    /// Converts.
+    /// Converts the weights at `source` and writes them to `destination`.
     ///
     /// - Parameters:
-    ///   - source: a file (`.safetensors`, `.pth`, `.pt`), an index of shards, or a part's folder.
-    ///   - destination: a file ending in `.safetensors`, or a folder, which gets a `config.json` where
-    ///     the layout has one. It appears when it is complete; what is there already is not replaced.
+    ///   - source: A file (`.safetensors`, `.pth`, `.pt`), a shard index, or a part's folder.
+    ///   - destination: A file ending in `.safetensors`, or a folder, which gets a `config.json` if the
+    ///     layout has one. It appears only when it is complete. Existing files are not replaced.
     public func callAsFunction(_ source: String, to destination: String) throws -> Result {
         let isFile = destination.hasSuffix(".safetensors")
         let ending = URL(fileURLWithPath: destination).pathExtension.lowercased()
         guard isFile || !Self.otherEndings.contains(ending) else {
             throw SwanError(
                 .invalidRequest,
-                "\(destination): only safetensors are written: give a name that ends in .safetensors, "
-                    + "or that of a folder"
+                "\(destination): unsupported format; specify a file that ends in .safetensors, "
+                    + "or a folder"
             )
         }
         let found = try Source(source)
         guard !FileIdentity.isTaken(destination) else {
-            throw SwanError(.cannotWrite, "\(destination): is there already; give another name")
+            throw SwanError(.cannotWrite, "\(destination): already exists; specify another name")
         }
         let plan = try Plan(found, self)
         let shards = isFile ? [plan.entries] : plan.shards(shardBytes)
@@ -88,10 +88,10 @@ public struct CheckpointConversion: Sendable {
         )
     }
 
-    /// From any thread: removes what is unfinished, for a process that ends at once.
+    /// Removes unfinished files, for a process that exits immediately. May be called from any thread.
     public func abandon() { work.remove() }
 
-    /// Writes a part's files into a folder; gives their names.
+    /// Writes a part's files into a folder; returns the names of the weight files.
     private func write(
         _ plan: Plan,
         _ shards: [[Safetensors.Entry]],
@@ -132,10 +132,10 @@ public struct CheckpointConversion: Sendable {
     }
 }
 
-// MARK: - What there is
+// MARK: - Source
 
 extension CheckpointConversion {
-    /// The weights of a part and the configuration that lies beside them.
+    /// The weights of a part and the configuration next to them.
     struct Source {
         let checkpoint: Checkpoint
         /// The path of the configuration, if there is one.
@@ -150,7 +150,7 @@ extension CheckpointConversion {
             var isFolder: ObjCBool = false
             let manager = FileManager.default
             guard manager.fileExists(atPath: path, isDirectory: &isFolder) else {
-                throw SwanError(.noSuchFile, "\(path): there is no such file or folder")
+                throw SwanError(.noSuchFile, "\(path): no such file or folder")
             }
             let file = isFolder.boolValue ? try Self.weights(in: path) : path
             checkpoint = try Checkpoint.open(file)
@@ -159,7 +159,7 @@ extension CheckpointConversion {
             self.config = manager.fileExists(atPath: config) ? config : nil
         }
 
-        /// The file with the weights of a part's folder.
+        /// Returns the path of the weight file in a part's folder.
         private static func weights(in folder: String) throws -> String {
             let there = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             if let name = names.first(where: there.contains) { return folder + "/" + name }
@@ -170,17 +170,17 @@ extension CheckpointConversion {
                 throw SwanError(
                     .invalidRequest,
                     files.isEmpty
-                        ? "\(folder): there are no weights in it; give the folder or file of one part"
-                        : "\(folder): give one of its files: \(files.joined(separator: ", "))"
+                        ? "\(folder): no weights found; specify the folder or file of one part"
+                        : "\(folder): specify one of its files: \(files.joined(separator: ", "))"
                 )
             }
             return folder + "/" + files[0]
         }
     }
 
-    // MARK: - What is to be written
+    // MARK: - Plan
 
-    /// The tensors of the result, in the order of their names, and where they come from.
+    /// The tensors of the result, sorted by name, and their sources.
     struct Plan {
         let names: CheckpointNames?
         let naming: CheckpointNames.Naming
@@ -190,7 +190,7 @@ extension CheckpointConversion {
         private let originals: [String: String]
         private let metadata: [String: String]
 
-        /// A piece of a tensor that is in memory at a time.
+        /// The size in bytes of the pieces in which a tensor is converted.
         private static let pieceBytes = 1 << 26
 
         init(_ found: Source, _ conversion: CheckpointConversion) throws {
@@ -201,8 +201,8 @@ extension CheckpointConversion {
                 throw SwanError(
                     .invalidModel,
                     "\(checkpoint.path): its keys are not those of a transformer, autoencoder or text "
-                        + "encoder of Wan, so there are no other names for them; without other names "
-                        + "its dtype can be changed"
+                        + "encoder of Wan, so they cannot be renamed; to convert only the dtype, omit "
+                        + "the naming scheme"
                 )
             }
             let naming = conversion.naming ?? names?.naming ?? .original
@@ -215,7 +215,7 @@ extension CheckpointConversion {
                 guard originals.updateValue(key, forKey: name) == nil else {
                     throw SwanError(
                         .invalidModel,
-                        "\(checkpoint.path): two of its weights would be called \(name)"
+                        "\(checkpoint.path): two of its weights would be renamed to \(name)"
                     )
                 }
                 var dtype = stored
@@ -232,7 +232,7 @@ extension CheckpointConversion {
             metadata = checkpoint.metadata.merging(["format": "pt"]) { old, _ in old }
         }
 
-        /// The entries in groups of at most so many bytes, or of one larger tensor.
+        /// Splits the entries into groups of at most `limit` bytes; a larger tensor is a group by itself.
         func shards(_ limit: Int) -> [[Safetensors.Entry]] {
             var shards: [[Safetensors.Entry]] = [[]]
             var size = 0
@@ -247,7 +247,7 @@ extension CheckpointConversion {
             return shards
         }
 
-        /// Writes some of the entries into a file.
+        /// Writes entries to a file.
         func write(_ entries: [Safetensors.Entry], to path: String) throws(SwanError) {
             try Safetensors.write(entries, metadata: metadata, to: path) {
                 entry,
@@ -265,7 +265,7 @@ extension CheckpointConversion {
             let stored = try source.stored(key, entry.shape)
             let rows = entry.shape.first ?? 0
             guard rows > 0, stored.values.count > 0 else { return try append(stored.values) }
-            // Converted by way of float32 where there is a factor.
+            // Weights with a scale factor are converted via float32.
             let rowBytes = max(1, stored.values.count / rows * 4)
             let step = max(1, Self.pieceBytes / rowBytes)
             for start in stride(from: 0, to: rows, by: step) {
@@ -286,7 +286,7 @@ extension CheckpointConversion {
             return try StoredWeight(values, factor: factor).weight(.float32)
         }
 
-        /// The rows in the entry's dtype; an error where they are too large for float16.
+        /// Returns the rows to write; throws if the entry is float16 and they overflow it.
         private func checked(
             _ part: Tensor,
             _ entry: Safetensors.Entry,
@@ -297,13 +297,13 @@ extension CheckpointConversion {
             guard try converted.isAllFinite() else {
                 throw SwanError(
                     .invalidWeights,
-                    "\(key) has numbers that float16 cannot hold; bfloat16 holds them"
+                    "\(key) has values that float16 cannot represent; use bfloat16 instead"
                 )
             }
             return converted
         }
 
-        /// The sizes of the part; nil where its names are not known.
+        /// The sizes of the part; nil if its names are not known.
         func configuration(_ found: Source) throws -> PartConfiguration? {
             guard let names else { return nil }
             return try PartConfiguration(
@@ -314,7 +314,7 @@ extension CheckpointConversion {
             )
         }
 
-        /// What the file is called in its layout, without its ending.
+        /// The file name in the layout, without its extension.
         func fileName(_ configuration: PartConfiguration?) -> String {
             switch (configuration, naming) {
             case (.textEncoder, .diffusers): return "model"

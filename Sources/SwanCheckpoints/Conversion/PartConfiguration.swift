@@ -3,17 +3,19 @@ import SwanSystem
 import SwanModels
 import TorchNN
 
-/// The sizes of a part of a model, to be written as the `config.json` of either layout.
+/// The sizes of a part of a model, for the `config.json` of either layout.
 enum PartConfiguration {
     case transformer(WanConfig)
     case vae(WanVAEConfig)
     case textEncoder(UMT5Config)
 
-    /// Sizes by the weights, and for what these do not say by the `config.json` beside them.
+    /// Reads the sizes from the weights and, where these do not determine them, from a `config.json`.
     ///
     /// - Parameters:
-    ///   - config: the path of a `config.json`; one of another part is not looked at.
-    ///   - source: the weights in Wan's names.
+    ///   - part: The part.
+    ///   - file: The path of the weights.
+    ///   - config: The path of a `config.json`; ignored if it belongs to another part.
+    ///   - source: The weights in Wan's names.
     init(
         _ part: CheckpointNames.Part,
         _ file: String,
@@ -40,7 +42,7 @@ enum PartConfiguration {
         } catch let error as SwanError {
             throw error.as(.invalidModel)
         } catch {
-            throw SwanError(.invalidModel, "\(path) cannot be read as a configuration: \(error)")
+            throw SwanError(.invalidModel, "\(path): cannot read the configuration: \(error)")
         }
     }
 
@@ -50,11 +52,10 @@ enum PartConfiguration {
 
     // MARK: - Writing
 
-    /// The version of diffusers whose fields these are.
+    /// The version of diffusers that these fields correspond to.
     private static let diffusersVersion = "0.42.1"
 
-    /// The `config.json` of a naming; nil where its layout has none because the published sizes are
-    /// meant.
+    /// The `config.json` for a naming scheme; nil if its layout has none, which implies the published sizes.
     func json(_ naming: CheckpointNames.Naming) throws -> Data? {
         let values: [String: Any]
         switch (self, naming) {
@@ -73,8 +74,8 @@ enum PartConfiguration {
             guard !config.subpixelUpsample else {
                 throw SwanError(
                     .invalidModel,
-                    "the autoencoder enlarges by sub-pixel convolutions, which diffusers' "
-                        + "AutoencoderKLWan does not; it can be converted to Wan's own names only"
+                    "the autoencoder upsamples by sub-pixel convolutions, which diffusers' "
+                        + "AutoencoderKLWan does not support; convert it to Wan's own names instead"
                 )
             }
             var fields = try Self.values(of: config)
@@ -98,7 +99,7 @@ enum PartConfiguration {
             + Data("\n".utf8)
     }
 
-    /// Without our own key where it says what others take for granted.
+    /// The fields, without Swan's own `subpixel_upsample` if it has the default value.
     private static func values(of config: WanVAEConfig) throws -> [String: Any] {
         var fields = try encoded(config)
         if !config.subpixelUpsample { fields["subpixel_upsample"] = nil }
@@ -109,7 +110,7 @@ enum PartConfiguration {
         try fields(JSONEncoder().encode(config)) ?? [:]
     }
 
-    /// Wan's word for what a transformer makes of what.
+    /// Wan's `model_type` for a transformer.
     private static func modelType(_ config: WanConfig) -> String {
         if config.vaceLayers != nil { return "vace" }
         if config.inDim == config.outDim { return config.inDim == 48 ? "ti2v" : "t2v" }
@@ -145,8 +146,8 @@ enum PartConfiguration {
         return fields
     }
 
-    /// Whole numbers are written without a point, which transformers refuses in fields that it takes to
-    /// be real, so that those with its own values are left out.
+    /// Integral values are written without a decimal point, which transformers rejects in floating-point
+    /// fields, so fields that have transformers' default values are left out.
     private static func transformers(_ config: UMT5Config) throws -> [String: Any] {
         let fields: [String: Any] = [
             "architectures": ["UMT5EncoderModel"],

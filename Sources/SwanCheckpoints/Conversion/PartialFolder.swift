@@ -3,23 +3,23 @@ package import SwanSystem
 import Synchronization
 import Torch
 
-/// A hidden folder in which files are made that get their names when all of them are there, or that
-/// are of no use afterwards.
+/// A hidden folder for files that are renamed into place once all of them are complete, or that are
+/// temporary.
 package final class PartialFolder: Sendable {
     private struct State {
         var path: String?
-        /// Its lock tells others that somebody writes.
+        /// Holds the lock that tells other processes that the folder is in use.
         var descriptor: Int32 = -1
     }
 
     private let state = Mutex(State())
 
-    /// No folder yet.
+    /// Creates an instance without a folder.
     package init() {}
 
     deinit { remove() }
 
-    /// Makes the folder beside `target`, where killed processes may have left theirs.
+    /// Creates the folder next to `target`, and removes those that killed processes left there.
     package func make(beside target: String) throws(SwanError) -> String {
         let url = URL(fileURLWithPath: target)
         let parent = url.deletingLastPathComponent().path
@@ -27,7 +27,7 @@ package final class PartialFolder: Sendable {
         for attempt in 0..<1_000 {
             let tag = PartialName.tag(attempt: attempt)
             let path = "\(parent)/.\(url.lastPathComponent).swan-partial-\(tag)"
-            // The folder and the note of it are one to whoever removes it.
+            // Create and record the folder in one step with respect to `remove`.
             let number: Int32 = state.withLock { state in
                 guard UnfinishedFiles.make(path, { mkdir(path, 0o777) }) == 0 else { return errno }
                 let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -41,25 +41,25 @@ package final class PartialFolder: Sendable {
         throw Self.failed(target, EEXIST)
     }
 
-    /// Gives the folder, or a file in it, its name; what has that name by now stays.
+    /// Renames the folder, or a file in it, to its final name; throws if that name exists by now.
     func rename(_ path: String, to target: String) throws(SwanError) {
         let number = UnfinishedFiles.name(path) { renameToNewName(path, target) }
         guard number == 0 else { throw Self.failed(target, number) }
     }
 
-    /// Removes the folder with all that is in it, if it has not got its name.
+    /// Removes the folder and its contents, unless it was renamed to its final name.
     package func remove() {
         let state = state.withLock { state in
             defer { state = State() }
             return state
         }
         guard let path = state.path else { return }
-        // Whoever writes may make another file meanwhile.
+        // Another thread may still be creating files in the folder.
         for _ in 0..<100 where FileIdentity.isTaken(path) {
             do {
                 try FileManager.default.removeItem(atPath: path)
             } catch {
-                // Tried again; what ended the work is what is to be told.
+                // Retry. The error that ended the work is the one to report, not this one.
             }
         }
         UnfinishedFiles.forget(path)

@@ -1,19 +1,23 @@
 import Foundation
 package import SwanSystem
 
-/// What a job takes of the address space, where that is limited (`ulimit -v`).
+/// The address space that a job needs, checked where it is limited (`ulimit -v`).
 public enum AddressSpaceNeeds {
-    /// What threads, codecs and the engine's kernels reserve, whatever the model: as measured, rounded up.
+    /// Bytes reserved by threads, codecs and the engine's kernels, independent of the model:
+    /// measured, rounded up.
     public static let engine = 140 << 20
 
-    /// What a stream reserves for each byte that it is known to use: as measured, rounded up.
+    /// Bytes that a stream reserves for each byte it is known to use: measured, rounded up.
     package static let perStreamByte = 6
 }
 
 extension ModelFolder {
-    /// Throws where its files cannot be mapped, or so many bytes beside them are refused.
+    /// Throws if the address space cannot hold the model's mapped files and `bytes` more.
     ///
-    /// - Parameter copies: how often the weights are in memory.
+    /// - Parameters:
+    ///   - bytes: The number of bytes needed in addition to the files.
+    ///   - copies: The number of copies of the weights in memory.
+    ///   - advice: What else the user can do, appended to the error message.
     package func requireAddressSpace(
         beside bytes: Int,
         copies: Int,
@@ -26,7 +30,7 @@ extension ModelFolder {
         )
     }
 
-    /// Bytes of its weights and of its tokenizer.
+    /// The size in bytes of the weights and the tokenizer.
     private var fileBytes: Int {
         parts.values.reduce(0) { sum, files in
             var status = stat()

@@ -4,22 +4,24 @@ package import SwanSystem
 package import Torch
 import TorchNN
 
-/// Which autoencoder a model works with: its own, a tiny one in its place, or the decoder of a tiny one.
+/// The autoencoder that a model uses: its own, a tiny one in its place, or its own encoder
+/// with a tiny decoder.
 package indirect enum AutoencoderChoice: Sendable {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
-    /// TAEHV, by the path of its weights.
+    /// TAEHV, with the path of its weights.
     case tiny(String, TinyVAEConfig)
     /// The encoder of one and the decoder of another.
     case pair(encoding: AutoencoderChoice, decoding: AutoencoderChoice)
 
-    /// Looks for an autoencoder; reads the sizes of its weights, not the weights.
+    /// Finds an autoencoder. Reads the shapes of its weights, not the weights.
     ///
     /// - Parameters:
-    ///   - name: nil for the model's own, `tiny` for the one that lies in the model's folder,
-    ///     `tiny-decoder` for that one's decoder with the model's own encoder, or a path of weights or
-    ///     of a folder with a tiny one.
-    ///   - latentChannels: what the transformer takes.
+    ///   - name: nil for the model's own autoencoder, `tiny` for a tiny one in the model's folder,
+    ///     `tiny-decoder` for the decoder of that one with the model's own encoder, or the path of
+    ///     weights or of a folder that contains a tiny one.
+    ///   - folder: The model's folder.
+    ///   - latentChannels: The number of latent channels that the transformer expects.
     package init(_ name: String?, in folder: ModelFolder, latentChannels: Int) throws {
         let own: WanVAEConfig? = try folder.config(of: .vae)
         guard let name else {
@@ -53,20 +55,20 @@ package indirect enum AutoencoderChoice: Sendable {
         guard self.latentChannels == latentChannels else {
             throw SwanError(
                 .invalidModel,
-                "the autoencoder \(path) has \(self.latentChannels) channels, the transformer takes "
-                    + "\(latentChannels)" + Self.hint(latentChannels)
+                "the autoencoder \(path) has \(self.latentChannels) channels, but the transformer "
+                    + "expects \(latentChannels)" + Self.hint(latentChannels)
             )
         }
         guard own.map({ $0.spatialStride == spatialStride }) ?? true else {
             throw SwanError(
                 .invalidModel,
-                "the autoencoder \(path) makes a latent of \(spatialStride)x\(spatialStride) pixels, "
-                    + "the model's own does so of other squares: it is for another model"
+                "the autoencoder \(path) has a spatial stride of \(spatialStride), which differs from "
+                    + "that of the model's own autoencoder: it belongs to a different model"
             )
         }
     }
 
-    /// Channels of a latent.
+    /// The number of latent channels.
     package var latentChannels: Int {
         switch self {
         case .wan(_, let config): config.zDim
@@ -75,7 +77,7 @@ package indirect enum AutoencoderChoice: Sendable {
         }
     }
 
-    /// Pixels on a side of what one latent stands for.
+    /// The spatial stride: the side, in pixels, of the square that one latent position encodes.
     package var spatialStride: Int {
         switch self {
         case .wan(_, let config): config.spatialStride
@@ -84,7 +86,7 @@ package indirect enum AutoencoderChoice: Sendable {
         }
     }
 
-    /// Frames that a latent after the first stands for.
+    /// The temporal stride: the number of frames that each latent frame after the first encodes.
     package var temporalStride: Int {
         switch self {
         case .wan(_, let config): config.temporalStride
@@ -93,7 +95,8 @@ package indirect enum AutoencoderChoice: Sendable {
         }
     }
 
-    /// What the decoder's last level has in memory: numbers for each square of so many pixels a side.
+    /// The features of the decoder's last level: `numbers` values for each square of `patch`
+    /// by `patch` pixels.
     package var decoderFeatures: (patch: Int, numbers: Int) {
         switch self {
         case .wan(_, let config): config.decoderFeatures
@@ -102,7 +105,7 @@ package indirect enum AutoencoderChoice: Sendable {
         }
     }
 
-    /// The files of its weights.
+    /// The files that contain the weights.
     package var files: [String] {
         switch self {
         case .wan(let files, _): [files.data]
@@ -111,9 +114,9 @@ package indirect enum AutoencoderChoice: Sendable {
         }
     }
 
-    /// The network with its weights; every key must fit.
+    /// Loads the network. Every key must match.
     ///
-    /// - Parameter folder: the model's folder, which was looked in.
+    /// - Parameter folder: The model's folder that was passed to the initializer.
     package func load(
         from folder: ModelFolder,
         _ dtype: DType,
@@ -137,10 +140,10 @@ package indirect enum AutoencoderChoice: Sendable {
     }
 }
 
-// MARK: - Where a tiny one lies
+// MARK: - Finding a tiny autoencoder
 
 extension AutoencoderChoice {
-    /// Folders of a model that can hold a tiny autoencoder.
+    /// The subfolders of a model that may contain a tiny autoencoder.
     private static let folders = ["", "taehv/", "vae/", "vae_approx/"]
 
     private static func names(_ latentChannels: Int) -> [String] {
@@ -155,7 +158,7 @@ extension AutoencoderChoice {
 
     private static func hint(_ latentChannels: Int) -> String {
         guard latentChannels == 16 || latentChannels == 48 else { return "" }
-        return ": \(names(latentChannels)[0]) fits it"
+        return "; use \(names(latentChannels)[0])"
     }
 
     private static func file(
@@ -178,7 +181,7 @@ extension AutoencoderChoice {
         case nil:
             throw SwanError(
                 .noSuchFile,
-                "\(name): no such file: the autoencoder is 'tiny', 'tiny-decoder' or the path of its weights"
+                "\(name): no such file; specify 'tiny', 'tiny-decoder' or the path of an autoencoder's weights"
             )
         case true?: break
         }
@@ -191,8 +194,8 @@ extension AutoencoderChoice {
         }
         throw SwanError(
             .invalidModel,
-            "\(place) has no tiny autoencoder: \(names.joined(separator: " or ")) is looked for there "
-                + "and in taehv/ under it; github.com/madebyollin/taehv has it"
+            "\(place) has no tiny autoencoder: put \(names.joined(separator: " or ")) there or in its "
+                + "taehv/ subfolder; download it from github.com/madebyollin/taehv"
         )
     }
 }

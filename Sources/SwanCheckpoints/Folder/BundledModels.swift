@@ -1,13 +1,14 @@
 import Foundation
 
-/// The models that come with Swan.
+/// The models that are bundled with Swan.
 public enum BundledModels {
-    /// Their names.
+    /// The names of the bundled models.
     public static let names = ["tiny"]
 
-    /// The folder of a bundled model; nil for another name, or where the resources are not installed.
+    /// The folder of a bundled model; nil for any other name, or if the resources are not installed.
     ///
-    /// They lie beside the program, under `share/` of its prefix, or in the sources it was built from.
+    /// Resources are next to the executable, under `share/` of its prefix, or in the source tree it
+    /// was built from.
     public static func folder(_ name: String) -> String? {
         guard names.contains(name) else { return nil }
         let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()

@@ -5,28 +5,30 @@ import SwanText
 import Torch
 import TorchNN
 
-/// Weights in single files of any name, as ComfyUI keeps them: what one is, its keys tell.
+/// Weights in single files of any name, as in ComfyUI, identified by their keys.
 package struct LooseFiles {
     private let checkpoints: OpenCheckpoints
 
     init(_ checkpoints: OpenCheckpoints) { self.checkpoints = checkpoints }
 
-    /// Folders in which ComfyUI looks for each kind of model.
+    /// The folders where ComfyUI looks for each kind of model.
     private static let folders = [
         "diffusion_models", "unet", "text_encoders", "clip", "vae", "clip_vision",
     ]
 
-    /// The folder that has the other parts of a transformer's file: ComfyUI keeps them side by side.
+    /// The folder that contains the other parts of the model that a transformer file belongs to.
+    ///
+    /// ComfyUI keeps a folder for each kind of model, side by side.
     package static func root(of file: String) -> String {
         let folder = URL(fileURLWithPath: file).deletingLastPathComponent()
         let isShelf = folders.contains(folder.lastPathComponent)
         return (isShelf ? folder.deletingLastPathComponent() : folder).path
     }
 
-    /// The parts with those that single files in the folder hold.
+    /// Returns `parts`, with missing parts filled in from single files in the folder.
     ///
-    /// Two transformers are an error unless one is for high and one for low noise by its name. Of
-    /// several files for another part, the first by name that fits the transformer is taken.
+    /// Two transformers are an error unless their names mark one as high-noise and one as low-noise. If
+    /// several files match another part, the first by name that fits the transformer is used.
     func completing(
         _ parts: [ModelFolder.Part: ModelFolder.Files],
         under folder: String
@@ -44,7 +46,7 @@ package struct LooseFiles {
             } catch {
                 throw SwanError(
                     .invalidModel,
-                    "\(error.message)\nit lies among the parts of \(folder): mend it, or take it away"
+                    "\(error.message)\nthe file is in the model folder \(folder): repair or remove it"
                 )
             }
             if let kind = checkpoint.kind { found[kind, default: []].append(file) }
@@ -70,7 +72,7 @@ package struct LooseFiles {
     ) throws(SwanError) {
         func file(of noise: String) -> String? { files.first { Self.name($0).contains(noise) } }
         if let given = parts[.transformer]?.data {
-            // Of a pair the other one is found by its name, in whichever way the first is given.
+            // However the first of a pair was specified, the second is found by its name.
             for (own, other) in [("high_noise", "low_noise"), ("low_noise", "high_noise")]
             where parts[.lowNoiseTransformer] == nil && Self.name(given).contains(own) {
                 let wanted = Self.name(given).replacingOccurrences(of: own, with: other)
@@ -91,14 +93,14 @@ package struct LooseFiles {
         guard files.count <= 1 else {
             throw SwanError(
                 .invalidModel,
-                "\(folder) has \(files.count) transformers, so give one of the files as the model: "
+                "\(folder) has \(files.count) transformers; specify one of the files as the model: "
                     + files.joined(separator: ", ")
             )
         }
         parts[.transformer] = files.first.map { ModelFolder.Files(data: $0) }
     }
 
-    /// Whether an autoencoder's latents have the channels that the transformer gives.
+    /// Whether an autoencoder has as many latent channels as the transformer outputs.
     private func fits(
         _ vae: String,
         _ transformer: ModelFolder.Files?
@@ -119,7 +121,7 @@ package struct LooseFiles {
         }
     }
 
-    /// Whether a part is a file of no fixed name.
+    /// Whether a part is missing or is a single file without a fixed name.
     private static func isLoose(_ files: ModelFolder.Files?) -> Bool {
         files.map { $0.config == nil && !name($0.data).hasPrefix("model.pt") } ?? true
     }
@@ -128,8 +130,8 @@ package struct LooseFiles {
         URL(fileURLWithPath: path).lastPathComponent.lowercased()
     }
 
-    /// Files of weights in the folder and in ComfyUI's folders under it, by name. A shard is no file
-    /// of its own: it says nothing of what the others hold.
+    /// The weight files in the folder and in ComfyUI's subfolders, sorted by name. Shards are left out:
+    /// the keys of one do not show what the others contain.
     private static func files(under folder: String) throws(SwanError) -> [String] {
         var files: [String] = []
         for folder in [folder] + folders.map({ folder + "/" + $0 })
@@ -140,11 +142,12 @@ package struct LooseFiles {
                     [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
                         && name.firstMatch(of: /-\d+-of-\d+\./) == nil
                 }
-                // Names go into messages: one that is no plain text is refused before it is shown raw.
+                // Names appear in messages: reject those that are not plain text before
+                // one is printed unescaped.
                 if let odd = names.first(where: { $0 != $0.printable(limit: 255) }) {
                     throw SwanError(
                         .invalidModel,
-                        "\(folder): the name of a file in it is not plain text: \"\(odd.printable())\""
+                        "\(folder): a file name in this folder is not plain text: \"\(odd.printable())\""
                     )
                 }
                 files += names.map { folder + "/" + $0 }

@@ -4,7 +4,8 @@ package import TorchNN
 package import SwanSystem
 
 extension ModelFolder {
-    /// Builds a network that converts its weights at once; every key must fit, every number be finite.
+    /// Builds a network that converts its weights immediately. Every key must match, and every value
+    /// must be finite.
     package func finiteNetwork<Network>(
         of files: Files,
         _ dtype: DType,
@@ -17,12 +18,12 @@ extension ModelFolder {
 }
 
 extension ModelFolder.Files {
-    /// Builds the network of a part from its weights in Wan's names; every key must fit.
+    /// Builds the network of a part from its weights in Wan's names. Every key must match.
     ///
     /// - Parameters:
-    ///   - keepsStorage: whether matrices stay in their files and are converted whenever they are used.
-    ///   - late: whether blocks are read each time their turn comes, instead of held.
-    ///   - isUnused: whether a key is known to be of no use.
+    ///   - keepsStorage: Whether matrices stay in their files and are converted on each use.
+    ///   - late: Whether blocks are read from disk on each use instead of being kept in memory.
+    ///   - isUnused: Returns whether a key is known to be unused.
     package func network<Network>(
         _ source: any WeightSource,
         _ dtype: DType,
@@ -44,7 +45,7 @@ extension ModelFolder.Files {
             try weights.finish(ignoring: isUnused)
             return network
         } catch {
-            // What an operator refuses of weights is the weights' fault.
+            // If an operator rejects a weight as an argument, the weights are invalid.
             let code = error.code == .invalidArgument ? .invalidWeights : error.code
             throw SwanError(code, error.message).about(data)
         }

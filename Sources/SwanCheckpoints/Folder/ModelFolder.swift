@@ -5,24 +5,24 @@ import SwanText
 import Torch
 package import TorchNN
 
-/// A folder with the parts of a model, and where each of them is.
+/// A folder with the parts of a model, and the location of each part.
 ///
-/// Three layouts are known by looking: one folder a part (`transformer/`, `vae/`, `text_encoder/`,
-/// `tokenizer/`), as Swan and diffusers write it; the files of the original Wan checkpoints, to which
-/// StreamDiffusionV2 adds a `model.pt` with the causal transformer; and single files of any name, as
-/// ComfyUI has them, which are told by their keys.
+/// Three layouts are detected: one folder per part (`transformer/`, `vae/`, `text_encoder/`,
+/// `tokenizer/`), as written by Swan and diffusers; the files of the original Wan checkpoints, to which
+/// StreamDiffusionV2 adds a `model.pt` with the causal transformer; and single files of any name, as in
+/// ComfyUI, which are identified by their keys.
 public struct ModelFolder: Sendable {
-    /// The folder.
+    /// The folder's path, or that of the transformer file it was opened with.
     public let path: String
-    /// The part of each kind that was found.
+    /// The files of the parts that were found.
     public let parts: [Part: Files]
     private let checkpoints = OpenCheckpoints()
 
-    /// What models are made of.
+    /// A part of a model.
     public enum Part: String, Sendable, CaseIterable {
-        /// The transformer; of two experts, the one for high noise.
+        /// The transformer; if there are two experts, the one for high noise.
         case transformer
-        /// The expert for low noise of Wan 2.2's 14B models.
+        /// The low-noise expert of Wan 2.2's 14B models.
         case lowNoiseTransformer = "transformer_2"
         case vae
         case textEncoder = "text_encoder"
@@ -33,33 +33,35 @@ public struct ModelFolder: Sendable {
 
     /// The files of a part.
     public struct Files: Sendable, Equatable {
-        /// Weights, or the tokenizer's model.
+        /// The path of the weights, or of the tokenizer's model.
         public let data: String
-        /// The sizes; nil where they follow from the weights.
+        /// The path of the configuration; nil if the sizes follow from the weights.
         public let config: String?
 
-        /// A part in one file, or one and its configuration.
+        /// Creates a part from one file and, optionally, its configuration.
         public init(data: String, config: String? = nil) {
             self.data = data
             self.config = config
         }
     }
 
-    /// Looks into a folder, or beside a transformer's file. Missing parts are reported by `require`.
+    /// Finds the parts in a folder, or next to a transformer file. Missing parts are reported by `require`.
     ///
-    /// - Parameter chosen: files to take for their parts, whatever else lies there.
+    /// - Parameters:
+    ///   - path: The path of a folder or of a transformer file.
+    ///   - chosen: Files to use for their parts, regardless of what the folder contains.
     public init(_ path: String, choosing chosen: [Part: String] = [:]) throws(SwanError) {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw SwanError(
                 .noSuchModel,
-                "there is no model at \(path): give a folder, or a name that 'swan models list' shows"
+                "there is no model at \(path): specify a folder, or a name listed by 'swan models list'"
             )
         }
         var parts: [Part: Files] = [:]
         for (part, file) in chosen {
             guard FileManager.default.fileExists(atPath: file) else {
-                throw SwanError(.noSuchFile, "\(file): no such file, given as the \(part.rawValue)")
+                throw SwanError(.noSuchFile, "\(file): no such file (for the \(part.rawValue))")
             }
             parts[part] = Files(data: file)
         }
@@ -74,7 +76,7 @@ public struct ModelFolder: Sendable {
                 .compactMap { Self.find($0, under: folder) }.first
         }
         parts = try LooseFiles(checkpoints).completing(parts, under: folder)
-        // ComfyUI packs the tokenizer into the text encoder.
+        // ComfyUI packs the tokenizer into the text encoder's file.
         if parts[.tokenizer] == nil, let text = parts[.textEncoder]?.data,
             try Tokenizer.isPacked(in: text, checkpoints)
         {
@@ -83,15 +85,15 @@ public struct ModelFolder: Sendable {
         self.parts = parts
     }
 
-    /// The checkpoint of a part or of another file, opened once.
+    /// Returns the checkpoint at a path, which is opened only once.
     package func checkpoint(_ path: String) throws(SwanError) -> Checkpoint {
         try checkpoints.open(path)
     }
 
-    /// The streaming configuration beside the parts, if there is one.
+    /// The path of the folder's `stream.yaml`, if there is one.
     public var streamConfiguration: String? { file("stream.yaml") }
 
-    /// How the model streams: by another YAML file, by its own, or as usual.
+    /// Reads the streaming configuration: the file `other` if given, else the model's own, else the defaults.
     public func configuration(
         _ other: String? = nil
     ) throws(SwanError) -> StreamConfiguration {
@@ -99,14 +101,14 @@ public struct ModelFolder: Sendable {
         return try StreamConfiguration(yamlAt: path)
     }
 
-    /// A file of the folder; nil if there is none of that name.
+    /// Returns the path of a file in the folder; nil if there is no file with that name.
     package func file(_ name: String) -> String? {
         let file = path + "/" + name
-        // What is there and cannot be opened is an error of whoever reads it, not missing.
+        // A file that exists but cannot be opened is not missing: reading it reports the error.
         return FileIdentity.isTaken(file) ? file : nil
     }
 
-    /// Those of the parts that were not found, with the names they could have.
+    /// Returns the parts in `needed` that were not found, with the file names they could have.
     public func missing(of needed: [Part] = Part.ofEveryModel) -> [String] {
         needed.filter { parts[$0] == nil }.map { part in
             let names = Self.known[part, default: []].flatMap(\.data)
@@ -114,7 +116,7 @@ public struct ModelFolder: Sendable {
         }
     }
 
-    /// The transformers that the model has: both experts where the one that is there is half of a pair.
+    /// Returns the model's transformers: both experts if the one that was found is half of a pair.
     package func transformerParts() throws(SwanError) -> [Part] {
         let name = parts[.transformer]?.data.lowercased() ?? ""
         let isHalf = name.contains("high_noise") || name.contains("low_noise")
@@ -123,7 +125,7 @@ public struct ModelFolder: Sendable {
         return isPair ? [.transformer, .lowNoiseTransformer] : [.transformer]
     }
 
-    /// A part, or an error that names it.
+    /// Returns the files of a part, or throws an error that names it.
     package func require(_ part: Part) throws(SwanError) -> Files {
         try require([part])
         guard let files = parts[part] else {
@@ -132,20 +134,20 @@ public struct ModelFolder: Sendable {
         return files
     }
 
-    /// Throws one error that names all of the parts that are missing.
+    /// Throws one error that names all missing parts.
     package func require(_ needed: [Part]) throws(SwanError) {
         let missing = missing(of: needed)
         guard missing.isEmpty else {
             throw SwanError(
                 .invalidModel,
-                "\(path) is not complete. Missing: \(missing.joined(separator: "; "))"
+                "\(path) is not complete; missing: \(missing.joined(separator: "; "))"
             )
         }
     }
 }
 
 extension ModelFolder.Part {
-    /// The parts without which no model runs.
+    /// The parts that every model needs.
     public static let ofEveryModel: [ModelFolder.Part] = [
         .transformer, .vae, .textEncoder, .tokenizer,
     ]
@@ -154,10 +156,11 @@ extension ModelFolder.Part {
 // MARK: - Names
 
 extension ModelFolder {
-    /// Names that the data of a part can have, and where its configuration is then.
+    /// The file names that a part's data can have, and the location of its configuration in that layout.
     private typealias Names = (data: [String], config: String?)
 
-    /// The layouts with fixed names, the preferred first; a causal `model.pt` before the base model's weights.
+    /// The layouts with fixed names, in order of preference; a causal `model.pt` precedes the
+    /// base model's weights.
     private static let known: [Part: [Names]] = {
         func weights(_ folder: String) -> Names {
             let name = folder + Part.transformer.dataName

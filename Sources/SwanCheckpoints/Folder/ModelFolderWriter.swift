@@ -3,31 +3,33 @@ import SwanSystem
 package import Torch
 import Yams
 
-/// Writes a model's folder in the layout that `ModelFolder` reads first: one folder for each part.
+/// Writes a model folder in the layout that `ModelFolder` prefers: one folder per part.
 ///
-/// A part appears when it is done, its configuration last: a part whose configuration is there is whole.
+/// Files appear only when they are complete, and the configuration is written last: if a part's
+/// configuration exists, the part is complete.
 package struct ModelFolderWriter: Sendable {
     private let root: URL
-    /// The text that goes into every file of weights.
+    /// The metadata written to every weight file.
     private let metadata: [String: String]
 
-    /// A writer into the folder `path`, which is created when it is needed.
+    /// Creates a writer for the folder `path`, which is created when needed.
     package init(_ path: String, metadata: [String: String]) {
         root = URL(fileURLWithPath: path, isDirectory: true)
         self.metadata = metadata
     }
 
-    /// The path of a part's data, once its folder exists.
+    /// Returns the path for a part's data, after creating the part's folder.
     package func path(of part: ModelFolder.Part) throws -> String {
         let folder = root.appending(path: part.rawValue)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         return folder.appending(path: part.dataName).path
     }
 
-    /// Writes a part's weights in half precision, whose rounding is far below what training leaves undecided, and its
-    /// configuration.
+    /// Writes a part's weights and configuration.
     ///
-    /// - Parameter name: the network's class, in the words of diffusers or transformers.
+    /// Weights are stored in half precision, whose rounding error is far below the noise of training.
+    ///
+    /// - Parameter name: The name of the network's class in diffusers or transformers.
     package func write(
         _ weights: [String: Tensor],
         config: some Encodable,
@@ -55,7 +57,7 @@ package struct ModelFolderWriter: Sendable {
         )
     }
 
-    /// Writes how the model streams, the looks that it knows included.
+    /// Writes the streaming configuration, including the looks that the model knows.
     package func write(_ configuration: StreamConfiguration) throws {
         let text = try YAMLEncoder().encode(configuration)
         try WholeFile.write(text.utf8, to: root.appending(path: "stream.yaml").path)
@@ -63,7 +65,7 @@ package struct ModelFolderWriter: Sendable {
 }
 
 extension ModelFolder.Part {
-    /// The name of the part's weights, or of the tokenizer, in a folder for the part alone.
+    /// The file name of the part's weights, or of the tokenizer, in the part's folder.
     package var dataName: String {
         switch self {
         case .transformer, .lowNoiseTransformer, .vae: "diffusion_pytorch_model.safetensors"

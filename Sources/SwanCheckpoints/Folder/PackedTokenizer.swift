@@ -5,10 +5,10 @@ import Torch
 public import TorchNN
 
 extension Tokenizer {
-    /// The key under which ComfyUI puts a tokenizer's model among a text encoder's weights.
+    /// The key under which ComfyUI stores a tokenizer's model among a text encoder's weights.
     static let packedKey = "spiece_model"
 
-    /// Whether a file of weights carries a tokenizer's model.
+    /// Whether a weight file contains a tokenizer's model.
     static func isPacked(
         in path: String,
         _ checkpoints: OpenCheckpoints
@@ -21,9 +21,10 @@ extension Tokenizer {
         }
     }
 
-    /// Loads a tokenizer's own file, or the one that a text encoder's weights carry.
+    /// Loads a tokenizer from its own file, or from a text encoder's weight file that contains one.
     ///
-    /// - Parameter path: `spiece.model`, `tokenizer.json`, or a safetensors file with `spiece_model`.
+    /// - Parameter path: The path of a `spiece.model`, a `tokenizer.json`, or a safetensors file with the key
+    ///   `spiece_model`.
     public convenience init(at path: String, rareText: RareText = .unknownMark) throws {
         guard path.hasSuffix(".safetensors") else {
             try self.init(contentsOf: path, rareText: rareText)
@@ -33,13 +34,13 @@ extension Tokenizer {
         guard checkpoint.shape(Self.packedKey) != nil else {
             throw SwanError(
                 .invalidModel,
-                "\(path) has no tokenizer in it (\(Self.packedKey)); give its spiece.model"
+                "\(path) does not contain a tokenizer (\(Self.packedKey)); specify a spiece.model"
             )
         }
         try self.init(packed: checkpoint, rareText)
     }
 
-    /// The tokenizer that a text encoder's checkpoint carries; nil where it carries none.
+    /// Loads the tokenizer that a text encoder's checkpoint contains; returns nil if it contains none.
     public convenience init?(
         packedIn checkpoint: Checkpoint,
         rareText: RareText = .unknownMark
@@ -54,7 +55,7 @@ extension Tokenizer {
         guard tensor.dtype == .uint8, tensor.rank == 1 else {
             throw SwanError(
                 .invalidWeights,
-                "\(checkpoint.path): \(Self.packedKey) is \(shape) of \(tensor.dtype), not a row of bytes"
+                "\(checkpoint.path): \(Self.packedKey) is \(tensor.dtype) \(shape); expected one row of uint8"
             )
         }
         do {
@@ -62,7 +63,7 @@ extension Tokenizer {
         } catch {
             throw SwanError(
                 .invalidWeights,
-                "\(checkpoint.path): \(Self.packedKey) cannot be used: \(error)"
+                "\(checkpoint.path): cannot load the tokenizer in \(Self.packedKey): \(error)"
             )
         }
     }

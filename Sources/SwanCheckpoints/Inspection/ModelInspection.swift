@@ -4,47 +4,47 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// What is in a model's folder: its parts, their sizes, and what is missing. No weights are read.
+/// The contents of a model folder: its parts, their sizes, and what is missing. No weights are read.
 public struct ModelInspection: Sendable, Encodable {
     /// One part of the model.
     public struct Part: Sendable, Encodable {
         /// `transformer`, `transformer_2`, `vae`, `text_encoder`, `image_encoder` or `tokenizer`.
         public let name: String
-        /// The file with its weights.
+        /// The path of the weight file.
         public let file: String
-        /// The sizes that matter, by name.
+        /// The main sizes, by name.
         public let sizes: [String: Int]
-        /// How many numbers its weights are; nil for a tokenizer.
+        /// The number of parameters; nil for a tokenizer.
         public let parameters: Int?
-        /// The dtypes its weights are stored as, the most frequent first.
+        /// The dtypes of the stored weights, the most frequent first.
         public let dtypes: [String]
-        /// Bytes on disk, of all shards.
+        /// The size on disk in bytes, including all shards.
         public let bytes: Int
     }
 
-    /// The folder.
+    /// The folder's path.
     public let path: String
-    /// What kind of model it is, in words.
+    /// A description of the kind of model.
     public let kind: String
     /// The parts that were found.
     public let parts: [Part]
-    /// The parts that were not found, and the names they could have.
+    /// The parts that were not found, with the file names they could have.
     public let missing: [String]
-    /// What it makes of what; nil for a model that streams.
+    /// The generation task; nil for a streaming model.
     public let task: WanVariant.Task?
-    /// The denoising steps it streams with; nil for a model that does not stream.
+    /// The denoising steps for streaming; nil for a model that does not stream.
     public let steps: [Int]?
-    /// Its size unless told otherwise, in pixels.
+    /// The default frame size in pixels.
     public let height, width: Int?
-    /// Sides of pictures must be multiples of this.
+    /// The number that the frame width and height must be multiples of.
     public let sizeMultiple: Int
 
-    /// All weights together.
+    /// The total number of parameters.
     public var parameters: Int { parts.reduce(0) { $0 + ($1.parameters ?? 0) } }
-    /// All files together.
+    /// The total size of all files in bytes.
     public var bytes: Int { parts.reduce(0) { $0 + $1.bytes } }
 
-    /// For people, a line each.
+    /// A human-readable listing, line by line.
     public var lines: [String] {
         var lines = [path.printable(limit: Self.longestPath), "  " + kind]
         for part in parts {
@@ -55,19 +55,19 @@ public struct ModelInspection: Sendable, Encodable {
             lines.append("    \(part.file.printable(limit: Self.longestPath))")
         }
         lines.append(
-            "  together: \(Self.short(parameters)) parameters, \(Self.short(bytes))B on disk"
+            "  total: \(Self.short(parameters)) parameters, \(Self.short(bytes))B on disk"
         )
         let size = height.flatMap { height in width.map { "\($0)x\(height)" } }
-        if let size { lines.append("  \(size) unless told otherwise") }
-        lines.append("  sides are multiples of \(sizeMultiple)")
-        if let steps { lines.append("  streams with the steps \(steps)") }
+        if let size { lines.append("  default size: \(size)") }
+        lines.append("  width and height: multiples of \(sizeMultiple)")
+        if let steps { lines.append("  denoising steps: \(steps)") }
         return lines + missing.map { "  MISSING: \($0)" }
     }
 
-    /// Characters of a path at most that are shown.
+    /// The maximum number of characters of a path to show.
     static let longestPath = 4_096
 
-    /// A number with a unit: 4.4 M.
+    /// A number with a unit prefix, such as 4.4 M.
     private static func short(_ number: Int) -> String {
         for (unit, size) in [("G", 1e9), ("M", 1e6), ("k", 1e3)] where Double(number) >= size {
             return String(format: "%.1f ", Double(number) / size) + unit
@@ -79,7 +79,7 @@ public struct ModelInspection: Sendable, Encodable {
         case path, kind, task, parts, missing, steps, height, width, sizeMultiple = "size_multiple"
     }
 
-    /// Looks at a bundled model, by its name, or at a folder.
+    /// Inspects a bundled model, given its name, or a model folder.
     public init(_ nameOrPath: String) throws {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         let configs = try folder.configs()
@@ -94,7 +94,7 @@ public struct ModelInspection: Sendable, Encodable {
         guard folder.parts[.transformer] != nil else {
             missing = folder.missing()
             (task, steps, height, width) = (nil, nil, nil, nil)
-            kind = "not a model: there is no transformer in it"
+            kind = "not a model: no transformer found"
             return
         }
         let network = configs.transformer
@@ -122,10 +122,10 @@ public struct ModelInspection: Sendable, Encodable {
         kind = "\(latents), \(variant.task.rawValue)\(Self.size(network))\(pair): \(layers)"
     }
 
-    /// The published name of a transformer's size, where it has one.
+    /// The published name of a transformer's size, if it has one.
     private static func size(_ config: WanConfig) -> String {
         let sizes = [1_536: "1.3B", 3_072: "5B", 5_120: "14B"]
-        return sizes[config.dim].map { " of the size \($0)" } ?? ""
+        return sizes[config.dim].map { " \($0)" } ?? ""
     }
 }
 

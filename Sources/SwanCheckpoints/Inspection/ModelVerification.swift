@@ -6,21 +6,21 @@ import SwanText
 import Torch
 import TorchNN
 
-/// Whether a model is whole: every part opens and fits its network, every number is finite, the
-/// tokenizer fits the text encoder, the parts fit each other. This reads all files.
+/// An integrity check of a model: every part opens and matches its network, all values are finite, the
+/// tokenizer matches the text encoder, and the parts fit together. This reads all files.
 public struct ModelVerification: Sendable, Encodable {
     /// One part of the model.
     public struct Part: Sendable, Encodable {
-        /// `transformer`, `vae` and so on.
+        /// `transformer`, `vae` and so on, as in `ModelInspection`.
         public let name: String
-        /// Its files.
+        /// The part's files.
         public let files: [File]
-        /// Weights, and the numbers in all of them; nil for a tokenizer and for what does not open.
+        /// The number of tensors and of parameters; nil for a tokenizer or a file that cannot be opened.
         public let tensors, parameters: Int?
-        /// What is wrong with it, each with the key it is about.
+        /// The problems that were found, each with the key concerned.
         public let problems: [String]
 
-        /// The same with a problem more, unless it is known.
+        /// Returns this part with the problem added, unless it is already listed.
         func with(_ problem: String) -> Part {
             Part(
                 name: name,
@@ -32,32 +32,32 @@ public struct ModelVerification: Sendable, Encodable {
         }
     }
 
-    /// One file.
+    /// One file of a part.
     public struct File: Sendable, Encodable {
-        /// Where it is.
+        /// The file's path.
         public let path: String
-        /// Bytes it has.
+        /// The file's size in bytes.
         public let bytes: Int
-        /// Its checksum in hexadecimal.
+        /// The SHA-256 checksum in hexadecimal.
         public let sha256: String
     }
 
-    /// The folder.
+    /// The folder's path.
     public let path: String
     /// The parts that were found.
     public let parts: [Part]
-    /// What is wrong with the model as a whole: parts that are missing or do not fit each other.
+    /// The problems of the model as a whole: parts that are missing or do not fit together.
     public let problems: [String]
 
-    /// Whether nothing is wrong.
+    /// Whether no problems were found.
     public var isSound: Bool { problems.isEmpty && parts.allSatisfy { $0.problems.isEmpty } }
 
-    /// For people, a line each.
+    /// A human-readable report, line by line.
     public var lines: [String] {
         let longest = ModelInspection.longestPath
         var lines = [path.printable(limit: longest)]
         for part in parts {
-            let numbers = part.parameters.map { ", \($0) numbers" } ?? ""
+            let numbers = part.parameters.map { ", \($0) parameters" } ?? ""
             let facts = part.tensors.map { ": \($0) tensors\(numbers)" } ?? ""
             lines.append("  \(part.problems.isEmpty ? "ok  " : "BAD ")\(part.name)\(facts)")
             for file in part.files {
@@ -74,9 +74,11 @@ public struct ModelVerification: Sendable, Encodable {
         return lines + ["  " + (isSound ? "sound" : "NOT SOUND")]
     }
 
-    /// Verifies a bundled model, by its name, or a folder.
+    /// Verifies a bundled model, given its name, or a model folder.
     ///
-    /// - Parameter began: is told the name of each part before it is read.
+    /// - Parameters:
+    ///   - nameOrPath: The name of a bundled model or the path of a folder.
+    ///   - began: Called with the name of each part before it is read.
     public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         path = folder.path
@@ -96,7 +98,8 @@ public struct ModelVerification: Sendable, Encodable {
             + Self.problemsOfRunning(folder, checks)
     }
 
-    /// What a run would refuse beside the weights: how the model streams, how its solver is set.
+    /// The problems outside the weights that would stop a run: the streaming configuration,
+    /// the solver settings.
     private static func problemsOfRunning(_ folder: ModelFolder, _ checks: Checks) -> [String] {
         do {
             guard folder.isCausal else {
@@ -114,7 +117,7 @@ public struct ModelVerification: Sendable, Encodable {
     }
 }
 
-/// The checks of a model's parts, and what of one has to fit another.
+/// The checks of a model's parts, which collect the sizes that must agree between parts.
 private struct Checks {
     private let folder: ModelFolder
     private var transformer: WanConfig?
@@ -125,16 +128,17 @@ private struct Checks {
 
     init(_ folder: ModelFolder) { self.folder = folder }
 
-    /// Whether the transformer takes CLIP's view of a picture.
+    /// Whether the transformer is conditioned on CLIP image features.
     var seesImages: Bool { transformer?.imageDim != nil }
 
-    /// What sides of pictures must be multiples of, where the parts are known that say so.
+    /// The number that the frame width and height must be multiples of; nil unless the transformer
+    /// and VAE were read.
     var sizeMultiple: Int? {
         guard let transformer, let vae else { return nil }
         return vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
     }
 
-    /// What is wrong between parts.
+    /// The mismatches between parts.
     func mismatches(streams: Bool) -> [String] {
         var found: [String] = []
         if let transformer, let vae {
@@ -151,7 +155,7 @@ private struct Checks {
         }
         if let textEncoder, let vocabulary, vocabulary > textEncoder.vocabulary {
             found.append(
-                "the tokenizer has \(vocabulary) pieces, the text encoder's embedding "
+                "the tokenizer has \(vocabulary) pieces, but the text encoder's embedding has only "
                     + "\(textEncoder.vocabulary) rows"
             )
         }
@@ -174,7 +178,7 @@ private struct Checks {
         do {
             try fit(part, files, checkpoint)
         } catch {
-            // The file stands above its problems already.
+            // The report already lists the problems below their file.
             let message = "\(error)"
             problems.append(
                 message.hasPrefix(files.data + ": ")
@@ -182,7 +186,7 @@ private struct Checks {
             )
         }
         let result = try result(part, checkpoint.files, checkpoint, problems)
-        // The checksums are of other bytes than were looked at where a file was changed meanwhile.
+        // If a file changed in the meantime, the checksums are not those of the bytes that were checked.
         do {
             try checkpoint.requireUnchanged()
         } catch {
@@ -191,7 +195,7 @@ private struct Checks {
         return result
     }
 
-    /// Builds the network of a part; its matrices stay in their file.
+    /// Builds the network of a part. Its matrices stay in their file.
     private mutating func fit(
         _ part: ModelFolder.Part,
         _ files: ModelFolder.Files,
@@ -235,8 +239,8 @@ private struct Checks {
         }
     }
 
-    /// A file that does not open, to be summed all the same where it is there and not without end: one
-    /// with holes can be said to have terabytes.
+    /// The files to checksum if a part does not open: the file itself, unless it is missing or too large,
+    /// as the nominal size of a sparse file can be terabytes.
     private static func summable(_ path: String) -> [String] {
         var status = stat()
         return stat(path, &status) == 0 && status.st_size < 1 << 36 ? [path] : []
@@ -259,7 +263,7 @@ private struct Checks {
             } catch  where problems.isEmpty {
                 problems.append("\(error)")
             } catch {
-                // What kept it from being opened is told.
+                // The reason why it cannot be opened is already listed.
             }
         }
         return ModelVerification.Part(

@@ -3,19 +3,19 @@ import Torch
 public import TorchNN
 public import SwanSystem
 
-/// Changes to the weights of a Wan transformer, as low-rank products and plain differences.
+/// A LoRA: changes to the weights of a Wan transformer, as low-rank products and full differences.
 ///
-/// LoRA, https://arxiv.org/abs/2106.09685. Files in the names of diffusers and PEFT, of ComfyUI (Wan's
-/// own names under `diffusion_model.`) and of musubi-tuner (`lora_unet_` with underscores) are read.
+/// LoRA, https://arxiv.org/abs/2106.09685. Reads files with the key names of diffusers and PEFT, ComfyUI
+/// (Wan's own names under `diffusion_model.`) and musubi-tuner (`lora_unet_` with underscores).
 public struct LoRA: Sendable {
-    /// The file, or whatever tells it from others in a message.
+    /// The file's path, or another name that identifies the LoRA in messages.
     public let name: String
-    /// How much of the changes is made; layers that keep it apart see a new value at their next call.
+    /// The scale of the changes. Layers that keep the LoRA separate use a new value from their next call.
     public let strength: LowRankAddition.Strength
     private let source: any WeightSource
-    /// What the keys say, by the module they change.
+    /// The keys, grouped by the module they change.
     private let changes: [String: Change]
-    /// The alpha of modules that have none of their own.
+    /// The alpha of modules that do not have their own.
     private var sharedAlpha: Double?
 
     /// The keys that change one module.
@@ -23,14 +23,14 @@ public struct LoRA: Sendable {
         var keys: [Role: String] = [:]
     }
 
-    /// What a key of a LoRA is to the module it names.
+    /// The role of a key in the module it names.
     private enum Role: Hashable, Sendable {
         case down, up, upBias, alpha
-        /// The whole difference of a weight, of a bias, of a modulation.
+        /// A full difference of a weight, a bias or a modulation.
         case weight, bias, modulation
     }
 
-    /// Opens a file.
+    /// Opens a LoRA file.
     public static func open(_ path: String, strength: Double = 1) throws(SwanError) -> LoRA {
         let checkpoint = try Checkpoint.open(
             path,
@@ -41,9 +41,9 @@ public struct LoRA: Sendable {
         return lora
     }
 
-    /// Reads the keys of a LoRA; its tensors are read when they are needed.
+    /// Reads the keys of a LoRA. Its tensors are read when they are needed.
     ///
-    /// Throws `invalidWeights` naming the keys for kinds of adapter other than LoRA.
+    /// - Throws: `invalidWeights`, naming the keys, if the adapter is not a LoRA.
     public init(
         _ source: any WeightSource,
         name: String,
@@ -59,7 +59,7 @@ public struct LoRA: Sendable {
                 throw SwanError(
                     .invalidWeights,
                     "\(name): \(key) belongs to a DoRA, which also rescales the weights it changes; "
-                        + "only LoRA can be added. Save it as a full difference (.diff) instead"
+                        + "only LoRA is supported: save it as a full difference (.diff) instead"
                 )
             }
             guard let (module, role) = Self.read(key) else {
@@ -75,9 +75,9 @@ public struct LoRA: Sendable {
             throw SwanError(
                 .invalidWeights,
                 unknown.isEmpty
-                    ? "\(name): there is nothing in it"
+                    ? "\(name): the LoRA is empty"
                     : Self.list(
-                        "\(name): \(unknown.count) keys are of no LoRA (lora_A, lora_B, lora_down, "
+                        "\(name): \(unknown.count) keys are not LoRA keys (lora_A, lora_B, lora_down, "
                             + "lora_up, alpha, diff, diff_b, diff_m):",
                         unknown
                     )
@@ -100,14 +100,14 @@ public struct LoRA: Sendable {
         "lora_unet_", "model.", "module.", "unet.",
     ]
 
-    /// The module that a key changes, without prefixes, and how; nil for a key of no LoRA.
+    /// The module that a key changes, without prefixes, and the key's role; nil if it is not a LoRA key.
     private static func read(_ key: String) -> (module: String, role: Role)? {
         for (suffix, role) in plain where key.hasSuffix("." + suffix) {
             return (stripped(key.dropLast(suffix.count + 1)), role)
         }
         for (suffix, role) in suffixes {
             guard let range = key.range(of: "." + suffix, options: .backwards) else { continue }
-            // Behind it stands `.weight`, or PEFT's name of the adapter and then that.
+            // Followed by `.weight`, or by PEFT's adapter name and `.weight`.
             let rest = key[range.upperBound...].split(
                 separator: ".",
                 omittingEmptySubsequences: false
@@ -139,20 +139,20 @@ public struct LoRA: Sendable {
     }
 }
 
-// MARK: - What it does to a model
+// MARK: - Matching a model
 
 extension LoRA {
     /// The changes to one weight.
     struct Difference: Sendable {
-        /// Keys of `down` [rank, ...] and `up` [outputs, rank], and what their product is multiplied by.
+        /// The keys of `down` [rank, ...] and `up` [outputs, rank], and the factor of their product.
         var product: (down: String, up: String, factor: Double)?
-        /// The key of a difference as large as the weight, and what it is multiplied by.
+        /// The key of a full difference, which has the shape of the weight, and its factor.
         var plain: (key: String, factor: Double)?
     }
 
-    /// The changes by the key of the weight they are made to.
+    /// The changes, by the key of the weight that they apply to.
     ///
-    /// Throws one error that lists every key for which `model` has no weight, or one of another shape.
+    /// - Throws: One error that lists every key for which `model` has no weight or one of a different shape.
     func differences(for model: any WeightSource) throws(SwanError) -> [String: Difference] {
         let modules = Modules(model.keys)
         var found: [String: Difference] = [:]
@@ -163,7 +163,7 @@ extension LoRA {
             let place = modules.original(module)
             if let place, let other = places.updateValue(module, forKey: place) {
                 problems.append(
-                    "\(module): is the same layer as \(other), which is changed already"
+                    "\(module): is the same layer as \(other), which is already changed"
                 )
             }
             func shape(_ weight: String) throws(SwanError) -> [Int]? {
@@ -235,7 +235,7 @@ extension LoRA {
         return found
     }
 
-    /// The tensor under a key of this LoRA, in float32; all of its numbers are finite.
+    /// Reads the tensor at a key of this LoRA as float32; throws unless all values are finite.
     func tensor(_ key: String) throws(SwanError) -> Tensor {
         let tensor = try source.tensor(key, source.shape(key) ?? []).to(.float32)
         guard try tensor.isAllFinite() else {
@@ -244,7 +244,7 @@ extension LoRA {
         return tensor
     }
 
-    /// The alpha of all modules, as diffusers writes PEFT's settings into a file's metadata.
+    /// The alpha shared by all modules, from the PEFT settings that diffusers writes to a file's metadata.
     private static func alpha(
         inMetadata metadata: [String: String],
         of path: String
@@ -252,7 +252,7 @@ extension LoRA {
         let key = "lora_adapter_metadata"
         guard let text = metadata[key] else { return nil }
         guard text.utf8.count <= 1 << 20 else {
-            throw SwanError(.invalidFile, "\(path): its \(key) is longer than a megabyte")
+            throw SwanError(.invalidFile, "\(path): \(key) is larger than 1 MiB")
         }
         do {
             let values = try JSONSerialization.jsonObject(with: Data(text.utf8))
@@ -260,11 +260,11 @@ extension LoRA {
             let alpha = settings.first { $0.key.hasSuffix("lora_alpha") }?.value
             return (alpha as? NSNumber)?.doubleValue
         } catch {
-            throw SwanError(.invalidFile, "\(path): its \(key) is no JSON")
+            throw SwanError(.invalidFile, "\(path): \(key) is not valid JSON")
         }
     }
 
-    /// alpha / rank; alpha is the rank where it is not said.
+    /// alpha / rank; alpha defaults to the rank.
     private func factor(of change: Change) throws(SwanError) -> Double {
         guard let down = change.keys[.down], let rank = try source.shape(down)?.first, rank > 0
         else { return 1 }
@@ -273,12 +273,12 @@ extension LoRA {
         }
         let alpha = try tensor(key)
         guard alpha.count == 1 else {
-            throw SwanError(.invalidWeights, "\(name): \(key) is \(alpha.shape), not one number")
+            throw SwanError(.invalidWeights, "\(name): \(key) is \(alpha.shape); expected a scalar")
         }
         return try alpha.item() / Double(rank)
     }
 
-    // MARK: - For which model it was made
+    // MARK: - The model it was trained for
 
     private static let models = [
         1_536: "1.3B (width 1536)", 3_072: "5B (width 3072)", 5_120: "14B (width 5120)",
@@ -289,7 +289,7 @@ extension LoRA {
         return [model]
     }
 
-    /// What can be said of the model that keys which do not fit were made for.
+    /// A hint at the model that a LoRA with mismatched keys was trained for.
     private func hint(
         _ widths: [String],
         _ model: any WeightSource
@@ -297,28 +297,28 @@ extension LoRA {
         let own = try model.shape("time_projection.1.weight")?.last
         if let made = widths.first {
             let here = own.flatMap { Self.models[$0] } ?? own.map { "width \($0)" } ?? "another"
-            return ": it was made for Wan \(made), this model is \(here)"
+            return ": it was trained for Wan \(made), but this model is \(here)"
         }
         if changes.keys.contains(where: { $0.contains("k_img") || $0.contains("add_k_proj") }),
             !model.keys.contains(where: { $0.contains("k_img") })
         {
-            return ": it was made for an image-to-video model with attention to an image"
+            return ": it was trained for an image-to-video model that attends to image tokens"
         }
         let isWan = changes.keys.contains { $0.contains("attn1") || $0.contains("self_attn") }
-        return isWan ? "" : ": it was not made for a Wan model"
+        return isWan ? "" : ": it was not trained for a Wan model"
     }
 
-    /// The modules of a model, found by the names that a LoRA gives them.
+    /// The modules of a model, looked up by the names that a LoRA uses for them.
     private struct Modules {
         private let names: Set<String>
-        /// Wan's name for names with underscores in place of dots, Wan's and diffusers'.
+        /// Wan's module names, by Wan's and diffusers' names with underscores in place of dots.
         private let flat: [String: String]
 
         init(_ keys: [String]) {
             let modules = keys.map { key in
                 key.lastIndex(of: ".").map { String(key[..<$0]) } ?? ""
             }
-            // A module may stand above modules and have a weight of its own, as `head.modulation`.
+            // A module that contains other modules may also have a weight itself, such as `head.modulation`.
             names = Set(modules)
             var flat: [String: String] = [:]
             for module in names {
@@ -329,7 +329,7 @@ extension LoRA {
             self.flat = flat
         }
 
-        /// Wan's name of a module; nil for one that the model lacks.
+        /// Wan's name of a module; nil if the model does not have it.
         func original(_ module: String) -> String? {
             let name = TransformerModuleNames.original(module)
             if names.contains(name) { return name }

@@ -2,21 +2,23 @@ public import SwanSystem
 public import Torch
 public import TorchNN
 
-/// The weights of a transformer with LoRAs added.
+/// The weights of a transformer with LoRAs applied.
 public struct LoRAWeights: WeightSource {
     private let base: any WeightSource
     private let loras: [LoRA]
     private let isLive: Bool
-    /// For the key of a weight what each LoRA changes in it, in their order.
+    /// For the key of each weight, the changes that the LoRAs make to it, in order.
     private let differences: [String: [(lora: LoRA, difference: LoRA.Difference)]]
 
-    /// Adds LoRAs to weights in Wan's names.
+    /// Applies LoRAs to weights in Wan's names.
     ///
-    /// - Parameter live: whether the low-rank products stay apart and are added by the layers at
-    ///   every call. Their strengths can then be changed at any time. Otherwise they are merged into
-    ///   the weights when these are loaded, in float32; plain differences always are.
-    ///
-    /// Throws `invalidWeights` listing the keys that fit no weight.
+    /// - Parameters:
+    ///   - base: The weights.
+    ///   - loras: The LoRAs to apply, in order.
+    ///   - live: Whether the low-rank products are kept separate and added by the layers on every call,
+    ///     so that their strengths can be changed at any time. Otherwise they are merged into the weights
+    ///     in float32 when these are loaded. Full differences are always merged.
+    /// - Throws: `invalidWeights`, listing the keys that match no weight.
     public init(
         _ base: any WeightSource,
         _ loras: [LoRA],
@@ -34,21 +36,21 @@ public struct LoRAWeights: WeightSource {
         differences = all
     }
 
-    /// The keys of the weights themselves.
+    /// The keys of the base weights.
     public var keys: [String] { base.keys }
 
-    /// The shape under a key; nil if there is no such weight.
+    /// Returns the shape of the weight at a key; nil if there is no such weight.
     public func shape(_ key: String) throws(SwanError) -> [Int]? { try base.shape(key) }
 
-    /// The weight under a key, with what is merged into it; in float32 if anything is.
+    /// Returns the weight at a key, with the changes merged in; in float32 if there are any.
     public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let weight = try base.tensor(key, shape)
         guard let merged = try merged(key, weight) else { return weight }
         return merged
     }
 
-    /// The weight as it is stored; where something is merged into it, rounded to 16 bits as the base
-    /// is, to bfloat16 if that is stored in fewer.
+    /// Returns the weight in its stored dtype, with the changes merged in. A merged weight is rounded to the
+    /// dtype of the base, or to bfloat16 if the base is stored in fewer than 16 bits.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let stored = try base.stored(key, shape)
         guard differences[key] != nil else { return stored }
@@ -57,7 +59,7 @@ public struct LoRAWeights: WeightSource {
         return StoredWeight(try merged.to(dtype.size > 1 ? dtype : .bfloat16))
     }
 
-    /// The products that a layer adds to its own.
+    /// Returns the low-rank products that a layer adds to its output.
     public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         guard isLive, let changes = differences[key] else { return try base.additions(key) }
         var additions = try base.additions(key)
@@ -75,11 +77,11 @@ public struct LoRAWeights: WeightSource {
         return additions
     }
 
-    /// W + s (alpha / rank) up down, and s times plain differences; nil where nothing is merged.
+    /// W + s (alpha / rank) up down, plus s times the full differences; nil if nothing is merged.
     private func merged(_ key: String, _ weight: Tensor) throws(SwanError) -> Tensor? {
         let changes = (differences[key] ?? []).filter { !isLive || $0.difference.plain != nil }
         guard !changes.isEmpty else { return nil }
-        // Not in place: the base's numbers may be those of a mapped file.
+        // Not in place: the base's values may be those of a mapped file.
         var sum = try weight.to(.float32).cloned()
         for (lora, difference) in changes {
             let strength = lora.strength.value

@@ -2,13 +2,13 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// The vision part of transformers' CLIP models under the names of Wan's checkpoint.
+/// The vision tower of transformers' CLIP models under the names of Wan's checkpoint.
 ///
-/// It is more than other names: Wan's has queries, keys and values in one matrix, and its embeddings
-/// have a dimension for the batch.
+/// More than the names differ: Wan's checkpoint has the query, key and value projections in one matrix, and
+/// its embeddings have a batch dimension.
 struct TransformersCLIPWeights: WeightSource {
     private let source: any WeightSource
-    /// What a weight is made of, joined along its rows.
+    /// For each of Wan's keys, the source keys to concatenate along the rows.
     private let parts: [String: [String]]
 
     private static let root: [(String, String)] = [
@@ -24,7 +24,11 @@ struct TransformersCLIPWeights: WeightSource {
         ("self_attn.q_proj.", "attn.to_qkv."),
     ]
 
-    /// - Parameter prefix: what the keys of the vision part begin with; others are of a text part.
+    /// Creates the renamed weights.
+    ///
+    /// - Parameters:
+    ///   - source: The weights in transformers' names.
+    ///   - prefix: The prefix of the vision tower's keys. Other keys belong to a text encoder.
     init(_ source: any WeightSource, prefix: String) throws(SwanError) {
         self.source = source
         let keys = Set(source.keys)
@@ -39,21 +43,21 @@ struct TransformersCLIPWeights: WeightSource {
         guard missing.isEmpty else {
             throw SwanError(
                 .invalidWeights,
-                "a CLIP model's attention is not whole; missing: " + missing.joined(separator: ", ")
+                "incomplete attention of a CLIP model; missing: " + missing.joined(separator: ", ")
             )
         }
         self.parts = parts
     }
 
     private static func original(_ key: Substring) -> String? {
-        // Positions counted from 0, which older versions stored.
+        // Position indices from 0, which older versions of transformers stored.
         if key == "embeddings.position_ids" { return nil }
         if key.hasPrefix("visual_projection.") { return nil }
         let pieces = key.split(separator: ".", maxSplits: 3)
         guard pieces.count == 4, pieces[0] == "encoder", pieces[1] == "layers" else {
             return renamed(key, root)
         }
-        // They are taken with the queries.
+        // These are added together with the queries.
         if ["self_attn.k_proj.", "self_attn.v_proj."].contains(where: pieces[3].hasPrefix) {
             return nil
         }

@@ -1,11 +1,11 @@
 import Torch
 public import TorchNN
 
-/// What the weights in a file are of.
+/// The kind of model that a weight file contains.
 public enum CheckpointKind: String, Sendable, CaseIterable {
     case transformer
     case vae
-    /// TAEHV, which decodes in a fraction of the time.
+    /// TAEHV, a small autoencoder that decodes in a fraction of the time.
     case tinyVAE = "tiny_vae"
     case textEncoder = "text_encoder"
     case imageEncoder = "image_encoder"
@@ -13,7 +13,7 @@ public enum CheckpointKind: String, Sendable, CaseIterable {
 }
 
 extension WeightSource {
-    /// What the weights are of, told by their keys; nil for what Swan does not know.
+    /// The kind of model, detected from the keys; nil if Swan does not know it.
     public var kind: CheckpointKind? {
         let keys = keys
         func has(_ candidates: String...) -> Bool { keys.contains { candidates.contains($0) } }
@@ -32,7 +32,8 @@ extension WeightSource {
         return keys.contains { key in parts.contains(where: key.contains) } ? .lora : nil
     }
 
-    /// Of its relatives, which other models have for their text, UMT5 alone has distances in each block.
+    /// Whether these are UMT5's keys: unlike other T5 encoders, it has relative position
+    /// biases in every block.
     private static func isUMT5(_ keys: [String]) -> Bool {
         let second = keys.filter {
             $0.hasPrefix("blocks.1.") || $0.hasPrefix("encoder.block.1.")

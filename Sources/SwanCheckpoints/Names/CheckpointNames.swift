@@ -3,11 +3,11 @@ import Torch
 public import TorchNN
 
 extension WeightSource {
-    /// These weights under the names of Wan's own checkpoints, which Swan's models ask for.
+    /// Returns these weights under the names of Wan's own checkpoints, which Swan's models use.
     ///
-    /// Names of diffusers (transformer, autoencoder) and of transformers (UMT5, CLIP) are told by their
-    /// keys and translated; all others stay as they are. Factors beside weights of few bits are applied
-    /// (`ScaledWeights`).
+    /// The names of diffusers (transformer, autoencoder) and of transformers (UMT5, CLIP) are detected from
+    /// the keys and translated; all others stay as they are. The scale factors of quantized weights are
+    /// applied (`ScaledWeights`).
     public func inWanNames() throws(SwanError) -> any WeightSource {
         if let scaled = try ScaledWeights(self) { return try scaled.inWanNames() }
         for prefix in ["vision_model.", ""] where keys.contains(prefix + "pre_layrnorm.weight") {
@@ -18,16 +18,16 @@ extension WeightSource {
     }
 }
 
-/// Which part of a model a checkpoint is, how its keys are named, and their names elsewhere.
+/// The part of a model that a checkpoint contains, its naming scheme, and its keys' names in other schemes.
 public struct CheckpointNames: Sendable {
-    /// The parts whose names are known in both namings.
+    /// A part whose names are known in both naming schemes.
     public enum Part: String, Sendable {
         case transformer
         case vae
         case textEncoder = "text_encoder"
     }
 
-    /// Who named the keys.
+    /// A naming scheme.
     public enum Naming: String, Sendable, CaseIterable {
         /// Wan's own checkpoints.
         case original
@@ -35,13 +35,13 @@ public struct CheckpointNames: Sendable {
         case diffusers
     }
 
-    /// What the checkpoint is.
+    /// The part that the checkpoint contains.
     public let part: Part
-    /// How it names its keys.
+    /// The checkpoint's naming scheme.
     public let naming: Naming
     private let translation: any NameTranslation
 
-    /// Looks at the keys of a checkpoint; nil where they are of no known part.
+    /// Detects the part and the naming scheme from a checkpoint's keys; returns nil if they are not known.
     public init?(_ keys: some Sequence<String>) {
         let keys = Set(keys)
         if keys.contains("condition_embedder.time_proj.weight") {
@@ -67,45 +67,46 @@ public struct CheckpointNames: Sendable {
         self.translation = translation
     }
 
-    /// Wan's name of a key of this checkpoint; nil for a key that repeats another or is no weight.
+    /// Returns Wan's name for a key of this checkpoint; nil for a key that duplicates another or is
+    /// not a weight.
     public func original(_ key: String) -> String? {
         naming == .original ? key : translation.original(key)
     }
 
-    /// The name in diffusers or transformers of a key of this checkpoint; nil as for `original`.
+    /// Returns the name in diffusers or transformers for a key of this checkpoint; nil as for `original`.
     public func diffusers(_ key: String) -> String? {
         original(key).map { translation.theirs($0) }
     }
 
-    /// The name of a key of this checkpoint in a naming.
+    /// Returns the name of a key of this checkpoint in a naming scheme.
     public func name(_ key: String, in naming: Naming) -> String? {
         naming == .original ? original(key) : diffusers(key)
     }
 }
 
-/// The names of another project and Wan's own.
+/// A translation between another project's names and Wan's own.
 private protocol NameTranslation: Sendable {
-    /// Wan's name for theirs; nil for a key that is to be left out.
+    /// Wan's name for a key of the other project; nil for a key that is left out.
     func original(_ key: String) -> String?
-    /// Their name for Wan's.
+    /// The other project's name for a key of Wan's.
     func theirs(_ key: String) -> String
 }
 
-/// Wan's names of the modules that a LoRA for its transformer names.
+/// The names of the transformer's modules, as used in LoRAs.
 enum TransformerModuleNames {
-    /// Wan's name of a module (a path without `weight`) that diffusers or Wan named.
+    /// Wan's name of a module (a path without `weight`), given diffusers' or Wan's name.
     static func original(_ module: String) -> String {
         let name = DiffusersTransformerNames().name(module + ".")
         return String(name.dropLast())
     }
 
-    /// diffusers' name of a module of Wan's.
+    /// diffusers' name of a module, given Wan's name.
     static func diffusers(_ module: String) -> String {
         String(DiffusersTransformerNames().theirs(module + ".").dropLast())
     }
 }
 
-/// diffusers' `WanTransformer3DModel` (its scripts/convert_wan_to_diffusers.py, the other way).
+/// diffusers' `WanTransformer3DModel` (the reverse of its scripts/convert_wan_to_diffusers.py).
 private struct DiffusersTransformerNames: NameTranslation {
     private static let root: [(String, String)] = [
         ("condition_embedder.time_embedder.linear_1.", "time_embedding.0."),
@@ -136,7 +137,7 @@ private struct DiffusersTransformerNames: NameTranslation {
 
     private static let attentions = [("attn1.", "self_attn."), ("attn2.", "cross_attn.")]
 
-    /// Published image-to-video folders of diffusers have a norm for queries that no network uses.
+    /// diffusers' published image-to-video checkpoints have a query norm that no network uses.
     func original(_ key: String) -> String? { key.contains(".norm_added_q.") ? nil : name(key) }
 
     func name(_ key: String) -> String {
@@ -158,7 +159,8 @@ private struct DiffusersTransformerNames: NameTranslation {
         return path + renamed(rest, Self.block.map { ($1, $0) })
     }
 
-    /// The path of a block, with a dot at its end, and what follows; nil for keys outside of blocks.
+    /// Splits a key into the path of its block, with a trailing dot, and the rest; nil for keys
+    /// outside of blocks.
     private static func split(_ key: String) -> (path: String, rest: Substring)? {
         let parts = key.split(separator: ".", maxSplits: 2)
         guard parts.count == 3, parts[0] == "blocks" || parts[0] == "vace_blocks" else {
@@ -168,9 +170,9 @@ private struct DiffusersTransformerNames: NameTranslation {
     }
 }
 
-/// diffusers' `AutoencoderKLWan`, of Wan 2.1 (a flat list of layers) and of 2.2 (a list for each level).
+/// diffusers' `AutoencoderKLWan`, for Wan 2.1 (a flat list of layers) and 2.2 (a list per level).
 private struct DiffusersVAENames: NameTranslation {
-    /// Residual blocks of a level of the encoder; the decoder has one more.
+    /// The number of residual blocks per level of the encoder; the decoder has one more.
     private let blocks: Int
     private let isNested: Bool
 
@@ -197,7 +199,7 @@ private struct DiffusersVAENames: NameTranslation {
         isNested = nested
     }
 
-    /// How many numbers from 0 up have something.
+    /// The number of consecutive indices from 0 for which `has` returns true.
     private static func count(_ has: (Int) -> Bool) -> Int {
         NumberLimits.layers.first { !has($0 - 1) }.map { $0 - 1 } ?? NumberLimits.layers.upperBound
     }
@@ -231,7 +233,7 @@ private struct DiffusersVAENames: NameTranslation {
         }
     }
 
-    /// A residual block in the list of its level; `rest` begins with its number there.
+    /// A residual block in the list of its level; `rest` begins with its index in that list.
     private func nested(
         _ side: Substring,
         _ list: String,
@@ -242,7 +244,7 @@ private struct DiffusersVAENames: NameTranslation {
         return "\(side).\(list).\(level).\(list).\(index).\(renamed(rest, Self.block))"
     }
 
-    /// A residual block of the decoder in the one list of all levels.
+    /// A residual block of the decoder in the flat list of all levels.
     private func flat(_ side: Substring, _ level: Substring, _ rest: Substring) -> String {
         let (index, inner) = split(rest)
         guard let level = NumberLimits.layer(level), let index = NumberLimits.layer(index) else {
@@ -290,9 +292,9 @@ private struct DiffusersVAENames: NameTranslation {
     }
 }
 
-/// transformers' `UMT5EncoderModel`, or the encoder's part of the whole `UMT5Model`.
+/// transformers' `UMT5EncoderModel`, or the encoder of a complete `UMT5Model`.
 private struct TransformersT5Names: NameTranslation {
-    /// Whether the embeddings are there as `shared`, which a second copy repeats.
+    /// Whether the embeddings are stored as `shared`, so that `encoder.embed_tokens` is a duplicate.
     private let hasShared: Bool
 
     private static let layers: [(String, String)] = [
@@ -312,7 +314,7 @@ private struct TransformersT5Names: NameTranslation {
         case "shared.weight": return "token_embedding.weight"
         case "encoder.embed_tokens.weight": return hasShared ? nil : "token_embedding.weight"
         case "encoder.final_layer_norm.weight": return "norm.weight"
-        // ComfyUI puts the tokenizer's model among the weights.
+        // ComfyUI stores the tokenizer's model among the weights.
         case "spiece_model": return nil
         case _ where key.hasPrefix("decoder.") || key.hasPrefix("lm_head."): return nil
         default: break
@@ -335,7 +337,7 @@ private struct TransformersT5Names: NameTranslation {
     }
 }
 
-/// The name with the first of the prefixes that it has exchanged.
+/// Returns the name with the first matching prefix replaced.
 func renamed(_ name: Substring, _ prefixes: [(from: String, to: String)]) -> String {
     for (from, to) in prefixes where name.hasPrefix(from) {
         return to + name.dropFirst(from.count)
