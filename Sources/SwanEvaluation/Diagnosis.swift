@@ -4,37 +4,37 @@ import SwanMedia
 import SwanSystem
 import Torch
 
-/// What this machine offers to Swan, and what is missing.
+/// A check of what this machine offers to Swan, and what is missing.
 public struct Diagnosis: Sendable, Encodable {
-    /// One thing that was looked at.
+    /// The result of one check.
     public struct Finding: Sendable, Encodable, Equatable {
-        /// How it is.
+        /// The state of what was checked.
         public enum State: String, Sendable, Encodable {
             case good
-            /// It works without, only slower or with less.
+            /// Swan works without it, but more slowly or with fewer features.
             case optional
             case missing
         }
 
-        /// What was looked at.
+        /// What was checked.
         public let subject: String
-        /// How it is.
+        /// The state.
         public let state: State
         /// What was found.
         public let found: String
-        /// What to do about it; nil where nothing has to be done.
+        /// What to do about it; nil if nothing needs to be done.
         public let advice: String?
     }
 
     /// The machine.
     public let machine: Machine
-    /// All findings, in the order in which they matter.
+    /// All findings, in order of importance.
     public let findings: [Finding]
 
-    /// Whether a stream can run.
+    /// Whether streaming is possible on this machine.
     public var canStream: Bool { findings.allSatisfy { $0.state != .missing } }
 
-    /// Looks at this machine.
+    /// Checks this machine.
     public init() {
         machine = .current
         findings =
@@ -45,7 +45,7 @@ public struct Diagnosis: Sendable, Encodable {
             ] + BundledModels.names.map(Self.model)
     }
 
-    /// One line for each finding.
+    /// A human-readable report: a line per finding, followed by any advice.
     public var lines: [String] {
         let width = findings.map(\.subject.count).max() ?? 0
         return findings.flatMap { finding in
@@ -62,7 +62,7 @@ public struct Diagnosis: Sendable, Encodable {
         }
     }
 
-    /// As JSON.
+    /// The diagnosis as JSON.
     public func json() throws -> Data { try JSONText.data(self) }
 }
 
@@ -88,7 +88,7 @@ extension Diagnosis {
             found: "\(name), \(machine.cores) cores, \(instructions)",
             advice: Engine.multiplies(.bfloat16)
                 ? nil
-                : "without bfloat16 instructions --dtype auto is float32, and bfloat16 only spares memory"
+                : "no bfloat16 instructions: --dtype auto is float32, and bfloat16 only saves memory"
         )
     }
 
@@ -112,7 +112,7 @@ extension Diagnosis {
                 subject: "GPU",
                 state: .optional,
                 found: "none",
-                advice: "with an NVIDIA GPU: install its driver, then run scripts/bootstrap --cuda"
+                advice: "to use an NVIDIA GPU, install its driver and run scripts/bootstrap --cuda"
             )
         } catch {
             return Finding(
@@ -140,7 +140,7 @@ extension Diagnosis {
             subject: "H.264 encoder",
             state: found == names[0] ? .good : found == nil ? .missing : .optional,
             found: found ?? "none",
-            advice: found == names[0] ? nil : "install an FFmpeg with libx264, such as Debian's"
+            advice: found == names[0] ? nil : "install FFmpeg with libx264, such as Debian's"
         )
     }
 
@@ -150,7 +150,7 @@ extension Diagnosis {
                 subject: "model \(name)",
                 state: .missing,
                 found: "not installed",
-                advice: "build Swan from a complete clone, or give a folder with --model"
+                advice: "build Swan from a complete clone, or specify a folder with --model"
             )
         }
         do {
@@ -167,7 +167,7 @@ extension Diagnosis {
                 subject: "model \(name)",
                 state: .missing,
                 found: "\(error)",
-                advice: "build Swan from a complete clone, or give a folder with --model"
+                advice: "build Swan from a complete clone, or specify a folder with --model"
             )
         }
     }

@@ -4,13 +4,13 @@ import Torch
 
 /// The machine that Swan runs on.
 public struct Machine: Sendable, Encodable {
-    /// The processor's name; empty where the kernel does not tell.
+    /// The processor's name; empty if the kernel does not report it.
     public let processor: String
-    /// Logical cores.
+    /// The number of logical cores.
     public let cores: Int
-    /// Bytes of memory.
+    /// The amount of memory in bytes.
     public let memoryBytes: Int
-    /// Of the instruction sets that matter here, those the processor has.
+    /// The relevant instruction sets that the processor supports.
     public let instructions: [String]
 
     private enum CodingKeys: String, CodingKey {
@@ -20,7 +20,7 @@ public struct Machine: Sendable, Encodable {
     /// This machine, read once.
     public static let current = Machine(cpuInfo: ProcessFacts.text("/proc/cpuinfo") ?? "")
 
-    /// A machine by the text of its `/proc/cpuinfo`.
+    /// Creates a description from the text of `/proc/cpuinfo`.
     init(cpuInfo: String) {
         func field(_ name: String) -> Substring? {
             cpuInfo.split(separator: "\n").first { $0.hasPrefix(name) }?.split(separator: ":").last
@@ -32,7 +32,7 @@ public struct Machine: Sendable, Encodable {
         instructions = Self.known.filter { flags.contains(Substring($0)) }
     }
 
-    /// Named as the kernel names them; `bf16` is that of Arm.
+    /// The kernel's names of the relevant instruction sets; `bf16` is Arm's.
     private static let known = [
         "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16",
     ]

@@ -31,7 +31,7 @@ import Testing
         let again = try Program(arguments + [folder.path("b.png")]).end()
         #expect(again.code == 0)
         #expect(again.text.contains("FAILED  vae"))
-        #expect(again.text.hasSuffix("rows fulfil their bounds\n"))
+        #expect(again.text.hasSuffix("rows meet their bounds\n"))
         #expect(
             try Data(contentsOf: folder.url.appending(path: "a.png"))
                 == Data(contentsOf: folder.url.appending(path: "b.png"))

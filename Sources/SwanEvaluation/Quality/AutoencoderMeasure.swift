@@ -5,18 +5,19 @@ import SwanTiny
 import SwanTraining
 import Torch
 
-/// The autoencoder of a stream alone: what is lost on the way through its streaming halves.
+/// Measures a stream's autoencoder alone: the loss of a streaming encode and decode.
 struct AutoencoderMeasure {
-    /// What a network has to reach whatever the footage, in dB.
+    /// The minimum PSNR for any footage, in dB.
     static let leastPSNR = 29.0
 
     let model: StreamModel
-    /// Frames of a chunk; the first has one more.
+    /// The number of frames per chunk; the first chunk has one more.
     let chunkFrames: Int
 
-    /// The autoencoder beside the linear codes of as many numbers: one fitted to the other clips, as
-    /// a code has to be that does not know what it will be given, and the best for this very clip,
-    /// which no linear code can pass.
+    /// Compares the autoencoder with two linear codes that have the same number of coefficients.
+    ///
+    /// One is fitted to the other clips, as a code for unknown footage has to be. The other is fitted to
+    /// this very clip, which gives the best result that any linear code can reach.
     func row(_ clip: QualityClip, others: [QualityClip]) throws -> QualityRow {
         let frames = try clip.pixels.narrowed(
             0,
@@ -45,11 +46,12 @@ struct AutoencoderMeasure {
         return QualityRow(measure: .vae, clip: clip.name, figures: figures)
     }
 
-    /// The mean squared error of frames [1 + n chunkFrames, 3, H, W], uint8; 1 is white for black.
+    /// Returns the mean squared error of frames [1 + n chunkFrames, 3, H, W], uint8, where 1 is the error of
+    /// white in place of black.
     func squaredError(of frames: Tensor) throws(SwanError) -> Double {
         let (encoder, decoder) = try (model.vae.makeEncoder(), model.vae.makeDecoder())
         let count = frames.size(0)
-        // An encoder that looks ahead sees the last frame stand still, as at the end of a stream.
+        // An encoder with lookahead sees the last frame repeated, as at the end of a stream.
         let ahead = try frames.sliced(0, from: -1).repeated([model.vae.lookahead, 1, 1, 1])
         let shown = try model.vae.lookahead > 0 ? concatenated([frames, ahead]) : frames
         var sum = 0.0

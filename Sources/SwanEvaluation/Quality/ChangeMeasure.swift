@@ -1,26 +1,26 @@
 import SwanTiny
-/// How soon another prompt takes hold in the middle of a stream.
+/// Measures how quickly a new prompt takes effect in the middle of a stream.
 struct ChangeMeasure {
-    /// Chunks that each prompt stands for.
+    /// The number of chunks for each prompt.
     static let chunksPerPrompt = 6
-    /// Chunks after a change of prompt that may still look otherwise: the second has to be right.
+    /// The number of chunks after a prompt change that may still be wrong: the second one must be right.
     static let patience = 1
 
     private let targets: StyleTargets
-    /// The styles in the order they are asked for, as numbers among the targets.
+    /// The styles in the order in which they are requested, as indices into the targets.
     private let order: [Int]
     private var nearest: [Int] = []
 
-    /// Nothing yet, of a stream that goes through these styles.
+    /// Creates an empty measure for a stream that goes through these styles.
     init(_ targets: StyleTargets, order: [Int]) {
         self.targets = targets
         self.order = order
     }
 
-    /// Chunks of the stream.
+    /// The number of chunks of the stream.
     var chunks: Int { order.count * Self.chunksPerPrompt }
 
-    /// The prompts by the stream's frame that they begin at.
+    /// Returns the prompts, by the stream frame at which each begins.
     func prompts(in stream: MeasuredStream) -> [Int: String] {
         Dictionary(
             uniqueKeysWithValues: order.enumerated().map { index, position in
@@ -30,12 +30,12 @@ struct ChangeMeasure {
         )
     }
 
-    /// Takes the stream's next chunk.
+    /// Adds the next chunk of the stream.
     mutating func add(_ chunk: MeasuredStream.Chunk) throws {
         nearest.append(try targets.nearest(to: chunk.output, frames: chunk.sources))
     }
 
-    /// What was found. The first prompt is no change.
+    /// Returns the results. The first prompt does not count as a change.
     func row(clip: String) -> QualityRow {
         let found = Self.delays(nearest, order: order)
         let slow = zip(order.dropFirst(), found.delays).filter { $0.1 > Self.patience }
@@ -61,8 +61,8 @@ struct ChangeMeasure {
         )
     }
 
-    /// For each change the chunks before the first that is nearest to the new style, and of all
-    /// chunks after those that may still look otherwise how many of a hundred are.
+    /// Returns, for each change, the number of chunks before the first one that is nearest to the new style;
+    /// and, of all chunks after the grace period (`patience`), the percentage that is.
     static func delays(_ nearest: [Int], order: [Int]) -> (delays: [Int], share: Double) {
         var delays: [Int] = []
         var late: [Bool] = []

@@ -2,15 +2,16 @@ import SwanSystem
 import SwanTiny
 import Torch
 
-/// Whether a long stream ends as it began: its distance from the exact style in the last tenth, over
-/// that in the first.
+/// Measures the drift of a long stream: its distance from the exact style in the last tenth, relative
+/// to that in the first tenth.
 struct DriftMeasure {
-    /// Where the ratio has to stay.
+    /// The allowed range of the ratio.
     static let range = 0.9...1.1
 
-    /// Frames of the stream: a multiple of 20.
+    /// The number of frames of the stream, a multiple of 20.
     let frames: Int
-    /// Frames of the clip that it goes through, forward and backward. All tenths show the same ones.
+    /// The number of frames of the clip that the stream goes through, forward and backward. Every tenth
+    /// shows the same frames.
     let loop: Int
     private let targets: StyleTargets
     private var first = Sum()
@@ -23,7 +24,7 @@ struct DriftMeasure {
         var mean: Double { distance / Double(max(1, frames)) }
     }
 
-    /// A stream of some `frames` frames over a clip in one style.
+    /// Creates a measure for a stream of about `frames` frames over a clip in one style.
     init(_ clip: QualityClip, style: Style, frames: Int) throws(SwanError) {
         let frames = max(1, frames / 20) * 20
         self.frames = frames
@@ -31,15 +32,15 @@ struct DriftMeasure {
         targets = try StyleTargets(clip, styles: [style], count: loop)
     }
 
-    /// The largest number of frames, of those a clip has, that goes forward and backward a whole
-    /// number of times within a tenth of the stream.
+    /// Returns the largest number of frames, up to the clip's length, that can be played forward and
+    /// backward a whole number of times within a tenth of the stream.
     static func loop(frames: Int, clip: Int) -> Int {
         let half = max(1, frames / 20)
         let turn = (1...min(half, max(1, clip - 1))).last { half % $0 == 0 } ?? 1
         return turn + 1
     }
 
-    /// Takes the stream's next chunk.
+    /// Adds the next chunk of the stream.
     mutating func add(_ chunk: MeasuredStream.Chunk) throws(SwanError) {
         let isFirst = chunk.first < frames / 10
         guard isFirst || chunk.first >= frames - frames / 10 else { return }
@@ -54,7 +55,7 @@ struct DriftMeasure {
         }
     }
 
-    /// What was found.
+    /// Returns the results.
     func row(clip: String) -> QualityRow {
         QualityRow(
             measure: .drift,

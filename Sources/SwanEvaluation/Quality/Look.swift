@@ -2,17 +2,17 @@ public import SwanSystem
 import SwanTraining
 public import Torch
 
-/// What the distance between styles sees of pictures: their colours, and where brightness changes.
+/// The features of images that the distance between styles compares: colors, and changes of brightness.
 ///
-/// The distance of two looks is the mean squared error of red, green and blue plus that of the
-/// brightness's central differences, both at full size and in the same unit. The first alone tells
-/// apart the styles that recolour (sepia, night, autumn). Pixel art stays within 20 to 22 dB of the
-/// picture it is made of, and there the second is a quarter of the distance; comic, at 16 dB, has a tenth
-/// to a sixth: squares and lines that are missing or washed out are missed twice.
+/// The distance between two looks is the mean squared error of red, green and blue plus that of the
+/// central differences of brightness, both at full size and in the same unit. The first term alone
+/// distinguishes the styles that change colors (sepia, night, autumn). Pixel art stays within 20 to 22 dB
+/// of its source image, and there the second term is a quarter of the distance; for comic, at 16 dB, it is
+/// a tenth to a sixth: it penalizes squares and lines that are missing or washed out a second time.
 ///
-/// What is wrong with a picture without being of any style, such as grain or a wrong detail, adds
-/// nearly the same to its distance from every target. So the nearest target is the one whose
-/// difference from the others the picture shares.
+/// Errors that do not belong to any style, such as grain or a wrong detail, add nearly the same amount to
+/// the distance from every target. So the nearest target is the one whose difference from the others the
+/// image shares.
 public struct Look {
     /// [T, 3, H, W]
     private let colours: Tensor
@@ -21,7 +21,7 @@ public struct Look {
     /// [T, 1, H - 2, W]
     private let down: Tensor
 
-    /// The look of pictures [T, 3, H, W] in [0, 1].
+    /// Creates the look of images [T, 3, H, W] in [0, 1].
     public init(_ frames: Tensor) throws(SwanError) {
         colours = frames
         let luma = try PixelMath.luma(frames)
@@ -30,7 +30,7 @@ public struct Look {
         down = try (luma.sliced(2, from: 2) - luma.sliced(2, 0..<(height - 2))) * 0.5
     }
 
-    /// How far it is from the look of other pictures of the same size; 0 for the same pictures.
+    /// Returns the distance from the look of other images of the same size; 0 for identical images.
     public func distance(to other: Look) throws(SwanError) -> Double {
         let colour = try PictureQuality.squaredError(colours, other.colours)
         let across = try PictureQuality.squaredError(across, other.across)

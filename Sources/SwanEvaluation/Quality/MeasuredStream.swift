@@ -7,15 +7,15 @@ import Torch
 import SwanCheckpoints
 import SwanModels
 
-/// A stream over a clip as `swan stream` runs it, for measuring what comes out.
+/// A stream over a clip, run as in `swan stream`, whose output is measured.
 struct MeasuredStream {
-    /// What comes out at a time.
+    /// A chunk of output.
     struct Chunk {
-        /// Its number in the stream.
+        /// The index of the chunk in the stream.
         let number: Int
-        /// The stream's first frame in it.
+        /// The index in the stream of the chunk's first frame.
         let first: Int
-        /// The clip's frames that it was made of.
+        /// The indices of the clip's frames that it was generated from.
         let sources: [Int]
         /// [T, 3, H, W] in [0, 1]
         let output: Tensor
@@ -24,20 +24,22 @@ struct MeasuredStream {
     let model: StreamModel
     let options: StreamOptions
 
-    /// Frames of a chunk; the first has one more.
+    /// The number of frames per chunk; the first chunk has one more.
     var chunkFrames: Int {
         model.vae.temporalStride * options.configuration.framesPerBlock
     }
 
-    /// The stream's first frame in chunk `number`.
+    /// Returns the index in the stream of the first frame of chunk `number`.
     func firstFrame(ofChunk number: Int) -> Int { number == 0 ? 0 : 1 + chunkFrames * number }
 
     /// Streams `count` frames.
     ///
     /// - Parameters:
-    ///   - order: the clip's frame for each of the stream's.
-    ///   - prompts: by the frame that they begin at; one begins at 0.
-    ///   - take: called with each chunk.
+    ///   - clip: The clip.
+    ///   - count: The number of frames.
+    ///   - order: Maps the index of a frame in the stream to that of a frame in the clip.
+    ///   - prompts: The prompts, by the frame at which each begins; one begins at 0.
+    ///   - take: Called with each chunk.
     func run(
         _ clip: QualityClip,
         count: Int,

@@ -5,22 +5,22 @@ import SwanTiny
 import SwanTraining
 public import Torch
 
-/// How alike moving pictures are, and how much they change. Pictures are [T, 3, H, W] in [0, 1].
+/// Metrics for the similarity of videos, and for their change over time. Frames are [T, 3, H, W] in [0, 1].
 public enum PictureQuality {
-    /// The peak signal-to-noise ratio in dB that belongs to a mean squared error; 100 at most.
+    /// Returns the peak signal-to-noise ratio in dB for a mean squared error; 100 at most.
     public static func psnr(squaredError: Double) -> Double {
         min(100, -10 * log10(squaredError))
     }
 
-    /// The mean squared error of all values of two pictures.
+    /// Returns the mean squared error over all values.
     public static func squaredError(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Double {
         try (a - b).pow(2).mean().item()
     }
 
-    /// The structural similarity of the brightness of each frame, 1 for equal pictures: [T].
+    /// Returns the structural similarity (SSIM) of the brightness of each frame, 1 for equal frames: [T].
     ///
-    /// Gaussian windows of 11 pixels with a deviation of 1.5, those that reach over the border left
-    /// out; constants as in Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
+    /// Uses Gaussian windows of 11 pixels with a standard deviation of 1.5, without those that cross the
+    /// border; constants as in Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
     public static func ssim(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
         let (x, y) = (try PixelMath.luma(a), try PixelMath.luma(b))
         let radius = 5
@@ -28,7 +28,7 @@ public enum PictureQuality {
         guard height > 0, width > 0 else {
             throw SwanError(
                 .invalidArgument,
-                "structural similarity needs pictures of \(2 * radius + 1) pixels or more, not "
+                "structural similarity needs frames of at least \(2 * radius + 1) pixels a side, not "
                     + "\(a.size(3))x\(a.size(2))"
             )
         }
@@ -45,7 +45,7 @@ public enum PictureQuality {
         return try (above / below).mean([1, 2, 3])
     }
 
-    /// The mean squared change from each frame to the next: [T - 1].
+    /// Returns the mean squared change from each frame to the next: [T - 1].
     public static func changes(_ frames: Tensor) throws(SwanError) -> Tensor {
         let count = frames.size(0) - 1
         return try (frames.sliced(0, from: 1) - frames.sliced(0, 0..<count)).pow(2)

@@ -7,20 +7,20 @@ import SwanTiny
 import SwanTraining
 import Torch
 
-/// How good a streaming model is, by numbers with bounds.
+/// A benchmark of a streaming model's quality: figures, and the bounds they must meet.
 ///
-/// Footage goes through the stream as in `swan stream`, and each chunk is compared with the same frames
-/// in the style's exact filters.
+/// Footage is streamed as in `swan stream`, and each chunk is compared with the same frames as rendered by
+/// the exact filter of the style.
 public struct QualityBenchmark {
-    /// What is done next, for whoever waits.
+    /// The progress of the benchmark.
     public struct Progress: Sendable, Equatable {
-        /// In words.
+        /// A description of the part that is measured next.
         public let what: String
-        /// Parts that are done, of `total`.
+        /// The number of parts that are done, and of all parts.
         public let done, total: Int
     }
 
-    /// What is known before anything was measured.
+    /// The report before anything is measured.
     public let report: QualityReport
     private let options: QualityOptions
     private let stream: MeasuredStream
@@ -44,7 +44,7 @@ public struct QualityBenchmark {
         var streamOptions = StreamOptions(configuration)
         streamOptions.seed = options.seed
         var model = try StreamModel.load(options.model, dtype: dtype, device: device)
-        // The model itself is measured: what it makes of prompts for no look, too.
+        // Measure the model itself, including its response to prompts without a known look.
         model.looks = nil
         stream = MeasuredStream(model: model, options: streamOptions)
         clips = try paths.map {
@@ -70,21 +70,21 @@ public struct QualityBenchmark {
         try requireParts()
     }
 
-    /// Throws where the model's styles leave nothing to measure.
+    /// Throws if the model's styles leave nothing to measure.
     private func requireParts() throws(SwanError) {
         guard parts > 0 else {
             throw SwanError(
                 .invalidRequest,
-                "the model was taught one style alone: there are no changes to measure"
+                "the model was trained on only one style: there are no prompt changes to measure"
             )
         }
     }
 
-    /// Measures, clip by clip.
+    /// Runs the benchmark, clip by clip.
     ///
     /// - Parameters:
-    ///   - onProgress: called before each part.
-    ///   - onRow: called with each row when it is there.
+    ///   - onProgress: Called before each part.
+    ///   - onRow: Called with each row as soon as it is measured.
     public func run(
         onProgress: (Progress) -> Void,
         onRow: (QualityRow) -> Void
@@ -164,7 +164,9 @@ public struct QualityBenchmark {
 // MARK: - Streams
 
 extension QualityBenchmark {
-    /// - Parameter show: called with the number and the output [1, 3, H, W] of each frame.
+    /// Measures one style.
+    ///
+    /// - Parameter show: Called with the index and the output [1, 3, H, W] of each frame.
     private func style(
         _ clip: QualityClip,
         _ targets: StyleTargets,
@@ -210,7 +212,7 @@ extension QualityBenchmark {
         return measure.row(clip: clip.name)
     }
 
-    /// The styles take turns: one long stream for each clip.
+    /// Returns the style of the long stream for a clip; the styles take turns.
     private func driftStyle(_ clip: Int) -> Style {
         let chosen = styles.chosen.map { styles.known[$0] }
         let changing = chosen.filter { !$0.changesNothing }

@@ -4,11 +4,11 @@ import SwanTraining
 import Torch
 import SwanSystem
 
-/// Footage to measure on, at a model's size.
+/// A clip to measure on, at the model's size.
 struct QualityClip: Sendable {
-    /// The file's name.
+    /// The file name.
     let name: String
-    /// [T, 3, H, W], uint8, resized as a stream does it.
+    /// The frames [T, 3, H, W], uint8, resized as a stream does it.
     let pixels: Tensor
 
     /// Decodes the first `maxFrames` frames of a file.
@@ -26,22 +26,22 @@ struct QualityClip: Sendable {
         guard frames.count > 1 else {
             throw SwanError(
                 .invalidData,
-                "\(path): has \(frames.count) frames; nothing moves in fewer than 2"
+                "\(path): has \(frames.count) frames; at least 2 are needed"
             )
         }
         pixels = try concatenated(frames)
     }
 
-    /// Footage that is there already: [T, 3, H, W], uint8.
+    /// Creates a clip from decoded frames [T, 3, H, W], uint8.
     init(name: String, pixels: Tensor) {
         self.name = name
         self.pixels = pixels
     }
 
-    /// Its frames.
+    /// The number of frames.
     var count: Int { pixels.size(0) }
 
-    /// A frame for a stream.
+    /// Returns a frame as input for a stream.
     func frame(_ index: Int) throws -> VideoFrame {
         let picture = try pixels.selected(0, index).permuted(1, 2, 0).contiguous()  // [H, W, 3]
         return try VideoFrame(
@@ -51,8 +51,8 @@ struct QualityClip: Sendable {
         )
     }
 
-    /// Which of `count` frames stands at place `index` of a stream that goes through them forward and
-    /// backward without end, so that it never jumps: 0, 1, 2, 1, 0, 1 ... of three.
+    /// Returns which of `count` frames is at position `index` of an endless stream that plays them forward
+    /// and backward, so that it never jumps: 0, 1, 2, 1, 0, 1 ... for three frames.
     static func swing(_ index: Int, over count: Int) -> Int {
         guard count > 1 else { return 0 }
         let place = index % (2 * (count - 1))

@@ -6,39 +6,39 @@ public import SwanSystem
 import SwanTraining
 public import Torch
 
-/// What of which model is to be measured.
+/// The options of a quality benchmark.
 public struct QualityOptions: Sendable {
-    /// A bundled model's name or a model's folder.
+    /// The name of a bundled model, or the path of a model folder.
     public var model = BundledModels.names[0]
-    /// Videos; empty for those that the bundled model was not trained on.
+    /// The videos to measure on; empty for those that the bundled model was not trained on.
     public var inputs: [String] = []
-    /// The names of the styles to run; nil for all that the model was taught.
+    /// The names of the styles to run; nil for all that the model was trained on.
     public var styles: [String]?
-    /// Whether a style is asked for by its first phrasing alone, not by sentences too.
+    /// Whether a style is requested only by its first phrasing, not also in sentences.
     public var isBare = false
-    /// What is measured.
+    /// What to measure.
     public var measures = QualityMeasure.allCases
-    /// Frames taken of each video.
+    /// The maximum number of frames to use of each video.
     public var maxFrames = 250
-    /// Frames of the long streams.
+    /// The number of frames of the long streams.
     public var driftFrames = 3_000
-    /// Seed of all random numbers.
+    /// The seed of all random numbers.
     public var seed: UInt64 = 0
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:1`.
+    /// The device to run the model on: `auto`, `cpu`, `cuda` or `cuda:1`.
     public var device = "auto"
-    /// What the weights are converted to; nil for what the model or the device suggests.
+    /// The dtype to convert the weights to; nil to choose by model and device.
     public var dtype: DType?
-    /// A PNG file for a sheet of what came out of the styles.
+    /// The path of a PNG file for a contact sheet of the styles' outputs.
     public var sheet: String?
-    /// Whether a file that has the sheet's name at the end is replaced.
+    /// Whether to replace a file with the sheet's name that exists by the end of the run.
     public var overwrites = true
-    /// The frame that the sheet shows; of shorter videos the last.
+    /// The index of the frame that the sheet shows; the last frame of shorter videos.
     public var sheetFrame = 40
 
-    /// Everything of the bundled model.
+    /// Creates options that measure everything on the bundled model.
     public init() {}
 
-    /// What is read and what is written.
+    /// The files that the benchmark reads and writes.
     public var files: JobFiles {
         var files = JobFiles()
         files.inputs = inputs.isEmpty ? HeldOutFootage.clips.map(\.path) : inputs
@@ -47,56 +47,56 @@ public struct QualityOptions: Sendable {
         return files
     }
 
-    /// Throws for what can be seen to be wrong without opening a file.
+    /// Throws if an option is invalid, as far as can be checked without opening a file.
     public func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }
-        try require(!measures.isEmpty, "nothing is to be measured")
-        try require(styles?.isEmpty != true, "no style is named")
+        try require(!measures.isEmpty, "no measure is specified")
+        try require(styles?.isEmpty != true, "no style is specified")
         try require(
             measures != [.changes] || styles?.count != 1,
-            "changes go from one style to another: name two styles at least"
+            "the measure 'changes' needs at least two styles"
         )
         try require(
             (2...100_000).contains(maxFrames),
-            "\(maxFrames) frames of a video: 2 to 100000 are possible"
+            "invalid number of frames per video \(maxFrames): expected 2 to 100000"
         )
         try require(
             (20...10_000_000).contains(driftFrames),
-            "\(driftFrames) frames of a long stream: 20 to 10000000 are possible"
+            "invalid number of frames for drift \(driftFrames): expected 20 to 10000000"
         )
-        try require(sheetFrame >= 0, "frame \(sheetFrame) for the sheet: they are counted from 0")
+        try require(sheetFrame >= 0, "invalid sheet frame \(sheetFrame): frames start at 0")
         if let sheet {
             try require(
                 sheet.lowercased().hasSuffix(".png"),
-                "\(sheet): the sheet is a PNG file, its name ends in .png"
+                "\(sheet): the sheet is a PNG file; specify a name that ends in .png"
             )
             try require(measures.contains(.styles), "a sheet needs the measure 'styles'")
         }
     }
 }
 
-/// Videos that the bundled model was not trained on.
+/// The videos that the bundled model was not trained on.
 enum HeldOutFootage {
-    /// Paths from the repository's root, where `scripts/bootstrap` puts them, and what is to be known
-    /// of them.
+    /// The paths relative to the repository root, where `scripts/bootstrap` puts the videos, with a note on
+    /// each.
     static let clips = [
-        (path: ".deps/media/bikes.mp4", note: "not in the training"),
-        (path: ".deps/media/carphone_pristine.mp4", note: "not in the training"),
+        (path: ".deps/media/bikes.mp4", note: "not in the training data"),
+        (path: ".deps/media/carphone_pristine.mp4", note: "not in the training data"),
         (
             path: ".deps/media/bigbuckbunny.mp4",
-            note: "this shot is not in the training, others of the same film are"
+            note: "this shot is not in the training data, other shots of the film are"
         ),
     ]
 
-    /// The paths; throws where one is not there.
+    /// Returns the paths; throws if a file is missing.
     static func paths() throws -> [String] {
         for clip in clips where !FileManager.default.fileExists(atPath: clip.path) {
             throw SwanError(
                 .noSuchFile,
-                "\(clip.path): no such clip here; scripts/bootstrap fetches it, to be run where "
-                    + "the repository is, and so is this command; or name a video with --input"
+                "\(clip.path): no such file; run scripts/bootstrap and this command from the "
+                    + "repository root, or specify a video with --input"
             )
         }
         return clips.map(\.path)

@@ -1,11 +1,11 @@
 import SwanTiny
 
-/// How measuring asks for a style: bare, in a sentence, and as a request.
+/// The prompts that request a style in measurements: its name alone, in a sentence, and as a request.
 ///
-/// The sentences around the phrasings are none of those that training puts around them; their "camera"
-/// is a word of thermal's, and of two of training's scenes.
+/// The sentences around the phrasings are not used in training. Their word "camera" also occurs in the
+/// phrasings of thermal, and in two of the training scenes.
 enum QualityPrompts {
-    /// Prompts for a style; those for "no change" have a look that no model here knows among them.
+    /// Returns the prompts for a style. Those for "no change" include a look that no model here knows.
     static func prompts(for style: Style) -> [String] {
         let phrasings = style.phrasings
         guard !style.changesNothing, !phrasings.isEmpty else {
@@ -19,8 +19,8 @@ enum QualityPrompts {
         ]
     }
 
-    /// The prompts of a stream of `count` frames, one after the other, each for as long: by the frame
-    /// that they begin at.
+    /// Spreads prompts evenly over a stream of `count` frames; returns them by the frame at
+    /// which each begins.
     static func spread(_ prompts: [String], over count: Int) -> [Int: String] {
         var places: [Int: String] = [:]
         for (index, prompt) in prompts.enumerated() {

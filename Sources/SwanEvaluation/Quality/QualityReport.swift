@@ -2,25 +2,25 @@ import Foundation
 import SwanPipelines
 import Torch
 
-/// What can be measured of a streaming model's quality.
+/// A measure of a streaming model's quality.
 public enum QualityMeasure: String, Sendable, CaseIterable, Encodable {
-    /// The autoencoder alone, beside linear codes.
+    /// The autoencoder alone, compared with linear codes.
     case vae
-    /// Each style: whether it is the one asked for, what it keeps, whether it flickers.
+    /// Each style: whether the output shows the requested style, its fidelity, and its flicker.
     case styles
-    /// How soon another prompt takes hold.
+    /// How quickly a new prompt takes effect.
     case changes
-    /// Whether a long stream ends as it began.
+    /// Whether the output drifts over a long stream.
     case drift
 }
 
-/// What a figure has to fulfil.
+/// The bound that a figure must meet.
 public enum QualityBound: Sendable, Equatable {
     case atLeast(Double)
     case atMost(Double)
     case within(ClosedRange<Double>)
 
-    /// Whether a value does; no number does not.
+    /// Whether a value meets the bound; NaN does not.
     public func holds(_ value: Double) -> Bool {
         switch self {
         case .atLeast(let least): value >= least
@@ -29,7 +29,7 @@ public enum QualityBound: Sendable, Equatable {
         }
     }
 
-    /// In words.
+    /// The bound as text.
     public var text: String {
         switch self {
         case .atLeast(let least): String(format: "at least %.4g", least)
@@ -40,15 +40,15 @@ public enum QualityBound: Sendable, Equatable {
     }
 }
 
-/// One measured number.
+/// One measured figure.
 public struct QualityFigure: Sendable, Equatable {
-    /// What it is, in a word or two: the same in every version.
+    /// The short name, which is stable across versions.
     public let name: String
-    /// The number.
+    /// The value.
     public let value: Double
-    /// Its unit; empty for ratios.
+    /// The unit; empty for ratios.
     public let unit: String
-    /// What it has to fulfil; nil for a number that says more about the others.
+    /// The bound to meet; nil for a figure that only provides context.
     public let bound: QualityBound?
 
     init(_ name: String, _ value: Double, _ unit: String = "", _ bound: QualityBound? = nil) {
@@ -58,10 +58,10 @@ public struct QualityFigure: Sendable, Equatable {
         self.bound = bound
     }
 
-    /// Whether it fulfils its bound, if it has one.
+    /// Whether the figure meets its bound, if it has one.
     public var holds: Bool { bound?.holds(value) ?? true }
 
-    /// For people.
+    /// The human-readable form.
     public var text: String {
         let number = String(format: "%@ %.4g", name, value) + (unit.isEmpty ? "" : " " + unit)
         guard let bound else { return number }
@@ -69,23 +69,23 @@ public struct QualityFigure: Sendable, Equatable {
     }
 }
 
-/// What was measured of one clip, and perhaps of one style.
+/// The figures of one measure for one clip and, for some measures, one style.
 public struct QualityRow: Sendable, Equatable {
-    /// What was measured.
+    /// The measure.
     public let measure: QualityMeasure
-    /// The clip's file.
+    /// The clip's file name.
     public let clip: String
-    /// The style; nil where it is of none.
+    /// The style; nil if the measure is not of a single style.
     public var style: String?
-    /// The numbers.
+    /// The figures.
     public let figures: [QualityFigure]
-    /// What else there is to say.
+    /// Additional information.
     public var note: String?
 
-    /// Whether all figures fulfil their bounds.
+    /// Whether all figures meet their bounds.
     public var holds: Bool { figures.allSatisfy(\.holds) }
 
-    /// One line for people.
+    /// The row as a human-readable line.
     public var line: String {
         func column(_ text: String, _ width: Int) -> String {
             text.padding(toLength: max(width, text.count), withPad: " ", startingAt: 0)
@@ -99,51 +99,51 @@ public struct QualityRow: Sendable, Equatable {
     }
 }
 
-/// What was measured of a model.
+/// The results of a quality benchmark.
 public struct QualityReport: Sendable, Encodable {
-    /// A clip, and what is known of it.
+    /// A clip, with a note on it.
     public struct Footage: Sendable, Equatable, Encodable {
-        /// Its file.
+        /// The clip's file name.
         public let clip: String
         /// Whether the model was trained on it.
         public let note: String
     }
 
-    /// The version of this form; it rises when a key changes its meaning or goes away.
+    /// The version of the schema; it increases when a key is removed or its meaning changes.
     public let schemaVersion = 1
-    /// The model, as it was named.
+    /// The model, as specified.
     public let model: String
-    /// The pictures' size in pixels.
+    /// The frame size in pixels.
     public let width, height: Int
-    /// Denoising steps.
+    /// The denoising steps.
     public let steps: [Int]
-    /// The random numbers' seed.
+    /// The seed of the random numbers.
     public let seed: UInt64
-    /// What the model computed in, and where.
+    /// The compute dtype and the device.
     public let dtype, device: String
-    /// The styles that the nearest one was sought among.
+    /// The styles among which the nearest one was determined.
     public let styles: [String]
-    /// What is known of the footage.
+    /// Notes on the clips.
     public let footage: [Footage]
-    /// What was measured.
+    /// The results.
     public internal(set) var rows: [QualityRow] = []
 
-    /// Whether all rows fulfil their bounds.
+    /// Whether all rows meet their bounds.
     public var holds: Bool { rows.allSatisfy(\.holds) }
 
-    /// What was run on what, for people.
+    /// A human-readable summary of the setup.
     public var heading: String {
         let steps = steps.count == 1 ? "1 step" : "\(steps.count) steps"
         let first =
-            "model \(model), \(width)x\(height), \(steps), \(dtype) on \(device), seed \(seed); nearest of "
+            "model \(model), \(width)x\(height), \(steps), \(dtype) on \(device), seed \(seed); styles: "
             + styles.joined(separator: ", ")
         return ([first] + footage.map { "\($0.clip): \($0.note)" }).joined(separator: "\n")
     }
 
-    /// How many rows fulfil their bounds, for people.
+    /// A human-readable summary: how many rows meet their bounds.
     public var verdict: String {
         let held = rows.count { $0.holds }
-        return "\(held) of \(rows.count) rows fulfil their bounds"
+        return "\(held) of \(rows.count) rows meet their bounds"
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -159,7 +159,7 @@ extension QualityFigure: Encodable {
         case name, value, unit, atLeast = "at_least", atMost = "at_most", holds
     }
 
-    /// Writes a bound as its ends; a value that is no finite number is left out.
+    /// Encodes a bound by its endpoints. A value that is not finite is omitted.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(name, forKey: .name)
@@ -182,7 +182,7 @@ extension QualityRow: Encodable {
         case measure, clip, style, figures, note, holds
     }
 
-    /// Writes all there is, and whether it holds.
+    /// Encodes all properties, and whether the row meets its bounds.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(measure, forKey: .measure)

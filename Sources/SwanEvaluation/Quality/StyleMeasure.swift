@@ -3,18 +3,18 @@ import SwanSystem
 import Torch
 import SwanTiny
 
-/// How well a stream keeps to one style, gathered chunk by chunk.
+/// Measures how well a stream follows one style, accumulated chunk by chunk.
 struct StyleMeasure {
-    /// Chunks, of a hundred, whose nearest style is the one asked for.
+    /// The minimum percentage of chunks whose nearest style is the requested one.
     static let leastNearest = 90.0
-    /// Structural similarity with the exact target.
+    /// The minimum structural similarity to the exact target.
     static let leastSSIM = 0.6
-    /// Energy of the changes from frame to frame, over that of the exact target.
+    /// The maximum energy of frame-to-frame changes, relative to that of the exact target.
     static let mostFlicker = 1.3
 
     private let targets: StyleTargets
     private let position: Int
-    /// By the frame that they begin at.
+    /// The prompts, sorted by the frame at which each begins.
     private let prompts: [(first: Int, text: String)]
     private var nearest: [(style: Int, prompt: String)] = []
     private var similarities: [Double] = []
@@ -22,7 +22,7 @@ struct StyleMeasure {
     private var last: (output: Tensor, target: Tensor)?
     private var changes = (output: 0.0, target: 0.0)
 
-    /// Nothing yet, of style number `position`.
+    /// Creates an empty measure for the style with index `position`.
     init(_ targets: StyleTargets, position: Int, prompts: [Int: String]) {
         self.targets = targets
         self.position = position
@@ -30,7 +30,7 @@ struct StyleMeasure {
             .sorted { $0.first < $1.first }
     }
 
-    /// Takes the stream's next chunk.
+    /// Adds the next chunk of the stream.
     mutating func add(_ chunk: MeasuredStream.Chunk) throws(SwanError) {
         let (output, target) = (
             chunk.output, try targets.target(position, frames: chunk.sources)
@@ -48,11 +48,11 @@ struct StyleMeasure {
         last = (try output.sliced(0, from: -1), try target.sliced(0, from: -1))
     }
 
-    /// What was found.
+    /// Returns the results.
     func row(clip: String) -> QualityRow {
         let hits = nearest.count { $0.style == position }
         let share = 100 * Double(hits) / Double(max(1, nearest.count))
-        // What stands still may change by a level, which nobody sees.
+        // Static areas may change by one level, which is invisible.
         let level = Double(similarities.count - 1) / (255 * 255)
         return QualityRow(
             measure: .styles,
@@ -77,7 +77,7 @@ struct StyleMeasure {
         )
     }
 
-    /// What chunks were nearest to instead, and which prompts led there.
+    /// The styles that chunks were nearest to instead, and the prompts of those chunks.
     private var misses: String? {
         let wrong = nearest.filter { $0.style != position }
         guard !wrong.isEmpty else { return nil }
@@ -87,7 +87,7 @@ struct StyleMeasure {
         let asked = prompts.map(\.text).filter { text in wrong.contains { $0.prompt == text } }
             .map { "'\($0)'" }
         return
-            "of \(nearest.count) chunks nearest to \(names.joined(separator: ", ")), asked for by "
+            "of \(nearest.count) chunks nearest to \(names.joined(separator: ", ")), prompted by "
             + asked.joined(separator: ", ")
     }
 

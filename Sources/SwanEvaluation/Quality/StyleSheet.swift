@@ -3,17 +3,17 @@ import SwanSystem
 import SwanTraining
 import Torch
 
-/// One picture of many: a row for each clip, the frame itself and then each style of it.
+/// A contact sheet with a row for each clip: the input frame, then the output in each style.
 struct StyleSheet {
-    /// Pixels of a tile's longer side.
+    /// The longer side of a tile in pixels.
     static let tile = 144
-    /// White pixels right of and below each tile.
+    /// The number of white pixels to the right of and below each tile.
     static let gap = 4
 
-    /// For each clip the pictures beside each other: [1, 3, H, W] in [0, 1], all of the same size.
+    /// The images of each clip, from left to right: [1, 3, H, W] in [0, 1], all of the same size.
     var rows: [[Tensor]] = []
 
-    /// The sheet.
+    /// Renders the sheet.
     func frame() throws -> VideoFrame {
         try SampleSheet(
             rows.map { row in try row.map { picture in try Self.tile(of: picture) } },

@@ -3,13 +3,13 @@ import SwanTiny
 import SwanTraining
 import Torch
 
-/// A clip in each of several styles, exactly: what a stream's output is compared with.
+/// The exact renderings of a clip in several styles, which a stream's output is compared with.
 struct StyleTargets {
     let styles: [Style]
-    /// [T, 3, H, W] for each style, uint8: as exact as an output can be, in a quarter of the memory.
+    /// Frames [T, 3, H, W] for each style, uint8: as precise as an output can be, in a quarter of the memory.
     private let pixels: [Tensor]
 
-    /// The first `count` frames of a clip.
+    /// Renders the first `count` frames of a clip.
     init(_ clip: QualityClip, styles: [Style], count: Int) throws(SwanError) {
         self.styles = styles
         let batch = 16
@@ -23,14 +23,14 @@ struct StyleTargets {
         }
     }
 
-    /// Frames of the clip in style number `position`: [T, 3, H, W] in [0, 1].
+    /// Returns frames of the clip in the style with index `position`: [T, 3, H, W] in [0, 1].
     func target(_ position: Int, frames: [Int]) throws(SwanError) -> Tensor {
         try PixelMath.values(
             pixels[position].indexSelected(0, Tensor(frames, [frames.count]))
         )
     }
 
-    /// The number of the style that `output` [T, 3, H, W] made of these frames is nearest to.
+    /// Returns the index of the style that is nearest to `output` [T, 3, H, W], generated from these frames.
     func nearest(to output: Tensor, frames: [Int]) throws(SwanError) -> Int {
         let look = try Look(output)
         var best = (position: 0, distance: Double.infinity)

@@ -4,15 +4,15 @@ import SwanPipelines
 import SwanSystem
 import SwanTiny
 
-/// The styles of a model.
+/// The styles that a model was trained on.
 struct TaughtStyles {
-    /// Those that the nearest one is sought among.
+    /// The styles among which the nearest one is determined.
     let known: [Style]
-    /// Those that streams are run for, as numbers among them.
+    /// The styles to run streams for, as indices into `known`.
     let chosen: [Int]
 
-    /// Those of a model's recipe, which `swan train` leaves in its folder. Without a recipe they are
-    /// the bundled ones, and which of them the model was taught has to be said.
+    /// Reads the styles from the model's recipe, which `swan train` leaves in its folder. Without a recipe,
+    /// they are the bundled ones, and `names` must list those that the model was trained on.
     init(of model: String, chosen names: [String]?) throws {
         let recipe = (BundledModels.folder(model) ?? model) + "/recipe.yaml"
         let hasRecipe = FileManager.default.fileExists(atPath: recipe)
@@ -20,8 +20,8 @@ struct TaughtStyles {
         guard hasRecipe || names != nil else {
             throw SwanError(
                 .invalidRequest,
-                "\(recipe) is not there to say which styles the model was taught: name them with "
-                    + "--styles, of \(Self.list(known))"
+                "\(recipe): no such file, so the model's styles are not known: specify them with "
+                    + "--styles, out of \(Self.list(known))"
             )
         }
         self.known = known
@@ -30,7 +30,7 @@ struct TaughtStyles {
                 guard let position = known.firstIndex(where: { $0.name == name }) else {
                     throw SwanError(
                         .invalidRequest,
-                        "the model was taught no style '\(name)'; there are \(Self.list(known))"
+                        "the model has no style '\(name)'; expected one of \(Self.list(known))"
                     )
                 }
                 return position

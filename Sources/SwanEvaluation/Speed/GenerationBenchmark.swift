@@ -5,7 +5,7 @@ import Torch
 import TorchNN
 
 extension Benchmark {
-    /// A guided step of the 1.3B width, and the decoders of both kinds at their published sizes.
+    /// A guided step at the width of the 1.3B transformer, and both VAE decoders at their published sizes.
     static func generation(_ options: BenchmarkOptions) throws -> [Measurement] {
         try [denoisingStep(options)]
             + [("vae21", WanVAEConfig.wan21), ("vae22", .wan22)].map {
@@ -59,7 +59,7 @@ extension Benchmark {
             .to(options.device, vae.dtype)
         return try Measurement(
             "\(name) decode",
-            "\(vae.videoFrames(ofLatents: frames)) frames of \(width)x\(height), whole",
+            "\(vae.videoFrames(ofLatents: frames)) frames of \(width)x\(height), in one pass",
             dtype: vae.dtype,
             on: options.device,
             rounds: options.rounds

@@ -4,19 +4,19 @@ public import Torch
 import TorchNN
 import SwanSystem
 
-/// One thing that was timed again and again.
+/// The timings of one workload.
 public struct Measurement: Sendable, Encodable {
-    /// What was done, in a word: the same in every version.
+    /// The short name of the workload, which is stable across versions.
     public let name: String
-    /// What was done, in a sentence.
+    /// A description of the workload.
     public let work: String
-    /// What it was done in.
+    /// The compute dtype.
     public let dtype: String
-    /// Milliseconds of a round: the shortest, the median, and what 95 of 100 stay under.
+    /// The minimum, the median and the 95th percentile of the time per round, in milliseconds.
     public let minimum, median, p95: Double
-    /// Rounds that were timed, after those that were not.
+    /// The number of timed rounds, not counting warm-up.
     public let rounds: Int
-    /// Rates and shares that follow from the median, by name and unit.
+    /// Rates and ratios derived from the median, by name and unit.
     public internal(set) var derived: [String: Double] = [:]
 
     private enum CodingKeys: String, CodingKey {
@@ -24,7 +24,8 @@ public struct Measurement: Sendable, Encodable {
         case derived
     }
 
-    /// Times `round` after `warmUp` rounds that do not count, each until the device is done with it.
+    /// Times `round` after `warmUp` rounds that do not count. Each timed round is synchronized
+    /// with the device.
     init(
         _ name: String,
         _ work: String,
@@ -46,7 +47,7 @@ public struct Measurement: Sendable, Encodable {
         self.init(name, work, dtype: dtype, seconds: times)
     }
 
-    /// What was timed elsewhere.
+    /// Creates a measurement from given times.
     init(_ name: String, _ work: String, dtype: DType, seconds: [Double]) {
         self.name = name
         self.work = work
@@ -58,7 +59,7 @@ public struct Measurement: Sendable, Encodable {
         rounds = sorted.count
     }
 
-    /// One line for people.
+    /// The measurement as a human-readable line.
     public var line: String {
         let times = String(
             format: "%10.3f ms  (min %.3f, p95 %.3f, %d rounds)",
@@ -74,51 +75,53 @@ public struct Measurement: Sendable, Encodable {
     }
 }
 
-/// Measurements with the machine they were made on.
+/// Measurements, and the machine they were made on.
 public struct BenchmarkReport: Sendable, Encodable {
-    /// The version of this form; it rises when a key changes its meaning or goes away.
+    /// The version of the schema; it increases when a key is removed or its meaning changes.
     public let schemaVersion = 1
     /// The machine.
     public let machine = Machine.current
-    /// The engine.
+    /// The engine and its version.
     public let engine = "libtorch \(Engine.version), \(Engine.cpuCapability) kernels"
-    /// Threads of an operator on the CPU.
+    /// The number of threads that an operator uses on the CPU.
     public let threads = Engine.threads
-    /// What networks ran on: `cpu`, or a GPU and its name.
+    /// The device that networks ran on: `cpu`, or a GPU and its name.
     public let device: String
-    /// What was measured.
+    /// The measurements.
     public var measurements: [Measurement] = []
 
     private enum CodingKeys: String, CodingKey {
         case schemaVersion = "schema_version", machine, engine, threads, device, measurements
     }
 
-    /// A report of this machine and one of its devices, with nothing measured yet.
+    /// Creates an empty report for this machine and one of its devices.
     public init(_ device: Device = .cpu) {
         self.device = [device.description, Engine.name(of: device)].compactMap(\.self)
             .joined(separator: ", ")
     }
 }
 
-/// How benchmarks run.
+/// The options of a speed benchmark.
 public struct BenchmarkOptions: Sendable {
-    /// Rounds that are timed.
+    /// The number of rounds to time.
     public var rounds = 5
-    /// What networks compute on.
+    /// The device to run networks on.
     public var device = Device.cpu
-    /// What networks compute in; nil for what suits the device.
+    /// The compute dtype; nil to choose by device.
     public var dtype: DType?
     /// The model that `stream` runs.
     public var model = BundledModels.names[0]
-    /// The video that `stream` runs on; nil for a made one.
+    /// The input video of `stream`; nil for a synthetic one.
     public var input: String?
 
-    /// Five rounds on the CPU in what suits it.
+    /// Creates options for five rounds on the CPU in its default dtype.
     public init() {}
 
     var computeType: DType { dtype ?? .suited(to: device) }
 
-    /// Random weights of a network as it computes; `keepsStorage` where those of a file would stay in it.
+    /// Returns random weights in the compute dtype.
+    ///
+    /// - Parameter keepsStorage: Whether the network would leave the weights of a file in that file.
     func weights(keepsStorage: Bool = false) throws -> Weights {
         Weights(
             try MadeWeights.random(),
@@ -129,20 +132,20 @@ public struct BenchmarkOptions: Sendable {
     }
 }
 
-/// What `swan bench` can measure.
+/// A workload of `swan bench`.
 public enum Benchmark: String, Sendable, CaseIterable {
-    /// What an operator call costs, and how fast matrices are multiplied.
+    /// The overhead of an operator call, and the matrix multiplication rate.
     case ops
     /// A chunk through four blocks of the 1.3B transformer.
     case dit
     /// Four frames through Wan 2.1's autoencoder and through the tiny one.
     case vae
-    /// A guided step of the 1.3B transformer's width, and both kinds of decoder.
+    /// A guided step at the width of the 1.3B transformer, and both kinds of decoder.
     case generate
-    /// A file to a file.
+    /// A stream from file to file.
     case stream
 
-    /// Measures.
+    /// Runs the benchmark.
     public func run(_ options: BenchmarkOptions) throws -> [Measurement] {
         try inference {
             switch self {

@@ -15,7 +15,7 @@ extension Benchmark {
         return try [overhead] + [DType.float32, .bfloat16].map { try matrices($0, options) }
     }
 
-    /// The rate at which a linear layer of the 1.3B transformer runs.
+    /// Measures the matrix multiplication rate of a linear layer of the 1.3B transformer.
     static func matrices(_ dtype: DType, _ options: BenchmarkOptions) throws -> Measurement {
         let (rows, inputs, outputs) = (1_560, 1_536, 8_960)
         let generator = try Generator(seed: 0)
@@ -58,7 +58,7 @@ extension Benchmark {
         let text = try network.text(
             Tensor.randn([1, config.textLen, config.textDim], generator).to(device, dtype)
         )
-        // A stream far from its beginning: all slots of the cache are in use.
+        // Far into a stream, so that all slots of the cache are in use.
         var position = 1_000
         var measured = try Measurement(
             "dit",
@@ -86,7 +86,7 @@ extension Benchmark {
         return [matrices, measured]
     }
 
-    /// Multiplications and additions of the blocks' matrices and attention.
+    /// The number of multiplications and additions in the projections and attention of the blocks.
     private static func operations(
         _ config: WanConfig,
         rows: Int,
@@ -105,7 +105,7 @@ extension Benchmark {
             + autoencoder(tiny, "tiny vae", "taew2_1", options)
     }
 
-    /// A latent's frames through an autoencoder in the middle of a stream.
+    /// Measures encoding and decoding one latent frame in the middle of a stream.
     private static func autoencoder(
         _ network: any VideoAutoencoder,
         _ name: String,
@@ -122,7 +122,7 @@ extension Benchmark {
         let video =
             try Tensor.rand([1, 3, 4, height, width], generator).to(options.device, dtype) * 2 - 1
         let (encoder, decoder) = try (network.makeEncoder(), network.makeDecoder())
-        // A stream's first latent stands for one frame; the others for four.
+        // The first latent of a stream encodes one frame, the others encode four.
         _ = try encoder.encode(video.narrowed(2, 0, 1 + network.lookahead))
         _ = try decoder.decode(latent)
         return try [

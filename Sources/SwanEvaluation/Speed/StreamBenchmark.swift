@@ -7,7 +7,7 @@ import SwanSystem
 import Torch
 
 extension Benchmark {
-    /// A file to a file with all that belongs to it, as `swan stream` does it.
+    /// Measures a complete run from file to file, as in `swan stream`.
     static func stream(_ options: BenchmarkOptions) throws -> [Measurement] {
         let partial = PartialFolder()
         defer { partial.remove() }
@@ -18,7 +18,7 @@ extension Benchmark {
         let folderOfModel = try ModelFolder(BundledModels.folder(options.model) ?? options.model)
         let size = StreamOptions(try folderOfModel.configuration())
         var summaries: [StreamSummary] = []
-        // What other benchmarks have given back is not the stream's.
+        // Memory that other benchmarks have released does not count.
         ProcessFacts.forgetPeakMemory()
         for _ in 0..<max(1, options.rounds) {
             var request = FileStreamRequest(
@@ -30,7 +30,7 @@ extension Benchmark {
             request.dtype = options.dtype
             request.device = options.device.description
             request.settings.steps = 2
-            // The model's own size, whatever shape the clip has.
+            // Use the model's own size, regardless of the clip's shape.
             (request.settings.width, request.settings.height) = (size.width, size.height)
             request.settings.fit = .stretch
             let job = FileStream(request, log: Logger(label: "swan"), start: .now)
@@ -48,17 +48,17 @@ extension Benchmark {
         whole.derived["peak MB"] = Double(ProcessFacts.peakMemoryBytes) / 1e6
         return [
             whole,
-            Measurement("first frame", "with loading the model", dtype: dtype, seconds: first),
+            Measurement("first frame", "including model load", dtype: dtype, seconds: first),
             Measurement(
                 "chunk",
-                "from its arrival until it is finished, others before it",
+                "from arrival to completion, including the wait for earlier chunks",
                 dtype: dtype,
                 seconds: latencies
             ),
         ]
     }
 
-    /// Five seconds of soft shapes that move.
+    /// Writes five seconds of soft moving shapes.
     private static func makeClip(_ path: String) throws {
         let (width, height, frames) = (256, 256, 125)
         let writer = try VideoWriter(

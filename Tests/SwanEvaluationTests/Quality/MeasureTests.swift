@@ -63,7 +63,7 @@ import SwanMedia
         #expect(!row.holds)
         #expect(abs((figures(row)["nearest"] ?? 0) - 200 / 3) < 1e-9)
         // The second prompt began at the last frame of the chunk that missed.
-        #expect(row.note == "of 3 chunks nearest to neon in 1, asked for by 'two'")
+        #expect(row.note == "of 3 chunks nearest to neon in 1, prompted by 'two'")
     }
 
     @Test func flickerIsSeenAcrossChunks() throws {

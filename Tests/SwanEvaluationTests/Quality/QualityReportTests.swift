@@ -50,10 +50,10 @@ import Testing
         #expect(report.holds)
         report.rows = [good]
         #expect(report.holds)
-        #expect(report.verdict == "1 of 1 rows fulfil their bounds")
+        #expect(report.verdict == "1 of 1 rows meet their bounds")
         report.rows.append(bad)
         #expect(!report.holds)
-        #expect(report.verdict == "1 of 2 rows fulfil their bounds")
+        #expect(report.verdict == "1 of 2 rows meet their bounds")
         #expect(report.heading.hasSuffix("none, sketch\nbikes.mp4: unseen"))
     }
 
@@ -85,9 +85,9 @@ import Testing
             let error = #expect(throws: SwanError.self) { try options.check() }
             return error?.message
         }
-        #expect(message { $0.maxFrames = 1 }?.contains("1 frames") == true)
-        #expect(message { $0.driftFrames = 10 }?.contains("10 frames") == true)
-        #expect(message { $0.measures = [] }?.contains("nothing") == true)
+        #expect(message { $0.maxFrames = 1 }?.contains("frames per video 1:") == true)
+        #expect(message { $0.driftFrames = 10 }?.contains("frames for drift 10:") == true)
+        #expect(message { $0.measures = [] }?.contains("no measure") == true)
         #expect(message { $0.sheet = "a.jpg" }?.contains("a.jpg") == true)
         #expect(
             message {
