@@ -1,13 +1,15 @@
 public import Torch
 public import SwanSystem
 
-/// The encoder of one autoencoder with the decoder of another whose latents are the same, such as Wan's
-/// own with the tiny one's decoder: a stream then sees all there is in a picture, and decodes fast.
+/// An autoencoder that encodes with one network and decodes with another of the same latents.
+///
+/// For example, Wan's own encoder with the tiny decoder: a stream then keeps the full detail of its
+/// input and decodes fast.
 public struct AutoencoderPair: VideoAutoencoder {
-    /// What makes latents, and what makes videos of them.
+    /// The autoencoder that encodes, and the one that decodes.
     public let encoding, decoding: any VideoAutoencoder
 
-    /// Throws `invalidArgument` where the latents of the two have not the same sizes.
+    /// Throws `invalidArgument` if the latents of the two differ in size.
     public init(
         encoding: any VideoAutoencoder,
         decoding: any VideoAutoencoder
@@ -18,7 +20,7 @@ public struct AutoencoderPair: VideoAutoencoder {
         guard sizes(encoding) == sizes(decoding) else {
             throw SwanError(
                 .invalidArgument,
-                "the encoder and the decoder do not fit: channels, pixels and frames of a latent are "
+                "the latents of encoder and decoder differ: channels, pixels and frames are "
                     + "\(sizes(encoding)) and \(sizes(decoding))"
             )
         }
@@ -26,35 +28,36 @@ public struct AutoencoderPair: VideoAutoencoder {
         self.decoding = decoding
     }
 
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var latentChannels: Int { encoding.latentChannels }
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { encoding.spatialStride }
-    /// Frames that a latent after the first stands for.
+    /// The number of frames of every latent after the first.
     public var temporalStride: Int { encoding.temporalStride }
-    /// Frames after a latent's own that the encoder has to see before it gives the latent.
+    /// The number of frames after a latent's own that the encoder needs before it returns the
+    /// latent.
     public var lookahead: Int { encoding.lookahead }
     /// The dtype of the latents.
     public var dtype: DType { encoding.dtype }
-    /// Where the encoder's weights are.
+    /// The device of the encoder's weights.
     public var device: Device { encoding.device }
 
-    /// The latents of a whole video.
+    /// Encodes a whole video.
     public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try encoding.latents(of: video)
     }
 
-    /// The video of latents.
+    /// Decodes latents to a whole video.
     public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try decoding.video(of: latents)
     }
 
-    /// An encoder at the beginning of a video.
+    /// Creates an encoder at the beginning of a video.
     public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         try encoding.makeEncoder(normalizing: normalizing)
     }
 
-    /// A decoder at the beginning of a video.
+    /// Creates a decoder at the beginning of a video.
     public func makeDecoder() throws(SwanError) -> any VideoDecoder {
         try decoding.makeDecoder()
     }

@@ -10,7 +10,7 @@ struct BlockCache {
 
     private struct Row {
         var slots: RowSlots
-        /// Passes that are left over the slot that was taken last; see `CacheSlots.place(again:)`.
+        /// The remaining passes over the slot taken last; see `CacheSlots.place(again:)`.
         var pass: Int
     }
 
@@ -29,7 +29,7 @@ struct BlockCache {
 
     // MARK: - Rows
 
-    /// Gives an empty row to a stream.
+    /// Assigns an empty row to a stream.
     mutating func begin(_ row: Int, _ options: KVCacheOptions) {
         rows[row] = Row(
             slots: .known(CacheSlots(capacity: options.frames, sinks: options.sinkFrames)),
@@ -57,7 +57,8 @@ struct BlockCache {
 
     // MARK: - Attention
 
-    /// Stores k and v [B, L, N, D], each chunk at its place, and attends to all that is stored there.
+    /// Stores k and v [B, L, N, D], each chunk in its slots, and attends to everything stored
+    /// there.
     mutating func attend(
         _ q: Tensor,
         _ k: Tensor,
@@ -82,7 +83,7 @@ struct BlockCache {
         if place.options.refreshesSinks(frames: place.frames) {
             try row.slots.refresh(similarity(to: k, v, place), below: place.options.sinkThreshold)
         }
-        // A row that has all steps of a chunk takes them over the same slots.
+        // If one row runs all steps of a chunk, they all use the same slots.
         let passes = place.options.passes
         let isFull = row.slots.isFull(at: place.firstFrame + place.frames)
         let again = isFull && passes > 1 && row.pass > 1
@@ -99,7 +100,7 @@ struct BlockCache {
         try slots.write(v, to: values.selected(0, place.row), tokensPerFrame)
     }
 
-    /// How like a new frame's keys and values [N, L, D] are to those of each sink: [sinks].
+    /// The similarity of a new frame's keys and values [N, L, D] to those of each sink: [sinks].
     private func similarity(
         to k: Tensor,
         _ v: Tensor,
@@ -111,7 +112,8 @@ struct BlockCache {
             + similarity(of: values.selected(0, place.row), to: v, sinks)) / 2
     }
 
-    /// The cosine between the mean over tokens of each sink slot and of a new frame: [sinks].
+    /// The cosine similarity of the mean over tokens of each sink slot to that of a new frame:
+    /// [sinks].
     private func similarity(
         of stored: Tensor,
         to new: Tensor,
@@ -124,9 +126,9 @@ struct BlockCache {
         return try cosineSimilarity(means, mean, dim: -1).to(.float32)
     }
 
-    /// q [B, L, N, D] over what each of `used` rows has stored.
+    /// Attention of q [B, L, N, D] over the tokens stored in the rows `used`.
     ///
-    /// Rows that lie next to each other and hold as much are one call.
+    /// Adjacent rows with the same number of tokens are attended to in one call.
     private func attend(_ q: Tensor, _ used: [Int]) throws(SwanError) -> Tensor {
         var parts: [Tensor] = []
         var first = 0
@@ -148,7 +150,8 @@ struct BlockCache {
         return parts.count == 1 ? parts[0] : try concatenated(parts)
     }
 
-    /// The queries `range` of a batch over the rows from `row` on, of each the first `tokens`.
+    /// Attention of the queries in `range` of the batch over the first `tokens` of the rows from
+    /// `row` on.
     private func attend(
         _ q: Tensor,
         _ range: Range<Int>,

@@ -3,44 +3,44 @@ public import SwanSystem
 public import Torch
 public import TorchNN
 
-/// The sizes of a CLIP vision transformer. Decodes from the `config.json` of transformers.
+/// The configuration of a CLIP vision transformer, decoded from the `config.json` of transformers.
 public struct CLIPVisionConfig: Sendable, Equatable {
-    /// The function inside the feed-forward network.
+    /// The activation function of the feed-forward network.
     public enum Activation: String, Sendable, Codable {
-        /// The Gaussian error linear unit, exact.
+        /// The exact Gaussian error linear unit.
         case gelu
         /// x sigmoid(1.702 x).
         case quickGELU = "quick_gelu"
     }
 
-    /// Width of the tokens.
+    /// The width of the tokens.
     public var dim = 1_280
-    /// Width inside the feed-forward network.
+    /// The width of the feed-forward network.
     public var ffnDim = 5_120
-    /// Attention heads.
+    /// The number of attention heads.
     public var heads = 16
-    /// Blocks, the last one included, which is not computed.
+    /// The number of blocks, including the last one, which is not computed.
     public var layers = 32
-    /// Rows and columns of pixels in one token.
+    /// The width and height of a patch in pixels.
     public var patchSize = 14
-    /// Rows and columns of pixels in an image.
+    /// The width and height of an image in pixels.
     public var imageSize = 224
-    /// Added to variances.
+    /// The epsilon added to variances.
     public var eps = 1e-5
-    /// The function inside the feed-forward network.
+    /// The activation function of the feed-forward network.
     public var activation = Activation.gelu
 
-    /// The sizes of ViT-H/14, to be changed.
+    /// Creates the configuration of ViT-H/14, to be modified.
     public init() {}
 
     /// ViT-H/14, the image encoder of Wan 2.1.
     public static let vitH14 = CLIPVisionConfig()
 
-    /// Tokens of an image, that of the whole image included.
+    /// The number of tokens of an image, including the class token.
     public var tokens: Int { (imageSize / patchSize) * (imageSize / patchSize) + 1 }
 
-    /// Whether a weight under its original name is known to be of no use: those of the text encoder,
-    /// of the last block and of what follows it.
+    /// Whether a weight, by its original name, is known not to be needed: those of the text
+    /// encoder, of the last block and of what follows it.
     public func isUnused(_ key: String) -> Bool {
         let unused = [
             "textual.", "log_scale", "visual.post_norm.", "visual.head",
@@ -51,7 +51,7 @@ public struct CLIPVisionConfig: Sendable, Equatable {
 }
 
 extension CLIPVisionConfig {
-    /// Throws `invalidWeights` with the name of the first size that no encoder can have.
+    /// Throws `invalidWeights` with the name of the first invalid size.
     public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         for (key, width) in [
@@ -75,7 +75,8 @@ extension CLIPVisionConfig: Codable {
         case eps = "layer_norm_eps", activation = "hidden_act"
     }
 
-    /// Decodes and checks; the sizes are needed, the rest has the values of transformers.
+    /// Decodes and validates; the sizes are required, the rest defaults to the values of
+    /// transformers.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         dim = try values.decode(Int.self, forKey: .dim)
@@ -93,19 +94,19 @@ extension CLIPVisionConfig: Codable {
 
 /// The image encoder of Wan 2.1: images to the tokens that a transformer's cross-attention sees.
 ///
-/// CLIP, https://arxiv.org/abs/2103.00020. The tokens are those that go into the last block, as in
+/// CLIP, https://arxiv.org/abs/2103.00020. The tokens are the input of the last block, as in
 /// wan/modules/clip.py; the last block and what follows it are not built.
 public struct CLIPVision: Sendable {
-    /// The sizes.
+    /// The configuration.
     public let config: CLIPVisionConfig
     private let patchEmbedding: Tensor
     private let clsEmbedding, posEmbedding: Tensor
     private let preNorm: LayerNorm
     private let blocks: [CLIPVisionBlock]
 
-    /// The encoder under a path, in the key names of Wan's checkpoint (`visual` and below).
+    /// Loads the encoder under a path, with the key names of Wan's checkpoint (`visual` and below).
     ///
-    /// `weights.finish(ignoring: config.isUnused)` accepts what the checkpoint has beside it.
+    /// `weights.finish(ignoring: config.isUnused)` accepts the other weights of the checkpoint.
     public init(_ weights: Weights, _ config: CLIPVisionConfig) throws(SwanError) {
         try config.validate()
         self.config = config
@@ -122,18 +123,18 @@ public struct CLIPVision: Sendable {
         self.blocks = blocks
     }
 
-    /// Images [B, 3, H, W] of any size with values -1 ... 1 -> tokens [B, 257, dim].
+    /// Encodes images [B, 3, H, W] of any size with values -1 ... 1 to tokens [B, 257, dim].
     public func callAsFunction(_ images: Tensor) throws(SwanError) -> Tensor {
         try tokens(Self.pixels(images, size: config.imageSize))
     }
 
-    /// Pixels as CLIP was trained with [B, 3, imageSize, imageSize] -> tokens [B, 257, dim].
+    /// Encodes pixels in CLIP's normalization [B, 3, imageSize, imageSize] to tokens [B, 257, dim].
     public func tokens(_ pixels: Tensor) throws(SwanError) -> Tensor {
         let size = config.imageSize
         guard pixels.rank == 4, Array(pixels.shape[1...]) == [3, size, size] else {
             throw SwanError(
                 .invalidArgument,
-                "pixels \(pixels.shape): the image encoder takes [B, 3, \(size), \(size)]"
+                "pixels \(pixels.shape): the image encoder expects [B, 3, \(size), \(size)]"
             )
         }
         let kernel = [config.patchSize, config.patchSize]
@@ -146,15 +147,16 @@ public struct CLIPVision: Sendable {
         return x
     }
 
-    /// Images [B, 3, H, W] with values -1 ... 1 -> [B, 3, size, size] as CLIP was trained with.
+    /// Resizes images [B, 3, H, W] with values -1 ... 1 to [B, 3, size, size] in CLIP's
+    /// normalization.
     ///
-    /// Squeezed into a square by bicubic interpolation without antialiasing, as in Wan; CLIP's own
-    /// preparation would crop and antialias.
+    /// Images are squeezed into a square by bicubic interpolation without antialiasing, as in Wan;
+    /// CLIP's own preprocessing would crop and antialias.
     public static func pixels(_ images: Tensor, size: Int = 224) throws(SwanError) -> Tensor {
         guard images.rank == 4, images.size(1) == 3 else {
             throw SwanError(
                 .invalidArgument,
-                "images \(images.shape): the image encoder takes [B, 3, H, W]"
+                "images \(images.shape): the image encoder expects [B, 3, H, W]"
             )
         }
         let mean = try Tensor([0.481_454_66, 0.457_827_5, 0.408_210_73] as [Float], [1, 3, 1, 1])
@@ -167,7 +169,7 @@ public struct CLIPVision: Sendable {
     }
 }
 
-/// Attention over all tokens, then a feed-forward network, each added to its input.
+/// Attention over all tokens and a feed-forward network, each with a residual connection.
 private struct CLIPVisionBlock: Sendable {
     let norm1, norm2: LayerNorm
     let qkv, proj: Linear

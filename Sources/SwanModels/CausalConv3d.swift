@@ -2,19 +2,20 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// A convolution over frames, rows and columns that sees only the present and earlier frames.
+/// A convolution over frames, rows and columns that sees only the current and earlier frames.
 ///
-/// Videos lie as [B, F, H, W, C] with the channels side by side.
+/// Videos are [B, F, H, W, C], channels last.
 struct CausalConv3d: Sendable {
-    /// Frames the kernel covers.
+    /// The number of frames that the kernel covers.
     private let frames: Int
     private let stride: Int
     private let kernel: PreparedKernel
     private let bias: Tensor
 
-    /// The layer under a path: `weight` [outputs, inputs, frames, size, size], `bias` [outputs].
+    /// Loads the layer under a path: `weight` [outputs, inputs, frames, size, size], `bias`
+    /// [outputs].
     ///
-    /// - Parameter stride: the step from one output frame to the next.
+    /// - Parameter stride: The step from one output frame to the next.
     init(
         _ weights: Weights,
         _ inputs: Int,
@@ -30,7 +31,7 @@ struct CausalConv3d: Sendable {
         )
     }
 
-    /// The layer of a kernel [outputs, inputs, frames, size, size] and a bias [outputs].
+    /// Creates the layer from a kernel [outputs, inputs, frames, size, size] and a bias [outputs].
     private init(weight: Tensor, bias: Tensor, stride: Int) throws(SwanError) {
         frames = weight.size(2)
         self.stride = stride
@@ -38,7 +39,8 @@ struct CausalConv3d: Sendable {
         self.bias = bias
     }
 
-    /// x [B, F, H, W, I] -> [B, F, H, W, O] plus `residual`; frames before x come from the caches.
+    /// x [B, F, H, W, I] -> [B, F, H, W, O] plus `residual`; the frames before x come from the
+    /// caches.
     func callAsFunction(
         _ x: Tensor,
         _ caches: inout FeatureCaches,
@@ -52,15 +54,16 @@ struct CausalConv3d: Sendable {
         }
     }
 
-    /// x [B, F, H, W, I], of which every output frame sees as many as the kernel covers.
+    /// Convolves x [B, F, H, W, I] without padding over frames: every output frame sees a full
+    /// kernel of input frames.
     func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try causalConv3d(joined: x, kernel, bias, stride: stride)
     }
 }
 
 extension CausalConv3d {
-    /// A kernel of three frames and one pixel with its outputs cut in two: the layers that make the
-    /// even and the odd frames when frames are doubled.
+    /// Splits the outputs of a kernel of three frames and one pixel: the layers that compute the
+    /// even and the odd frames when the frame rate is doubled.
     static func halves(
         _ weights: Weights,
         _ inputs: Int,

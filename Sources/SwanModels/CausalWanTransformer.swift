@@ -4,18 +4,20 @@ public import TorchNN
 
 /// The causal video transformer: a block of frames sees itself and the past.
 ///
-/// CausVid, https://arxiv.org/abs/2412.07772, section 4; StreamDiffusionV2, https://arxiv.org/abs/2511.07399.
+/// CausVid, https://arxiv.org/abs/2412.07772, section 4; StreamDiffusionV2,
+/// https://arxiv.org/abs/2511.07399.
 public struct CausalWanTransformer: Sendable {
-    /// The network in parts: see `WanBackbone`.
+    /// The network in parts; see `WanBackbone`.
     public let backbone: WanBackbone
 
-    /// The sizes.
+    /// The configuration.
     public var config: WanConfig { backbone.config }
 
-    /// The network under a path, in the key names of the original checkpoints.
+    /// Loads the network under a path, with the key names of the original checkpoints.
     ///
-    /// - Parameter blocks: the blocks that this instance holds; nil for all. No other block's weights
-    ///   are read, and an instance with a part of the blocks is run in parts, by `backbone`.
+    /// - Parameter blocks: The blocks that this instance holds; nil for all. The weights of other
+    ///   blocks are not read. An instance with a subset of the blocks is run in parts, through
+    ///   `backbone`.
     public init(
         _ weights: Weights,
         _ config: WanConfig,
@@ -24,22 +26,25 @@ public struct CausalWanTransformer: Sendable {
         backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
-    /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
+    /// Conditions the network on text embeddings [B, T, textDim] of at most `textLen` tokens.
     ///
-    /// A batch of one serves every row. Zero rows are padding.
+    /// A batch of one applies to every row. Rows of zeros are padding.
     public func text(_ embeddings: Tensor) throws(SwanError) -> TextConditioning {
         try backbone.text(embeddings)
     }
 
-    /// The training form: all frames at once, attention masked in blocks of frames.
+    /// The training form: all frames at once, with attention masked in blocks of frames.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
     ///   - timesteps: [B, F], 0 ... 1000.
-    ///   - framesPerBlock: latent frames that see each other both ways; the last block may be shorter.
-    ///   - window: frames a frame sees at most, itself included; nil for the whole past.
-    ///   - recomputing: whether gradients compute the blocks again, so that nothing is kept of them.
-    /// - Returns: the flow [B, outDim, F, H, W].
+    ///   - framesPerBlock: The number of latent frames that see each other in both directions; the
+    ///     last block may be shorter.
+    ///   - window: The maximum number of frames that a frame sees, including itself; nil for the
+    ///     whole past.
+    ///   - recomputing: Whether the blocks are recomputed in the backward pass, so that their
+    ///     activations are not kept.
+    /// - Returns: The flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -74,15 +79,15 @@ public struct CausalWanTransformer: Sendable {
         ) { _, q, k, v throws(SwanError) in try attention(q, k, v, mask: mask) }
     }
 
-    /// The streaming form: a chunk of frames for each row, the past in `cache`.
+    /// The streaming form: a chunk of frames for each row, with the past in `cache`.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
-    ///   - timesteps: one for each row of the batch.
-    ///   - text: one for all rows, or one for each; see `TextConditioning.init(joining:)`.
-    ///   - firstFrames: the position of each row's first frame in its stream; it has no upper end.
-    ///   - rows: the cache's row for each row of the batch.
-    /// - Returns: the flow [B, outDim, F, H, W].
+    ///   - timesteps: One for each row of the batch.
+    ///   - text: One for all rows, or one for each; see `TextConditioning.init(joining:)`.
+    ///   - firstFrames: The position of each row's first frame in its stream; there is no maximum.
+    ///   - rows: The cache's row for each row of the batch.
+    /// - Returns: The flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: [Double],
@@ -110,12 +115,12 @@ public struct CausalWanTransformer: Sendable {
         }
     }
 
-    /// A part of the streaming form: tokens [B, L, C] of a chunk for each row through a range of the blocks,
-    /// the past in `cache`, which holds these blocks.
+    /// Runs a part of the streaming form: tokens [B, L, C] of a chunk for each row through a range
+    /// of blocks, with the past in `cache`, which must hold these blocks.
     ///
     /// - Parameters:
-    ///   - context: with the positions of each row's frames in its stream.
-    ///   - chunk: each row's first frame, as in `context`, and the latent frames of a chunk.
+    ///   - context: The context, with the positions of each row's frames in its stream.
+    ///   - chunk: Each row's first frame, as in `context`, and the latent frames of a chunk.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -133,7 +138,7 @@ public struct CausalWanTransformer: Sendable {
         }
     }
 
-    /// True where a query (row) may see a key (column) in the training form: [L, L]; nil where all may.
+    /// Whether a query (row) may see a key (column) in the training form: [L, L]; nil if all may.
     public static func mask(
         frames: Int,
         tokensPerFrame: Int,

@@ -1,13 +1,13 @@
 import SwanSystem
 import Torch
 
-/// A 3x3 convolution after doubling every pixel in height and width.
+/// A 3x3 convolution after nearest-neighbor upsampling to twice the height and width.
 struct EnlargingConv: Sendable {
     private let kernel: PreparedKernel
     /// [O]
     private let bias: Tensor
 
-    /// The layer of a kernel [O, I, 3, 3] and a bias [O].
+    /// Creates the layer from a kernel [O, I, 3, 3] and a bias [O].
     init(_ weight: Tensor, bias: Tensor?) throws(SwanError) {
         if let bias {
             self.bias = bias
@@ -17,7 +17,7 @@ struct EnlargingConv: Sendable {
         kernel = try .enlarging(weight, bias: self.bias)
     }
 
-    /// Frames [B, F, H, W, C], taken in turn from each of `parts`, at twice their size and convolved.
+    /// Upsamples and convolves frames [B, F, H, W, C], taken from each of `parts` in turn.
     func callAsFunction(_ parts: [Tensor]) throws(SwanError) -> Tensor {
         try enlargingConv(parts, kernel, bias)
     }

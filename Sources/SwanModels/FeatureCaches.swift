@@ -1,22 +1,22 @@
 import SwanSystem
 import Torch
 
-/// What a causal network over frames has to remember of the frames before: for every layer that looks
-/// back, the last frames it read.
+/// The state that a causal network over frames keeps between passes: for every layer with temporal
+/// context, the last frames it read.
 ///
-/// Layers take their slots in the order in which they run. The slots are made by the first pass and
-/// overwritten by later ones, so that a stream's memory does not grow.
+/// Layers use their slots in the order in which they run. The slots are allocated in the first pass
+/// and overwritten in later ones, so that a stream's memory does not grow.
 struct FeatureCaches: ~Copyable {
-    /// Whether the pass holds the beginning of the video.
+    /// Whether the pass is at the beginning of the video.
     private(set) var isStart = true
     /// Whether more passes follow.
     private let streams: Bool
-    /// Whether gradients compute layers again, so that nothing is kept of them.
+    /// Whether layers are recomputed in the backward pass, so that their activations are not kept.
     private let recomputes: Bool
     private var slots: [Tensor] = []
     private var next = 0
 
-    /// Caches before the first frame; without `streams` for one pass over a whole video.
+    /// Creates caches before the first frame; without `streams`, for one pass over a whole video.
     init(streams: Bool, recomputes: Bool = false) {
         self.streams = streams
         self.recomputes = recomputes && !streams
@@ -25,34 +25,35 @@ struct FeatureCaches: ~Copyable {
     /// Begins a pass through the network.
     mutating func beginPass() { next = 0 }
 
-    /// Ends a pass; the next one goes on with the frames after it.
+    /// Ends a pass; the next one continues with the frames after it.
     mutating func endPass() { isStart = false }
 
-    /// What a layer makes of x.
+    /// Applies a layer to x.
     mutating func run(_ layer: any WanVAELayer, _ x: Tensor) throws(SwanError) -> Tensor {
         guard recomputes else { return try layer(x, &self) }
         return try recomputed { () throws(SwanError) in
-            // In one pass over a whole video nothing is remembered.
+            // A single pass over a whole video keeps no state.
             var caches = FeatureCaches(streams: false)
             return try layer(x, &caches)
         }
     }
 
-    /// x [B, F, H, W, C] after the `count` frames before it, which are zeros at the start.
+    /// x [B, F, H, W, C] with the `count` frames before it prepended; at the start these are zeros.
     mutating func prepending(_ count: Int, to x: Tensor) throws(SwanError) -> Tensor {
         let joined = try concatenated([front(count, of: x), x], dim: 1)  // [B, count + F, H, W, C]
         try remember(joined.narrowed(1, joined.size(1) - count, count))
         return joined
     }
 
-    /// x after the one frame before it; at the start x alone.
+    /// x with the frame before it prepended; at the start, x alone.
     mutating func prependingLast(to x: Tensor) throws(SwanError) -> Tensor {
         let joined = isStart ? x : try concatenated([slots[next], x], dim: 1)
         try remember(joined.narrowed(1, joined.size(1) - 1, 1))
         return joined
     }
 
-    /// What `body` makes of the `count` frames before x, nil at the start, without joining them to x.
+    /// Calls `body` with the `count` frames before x, nil at the start, without concatenating them
+    /// with x.
     mutating func withFront(
         _ count: Int,
         of x: Tensor,
@@ -69,13 +70,13 @@ struct FeatureCaches: ~Copyable {
         return result
     }
 
-    /// Keeps the last frames that a layer has read, and goes on to the next layer.
+    /// Keeps the last frames that a layer has read, and moves on to the next layer.
     private mutating func remember(_ last: Tensor) throws(SwanError) {
         guard streams else { return }
         if isStart {
             slots.append(try last.cloned())
         } else if last.requiresGrad || slots[next].requiresGrad {
-            // Overwriting would change what a gradient still needs.
+            // Overwriting would change values that the backward pass still needs.
             slots[next] = last
         } else {
             try slots[next].copy(from: last)

@@ -1,38 +1,40 @@
 public import Torch
 public import SwanSystem
 
-/// The keys and values of the past of several streams, for every block of a causal transformer.
+/// The past keys and values of several streams, for every block of a causal transformer.
 ///
-/// The pool has a fixed number of rows. A stream acquires the rows that it needs, one for each denoising
-/// step that runs at once, and releases them when it ends. Each row is a ring of slots, one slot a latent
-/// frame: a new frame overwrites a slot in place, and nothing is rolled, cloned or grown, because attention
-/// does not depend on the order of keys and a key carries its position in it.
+/// The pool has a fixed number of rows. A stream acquires the rows that it needs, one for each
+/// denoising step that runs concurrently, and releases them when it ends. Each row is a ring of
+/// slots, one per latent frame: a new frame overwrites a slot in place, and nothing is rolled,
+/// cloned or grown, because attention does not depend on the order of keys, and a key contains its
+/// position.
 public struct KVCachePool: ~Copyable {
-    /// Rows of the pool.
+    /// The number of rows of the pool.
     public let rowCount: Int
-    /// Latent frames that a row has room for.
+    /// The capacity of a row in latent frames.
     public let framesPerRow: Int
-    /// The transformer's blocks that it is for.
+    /// The transformer blocks that the pool serves.
     public let blockRange: Range<Int>
     private var blocks: [BlockCache]
     private var rows: [Row]
     private var leases = 0
 
     private struct Row {
-        /// The lease under which it is in use; nil while it is free.
+        /// The lease under which the row is in use; nil if it is free.
         var lease: Int?
         var options = KVCacheOptions(frames: 0, sinkFrames: 0)
-        /// Whether it holds what an earlier owner stored.
+        /// Whether the row contains data of a previous owner.
         var isUsed = false
     }
 
-    /// A pool of free rows.
+    /// Creates a pool of free rows.
     ///
     /// - Parameters:
-    ///   - rows: how many there are.
-    ///   - frames: latent frames that each has room for.
-    ///   - tokensPerFrame: tokens of a latent frame.
-    ///   - range: the blocks of an instance of the transformer that holds a part of them; nil for all.
+    ///   - rows: The number of rows.
+    ///   - frames: The capacity of each row in latent frames.
+    ///   - tokensPerFrame: The number of tokens of a latent frame.
+    ///   - range: The blocks of an instance of the transformer that holds only some of them; nil
+    ///     for all.
     public init(
         _ config: WanConfig,
         rows: Int,
@@ -55,19 +57,19 @@ public struct KVCachePool: ~Copyable {
         }
     }
 
-    /// Bytes of all keys and values.
+    /// The size of all keys and values in bytes.
     public var byteCount: Int {
         blocks.reduce(0) { $0 + $1.keys.byteCount + $1.values.byteCount }
     }
 
-    /// Rows that can be acquired.
+    /// The number of rows that can be acquired.
     public var freeRowCount: Int { rows.count { $0.lease == nil } }
 
     // MARK: - Owners
 
-    /// Empty rows for a stream, next to each other where there is room.
+    /// Acquires empty rows for a stream, adjacent if possible.
     ///
-    /// Throws where fewer are free, or where the options ask for more frames than a row has room for.
+    /// Throws if fewer are free, or if the options ask for more frames than the capacity of a row.
     public mutating func acquireRows(
         _ count: Int,
         options: KVCacheOptions
@@ -100,12 +102,12 @@ public struct KVCachePool: ~Copyable {
         return acquired.map { CacheRow(index: $0, lease: leases) }
     }
 
-    /// Gives rows back; what they hold is erased before they are acquired again.
+    /// Releases rows; their contents are erased before they are acquired again.
     public mutating func releaseRows(_ released: [CacheRow]) throws(SwanError) {
         for row in released { rows[try index(of: row)] = Row(isUsed: true) }
     }
 
-    /// Copies a row into others of the same stream; from then on each holds one denoising step.
+    /// Copies a row to others of the same stream; from then on each holds one denoising step.
     public mutating func spread(_ row: CacheRow, over others: [CacheRow]) throws(SwanError) {
         let source = try index(of: row)
         rows[source].options.passes = 1
@@ -116,7 +118,7 @@ public struct KVCachePool: ~Copyable {
         }
     }
 
-    /// Lays the slots of rows out for chunks of another number of latent frames.
+    /// Rearranges the slots of rows for chunks of a different number of latent frames.
     public mutating func layOut(
         _ changed: [CacheRow],
         framesPerChunk: Int
@@ -138,7 +140,8 @@ public struct KVCachePool: ~Copyable {
 
     // MARK: - Use
 
-    /// What a forward does with rows: each stores a chunk that begins at a frame of its stream.
+    /// The places for one forward pass: each row stores a chunk that begins at a frame of its
+    /// stream.
     func places(
         _ used: [CacheRow],
         firstFrames: [Int],
@@ -147,7 +150,7 @@ public struct KVCachePool: ~Copyable {
         guard used.count == firstFrames.count, Set(used).count == used.count else {
             throw SwanError(
                 .invalidArgument,
-                "\(firstFrames.count) chunks for \(Set(used).count) rows of the KV cache"
+                "\(firstFrames.count) chunks for \(Set(used).count) distinct rows of the KV cache"
             )
         }
         var places: [CachePlace] = []
@@ -165,7 +168,8 @@ public struct KVCachePool: ~Copyable {
         return places
     }
 
-    /// Stores keys and values [B, L, N, D] at `places` and attends to all that is stored in their rows.
+    /// Stores keys and values [B, L, N, D] at `places` and attends to everything stored in their
+    /// rows.
     mutating func attend(
         _ block: Int,
         _ q: Tensor,
@@ -176,32 +180,32 @@ public struct KVCachePool: ~Copyable {
         guard blockRange.contains(block) else {
             throw SwanError(
                 .invalidArgument,
-                "the KV cache is for the blocks \(blockRange), not for block \(block)"
+                "the KV cache is for blocks \(blockRange), not for block \(block)"
             )
         }
         return try blocks[block - blockRange.lowerBound].attend(q, k, v, places)
     }
 }
 
-/// A row of a `KVCachePool`, for as long as a stream has it.
+/// A row of a `KVCachePool`, valid while a stream holds it.
 public struct CacheRow: Sendable, Hashable {
     let index: Int
-    /// Tells apart who had the row one after the other.
+    /// Distinguishes successive owners of the row.
     let lease: Int
 }
 
-/// The size and the rules of a KV cache's rows.
+/// The size and the eviction rules of a KV cache's rows.
 public struct KVCacheOptions: Sendable, Equatable {
-    /// Latent frames a row holds.
+    /// The number of latent frames in a row.
     public var frames: Int
-    /// The first frames, which are kept.
+    /// The number of first frames that are kept.
     public var sinkFrames: Int
-    /// Similarity under which a sink frame gives way to a new one; negative for never.
+    /// The similarity below which a sink frame is replaced by a new one; negative for never.
     public var sinkThreshold: Double
-    /// How often each chunk passes over one row: the steps, until rows are spread.
+    /// The number of passes of each chunk over one row: the number of steps, until rows are spread.
     public var passes: Int
 
-    /// The size and the rules of a KV cache's rows.
+    /// Creates the options.
     public init(frames: Int, sinkFrames: Int, sinkThreshold: Double = -1, passes: Int = 1) {
         self.frames = frames
         self.sinkFrames = sinkFrames
@@ -209,13 +213,13 @@ public struct KVCacheOptions: Sendable, Equatable {
         self.passes = passes
     }
 
-    /// Whether chunks of `frames` latent frames may take a sink's slot.
+    /// Whether chunks of `frames` latent frames may overwrite a sink.
     func refreshesSinks(frames: Int) -> Bool {
         sinkFrames > 0 && sinkThreshold > -1 && frames == 1
     }
 }
 
-/// Where a chunk of a batch goes.
+/// The place of a chunk of a batch in the cache.
 struct CachePlace {
     let row: Int
     /// The position of the chunk's first latent frame in its stream.

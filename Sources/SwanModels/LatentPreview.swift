@@ -1,24 +1,24 @@
 public import Torch
 public import SwanSystem
 
-/// The cheapest picture of latents: every latent is a pixel, whose colour is a linear map of its
-/// channels.
+/// The cheapest preview of latents: every latent becomes a pixel, whose color is a linear map of
+/// its channels.
 ///
 /// The maps were fitted for previews by the authors of ComfyUI (comfy/latent_formats.py).
 public struct LatentPreview: Sendable {
-    /// Red, green and blue of each channel.
+    /// Red, green and blue for each channel.
     public let factors: [[Double]]
     /// Red, green and blue of a latent of zeros, in [-1, 1].
     public let bias: [Double]
 
-    /// A map of its own: a row of three numbers for each channel.
+    /// Creates a custom map: a row of three numbers for each channel.
     ///
-    /// Throws `invalidArgument` unless every row and the bias have three.
+    /// Throws `invalidArgument` unless every row and the bias have three numbers.
     public init(factors: [[Double]], bias: [Double]) throws(SwanError) {
         guard !factors.isEmpty, bias.count == 3, factors.allSatisfy({ $0.count == 3 }) else {
             throw SwanError(
                 .invalidArgument,
-                "a preview's factors are rows of red, green and blue, one for each channel"
+                "a preview's factors must be rows of red, green and blue, one for each channel"
             )
         }
         self.factors = factors
@@ -30,20 +30,21 @@ public struct LatentPreview: Sendable {
         self.bias = bias
     }
 
-    /// The published map for latents of so many channels: 16 (Wan 2.1) or 48 (Wan 2.2); nil for others.
+    /// The published map for a number of channels: 16 (Wan 2.1) or 48 (Wan 2.2); nil for others.
     public static func known(latentChannels: Int) -> LatentPreview? {
         [wan21, wan22].first { $0.factors.count == latentChannels }
     }
 
-    /// Frames in [0, 1] of normalised latents: [1, z, F, h, w] -> [F, 3, h, w], in float32 on the CPU.
+    /// Converts normalized latents to frames in [0, 1]: [1, z, F, h, w] -> [F, 3, h, w], in float32
+    /// on the CPU.
     ///
-    /// Each latent gives one frame, also where it stands for four.
+    /// Each latent becomes one frame, even if it represents four.
     public func frames(of latents: Tensor) throws(SwanError) -> Tensor {
         let shape = latents.shape
         guard shape.count == 5, shape[0] == 1, shape[1] == factors.count else {
             throw SwanError(
                 .invalidArgument,
-                "a preview takes latents [1, \(factors.count), F, h, w], not \(shape)"
+                "a preview expects latents [1, \(factors.count), F, h, w], not \(shape)"
             )
         }
         let map = try Tensor(factors.flatMap { $0 }, [factors.count, 3]).to(.float32)

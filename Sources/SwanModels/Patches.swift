@@ -8,12 +8,12 @@ extension Tensor {
         return try patches(self, size: p)
     }
 
-    /// [B, T, h, w, C p p] -> [B, T, h p, w p, C], of channels in the order channel, column, row.
+    /// [B, T, h, w, C p p] -> [B, T, h p, w p, C], from channels in the order channel, column, row.
     func outOfPatches(_ p: Int) throws(SwanError) -> Tensor {
         try p > 1 ? pixels(ofPatches: self, size: p) : self
     }
 
-    /// The shape but for the dimension `dim`.
+    /// The shape without the dimension `dim`.
     func shape(without dim: Int) -> [Int] {
         var shape = shape
         shape.remove(at: dim)

@@ -3,25 +3,27 @@ import Torch
 
 private let indexCopyOp = Operator("aten::index_copy_")
 
-/// The slots of a row of which sinks may be overwritten, too: which slot is next is decided by what the
-/// frames look like, on their device, so that the path of a chunk waits for nothing.
+/// The slots of a row whose sinks may also be overwritten.
 ///
-/// It is `CacheSlots` with its list in a tensor. A sink that is unlike a new frame goes to the front of the
-/// list, and leaves it when its slot was taken (StreamDiffusionV2, `adapt_sink_threshold`).
+/// The next slot depends on the content of the frames and is chosen on their device, so that the
+/// host never waits for it. This is `CacheSlots` with its list in a tensor. A sink that is unlike a
+/// new frame moves to the front of the list, and leaves it when its slot is used
+/// (StreamDiffusionV2, `adapt_sink_threshold`).
 struct SinkSlots: Sendable {
-    /// Where it came from; its list is as old as that.
+    /// The slots that these were made from, with their list as of then.
     private var slots: CacheSlots
-    /// The slot listed last, which is no sink.
+    /// The slot listed last that is not a sink.
     private var lastListed: Int?
-    /// Ends of the slots that may be overwritten, the next first, and zeros behind them: [size].
+    /// The ends of the slots that may be overwritten, in order of use, followed by zeros: [size].
     private var list: Tensor
-    /// How many there are: [1].
+    /// The length of the list: [1].
     private var length: Tensor
     private let places: Tensor  // [size]: 0, 1, ...
-    /// The list and its length when all slots that are no sinks are listed.
+    /// The list and its length when all slots that are not sinks are listed.
     private let all: (list: Tensor, length: Tensor)
 
-    /// Where several passes over a slot bring sinks forward, what has no room at the back is dropped.
+    /// The capacity of the list. If several passes over a slot move sinks forward, entries beyond
+    /// it are dropped.
     private let size: Int
 
     var count: Int { slots.count }
@@ -30,7 +32,7 @@ struct SinkSlots: Sendable {
         self.slots = slots
         size = 4 * slots.capacity
         lastListed = slots.evictable.last
-        // Whole numbers of this size are exact in float32.
+        // Integers of this size are exact in float32.
         places = try Tensor((0..<size).map(Float.init), [size]).to(device)
         (list, length) = try Self.upload(slots.evictable, size, device)
         all = try Self.upload(slots.slots(framesPerChunk: 1), size, device)
@@ -49,14 +51,14 @@ struct SinkSlots: Sendable {
         )
     }
 
-    /// The same with the list on the host, for which the device is waited for.
+    /// The slots with the list on the host; waits for the device.
     func known() throws(SwanError) -> CacheSlots {
         var known = slots
         known.evictable = try list.array(of: Float.self).prefix(Int(length.item())).map { Int($0) }
         return known
     }
 
-    /// The same without a decision in it.
+    /// The slots laid out on the host for a chunk length; does not wait for the device.
     func laidOut(framesPerChunk: Int) -> CacheSlots {
         var known = slots
         known.layOut(framesPerChunk: framesPerChunk)
@@ -65,7 +67,8 @@ struct SinkSlots: Sendable {
 
     func isFull(at newEnd: Int) -> Bool { slots.isFull(at: newEnd) }
 
-    /// Brings the sink that is least like the new frame forward, if its similarity is below `threshold`.
+    /// Moves the sink least similar to the new frame to the front, if its similarity is below
+    /// `threshold`.
     ///
     /// - Parameter similarity: [sinks].
     mutating func refresh(_ similarity: Tensor, below threshold: Double) throws(SwanError) {
@@ -76,7 +79,7 @@ struct SinkSlots: Sendable {
         length = try (length + isUnlike.to(.float32)).clamped(max: Double(size))
     }
 
-    /// The slot for a frame; see `CacheSlots.place`. Nil where all slots are sinks.
+    /// Returns the slot for a frame; see `CacheSlots.place`. Nil if all slots are sinks.
     mutating func place(start: Int, again: Bool) throws(SwanError) -> PlacedSlots? {
         let newEnd = start + 1
         guard isFull(at: newEnd) else {
@@ -89,7 +92,7 @@ struct SinkSlots: Sendable {
         }
         slots.fill.overwrite(slots.capacity, endingAt: newEnd)
         guard slots.capacity > slots.sinks else { return nil }
-        // A short row is full before its slots were listed.
+        // A short row is full before its slots have been listed.
         let isEmpty = try length .== 0
         list = try choose(isEmpty, all.list, list)
         length = try choose(isEmpty, all.length, length)
@@ -103,7 +106,7 @@ struct SinkSlots: Sendable {
         return .decided(try (slot - 1).to(.int64))
     }
 
-    /// Puts a slot at a place of the list that is the first free one, or at none where it is negative.
+    /// Writes a slot at the first free place of the list, or nowhere if the place is negative.
     private mutating func append(_ slot: Tensor, at place: Tensor) throws(SwanError) {
         list = try choose(places .== place, slot, list)
         length = try maximum(length, place + 1).clamped(max: Double(size))
@@ -115,7 +118,7 @@ enum RowSlots: Sendable {
     case known(CacheSlots)
     case decided(SinkSlots)
 
-    /// Latent frames that hold keys.
+    /// The number of latent frames with keys.
     var count: Int {
         switch self {
         case .known(let slots): slots.count
@@ -130,9 +133,9 @@ enum RowSlots: Sendable {
         }
     }
 
-    /// Has slots on the device where sinks may be overwritten, and on the host where they may not.
+    /// Moves the slots to the device if sinks may be overwritten, and to the host if not.
     ///
-    /// Only a chunk of another length whose slots were not laid out before waits for the device.
+    /// Waits for the device only for a chunk of a new length whose slots were not laid out before.
     mutating func prepare(for place: CachePlace, on device: Device) throws(SwanError) {
         switch (self, place.options.refreshesSinks(frames: place.frames)) {
         case (.known(let slots), true): self = .decided(try SinkSlots(slots, on: device))
@@ -170,11 +173,11 @@ enum RowSlots: Sendable {
     }
 }
 
-/// The slots that a chunk takes.
+/// The slots for a chunk.
 enum PlacedSlots {
-    /// Latent frames of a row.
+    /// A range of the row's latent frames.
     case known(Range<Int>)
-    /// The slot of one latent frame, which only the device knows: [1].
+    /// The slot of one latent frame, known only on the device: [1].
     case decided(Tensor)
 
     /// Writes a chunk's keys or values [N, L, D] into a row [N, slots * tokens, D].

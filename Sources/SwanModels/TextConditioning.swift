@@ -4,11 +4,11 @@ import SwanSystem
 /// The keys and values of a text in every block of a transformer, computed once for a prompt.
 ///
 /// The reference pads a text with zeros to `textLen` tokens, and attention sees the padding. All
-/// padding has one embedding, hence one key and one value, so it is kept once with the logarithm of
-/// its count added to its score: the same softmax over far fewer keys.
+/// padding tokens have the same embedding, hence the same key and value, so one is kept, with the
+/// logarithm of their count added to its score: the same softmax over far fewer keys.
 public struct TextConditioning: Sendable {
     let blocks: Keys
-    /// Those of a control branch's blocks.
+    /// The keys for the blocks of a control branch.
     let control: Keys
 
     /// The keys and values of a range of blocks.
@@ -16,13 +16,14 @@ public struct TextConditioning: Sendable {
         private let first: Int
         private var keys: [TextKeys]
 
-        /// The keys of blocks from the first one on.
+        /// Creates keys for consecutive blocks starting at `first`.
         init(first: Int, _ keys: [TextKeys] = []) {
             self.first = first
             self.keys = keys
         }
 
-        /// The keys of different texts, each for a number of rows, in the blocks that all have.
+        /// Joins the keys of different texts, each for a number of rows, in the blocks that all of
+        /// them cover.
         init(joining parts: [(keys: Keys, rows: Int)]) {
             let ranges = parts.map(\.keys.range)
             let all = ranges.dropFirst().reduce(ranges.first ?? 0..<0) { $0.clamped(to: $1) }
@@ -36,7 +37,7 @@ public struct TextConditioning: Sendable {
             )
         }
 
-        /// The blocks that there are keys for.
+        /// The blocks with keys.
         var range: Range<Int> { first..<first + keys.count }
 
         mutating func append(_ next: TextKeys) { keys.append(next) }
@@ -45,7 +46,7 @@ public struct TextConditioning: Sendable {
             guard range.contains(block) else {
                 throw SwanError(
                     .invalidArgument,
-                    "the text is conditioned for blocks \(range), not for block \(block)"
+                    "the text was prepared for blocks \(range), not for block \(block)"
                 )
             }
             return keys[block - first]
@@ -54,9 +55,9 @@ public struct TextConditioning: Sendable {
 }
 
 extension TextConditioning {
-    /// The texts of a batch in which neighbouring rows have the same: each for a number of rows.
+    /// Joins the texts of a batch, each for a number of adjacent rows.
     ///
-    /// Every row attends to its own text alone, whatever the lengths of the others.
+    /// Every row attends only to its own text, whatever the lengths of the others.
     public init(joining texts: [(text: TextConditioning, rows: Int)]) {
         self.init(
             blocks: Keys(joining: texts.map { ($0.text.blocks, $0.rows) }),

@@ -2,23 +2,24 @@ import Synchronization
 public import Torch
 public import SwanSystem
 
-/// An autoencoder that works on overlapping tiles of the picture, so that its memory is a tile's.
+/// An autoencoder that works on overlapping tiles of the image, so that its memory is that of a
+/// tile.
 ///
-/// Where tiles overlap, each goes over into the next linearly, as in diffusers'
-/// `AutoencoderKLWan.tiled_decode`. Two things differ: a tile that lies within the one before it is left
-/// out, and pixels are kept within [-1, 1] before they are mixed. A tile sees nothing beyond its edges,
-/// so that results near them differ from the whole's as far as the network looks: the bundled model's
-/// decoder at 512x320 differs by 0.1 of 255 levels on average and by 6 at most (63 dB).
+/// Overlapping tiles are blended linearly, as in diffusers' `AutoencoderKLWan.tiled_decode`, with
+/// two differences: a tile that lies inside the previous one is omitted, and pixels are clamped to
+/// [-1, 1] before blending. A tile sees nothing beyond its edges, so results near them differ from
+/// those of the whole image, as far as the receptive field reaches: with the bundled model's
+/// decoder at 512x320 by 0.1 of 255 levels on average and by at most 6 (63 dB).
 public struct TiledAutoencoder: VideoAutoencoder {
-    /// The autoencoder that sees the tiles.
+    /// The autoencoder that processes the tiles.
     public let base: any VideoAutoencoder
-    /// A side of a tile, and the step from one to the next, in pixels.
+    /// The size of a tile and the step from one to the next, in pixels.
     public let tile, stride: Int
 
-    /// Tiles for an autoencoder.
+    /// Creates a tiled autoencoder.
     ///
-    /// Throws `invalidArgument` unless both sizes are multiples of the autoencoder's `spatialStride`
-    /// and the step is not larger than the tile.
+    /// Throws `invalidArgument` unless both sizes are multiples of the autoencoder's
+    /// `spatialStride` and the step is at most the tile size.
     public init(
         _ base: any VideoAutoencoder,
         tile: Int = 256,
@@ -28,7 +29,7 @@ public struct TiledAutoencoder: VideoAutoencoder {
         guard stride > 0, tile >= stride, tile % unit == 0, stride % unit == 0 else {
             throw SwanError(
                 .invalidArgument,
-                "tiles of \(tile) pixels, \(stride) apart, do not fit: both must be multiples of "
+                "tiles of \(tile) pixels, \(stride) apart, are invalid: both must be multiples of "
                     + "\(unit), and the second at most the first"
             )
         }
@@ -37,39 +38,40 @@ public struct TiledAutoencoder: VideoAutoencoder {
         self.stride = stride
     }
 
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var latentChannels: Int { base.latentChannels }
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { base.spatialStride }
-    /// Frames that a latent after the first stands for.
+    /// The number of frames of every latent after the first.
     public var temporalStride: Int { base.temporalStride }
-    /// Frames after a latent's own that the encoder has to see before it gives the latent.
+    /// The number of frames after a latent's own that the encoder needs before it returns the
+    /// latent.
     public var lookahead: Int { base.lookahead }
     /// The dtype of weights and results.
     public var dtype: DType { base.dtype }
-    /// Where the weights are.
+    /// The device of the weights.
     public var device: Device { base.device }
 }
 
 // MARK: - Videos
 
 extension TiledAutoencoder {
-    /// The latents of a whole video, tile after tile.
+    /// Encodes a whole video, tile by tile.
     public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try encoded(video) { _, part throws(SwanError) in try base.latents(of: part) }
     }
 
-    /// The video of latents, tile after tile.
+    /// Decodes latents to a whole video, tile by tile.
     public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try decoded(latents) { _, part throws(SwanError) in try base.video(of: part) }
     }
 
-    /// An encoder at the beginning of a video, which remembers every tile.
+    /// Creates an encoder at the beginning of a video, with state for every tile.
     public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         Encoder(vae: self, normalizing: normalizing)
     }
 
-    /// A decoder at the beginning of a video, which remembers every tile.
+    /// Creates a decoder at the beginning of a video, with state for every tile.
     public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
 
     private final class Encoder: VideoEncoder {
@@ -112,12 +114,12 @@ extension TiledAutoencoder {
         }
     }
 
-    /// What is remembered of every tile.
+    /// The sessions of all tiles.
     private struct Tiles<Session: Sendable> {
         private var sessions: [Session] = []
         private var size: [Int] = []
 
-        /// Throws where a part has not the size of the first.
+        /// Throws if a part differs in size from the first.
         mutating func begin(_ part: Tensor, _ vae: TiledAutoencoder) throws(SwanError) {
             guard part.shape.count == 5 else { return }
             let next = [part.size(0), part.size(3), part.size(4), part.size(1)]
@@ -142,7 +144,7 @@ extension TiledAutoencoder {
 
     private func encoded(_ video: Tensor, _ network: Network) throws(SwanError) -> Tensor {
         guard video.shape.count == 5 else {
-            throw SwanError(.invalidArgument, "a video is [B, 3, T, H, W], not \(video.shape)")
+            throw SwanError(.invalidArgument, "a video must be [B, 3, T, H, W], not \(video.shape)")
         }
         let size = try latentSize(height: video.size(3), width: video.size(4))
         return try tiled(video, size, from: spatialStride, to: 1, network)
@@ -152,19 +154,19 @@ extension TiledAutoencoder {
         guard latents.shape.count == 5, latents.shape.allSatisfy({ $0 > 0 }) else {
             throw SwanError(
                 .invalidArgument,
-                "latents are [B, \(latentChannels), F, h, w], not \(latents.shape)"
+                "latents must be [B, \(latentChannels), F, h, w], not \(latents.shape)"
             )
         }
         let size = (height: latents.size(3), width: latents.size(4))
         return try tiled(latents, size, from: 1, to: spatialStride, network)
     }
 
-    /// What the network makes of x [B, C, T, h from, w from]: [B, C', T', h to, w to].
+    /// Applies the network to x [B, C, T, h from, w from] by tiles: [B, C', T', h to, w to].
     ///
     /// - Parameters:
-    ///   - size: in latents.
-    ///   - from: what a latent's side is in x.
-    ///   - to: what it is in the result.
+    ///   - size: The height and width in latents.
+    ///   - from: The side of a latent in x.
+    ///   - to: The side of a latent in the result.
     private func tiled(
         _ x: Tensor,
         _ size: (height: Int, width: Int),
@@ -176,10 +178,10 @@ extension TiledAutoencoder {
         guard rows.count * columns.count > 1 else { return try network(0, x) }
         let (tile, step) = (tile / spatialStride, stride / spatialStride)
         var canvas = Canvas(height: size.height * to, width: size.width * to)
-        /// What tiles of the row above have beyond their step.
+        /// The parts beyond the step of the tiles in the row above.
         var above: [Tensor?] = Array(repeating: nil, count: columns.count)
         for (row, top) in rows.enumerated() {
-            /// The same of the tile to the left.
+            /// The part beyond the step of the tile to the left.
             var before: Tensor?
             for (column, left) in columns.enumerated() {
                 let (height, width) = (min(tile, size.height - top), min(tile, size.width - left))
@@ -188,8 +190,8 @@ extension TiledAutoencoder {
                 var output = try network(row * columns.count + column, part)
                 if let edge = above[column] { output = try mixed(edge, output, dim: 3) }
                 if let edge = before { output = try mixed(edge, output, dim: 4) }
-                // A copy: the tile goes away. The last of a side has nothing beyond its step that
-                // another one needs.
+                // A copy, since the tile is freed. The last tile of a row or column has no part
+                // beyond its step that another one needs.
                 above[column] = try output.sliced(3, from: min(step, height) * to).cloned()
                 before = try output.sliced(4, from: min(step, width) * to).cloned()
                 try canvas.lay(output, top: top * to, left: left * to)
@@ -198,14 +200,14 @@ extension TiledAutoencoder {
         return try canvas.result()
     }
 
-    /// A picture to which tiles are added from its top left to its bottom right.
+    /// An image to which tiles are added from top left to bottom right.
     private struct Canvas {
         let height, width: Int
         private var tensor: Tensor?
 
         init(height: Int, width: Int) { (self.height, self.width) = (height, width) }
 
-        /// Lays a tile over what is there; the tiles after it lie over its edges.
+        /// Draws a tile; later tiles overwrite its edges.
         mutating func lay(_ x: Tensor, top: Int, left: Int) throws(SwanError) {
             let shape = Array(x.shape[..<3]) + [height, width]
             if tensor == nil { tensor = try .empty(shape, x.dtype, x.device) }
@@ -214,19 +216,19 @@ extension TiledAutoencoder {
         }
 
         func result() throws(SwanError) -> Tensor {
-            guard let tensor else { throw SwanError(.invalidArgument, "a picture of no tiles") }
+            guard let tensor else { throw SwanError(.invalidArgument, "an image without tiles") }
             return tensor
         }
     }
 
-    /// Where tiles begin along a side of so many latents.
+    /// The starts of the tiles along a side of `size` latents.
     private func starts(_ size: Int) -> [Int] {
         let overlap = (tile - stride) / spatialStride
         return Swift.stride(from: 0, to: max(1, size), by: stride / spatialStride)
             .filter { $0 == 0 || $0 + overlap < size }
     }
 
-    /// x with its first rows (columns) going over from `edge`, which lies there.
+    /// x with its first rows (columns) blended with the overlapping `edge`.
     private func mixed(_ edge: Tensor, _ x: Tensor, dim: Int) throws(SwanError) -> Tensor {
         let extent = min(edge.size(dim), x.size(dim))
         guard extent > 0 else { return x }

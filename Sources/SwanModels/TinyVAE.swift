@@ -3,31 +3,32 @@ public import Torch
 public import TorchNN
 public import SwanSystem
 
-/// A tiny autoencoder for the latents of Wan 2.1 and 2.2: less than a tenth of the time of Wan's own,
-/// for previews and live streams.
+/// A tiny autoencoder for the latents of Wan 2.1 and 2.2, for previews and live streams.
 ///
-/// TAEHV (https://github.com/madebyollin/taehv); weights under the keys of taew2_1.pth, taew2_2.pth and
-/// taew2_2_super.pth. Its latents are what diffusion models see; they are never normalised.
+/// It takes less than a tenth of the time of Wan's own. TAEHV
+/// (https://github.com/madebyollin/taehv); weights under the keys of taew2_1.pth, taew2_2.pth and
+/// taew2_2_super.pth. Its latents are those that diffusion models see; they are never normalized.
 ///
-/// The decoder gives a latent's frames from it and earlier ones. The encoder was trained to see three
-/// frames more: a latent comes from its last frame, the three after it, and earlier ones.
+/// The decoder computes a latent's frames from it and earlier ones. The encoder was trained to look
+/// three frames ahead: a latent is computed from its last frame, the three after it, and earlier
+/// ones.
 public struct TinyVAE: VideoAutoencoder {
-    /// The sizes of the network.
+    /// The configuration.
     public let config: TinyVAEConfig
     /// The dtype of results.
     public let dtype: DType
-    /// The dtype of weights and of what is computed: `DType.productType`.
+    /// The dtype of weights and computation: `DType.productType`.
     private let computeType: DType
-    /// Where the weights are.
+    /// The device of the weights.
     public let device: Device
     private let encoder, decoder: [any WanVAELayer]
 
-    /// The network under a path, of the sizes that its weights tell.
+    /// Loads the network under a path; its configuration is derived from the weights.
     public init(_ weights: Weights) throws(SwanError) {
         try self.init(weights, TinyVAEConfig(of: weights))
     }
 
-    /// The network under a path.
+    /// Loads the network under a path.
     public init(_ weights: Weights, _ config: TinyVAEConfig) throws(SwanError) {
         try config.validate()
         self.config = config
@@ -39,13 +40,14 @@ public struct TinyVAE: VideoAutoencoder {
         decoder = try Self.decoder(weights["decoder"], config)
     }
 
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var latentChannels: Int { config.latentChannels }
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { config.spatialStride }
-    /// Frames that a latent after the first stands for.
+    /// The number of frames of every latent after the first.
     public var temporalStride: Int { config.temporalStride }
-    /// Frames after a latent's own that the encoder has to see before it gives the latent.
+    /// The number of frames after a latent's own that the encoder needs before it returns the
+    /// latent.
     public var lookahead: Int { temporalStride - 1 }
 }
 
@@ -138,7 +140,7 @@ extension TinyVAE {
 // MARK: - Videos
 
 extension TinyVAE {
-    /// The latents of a whole video; its last frame is repeated where the encoder looks ahead.
+    /// Encodes a whole video; the last frame is repeated where the encoder looks ahead.
     public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try check(video)
         try requireFrames(video.size(2), after: 1)
@@ -148,23 +150,23 @@ extension TinyVAE {
             .encode(concatenated([video] + padding, dim: 2))
     }
 
-    /// The video of latents.
+    /// Decodes latents to a whole video.
     public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try makeDecoder().decode(latents)
     }
 
-    /// An encoder at the beginning of a video.
+    /// Creates an encoder at the beginning of a video.
     ///
-    /// Throws where latents are not to be normalised and are not those of Wan 2.1 or 2.2, whose mean
-    /// and deviation are known.
+    /// Throws if unnormalized latents are requested and the latents are not those of Wan 2.1 or
+    /// 2.2, whose mean and standard deviation are known.
     public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
         guard !normalizing else { return Encoder(vae: self, statistics: nil) }
         let known = [WanVAEConfig.wan21, .wan22].first { $0.zDim == latentChannels }
         guard let known else {
             throw SwanError(
                 .invalidArgument,
-                "a tiny autoencoder of \(latentChannels) channels gives normalised latents only: the "
-                    + "mean and deviation are known for 16 channels (Wan 2.1) and 48 (Wan 2.2)"
+                "a tiny autoencoder of \(latentChannels) channels has normalized latents only: the "
+                    + "statistics are known for 16 channels (Wan 2.1) and 48 (Wan 2.2)"
             )
         }
         func column(_ values: [Double]) throws(SwanError) -> Tensor {
@@ -176,18 +178,18 @@ extension TinyVAE {
         )
     }
 
-    /// A decoder at the beginning of a video.
+    /// Creates a decoder at the beginning of a video.
     public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
 
     private func check(_ video: Tensor) throws(SwanError) {
         let shape = video.shape
         guard shape.count == 5, shape[0] > 0, shape[1] == 3 else {
-            throw SwanError(.invalidArgument, "a video is [B, 3, T, H, W], not \(shape)")
+            throw SwanError(.invalidArgument, "a video must be [B, 3, T, H, W], not \(shape)")
         }
         _ = try latentSize(height: shape[3], width: shape[4])
     }
 
-    /// What is remembered of a video's earlier parts.
+    /// The state kept between parts of a video.
     private struct State: ~Copyable {
         var caches = FeatureCaches(streams: true)
         var size: [Int] = []
@@ -223,8 +225,8 @@ extension TinyVAE {
         }
     }
 
-    /// A latent's frames go through the network at once, so that memory stays small and every way to
-    /// cut a video gives the same bytes.
+    /// The frames of one latent are processed at a time, so that memory stays small and the bytes
+    /// do not depend on how a video is split.
     private func encode(_ frames: Tensor, _ state: inout State) throws(SwanError) -> Tensor {
         try check(frames)
         let step = temporalStride
@@ -234,7 +236,7 @@ extension TinyVAE {
         state.size = size
         var parts: [Tensor] = []
         for start in stride(from: 0, to: frames.size(2), by: step) {
-            // The network takes levels in [0, 1].
+            // The network expects levels in [0, 1].
             let levels = try (frames.narrowed(2, start, step).to(device, computeType) + 1) * 0.5
             parts.append(
                 try run(encoder, levels.inPatches(config.patchSize), &state)
@@ -248,7 +250,7 @@ extension TinyVAE {
         guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == latentChannels else {
             throw SwanError(
                 .invalidArgument,
-                "latents are [B, \(latentChannels), F, h, w], not \(shape)"
+                "latents must be [B, \(latentChannels), F, h, w], not \(shape)"
             )
         }
         try requireSame([shape[0], shape[3], shape[4], shape[1]], as: state.size)
@@ -258,10 +260,10 @@ extension TinyVAE {
         for frame in 0..<shape[2] {
             let isFirst = state.caches.isStart
             let latent = try x.narrowed(1, frame, 1)
-            // The larger decoder takes latents as they are.
+            // The larger decoder uses latents unchanged.
             let bounded = config.isSuper ? latent : try (latent / 3).tanh() * 3
             let frames = try run(decoder, bounded, &state)
-            // A video's first latent stands for one frame: the last of those it gives.
+            // A video's first latent represents one frame: the last of those decoded from it.
             let kept = isFirst ? try frames.sliced(1, from: temporalStride - 1) : frames
             parts.append(try kept.outOfPatches(config.patchSize))
         }

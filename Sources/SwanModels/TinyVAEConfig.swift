@@ -2,30 +2,32 @@ public import SwanSystem
 import Torch
 public import TorchNN
 
-/// The shape of a tiny autoencoder, which its weights tell.
+/// The configuration of a tiny autoencoder, derived from its weights.
 public struct TinyVAEConfig: Sendable, Equatable {
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var latentChannels = 16
-    /// Pixels on a side that are stacked into channels.
+    /// The side in pixels of the patches that are stacked into channels.
     public var patchSize = 1
-    /// Channels of the encoder's layers.
+    /// The number of channels of the encoder's layers.
     public var encoderDim = 64
-    /// Channels of the decoder's three levels, and of what its last convolution reads.
+    /// The number of channels of the decoder's three levels, and of the input of its last
+    /// convolution.
     public var decoderDims = [256, 128, 64, 64]
-    /// For each of the encoder's levels, how many frames it makes one of: 1 or 2.
+    /// For each of the encoder's levels, the number of frames merged into one: 1 or 2.
     public var encoderTime = [2, 2, 1]
-    /// For each of the decoder's levels, how many frames its weights make of one: 1 or 2.
+    /// For each of the decoder's levels, the number of frames that its weights produce from one: 1
+    /// or 2.
     public var decoderTime = [1, 2, 2]
-    /// Whether the decoder is the larger one, of depthwise convolutions.
+    /// Whether the decoder is the larger one, with depthwise convolutions.
     public var isSuper = false
 
-    /// taew2_1, for Wan 2.1 and Wan 2.2's 14B models; to be changed field by field.
+    /// Creates the configuration of taew2_1, for Wan 2.1 and Wan 2.2's 14B models, to be modified.
     public init() {}
 
-    /// taew2_1, for Wan 2.1 and Wan 2.2's 14B models: 8x8 pixels and 4 frames a latent.
+    /// taew2_1, for Wan 2.1 and Wan 2.2's 14B models: 8x8 pixels and 4 frames per latent.
     public static let wan21 = TinyVAEConfig()
 
-    /// taew2_2, for Wan 2.2 (TI2V-5B): 16x16 pixels and 4 frames a latent.
+    /// taew2_2, for Wan 2.2 (TI2V-5B): 16x16 pixels and 4 frames per latent.
     public static let wan22: TinyVAEConfig = {
         var config = TinyVAEConfig()
         (config.latentChannels, config.patchSize) = (48, 2)
@@ -34,15 +36,15 @@ public struct TinyVAEConfig: Sendable, Equatable {
 }
 
 extension TinyVAEConfig: LatentStrides {
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { 8 * patchSize }
 
-    /// Frames that one latent stands for; the video's first latent stands for one frame alone.
+    /// The number of frames of a latent; a video's first latent represents a single frame.
     public var temporalStride: Int { encoderTime.reduce(1, *) }
 
-    /// How many frames each level of the decoder makes of one when it undoes the encoder.
+    /// The number of frames that each level of the decoder produces from one to invert the encoder.
     ///
-    /// Weights can make more: those of earlier levels are then left out.
+    /// The weights may produce more: the surplus is then omitted in the earlier levels.
     var usedDecoderTime: [Int] {
         var left = temporalStride
         let used = decoderTime.reversed().map { factor in
@@ -53,7 +55,7 @@ extension TinyVAEConfig: LatentStrides {
         return used.reversed()
     }
 
-    /// Throws where the parts do not fit each other.
+    /// Throws if the fields are inconsistent.
     public func validate() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
             guard holds else { throw SwanError(.invalidWeights, "tiny autoencoder: " + message()) }
@@ -65,7 +67,7 @@ extension TinyVAEConfig: LatentStrides {
         for (name, factors) in [("encoder", encoderTime), ("decoder", decoderTime)] {
             try require(
                 factors.count == 3 && factors.allSatisfy { $0 == 1 || $0 == 2 },
-                "the \(name) changes the number of frames by \(factors), three times 1 or 2 is known"
+                "the \(name)'s frame factors are \(factors), not three of 1 or 2"
             )
         }
         try require(
@@ -79,9 +81,9 @@ extension TinyVAEConfig: LatentStrides {
 // MARK: - From weights
 
 extension TinyVAEConfig {
-    /// The shape of the network whose weights lie under a path.
+    /// Derives the configuration from the weights under a path.
     ///
-    /// Throws `invalidWeights` for weights of another network, naming what is missing.
+    /// Throws `invalidWeights` for the weights of another network, naming what is missing.
     public init(of weights: Weights) throws(SwanError) {
         let (encoder, decoder) = (weights["encoder"], weights["decoder"])
         func kernel(_ weights: Weights) throws(SwanError) -> [Int] {
@@ -102,8 +104,8 @@ extension TinyVAEConfig {
         guard let patch = (1...8).first(where: { 3 * $0 * $0 == first[1] }) else {
             throw SwanError(
                 .invalidWeights,
-                "tiny autoencoder: encoder.0.weight reads \(first[1]) channels, which are no patches "
-                    + "of 3 colours"
+                "tiny autoencoder: encoder.0.weight reads \(first[1]) channels, not patches "
+                    + "of 3 colors"
             )
         }
         patchSize = patch
@@ -125,19 +127,19 @@ extension TinyVAEConfig {
     }
 }
 
-/// The numbers that a decoder's layers have in a checkpoint.
+/// The indices of a decoder's layers in a checkpoint.
 struct TinyVAENames {
-    /// A level: three blocks, the layer that makes more frames, the convolution.
+    /// A level: three blocks, the layer that adds frames, and the convolution.
     struct Level {
         let blocks: [Int]
         let grow, conv: Int
     }
 
-    /// The convolution that reads latents.
+    /// The convolution that reads the latents.
     let start: Int
-    /// From the smallest pictures to the largest.
+    /// From the lowest resolution to the highest.
     let levels: [Level]
-    /// The convolution that gives pixels.
+    /// The convolution that outputs pixels.
     let end = 22
 
     init(isSuper: Bool) {

@@ -2,14 +2,14 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// A convolution of every frame, then max(., 0) if `rectifies`.
+/// A convolution of every frame, followed by ReLU if `rectifies`.
 struct TinyVAEConv: WanVAELayer {
     private let weight: Tensor
     private let bias: Tensor?
     private let stride: Int
     private let rectifies: Bool
 
-    /// The layer of a kernel [O, I, s, s] and a bias [O].
+    /// Creates the layer from a kernel [O, I, s, s] and a bias [O].
     init(_ weight: Tensor, _ bias: Tensor?, stride: Int = 1, rectifies: Bool = false)
         throws(SwanError)
     {
@@ -19,7 +19,7 @@ struct TinyVAEConv: WanVAELayer {
         self.rectifies = rectifies
     }
 
-    /// The layer under a path.
+    /// Loads the layer under a path.
     init(
         _ weights: Weights,
         _ inputs: Int,
@@ -46,7 +46,7 @@ struct TinyVAEConv: WanVAELayer {
     }
 }
 
-/// Three convolutions of a frame and the one before it, around which the frame passes by.
+/// Three convolutions of a frame and the one before it, with a residual connection around them.
 struct TinyVAEMemoryBlock: WanVAELayer {
     private let convs: [TinyVAEConv]
 
@@ -66,7 +66,7 @@ struct TinyVAEMemoryBlock: WanVAELayer {
     }
 }
 
-/// The block of the larger decoder: a wide depthwise convolution, and a wide layer for each pixel.
+/// The block of the larger decoder: a wide depthwise convolution and a wide pointwise layer.
 struct TinyVAEWideBlock: WanVAELayer {
     private let depthwise: Tensor
     private let widen, narrow: TinyVAEConv
@@ -85,12 +85,13 @@ struct TinyVAEWideBlock: WanVAELayer {
     }
 }
 
-/// Half the height and width, and one frame of every `time`.
+/// Downsamples to half the height and width, and one frame of every `time`.
 struct TinyVAEDownsample: WanVAELayer {
     private let time: Int
     private let conv: TinyVAEConv
 
-    /// A layer for every pixel, and a convolution without anything between them: one convolution.
+    /// Loads a pointwise layer and a convolution that directly follows it, merged into one
+    /// convolution.
     init(pool: Weights, conv: Weights, _ dim: Int, time: Int) throws(SwanError) {
         self.time = time
         let mix = try pool["conv"].tensor("weight", [dim, time * dim, 1, 1])
@@ -111,12 +112,13 @@ struct TinyVAEDownsample: WanVAELayer {
     }
 }
 
-/// Twice the height and width, and `time` frames of every one.
+/// Upsamples to twice the height and width, and `time` frames for each one.
 struct TinyVAEUpsample: WanVAELayer {
     private let grow: TinyVAEGrow
     private let conv: EnlargingConv
 
-    /// - Parameter known: frames that the weights make of one, of which the last `time` are made.
+    /// - Parameter known: The number of frames that the weights produce from one; only the last
+    ///   `time` of them are computed.
     init(grow: Weights, conv: Weights, _ inputs: Int, _ outputs: Int, time: Int, known: Int)
         throws(SwanError)
     {
@@ -128,7 +130,7 @@ struct TinyVAEUpsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        // Pixels are doubled after, and not before, a layer that treats each alone.
+        // Pixels are upsampled after the pointwise layer, not before it.
         try conv(grow(x))
     }
 }
@@ -157,7 +159,7 @@ struct TinyVAEWideUpsample: WanVAELayer {
     }
 }
 
-/// `time` frames of every one, by a layer for every pixel.
+/// Produces `time` frames from each one, by a pointwise layer.
 struct TinyVAEGrow: Sendable {
     private let time: Int
     private let mix: TinyVAEConv
@@ -168,7 +170,7 @@ struct TinyVAEGrow: Sendable {
         mix = try TinyVAEConv(weight.narrowed(0, (known - time) * dim, time * dim), nil)
     }
 
-    /// The first, second ... frame that comes of each.
+    /// The first, second ... frame produced from each.
     func callAsFunction(_ x: Tensor) throws(SwanError) -> [Tensor] {
         let y = try mix(x)
         return time == 1 ? [y] : try y.chunked(time, dim: -1)
@@ -176,8 +178,8 @@ struct TinyVAEGrow: Sendable {
 }
 
 extension FeatureCaches {
-    /// x [B, F, H, W, C] with every frame's channels before those of the frame before it:
-    /// [B, F, H, W, 2 C].
+    /// x [B, F, H, W, C] with every frame's channels followed by those of the frame before it: [B,
+    /// F, H, W, 2 C].
     fileprivate mutating func withFramesBefore(_ x: Tensor) throws(SwanError) -> Tensor {
         let past = try prepending(1, to: x).narrowed(1, 0, x.size(1))
         return try concatenated([x, past], dim: -1)
@@ -185,8 +187,8 @@ extension FeatureCaches {
 }
 
 extension Tensor {
-    /// Channels of patches, which checkpoints have in the order channel, row, column, in the order of
-    /// `inPatches`.
+    /// Reorders the channels of patches from the checkpoints' order, channel, row, column, to that
+    /// of `inPatches`.
     func inPatchOrder(dim: Int, _ p: Int) throws(SwanError) -> Tensor {
         guard p > 1 else { return self }
         let parts = try unflattened(dim, [size(dim) / (p * p), p, p])
@@ -194,7 +196,7 @@ extension Tensor {
     }
 }
 
-/// max(x, 0), in the memory of x where no gradient needs it.
+/// max(x, 0), in place if no gradient needs x.
 private func rectified(_ x: Tensor) throws(SwanError) -> Tensor {
     guard !x.requiresGrad else { return try x.relu() }
     var result = x
@@ -202,7 +204,7 @@ private func rectified(_ x: Tensor) throws(SwanError) -> Tensor {
     return result
 }
 
-/// max(x, 0) as a layer of its own.
+/// max(x, 0) as a layer.
 struct TinyVAERectifier: WanVAELayer {
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         try rectified(x)

@@ -3,39 +3,39 @@ public import SwanSystem
 public import Torch
 public import TorchNN
 
-/// The sizes of a UMT5 text encoder. Decodes from the `config.json` of transformers.
+/// The configuration of a UMT5 text encoder, decoded from the `config.json` of transformers.
 public struct UMT5Config: Sendable, Equatable {
-    /// Tokens there are.
+    /// The size of the vocabulary.
     public var vocabulary = 256_384
-    /// Width of the tokens.
+    /// The width of the tokens.
     public var dim = 4_096
-    /// The size of one attention head.
+    /// The size of an attention head.
     public var headDim = 64
-    /// Width inside the feed-forward network.
+    /// The width of the feed-forward network.
     public var ffnDim = 10_240
-    /// Attention heads.
+    /// The number of attention heads.
     public var heads = 64
-    /// Blocks.
+    /// The number of blocks.
     public var layers = 24
-    /// Kinds of distance that attention tells apart, half of them for each direction.
+    /// The number of relative position buckets, half of them for each direction.
     public var buckets = 32
-    /// From this distance on all are of one kind.
+    /// The distance from which all share the last bucket.
     public var maxDistance = 128
-    /// Added to mean squares.
+    /// The epsilon added to mean squares.
     public var eps = 1e-6
 
-    /// The sizes of UMT5-XXL, to be changed.
+    /// Creates the configuration of UMT5-XXL, to be modified.
     public init() {}
 
     /// UMT5-XXL, the encoder of all Wan models.
     public static let xxl = UMT5Config()
 
-    /// Width of all heads together.
+    /// The width of all heads together.
     public var attentionDim: Int { heads * headDim }
 }
 
 extension UMT5Config {
-    /// Throws `invalidWeights` with the name of the first size that no encoder can have.
+    /// Throws `invalidWeights` with the name of the first invalid size.
     public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(vocabulary, in: limits.vocabulary, "vocab_size")
@@ -69,7 +69,7 @@ extension UMT5Config: Codable {
         case maxDistance = "relative_attention_max_distance", eps = "layer_norm_epsilon"
     }
 
-    /// Decodes and checks; the sizes are needed, the rest has UMT5's values.
+    /// Decodes and validates; the sizes are required, the rest defaults to UMT5's values.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         let base = UMT5Config()
@@ -95,13 +95,13 @@ extension UMT5Config: Codable {
 /// UMT5, https://arxiv.org/abs/2304.09151: T5 with a position bias in every block. The reference is
 /// wan/modules/t5.py.
 public struct UMT5Encoder: Sendable {
-    /// The sizes.
+    /// The configuration.
     public let config: UMT5Config
     private let tokens: Embedding
     private let blocks: [UMT5Block]
     private let norm: RMSNorm
 
-    /// The encoder under a path, in the key names of Wan's checkpoints.
+    /// Loads the encoder under a path, with the key names of Wan's checkpoints.
     public init(_ weights: Weights, _ config: UMT5Config) throws(SwanError) {
         try config.validate()
         self.config = config
@@ -114,9 +114,9 @@ public struct UMT5Encoder: Sendable {
         norm = try RMSNorm(weights["norm"], config.dim, eps: config.eps)
     }
 
-    /// Token ids [B, L] (int64) -> embeddings [B, L, dim].
+    /// Encodes token ids [B, L] (int64) to embeddings [B, L, dim].
     ///
-    /// - Parameter mask: [B, L], 0 where a token is padding that no token sees; nil for no padding.
+    /// - Parameter mask: [B, L], 0 for padding that is not attended to; nil if there is no padding.
     public func callAsFunction(_ ids: Tensor, mask: Tensor? = nil) throws(SwanError) -> Tensor {
         var x = try tokens(ids)
         let buckets = try distanceBuckets(ids.size(1)).to(ids.device)
@@ -126,21 +126,22 @@ public struct UMT5Encoder: Sendable {
         return try norm(x)
     }
 
-    /// Prompts as token ids, without padding -> [B, length, dim], zeros after each prompt's end.
+    /// Encodes prompts, given as token ids without padding, to [B, length, dim], with zeros after
+    /// each prompt.
     ///
-    /// The reference computes `length` = 512 tokens, masks the padding and clears it. Padding that
-    /// is never made gives the same, in the time that the longest prompt takes.
+    /// The reference computes `length` = 512 tokens, masks the padding and clears it. Omitting the
+    /// padding gives the same result, in the time of the longest prompt.
     ///
-    /// - Parameter length: at least the longest prompt's; nil for just that.
+    /// - Parameter length: At least the length of the longest prompt; nil for exactly that.
     public func encode(_ prompts: [[Int32]], length: Int? = nil) throws(SwanError) -> Tensor {
         let longest = max(1, prompts.map(\.count).max() ?? 0)
         guard longest <= length ?? longest else {
             throw SwanError(
                 .invalidArgument,
-                "a prompt of \(longest) tokens, where \(length ?? 0) is the limit"
+                "a prompt has \(longest) tokens; the limit is \(length ?? 0)"
             )
         }
-        // A GPU would meet a wrong id with an assertion that ends its context.
+        // On a GPU an invalid id would trigger an assertion that destroys its context.
         let wrong = prompts.joined().first { !(0..<config.vocabulary ~= Int($0)) }
         if let wrong {
             throw SwanError(
@@ -175,7 +176,7 @@ public struct UMT5Encoder: Sendable {
         return try Tensor(buckets, [length, length])
     }
 
-    /// Near distances have a bucket each, far ones share buckets that grow with the logarithm.
+    /// Near distances have a bucket each, far ones share buckets that grow logarithmically.
     ///
     /// In float32 as in the reference, since the edges of buckets depend on rounding.
     private func bucket(_ distance: Int) -> Int {
@@ -190,7 +191,7 @@ public struct UMT5Encoder: Sendable {
     }
 }
 
-/// Attention over all tokens, then a gated feed-forward network, each added to its input.
+/// Attention over all tokens and a gated feed-forward network, each with a residual connection.
 private struct UMT5Block: Sendable {
     let norm1, norm2: RMSNorm
     let q, k, v, o: Linear
@@ -218,7 +219,7 @@ private struct UMT5Block: Sendable {
         heads = config.heads
     }
 
-    /// x [B, L, C]; `buckets` [L, L]; `hidden` [B, 1, 1, L], true for keys that are not seen.
+    /// x [B, L, C]; `buckets` [L, L]; `hidden` [B, 1, 1, L], true for masked keys.
     func callAsFunction(
         _ x: Tensor,
         buckets: Tensor,
@@ -249,7 +250,7 @@ private struct UMT5Block: Sendable {
 }
 
 extension DType {
-    /// The most negative finite number, which a masked score is set to.
+    /// The most negative finite number, which masked scores are set to.
     fileprivate var lowest: Double {
         switch self {
         case .float16: -65_504

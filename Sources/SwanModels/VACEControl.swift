@@ -1,24 +1,27 @@
 public import Torch
 public import SwanSystem
 
-/// The input of VACE's control branch: a video, a mask of what is to be generated, reference images.
+/// The input of VACE's control branch: a video, a mask of the regions to generate, and reference
+/// images.
 ///
 /// VACE, https://arxiv.org/abs/2503.07598, section 3.2; wan/vace.py.
 public enum VACEControl {
-    /// The control latents of a video.
+    /// Computes the control latents of a video.
     ///
-    /// The mask splits the video into what is kept and what is generated, the rest of each being grey;
-    /// both are encoded. The mask follows, with the p by p pixels of a latent as channels. Each reference
-    /// image becomes one latent frame before those of the video, so the latents to be denoised
-    /// have `references.count` more frames than the video, which are dropped before decoding.
+    /// The mask splits the video into the part that is kept and the part that is generated, with
+    /// the rest of each filled with gray; both are encoded. The mask follows, with the p by p
+    /// pixels of a latent as channels. Each reference image becomes one latent frame before those
+    /// of the video, so the latents to be denoised have `references.count` more frames than the
+    /// video, which are dropped before decoding.
     ///
     /// - Parameters:
-    ///   - video: [B, 3, T, H, W] with values -1 ... 1, T = s n + 1, H and W multiples of 2 p. Zeros
-    ///     where there is no video to begin with.
-    ///   - mask: [B, 1, T, H, W], 1 where the video is generated, 0 where it is kept; nil for 1.
-    ///   - references: each [B, 3, 1, H, W], as `reference` makes them.
-    ///   - strides: the s frames and p pixels of a latent; VACE is for the autoencoder of Wan 2.1.
-    ///   - encode: the autoencoder, [B, 3, s n + 1, H, W] -> [B, C, n + 1, H/p, W/p].
+    ///   - video: [B, 3, T, H, W] with values -1 ... 1, T = s n + 1, H and W multiples of 2 p.
+    ///     Zeros if there is no input video.
+    ///   - mask: [B, 1, T, H, W], 1 where the video is generated, 0 where it is kept; nil for all
+    ///     1.
+    ///   - references: Each [B, 3, 1, H, W], as returned by `reference`.
+    ///   - strides: The s frames and p pixels of a latent; VACE is for the autoencoder of Wan 2.1.
+    ///   - encode: The autoencoder, [B, 3, s n + 1, H, W] -> [B, C, n + 1, H/p, W/p].
     /// - Returns: [B, 2C + p p, references + F, H/p, W/p].
     public static func latents(
         video: Tensor,
@@ -54,7 +57,8 @@ public enum VACEControl {
         [video.size(0), 1] + video.shape[2...]
     }
 
-    /// Throws where the video does not divide into latents, or the mask or a reference is of another size.
+    /// Throws if the video does not divide into latents, or the mask or a reference has a different
+    /// size.
     private static func check(
         _ video: Tensor,
         _ mask: Tensor?,
@@ -68,7 +72,7 @@ public enum VACEControl {
         else {
             throw SwanError(
                 .invalidArgument,
-                "a control video of shape \(shape): [B, 3, \(frames)n + 1, H, W] is taken, H and W "
+                "a control video of shape \(shape): expected [B, 3, \(frames)n + 1, H, W], H and W "
                     + "multiples of \(2 * pixels)"
             )
         }
@@ -76,7 +80,7 @@ public enum VACEControl {
             throw SwanError(
                 .invalidArgument,
                 "a mask of shape \(mask.shape) for a video of shape \(shape): "
-                    + "\(maskShape(of: video)) is taken"
+                    + "expected \(maskShape(of: video))"
             )
         }
         let picture = [shape[0], 3, 1] + shape[3...]
@@ -84,13 +88,13 @@ public enum VACEControl {
             throw SwanError(
                 .invalidArgument,
                 "a reference image of shape \(image.shape) for a video of shape \(shape): "
-                    + "\(picture) is taken"
+                    + "expected \(picture)"
             )
         }
     }
 
-    /// An image of any size [B, 3, H, W] with values -1 ... 1, whole and in the middle of a white frame
-    /// [B, 3, 1, height, width].
+    /// Centers an image [B, 3, H, W] with values -1 ... 1, of any size and uncropped, in a white
+    /// frame [B, 3, 1, height, width].
     public static func reference(
         _ image: Tensor,
         height: Int,
@@ -99,7 +103,7 @@ public enum VACEControl {
         guard image.rank == 4, image.size(1) == 3 else {
             throw SwanError(
                 .invalidArgument,
-                "a reference image of shape \(image.shape): [B, 3, H, W] is taken"
+                "a reference image of shape \(image.shape): expected [B, 3, H, W]"
             )
         }
         let (rows, columns) = (image.size(2), image.size(3))
@@ -115,8 +119,8 @@ public enum VACEControl {
         ).unsqueezed(2)
     }
 
-    /// [B, 1, T, H, W] -> [B, p p, F, H/p, W/p]: the pixels of a latent as channels, of each latent
-    /// frame the video frame in the middle.
+    /// [B, 1, T, H, W] -> [B, p p, F, H/p, W/p]: the pixels of a latent as channels, from the video
+    /// frame in the middle of each latent frame.
     private static func fold(
         _ mask: Tensor,
         _ strides: any LatentStrides

@@ -2,35 +2,34 @@ public import Torch
 public import TorchNN
 public import SwanSystem
 
-/// Self-attention, given from outside: queries, keys and values [B, L, N, D] of a block
-/// -> [B, L, N, D].
+/// A self-attention function: queries, keys and values [B, L, N, D] of a block -> [B, L, N, D].
 public typealias AttendInBlock = (
     _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
 ) throws(SwanError) -> Tensor
 
-/// The same, where it may be called again on another thread when gradients are computed.
+/// The same, for functions that may be called again on another thread in the backward pass.
 public typealias SendableAttendInBlock =
     @Sendable (
         _ block: Int, _ q: Tensor, _ k: Tensor, _ v: Tensor
     ) throws(SwanError) -> Tensor
 
-/// What blocks take in addition to the tokens.
+/// The inputs of blocks in addition to the tokens.
 public struct BlockContext: Sendable {
-    /// From `WanBackbone.embed(timesteps:_:)`.
+    /// The result of `WanBackbone.embed(timesteps:_:)`.
     public var timestep: TimestepEmbedding
     /// The positions of the tokens.
     public var rope: RoPE
-    /// From the `text` of the instance that runs the blocks.
+    /// The result of `text` of the instance that runs the blocks.
     public var text: TextConditioning
 
-    /// What blocks take in addition to the tokens.
+    /// Creates the context of a call.
     public init(timestep: TimestepEmbedding, rope: RoPE, text: TextConditioning) {
         self.timestep = timestep
         self.rope = rope
         self.text = text
     }
 
-    /// The same for a range of the tokens of a video of `grid`.
+    /// The context for a range of the tokens of a video of `grid`.
     public func sliced(tokens: Range<Int>, of grid: [Int]) throws(SwanError) -> BlockContext {
         BlockContext(
             timestep: try timestep.sliced(tokens: tokens, of: grid),
@@ -42,23 +41,24 @@ public struct BlockContext: Sendable {
 
 /// The embedding of timesteps for the blocks and for the head, in float32.
 public struct TimestepEmbedding: Sendable {
-    /// Shift and scale of the head before its own offsets, [B, S, C]; S as in `Modulation`.
+    /// Shift and scale of the head before its own offsets are added, [B, S, C]; S as in
+    /// `Modulation`.
     let head: Tensor
-    /// Shifts, scales and gates of a block before its own offsets, [B, S, 6, C].
+    /// Shifts, scales and gates of a block before its own offsets are added, [B, S, 6, C].
     let blocks: Tensor
 
-    /// The same for a range of the tokens of a video of `grid`.
+    /// The embedding for a range of the tokens of a video of `grid`.
     public func sliced(tokens: Range<Int>, of grid: [Int]) throws(SwanError) -> TimestepEmbedding {
         let count = grid.reduce(1, *)
         let steps = head.size(1)
         guard tokens.lowerBound >= 0, tokens.upperBound <= count, count % steps == 0 else {
             throw SwanError(
                 .invalidArgument,
-                "tokens \(tokens) of a video of \(count) with \(steps) timesteps"
+                "tokens \(tokens) are not a range of a video of \(count) with \(steps) timesteps"
             )
         }
         if steps == 1 { return self }
-        // Each step is that of a run of tokens: of one, or of a frame.
+        // Each timestep applies to a run of tokens: one token, or a frame.
         let run = count / steps
         if [tokens.lowerBound, tokens.upperBound].allSatisfy({ $0.isMultiple(of: run) }) {
             let (first, length) = (tokens.lowerBound / run, tokens.count / run)
@@ -76,13 +76,13 @@ public struct TimestepEmbedding: Sendable {
 }
 
 extension WanBackbone {
-    /// Latents [B, inDim, F, H, W] as tokens [B, L, C].
+    /// Embeds latents [B, inDim, F, H, W] as tokens [B, L, C].
     public func embed(_ latents: Tensor) throws(SwanError) -> Tensor {
         try patchEmbedding(patches(latents, grid(of: latents)))
     }
 
-    /// Timesteps 0 ... 1000 of a video of `grid` as [B], or as [B, F] or [B, L] where every frame or
-    /// every token has its own.
+    /// Embeds timesteps 0 ... 1000 of a video of `grid`, given as [B], or as [B, F] or [B, L] if
+    /// every frame or every token has its own.
     public func embed(
         timesteps: Tensor,
         _ grid: [Int]
@@ -99,12 +99,12 @@ extension WanBackbone {
         )
     }
 
-    /// Takes tokens [B, L, C] through a range of the blocks that this instance holds.
+    /// Runs tokens [B, L, C] through a range of the blocks that this instance holds.
     ///
     /// - Parameters:
-    ///   - cache: what earlier steps computed in the same range, to be reused where the first block of
-    ///     the range adds nearly the same as then.
-    ///   - attend: self-attention, told the block's index in the whole network.
+    ///   - cache: The results of earlier steps in the same range, reused if the first block of the
+    ///     range adds nearly the same as it did then.
+    ///   - attend: Self-attention, called with the block's index in the whole network.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -115,7 +115,8 @@ extension WanBackbone {
         try run(blocks: blocks, x, context, cache: cache, attend: attend) { _, _ in nil }
     }
 
-    /// The same; with `recomputing` each block runs again when gradients are computed, and keeps no activations.
+    /// The same; with `recomputing`, each block runs again in the backward pass, and keeps no
+    /// activations.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -158,7 +159,7 @@ extension WanBackbone {
         }
     }
 
-    /// Tokens [B, L, C] of a whole video of `grid` as the flow [B, outDim, F, H, W].
+    /// Projects the tokens [B, L, C] of a whole video of `grid` to the flow [B, outDim, F, H, W].
     public func project(
         _ x: Tensor,
         _ timestep: TimestepEmbedding,
@@ -167,9 +168,10 @@ extension WanBackbone {
         try video(project(x, timestep), grid)
     }
 
-    /// Tokens [B, L, C], a whole video's or a range of them, as their patches of the flow [B, L, patch].
+    /// Projects tokens [B, L, C], of a whole video or a range of it, to patches of the flow [B, L,
+    /// patch].
     ///
-    /// Concatenate ranges in their order before passing them to `video`.
+    /// Concatenate ranges in order before passing them to `video`.
     public func project(
         _ x: Tensor,
         _ timestep: TimestepEmbedding
@@ -178,8 +180,8 @@ extension WanBackbone {
         return try head(modulation.apply(norm(x), for: .head))
     }
 
-    /// `step` for every block of a range, the tokens going from one to the next. With a `cache` all
-    /// blocks but the first may be passed over.
+    /// Applies `step` for every block of a range in turn. With a `cache`, all blocks but the first
+    /// may be skipped.
     private func advance(
         _ range: Range<Int>,
         _ x: Tensor,

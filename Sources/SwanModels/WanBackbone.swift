@@ -3,15 +3,16 @@ public import Torch
 public import TorchNN
 public import SwanSystem
 
-/// What the bidirectional and the causal transformer have in common: everything but attention over time.
+/// The parts that the bidirectional and the causal transformer share: everything but attention over
+/// time.
 ///
-/// It has three parts, which compose to the whole: `embed` turns latents into tokens, `run` passes them
-/// through a range of blocks with attention given from outside, `project` turns them into the flow. An
-/// instance can hold a range of the blocks, and run on a range of the tokens.
+/// Three functions compose to the whole network: `embed` turns latents into tokens, `run` passes
+/// them through a range of blocks with a given attention function, and `project` turns them into
+/// the flow. An instance can hold a range of the blocks, and run on a range of the tokens.
 ///
 /// Wan, https://arxiv.org/abs/2503.20314; wan/modules/model.py.
 public struct WanBackbone: Sendable {
-    /// The sizes.
+    /// The configuration.
     public let config: WanConfig
     let patchEmbedding: Linear
     private let textIn, textOut: Linear
@@ -25,7 +26,7 @@ public struct WanBackbone: Sendable {
     /// The blocks that this instance holds: all of them, or a range.
     public var blocks: Range<Int> { stack.held }
 
-    /// The network under a path, of whose blocks those in `blocks` are read; nil for all.
+    /// Loads the network under a path with the blocks in `blocks`; nil for all.
     init(
         _ weights: Weights,
         _ config: WanConfig,
@@ -41,7 +42,8 @@ public struct WanBackbone: Sendable {
         )
         textIn = try Linear(weights["text_embedding"][0], config.textDim, config.dim)
         textOut = try Linear(weights["text_embedding"][2], config.dim, config.dim)
-        // In float32 whatever the rest computes in, as the reference: what tells one step from the next.
+        // The timestep embedding is always float32, as in the reference, to distinguish steps
+        // precisely.
         let exact = weights.converted(to: .float32)
         timeIn = try Linear(exact["time_embedding"][0], config.freqDim, config.dim)
         timeOut = try Linear(exact["time_embedding"][2], config.dim, config.dim)
@@ -57,12 +59,13 @@ public struct WanBackbone: Sendable {
         headModulation = try exact["head"].tensor("modulation", [1, 2, config.dim])
     }
 
-    /// What the blocks of this instance attend to, of text embeddings [B, T, textDim], T at most
-    /// `textLen`; zero rows are padding.
+    /// Conditions the blocks of this instance on text embeddings [B, T, textDim], with T at most
+    /// `textLen`; rows of zeros are padding.
     ///
     /// - Parameters:
-    ///   - image: image tokens [B, P, imageDim], for the models that see some and only for these.
-    ///   - control: the blocks of a control branch.
+    ///   - image: Image tokens [B, P, imageDim]; required for models that see them, not allowed for
+    ///     others.
+    ///   - control: The blocks of a control branch.
     func text(
         _ embeddings: Tensor,
         image: Tensor? = nil,
@@ -83,13 +86,14 @@ public struct WanBackbone: Sendable {
         return TextConditioning(blocks: own, control: ofControl)
     }
 
-    /// A text with one token for all its padding, and what is added to its scores; see `TextConditioning`.
+    /// A text with one token for all its padding, and the bias of its scores; see
+    /// `TextConditioning`.
     private func padded(_ x: Tensor) throws(SwanError) -> (text: Tensor, bias: Tensor?) {
         let count = x.size(1)
         guard count <= config.textLen else {
             throw SwanError(
                 .invalidArgument,
-                "\(count) tokens of text; the model takes \(config.textLen)"
+                "\(count) tokens of text; the model's limit is \(config.textLen)"
             )
         }
         let padding = config.textLen - count
@@ -118,8 +122,8 @@ public struct WanBackbone: Sendable {
         }
     }
 
-    /// The flow for latents [B, C, F, H, W], with self-attention by `attend`; for `recomputing` see
-    /// `recomputed`.
+    /// Computes the flow for latents [B, C, F, H, W], with self-attention by `attend`; for
+    /// `recomputing` see `recomputed`.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -143,7 +147,8 @@ public struct WanBackbone: Sendable {
         return try project(x, timestep, grid)
     }
 
-    /// The same with an `attend` that may not leave its thread, such as one that updates a KV cache.
+    /// The same with an `attend` that may not leave its thread, such as one that updates a KV
+    /// cache.
     func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -163,7 +168,7 @@ public struct WanBackbone: Sendable {
         return try project(x, timestep, grid)
     }
 
-    /// Frames, rows and columns of tokens; an error where the latents do not divide into patches.
+    /// The frames, rows and columns of tokens. Throws if the latents do not divide into patches.
     public func grid(of latents: Tensor) throws(SwanError) -> [Int] {
         let shape = latents.shape
         let patch = config.patchSize
@@ -172,20 +177,20 @@ public struct WanBackbone: Sendable {
         else {
             throw SwanError(
                 .invalidArgument,
-                "latents \(shape): the model takes [B, \(config.inDim), F, H, W] with F, H, W in "
+                "latents \(shape): the model expects [B, \(config.inDim), F, H, W] with F, H, W in "
                     + "multiples of \(patch)"
             )
         }
         return zip(shape[2...], patch).map { $0 / $1 }
     }
 
-    /// Timesteps [B], [B, F] or [B, L] as [B, S].
+    /// Reshapes timesteps [B], [B, F] or [B, L] to [B, S].
     func steps(_ timesteps: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let steps = timesteps.rank == 1 ? try timesteps.unsqueezed(1) : timesteps
         guard steps.rank == 2, [1, grid[0], grid.reduce(1, *)].contains(steps.size(1)) else {
             throw SwanError(
                 .invalidArgument,
-                "timesteps \(timesteps.shape): the model takes [B], [B, \(grid[0])] for the frames or "
+                "timesteps \(timesteps.shape): expected [B], [B, \(grid[0])] for the frames or "
                     + "[B, \(grid.reduce(1, *))] for the tokens"
             )
         }
@@ -204,14 +209,16 @@ public struct WanBackbone: Sendable {
         )
     }
 
-    /// [B, C, F, H, W] -> [B, L, C * patch], the channel outermost as in a convolution's weight.
+    /// [B, C, F, H, W] -> [B, L, C * patch], with the channel outermost as in a convolution's
+    /// weight.
     func patches(_ x: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), x.size(1))
         return try x.reshaped(b, c, grid[0], p[0], grid[1], p[1], grid[2], p[2])
             .permuted(0, 2, 4, 6, 1, 3, 5, 7).reshaped(b, grid.reduce(1, *), -1)
     }
 
-    /// The patches of a whole video of `grid` [B, L, patch * C], the channel innermost, -> [B, C, F, H, W].
+    /// Assembles the patches of a whole video of `grid` [B, L, patch * C], with the channel
+    /// innermost, to [B, C, F, H, W].
     public func video(_ x: Tensor, _ grid: [Int]) throws(SwanError) -> Tensor {
         let (p, b, c) = (config.patchSize, x.size(0), config.outDim)
         return try x.reshaped(b, grid[0], grid[1], grid[2], p[0], p[1], p[2], c)

@@ -2,23 +2,23 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// How a block's self-attention looks at queries, keys and values [B, L, N, D]: all of them, those a
-/// mask allows, or those a cache holds.
+/// A block's self-attention over queries, keys and values [B, L, N, D]: over all of them, those
+/// that a mask allows, or those in a cache.
 typealias Attend = (_ q: Tensor, _ k: Tensor, _ v: Tensor) throws(SwanError) -> Tensor
 
-/// The keys and values of a text, and of an image beside it, in one block's cross-attention; of several
-/// texts where the rows of a batch have different ones.
+/// The keys and values of a text, and of any image tokens, in one block's cross-attention; of
+/// several texts if the rows of a batch have different ones.
 struct TextKeys: Sendable {
-    /// What queries attend to at once.
+    /// One set of keys and values, with its own softmax.
     struct Source: Sendable {
         let keys, values: Tensor  // [1 or B, T, N, D]
-        /// What is added to the scores [1, 1, 1, T]; see `TextConditioning`.
+        /// The bias of the scores [1, 1, 1, T]; see `TextConditioning`.
         let bias: Tensor?
     }
 
-    /// Neighbouring rows of a batch that attend to the same.
+    /// Adjacent rows of a batch that attend to the same sources.
     struct Run: Sendable {
-        /// How many rows there are; nil for all of the batch.
+        /// The number of rows; nil for the whole batch.
         let rows: Int?
         let text: Source
         let image: Source?
@@ -28,7 +28,7 @@ struct TextKeys: Sendable {
 
     init(text: Source, image: Source?) { runs = [Run(rows: nil, text: text, image: image)] }
 
-    /// The keys of different texts, each for a number of rows.
+    /// Joins the keys of different texts, each for a number of rows.
     init(joining keys: [(keys: TextKeys, rows: Int)]) {
         runs = keys.flatMap { part in
             part.keys.runs.map { Run(rows: $0.rows ?? part.rows, text: $0.text, image: $0.image) }
@@ -36,7 +36,7 @@ struct TextKeys: Sendable {
     }
 }
 
-/// Self-attention with normalised, rotated queries and keys.
+/// Self-attention with normalized, rotated queries and keys.
 struct WanSelfAttention: Sendable {
     private let qkv, o: Linear
     private let normQ, normK: RMSNorm?
@@ -64,8 +64,8 @@ struct WanSelfAttention: Sendable {
     }
 }
 
-/// Attention from video tokens to text and, in some models, to image tokens: each with a softmax of
-/// its own over the same queries, the results added.
+/// Attention from video tokens to text and, in some models, to image tokens: separate softmaxes
+/// over the same queries, with their results added.
 struct WanCrossAttention: Sendable {
     private let q, k, v, o: Linear
     private let normQ, normK: RMSNorm?
@@ -100,7 +100,8 @@ struct WanCrossAttention: Sendable {
         }
     }
 
-    /// Embedded text [B, T, C] and image tokens [B, P, C] -> what `callAsFunction` attends to.
+    /// The keys and values of embedded text [B, T, C] and image tokens [B, P, C] for
+    /// `callAsFunction`.
     func keys(_ text: Tensor, bias: Tensor?, image tokens: Tensor?) throws(SwanError) -> TextKeys {
         let k = try k(text)
         let ofText = TextKeys.Source(
@@ -140,7 +141,7 @@ struct WanCrossAttention: Sendable {
     }
 
     private func attend(_ q: Tensor, _ source: TextKeys.Source) throws(SwanError) -> Tensor {
-        // Rows that share a text are one long row: its keys are read once.
+        // Rows that share a text become one long row, so that its keys are read once.
         let shared = source.keys.size(0) == 1
         let rows = shared ? try q.flattened(from: 0, to: 1).unsqueezed(0) : q  // [1, B*L, N, D]
         return try attention(rows, source.keys, source.values, mask: source.bias).reshaped(q.shape)
@@ -151,13 +152,13 @@ struct WanCrossAttention: Sendable {
     }
 }
 
-/// Tokens [B, L, C] in S equal runs, each with its own shift, scale and gate.
+/// The modulation of tokens [B, L, C] in S equal runs, each with its own shift, scale and gate.
 ///
-/// S is 1 where a whole sample has one timestep, F where every frame has, L where every token has.
+/// S is 1 if a whole sample has one timestep, F if every frame has its own, L if every token has.
 struct Modulation: Sendable {
-    /// Where a layer's shift, scale and gate are among the parts of a block's, or of the head's.
+    /// The index of a layer's shift, scale and gate among the parts of a block, or of the head.
     enum Layer: Int {
-        /// The first of a block's; the head, which has no gate.
+        /// The first layer of a block; also the head, which has no gate.
         case selfAttention = 0
         case feedForward = 3
 
@@ -170,9 +171,10 @@ struct Modulation: Sendable {
 
     private let parts: [Tensor]  // [B, S, 1, C] each
 
-    /// The sum of a block's own `offsets` [1, n, C] and of what a timestep asks for, [B, S, n, C].
+    /// The sum of a block's own `offsets` [1, n, C] and a timestep's embedding [B, S, n, C].
     ///
-    /// Both are float32, as in the reference whatever the rest computes in; the sum is used in `dtype`.
+    /// Both are float32 whatever the network computes in, as in the reference; the sum is used in
+    /// `dtype`.
     init(_ offsets: Tensor, _ timestep: Tensor, _ dtype: DType) throws(SwanError) {
         let sum = try (offsets.unsqueezed(1) + timestep).to(dtype)  // [B, S, n, C]
         parts = try sum.chunked(sum.size(2), dim: 2)
@@ -193,7 +195,7 @@ struct Modulation: Sendable {
     }
 }
 
-/// One block: self-attention, cross-attention to the text, a feed-forward network.
+/// A block: self-attention, cross-attention to the text, and a feed-forward network.
 struct WanBlock: Sendable {
     let crossAttention: WanCrossAttention
     private let selfAttention: WanSelfAttention

@@ -1,47 +1,48 @@
 public import SwanSystem
 import Torch
 
-/// The sizes of a Wan video transformer.
+/// The configuration of a Wan video transformer.
 ///
 /// Decodes from the `config.json` of the original checkpoints and of diffusers.
 public struct WanConfig: Sendable, Equatable {
-    /// Width of the tokens.
+    /// The width of the tokens.
     public var dim = 1_536
-    /// Width inside the feed-forward network.
+    /// The width of the feed-forward network.
     public var ffnDim = 8_960
-    /// Attention heads.
+    /// The number of attention heads.
     public var heads = 12
-    /// Blocks.
+    /// The number of blocks.
     public var layers = 30
-    /// Channels of the latents that go in.
+    /// The number of channels of the input latents.
     public var inDim = 16
-    /// Channels of the flow that comes out.
+    /// The number of channels of the output flow.
     public var outDim = 16
-    /// Width of the sinusoidal embedding of a timestep.
+    /// The width of the sinusoidal embedding of a timestep.
     public var freqDim = 256
-    /// Width of the text encoder's output.
+    /// The width of the text encoder's output.
     public var textDim = 4_096
-    /// Tokens of text that attention sees, padding included.
+    /// The number of text tokens that attention sees, including padding.
     public var textLen = 512
-    /// Latent frames, rows and columns in one token.
+    /// The latent frames, rows and columns in one token.
     public var patchSize = [1, 2, 2]
-    /// Added to variances.
+    /// The epsilon added to variances.
     public var eps = 1e-6
-    /// Whether queries and keys are normalised.
+    /// Whether queries and keys are normalized.
     public var qkNorm = true
-    /// Whether the input of cross-attention is normalised with weights of its own.
+    /// Whether the input of cross-attention is normalized with its own weights.
     public var crossAttnNorm = true
-    /// Width of the image tokens that cross-attention sees beside the text; nil for none.
+    /// The width of the image tokens that cross-attention sees in addition to the text; nil for
+    /// none.
     public var imageDim: Int?
-    /// Image tokens that have a learned position: those of two images, where a video is made
-    /// between its first and its last frame; nil where they have none.
+    /// The number of image tokens with a learned position: those of two images if a video is
+    /// generated between its first and its last frame; nil for none.
     public var imagePositions: Int?
-    /// Blocks after which the control branch adds to the tokens, the first of them 0 (VACE).
+    /// The blocks to whose output the control branch adds, the first of them 0 (VACE).
     public var vaceLayers: [Int]?
-    /// Channels of the control latents (VACE).
+    /// The number of channels of the control latents (VACE).
     public var vaceInDim: Int?
 
-    /// The 1.3B model's sizes, to be changed.
+    /// Creates the configuration of the 1.3B model, to be modified.
     public init() {}
 
     /// Wan 2.1 text-to-video 1.3B.
@@ -54,17 +55,17 @@ public struct WanConfig: Sendable, Equatable {
         return config
     }
 
-    /// The size of one attention head.
+    /// The size of an attention head.
     public var headDim: Int { dim / heads }
 
-    /// Tokens of one latent frame of `height` by `width`.
+    /// The number of tokens of a latent frame of `height` by `width`.
     public func tokensPerFrame(height: Int, width: Int) -> Int {
         (height / patchSize[1]) * (width / patchSize[2])
     }
 }
 
 extension WanConfig {
-    /// Throws `invalidWeights` with the name of the first size that no network can have.
+    /// Throws `invalidWeights` with the name of the first invalid size.
     public func validate() throws(SwanError) {
         let limits = NumberLimits.self
         for (key, width) in [
@@ -80,10 +81,10 @@ extension WanConfig {
         try limits.require(eps, in: limits.epsilon, "eps")
         try limits.require(
             patchSize.count == 3,
-            "patch_size \(patchSize) is not frames, rows and columns"
+            "patch_size \(patchSize) must list frames, rows and columns"
         )
         for size in patchSize { try limits.require(size, in: limits.patch, "patch_size") }
-        // Positions turn pairs of numbers, in three parts of a head (RoPE).
+        // Positions rotate pairs of numbers, in three parts of a head (RoPE).
         try limits.require(
             dim % heads == 0 && headDim.isMultiple(of: 2) && headDim >= 6,
             "dim \(dim) does not divide into \(heads) heads of an even width of at least 6"
@@ -108,17 +109,18 @@ extension WanConfig: Codable {
         case textLen = "text_len", patchSize = "patch_size", eps, qkNorm = "qk_norm"
         case crossAttnNorm = "cross_attn_norm"
         case vaceLayers = "vace_layers", vaceInDim = "vace_in_dim"
-        // diffusers' names
+        // The names of diffusers.
         case imageDim = "image_dim", imagePositions = "pos_embed_seq_len"
         case numAttentionHeads = "num_attention_heads", attentionHeadDim = "attention_head_dim"
         case inChannels = "in_channels", outChannels = "out_channels"
         case vaceInChannels = "vace_in_channels"
     }
 
-    /// Reads the original names or those of diffusers; what is not said is as in the 1.3B model.
+    /// Reads the original names or those of diffusers; missing values default to those of the 1.3B
+    /// model.
     ///
-    /// The original names say nothing of image tokens, and `model_type` has the same value for models
-    /// with and without; `fitted(to:)` sees in the weights which it is.
+    /// The original names do not cover image tokens, and `model_type` is the same for models with
+    /// and without; `fitted(to:)` tells them apart by the weights.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: Key.self)
         func integer(_ key: Key, _ other: Key? = nil, _ fallback: Int) throws -> Int {
@@ -151,7 +153,7 @@ extension WanConfig: Codable {
         vaceInDim =
             try values.decodeIfPresent(Int.self, forKey: .vaceInDim)
             ?? values.decodeIfPresent(Int.self, forKey: .vaceInChannels)
-        // diffusers names the kind of norm; the original has a switch.
+        // diffusers names the kind of norm; the original has a flag.
         do {
             qkNorm = try values.decodeIfPresent(Bool.self, forKey: .qkNorm) ?? base.qkNorm
         } catch DecodingError.typeMismatch {
@@ -166,7 +168,8 @@ extension WanConfig: Codable {
         }
     }
 
-    /// Writes the original names, and diffusers' for what the original does not name.
+    /// Writes the original names, and those of diffusers for values that the original does not
+    /// name.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: Key.self)
         try values.encode(dim, forKey: .dim)

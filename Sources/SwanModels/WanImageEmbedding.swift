@@ -2,7 +2,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// Image tokens, as CLIP makes them, in the width of the transformer.
+/// Projects image tokens from CLIP to the width of the transformer.
 ///
 /// Wan, https://arxiv.org/abs/2503.20314, section 5.1; MLPProj of wan/modules/model.py.
 struct WanImageEmbedding: Sendable {
@@ -17,7 +17,7 @@ struct WanImageEmbedding: Sendable {
         positions = try config.imagePositions.map { count throws(SwanError) in
             try weights.tensor("emb_pos", [1, count, dim])
         }
-        // The layer's own default, whatever the transformer's other norms add.
+        // The layer's own default, whatever the epsilon of the transformer's other norms.
         let eps = 1e-5
         norm1 = try LayerNorm(proj[0], dim, eps: eps)
         up = try Linear(proj[1], dim, dim)
@@ -25,13 +25,13 @@ struct WanImageEmbedding: Sendable {
         norm2 = try LayerNorm(proj[4], config.dim, eps: eps)
     }
 
-    /// [B, P, imageDim] -> [B, P, C]. With learned positions P is their count, or the images of a
-    /// video lie one after another in the batch: [2B, P/2, imageDim].
+    /// [B, P, imageDim] -> [B, P, C]. With learned positions, P is their count, or the images of a
+    /// video are consecutive in the batch: [2B, P/2, imageDim].
     func callAsFunction(_ image: Tensor) throws(SwanError) -> Tensor {
         guard image.rank == 3, image.size(2) == dim else {
             throw SwanError(
                 .invalidArgument,
-                "image tokens \(image.shape): the model takes [B, P, \(dim)]"
+                "image tokens \(image.shape): the model expects [B, P, \(dim)]"
             )
         }
         var x = image
@@ -40,7 +40,7 @@ struct WanImageEmbedding: Sendable {
             guard image.size(0) * image.size(1) % count == 0, count % image.size(1) == 0 else {
                 throw SwanError(
                     .invalidArgument,
-                    "image tokens \(image.shape): the model takes \(count) for each video"
+                    "image tokens \(image.shape): the model expects \(count) for each video"
                 )
             }
             x = try x.reshaped(-1, count, dim) + positions

@@ -4,16 +4,17 @@ public import TorchNN
 
 /// The bidirectional video transformer of Wan 2.1 and 2.2: every token sees every token.
 public struct WanTransformer: Sendable {
-    /// The network in parts: see `WanBackbone`.
+    /// The network in parts; see `WanBackbone`.
     public let backbone: WanBackbone
 
-    /// The sizes.
+    /// The configuration.
     public var config: WanConfig { backbone.config }
 
-    /// The network under a path, in the key names of the original checkpoints.
+    /// Loads the network under a path, with the key names of the original checkpoints.
     ///
-    /// - Parameter blocks: the blocks that this instance holds; nil for all. No other block's weights
-    ///   are read, and an instance with a part of the blocks is run in parts, by `backbone`.
+    /// - Parameter blocks: The blocks that this instance holds; nil for all. The weights of other
+    ///   blocks are not read. An instance with a subset of the blocks is run in parts, through
+    ///   `backbone`.
     public init(
         _ weights: Weights,
         _ config: WanConfig,
@@ -22,12 +23,12 @@ public struct WanTransformer: Sendable {
         backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
-    /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
+    /// Conditions the network on text embeddings [B, T, textDim] of at most `textLen` tokens.
     ///
-    /// A batch of one serves every row. Zero rows are padding.
+    /// A batch of one applies to every row. Rows of zeros are padding.
     ///
-    /// - Parameter image: tokens of the images the video begins (and ends) with [B, P, imageDim], for
-    ///   the models that see them (`config.imageDim`) and only for these.
+    /// - Parameter image: The tokens of the images that the video begins (and ends) with [B, P,
+    ///   imageDim]; required for models that see them (`config.imageDim`), not allowed for others.
     public func text(
         _ embeddings: Tensor,
         image: Tensor? = nil
@@ -35,15 +36,16 @@ public struct WanTransformer: Sendable {
         try backbone.text(embeddings, image: image)
     }
 
-    /// The flow that the network predicts for noisy latents.
+    /// Predicts the flow for noisy latents.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
-    ///   - timesteps: 0 ... 1000 as [B]; [B, F] or [B, L] where every latent frame or every token has
-    ///     its own (Wan 2.2 TI2V-5B). The fewer there are, the less is computed.
-    ///   - cache: what earlier steps computed, to be reused where it has hardly changed.
-    ///   - recomputing: whether gradients compute the blocks again, so that nothing is kept of them.
-    /// - Returns: [B, outDim, F, H, W].
+    ///   - timesteps: 0 ... 1000 as [B]; [B, F] or [B, L] if every latent frame or every token has
+    ///     its own (Wan 2.2 TI2V-5B). Fewer timesteps take less computation.
+    ///   - cache: The results of earlier steps, reused if they have hardly changed.
+    ///   - recomputing: Whether the blocks are recomputed in the backward pass, so that their
+    ///     activations are not kept.
+    /// - Returns: The flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,

@@ -2,12 +2,12 @@ public import Torch
 public import TorchNN
 public import SwanSystem
 
-/// The video transformer with a control branch: it is shown a video, a mask and reference images.
+/// The video transformer with a control branch for a video, a mask and reference images.
 ///
-/// VACE, https://arxiv.org/abs/2503.07598; wan/modules/vace_model.py. A second, shorter row of blocks
-/// begins with the control latents; after some of the blocks what the branch says is added.
+/// VACE, https://arxiv.org/abs/2503.07598; wan/modules/vace_model.py. A second, shorter stack of
+/// blocks starts from the control latents; its outputs are added after some of the main blocks.
 public struct WanVACETransformer: Sendable {
-    /// The network in parts, without the control branch, which `run` below adds: see `WanBackbone`.
+    /// The network in parts, without the control branch, which `run` below adds; see `WanBackbone`.
     public let backbone: WanBackbone
     private let patchEmbedding: Linear
     private let beforeProj: Linear
@@ -15,15 +15,15 @@ public struct WanVACETransformer: Sendable {
     private let layers: [Int]
     private let inDim: Int
 
-    /// The sizes.
+    /// The configuration.
     public var config: WanConfig { backbone.config }
 
-    /// The network under a path, in the key names of the original checkpoints.
+    /// Loads the network under a path, with the key names of the original checkpoints.
     ///
     /// `config` needs `vaceLayers` and `vaceInDim`.
     ///
-    /// - Parameter blocks: the blocks that this instance holds, with the branch's blocks that add to
-    ///   their output; nil for all. An instance with a part of the blocks is run in parts.
+    /// - Parameter blocks: The blocks that this instance holds, with the branch's blocks that add
+    ///   to their output; nil for all. An instance with a subset of the blocks is run in parts.
     public init(
         _ weights: Weights,
         _ config: WanConfig,
@@ -53,11 +53,11 @@ public struct WanVACETransformer: Sendable {
         ) { weights throws(SwanError) in try WanVACEBlock(weights, config) }
     }
 
-    /// Text embeddings [B, T, textDim] of at most `textLen` tokens -> what the network attends to.
+    /// Conditions the network on text embeddings [B, T, textDim] of at most `textLen` tokens.
     ///
-    /// A batch of one serves every row. Zero rows are padding.
+    /// A batch of one applies to every row. Rows of zeros are padding.
     ///
-    /// - Parameter image: image tokens as for `WanTransformer`.
+    /// - Parameter image: The image tokens, as for `WanTransformer`.
     public func text(
         _ embeddings: Tensor,
         image: Tensor? = nil
@@ -65,16 +65,16 @@ public struct WanVACETransformer: Sendable {
         try backbone.text(embeddings, image: image, control: branch)
     }
 
-    /// The flow that the network predicts for noisy latents.
+    /// Predicts the flow for noisy latents.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
     ///   - timesteps: 0 ... 1000 as [B], [B, F] or [B, L].
-    ///   - text: from this model's `text`.
-    ///   - control: what the branch is shown [1 or B, vaceInDim, F, H, W]; see `VACEControl`.
-    ///   - scale: how much the branch says.
-    ///   - cache: what earlier steps computed, to be reused where it has hardly changed.
-    /// - Returns: [B, outDim, F, H, W].
+    ///   - text: The result of this model's `text`.
+    ///   - control: The control latents [1 or B, vaceInDim, F, H, W]; see `VACEControl`.
+    ///   - scale: The strength of the control branch.
+    ///   - cache: The results of earlier steps, reused if they have hardly changed.
+    /// - Returns: The flow [B, outDim, F, H, W].
     public func callAsFunction(
         _ latents: Tensor,
         timesteps: Tensor,
@@ -101,21 +101,21 @@ public struct WanVACETransformer: Sendable {
         return try backbone.project(x, timestep, grid)
     }
 
-    /// The tokens of the control branch on their way through its blocks.
+    /// The tokens of the control branch between its blocks.
     public struct ControlTokens: Sendable {
         /// [1 or B, L, C], from `embed(control:for:)`.
         public var tokens: Tensor
-        /// How much the branch says.
+        /// The strength of the control branch.
         public var scale: Double
 
-        /// Tokens before the first block, or between two.
+        /// Creates the tokens before the first block, or between two.
         public init(tokens: Tensor, scale: Double = 1) {
             self.tokens = tokens
             self.scale = scale
         }
     }
 
-    /// Control latents [1 or B, vaceInDim, F, H, W] as tokens [1 or B, L, C].
+    /// Embeds control latents [1 or B, vaceInDim, F, H, W] as tokens [1 or B, L, C].
     public func embed(control: Tensor, for latents: Tensor) throws(SwanError) -> Tensor {
         let grid = try backbone.grid(of: latents)
         let size = Array(latents.shape[2...])
@@ -124,7 +124,7 @@ public struct WanVACETransformer: Sendable {
         else {
             throw SwanError(
                 .invalidArgument,
-                "control latents \(control.shape): with latents \(latents.shape) the model takes "
+                "control latents \(control.shape): with latents \(latents.shape) the model expects "
                     + "\([latents.size(0), inDim] + size)"
             )
         }
@@ -133,8 +133,8 @@ public struct WanVACETransformer: Sendable {
 
     /// `WanBackbone.run` with the control branch, whose tokens advance with the others.
     ///
-    /// - Parameter attend: self-attention, of the branch's blocks too, with the index of the block to
-    ///   whose output they add.
+    /// - Parameter attend: Self-attention, also for the branch's blocks, called with the index of
+    ///   the block to whose output they add.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -144,7 +144,7 @@ public struct WanVACETransformer: Sendable {
         attend: AttendInBlock
     ) throws(SwanError) -> Tensor {
         guard context.text.control.range == branch.held else {
-            throw SwanError(.invalidArgument, "the text is conditioned for another model")
+            throw SwanError(.invalidArgument, "the text was prepared for another model")
         }
         return try backbone.run(blocks: blocks, x, context, cache: cache, attend: attend) {
             index,
@@ -163,10 +163,11 @@ public struct WanVACETransformer: Sendable {
     }
 }
 
-/// What is added to the output of block `block`, asked before it runs, given its input [B, L, C].
+/// Returns the term to add to the output of block `block`, given its input [B, L, C]; called before
+/// the block runs.
 typealias Hint = (_ block: Int, _ x: Tensor) throws(SwanError) -> Tensor?
 
-/// A block of the control branch, and what it says to the other ones.
+/// A block of the control branch, with its contribution to the main blocks.
 struct WanVACEBlock: Sendable {
     let block: WanBlock
     let afterProj: Linear

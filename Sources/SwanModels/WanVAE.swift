@@ -2,17 +2,18 @@ public import Torch
 public import TorchNN
 public import SwanSystem
 
-/// Wan's causal video autoencoder, of the 2.1 kind and of the 2.2 kind (residual, in patches).
+/// Wan's causal video autoencoder, in the 2.1 and the 2.2 version (residual, with patches).
 ///
 /// Wan: Open and Advanced Large-Scale Video Generative Models (https://arxiv.org/abs/2503.20314),
 /// section 4.1. Weights under the keys of Wan2.1_VAE.pth and Wan2.2_VAE.pth.
 ///
-/// Videos are [B, C, T, H, W] in [-1, 1]; latents [B, zDim, F, h, w], as they come out of the encoder
-/// unless `normalized`. A video's first latent stands for one frame, each later one for
-/// `temporalStride` frames. Frames only see earlier frames, so that a video may come in parts: a
-/// state carries what the next part needs, and parts give the numbers that the whole gives.
+/// Videos are [B, C, T, H, W] in [-1, 1]; latents [B, zDim, F, h, w], as output by the encoder
+/// unless `normalized`. A video's first latent represents one frame, each later one
+/// `temporalStride` frames. Frames only see earlier frames, so that a video can be processed in
+/// parts: a state carries what the next part needs, and the results are the same as for the whole
+/// video.
 public struct WanVAE: Sendable {
-    /// The sizes of the network.
+    /// The configuration.
     public let config: WanVAEConfig
     private let encoder: WanVAEEncoder
     private let decoder: WanVAEDecoder
@@ -20,17 +21,18 @@ public struct WanVAE: Sendable {
     private let mean, std: Tensor
     /// The dtype of results.
     public let dtype: DType
-    /// The dtype of weights and of what is computed: `DType.productType`.
+    /// The dtype of weights and computation: `DType.productType`.
     private let computeType: DType
-    /// Where the weights are.
+    /// The device of the weights.
     public let device: Device
-    /// Training wants the frames side by side, a stream wants small passes.
+    /// Training processes all frames at once; a stream needs small passes.
     private let isTrainable: Bool
     private let recomputes: Bool
 
-    /// The network under a path.
+    /// Loads the network under a path.
     ///
-    /// - Parameter recomputing: whether gradients compute the layers again, so that little is kept.
+    /// - Parameter recomputing: Whether the layers are recomputed in the backward pass, so that few
+    ///   activations are kept.
     public init(
         _ weights: Weights,
         _ config: WanVAEConfig,
@@ -62,12 +64,12 @@ public struct WanVAE: Sendable {
 // MARK: - Whole videos
 
 extension WanVAE {
-    /// The mean of a video's latents: [B, C, 1 + s n, H, W] -> [B, zDim, 1 + n, h, w].
+    /// Encodes a video to the mean of its latents: [B, C, 1 + s n, H, W] -> [B, zDim, 1 + n, h, w].
     public func encode(_ video: Tensor) throws(SwanError) -> Tensor {
         try moments(video).mean
     }
 
-    /// Mean and logarithm of the variance of a video's latents.
+    /// The mean and the logarithm of the variance of a video's latents.
     public func moments(
         _ video: Tensor
     ) throws(SwanError) -> (mean: Tensor, logVariance: Tensor) {
@@ -75,20 +77,20 @@ extension WanVAE {
         return try moments(video, &state)
     }
 
-    /// The video of latents: [B, zDim, 1 + n, h, w] -> [B, C, 1 + s n, H, W].
+    /// Decodes latents to a video: [B, zDim, 1 + n, h, w] -> [B, C, 1 + s n, H, W].
     ///
-    /// - Parameter clamped: whether what is beyond [-1, 1] is moved to its bounds.
+    /// - Parameter clamped: Whether values are clamped to [-1, 1].
     public func decode(_ latents: Tensor, clamped: Bool = true) throws(SwanError) -> Tensor {
         var state = DecoderState(streams: !isTrainable, recomputes: recomputes)
         return try decode(latents, state: &state, clamped: clamped)
     }
 
-    /// Latents with mean 0 and standard deviation 1 over Wan's training videos.
+    /// Normalizes latents to mean 0 and standard deviation 1 over Wan's training videos.
     public func normalized(_ latents: Tensor) throws(SwanError) -> Tensor {
         try (latents - mean) / std
     }
 
-    /// What `normalized` made its argument of.
+    /// The inverse of `normalized`.
     public func denormalized(_ latents: Tensor) throws(SwanError) -> Tensor {
         try latents * std + mean
     }
@@ -97,14 +99,14 @@ extension WanVAE {
 // MARK: - Streams
 
 extension WanVAE {
-    /// What encoding the next frames of a video needs of the earlier ones; of fixed size.
+    /// The state for encoding the next frames of a video, of fixed size.
     ///
-    /// A state that was first used under `inference` is to be used there again.
+    /// A state first used under `inference` must continue to be used there.
     public struct EncoderState: ~Copyable {
         fileprivate var caches: FeatureCaches
         fileprivate var size: [Int] = []
 
-        /// The state before a video's first frame.
+        /// Creates the state before a video's first frame.
         public init() { self.init(streams: true, recomputes: false) }
 
         fileprivate init(streams: Bool, recomputes: Bool) {
@@ -112,14 +114,14 @@ extension WanVAE {
         }
     }
 
-    /// What decoding the next latents of a video needs of the earlier ones; of fixed size.
+    /// The state for decoding the next latents of a video, of fixed size.
     ///
-    /// A state that was first used under `inference` is to be used there again.
+    /// A state first used under `inference` must continue to be used there.
     public struct DecoderState: ~Copyable {
         fileprivate var caches: FeatureCaches
         fileprivate var size: [Int] = []
 
-        /// The state before a video's first latent.
+        /// Creates the state before a video's first latent.
         public init() { self.init(streams: true, recomputes: false) }
 
         fileprivate init(streams: Bool, recomputes: Bool) {
@@ -127,7 +129,7 @@ extension WanVAE {
         }
     }
 
-    /// The mean of the latents of a video's next frames: 1 + s n of them at first, s n afterwards.
+    /// Encodes a video's next frames to the mean of their latents: first 1 + s n frames, then s n.
     public func encode(
         _ frames: Tensor,
         state: inout EncoderState
@@ -135,7 +137,7 @@ extension WanVAE {
         try moments(frames, &state).mean
     }
 
-    /// The frames of a video's next latents: 1 + s n at first, then s for each latent.
+    /// Decodes a video's next latents: first to 1 + s n frames, then to s for each latent.
     public func decode(
         _ latents: Tensor,
         state: inout DecoderState,
@@ -173,8 +175,8 @@ extension WanVAE {
         return (try halves[0].contiguous(), try halves[1].contiguous())
     }
 
-    /// What goes through the network at once: a latent's frames, so that memory stays small and
-    /// every way to cut a video gives the same bytes; in training all frames.
+    /// The passes through the network. Each covers the frames of one latent, so that memory stays
+    /// small and the bytes do not depend on how a video is split; in training, all frames.
     private func passes(_ count: Int, _ step: Int, isStart: Bool) -> [Range<Int>] {
         guard !isTrainable else { return [0..<count] }
         var passes = isStart ? [0..<1] : []
@@ -198,7 +200,7 @@ extension WanVAE {
         guard shape.count == 5, shape[0] > 0, shape[1] == channels else {
             throw SwanError(
                 .invalidArgument,
-                "a video is [B, \(channels), T, H, W], not \(shape)"
+                "a video must be [B, \(channels), T, H, W], not \(shape)"
             )
         }
         _ = try latentSize(height: shape[3], width: shape[4])
@@ -213,7 +215,7 @@ extension WanVAE {
         guard shape.count == 5, shape.allSatisfy({ $0 > 0 }), shape[1] == config.zDim else {
             throw SwanError(
                 .invalidArgument,
-                "latents are [B, \(config.zDim), F, h, w], not \(shape)"
+                "latents must be [B, \(config.zDim), F, h, w], not \(shape)"
             )
         }
         try requireSame([shape[0], shape[3], shape[4], shape[1]], as: size)

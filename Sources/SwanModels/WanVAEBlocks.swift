@@ -7,28 +7,28 @@ protocol WanVAELayer: Sendable {
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor
 }
 
-/// Division by the root mean square over the channels, then a gain for each.
+/// Normalization by the root mean square over the channels, with a gain for each.
 struct WanVAENorm: Sendable {
     private let gain: Tensor
 
-    /// - Parameter dims: the checkpoint's dimensions after the channels, all of size 1.
+    /// - Parameter dims: The number of trailing dimensions of size 1 in the checkpoint.
     init(_ weights: Weights, _ dim: Int, dims: Int = 3) throws(SwanError) {
         let gamma = try weights.tensor("gamma", [dim] + Array(repeating: 1, count: dims))
         gain = try gamma.flattened() * Double(dim).squareRoot()
     }
 
-    /// x [..., C] -> the same shape, in memory of its own.
+    /// x [..., C] -> the same shape, as a new tensor.
     func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try pixelNorm(x, gain: gain, silu: false)
     }
 
-    /// SiLU of the normalised x, what all convolutions read.
+    /// SiLU of the normalized x, the input of all convolutions.
     func activated(_ x: Tensor) throws(SwanError) -> Tensor {
         try pixelNorm(x, gain: gain, silu: true)
     }
 }
 
-/// Two causal convolutions around which the input passes by.
+/// Two causal convolutions with a residual connection around them.
 struct WanVAEResidualBlock: WanVAELayer {
     private let norm1, norm2: WanVAENorm
     private let conv1, conv2: CausalConv3d
@@ -51,7 +51,7 @@ struct WanVAEResidualBlock: WanVAELayer {
     }
 }
 
-/// Self-attention with one head among the pixels of every frame.
+/// Self-attention with one head among the pixels of each frame.
 struct WanVAEAttentionBlock: WanVAELayer {
     private let norm: WanVAENorm
     private let toQKV, proj: Pointwise
@@ -69,7 +69,7 @@ struct WanVAEAttentionBlock: WanVAELayer {
         return try sum(proj(y.reshaped(x.shape)), x)
     }
 
-    /// A convolution of size 1, kept as [outputs, inputs, 1, 1].
+    /// A convolution of size 1, stored as [outputs, inputs, 1, 1].
     private struct Pointwise: Sendable {
         let weight, bias: Tensor
 
@@ -85,7 +85,7 @@ struct WanVAEAttentionBlock: WanVAELayer {
     }
 }
 
-/// a + b, in the memory of `a` where no gradient needs it.
+/// a + b, in place if no gradient needs `a`.
 func sum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
     guard !a.requiresGrad && !b.requiresGrad else { return try a + b }
     var result = a

@@ -1,51 +1,54 @@
 public import SwanSystem
 import Torch
 
-/// The shape of a Wan video autoencoder, as in the config.json of diffusers' `AutoencoderKLWan`.
+/// The configuration of a Wan video autoencoder, as in the config.json of diffusers'
+/// `AutoencoderKLWan`.
 public struct WanVAEConfig: Sendable, Equatable {
-    /// Channels of the encoder's first level; later levels have `dimMult` times as many.
+    /// The number of channels of the encoder's first level; later levels have `dimMult` times as
+    /// many.
     public var baseDim = 96
     /// The same for the decoder.
     public var decoderBaseDim = 96
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var zDim = 16
-    /// One factor for each level; between two levels height and width are halved.
+    /// One factor per level; between levels, height and width are halved.
     public var dimMult = [1, 2, 4, 4]
-    /// Residual blocks in a level of the encoder; the decoder's have one more.
+    /// The number of residual blocks in a level of the encoder; the decoder's levels have one more.
     public var numResBlocks = 2
-    /// Scales (1, 0.5, 0.25 ...) with attention after every residual block.
+    /// The scales (1, 0.5, 0.25 ...) with attention after every residual block.
     public var attnScales: [Double] = []
-    /// For each step between two levels whether it also halves the number of frames.
+    /// For each step between two levels, whether it also halves the number of frames.
     public var temporalDownsample = [false, true, true]
-    /// Pixels on a side that are stacked into channels before the encoder.
+    /// The side in pixels of the patches that are stacked into channels before the encoder.
     public var patchSize = 1
     /// Whether levels have a shortcut around them, as in Wan 2.2.
     public var isResidual = false
-    /// Whether the decoder enlarges by sub-pixel convolutions, which Wan's own do not: they convolve
-    /// doubled pixels. A key of ours.
+    /// Whether the decoder upsamples by sub-pixel convolutions. Wan's own decoders convolve
+    /// upsampled pixels instead; this key is an extension of Swan.
     public var subpixelUpsample = false
-    /// Channels that the encoder reads: pixel channels times `patchSize` squared.
+    /// The number of input channels of the encoder: pixel channels times `patchSize` squared.
     public var inChannels = 3
-    /// Channels that the decoder writes.
+    /// The number of output channels of the decoder.
     public var outChannels = 3
-    /// The mean of every latent channel.
+    /// The mean of each latent channel.
     public var latentsMean: [Double] = [
         -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
         0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
     ]
-    /// The standard deviation of every latent channel.
+    /// The standard deviation of each latent channel.
     public var latentsStd: [Double] = [
         2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
         3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
     ]
 
-    /// The autoencoder of Wan 2.1, to be changed field by field.
+    /// Creates the configuration of Wan 2.1, to be modified.
     public init() {}
 
-    /// The autoencoder of Wan 2.1 (also of Wan 2.2's 14B models): 8x8 pixels and 4 frames a latent.
+    /// The autoencoder of Wan 2.1 (also of Wan 2.2's 14B models): 8x8 pixels and 4 frames per
+    /// latent.
     public static let wan21 = WanVAEConfig()
 
-    /// The autoencoder of Wan 2.2 (TI2V-5B): 16x16 pixels and 4 frames a latent.
+    /// The autoencoder of Wan 2.2 (TI2V-5B): 16x16 pixels and 4 frames per latent.
     public static let wan22: WanVAEConfig = {
         var config = WanVAEConfig()
         config.baseDim = 160
@@ -78,13 +81,13 @@ public struct WanVAEConfig: Sendable, Equatable {
 // MARK: - What follows from it
 
 extension WanVAEConfig: LatentStrides {
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { patchSize << (dimMult.count - 1) }
 
-    /// Frames that one latent stands for; the video's first latent stands for one frame alone.
+    /// The number of frames of a latent; a video's first latent represents a single frame.
     public var temporalStride: Int { 1 << temporalDownsample.count { $0 } }
 
-    /// Throws `invalidWeights` with the name of the first field that does not fit the others.
+    /// Throws `invalidWeights` with the name of the first inconsistent field.
     public func validate() throws(SwanError) {
         try validateSizes()
         for (key, values) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
@@ -95,7 +98,8 @@ extension WanVAEConfig: LatentStrides {
         }
     }
 
-    /// All but the number of the latents' statistics, which weights can bring.
+    /// Validates everything except the number of the latents' statistics, which weights can
+    /// provide.
     private func validateSizes() throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(1...8 ~= dimMult.count, "dim_mult must list 1 to 8 levels")
@@ -128,22 +132,22 @@ extension WanVAEConfig: LatentStrides {
     }
 
     private func validateUpsampling() throws(SwanError) {
-        // Upsampling halves the channels where no shortcut has to be added to them.
+        // Upsampling halves the channels if no shortcut is added to its output.
         try NumberLimits.require(
             isResidual || dimMult.dropFirst().allSatisfy { decoderBaseDim * $0 % 2 == 0 },
             "decoder_base_dim times dim_mult must be even"
         )
         try NumberLimits.require(
             !(isResidual && subpixelUpsample),
-            "subpixel_upsample goes with is_residual: false"
+            "subpixel_upsample requires is_residual: false"
         )
         try NumberLimits.require(
             !isResidual || shortcutsFit,
-            "dim_mult \(dimMult) does not let shortcuts divide"
+            "the channels of dim_mult \(dimMult) do not divide into those of the shortcuts"
         )
     }
 
-    /// Whether what a shortcut averages or repeats goes evenly into the channels.
+    /// Whether the channels that shortcuts average or repeat divide evenly.
     private var shortcutsFit: Bool {
         func fits(_ from: Int, _ to: Int, _ factor: Int) -> Bool {
             from * factor % to == 0
@@ -171,7 +175,7 @@ extension WanVAEConfig: Codable {
         case dimMult = "dim_mult"
         case numResBlocks = "num_res_blocks"
         case attnScales = "attn_scales"
-        // The published files spell it so.
+        // The spelling of the published files.
         case temporalDownsample = "temperal_downsample"
         case patchSize = "patch_size"
         case isResidual = "is_residual"
@@ -182,7 +186,7 @@ extension WanVAEConfig: Codable {
         case latentsStd = "latents_std"
     }
 
-    /// Reads diffusers' keys; one that is absent has the value of Wan 2.1.
+    /// Reads diffusers' keys; missing ones default to the values of Wan 2.1.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func read<Value: Decodable>(_ key: CodingKeys, _ fallback: Value) throws -> Value {

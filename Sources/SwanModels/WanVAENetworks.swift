@@ -2,7 +2,8 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// Pixels (or patches of them) [B, F, H, W, C] -> mean and log variance of the latents, side by side.
+/// Encodes pixels (or patches of them) [B, F, H, W, C] to the mean and log variance of the latents,
+/// concatenated along the channels.
 struct WanVAEEncoder: Sendable {
     private let conv1: CausalConv3d
     private let levels: [any WanVAELayer]
@@ -50,7 +51,7 @@ struct WanVAEEncoder: Sendable {
     }
 }
 
-/// Latents [B, F, H, W, C] -> pixels, or patches of them.
+/// Decodes latents [B, F, H, W, C] to pixels, or patches of them.
 struct WanVAEDecoder: Sendable {
     private let conv1: CausalConv3d
     private let middle: WanVAEMiddle
@@ -69,7 +70,7 @@ struct WanVAEDecoder: Sendable {
             let isLast = level == config.dimMult.count - 1
             let time = !isLast && upsample[level]
             let outputs = dims[level + 1]
-            // Without a shortcut to be added to, upsampling has halved the channels.
+            // If there is no shortcut to add, upsampling has halved the channels.
             let inputs = level > 0 && !config.isResidual ? dims[level] / 2 : dims[level]
             path.begin(level: level)
             let mirrored = config.dimMult.count - 1 - level
@@ -111,7 +112,7 @@ struct WanVAEDecoder: Sendable {
 
 // MARK: - Parts of both
 
-/// The layers between the two halves: residual, attention, residual.
+/// The layers in the middle of the encoder and the decoder: residual, attention, residual.
 struct WanVAEMiddle: Sendable {
     private let before, after: WanVAEResidualBlock
     private let attention: WanVAEAttentionBlock
@@ -127,7 +128,7 @@ struct WanVAEMiddle: Sendable {
     }
 }
 
-/// The last normalisation and convolution of a half.
+/// The final normalization and convolution of the encoder or decoder.
 struct WanVAEHead: Sendable {
     private let norm: WanVAENorm
     private let conv: CausalConv3d
@@ -142,7 +143,7 @@ struct WanVAEHead: Sendable {
     }
 }
 
-/// Residual blocks of one level, each followed by attention if the level has it.
+/// The residual blocks of a level, each followed by attention if the level has it.
 private func residualBlocks(
     _ count: Int,
     _ inputs: Int,
@@ -160,7 +161,7 @@ private func residualBlocks(
     return layers
 }
 
-/// The numbers of layers in a checkpoint: Wan 2.1 counts through all levels, Wan 2.2 in each anew.
+/// The numbering of layers in a checkpoint: Wan 2.1 counts through all levels, Wan 2.2 within each.
 private struct LayerPaths {
     private let root: Weights
     private let name: String
@@ -188,7 +189,8 @@ private struct LayerPaths {
 }
 
 extension WanVAEConfig {
-    /// Whether the level at `1 / 2^level` of the size has attention; Wan 2.2 has none in its levels.
+    /// Whether the level at `1 / 2^level` of the size has attention; Wan 2.2 has none in its
+    /// levels.
     fileprivate func hasAttention(at level: Int) -> Bool {
         !isResidual && attnScales.contains(1 / Double(1 << level))
     }

@@ -2,7 +2,7 @@ import SwanSystem
 import Torch
 import TorchNN
 
-/// Half the height and width, and half the frames if `time`.
+/// Downsamples to half the height and width, and half the frames if `time`.
 struct WanVAEDownsample: WanVAELayer {
     private let weight, bias: Tensor
     private let timeConv: CausalConv3d?
@@ -17,19 +17,19 @@ struct WanVAEDownsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        // One row and column of zeros at the far edges only.
+        // One row and one column of zeros, at the bottom and right edges only.
         let padded = try x.padded([0, 0, 0, 1, 0, 1])
         let y = try convolved(padded, weight, bias, stride: 2, padding: 0)
         guard let timeConv else { return y }
         let joined = try caches.prependingLast(to: y)
         guard caches.isStart else { return try timeConv(joined) }
-        // The video's first frame stays as it is; pairs of frames follow it.
+        // The video's first frame is unchanged; pairs of frames follow it.
         guard y.size(1) > 1 else { return y }
         return try concatenated([y.narrowed(1, 0, 1), timeConv(joined)], dim: 1)
     }
 }
 
-/// Twice the height and width, and twice the frames if `time`.
+/// Upsamples to twice the height and width, and twice the frames if `time`.
 struct WanVAEUpsample: WanVAELayer {
     /// How one pixel becomes four.
     private enum Enlargement {
@@ -61,7 +61,7 @@ struct WanVAEUpsample: WanVAELayer {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         guard !timeConvs.isEmpty else { return try conv([x]) }
-        // The video's first frame stays one frame, and the others do not see it.
+        // The video's first frame remains one frame, and the others do not see it.
         guard caches.isStart else { return try doubled(caches.prepending(2, to: x)) }
         let first = try x.narrowed(1, 0, 1)
         let joined = try caches.prepending(2, to: x.sliced(1, from: 1))

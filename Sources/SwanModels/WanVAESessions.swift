@@ -3,29 +3,29 @@ import Synchronization
 public import Torch
 
 extension WanVAE: VideoAutoencoder {
-    /// Channels of a latent.
+    /// The number of channels of a latent.
     public var latentChannels: Int { config.zDim }
-    /// Pixels on a side of what one latent stands for.
+    /// The width and height of a latent in pixels.
     public var spatialStride: Int { config.spatialStride }
-    /// Frames that a latent after the first stands for.
+    /// The number of frames of every latent after the first.
     public var temporalStride: Int { config.temporalStride }
 
-    /// The mean of a video's latents, normalised.
+    /// Encodes a whole video to the mean of its latents, normalized.
     public func latents(of video: Tensor) throws(SwanError) -> Tensor {
         try normalized(encode(video))
     }
 
-    /// The video of normalised latents.
+    /// Decodes normalized latents to a whole video.
     public func video(of latents: Tensor) throws(SwanError) -> Tensor {
         try decode(denormalized(latents.to(device, dtype)))
     }
 
-    /// An encoder at the beginning of a video.
+    /// Creates an encoder at the beginning of a video.
     public func makeEncoder(normalizing: Bool) -> any VideoEncoder {
         Encoder(vae: self, normalizing: normalizing)
     }
 
-    /// A decoder at the beginning of a video.
+    /// Creates a decoder at the beginning of a video.
     public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
 
     private final class Encoder: VideoEncoder {

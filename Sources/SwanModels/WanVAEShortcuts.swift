@@ -1,7 +1,7 @@
 import SwanSystem
 import Torch
 
-/// A level of Wan 2.2's autoencoder: layers, and beside them a shortcut without weights.
+/// A level of Wan 2.2's autoencoder: layers with a parallel shortcut without weights.
 struct WanVAEShortcutLevel: WanVAELayer {
     let layers: [any WanVAELayer]
     let shortcut: any WanVAELayer
@@ -13,8 +13,9 @@ struct WanVAEShortcutLevel: WanVAELayer {
     }
 }
 
-/// Means of groups of what falls on one place when frames (`time`), rows and columns (`space`) are
-/// taken two and two. Channels are grouped in the order channel, frame, row, column.
+/// Averages groups of channels after halving the frames (`time`), rows and columns (`space`).
+///
+/// Channels are grouped in the order channel, frame, row, column.
 struct WanVAEAverageDown: WanVAELayer {
     let outputs, time, space: Int
 
@@ -32,8 +33,8 @@ struct WanVAEAverageDown: WanVAELayer {
     }
 }
 
-/// Channels repeated and laid out over frames (`time`), rows and columns (`space`), two and two: what
-/// averaging takes together.
+/// Repeats channels and rearranges them into twice the frames (`time`), rows and columns (`space`):
+/// the counterpart of the averaging.
 struct WanVAEDuplicateUp: WanVAELayer {
     let outputs, time, space: Int
 
@@ -45,7 +46,7 @@ struct WanVAEDuplicateUp: WanVAELayer {
             .reshaped(b, f, h, w, outputs, time, space, space)
             .permuted(0, 1, 5, 2, 6, 3, 7, 4)  // [B, F, t, H, r, W, s, O]
             .reshaped(b, f * time, h * space, w * space, outputs)
-        // The video's first frame stays one frame.
+        // The video's first frame remains one frame.
         return caches.isStart ? try y.sliced(1, from: time - 1) : y
     }
 }
