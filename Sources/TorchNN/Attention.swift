@@ -1,9 +1,10 @@
 public import SwanSystem
 public import Torch
 
-/// Softmax(q k^T / sqrt(D)) v for q [B, Lq, N, D], k and v [B, Lk, N, D] -> [B, Lq, N, D].
+/// Computes softmax(q k^T / sqrt(D)) v for q [B, Lq, N, D], k and v [B, Lk, N, D] -> [B, Lq, N, D].
 ///
-/// `mask` broadcasts to [B, N, Lq, Lk] and is added to the scores (or, as booleans, keeps the true).
+/// `mask` broadcasts to [B, N, Lq, Lk] and is added to the scores; a boolean mask keeps the true
+/// ones.
 public func attention(
     _ q: Tensor,
     _ k: Tensor,

@@ -2,12 +2,12 @@ public import SwanSystem
 import Foundation
 public import Torch
 
-/// The weights in a file or a set of files, whatever wrote them.
+/// The weights in a file or a set of files, in any supported format.
 ///
-/// What a file is, where in it the weights are and which prefix their keys have is found by looking:
-/// a safetensors file, a `*.safetensors.index.json` with its shards, or a `.pth` of PyTorch.
+/// The format, the location of the weights and the prefix of their keys are detected: a safetensors
+/// file, a `*.safetensors.index.json` with its shards, or a PyTorch `.pth`.
 public struct Checkpoint: WeightSource {
-    /// Where one tensor is.
+    /// The location of one tensor.
     private enum Place {
         case safetensors(SafetensorsFile, key: String)
         case archive(ArchivedTensor)
@@ -15,25 +15,25 @@ public struct Checkpoint: WeightSource {
 
     /// The path that was opened.
     public let path: String
-    /// The text that safetensors files carry beside their tensors; empty for other files.
+    /// The metadata of safetensors files; empty for other files.
     public let metadata: [String: String]
-    /// The files with the tensors: the one that was opened, or the shards of an index.
+    /// The files with the tensors: the opened one, or the shards of an index.
     public let files: [String]
-    /// What is wrong with an index that can be read all the same: weights that other shards have, too.
+    /// The problems of an index that can still be read: weights that also occur in other shards.
     public let repeated: [String]
     private let places: [String: Place]
     private let opened: [Opened]
 
-    /// A file that is open.
+    /// An open file.
     private enum Opened {
         case safetensors(SafetensorsFile)
         case archive(TorchArchive)
     }
 
-    /// Opens a checkpoint; its tensors are read when they are asked for.
+    /// Opens a checkpoint; its tensors are read on demand.
     ///
-    /// - Parameter names: the dictionaries in a `.pth` that may hold the weights, the preferred one
-    ///   first. If there is none of them, the file itself is the dictionary.
+    /// - Parameter names: The dictionaries in a `.pth` that may hold the weights, in order of
+    ///   preference. If none of them exists, the file itself is the dictionary.
     public static func open(
         _ path: String,
         preferring names: [String] = ["generator", "generator_ema", "state_dict"]
@@ -56,11 +56,12 @@ public struct Checkpoint: WeightSource {
         self.opened = opened
         self.files = files ?? [path]
         self.repeated = repeated
-        // Names go into messages: one that is no plain text is refused before it is shown raw.
+        // Names appear in messages: one that is not plain text is rejected before it is printed
+        // raw.
         if let odd = found.keys.first(where: { $0.isEmpty || $0.printable() != $0 }) {
             throw SwanError(
                 .invalidFile,
-                "\(path): a weight's name is not plain text of 1 to 200 characters: "
+                "\(path): the name of a weight must be plain text of 1 to 200 characters, not "
                     + "\"\(odd.printable())\""
             )
         }
@@ -71,7 +72,7 @@ public struct Checkpoint: WeightSource {
             guard places.updateValue(place, forKey: name) == nil else {
                 throw SwanError(
                     .invalidFile,
-                    "\(path): more than one weight is called \(name) without prefixes"
+                    "\(path): more than one weight is named \(name) without prefixes"
                 )
             }
         }
@@ -101,8 +102,8 @@ public struct Checkpoint: WeightSource {
         let found = keys.map { $0.printable() } ?? "no dictionary"
         throw SwanError(
             .invalidFile,
-            "\(path): there are no weights in it, neither under \(names.joined(separator: ", ")) nor"
-                + " directly; there is: \(found)"
+            "\(path): contains no weights, neither under \(names.joined(separator: ", ")) nor"
+                + " at the top level, which has: \(found)"
         )
     }
 
@@ -142,10 +143,10 @@ public struct Checkpoint: WeightSource {
 // MARK: - What is there
 
 extension Checkpoint {
-    /// Every key there is, without prefixes.
+    /// All keys, without prefixes.
     public var keys: [String] { Array(places.keys) }
 
-    /// The shape under a key; nil if there is no such key.
+    /// The shape of the tensor under a key; nil if there is no such key.
     public func shape(_ key: String) -> [Int]? {
         switch places[key] {
         case .safetensors(let file, let key): file.entry(key)?.shape
@@ -154,7 +155,7 @@ extension Checkpoint {
         }
     }
 
-    /// The dtype under a key as it is in the file; nil if there is no such key.
+    /// The dtype under a key as stored in the file; nil if there is no such key.
     public func dtype(_ key: String) -> DType? {
         switch places[key] {
         case .safetensors(let file, let key): file.entry(key)?.dtype
@@ -163,7 +164,7 @@ extension Checkpoint {
         }
     }
 
-    /// The tensor under a key, a view over the file.
+    /// The tensor under a key, as a view of the file.
     public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         switch places[key] {
         case .safetensors(let file, let key): try file.tensor(key)
@@ -172,7 +173,7 @@ extension Checkpoint {
         }
     }
 
-    /// Throws where a file was changed in any way since it was opened.
+    /// Throws if a file was changed in any way since it was opened.
     public func requireUnchanged() throws(SwanError) {
         for file in opened {
             switch file {
@@ -182,7 +183,7 @@ extension Checkpoint {
         }
     }
 
-    /// The weights that hold a NaN or an infinity, sorted. This reads all files.
+    /// Returns the sorted names of the weights that contain a NaN or an infinity. Reads all files.
     public func notFinite() throws(SwanError) -> [String] {
         var broken: [String] = []
         for key in places.keys.sorted() {
@@ -192,7 +193,7 @@ extension Checkpoint {
         return broken
     }
 
-    /// Elements of float8 are looked at some at a time, since they are widened for it.
+    /// Float8 elements are checked in parts, since they are widened for it.
     private static func isFinite(_ tensor: Tensor) throws(SwanError) -> Bool {
         let piece = 1 << 24
         guard tensor.dtype.size == 1, tensor.dtype.isFloatingPoint, tensor.count > piece else {
@@ -206,7 +207,7 @@ extension Checkpoint {
         return true
     }
 
-    /// Throws one error naming the weights that hold a NaN or an infinity. This reads all files.
+    /// Throws one error that names the weights with a NaN or an infinity. Reads all files.
     public func requireFinite() throws(SwanError) {
         let shown = 12
         var broken = try notFinite().map { "  " + $0 }
@@ -221,7 +222,7 @@ extension Checkpoint {
     }
 }
 
-/// The file that says in which shard each weight of a large checkpoint is.
+/// The index that maps the weights of a large checkpoint to its shards.
 private struct ShardIndex {
     let weightMap: [String: String]
     private let path: String
@@ -249,29 +250,29 @@ private struct ShardIndex {
         }
         guard case .object(let members) = json,
             case .object(let weights)? = members.first(where: { $0.key == "weight_map" })?.value
-        else { throw Self.failed(path, "it has none") }
+        else { throw Self.failed(path, "weight_map is missing") }
         var map: [String: String] = [:]
         for (key, value) in weights {
             guard case .string(let name) = value, key.utf8.count <= Self.longestName else {
                 throw Self.failed(
                     path,
-                    "\(key.printable()) is not the name of a weight with that of a file"
+                    "\(key.printable()) does not map the name of a weight to a file name"
                 )
             }
             map[key] = name
         }
         guard map.count <= Self.mostWeights else {
-            throw Self.failed(path, "it has more than \(Self.mostWeights) weights")
+            throw Self.failed(path, "weight_map has more than \(Self.mostWeights) weights")
         }
         self.path = path
         weightMap = map
     }
 
     private static func failed(_ path: String, _ what: String) -> SwanError {
-        SwanError(.invalidFile, "\(path): is no index of shards (weight_map): \(what)")
+        SwanError(.invalidFile, "\(path): is not an index of shards: \(what)")
     }
 
-    /// The text that all shards carry alike.
+    /// The metadata that is the same in all shards.
     func metadata(of shards: [String: SafetensorsFile]) -> [String: String] {
         guard let first = shards.values.first?.metadata else { return [:] }
         return first.filter { pair in
@@ -279,22 +280,22 @@ private struct ShardIndex {
         }
     }
 
-    /// Weights in shards that the index takes from another one.
+    /// The weights that occur in shards other than the one that the index names.
     func repeated(in shards: [String: SafetensorsFile]) -> [String] {
         shards.sorted { $0.key < $1.key }.flatMap { name, shard in
             shard.keys.compactMap { key in
                 guard let taken = weightMap[key], taken != name else { return nil }
-                return "\(key): is in \(name), too; the index takes it from \(taken)"
+                return "\(key): is also in \(name); the index takes it from \(taken)"
             }
         }
     }
 
-    /// Opens a shard, which lies beside the index.
+    /// Opens a shard, which is in the same directory as the index.
     func shard(_ name: String) throws(SwanError) -> SafetensorsFile {
         guard !name.contains("/"), name.hasSuffix(".safetensors"), name == name.printable() else {
             throw SwanError(
                 .invalidFile,
-                "\(path): \(name.printable()) is not the name of a safetensors file beside it"
+                "\(path): \(name.printable()) is not a safetensors file name in its directory"
             )
         }
         let shard = URL(fileURLWithPath: path).deletingLastPathComponent()
@@ -302,7 +303,7 @@ private struct ShardIndex {
         do {
             return try SafetensorsFile(path: shard)
         } catch  where error.code == .noSuchFile {
-            throw SwanError(.noSuchFile, "\(path): its shard \(name) is not beside it")
+            throw SwanError(.noSuchFile, "\(path): its shard \(name) is not in the same directory")
         }
     }
 }

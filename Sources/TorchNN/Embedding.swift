@@ -7,7 +7,7 @@ public struct Embedding: Sendable {
     private let table: StoredWeight
     private let dtype: DType
 
-    /// The table under a path: `weight` [count, dim].
+    /// Loads the table under a path: `weight` [count, dim].
     public init(_ weights: Weights, _ count: Int, _ dim: Int) throws(SwanError) {
         table =
             weights.keepsStorage
@@ -16,14 +16,14 @@ public struct Embedding: Sendable {
         dtype = weights.dtype
     }
 
-    /// Where the table is, and with it where ids have to be.
+    /// The device of the table, where ids must be too.
     public var device: Device { table.values.device }
 
-    /// Integer ids [...] -> [..., dim].
+    /// Looks up integer ids [...] -> [..., dim].
     public func callAsFunction(_ ids: Tensor) throws(SwanError) -> Tensor {
         let rows = try embedding(table.values, ids)
         var factor = table.factor
-        // One factor for each row of the table goes with its row.
+        // If each row of the table has a factor, look up the factors too.
         if let all = factor, all.count > 1 {
             factor = try embedding(all, ids)
         }
@@ -31,7 +31,8 @@ public struct Embedding: Sendable {
     }
 }
 
-/// Sines and cosines of a position at geometrically spaced frequencies: [n] -> [n, dim], cosines first.
+/// The sinusoidal embedding of positions at geometrically spaced frequencies: [n] -> [n, dim],
+/// cosines first.
 ///
 /// Attention Is All You Need, section 3.5; computed in float64 as in Wan (wan/modules/model.py).
 public func sinusoidalEmbedding(_ positions: Tensor, dim: Int) throws(SwanError) -> Tensor {

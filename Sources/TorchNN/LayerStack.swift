@@ -1,19 +1,19 @@
 import Torch
 public import SwanSystem
 
-/// Layers of one kind that run one after another: all in memory, or each read when its turn comes.
+/// Layers of one kind that run in sequence: all in memory, or each read when its turn comes.
 ///
-/// Which of the two is said by `Weights.readsLayersLate`. Read late, a layer is in memory while it
-/// works; on a GPU the next one is copied at the same time, on the side stream.
+/// `Weights.readsLayersLate` selects which. If read late, a layer is in memory only while it runs;
+/// on a GPU the next one is copied at the same time, on the side stream.
 public struct LayerStack<Layer: Sendable>: Sendable {
-    /// How many layers there are.
+    /// The number of layers.
     public let count: Int
-    /// The layers that this instance has.
+    /// The layers that this instance holds.
     public let held: Range<Int>
     private let source: Source
 
     private enum Source: Sendable {
-        /// The layers of `held`.
+        /// The layers in `held`.
         case held([Layer])
         case read(Reader)
     }
@@ -25,10 +25,10 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         func layer(_ index: Int) throws(SwanError) -> Layer { try make(weights[index]) }
     }
 
-    /// The layers under a path, by their numbers.
+    /// Loads the layers under a path, by their indices.
     ///
-    /// - Parameter range: the layers that this instance has, nil for all. Of the others no weight is
-    ///   read, and `Weights.finish()` does not report their keys as unused.
+    /// - Parameter range: The layers that this instance holds, nil for all. The weights of the
+    ///   others are not read, and `Weights.finish()` does not report their keys as unused.
     public init(
         _ weights: Weights,
         count: Int,
@@ -41,7 +41,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         }
         self.count = count
         self.held = held
-        // To be read late, they are made once where they lie, which shows whether their weights fit.
+        // Layers to be read late are created once from the stored weights, to check that these fit.
         let first = weights.readsLayersLate ? weights.asStored() : weights
         var layers: [Layer] = []
         for index in 0..<count {
@@ -57,7 +57,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             ? .read(Reader(weights: weights, make: make)) : .held(layers)
     }
 
-    /// One layer, out of their order.
+    /// Returns one layer, out of sequence.
     public func layer(_ index: Int) throws(SwanError) -> Layer {
         try check(index..<index + 1)
         switch source {
@@ -66,7 +66,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         }
     }
 
-    /// Calls `body` with every layer of a range, in their order; nil for all that this instance has.
+    /// Calls `body` with each layer of a range in order; nil for all that this instance holds.
     public func forEach(
         in range: Range<Int>? = nil,
         _ body: (_ index: Int, Layer) throws(SwanError) -> Void
@@ -87,12 +87,12 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         guard held.lowerBound <= range.lowerBound, range.upperBound <= held.upperBound else {
             throw SwanError(
                 .invalidArgument,
-                "layers \(range) are asked for; this instance of the network has \(held)"
+                "layers \(range) are requested; this instance of the network holds \(held)"
             )
         }
     }
 
-    /// The same, the next layer being read on another thread.
+    /// The same, with the next layer read on another thread.
     private func forEachAhead(
         _ reader: Reader,
         _ range: Range<Int>,
@@ -103,7 +103,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         let ahead = try ReadAhead<Layer>(device)
         defer { ahead.stop() }
         func read(_ index: Int) throws(SwanError) {
-            // Memory of an earlier layer may be used again only after that layer's work.
+            // The memory of an earlier layer may be reused only after that layer has finished.
             let mark = try StreamMark(device)
             ahead.start { () throws(SwanError) in
                 try mark.wait()

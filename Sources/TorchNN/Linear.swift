@@ -1,20 +1,21 @@
 public import SwanSystem
 public import Torch
 
-/// y = x W^T + b, in the dtype of x; the product is taken in `DType.productType`.
+/// A linear layer y = x W^T + b, in the dtype of x; the product is computed in `DType.productType`.
 public struct Linear: Sendable {
-    /// The matrix of all outputs; or, where a copy is to be avoided, one for each run of them.
+    /// The matrix of all outputs, or several for consecutive outputs if fusing them would need a
+    /// copy.
     private let matrices: [Matrix]
     private let bias: Tensor?
-    /// What is added to the outputs from a column on.
+    /// The low-rank additions, each to the outputs from a column on.
     private let additions: [(start: Int, product: LowRankAddition)]
 
-    /// A matrix that was prepared for the layer's device, or one as it is stored.
+    /// A matrix prepared for the layer's device, or one as stored.
     private enum Matrix: Sendable {
         case prepared(Tensor)
         case stored(StoredWeight)
 
-        /// x times the matrix plus a bias, then GELU if `gelu`.
+        /// Multiplies x by the matrix and adds a bias, followed by GELU if `gelu`.
         func product(with x: Tensor, _ bias: Tensor?, gelu: Bool) throws(SwanError) -> Tensor {
             switch self {
             case .prepared(let weight):
@@ -31,7 +32,8 @@ public struct Linear: Sendable {
         }
     }
 
-    /// The layer under a path: `weight` [outputs, inputs] and, unless `bias` is false, `bias` [outputs].
+    /// Loads the layer under a path: `weight` [outputs, inputs] and, unless `bias` is false, `bias`
+    /// [outputs].
     public init(
         _ weights: Weights,
         _ inputs: Int,
@@ -41,7 +43,8 @@ public struct Linear: Sendable {
         try self.init(fusing: [weights], inputs, outputs, bias: bias)
     }
 
-    /// A convolution whose kernel is its stride, as a matrix over flattened patches [inputs...].
+    /// Loads a convolution whose stride is its kernel size, as a matrix over flattened patches
+    /// [inputs...].
     public init(
         convolution weights: Weights,
         _ inputs: [Int],
@@ -53,10 +56,10 @@ public struct Linear: Sendable {
         additions = try weights.additions("weight").map { (0, $0) }
     }
 
-    /// Layers that read the same input as one, their outputs side by side.
+    /// Loads layers that read the same input as one layer, with their outputs concatenated.
     ///
-    /// Of weights that keep their storage they stay apart on a CPU: to put matrices of a mapped file
-    /// side by side would take the memory that the mapping saves.
+    /// On a CPU, weights that keep their storage stay separate: concatenating matrices of a mapped
+    /// file would use the memory that mapping saves.
     public init(
         fusing parts: [Weights],
         _ inputs: Int,
@@ -85,7 +88,7 @@ public struct Linear: Sendable {
         self.additions = additions
     }
 
-    /// One matrix of several on a GPU, whose memory they have been copied into anyway.
+    /// Concatenates several matrices on a GPU, where they have been copied into its memory anyway.
     private static func fused(_ parts: [StoredWeight]) throws(SwanError) -> [StoredWeight] {
         guard parts.count > 1, let first = parts.first, first.values.device != .cpu,
             parts.allSatisfy({ $0.factor == nil && $0.values.dtype == first.values.dtype })
@@ -102,7 +105,7 @@ public struct Linear: Sendable {
         try apply(to: x, gelu: false)
     }
 
-    /// GELU (by tanh) of the output for x [..., inputs].
+    /// GELU (tanh approximation) of the output for x [..., inputs].
     public func gelu(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(to: x, gelu: true)
     }
@@ -110,7 +113,7 @@ public struct Linear: Sendable {
     private func apply(to x: Tensor, gelu: Bool) throws(SwanError) -> Tensor {
         let input = try x.asProductOperand()
         let offsets = try bias?.to(input.dtype).chunked(matrices.count, dim: 0)
-        // GELU of a part is only what is asked for where nothing is added to it.
+        // GELU can be fused into the product only if nothing is added to it.
         let isWhole = additions.isEmpty
         var parts: [Tensor] = []
         for (index, matrix) in matrices.enumerated() {

@@ -1,19 +1,19 @@
 public import SwanSystem
 public import Torch
 
-/// Layer normalisation over the last dimension, with or without weight and bias.
+/// Layer normalization over the last dimension, with or without weight and bias.
 public struct LayerNorm: Sendable {
     private let weight, bias: Tensor?
     private let eps: Double
 
-    /// The layer under a path, with `weight` and `bias` [dim].
+    /// Loads the layer under a path, with `weight` and `bias` [dim].
     public init(_ weights: Weights, _ dim: Int, eps: Double) throws(SwanError) {
         weight = try weights.tensor("weight", [dim])
         bias = try weights.tensor("bias", [dim])
         self.eps = eps
     }
 
-    /// The layer without parameters.
+    /// Creates the layer without parameters.
     public init(eps: Double) {
         weight = nil
         bias = nil
@@ -26,12 +26,12 @@ public struct LayerNorm: Sendable {
     }
 }
 
-/// Division by the root mean square over the last dimension, then a weight.
+/// Normalization by the root mean square over the last dimension, with a weight.
 public struct RMSNorm: Sendable {
     private let weight: Tensor
     private let eps: Double
 
-    /// The layer under a path, with `weight` [dim].
+    /// Loads the layer under a path, with `weight` [dim].
     public init(_ weights: Weights, _ dim: Int, eps: Double) throws(SwanError) {
         weight = try weights.tensor("weight", [dim])
         self.eps = eps

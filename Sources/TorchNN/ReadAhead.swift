@@ -2,7 +2,7 @@ import Foundation
 import SwanSystem
 import Torch
 
-/// Values that are computed one at a time on another thread, on a device's side stream, while the caller
+/// Computes values one at a time on another thread, on a device's side stream, while the caller
 /// continues.
 final class ReadAhead<Value: Sendable>: Sendable {
     typealias Make = @Sendable () throws(SwanError) -> Value
@@ -10,17 +10,17 @@ final class ReadAhead<Value: Sendable>: Sendable {
     private struct State {
         var request: Make?
         var result: Result<(Value, StreamMark), SwanError>?
-        /// Whether something was started that was not taken.
+        /// Whether a value was started but not taken.
         var isPending = false
         var isOver = false
     }
 
     private let device: Device
     private let changed = NSCondition()
-    /// Behind `changed`.
+    /// Guarded by `changed`.
     nonisolated(unsafe) private var state = State()
 
-    /// Starts the thread, which ends after `stop`; throws where the system has none to give.
+    /// Starts the thread, which ends after `stop`; throws if the system cannot create one.
     init(_ device: Device) throws(SwanError) {
         self.device = device
         try startThread("swan.layers") { [self] in serve() }
@@ -35,7 +35,7 @@ final class ReadAhead<Value: Sendable>: Sendable {
         }
     }
 
-    /// Waits for the value; work that the caller then gives the device runs after it.
+    /// Waits for the value; work that the caller submits to the device afterwards runs after it.
     func take() throws(SwanError) -> Value {
         let result = changed.withLock { () -> Result<(Value, StreamMark), SwanError>? in
             while state.isPending, state.result == nil { changed.wait() }
@@ -43,7 +43,7 @@ final class ReadAhead<Value: Sendable>: Sendable {
             return state.result
         }
         guard let result else {
-            throw SwanError(.invalidArgument, "a layer is taken that was not asked for")
+            throw SwanError(.invalidArgument, "a layer is taken that was not requested")
         }
         let (value, mark) = try result.get()
         try mark.wait()

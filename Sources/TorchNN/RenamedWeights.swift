@@ -1,12 +1,12 @@
 public import Torch
 public import SwanSystem
 
-/// The weights of another source under other names.
+/// The weights of another source under different names.
 public struct RenamedWeights: WeightSource {
     private let source: any WeightSource
     private let originals: [String: String]
 
-    /// Renames every key; those for which `rename` gives nil are left out.
+    /// Renames every key; keys for which `rename` returns nil are omitted.
     public init(
         _ source: any WeightSource,
         _ rename: (String) -> String?
@@ -18,7 +18,7 @@ public struct RenamedWeights: WeightSource {
             if let other = originals.updateValue(key, forKey: name) {
                 throw SwanError(
                     .invalidWeights,
-                    "the weights \(other) and \(key) are both called \(name)"
+                    "the weights \(other) and \(key) are both named \(name)"
                 )
             }
         }
@@ -28,7 +28,7 @@ public struct RenamedWeights: WeightSource {
     /// The new names.
     public var keys: [String] { Array(originals.keys) }
 
-    /// The shape under a key; nil if there is no such key.
+    /// The shape of the tensor under a key; nil if there is no such key.
     public func shape(_ key: String) throws(SwanError) -> [Int]? {
         guard let original = originals[key] else { return nil }
         return try source.shape(original)
@@ -39,12 +39,12 @@ public struct RenamedWeights: WeightSource {
         try source.tensor(original(key), shape)
     }
 
-    /// The tensor under a key as it lies in its file.
+    /// The tensor under a key as stored in its file.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         try source.stored(original(key), shape)
     }
 
-    /// What is added to the product with the matrix under a key.
+    /// The low-rank additions to the product with the matrix under a key.
     public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         guard let original = originals[key] else { return [] }
         return try source.additions(original)

@@ -6,19 +6,22 @@ private let polarOp = Operator("aten::polar")
 private let viewAsComplexOp = Operator("aten::view_as_complex")
 private let viewAsRealOp = Operator("aten::view_as_real")
 
-/// Rotary positions of video tokens: part of every head turns with the frame, part with the row, part
-/// with the column (RoFormer, https://arxiv.org/abs/2104.09864; the split is Wan's).
+/// Rotary position embedding of video tokens.
+///
+/// Part of every head rotates with the frame, part with the row, and part with the column
+/// (RoFormer, https://arxiv.org/abs/2104.09864; the split is Wan's).
 public struct RoPE: Sendable {
     /// Unit complex numbers [B or 1, L, 1, D/2].
     private let rotations: Tensor
 
-    /// Rotations for tokens in the order frame, row, column.
+    /// Creates the rotations of tokens in the order frame, row, column.
+    ///
+    /// Angles are computed in float64 from the position, so there is no maximum position.
     ///
     /// - Parameters:
-    ///   - firstFrames: the position of the first frame, one for each batch row (or one for all).
-    ///   - headDim: D; it is split D - 4(D/6), 2(D/6), 2(D/6) between frame, row and column.
-    ///
-    /// Angles are made in float64 from the position, so positions have no upper end.
+    ///   - firstFrames: The position of the first frame, one for each batch row (or one for all).
+    ///   - headDim: The size D of a head; it is split D - 4(D/6), 2(D/6), 2(D/6) between frame, row
+    ///     and column.
     public init(
         firstFrames: [Int],
         frames: Int,
@@ -36,7 +39,7 @@ public struct RoPE: Sendable {
             }
             return try Tensor(
                 positions.flatMap { position in
-                    // Whole turns are taken off on the host, where there is precision to spare.
+                    // Full turns are removed on the host, in float64.
                     frequencies.map { (position * $0).truncatingRemainder(dividingBy: 2 * .pi) }
                 },
                 [positions.count, dim / 2]
@@ -61,12 +64,12 @@ public struct RoPE: Sendable {
 
     private init(_ rotations: Tensor) { self.rotations = rotations }
 
-    /// The positions of a range of the tokens.
+    /// The rotations of a range of the tokens.
     public func sliced(tokens: Range<Int>) throws(SwanError) -> RoPE {
         RoPE(try rotations.narrowed(1, tokens.lowerBound, tokens.count))
     }
 
-    /// x [B, L, N, D] with every pair of neighbours in D turned by its token's angle.
+    /// Rotates each pair of adjacent elements of D in x [B, L, N, D] by its token's angle.
     public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         let pairs = try x.to(.float32).unflattened(-1, [-1, 2])  // [B, L, N, D/2, 2]
         let turned = try viewAsComplexOp(pairs.contiguous()) * rotations

@@ -2,28 +2,29 @@ import Foundation
 public import Torch
 public import SwanSystem
 
-/// Weights of which some are stored in few bits with a factor beside them, as ComfyUI stores them.
+/// Weights of which some are stored in a low-precision format with a scale factor, as in ComfyUI
+/// files.
 ///
-/// Two generations are known. The older puts `scale_weight` beside `weight`, sometimes `scale_input`,
-/// and a marker `scaled_fp8` at the root; the newer puts `weight_scale`, sometimes `input_scale`, and
-/// a marker `comfy_quant` that names the format in JSON. Factors of inputs are for hardware that
-/// multiplies in float8 and are not needed here.
+/// Two generations are supported. The older stores `scale_weight` next to `weight`, sometimes
+/// `scale_input`, and a marker `scaled_fp8` at the root; the newer stores `weight_scale`, sometimes
+/// `input_scale`, and a marker `comfy_quant` that names the format in JSON. Input factors are for
+/// hardware that multiplies in float8 and are not needed here.
 public struct ScaledWeights: WeightSource {
     private let source: any WeightSource
     /// The key of the factor for the key of a weight.
     private let factors: [String: String]
-    /// Every key that is a weight.
+    /// The keys of all weights.
     public let keys: [String]
 
     private static let factorNames = ["scale_weight", "weight_scale"]
     private static let markers = ["scale_input", "input_scale", "comfy_quant"]
     private static let rootMarker = "scaled_fp8"
-    /// The formats whose weight is the stored numbers times a factor.
+    /// The formats whose weight is the stored values times a factor.
     private static let formats: Set<String> = ["float8_e4m3fn", "float8_e5m2"]
 
-    /// The weights of `source` with the factors applied; nil where nothing is marked.
+    /// Wraps `source` with the factors applied; nil if no weight has a marker.
     ///
-    /// Throws `invalidWeights`, naming the key, for a format that is not known.
+    /// Throws `invalidWeights`, naming the key, for an unsupported format.
     public init?(_ source: any WeightSource) throws(SwanError) {
         let all = Set(source.keys)
         var factors: [String: String] = [:]
@@ -48,16 +49,16 @@ public struct ScaledWeights: WeightSource {
         keys = all.filter { !marks.contains($0) }.sorted()
     }
 
-    /// The shape under a key; nil if there is no such weight.
+    /// The shape of the weight under a key; nil if there is no such weight.
     public func shape(_ key: String) throws(SwanError) -> [Int]? { try source.shape(key) }
 
-    /// The weight under a key, in float32 where it has a factor.
+    /// The weight under a key, in float32 if it has a factor.
     public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let stored = try stored(key, shape)
         return stored.factor == nil ? stored.values : try stored.weight(.float32)
     }
 
-    /// The weight under a key as it lies in the file, and its factor.
+    /// The weight under a key as stored in the file, with its factor.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let stored = try source.stored(key, shape)
         guard let place = factors[key] else { return stored }
@@ -65,7 +66,7 @@ public struct ScaledWeights: WeightSource {
             throw SwanError(.invalidWeights, "\(key) has two factors")
         }
         let factor = try source.tensor(place, size).to(.float32)
-        // A factor for each row stands as [rows] or [rows, 1].
+        // Row factors have the shape [rows] or [rows, 1].
         switch factor.count {
         case 1: return StoredWeight(stored.values, factor: try factor.reshaped([]))
         case shape.first where factor.shape.first == factor.count:
@@ -74,13 +75,13 @@ public struct ScaledWeights: WeightSource {
         default:
             throw SwanError(
                 .invalidWeights,
-                "\(place) is \(size) for a weight of \(shape): a factor is one number, or one for "
-                    + "each row; factors of blocks are not known"
+                "\(place) is \(size) for a weight of \(shape): a factor must be one number, or one "
+                    + "for each row; block factors are not supported"
             )
         }
     }
 
-    /// What is added to the product with the matrix under a key.
+    /// The low-rank additions to the product with the matrix under a key.
     public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
         try source.additions(key)
     }
@@ -99,7 +100,7 @@ public struct ScaledWeights: WeightSource {
         guard shape.reduce(1, *) <= 1 << 16 else {
             throw SwanError(
                 .invalidWeights,
-                "\(key) of \(shape) is too long for the name of a format"
+                "\(key) of shape \(shape) is too long for the name of a format"
             )
         }
         let text = try source.tensor(key, shape).array(of: UInt8.self)

@@ -2,20 +2,20 @@ public import SwanSystem
 import Synchronization
 public import Torch
 
-/// A weight as it lies in a file, and the factor that makes the weight of it.
+/// A weight as stored in a file, with the factor that its values are multiplied by.
 public struct StoredWeight: Sendable {
-    /// The numbers, of whatever dtype.
+    /// The stored values, of any dtype.
     public let values: Tensor
-    /// What they are multiplied by: one number, or one for each row [rows, 1, ...]; nil for 1.
+    /// The factor: one number, or one for each row [rows, 1, ...]; nil for 1.
     public let factor: Tensor?
 
-    /// Numbers and their factor.
+    /// Creates a stored weight from values and their factor.
     public init(_ values: Tensor, factor: Tensor? = nil) {
         self.values = values
         self.factor = factor
     }
 
-    /// The weight itself in `dtype`; where nothing is to be changed that is `values`, not a copy.
+    /// The weight in `dtype`; if no change is needed this is `values`, not a copy.
     public func weight(_ dtype: DType) throws(SwanError) -> Tensor {
         guard let factor, factor.count > 1 else {
             return try values.widened(to: dtype, times: factor)
@@ -23,24 +23,24 @@ public struct StoredWeight: Sendable {
         return try (values.widened(to: .float32) * factor).to(dtype)
     }
 
-    /// The same on a device.
+    /// The stored weight on a device.
     func to(_ device: Device) throws(SwanError) -> StoredWeight {
         try StoredWeight(values.to(device), factor: factor?.to(device))
     }
 }
 
-/// A product of two narrow matrices that a layer adds to its own, of a strength that may change.
+/// A product of two narrow matrices that is added to that of a layer, with an adjustable strength.
 ///
 /// LoRA, https://arxiv.org/abs/2106.09685, equation 3.
 public struct LowRankAddition: Sendable {
     /// [rank, inputs] and [outputs, rank].
     public let down, up: Tensor
-    /// What the strength is multiplied by: alpha / rank.
+    /// The factor of the strength: alpha / rank.
     public let factor: Double
-    /// How much of it is added.
+    /// The strength of the addition.
     public let strength: Strength
 
-    /// A product `up` [outputs, rank] times `down` [rank, inputs].
+    /// Creates the product of `up` [outputs, rank] and `down` [rank, inputs].
     public init(down: Tensor, up: Tensor, factor: Double, strength: Strength) {
         self.down = down
         self.up = up
@@ -52,17 +52,17 @@ public struct LowRankAddition: Sendable {
     public final class Strength: Sendable {
         private let number: Mutex<Double>
 
-        /// A strength to begin with.
+        /// Creates a strength with an initial value.
         public init(_ value: Double) { number = Mutex(value) }
 
-        /// The strength from the next call on.
+        /// The strength, used from the next call on.
         public var value: Double {
             get { number.withLock { $0 } }
             set { number.withLock { $0 = newValue } }
         }
     }
 
-    /// The same in a dtype on a device.
+    /// The addition in a dtype on a device.
     func to(_ device: Device, _ dtype: DType) throws(SwanError) -> LowRankAddition {
         try LowRankAddition(
             down: down.to(device, dtype),
@@ -72,7 +72,7 @@ public struct LowRankAddition: Sendable {
         )
     }
 
-    /// Adds its product with x [..., inputs] to the columns of y [..., outputs] from `start` on.
+    /// Adds the product with x [..., inputs] to the columns of y [..., outputs] from `start` on.
     func add(to y: Tensor, from start: Int, _ x: Tensor) throws(SwanError) {
         let scale = factor * strength.value
         guard scale != 0 else { return }

@@ -2,57 +2,59 @@ import Synchronization
 public import Torch
 public import SwanSystem
 
-/// Where the weights of a model come from: a file, memory, or a rule that makes them.
+/// A source of a model's weights: a file, memory, or a rule that generates them.
 public protocol WeightSource: Sendable {
-    /// Every key there is; empty for a source that makes whatever is asked for.
+    /// All keys; empty for a source that generates whatever is requested.
     var keys: [String] { get }
-    /// The shape under a key, nil if there is none.
+    /// The shape of the tensor under a key; nil if there is no such key.
     func shape(_ key: String) throws(SwanError) -> [Int]?
-    /// The tensor under a key; `shape` is what the model expects there.
+    /// The tensor under a key; `shape` is what the model expects.
     func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
-    /// The same as it lies in its file, for a layer that converts it whenever it is used.
+    /// The tensor as stored in its file, for a layer that converts it at every use.
     func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight
-    /// What a layer has to add to its product with the matrix under a key.
+    /// The low-rank additions to a layer's product with the matrix under a key.
     func additions(_ key: String) throws(SwanError) -> [LowRankAddition]
-    /// Whether the source makes a weight for whatever key and shape it is asked for.
+    /// Whether the source generates a weight for any requested key and shape.
     var makesAnything: Bool { get }
 }
 
 extension WeightSource {
-    /// A source has what it has, unless it says otherwise.
+    /// By default, a source has a fixed set of weights.
     public var makesAnything: Bool { false }
 
-    /// What a source has is stored as it is, unless it says otherwise.
+    /// By default, weights are stored as they are.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         StoredWeight(try tensor(key, shape))
     }
 
-    /// Nothing is added to a matrix, unless a source says otherwise.
+    /// By default, nothing is added to a matrix.
     public func additions(_ key: String) throws(SwanError) -> [LowRankAddition] { [] }
 }
 
 /// A path into a checkpoint.
 ///
-/// Layers take what they need by `weights["blocks"][3]["ffn"]`. A key that is missing or has another
-/// shape does not stop the construction: `finish()` reports all of them at once, with the keys that
-/// nothing asked for.
+/// Layers look up their weights by `weights["blocks"][3]["ffn"]`. A key that is missing or has the
+/// wrong shape does not stop construction: `finish()` reports all of them at once, together with
+/// the unused keys.
 public struct Weights: Sendable {
     private let source: any WeightSource
     private let ledger: Ledger
-    /// The path so far, without a dot at its end.
+    /// The path so far, without a trailing dot.
     public private(set) var path: String
-    /// The dtype that is computed in; floating-point weights are converted to it.
+    /// The dtype of the computation; floating-point weights are converted to it.
     public private(set) var dtype: DType
     /// The device that weights are moved to.
     public private(set) var device: Device
-    /// Whether the matrices of layers stay as they are stored and are converted at every call.
+    /// Whether the matrices of layers stay as stored and are converted at every call.
     ///
-    /// A mapped checkpoint then takes no more memory than its file, whatever is computed in.
+    /// A mapped checkpoint then takes no more memory than its file, whatever the dtype of the
+    /// computation.
     public private(set) var keepsStorage: Bool
-    /// Whether the layers of a `LayerStack` are read each time their turn comes, instead of held.
+    /// Whether each layer of a `LayerStack` is read when its turn comes instead of being held in
+    /// memory.
     public let readsLayersLate: Bool
 
-    /// The root of a checkpoint.
+    /// Creates the root of a checkpoint.
     public init(
         _ source: any WeightSource,
         dtype: DType = .float32,
@@ -69,47 +71,49 @@ public struct Weights: Sendable {
         self.readsLayersLate = readsLayersLate
     }
 
-    /// One step down the path.
+    /// Descends one step down the path.
     public subscript(_ name: String) -> Weights {
         var step = self
         step.path = full(name)
         return step
     }
 
-    /// One step down the path, for numbered layers.
+    /// Descends one step down the path, for numbered layers.
     public subscript(_ index: Int) -> Weights { self[String(index)] }
 
-    /// The same path with weights in another dtype.
+    /// The same path, with weights in a different dtype.
     public func converted(to dtype: DType) -> Weights {
         var converted = self
         converted.dtype = dtype
         return converted
     }
 
-    /// The shape of `name` here; nil if the checkpoint has none, or makes whatever is asked for.
+    /// The shape of `name` at this path; nil if the checkpoint has none, or generates any weight.
     public func shape(_ name: String) throws(SwanError) -> [Int]? {
         try source.shape(full(name))
     }
 
-    /// The same path with weights where they lie, in their files: to look at, not to compute with.
+    /// The same path, with weights as stored in their files: for inspection, not for computation.
     func asStored() -> Weights {
         var stored = self
-        // Nothing is wider than float64, so nothing is converted.
+        // No dtype is wider than float64, so nothing is converted.
         (stored.device, stored.keepsStorage, stored.dtype) = (.cpu, true, .float64)
         return stored
     }
 
-    /// Whether the checkpoint has `name` here.
+    /// Whether the checkpoint has `name` at this path.
     public func has(_ name: String) throws(SwanError) -> Bool {
         try source.shape(full(name)) != nil
     }
 
-    /// Notes that what lies here is for another instance of the model: `finish()` does not call it unused.
+    /// Marks the weights at this path as used by another instance of the model, so that `finish()`
+    /// does not report them as unused.
     func leaveOut() { ledger.leaveOut(path) }
 
-    /// The tensor `name` here, in `dtype` on `device`.
+    /// The tensor `name` at this path, in `dtype` on `device`.
     ///
-    /// For a missing or misshapen key this is a stand-in of zeros, and `finish()` throws.
+    /// If the key is missing or has the wrong shape, zeros are returned in its place, and
+    /// `finish()` throws.
     public func tensor(_ name: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let key = full(name)
         guard try fits(key, shape) else { return try standIn(shape) }
@@ -118,7 +122,7 @@ public struct Weights: Sendable {
         return try tensor.to(device, dtype)
     }
 
-    /// The tensor `name` here as it is stored, on `device`; otherwise like `tensor`.
+    /// The tensor `name` at this path as stored, on `device`; otherwise like `tensor`.
     func stored(_ name: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let key = full(name)
         guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
@@ -127,18 +131,18 @@ public struct Weights: Sendable {
             return StoredWeight(try standIn(shape))
         }
         guard stored.values.dtype.size > dtype.size else { return try stored.to(device) }
-        // Wider than what is computed in, it would take more memory than what it is converted to.
+        // If wider than the computation's dtype, it would take more memory stored than converted.
         return StoredWeight(try stored.weight(dtype).to(device))
     }
 
-    /// What a layer adds to its product with the matrix `name`, in `dtype` on `device`.
+    /// The low-rank additions to a layer's product with the matrix `name`, in `dtype` on `device`.
     func additions(_ name: String) throws(SwanError) -> [LowRankAddition] {
         try source.additions(full(name)).map { product throws(SwanError) in
             try product.to(device, dtype)
         }
     }
 
-    /// Whether a key is there in the shape that the model needs; if not that is noted.
+    /// Whether a key exists with the shape that the model needs; records the problem if not.
     private func fits(_ key: String, _ shape: [Int]) throws(SwanError) -> Bool {
         ledger.ask(key)
         guard let found = try source.shape(key) ?? (source.makesAnything ? shape : nil) else {
@@ -152,7 +156,7 @@ public struct Weights: Sendable {
         return true
     }
 
-    /// Whether a weight's numbers are floating-point ones; if not that is noted.
+    /// Whether a weight is of a floating-point dtype; records the problem if not.
     private func isWeight(_ dtype: DType, _ key: String) -> Bool {
         if !dtype.isFloatingPoint {
             ledger.note("wrong dtype", "\(key) is \(dtype), the model needs floating-point numbers")
@@ -160,9 +164,10 @@ public struct Weights: Sendable {
         return dtype.isFloatingPoint
     }
 
-    /// Throws one error naming every key that is missing, unused, misshapen or not floating-point.
+    /// Throws one error that names every key that is missing, unused, of the wrong shape or not
+    /// floating-point.
     ///
-    /// - Parameter ignoring: says of an unused key whether it is known to be of no use.
+    /// - Parameter ignoring: Whether an unused key is known not to be needed.
     public func finish(ignoring: (String) -> Bool = { _ in false }) throws(SwanError) {
         let (asked, problems) = ledger.read()
         let prefix = path.isEmpty ? "" : path + "."
@@ -192,10 +197,10 @@ public struct Weights: Sendable {
 
     private func full(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
 
-    /// Zeros in place of a weight that is missing, so that all that is wrong is found at once.
+    /// Zeros in place of a missing weight, so that all problems are found at once.
     ///
-    /// Layers may lay them out in memory of their own. Where that would be more than the checkpoint
-    /// itself, it is of another model, and what was found so far is thrown.
+    /// Layers may copy them. If the zeros would need more memory than the checkpoint itself, it
+    /// belongs to a different model, and the problems found so far are thrown.
     private func standIn(_ shape: [Int]) throws(SwanError) -> Tensor {
         let count = shape.reduce(1, *)
         let smallest = 1 << 24
@@ -211,25 +216,25 @@ public struct Weights: Sendable {
     }
 }
 
-/// What was asked of a checkpoint while a model was built.
+/// A record of what was requested from a checkpoint while a model was built.
 private final class Ledger: Sendable {
     private struct State {
         var asked: Set<String> = []
         var problems: [(kind: String, what: String)] = []
         var standIns = 0
-        /// Paths whose weights are for other instances of the model.
+        /// The paths whose weights are for other instances of the model.
         var leftOut: Set<String> = []
     }
     private let state = Mutex(State())
 
-    /// Elements of what stands in for missing weights.
+    /// The number of elements in the zeros that replace missing weights.
     var standIns: Int { state.withLock { $0.standIns } }
 
     func countStandIn(_ count: Int) { state.withLock { $0.standIns += count } }
 
     func leaveOut(_ path: String) { _ = state.withLock { $0.leftOut.insert(path) } }
 
-    /// Whether a key lies under a path that was left out.
+    /// Whether a key is under a path that was left out.
     func leavesOut(_ key: String) -> Bool {
         let leftOut = state.withLock { $0.leftOut }
         return !leftOut.isEmpty
@@ -253,13 +258,13 @@ private final class Ledger: Sendable {
 public struct DictionaryWeights: WeightSource {
     private let tensors: [String: Tensor]
 
-    /// Weights under their full keys.
+    /// Creates a source of weights under their full keys.
     public init(_ tensors: [String: Tensor]) { self.tensors = tensors }
 
     /// Every key there is.
     public var keys: [String] { Array(tensors.keys) }
 
-    /// The shape under a key, nil if there is none.
+    /// The shape of the tensor under a key; nil if there is no such key.
     public func shape(_ key: String) -> [Int]? { tensors[key]?.shape }
 
     /// The tensor under a key.
@@ -271,21 +276,22 @@ public struct DictionaryWeights: WeightSource {
     }
 }
 
-/// Weights that a rule makes when they are asked for: random ones for benchmarks and for training.
+/// Weights that a rule generates on demand: random ones for benchmarks and training.
 ///
-/// The same key gives the same tensor every time.
+/// The same key always returns the same tensor.
 public final class MadeWeights: WeightSource {
     private let rule: @Sendable (_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
     private let made = Mutex<[String: Tensor]>([:])
 
-    /// Weights made by `rule` from a key and a shape.
+    /// Creates a source of weights generated by `rule` from a key and a shape.
     public init(
         _ rule: @escaping @Sendable (_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
     ) {
         self.rule = rule
     }
 
-    /// Normal numbers of standard deviation one over the square root of the fan-in; ones for norms.
+    /// Normal random numbers with a standard deviation of one over the square root of the fan-in;
+    /// ones for norms.
     public static func random(seed: UInt64 = 0) throws(SwanError) -> MadeWeights {
         let generator = try Generator(seed: seed)
         let drawing = Mutex(())
@@ -301,15 +307,15 @@ public final class MadeWeights: WeightSource {
         }
     }
 
-    /// Every key there is.
+    /// The keys generated so far.
     public var keys: [String] { made.withLock { Array($0.keys) } }
 
-    /// A rule makes whatever it is asked for.
+    /// A rule generates any weight that is requested.
     public var makesAnything: Bool { true }
 
-    /// The shape under a key, nil if there is none.
+    /// The shape of the tensor under a key; nil if there is none.
     public func shape(_ key: String) -> [Int]? {
-        // A rule fits whatever the model needs; only what it has made has a shape of its own.
+        // A rule fits whatever the model needs; only generated weights have a fixed shape.
         made.withLock { $0[key]?.shape } ?? nil
     }
 
@@ -321,6 +327,6 @@ public final class MadeWeights: WeightSource {
         return tensor
     }
 
-    /// All that was made so far, under full keys.
+    /// All tensors generated so far, under their full keys.
     public var tensors: [String: Tensor] { made.withLock { $0 } }
 }

@@ -92,7 +92,7 @@ import TorchNN
                 try problems("transformer")
                     == (twice
                         ? [
-                            "\(key): is in a.safetensors, too; the index takes it from b.safetensors"
+                            "\(key): is also in a.safetensors; the index takes it from b.safetensors"
                         ] : [])
             )
         }

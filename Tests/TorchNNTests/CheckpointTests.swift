@@ -52,7 +52,7 @@ import SwanSystem
     @Test func keysThatBecomeTheSameAreRefused() throws {
         let path = try write("a.safetensors", ["a", "_orig_mod.a"])
         #expect(
-            message { _ = try Checkpoint.open(path) }.contains("more than one weight is called a")
+            message { _ = try Checkpoint.open(path) }.contains("more than one weight is named a")
         )
     }
 
@@ -113,20 +113,23 @@ extension CheckpointTests {
         #expect(try checkpoint.tensor("b", [1]).item() == 1)
         #expect(
             checkpoint.repeated
-                == ["b: is in x.safetensors, too; the index takes it from y.safetensors"]
+                == ["b: is also in x.safetensors; the index takes it from y.safetensors"]
         )
     }
 
     @Test(arguments: [
-        (#"{"weight_map": {"a": "no.safetensors"}}"#, "its shard no.safetensors is not beside it"),
+        (
+            #"{"weight_map": {"a": "no.safetensors"}}"#,
+            "its shard no.safetensors is not in the same directory"
+        ),
         (
             #"{"weight_map": {"b": "x.safetensors"}}"#,
             "the weight b is not in its shard x.safetensors"
         ),
-        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is not the name of"),
-        (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is not the name of"),
-        (#"{"weight_map": 3}"#, "is no index of shards"),
-        ("text", "is no index of shards"),
+        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is not a safetensors file name"),
+        (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is not a safetensors file name"),
+        (#"{"weight_map": 3}"#, "is not an index of shards"),
+        ("text", "is not an index of shards"),
     ])
     func badIndexesAreRefused(_ text: String, _ says: String) throws {
         _ = try write("x.safetensors", ["a"])
@@ -181,6 +184,6 @@ extension CheckpointTests {
         #expect(try renamed.shape("b") == nil)
         #expect(try renamed.tensor("c.x", [1]).item() == 1)
         let error = message { _ = try RenamedWeights(source) { _ in "same" } }
-        #expect(error.contains("are both called same"))
+        #expect(error.contains("are both named same"))
     }
 }
