@@ -126,7 +126,10 @@ extension CheckpointTests {
             #"{"weight_map": {"b": "x.safetensors"}}"#,
             "the weight b is not in its shard x.safetensors"
         ),
-        (#"{"weight_map": {"a": "../x.safetensors"}}"#, "../x.safetensors is not a safetensors file name"),
+        (
+            #"{"weight_map": {"a": "../x.safetensors"}}"#,
+            "../x.safetensors is not a safetensors file name"
+        ),
         (#"{"weight_map": {"a": "/etc/passwd"}}"#, "/etc/passwd is not a safetensors file name"),
         (#"{"weight_map": 3}"#, "is not an index of shards"),
         ("text", "is not an index of shards"),
