@@ -2,10 +2,10 @@ import CTorch
 public import SwanSystem
 
 extension Tensor {
-    /// Whether operators record how this tensor was made, for gradients.
+    /// Whether operations on this tensor are recorded for gradients.
     public var requiresGrad: Bool { ct_tensor_requires_grad(handle.raw) }
 
-    /// Makes the tensor one that gradients are taken for (or stops that).
+    /// Sets whether gradients are computed for this tensor.
     public func setRequiresGrad(_ value: Bool = true) throws(SwanError) {
         var error = ct_error()
         guard ct_tensor_set_requires_grad(handle.raw, value, &error) else {
@@ -13,7 +13,7 @@ extension Tensor {
         }
     }
 
-    /// The same elements without their history.
+    /// The same elements without the recorded history.
     public func detached() throws(SwanError) -> Tensor {
         var error = ct_error()
         guard let raw = ct_tensor_detach(handle.raw, &error) else {
@@ -23,7 +23,8 @@ extension Tensor {
     }
 }
 
-/// The gradient of the one-element tensor `output` for each of `inputs`; nil where it does not depend on one.
+/// Returns the gradient of the one-element tensor `output` for each of `inputs`; nil for one that
+/// it does not depend on.
 public func gradients(of output: Tensor, for inputs: [Tensor]) throws(SwanError) -> [Tensor?] {
     var error = ct_error()
     let handles: [ct_tensor?] = inputs.map(\.handle.raw)
@@ -34,9 +35,10 @@ public func gradients(of output: Tensor, for inputs: [Tensor]) throws(SwanError)
     return found.map { $0.map(Tensor.init(owning:)) }
 }
 
-/// Runs `body` with the engine's inference mode on: nothing is recorded, views carry no versions.
+/// Runs `body` in the engine's inference mode: nothing is recorded, and views have no version
+/// counters.
 ///
-/// It holds for the calling thread, so `body` may not suspend.
+/// It applies to the calling thread, so `body` must not suspend.
 public func inference<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
     try guarded(CT_GUARD_INFERENCE, body)
 }

@@ -1,30 +1,30 @@
 import CTorch
 
-/// How much of the processor operators may use.
+/// The processor resources that operators may use.
 ///
-/// It belongs to the thread that calls the operators: OpenMP and MKL, which the engine works with, keep a
-/// number of threads for each of their callers. So what runs on one thread, a stream or a training, changes
-/// nothing for what runs on others.
+/// A budget belongs to the thread that calls the operators: OpenMP and MKL, which the engine uses,
+/// keep a number of threads for each calling thread. So a stream or a training run on one thread
+/// does not affect what runs on others.
 public struct ComputeBudget: Sendable, Equatable {
-    /// Threads of an operator on the CPU.
+    /// The number of threads of an operator on the CPU.
     public var threads: Int
 
-    /// A budget of at least one thread.
+    /// Creates a budget of at least one thread.
     public init(threads: Int) { self.threads = max(1, threads) }
 
-    /// What operators may use that the calling thread calls.
+    /// The budget of the calling thread.
     public static var current: ComputeBudget { ComputeBudget(threads: Engine.threads) }
 
-    /// One of `count` equal parts, of at least one thread.
+    /// Returns one of `count` equal parts, with at least one thread.
     public func divided(by count: Int) -> ComputeBudget {
         ComputeBudget(threads: threads / max(1, count))
     }
 
-    /// Sets what operators may use that the calling thread calls from now on; within what the process may
-    /// have (see `Engine.fitLimits`).
+    /// Applies the budget to operators that the calling thread calls from now on, up to the limit
+    /// of the process (see `Engine.fitLimits`).
     public func apply() { ct_set_threads_here(Int32(min(threads, Engine.mostThreads))) }
 
-    /// Runs `body` on this budget; the calling thread then has the one it had before.
+    /// Runs `body` with this budget, then restores the calling thread's previous one.
     public func run<Result, Failure: Error>(
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {

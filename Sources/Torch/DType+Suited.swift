@@ -1,7 +1,8 @@
 extension DType {
-    /// What weights are converted to unless asked otherwise.
+    /// The default dtype of weights on a device.
     ///
-    /// bfloat16 on a GPU and on processors with instructions for it; others would only convert more.
+    /// bfloat16 on a GPU and on processors with instructions for it; other processors would only
+    /// spend more time converting.
     public static func suited(to device: Device) -> DType {
         switch device {
         case .cuda: .bfloat16

@@ -15,7 +15,7 @@ public enum DType: Int32, Sendable, CaseIterable {
     case float8e5m2 = 23
     case float8e4m3 = 24
 
-    /// Bytes an element takes.
+    /// The size of an element in bytes.
     public var size: Int {
         switch self {
         case .uint8, .int8, .bool, .float8e5m2, .float8e4m3: 1
@@ -34,62 +34,62 @@ public enum DType: Int32, Sendable, CaseIterable {
         }
     }
 
-    /// What tensors of this dtype are best multiplied in on a device.
+    /// The fastest dtype for multiplying tensors of this dtype on a device.
     ///
-    /// float32 for 16 bits on a processor without instructions for them, where the engine's own
-    /// products of them take several times as long; the dtype itself otherwise.
+    /// float32 for 16-bit dtypes on a processor without instructions for them, where the engine's
+    /// own products take several times as long; otherwise the dtype itself.
     public func productType(on device: Device) -> DType {
         device == .cpu && !Engine.multiplies(self) ? .float32 : self
     }
 }
 
-/// A Swift type that a tensor's elements can be read as and made from.
+/// A Swift type that a tensor's elements can be converted from and to.
 public protocol TensorElement: Sendable {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     static var dtype: DType { get }
 }
 
 extension UInt8: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .uint8 }
 }
 
 extension Int8: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .int8 }
 }
 
 extension Int16: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .int16 }
 }
 
 extension Int32: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .int32 }
 }
 
 extension Int64: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .int64 }
 }
 
 extension Int: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .int64 }
 }
 
 extension Float: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .float32 }
 }
 
 extension Double: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .float64 }
 }
 
 extension Bool: TensorElement {
-    /// The dtype whose bytes are those of this type.
+    /// The dtype with the same memory layout as this type.
     public static var dtype: DType { .bool }
 }

@@ -1,7 +1,7 @@
 import CTorch
 public import SwanSystem
 
-/// Where a tensor lives.
+/// The device that holds a tensor's elements.
 public enum Device: Sendable, Hashable, CustomStringConvertible {
     case cpu
     case cuda(Int)
@@ -14,7 +14,7 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// The device a command line names: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
+    /// Parses the name of a device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
     public init(named name: String) throws(SwanError) {
         switch name {
         case "cpu": self = .cpu
@@ -24,7 +24,7 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
             guard name.hasPrefix("cuda:"), let index = Int(name.dropFirst(5)), index >= 0 else {
                 throw SwanError(
                     .invalidArgument,
-                    "no device is called '\(name)': auto, cpu, cuda or cuda:N"
+                    "unknown device '\(name)': use auto, cpu, cuda or cuda:N"
                 )
             }
             self = try Self.gpu(index)
@@ -59,7 +59,7 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// The form in which the C interface takes a device.
+    /// The encoding of a device in the C interface.
     var packed: Int64 { Int64(type) << 8 | Int64(index + 1) }
 
     init(type: Int32, index: Int32) {

@@ -3,9 +3,9 @@ import Foundation
 public import SwanSystem
 import Synchronization
 
-/// The engine under all tensors: its version, its threads, the GPUs it sees.
+/// The engine behind all tensors: its version, its threads, and the available GPUs.
 public enum Engine {
-    /// libtorch's version.
+    /// The version of libtorch.
     public static var version: String { String(cString: ct_version()) }
 
     /// The instruction set of the engine's own CPU kernels, such as `AVX2` or `AVX512`.
@@ -14,35 +14,37 @@ public enum Engine {
     /// Whether the processor has instructions for products of a dtype.
     public static func multiplies(_ dtype: DType) -> Bool { ct_multiplies(dtype.rawValue) }
 
-    /// Whether the processor multiplies matrices of bfloat16 by tiles (AMX), for which Swan has kernels.
+    /// Whether the processor multiplies bfloat16 matrices with tiles (AMX), for which Swan has
+    /// kernels.
     public static let hasTiles = ct_has_tiles()
 
-    /// How many threads an operator may use on the CPU that the calling thread calls; see `ComputeBudget`.
+    /// The number of threads of CPU operators called from this thread; see `ComputeBudget`.
     public static var threads: Int { Int(ct_threads()) }
 
-    /// What the process may have.
+    /// The maximum number of threads in this process.
     static var mostThreads: Int { processLimit.withLock { $0 } }
     private static let processLimit = Mutex(Int(Int32.max))
 
-    /// Has the process keep the memory of tensors it frees, for the next ones, for as long as it runs.
+    /// Makes the process keep the memory of freed tensors for reuse, for as long as it runs.
     ///
-    /// A program that makes the same large tensors over and over otherwise asks the system for fresh,
-    /// zeroed pages each time, a seventh of the time a large autoencoder takes.
+    /// A program that repeatedly allocates large tensors of the same size otherwise requests fresh,
+    /// zeroed pages each time, which takes a seventh of the time of a large autoencoder.
     public static func keepFreedMemory() { ct_keep_freed_memory(true) }
 
-    /// Has the process give the memory of tensors it frees back to the system at once.
+    /// Makes the process return the memory of freed tensors to the system immediately.
     ///
-    /// Where memory is short: blocks of many sizes that are kept leave gaps between them, which can
-    /// come to several times what is in use (glibc up to 2.37).
+    /// For use when memory is short: retained blocks of many sizes leave gaps between them, which
+    /// can add up to several times the memory in use (glibc up to 2.37).
     public static func returnFreedMemory() { ct_keep_freed_memory(false) }
 
-    /// Fits the engine to what this process may have: where address space is short (`ulimit -v`), or
-    /// threads are, one thread works, and freed memory is given back. To be called first of all.
+    /// Adapts the engine to the limits of this process. Call it before anything else.
     ///
-    /// OpenMP ends the process when it gets no thread; each one also reserves address space, for its
-    /// stack and for what it allocates, far beyond what it uses.
+    /// If address space (`ulimit -v`) or threads are limited, a single thread is used, and freed
+    /// memory is returned to the system. OpenMP terminates the process if it cannot create a
+    /// thread; each thread also reserves far more address space than it uses, for its stack and its
+    /// allocations.
     ///
-    /// - Returns: whether it did, for a note.
+    /// - Returns: Whether the engine was restricted, for a notice.
     @discardableResult
     public static func fitLimits() -> Bool {
         let isShort = AddressSpace.free.map { $0 < roomForThreads } ?? false
@@ -56,10 +58,11 @@ public enum Engine {
         return true
     }
 
-    /// Address space with which threads are not counted: 4 GB and 256 MB for each.
+    /// The address space below which a single thread is used: 4 GB and 256 MB per thread.
     private static var roomForThreads: Int { 4 << 30 + threads << 28 }
 
-    /// Whether the system gives so many threads at a time: the pools of a stream's stages and more.
+    /// Whether the system can run `count` threads at a time, the pools of a stream's stages
+    /// included.
     private static func canStart(threads count: Int) -> Bool {
         let gate = NSCondition()
         nonisolated(unsafe) var isOpen = false
@@ -88,7 +91,7 @@ public enum Engine {
         return canStart
     }
 
-    /// The number of GPUs; the CUDA half of the engine is loaded when a driver is there.
+    /// The number of GPUs; loads the CUDA half of the engine if a driver is installed.
     public static func gpuCount() throws(SwanError) -> Int {
         var error = ct_error()
         let count = ct_cuda_device_count(&error)
@@ -98,14 +101,16 @@ public enum Engine {
         return Int(count)
     }
 
-    /// Whether a GPU may round the factors of float32 convolutions to 10 bits (TF32), as the engine has
-    /// it, and PyTorch with it, unless told otherwise. Matrix products are exact in either case.
+    /// Whether a GPU may round the operands of float32 convolutions to 10 mantissa bits (TF32).
+    ///
+    /// This is the default of the engine and of PyTorch. Matrix products are exact in either case.
     public static var allowsTF32: Bool {
         get { ct_allows_tf32() }
         set { ct_allow_tf32(newValue) }
     }
 
-    /// What a GPU is called, such as `NVIDIA H100 80GB HBM3`; nil for the CPU and where nobody tells.
+    /// The name of a GPU, such as `NVIDIA H100 80GB HBM3`; nil for the CPU or if the name is not
+    /// available.
     public static func name(of device: Device) -> String? {
         guard case .cuda(let index) = device else { return nil }
         var name = [CChar](repeating: 0, count: 256)
@@ -113,28 +118,30 @@ public enum Engine {
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
-    /// Waits until the device has done all it was given; the CPU has nothing to wait for.
+    /// Waits until the device has finished all submitted work; on the CPU there is nothing to wait
+    /// for.
     public static func synchronize(_ device: Device) throws(SwanError) {
         guard case .cuda(let index) = device else { return }
         var error = ct_error()
         guard ct_cuda_synchronize(Int32(index), &error) else { throw SwanError(taking: &error) }
     }
 
-    /// Lets threads that wait for their share of an operator sleep instead of spin, from now on, in the
-    /// whole process: for a program to call at its start, not for a library.
+    /// Makes threads that wait for their share of an operator sleep instead of spin, from now on
+    /// and in the whole process: for a program to call at its start, not for a library.
     ///
-    /// For a process whose other threads decode and encode: while they run, a spinning thread keeps
-    /// the one it waits for from its core, and a stream is up to 20 times slower. libgomp reads its
-    /// own setting before a program's first line, but it also spins less as soon as it has more
-    /// threads than there are cores: those of a second caller, which are never used again.
+    /// For a process whose other threads decode and encode video: there, a spinning thread keeps
+    /// the one it waits for off its core, which makes a stream up to 20 times slower. libgomp reads
+    /// its own setting before a program's first line, but it also spins less once it has more
+    /// threads than there are cores: this creates those of a second caller, which are never used
+    /// again.
     public static func sleepWhileWaiting() {
-        // Who works alone waits for nobody.
+        // A single thread does not wait for others.
         if threads > 1 { _ = secondCaller }
     }
 
     private static let secondCaller: Void = {
         let work: @Sendable () -> Void = {
-            // Enough elements that every thread gets some.
+            // Enough elements for every thread to get a share.
             let sum = Result { () throws(SwanError) in
                 try Tensor.ones([threads * 65_536]) + 1
             }
@@ -144,7 +151,7 @@ public enum Engine {
         do throws(SwanError) {
             try startThread("swan.openmp", work)
         } catch {
-            // Threads that spin are slow, not wrong.
+            // Spinning threads are slow, but not an error.
         }
     }()
 }

@@ -1,24 +1,24 @@
 import CTorch
 public import SwanSystem
 
-/// One operator of libtorch, found by name and called through the dispatcher.
+/// A libtorch operator, found by name and called through the dispatcher.
 ///
-/// A call takes the arguments in the order of the operator's schema; those left out at the end take
-/// the schema's defaults.
+/// A call passes the arguments in the order of the operator's schema; trailing arguments that are
+/// omitted have the schema's defaults.
 public struct Operator: Sendable {
     nonisolated(unsafe) private let handle: ct_operator?
     private let failure: SwanError?
 
-    /// The operator `name` ("aten::add"), overload `overload` ("Tensor").
+    /// Creates the operator `name` ("aten::add") with the overload `overload` ("Tensor").
     ///
-    /// A name that libtorch does not have is reported by the first call.
+    /// If libtorch has no such operator, the first call throws.
     public init(_ name: String, _ overload: String = "") {
         var error = ct_error()
         handle = ct_operator_find(name, overload, &error)
         failure = handle == nil ? SwanError(taking: &error) : nil
     }
 
-    /// Calls the operator for its one tensor.
+    /// Calls the operator and returns its only tensor.
     @inlinable
     public func callAsFunction<each Argument: OperatorArgument>(
         _ arguments: repeat each Argument
@@ -29,7 +29,7 @@ public struct Operator: Sendable {
         return try call(&list)
     }
 
-    /// Calls the operator for all of its results that are tensors.
+    /// Calls the operator and returns all results that are tensors.
     @inlinable
     public func tensors<each Argument: OperatorArgument>(
         _ arguments: repeat each Argument
@@ -57,7 +57,7 @@ public struct Operator: Sendable {
         guard try invoke(&list, &result, 1) == 1, result.kind == CT_TENSOR,
             let pointer = result.pointer
         else {
-            throw SwanError(.invalidArgument, "the operator did not give one tensor")
+            throw SwanError(.invalidArgument, "the operator did not return a single tensor")
         }
         return Tensor(result: pointer)
     }
@@ -103,26 +103,26 @@ public struct Operator: Sendable {
 }
 
 extension Tensor {
-    /// The tensor that a result's untyped pointer stands for, with its reference.
+    /// Takes ownership of the tensor behind a result's untyped pointer.
     fileprivate init(result pointer: UnsafeRawPointer) {
         self.init(owning: ct_tensor(pointer))
     }
 }
 
-/// The arguments of one call in the C interface's form. Tensors are borrowed from the caller.
+/// The arguments of one call in the C interface's form, with tensors borrowed from the caller.
 ///
-/// It lies on the stack with room for short lists, so that most calls allocate nothing.
+/// It is stored on the stack with room for short lists, so that most calls allocate nothing.
 public struct ArgumentList {
     private var values = InlineValues()
     private var count = 0
     private var words = InlineWords()
     private var wordCount = 0
-    /// A bit for every argument whose elements are in `words`; its integer says where.
+    /// A bit for every argument whose elements are in `words`; its integer is their index.
     private var inWords: UInt32 = 0
-    /// The latest of the lists that found no room; each begins with the address of the one before.
+    /// The last list that did not fit; each starts with the address of the previous one.
     private var longLists: UnsafeMutableRawPointer?
 
-    /// An empty list.
+    /// Creates an empty list.
     public init() {}
 
     mutating func append(_ kind: ct_kind, integer: Int64) {
@@ -146,7 +146,7 @@ public struct ArgumentList {
         add(value)
     }
 
-    /// Adds a list whose elements `fill` writes to where they stay until the call is over.
+    /// Adds a list whose elements `fill` writes to memory that lasts until the call is over.
     mutating func append(
         _ kind: ct_kind,
         count: Int,
@@ -175,7 +175,7 @@ public struct ArgumentList {
         add(value)
     }
 
-    /// Adds a list of what `word` makes of `elements`, eight bytes each.
+    /// Adds the list of `word` applied to `elements`, eight bytes each.
     mutating func append<Element, Word>(
         _ kind: ct_kind,
         words elements: [Element],
@@ -229,7 +229,7 @@ public struct ArgumentList {
     }
 }
 
-/// Room for the arguments of one call; longer than any schema of the operators in use.
+/// Storage for the arguments of one call; more than any schema of the operators in use.
 private struct InlineValues {
     private typealias Four = (ct_value, ct_value, ct_value, ct_value)
     static let capacity = 16
@@ -241,7 +241,7 @@ private struct InlineValues {
     }
 }
 
-/// Room for the elements of short lists: shapes, strides, a few tensors.
+/// Storage for the elements of short lists: shapes, strides, a few tensors.
 private struct InlineWords {
     private typealias Four = (UInt64, UInt64, UInt64, UInt64)
     static let capacity = 16
@@ -253,7 +253,7 @@ private struct InlineWords {
     }
 }
 
-/// What an operator takes.
+/// A type that can be passed to an operator.
 public protocol OperatorArgument {
     /// Adds the argument to a call.
     func append(to list: inout ArgumentList)
@@ -334,7 +334,7 @@ extension Generator: OperatorArgument {
     }
 }
 
-/// An element type whose arrays an operator takes.
+/// An element type of arrays that can be passed to an operator.
 public protocol OperatorListElement {
     /// Adds a list of such elements to a call.
     static func append(_ elements: [Self], to list: inout ArgumentList)
@@ -380,7 +380,7 @@ extension Optional: OperatorListElement where Wrapped == Tensor {
     }
 }
 
-/// How the elements of a tensor lie in memory. Raw values are libtorch's `MemoryFormat`.
+/// The memory layout of a tensor's elements. Raw values are libtorch's `MemoryFormat`.
 public enum MemoryFormat: Int32, Sendable {
     case contiguous = 0
     case preserve = 1

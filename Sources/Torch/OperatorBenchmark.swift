@@ -1,19 +1,19 @@
 import CTorch
 public import SwanSystem
 
-/// What calling an operator costs, in nanoseconds: the sum of two tensors of 16 elements.
+/// The cost of an operator call in nanoseconds, for the sum of two tensors of 16 elements.
 public struct OperatorBenchmark: Sendable {
-    /// From C++, without this module.
+    /// The cost from C++, without this module.
     public let direct: Double
-    /// From Swift, by way of `Operator`.
+    /// The cost from Swift, through `Operator`.
     public let called: Double
 
-    /// What this module adds to a call.
+    /// The cost that this module adds to a call.
     public var overhead: Double { called - direct }
 
-    /// The least of many short measurements of either kind, taken in turns.
+    /// Measures the minimum of many short runs of both kinds, interleaved.
     ///
-    /// Short ones, so that some fall between the turns of other processes.
+    /// The runs are short so that some are not interrupted by other processes.
     public init(iterations: Int = 1_000, rounds: Int = 300) throws(SwanError) {
         let (a, b) = (try Tensor.ones([16]), try Tensor.ones([16]))
         let clock = ContinuousClock()

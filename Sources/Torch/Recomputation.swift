@@ -1,14 +1,14 @@
 import CTorch
 public import SwanSystem
 
-/// What `body` gives, of which nothing is kept for gradients: when they are taken it runs again.
+/// Runs `body` without keeping anything for gradients: in the backward pass it runs again.
 ///
-/// Training Deep Nets with Sublinear Memory Cost, https://arxiv.org/abs/1604.06174: memory for time.
-/// Between the two runs only what `body` holds and what it returned stays in memory. The second run
-/// has to call the same operators with the same numbers, so it may draw none at random, and it may be
-/// on another thread. Its error is thrown by `gradients(of:for:)`.
+/// Training Deep Nets with Sublinear Memory Cost, https://arxiv.org/abs/1604.06174: trades time for
+/// memory. Between the two runs, only what `body` captures and returns stays in memory. The second
+/// run must call the same operators on the same numbers, so it must not draw random numbers, and it
+/// may be on another thread. Its error is thrown by `gradients(of:for:)`.
 ///
-/// Regions may lie in one another. Where nothing is recorded, `body` runs once and that is all.
+/// Regions can be nested. If nothing is recorded, `body` simply runs once.
 public func recomputed<Result>(
     _ body: @escaping @Sendable () throws(SwanError) -> Result
 ) throws(SwanError) -> Result {
@@ -35,23 +35,23 @@ public func recomputed<Result>(
     return try body()
 }
 
-/// What is run again, as the engine holds it.
+/// The function to run again, as held by the engine.
 private final class Body: Sendable {
     let run: @Sendable () throws(SwanError) -> Void
 
     init(_ run: @escaping @Sendable () throws(SwanError) -> Void) { self.run = run }
 }
 
-/// The error of a second run on its way through the engine.
+/// The error of a second run, passed through the engine.
 final class BodyError: Sendable {
     private let error: SwanError
 
     init(_ error: SwanError) { self.error = error }
 
-    /// The error that the engine has carried.
+    /// Takes back the error that the engine has carried.
     static func taken(from raw: UnsafeMutableRawPointer?) -> SwanError {
         guard let raw else {
-            return SwanError(.invalidArgument, "computing anew for gradients failed")
+            return SwanError(.invalidArgument, "recomputing for gradients failed")
         }
         return Unmanaged<BodyError>.fromOpaque(raw).takeRetainedValue().error
     }

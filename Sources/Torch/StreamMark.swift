@@ -1,14 +1,14 @@
 import CTorch
 public import SwanSystem
 
-/// A place in what a device has been asked to do; other streams can wait for it.
+/// A position in the work submitted to a device, which other streams can wait for.
 ///
-/// A GPU works on several streams side by side; each thread asks on its own. On the CPU, which does
-/// all at once, nothing has to be waited for.
+/// A GPU runs several streams concurrently, and each thread submits work to its own. On the CPU,
+/// where work is synchronous, there is nothing to wait for.
 public final class StreamMark: @unchecked Sendable {
     private let raw: ct_mark
 
-    /// Marks what the calling thread has asked of `device` so far.
+    /// Marks the work that the calling thread has submitted to `device` so far.
     public init(_ device: Device) throws(SwanError) {
         var error = ct_error()
         guard let raw = ct_stream_mark(device.type, device.index, &error) else {
@@ -19,7 +19,7 @@ public final class StreamMark: @unchecked Sendable {
 
     deinit { ct_mark_release(raw) }
 
-    /// What the calling thread asks from now on is done after what was marked.
+    /// Makes further work from the calling thread run after the marked work.
     public func wait() throws(SwanError) {
         var error = ct_error()
         guard ct_stream_wait(raw, &error) else { throw SwanError(taking: &error) }
@@ -27,9 +27,10 @@ public final class StreamMark: @unchecked Sendable {
 }
 
 extension Device {
-    /// What `body` asks of this device goes to a second stream, which is the same at every call.
+    /// Runs `body` with its work on this device submitted to a second stream, the same one for
+    /// every call.
     ///
-    /// One stream, since memory that was used on one is used again on that one only.
+    /// There is only one such stream, since memory used on a stream is reused only on that stream.
     public func onSideStream<R>(
         _ body: () throws(SwanError) -> R
     ) throws(SwanError) -> R {

@@ -3,12 +3,12 @@ package import SwanSystem
 import Foundation
 
 extension SwanError {
-    /// What kept a file from being read.
+    /// Creates an error for a file that could not be read.
     package init(reading error: SwanError) {
         self.init(error.code == .noSuchFile ? .noSuchFile : .invalidFile, error.message)
     }
 
-    /// Takes the message out of an error of the C interface.
+    /// Takes the message from an error of the C interface.
     init(taking error: inout ct_error) {
         let message = error.message.map { String(cString: $0) } ?? "unknown error"
         ct_error_free(&error)
@@ -23,12 +23,12 @@ extension SwanError {
         }
     }
 
-    /// The engine's words on how much was asked for, without its own prefix.
+    /// The engine's description of the request, without its own prefix.
     private static func request(in message: String) -> String {
         let firstLine = message.prefix { $0 != "\n" }
         guard let words = firstLine.firstMatch(of: /you tried to allocate (\d+) bytes/),
             let bytes = Double(words.1)
         else { return String(firstLine) }
-        return "\(Int((bytes / 1e6).rounded(.up))) MB more were refused"
+        return "could not allocate another \(Int((bytes / 1e6).rounded(.up))) MB"
     }
 }

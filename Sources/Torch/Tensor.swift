@@ -3,15 +3,15 @@ public import SwanSystem
 
 /// An n-dimensional array of numbers on a device.
 ///
-/// A value of this type is a reference to memory that views share, as in PyTorch: assigning does not
-/// copy, and an in-place operator (`mutating`) shows in every view.
+/// A value of this type is a reference to memory that views share, as in PyTorch: assignment does
+/// not copy, and the effect of an in-place operator (`mutating`) is visible in every view.
 public struct Tensor: @unchecked Sendable {
     let handle: TensorHandle
 
     init(owning raw: ct_tensor) { handle = TensorHandle(raw) }
 }
 
-/// One reference in libtorch's count.
+/// One reference in libtorch's reference count.
 final class TensorHandle {
     let raw: ct_tensor
 
@@ -31,7 +31,7 @@ extension Tensor {
         (0..<ct_tensor_rank(handle.raw)).map { Int(ct_tensor_size(handle.raw, $0)) }
     }
 
-    /// Elements to skip from one index to the next, for every dimension.
+    /// The distance in elements from one index to the next, for every dimension.
     public var strides: [Int] {
         (0..<ct_tensor_rank(handle.raw)).map { Int(ct_tensor_stride(handle.raw, $0)) }
     }
@@ -39,13 +39,13 @@ extension Tensor {
     /// The number of elements.
     public var count: Int { Int(ct_tensor_count(handle.raw)) }
 
-    /// Bytes the elements take.
+    /// The size of the elements in bytes.
     public var byteCount: Int { count * dtype.size }
 
-    /// The type of the elements; one that Swan does not use reads as `uint8`.
+    /// The type of the elements; a type that Swan does not use is reported as `uint8`.
     public var dtype: DType { DType(rawValue: ct_tensor_dtype(handle.raw)) ?? .uint8 }
 
-    /// Where the elements are.
+    /// The device of the elements.
     public var device: Device {
         Device(
             type: ct_tensor_device_type(handle.raw),
@@ -53,7 +53,7 @@ extension Tensor {
         )
     }
 
-    /// Whether elements lie in row-major order without gaps.
+    /// Whether the elements are in row-major order without gaps.
     public var isContiguous: Bool { ct_tensor_is_contiguous(handle.raw) }
 
     /// The size of one dimension; a negative `dim` counts from the end.
@@ -67,7 +67,7 @@ extension Tensor {
 // MARK: - From and to Swift
 
 extension Tensor {
-    /// A tensor on the CPU holding `elements` in row-major order.
+    /// Creates a tensor on the CPU from `elements` in row-major order.
     public init<Element: TensorElement>(_ elements: [Element], _ shape: [Int]) throws(SwanError) {
         guard shape.reduce(1, *) == elements.count else {
             throw SwanError(
@@ -82,9 +82,10 @@ extension Tensor {
         self = tensor
     }
 
-    /// A tensor on the CPU over memory that belongs to `owner`, which lives as long as the tensor.
+    /// Creates a tensor on the CPU over memory that belongs to `owner`, which is kept alive by the
+    /// tensor.
     ///
-    /// Throws where no tensor can have the shape.
+    /// Throws if no tensor can have the shape.
     public init(
         memory: UnsafeMutableRawPointer,
         _ shape: [Int],
@@ -108,17 +109,17 @@ extension Tensor {
             context,
             &error
         )
-        // Whatever became of the tensor, the owner was let go there.
+        // Whether or not a tensor was created, the call has taken care of releasing the owner.
         guard let raw else { throw SwanError(taking: &error) }
         self.init(owning: raw)
     }
 
-    /// Gives `body` the bytes of a contiguous tensor on the CPU.
+    /// Calls `body` with the bytes of a contiguous tensor on the CPU.
     public func withUnsafeBytes<R>(
         _ body: (UnsafeMutableRawBufferPointer) -> R
     ) throws(SwanError) -> R {
         guard device == .cpu, isContiguous else {
-            throw SwanError(.invalidArgument, "only a contiguous tensor on the CPU has bytes here")
+            throw SwanError(.invalidArgument, "bytes need a contiguous tensor on the CPU")
         }
         var error = ct_error()
         let start = ct_tensor_data(handle.raw, &error)
@@ -154,6 +155,6 @@ extension Tensor {
 }
 
 extension Tensor: CustomStringConvertible {
-    /// Shape, dtype and device; not the elements.
+    /// The shape, dtype and device, without the elements.
     public var description: String { "Tensor\(shape) \(dtype) \(device)" }
 }

@@ -2,14 +2,15 @@ import CTorch
 import Foundation
 import SwanSystem
 
-/// A file that appears under its name only when it is complete and on the disk, and otherwise leaves
+/// A file that appears under its name only when it is complete and on disk, and otherwise leaves
 /// nothing behind.
 struct AtomicFile: ~Copyable {
     private let path: String
     private let partial: String
     private let descriptor: Int32
 
-    /// Opens a file beside `path` to write `bytes` bytes to; what killed processes left there goes away.
+    /// Opens a temporary file next to `path` for `bytes` bytes; removes those left behind by killed
+    /// processes.
     init(path: String, bytes: Int = 0) throws(SwanError) {
         _ = Leftovers.remove(from: Self.folder(of: path))
         do throws(SwanError) {
@@ -30,7 +31,7 @@ struct AtomicFile: ~Copyable {
         self.init(path: path, partial: partial, descriptor: descriptor)
     }
 
-    /// Takes over a file `partial` that is open for writing, to be renamed to `path`.
+    /// Takes ownership of a file `partial` that is open for writing, to be renamed to `path`.
     init(path: String, partial: String, descriptor: Int32) {
         self.path = path
         self.partial = partial
@@ -38,7 +39,7 @@ struct AtomicFile: ~Copyable {
     }
 
     deinit {
-        // After `finish` the name is gone and this does nothing.
+        // After `finish` the name no longer exists and this has no effect.
         unlink(partial)
         UnfinishedFiles.forget(partial)
         close(descriptor)
@@ -52,8 +53,9 @@ struct AtomicFile: ~Copyable {
             let written = Foundation.write(descriptor, piece.baseAddress, piece.count)
             if written < 0 {
                 if errno == EINTR { continue }
-                // The system does not read on for us behind the end of a mapped file that was cut off;
-                // when we do, zeros are put there and the file is known to be damaged.
+                // The kernel does not read beyond the end of a truncated mapped file on our behalf;
+                // when we touch it ourselves, zeros are mapped there and the file is marked as
+                // damaged.
                 if errno == EFAULT {
                     ct_touch(piece.baseAddress, piece.count)
                     continue
@@ -64,7 +66,7 @@ struct AtomicFile: ~Copyable {
         }
     }
 
-    /// Puts the file in place, on the disk.
+    /// Moves the file into place, after syncing it to disk.
     borrowing func finish() throws(SwanError) {
         guard fsync(descriptor) == 0 else { throw Self.failed(path, errno) }
         let number = UnfinishedFiles.name(partial) { rename(partial, path) == 0 ? 0 : errno }
@@ -72,7 +74,8 @@ struct AtomicFile: ~Copyable {
         syncFolder()
     }
 
-    /// Has the name survive a power cut too. Not every file system can; the contents are safe anyway.
+    /// Makes the new name survive a power failure too. Not every file system supports this; the
+    /// contents are safe anyway.
     private borrowing func syncFolder() {
         let descriptor = open(Self.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }

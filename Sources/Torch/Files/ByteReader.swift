@@ -1,6 +1,6 @@
-/// Reads little-endian numbers and pieces of bytes in order, never past the end.
+/// Reads little-endian numbers and byte ranges in sequence, never past the end.
 struct ByteReader {
-    /// Fewer bytes were left than were asked for.
+    /// Thrown if fewer bytes remain than were requested.
     struct End: Error {}
 
     let bytes: UnsafeRawBufferPointer
@@ -27,7 +27,7 @@ struct ByteReader {
 
     mutating func skip(_ count: Int) throws(End) { _ = try piece(count) }
 
-    /// The bytes up to the next line feed, which is passed over.
+    /// Returns the bytes up to the next line feed, and skips the line feed.
     mutating func line() throws(End) -> Slice<UnsafeRawBufferPointer> {
         guard left > 0, let end = bytes[offset...].firstIndex(of: 0x0A) else { throw End() }
         defer { offset = end + 1 }

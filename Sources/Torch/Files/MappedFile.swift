@@ -2,9 +2,10 @@ import CTorch
 import Foundation
 public import SwanSystem
 
-/// A whole file as memory. Pages are read when they are touched; writing to them never reaches the file.
+/// A whole file mapped into memory.
 ///
-/// Where another process cuts the file off meanwhile, what is gone reads as zeros, and operators on its
+/// Pages are read when they are accessed; writes to them never reach the file. If another process
+/// truncates the file in the meantime, the missing part reads as zeros, and operators on its
 /// tensors throw an error with the file's name.
 final class MappedFile: @unchecked Sendable {
     let start: UnsafeMutableRawPointer
@@ -12,13 +13,13 @@ final class MappedFile: @unchecked Sendable {
     private let file: RegularFile
     private let mapping: ct_mapping
 
-    /// Maps a file that is there, is a regular one and is not empty.
+    /// Maps an existing, regular, non-empty file.
     init(path: String) throws(SwanError) {
         let file: RegularFile
         do { file = try RegularFile(path) } catch { throw SwanError(reading: error) }
         count = file.count
-        guard count > 0 else { throw SwanError(.invalidFile, "\(path): is empty") }
-        // Without MAP_NORESERVE the kernel refuses a checkpoint larger than the memory that is free.
+        guard count > 0 else { throw SwanError(.invalidFile, "\(path): the file is empty") }
+        // Without MAP_NORESERVE the kernel rejects a checkpoint larger than the free memory.
         let flags = MAP_PRIVATE | Int32(MAP_NORESERVE)
         let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)
         guard let mapped, mapped != MAP_FAILED else {
@@ -28,7 +29,7 @@ final class MappedFile: @unchecked Sendable {
             }
             throw SwanError(
                 .outOfMemory,
-                "out of memory: \(count / 1_000_000) MB of address space are refused for "
+                "out of memory: cannot reserve \(count / 1_000_000) MB of address space for "
                     + "\(path); free memory, or raise the limit (ulimit -v)"
             )
         }
@@ -42,25 +43,26 @@ final class MappedFile: @unchecked Sendable {
         munmap(start, count)
     }
 
-    /// The path, as it was given.
+    /// The path that the file was opened with.
     var path: String { file.path }
 
-    /// The file's bytes, for as long as this object lives.
+    /// The file's bytes, valid for the lifetime of this object.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
 
-    /// An error about this file.
+    /// Creates an error about this file.
     func invalid(_ what: String) -> SwanError {
-        // It may quote what stands in the file.
+        // The text may quote the contents of the file.
         SwanError(.invalidFile, "\(path): \(what.printable(limit: 2_000))")
     }
 
-    /// A contiguous tensor over the bytes from `offset` on; the tensor keeps the mapping alive.
+    /// Returns a contiguous tensor over the bytes from `offset` on; the tensor keeps the mapping
+    /// alive.
     ///
-    /// Where the bytes are not aligned for `dtype` they are copied.
+    /// Bytes that are not aligned for `dtype` are copied.
     func tensor(at offset: Int, _ shape: [Int], _ dtype: DType) throws(SwanError) -> Tensor {
         guard let size = TensorExtent.byteCount(shape, dtype), 0...count ~= offset,
             size <= count - offset
-        else { throw invalid("a tensor of shape \(shape) does not lie inside the file") }
+        else { throw invalid("a tensor of shape \(shape) extends beyond the file") }
         let address = start + offset
         if Int(bitPattern: address) % dtype.size == 0 {
             return try Tensor(memory: address, shape, dtype, owner: self)
@@ -75,17 +77,17 @@ final class MappedFile: @unchecked Sendable {
 extension MappedFile {
     private static let changed = "was cut off or changed while it was in use"
 
-    /// Throws where the file was cut off since it was opened.
+    /// Throws if the file was truncated since it was opened.
     func requireWhole() throws(SwanError) {
         guard !ct_mapping_is_cut(mapping) else { throw invalid(Self.changed) }
     }
 
-    /// Throws where the file was changed in any way since it was opened.
+    /// Throws if the file was changed in any way since it was opened.
     func requireUnchanged() throws(SwanError) {
         guard !ct_mapping_is_changed(mapping) else { throw invalid(Self.changed) }
     }
 
-    /// Throws where any file that is mapped was cut off since it was opened.
+    /// Throws if any mapped file was truncated since it was opened.
     fileprivate static func requireAllWhole() throws(SwanError) {
         guard let path = ct_mapping_find_cut() else { return }
         defer { free(path) }
@@ -94,7 +96,7 @@ extension MappedFile {
 }
 
 extension Engine {
-    /// Throws where a file that tensors lie in was cut off since it was opened: what was computed from
-    /// them is worth nothing.
+    /// Throws if a file with tensors was truncated since it was opened: results computed from them
+    /// are invalid.
     public static func requireWholeFiles() throws(SwanError) { try MappedFile.requireAllWhole() }
 }

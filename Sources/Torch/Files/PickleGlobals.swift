@@ -1,5 +1,7 @@
-/// The names that a checkpoint may mention. A pickle can name anything in Python and have it called;
-/// only these are known here, and what they do is done by this reader.
+/// The Python names that a checkpoint may refer to.
+///
+/// A pickle can name anything in Python and have it called; only these are supported, and this
+/// reader implements their effects itself.
 enum PickleGlobal {
     case orderedDictionary
     case rebuildTensor
@@ -33,7 +35,7 @@ enum PickleGlobal {
         }
     }
 
-    /// What it is called where it stands as a value.
+    /// The name as a value.
     var name: String {
         guard case .dtype(let dtype) = self else { return "\(self)" }
         let name = Self.dtypes.first { $0.value == dtype }?.key

@@ -1,20 +1,20 @@
-/// Turns what an unpickler built into a tree. Parts that stand in several places are made once.
+/// Turns the parts built by an unpickler into a tree. Shared parts are converted once.
 struct PickleTree {
     private let parts: Unpickler.Parts
     private var done: [PickledValue?]
     private var open: Set<Int> = []
-    /// Bytes that the tensors of the tree may still have.
+    /// The number of bytes that further tensors of the tree may have.
     private var bytesLeft: Int
-    /// Characters that keys of dictionaries may still have.
+    /// The number of characters that further keys of dictionaries may have.
     private var charactersLeft: Int
 
     private static let deepest = 64
     private static let longestKey = 2_000
 
     /// - Parameters:
-    ///   - tensorBytes: what all tensors may have together. Views of one storage can share it: a
-    ///     file of a few bytes may speak of tensors without end.
-    ///   - keyBytes: what all keys may have together.
+    ///   - tensorBytes: The maximum size of all tensors together. Views of one storage can share
+    ///     it: a file of a few bytes can describe any number of tensors.
+    ///   - keyBytes: The maximum size of all keys together.
     init(_ parts: Unpickler.Parts, tensorBytes: Int, keyBytes: Int) {
         self.parts = parts
         done = Array(repeating: nil, count: parts.nodes.count)
@@ -43,8 +43,8 @@ struct PickleTree {
         bytesLeft -= min(tensor.byteCount, bytesLeft + 1)
         guard bytesLeft >= 0 else {
             throw failure(
-                "has tensors that share their elements, among them one of shape \(tensor.shape) and"
-                    + " strides \(tensor.strides): written out they are many times the file; save"
+                "has tensors that share elements, such as one of shape \(tensor.shape) and"
+                    + " strides \(tensor.strides): together they far exceed the file in size; save"
                     + " copies of them (tensor.contiguous())"
             )
         }
@@ -53,7 +53,7 @@ struct PickleTree {
 
     private mutating func value(at index: Int) throws(Unpickler.Failure) -> PickledValue {
         if let value = done[index] { return value }
-        guard open.count < Self.deepest else { throw failure("is nested too deep") }
+        guard open.count < Self.deepest else { throw failure("is nested too deeply") }
         guard open.insert(index).inserted else { throw failure("contains itself") }
         defer { open.remove(index) }
         let node = parts.nodes[index]
@@ -89,14 +89,14 @@ struct PickleTree {
             let key = parts.texts[index]
             charactersLeft -= key.utf8.count
             guard key.utf8.count <= Self.longestKey, charactersLeft >= 0 else {
-                throw failure("has a dictionary with keys that are longer than names of weights")
+                throw failure("has a dictionary with keys too long for names of weights")
             }
             return key
         case .integer(let integer): return String(integer)
         case .bool(let bool): return String(bool)
         case .real(let real): return String(real)
         case .none: return "none"
-        default: throw failure("has a dictionary with a key that is neither text nor number")
+        default: throw failure("has a dictionary with a key that is neither text nor a number")
         }
     }
 

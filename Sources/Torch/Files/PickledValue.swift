@@ -1,6 +1,6 @@
 public import SwanSystem
 
-/// What a `.pth` file holds: plain data and tensors, nested.
+/// The contents of a `.pth` file: plain data and tensors, nested.
 public enum PickledValue: Sendable {
     case none
     case bool(Bool)
@@ -9,11 +9,11 @@ public enum PickledValue: Sendable {
     case text(String)
     /// A list, a tuple or a set.
     case list([PickledValue])
-    /// A dictionary; keys that are numbers are written out.
+    /// A dictionary; numeric keys are converted to text.
     case dictionary([String: PickledValue])
-    /// Boxed, since it is several times as large as the others.
+    /// Boxed, since it is several times as large as the other cases.
     indirect case tensor(ArchivedTensor)
-    /// Something that has a name and no content here, such as `torch.float32`.
+    /// A named object whose contents are not represented here, such as `torch.float32`.
     case named(String)
 }
 
@@ -21,17 +21,17 @@ public enum PickledValue: Sendable {
 public struct ArchivedTensor: Sendable {
     /// The size of every dimension.
     public let shape: [Int]
-    /// Elements to skip from one index to the next, for every dimension.
+    /// The distance in elements from one index to the next, for every dimension.
     public let strides: [Int]
     /// The type of the elements.
     public let dtype: DType
     let file: MappedFile
-    /// Where in the file the first element is.
+    /// The position of the first element in the file.
     private let start: Int
-    /// From the first element to behind the last, counted in elements.
+    /// The distance in elements from the first to just past the last.
     private let span: Int
 
-    /// Checks that every element lies inside its storage; nil if one does not.
+    /// Checks that every element is inside its storage; nil if not.
     init?(
         in file: MappedFile,
         storage: Range<Int>,
@@ -60,10 +60,10 @@ public struct ArchivedTensor: Sendable {
         span = isEmpty ? 0 : last - offset + 1
     }
 
-    /// Bytes that the elements take when each has its own.
+    /// The size in bytes of the elements when none are shared.
     var byteCount: Int { shape.reduce(dtype.size, *) }
 
-    /// The tensor: a view over the file, which stays mapped as long as the view lives.
+    /// Loads the tensor as a view of the file, which stays mapped for the lifetime of the view.
     public func load() throws(SwanError) -> Tensor {
         guard span > 0 else { return try Tensor.empty(shape, dtype) }
         return try file.tensor(at: start, [span], dtype).strided(shape, strides)

@@ -1,21 +1,21 @@
 public import SwanSystem
 /// A safetensors file, mapped into memory.
 ///
-/// Everything that its header says is checked when it is opened, by the rules of the format's own
-/// implementation: no overlaps, no holes, nothing behind the last tensor. After that the tensors are
-/// views over the file; nothing is read before it is used.
+/// The header is checked when the file is opened, by the rules of the format's own implementation:
+/// no overlaps, no holes, nothing after the last tensor. The tensors are views of the file; data is
+/// read only when it is used.
 public final class SafetensorsFile: Sendable {
-    /// What the header says of one tensor.
+    /// The header's description of one tensor.
     public struct Entry: Sendable, Equatable {
         /// The size of every dimension.
         public let shape: [Int]
         /// The type of the elements.
         public let dtype: DType
-        /// Where the bytes lie behind the header.
+        /// The range of the bytes after the header.
         let range: Range<Int>
     }
 
-    /// The text that the file carries beside its tensors.
+    /// The metadata of the file.
     public let metadata: [String: String]
     private let entries: [String: Entry]
     private let file: MappedFile
@@ -30,19 +30,20 @@ public final class SafetensorsFile: Sendable {
         dataStart = header.dataStart
     }
 
-    /// The file's path, as it was given.
+    /// The path that the file was opened with.
     public var path: String { file.path }
 
     /// The names of the tensors, sorted.
     public var keys: [String] { entries.keys.sorted() }
 
-    /// Throws where the file was changed in any way since it was opened.
+    /// Throws if the file was changed in any way since it was opened.
     public func requireUnchanged() throws(SwanError) { try file.requireUnchanged() }
 
-    /// Shape and dtype under a key; nil if there is no such key.
+    /// The shape and dtype of the tensor under a key; nil if there is no such key.
     public func entry(_ key: String) -> Entry? { entries[key] }
 
-    /// The tensor under a key: a view over the file, which stays mapped as long as the view lives.
+    /// Returns the tensor under a key: a view of the file, which stays mapped for the lifetime of
+    /// the view.
     ///
     /// Writing to the tensor changes memory, not the file.
     public func tensor(_ key: String) throws(SwanError) -> Tensor {
@@ -53,9 +54,9 @@ public final class SafetensorsFile: Sendable {
     }
 }
 
-/// Writing the safetensors format.
+/// A writer of the safetensors format.
 public enum Safetensors {
-    /// What the header says of a tensor that is to be written.
+    /// The header's description of a tensor to be written.
     public struct Entry: Sendable, Equatable {
         /// The name of the tensor.
         public let key: String
@@ -64,18 +65,18 @@ public enum Safetensors {
         /// The type of the elements.
         public let dtype: DType
 
-        /// A tensor to be written.
+        /// Creates the description of a tensor.
         public init(_ key: String, _ shape: [Int], _ dtype: DType) {
             self.key = key
             self.shape = shape
             self.dtype = dtype
         }
 
-        /// Bytes the elements take.
+        /// The size of the elements in bytes.
         public var byteCount: Int { shape.reduce(dtype.size, *) }
     }
 
-    /// Writes tensors and text into a file that replaces `path` when it is complete.
+    /// Writes tensors and metadata to a file that replaces `path` once it is complete.
     public static func write(
         _ tensors: [String: Tensor],
         metadata: [String: String] = [:],
@@ -87,11 +88,12 @@ public enum Safetensors {
         }
     }
 
-    /// Writes a file from tensors that are made one after another, so that only one of them, or a
+    /// Writes a file from tensors that are produced one at a time, so that only one of them, or a
     /// part of one, has to be in memory.
     ///
-    /// - Parameter body: is given every entry, in the order of the file, and a function that takes
-    ///   the next elements of its tensor, in row-major order; they are converted to its dtype.
+    /// - Parameter body: Called with every entry, in the order of the file, and a function that
+    ///   accepts the next elements of its tensor, in row-major order; they are converted to its
+    ///   dtype.
     public static func write(
         _ entries: [Entry],
         metadata: [String: String] = [:],
@@ -101,7 +103,7 @@ public enum Safetensors {
             _ append: (Tensor) throws(SwanError) -> Void
         ) throws(SwanError) -> Void
     ) throws(SwanError) {
-        // Wide elements first keeps every tensor aligned without holes.
+        // Writing wide elements first keeps every tensor aligned without holes.
         let order = entries.sorted { ($1.dtype.size, $0.key) < ($0.dtype.size, $1.key) }
         let header = try header(order, metadata, path)
         let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
@@ -117,13 +119,14 @@ public enum Safetensors {
                 guard left >= 0 else { return }
                 let bytes = try plain.withUnsafeBytes { UnsafeRawBufferPointer($0) }
                 try file.write(bytes)
-                // Of a file that was cut off meanwhile, what was written is not the tensor.
+                // If a source file was truncated in the meantime, the bytes written are not those
+                // of the tensor.
                 _ = try plain.withUnsafeBytes { $0.count }
             }
             guard left == 0 else {
                 throw SwanError(
                     .cannotWrite,
-                    "\(path): the elements given for \(entry.key) do not fill its shape \(entry.shape)"
+                    "\(path): the elements of \(entry.key) do not fill its shape \(entry.shape)"
                 )
             }
         }
@@ -147,7 +150,7 @@ public enum Safetensors {
             else {
                 throw SwanError(
                     .cannotWrite,
-                    "\(path): the format cannot hold the tensor \(entry.key) of \(entry.dtype)"
+                    "\(path): the format does not support the tensor \(entry.key) of \(entry.dtype)"
                 )
             }
             let shape = entry.shape.map(String.init).joined(separator: ",")

@@ -1,10 +1,10 @@
 import SwanSystem
 
-/// What the header of a safetensors file says, checked.
+/// The header of a safetensors file, checked.
 struct SafetensorsHeader {
     private(set) var entries: [String: SafetensorsFile.Entry] = [:]
     private(set) var metadata: [String: String] = [:]
-    /// Where the tensors' bytes begin.
+    /// The offset of the tensors' bytes.
     let dataStart: Int
 
     /// The names of the dtypes in the format.
@@ -15,10 +15,10 @@ struct SafetensorsHeader {
     ]
     private static let dtypes = Dictionary(uniqueKeysWithValues: names.map { ($1, $0) })
     private static let longest = 100_000_000
-    /// The largest models have some 100,000 in all of their files.
+    /// The largest models have about 100,000 in all of their files.
     private static let mostTensors = 250_000
     private static let longestKey = 2_000
-    /// In what is said of one tensor, and in the text beside the tensors.
+    /// The maximum number of values in the description of one tensor, and in the metadata.
     private static let mostValues = 1 << 16
 
     init(_ file: MappedFile) throws(SwanError) {
@@ -28,7 +28,7 @@ struct SafetensorsHeader {
         let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
         guard length <= Self.longest, length <= file.count - 8 else {
             throw file.invalid(
-                "the header is said to take \(length) bytes; the file has \(file.count) and the"
+                "the header claims \(length) bytes; the file has \(file.count) and the"
                     + " format allows \(Self.longest)"
             )
         }
@@ -56,7 +56,7 @@ struct SafetensorsHeader {
             guard let (key, value) = member else { return }
             let isMetadata = key == "__metadata__"
             guard isMetadata ? !hasMetadata : entries[key] == nil else {
-                let words = "the key \(StrictJSON.quoted(key)) stands there twice"
+                let words = "the key \(StrictJSON.quoted(key)) occurs twice"
                 throw damaged(members.failure(words))
             }
             if isMetadata {
@@ -112,29 +112,29 @@ struct SafetensorsHeader {
         }
         guard shape.count <= TensorExtent.mostDimensions else {
             throw file.invalid(
-                "the tensor \(key) has \(shape.count) dimensions: more than"
-                    + " \(TensorExtent.mostDimensions) dimensions cannot be used"
+                "the tensor \(key) has \(shape.count) dimensions; at most"
+                    + " \(TensorExtent.mostDimensions) are supported"
             )
         }
         guard let offsets = integers(fields["data_offsets"]), offsets.count == 2 else {
-            throw file.invalid("the tensor \(key) has no two integers as data_offsets")
+            throw file.invalid("the tensor \(key) has no pair of integers as data_offsets")
         }
         let data = file.count - 8 - Int(file.bytes.loadUnaligned(as: UInt64.self))
         guard 0 <= offsets[0], offsets[0] <= offsets[1], offsets[1] <= data else {
             throw file.invalid(
-                "the tensor \(key) has the data_offsets \(offsets); they rise and stay within"
-                    + " the \(data) bytes behind the header"
+                "the tensor \(key) has the data_offsets \(offsets); they must ascend within"
+                    + " the \(data) bytes after the header"
             )
         }
         guard let bytes = TensorExtent.byteCount(shape, dtype) else {
             throw file.invalid(
-                "the tensor \(key) has the shape \(shape), whose sizes come to more"
-                    + " than can be counted"
+                "the tensor \(key) has the shape \(shape), whose size is larger"
+                    + " than can be represented"
             )
         }
         guard bytes == offsets[1] - offsets[0] else {
             throw file.invalid(
-                "the tensor \(key) of shape \(shape) and dtype \(name) does not take the"
+                "the tensor \(key) of shape \(shape) and dtype \(name) does not match the"
                     + " \(offsets[1] - offsets[0]) bytes of its data_offsets"
             )
         }
@@ -151,7 +151,7 @@ struct SafetensorsHeader {
         return integers
     }
 
-    /// Throws unless the tensors lie one behind the other from the header to the file's end.
+    /// Throws unless the tensors follow each other without gaps from the header to the file's end.
     private func checkLayout(_ file: MappedFile) throws(SwanError) {
         let order = entries.sorted {
             ($0.value.range.lowerBound, $0.value.range.upperBound)
@@ -172,8 +172,8 @@ struct SafetensorsHeader {
         }
         guard dataStart + end == file.count else {
             throw file.invalid(
-                "the tensors end at byte \(dataStart + end) of \(file.count); what follows belongs"
-                    + " to none"
+                "the tensors end at byte \(dataStart + end) of \(file.count); the rest belongs"
+                    + " to no tensor"
             )
         }
     }

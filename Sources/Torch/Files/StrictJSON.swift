@@ -1,8 +1,8 @@
-/// A JSON value. Objects keep their order and have no key twice.
+/// A JSON value. Objects keep their order and have no duplicate keys.
 ///
-/// The headers of tensor files come from strangers: unlike Foundation's readers this one refuses
-/// duplicate keys, and it bounds the depth and the number of values, which take several times the bytes
-/// of their text.
+/// The headers of tensor files come from untrusted sources: unlike Foundation's parsers, this one
+/// rejects duplicate keys and limits the nesting depth and the number of values, which take several
+/// times the memory of their text.
 package enum StrictJSON: Equatable, Sendable {
     case object([(key: String, value: StrictJSON)])
     case array([StrictJSON])
@@ -13,15 +13,15 @@ package enum StrictJSON: Equatable, Sendable {
     case bool(Bool)
     case null
 
-    /// What was wrong, and at which byte.
+    /// The problem, and the byte where it occurred.
     package struct Failure: Error {
         package let what: String
         package let offset: Int
     }
 
-    /// Reads one value with nothing but white space after it.
+    /// Reads one value, with nothing but whitespace after it.
     ///
-    /// - Parameter limit: how many values there may be, each in an array or object counted too.
+    /// - Parameter limit: The maximum number of values, including those in arrays and objects.
     package static func read(
         _ bytes: UnsafeRawBufferPointer,
         atMost limit: Int = 1 << 20
@@ -32,28 +32,28 @@ package enum StrictJSON: Equatable, Sendable {
         return value
     }
 
-    /// Reads an object member by member, so that all of its values are never there at once.
+    /// Reads an object one member at a time, so that its values are never all in memory.
     ///
-    /// Whether a key stands there twice is for the caller to see.
+    /// Duplicate keys are for the caller to detect.
     struct Members {
         private var reader: StrictJSONReader
         private let limit: Int
         private var isFirst = true
 
-        /// - Parameter limit: how many values there may be in a member.
+        /// - Parameter limit: The maximum number of values in a member.
         init(_ bytes: UnsafeRawBufferPointer, eachAtMost limit: Int) {
             reader = StrictJSONReader(bytes: bytes, limit)
             self.limit = limit
         }
 
-        /// The next member; nil when the object, and the text with it, has come to its end.
+        /// The next member; nil at the end of the object and of the text.
         mutating func next() throws(Failure) -> (key: String, value: StrictJSON)? {
             reader.valuesLeft = limit
             defer { isFirst = false }
             return try isFirst ? reader.firstMember() : reader.nextMember()
         }
 
-        /// A failure at the place that was read last.
+        /// Creates a failure at the current position.
         func failure(_ what: String) -> Failure { reader.failure(what) }
     }
 
@@ -71,7 +71,7 @@ package enum StrictJSON: Equatable, Sendable {
         }
     }
 
-    /// A string as JSON writes it, with its quotes.
+    /// A string in JSON syntax, with its quotes.
     package static func quoted(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
@@ -121,9 +121,9 @@ private struct StrictJSONReader {
     }
 
     mutating func value(depth: Int) throws(StrictJSON.Failure) -> StrictJSON {
-        guard depth < Self.deepest else { throw failure("nested too deep") }
+        guard depth < Self.deepest else { throw failure("nested too deeply") }
         valuesLeft -= 1
-        guard valuesLeft >= 0 else { throw failure("more values than belong here") }
+        guard valuesLeft >= 0 else { throw failure("more values than allowed") }
         skipSpace()
         guard let byte = next else { throw failure("ends too early") }
         switch Unicode.Scalar(byte) {
@@ -159,7 +159,7 @@ private struct StrictJSONReader {
         repeat {
             let member = try member(depth: depth + 1)
             guard seen.insert(member.key).inserted else {
-                throw failure("the key \(StrictJSON.quoted(member.key)) stands there twice")
+                throw failure("the key \(StrictJSON.quoted(member.key)) occurs twice")
             }
             members.append(member)
         } while take(",")
@@ -167,7 +167,7 @@ private struct StrictJSONReader {
         return .object(members)
     }
 
-    /// A key and its value, and the space around them.
+    /// Reads a key and its value, with the whitespace around them.
     private mutating func member(
         depth: Int
     ) throws(StrictJSON.Failure) -> (key: String, value: StrictJSON) {
@@ -245,7 +245,7 @@ private struct StrictJSONReader {
             switch byte {
             case UInt8(ascii: "\""):
                 guard let text = String(validating: units, as: UTF8.self) else {
-                    throw failure("text that is not UTF-8")
+                    throw failure("text is not UTF-8")
                 }
                 return text
             case UInt8(ascii: "\\"): units += try escaped()
@@ -253,11 +253,11 @@ private struct StrictJSONReader {
             default: units.append(byte)
             }
         }
-        throw failure("a string without an end")
+        throw failure("an unterminated string")
     }
 
     private mutating func escaped() throws(StrictJSON.Failure) -> [UInt8] {
-        guard let byte = next else { throw failure("a string without an end") }
+        guard let byte = next else { throw failure("an unterminated string") }
         offset += 1
         switch Unicode.Scalar(byte) {
         case "\"", "\\", "/": return [byte]
@@ -275,15 +275,15 @@ private struct StrictJSONReader {
         var code = try fourHexDigits()
         if (0xD800..<0xDC00).contains(code), take("\\"), take("u") {
             let low = try fourHexDigits()
-            guard (0xDC00..<0xE000).contains(low) else { throw failure("half a character") }
+            guard (0xDC00..<0xE000).contains(low) else { throw failure("an unpaired surrogate") }
             code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
         }
-        guard let scalar = Unicode.Scalar(code) else { throw failure("half a character") }
+        guard let scalar = Unicode.Scalar(code) else { throw failure("an unpaired surrogate") }
         return scalar
     }
 
     private mutating func fourHexDigits() throws(StrictJSON.Failure) -> UInt32 {
-        guard offset + 4 <= bytes.count else { throw failure("a string without an end") }
+        guard offset + 4 <= bytes.count else { throw failure("an unterminated string") }
         let text = String(decoding: bytes[offset..<(offset + 4)], as: UTF8.self)
         guard text.allSatisfy(\.isHexDigit), let code = UInt32(text, radix: 16) else {
             throw failure("expected four hexadecimal digits")

@@ -1,12 +1,12 @@
-/// What a shape in a file comes to, before anything is made of it.
+/// The size of a tensor from its shape in a file, computed before anything is allocated.
 enum TensorExtent {
-    /// More dimensions some operators of the engine do not take.
+    /// The maximum number of dimensions that all operators of the engine support.
     static let mostDimensions = 64
 
-    /// The bytes that elements of a shape take; nil for a shape that no tensor can have.
+    /// The size in bytes of the elements of a shape; nil for a shape that no tensor can have.
     ///
-    /// The engine multiplies sizes to strides where one of them is 0 too, so that the others may not
-    /// come to more than can be counted either.
+    /// The engine multiplies sizes to strides even if one of them is 0, so the product of the
+    /// others must not overflow either.
     static func byteCount(_ shape: [Int], _ dtype: DType) -> Int? {
         guard shape.count <= mostDimensions else { return nil }
         var total = dtype.size

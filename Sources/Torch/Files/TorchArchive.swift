@@ -1,23 +1,23 @@
 public import SwanSystem
 
-/// A checkpoint that `torch.save` wrote (`.pth`, `.pt`), mapped into memory.
+/// A checkpoint written by `torch.save` (`.pth`, `.pt`), mapped into memory.
 ///
-/// Its pickle is run by a reader that knows weights and nothing else: a file that names anything
-/// outside a short list is refused. Everything is checked when the file is opened; the tensors are
-/// views over the file, so a large checkpoint costs nothing before its tensors are used.
+/// Its pickle is run by a reader that supports weights and nothing else: a file that refers to any
+/// name outside a short list is rejected. Everything is checked when the file is opened; the
+/// tensors are views of the file, so a large checkpoint costs nothing until its tensors are used.
 public final class TorchArchive: Sendable {
-    /// The path, as it was given.
+    /// The path that the file was opened with.
     public let path: String
-    /// What was saved.
+    /// The saved value.
     public let root: PickledValue
     private let file: MappedFile
 
     private static let longestPickle = 16 << 20
 
-    /// How many times an element may stand in tensors, on average: several are views of it.
+    /// The maximum number of tensors that share an element, on average: several may be views of it.
     private static let mostShares = 4
 
-    /// Maps a file and reads what is in it, without the tensors' numbers.
+    /// Maps a file and reads its structure, without the tensors' data.
     public init(path: String) throws(SwanError) {
         self.path = path
         file = try MappedFile(path: path)
@@ -30,7 +30,7 @@ public final class TorchArchive: Sendable {
             }
         }
         guard let range = files["\(folder)/data.pkl"], range.count <= Self.longestPickle else {
-            throw file.invalid("its data.pkl takes more than \(Self.longestPickle) bytes")
+            throw file.invalid("its data.pkl has more than \(Self.longestPickle) bytes")
         }
         let pickle = UnsafeRawBufferPointer(rebasing: file.bytes[range])
         let storages = Self.storages(files, folder)
@@ -49,7 +49,7 @@ public final class TorchArchive: Sendable {
         try file.requireWhole()
     }
 
-    /// The files that tensors lie in, by what a pickle calls them.
+    /// The files with the tensors' storages, by their keys in the pickle.
     private static func storages(
         _ files: [String: Range<Int>],
         _ folder: String
@@ -62,7 +62,7 @@ public final class TorchArchive: Sendable {
         return storages
     }
 
-    /// Throws where the file was changed in any way since it was opened.
+    /// Throws if the file was changed in any way since it was opened.
     public func requireUnchanged() throws(SwanError) { try file.requireUnchanged() }
 
     /// The dictionary at a path of keys from the root; nil if there is none.
@@ -76,7 +76,7 @@ public final class TorchArchive: Sendable {
         return members
     }
 
-    /// The tensors that stand directly in the dictionary at a path of keys.
+    /// The tensors directly in the dictionary at a path of keys.
     public func tensors(at keys: [String] = []) -> [String: ArchivedTensor] {
         (dictionary(at: keys) ?? [:]).compactMapValues {
             guard case .tensor(let tensor) = $0 else { return nil }
@@ -84,7 +84,7 @@ public final class TorchArchive: Sendable {
         }
     }
 
-    /// Whether a file begins as one that `torch.save` wrote, now or in the past.
+    /// Whether a file starts like one written by `torch.save`, in the current or an older format.
     public static func isArchive(_ path: String) throws(SwanError) -> Bool {
         let file = try MappedFile(path: path)
         return withExtendedLifetime(file) {
@@ -97,7 +97,7 @@ public final class TorchArchive: Sendable {
         0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19,
     ]
 
-    /// Refuses what is no zip archive, and says what it is where that is known.
+    /// Rejects a file that is not a zip archive, naming its format if it is known.
     private static func checkKind(_ file: MappedFile) throws(SwanError) {
         guard !file.bytes.starts(with: oldMagic) else {
             throw file.invalid(
@@ -106,11 +106,11 @@ public final class TorchArchive: Sendable {
             )
         }
         guard file.bytes.starts(with: zipMagic) else {
-            throw file.invalid("is not a checkpoint of PyTorch: it is no zip archive")
+            throw file.invalid("is not a checkpoint of PyTorch: it is not a zip archive")
         }
     }
 
-    /// The one folder that all files of an archive are in.
+    /// The folder that contains all files of an archive.
     private static func folder(
         _ names: some Collection<String>,
         _ file: MappedFile

@@ -1,16 +1,16 @@
 /// Runs the part of Python's pickle language that checkpoints use, and builds nothing but data.
 ///
 /// Lists, tuples and dictionaries are kept in one array and refer to each other by index, so that
-/// neither cycles nor depth cost anything before `PickleTree` checks them. What they take is counted:
-/// a pickle that takes many times its size in memory is no checkpoint's.
+/// neither cycles nor depth cost anything before `PickleTree` checks them. Memory is counted: a
+/// pickle that needs many times its own size in memory is not a checkpoint.
 struct Unpickler {
-    /// What was wrong, and at which byte.
+    /// The problem, and the byte where it occurred.
     struct Failure: Error {
         let what: String
         let offset: Int
     }
 
-    /// A value on the stack. What is large stands in `Parts`, by index.
+    /// A value on the stack. Large values are in `Parts`, referred to by index.
     enum Item {
         case none
         case bool(Bool)
@@ -25,14 +25,14 @@ struct Unpickler {
         case device(Int)
     }
 
-    /// Something with parts; a dictionary's parts are keys and values in turn.
+    /// A container; a dictionary's parts alternate between keys and values.
     struct Node {
         enum Kind { case list, tuple, dictionary }
         let kind: Kind
         var items: [Item]
     }
 
-    /// What was built.
+    /// The values built so far.
     struct Parts {
         fileprivate(set) var nodes: [Node] = []
         fileprivate(set) var texts: [String] = []
@@ -40,7 +40,8 @@ struct Unpickler {
         fileprivate var storages: [(range: Range<Int>, dtype: DType?)] = []
     }
 
-    /// Bytes that parts take, about, with what arrays and the tree made of them have to spare.
+    /// The approximate size in bytes of parts, including the spare capacity of arrays and the tree
+    /// built from them.
     private enum Cost {
         static let item = 48
         static let node = 64
@@ -58,18 +59,19 @@ struct Unpickler {
     private var marks: [Int] = []
     private var memo: [Int: Item] = [:]
     private(set) var parts = Parts()
-    /// Bytes of memory that may still be taken.
+    /// The memory in bytes that may still be used.
     private var bytesLeft: Int
-    /// The most items that the stack had so far.
+    /// The maximum depth of the stack so far.
     private var highest = 0
-    /// Where the operation that is being run stands.
+    /// The position of the operation being run.
     private(set) var position = 0
 
-    /// Checkpoints of PyTorch take some 30 bytes for each of their pickle's, of which there are a few
-    /// hundred for each tensor: more than enough for a hundred thousand of them.
+    /// Checkpoints of PyTorch take about 30 bytes of memory per byte of pickle, at a few hundred
+    /// bytes of pickle per tensor; the constant allows for over a hundred thousand tensors.
     static func memory(for count: Int) -> Int { 24 * count + 1 << 26 }
 
-    /// Reads the pickle in `bytes`; `findStorage` gives the bytes of a tensor's storage in `file`.
+    /// Prepares to read the pickle in `bytes`; `findStorage` returns the bytes of a tensor's
+    /// storage in `file`.
     init(
         _ bytes: UnsafeRawBufferPointer,
         in file: MappedFile,
@@ -87,12 +89,12 @@ struct Unpickler {
         bytesLeft -= bytes
         guard bytesLeft >= 0 else {
             throw failure(
-                "has many times as many small parts as weights do; save the state_dict alone"
+                "has far more small parts than weights do; save only the state_dict"
             )
         }
     }
 
-    /// Runs to the end and gives what is there.
+    /// Runs to the end and returns the result.
     mutating func run() throws(Failure) -> Item {
         do {
             while true {
@@ -117,13 +119,13 @@ struct Unpickler {
 extension Unpickler {
     private mutating func pop() throws -> Item {
         guard stack.count > marks.last ?? 0, let item = stack.popLast() else {
-            throw failure("takes more from the stack than there is")
+            throw failure("pops more from the stack than it contains")
         }
         return item
     }
 
     private mutating func popToMark() throws -> [Item] {
-        guard let mark = marks.popLast() else { throw failure("there is no mark on the stack") }
+        guard let mark = marks.popLast() else { throw failure("the stack has no mark") }
         defer { stack.removeSubrange(mark...) }
         return Array(stack[mark...])
     }
@@ -143,25 +145,25 @@ extension Unpickler {
         stack.append(.node(parts.nodes.count - 1))
     }
 
-    /// Adds to the list or dictionary on top of the stack.
+    /// Appends to the list or dictionary on top of the stack.
     private mutating func extend(_ kind: Node.Kind, by items: [Item]) throws {
         guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
             parts.nodes[index].kind == kind, kind != .dictionary || items.count % 2 == 0
-        else { throw failure("adds to what is no \(kind)") }
+        else { throw failure("adds to something that is not a \(kind)") }
         try spend((kind == .dictionary ? Cost.member / 2 : Cost.item) * items.count)
         parts.nodes[index].items += items
     }
 
     private mutating func remember(_ index: Int) throws {
         guard stack.count > marks.last ?? 0, let item = stack.last else {
-            throw failure("remembers what is not there")
+            throw failure("memoizes a value from an empty stack")
         }
         if memo.updateValue(item, forKey: index) == nil { try spend(Cost.remembered) }
     }
 
     private mutating func recall(_ index: Int) throws {
         guard let item = memo[index] else {
-            throw failure("asks for number \(index), which was not remembered")
+            throw failure("refers to memo \(index), which was not stored")
         }
         stack.append(item)
     }
@@ -174,7 +176,7 @@ extension Unpickler {
         switch Unicode.Scalar(code) {
         case "\u{80}":
             let version = try reader.integer(UInt8.self)
-            guard version <= 5 else { throw failure("pickle protocol \(version) is not known") }
+            guard version <= 5 else { throw failure("pickle protocol \(version) is not supported") }
         case "\u{95}": try reader.skip(8)
         case "(": marks.append(stack.count)
         case "0": _ = try pop()
@@ -220,13 +222,13 @@ extension Unpickler {
         case "b": try setState()
         case "Q": try pushStorage()
         default:
-            throw failure("the pickle operation 0x\(String(code, radix: 16)) is not one of weights")
+            throw failure("the pickle operation 0x\(String(code, radix: 16)) is not supported")
         }
     }
 
     private func text(_ bytes: Slice<UnsafeRawBufferPointer>) throws -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw failure("text that is not UTF-8")
+            throw failure("text is not UTF-8")
         }
         return text
     }
@@ -235,7 +237,7 @@ extension Unpickler {
         stack.append(.text(try add(text(reader.piece(count)))))
     }
 
-    /// Keeps a text; gives where.
+    /// Stores a text and returns its index.
     private mutating func add(_ text: String) throws -> Int {
         try spend(Cost.text + text.utf8.count)
         parts.texts.append(text)
@@ -247,7 +249,7 @@ extension Unpickler {
         stack.append(.bytes)
     }
 
-    /// An integer in two's complement; one past 64 bits loses precision.
+    /// Reads a two's complement integer; beyond 64 bits precision is lost.
     private mutating func long() throws -> Item {
         let bytes = try reader.piece(try reader.integer(UInt8.self))
         let negative = bytes.last.map { $0 >= 0x80 } ?? false
@@ -264,8 +266,8 @@ extension Unpickler {
     private mutating func pushGlobal(_ module: String, _ name: String) throws {
         guard let global = PickleGlobal(module: module, name: name) else {
             throw failure(
-                "asks Python for \(module).\(name), which weights do not need; it was not run. If"
-                    + " you trust the file, save its state_dict again, alone"
+                "refers to Python's \(module).\(name), not needed for weights; it was not run. If"
+                    + " you trust the file, save only its state_dict"
             )
         }
         stack.append(.global(global))
@@ -274,17 +276,18 @@ extension Unpickler {
     private mutating func pushStackGlobal() throws {
         let names = try pop(2)
         guard case .text(let module) = names[0], case .text(let name) = names[1] else {
-            throw failure("asks Python for something without a name")
+            throw failure("refers to a Python object without a name")
         }
         try pushGlobal(parts.texts[module], parts.texts[name])
     }
 
-    /// What follows an object's making: attributes of an ordered dictionary, which weights do not need.
+    /// Discards the state set after creating an object: attributes of an ordered dictionary, not
+    /// needed for weights.
     private mutating func setState() throws {
         _ = try pop()
         guard stack.count > marks.last ?? 0, case .node(let index)? = stack.last,
             parts.nodes[index].kind == .dictionary
-        else { throw failure("sets the attributes of what is no dictionary") }
+        else { throw failure("sets attributes of something that is not a dictionary") }
     }
 }
 
@@ -304,22 +307,22 @@ extension Unpickler {
         guard fields.count == 5, case .text(let kind) = fields[0], parts.texts[kind] == "storage",
             case .global(let type) = fields[1], case .text(let name) = fields[2],
             case .integer(let count) = fields[4]
-        else { throw failure("what is said of a storage is damaged") }
+        else { throw failure("the description of a storage is damaged") }
         let key = parts.texts[name]
-        // A long name that stands in a million places is looked up in each.
+        // A long name that occurs a million times is looked up each time.
         try spend(Cost.item + key.utf8.count)
         let dtype: DType?
         switch type {
         case .storage(let known): dtype = known
         case .untypedStorage: dtype = nil
-        default: throw failure("a storage of no known type")
+        default: throw failure("a storage of an unknown type")
         }
         guard let range = findStorage(key) else {
             throw failure("the storage \(key) is not in the archive")
         }
         guard TensorExtent.byteCount([count], dtype ?? .uint8) == range.count else {
             throw failure(
-                "the storage \(key) is said to have \(count) elements of"
+                "the storage \(key) claims \(count) elements of"
                     + " \(dtype.map { "\($0)" } ?? "a byte"), and has \(range.count) bytes"
             )
         }
@@ -329,7 +332,7 @@ extension Unpickler {
 
     private mutating func call() throws {
         let arguments = try popTuple()
-        guard case .global(let global) = try pop() else { throw failure("calls what has no name") }
+        guard case .global(let global) = try pop() else { throw failure("calls something unnamed") }
         switch global {
         case .orderedDictionary where arguments.isEmpty: try push(.dictionary, [])
         case .size where arguments.count == 1: stack.append(arguments[0])
@@ -349,7 +352,7 @@ extension Unpickler {
         case .rebuildParameter where arguments.count >= 1:
             guard case .tensor = arguments[0] else { throw failure("a parameter without a tensor") }
             stack.append(arguments[0])
-        default: throw failure("the arguments do not fit what is called")
+        default: throw failure("the arguments do not match the called function")
         }
     }
 
@@ -381,7 +384,7 @@ extension Unpickler {
         stack.append(.tensor(parts.tensors.count - 1))
     }
 
-    /// The key that the tensor which is being made will have, where it is made in a dictionary.
+    /// The key of the tensor being built, if it is in a dictionary.
     private var label: String {
         guard case .text(let index)? = stack.last else { return "" }
         return " (\(parts.texts[index]))"

@@ -1,8 +1,8 @@
 import SwanSystem
 
-/// Where the files of an uncompressed zip archive lie in the archive (with zip64, as PyTorch writes it).
+/// The locations of the files in an uncompressed zip archive (with zip64, as PyTorch writes it).
 struct ZipDirectory {
-    /// The bytes of every file by its name.
+    /// The byte range of every file by name.
     private(set) var files: [String: Range<Int>] = [:]
 
     private static let endSignature: UInt32 = 0x0605_4b50
@@ -11,7 +11,8 @@ struct ZipDirectory {
     private static let entrySignature: UInt32 = 0x0201_4b50
     private static let fileSignature: UInt32 = 0x0403_4b50
 
-    /// Reads the directory at the end of an archive; every file in it lies inside and alone.
+    /// Reads the directory at the end of an archive and checks that its files are inside it and do
+    /// not overlap.
     init(_ archive: MappedFile) throws(SwanError) {
         do {
             let (start, count) = try Self.directory(archive)
@@ -20,12 +21,12 @@ struct ZipDirectory {
         } catch let error as SwanError {
             throw error
         } catch {
-            throw archive.invalid("the archive's directory is cut off or damaged")
+            throw archive.invalid("the archive's directory is truncated or damaged")
         }
         try checkOverlaps(archive)
     }
 
-    /// Where the directory begins and how many entries it has.
+    /// The start of the directory and its number of entries.
     private static func directory(_ archive: MappedFile) throws -> (start: Int, count: UInt64) {
         let shortest = 22
         let bytes = archive.bytes
@@ -37,7 +38,7 @@ struct ZipDirectory {
             end -= 1
         }
         guard end >= first else {
-            throw archive.invalid("the archive has no directory: the file is cut off")
+            throw archive.invalid("the archive has no directory: the file is truncated")
         }
         var reader = ByteReader(bytes, at: end + 10)
         var count = UInt64(try reader.integer(UInt16.self))
@@ -90,20 +91,20 @@ struct ZipDirectory {
         }
         guard size == packed, let start = Int(exactly: start), size <= archive.count else {
             throw archive.invalid(
-                "\(name) in the archive is said to have \(size) bytes; the whole file has"
+                "\(name) in the archive claims \(size) bytes; the whole file has"
                     + " \(archive.count)"
             )
         }
         let data = try Self.dataStart(start, archive)
         guard data + Int(size) <= archive.count else {
-            throw archive.invalid("\(name) in the archive ends behind the file's end")
+            throw archive.invalid("\(name) in the archive extends beyond the file")
         }
         guard files.updateValue(data..<(data + Int(size)), forKey: name) == nil else {
             throw archive.invalid("\(name) is in the archive twice")
         }
     }
 
-    /// Takes the 64-bit values for the fields that say they are too small for them.
+    /// Replaces the fields that are marked as too small by their 64-bit values.
     private static func widen(
         _ size: inout UInt64,
         _ packed: inout UInt64,
@@ -123,7 +124,7 @@ struct ZipDirectory {
         }
     }
 
-    /// Where the bytes of a file begin behind its own header.
+    /// The start of a file's bytes after its local header.
     private static func dataStart(_ header: Int, _ archive: MappedFile) throws -> Int {
         var reader = ByteReader(archive.bytes, at: header)
         guard try reader.integer() == fileSignature else { throw ByteReader.End() }

@@ -68,10 +68,10 @@ extension Tensor {
     public static func / (a: Double, b: Tensor) throws(SwanError) -> Tensor {
         try mulScalarOp(try reciprocalOp(b), a)
     }
-    /// The negative of every element.
+    /// The negation of every element.
     public static prefix func - (a: Tensor) throws(SwanError) -> Tensor { try negOp(a) }
 
-    /// Every element to the power `exponent`.
+    /// Every element raised to the power `exponent`.
     public func pow(_ exponent: Double) throws(SwanError) -> Tensor { try powOp(self, exponent) }
 
     /// `self + value * a * b`, in one pass.

@@ -1,7 +1,7 @@
 package import SwanSystem
 
-// Kernels for CPUs, each an operator too, for tests of what it computes. Networks use the operators that
-// choose between them.
+// CPU kernels, each registered as an operator so that tests can call it. Networks use the operators
+// that choose between them.
 
 private let winogradWeightOp = Operator("swan::winograd_weight")
 private let winogradOp = Operator("swan::winograd")
@@ -16,17 +16,19 @@ private let tiledConvolutionOp = Operator("swan::tiled_convolution")
 
 // MARK: - Float32, by Winograd's filtering
 
-/// A kernel [O, I, 3, 3, 3] in the form `winogradConvolution` takes: 16/3 of its size, 64/27 where it is large.
+/// Prepares a kernel [O, I, 3, 3, 3] for `winogradConvolution`: 16/3 of its size, or 64/27 if it is
+/// large.
 package func winogradWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try winogradWeightOp(weight)
 }
 
-/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], zeros if nil, plus
-/// `residual` -> [B, F, H, W, O]; float32 on the CPU, without gradients.
+/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], zeros if nil,
+/// plus `residual` -> [B, F, H, W, O]; float32 on the CPU, without gradients.
 ///
-/// By Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), which needs 6 times
-/// fewer multiplications, for large kernels 3.4 times; its error is at most 5 times that of a sum taken
-/// directly. A single frame with nothing before it, as a video's first, takes a third of another's.
+/// Uses Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), which
+/// needs 6 times fewer multiplications, or 3.4 times for large kernels; its error is at most 5
+/// times that of direct summation. A single frame with nothing before it, such as a video's first,
+/// takes a third of the time of another.
 package func winogradConvolution(
     _ front: Tensor?,
     _ x: Tensor,
@@ -37,16 +39,17 @@ package func winogradConvolution(
     try winogradOp(front, x, weight, bias, residual)
 }
 
-/// A kernel [O, I, 3, 3] in the form `enlargingConvolution` takes.
+/// Prepares a kernel [O, I, 3, 3] for `enlargingConvolution`.
 package func enlargingWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try enlargingWeightOp(weight)
 }
 
-/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (every pixel four times)
-/// -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn; float32 on the CPU, without gradients.
+/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (nearest-neighbor
+/// upsampling) -> [B, F P, 2 H, 2 W, O], with frames taken from each part in turn; float32 on the
+/// CPU, without gradients.
 ///
-/// By Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), with a quarter of the
-/// multiplications.
+/// Uses Winograd's minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308), with a
+/// quarter of the multiplications.
 package func enlargingConvolution(
     _ parts: [Tensor],
     _ weight: Tensor,
@@ -57,13 +60,14 @@ package func enlargingConvolution(
 
 // MARK: - Bfloat16, by the processor's tiles
 
-/// A weight [O, I], both multiples of 32, in the form that `tiledLinear` takes:
-/// [O / 32, I / 32, 2, 16, 16, 2].
+/// Prepares a weight [O, I], both multiples of 32, for `tiledLinear`: [O / 32, I / 32, 2, 16, 16,
+/// 2].
 package func tiledLinearWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try tiledLinearWeightOp(weight)
 }
 
-/// x [..., I] times a weight, plus a bias [O], then GELU (by tanh) if `gelu` -> [..., O], rounded once.
+/// x [..., I] times a weight, plus a bias [O], then GELU (tanh approximation) if `gelu` -> [...,
+/// O], rounded once.
 package func tiledLinear(
     _ x: Tensor,
     _ weight: Tensor,
@@ -73,10 +77,10 @@ package func tiledLinear(
     try tiledLinearOp(x, weight, bias, gelu)
 }
 
-/// softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D]; D is a multiple
-/// of 32, the scale above 0.
+/// Computes softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D].
 ///
-/// FlashAttention (https://arxiv.org/abs/2205.14135): scores are float32 and never leave the cache.
+/// D must be a multiple of 32, and the scale above 0. FlashAttention
+/// (https://arxiv.org/abs/2205.14135): scores are float32 and never leave the cache.
 package func tiledAttention(
     _ q: Tensor,
     _ k: Tensor,
@@ -86,13 +90,13 @@ package func tiledAttention(
     try tiledAttentionOp(q, k, v, scale)
 }
 
-/// A kernel [O, I, 3, 3, 3] in the form that `tiledConvolution` takes.
+/// Prepares a kernel [O, I, 3, 3, 3] for `tiledConvolution`.
 package func tiledConvolutionWeight(_ weight: Tensor) throws(SwanError) -> Tensor {
     try tiledConvolutionWeightOp(weight)
 }
 
-/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], zeros if nil, plus
-/// `residual` -> [B, F, H, W, O], rounded once.
+/// A causal 3x3x3 convolution of x [B, F, H, W, I] after `front` [B, 2, H, W, I], zeros if nil,
+/// plus `residual` -> [B, F, H, W, O], rounded once.
 package func tiledConvolution(
     _ front: Tensor?,
     _ x: Tensor,
@@ -105,7 +109,7 @@ package func tiledConvolution(
 
 // MARK: - Any dtype
 
-/// Attention by two matrix products around a softmax, some rows of a head at a time.
+/// Computes attention by two matrix products around a softmax, for a few rows of a head at a time.
 package func attentionByMatrices(
     _ q: Tensor,
     _ k: Tensor,

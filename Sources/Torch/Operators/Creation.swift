@@ -12,11 +12,11 @@ private let zerosLikeOp = Operator("aten::zeros_like")
 private let onesLikeOp = Operator("aten::ones_like")
 private let trilOp = Operator("aten::tril")
 
-/// The dispatcher's "no value" where a schema has an optional argument.
+/// The dispatcher's "no value" for an optional argument of a schema.
 let absent: Int? = nil
 
 extension Tensor {
-    /// Memory that has not been set.
+    /// Uninitialized memory.
     public static func empty(
         _ shape: [Int],
         _ dtype: DType = .float32,
@@ -25,7 +25,7 @@ extension Tensor {
         try emptyOp(shape, dtype, absent, device)
     }
 
-    /// All zeros.
+    /// A tensor of zeros.
     public static func zeros(
         _ shape: [Int],
         _ dtype: DType = .float32,
@@ -34,7 +34,7 @@ extension Tensor {
         try zerosOp(shape, dtype, absent, device)
     }
 
-    /// All ones.
+    /// A tensor of ones.
     public static func ones(
         _ shape: [Int],
         _ dtype: DType = .float32,
@@ -43,7 +43,7 @@ extension Tensor {
         try fullOp(shape, 1.0, dtype, absent, device)
     }
 
-    /// Every element `value`.
+    /// A tensor with every element set to `value`.
     public static func full(
         _ shape: [Int],
         _ value: Double,
@@ -75,7 +75,7 @@ extension Tensor {
         try linspaceOp(start, end, count, dtype, absent, device)
     }
 
-    /// Standard normal numbers.
+    /// Standard normal random numbers.
     public static func randn(
         _ shape: [Int],
         _ generator: Generator,
@@ -85,7 +85,7 @@ extension Tensor {
         try randnOp(shape, generator, dtype, absent, device)
     }
 
-    /// Uniform numbers in [0, 1).
+    /// Uniform random numbers in [0, 1).
     public static func rand(
         _ shape: [Int],
         _ generator: Generator,
@@ -95,7 +95,7 @@ extension Tensor {
         try randOp(shape, generator, dtype, absent, device)
     }
 
-    /// Uniform integers in `range`.
+    /// Uniform random integers in `range`.
     public static func randint(
         _ range: Range<Int>,
         _ shape: [Int],

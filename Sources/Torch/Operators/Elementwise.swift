@@ -34,7 +34,7 @@ private let toDTypeOp = Operator("aten::to", "dtype")
 private let toDeviceOp = Operator("aten::to", "device")
 
 extension Tensor {
-    /// e to the power of every element.
+    /// The exponential of every element.
     public func exp() throws(SwanError) -> Tensor { try expOp(self) }
     /// The natural logarithm.
     public func log() throws(SwanError) -> Tensor { try logOp(self) }
@@ -48,9 +48,9 @@ extension Tensor {
     public func reciprocalSquareRoot() throws(SwanError) -> Tensor { try rsqrtOp(self) }
     /// The absolute value.
     public func abs() throws(SwanError) -> Tensor { try absOp(self) }
-    /// The nearest integer, halves to the even one.
+    /// The nearest integer, with halves rounded to even.
     public func rounded() throws(SwanError) -> Tensor { try roundOp(self) }
-    /// The largest integer not above.
+    /// The largest integer that is not greater.
     public func floor() throws(SwanError) -> Tensor { try floorOp(self) }
     /// The logistic function.
     public func sigmoid() throws(SwanError) -> Tensor { try sigmoidOp(self) }
@@ -66,72 +66,72 @@ extension Tensor {
     public mutating func applySilu() throws(SwanError) { try siluInPlaceOp.run(self) }
     /// log(1 + e^x).
     public func softplus() throws(SwanError) -> Tensor { try softplusOp(self) }
-    /// The Gaussian error linear unit, exact or by its tanh approximation.
+    /// The Gaussian error linear unit, exact or with the tanh approximation.
     public func gelu(tanh approximate: Bool = false) throws(SwanError) -> Tensor {
         try geluOp(self, approximate ? "tanh" : "none")
     }
 
-    /// Every element moved into the bounds that are given.
+    /// Every element clamped to the given bounds.
     public func clamped(min: Double? = nil, max: Double? = nil) throws(SwanError) -> Tensor {
         try clampOp(self, min, max)
     }
 
-    /// Whether elements are neither infinite nor NaN.
+    /// Whether each element is neither infinite nor NaN.
     public func isFinite() throws(SwanError) -> Tensor { try isFiniteOp(self) }
 
-    /// Where elements of `a` are greater than `b`: a tensor of booleans.
+    /// Whether each element of `a` is greater than `b`: a boolean tensor.
     public static func .> (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try greaterOp(a, b)
     }
-    /// Where elements of `a` are less than `b`: a tensor of booleans.
+    /// Whether each element of `a` is less than `b`: a boolean tensor.
     public static func .< (a: Tensor, b: Double) throws(SwanError) -> Tensor { try lessOp(a, b) }
-    /// Where elements of `a` are equal to `b`: a tensor of booleans.
+    /// Whether each element of `a` equals `b`: a boolean tensor.
     public static func .== (a: Tensor, b: Double) throws(SwanError) -> Tensor {
         try equalOp(a, b)
     }
-    /// Where elements of `a` are greater than `b`: a tensor of booleans.
+    /// Whether each element of `a` is greater than that of `b`: a boolean tensor.
     public static func .> (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try greaterTensorOp(a, b)
     }
-    /// Where elements of `a` are less than `b`: a tensor of booleans.
+    /// Whether each element of `a` is less than that of `b`: a boolean tensor.
     public static func .< (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try lessTensorOp(a, b)
     }
-    /// Where elements of `a` are at most `b`: a tensor of booleans.
+    /// Whether each element of `a` is at most that of `b`: a boolean tensor.
     public static func .<= (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try lessOrEqualTensorOp(a, b)
     }
-    /// Where elements of `a` are equal to `b`: a tensor of booleans.
+    /// Whether each element of `a` equals that of `b`: a boolean tensor.
     public static func .== (a: Tensor, b: Tensor) throws(SwanError) -> Tensor {
         try equalTensorOp(a, b)
     }
 
-    /// `value` where `mask` is true, the element elsewhere.
+    /// `value` where `mask` is true, the original element elsewhere.
     public func filled(where mask: Tensor, with value: Double) throws(SwanError) -> Tensor {
         try maskedFillOp(self, mask, value)
     }
 
-    /// The same numbers in another dtype; itself if it has that dtype.
+    /// The tensor converted to a dtype; the tensor itself if it has that dtype.
     public func to(_ dtype: DType) throws(SwanError) -> Tensor {
         self.dtype == dtype ? self : try toDTypeOp(self, dtype)
     }
 
-    /// The same numbers on another device; itself if it is there.
+    /// The tensor moved to a device; the tensor itself if it is already there.
     public func to(_ device: Device) throws(SwanError) -> Tensor { try to(device, dtype) }
 
-    /// The same numbers on another device in another dtype, in one step.
+    /// The tensor moved to a device and converted to a dtype, in one step.
     public func to(_ device: Device, _ dtype: DType) throws(SwanError) -> Tensor {
         guard self.device != device || self.dtype != dtype else { return self }
-        // On its way to a GPU it need not be waited for: memory that is not pinned is read before the
-        // call returns, and the copy has its place in the GPU's stream. On its way back it has to be.
+        // A copy to a GPU need not be waited for: memory that is not pinned is read before the call
+        // returns, and the copy is ordered in the GPU's stream. A copy back must be waited for.
         return try toDeviceOp(self, device, dtype, device != .cpu)
     }
 }
 
-/// The smaller of two elements.
+/// The elementwise minimum.
 public func minimum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try minimumOp(a, b) }
 
-/// The larger of two elements.
+/// The elementwise maximum.
 public func maximum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try maximumOp(a, b) }
 
 /// The element of `a` where `mask` is true, that of `b` elsewhere.

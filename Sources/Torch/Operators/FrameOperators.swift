@@ -1,6 +1,6 @@
 public import SwanSystem
 
-// Layers of networks over frames. Each operator has kernels for devices and a composite of the
+// Layers of networks over frames. Each operator has kernels for some devices and a composite of the
 // engine's own operators for all others and for gradients; the dispatcher chooses between them.
 
 private let causalWeightOp = Operator("swan::causal_conv3d_weight")
@@ -13,11 +13,12 @@ private let pixelNormOp = Operator("swan::pixel_norm")
 private let toPatchesOp = Operator("swan::to_patches")
 private let fromPatchesOp = Operator("swan::from_patches")
 
-/// A kernel as it is in a checkpoint, and in the form that its operator takes.
+/// A kernel as stored in a checkpoint, and prepared for its operator.
 ///
-/// The form is this processor's own, not one to be stored. Gradients of what is computed go to either.
+/// The prepared form is specific to this processor and must not be stored. Gradients propagate to
+/// both forms.
 public struct PreparedKernel: Sendable {
-    /// As in the checkpoint.
+    /// The kernel as in the checkpoint.
     public let weight: Tensor
     fileprivate let prepared: Tensor
 
@@ -30,7 +31,7 @@ public struct PreparedKernel: Sendable {
 // MARK: - Causal convolutions
 
 extension PreparedKernel {
-    /// A kernel [O, I, f, s, s] for `causalConv3d`, whose output frames are `stride` apart.
+    /// Prepares a kernel [O, I, f, s, s] for `causalConv3d` with output frames `stride` apart.
     public static func causal(
         _ weight: Tensor,
         stride: Int = 1
@@ -39,12 +40,12 @@ extension PreparedKernel {
     }
 }
 
-/// A convolution over frames, rows and columns that sees only the present and earlier frames:
-/// x [B, F, H, W, I] -> [B, F, H, W, O], plus `residual`.
+/// A convolution over frames, rows and columns that sees only the current and earlier frames: x [B,
+/// F, H, W, I] -> [B, F, H, W, O], plus `residual`.
 ///
 /// - Parameters:
-///   - kernel: from `PreparedKernel.causal`, for no stride.
-///   - front: the frames before x [B, f - 1, H, W, I], zeros if nil.
+///   - kernel: The kernel from `PreparedKernel.causal`, without a stride.
+///   - front: The frames before x [B, f - 1, H, W, I], zeros if nil.
 public func causalConv3d(
     _ x: Tensor,
     _ kernel: PreparedKernel,
@@ -55,8 +56,8 @@ public func causalConv3d(
     try causalOp(x, kernel.weight, kernel.prepared, bias, front, residual)
 }
 
-/// The same of x with the frames before it: [B, f - 1 + F, H, W, I] -> [B, F', H, W, O], output frames being
-/// `stride` apart.
+/// The same for x that includes the frames before it: [B, f - 1 + F, H, W, I] -> [B, F', H, W, O],
+/// with output frames `stride` apart.
 public func causalConv3d(
     joined x: Tensor,
     _ kernel: PreparedKernel,
@@ -70,7 +71,7 @@ public func causalConv3d(
 // MARK: - Convolutions to twice the height and width
 
 extension PreparedKernel {
-    /// A kernel [O, I, 3, 3] for `enlargingConv`.
+    /// Prepares a kernel [O, I, 3, 3] for `enlargingConv`.
     public static func enlarging(
         _ weight: Tensor,
         bias: Tensor
@@ -78,7 +79,7 @@ extension PreparedKernel {
         PreparedKernel(weight, prepared: try enlargingWeightOp(weight, bias))
     }
 
-    /// A kernel [4 O, I, 3, 3], the outputs of each of the four pixels together, for `subpixelConv`.
+    /// Prepares a kernel [4 O, I, 3, 3], with outputs grouped by pixel, for `subpixelConv`.
     public static func subpixel(
         _ weight: Tensor,
         bias: Tensor
@@ -87,8 +88,9 @@ extension PreparedKernel {
     }
 }
 
-/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (every pixel four times)
-/// -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn. The large image is never made.
+/// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (nearest-neighbor
+/// upsampling) -> [B, F P, 2 H, 2 W, O], with frames taken from each part in turn. The large image
+/// is never materialized.
 public func enlargingConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
@@ -97,8 +99,9 @@ public func enlargingConv(
     try enlargingOp(parts, kernel.weight, kernel.prepared, bias)
 }
 
-/// A 3x3 convolution of P parts [B, F, H, W, I] to four times as many channels, which are the four pixels
-/// that come of each -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn; `bias` [4 O].
+/// A 3x3 convolution of P parts [B, F, H, W, I] to four times as many channels, which become the
+/// four pixels of each input pixel -> [B, F P, 2 H, 2 W, O], with frames taken from each part in
+/// turn; `bias` [4 O].
 public func subpixelConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
@@ -109,8 +112,8 @@ public func subpixelConv(
 
 // MARK: - Pixels
 
-/// x [..., C] at length 1 over C, times `gain` [C], then SiLU if `silu`, as a new tensor; the length
-/// is taken in float32, or float64 if x is.
+/// x [..., C] normalized by its root mean square over C, times `gain` [C], then SiLU if `silu`, as
+/// a new tensor; the root mean square is computed in float32, or in float64 if x is.
 public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(SwanError) -> Tensor {
     try pixelNormOp(x, gain, silu)
 }

@@ -20,7 +20,7 @@ private let maxPool2dOp = Operator("aten::max_pool2d")
 /// The matrix product over the last two dimensions.
 public func matmul(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try matmulOp(a, b) }
 
-/// x [..., I] by the transpose of `weight` [O, I], plus `bias` [O].
+/// x [..., I] times the transpose of `weight` [O, I], plus `bias` [O].
 public func linear(
     _ x: Tensor,
     _ weight: Tensor,
@@ -40,7 +40,7 @@ public func scaledDotProductAttention(
     try attentionOp(query, key, value, mask, 0.0, false, scale)
 }
 
-/// Normalises the last dimension to mean 0 and variance 1, then `weight` and `bias`.
+/// Normalizes the last dimension to mean 0 and variance 1, then applies `weight` and `bias`.
 public func layerNorm(
     _ x: Tensor,
     weight: Tensor? = nil,
@@ -50,14 +50,14 @@ public func layerNorm(
     try layerNormOp(x, [x.size(-1)], weight, bias, eps, false)
 }
 
-/// Divides the last dimension by its root mean square, then `weight`.
+/// Divides the last dimension by its root mean square, then applies `weight`.
 public func rmsNorm(_ x: Tensor, weight: Tensor?, eps: Double) throws(SwanError) -> Tensor {
     try rmsNormOp(x, [x.size(-1)], weight, eps)
 }
 
-/// Two-dimensional convolution of x [B, C, H, W].
+/// A two-dimensional convolution of x [B, C, H, W].
 ///
-/// - Parameter groups: parts of the channels that do not see each other.
+/// - Parameter groups: The number of groups of channels that are convolved separately.
 public func conv2d(
     _ x: Tensor,
     _ weight: Tensor,
@@ -69,7 +69,7 @@ public func conv2d(
     try conv2dOp(x, weight, bias, stride, padding, [1, 1], groups)
 }
 
-/// Three-dimensional convolution of x [B, C, F, H, W].
+/// A three-dimensional convolution of x [B, C, F, H, W].
 public func conv3d(
     _ x: Tensor,
     _ weight: Tensor,
@@ -81,18 +81,18 @@ public func conv3d(
 }
 
 extension Tensor {
-    /// [B, C, H, W] at twice the height and width, every pixel four times.
+    /// Nearest-neighbor upsampling of [B, C, H, W] to twice the height and width.
     public func upsampledNearest2x() throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try upsampleNearestExact2dOp(self, [size(-2) * 2, size(-1) * 2], scale, scale)
     }
 
-    /// [B, C r r, H, W] -> [B, C, H r, W r], as `torch.nn.PixelShuffle` lays channels out.
+    /// [B, C r r, H, W] -> [B, C, H r, W r], with the channel order of `torch.nn.PixelShuffle`.
     public func pixelShuffled(_ factor: Int) throws(SwanError) -> Tensor {
         try pixelShuffleOp(self, factor)
     }
 
-    /// [B, C, H, W] resized by the triangle filter, widened where it shrinks (antialias).
+    /// Resizes [B, C, H, W] with a triangle filter, widened when downsampling (antialiasing).
     ///
     /// As `torch.nn.functional.interpolate(mode: bilinear, antialias: true, align_corners: false)`.
     public func resizedAntialiased(height: Int, width: Int) throws(SwanError) -> Tensor {
@@ -100,22 +100,23 @@ extension Tensor {
         return try resizeAntialiasedOp(self, [height, width], false, scale, scale)
     }
 
-    /// [B, C, H, W] resized by bilinear interpolation of the four nearest pixels.
+    /// Resizes [B, C, H, W] by bilinear interpolation of the four nearest pixels.
     public func resizedBilinear(height: Int, width: Int) throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try resizeBilinearOp(self, [height, width], false, scale, scale)
     }
 
-    /// [B, C, H, W] resized by bicubic interpolation of the sixteen nearest pixels (a = -0.75).
+    /// Resizes [B, C, H, W] by bicubic interpolation of the sixteen nearest pixels (a = -0.75).
     ///
-    /// As `torch.nn.functional.interpolate(mode: bicubic, align_corners: false)`: no antialiasing, and
-    /// values may leave the range of the pixels.
+    /// As `torch.nn.functional.interpolate(mode: bicubic, align_corners: false)`: without
+    /// antialiasing, and values may exceed the range of the pixels.
     public func resizedBicubic(height: Int, width: Int) throws(SwanError) -> Tensor {
         let scale: Double? = nil
         return try resizeBicubicOp(self, [height, width], false, scale, scale)
     }
 
-    /// [B, C, H, W] at the places `grid` [B, h, w, 2] as (x, y), borders at -1 and 1: [B, C, h, w].
+    /// Samples [B, C, H, W] at the positions `grid` [B, h, w, 2] as (x, y), with borders at -1 and
+    /// 1: [B, C, h, w].
     ///
     /// As `torch.nn.functional.grid_sample(mode: bilinear, padding_mode: reflection)`.
     public func sampledBilinear(at grid: Tensor) throws(SwanError) -> Tensor {
@@ -123,7 +124,7 @@ extension Tensor {
         return try gridSampler2dOp(self, grid, bilinear, reflection, false)
     }
 
-    /// The mean of windows of `size` by `size`; places beyond the border are not counted.
+    /// The mean over windows of `size` by `size`; positions beyond the border are not counted.
     public func averagePooled2d(
         _ size: Int,
         stride: Int,
@@ -139,13 +140,13 @@ extension Tensor {
         )
     }
 
-    /// The maximum of windows of `size` by `size`.
+    /// The maximum over windows of `size` by `size`.
     public func maxPooled2d(_ size: Int, stride: Int, padding: Int = 0) throws(SwanError) -> Tensor
     {
         try maxPool2dOp(self, [size, size], [stride, stride], [padding, padding])
     }
 
-    /// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
+    /// The eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix.
     public func symmetricEigen() throws(SwanError) -> (values: Tensor, vectors: Tensor) {
         let results = try eighOp.tensors(self, "L")
         return (results[0], results[1])

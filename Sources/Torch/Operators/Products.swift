@@ -1,6 +1,6 @@
 public import SwanSystem
 
-// Linear layers and attention, by the kernel that the dispatcher finds for a device.
+// Linear layers and attention, with the kernel that the dispatcher selects for a device.
 
 private let operandOp = Operator("swan::product_operand")
 private let linearWeightOp = Operator("swan::linear_weight")
@@ -9,16 +9,18 @@ private let storedLinearOp = Operator("swan::stored_linear")
 private let attentionOp = Operator("swan::attention")
 
 extension Tensor {
-    /// The tensor in the dtype in which its products are best taken: `DType.productType`.
+    /// The tensor in the dtype that is fastest for its products: `DType.productType`.
     public func asProductOperand() throws(SwanError) -> Tensor { try operandOp(self) }
 
-    /// The weight [O, I] in the form in which `preparedLinear` is the fastest on its device; gradients go
-    /// through it. The form is this processor's own, not one to be stored.
+    /// The weight [O, I] in the form that is fastest for `preparedLinear` on its device.
+    ///
+    /// Gradients propagate through it. The form is specific to this processor and must not be
+    /// stored.
     public func preparedForLinear() throws(SwanError) -> Tensor { try linearWeightOp(self) }
 }
 
-/// x [..., I] by the transpose of a weight from `preparedForLinear`, plus a bias [O], then GELU (by tanh)
-/// if `gelu` -> [..., O].
+/// x [..., I] times the transpose of a weight from `preparedForLinear`, plus a bias [O], then GELU
+/// (tanh approximation) if `gelu` -> [..., O].
 public func preparedLinear(
     _ x: Tensor,
     _ weight: Tensor,
@@ -28,8 +30,8 @@ public func preparedLinear(
     try linearOp(x, weight, bias, gelu)
 }
 
-/// The same of a weight [O, I] as it is stored, of any dtype, times `factor`: one number, one for each row
-/// [O, 1], nil for 1.
+/// The same with a weight [O, I] as stored, of any dtype, times `factor`: one number, one for each
+/// row [O, 1], or nil for 1.
 public func storedLinear(
     _ x: Tensor,
     _ values: Tensor,
@@ -40,11 +42,12 @@ public func storedLinear(
     try storedLinearOp(x, values, factor, bias, gelu)
 }
 
-/// softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D].
+/// Computes softmax(scale q k^T) v for q [B, N, Lq, D], k and v [B, N, Lk, D] -> [B, N, Lq, D].
 ///
 /// - Parameters:
-///   - mask: broadcasts to [B, N, Lq, Lk] and is added to the scores (or, as booleans, keeps the true).
-///   - scale: 1 / sqrt(D) if nil.
+///   - mask: Broadcasts to [B, N, Lq, Lk] and is added to the scores; a boolean mask keeps the true
+///     ones.
+///   - scale: The scale of the scores; 1 / sqrt(D) if nil.
 public func attentionByHead(
     _ q: Tensor,
     _ k: Tensor,

@@ -35,7 +35,7 @@ extension Tensor {
         try aminOp(self, dims, keepDim)
     }
 
-    /// The variance over `dims`, divided by the count less `correction`.
+    /// The variance over `dims`, the sum of squares divided by the count minus `correction`.
     public func variance(
         _ dims: [Int] = [],
         correction: Double = 0,
@@ -47,7 +47,7 @@ extension Tensor {
     /// The index of the largest element along `dim`.
     public func argmax(_ dim: Int) throws(SwanError) -> Tensor { try argmaxOp(self, dim) }
 
-    /// Running sums along `dim`.
+    /// The cumulative sum along `dim`.
     public func cumulativeSum(_ dim: Int) throws(SwanError) -> Tensor { try cumsumOp(self, dim) }
 
     /// Whether all elements are true.
@@ -57,7 +57,7 @@ extension Tensor {
     public func isAllFinite() throws(SwanError) -> Bool {
         guard dtype.isFloatingPoint else { return true }
         let summable = dtype.size == 1 ? try widened(to: .float32) : self
-        // A sum tells in one pass; only where it overflows each element is looked at.
+        // One pass computes a sum; only if it overflows is each element checked.
         if try summable.sum().item().isFinite { return true }
         return try summable.isFinite().all()
     }
@@ -67,10 +67,10 @@ extension Tensor {
         try normOp(self, 2.0, dims.isEmpty ? nil : dims, keepDim)
     }
 
-    /// Exponentials along `dim` that sum to 1.
+    /// The softmax along `dim`.
     public func softmax(_ dim: Int = -1) throws(SwanError) -> Tensor { try softmaxOp(self, dim) }
 
-    /// The elements in order along `dim`, and where each was.
+    /// The elements sorted along `dim`, and their original indices.
     public func sorted(
         _ dim: Int = -1,
         descending: Bool = false
@@ -80,7 +80,7 @@ extension Tensor {
     }
 }
 
-/// The cosine of the angle between `a` and `b` along `dim`.
+/// The cosine similarity of `a` and `b` along `dim`.
 public func cosineSimilarity(
     _ a: Tensor,
     _ b: Tensor,

@@ -27,52 +27,52 @@ private let gatherOp = Operator("aten::gather")
 private let embeddingOp = Operator("aten::embedding")
 
 extension Tensor {
-    /// The same elements in another shape; one size may be -1.
+    /// The same elements in a different shape; one size may be -1.
     public func reshaped(_ shape: [Int]) throws(SwanError) -> Tensor {
         try reshapeOp(self, shape)
     }
 
-    /// The same elements in another shape; one size may be -1.
+    /// The same elements in a different shape; one size may be -1.
     public func reshaped(_ shape: Int...) throws(SwanError) -> Tensor {
         try reshapeOp(self, shape)
     }
 
-    /// The same memory in another shape; an error where that needs a copy.
+    /// A view with a different shape; throws if that needs a copy.
     public func viewed(_ shape: [Int]) throws(SwanError) -> Tensor { try viewOp(self, shape) }
 
-    /// Dimensions in a new order.
+    /// The dimensions in a new order.
     public func permuted(_ order: Int...) throws(SwanError) -> Tensor {
         try permuteOp(self, order)
     }
 
-    /// Two dimensions exchanged.
+    /// The tensor with two dimensions exchanged.
     public func transposed(_ a: Int, _ b: Int) throws(SwanError) -> Tensor {
         try transposeOp(self, a, b)
     }
 
-    /// Dimensions of size 1 repeated without a copy; -1 keeps a size.
+    /// Expands dimensions of size 1 without a copy; -1 keeps a size.
     public func expanded(_ shape: [Int]) throws(SwanError) -> Tensor { try expandOp(self, shape) }
 
-    /// The same memory with any shape and strides, from the first element on.
+    /// A view with any shape and strides, starting at the first element.
     public func strided(_ shape: [Int], _ strides: [Int]) throws(SwanError) -> Tensor {
         try asStridedOp(self, shape, strides)
     }
 
-    /// The elements in the order of `format`; itself if they are.
+    /// The elements laid out in `format`; the tensor itself if they already are.
     public func contiguous(_ format: MemoryFormat = .contiguous) throws(SwanError) -> Tensor {
         try contiguousOp(self, format)
     }
 
-    /// A copy with memory of its own.
+    /// A copy.
     public func cloned() throws(SwanError) -> Tensor { try cloneOp(self) }
 
-    /// A new dimension of size 1 at `dim`.
+    /// Inserts a dimension of size 1 at `dim`.
     public func unsqueezed(_ dim: Int) throws(SwanError) -> Tensor { try unsqueezeOp(self, dim) }
 
-    /// Without the dimension `dim` of size 1.
+    /// Removes the dimension `dim` of size 1.
     public func squeezed(_ dim: Int) throws(SwanError) -> Tensor { try squeezeOp(self, dim) }
 
-    /// The dimensions `start ... end` as one.
+    /// Merges the dimensions `start ... end` into one.
     public func flattened(from start: Int = 0, to end: Int = -1) throws(SwanError) -> Tensor {
         let shape = self.shape
         let first = start < 0 ? start + shape.count : start
@@ -81,7 +81,7 @@ extension Tensor {
         return try reshapeOp(self, Array(shape[..<first]) + [middle] + Array(shape[(last + 1)...]))
     }
 
-    /// The dimension `dim` as several.
+    /// Splits the dimension `dim` into several.
     public func unflattened(_ dim: Int, _ sizes: [Int]) throws(SwanError) -> Tensor {
         let shape = self.shape
         let at = dim < 0 ? dim + shape.count : dim
@@ -98,42 +98,42 @@ extension Tensor {
         try sliceOp(self, dim, start, absent, 1)
     }
 
-    /// A view at one index of dimension `dim`, which goes away.
+    /// A view at one index of dimension `dim`, which is removed.
     public func selected(_ dim: Int, _ index: Int) throws(SwanError) -> Tensor {
         try selectOp(self, dim, index)
     }
 
-    /// A view of `length` indices from `start` in dimension `dim`; an error outside of the tensor.
+    /// A view of `length` indices from `start` in dimension `dim`; throws if it is out of bounds.
     public func narrowed(_ dim: Int, _ start: Int, _ length: Int) throws(SwanError) -> Tensor {
         try narrowOp(self, dim, start, length)
     }
 
-    /// Views of the given sizes, one after the other along `dim`.
+    /// Views of the given sizes, in sequence along `dim`.
     public func split(_ sizes: [Int], dim: Int) throws(SwanError) -> [Tensor] {
         try splitOp.tensors(self, sizes, dim)
     }
 
-    /// Views of equal size along `dim`, `count` of them.
+    /// `count` views of equal size along `dim`.
     public func chunked(_ count: Int, dim: Int) throws(SwanError) -> [Tensor] {
         try split(Array(repeating: size(dim) / count, count: count), dim: dim)
     }
 
-    /// One view for each index of `dim`, which goes away.
+    /// One view for each index of `dim`, which is removed.
     public func unbound(_ dim: Int = 0) throws(SwanError) -> [Tensor] {
         try unbindOp.tensors(self, dim)
     }
 
-    /// Copies side by side, `counts` for each dimension.
+    /// Tiles the tensor, `counts` times for each dimension.
     public func repeated(_ counts: [Int]) throws(SwanError) -> Tensor {
         try repeatOp(self, counts)
     }
 
-    /// Every index of `dim` repeated `count` times in a row.
+    /// Repeats every index of `dim` `count` times in a row.
     public func repeatedInterleaved(_ count: Int, dim: Int) throws(SwanError) -> Tensor {
         try repeatInterleaveOp(self, count, dim)
     }
 
-    /// Padding: pairs (before, after) from the last dimension backwards.
+    /// Pads the tensor, with pairs (before, after) from the last dimension backwards.
     public func padded(
         _ amounts: [Int],
         mode: String = "constant",
@@ -142,36 +142,36 @@ extension Tensor {
         try padOp(self, amounts, mode, value)
     }
 
-    /// Indices of the dimensions in reverse.
+    /// Reverses the order of the elements along dimensions.
     public func flipped(_ dims: [Int]) throws(SwanError) -> Tensor { try flipOp(self, dims) }
 
-    /// Elements moved along dimensions; those that leave come in at the other end.
+    /// Shifts elements along dimensions; those shifted out reenter at the other end.
     public func rolled(_ shifts: [Int], dims: [Int]) throws(SwanError) -> Tensor {
         try rollOp(self, shifts, dims)
     }
 
-    /// The entries of `dim` that `indices` (int64) names.
+    /// The entries of `dim` at `indices` (int64).
     public func indexSelected(_ dim: Int, _ indices: Tensor) throws(SwanError) -> Tensor {
         try indexSelectOp(self, dim, indices)
     }
 
-    /// Elements picked along `dim` by an index tensor of the same rank.
+    /// Gathers elements along `dim` with an index tensor of the same rank.
     public func gathered(_ dim: Int, _ indices: Tensor) throws(SwanError) -> Tensor {
         try gatherOp(self, dim, indices)
     }
 }
 
-/// Tensors joined along a dimension they have.
+/// Concatenates tensors along an existing dimension.
 public func concatenated(_ tensors: [Tensor], dim: Int = 0) throws(SwanError) -> Tensor {
     try catOp(tensors, dim)
 }
 
-/// Tensors joined along a new dimension.
+/// Stacks tensors along a new dimension.
 public func stacked(_ tensors: [Tensor], dim: Int = 0) throws(SwanError) -> Tensor {
     try stackOp(tensors, dim)
 }
 
-/// Rows of `table` [V, C] for `indices`: [..., C].
+/// The rows of `table` [V, C] at `indices`: [..., C].
 public func embedding(_ table: Tensor, _ indices: Tensor) throws(SwanError) -> Tensor {
     try embeddingOp(table, indices)
 }

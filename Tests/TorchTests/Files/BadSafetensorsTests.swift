@@ -27,14 +27,14 @@ import SwanSystem
         Case("empty", [], "is empty"),
         Case("too short", [1, 2, 3], "too short"),
         Case("header of 2^63", container("{}", [], length: 1 << 63), "9223372036854775808 bytes"),
-        Case("header past the end", container("{}", [], length: 3), "said to take 3 bytes"),
+        Case("header past the end", container("{}", [], length: 3), "claims 3 bytes"),
         Case("header of 2^64 - 1", container("{}", [], length: .max), "18446744073709551615"),
         Case("no header", container("", []), "not a JSON object"),
         Case("not JSON", container("{hello}", []), "damaged at byte 1"),
         Case("cut JSON", container(#"{"a":"#, []), "ends too early"),
         Case("text behind", container("{}{}", []), "text after the end"),
         Case("array", container("[]", []), "not a JSON object"),
-        Case("not UTF-8", container("{\"", []) + [0xFF], "belongs to none|without an end"),
+        Case("not UTF-8", container("{\"", []) + [0xFF], "belongs to no tensor|unterminated"),
         Case(
             "deep",
             container("{\"a\":" + String(repeating: "[", count: 100_000), []),
@@ -47,7 +47,7 @@ import SwanSystem
                 "t":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}
                 """,
             4,
-            #"the key "t" stands there twice"#
+            #"the key "t" occurs twice"#
         ),
         Case(
             "duplicate key by another spelling",
@@ -56,13 +56,13 @@ import SwanSystem
                 "\\u0074":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}
                 """,
             4,
-            #"the key "t" stands there twice"#
+            #"the key "t" occurs twice"#
         ),
         Case(
             "duplicate field",
             tensors: #"{"t":{"dtype":"U8","dtype":"I8","shape":[4],"data_offsets":[0,4]}}"#,
             4,
-            #"the key "dtype" stands there twice"#
+            #"the key "dtype" occurs twice"#
         ),
         Case(
             "unknown dtype",
@@ -103,7 +103,7 @@ import SwanSystem
                 {"t":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,4]}}
                 """,
             4,
-            "more than can be counted"
+            "larger than can be represented"
         ),
         Case(
             "a product past 2^63 beside a 0",
@@ -120,7 +120,7 @@ import SwanSystem
                 {"t":{"dtype":"U8","shape":[9223372036854775807,2,0],"data_offsets":[0,0]}}
                 """,
             0,
-            "more than can be counted"
+            "larger than can be represented"
         ),
         Case(
             "65 dimensions",
@@ -129,7 +129,7 @@ import SwanSystem
                 "data_offsets":[0,1]}}
                 """,
             1,
-            "more than 64 dimensions"
+            "at most 64 are supported"
         ),
         Case(
             "a name of a megabyte",
@@ -144,18 +144,18 @@ import SwanSystem
             "a hundred thousand numbers",
             tensors: "{\"t\":[\(String(repeating: "0,", count: 100_000))0]}",
             0,
-            "more values than belong here"
+            "more values than allowed"
         ),
         Case(
             "metadata twice",
             container(#"{"__metadata__":{},"__metadata__":{}}"#, []),
-            "stands there twice"
+            "occurs twice"
         ),
         Case(
             "one offset",
             tensors: #"{"t":{"dtype":"U8","shape":[4],"data_offsets":[0]}}"#,
             4,
-            "no two integers as data_offsets"
+            "no pair of integers as data_offsets"
         ),
         Case(
             "reversed offsets",
@@ -179,7 +179,7 @@ import SwanSystem
             "shape and bytes",
             tensors: #"{"t":{"dtype":"F32","shape":[4],"data_offsets":[0,8]}}"#,
             8,
-            "tensor t of shape [4] and dtype F32 does not take the 8 bytes"
+            "tensor t of shape [4] and dtype F32 does not match the 8 bytes"
         ),
         Case(
             "overlap",
@@ -200,10 +200,10 @@ import SwanSystem
             "the tensors a and b leave a hole"
         ),
         Case(
-            "bytes behind",
+            "bytes after",
             tensors: #"{"t":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#,
             6,
-            "belongs to none"
+            "belongs to no tensor"
         ),
         Case("metadata of numbers", container(#"{"__metadata__":{"a":1}}"#, []), "a is not text"),
         Case("metadata of text", container(#"{"__metadata__":"a"}"#, []), "is not an object"),

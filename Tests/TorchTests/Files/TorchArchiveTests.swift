@@ -99,7 +99,7 @@ import SwanSystem
         let path = Golden.path("pth_os_system.pth")
         let error = try #require(failure { _ = try TorchArchive(path: path) } as? SwanError)
         #expect(error.code == .invalidFile)
-        #expect(error.message.contains("asks Python for posix.system"))
+        #expect(error.message.contains("refers to Python's posix.system"))
         #expect(error.message.contains("data.pkl, byte "))
         #expect(!FileManager.default.fileExists(atPath: "pth_was_run"))
     }
