@@ -14,29 +14,29 @@ using Mask = const std::optional<at::Tensor> &;
 at::Tensor fused(
     const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, Mask mask,
     std::optional<double> scale) {
-    // Fewer keys than a vector of the engine's kernel has lanes.
+    // Fewer keys than the lanes of a vector in the engine's kernel.
     constexpr int64_t fewKeys = 16;
     auto result = at::scaled_dot_product_attention(q, k, v, mask, 0.0, false, scale);
-    // Where all of a few scores are NaN, the kernel takes the row for a masked one and gives zeros.
+    // If all of a few scores are NaN, the kernel mistakes the row for a masked one and returns zeros.
     if (q.is_cpu() && k.size(2) < fewKeys && !wantGradients(result)) {
         result.add_((q.mean() + k.mean()) * 0);
     }
     return result;
 }
 
-/// The same in the type that products are taken in.
+/// The same, in the type that is best for products.
 at::Tensor composite(
     const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, Mask mask,
     std::optional<double> scale) {
     const auto type = productType(q);
     if (type == q.scalar_type()) return fused(q, k, v, mask, scale);
-    // A mask of booleans is one for every dtype.
+    // A boolean mask is the same for every dtype.
     const bool isBias = mask.has_value() && at::isFloatingType(mask->scalar_type());
     const auto converted = isBias ? std::make_optional(mask->to(type)) : mask;
     return fused(q.to(type), k.to(type), v.to(type), converted, scale).to(q.scalar_type());
 }
 
-/// What `attend` writes into the place [1, 1, Lq, D] of each head, given its q, k and v.
+/// Calls `attend` for each head with its q, k and v and its place [1, 1, Lq, D] in the result.
 template <typename Attend>
 at::Tensor headByHead(
     const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Attend &attend) {
@@ -52,7 +52,7 @@ at::Tensor headByHead(
     return result;
 }
 
-/// The composite for one head at a time: little memory is needed for conversions.
+/// The composite, one head at a time, so that conversions need little memory.
 at::Tensor inTurn(
     const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, std::optional<double> scale) {
     return headByHead(
@@ -62,7 +62,7 @@ at::Tensor inTurn(
         });
 }
 
-/// Two matrix products around a softmax, some rows of a head at a time.
+/// Two matrix products around a softmax, for a few rows of a head at a time.
 ///
 /// For bfloat16 on a CPU without tiles, whose instructions the engine's fused kernel does not keep busy: it
 /// runs at a fifth of the rate of plain products there, this at nearly half. Scores are rounded to the dtype
@@ -89,7 +89,7 @@ at::Tensor byMatrices(
         });
 }
 
-/// Whether the kernel by tiles takes them.
+/// Whether the tiled kernel supports these tensors.
 bool fitTiles(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) {
     for (const auto &part : {q, k, v}) {
         if (!suitsTiles(part) || part.numel() == 0 || part.size(3) != q.size(3)
@@ -110,7 +110,7 @@ at::Tensor onCPU(
     if (!isPlain) return composite(q, k, v, mask, scale);
     if (productType(q) != q.scalar_type()) return inTurn(q, k, v, scale);
     const int64_t scores = q.size(2) * k.size(2);
-    // To lay out queries and values pays from so many scores on.
+    // Rearranging queries and values pays off from this number of scores on.
     if (scores >= 1 << 14 && fitTiles(q, k, v) && scale.value_or(1) > 0) {
         using Kernel = at::Tensor(const at::Tensor &, const at::Tensor &, const at::Tensor &, double);
         static const auto kernel = find<Kernel>("swan::tiled_attention");

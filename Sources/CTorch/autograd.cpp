@@ -1,4 +1,4 @@
-// Gradients, and the guards that switch their recording on and off.
+// Gradients, and the guards that turn their recording on and off.
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>

@@ -1,4 +1,4 @@
-// What a call costs from C++ itself, to hold the calls through the dispatcher against.
+// The cost of a call from C++ itself, as a baseline for calls through the dispatcher.
 #include <chrono>
 
 #include "internal.h"

@@ -1,34 +1,34 @@
-// Convolutions over frames, rows and columns that see only the present and earlier frames.
+// Convolutions over frames, rows and columns that see only the current and earlier frames.
 #include "operators.h"
 #include "processor.h"
 
 namespace swan {
 namespace {
 
-// A prepared kernel tells by its dimensions what it is for: 4 for `conv2d`, 2 for Winograd's filtering, 6 for
-// the processor's tiles.
+// The number of dimensions of a prepared kernel identifies its form: 4 for `conv2d`, 2 for Winograd's
+// filtering, 6 for the processor's tiles.
 bool isStacked(const at::Tensor &prepared) { return prepared.dim() == 4; }
 bool isForWinograd(const at::Tensor &prepared) { return prepared.dim() == 2; }
 bool isForTiles(const at::Tensor &prepared) { return prepared.dim() == 6; }
 
-/// [O, I, f, s, s] -> [O, f I, s, s]: the channels of the frames one after another. A two-dimensional
-/// convolution is on a CPU in many sizes several times faster than the engine's three-dimensional one.
+/// [O, I, f, s, s] -> [O, f I, s, s]: concatenates the channels of the frames. For many sizes, a
+/// two-dimensional convolution is several times faster on a CPU than the engine's three-dimensional one.
 at::Tensor stacked(const at::Tensor &weight) {
-    TORCH_CHECK(weight.dim() == 5, "a kernel is [O, I, f, s, s], not ", weight.sizes());
+    TORCH_CHECK(weight.dim() == 5, "a kernel must be [O, I, f, s, s], not ", weight.sizes());
     return weight.transpose(1, 2)
         .reshape({weight.size(0), weight.size(1) * weight.size(2), weight.size(3), weight.size(4)})
         .contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-/// The kernel in the form that the composite takes.
+/// The kernel in the form for the composite.
 at::Tensor prepareComposite(const at::Tensor &weight, int64_t) { return stacked(weight); }
 
-/// [O, I, f, s, s] -> the form that is the fastest for it here.
+/// [O, I, f, s, s] -> the form that is fastest here.
 at::Tensor prepareOnCPU(const at::Tensor &weight, int64_t stride) {
-    TORCH_CHECK(weight.dim() == 5, "a kernel is [O, I, f, s, s], not ", weight.sizes());
+    TORCH_CHECK(weight.dim() == 5, "a kernel must be [O, I, f, s, s], not ", weight.sizes());
     const bool isCube = weight.sizes().slice(2) == at::IntArrayRef({3, 3, 3}) && stride == 1;
     if (!isCube || wantGradients(weight)) return stacked(weight);
-    // Below so many channels going into and out of a form costs more than it saves.
+    // With fewer channels, converting to and from the form costs more than it saves.
     if (weight.size(1) >= 8 && weight.scalar_type() == at::kFloat) {
         static const auto pack = find<at::Tensor(const at::Tensor &)>("swan::winograd_weight");
         return pack.call(weight);
@@ -40,7 +40,7 @@ at::Tensor prepareOnCPU(const at::Tensor &weight, int64_t stride) {
     return stacked(weight);
 }
 
-/// x [B, F, H, W, I] -> [B, F', H, W, f I]: the frames that an output sees, side by side.
+/// x [B, F, H, W, I] -> [B, F', H, W, f I]: concatenates the frames that each output sees.
 at::Tensor stackedFrames(const at::Tensor &x, int64_t frames, int64_t stride) {
     if (frames == 1) return x;
     const int64_t outputs = (x.size(1) - frames) / stride + 1;
@@ -51,14 +51,14 @@ at::Tensor stackedFrames(const at::Tensor &x, int64_t frames, int64_t stride) {
     return at::cat(parts, -1);
 }
 
-/// Frames x [B, F, H, W, I] after `front` [B, f - 1, H, W, I], zeros where there is none -> [B, F', H, W, O],
-/// plus the residual if there is one. With `isJoined` the frames before come with x.
+/// Frames x [B, F, H, W, I] after `front` [B, f - 1, H, W, I], or zeros if there is none -> [B, F', H, W, O],
+/// plus the residual if there is one. With `isJoined`, x includes the frames before.
 at::Tensor composite(
     const at::Tensor &x, const at::Tensor &weight, const at::Tensor &prepared, const at::Tensor &bias,
     const std::optional<at::Tensor> &front, const std::optional<at::Tensor> &residual,
     int64_t stride, bool isJoined) {
     TORCH_CHECK(
-        x.dim() == 5 && weight.dim() == 5, "frames ", x.sizes(), " and a kernel ", weight.sizes());
+        x.dim() == 5 && weight.dim() == 5, "frames ", x.sizes(), " do not fit a kernel ", weight.sizes());
     const int64_t frames = weight.size(2);
     auto all = x;
     if (!isJoined && frames > 1) {

@@ -1,4 +1,4 @@
-// The engine itself: version, threads, random generators, and the CUDA half that is loaded when asked for.
+// The engine itself: version, threads, random generators, and the CUDA half, loaded on demand.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -18,9 +18,9 @@ using namespace swan;
 
 namespace {
 
-/// SentencePiece and libc10 both export a variable FLAGS_minloglevel, a class there and an int here. In
-/// one process they share c10's storage, and SentencePiece's constructor also sets the flag behind it,
-/// which turns every refused allocation into an abort. Libraries are constructed before this is.
+/// SentencePiece and libc10 both export a variable FLAGS_minloglevel, a class there and an int here. In one
+/// process they share c10's storage, and SentencePiece's constructor also sets the adjacent flag, which turns
+/// every failed allocation into an abort. Libraries are constructed before this is.
 [[maybe_unused]] const bool refusalsThrow = [] {
     FLAGS_caffe2_use_fatal_for_enforce = false;
     return true;
@@ -35,13 +35,13 @@ int32_t ct_threads(void) { return at::get_num_threads(); }
 void ct_set_threads(int32_t count) { at::set_num_threads(count); }
 
 void ct_set_threads_here(int32_t count) {
-    // at::set_num_threads would also set the number that new threads begin with. OpenMP and MKL each
-    // keep one for every thread, and the engine asks them.
+    // at::set_num_threads would also set the initial number for new threads. OpenMP and MKL each keep a
+    // number per thread, which the engine queries.
     using Set = void (*)(int);
     static const auto forOpenMP = reinterpret_cast<Set>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
     static const auto forMKL = reinterpret_cast<int (*)(int)>(
         ::dlsym(RTLD_DEFAULT, "MKL_Set_Num_Threads_Local"));
-    // A thread's first question sets them.
+    // The first query of a thread initializes them.
     if (at::get_num_threads() == count || forOpenMP == nullptr) return;
     forOpenMP(count);
     if (forMKL != nullptr) forMKL(count);
@@ -73,7 +73,7 @@ bool ct_multiplies(int32_t dtype) {
     __builtin_cpu_init();
     return isBFloat16 ? __builtin_cpu_supports("avx512bf16") : __builtin_cpu_supports("avx512fp16");
 #elif defined(__aarch64__)
-    // HWCAP2_BF16 and HWCAP_ASIMDHP, which older headers do not name.
+    // HWCAP2_BF16 and HWCAP_ASIMDHP, which older headers do not define.
     return isBFloat16 ? getauxval(AT_HWCAP2) >> 14 & 1 : getauxval(AT_HWCAP) >> 10 & 1;
 #else
     return false;
@@ -82,7 +82,7 @@ bool ct_multiplies(int32_t dtype) {
 
 namespace {
 
-/// Loads the CUDA half; says what kept it from loading, nothing if nothing did.
+/// Loads the CUDA half; returns the reason if it could not be loaded, or an empty string.
 ///
 /// The kernels register themselves when the library is loaded, so one binary serves both devices.
 const std::string &cuda_failure() {
@@ -101,7 +101,7 @@ void *driver() {
 }  // namespace
 
 void swan::findDevices() {
-    // Who asks for a GPU is told of a failure.
+    // Failures are reported when a GPU is requested.
     if (driver() != nullptr) cuda_failure();
 }
 
@@ -115,10 +115,11 @@ bool ct_has_tiles(void) {
 
 int32_t ct_cuda_device_count(ct_error *error) {
     return guarded(error, int32_t(-1), [&] {
-        // Without the driver there is no GPU, and loading a gigabyte of kernels would tell no more.
+        // Without the driver there is no GPU, and loading a gigabyte of kernels would give no more
+        // information.
         if (driver() == nullptr) return int32_t(0);
         TORCH_CHECK(
-            cuda_failure().empty(), "the CUDA half of libtorch does not load: ", cuda_failure());
+            cuda_failure().empty(), "the CUDA half of libtorch cannot be loaded: ", cuda_failure());
         return static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount());
     });
 }

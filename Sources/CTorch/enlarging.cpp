@@ -1,8 +1,9 @@
-// A 3x3 convolution of pictures at twice their height and width, every pixel given twice each way, that lie
-// channels last, in float32 on the CPU, by Winograd's minimal filtering (Lavin and Gray,
-// https://arxiv.org/abs/1509.09308). Of its four products along a dimension one is of the difference of two
-// equal pixels: nine a channel pair are left for four pixels where the sum as it is written takes 36. The
-// large picture is never made.
+// A 3x3 convolution of images after nearest-neighbor upsampling to twice the height and width.
+//
+// Images are channels last, in float32 on the CPU. By Winograd's minimal filtering (Lavin and Gray,
+// https://arxiv.org/abs/1509.09308). Of its four products along a dimension, one is of the difference of two
+// equal pixels and drops out: nine products per channel pair remain for four pixels, where direct summation
+// takes 36. The large image is never materialized.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -18,13 +19,13 @@ constexpr int components = 9;
 
 struct Problem : Products {
     int64_t height, width;
-    /// Pictures that are enlarged in turn: the first of each, then the second of each.
+    /// The images to upsample in turn: the first of each part, then the second of each.
     std::vector<const float *> parts;
     const float *weight, *bias;
     float *result;
 };
 
-/// One tile's inputs, a pixel and its neighbours, as its components at `to`, `stride` apart.
+/// Transforms the inputs of one tile, a pixel and its neighbors, to components at `to`, `stride` apart.
 template <int L>
 SWAN_INLINE void transformTile(
     const float *const (&pixels)[components], int64_t channels, float *to, int64_t stride) {
@@ -45,7 +46,7 @@ SWAN_INLINE void transformTile(
     });
 }
 
-/// One tile's products at `from`, `stride` apart, as 2x2 pixels of which the first is at `to`.
+/// Transforms the products of one tile at `from`, `stride` apart, to 2x2 pixels with the first at `to`.
 template <int L>
 SWAN_INLINE void finishTile(const Problem &p, const float *from, int64_t stride, float *to) {
     using V = Vector<L>;
@@ -66,7 +67,7 @@ SWAN_INLINE void finishTile(const Problem &p, const float *from, int64_t stride,
     });
 }
 
-/// One block of tiles of one picture; a tile is a pixel.
+/// One block of tiles of one image; a tile is a pixel.
 template <int L>
 SWAN_INLINE void runBlock(
     const Problem &p, Scratch &scratch, int64_t picture, int64_t firstTile) {
@@ -105,7 +106,7 @@ SWAN_TARGET_16 void run16(const Problem &p, Scratch &s, int64_t picture, int64_t
     runBlock<16>(p, s, picture, tile);
 }
 
-/// A kernel's 3x3 numbers as the 3x3 that are multiplied with.
+/// Transforms a kernel's 3x3 numbers to the 3x3 factors of the products.
 void transformKernel(const float *kernel, double *result) {
     const auto along = [](double a, double b, double c, double *target, int step) {
         target[0] = a, target[step] = a + b + c, target[2 * step] = c;
@@ -115,17 +116,17 @@ void transformKernel(const float *kernel, double *result) {
     for (int i = 0; i < 3; ++i) along(rows[i], rows[3 + i], rows[6 + i], result + i, 3);
 }
 
-/// [O, I, 3, 3] -> [9, O' I], see `packed`.
+/// [O, I, 3, 3] -> [9, O' I]; see `packed`.
 at::Tensor packWeight(const at::Tensor &weight) {
     TORCH_CHECK(
         weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,
-        "a kernel is [O, I, 3, 3], not ", weight.sizes());
+        "a kernel must be [O, I, 3, 3], not ", weight.sizes());
     return packed<components>(weight, transformKernel);
 }
 
-/// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn.
+/// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O], with frames taken from each part in turn.
 at::Tensor convolve(at::TensorList parts, const at::Tensor &weight, const at::Tensor &bias) {
-    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames are [B, F, H, W, C]");
+    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames must be [B, F, H, W, C]");
     checkFloatsOnCPU(weight);
     checkFloatsOnCPU(bias);
     std::vector<at::Tensor> plain;
@@ -133,7 +134,8 @@ at::Tensor convolve(at::TensorList parts, const at::Tensor &weight, const at::Te
     for (const auto &part : parts) {
         checkFloatsOnCPU(part);
         TORCH_CHECK(
-            part.sizes() == parts[0].sizes(), "parts of ", parts[0].sizes(), " and ", part.sizes());
+            part.sizes() == parts[0].sizes(),
+            "parts of unequal size: ", parts[0].sizes(), " and ", part.sizes());
         plain.push_back(part.contiguous());
         p.parts.push_back(floats(plain.back()));
     }

@@ -1,5 +1,6 @@
-// Float8 to wider floating-point numbers on the CPU. There are 256 of them, so a table has them all;
-// libtorch's own conversion of the kind with four bits of exponent takes a dozen times as long.
+// Conversion of float8 to wider floating-point numbers on the CPU. There are only 256 values, so a table
+// holds them all; libtorch's own conversion of the format with four exponent bits takes a dozen times as
+// long.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -20,12 +21,12 @@ void look(const void *from, const void *table, void *to, int64_t count) {
     });
 }
 
-/// x, times a number if there is one, in `dtype`, which has two or four bytes.
+/// x, times a number if given, in `dtype`, which has two or four bytes.
 at::Tensor widen(
     const at::Tensor &x, at::ScalarType dtype, const std::optional<at::Tensor> &factor) {
     TORCH_CHECK(
         x.scalar_type() == at::kFloat8_e4m3fn || x.scalar_type() == at::kFloat8_e5m2,
-        "this conversion is of float8, not of ", x.scalar_type());
+        "this conversion is from float8, not from ", x.scalar_type());
     TORCH_CHECK(
         dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16,
         "this conversion is to float32, float16 or bfloat16, not to ", dtype);

@@ -1,4 +1,4 @@
-// What the files of this target share: turning exceptions into ct_error, and handles into tensors.
+// Shared by the files of this target: turning exceptions into ct_error, and handles into tensors.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,14 +17,14 @@
 
 namespace swan {
 
-/// The error of a ct_body on its way through the engine.
+/// The error of a ct_body, passed through the engine.
 class Failure : public std::exception {
 public:
     Failure(void *body, void (*release)(void *)) : held(std::make_shared<Held>(body, release)) {}
 
     const char *what() const noexcept override { return "a function of the caller failed"; }
 
-    /// The error itself, which then is the receiver's to release.
+    /// Transfers ownership of the error to the caller, which must release it.
     void *give() const { return std::exchange(held->body, nullptr); }
 
 private:
@@ -40,16 +40,16 @@ private:
     std::shared_ptr<Held> held;
 };
 
-/// A file that tensors lie in has lost bytes while it was in use.
+/// A file with tensors has lost bytes while it was in use.
 struct DamagedFile : std::runtime_error {
     explicit DamagedFile(const std::string &path)
-        : runtime_error(path + ": was cut off or changed while it was in use") {}
+        : runtime_error(path + ": was truncated or changed while it was in use") {}
 };
 
-/// How many mappings a read has found to be without their bytes.
+/// The number of mappings found by a read to have lost bytes.
 extern std::atomic<int> damagedFiles;
 
-/// Throws a DamagedFile where a tensor lies in such a mapping.
+/// Throws a DamagedFile if a tensor is in such a mapping.
 void findDamage(const at::Tensor &tensor);
 
 inline void requireIntact(const at::Tensor &tensor) {
@@ -62,7 +62,7 @@ inline void fill(ct_error *error, ct_error_kind kind, const std::string &message
     error->message = ::strdup(message.c_str());
 }
 
-/// Whether the system has no memory to give right now, of a size that a kernel may want.
+/// Whether the system currently has no memory of the size that a kernel may need.
 inline bool memoryIsShort() {
     const std::size_t size = 64u << 20;
     void *block = ::mmap(
@@ -72,7 +72,7 @@ inline bool memoryIsShort() {
     return false;
 }
 
-/// Runs `body`; whatever it throws becomes an error and `failure` is returned.
+/// Runs `body`; any exception becomes an error and `failure` is returned.
 template <typename Result, typename Body>
 Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     try {
@@ -89,25 +89,25 @@ Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
     } catch (const c10::TypeError &e) {
         fill(error, CT_ERROR_TYPE, e.what_without_backtrace());
     } catch (const c10::Error &e) {
-        // The CPU allocator reports a refused allocation as a plain error.
+        // The CPU allocator reports a failed allocation as a plain error.
         const std::string message = e.what_without_backtrace();
         const bool memory = message.find("DefaultCPUAllocator") != std::string::npos;
         fill(error, memory ? CT_ERROR_OUT_OF_MEMORY : CT_ERROR_OTHER, message);
     } catch (const std::bad_alloc &) {
         fill(error, CT_ERROR_OUT_OF_MEMORY, "out of memory");
     } catch (const std::exception &e) {
-        // oneDNN does not say why it has no code or no memory for a kernel.
+        // oneDNN does not tell whether it lacks code or memory for a kernel.
         const bool memory = std::strstr(e.what(), "could not create") != nullptr && memoryIsShort();
         fill(
             error, memory ? CT_ERROR_OUT_OF_MEMORY : CT_ERROR_OTHER,
-            memory ? "there is none for a kernel" : e.what());
+            memory ? "none left for a kernel" : e.what());
     } catch (...) {
         fill(error, CT_ERROR_OTHER, "an exception of an unknown type");
     }
     return failure;
 }
 
-/// Loads the CUDA half of the engine if a driver is there: the engine counts devices but once, before its
+/// Loads the CUDA half of the engine if a driver is present: the engine counts devices only once, before its
 /// first gradient.
 void findDevices();
 
@@ -115,13 +115,13 @@ inline c10::TensorImpl *impl(ct_tensor tensor) {
     return reinterpret_cast<c10::TensorImpl *>(tensor);
 }
 
-/// A tensor that takes part in the handle's reference count.
+/// A tensor that shares the handle's reference count.
 inline at::Tensor borrow(ct_tensor tensor) {
     return at::Tensor(
         c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim_copy(impl(tensor)));
 }
 
-/// Gives the reference that `tensor` holds to the caller of the C interface.
+/// Transfers the reference that `tensor` holds to the caller of the C interface.
 inline ct_tensor give(at::Tensor &&tensor) {
     return reinterpret_cast<ct_tensor>(tensor.unsafeReleaseTensorImpl());
 }

@@ -1,5 +1,5 @@
-// Vectors of 4, 8 or 16 floats, loaded from float32 or bfloat16, and code compiled once for each
-// instruction set that has them.
+// Vectors of 4, 8 or 16 floats, loaded from float32 or bfloat16, and code compiled once for each instruction
+// set that has them.
 #pragma once
 
 #include <c10/util/BFloat16.h>
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-// All functions over vectors are inlined, so that how vectors are passed does not matter.
+// All functions with vector arguments are inlined, so the calling convention for vectors does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #define SWAN_ALWAYS __attribute__((always_inline))
@@ -81,13 +81,13 @@ SWAN_INLINE Vector<L> loadSome(const c10::BFloat16 *from, int64_t count) {
     return value;
 }
 
-/// The first `count` floats of a vector, rounded to the nearest bfloat16, of two the even.
+/// The first `count` floats of a vector, rounded to the nearest bfloat16, with ties to even.
 template <int L>
 SWAN_INLINE void storeSome(c10::BFloat16 *to, Vector<L> value, int64_t count) {
     typename Lanes<L>::Bits bits;
     std::memcpy(&bits, &value, sizeof bits);
     bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    // Rounding would make an infinity of some of what is not a number.
+    // Rounding would turn some NaNs into infinity.
     const auto isNumber = value == value;
     bits = isNumber ? bits : (bits & 0) + 0x7fc0;
     const auto halves = __builtin_convertvector(bits, typename Lanes<L>::Halves);
@@ -96,14 +96,15 @@ SWAN_INLINE void storeSome(c10::BFloat16 *to, Vector<L> value, int64_t count) {
 
 template <int L>
 SWAN_INLINE Vector<L> fill(float value) {
-    // Taking zero away changes no number, so that only the broadcast is left of it.
+    // Subtracting zero changes no value, so only the broadcast remains.
     return value - Vector<L>{};
 }
 
-/// Calls `body(start, L)` for whole vectors among `count` floats, then `body(start, rest)` if some are left.
+/// Calls `body(start, L)` for each whole vector among `count` floats, then `body(start, rest)` if some are
+/// left.
 ///
-/// Quarters of a vector are called for by constants, which makes single instructions of their loads and
-/// stores: by way of memory a rest costs as much as several vectors.
+/// The remainder is split into quarters of a vector of constant size, which compile to single load and store
+/// instructions: through memory, a remainder costs as much as several vectors.
 template <int L, typename Body>
 SWAN_INLINE void eachVector(int64_t count, const Body &body) {
     int64_t start = 0;
@@ -117,7 +118,7 @@ SWAN_INLINE void eachVector(int64_t count, const Body &body) {
     }
 }
 
-/// How many floats this processor's vectors hold.
+/// The number of floats in this processor's vectors.
 inline int lanes() {
 #if defined(__x86_64__)
     __builtin_cpu_init();

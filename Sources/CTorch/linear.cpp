@@ -1,4 +1,4 @@
-// Linear layers of weights that are prepared once, or that stay as they are stored.
+// Linear layers with weights that are prepared once, or that stay as stored.
 #include "operators.h"
 #include "processor.h"
 
@@ -15,7 +15,7 @@ at::Tensor operandOnCPU(const at::Tensor &x) { return x.to(productType(x)); }
 
 // ---- Conversion of stored weights ----
 
-/// x, times a number if there is one, in `dtype`.
+/// x, times a number if given, in `dtype`.
 at::Tensor widenComposite(const at::Tensor &x, at::ScalarType dtype, Stored factor) {
     return factor ? (x.to(at::kFloat) * *factor).to(dtype) : x.to(dtype);
 }
@@ -30,7 +30,7 @@ at::Tensor widenOnCPU(const at::Tensor &x, at::ScalarType dtype, Stored factor) 
     return kernel.call(x, dtype, factor);
 }
 
-/// The weight that values and their factor, one number or one for each row, stand for.
+/// The weight given by values and their factor, which is one number or one for each row.
 at::Tensor weight(const at::Tensor &values, at::ScalarType dtype, Stored factor) {
     using Widen = at::Tensor(const at::Tensor &, at::ScalarType, Stored);
     static const auto widen = find<Widen>("swan::widen");
@@ -40,13 +40,13 @@ at::Tensor weight(const at::Tensor &values, at::ScalarType dtype, Stored factor)
 
 // ---- Layers ----
 
-/// Whether it is a matrix of whole tiles.
+/// Whether the matrix consists of whole tiles.
 bool hasWholeTiles(const at::Tensor &weight) {
     return weight.dim() == 2 && weight.numel() > 0 && weight.size(0) % 32 == 0
         && weight.size(1) % 32 == 0;
 }
 
-/// A weight in tiles has six dimensions: [O / 32, I / 32, 2, 16, 16, 2].
+/// A tiled weight has six dimensions: [O / 32, I / 32, 2, 16, 16, 2].
 bool isInTiles(const at::Tensor &weight) { return weight.dim() == 6; }
 
 at::Tensor inTiles(const at::Tensor &weight) {
@@ -54,7 +54,7 @@ at::Tensor inTiles(const at::Tensor &weight) {
     return pack.call(weight);
 }
 
-/// The weight [O, I] that `inTiles` was given.
+/// The weight [O, I] from which `inTiles` made `tiles`.
 at::Tensor ofTiles(const at::Tensor &tiles) {
     return tiles.permute({0, 2, 4, 1, 3, 5}).reshape({tiles.size(0) * 32, tiles.size(1) * 32});
 }
@@ -72,7 +72,7 @@ at::Tensor prepareOnCPU(const at::Tensor &weight) {
     return fits ? inTiles(weight) : weight;
 }
 
-/// x [..., I], a prepared weight and a bias [O] -> [..., O], GELU (by tanh) of it if `gelu`.
+/// x [..., I], a prepared weight and a bias [O] -> [..., O], followed by GELU (tanh approximation) if `gelu`.
 at::Tensor linearComposite(const at::Tensor &x, const at::Tensor &weight, Stored bias, bool gelu) {
     const auto plain = (isInTiles(weight) ? ofTiles(weight) : weight).to(x.scalar_type());
     const auto y = at::linear(x, plain, bias);
@@ -84,7 +84,7 @@ at::Tensor linearOnCPU(const at::Tensor &x, const at::Tensor &weight, Stored bia
     return fits ? product(x, weight, bias, gelu) : linearComposite(x, weight, bias, gelu);
 }
 
-/// The same of a weight as it lies in its file, and the factor that it is multiplied by.
+/// The same with a weight as stored in its file, and the factor that it is multiplied by.
 at::Tensor storedComposite(
     const at::Tensor &x, const at::Tensor &values, Stored factor, Stored bias, bool gelu) {
     return linearComposite(x, weight(values, x.scalar_type(), factor), bias, gelu);
@@ -92,7 +92,7 @@ at::Tensor storedComposite(
 
 at::Tensor storedOnCPU(
     const at::Tensor &x, const at::Tensor &values, Stored factor, Stored bias, bool gelu) {
-    // To lay out a matrix, some 20 ms for the largest, pays for one product of so many rows.
+    // Packing a matrix, some 20 ms for the largest, pays off for one product from this number of rows on.
     const bool isWorthwhile = x.dim() > 0 && x.numel() >= 4096 * x.size(-1);
     const bool fits = isWorthwhile && hasWholeTiles(values) && suitsTiles(x)
         && !wantGradients(x, values, factor, bias);

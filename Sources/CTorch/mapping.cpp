@@ -1,7 +1,8 @@
-// Files in memory, and what becomes of a read where a file has no bytes any more.
+// Files mapped into memory, and reads of parts that the file no longer has.
 //
-// The system answers such a read with SIGBUS, which ends the process. The handler here puts zeros where the
-// rest of the file was and marks the mapping as damaged; operators on its tensors fail with the file's name.
+// The system answers such a read with SIGBUS, which terminates the process. The handler here maps zeros in
+// place of the rest of the file and marks the mapping as damaged; operators on its tensors fail with the
+// file's name.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,12 +14,12 @@
 
 #include "internal.h"
 
-/// A mapping, or room for one. Entries are never freed: a handler may be looking at one at any time.
+/// A mapping, or a slot for one. Entries are never freed: a handler may be reading one at any time.
 struct ct_mapping_s {
     std::atomic<uintptr_t> start{0}, end{0};
     std::atomic<bool> damaged{false};
     ct_mapping_s *next = nullptr;
-    // The lock's.
+    // Guarded by the lock.
     std::string path;
     int descriptor = -1;
     struct stat opened = {};
@@ -31,7 +32,7 @@ std::atomic<ct_mapping_s *> all{nullptr};
 struct sigaction before;
 uintptr_t page_size = 4096;
 
-/// Only what may be called in a signal's handler.
+/// Uses only functions that are safe in a signal handler.
 bool cover(uintptr_t address) {
     for (ct_mapping_s *mapping = all.load(); mapping != nullptr; mapping = mapping->next) {
         const uintptr_t start = mapping->start.load(), end = mapping->end.load();
@@ -57,7 +58,7 @@ void on_bus_error(int number, siginfo_t *info, void *context) {
     } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
         before.sa_handler(number);
     } else {
-        // What was interrupted runs again, and the signal does what it does without a handler.
+        // The interrupted instruction runs again, and the signal has its default effect.
         signal(number, SIG_DFL);
         if (info->si_code <= 0) raise(number);
     }
@@ -76,7 +77,7 @@ bool is_changed(const ct_mapping_s &mapping, bool written) {
     if (mapping.damaged.load()) return true;
     struct stat now = {};
     if (fstat(mapping.descriptor, &now) != 0) return false;
-    // Behind the end of a file its last page has zeros, which no signal tells of.
+    // Past the end of a file, its last page has zeros, and reading them raises no signal.
     if (now.st_size < mapping.opened.st_size) return true;
     if (!written) return false;
     const auto &then = mapping.opened;

@@ -1,4 +1,4 @@
-// One call for every operator that the dispatcher knows, by way of its boxed convention.
+// One call for every operator that the dispatcher knows, through its boxed calling convention.
 #include "internal.h"
 
 using namespace swan;
@@ -46,10 +46,10 @@ c10::IValue box(const ct_value &value) {
             return result;
         }
     }
-    TORCH_CHECK(false, "an argument of an unknown kind: ", static_cast<int32_t>(value.kind));
+    TORCH_CHECK(false, "unknown kind of argument: ", static_cast<int32_t>(value.kind));
 }
 
-/// Throws where what was read of an argument's file was no longer there.
+/// Throws if an argument's file was truncated when it was read.
 void requireIntactFiles(const ct_value *arguments, int32_t count) {
     for (int32_t i = 0; i < count; ++i) {
         const ct_value &value = arguments[i];
@@ -64,14 +64,14 @@ void requireIntactFiles(const ct_value *arguments, int32_t count) {
     }
 }
 
-/// Collects results into the caller's buffer. What is not handed over is dropped with its reference.
+/// Collects results in the caller's buffer. Results that are not handed over are released.
 struct Results {
     ct_value *values;
     int32_t capacity;
     int32_t count = 0;
 
     ct_value &next() {
-        TORCH_CHECK(count < capacity, "more than ", capacity, " results");
+        TORCH_CHECK(count < capacity, "the operator has more than ", capacity, " results");
         ct_value &value = values[count++];
         value.count = 0;
         return value;
@@ -97,7 +97,7 @@ struct Results {
         } else if (result.isTensorList()) {
             for (at::Tensor tensor : result.toTensorVector()) add(std::move(tensor));
         } else {
-            TORCH_CHECK(false, "a result of type ", result.tagKind(), " has no C form");
+            TORCH_CHECK(false, "a result of type ", result.tagKind(), " is not supported");
         }
     }
 
@@ -113,7 +113,7 @@ struct Results {
 /// The arguments and results of one call. The memory is kept for the thread's next call.
 class CallStack {
 public:
-    // Taken, not shared: a call from within a call finds none and makes its own.
+    // Taken, not shared: a nested call finds none and allocates its own.
     CallStack() { values.swap(spare()); }
     ~CallStack() {
         values.clear();

@@ -1,9 +1,9 @@
-// How an operator of ours is registered, and when its kernels may run.
+// Registration of Swan's operators, and when their kernels may run.
 //
-// An operator has a schema, kernels for devices, and a composite: the same by the engine's own operators. The
-// composite serves every device without a kernel, every tensor that no kernel takes, and gradients: it records
-// itself, kernels record nothing. So the autograd keys fall through, and a kernel's function leaves to the
-// composite what gradients are wanted of.
+// An operator has a schema, kernels for devices, and a composite: the same computation with the engine's own
+// operators. The composite serves every device without a kernel, every tensor that no kernel supports, and
+// gradients: it records itself, while kernels record nothing. So the autograd keys fall through, and a
+// kernel's function delegates to the composite if gradients are needed.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -28,13 +28,13 @@ inline bool wantsGradient(at::TensorList tensors) {
     return false;
 }
 
-/// Whether gradients are wanted of what is computed from these, wherever they are taken.
+/// Whether gradients are needed of what is computed from these, by any of the tensors.
 template <typename... Tensors>
 bool wantGradients(const Tensors &...tensors) {
     return (wantsGradient(tensors) || ...);
 }
 
-/// Defines the operator `name`: what runs on a CPU, and the composite, which is the overload `composite` too.
+/// Defines the operator `name`: the CPU function, and the composite, which is also the overload `composite`.
 template <typename Function>
 void define(
     torch::Library &library, const std::string &name, const std::string &signature,
@@ -49,13 +49,13 @@ void define(
     library.def((name + ".composite" + signature).c_str(), composite);
 }
 
-/// An operator of ours, as a function to be called.
+/// One of Swan's operators, as a callable function.
 template <typename Function>
 c10::TypedOperatorHandle<Function> find(const char *name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Function>();
 }
 
-/// A convolution of pictures that lie channels last: x [B, F, H, W, I] -> [B, F, H', W', O].
+/// A convolution of channels-last images: x [B, F, H, W, I] -> [B, F, H', W', O].
 inline at::Tensor convolvedFrames(
     const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias, int64_t padding) {
     const auto pictures = x.flatten(0, 1).permute({0, 3, 1, 2});

@@ -1,4 +1,4 @@
-// Work shared among the engine's threads, in code that is compiled without OpenMP.
+// Parallel loops on the engine's threads, in code that is compiled without OpenMP.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -11,12 +11,13 @@
 
 namespace swan {
 
-/// Calls `body(begin, end)` for parts of 0 ..< count of `grain` each; throws what one of the calls has thrown.
+/// Calls `body(begin, end)` for parts of 0 ..< count of `grain` each; rethrows an exception of one of the
+/// calls.
 ///
-/// at::parallel_for is a plain loop wherever the compiler has no OpenMP, and another OpenMP than the
-/// engine's would bring threads of its own. This enters the engine's at the function that GCC's
-/// `#pragma omp parallel` calls. Threads take the next part when they are done with one, so that one
-/// that is kept from its core holds up no other.
+/// at::parallel_for is a plain loop if the compiler has no OpenMP, and another OpenMP runtime than the
+/// engine's would create threads of its own. This calls the engine's runtime at the function that GCC's
+/// `#pragma omp parallel` calls. Threads take the next part when they finish one, so that a thread kept off
+/// its core does not hold up the others.
 template <typename Body>
 void parallelFor(int64_t count, int64_t grain, const Body &body) {
     using Enter = void (*)(void (*)(void *), void *, unsigned, unsigned);
@@ -39,7 +40,7 @@ void parallelFor(int64_t count, int64_t grain, const Body &body) {
             try {
                 work.body(begin, std::min(begin + work.grain, work.count));
             } catch (...) {
-                // Nothing may leave the parallel region; the other parts are of no use now.
+                // Exceptions must not leave the parallel region; the other parts are no longer needed.
                 if (!work.hasFailed.test_and_set()) work.failure = std::current_exception();
                 work.next.store(work.count, std::memory_order_relaxed);
             }

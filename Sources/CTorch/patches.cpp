@@ -1,5 +1,5 @@
-// Videos to patches that lie channels last, and back. Permuting copies element by element in loops of two or
-// three, which here takes as long as a convolution; of float32 on the CPU it is done in one pass.
+// Videos to channels-last patches, and back. Permuting copies element by element in two or three nested
+// loops, which here takes as long as a convolution; for float32 on the CPU it is done in one pass.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -20,7 +20,7 @@ void checkVideo(const at::Tensor &x, int64_t p) {
 void checkPatches(const at::Tensor &x, int64_t p) {
     TORCH_CHECK(
         x.dim() == 5 && p > 0 && x.size(4) % (p * p) == 0, "patches ", x.sizes(),
-        " are not of a size of ", p);
+        " do not have the patch size ", p);
 }
 
 /// x [B, C, T, H, W] in any memory order -> [B, T, H/p, W/p, C p p], in the order channel, column, row.

@@ -1,5 +1,5 @@
-// Root mean square normalisation over channels that lie side by side and the SiLU after it, in one
-// pass over memory; float32 or bfloat16 on the CPU, computed in float32.
+// Root mean square normalization over adjacent channels followed by SiLU, in one pass over memory; float32 or
+// bfloat16 on the CPU, computed in float32.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -12,7 +12,7 @@
 namespace swan {
 namespace {
 
-/// e^x to within two units in the last place, for x in -87 ... 88 (beyond: the bounds' values).
+/// e^x to within two units in the last place, for x in -87 ... 88 (clamped to the bounds beyond).
 template <int L>
 SWAN_INLINE Vector<L> exponential(Vector<L> x) {
     using V = Vector<L>;
@@ -20,7 +20,7 @@ SWAN_INLINE Vector<L> exponential(Vector<L> x) {
     const V low = fill<L>(-87.0f), high = fill<L>(88.0f);
     x = x < low ? low : x;
     x = x > high ? high : x;
-    // x = n ln 2 + r; adding 1.5 * 2^23 rounds to a whole number.
+    // x = n ln 2 + r; adding 1.5 * 2^23 rounds to an integer.
     const V magic = fill<L>(12582912.0f);
     const V shifted = x * 1.44269504f + magic;
     const V n = shifted - magic;
@@ -92,12 +92,12 @@ at::Tensor normalizeAll(const at::Tensor &x, const float *gains, bool silu) {
 
 void check(const at::Tensor &x, const at::Tensor &gain) {
     TORCH_CHECK(
-        x.dim() > 0 && gain.dim() == 1 && x.size(-1) == gain.size(0), "gains ", gain.sizes(),
-        " are not for ", x.sizes());
+        x.dim() > 0 && gain.dim() == 1 && x.size(-1) == gain.size(0), "the gains ", gain.sizes(),
+        " do not match ", x.sizes());
 }
 
-/// x [..., C] divided by its length over C, times gain [C], then SiLU if `silu`. The length is taken in
-/// float32, as in the reference.
+/// x [..., C] divided by its root mean square over C, times gain [C], then SiLU if `silu`. The root mean
+/// square is computed in float32, as in the reference.
 at::Tensor composite(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     check(x, gain);
     const auto wide = x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
@@ -111,7 +111,7 @@ at::Tensor composite(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     return silu ? at::silu_(y) : y;
 }
 
-/// The same in one pass over memory, of float32 and bfloat16.
+/// The same in one pass over memory, for float32 and bfloat16.
 at::Tensor onCPU(const at::Tensor &x, const at::Tensor &gain, bool silu) {
     const auto type = x.scalar_type();
     const bool isKnown = (type == at::kFloat || type == at::kBFloat16) && gain.scalar_type() == type;

@@ -1,5 +1,5 @@
-// What convolutions by Winograd's filtering share: kernels that are packed once, and the products of many
-// tiles' components with them.
+// Shared by convolutions with Winograd's filtering: packed kernels, and the products of many tiles'
+// components with them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -24,24 +24,24 @@ inline void checkFloatsOnCPU(const at::Tensor &tensor) {
 
 inline int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// Rows of a product at a time: as many as registers hold.
+/// The number of rows in a product at a time: as many as fit in registers.
 template <int L>
 constexpr int rowsAtOnce = L == 16 ? 12 : 6;
 
-/// The sizes of the products: for every component [tiles of a block, inputs] x [inputs, outputs].
+/// The sizes of the products: for every component, [tiles of a block, inputs] x [inputs, outputs].
 struct Products {
     int64_t inputs, outputs, paddedInputs, paddedOutputs, tiles, tilesPerBlock;
-    /// From one component's numbers to the next one's: a block's, and a cache line more, so that the
-    /// components of one tile do not all fall on the same few lines of the cache.
+    /// The distance from one component's numbers to the next: a block plus one cache line, so that the
+    /// components of one tile do not all map to the same few lines of the cache.
     int64_t inputStride() const { return tilesPerBlock * paddedInputs + 16; }
     int64_t productStride() const { return tilesPerBlock * paddedOutputs + 16; }
 
     int64_t blocks() const { return (tiles + tilesPerBlock - 1) / tilesPerBlock; }
 
-    /// Sets all sizes, for a `weight` that `packed` made of so many components.
+    /// Sets all sizes for a `weight` that `packed` made with this number of components.
     ///
-    /// Few tiles at a time stay in the second level cache; a few more where a tile is little work. A kernel
-    /// that the third level does not hold comes from memory once a block: there a block is large.
+    /// The tiles of a block stay in the second-level cache; there are a few more if a tile is little work. A
+    /// kernel that exceeds the third-level cache is read from memory once per block: then blocks are large.
     void fit(
         const at::Tensor &weight, int64_t components, int64_t inputCount, int64_t outputCount,
         int64_t tileCount) {
@@ -50,7 +50,7 @@ struct Products {
         TORCH_CHECK(
             weight.dim() == 2 && weight.size(0) == components && weight.is_contiguous()
                 && weight.size(1) == inputs * paddedOutputs,
-            "a packed kernel ", weight.sizes(), " is not for ", inputs, " and ", outputs,
+            "a packed kernel ", weight.sizes(), " does not match ", inputs, " and ", outputs,
             " channels");
         const int64_t unit = lanes() == 16 ? rowsAtOnce<16> : rowsAtOnce<8>;
         const bool isSmall = weight.numel() <= 3 << 20;
@@ -59,7 +59,7 @@ struct Products {
     }
 };
 
-/// Memory that a thread keeps from call to call.
+/// Memory that a thread keeps between calls.
 struct Scratch {
     std::vector<float> inputs, products, zeros;
 
@@ -78,7 +78,7 @@ struct Scratch {
     }
 };
 
-/// c [R, W L] = a [R, depth] b [depth, W L], with b side by side.
+/// c [R, W L] = a [R, depth] b [depth, W L], with contiguous b.
 template <int L, int R, int W>
 SWAN_INLINE void multiply(
     const float *a, int64_t aStride, const float *b, int64_t depth, float *c, int64_t cStride) {
@@ -101,7 +101,7 @@ SWAN_INLINE void multiply(
     }
 }
 
-/// A block's products of `components`, with kernels `weight` in panels of two vectors' width, the last of
+/// A block's products of `components`, with kernels `weight` in panels two vectors wide, the last of them
 /// one.
 template <int L>
 SWAN_INLINE void multiplyAll(
@@ -133,8 +133,8 @@ SWAN_INLINE void multiplyAll(
     }
 }
 
-/// A weight [O, I, taps ...] as [components, O' I] for O' outputs rounded up to whole vectors, in this
-/// processor's order. `transform(taps, components)` is what a kernel becomes.
+/// A weight [O, I, taps ...] as [components, O' I], with O' the outputs rounded up to whole vectors, in this
+/// processor's order. `transform(taps, components)` transforms a kernel.
 template <int components, typename Transform>
 at::Tensor packed(const at::Tensor &weight, const Transform &transform) {
     const int width = lanes();

@@ -1,8 +1,8 @@
-// Regions of a graph that keep nothing: what their operators save for gradients is dropped, and made
-// once more when it is asked for, by running the region again.
+// Regions of a graph that keep no activations: tensors that their operators save for gradients are dropped,
+// and recomputed on demand by running the region again.
 //
-// The engine lets whoever provides it say where saved tensors go. Unlike a node that stands for the
-// whole region, this keeps the graph as it is: gradients find every weight that the region uses.
+// The engine calls hooks for saved tensors. Unlike a node that replaces the whole region, this keeps the
+// graph as it is: gradients reach every weight that the region uses.
 #include <ATen/SavedTensorHooks.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/grad_mode.h>
@@ -26,16 +26,16 @@ public:
     Region(const Region &) = delete;
     Region &operator=(const Region &) = delete;
 
-    /// The number of the next tensor that an operator saves; of those of the first run without end.
+    /// The index of the next tensor that an operator saves; unlimited in the first run.
     size_t next(bool isAgain) {
         if (!isAgain) return count++;
-        TORCH_CHECK(seen < count, "a region that is run again does more than it did at first");
+        TORCH_CHECK(seen < count, "a region saves more tensors when run again than at first");
         return seen++;
     }
 
     void keep(size_t index, const at::Tensor &tensor) { values[index] = tensor.detach(); }
 
-    /// Tensor number `index`, which is then forgotten: hardly ever is one asked for twice.
+    /// Returns tensor number `index` and forgets it: one is rarely requested twice.
     at::Tensor take(const std::shared_ptr<Region> &self, size_t index);
 
 private:
@@ -49,7 +49,7 @@ private:
     std::vector<at::Tensor> values;
 };
 
-/// The region that the calling thread is in, and whether it was there before.
+/// The region that the calling thread is in, and whether it is a second run.
 struct Visit {
     std::shared_ptr<Region> region;
     bool isAgain = false;
@@ -69,12 +69,12 @@ at::Tensor Region::take(const std::shared_ptr<Region> &self, size_t index) {
         if (failure != nullptr) throw Failure(failure, release);
         TORCH_CHECK(
             seen == count && values[index].defined(),
-            "a region that is run again does less than it did at first");
+            "a region saves fewer tensors when run again than at first");
     }
     return std::move(values[index]);
 }
 
-/// What the graph has in place of a saved tensor.
+/// The graph's stand-in for a saved tensor.
 class Place : public torch::autograd::SavedVariableHooks {
 public:
     explicit Place(const Visit &visit)
@@ -92,7 +92,7 @@ private:
     const size_t index;
 };
 
-/// libtorch's engine, which asks Python where saved tensors go where there is one.
+/// libtorch's engine, which in a Python process calls Python's hooks for saved tensors.
 class RecomputingEngine : public torch::autograd::Engine {
 public:
     static Engine &shared() {

@@ -1,4 +1,4 @@
-// Work that a device does side by side: a thread's own stream, and marks that streams wait for.
+// Concurrent work on a device: a thread's own stream, and marks that streams wait for.
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 

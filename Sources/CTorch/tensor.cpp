@@ -1,4 +1,4 @@
-// Tensor handles: what they are, what they hold, memory of others as a tensor.
+// Tensor handles: their properties, their contents, and tensors over foreign memory.
 #include "internal.h"
 
 using namespace swan;
@@ -60,7 +60,7 @@ ct_tensor ct_tensor_from_memory(
     void *memory, const int64_t *sizes, int32_t rank, int32_t dtype,
     void (*release)(void *context), void *context, ct_error *error) {
     return guarded(error, static_cast<ct_tensor>(nullptr), [&] {
-        // Counted, since from_blob may throw before it has called the function it was given, or after.
+        // Reference counted, since from_blob may throw before or after it has called the function.
         std::shared_ptr<void> owner(context, release);
         const auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
         return give(at::from_blob(

@@ -1,6 +1,6 @@
-// Attention in bfloat16 by the processor's tiles: scores never leave the second level cache
-// (https://arxiv.org/abs/2205.14135), and products are taken from the keys' and values' side, so that a
-// softmax runs down the lanes of vectors.
+// Attention in bfloat16 by the processor's tiles. Scores never leave the second-level cache
+// (https://arxiv.org/abs/2205.14135), and products have the keys and values on the left, so that a softmax
+// runs along the lanes of vectors.
 #include <torch/library.h>
 
 #include <limits>
@@ -18,30 +18,30 @@ constexpr int64_t keyBlock = 256, mostQueries = 128;
 
 struct AttentionProblem {
     int64_t heads, queries, keys, depth;
-    /// Distances from row to row of the batch, head to head, token to token.
+    /// The distances between batch rows, heads and tokens.
     struct Strides {
         int64_t row, head, token;
     };
     Strides qs, ks, vs, ys;
     const Number *q, *k, *v;
     Number *y;
-    /// Of scores, as powers of 2.
+    /// The scale of scores, as powers of 2.
     float scale;
-    /// Queries of a task, a multiple of 32.
+    /// The queries of a task, a multiple of 32.
     int64_t block;
 
     int64_t keyBlocks() const { return (keys + keyBlock - 1) / keyBlock; }
-    /// Numbers of one head's values, turned.
+    /// The size of one head's transposed values.
     int64_t turnedSize() const { return keyBlocks() * keyBlock * depth; }
 };
 
-/// The first 16 multiples of a number: where a column of 16 rows lies.
+/// The first 16 multiples of a number: the offsets of a column of 16 rows.
 SWAN_TILES SWAN_INLINE __m512i multiples(int64_t of) {
     const __m512i indices = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     return _mm512_mullo_epi32(_mm512_set1_epi32(static_cast<int>(of)), indices);
 }
 
-/// 16 rows of 16 pairs -> 16 rows of what were columns, `stride` pairs apart.
+/// Transposes 16 rows of 16 pairs, `stride` pairs apart in the result.
 SWAN_TILES void turn(const int32_t *from, int32_t *to, int64_t stride) {
     const __m512i column = multiples(16);
     for (int i = 0; i < 16; ++i) {
@@ -49,7 +49,7 @@ SWAN_TILES void turn(const int32_t *from, int32_t *to, int64_t stride) {
     }
 }
 
-/// One block of a head's values [keys, D] as [D, 256], zeros where there are no more keys.
+/// One block of a head's values [keys, D] as [D, 256], with zeros past the last key.
 SWAN_TILES void turnValues(
     const AttentionProblem &p, const Number *values, int64_t first, Number *to) {
     const int64_t count = std::min(keyBlock, p.keys - first);
@@ -76,7 +76,7 @@ SWAN_TILES void turnValues(
     }
 }
 
-/// Queries as the right side of products: panels of 32 queries.
+/// Packs queries as the right-hand side of products: panels of 32 queries.
 SWAN_TILES void packQueries(
     const AttentionProblem &p, const Number *q, int64_t count, Number *to) {
     for (int64_t query = 0; query < p.block; query += 16) {
@@ -93,13 +93,14 @@ SWAN_TILES void packQueries(
 
 SWAN_TILES SWAN_INLINE __m512 power(const float *score, __m512 scale, __m512 highest) {
     const __m512 exponent = _mm512_fmsub_ps(_mm512_load_ps(score), scale, highest);
-    // An infinity becomes a number; what is not a number comes second and stays.
+    // An infinity becomes a number; NaN, as the second operand, is preserved.
     return exponential2(_mm512_max_ps(_mm512_set1_ps(-200), exponent));
 }
 
-/// The weights of a block of keys for 16 queries: e^(score - highest), into the right side of products.
+/// The softmax weights of a block of keys for 16 queries, e^(score - highest), packed for the right-hand side
+/// of products.
 ///
-/// Raises `highest`, and scales what was summed with the old one.
+/// Raises `highest`, and rescales the sums made with the old one.
 SWAN_TILES void weigh(
     const AttentionProblem &p, const float *scores, int64_t count, __m512 &highest, __m512 &total,
     float *sums, Number *weights) {
@@ -126,7 +127,7 @@ SWAN_TILES void weigh(
         }
         highest = now;
     }
-    // Two keys side by side from a vector of the one and a vector of the other.
+    // Interleaves two keys, one from each of two vectors.
     alignas(64) int16_t order[32];
     for (int i = 0; i < 16; ++i) order[2 * i] = i, order[2 * i + 1] = 16 + i;
     const __m512i interleaved = _mm512_load_si512(order);
@@ -143,7 +144,7 @@ SWAN_TILES void weigh(
     }
 }
 
-/// Sums [D, block] over the totals, as tokens of the result.
+/// Sums [D, block] divided by the totals, as tokens of the result.
 SWAN_TILES void finish(
     const AttentionProblem &p, const float *sums, const __m512 *totals, int64_t count, Number *y) {
     const __m512i column = multiples(p.block);
@@ -173,7 +174,7 @@ SWAN_TILES void run(
     packQueries(p, q, count, queries);
     __m512 highest[mostQueries / 16], totals[mostQueries / 16];
     for (int i = 0; i < mostQueries / 16; ++i) {
-        // Lower than any score, and not an infinity, whose difference to itself is not a number.
+        // Lower than any score, and not an infinity, whose difference to itself is NaN.
         highest[i] = _mm512_set1_ps(std::numeric_limits<float>::lowest() / 4);
         totals[i] = _mm512_setzero_ps();
     }
@@ -232,9 +233,9 @@ at::Tensor attention(
                 && tensor.numel() > 0 && tensor.size(3) == q.size(3) && q.size(3) % side == 0,
             "attention over ", q.sizes(), ", ", k.sizes(), ", ", v.sizes());
     }
-    TORCH_CHECK(k.size(2) == v.size(2), k.size(2), " keys and ", v.size(2), " values");
-    TORCH_CHECK(scale > 0, "a scale of ", scale);
-    // Channels side by side; tokens and heads may be in any order.
+    TORCH_CHECK(k.size(2) == v.size(2), k.size(2), " keys do not match ", v.size(2), " values");
+    TORCH_CHECK(scale > 0, "the scale must be above 0, not ", scale);
+    // Channels must be adjacent; tokens and heads may be in any order.
     const auto inRows = [](const at::Tensor &x) { return x.stride(3) == 1 ? x : x.contiguous(); };
     const auto plainQ = inRows(q), plainK = inRows(k), plainV = inRows(v);
     auto result =
@@ -250,7 +251,7 @@ at::Tensor attention(
     const int64_t blocks = (p.queries + mostQueries - 1) / mostQueries;
     p.block = roundedUp((p.queries + blocks - 1) / blocks, side);
 
-    // As many heads at a time as 32 MB hold the values of.
+    // The number of heads whose values fit in 32 MB.
     const int64_t all = q.size(0) * p.heads;
     const int64_t group = std::clamp<int64_t>((16 << 20) / p.turnedSize(), 1, all);
     const auto turned = at::empty({group, p.turnedSize()}, q.options());

@@ -1,8 +1,8 @@
 // Causal 3x3x3 convolutions in bfloat16 by the processor's tiles.
 //
-// Frames are copied with a border of zeros, and pixels counted through whole rows of it: 32 of them side by
-// side are then, for every tap of the kernel, 32 rows of a matrix that lies in memory as it is. What comes
-// out of the two border pixels of a row is not kept.
+// Frames are copied with a border of zeros, and pixels are counted across whole bordered rows: 32 adjacent
+// pixels are then, for every tap of the kernel, 32 rows of a matrix already in memory. The outputs of the two
+// border pixels of each row are discarded.
 #include <torch/library.h>
 
 #include <vector>
@@ -19,11 +19,11 @@ struct ConvolutionProblem {
     int64_t frames, height, width, inputs, outputs;
     const Number *front, *x, *weight, *bias, *residual;
     Number *result;
-    /// The frames and the two before them with borders, and where they begin for each step.
+    /// The frames and the two before them, with borders, and where they begin for each step.
     Number *bordered;
     const int64_t *steps;
     int64_t stepCount, paddedInputs;
-    /// Pixels of a task.
+    /// The pixels of a task.
     int64_t block;
 
     int64_t rowPixels() const { return width + 2; }
@@ -31,7 +31,7 @@ struct ConvolutionProblem {
     int64_t pixels() const { return height * rowPixels() - 2; }
 };
 
-/// One row of the bordered frames.
+/// Fills one row of the bordered frames.
 void fillRow(const ConvolutionProblem &p, int64_t frame, int64_t row) {
     Number *to = p.bordered + frame * p.frameSize() + row * p.rowPixels() * p.paddedInputs;
     const int64_t size = p.rowPixels() * p.paddedInputs;
@@ -56,7 +56,7 @@ void fillRow(const ConvolutionProblem &p, int64_t frame, int64_t row) {
     }
 }
 
-/// Sums [32 pixels, 32 outputs] as pixels of the result.
+/// Writes the sums [32 pixels, 32 outputs] as pixels of the result.
 SWAN_TILES void finish(
     const ConvolutionProblem &p, const float *sums, int64_t frame, int64_t pixel, int64_t output) {
     for (int64_t half = output; half < std::min(output + side, p.outputs); half += 16) {
@@ -96,12 +96,12 @@ SWAN_TILES void run(const ConvolutionProblem &p, int64_t frame, int64_t first) {
     }
 }
 
-/// [O, I, 3, 3, 3] -> what `tiled_convolution` takes, channels filled up with zeros to multiples of 32.
+/// [O, I, 3, 3, 3] -> the form for `tiled_convolution`, with channels padded with zeros to multiples of 32.
 at::Tensor packConvolution(const at::Tensor &weight) {
     requireTileable(weight);
     TORCH_CHECK(
         weight.dim() == 5 && weight.numel() > 0 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
-        "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
+        "a kernel must be [O, I, 3, 3, 3], not ", weight.sizes());
     const int64_t outputs = roundedUp(weight.size(0), side);
     const int64_t inputs = roundedUp(weight.size(1), side);
     const auto rows = at::constant_pad_nd(
@@ -110,7 +110,7 @@ at::Tensor packConvolution(const at::Tensor &weight) {
     return packed(rows.reshape({outputs, -1}));
 }
 
-/// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
+/// x [B, F, H, W, I] after front [B, 2, H, W, I], or zeros if there is none -> [B, F, H, W, O], plus the
 /// residual if there is one.
 at::Tensor convolve(
     const std::optional<at::Tensor> &front, const at::Tensor &x, const at::Tensor &weight,
@@ -118,7 +118,7 @@ at::Tensor convolve(
     for (const auto &tensor : {front.value_or(x), x, weight, bias, residual.value_or(x)}) {
         requireTileable(tensor);
     }
-    TORCH_CHECK(x.dim() == 5 && x.size(4) > 0, "frames are [B, F, H, W, C], not ", x.sizes());
+    TORCH_CHECK(x.dim() == 5 && x.size(4) > 0, "frames must be [B, F, H, W, C], not ", x.sizes());
     TORCH_CHECK(
         !front || (front->dim() == 5 && front->size(0) == x.size(0) && front->size(1) == 2
                    && front->sizes().slice(2) == x.sizes().slice(2)),
@@ -129,7 +129,7 @@ at::Tensor convolve(
     p.stepCount = 27 * p.paddedInputs / side;
     TORCH_CHECK(
         isPacked(weight, roundedUp(p.outputs, side), p.stepCount),
-        "a packed kernel ", weight.sizes(), " is not for ", p.inputs, " and ", p.outputs,
+        "a packed kernel ", weight.sizes(), " does not match ", p.inputs, " and ", p.outputs,
         " channels");
     auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
     if (result.numel() == 0) return result;
@@ -137,7 +137,9 @@ at::Tensor convolve(
     const auto plainFront = front ? front->contiguous() : at::Tensor();
     at::Tensor plainResidual;
     if (residual.has_value()) {
-        TORCH_CHECK(residual->sizes() == result.sizes(), "the residual is ", residual->sizes());
+        TORCH_CHECK(
+            residual->sizes() == result.sizes(),
+            "the residual must have the size of the result, not ", residual->sizes());
         plainResidual = residual->contiguous();
     }
     std::vector<int64_t> steps;
@@ -147,13 +149,13 @@ at::Tensor convolve(
             steps.push_back(tap / 9 * p.frameSize() + pixel * p.paddedInputs + input);
         }
     }
-    // The last pixels of a frame are read together with what is after them.
+    // The last pixels of a frame are read together with the memory after them.
     const int64_t size = (p.frames + 2) * p.frameSize(), slack = side * p.paddedInputs;
     const auto bordered = at::empty({size + slack}, x.options());
     std::memset(places(bordered) + size, 0, slack * sizeof(Number));
     p.steps = steps.data(), p.weight = numbers(weight), p.bias = numbers(plainBias);
     p.bordered = places(bordered);
-    // The pixels that a task goes over once for each 32 outputs stay in the second level cache.
+    // The pixels that a task traverses once for each 32 outputs stay in the second-level cache.
     const int64_t pixelsInCache = (1 << 19) / (9 * p.paddedInputs);
     p.block = std::clamp(pixelsInCache / side * side, 2 * side, 16 * side);
     const int64_t blocks = (p.pixels() + p.block - 1) / p.block;

@@ -14,27 +14,28 @@ struct LinearProblem {
     const Number *x, *weight, *bias;
     Number *y;
     bool appliesGELU;
-    /// Inputs that are summed before the next outputs' turn: what the second level cache holds of rows.
+    /// The number of inputs summed before moving on to the next outputs: the rows that fit in the
+    /// second-level cache.
     int64_t depth;
 
-    /// Rows and outputs of a task.
+    /// The rows and outputs of a task.
     static constexpr int64_t taskRows = 256, taskOutputs = 512;
 };
 
-/// GELU by its approximation with tanh (https://arxiv.org/abs/1606.08415).
+/// GELU in its tanh approximation (https://arxiv.org/abs/1606.08415).
 SWAN_TILES SWAN_INLINE __m512 gelu(__m512 x) {
     // x / (1 + e^(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
     const __m512 square = _mm512_mul_ps(x, x);
     const __m512 factor =
         _mm512_fmadd_ps(square, _mm512_set1_ps(-0.102943241f), _mm512_set1_ps(-2.30220819f));
-    // Bounds that no activation of a network comes near; what is not a number comes second and stays.
+    // Bounds that a network's activations never approach; NaN, as the second operand, is preserved.
     const __m512 exponent = _mm512_min_ps(
         _mm512_set1_ps(126), _mm512_max_ps(_mm512_set1_ps(-126), _mm512_mul_ps(x, factor)));
     const __m512 power = exponential2(exponent);
     return _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1)));
 }
 
-/// Sums [32, 32] as rows of the result.
+/// Writes the sums [32, 32] as rows of the result.
 SWAN_TILES void finish(
     const LinearProblem &p, const float *sums, int64_t stride, int64_t row, int64_t rows,
     int64_t output) {
@@ -58,7 +59,7 @@ SWAN_TILES void run(const LinearProblem &p, int64_t firstRow, int64_t firstOutpu
     static thread_local LineScratch<Number> endsOfThread;
     float *const sums = sumsOfThread.reserve(p.taskRows * p.taskOutputs);
     Number *const ends = endsOfThread.reserve(side * p.inputs);
-    // The last rows, if they are not 32, with zeros after them.
+    // The remaining rows, if fewer than 32, padded with zeros.
     const int64_t rest = (lastRow - firstRow) % side;
     if (rest > 0) {
         std::memset(ends, 0, side * p.inputs * sizeof(Number));
@@ -83,31 +84,33 @@ SWAN_TILES void run(const LinearProblem &p, int64_t firstRow, int64_t firstOutpu
     }
 }
 
-/// [O, I] with O and I multiples of 32 -> what `tiled_linear` takes.
+/// [O, I] with O and I multiples of 32 -> the form for `tiled_linear`.
 at::Tensor packLinear(const at::Tensor &weight) {
     requireTileable(weight);
     TORCH_CHECK(
         weight.dim() == 2 && weight.numel() > 0 && weight.size(0) % side == 0
             && weight.size(1) % side == 0,
-        "a weight is [O, I], both multiples of 32, not ", weight.sizes());
+        "a weight must be [O, I], both multiples of 32, not ", weight.sizes());
     return packed(weight);
 }
 
-/// x [..., I], a packed weight and a bias [O] -> [..., O], GELU of it if `gelu`.
+/// x [..., I], a packed weight and a bias [O] -> [..., O], followed by GELU if `gelu`.
 at::Tensor linear(
     const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias, bool gelu) {
     for (const auto &tensor : {x, weight, bias.value_or(x)}) requireTileable(tensor);
     TORCH_CHECK(
         x.dim() > 0 && x.size(-1) > 0 && weight.numel() > 0
             && isPacked(weight, weight.size(0) * side, x.size(-1) / side) && x.size(-1) % side == 0,
-        "a packed weight ", weight.sizes(), " is not for ", x.sizes());
+        "a packed weight ", weight.sizes(), " does not match ", x.sizes());
     const auto plain = x.contiguous();
     at::Tensor plainBias;
     LinearProblem p{};
     p.appliesGELU = gelu;
     p.inputs = x.size(-1), p.outputs = weight.size(0) * side, p.rows = plain.numel() / p.inputs;
     if (bias.has_value()) {
-        TORCH_CHECK(bias->numel() == p.outputs, "a bias ", bias->sizes(), " for ", p.outputs);
+        TORCH_CHECK(
+            bias->numel() == p.outputs,
+            "a bias ", bias->sizes(), " does not match the outputs, ", p.outputs);
         plainBias = bias->contiguous();
         p.bias = numbers(plainBias);
     }

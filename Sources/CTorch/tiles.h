@@ -1,5 +1,5 @@
-// Products of bfloat16 matrices by the processor's tiles (AMX): what linear layers, attention and convolutions
-// in bfloat16 share.
+// Products of bfloat16 matrices by the processor's tiles (AMX), shared by linear layers, attention and
+// convolutions in bfloat16.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -25,9 +25,9 @@ namespace swan::tiles {
 
 using Number = c10::BFloat16;
 
-/// Rows and columns of a product, and its depth in one step.
+/// The rows and columns of a product, and its depth in one step.
 constexpr int64_t side = 32;
-/// Numbers of a packed right side's step: see `packed`.
+/// The size of a step of a packed right-hand side; see `packed`.
 constexpr int64_t stepSize = side * side;
 
 inline int64_t roundedUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -39,14 +39,15 @@ inline bool areThere() {
         const bool hasVectors = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
             && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
             && __builtin_cpu_supports("avx512bf16");
-        // The kernel grants the tiles' state (XTILEDATA, 18) to processes that ask (ARCH_REQ_XCOMP_PERM).
+        // The kernel grants the tiles' state (XTILEDATA, 18) to processes that request it
+        // (ARCH_REQ_XCOMP_PERM).
         return hasVectors && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16")
             && ::syscall(SYS_arch_prctl, 0x1023, 18) == 0;
     }();
     return found;
 }
 
-/// Gives this thread's tiles the shape that `multiply` needs, and in the end that which they had: the engine
+/// Sets this thread's tile configuration for `multiply`, and restores the previous one at the end: the engine
 /// has its own.
 class TileShape {
 public:
@@ -78,8 +79,8 @@ private:
     Shape before;
 };
 
-/// c [32, 32] = a b, or c + a b. In step s the left side is the 32 x 32 numbers at `left(s)`, its rows
-/// `stride` apart; the right side is packed, step after step.
+/// c [32, 32] = a b, or c + a b. In step s the left-hand side is the 32 x 32 numbers at `left(s)`, with rows
+/// `stride` apart; the right-hand side is packed, step after step.
 template <typename Left>
 SWAN_TILES SWAN_INLINE void multiply(
     const Left &left, int64_t stride, const Number *right, int64_t steps, float *c, int64_t cStride,
@@ -96,7 +97,7 @@ SWAN_TILES SWAN_INLINE void multiply(
         _tile_zero(2);
         _tile_zero(3);
     }
-    // Loads between products: one after the other, they would wait for each other's registers.
+    // Loads are interleaved with products: back to back, they would wait for each other's registers.
     for (int64_t step = 0; step < steps; ++step, right += stepSize) {
         const Number *const a = left(step);
         _tile_loadd(4, a, bytes);
@@ -125,7 +126,7 @@ SWAN_TILES SWAN_INLINE __m512 exponential2(__m512 x) {
     return _mm512_scalef_ps(p, whole);
 }
 
-/// Memory of whole cache lines that a thread keeps from call to call.
+/// Cache-line aligned memory that a thread keeps between calls.
 template <typename T>
 class LineScratch {
 public:
@@ -147,12 +148,12 @@ private:
     int64_t size = 0;
 };
 
-/// The numbers at `from` whose bits are set, as float32, and zeros.
+/// Loads the numbers whose mask bits are set as float32; the others are zero.
 SWAN_TILES SWAN_INLINE __m512 loadNumbers(const Number *from, __mmask16 some = 0xffff) {
     return _mm512_cvtpbh_ps((__m256bh)_mm256_maskz_loadu_epi16(some, from));
 }
 
-/// The numbers whose bits are set, rounded.
+/// Stores the numbers whose mask bits are set, rounded.
 SWAN_TILES SWAN_INLINE void storeNumbers(Number *to, __m512 value, __mmask16 some = 0xffff) {
     _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(value));
 }
@@ -172,8 +173,8 @@ inline void requireTileable(const at::Tensor &tensor) {
     TORCH_CHECK(areThere(), "this processor has no tiles for bfloat16 (AMX)");
 }
 
-/// A weight [O, steps of 32 inputs], as its products read it:
-/// [O / 32, steps, 2, 16 pairs of inputs, 16 outputs, 2].
+/// A weight [O, steps of 32 inputs] in the order in which products read it: [O / 32, steps, 2, 16 pairs of
+/// inputs, 16 outputs, 2].
 inline at::Tensor packed(const at::Tensor &weight) {
     const int64_t panels = weight.size(0) / side, steps = weight.size(1) / side;
     const auto pairs = weight.contiguous().view(at::kInt).view({panels, 2, 16, steps, 16});
@@ -181,7 +182,7 @@ inline at::Tensor packed(const at::Tensor &weight) {
         {panels, steps, 2, 16, 16, 2});
 }
 
-/// Whether it is such a weight, of so many outputs and steps.
+/// Whether `weight` is packed for these outputs and steps.
 inline bool isPacked(const at::Tensor &weight, int64_t outputs, int64_t steps) {
     return weight.is_contiguous() && weight.sizes() == at::IntArrayRef({outputs / side, steps, 2, 16, 16, 2});
 }

@@ -1,14 +1,14 @@
-// 3x3 convolutions to twice the height and width: of pixels that are doubled, and to four pixels of each.
+// 3x3 convolutions to twice the height and width: of upsampled pixels, and to four sub-pixels.
 #include "operators.h"
 
 namespace swan {
 namespace {
 
-/// A packed kernel has two dimensions, others four.
+/// A packed kernel has two dimensions, others have four.
 bool isPacked(const at::Tensor &prepared) { return prepared.dim() == 2; }
 
-/// Whether a kernel [O, I, 3, 3] and its bias are for Winograd's filtering. Below 8 channels going into and
-/// out of the filter's form costs more than it saves.
+/// Whether Winograd's filtering suits a kernel [O, I, 3, 3] and its bias. Below 8 channels, converting to and
+/// from the filter's form costs more than it saves.
 bool suitsFiltering(const at::Tensor &weight, const at::Tensor &bias) {
     return weight.dim() == 4 && weight.size(1) >= 8 && weight.scalar_type() == at::kFloat
         && !wantGradients(weight, bias);
@@ -16,12 +16,12 @@ bool suitsFiltering(const at::Tensor &weight, const at::Tensor &bias) {
 
 // ---- Of pixels that are doubled ----
 
-/// A kernel [O, I, 3, 3] as one of the small image [4 O, I, 2, 2]: for the upper and lower (left and right)
-/// pixel of two, the rows (columns) that fall on the same small pixel summed.
+/// A kernel [O, I, 3, 3] as one for the small image [4 O, I, 2, 2]: for the upper and lower (left and right)
+/// pixel of two, the rows (columns) that fall on the same small pixel are summed.
 at::Tensor folded(const at::Tensor &weight) {
     TORCH_CHECK(
         weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,
-        "a kernel is [O, I, 3, 3], not ", weight.sizes());
+        "a kernel must be [O, I, 3, 3], not ", weight.sizes());
     const auto fold = [](const at::Tensor &w, int64_t dim) -> std::vector<at::Tensor> {
         const auto a = w.narrow(dim, 0, 1), b = w.narrow(dim, 1, 1), c = w.narrow(dim, 2, 1);
         return {at::cat({a, b + c}, dim), at::cat({a + b, c}, dim)};
@@ -43,17 +43,17 @@ at::Tensor prepareEnlargingOnCPU(const at::Tensor &weight, const at::Tensor &bia
     return pack.call(weight);
 }
 
-/// The pixels in one of four places, of a grid [B, F, H+1, W+1, 2, 2, O] -> [B, F, H, W, O].
+/// The pixels in one of four places of a grid [B, F, H+1, W+1, 2, 2, O] -> [B, F, H, W, O].
 at::Tensor pixels(const at::Tensor &grid, int64_t row, int64_t column) {
     return grid.narrow(2, row, grid.size(2) - 1).narrow(3, column, grid.size(3) - 1)
         .select(4, row).select(4, column);
 }
 
-/// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O], frames taken from each part in turn: for each of the four
-/// pixels that come of one, a 2x2 convolution of the small image, which is 4/9 of the work.
+/// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O], with frames taken from each part in turn. For each of
+/// the four pixels of an input pixel, this is a 2x2 convolution of the small image, which is 4/9 of the work.
 at::Tensor enlargeComposite(
     at::TensorList parts, const at::Tensor &weight, const at::Tensor &prepared, const at::Tensor &bias) {
-    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames are [B, F, H, W, C]");
+    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames must be [B, F, H, W, C]");
     const auto kernel = isPacked(prepared) ? folded(weight) : prepared;
     const auto biases = bias.repeat({4});
     const int64_t outputs = weight.size(0), count = static_cast<int64_t>(parts.size());
@@ -102,14 +102,14 @@ at::Tensor prepareSubpixelComposite(const at::Tensor &weight, const at::Tensor &
 
 at::Tensor prepareSubpixelOnCPU(const at::Tensor &weight, const at::Tensor &bias) {
     if (!suitsFiltering(weight, bias)) return weight;
-    // The last frame of a causal kernel, which is all that a single frame meets. The others' share of the form
-    // is carried along: little for the narrow networks that have such layers.
+    // The last frame of a causal kernel, which is all that a single frame meets. The form also includes the
+    // other frames, which is little overhead for the narrow networks with such layers.
     static const auto pack = find<at::Tensor(const at::Tensor &)>("swan::winograd_weight");
     return pack.call(at::constant_pad_nd(weight.unsqueeze(2), {0, 0, 0, 0, 2, 0}));
 }
 
-/// P parts [B, F, H, W, 4 O], the outputs of each of the four pixels together -> [B, F P, 2 H, 2 W, O], frames
-/// taken from each part in turn.
+/// P parts [B, F, H, W, 4 O], with outputs grouped by pixel -> [B, F P, 2 H, 2 W, O], with frames taken from
+/// each part in turn.
 at::Tensor inPlace(const std::vector<at::Tensor> &parts) {
     std::vector<at::Tensor> images;
     for (const auto &part : parts) {
@@ -125,7 +125,7 @@ at::Tensor inPlace(const std::vector<at::Tensor> &parts) {
 /// P parts [B, F, H, W, I] -> [B, F P, 2 H, 2 W, O].
 at::Tensor subpixelsComposite(
     at::TensorList parts, const at::Tensor &weight, const at::Tensor &, const at::Tensor &bias) {
-    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames are [B, F, H, W, C]");
+    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames must be [B, F, H, W, C]");
     std::vector<at::Tensor> convolved;
     for (const auto &part : parts) convolved.push_back(convolvedFrames(part, weight, bias, 1));
     return inPlace(convolved);
@@ -133,7 +133,7 @@ at::Tensor subpixelsComposite(
 
 at::Tensor subpixelsOnCPU(
     at::TensorList parts, const at::Tensor &weight, const at::Tensor &prepared, const at::Tensor &bias) {
-    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames are [B, F, H, W, C]");
+    TORCH_CHECK(!parts.empty() && parts[0].dim() == 5, "frames must be [B, F, H, W, C]");
     if (!isPacked(prepared) || wantGradients(parts, bias)) {
         return subpixelsComposite(parts, weight, prepared, bias);
     }

@@ -1,8 +1,8 @@
-// A causal 3x3x3 convolution of frames that lie channels last, in float32 on the CPU, by Winograd's
-// minimal filtering (Lavin and Gray, https://arxiv.org/abs/1509.09308, in three dimensions): two frames by
-// S rows by S columns of outputs from 4 by T by T inputs, T = S + 2. With S = 4 that takes 144
-// multiplications a channel pair where the sum as it is written takes 864, with S = 2 64 where it takes
-// 216; but the kernel as it is multiplied with is 16/3 its size in place of 64/27.
+// A causal 3x3x3 convolution of channels-last frames, in float32 on the CPU, by Winograd's minimal filtering
+// (Lavin and Gray, https://arxiv.org/abs/1509.09308, in three dimensions): two frames by S rows by S columns
+// of outputs from 4 by T by T inputs, T = S + 2. With S = 4 this takes 144 multiplications per channel pair
+// where direct summation takes 864, with S = 2 64 instead of 216; but the transformed kernel is 16/3 of its
+// size instead of 64/27.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -16,14 +16,14 @@ namespace {
 
 struct Problem : Products {
     int64_t frames, height, width, tileColumns;
-    /// S: rows and columns of a tile's outputs.
+    /// S: the rows and columns of a tile's outputs.
     int side;
 
-    /// No front where the one frame that there is has nothing before it.
+    /// No front if the only frame has nothing before it.
     const float *front, *x, *weight, *bias, *residual;
     float *result;
 
-    /// Planes of the tiles of one pair of frames, of which the second need not be there.
+    /// The planes of the tiles of one pair of frames, of which the second may be missing.
     int planes(int64_t frame) const { return front == nullptr ? 1 : frame + 1 < frames ? 4 : 3; }
     /// Frame `index` of one video, counted from the two before its first.
     const float *frame(int64_t batch, int64_t index) const {
@@ -34,38 +34,38 @@ struct Problem : Products {
     }
 };
 
-/// Components of a tile: four planes of T x T.
+/// The components of a tile: four planes of T x T.
 template <int S>
 constexpr int components = 4 * (S + 2) * (S + 2);
 
-/// F(S, 3) along one dimension, by the polynomials' values at S + 1 points and their leading coefficients.
+/// F(S, 3) along one dimension, from the polynomials' values at S + 1 points and their leading coefficients.
 template <int S>
 struct Filter;
 
 /// At 0, 1 and -1.
 template <>
 struct Filter<2> {
-    /// T inputs at `d`, `step` apart, as T components in their place.
+    /// Transforms T inputs at `d`, `step` apart, to T components in place.
     template <typename V>
     static SWAN_INLINE void transformInput(V *d, int step) {
         const V a = d[0], b = d[step], c = d[2 * step];
         d[0] = a - c, d[step] = b + c, d[2 * step] = c - b, d[3 * step] = b - d[3 * step];
     }
 
-    /// T components as S outputs, in the first of their places.
+    /// Transforms T components to S outputs, in the first S places.
     template <typename V>
     static SWAN_INLINE void transformOutput(V *d, int step) {
         const V b = d[step], c = d[2 * step];
         d[0] += b + c, d[step] = b - c - d[3 * step];
     }
 
-    /// A kernel's three numbers as T components.
+    /// Transforms a kernel's three numbers to T components.
     static void transformKernel(double a, double b, double c, double *to, int step) {
         to[0] = a, to[step] = (a + b + c) / 2, to[2 * step] = (a - b + c) / 2, to[3 * step] = c;
     }
 };
 
-/// At 0, +-sqrt(1/2) and +-sqrt(2): of the points that need few operations those with the smallest error,
+/// At 0, +-sqrt(1/2) and +-sqrt(2): of the points that need few operations, those with the smallest error,
 /// half of that at 0, +-1 and +-2.
 template <>
 struct Filter<4> {
@@ -102,7 +102,7 @@ struct Filter<4> {
     }
 };
 
-/// T x T pixels, in the lines and columns of a tile, as T x T components at `to`, `stride` apart.
+/// Transforms T x T pixels, in the rows and columns of a tile, to T x T components at `to`, `stride` apart.
 template <int L, int S, typename Pixel>
 SWAN_INLINE void transformPlane(const Pixel &pixel, float *to, int64_t stride) {
     constexpr int T = S + 2;
@@ -121,8 +121,8 @@ SWAN_INLINE void transformPlane(const Pixel &pixel, float *to, int64_t stride) {
     }
 }
 
-/// One tile's inputs as the components of `count` planes at `to`, `stride` apart; one plane is the third
-/// frame as it is. `place(frame, pixel)` is where the channels of one of T x T pixels lie.
+/// Transforms the inputs of one tile to the components of `count` planes at `to`, `stride` apart; a single
+/// plane is the third frame itself. `place(frame, pixel)` returns the channels of one of T x T pixels.
 template <int L, int S, typename Place>
 SWAN_INLINE void transformTile(
     const Place &place, int64_t channels, int count, float *to, int64_t stride) {
@@ -148,7 +148,8 @@ SWAN_INLINE void transformTile(
     });
 }
 
-/// The components of a tile's planes at `from`, `stride` apart, as up to 2 x S x S pixels of the result.
+/// Transforms the components of a tile's planes at `from`, `stride` apart, to up to 2 x S x S pixels of the
+/// result.
 template <int L, int S>
 SWAN_INLINE void finishTile(
     const Problem &p, const float *from, int64_t stride, int64_t batch, int64_t frame, int64_t row,
@@ -242,7 +243,7 @@ SWAN_TARGET_16 void run16(
     runTiles<16>(p, s, batch, frame, tile);
 }
 
-/// A kernel's 3x3x3 numbers as the 4 x T x T that are multiplied with.
+/// Transforms a kernel's 3x3x3 numbers to the 4 x T x T factors of the products.
 template <int S>
 void transformKernel(const float *kernel, double *result) {
     constexpr int T = S + 2;
@@ -263,25 +264,25 @@ void transformKernel(const float *kernel, double *result) {
     }
 }
 
-/// [O, I, 3, 3, 3] -> [4 T T, O' I], see `packed`.
+/// [O, I, 3, 3, 3] -> [4 T T, O' I]; see `packed`.
 ///
-/// A large kernel, which in the networks here meets small frames, is packed for S = 2: it would be
+/// A large kernel, which in the networks here is applied to small frames, is packed for S = 2: it would be
 /// gigabytes otherwise.
 at::Tensor packWeight(const at::Tensor &weight) {
     TORCH_CHECK(
         weight.dim() == 5 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(4) == 3,
-        "a kernel is [O, I, 3, 3, 3], not ", weight.sizes());
+        "a kernel must be [O, I, 3, 3, 3], not ", weight.sizes());
     const bool isSmall = weight.size(0) * weight.size(1) <= 256 * 256;
     return isSmall ? packed<components<4>>(weight, transformKernel<4>)
                    : packed<components<2>>(weight, transformKernel<2>);
 }
 
-/// x [B, F, H, W, I] after front [B, 2, H, W, I], zeros where there is none -> [B, F, H, W, O], plus the
+/// x [B, F, H, W, I] after front [B, 2, H, W, I], or zeros if there is none -> [B, F, H, W, O], plus the
 /// residual if there is one.
 at::Tensor convolve(
     const std::optional<at::Tensor> &front, const at::Tensor &x, const at::Tensor &weight,
     const at::Tensor &bias, const std::optional<at::Tensor> &residual) {
-    TORCH_CHECK(x.dim() == 5, "frames are [B, F, H, W, C], not ", x.sizes());
+    TORCH_CHECK(x.dim() == 5, "frames must be [B, F, H, W, C], not ", x.sizes());
     TORCH_CHECK(
         !front || (front->dim() == 5 && front->size(0) == x.size(0) && front->size(1) == 2
                    && front->sizes().slice(2) == x.sizes().slice(2)),
@@ -299,12 +300,14 @@ at::Tensor convolve(
     auto result = at::empty({x.size(0), p.frames, p.height, p.width, p.outputs}, x.options());
     at::Tensor plainResidual;
     if (residual.has_value()) {
-        TORCH_CHECK(residual->sizes() == result.sizes(), "the residual is ", residual->sizes());
+        TORCH_CHECK(
+            residual->sizes() == result.sizes(),
+            "the residual must have the size of the result, not ", residual->sizes());
         plainResidual = residual->contiguous();
         p.residual = floats(plainResidual);
     }
-    // The one first frame of a video meets the last of the kernel's three frames alone, which is a sum of
-    // the packed planes: a third of the products.
+    // The first frame of a video, if alone, meets only the last of the kernel's three frames, which is a sum
+    // of the packed planes: a third of the products.
     at::Tensor plainFront, used = weight;
     if (!front && p.frames == 1) {
         const auto packed = weight.view({4, planeSize, -1});

@@ -20,14 +20,14 @@ typedef enum : int32_t {
     CT_ERROR_TYPE = 3,
     CT_ERROR_NOT_FOUND = 4,
     CT_ERROR_DEVICE = 5,
-    CT_ERROR_OF_BODY = 6,  // `body` is what a ct_body gave as its error
-    CT_ERROR_FILE = 7,     // a file that tensors lie in was cut off
+    CT_ERROR_OF_BODY = 6,  // `body` is the error that a ct_body returned
+    CT_ERROR_FILE = 7,     // a file with tensors was truncated
 } ct_error_kind;
 
 typedef struct {
     ct_error_kind kind;
     char *message;  // owned by the caller: ct_error_free
-    void *body;     // owned by the caller, as it was given
+    void *body;     // owned by the caller
 } ct_error;
 
 void ct_error_free(ct_error *error);
@@ -55,8 +55,8 @@ void *ct_tensor_data(ct_tensor tensor, ct_error *error);
 // The value of a one-element tensor as a double.
 bool ct_tensor_item(ct_tensor tensor, double *value, ct_error *error);
 
-// A tensor over memory of the caller; `release(context)` runs once: when the last view is gone, or before
-// this returns null.
+// A tensor over memory of the caller; `release(context)` runs exactly once: when the last view is released,
+// or before this returns null.
 ct_tensor ct_tensor_from_memory(
     void *memory, const int64_t *sizes, int32_t rank, int32_t dtype,
     void (*release)(void *context), void *context, ct_error *error);
@@ -65,15 +65,15 @@ ct_tensor ct_tensor_from_memory(
 
 typedef struct ct_mapping_s *ct_mapping;
 
-// Makes known that `count` bytes from `start` on are those of an open file. Where they turn out to be gone they
-// read as zeros, and from then on operators on its tensors, and reads of them, fail with CT_ERROR_FILE.
+// Registers `count` bytes from `start` on as those of an open file. If they turn out to be missing they read
+// as zeros, and from then on operators on its tensors, and reads of them, fail with CT_ERROR_FILE.
 ct_mapping ct_mapping_create(void *start, size_t count, int descriptor, const char *path);
-// To be called before the memory is given back and the file is closed.
+// Call this before the memory is unmapped and the file is closed.
 void ct_mapping_release(ct_mapping mapping);
-// Whether the file was cut off since it was made known; whether it was changed in any way.
+// Whether the file was truncated since it was registered; whether it was changed in any way.
 bool ct_mapping_is_cut(ct_mapping mapping);
 bool ct_mapping_is_changed(ct_mapping mapping);
-// The path of a file that was cut off, the caller's to free; null if there is none.
+// The path of a truncated file, to be freed by the caller; null if there is none.
 char *ct_mapping_find_cut(void);
 // Reads a byte of each page.
 void ct_touch(const void *start, size_t count);
@@ -108,29 +108,29 @@ typedef struct {
     };
 } ct_value;
 
-// Looks an operator up by name ("aten::add") and overload ("Tensor"). The handle is good for ever.
+// Finds an operator by name ("aten::add") and overload ("Tensor"). The handle is valid forever.
 ct_operator ct_operator_find(const char *name, const char *overload, ct_error *error);
 
-// Calls an operator. Arguments that are left out at the end take the schema's defaults.
-// Results are flattened (lists become their elements); those past `capacity` are an error.
+// Calls an operator. Trailing arguments that are omitted have the schema's defaults. Results are flattened
+// (lists become their elements); more than `capacity` results are an error.
 bool ct_operator_call(
     ct_operator op, const ct_value *arguments, int32_t count,
     ct_value *results, int32_t capacity, int32_t *resultCount, ct_error *error);
 
 // ---- Streams: work that a device does side by side. On the CPU all of this does nothing ----
 
-typedef struct ct_mark_s *ct_mark;  // a place in a stream
+typedef struct ct_mark_s *ct_mark;  // a position in a stream
 
-typedef struct ct_visit_s *ct_visit;  // where a thread's work went before
+typedef struct ct_visit_s *ct_visit;  // the thread's previous stream
 
-// The calling thread's work on the device goes to the device's side stream until it leaves.
+// Submits the calling thread's work on the device to the device's side stream until it leaves.
 ct_visit ct_side_stream_enter(int32_t device_type, int32_t device_index, ct_error *error);
 void ct_side_stream_leave(ct_visit visit);
 
-// What the calling thread has asked of the device so far.
+// Marks the work that the calling thread has submitted to the device so far.
 ct_mark ct_stream_mark(int32_t device_type, int32_t device_index, ct_error *error);
 
-// What the calling thread asks of the device from now on comes after the mark.
+// Makes further work from the calling thread run after the mark.
 bool ct_stream_wait(ct_mark mark, ct_error *error);
 
 void ct_mark_release(ct_mark mark);
@@ -148,20 +148,20 @@ bool ct_generator_set_state(ct_generator generator, ct_tensor state, ct_error *e
 // ---- Automatic differentiation ----
 
 bool ct_tensor_set_requires_grad(ct_tensor tensor, bool value, ct_error *error);
-// d output / d input for each input; an input that the output does not depend on gives null.
+// d output / d input for each input; null for an input that the output does not depend on.
 bool ct_gradients(
     ct_tensor output, const ct_tensor *inputs, int32_t count, ct_tensor *gradients, ct_error *error);
 // The tensor without its history, sharing memory.
 ct_tensor ct_tensor_detach(ct_tensor tensor, ct_error *error);
 
-// A function of the caller; returns an error of the caller's own, null for none.
+// A function of the caller; returns an error object of the caller, or null for success.
 typedef void *(*ct_body)(void *context);
 typedef struct ct_region_s *ct_region;
 
-// From here until the thread leaves the region, nothing that operators save for gradients is kept.
-// When gradients ask for it `run` is called, perhaps on another thread: it has to do what is done
-// here, with the same numbers. `release` is called with `context` when nobody can ask any more, and
-// with errors of `run` that reach nobody.
+// From here until the thread leaves the region, tensors that operators save for gradients are not kept. When
+// the backward pass needs them, `run` is called, possibly on another thread: it must repeat what is done
+// here, with the same numbers. `release` is called with `context` when no more calls can occur, and with
+// errors of `run` that are not delivered.
 ct_region ct_region_enter(
     ct_body run, void (*release)(void *context), void *context, ct_error *error);
 void ct_region_leave(ct_region region);
@@ -169,7 +169,7 @@ void ct_region_leave(ct_region region);
 typedef enum : int32_t { CT_GUARD_INFERENCE = 0, CT_GUARD_NO_GRAD = 1, CT_GUARD_GRAD = 2 } ct_guard_kind;
 typedef struct ct_guard_s *ct_guard;
 
-// Guards hold for the calling thread and are released there, the newest first.
+// Guards apply to the calling thread and are released there, the newest first.
 ct_guard ct_guard_enter(ct_guard_kind kind);
 void ct_guard_leave(ct_guard guard);
 
@@ -178,28 +178,28 @@ void ct_guard_leave(ct_guard guard);
 const char *ct_version(void);
 int32_t ct_threads(void);
 void ct_set_threads(int32_t count);
-/// Of operators that the calling thread runs, and of no other's.
+/// For operators that the calling thread runs, and for no other thread.
 void ct_set_threads_here(int32_t count);
-/// Has the process keep the memory of tensors it frees, for the next ones; or give it back at once.
+/// Makes the process keep the memory of freed tensors for reuse, or return it immediately.
 void ct_keep_freed_memory(bool keep);
 
-/// Has all threads allocate from one arena: each of glibc's others reserves 64 MB of address space.
+/// Makes all threads allocate from one arena: each additional arena of glibc reserves 64 MB of address space.
 void ct_use_one_arena(void);
-// What the engine says of its CPU kernels ("AVX2", "AVX512", ...).
+// The instruction set of the engine's CPU kernels ("AVX2", "AVX512", ...).
 const char *ct_cpu_capability(void);
-// Whether the processor multiplies numbers of a dtype by instructions of its own.
+// Whether the processor has instructions for multiplying numbers of a dtype.
 bool ct_multiplies(int32_t dtype);
-// Whether the processor has tiles for matrices of bfloat16 (AMX) that this process may use.
+// Whether the processor has tiles for bfloat16 matrices (AMX) and this process may use them.
 bool ct_has_tiles(void);
-// A file the CUDA half of the engine needs is loaded on first use; returns the number of GPUs.
+// Loads the CUDA half of the engine on first use; returns the number of GPUs.
 int32_t ct_cuda_device_count(ct_error *error);
-// Whether a GPU may round what float32 convolutions multiply to 10 bits.
+// Whether a GPU may round the operands of float32 convolutions to 10 mantissa bits.
 bool ct_allows_tf32(void);
 void ct_allow_tf32(bool value);
 bool ct_cuda_synchronize(int32_t index, ct_error *error);
-// What the driver calls a GPU; false where it does not tell.
+// The driver's name for a GPU; false if it is not available.
 bool ct_cuda_name(int32_t index, char *name, int32_t capacity);
-// Nanoseconds that a direct C++ call of at::add takes for 16 elements; negative on failure.
+// The nanoseconds that a direct C++ call of at::add takes for 16 elements; negative on failure.
 double ct_bench_add(int64_t iterations, ct_error *error);
 
 #ifdef __cplusplus

@@ -75,7 +75,7 @@ final class MappedFile: @unchecked Sendable {
 }
 
 extension MappedFile {
-    private static let changed = "was cut off or changed while it was in use"
+    private static let changed = "was truncated or changed while it was in use"
 
     /// Throws if the file was truncated since it was opened.
     func requireWhole() throws(SwanError) {

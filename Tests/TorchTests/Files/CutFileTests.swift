@@ -30,7 +30,7 @@ import SwanSystem
             #expect(truncate(path, 8_192) == 0)
             for _ in 0..<2 {
                 let error = failure { _ = try tensor.sum() } as? SwanError
-                let message = "\(path): was cut off or changed while it was in use"
+                let message = "\(path): was truncated or changed while it was in use"
                 #expect(error == SwanError(.invalidFile, message))
             }
             #expect(failure { _ = try tensor.array(of: Float.self) } is SwanError)
