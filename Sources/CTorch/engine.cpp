@@ -101,7 +101,7 @@ void *driver() {
 }  // namespace
 
 void swan::findDevices() {
-    // Failures are reported when a GPU is requested.
+    // A failure is reported only when a GPU is requested.
     if (driver() != nullptr) cuda_failure();
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 using Stored = const std::optional<at::Tensor> &;
 
-// ---- What products are taken in ----
+// ---- Types of products ----
 
 at::Tensor operandComposite(const at::Tensor &x) { return x; }
 

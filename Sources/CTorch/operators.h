@@ -28,7 +28,7 @@ inline bool wantsGradient(at::TensorList tensors) {
     return false;
 }
 
-/// Whether gradients are needed of what is computed from these, by any of the tensors.
+/// Whether gradients are needed of what is computed from these tensors, with respect to any of them.
 template <typename... Tensors>
 bool wantGradients(const Tensors &...tensors) {
     return (wantsGradient(tensors) || ...);

@@ -92,7 +92,8 @@ private:
     const size_t index;
 };
 
-/// libtorch's engine, which in a Python process calls Python's hooks for saved tensors.
+/// libtorch's engine, with the current region's hooks for saved tensors. In a Python process, Python provides
+/// the hooks instead.
 class RecomputingEngine : public torch::autograd::Engine {
 public:
     static Engine &shared() {

@@ -14,7 +14,7 @@ bool suitsFiltering(const at::Tensor &weight, const at::Tensor &bias) {
         && !wantGradients(weight, bias);
 }
 
-// ---- Of pixels that are doubled ----
+// ---- Of upsampled pixels ----
 
 /// A kernel [O, I, 3, 3] as one for the small image [4 O, I, 2, 2]: for the upper and lower (left and right)
 /// pixel of two, the rows (columns) that fall on the same small pixel are summed.
@@ -96,7 +96,7 @@ at::Tensor enlargeOnCPU(
     return kernel.call(parts, prepared, bias);
 }
 
-// ---- To four pixels of each ----
+// ---- To sub-pixels ----
 
 at::Tensor prepareSubpixelComposite(const at::Tensor &weight, const at::Tensor &) { return weight; }
 

@@ -65,7 +65,7 @@ public struct KVCachePool: ~Copyable {
     /// The number of rows that can be acquired.
     public var freeRowCount: Int { rows.count { $0.lease == nil } }
 
-    // MARK: - Owners
+    // MARK: - Leases
 
     /// Acquires empty rows for a stream, adjacent if possible.
     ///
@@ -138,7 +138,7 @@ public struct KVCachePool: ~Copyable {
         return row.index
     }
 
-    // MARK: - Use
+    // MARK: - Forward passes
 
     /// The places for one forward pass: each row stores a chunk that begins at a frame of its
     /// stream.

@@ -44,7 +44,7 @@ extension TinyVAEConfig: LatentStrides {
 
     /// The number of frames that each level of the decoder produces from one to invert the encoder.
     ///
-    /// The weights may produce more: the surplus is then omitted in the earlier levels.
+    /// The weights may produce more: the extra frames of earlier levels are then left out.
     var usedDecoderTime: [Int] {
         var left = temporalStride
         let used = decoderTime.reversed().map { factor in
@@ -72,8 +72,8 @@ extension TinyVAEConfig: LatentStrides {
         }
         try require(
             usedDecoderTime.reduce(1, *) == temporalStride,
-            "the encoder makes a latent of \(temporalStride) frames, the decoder at most "
-                + "\(decoderTime.reduce(1, *)) frames of a latent"
+            "the encoder merges \(temporalStride) frames into a latent, the decoder returns at most "
+                + "\(decoderTime.reduce(1, *)) frames from one"
         )
     }
 }

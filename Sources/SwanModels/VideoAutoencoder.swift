@@ -108,8 +108,8 @@ extension VideoAutoencoder {
         guard count >= least, (count - first) % step == 0 else {
             throw SwanError(
                 .invalidArgument,
-                "\(count) frames do not fit: frames come \(first == 0 ? "" : "\(first) and then ")by "
-                    + "\(step), so here a number like \(least), \(least + step) or "
+                "\(count) frames do not fit: expected \(first == 0 ? "" : "\(first) plus ")a multiple of "
+                    + "\(step), such as \(least), \(least + step) or "
                     + "\(least + 2 * step)"
             )
         }

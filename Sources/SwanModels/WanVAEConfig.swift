@@ -78,7 +78,7 @@ public struct WanVAEConfig: Sendable, Equatable {
     }()
 }
 
-// MARK: - What follows from it
+// MARK: - Derived values
 
 extension WanVAEConfig: LatentStrides {
     /// The width and height of a latent in pixels.

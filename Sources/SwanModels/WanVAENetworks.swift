@@ -110,7 +110,7 @@ struct WanVAEDecoder: Sendable {
     }
 }
 
-// MARK: - Parts of both
+// MARK: - Shared parts
 
 /// The layers in the middle of the encoder and the decoder: residual, attention, residual.
 struct WanVAEMiddle: Sendable {

@@ -20,7 +20,7 @@ final class TensorHandle {
     deinit { ct_tensor_release(raw) }
 }
 
-// MARK: - What a tensor is
+// MARK: - Properties
 
 extension Tensor {
     /// The number of dimensions.

@@ -140,7 +140,7 @@ public struct Checkpoint: WeightSource {
     }
 }
 
-// MARK: - What is there
+// MARK: - Contents
 
 extension Checkpoint {
     /// All keys, without prefixes.

@@ -37,7 +37,10 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     ) throws(SwanError) {
         let held = range ?? 0..<count
         guard held.lowerBound >= 0, held.upperBound <= count else {
-            throw SwanError(.invalidArgument, "layers \(held) of \(count) under \(weights.path)")
+            throw SwanError(
+                .invalidArgument,
+                "no layers \(held) in the \(count) of \(weights.path)"
+            )
         }
         self.count = count
         self.held = held

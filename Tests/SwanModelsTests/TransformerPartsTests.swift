@@ -289,7 +289,7 @@ import SwanSystem
             let error = #expect(throws: SwanError.self) {
                 try backbone.run(blocks: blocks, x, context, attend: attend)
             }
-            #expect(error?.message.contains("has 1..<3") ?? false)
+            #expect(error?.message.contains("holds 1..<3") ?? false)
         }
         // What lacks blocks is no whole network.
         #expect(throws: SwanError.self) {

@@ -33,7 +33,8 @@ struct StreamSettingsTests {
     }
 
     @Test(arguments: [
-        ("{\"noise_scale\": 2}", "noise scale must be 0 to 1"), ("{\"steps\": 0}", "number of steps"),
+        ("{\"noise_scale\": 2}", "noise scale must be 0 to 1"),
+        ("{\"steps\": 0}", "number of steps"),
         ("{\"height\": 0}", "height must be"), ("{\"target_fps\": 0}", "target frame rate"),
         ("{\"fit\": \"squash\"}", "squash"), ("{\"steps\": \"two\"}", "steps"),
     ])

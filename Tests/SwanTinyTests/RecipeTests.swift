@@ -229,7 +229,7 @@ struct RecipeTests {
                 try TrainingFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
             }
             #expect(error?.code == .cannotWrite)
-            #expect(error?.message.contains("has vae but no recipe.yaml") == true)
+            #expect(error?.message.contains("contains vae but no recipe.yaml") == true)
         }
         #expect(try folder.names == ["out"])
         #expect(
@@ -246,7 +246,7 @@ struct RecipeTests {
             try TrainingFolder(folder.path("out"), recipe: recipe, resume: true)
         }
         #expect(error?.code == .cannotWrite)
-        #expect(error?.message.contains("another training run is at work") == true)
+        #expect(error?.message.contains("another training run is using") == true)
         withExtendedLifetime(first) {}
     }
 

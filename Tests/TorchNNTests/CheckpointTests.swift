@@ -67,7 +67,7 @@ import SwanSystem
         #expect(bare.shape("transposed") == [6, 4])
         #expect(bare.dtype("dtype.bfloat16") == .bfloat16)
         let none = message { _ = try Checkpoint.open(nested, preferring: ["nobody"]) }
-        #expect(none.contains("neither under nobody nor directly"))
+        #expect(none.contains("neither under nobody nor at the top level"))
         #expect(none.contains("generator, generator_ema"))
     }
 

@@ -117,7 +117,7 @@ bool ct_operator_call(
     ct_operator op, const ct_value *arguments, int32_t count,
     ct_value *results, int32_t capacity, int32_t *resultCount, ct_error *error);
 
-// ---- Streams: work that a device does side by side. On the CPU all of this does nothing ----
+// ---- Streams: concurrent work on a device. On the CPU these functions do nothing ----
 
 typedef struct ct_mark_s *ct_mark;  // a position in a stream
 

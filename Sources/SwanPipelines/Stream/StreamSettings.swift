@@ -65,7 +65,9 @@ public struct StreamSettings: Sendable, Equatable, Codable {
                 "the \(name) must be 1 to \(FrameSize.largestSide) pixels, not \(value)"
             )
         }
-        if let steps { try require(steps >= 1, "the number of steps must be at least 1, not \(steps)") }
+        if let steps {
+            try require(steps >= 1, "the number of steps must be at least 1, not \(steps)")
+        }
         if let noiseScale {
             try require(
                 (0...1).contains(noiseScale),

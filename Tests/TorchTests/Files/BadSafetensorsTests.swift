@@ -112,7 +112,7 @@ import SwanSystem
                 "data_offsets":[0,0]}}
                 """,
             0,
-            "tensor t has the shape [0, 4611686018427387904, 4611686018427387904], whose sizes"
+            "tensor t has the shape [0, 4611686018427387904, 4611686018427387904], whose size is larger"
         ),
         Case(
             "a product past 2^63 before a 0",
