@@ -133,18 +133,16 @@ public struct WanBackbone: Sendable {
         recomputing: Bool,
         attend: @escaping SendableAttendInBlock
     ) throws(SwanError) -> Tensor {
-        let grid = try grid(of: latents)
-        let timestep = try embed(timesteps: timesteps, grid)
-        let context = BlockContext(timestep: timestep, rope: rope, text: text)
-        let x = try run(
-            blocks: 0..<config.layers,
-            embed(latents),
-            context,
-            cache: cache,
-            recomputing: recomputing,
-            attend: attend
-        )
-        return try project(x, timestep, grid)
+        try flow(latents, timesteps, rope, text) { x, context throws(SwanError) in
+            try run(
+                blocks: 0..<config.layers,
+                x,
+                context,
+                cache: cache,
+                recomputing: recomputing,
+                attend: attend
+            )
+        }
     }
 
     /// The same with an `attend` that may not leave its thread, such as one that updates a KV
@@ -156,16 +154,23 @@ public struct WanBackbone: Sendable {
         rope: RoPE,
         attend: AttendInBlock
     ) throws(SwanError) -> Tensor {
+        try flow(latents, timesteps, rope, text) { x, context throws(SwanError) in
+            try run(blocks: 0..<config.layers, x, context, attend: attend)
+        }
+    }
+
+    /// From latents to the flow, with `run` between `embed` and `project`.
+    private func flow(
+        _ latents: Tensor,
+        _ timesteps: Tensor,
+        _ rope: RoPE,
+        _ text: TextConditioning,
+        run: (_ x: Tensor, BlockContext) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> Tensor {
         let grid = try grid(of: latents)
         let timestep = try embed(timesteps: timesteps, grid)
         let context = BlockContext(timestep: timestep, rope: rope, text: text)
-        let x = try run(
-            blocks: 0..<config.layers,
-            embed(latents),
-            context,
-            attend: attend
-        )
-        return try project(x, timestep, grid)
+        return try project(run(embed(latents), context), timestep, grid)
     }
 
     /// The frames, rows and columns of tokens. Throws if the latents do not divide into patches.

@@ -62,6 +62,13 @@ public struct WanConfig: Sendable, Equatable {
     public func tokensPerFrame(height: Int, width: Int) -> Int {
         (height / patchSize[1]) * (width / patchSize[2])
     }
+
+    /// The number of pixels that the width and height of frames must be multiples of.
+    ///
+    /// - Parameter spatialStride: The autoencoder's: the pixels on a side of what a latent stands for.
+    package func sizeMultiple(spatialStride: Int) -> Int {
+        spatialStride * max(patchSize[1], patchSize[2])
+    }
 }
 
 extension WanConfig {

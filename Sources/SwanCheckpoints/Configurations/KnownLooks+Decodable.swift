@@ -1,5 +1,4 @@
 import SwanSystem
-import Torch
 
 extension KnownLooks: Decodable {
     /// The maximum numbers of looks, of phrases per look, and of letters per phrase.
@@ -34,11 +33,11 @@ extension KnownLooks: Decodable {
             return text
         }
         func texts(
-            _ values: KeyedDecodingContainer<Name>,
+            _ values: KeyedDecodingContainer<AnyCodingKey>,
             _ key: String,
             _ what: String
         ) throws -> [String] {
-            var list = try? values.nestedUnkeyedContainer(forKey: Name(stringValue: key))
+            var list = try? values.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: key))
             try require(
                 (1...Self.limit.phrases).contains(list?.count ?? 0),
                 "\(what) must be a list of 1 to \(Self.limit.phrases) phrases"
@@ -54,8 +53,8 @@ extension KnownLooks: Decodable {
             _ decoder: any Decoder,
             _ keys: [String],
             _ what: String
-        ) throws -> KeyedDecodingContainer<Name> {
-            let values = try? decoder.container(keyedBy: Name.self)
+        ) throws -> KeyedDecodingContainer<AnyCodingKey> {
+            let values = try? decoder.container(keyedBy: AnyCodingKey.self)
             try require(values != nil, "\(what) must have the keys \(keys)")
             for key in values?.allKeys ?? [] {
                 try require(
@@ -63,10 +62,10 @@ extension KnownLooks: Decodable {
                     "\(what) must have the keys \(keys), not '\(key.stringValue.printable())'"
                 )
             }
-            return try decoder.container(keyedBy: Name.self)
+            return try decoder.container(keyedBy: AnyCodingKey.self)
         }
         let sections = try fields(decoder, ["no_change", "known"], "it")
-        var looks = try? sections.nestedUnkeyedContainer(forKey: Name(stringValue: "known"))
+        var looks = try? sections.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: "known"))
         try require(
             (1...Self.limit.looks).contains(looks?.count ?? 0),
             "known must be a list of 1 to \(Self.limit.looks) looks"
@@ -75,7 +74,7 @@ extension KnownLooks: Decodable {
         while looks?.isAtEnd == false {
             guard let element = try looks?.superDecoder() else { break }
             let values = try fields(element, ["name", "phrases"], "a look of known")
-            let title = try? values.decode(String.self, forKey: Name(stringValue: "name"))
+            let title = try? values.decode(String.self, forKey: AnyCodingKey(stringValue: "name"))
             known.append(
                 Look(
                     name: try text(title ?? "", "a name"),
@@ -84,13 +83,5 @@ extension KnownLooks: Decodable {
             )
         }
         self.init(noChange: try texts(sections, "no_change", "no_change"), known: known)
-    }
-
-    private struct Name: CodingKey {
-        let stringValue: String
-        let intValue: Int? = nil
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { return nil }
     }
 }

@@ -19,7 +19,7 @@ extension ModelFolder {
         /// The number that the frame width and height must be multiples of: the spatial stride times
         /// the patch size.
         package var sizeMultiple: Int {
-            spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+            transformer.sizeMultiple(spatialStride: spatialStride)
         }
     }
 
@@ -153,14 +153,13 @@ extension FittedConfig {
     }
 
     private static func reason(_ error: any Error) -> String {
-        guard let error = error as? DecodingError else { return error.localizedDescription }
-        return switch error {
-        case .keyNotFound(let key, _): "\(key.stringValue) is missing"
-        case .dataCorrupted(let context), .typeMismatch(_, let context),
-            .valueNotFound(_, let context):
-            (context.codingPath.map(\.stringValue) + [context.debugDescription])
+        switch error {
+        case DecodingError.keyNotFound(let key, _): return "\(key.stringValue) is missing"
+        case let error as DecodingError:
+            guard let context = error.context else { return "\(error)" }
+            return (context.codingPath.map(\.stringValue) + [context.debugDescription])
                 .joined(separator: ": ")
-        @unknown default: "\(error)"
+        default: return error.localizedDescription
         }
     }
 }

@@ -12,19 +12,10 @@ extension StreamConfiguration: Codable {
         case cpuType = "cpu_dtype", looks
     }
 
-    /// A key as it appears in the file.
-    private struct Name: CodingKey {
-        let stringValue: String
-        let intValue: Int? = nil
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { return nil }
-    }
-
     /// Decodes the keys that are present; others keep their defaults. An unknown key is an error.
     public init(from decoder: any Decoder) throws {
         self.init()
-        let values = try decoder.container(keyedBy: Name.self)
+        let values = try decoder.container(keyedBy: AnyCodingKey.self)
         for name in values.allKeys {
             if let key = CodingKeys(rawValue: name.stringValue) {
                 try decode(key, Field(values, name))
@@ -43,10 +34,10 @@ extension StreamConfiguration: Codable {
 
     /// One value in the file.
     private struct Field {
-        let values: KeyedDecodingContainer<Name>
-        let name: Name
+        let values: KeyedDecodingContainer<AnyCodingKey>
+        let name: AnyCodingKey
 
-        init(_ values: KeyedDecodingContainer<Name>, _ name: Name) {
+        init(_ values: KeyedDecodingContainer<AnyCodingKey>, _ name: AnyCodingKey) {
             self.values = values
             self.name = name
         }

@@ -78,23 +78,12 @@ public struct StreamConfiguration: Sendable, Equatable {
             }
             self = try YAMLDecoder().decode(Self.self, from: root)
         } catch let error as DecodingError {
-            throw SwanError(
-                .invalidConfiguration,
-                "\(name): \(Self.reason(error).printable(limit: 1_000))"
-            )
+            let reason = error.context?.debugDescription ?? "\(error)"
+            throw SwanError(.invalidConfiguration, "\(name): \(reason.printable(limit: 1_000))")
         } catch let error as SwanError {
             throw SwanError(error.code, "\(name): \(error.message)")
         } catch {
             throw SwanError(.invalidConfiguration, "\(name): \(error)")
-        }
-    }
-
-    private static func reason(_ error: DecodingError) -> String {
-        switch error {
-        case .dataCorrupted(let context), .typeMismatch(_, let context),
-            .valueNotFound(_, let context), .keyNotFound(_, let context):
-            context.debugDescription
-        @unknown default: "\(error)"
         }
     }
 

@@ -66,7 +66,7 @@ public struct CheckpointConversion: Sendable {
             for: destination,
             largestFile: sizes.max() ?? 0
         )
-        let partial = try work.make(beside: destination)
+        let partial = try work.make(nextTo: destination)
         defer { work.remove() }
         let files: [String]
         if isFile {

@@ -20,7 +20,7 @@ package final class PartialFolder: Sendable {
     deinit { remove() }
 
     /// Creates the folder next to `target`, and removes those that killed processes left there.
-    package func make(beside target: String) throws(SwanError) -> String {
+    package func make(nextTo target: String) throws(SwanError) -> String {
         let url = URL(fileURLWithPath: target)
         let parent = url.deletingLastPathComponent().path
         _ = Leftovers.remove(from: parent)

@@ -19,7 +19,7 @@ extension ModelFolder {
     ///   - copies: The number of copies of the weights in memory.
     ///   - advice: What else the user can do, appended to the error message.
     package func requireAddressSpace(
-        beside bytes: Int,
+        inAdditionToFiles bytes: Int,
         copies: Int,
         _ advice: String = ""
     ) throws(SwanError) {

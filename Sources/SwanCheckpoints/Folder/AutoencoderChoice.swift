@@ -6,7 +6,7 @@ import TorchNN
 
 /// The autoencoder that a model uses: its own, a tiny one in its place, or its own encoder
 /// with a tiny decoder.
-package indirect enum AutoencoderChoice: Sendable {
+package indirect enum AutoencoderChoice: LatentStrides, Sendable {
     /// Wan's autoencoder.
     case wan(ModelFolder.Files, WanVAEConfig)
     /// TAEHV, with the path of its weights.

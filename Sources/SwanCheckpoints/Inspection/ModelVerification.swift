@@ -82,7 +82,7 @@ public struct ModelVerification: Sendable, Encodable {
     public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         path = folder.path
-        try folder.requireAddressSpace(beside: 0, copies: 1)
+        try folder.requireAddressSpace(inAdditionToFiles: 0, copies: 1)
         var checks = Checks(folder)
         var parts: [Part] = []
         for part in ModelFolder.Part.allCases {
@@ -135,7 +135,7 @@ private struct Checks {
     /// and VAE were read.
     var sizeMultiple: Int? {
         guard let transformer, let vae else { return nil }
-        return vae.spatialStride * max(transformer.patchSize[1], transformer.patchSize[2])
+        return transformer.sizeMultiple(spatialStride: vae.spatialStride)
     }
 
     /// The mismatches between parts.

@@ -121,7 +121,7 @@ package final class GuidedTransformer {
 /// The conditioning that is combined with the noisy latents at every step.
 package struct DenoisingInput {
     /// The mask and image latents [1, s + z, F, h, w] appended to the noisy latents as channels.
-    var beside: Tensor?
+    var extraChannels: Tensor?
     /// The clean first latent frame [1, z, 1, h, w], for models that keep it.
     var firstFrame: Tensor?
     /// The input of the control branch [1, 2 z + 64, R + F, h, w].
@@ -130,12 +130,12 @@ package struct DenoisingInput {
     let dtype: DType
 
     package init(
-        beside: Tensor? = nil,
+        extraChannels: Tensor? = nil,
         firstFrame: Tensor? = nil,
         control: Tensor? = nil,
         dtype: DType
     ) {
-        self.beside = beside
+        self.extraChannels = extraChannels
         self.firstFrame = firstFrame
         self.control = control
         self.dtype = dtype
@@ -144,7 +144,7 @@ package struct DenoisingInput {
     /// Returns the network's input for noisy latents [1, z, F, h, w].
     package func latents(_ noisy: Tensor) throws(SwanError) -> Tensor {
         var x = try withFirstFrame(noisy)
-        if let beside { x = try concatenated([x, beside], dim: 1) }
+        if let extraChannels { x = try concatenated([x, extraChannels], dim: 1) }
         return try x.to(dtype)
     }
 

@@ -173,7 +173,7 @@ extension GenerationJob {
                     frames: plan.frames,
                     vae
                 )
-                input.beside = latents
+                input.extraChannels = latents
             }
             try model.requireFinite(latents, .vae, "the encoded image")
             return input

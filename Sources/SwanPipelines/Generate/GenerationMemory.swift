@@ -105,9 +105,6 @@ extension GenerationMemory {
         func fits(_ width: Int, _ height: Int, _ frames: Int) -> Bool {
             peak(width: width, height: height, latentFrames: frames) <= free
         }
-        func videoFrames(_ latents: Int) -> Int {
-            1 + model.autoencoderChoice.temporalStride * (latents - 1)
-        }
         var advice: [String] = []
         if fits(width, height, 1) {
             var (most, tooMany) = (1, latentFrames)
@@ -115,7 +112,7 @@ extension GenerationMemory {
                 let middle = (most + tooMany) / 2
                 if fits(width, height, middle) { most = middle } else { tooMany = middle }
             }
-            advice.append("--frames \(videoFrames(most))")
+            advice.append("--frames \(model.autoencoderChoice.videoFrames(ofLatents: most))")
         }
         var size = (width: width, height: height)
         while size.width > 1, size.height > 1, !fits(size.width, size.height, latentFrames) {
@@ -132,7 +129,7 @@ extension GenerationMemory {
             advice.isEmpty ? "a smaller and shorter video" : advice.joined(separator: ", or ")
         throw SwanError(
             .outOfMemory,
-            "\(videoFrames(latentFrames)) frames of \(width)x\(height) need about "
+            "\(model.autoencoderChoice.videoFrames(ofLatents: latentFrames)) frames of \(width)x\(height) need about "
                 + "\(Self.gigabytes(needed)) GB in addition to the weights, but only "
                 + "\(Self.gigabytes(free)) GB are free; try \(shorter)"
         )

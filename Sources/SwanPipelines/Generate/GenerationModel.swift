@@ -35,7 +35,7 @@ public struct GenerationModel: Sendable {
         device = try Device(named: options.device)
         dtype = options.dtype ?? .suited(to: device)
         folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
-        try folder.requireAddressSpace(beside: 0, copies: 1, "try --offload block")
+        try folder.requireAddressSpace(inAdditionToFiles: 0, copies: 1, "try --offload block")
         settings = try DiffusersSettings(folder)
         guard !folder.isCausal else {
             throw SwanError(

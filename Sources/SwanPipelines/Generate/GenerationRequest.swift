@@ -115,8 +115,8 @@ public struct GenerationRequest: Sendable {
             let lower = max(1, (frames - 1) / stride * stride + 1)
             try require(
                 frames >= 1 && frames % stride == 1,
-                "the number of frames must be 4n + 1, not \(frames); the nearest are "
-                    + "\(lower) and \(lower + 4)"
+                "the number of frames must be \(stride)n + 1, not \(frames); the nearest are "
+                    + "\(lower) and \(lower + stride)"
             )
             try require(
                 frames <= Self.mostFrames,

@@ -165,7 +165,7 @@ struct StreamDraft {
         }
         let needed = checkpoint.configs.streamBytes(options, dtype)
         try checkpoint.folder.requireAddressSpace(
-            beside: AddressSpaceNeeds.perStreamByte * needed,
+            inAdditionToFiles: AddressSpaceNeeds.perStreamByte * needed,
             copies: 2,
             "try a smaller --width and --height"
         )

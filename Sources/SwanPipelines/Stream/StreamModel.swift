@@ -54,7 +54,6 @@ public struct StreamModel: Sendable {
 
     /// The number of pixels that the width and height of frames must be multiples of.
     public var sizeMultiple: Int {
-        let patch = transformer.config.patchSize
-        return vae.spatialStride * max(patch[1], patch[2])
+        transformer.config.sizeMultiple(spatialStride: vae.spatialStride)
     }
 }

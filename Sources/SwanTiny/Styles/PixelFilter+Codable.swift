@@ -1,16 +1,9 @@
+import SwanSystem
+
 extension PixelFilter: Codable {
     private enum Name: String, CodingKey, CaseIterable {
         case blur, saturation, gamma, matrix, ramp, tones, mosaic
         case pencil, outlines, comic, foliage
-    }
-
-    /// An arbitrary key.
-    private struct AnyKey: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
     }
 
     /// Decodes a name, or a name with parameters; errors describe what is wrong.
@@ -37,7 +30,7 @@ extension PixelFilter: Codable {
 
     private static func numbered(_ decoder: any Decoder) throws -> PixelFilter {
         let values = try decoder.container(keyedBy: Name.self)
-        let given = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
+        let given = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
         let names = given.sorted().joined(separator: ", ")
         guard given.count == 1 else {
             throw invalid("a filter must be one name with its numbers, not {\(names)}", decoder)
