@@ -8,12 +8,12 @@ let runPath: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", 
 let package = Package(
     name: "swan",
     products: [
-        .library(name: "Torch", targets: ["Torch", "TorchNN"]),
+        .library(name: "Torch", targets: ["Torch", "TorchNN", "SwanSystem"]),
         .library(
             name: "Swan",
             targets: [
-                "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
-                "SwanPipelines", "SwanThreads", "SwanTraining",
+                "Torch", "TorchNN", "SwanSystem", "SwanText", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanThreads",
             ]
         ),
         .executable(name: "swan", targets: ["swan"]),
@@ -40,6 +40,7 @@ let package = Package(
         .target(name: "SwanText", dependencies: ["CSentencePiece", "SwanSystem"]),
         .target(
             name: "CMedia",
+            dependencies: ["CSystem"],
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
                 .linkedLibrary("swresample"), .linkedLibrary("avutil"),
@@ -92,8 +93,9 @@ let package = Package(
         .executableTarget(
             name: "swan",
             dependencies: [
-                "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanModels", "SwanCheckpoints",
-                "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation", "CStart",
+                "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
+                "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
+                "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

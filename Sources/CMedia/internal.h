@@ -36,6 +36,9 @@ cm_code cm_fail_av(cm_error *error, cm_code code, int status, const char *format
 /* The same for an output, with the code chosen by the status (ENOSPC, EPIPE, ...). */
 cm_code cm_fail_output(cm_error *error, int status, bool creating, const char *problem);
 
+/* The error code for errno `number` when creating an output or writing to it. */
+cm_code cm_code_of_errno(int number, bool creating);
+
 /* Captures FFmpeg's log and clears what it logged on this thread so far. */
 void cm_log_begin(void);
 

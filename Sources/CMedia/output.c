@@ -1,49 +1,16 @@
 /* Outputs without a muxer: YUV4MPEG2 for pipes, and PNG. */
+#include <CSystem.h>
 #include <libavutil/opt.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
 
 /* ---- Descriptors ---- */
 
-static int write_bytes(int descriptor, const uint8_t *bytes, size_t size) {
-    while (size > 0) {
-        ssize_t count = write(descriptor, bytes, size);
-        if (count >= 0) {
-            bytes += count;
-            size -= (size_t)count;
-        } else if (errno == EAGAIN) {
-            struct pollfd waiting = {.fd = descriptor, .events = POLLOUT};
-            poll(&waiting, 1, 1000);
-        } else if (errno != EINTR) {
-            return errno;
-        }
-    }
-    return 0;
-}
-
-cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *error) {
-    /* Writing to a closed pipe raises SIGPIPE for this thread: block it, and consume it if this
-     * write raised it. */
-    sigset_t broken, before, pending;
-    sigemptyset(&broken);
-    sigaddset(&broken, SIGPIPE);
-    sigpending(&pending);
-    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &broken, &before);
-    int number = write_bytes(descriptor, bytes, size);
-    if (number == EPIPE && !was_pending) {
-        struct timespec at_once = {0};
-        while (sigtimedwait(&broken, NULL, &at_once) == -1 && errno == EINTR) {
-        }
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+static cm_code write_all(int descriptor, const void *bytes, size_t size, cm_error *error) {
+    int number = cs_write_all(descriptor, bytes, size, NULL);
     if (number == 0) return CM_OK;
     return cm_fail(
         error, cm_code_of_errno(number, false), "cannot be written: %s", strerror(number));
@@ -99,7 +66,7 @@ static cm_code write_y4m_header(cm_y4m *y4m, cm_error *error) {
         "YUV4MPEG2 W%d H%d F%d:%d Ip A1:1 C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED\n",
         y4m->width, y4m->height, y4m->frame_rate.numerator, y4m->frame_rate.denominator);
     y4m->header_written = true;
-    return cm_write_all(y4m->descriptor, header, (size_t)length, error);
+    return write_all(y4m->descriptor, header, (size_t)length, error);
 }
 
 cm_code cm_y4m_append(cm_y4m *y4m, const uint8_t *rgb, cm_error *error) {
@@ -124,7 +91,7 @@ cm_code cm_y4m_append(cm_y4m *y4m, const uint8_t *rgb, cm_error *error) {
             memcpy(to, frame->data[plane] + (ptrdiff_t)y * frame->linesize[plane], (size_t)width);
         }
     }
-    return cm_write_all(y4m->descriptor, y4m->buffer, y4m->size, error);
+    return write_all(y4m->descriptor, y4m->buffer, y4m->size, error);
 }
 
 cm_code cm_y4m_finish(cm_y4m *y4m, cm_error *error) {

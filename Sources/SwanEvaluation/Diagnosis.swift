@@ -1,15 +1,15 @@
-public import Foundation
+package import Foundation
 import SwanCheckpoints
 import SwanMedia
 import SwanSystem
 import Torch
 
 /// A check of what this machine offers to Swan, and what is missing.
-public struct Diagnosis: Sendable, Encodable {
+package struct Diagnosis: Sendable, Encodable {
     /// The result of one check.
-    public struct Finding: Sendable, Encodable, Equatable {
+    package struct Finding: Sendable, Encodable, Equatable {
         /// The state of what was checked.
-        public enum State: String, Sendable, Encodable {
+        package enum State: String, Sendable, Encodable {
             case good
             /// Swan works without it, but more slowly or with fewer features.
             case optional
@@ -17,25 +17,25 @@ public struct Diagnosis: Sendable, Encodable {
         }
 
         /// What was checked.
-        public let subject: String
+        package let subject: String
         /// The state.
-        public let state: State
+        package let state: State
         /// What was found.
-        public let found: String
+        package let found: String
         /// What to do about it; nil if nothing needs to be done.
-        public let advice: String?
+        package let advice: String?
     }
 
     /// The machine.
-    public let machine: Machine
+    package let machine: Machine
     /// All findings, in order of importance.
-    public let findings: [Finding]
+    package let findings: [Finding]
 
     /// Whether streaming is possible on this machine.
-    public var canStream: Bool { findings.allSatisfy { $0.state != .missing } }
+    package var canStream: Bool { findings.allSatisfy { $0.state != .missing } }
 
     /// Checks this machine.
-    public init() {
+    package init() {
         machine = .current
         findings =
             [
@@ -46,7 +46,7 @@ public struct Diagnosis: Sendable, Encodable {
     }
 
     /// A human-readable report: a line per finding, followed by any advice.
-    public var lines: [String] {
+    package var lines: [String] {
         let width = findings.map(\.subject.count).max() ?? 0
         return findings.flatMap { finding in
             let name = finding.subject.padding(toLength: width, withPad: " ", startingAt: 0)
@@ -63,7 +63,7 @@ public struct Diagnosis: Sendable, Encodable {
     }
 
     /// The diagnosis as JSON.
-    public func json() throws -> Data { try JSONText.data(self) }
+    package func json() throws -> Data { try JSONText.data(self) }
 }
 
 // MARK: - Findings

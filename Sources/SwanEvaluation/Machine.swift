@@ -3,22 +3,22 @@ import SwanSystem
 import Torch
 
 /// The machine that Swan runs on.
-public struct Machine: Sendable, Encodable {
+package struct Machine: Sendable, Encodable {
     /// The processor's name; empty if the kernel does not report it.
-    public let processor: String
+    package let processor: String
     /// The number of logical cores.
-    public let cores: Int
+    package let cores: Int
     /// The amount of memory in bytes.
-    public let memoryBytes: Int
+    package let memoryBytes: Int
     /// The relevant instruction sets that the processor supports.
-    public let instructions: [String]
+    package let instructions: [String]
 
     private enum CodingKeys: String, CodingKey {
         case processor, cores, memoryBytes = "memory_bytes", instructions
     }
 
     /// This machine, read once.
-    public static let current = Machine(cpuInfo: ProcessFacts.text("/proc/cpuinfo") ?? "")
+    package static let current = Machine(cpuInfo: ProcessFacts.text("/proc/cpuinfo") ?? "")
 
     /// Creates a description from the text of `/proc/cpuinfo`.
     init(cpuInfo: String) {

@@ -1,10 +1,10 @@
 import CMedia
-public import SwanSystem
+package import SwanSystem
 
 /// Checksums of files and of bytes.
-public enum FileDigest {
+package enum FileDigest {
     /// The SHA-256 of a file's bytes, in hexadecimal.
-    public static func sha256(_ path: String) throws(SwanError) -> String {
+    package static func sha256(_ path: String) throws(SwanError) -> String {
         var digits = [CChar](repeating: 0, count: 65)
         try calling(path) { error in
             digits.withUnsafeMutableBufferPointer { cm_sha256(path, $0.baseAddress, error) }
@@ -13,7 +13,7 @@ public enum FileDigest {
     }
 
     /// The SHA-256 of the bytes that `body` passes to `add`, in hexadecimal.
-    public static func sha256(
+    package static func sha256(
         of body: (_ add: (UnsafeRawBufferPointer) -> Void) throws -> Void
     ) throws -> String {
         guard let sum = cm_sha256_begin() else {

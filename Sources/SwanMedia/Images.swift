@@ -36,7 +36,8 @@ final class PNGEncoder {
         let bytes = try encode(rgb, name: path)
         let file = try PartialFile(target: path, replaces: replaces)
         try file.write(bytes)
-        try file.commit()
+        // Sequences of images have many files in one folder.
+        try file.commit(syncsFolder: false)
     }
 
     /// The bytes of a PNG file, valid until the next call.

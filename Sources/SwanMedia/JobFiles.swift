@@ -1,28 +1,28 @@
 import Glibc
-public import SwanSystem
+package import SwanSystem
 
 /// The files that a job reads and writes, checked before it does any work.
 ///
 /// Files are compared by identity, not by path, so links and different spellings of a path are
 /// detected.
-public struct JobFiles: Sendable {
+package struct JobFiles: Sendable {
     /// An output of a job.
-    public struct Output: Sendable {
+    package struct Output: Sendable {
         /// The path as given.
-        public let path: String
+        package let path: String
         let pattern: FramePattern?
         var isFolder = false
 
         /// A single file.
-        public static func file(_ path: String) -> Self { Self(path: path, pattern: nil) }
+        package static func file(_ path: String) -> Self { Self(path: path, pattern: nil) }
 
         /// A folder in which the job chooses the file names.
-        public static func folder(_ path: String) -> Self {
+        package static func folder(_ path: String) -> Self {
             Self(path: path, pattern: nil, isFolder: true)
         }
 
         /// The output of a `VideoWriter` for a path: a file, or numbered images in a folder.
-        public static func video(_ path: String) -> Self {
+        package static func video(_ path: String) -> Self {
             do throws(SwanError) {
                 if case .imageSequence(let pattern) = try OutputFormat(
                     path: path,
@@ -38,18 +38,18 @@ public struct JobFiles: Sendable {
     }
 
     /// Input files, `-` for standard input.
-    public var inputs: [String] = []
+    package var inputs: [String] = []
     /// Model files and folders. Every file in a folder that could be part of a model counts as an
     /// input.
-    public var models: [String] = []
+    package var models: [String] = []
     /// Output files, `-` for standard output.
-    public var outputs: [Output] = []
+    package var outputs: [Output] = []
 
     /// Creates an empty list of inputs and outputs.
-    public init() {}
+    package init() {}
 
     /// Throws `isInput` if an output is also an input, or the same file as another output.
-    public func check() throws(SwanError) {
+    package func check() throws(SwanError) {
         let inputFiles = InputFiles(inputs: inputs, models: models)
         for output in outputs { try output.check(against: inputFiles) }
         for (index, output) in outputs.enumerated() {
@@ -65,12 +65,12 @@ public struct JobFiles: Sendable {
     }
 
     /// Outputs that already exist: files that would be replaced, or images that match a pattern.
-    public var existing: [String] { outputs.compactMap(\.existing) }
+    package var existing: [String] { outputs.compactMap(\.existing) }
 
     /// Removes partial files that killed processes left in the output folders.
     ///
     /// - Returns: the paths of what was removed, as they may be shown.
-    public func removeLeftovers() -> [String] {
+    package func removeLeftovers() -> [String] {
         Set(outputs.map(\.folder)).sorted().flatMap { folder in
             Leftovers.remove(from: folder).map { name in
                 let name = name.printable(limit: 255)
@@ -133,7 +133,7 @@ private struct InputFiles {
         for _ in 0..<Self.maxDepth {
             var next: [String] = []
             for folder in level {
-                for name in FolderListing.names(in: folder).sorted().prefix(left) {
+                for name in Folder.names(in: folder).sorted().prefix(left) {
                     left -= 1
                     let path = folder + "/" + name
                     guard let identity = FileIdentity(path) else { continue }
@@ -167,7 +167,7 @@ extension JobFiles.Output {
     private var frames: [String] {
         guard let pattern else { return [] }
         let before = pattern.directory ?? ""
-        return FolderListing.names(in: folder).sorted().map { before + $0 }
+        return Folder.names(in: folder).sorted().map { before + $0 }
             .filter { pattern.number(of: $0) != nil }
     }
 
@@ -226,24 +226,5 @@ extension JobFiles.Output {
             return folder == other.folder
         }
         return folderIdentity == another
-    }
-}
-
-/// The parts of a path.
-enum Folder {
-    /// The folder of a file.
-    static func path(of file: String) -> String {
-        file.lastIndex(of: "/").map { path(String(file[...$0])) } ?? "."
-    }
-
-    /// The folder without trailing slashes.
-    static func path(_ folder: String) -> String {
-        var folder = folder[...]
-        while folder.count > 1, folder.last == "/" { folder = folder.dropLast() }
-        return folder.isEmpty ? "." : String(folder)
-    }
-
-    static func name(of file: String) -> Substring {
-        file.lastIndex(of: "/").map { file[$0...].dropFirst() } ?? file[...]
     }
 }

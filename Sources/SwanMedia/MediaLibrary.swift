@@ -1,14 +1,14 @@
 import CMedia
 
 /// The FFmpeg libraries this process uses.
-public enum MediaLibrary {
+package enum MediaLibrary {
     /// The version, such as `5.1.9`.
-    public static var version: String { String(cString: cm_library_version()) }
+    package static var version: String { String(cString: cm_library_version()) }
 
     /// The license of the build, such as `GPL version 2 or later`, which applies to distributed
     /// binaries.
-    public static var license: String { String(cString: cm_library_license()) }
+    package static var license: String { String(cString: cm_library_license()) }
 
     /// Whether an encoder, such as `libx264`, is included in the build.
-    public static func hasEncoder(_ name: String) -> Bool { cm_has_encoder(name) }
+    package static func hasEncoder(_ name: String) -> Bool { cm_has_encoder(name) }
 }

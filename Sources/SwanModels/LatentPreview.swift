@@ -1,20 +1,20 @@
-public import Torch
-public import SwanSystem
+package import Torch
+package import SwanSystem
 
 /// The cheapest preview of latents: every latent becomes a pixel, whose color is a linear map of
 /// its channels.
 ///
 /// The maps were fitted for previews by the authors of ComfyUI (comfy/latent_formats.py).
-public struct LatentPreview: Sendable {
+package struct LatentPreview: Sendable {
     /// Red, green and blue for each channel.
-    public let factors: [[Double]]
+    package let factors: [[Double]]
     /// Red, green and blue of a latent of zeros, in [-1, 1].
-    public let bias: [Double]
+    package let bias: [Double]
 
     /// Creates a custom map: a row of three numbers for each channel.
     ///
     /// Throws `invalidArgument` unless every row and the bias have three numbers.
-    public init(factors: [[Double]], bias: [Double]) throws(SwanError) {
+    package init(factors: [[Double]], bias: [Double]) throws(SwanError) {
         guard !factors.isEmpty, bias.count == 3, factors.allSatisfy({ $0.count == 3 }) else {
             throw SwanError(
                 .invalidArgument,
@@ -31,7 +31,7 @@ public struct LatentPreview: Sendable {
     }
 
     /// The published map for a number of channels: 16 (Wan 2.1) or 48 (Wan 2.2); nil for others.
-    public static func known(latentChannels: Int) -> LatentPreview? {
+    package static func known(latentChannels: Int) -> LatentPreview? {
         [wan21, wan22].first { $0.factors.count == latentChannels }
     }
 
@@ -39,7 +39,7 @@ public struct LatentPreview: Sendable {
     /// on the CPU.
     ///
     /// Each latent becomes one frame, even if it represents four.
-    public func frames(of latents: Tensor) throws(SwanError) -> Tensor {
+    package func frames(of latents: Tensor) throws(SwanError) -> Tensor {
         let shape = latents.shape
         guard shape.count == 5, shape[0] == 1, shape[1] == factors.count else {
             throw SwanError(
@@ -59,7 +59,7 @@ public struct LatentPreview: Sendable {
 
 extension LatentPreview {
     /// The map for Wan 2.1's 16 channels, which Wan 2.2's 14B models share.
-    public static let wan21 = LatentPreview(
+    package static let wan21 = LatentPreview(
         [
             [-0.1299, -0.1692, 0.2932], [0.0671, 0.0406, 0.0442], [0.3568, 0.2548, 0.1747],
             [0.0372, 0.2344, 0.1420], [0.0313, 0.0189, -0.0328], [0.0296, -0.0956, -0.0665],
@@ -72,7 +72,7 @@ extension LatentPreview {
     )
 
     /// The map for the 48 channels of Wan 2.2 (TI2V-5B).
-    public static let wan22 = LatentPreview(
+    package static let wan22 = LatentPreview(
         [
             [0.0119, 0.0103, 0.0046], [-0.1062, -0.0504, 0.0165], [0.0140, 0.0409, 0.0491],
             [-0.0813, -0.0677, 0.0607], [0.0656, 0.0851, 0.0808], [0.0264, 0.0463, 0.0912],

@@ -1,5 +1,5 @@
 /// What follows the flow from noise to a video.
-public enum FlowSolverKind: String, Sendable, CaseIterable {
+public enum FlowSolverKind: String, Sendable, CaseIterable, Codable {
     case unipc
     case dpmpp = "dpm++"
     case dpmppSDE = "dpm++sde"
@@ -7,7 +7,7 @@ public enum FlowSolverKind: String, Sendable, CaseIterable {
 }
 
 /// Whose noise levels are used: the published codes differ in the last digits of their tables.
-public enum FlowScheduleKind: String, Sendable, CaseIterable {
+public enum FlowScheduleKind: String, Sendable, CaseIterable, Codable {
     case wan
     case diffusers
 }

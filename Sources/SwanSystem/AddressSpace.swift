@@ -5,9 +5,9 @@ import Glibc
 /// Running out of memory during a job can kill the process without a message, because Swift's
 /// allocations and OpenMP's threads cannot report failure. So a job's memory is checked before it
 /// starts.
-public enum AddressSpace {
+package enum AddressSpace {
     /// The bytes left until the limit of `ulimit -v`; nil if there is no limit.
-    public static var free: Int? {
+    package static var free: Int? {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0,
             limit.rlim_cur < UInt64(Int64.max), let used
@@ -18,7 +18,7 @@ public enum AddressSpace {
     /// Throws if the system cannot allocate this many bytes.
     ///
     /// - Parameter advice: What the user can try instead.
-    public static func require(_ bytes: Int, _ advice: String) throws(SwanError) {
+    package static func require(_ bytes: Int, _ advice: String) throws(SwanError) {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS
         let block = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0)
         guard block == MAP_FAILED else {

@@ -1,13 +1,13 @@
 import Glibc
 
 /// Checks for free disk space before the work that fills it.
-public enum DiskSpace {
+package enum DiskSpace {
     /// Throws if this many bytes cannot be written at `path`, as far as can be determined.
     ///
     /// Quotas cannot be detected in advance.
     ///
     /// - Parameter largestFile: The size of the largest of several files; nil for a single file.
-    public static func require(
+    package static func require(
         _ bytes: Int,
         for path: String,
         largestFile: Int? = nil

@@ -1,11 +1,11 @@
-public import Foundation
+package import Foundation
 
 /// Encodes values as JSON text.
-public enum JSONText {
+package enum JSONText {
     /// The value as indented JSON with sorted keys and a final line break.
     ///
     /// Also escapes control characters beyond ASCII, which terminals interpret.
-    public static func data(_ value: some Encodable) throws -> Data {
+    package static func data(_ value: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         let text = String(decoding: try encoder.encode(value), as: UTF8.self)

@@ -3,15 +3,14 @@ import Glibc
 /// The temporary name of an incomplete file. It contains the process ID, to distinguish files that
 /// are being written from files that killed processes left behind.
 ///
-/// The name is `.NAME.swan-partial-PID` for outputs and `NAME.safetensors.PID.partial` for tensor
-/// files. The writer also locks the file, and the system releases the lock when the process ends.
-public struct PartialName {
+/// The name is `.NAME.swan-partial-PID.EXT`. The writer also locks the file, and the system releases the lock when the process ends.
+package struct PartialName {
     /// The process that created the file.
     private let process: Int32?
 
     /// Parses a name; nil if it is not a temporary name of Swan.
-    public init?(_ name: String) {
-        guard let tag = Self.outputTag(name) ?? Self.tensorTag(name) else { return nil }
+    package init?(_ name: String) {
+        guard let tag = Self.tag(of: name) else { return nil }
         let parts = tag.split(separator: "-", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), parts.allSatisfy(Self.isNumber),
             let number = UInt32(parts[0])
@@ -23,12 +22,12 @@ public struct PartialName {
     /// The part of the name that identifies this process's files.
     ///
     /// - Parameter attempt: Incremented while a file with the name exists.
-    public static func tag(attempt: Int) -> String {
+    package static func tag(attempt: Int) -> String {
         attempt == 0 ? "\(getpid())" : "\(getpid())-\(attempt)"
     }
 
     /// Locks the file until `descriptor` is closed, to show that it is being written.
-    public static func lock(_ descriptor: Int32) {
+    package static func lock(_ descriptor: Int32) {
         // Not every file system supports locks, so the process ID is also checked.
         flock(descriptor, LOCK_EX | LOCK_NB)
     }
@@ -45,19 +44,11 @@ public struct PartialName {
     }
 
     /// `.NAME.swan-partial-TAG`, optionally followed by an extension.
-    private static func outputTag(_ name: String) -> Substring? {
+    private static func tag(of name: String) -> Substring? {
         guard name.hasPrefix("."), let mark = name.lastRange(of: ".swan-partial-"),
             mark.lowerBound > name.index(after: name.startIndex)
         else { return nil }
         return name[mark.upperBound...].prefix { $0 != "." }
-    }
-
-    /// `NAME.safetensors.TAG.partial`
-    private static func tensorTag(_ name: String) -> Substring? {
-        guard name.hasSuffix(".partial"), let mark = name.lastRange(of: ".safetensors."),
-            mark.lowerBound > name.startIndex
-        else { return nil }
-        return name[mark.upperBound...].dropLast(".partial".count)
     }
 }
 
@@ -68,12 +59,12 @@ extension String {
 }
 
 /// Partial files and folders of killed processes.
-public enum Leftovers {
+package enum Leftovers {
     /// Removes partial files from a folder, except for those still being written.
     ///
     /// - Returns: The names of the removed files.
-    public static func remove(from folder: String) -> [String] {
-        FolderListing.names(in: folder).filter { name in
+    package static func remove(from folder: String) -> [String] {
+        Folder.names(in: folder).filter { name in
             guard let partial = PartialName(name), partial.isOrphaned else { return false }
             return remove(folder + "/" + name)
         }
@@ -98,7 +89,7 @@ public enum Leftovers {
 
     /// Removes a folder if it contains only files that a conversion or a benchmark writes.
     private static func removeFolder(_ path: String) -> Bool {
-        let names = FolderListing.names(in: path)
+        let names = Folder.names(in: path)
         let isOurs = names.allSatisfy { name in
             name.hasSuffix(".safetensors") || name.hasSuffix(".json")
                 || ["in.mp4", "out.mp4"].contains(name) || PartialName(name) != nil

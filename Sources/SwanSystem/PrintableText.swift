@@ -6,7 +6,7 @@ extension String {
     /// the screen.
     ///
     /// - Parameter keepsLines: whether line breaks and tabs stay as they are, for a text of several lines.
-    public func printable(limit: Int = 200, keepsLines: Bool = false) -> String {
+    package func printable(limit: Int = 200, keepsLines: Bool = false) -> String {
         // Bytes are cut first: a single character can be megabytes long.
         let bytes = utf8.prefix(8 * limit)
         var text = ""

@@ -1,9 +1,9 @@
 import Foundation
 
 /// Information from the kernel about this process.
-public enum ProcessFacts {
+package enum ProcessFacts {
     /// When the process started, to a hundredth of a second; nil if unknown.
-    public static var start: ContinuousClock.Instant? {
+    package static var start: ContinuousClock.Instant? {
         // Field 22, after a name in parentheses that may contain anything: the start time in clock
         // ticks since boot.
         guard let line = text("/proc/self/stat"), let close = line.lastIndex(of: ")") else {
@@ -19,7 +19,7 @@ public enum ProcessFacts {
     }
 
     /// The peak resident memory, in bytes; 0 if unknown.
-    public static var peakMemoryBytes: Int { bytes("VmHWM:", in: "/proc/self/status") ?? 0 }
+    package static var peakMemoryBytes: Int { bytes("VmHWM:", in: "/proc/self/status") ?? 0 }
 
     /// Resets `peakMemoryBytes` to the memory resident now. Has no effect if the kernel does not
     /// support or allow it (before Linux 4.0).

@@ -3,6 +3,6 @@ import CSystem
 /// Renames a file or folder without replacing an existing one.
 ///
 /// - Returns: 0, or the error number: `EEXIST` if the target exists.
-public func renameToNewName(_ path: String, _ target: String) -> Int32 {
+package func renameToNewName(_ path: String, _ target: String) -> Int32 {
     cs_rename_new(path, target)
 }

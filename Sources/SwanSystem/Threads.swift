@@ -9,7 +9,7 @@ import Glibc
 /// - Parameters:
 ///   - name: The name in debuggers, at most 15 bytes.
 ///   - stackBytes: The stack size; nil for the system's default.
-public func startThread(
+package func startThread(
     _ name: String,
     stackBytes: Int? = nil,
     _ body: @escaping @Sendable () -> Void

@@ -3,7 +3,7 @@ import Synchronization
 
 /// The hidden files and folders that this process has made and that have not got their names yet, for
 /// a process that ends at once.
-public enum UnfinishedFiles {
+package enum UnfinishedFiles {
     private struct State {
         var paths: Set<String> = []
         var isEnding = false
@@ -13,7 +13,7 @@ public enum UnfinishedFiles {
 
     /// Removes all of them, and has threads that would make more, or would name one, wait for the end
     /// of the process.
-    public static func remove() {
+    package static func remove() {
         state.withLock { state in
             state.isEnding = true
             for path in state.paths where unlink(path) != 0 {

@@ -1,12 +1,12 @@
 import CSentencePiece
-public import Foundation
-public import SwanSystem
+package import Foundation
+package import SwanSystem
 
 /// Trains SentencePiece unigram models (Kudo, 2018, arXiv:1804.10959) with T5's layout: `<pad>` 0,
 /// `</s>` 1, `<unk>` 2, then a piece for each byte, so that any text can be tokenized.
-public enum TokenizerTrainer {
+package enum TokenizerTrainer {
     /// How a model normalizes text before splitting it into pieces.
-    public enum Normalization: String, Sendable {
+    package enum Normalization: String, Sendable {
         /// NFKC with the modifications of T5 and UMT5. Adds 240 kB to a model.
         case nmtNFKC = "nmt_nfkc"
         /// No normalization, except for extra spaces. A cleaned prompt is already NFC.
@@ -16,7 +16,7 @@ public enum TokenizerTrainer {
     /// Trains a serialized model with at most `vocabularySize` pieces, of which special tokens and
     /// bytes take 259. Uses all sentences on one thread, so that the same sentences give the same
     /// bytes without a seed.
-    public static func train(
+    package static func train(
         sentences: [String],
         vocabularySize: Int,
         normalization: Normalization = .nmtNFKC,
@@ -72,5 +72,5 @@ public enum TokenizerTrainer {
     }
 
     /// The pieces of every model: special tokens, and one per byte.
-    public static let marksAndBytes = 3 + 256
+    package static let marksAndBytes = 3 + 256
 }

@@ -22,6 +22,10 @@ extension Recipe {
         let (network, encoder) = (transformer.model, text.model)
         let block = 8 * network.dim * network.dim + 2 * network.dim * network.ffnDim
         let layer = 4 * encoder.dim * encoder.dim + 3 * encoder.dim * encoder.ffnDim
-        return 4 * 4 * (network.layers * block + encoder.layers * layer)
+        // Two convolutions in the middle of both halves of the autoencoder.
+        let widest = vae.model.dimMult.last ?? 1
+        let (narrow, wide) = (widest * vae.model.baseDim, widest * vae.model.decoderBaseDim)
+        let middle = 2 * 27 * (narrow * narrow + wide * wide)
+        return 4 * 4 * max(middle, network.layers * block + encoder.layers * layer)
     }
 }

@@ -1,64 +1,64 @@
 import Foundation
-public import SwanCheckpoints
-public import SwanModels
-public import SwanTraining
+package import SwanCheckpoints
+package import SwanModels
+package import SwanTraining
 import Torch
 
 /// The complete configuration of a training run: the same recipe and footage produce the same
 /// model.
-public struct Recipe: Codable, Sendable, Equatable {
+package struct Recipe: Codable, Sendable, Equatable {
     /// The name of the model.
-    public var name: String
+    package var name: String
     /// The seed of all random numbers.
-    public var seed: UInt64
+    package var seed: UInt64
     /// The license of the weights.
-    public var license: String
+    package var license: String
     /// A model to continue from: the name of a bundled model, or a folder. Its autoencoder and
     /// tokenizer are used unchanged. Nil to train from scratch.
-    public var start: String?
+    package var start: String?
     /// The number of CPU threads, each of which computes a micro-batch. If there are fewer
     /// micro-batches, operators use several threads, which affects the last bits of sums.
-    public var threads: Int
+    package var threads: Int
     /// The training data; paths are relative to the data root.
-    public var data: DataConfig
+    package var data: DataConfig
     /// The styles to learn, including `none` for prompts that ask for no change.
-    public var styles: [Style]
+    package var styles: [Style]
     /// The autoencoder.
-    public var vae: VAEStage
+    package var vae: VAEStage
     /// The tokenizer and the text encoder.
-    public var text: TextStage
+    package var text: TextStage
     /// The transformer, trained together with the text encoder.
-    public var transformer: TransformerStage
+    package var transformer: TransformerStage
     /// When checkpoints are written.
-    public var checkpoints: CheckpointSchedule
+    package var checkpoints: CheckpointSchedule
     /// Sample sheets of the networks in training; by default, 3 clips every 200 steps.
-    public var samples: SampleOptions?
+    package var samples: SampleOptions?
     /// The stream configuration of the model, written to `stream.yaml` in its folder.
-    public var stream: StreamConfiguration
+    package var stream: StreamConfiguration
 
     /// The autoencoder's dimensions and training.
-    public struct VAEStage: Codable, Sendable, Equatable {
+    package struct VAEStage: Codable, Sendable, Equatable {
         /// The dimensions; the means and standard deviations of latents are measured.
-        public var model: WanVAEConfig
+        package var model: WanVAEConfig
         /// The training options.
-        public var training: VAEOptions
+        package var training: VAEOptions
         /// The optimizer and its learning rate schedule.
-        public var optimizer: OptimizerOptions
+        package var optimizer: OptimizerOptions
     }
 
     /// The text encoder's dimensions and its tokenizer.
-    public struct TextStage: Codable, Sendable, Equatable {
+    package struct TextStage: Codable, Sendable, Equatable {
         /// The dimensions. The vocabulary size is the maximum for the tokenizer.
-        public var model: UMT5Config
+        package var model: UMT5Config
         /// The number of prompts to train the tokenizer on.
-        public var sentences: Int
+        package var sentences: Int
         /// The number of steps in which the encoder learns to recognize styles, before the
         /// transformer is trained.
-        public var steps: Int
+        package var steps: Int
         /// Prompts per step.
-        public var batch: Int
+        package var batch: Int
         /// The peak learning rate; defaults to the transformer's.
-        public var learningRate: Double?
+        package var learningRate: Double?
 
         private enum CodingKeys: String, CodingKey {
             case model, sentences, steps, batch, learningRate = "learning_rate"
@@ -66,15 +66,15 @@ public struct Recipe: Codable, Sendable, Equatable {
     }
 
     /// The transformer's dimensions and training.
-    public struct TransformerStage: Codable, Sendable, Equatable {
+    package struct TransformerStage: Codable, Sendable, Equatable {
         /// The dimensions.
-        public var model: WanConfig
+        package var model: WanConfig
         /// The training options.
-        public var training: StreamTrainingOptions
+        package var training: StreamTrainingOptions
         /// The phases of training, in order.
-        public var phases: [StreamPhase]
+        package var phases: [StreamPhase]
         /// The optimizer and its learning rate schedule.
-        public var optimizer: OptimizerOptions
+        package var optimizer: OptimizerOptions
     }
 }
 
@@ -83,13 +83,13 @@ extension Recipe {
     var sampling: SampleOptions { samples ?? SampleOptions() }
 
     /// Whether any stage recomputes activations in the backward pass instead of storing them.
-    public var checkpointsGradients: Bool {
+    package var checkpointsGradients: Bool {
         vae.training.gradientCheckpointing ?? false
             || transformer.training.gradientCheckpointing ?? false
     }
 
     /// Whether any stage computes in bfloat16.
-    public var usesBFloat16: Bool {
+    package var usesBFloat16: Bool {
         [vae.training.precision, transformer.training.precision].contains(.bfloat16)
     }
 }

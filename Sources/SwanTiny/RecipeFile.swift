@@ -5,7 +5,7 @@ import Yams
 
 extension Recipe {
     /// Reads a recipe from a file; a missing, unknown or mistyped key is an error that names it.
-    public init(contentsOf path: String) throws {
+    package init(contentsOf path: String) throws {
         let text: String
         do {
             text = try SmallFile.text(path)
@@ -23,7 +23,7 @@ extension Recipe {
     }
 
     /// Parses a recipe.
-    public init(yaml text: String) throws {
+    package init(yaml text: String) throws {
         let given: Node
         do {
             guard let node = try StrictYAML.compose(text) else {
@@ -50,7 +50,7 @@ extension Recipe {
     }
 
     /// Returns the recipe as YAML; parsing it yields an equal recipe.
-    public func yaml() throws -> String {
+    package func yaml() throws -> String {
         let text = try YAMLEncoder().encode(self)
         guard let node = try Yams.compose(yaml: text) else { return text }
         return try Yams.serialize(node: Self.plain(node), width: -1)

@@ -4,9 +4,9 @@ import SwanMedia
 import SwanModels
 import SwanSystem
 import SwanText
-public import SwanThreads
-public import SwanTraining
-public import Torch
+package import SwanThreads
+package import SwanTraining
+package import Torch
 
 /// Trains a complete model from a recipe: autoencoder, tokenizer, then text encoder and
 /// transformer.
@@ -15,7 +15,7 @@ public import Torch
 /// training is done; `events` and `samples` are for monitoring. A run killed at any moment resumes
 /// from its last checkpoint and ends with the same weights as an uninterrupted one (bit for bit on
 /// a CPU, with the same number of threads).
-public struct Trainer {
+package struct Trainer {
     private let recipe: Recipe
     private let folder: TrainingFolder
     private let clips: any ClipSource
@@ -31,7 +31,7 @@ public struct Trainer {
     ///   - device: The device of the networks; clips are made on the CPU and moved there.
     ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
     ///   - onProgress: Called every few seconds.
-    public static func run(
+    package static func run(
         recipe: Recipe,
         root: String = ".",
         output: String,
@@ -43,12 +43,7 @@ public struct Trainer {
         try recipe.check()
         try recipe.files(root: root, output: output).check()
         try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
-        if AddressSpace.free != nil {
-            try AddressSpace.require(
-                AddressSpaceNeeds.engine + 4 * recipe.leastCheckpointBytes,
-                "free memory or raise the limit; a smaller batch or size needs less"
-            )
-        }
+        try requireMemory(recipe)
         let budget = ComputeBudget.current
         defer { budget.apply() }
         TrainingThreads.share(recipe.threads)
@@ -74,6 +69,24 @@ public struct Trainer {
             throw SwanError(
                 .invalidRecipe,
                 "the recipe's sizes are incompatible: \(error.message)"
+            )
+        }
+    }
+
+    private static func requireMemory(_ recipe: Recipe) throws(SwanError) {
+        let least = recipe.leastCheckpointBytes
+        if AddressSpace.free != nil {
+            try AddressSpace.require(
+                AddressSpaceNeeds.engine + 4 * least,
+                "free memory or raise the limit; a smaller batch or size needs less"
+            )
+        }
+        // On a GPU, the networks are elsewhere, but they are saved from here.
+        guard least <= ProcessFacts.availableMemoryBytes ?? .max else {
+            throw SwanError(
+                .outOfMemory,
+                "out of memory: the networks of the recipe and their optimizer need at least "
+                    + "\(least / 1_000_000) MB; free memory, or make the networks smaller"
             )
         }
     }

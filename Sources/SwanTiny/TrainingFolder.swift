@@ -59,7 +59,7 @@ struct TrainingFolder {
             if isBegun { try Self.removePartialFiles(root) }
             // The existing file may be an equal recipe written by hand, with comments.
             if try !isBegun || Recipe(contentsOf: begun.path) != recipe {
-                try WholeFile.write(text.utf8, to: begun.path)
+                try OutputPath.write(text.utf8, to: begun.path)
             }
         } catch let error as CocoaError {
             throw SwanError(writing: path, error)
@@ -70,7 +70,7 @@ struct TrainingFolder {
     /// replace; nil if there is none.
     private static func contents(of root: URL) -> String? {
         func names(_ folder: String) -> [String] {
-            FolderListing.names(in: root.appending(path: folder).path).sorted()
+            Folder.names(in: root.appending(path: folder).path).sorted()
         }
         let found = names("").first { name in
             modelNames.contains(name) || weightSuffixes.contains { name.hasSuffix($0) }
@@ -100,9 +100,7 @@ struct TrainingFolder {
         while let path = files?.nextObject() as? String {
             let url = root.appending(path: path)
             let name = url.lastPathComponent
-            let isPartial =
-                PartialName(name) != nil || name.hasPrefix(".dat.nosync")
-                || name.wholeMatch(of: /.+\.\d+(-\d+)?\.partial/) != nil
+            let isPartial = PartialName(name) != nil || name.hasPrefix(".dat.nosync")
             if isPartial { try FileManager.default.removeItem(at: url) }
         }
     }

@@ -62,8 +62,8 @@ package enum SummedFile {
     package static func write(_ bytes: Data, to path: String, sum sumPath: String) throws {
         let sum = try FileDigest.sha256 { add in bytes.withUnsafeBytes(add) }
         let name = URL(fileURLWithPath: path).lastPathComponent
-        try WholeFile.write("\(sum)  \(name)\n".utf8, to: sumPath)
-        try WholeFile.write(bytes, to: path)
+        try OutputPath.write("\(sum)  \(name)\n".utf8, to: sumPath)
+        try OutputPath.write(bytes, to: path)
     }
 
     /// Throws if a file does not match its checksum file.

@@ -1,20 +1,20 @@
 import CTorch
-public import SwanSystem
+package import SwanSystem
 
 /// The cost of an operator call in nanoseconds, for the sum of two tensors of 16 elements.
-public struct OperatorBenchmark: Sendable {
+package struct OperatorBenchmark: Sendable {
     /// The cost from C++, without this module.
-    public let direct: Double
+    package let direct: Double
     /// The cost from Swift, through `Operator`.
-    public let called: Double
+    package let called: Double
 
     /// The cost that this module adds to a call.
-    public var overhead: Double { called - direct }
+    package var overhead: Double { called - direct }
 
     /// Measures the minimum of many short runs of both kinds, interleaved.
     ///
     /// The runs are short so that some are not interrupted by other processes.
-    public init(iterations: Int = 1_000, rounds: Int = 300) throws(SwanError) {
+    package init(iterations: Int = 1_000, rounds: Int = 300) throws(SwanError) {
         let (a, b) = (try Tensor.ones([16]), try Tensor.ones([16]))
         let clock = ContinuousClock()
         var (direct, called) = (Double.infinity, Double.infinity)

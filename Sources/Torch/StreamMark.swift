@@ -1,15 +1,15 @@
 import CTorch
-public import SwanSystem
+package import SwanSystem
 
 /// A position in the work submitted to a device, which other streams can wait for.
 ///
 /// A GPU runs several streams concurrently, and each thread submits work to its own. On the CPU,
 /// where work is synchronous, there is nothing to wait for.
-public final class StreamMark: @unchecked Sendable {
+package final class StreamMark: @unchecked Sendable {
     private let raw: ct_mark
 
     /// Marks the work that the calling thread has submitted to `device` so far.
-    public init(_ device: Device) throws(SwanError) {
+    package init(_ device: Device) throws(SwanError) {
         var error = ct_error()
         guard let raw = ct_stream_mark(device.type, device.index, &error) else {
             throw SwanError(taking: &error)
@@ -20,7 +20,7 @@ public final class StreamMark: @unchecked Sendable {
     deinit { ct_mark_release(raw) }
 
     /// Makes further work from the calling thread run after the marked work.
-    public func wait() throws(SwanError) {
+    package func wait() throws(SwanError) {
         var error = ct_error()
         guard ct_stream_wait(raw, &error) else { throw SwanError(taking: &error) }
     }
@@ -31,7 +31,7 @@ extension Device {
     /// every call.
     ///
     /// There is only one such stream, since memory used on a stream is reused only on that stream.
-    public func onSideStream<R>(
+    package func onSideStream<R>(
         _ body: () throws(SwanError) -> R
     ) throws(SwanError) -> R {
         var error = ct_error()

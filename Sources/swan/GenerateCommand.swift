@@ -146,9 +146,10 @@ struct GenerateCommand: ParsableCommand {
             to: &request.generation,
             frames: shape.frames ?? GenerationRequest.Control.mostFrames
         )
-        try shape.apply(to: &request.generation)
-        try sampling.apply(to: &request.generation)
-        request.generation.previewInterval = previewInterval
+        shape.apply(to: &request.generation.settings)
+        sampling.apply(to: &request.generation.settings)
+        request.generation.initialLatents = try sampling.readInitialLatents()
+        request.generation.settings.previewInterval = previewInterval
         return request
     }
 }

@@ -123,8 +123,8 @@ struct ContentOptions: ParsableArguments {
 
     /// - Parameter frames: The maximum number of frames to read from a control video.
     func apply(to request: inout GenerationRequest, frames: Int) throws {
-        request.negativePrompt = negativePrompt
-        request.seed = seed
+        request.settings.negativePrompt = negativePrompt
+        request.settings.seed = seed
         request.image = try image.map { try readImage($0) }
         request.lastImage = try lastImage.map { try readImage($0) }
         guard controlVideo != nil || !references.isEmpty else { return }
@@ -172,10 +172,10 @@ struct ShapeOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "The frame rate; defaults to the model's.")
     var fps: Double?
 
-    func apply(to request: inout GenerationRequest) throws {
-        request.size = size.map { .init(width: $0.width, height: $0.height) }
-        request.area = area?.pixels
-        request.frames = frames
+    func apply(to settings: inout GenerationSettings) {
+        settings.size = size.map { .init(width: $0.width, height: $0.height) }
+        settings.area = area?.pixels
+        settings.frames = frames
     }
 }
 

@@ -1,5 +1,6 @@
 public import ArgumentParser
 import SwanPipelines
+import SwanSchedulers
 import SwanSystem
 import Torch
 
@@ -9,7 +10,7 @@ struct SamplingOptions: ParsableArguments {
     var steps: Int?
 
     @Option(help: "The solver; defaults to the checkpoint's scheduler, or unipc.")
-    var solver: GenerationRequest.Solver?
+    var solver: FlowSolverKind?
 
     @Option(
         parsing: .unconditional,
@@ -26,7 +27,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(
         help: "The code whose noise levels to use; defaults to that of the checkpoint's layout."
     )
-    var schedule: GenerationRequest.Schedule?
+    var schedule: FlowScheduleKind?
 
     @Option(parsing: .unconditional, help: "The guidance scale; 1 disables guidance.")
     var guidance: Double?
@@ -79,18 +80,22 @@ struct SamplingOptions: ParsableArguments {
     )
     var initialLatents: String?
 
-    func apply(to request: inout GenerationRequest) throws {
-        request.steps = steps
-        request.solver = solver
-        request.timesteps = timesteps?.values
-        request.shift = shift
-        request.schedule = schedule
-        request.guidance = guidance
-        (request.lowNoiseGuidance, request.highNoiseGuidance) = (lowGuidance, highGuidance)
-        request.boundary = boundary
-        request.batchesGuidance = batchesGuidance
-        request.cacheThreshold = cacheThreshold
-        guard let initialLatents else { return }
+    func apply(to settings: inout GenerationSettings) {
+        settings.steps = steps
+        settings.solver = solver
+        settings.timesteps = timesteps?.values
+        settings.shift = shift
+        settings.schedule = schedule
+        settings.guidance = guidance
+        (settings.lowNoiseGuidance, settings.highNoiseGuidance) = (lowGuidance, highGuidance)
+        settings.boundary = boundary
+        settings.batchesGuidance = batchesGuidance
+        settings.cacheThreshold = cacheThreshold
+    }
+
+    /// The tensor that replaces the initial noise.
+    func readInitialLatents() throws -> Tensor? {
+        guard let initialLatents else { return nil }
         let file = try SafetensorsFile(path: initialLatents)
         let key = file.keys.count == 1 ? file.keys[0] : "latents"
         let latents = try file.tensor(key)
@@ -100,7 +105,7 @@ struct SamplingOptions: ParsableArguments {
                 "\(initialLatents): \(key.printable()) is not finite (NaN or infinite)"
             )
         }
-        request.initialLatents = latents
+        return latents
     }
 }
 
@@ -115,6 +120,6 @@ struct TimestepsArgument: ExpressibleByArgument {
     }
 }
 
-extension GenerationRequest.Solver: ExpressibleByArgument {}
-extension GenerationRequest.Schedule: ExpressibleByArgument {}
+extension FlowSolverKind: ExpressibleByArgument {}
+extension FlowScheduleKind: ExpressibleByArgument {}
 extension GenerationOptions.Offload: ExpressibleByArgument {}

@@ -28,8 +28,8 @@ import SwanSchedulers
             output: folder.path(output)
         )
         request.options.device = "cpu"
-        request.generation.size = .init(width: 32, height: 32)
-        (request.generation.frames, request.generation.steps) = (5, 2)
+        request.generation.settings.size = .init(width: 32, height: 32)
+        (request.generation.settings.frames, request.generation.settings.steps) = (5, 2)
         return request
     }
 
@@ -50,9 +50,9 @@ import SwanSchedulers
     @Test func aSeedIsAVideo() throws {
         let first = try video()
         #expect(try video() == first)
-        #expect(try video { $0.generation.seed = 1 } != first)
+        #expect(try video { $0.generation.settings.seed = 1 } != first)
         #expect(try video { $0.generation.prompt = "the city at night" } != first)
-        #expect(try video { $0.generation.negativePrompt = "neon edges" } != first)
+        #expect(try video { $0.generation.settings.negativePrompt = "neon edges" } != first)
     }
 
     /// Where parts lie while they are not needed is no matter of the result.
@@ -71,7 +71,7 @@ import SwanSchedulers
             _ = try video {
                 // Sums of 16 bits would differ by more.
                 $0.options.dtype = .float32
-                $0.generation.batchesGuidance = isBatch
+                $0.generation.settings.batchesGuidance = isBatch
                 $0.saveLatents = folder.path("latents.safetensors")
             }
             let file = try SafetensorsFile(path: folder.path("latents.safetensors"))
@@ -82,36 +82,36 @@ import SwanSchedulers
 
     @Test func everySolver() throws {
         var seen: Set<Data> = []
-        for solver in GenerationRequest.Solver.allCases {
+        for solver in FlowSolverKind.allCases {
             seen.insert(
                 try video { request in
-                    request.generation.solver = solver
-                    request.generation.steps = 4
+                    request.generation.settings.solver = solver
+                    request.generation.settings.steps = 4
                 }
             )
         }
         seen.insert(
             try video {
-                $0.generation.steps = nil
-                $0.generation.timesteps = [1_000, 750, 500, 250]
+                $0.generation.settings.steps = nil
+                $0.generation.settings.timesteps = [1_000, 750, 500, 250]
             }
         )
         #expect(throws: SwanError.self) {
             try video {
-                $0.generation.steps = nil
-                $0.generation.timesteps = [100, 900]
+                $0.generation.settings.steps = nil
+                $0.generation.settings.timesteps = [100, 900]
             }
         }
-        #expect(seen.count == GenerationRequest.Solver.allCases.count + 1)
+        #expect(seen.count == FlowSolverKind.allCases.count + 1)
     }
 
     @Test func guidanceOfOneNeedsNoSecondBranch() throws {
         var request = request("out.y4m")
-        request.generation.guidance = 1
+        request.generation.settings.guidance = 1
         let model = try GenerationModel(checkpoint.path, options: request.options)
         #expect(try GenerationPlan(request.generation, model).prompts == ["a cat"])
-        let alone = try video { $0.generation.guidance = 1 }
-        #expect(try video { $0.generation.guidance = 1.5 } != alone)
+        let alone = try video { $0.generation.settings.guidance = 1 }
+        #expect(try video { $0.generation.settings.guidance = 1.5 } != alone)
     }
 
     /// Saved latents are what the frames come from; the noise begins wherever it is taken from.
@@ -120,7 +120,7 @@ import SwanSchedulers
         let path = folder.path("noise.safetensors")
         try Safetensors.write(["latents": noise], to: path)
         let drawn = try video {
-            $0.generation.seed = 5
+            $0.generation.settings.seed = 5
             $0.saveLatents = folder.path("drawn.safetensors")
         }
         let given = try video { $0.generation.initialLatents = noise }
@@ -131,7 +131,7 @@ import SwanSchedulers
         let error = #expect(throws: SwanError.self) {
             try video { request in
                 request.generation.initialLatents = noise
-                request.generation.frames = 9
+                request.generation.settings.frames = 9
             }
         }
         #expect(error?.message.contains("[1, 16, 3, 4, 4]") == true)
@@ -156,7 +156,7 @@ import SwanSchedulers
     @Test func framesOfAPatternGoIntoAFolderForEachVideo() throws {
         var request = request("f/%03d.png")
         request.variants = 2
-        request.generation.frames = 1
+        request.generation.settings.frames = 1
         _ = try FileGeneration(request).run()
         for name in ["f-1/001.png", "f-2/001.png"] {
             #expect(try readImage(folder.path(name)).width == 32)
@@ -177,8 +177,8 @@ import SwanSchedulers
 
     @Test func oneFrameIsAPicture() throws {
         var request = request("out.png")
-        request.generation.frames = 1
-        request.generation.size = .init(width: 48, height: 32)
+        request.generation.settings.frames = 1
+        request.generation.settings.size = .init(width: 48, height: 32)
         let summary = try FileGeneration(request).run()
         #expect(summary.frames == 1)
         let picture = try readImage(folder.path("out.png"))
@@ -200,8 +200,8 @@ import SwanSchedulers
             videos.append(
                 try video { request in
                     request.options.tilesVAE = isTiled
-                    request.generation.size = .init(width: 320, height: 32)
-                    request.generation.steps = 1
+                    request.generation.settings.size = .init(width: 320, height: 32)
+                    request.generation.settings.steps = 1
                 }
             )
         }
@@ -215,9 +215,9 @@ import SwanSchedulers
     func sizeFromAPicture(model: RandomCheckpoint.Model, width: Int, height: Int) throws {
         let checkpoint = try RandomCheckpoint(model, .diffusers, at: folder.path("m"))
         var generation = try RandomCheckpointTests.request(for: model)
-        generation.size = nil
+        generation.settings.size = nil
         generation.image = try RandomCheckpointTests.picture(1, width: 40, height: 40)
-        generation.area = 34 * 34
+        generation.settings.area = 34 * 34
         let opened = try GenerationModel(
             checkpoint.path,
             options: RandomCheckpointTests.options
@@ -225,7 +225,7 @@ import SwanSchedulers
         let plan = try GenerationPlan(generation, opened)
         #expect(plan.width == width && plan.height == height)
         generation.image = try RandomCheckpointTests.picture(1, width: 400, height: 200)
-        generation.area = 64 * 128
+        generation.settings.area = 64 * 128
         let wide = try GenerationPlan(generation, opened)
         #expect(wide.width == 2 * wide.height)
     }
@@ -272,7 +272,7 @@ import SwanSchedulers
                 request.model = checkpoint.path
                 request.options.loras = [.init(lora, strength: strength, expert: expert)]
                 request.options.addsLoRAsLive = live
-                request.generation.boundary = boundary
+                request.generation.settings.boundary = boundary
             }
         }
         let plain = try latents(nil, 0, 0)

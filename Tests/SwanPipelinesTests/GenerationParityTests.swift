@@ -38,7 +38,7 @@ import SwanSchedulers
     }
 
     @Test(arguments: [
-        ("pipeline_t2v", "unipc5", GenerationRequest.Solver.unipc, "original_unipc"),
+        ("pipeline_t2v", "unipc5", FlowSolverKind.unipc, "original_unipc"),
         ("pipeline_t2v", "unipc5", .dpmpp, "original_dpm"),
         ("pipeline_t2v_experts", "unipc", .dpmpp, "original_dpm"),
         ("pipeline_ti2v", "image_unipc", .unipc, "original_unipc"),
@@ -47,15 +47,15 @@ import SwanSchedulers
     func followsWan(
         name: String,
         run: String,
-        solver: GenerationRequest.Solver,
+        solver: FlowSolverKind,
         output: String
     ) throws {
         let fixture = try PipelineGolden(name)
         let settings = try #require(fixture.runs[run])
         let result = try fixture.generate(run, settings) {
-            $0.schedule = .wan
-            $0.solver = solver
-            if settings.steps == 9 { $0.steps = 9 }
+            $0.settings.schedule = .wan
+            $0.settings.solver = solver
+            if settings.steps == 9 { $0.settings.steps = 9 }
         }
         try expectNear(result.latents, fixture.golden.output("\(output)/latents"), output)
     }
@@ -71,7 +71,7 @@ import SwanSchedulers
         for (run, settings) in fixture.runs {
             for batches in [false, true] {
                 let result = try fixture.generate(run, settings, on: device, offload: .block) {
-                    $0.batchesGuidance = batches
+                    $0.settings.batchesGuidance = batches
                 }
                 try expectNear(
                     result.latents,
@@ -87,14 +87,14 @@ import SwanSchedulers
         let fixture = try PipelineGolden("pipeline_t2v")
         let settings = try #require(fixture.runs["unipc5"])
         let expected = try fixture.golden.output("unipc5/latents")
-        let exact = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 1e-9 }
+        let exact = try fixture.generate("unipc5", settings) { $0.settings.cacheThreshold = 1e-9 }
         try expectNear(exact.latents, expected, "nothing is reused")
         #expect(exact.reused == 0)
-        let some = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 0.8 }
+        let some = try fixture.generate("unipc5", settings) { $0.settings.cacheThreshold = 0.8 }
         let error = try (some.latents - expected).norm().item() / expected.norm().item()
         #expect((1..<settings.steps).contains(some.reused))
         #expect(error > 1e-4 && error < 1, "\(some.reused) steps reused: \(error)")
-        let all = try fixture.generate("unipc5", settings) { $0.cacheThreshold = 1 }
+        let all = try fixture.generate("unipc5", settings) { $0.settings.cacheThreshold = 1 }
         #expect(all.reused == settings.steps - 1)
     }
 
@@ -172,15 +172,17 @@ struct PipelineGolden {
         request.initialLatents = try golden.input("\(name)/noise")
         request.promptEmbeddings = try golden.input("\(name)/text").unsqueezed(0)
         request.negativeEmbeddings = try golden.input("\(name)/negative").unsqueezed(0)
-        request.size = GenerationRequest.PictureSize(width: run.width, height: run.height)
-        request.frames = run.frames
-        request.steps = run.steps
-        request.shift = run.shift
-        request.solver = run.solver == "euler" ? .euler : .unipc
+        request.settings.size = GenerationSettings.PictureSize(width: run.width, height: run.height)
+        request.settings.frames = run.frames
+        request.settings.steps = run.steps
+        request.settings.shift = run.shift
+        request.settings.solver = run.solver == "euler" ? .euler : .unipc
         if let low = run.guidance_2 {
-            (request.highNoiseGuidance, request.lowNoiseGuidance) = (run.guidance, low)
+            (request.settings.highNoiseGuidance, request.settings.lowNoiseGuidance) = (
+                run.guidance, low
+            )
         } else {
-            request.guidance = run.guidance
+            request.settings.guidance = run.guidance
         }
         let keys = Set(golden.keys)
         if keys.contains("input/\(name)/image") { request.image = try picture("\(name)/image") }

@@ -59,11 +59,11 @@ import Torch
         let folder = try TemporaryDirectory()
         let checkpoint = try RandomCheckpoint(.textToVideoExperts, .original, at: folder.path("m"))
         var request = try Self.request(for: .textToVideoExperts)
-        request.steps = 4
+        request.settings.steps = 4
         let generator = VideoGenerator(try GenerationModel(checkpoint.path, options: Self.options))
         var latents: [Tensor] = []
         for boundary in [0, 0.9, 1.0] {
-            request.boundary = boundary
+            request.settings.boundary = boundary
             var parts: [ModelFolder.Part] = []
             let video = try generator.generate(request) { event in
                 if case .loading(let part) = event { parts.append(part) }
@@ -87,8 +87,8 @@ import Torch
     /// Two steps to five frames of 64x32, with the pictures that the model needs.
     static func request(for model: RandomCheckpoint.Model) throws -> GenerationRequest {
         var request = GenerationRequest(prompt: "a cat")
-        request.size = .init(width: 64, height: 32)
-        (request.frames, request.steps) = (5, 2)
+        request.settings.size = .init(width: 64, height: 32)
+        (request.settings.frames, request.settings.steps) = (5, 2)
         switch model {
         case .textToVideo, .textToVideoExperts: break
         case .imageToVideo, .imageToVideoExperts, .textOrImageToVideo:

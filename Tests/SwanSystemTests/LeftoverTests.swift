@@ -11,8 +11,8 @@ import Testing
 
     @Test(arguments: [
         ".out.swan-partial-\(dead).mp4", ".out.swan-partial-\(dead)-3.mp4",
-        ".out.swan-partial-\(dead)", "a.safetensors.\(dead).partial",
-        "a.safetensors.\(dead)-1.partial", "a.safetensors.4194304999.partial",
+        ".out.swan-partial-\(dead)", ".a.swan-partial-\(dead).safetensors",
+        ".a.swan-partial-\(dead)-1.safetensors", ".a.swan-partial-4194304999.safetensors",
     ])
     func filesOfTheDeadAreRemoved(_ name: String) throws {
         let folder = try TemporaryDirectory()
@@ -28,8 +28,8 @@ import Testing
         "out.swan-partial-\(dead).mp4", ".swan-partial-\(dead)", ".out.swan-partial-.mp4",
         ".out.swan-partial-0\(dead).mp4", ".out.swan-partial-\(dead)x.mp4",
         ".out.swan-partial--\(dead).mp4", ".out.swan-partial-\(dead)-1-2.mp4",
-        ".out.swan-partial-0.mp4", "video.mp4.\(dead).partial", "a.safetensors.x.partial",
-        "a.safetensors.\(dead).part", ".safetensors.\(dead).partial",
+        ".out.swan-partial-0.mp4", "video.mp4.\(dead).partial", ".a.swan-partial-x.safetensors",
+        "a.swan-partial-\(dead).safetensors",
     ])
     func othersStay(_ name: String) throws {
         let folder = try TemporaryDirectory()
@@ -63,7 +63,7 @@ import Testing
         let folder = try TemporaryDirectory()
         for (name, files) in [
             (".a.swan-partial-\(Self.dead)", ["model.safetensors", "config.json"]),
-            (".b.swan-partial-\(Self.dead)", ["model.safetensors.\(Self.dead).partial"]),
+            (".b.swan-partial-\(Self.dead)", [".model.swan-partial-\(Self.dead).safetensors"]),
             (
                 ".swan-bench.swan-partial-\(Self.dead)",
                 ["in.mp4", ".out.swan-partial-\(Self.dead).mp4"]

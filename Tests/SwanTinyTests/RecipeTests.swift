@@ -223,7 +223,7 @@ struct RecipeTests {
             atPath: folder.path("out/vae"),
             withIntermediateDirectories: true
         )
-        _ = try folder.file("out/vae/config.json.1.partial", text: "another's")
+        _ = try folder.file("out/vae/.config.swan-partial-1.json", text: "another's")
         for resume in [false, true] {
             let error = #expect(throws: SwanError.self) {
                 try TrainingFolder(folder.path("out"), recipe: TinyRecipe.make(), resume: resume)
@@ -234,7 +234,7 @@ struct RecipeTests {
         #expect(try folder.names == ["out"])
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: folder.path("out/vae"))
-                == ["config.json.1.partial"]
+                == [".config.swan-partial-1.json"]
         )
     }
 
@@ -256,7 +256,7 @@ struct RecipeTests {
         _ = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
         _ = try Checkpoints(folder: folder.url.appending(path: "out"), stage: "vae", kept: 1)
         let names = [
-            "step-00000002.safetensors", "step-00000004.safetensors.17.partial",
+            "step-00000002.safetensors", ".step-00000004.swan-partial-17.safetensors",
             ".dat.nosync386B.0lPaIp",
         ]
         for name in names { _ = try folder.file("out/vae/\(name)", text: "") }

@@ -31,7 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CODES = {0, 64, 65, 66, 69}  # docs/exit-codes.md, of those that a bad file may lead to
 SECONDS = 60  # a case takes a second; a machine that is busy, ten
 MEMORY = 700 << 20  # of resident memory; a sound case takes about 250 MB
-TRAINING_MEMORY = 2 << 30  # a sound one takes 850 MB
+TRAINING_ADDRESSES = 3 << 30  # a sound training takes 1.7 GB; large networks are to be refused
 ADDRESSES = 24 << 30
 STOPPED = 128 + signal.SIGTERM
 TRAINING_CODES = {STOPPED, 74}  # a checkpoint may be larger than the files that are allowed here
@@ -223,6 +223,8 @@ class Outcome:
         begun = time.monotonic()
         self.late = False
         pid = server.start(case.folder / "result", log, case.arguments)
+        if case.trains:
+            resource.prlimit(pid, resource.RLIMIT_AS, (TRAINING_ADDRESSES, TRAINING_ADDRESSES))
         status, memory = self.wait(server, pid, begun, case.trains)
         self.code = os.waitstatus_to_exitcode(status)
         self.memory = memory << 10
@@ -241,7 +243,7 @@ class Outcome:
             if trains and seconds > 2 and not asked:
                 os.kill(pid, signal.SIGTERM)
                 asked = True
-            if seconds > SECONDS or self.resident(pid) > 2 * TRAINING_MEMORY:
+            if seconds > SECONDS or self.resident(pid) > 2 * TRAINING_ADDRESSES:
                 self.late = seconds > SECONDS
                 os.kill(pid, signal.SIGKILL)
                 return server.ended(None)
@@ -257,7 +259,7 @@ class Outcome:
         """What it must not have done."""
         if self.late:
             yield "takes too long"
-        elif self.memory > (TRAINING_MEMORY if case.trains else MEMORY):
+        elif self.memory > MEMORY and not case.trains:
             yield f"takes {self.memory >> 20} MB"
         elif case.trains and self.code == -signal.SIGTERM:
             pass  # on a busy machine it is asked to stop before it listens

@@ -174,7 +174,7 @@ import Torch
         case .writing(let place):
             do {
                 return try FileManager.default.contentsOfDirectory(atPath: folder.path(place))
-                    .contains { $0.hasSuffix(".partial") }
+                    .contains { $0.contains(".swan-partial-") }
             } catch {
                 // The folder is not there yet.
                 return false
@@ -184,7 +184,7 @@ import Torch
     }
 
     private func partialFiles(_ place: String) throws -> [String] {
-        try files(place).filter { $0.hasSuffix(".partial") }
+        try files(place).filter { $0.contains(".swan-partial-") }
     }
 
     /// The files in a folder and in those below it; none where there is no folder.

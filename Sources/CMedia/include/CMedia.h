@@ -190,12 +190,6 @@ cm_code cm_png_encode(
     cm_png *png, const uint8_t *rgb, const uint8_t **bytes, size_t *size, cm_error *error);
 void cm_png_free(cm_png *png);
 
-/* Writes all bytes to a descriptor; EPIPE is returned as an error, never raised as a signal. */
-cm_code cm_write_all(int descriptor, const void *bytes, size_t size, cm_error *error);
-
-/* The error code for errno `number` when creating an output or writing to it. */
-cm_code cm_code_of_errno(int number, bool creating);
-
 /* ---- Checksums ---- */
 
 /* The SHA-256 of a file as 64 hexadecimal digits and a terminating zero. */

@@ -1,9 +1,6 @@
 import SwanSystem
 
 extension KnownLooks: Decodable {
-    /// The maximum numbers of looks, of phrases per look, and of letters per phrase.
-    private static let limit = (looks: 256, phrases: 256, letters: 200)
-
     /// Returns the looks that a bundled model, given its name, or a model folder declares; nil
     /// if it declares none.
     ///
@@ -17,71 +14,92 @@ extension KnownLooks: Decodable {
 
     /// Decodes the key `looks` of a model's `stream.yaml`.
     public init(from decoder: any Decoder) throws {
-        let path = decoder.codingPath
-        func require(_ holds: Bool, _ message: String) throws {
-            guard !holds else { return }
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: path, debugDescription: "looks: \(message)")
-            )
-        }
-        func text(_ text: String, _ what: String) throws -> String {
-            try require(
-                !text.isEmpty && text == text.printable(limit: Self.limit.letters),
-                "\(what) must be text of 1 to \(Self.limit.letters) characters, "
-                    + "without control characters"
-            )
-            return text
-        }
-        func texts(
-            _ values: KeyedDecodingContainer<AnyCodingKey>,
-            _ key: String,
-            _ what: String
-        ) throws -> [String] {
-            var list = try? values.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: key))
-            try require(
-                (1...Self.limit.phrases).contains(list?.count ?? 0),
-                "\(what) must be a list of 1 to \(Self.limit.phrases) phrases"
-            )
-            var texts: [String] = []
-            while list?.isAtEnd == false {
-                let element = try? list?.decode(String.self)
-                texts.append(try text(element ?? "", "a phrase of \(what)"))
-            }
-            return texts
-        }
-        func fields(
-            _ decoder: any Decoder,
-            _ keys: [String],
-            _ what: String
-        ) throws -> KeyedDecodingContainer<AnyCodingKey> {
-            let values = try? decoder.container(keyedBy: AnyCodingKey.self)
-            try require(values != nil, "\(what) must have the keys \(keys)")
-            for key in values?.allKeys ?? [] {
-                try require(
-                    keys.contains(key.stringValue),
-                    "\(what) must have the keys \(keys), not '\(key.stringValue.printable())'"
-                )
-            }
-            return try decoder.container(keyedBy: AnyCodingKey.self)
-        }
-        let sections = try fields(decoder, ["no_change", "known"], "it")
-        var looks = try? sections.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: "known"))
+        let section = LooksSection(path: decoder.codingPath)
+        let values = try section.fields(of: decoder, ["no_change", "known"], "it")
+        self.init(
+            noChange: try section.texts(values, "no_change", "no_change"),
+            known: try section.known(values)
+        )
+    }
+}
+
+/// Reads the parts of `looks`, with messages that say what is expected.
+private struct LooksSection {
+    let path: [any CodingKey]
+
+    /// The maximum numbers of looks, of phrases per look, and of letters per phrase.
+    private static let limit = (looks: 256, phrases: 256, letters: 200)
+
+    func known(_ values: KeyedDecodingContainer<AnyCodingKey>) throws -> [KnownLooks.Look] {
+        var looks = try? values.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: "known"))
         try require(
             (1...Self.limit.looks).contains(looks?.count ?? 0),
             "known must be a list of 1 to \(Self.limit.looks) looks"
         )
-        var known: [Look] = []
+        var known: [KnownLooks.Look] = []
         while looks?.isAtEnd == false {
             guard let element = try looks?.superDecoder() else { break }
-            let values = try fields(element, ["name", "phrases"], "a look of known")
-            let title = try? values.decode(String.self, forKey: AnyCodingKey(stringValue: "name"))
-            known.append(
-                Look(
-                    name: try text(title ?? "", "a name"),
-                    phrases: try texts(values, "phrases", "the phrases of a look")
-                )
+            known.append(try look(element))
+        }
+        return known
+    }
+
+    private func look(_ decoder: any Decoder) throws -> KnownLooks.Look {
+        let values = try fields(of: decoder, ["name", "phrases"], "a look of known")
+        let name = try? values.decode(String.self, forKey: AnyCodingKey(stringValue: "name"))
+        return KnownLooks.Look(
+            name: try text(name, "a name"),
+            phrases: try texts(values, "phrases", "the phrases of a look")
+        )
+    }
+
+    func texts(
+        _ values: KeyedDecodingContainer<AnyCodingKey>,
+        _ key: String,
+        _ what: String
+    ) throws -> [String] {
+        var list = try? values.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: key))
+        try require(
+            (1...Self.limit.phrases).contains(list?.count ?? 0),
+            "\(what) must be a list of 1 to \(Self.limit.phrases) phrases"
+        )
+        var texts: [String] = []
+        while list?.isAtEnd == false {
+            texts.append(try text(try? list?.decode(String.self), "a phrase of \(what)"))
+        }
+        return texts
+    }
+
+    private func text(_ text: String?, _ what: String) throws -> String {
+        let text = text ?? ""
+        try require(
+            !text.isEmpty && text == text.printable(limit: Self.limit.letters),
+            "\(what) must be text of 1 to \(Self.limit.letters) characters, "
+                + "without control characters"
+        )
+        return text
+    }
+
+    func fields(
+        of decoder: any Decoder,
+        _ keys: [String],
+        _ what: String
+    ) throws -> KeyedDecodingContainer<AnyCodingKey> {
+        let values = try? decoder.container(keyedBy: AnyCodingKey.self)
+        try require(values != nil, "\(what) must have the keys \(keys)")
+        for key in values?.allKeys ?? [] {
+            try require(
+                keys.contains(key.stringValue),
+                "\(what) must have the keys \(keys), not '\(key.stringValue.printable())'"
             )
         }
-        self.init(noChange: try texts(sections, "no_change", "no_change"), known: known)
+        return try decoder.container(keyedBy: AnyCodingKey.self)
+    }
+
+    private func require(_ holds: Bool, _ message: String) throws {
+        guard !holds else { return }
+        throw DecodingError.dataCorrupted(
+            .init(codingPath: path, debugDescription: "looks: \(message)")
+        )
     }
 }

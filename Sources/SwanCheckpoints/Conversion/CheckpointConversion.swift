@@ -165,6 +165,7 @@ extension CheckpointConversion {
             if let name = names.first(where: there.contains) { return folder + "/" + name }
             let files = there.filter { name in
                 [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+                    && !name.hasPrefix(".")
             }
             guard files.count == 1 else {
                 throw SwanError(

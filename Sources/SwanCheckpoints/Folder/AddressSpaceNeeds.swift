@@ -2,10 +2,10 @@ import Foundation
 package import SwanSystem
 
 /// The address space that a job needs, checked where it is limited (`ulimit -v`).
-public enum AddressSpaceNeeds {
+package enum AddressSpaceNeeds {
     /// Bytes reserved by threads, codecs and the engine's kernels, independent of the model:
     /// measured, rounded up.
-    public static let engine = 140 << 20
+    package static let engine = 140 << 20
 
     /// Bytes that a stream reserves for each byte it is known to use: measured, rounded up.
     package static let perStreamByte = 6

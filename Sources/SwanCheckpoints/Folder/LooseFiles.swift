@@ -140,7 +140,7 @@ package struct LooseFiles {
                 let all = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
                 let names = all.filter { name in
                     [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
-                        && name.firstMatch(of: /-\d+-of-\d+\./) == nil
+                        && !name.hasPrefix(".") && name.firstMatch(of: /-\d+-of-\d+\./) == nil
                 }
                 // Names appear in messages: reject those that are not plain text before
                 // one is printed unescaped.

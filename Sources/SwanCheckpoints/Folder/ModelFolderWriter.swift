@@ -51,7 +51,7 @@ package struct ModelFolderWriter: Sendable {
             withJSONObject: fields,
             options: [.prettyPrinted, .sortedKeys]
         )
-        try WholeFile.write(
+        try OutputPath.write(
             data,
             to: root.appending(path: part.rawValue).appending(path: "config.json").path
         )
@@ -60,7 +60,7 @@ package struct ModelFolderWriter: Sendable {
     /// Writes the streaming configuration, including the looks that the model knows.
     package func write(_ configuration: StreamConfiguration) throws {
         let text = try YAMLEncoder().encode(configuration)
-        try WholeFile.write(text.utf8, to: root.appending(path: "stream.yaml").path)
+        try OutputPath.write(text.utf8, to: root.appending(path: "stream.yaml").path)
     }
 }
 

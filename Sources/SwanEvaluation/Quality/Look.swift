@@ -1,6 +1,6 @@
-public import SwanSystem
+package import SwanSystem
 import SwanTraining
-public import Torch
+package import Torch
 
 /// The features of images that the distance between styles compares: colors, and changes of brightness.
 ///
@@ -13,7 +13,7 @@ public import Torch
 /// Errors that do not belong to any style, such as grain or a wrong detail, add nearly the same amount to
 /// the distance from every target. So the nearest target is the one whose difference from the others the
 /// image shares.
-public struct Look {
+package struct Look {
     /// [T, 3, H, W]
     private let colours: Tensor
     /// [T, 1, H, W - 2]
@@ -22,7 +22,7 @@ public struct Look {
     private let down: Tensor
 
     /// Creates the look of images [T, 3, H, W] in [0, 1].
-    public init(_ frames: Tensor) throws(SwanError) {
+    package init(_ frames: Tensor) throws(SwanError) {
         colours = frames
         let luma = try PixelMath.luma(frames)
         let (height, width) = (frames.size(2), frames.size(3))
@@ -31,7 +31,7 @@ public struct Look {
     }
 
     /// Returns the distance from the look of other images of the same size; 0 for identical images.
-    public func distance(to other: Look) throws(SwanError) -> Double {
+    package func distance(to other: Look) throws(SwanError) -> Double {
         let colour = try PictureQuality.squaredError(colours, other.colours)
         let across = try PictureQuality.squaredError(across, other.across)
         return try colour + across + PictureQuality.squaredError(down, other.down)

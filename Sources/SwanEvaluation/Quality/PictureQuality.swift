@@ -1,19 +1,19 @@
 import Foundation
 import SwanModels
-public import SwanSystem
+package import SwanSystem
 import SwanTiny
 import SwanTraining
-public import Torch
+package import Torch
 
 /// Metrics for the similarity of videos, and for their change over time. Frames are [T, 3, H, W] in [0, 1].
-public enum PictureQuality {
+package enum PictureQuality {
     /// Returns the peak signal-to-noise ratio in dB for a mean squared error; 100 at most.
-    public static func psnr(squaredError: Double) -> Double {
+    package static func psnr(squaredError: Double) -> Double {
         min(100, -10 * log10(squaredError))
     }
 
     /// Returns the mean squared error over all values.
-    public static func squaredError(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Double {
+    package static func squaredError(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Double {
         try (a - b).pow(2).mean().item()
     }
 
@@ -21,7 +21,7 @@ public enum PictureQuality {
     ///
     /// Uses Gaussian windows of 11 pixels with a standard deviation of 1.5, without those that cross the
     /// border; constants as in Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
-    public static func ssim(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
+    package static func ssim(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
         let (x, y) = (try PixelMath.luma(a), try PixelMath.luma(b))
         let radius = 5
         let (height, width) = (a.size(2) - 2 * radius, a.size(3) - 2 * radius)
@@ -46,7 +46,7 @@ public enum PictureQuality {
     }
 
     /// Returns the mean squared change from each frame to the next: [T - 1].
-    public static func changes(_ frames: Tensor) throws(SwanError) -> Tensor {
+    package static func changes(_ frames: Tensor) throws(SwanError) -> Tensor {
         let count = frames.size(0) - 1
         return try (frames.sliced(0, from: 1) - frames.sliced(0, 0..<count)).pow(2)
             .mean([1, 2, 3])

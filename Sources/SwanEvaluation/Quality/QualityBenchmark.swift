@@ -11,24 +11,24 @@ import Torch
 ///
 /// Footage is streamed as in `swan stream`, and each chunk is compared with the same frames as rendered by
 /// the exact filter of the style.
-public struct QualityBenchmark {
+package struct QualityBenchmark {
     /// The progress of the benchmark.
-    public struct Progress: Sendable, Equatable {
+    package struct Progress: Sendable, Equatable {
         /// A description of the part that is measured next.
-        public let what: String
+        package let what: String
         /// The number of parts that are done, and of all parts.
-        public let done, total: Int
+        package let done, total: Int
     }
 
     /// The report before anything is measured.
-    public let report: QualityReport
+    package let report: QualityReport
     private let options: QualityOptions
     private let stream: MeasuredStream
     private let styles: TaughtStyles
     private let clips: [QualityClip]
 
     /// Loads the model and decodes the footage.
-    public init(_ options: QualityOptions) throws {
+    package init(_ options: QualityOptions) throws {
         try options.check()
         try options.files.check()
         if let sheet = options.sheet { try OutputPath.requireWritable(sheet) }
@@ -85,7 +85,7 @@ public struct QualityBenchmark {
     /// - Parameters:
     ///   - onProgress: Called before each part.
     ///   - onRow: Called with each row as soon as it is measured.
-    public func run(
+    package func run(
         onProgress: (Progress) -> Void,
         onRow: (QualityRow) -> Void
     ) throws -> QualityReport {

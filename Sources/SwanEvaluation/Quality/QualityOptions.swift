@@ -1,45 +1,45 @@
 import Foundation
 import SwanCheckpoints
-public import SwanMedia
+package import SwanMedia
 import SwanPipelines
-public import SwanSystem
+package import SwanSystem
 import SwanTraining
-public import Torch
+package import Torch
 
 /// The options of a quality benchmark.
-public struct QualityOptions: Sendable {
+package struct QualityOptions: Sendable {
     /// The name of a bundled model, or the path of a model folder.
-    public var model = BundledModels.names[0]
+    package var model = BundledModels.names[0]
     /// The videos to measure on; empty for those that the bundled model was not trained on.
-    public var inputs: [String] = []
+    package var inputs: [String] = []
     /// The names of the styles to run; nil for all that the model was trained on.
-    public var styles: [String]?
+    package var styles: [String]?
     /// Whether a style is requested only by its first phrasing, not also in sentences.
-    public var isBare = false
+    package var isBare = false
     /// What to measure.
-    public var measures = QualityMeasure.allCases
+    package var measures = QualityMeasure.allCases
     /// The maximum number of frames to use of each video.
-    public var maxFrames = 250
+    package var maxFrames = 250
     /// The number of frames of the long streams.
-    public var driftFrames = 3_000
+    package var driftFrames = 3_000
     /// The seed of all random numbers.
-    public var seed: UInt64 = 0
+    package var seed: UInt64 = 0
     /// The device to run the model on: `auto`, `cpu`, `cuda` or `cuda:1`.
-    public var device = "auto"
+    package var device = "auto"
     /// The dtype to convert the weights to; nil to choose by model and device.
-    public var dtype: DType?
+    package var dtype: DType?
     /// The path of a PNG file for a contact sheet of the styles' outputs.
-    public var sheet: String?
+    package var sheet: String?
     /// Whether to replace a file with the sheet's name that exists by the end of the run.
-    public var overwrites = true
+    package var overwrites = true
     /// The index of the frame that the sheet shows; the last frame of shorter videos.
-    public var sheetFrame = 40
+    package var sheetFrame = 40
 
     /// Creates options that measure everything on the bundled model.
-    public init() {}
+    package init() {}
 
     /// The files that the benchmark reads and writes.
-    public var files: JobFiles {
+    package var files: JobFiles {
         var files = JobFiles()
         files.inputs = inputs.isEmpty ? HeldOutFootage.clips.map(\.path) : inputs
         files.models = [BundledModels.folder(model) ?? model]
@@ -48,7 +48,7 @@ public struct QualityOptions: Sendable {
     }
 
     /// Throws if an option is invalid, as far as can be checked without opening a file.
-    public func check() throws(SwanError) {
+    package func check() throws(SwanError) {
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(SwanError) {
             if !holds { throw SwanError(.invalidRequest, message()) }
         }

@@ -3,7 +3,7 @@ import SwanPipelines
 import Torch
 
 /// A measure of a streaming model's quality.
-public enum QualityMeasure: String, Sendable, CaseIterable, Encodable {
+package enum QualityMeasure: String, Sendable, CaseIterable, Encodable {
     /// The autoencoder alone, compared with linear codes.
     case vae
     /// Each style: whether the output shows the requested style, its fidelity, and its flicker.
@@ -15,13 +15,13 @@ public enum QualityMeasure: String, Sendable, CaseIterable, Encodable {
 }
 
 /// The bound that a figure must meet.
-public enum QualityBound: Sendable, Equatable {
+package enum QualityBound: Sendable, Equatable {
     case atLeast(Double)
     case atMost(Double)
     case within(ClosedRange<Double>)
 
     /// Whether a value meets the bound; NaN does not.
-    public func holds(_ value: Double) -> Bool {
+    package func holds(_ value: Double) -> Bool {
         switch self {
         case .atLeast(let least): value >= least
         case .atMost(let most): value <= most
@@ -30,7 +30,7 @@ public enum QualityBound: Sendable, Equatable {
     }
 
     /// The bound as text.
-    public var text: String {
+    package var text: String {
         switch self {
         case .atLeast(let least): String(format: "at least %.4g", least)
         case .atMost(let most): String(format: "at most %.4g", most)
@@ -41,15 +41,15 @@ public enum QualityBound: Sendable, Equatable {
 }
 
 /// One measured figure.
-public struct QualityFigure: Sendable, Equatable {
+package struct QualityFigure: Sendable, Equatable {
     /// The short name, which is stable across versions.
-    public let name: String
+    package let name: String
     /// The value.
-    public let value: Double
+    package let value: Double
     /// The unit; empty for ratios.
-    public let unit: String
+    package let unit: String
     /// The bound to meet; nil for a figure that only provides context.
-    public let bound: QualityBound?
+    package let bound: QualityBound?
 
     init(_ name: String, _ value: Double, _ unit: String = "", _ bound: QualityBound? = nil) {
         self.name = name
@@ -59,10 +59,10 @@ public struct QualityFigure: Sendable, Equatable {
     }
 
     /// Whether the figure meets its bound, if it has one.
-    public var holds: Bool { bound?.holds(value) ?? true }
+    package var holds: Bool { bound?.holds(value) ?? true }
 
     /// The human-readable form.
-    public var text: String {
+    package var text: String {
         let number = String(format: "%@ %.4g", name, value) + (unit.isEmpty ? "" : " " + unit)
         guard let bound else { return number }
         return number + " (\(holds ? "" : "NOT ")\(bound.text))"
@@ -70,23 +70,23 @@ public struct QualityFigure: Sendable, Equatable {
 }
 
 /// The figures of one measure for one clip and, for some measures, one style.
-public struct QualityRow: Sendable, Equatable {
+package struct QualityRow: Sendable, Equatable {
     /// The measure.
-    public let measure: QualityMeasure
+    package let measure: QualityMeasure
     /// The clip's file name.
-    public let clip: String
+    package let clip: String
     /// The style; nil if the measure is not of a single style.
-    public var style: String?
+    package var style: String?
     /// The figures.
-    public let figures: [QualityFigure]
+    package let figures: [QualityFigure]
     /// Additional information.
-    public var note: String?
+    package var note: String?
 
     /// Whether all figures meet their bounds.
-    public var holds: Bool { figures.allSatisfy(\.holds) }
+    package var holds: Bool { figures.allSatisfy(\.holds) }
 
     /// The row as a human-readable line.
-    public var line: String {
+    package var line: String {
         func column(_ text: String, _ width: Int) -> String {
             text.padding(toLength: max(width, text.count), withPad: " ", startingAt: 0)
         }
@@ -100,39 +100,39 @@ public struct QualityRow: Sendable, Equatable {
 }
 
 /// The results of a quality benchmark.
-public struct QualityReport: Sendable, Encodable {
+package struct QualityReport: Sendable, Encodable {
     /// A clip, with a note on it.
-    public struct Footage: Sendable, Equatable, Encodable {
+    package struct Footage: Sendable, Equatable, Encodable {
         /// The clip's file name.
-        public let clip: String
+        package let clip: String
         /// Whether the model was trained on it.
-        public let note: String
+        package let note: String
     }
 
     /// The version of the schema; it increases when a key is removed or its meaning changes.
-    public let schemaVersion = 1
+    package let schemaVersion = 1
     /// The model, as specified.
-    public let model: String
+    package let model: String
     /// The frame size in pixels.
-    public let width, height: Int
+    package let width, height: Int
     /// The denoising steps.
-    public let steps: [Int]
+    package let steps: [Int]
     /// The seed of the random numbers.
-    public let seed: UInt64
+    package let seed: UInt64
     /// The compute dtype and the device.
-    public let dtype, device: String
+    package let dtype, device: String
     /// The styles among which the nearest one was determined.
-    public let styles: [String]
+    package let styles: [String]
     /// Notes on the clips.
-    public let footage: [Footage]
+    package let footage: [Footage]
     /// The results.
-    public internal(set) var rows: [QualityRow] = []
+    package internal(set) var rows: [QualityRow] = []
 
     /// Whether all rows meet their bounds.
-    public var holds: Bool { rows.allSatisfy(\.holds) }
+    package var holds: Bool { rows.allSatisfy(\.holds) }
 
     /// A human-readable summary of the setup.
-    public var heading: String {
+    package var heading: String {
         let steps = steps.count == 1 ? "1 step" : "\(steps.count) steps"
         let first =
             "model \(model), \(width)x\(height), \(steps), \(dtype) on \(device), seed \(seed); styles: "
@@ -141,7 +141,7 @@ public struct QualityReport: Sendable, Encodable {
     }
 
     /// A human-readable summary: how many rows meet their bounds.
-    public var verdict: String {
+    package var verdict: String {
         let held = rows.count { $0.holds }
         return "\(held) of \(rows.count) rows meet their bounds"
     }
@@ -160,7 +160,7 @@ extension QualityFigure: Encodable {
     }
 
     /// Encodes a bound by its endpoints. A value that is not finite is omitted.
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(name, forKey: .name)
         if value.isFinite { try values.encode(value, forKey: .value) }
@@ -183,7 +183,7 @@ extension QualityRow: Encodable {
     }
 
     /// Encodes all properties, and whether the row meets its bounds.
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(measure, forKey: .measure)
         try values.encode(clip, forKey: .clip)

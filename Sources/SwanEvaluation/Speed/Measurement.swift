@@ -1,23 +1,23 @@
 import Foundation
 import SwanCheckpoints
-public import Torch
+package import Torch
 import TorchNN
 import SwanSystem
 
 /// The timings of one workload.
-public struct Measurement: Sendable, Encodable {
+package struct Measurement: Sendable, Encodable {
     /// The short name of the workload, which is stable across versions.
-    public let name: String
+    package let name: String
     /// A description of the workload.
-    public let work: String
+    package let work: String
     /// The compute dtype.
-    public let dtype: String
+    package let dtype: String
     /// The minimum, the median and the 95th percentile of the time per round, in milliseconds.
-    public let minimum, median, p95: Double
+    package let minimum, median, p95: Double
     /// The number of timed rounds, not counting warm-up.
-    public let rounds: Int
+    package let rounds: Int
     /// Rates and ratios derived from the median, by name and unit.
-    public internal(set) var derived: [String: Double] = [:]
+    package internal(set) var derived: [String: Double] = [:]
 
     private enum CodingKeys: String, CodingKey {
         case name, work, dtype, minimum = "min_ms", median = "median_ms", p95 = "p95_ms", rounds
@@ -60,7 +60,7 @@ public struct Measurement: Sendable, Encodable {
     }
 
     /// The measurement as a human-readable line.
-    public var line: String {
+    package var line: String {
         let times = String(
             format: "%10.3f ms  (min %.3f, p95 %.3f, %d rounds)",
             median,
@@ -76,46 +76,46 @@ public struct Measurement: Sendable, Encodable {
 }
 
 /// Measurements, and the machine they were made on.
-public struct BenchmarkReport: Sendable, Encodable {
+package struct BenchmarkReport: Sendable, Encodable {
     /// The version of the schema; it increases when a key is removed or its meaning changes.
-    public let schemaVersion = 1
+    package let schemaVersion = 1
     /// The machine.
-    public let machine = Machine.current
+    package let machine = Machine.current
     /// The engine and its version.
-    public let engine = "libtorch \(Engine.version), \(Engine.cpuCapability) kernels"
+    package let engine = "libtorch \(Engine.version), \(Engine.cpuCapability) kernels"
     /// The number of threads that an operator uses on the CPU.
-    public let threads = Engine.threads
+    package let threads = Engine.threads
     /// The device that networks ran on: `cpu`, or a GPU and its name.
-    public let device: String
+    package let device: String
     /// The measurements.
-    public var measurements: [Measurement] = []
+    package var measurements: [Measurement] = []
 
     private enum CodingKeys: String, CodingKey {
         case schemaVersion = "schema_version", machine, engine, threads, device, measurements
     }
 
     /// Creates an empty report for this machine and one of its devices.
-    public init(_ device: Device = .cpu) {
+    package init(_ device: Device = .cpu) {
         self.device = [device.description, Engine.name(of: device)].compactMap(\.self)
             .joined(separator: ", ")
     }
 }
 
 /// The options of a speed benchmark.
-public struct BenchmarkOptions: Sendable {
+package struct BenchmarkOptions: Sendable {
     /// The number of rounds to time.
-    public var rounds = 5
+    package var rounds = 5
     /// The device to run networks on.
-    public var device = Device.cpu
+    package var device = Device.cpu
     /// The compute dtype; nil to choose by device.
-    public var dtype: DType?
+    package var dtype: DType?
     /// The model that `stream` runs.
-    public var model = BundledModels.names[0]
+    package var model = BundledModels.names[0]
     /// The input video of `stream`; nil for a synthetic one.
-    public var input: String?
+    package var input: String?
 
     /// Creates options for five rounds on the CPU in its default dtype.
-    public init() {}
+    package init() {}
 
     var computeType: DType { dtype ?? .suited(to: device) }
 
@@ -133,7 +133,7 @@ public struct BenchmarkOptions: Sendable {
 }
 
 /// A workload of `swan bench`.
-public enum Benchmark: String, Sendable, CaseIterable {
+package enum Benchmark: String, Sendable, CaseIterable {
     /// The overhead of an operator call, and the matrix multiplication rate.
     case ops
     /// A chunk through four blocks of the 1.3B transformer.
@@ -146,7 +146,7 @@ public enum Benchmark: String, Sendable, CaseIterable {
     case stream
 
     /// Runs the benchmark.
-    public func run(_ options: BenchmarkOptions) throws -> [Measurement] {
+    package func run(_ options: BenchmarkOptions) throws -> [Measurement] {
         try inference {
             switch self {
             case .ops: try Self.operators(options)

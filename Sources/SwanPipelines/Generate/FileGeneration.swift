@@ -55,7 +55,7 @@ public final class FileGeneration: Sendable {
                 var entry = GenerationSummary.Video(
                     output: job.output,
                     prompt: job.request.prompt,
-                    seed: job.request.seed
+                    seed: job.request.settings.seed
                 )
                 entry.seconds = (ContinuousClock.now - start).seconds
                 entry.reusedSteps = video.reusedSteps
@@ -171,7 +171,7 @@ public final class FileGeneration: Sendable {
         summary.framesPerSecond = request.frameRate ?? Double(plan.framesPerSecond)
         (summary.steps, summary.shift) = (plan.steps, plan.shift)
         summary.solver =
-            request.generation.timesteps == nil ? plan.solver.rawValue : "few-step"
+            request.generation.settings.timesteps == nil ? plan.solver.rawValue : "few-step"
         summary.schedule = plan.schedule.rawValue
         summary.guidance = plan.highNoiseGuidance
         summary.lowNoiseGuidance = model.variant.hasExperts ? plan.lowNoiseGuidance : nil
@@ -209,7 +209,7 @@ public struct FileGenerationRequest: Sendable {
     }
 
     /// The files that the job reads and writes, as far as paths tell.
-    public var files: JobFiles {
+    package var files: JobFiles {
         get throws {
             var files = JobFiles()
             files.models = [model] + [options.vae].compactMap { $0 }
@@ -264,7 +264,7 @@ public struct FileGenerationRequest: Sendable {
             for variant in 0..<variants {
                 var request = generation
                 request.prompt = prompt
-                request.seed &+= UInt64(variant)
+                request.settings.seed &+= UInt64(variant)
                 try request.check()
                 let number = isAlone ? nil : jobs.count + 1
                 jobs.append(

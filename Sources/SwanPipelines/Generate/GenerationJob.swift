@@ -214,9 +214,9 @@ extension GenerationJob {
         _ features: Tensor?
     ) throws -> (latents: Tensor, reused: Int) {
         // All noise is drawn on the CPU, in order, so that a seed has the same effect everywhere.
-        let random = try Generator(seed: request.seed)
+        let random = try Generator(seed: request.settings.seed)
         let noise = try request.initialLatents ?? .randn(plan.latentShape, random)
-        var solver = try request.makeSolver(
+        var solver = try request.settings.makeSolver(
             plan.solver,
             steps: plan.steps,
             shift: plan.shift,
@@ -255,7 +255,7 @@ extension GenerationJob {
             let end = ContinuousClock.now
             seconds.steps.append((end - start).seconds)
             try handle(.step(index + 1, of: steps.count, seconds: (end - began).seconds))
-            if let interval = request.previewInterval, (index + 1) % interval == 0 {
+            if let interval = request.settings.previewInterval, (index + 1) % interval == 0 {
                 try showPreview(now - flow * Double(steps.sigmas[index]), step: index + 1)
             }
         }
@@ -295,8 +295,8 @@ extension GenerationJob {
             image: features,
             control: input.control.map { ($0, request.control?.scale ?? 1) },
             guidance: guidance,
-            sideBySide: request.batchesGuidance ?? plan.isSmall,
-            cacheThreshold: request.cacheThreshold
+            sideBySide: request.settings.batchesGuidance ?? plan.isSmall,
+            cacheThreshold: request.settings.cacheThreshold
         )
     }
 

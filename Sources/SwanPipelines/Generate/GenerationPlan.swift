@@ -22,9 +22,9 @@ public struct GenerationPlan: Sendable {
     /// The shift of the noise levels.
     public let shift: Double
     /// The solver, unless timesteps are specified.
-    public let solver: GenerationRequest.Solver
+    public let solver: FlowSolverKind
     /// The code base whose noise levels are used.
-    public let schedule: GenerationRequest.Schedule
+    public let schedule: FlowScheduleKind
     /// The guidance scale below and above the boundary; models without experts use only the second.
     public let lowNoiseGuidance, highNoiseGuidance: Double
     /// The lowest timestep (of 1000) that uses the high-noise expert; 0 without experts.
@@ -47,24 +47,27 @@ public struct GenerationPlan: Sendable {
         }
         let size = try Self.size(request, model)
         (width, height) = (size.width, size.height)
-        coversSize = request.size != nil || variant.task == .textOrImageToVideo
+        coversSize = request.settings.size != nil || variant.task == .textOrImageToVideo
         // A control video determines the length, up to the authors' default.
         let shown = request.control.map(\.video.count) ?? 0
         let stride = model.autoencoderChoice.temporalStride
         let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
-        frames = request.frames ?? min(followed, defaults.frames)
+        frames = request.settings.frames ?? min(followed, defaults.frames)
         framesPerSecond = defaults.framesPerSecond
-        steps = request.timesteps?.count ?? request.steps ?? defaults.steps
+        steps = request.settings.timesteps?.count ?? request.settings.steps ?? defaults.steps
         shift =
-            request.shift ?? model.settings.shift ?? variant.shift(area: width * height)
-        solver = request.solver ?? model.settings.solver ?? .unipc
-        schedule = request.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
-        lowNoiseGuidance = request.lowNoiseGuidance ?? request.guidance ?? defaults.guidance.low
-        highNoiseGuidance = request.highNoiseGuidance ?? request.guidance ?? defaults.guidance.high
-        let boundary = request.boundary ?? model.settings.boundary ?? defaults.boundary
+            request.settings.shift ?? model.settings.shift ?? variant.shift(area: width * height)
+        solver = request.settings.solver ?? model.settings.solver ?? .unipc
+        schedule = request.settings.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
+        lowNoiseGuidance =
+            request.settings.lowNoiseGuidance ?? request.settings.guidance ?? defaults.guidance.low
+        highNoiseGuidance =
+            request.settings.highNoiseGuidance ?? request.settings.guidance
+            ?? defaults.guidance.high
+        let boundary = request.settings.boundary ?? model.settings.boundary ?? defaults.boundary
         boundaryTimestep = variant.hasExperts ? boundary * 1_000 : 0
         let guides = highNoiseGuidance != 1 || variant.hasExperts && lowNoiseGuidance != 1
-        let negative = guides ? [request.negativePrompt ?? defaults.negativePrompt] : []
+        let negative = guides ? [request.settings.negativePrompt ?? defaults.negativePrompt] : []
         prompts = [request.prompt] + negative
         references = request.control?.references.count ?? 0
         latentShape = [
@@ -73,7 +76,7 @@ public struct GenerationPlan: Sendable {
         ]
         try check(request, model)
         if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
-            let batches = request.batchesGuidance ?? isSmall
+            let batches = request.settings.batchesGuidance ?? isSmall
             try GenerationMemory(model, isGuided: guides, batches: batches)
                 .require(width: width, height: height, latentFrames: latentShape[2], free: free)
         }
@@ -84,7 +87,7 @@ public struct GenerationPlan: Sendable {
     private func check(_ request: GenerationRequest, _ model: GenerationModel) throws {
         do {
             let noise = try Generator(seed: 0)
-            _ = try request.makeSolver(
+            _ = try request.settings.makeSolver(
                 solver,
                 steps: steps,
                 shift: shift,
@@ -239,8 +242,8 @@ public struct GenerationPlan: Sendable {
             throw refuse("\(task), which does not accept a control video; use a VACE model")
         }
         if !variant.hasExperts,
-            request.lowNoiseGuidance != nil || request.highNoiseGuidance != nil
-                || request.boundary != nil
+            request.settings.lowNoiseGuidance != nil || request.settings.highNoiseGuidance != nil
+                || request.settings.boundary != nil
         {
             throw refuse(
                 "the model has one transformer; separate guidance for low and high noise and a "
@@ -252,8 +255,8 @@ public struct GenerationPlan: Sendable {
     private static func size(
         _ request: GenerationRequest,
         _ model: GenerationModel
-    ) throws -> GenerationRequest.PictureSize {
-        if let size = request.size {
+    ) throws -> GenerationSettings.PictureSize {
+        if let size = request.settings.size {
             try FrameSize.check(
                 height: size.height,
                 width: size.width,
@@ -264,23 +267,23 @@ public struct GenerationPlan: Sendable {
         let defaults = model.variant.defaults
         let example = request.image ?? request.control?.video.first
         guard let picture = example else {
-            guard request.area == nil else {
+            guard request.settings.area == nil else {
                 throw SwanError(
                     .invalidRequest,
                     "an area needs a picture for its aspect ratio; specify a size instead"
                 )
             }
-            return GenerationRequest.PictureSize(width: defaults.width, height: defaults.height)
+            return GenerationSettings.PictureSize(width: defaults.width, height: defaults.height)
         }
         let patch = model.sizeMultiple
         let rule = try SizeFromImage(
             width: picture.width,
             height: picture.height,
-            area: request.area ?? defaults.width * defaults.height,
+            area: request.settings.area ?? defaults.width * defaults.height,
             multiple: (patch, patch)
         )
         let covers = model.variant.task == .textOrImageToVideo
         let size = try covers ? rule.nearestRatio() : rule.cutSides()
-        return GenerationRequest.PictureSize(width: size.width, height: size.height)
+        return GenerationSettings.PictureSize(width: size.width, height: size.height)
     }
 }

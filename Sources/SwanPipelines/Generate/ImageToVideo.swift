@@ -37,7 +37,7 @@ public struct ImageToVideo: Sendable {
         var request = GenerationRequest(prompt: prompt)
         request.image = image
         request.lastImage = lastImage
-        request.seed = seed
+        request.settings.seed = seed
         configure(&request)
         return generator.events(request)
     }

@@ -37,7 +37,7 @@ public struct TextToVideo: Sendable {
         configure: (inout GenerationRequest) -> Void = { _ in }
     ) -> AsyncThrowingStream<GenerationEvent, any Error> {
         var request = GenerationRequest(prompt: prompt)
-        request.seed = seed
+        request.settings.seed = seed
         configure(&request)
         return generator.events(request)
     }

@@ -1,19 +1,19 @@
-public import SwanModels
-public import SwanSystem
-public import Torch
+package import SwanModels
+package import SwanSystem
+package import Torch
 
 /// The next forward pass that a stream's denoiser needs: rows of a batch that share a text.
-public struct DenoisingWork: Sendable {
+package struct DenoisingWork: Sendable {
     /// The noised latents of each row [B, C, F, h, w].
-    public let latents: Tensor
+    package let latents: Tensor
     /// The timestep of each row.
-    public let timesteps: [Double]
+    package let timesteps: [Double]
     /// The position of each row's first latent frame in its stream.
-    public let firstFrames: [Int]
+    package let firstFrames: [Int]
     /// The text that the rows attend to.
-    public let text: TextConditioning
+    package let text: TextConditioning
     /// The KV cache row that holds each row's history.
-    public let cacheRows: [CacheRow]
+    package let cacheRows: [CacheRow]
 }
 
 extension CausalWanTransformer {
@@ -21,7 +21,7 @@ extension CausalWanTransformer {
     /// forward pass.
     ///
     /// - Returns: The flow of each element of `works` [B, C, F, h, w], in the same order.
-    public func callAsFunction(
+    package func callAsFunction(
         _ works: [DenoisingWork],
         cache: inout KVCachePool
     ) throws(SwanError) -> [Tensor] {
@@ -38,7 +38,7 @@ extension CausalWanTransformer {
     /// Runs the rows of one stream.
     ///
     /// - Returns: The predicted flow [B, C, F, h, w].
-    public func callAsFunction(
+    package func callAsFunction(
         _ work: DenoisingWork,
         cache: inout KVCachePool
     ) throws(SwanError) -> Tensor {

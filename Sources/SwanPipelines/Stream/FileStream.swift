@@ -1,6 +1,6 @@
 public import Logging
 import SwanMedia
-public import SwanSystem
+import SwanSystem
 import SwanText
 import SwanThreads
 import Synchronization
@@ -28,15 +28,16 @@ public final class FileStream: Sendable {
 
     /// Creates a job without starting it.
     ///
-    /// - Parameter start: The time from which loading and the first frame are measured.
+    /// - Parameter start: The time from which loading and the first frame are measured; nil for the start
+    ///   of the process.
     public init(
         _ request: FileStreamRequest,
         log: Logger = Logger(label: "swan"),
-        start: ContinuousClock.Instant = ProcessFacts.start ?? .now
+        start: ContinuousClock.Instant? = nil
     ) {
         self.request = request
         self.log = log
-        self.start = start
+        self.start = start ?? ProcessFacts.start ?? .now
     }
 
     /// Runs the job to completion.

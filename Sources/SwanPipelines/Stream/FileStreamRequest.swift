@@ -1,6 +1,6 @@
 import Foundation
 import SwanCheckpoints
-public import SwanMedia
+package import SwanMedia
 public import SwanSystem
 import SwanText
 public import Torch
@@ -44,7 +44,7 @@ public struct FileStreamRequest: Sendable {
     }
 
     /// The files that the job reads and writes.
-    public var files: JobFiles {
+    package var files: JobFiles {
         var files = JobFiles()
         files.inputs = [input, configuration, vae].compactMap { $0 }
         files.models = [BundledModels.folder(model) ?? model]

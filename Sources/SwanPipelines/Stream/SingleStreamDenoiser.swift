@@ -1,10 +1,10 @@
-public import SwanModels
+package import SwanModels
 import SwanSchedulers
-public import SwanSystem
-public import Torch
+package import SwanSystem
+package import Torch
 
 /// Denoises a single stream that does not share forward passes with others.
-public struct SingleStreamDenoiser: ~Copyable {
+package struct SingleStreamDenoiser: ~Copyable {
     private let transformer: CausalWanTransformer
     private var cache: KVCachePool
     private var denoiser: StreamDenoiser
@@ -14,7 +14,7 @@ public struct SingleStreamDenoiser: ~Copyable {
     /// - Parameters:
     ///   - cache: The number of frames and sink frames in the KV cache.
     ///   - tokensPerFrame: The number of tokens in a latent frame.
-    public init(
+    package init(
         _ transformer: CausalWanTransformer,
         _ plan: DenoisingPlan,
         cache options: KVCacheOptions,
@@ -39,10 +39,10 @@ public struct SingleStreamDenoiser: ~Copyable {
     }
 
     /// The size of the KV cache in bytes.
-    public var cacheByteCount: Int { cache.byteCount }
+    package var cacheByteCount: Int { cache.byteCount }
 
     /// The position of the next chunk's first latent frame.
-    public internal(set) var position: Int {
+    package internal(set) var position: Int {
         get { denoiser.position }
         set { denoiser.position = newValue }
     }
@@ -51,7 +51,7 @@ public struct SingleStreamDenoiser: ~Copyable {
     ///
     /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes.
     /// - Returns: The chunk that this completes, [1, C, F, h, w]; `nil` while the rows fill.
-    public mutating func denoise(
+    package mutating func denoise(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
         text: TextConditioning
@@ -63,7 +63,7 @@ public struct SingleStreamDenoiser: ~Copyable {
     /// Advances the chunks in flight without adding a new one.
     ///
     /// - Returns: The chunk that this completes; `nil` when none is left.
-    public mutating func drain(text: TextConditioning) throws(SwanError) -> Tensor? {
+    package mutating func drain(text: TextConditioning) throws(SwanError) -> Tensor? {
         while try denoiser.advance(text: text) {
             if let finished = try run() { return finished }
         }
@@ -71,7 +71,7 @@ public struct SingleStreamDenoiser: ~Copyable {
     }
 
     /// Changes the chunk length to `frames` latent frames, with no chunk in flight (see `drain`).
-    public mutating func changeChunk(frames: Int) throws(SwanError) {
+    package mutating func changeChunk(frames: Int) throws(SwanError) {
         try denoiser.changeChunk(frames: frames, cache: &cache)
     }
 

@@ -1,23 +1,30 @@
-public import SwanModels
-public import SwanSchedulers
-public import SwanSystem
-public import Torch
+package import SwanModels
+package import SwanSchedulers
+package import SwanSystem
+package import Torch
+
+/// The source of a stream's random numbers: returns standard normals of the given shape.
+///
+/// Equal keys yield equal numbers regardless of earlier calls, so a stream does not depend on which
+/// thread, process or batch computes it.
+package typealias NoiseSource =
+    @Sendable (_ shape: [Int], _ key: NoiseKey) throws(SwanError) -> Tensor
 
 /// The denoising schedule of a stream.
-public struct DenoisingPlan: Sendable {
+package struct DenoisingPlan: Sendable {
     /// The noise levels by timestep.
-    public let schedule: FlowMatch
+    package let schedule: FlowMatch
     /// The timesteps, in descending order.
-    public let steps: [Double]
+    package let steps: [Double]
     /// Whether the steps run as rows of one batch, rather than sequentially.
-    public let streamBatch: Bool
+    package let streamBatch: Bool
     /// The number of latent frames in chunks after the first.
-    public let framesPerChunk: Int
+    package let framesPerChunk: Int
     /// The standard normal noise that is added between steps.
-    public let noise: NoiseSource
+    package let noise: NoiseSource
 
     /// Creates a plan.
-    public init(
+    package init(
         schedule: FlowMatch,
         steps: [Double],
         streamBatch: Bool,
@@ -32,7 +39,7 @@ public struct DenoisingPlan: Sendable {
     }
 
     /// The number of KV cache rows that a stream needs.
-    public var cacheRowCount: Int { streamBatch ? steps.count : 1 }
+    package var cacheRowCount: Int { streamBatch ? steps.count : 1 }
 }
 
 /// Denoises a stream chunk by chunk, either as a stream batch or one step after another.
@@ -44,7 +51,7 @@ public struct DenoisingPlan: Sendable {
 /// It does not run the network itself: `add` or `advance` sets up `work`; the caller runs it and
 /// passes the flow to `finish`, until there is no more work. This way rows of several streams can
 /// share a forward pass. `SingleStreamDenoiser` runs one stream alone.
-public struct StreamDenoiser: ~Copyable {
+package struct StreamDenoiser: ~Copyable {
     /// A chunk in flight.
     private struct Row {
         var latents: Tensor  // [1, C, F, h, w]
@@ -65,9 +72,9 @@ public struct StreamDenoiser: ~Copyable {
     }
 
     /// The rows of the KV cache that hold the stream's history.
-    public let cacheRows: [CacheRow]
+    package let cacheRows: [CacheRow]
     /// The next forward pass to run; `nil` while the denoiser waits for a chunk.
-    public private(set) var work: DenoisingWork?
+    package private(set) var work: DenoisingWork?
 
     private let plan: DenoisingPlan
     private var steps: [Double]
@@ -77,12 +84,12 @@ public struct StreamDenoiser: ~Copyable {
     /// The next chunk's index in the stream.
     private var chunk = 0
     /// The position of the next chunk's first latent frame.
-    public internal(set) var position = 0
+    package internal(set) var position = 0
 
     /// Creates a denoiser at the start of a stream.
     ///
     /// - Parameter cacheRows: As many rows as the plan needs, with a pass for each step.
-    public init(_ plan: DenoisingPlan, cacheRows: [CacheRow]) {
+    package init(_ plan: DenoisingPlan, cacheRows: [CacheRow]) {
         self.plan = plan
         self.cacheRows = cacheRows
         steps = plan.steps
@@ -97,7 +104,7 @@ public struct StreamDenoiser: ~Copyable {
     ///
     /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes;
     ///   ignored for the first chunk.
-    public mutating func add(
+    package mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
         text: TextConditioning
@@ -116,7 +123,7 @@ public struct StreamDenoiser: ~Copyable {
     /// Sets up one more step for the chunks in flight. There must be no work left.
     ///
     /// - Returns: `false` if no chunk is in flight.
-    public mutating func advance(text: TextConditioning) throws(SwanError) -> Bool {
+    package mutating func advance(text: TextConditioning) throws(SwanError) -> Bool {
         guard rows.dropLast().contains(where: { $0?.isChunk ?? false }) else { return false }
         try move(nil, text)
         return true
@@ -125,7 +132,7 @@ public struct StreamDenoiser: ~Copyable {
     /// Completes `work` with the flow that the network predicted for it.
     ///
     /// - Returns: The clean latents of the chunk that this completes, if any, [1, C, F, h, w].
-    public mutating func finish(
+    package mutating func finish(
         _ flow: Tensor,
         cache: inout KVCachePool
     ) throws(SwanError) -> Tensor? {
@@ -146,7 +153,7 @@ public struct StreamDenoiser: ~Copyable {
     }
 
     /// Changes the chunk length to `frames` latent frames, with no chunk in flight (see `advance`).
-    public mutating func changeChunk(
+    package mutating func changeChunk(
         frames: Int,
         cache: inout KVCachePool
     ) throws(SwanError) {

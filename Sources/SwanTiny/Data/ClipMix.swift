@@ -1,10 +1,10 @@
 import Foundation
 import SwanSystem
-public import SwanTraining
-public import Torch
+import SwanTraining
+package import Torch
 
 /// A weighted mix of clips from several kinds of footage.
-public struct ClipMix: ClipSource {
+package struct ClipMix: ClipSource {
     private let makers: [any ClipMaker]
     private let weights: [Double]
     private let cuts: Double
@@ -14,7 +14,7 @@ public struct ClipMix: ClipSource {
     /// seconds.
     ///
     /// Throws `SwanError` if a file does not exist or cannot be read.
-    public init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
+    package init(_ config: DataConfig, root: String = ".", seed: UInt64) throws {
         try config.check()
         var parts: [(maker: any ClipMaker, weight: Double)] = []
         if config.procedural > 0 { parts.append((ProceduralScenes(), config.procedural)) }
@@ -48,7 +48,7 @@ public struct ClipMix: ClipSource {
 
     /// Returns clip number `index` from one of the sources, chosen by weight, with random mirroring
     /// and recoloring; some clips contain a cut to another one.
-    public func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
+    package func clip(index: UInt64, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(seed: seed, index: index, purpose: .clip)
         // Not inference mode: its tensors cannot be used in training.
@@ -69,7 +69,7 @@ public struct ClipMix: ClipSource {
 
     /// Returns a clip from each source in turn (procedural scenes, stills, videos) without
     /// mirroring or recoloring.
-    public func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
+    package func example(_ number: Int, frames: Int, height: Int, width: Int) throws -> Tensor {
         let size = ClipSize(frames: frames, height: height, width: width)
         var random = SampleRandom(
             seed: seed,

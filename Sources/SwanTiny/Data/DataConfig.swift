@@ -5,18 +5,18 @@ import SwanTraining
 /// The training data: a recipe's `data` section.
 ///
 /// Weights are relative: the probability of a source is proportional to its weight.
-public struct DataConfig: Codable, Sendable, Equatable {
+package struct DataConfig: Codable, Sendable, Equatable {
     /// The weight of procedural scenes.
-    public var procedural: Double
+    package var procedural: Double
     /// Still images, seen by a moving camera.
-    public var stills: Stills?
+    package var stills: Stills?
     /// Videos to cut clips from.
-    public var videos: [Video]
+    package var videos: [Video]
     /// The fraction of clips that cut to another one partway through.
-    public var cuts: Double
+    package var cuts: Double
 
     /// Creates a configuration, by default with procedural scenes only.
-    public init(
+    package init(
         procedural: Double = 1,
         stills: Stills? = nil,
         videos: [Video] = [],
@@ -29,16 +29,16 @@ public struct DataConfig: Codable, Sendable, Equatable {
     }
 
     /// Still images, with one weight for all of them.
-    public struct Stills: Codable, Sendable, Equatable {
+    package struct Stills: Codable, Sendable, Equatable {
         /// Image files, or folders of them, relative to the data root.
-        public var files: [String]
+        package var files: [String]
         /// The weight of clips from still images.
-        public var weight: Double
+        package var weight: Double
         /// The shorter side, in pixels, that larger images are scaled down to.
-        public var shortSide: Int
+        package var shortSide: Int
 
         /// Creates a source of images from files or folders.
-        public init(files: [String], weight: Double, shortSide: Int = 512) {
+        package init(files: [String], weight: Double, shortSide: Int = 512) {
             self.files = files
             self.weight = weight
             self.shortSide = shortSide
@@ -50,7 +50,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         }
 
         /// Decodes the source from a recipe.
-        public init(from decoder: any Decoder) throws {
+        package init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             files = try values.decode([String].self, forKey: .files)
             weight = try values.decode(Double.self, forKey: .weight)
@@ -59,22 +59,22 @@ public struct DataConfig: Codable, Sendable, Equatable {
     }
 
     /// One video.
-    public struct Video: Codable, Sendable, Equatable {
+    package struct Video: Codable, Sendable, Equatable {
         /// The file, relative to the data root.
-        public var file: String
+        package var file: String
         /// The weight of clips from this video.
-        public var weight: Double
+        package var weight: Double
         /// The number of frames to skip at the beginning.
-        public var skip: Int
+        package var skip: Int
         /// Keep one of every `every` frames.
-        public var every: Int
+        package var every: Int
         /// The maximum number of frames to keep.
-        public var maxFrames: Int
+        package var maxFrames: Int
         /// The shorter side, in pixels, that larger videos are scaled down to.
-        public var shortSide: Int
+        package var shortSide: Int
 
         /// Creates a source of clips from a video file.
-        public init(
+        package init(
             file: String,
             weight: Double,
             skip: Int = 0,
@@ -97,7 +97,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
         }
 
         /// Decodes the source from a recipe; missing keys have their default values.
-        public init(from decoder: any Decoder) throws {
+        package init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             self.init(
                 file: try values.decode(String.self, forKey: .file),
@@ -115,7 +115,7 @@ public struct DataConfig: Codable, Sendable, Equatable {
     }
 
     /// Decodes the configuration from a recipe; a missing source has weight 0.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         procedural = try values.decodeIfPresent(Double.self, forKey: .procedural) ?? 0
         stills = try values.decodeIfPresent(Stills.self, forKey: .stills)

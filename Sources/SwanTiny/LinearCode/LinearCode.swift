@@ -1,6 +1,6 @@
-public import SwanModels
-public import SwanTraining
-public import Torch
+package import SwanModels
+package import SwanTraining
+package import Torch
 import TorchNN
 import SwanSystem
 
@@ -9,7 +9,7 @@ import SwanSystem
 /// Level by level, 2x2 pixels and pairs of frames are mapped to their principal components, and the
 /// decoder holds the inverse; residual branches start at zero. Training then starts from the
 /// quality of a linear code, which ten minutes of training from random weights do not reach.
-public enum LinearCode {
+package enum LinearCode {
     /// Returns initial weights for a Wan 2.1 style autoencoder, under the keys of Wan2.1_VAE.pth.
     ///
     /// - Parameters:
@@ -18,7 +18,7 @@ public enum LinearCode {
     ///   - device: The device to fit them on.
     ///
     /// Throws `SwanError` for Wan 2.2's residual autoencoder, whose levels have other shapes.
-    public static func weights(
+    package static func weights(
         _ config: WanVAEConfig,
         clips: any ClipSource,
         seed: UInt64,

@@ -1,38 +1,38 @@
 import SwanModels
-public import SwanTraining
+package import SwanTraining
 import Torch
 import TorchNN
 
 /// The options for training an autoencoder.
-public struct VAEOptions: Codable, Sendable, Equatable {
+package struct VAEOptions: Codable, Sendable, Equatable {
     /// The number of training steps.
-    public var steps: Int
+    package var steps: Int
     /// The number of steps before training that fit the linear code from which the network starts.
-    public var linearSteps: Int
+    package var linearSteps: Int
     /// The number of steps after training in which only the decoder is trained and the latents stay
     /// fixed; defaults to 0.
-    public var decoderSteps: Int?
+    package var decoderSteps: Int?
     /// Clips per step.
-    public var batch: Int
+    package var batch: Int
     /// The height and width of clips in pixels.
-    public var size: Int
+    package var size: Int
     /// The frame counts of clips, used in turn: numbers such as 1, 5 or 9.
-    public var frames: [Int]
+    package var frames: [Int]
     /// The fraction of clips rendered in one of the styles, which latents have to represent too.
-    public var styled: Double
+    package var styled: Double
     /// The standard deviation of noise added to latents, so that small errors of a transformer have
     /// small effects.
-    public var latentNoise: Double
+    package var latentNoise: Double
     /// The weight of the perceptual loss relative to the squared error, see `PyramidDistance`.
-    public var perceptual: Double
+    package var perceptual: Double
     /// The weight of the KL divergence of the latents from a normal distribution, in nats per
     /// latent.
-    public var divergence: Double
+    package var divergence: Double
     /// The data type that the network computes in; defaults to float32.
-    public var precision: Precision?
+    package var precision: Precision?
     /// Whether to recompute activations in the backward pass instead of storing them, which saves
     /// memory and takes more time.
-    public var gradientCheckpointing: Bool?
+    package var gradientCheckpointing: Bool?
 
     private enum CodingKeys: String, CodingKey {
         case steps, linearSteps = "linear_steps", decoderSteps = "decoder_steps"

@@ -1,36 +1,36 @@
-public import SwanTraining
+package import SwanTraining
 
 /// The options for training a transformer to restyle a stream.
 ///
 /// A stream mixes noise into the *source* latents and takes the first step from there; later steps
 /// start from its previous result with less noise. Both are trained, and distinguished by their
 /// timesteps.
-public struct StreamTrainingOptions: Codable, Sendable, Equatable {
+package struct StreamTrainingOptions: Codable, Sendable, Equatable {
     /// The fraction of noise in the input of the first step if there is no motion.
-    public var noiseScale: Double
+    package var noiseScale: Double
     /// How much a stream lowers the noise in fast motion.
-    public var noiseSpread: Double
+    package var noiseSpread: Double
     /// The offset of a first timestep from 1000 times its noise; defaults to -100.
-    public var timestepOffset: Int?
+    package var timestepOffset: Int?
     /// The fraction of samples with full noise in every frame.
-    public var fullNoise: Double
+    package var fullNoise: Double
     /// The timesteps of later steps, drawn uniformly for each frame; repeat one to draw it more
     /// often.
-    public var laterTimesteps: [Int]
+    package var laterTimesteps: [Int]
     /// The fraction of later steps that start from the network's own result instead of the target.
-    public var ownResults: Double
+    package var ownResults: Double
     /// The fraction of clips that do not start at a video's first frame.
-    public var runningClips: Double
+    package var runningClips: Double
     /// The number of latent frames in a sample.
-    public var latentFrames: Int
+    package var latentFrames: Int
     /// The number of latent frames a frame attends to, including itself: the size of the stream's
     /// KV cache.
-    public var window: Int
+    package var window: Int
     /// The data type that the transformer and text encoder compute in; defaults to float32.
-    public var precision: Precision?
+    package var precision: Precision?
     /// Whether to recompute activations in the backward pass instead of storing them, which saves
     /// memory and takes more time.
-    public var gradientCheckpointing: Bool?
+    package var gradientCheckpointing: Bool?
 
     /// `timestepOffset`, or the reference's value (StreamDiffusionV2, streamv2v/inference.py).
     var firstTimestepOffset: Int { timestepOffset ?? -100 }
@@ -45,19 +45,19 @@ public struct StreamTrainingOptions: Codable, Sendable, Equatable {
 }
 
 /// A phase of the transformer's training, with its image size.
-public struct StreamPhase: Codable, Sendable, Equatable {
+package struct StreamPhase: Codable, Sendable, Equatable {
     /// The number of steps in this phase.
-    public var steps: Int
+    package var steps: Int
     /// The height and width of its clips in pixels.
-    public var size: Int
+    package var size: Int
     /// Samples per step.
-    public var batch: Int
+    package var batch: Int
     /// The number of encoded clips to draw samples from: the most recent ones.
-    public var pool: Int
+    package var pool: Int
     /// The number of clips to encode before the first step.
-    public var firstClips: Int
+    package var firstClips: Int
     /// The number of steps between newly encoded clips.
-    public var stepsPerClip: Int
+    package var stepsPerClip: Int
 
     private enum CodingKeys: String, CodingKey {
         case steps, size, batch, pool, firstClips = "first_clips", stepsPerClip = "steps_per_clip"

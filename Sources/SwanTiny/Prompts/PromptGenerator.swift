@@ -6,13 +6,13 @@ import SwanTraining
 /// Prompts for "no change" are scenes alone, requests to leave things alone, looks that the model
 /// was not trained on, and nonsense: a small model must not produce garbage for what it does not
 /// know.
-public struct PromptGenerator: Sendable {
+package struct PromptGenerator: Sendable {
     private let styles: [Style]
     private let unknownLooks: [String]
     private let seed: UInt64
 
     /// Creates a generator for `styles`; a look that none of them is named after counts as unknown.
-    public init(styles: [Style], seed: UInt64) {
+    package init(styles: [Style], seed: UInt64) {
         self.styles = styles
         self.seed = seed
         let words = Set(styles.flatMap(\.phrasings).flatMap(Self.words))
@@ -21,14 +21,14 @@ public struct PromptGenerator: Sendable {
 
     /// Returns prompt number `index` for `style`, which depends only on the seed, the style's name
     /// and the index.
-    public func prompt(for style: Style, index: UInt64) -> String {
+    package func prompt(for style: Style, index: UInt64) -> String {
         var random = SampleRandom(seed: seed, index: index, purpose: Self.purpose(of: style.name))
         let text = style.changesNothing ? noChange(&random) : sentence(style.phrasings, &random)
         return written(text, &random)
     }
 
     /// Returns `count` prompts to train a tokenizer on, including every style and every phrasing.
-    public func corpus(count: Int) -> [String] {
+    package func corpus(count: Int) -> [String] {
         let wanted = styles.contains(where: \.changesNothing) ? styles : [.none] + styles
         let bare = styles.flatMap(\.phrasings) + PromptPhrases.scenes
         let rest = (0..<max(0, count - bare.count)).map { index in

@@ -1,17 +1,17 @@
 extension Style {
     /// The styles included with Swan, "no change" first.
-    public static let bundled: [Style] = [
+    package static let bundled: [Style] = [
         .none, .sketch, .neon, .thermal, .night, .sepia, .comic, .pixelArt, .autumn,
     ]
 
     /// Returns the bundled style with a name; nil if there is none.
-    public static func named(_ name: String) -> Style? { bundled.first { $0.name == name } }
+    package static func named(_ name: String) -> Style? { bundled.first { $0.name == name } }
 
     /// No change.
-    public static let none = Style(name: "none", phrasings: [], filters: [])
+    package static let none = Style(name: "none", phrasings: [], filters: [])
 
     /// Pencil on paper.
-    public static let sketch = Style(
+    package static let sketch = Style(
         name: "sketch",
         phrasings: [
             "sketch", "pencil sketch", "pencil drawing", "hand-drawn sketch",
@@ -24,7 +24,7 @@ extension Style {
     )
 
     /// Glowing edges on black.
-    public static let neon = Style(
+    package static let neon = Style(
         name: "neon",
         phrasings: [
             "neon", "neon edges", "glowing neon lines", "neon outlines",
@@ -36,7 +36,7 @@ extension Style {
     )
 
     /// A thermal camera.
-    public static let thermal = Style(
+    package static let thermal = Style(
         name: "thermal",
         phrasings: [
             "thermal", "thermal camera", "thermal imaging", "heat map",
@@ -52,7 +52,7 @@ extension Style {
     )
 
     /// Blue moonlight.
-    public static let night = Style(
+    package static let night = Style(
         name: "night",
         phrasings: [
             "night", "at night", "night scene", "night time", "moonlight",
@@ -68,7 +68,7 @@ extension Style {
     )
 
     /// An old brown photograph.
-    public static let sepia = Style(
+    package static let sepia = Style(
         name: "sepia",
         phrasings: [
             "sepia", "sepia tone", "old brown photograph", "vintage sepia photo",
@@ -80,7 +80,7 @@ extension Style {
     )
 
     /// Bright, saturated colors with ink lines.
-    public static let comic = Style(
+    package static let comic = Style(
         name: "comic",
         phrasings: [
             "comic", "comic book", "cartoon", "cel-shaded cartoon", "graphic novel",
@@ -90,7 +90,7 @@ extension Style {
     )
 
     /// Large squares in a few colors.
-    public static let pixelArt = Style(
+    package static let pixelArt = Style(
         name: "pixel-art",
         phrasings: [
             "pixel art", "8-bit game", "retro video game", "pixelated", "big pixels",
@@ -101,7 +101,7 @@ extension Style {
     )
 
     /// Red and golden leaves.
-    public static let autumn = Style(
+    package static let autumn = Style(
         name: "autumn",
         phrasings: [
             "autumn", "autumn leaves", "in autumn", "fall foliage", "golden autumn",

@@ -1,9 +1,9 @@
-public import SwanCheckpoints
+package import SwanCheckpoints
 
 extension KnownLooks {
     /// The looks known to a model of these styles; nil if none of them is "no change", since such a
     /// model cannot be asked to leave the video unchanged.
-    public init?(_ styles: [Style]) {
+    package init?(_ styles: [Style]) {
         guard styles.contains(where: \.changesNothing) else { return nil }
         self.init(
             noChange: PromptPhrases.requestsToKeep,

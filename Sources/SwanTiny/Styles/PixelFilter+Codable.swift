@@ -7,7 +7,7 @@ extension PixelFilter: Codable {
     }
 
     /// Decodes a name, or a name with parameters; errors describe what is wrong.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let alone: String?
         do {
             alone = try decoder.singleValueContainer().decode(String.self)
@@ -83,7 +83,7 @@ extension PixelFilter: Codable {
     }
 
     /// Encodes the filter in the format that `init(from:)` reads.
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         switch self {
         case .blur(let sigma): try encode(.blur, sigma, encoder)
         case .saturation(let amount): try encode(.saturation, amount, encoder)

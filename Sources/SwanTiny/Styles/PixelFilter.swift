@@ -1,11 +1,11 @@
 import SwanTraining
-public import Torch
-public import SwanSystem
+package import Torch
+package import SwanSystem
 
 /// One step of a style: a function from images [T, 3, H, W] in [0, 1] to images of the same shape.
 ///
 /// In a recipe, a filter is its name, or its name with parameters: `outlines`, `{blur: 1.5}`.
-public enum PixelFilter: Sendable, Hashable {
+package enum PixelFilter: Sendable, Hashable {
     /// A Gaussian blur with a standard deviation of `sigma` pixels.
     case blur(sigma: Double)
     /// Moves colors toward gray (below 1) or away from it.
@@ -30,7 +30,7 @@ public enum PixelFilter: Sendable, Hashable {
     case foliage
 
     /// Applies the filter and clamps values to [0, 1].
-    public func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
+    package func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
         try apply(x).clamped(min: 0, max: 1)
     }
 

@@ -1,26 +1,26 @@
-public import SwanSystem
-public import Torch
+package import SwanSystem
+package import Torch
 
 /// A look that a prompt can ask for: the phrases that name it, and the filters that define it
 /// exactly.
 ///
 /// In a recipe, a style is the name of a bundled one or a definition: `{name: cyanotype, phrasings:
 /// [cyanotype, ...], filters: [{ramp: [[0, 0.1, 0.3], [1, 1, 1]]}]}`.
-public struct Style: Sendable, Hashable {
+package struct Style: Sendable, Hashable {
     /// The unique name of the style.
-    public let name: String
+    package let name: String
     /// Phrases that ask for it, without an article. Empty for the style that changes nothing.
-    public let phrasings: [String]
+    package let phrasings: [String]
     /// The filters, applied in order.
-    public let filters: [PixelFilter]
+    package let filters: [PixelFilter]
     /// The title in a list of a model's looks; the first phrasing of a custom style.
-    public let title: String
+    package let title: String
     /// Single words, besides the phrasings, that swan-tiny recognizes as this style in any sentence
     /// and that rarely mean anything else.
-    public let words: [String]
+    package let words: [String]
 
     /// Creates a custom style.
-    public init(
+    package init(
         name: String,
         phrasings: [String],
         filters: [PixelFilter],
@@ -36,7 +36,7 @@ public struct Style: Sendable, Hashable {
 
     /// Renders `frames` [T, 3, H, W] in [0, 1] in this style; the result has the same shape and
     /// range.
-    public func callAsFunction(_ frames: Tensor) throws(SwanError) -> Tensor {
+    package func callAsFunction(_ frames: Tensor) throws(SwanError) -> Tensor {
         try withoutGradients { () throws(SwanError) -> Tensor in
             var frames = frames
             for filter in filters { frames = try filter(frames) }
@@ -45,12 +45,12 @@ public struct Style: Sendable, Hashable {
     }
 
     /// Whether the style leaves images unchanged.
-    public var changesNothing: Bool { filters.isEmpty }
+    package var changesNothing: Bool { filters.isEmpty }
 }
 
 extension Style: CustomStringConvertible {
     /// The name.
-    public var description: String { name }
+    package var description: String { name }
 }
 
 extension Style: Codable {
@@ -59,7 +59,7 @@ extension Style: Codable {
     }
 
     /// Decodes the name of a bundled style, or a definition.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let alone: String?
         do {
             alone = try decoder.singleValueContainer().decode(String.self)
@@ -105,7 +105,7 @@ extension Style: Codable {
     }
 
     /// Encodes the style in the format that `init(from:)` reads; a bundled style as its name.
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         if Style.named(name) == self {
             var value = encoder.singleValueContainer()
             try value.encode(name)

@@ -1,8 +1,8 @@
 package import SwanSystem
-public import Torch
+package import Torch
 
 /// A source of training clips.
-public protocol ClipSource: Sendable {
+package protocol ClipSource: Sendable {
     /// Returns clip number `index`: [T, 3, H, W], float32 in [0, 1].
     ///
     /// The clip depends only on the source's seed and `index`, so a resumed run sees the same
@@ -16,7 +16,7 @@ public protocol ClipSource: Sendable {
 
 extension ClipSource {
     /// Returns a clip with an index far beyond those used in training.
-    public func example(
+    package func example(
         _ number: Int,
         frames: Int,
         height: Int,

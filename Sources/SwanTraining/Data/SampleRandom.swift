@@ -4,16 +4,16 @@ import Foundation
 ///
 /// A run that is resumed, or that makes its samples on other threads, sees the same samples. Uses
 /// SplitMix64 (Steele, Lea, Flood 2014), so the numbers do not depend on the toolchain.
-public struct SampleRandom: RandomNumberGenerator, Sendable {
+package struct SampleRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     /// Creates the generator of sample `index`; each `purpose` has an independent sequence.
-    public init(seed: UInt64, index: UInt64, purpose: UInt64 = 0) {
+    package init(seed: UInt64, index: UInt64, purpose: UInt64 = 0) {
         state = Self.mixed(Self.mixed(Self.mixed(seed) ^ index) ^ purpose)
     }
 
     /// Returns the next 64 random bits.
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         return Self.mixed(state)
     }
@@ -26,34 +26,34 @@ public struct SampleRandom: RandomNumberGenerator, Sendable {
     }
 
     /// Returns a uniform number in [0, 1).
-    public mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+    package mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
     /// Returns a uniform number between two bounds, which may be equal.
-    public mutating func uniform(_ low: Double, _ high: Double) -> Double {
+    package mutating func uniform(_ low: Double, _ high: Double) -> Double {
         low + (high - low) * uniform()
     }
 
     /// Returns a uniform integer from a nonempty range.
-    public mutating func integer(_ range: Range<Int>) -> Int {
+    package mutating func integer(_ range: Range<Int>) -> Int {
         range.lowerBound + Int(uniform() * Double(range.count))
     }
 
     /// Returns true with the given probability.
-    public mutating func chance(_ probability: Double) -> Bool { uniform() < probability }
+    package mutating func chance(_ probability: Double) -> Bool { uniform() < probability }
 
     /// Returns a normally distributed number (Box and Muller).
-    public mutating func normal(_ deviation: Double = 1) -> Double {
+    package mutating func normal(_ deviation: Double = 1) -> Double {
         let radius = (-2 * log(1 - uniform())).squareRoot()
         return deviation * radius * cos(2 * Double.pi * uniform())
     }
 
     /// Returns a random element of a nonempty list.
-    public mutating func pick<Element>(_ elements: [Element]) -> Element {
+    package mutating func pick<Element>(_ elements: [Element]) -> Element {
         elements[integer(0..<elements.count)]
     }
 
     /// Returns a random index, with probability proportional to its weight.
-    public mutating func pick(weights: [Double]) -> Int {
+    package mutating func pick(weights: [Double]) -> Int {
         var left = uniform() * weights.reduce(0, +)
         for (index, weight) in weights.enumerated() {
             if left < weight { return index }
@@ -64,7 +64,7 @@ public struct SampleRandom: RandomNumberGenerator, Sendable {
     }
 
     /// Returns the elements in random order (Fisher and Yates).
-    public mutating func shuffled<Element>(_ elements: [Element]) -> [Element] {
+    package mutating func shuffled<Element>(_ elements: [Element]) -> [Element] {
         var result = elements
         for last in stride(from: result.count - 1, to: 0, by: -1) {
             result.swapAt(last, integer(0..<(last + 1)))

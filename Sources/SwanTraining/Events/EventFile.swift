@@ -40,7 +40,10 @@ final class EventFile {
     }
 
     /// Flushes the file to disk, so that it survives a power failure.
-    func sync() { WholeFile.sync(path) }
+    func sync() {
+        OutputPath.sync(path)
+        OutputPath.sync(Folder.path(of: path))
+    }
 
     /// Frames data as a record with its length and checksums.
     private static func record(_ bytes: [UInt8]) -> [UInt8] {

@@ -3,14 +3,14 @@ package import SwanSystem
 package import Torch
 
 /// When to draw sample sheets, and how many clips they show. The clips are the same every time.
-public struct SampleOptions: Codable, Sendable, Equatable {
+package struct SampleOptions: Codable, Sendable, Equatable {
     /// The number of steps between sheets. A sheet is also drawn at the end of a stage.
-    public var everySteps: Int
+    package var everySteps: Int
     /// The number of clips on a sheet; 0 disables sheets.
-    public var clips: Int
+    package var clips: Int
 
     /// Creates options for `clips` clips every `everySteps` steps.
-    public init(everySteps: Int = 200, clips: Int = 3) {
+    package init(everySteps: Int = 200, clips: Int = 3) {
         self.everySteps = everySteps
         self.clips = clips
     }
@@ -20,7 +20,7 @@ public struct SampleOptions: Codable, Sendable, Equatable {
     }
 
     /// Decodes the options from a recipe; missing keys have their default values.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         self.init()
         everySteps = try values.decodeIfPresent(Int.self, forKey: .everySteps) ?? everySteps

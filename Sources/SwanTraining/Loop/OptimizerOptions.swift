@@ -1,29 +1,29 @@
 import Foundation
 
 /// The options of an optimizer and its learning rate schedule.
-public struct OptimizerOptions: Codable, Sendable, Equatable {
+package struct OptimizerOptions: Codable, Sendable, Equatable {
     /// The peak learning rate.
-    public var learningRate: Double
+    package var learningRate: Double
     /// The number of steps over which the learning rate rises linearly from zero.
-    public var warmUpSteps: Int
+    package var warmUpSteps: Int
     /// The fraction of all steps, in [0, 1], after which the learning rate decays along a cosine.
-    public var decayFrom: Double
+    package var decayFrom: Double
     /// The final learning rate, as a fraction of the peak.
-    public var finalRate: Double
+    package var finalRate: Double
     /// Adam's two decay rates.
-    public var betas: [Double]
+    package var betas: [Double]
     /// Whether the matrices of hidden layers are updated by Muon and only the other parameters by
     /// AdamW; defaults to false.
-    public var muon: Bool?
+    package var muon: Bool?
     /// Decoupled weight decay.
-    public var weightDecay: Double
+    package var weightDecay: Double
     /// The maximum Euclidean norm of all gradients together; larger gradients are scaled down.
-    public var maximumGradientNorm: Double
+    package var maximumGradientNorm: Double
     /// The decay of the moving average of the weights, which is what the trained model contains.
-    public var averageDecay: Double
+    package var averageDecay: Double
     /// The number of micro-batches whose mean gradient makes a step, defaults to 1. Up to the
     /// recipe's `threads` of them run concurrently.
-    public var microBatches: Int?
+    package var microBatches: Int?
 
     /// Creates options; the parameters are in the order of the properties.
     package init(
@@ -58,7 +58,7 @@ public struct OptimizerOptions: Codable, Sendable, Equatable {
     }
 
     /// Returns the learning rate of a step, counted from 0, in a run of `steps` steps.
-    public func learningRate(step: Int, of steps: Int) -> Double {
+    package func learningRate(step: Int, of steps: Int) -> Double {
         let rise = warmUpSteps > 0 ? min(1, Double(step + 1) / Double(warmUpSteps)) : 1
         let part = Double(step) / Double(max(1, steps))
         guard part > decayFrom, decayFrom < 1 else { return learningRate * rise }

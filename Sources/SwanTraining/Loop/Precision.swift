@@ -6,7 +6,7 @@ import TorchNN
 /// Weights, their averages, the optimizer's moments and the losses are always float32
 /// (https://arxiv.org/abs/1710.03740). bfloat16 has the range of float32, so no loss scaling is
 /// needed.
-public enum Precision: String, Codable, Sendable {
+package enum Precision: String, Codable, Sendable {
     case float32, bfloat16
 
     package var dtype: DType {

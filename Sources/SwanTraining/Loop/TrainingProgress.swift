@@ -1,21 +1,21 @@
 /// The progress of training, for display.
-public struct TrainingProgress: Sendable {
+package struct TrainingProgress: Sendable {
     /// The stage of the recipe that is running.
-    public let stage: String
+    package let stage: String
     /// The number of steps done in this stage, and its total number of steps.
-    public let step, steps: Int
+    package let step, steps: Int
     /// Losses by name, averaged since the last report.
-    public let losses: [String: Double]
+    package let losses: [String: Double]
     /// The norm of all gradients of the last update before clipping, for the method's first trained
     /// network.
-    public let gradientNorm: Double
+    package let gradientNorm: Double
     /// The learning rate of that update.
-    public let learningRate: Double
+    package let learningRate: Double
     /// The current duration of a step in seconds.
-    public let secondsPerStep: Double
+    package let secondsPerStep: Double
 
     /// The estimated seconds until this stage is done, at the current speed.
-    public var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
+    package var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
 }
 
 /// The losses and updates of one step.

@@ -1,3 +1,4 @@
+import CTorch
 public import SwanSystem
 /// A safetensors file, mapped into memory.
 ///
@@ -109,8 +110,9 @@ public enum Safetensors {
         let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
 
         let size = order.reduce(length.count + header.count) { $0 + $1.byteCount }
-        let file = try AtomicFile(path: path, bytes: size)
-        try file.write(length + header)
+        _ = Leftovers.remove(from: Folder.path(of: path))
+        let file = try PartialFile(target: path, byteCount: size)
+        try file.append(length + header)
         for entry in order {
             var left = entry.byteCount
             try body(entry) { tensor throws(SwanError) in
@@ -118,7 +120,12 @@ public enum Safetensors {
                 left -= plain.byteCount
                 guard left >= 0 else { return }
                 let bytes = try plain.withUnsafeBytes { UnsafeRawBufferPointer($0) }
-                try file.write(bytes)
+                // The system does not read beyond the end of a truncated mapped file on our behalf; when we touch
+                // it ourselves, zeros are mapped there and the file is marked as damaged.
+                try file.write(bytes) { bytes in
+                    ct_touch(bytes.baseAddress, bytes.count)
+                    return true
+                }
                 // If a source file was truncated in the meantime, the bytes written are not those
                 // of the tensor.
                 _ = try plain.withUnsafeBytes { $0.count }
@@ -130,7 +137,7 @@ public enum Safetensors {
                 )
             }
         }
-        try file.finish()
+        try file.commit()
     }
 
     private static func header(
@@ -167,9 +174,8 @@ public enum Safetensors {
     }
 }
 
-extension AtomicFile {
-    /// Appends bytes.
-    borrowing func write(_ bytes: [UInt8]) throws(SwanError) {
+extension PartialFile {
+    fileprivate borrowing func append(_ bytes: [UInt8]) throws(SwanError) {
         let result = bytes.withUnsafeBytes { bytes in
             Result { () throws(SwanError) in try write(bytes) }
         }

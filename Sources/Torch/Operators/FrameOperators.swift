@@ -1,4 +1,4 @@
-public import SwanSystem
+package import SwanSystem
 
 // Layers of networks over frames. Each operator has kernels for some devices and a composite of the
 // engine's own operators for all others and for gradients; the dispatcher chooses between them.
@@ -17,9 +17,9 @@ private let fromPatchesOp = Operator("swan::from_patches")
 ///
 /// The prepared form is specific to this processor and must not be stored. Gradients propagate to
 /// both forms.
-public struct PreparedKernel: Sendable {
+package struct PreparedKernel: Sendable {
     /// The kernel as in the checkpoint.
-    public let weight: Tensor
+    package let weight: Tensor
     fileprivate let prepared: Tensor
 
     fileprivate init(_ weight: Tensor, prepared: Tensor) {
@@ -32,7 +32,7 @@ public struct PreparedKernel: Sendable {
 
 extension PreparedKernel {
     /// Prepares a kernel [O, I, f, s, s] for `causalConv3d` with output frames `stride` apart.
-    public static func causal(
+    package static func causal(
         _ weight: Tensor,
         stride: Int = 1
     ) throws(SwanError) -> PreparedKernel {
@@ -46,7 +46,7 @@ extension PreparedKernel {
 /// - Parameters:
 ///   - kernel: The kernel from `PreparedKernel.causal`, without a stride.
 ///   - front: The frames before x [B, f - 1, H, W, I], zeros if nil.
-public func causalConv3d(
+package func causalConv3d(
     _ x: Tensor,
     _ kernel: PreparedKernel,
     _ bias: Tensor,
@@ -58,7 +58,7 @@ public func causalConv3d(
 
 /// The same for x that includes the frames before it: [B, f - 1 + F, H, W, I] -> [B, F', H, W, O],
 /// with output frames `stride` apart.
-public func causalConv3d(
+package func causalConv3d(
     joined x: Tensor,
     _ kernel: PreparedKernel,
     _ bias: Tensor,
@@ -72,7 +72,7 @@ public func causalConv3d(
 
 extension PreparedKernel {
     /// Prepares a kernel [O, I, 3, 3] for `enlargingConv`.
-    public static func enlarging(
+    package static func enlarging(
         _ weight: Tensor,
         bias: Tensor
     ) throws(SwanError) -> PreparedKernel {
@@ -80,7 +80,7 @@ extension PreparedKernel {
     }
 
     /// Prepares a kernel [4 O, I, 3, 3], with outputs grouped by pixel, for `subpixelConv`.
-    public static func subpixel(
+    package static func subpixel(
         _ weight: Tensor,
         bias: Tensor
     ) throws(SwanError) -> PreparedKernel {
@@ -91,7 +91,7 @@ extension PreparedKernel {
 /// A 3x3 convolution of P parts [B, F, H, W, I] at twice their height and width (nearest-neighbor
 /// upsampling) -> [B, F P, 2 H, 2 W, O], with frames taken from each part in turn. The large image
 /// is never materialized.
-public func enlargingConv(
+package func enlargingConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
     _ bias: Tensor
@@ -102,7 +102,7 @@ public func enlargingConv(
 /// A 3x3 convolution of P parts [B, F, H, W, I] to four times as many channels, which become the
 /// four pixels of each input pixel -> [B, F P, 2 H, 2 W, O], with frames taken from each part in
 /// turn; `bias` [4 O].
-public func subpixelConv(
+package func subpixelConv(
     _ parts: [Tensor],
     _ kernel: PreparedKernel,
     _ bias: Tensor
@@ -114,16 +114,16 @@ public func subpixelConv(
 
 /// x [..., C] normalized by its root mean square over C, times `gain` [C], then SiLU if `silu`, as
 /// a new tensor; the root mean square is computed in float32, or in float64 if x is.
-public func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(SwanError) -> Tensor {
+package func pixelNorm(_ x: Tensor, gain: Tensor, silu: Bool) throws(SwanError) -> Tensor {
     try pixelNormOp(x, gain, silu)
 }
 
 /// x [B, C, T, H, W] -> [B, T, H/p, W/p, C p p], in the order channel, column, row.
-public func patches(_ x: Tensor, size: Int) throws(SwanError) -> Tensor {
+package func patches(_ x: Tensor, size: Int) throws(SwanError) -> Tensor {
     try toPatchesOp(x, size)
 }
 
 /// x [B, T, h, w, C p p], in the order channel, column, row -> [B, T, h p, w p, C].
-public func pixels(ofPatches x: Tensor, size: Int) throws(SwanError) -> Tensor {
+package func pixels(ofPatches x: Tensor, size: Int) throws(SwanError) -> Tensor {
     try fromPatchesOp(x, size)
 }

@@ -1,4 +1,4 @@
-public import SwanSystem
+package import SwanSystem
 
 // Linear layers and attention, with the kernel that the dispatcher selects for a device.
 
@@ -10,18 +10,18 @@ private let attentionOp = Operator("swan::attention")
 
 extension Tensor {
     /// The tensor in the dtype that is fastest for its products: `DType.productType`.
-    public func asProductOperand() throws(SwanError) -> Tensor { try operandOp(self) }
+    package func asProductOperand() throws(SwanError) -> Tensor { try operandOp(self) }
 
     /// The weight [O, I] in the form that is fastest for `preparedLinear` on its device.
     ///
     /// Gradients propagate through it. The form is specific to this processor and must not be
     /// stored.
-    public func preparedForLinear() throws(SwanError) -> Tensor { try linearWeightOp(self) }
+    package func preparedForLinear() throws(SwanError) -> Tensor { try linearWeightOp(self) }
 }
 
 /// x [..., I] times the transpose of a weight from `preparedForLinear`, plus a bias [O], then GELU
 /// (tanh approximation) if `gelu` -> [..., O].
-public func preparedLinear(
+package func preparedLinear(
     _ x: Tensor,
     _ weight: Tensor,
     _ bias: Tensor?,
@@ -32,7 +32,7 @@ public func preparedLinear(
 
 /// The same with a weight [O, I] as stored, of any dtype, times `factor`: one number, one for each
 /// row [O, 1], or nil for 1.
-public func storedLinear(
+package func storedLinear(
     _ x: Tensor,
     _ values: Tensor,
     factor: Tensor?,
@@ -48,7 +48,7 @@ public func storedLinear(
 ///   - mask: Broadcasts to [B, N, Lq, Lk] and is added to the scores; a boolean mask keeps the true
 ///     ones.
 ///   - scale: The scale of the scores; 1 / sqrt(D) if nil.
-public func attentionByHead(
+package func attentionByHead(
     _ q: Tensor,
     _ k: Tensor,
     _ v: Tensor,

@@ -1,14 +1,18 @@
-import CMedia
+import CSystem
 import Glibc
-public import SwanSystem
 
 /// Writes files and checks output paths.
-public enum OutputPath {
+package enum OutputPath {
     /// Throws `cannotWrite` with the reason if a file cannot be written, without creating
     /// anything.
     ///
     /// Use this before long work; the result may be out of date when the work is done.
-    public static func requireWritable(_ path: String) throws(SwanError) {
+    ///
+    /// - Parameter byteCount: The size of the file, if known; throws `diskFull` if there is no space for it.
+    package static func requireWritable(
+        _ path: String,
+        byteCount: Int = 1
+    ) throws(SwanError) {
         var status = stat()
         let exists = stat(path, &status) == 0
         if exists, status.st_mode & S_IFMT == S_IFDIR {
@@ -23,7 +27,7 @@ public enum OutputPath {
         }
         guard isReplaced else { return }
         do throws(SwanError) {
-            try DiskSpace.require(1, for: path)
+            try DiskSpace.require(byteCount, for: path)
         } catch {
             throw SwanError(.diskFull, error.message)
         }
@@ -33,7 +37,7 @@ public enum OutputPath {
     /// and devices are written directly.
     ///
     /// - Parameter replaces: Whether an existing file may be replaced; otherwise throws `exists`.
-    public static func write(
+    package static func write(
         _ bytes: some Sequence<UInt8>,
         to path: String,
         replaces: Bool = true
@@ -48,22 +52,49 @@ public enum OutputPath {
     }
 
     /// Writes all bytes to standard output; throws if the pipe is closed or the disk is full.
-    public static func writeToStandardOutput(
+    package static func writeToStandardOutput(
         _ bytes: some Sequence<UInt8>
     ) throws(SwanError) {
         let bytes = ContiguousArray(bytes)
         let result = bytes.withUnsafeBytes { bytes in
             Result { () throws(SwanError) in
-                try calling("standard output") {
-                    cm_write_all(STDOUT_FILENO, bytes.baseAddress, bytes.count, $0)
-                }
+                try write(bytes, to: STDOUT_FILENO, "standard output")
             }
         }
-        _ = try result.get()
+        try result.get()
+    }
+
+    /// Writes all bytes to a descriptor.
+    static func write(
+        _ bytes: UnsafeRawBufferPointer,
+        to descriptor: Int32,
+        _ name: String,
+        makeReadable: (UnsafeRawBufferPointer) -> Bool = { _ in false }
+    ) throws(SwanError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let piece = UnsafeRawBufferPointer(rebasing: rest)
+            var written = 0
+            let number = cs_write_all(descriptor, piece.baseAddress, piece.count, &written)
+            rest = rest.dropFirst(written)
+            guard number == 0 || number == EFAULT && makeReadable(piece) else {
+                throw PartialFile.failure(name, creating: false, number)
+            }
+        }
+    }
+
+    /// Syncs the contents of a file, or the names in a folder, to disk.
+    ///
+    /// Not every file system supports this; without it, only protection from power failures is lost.
+    package static func sync(_ path: String) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
     }
 
     /// Whether a path is a pipe or a device.
-    public static func isWrittenDirectly(_ path: String) -> Bool {
+    package static func isWrittenDirectly(_ path: String) -> Bool {
         FileIdentity(path).map { !$0.isRegularFile && !$0.isFolder } ?? false
     }
 }

@@ -1,14 +1,12 @@
-import CMedia
 import Glibc
-import SwanSystem
 
 /// A file written under a hidden name in the folder of its target, and renamed when it is complete.
 ///
 /// Until then the target is unchanged, so it can be read while it is replaced. Pipes and devices
 /// are written directly.
-struct PartialFile: ~Copyable {
+package struct PartialFile: ~Copyable {
     /// The path to write to.
-    let path: String
+    package let path: String
     /// The final path, with links resolved.
     private let target: String
     private let name: String
@@ -18,14 +16,19 @@ struct PartialFile: ~Copyable {
     private let replaces: Bool
 
     /// Whether the target is a pipe or a device.
-    let isDirect: Bool
+    package let isDirect: Bool
 
     /// Creates the hidden file. Throws `cannotWrite` or `diskFull` with the system's reason.
     ///
-    /// - Parameter replaces: Whether `commit()` may replace an existing file; otherwise it throws
-    ///   `exists`.
-    init(target requested: String, replaces: Bool = true) throws(SwanError) {
-        let opened = try Self.open(requested)
+    /// - Parameters:
+    ///   - byteCount: The size of the file, if known: throws `diskFull` if there is no space for it.
+    ///   - replaces: Whether `commit()` may replace an existing file; otherwise it throws `exists`.
+    package init(
+        target requested: String,
+        byteCount: Int = 1,
+        replaces: Bool = true
+    ) throws(SwanError) {
+        let opened = try Self.open(requested, byteCount)
         name = requested
         path = opened.path
         target = opened.target
@@ -44,20 +47,31 @@ struct PartialFile: ~Copyable {
     }
 
     /// A duplicate descriptor, which the caller closes.
-    func makeDescriptor() throws(SwanError) -> Int32 {
+    package func makeDescriptor() throws(SwanError) -> Int32 {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard copy >= 0 else { throw Self.failure(name, creating: true, errno) }
         return copy
     }
 
-    /// Writes bytes to the open descriptor.
-    func write(_ bytes: UnsafeRawBufferPointer) throws(SwanError) {
-        try calling(name) { cm_write_all(descriptor, bytes.baseAddress, bytes.count, $0) }
+    /// Appends bytes.
+    ///
+    /// - Parameter makeReadable: Called if the system cannot read the bytes, because they are mapped from a
+    ///   file that was truncated; returns whether to try again.
+    package borrowing func write(
+        _ bytes: UnsafeRawBufferPointer,
+        makeReadable: (UnsafeRawBufferPointer) -> Bool = { _ in false }
+    ) throws(SwanError) {
+        try OutputPath.write(bytes, to: descriptor, name, makeReadable: makeReadable)
     }
 
     /// Renames the complete file to its target; removes it on failure.
-    consuming func commit() throws(SwanError) {
-        if pending { try renameIntoPlace() }
+    ///
+    /// - Parameter syncsFolder: Whether the new name is synced to disk like the contents.
+    package consuming func commit(syncsFolder: Bool = true) throws(SwanError) {
+        if pending {
+            try renameIntoPlace()
+            if syncsFolder { OutputPath.sync(Folder.path(of: target)) }
+        }
         pending = false
         let closed = close(descriptor)
         descriptor = -1
@@ -90,9 +104,12 @@ struct PartialFile: ~Copyable {
         let isDirect: Bool
     }
 
-    private static func open(_ requested: String) throws(SwanError) -> Opened {
+    private static func open(
+        _ requested: String,
+        _ byteCount: Int
+    ) throws(SwanError) -> Opened {
         guard !requested.utf8.contains(0) else { throw failure(requested, creating: true, EINVAL) }
-        try OutputPath.requireWritable(requested)
+        try OutputPath.requireWritable(requested, byteCount: byteCount)
         var status = stat()
         let exists = stat(requested, &status) == 0
         let kind = status.st_mode & S_IFMT
@@ -141,16 +158,22 @@ struct PartialFile: ~Copyable {
     }
 
     /// A path with links resolved, or the path itself if that fails.
-    static func resolved(_ path: String) -> String {
+    package static func resolved(_ path: String) -> String {
         guard let real = realpath(path, nil) else { return path }
         defer { free(real) }
         return String(cString: real)
     }
 
     /// The error for a failed system call on an output.
-    static func failure(_ name: String, creating: Bool, _ number: Int32) -> SwanError {
+    package static func failure(_ name: String, creating: Bool, _ number: Int32) -> SwanError {
         let reason = String(cString: strerror(number))
-        let code = SwanError.Code(cm_code_of_errno(number, creating))
+        let code: SwanError.Code =
+            switch number {
+            case ENOSPC, EDQUOT, EFBIG: .diskFull
+            case EPIPE: .brokenPipe
+            case ENOMEM: .outOfMemory
+            default: creating ? .cannotWrite : .io
+            }
         let problem = creating && code != .diskFull ? "cannot be created" : "cannot be written"
         let hint = creating && number == ENOENT ? "; create its directory first" : ""
         return SwanError(code, "\(name): \(problem): \(reason)\(hint)")

@@ -2,15 +2,15 @@ import SwanSchedulers
 import SwanSystem
 import Torch
 
-extension GenerationRequest {
+extension GenerationSettings {
     /// Creates a solver.
     ///
     /// - Parameter noise: The generator that stochastic solvers draw noise from.
     func makeSolver(
-        _ solver: Solver,
+        _ solver: FlowSolverKind,
         steps: Int,
         shift: Double,
-        schedule: Schedule,
+        schedule: FlowScheduleKind,
         noise: Generator
     ) throws -> any FlowSolver {
         if let timesteps {
