@@ -50,8 +50,8 @@ package struct LatentPreview: Sendable {
         let map = try Tensor(factors.flatMap { $0 }, [factors.count, 3]).to(.float32)
         let offset = try Tensor(bias, [3]).to(.float32)
         let x = try latents.selected(0, 0).to(.cpu).to(.float32).permuted(1, 2, 3, 0)
-        let colours = try (matmul(x, map) + offset).permuted(0, 3, 1, 2)  // [F, 3, h, w]
-        return try ((colours + 1) / 2).clamped(min: 0, max: 1).contiguous()
+        let colors = try (matmul(x, map) + offset).permuted(0, 3, 1, 2)  // [F, 3, h, w]
+        return try ((colors + 1) / 2).clamped(min: 0, max: 1).contiguous()
     }
 }
 

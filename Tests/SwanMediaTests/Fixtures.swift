@@ -39,7 +39,7 @@ final class Folder {
 }
 
 /// A red, green and blue value.
-struct Colour: Equatable {
+struct Color: Equatable {
     var red: Int
     var green: Int
     var blue: Int
@@ -51,7 +51,7 @@ struct Colour: Equatable {
     }
 
     /// The largest difference of a channel.
-    func distance(to other: Colour) -> Int {
+    func distance(to other: Color) -> Int {
         max(abs(red - other.red), abs(green - other.green), abs(blue - other.blue))
     }
 }
@@ -61,13 +61,13 @@ extension VideoFrame {
     static func drawn(
         _ width: Int,
         _ height: Int,
-        _ colour: (_ x: Int, _ y: Int) -> Colour,
+        _ color: (_ x: Int, _ y: Int) -> Color,
     ) throws(SwanError) -> VideoFrame {
         var pixels: [UInt8] = []
         pixels.reserveCapacity(3 * width * height)
         for y in 0..<height {
             for x in 0..<width {
-                let value = colour(x, y)
+                let value = color(x, y)
                 pixels.append(UInt8(value.red))
                 pixels.append(UInt8(value.green))
                 pixels.append(UInt8(value.blue))
@@ -76,10 +76,10 @@ extension VideoFrame {
         return try VideoFrame(width: width, height: height, pixels: pixels)
     }
 
-    static func plain(_ width: Int, _ height: Int, _ colour: Colour) throws(SwanError)
+    static func plain(_ width: Int, _ height: Int, _ color: Color) throws(SwanError)
         -> VideoFrame
     {
-        try drawn(width, height) { _, _ in colour }
+        try drawn(width, height) { _, _ in color }
     }
 
     /// Every pixel another, and other in each frame.
@@ -87,13 +87,13 @@ extension VideoFrame {
         var state = UInt32(truncatingIfNeeded: seed &* 2_654_435_761 &+ 12345)
         return try drawn(width, height) { _, _ in
             state = state &* 1_664_525 &+ 1_013_904_223
-            return Colour(Int(state >> 8 & 255), Int(state >> 16 & 255), Int(state >> 24))
+            return Color(Int(state >> 8 & 255), Int(state >> 16 & 255), Int(state >> 24))
         }
     }
 
-    subscript(x: Int, y: Int) -> Colour {
+    subscript(x: Int, y: Int) -> Color {
         let at = 3 * (y * width + x)
-        return Colour(Int(pixels[at]), Int(pixels[at + 1]), Int(pixels[at + 2]))
+        return Color(Int(pixels[at]), Int(pixels[at + 1]), Int(pixels[at + 2]))
     }
 }
 
@@ -128,7 +128,7 @@ func write(
 /// Frames whose brightness tells their number.
 func numbered(_ count: Int, width: Int = 64, height: Int = 48) throws -> [VideoFrame] {
     try (0..<count).map { number in
-        try .plain(width, height, Colour(40 + number * 4 % 180, 90, 200 - number * 4 % 180))
+        try .plain(width, height, Color(40 + number * 4 % 180, 90, 200 - number * 4 % 180))
     }
 }
 

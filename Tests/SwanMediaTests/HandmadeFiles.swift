@@ -1,14 +1,14 @@
 /// Small files made byte by byte, for what the writer cannot make.
 enum Handmade {
-    /// A GIF of 8x8 frames of one grey each, each with its own duration in hundredths of a second.
-    static func gif(_ frames: [(grey: UInt8, centiseconds: UInt8)]) -> [UInt8] {
+    /// A GIF of 8x8 frames of one gray each, each with its own duration in hundredths of a second.
+    static func gif(_ frames: [(gray: UInt8, centiseconds: UInt8)]) -> [UInt8] {
         var bytes = Array("GIF89a".utf8) + [8, 0, 8, 0, 0xF6, 0, 0]
         for index in 0..<128 { bytes += [UInt8](repeating: UInt8(index * 2), count: 3) }
         for frame in frames {
             bytes += [0x21, 0xF9, 4, 0, frame.centiseconds, 0, 0, 0]
             bytes += [0x2C, 0, 0, 0, 0, 8, 0, 8, 0, 0]
             // Codes of 8 bits: clear, 64 pixels, end. No run reaches the point where codes grow.
-            let codes = [0x80] + [UInt8](repeating: frame.grey / 2, count: 64) + [0x81]
+            let codes = [0x80] + [UInt8](repeating: frame.gray / 2, count: 64) + [0x81]
             bytes += [7, UInt8(codes.count)] + codes + [0]
         }
         return bytes + [0x3B]
@@ -54,11 +54,11 @@ enum Handmade {
     /// A JPEG that says it has this size, with bytes enough to be believed, and all of them zero.
     static func jpegHeader(width: Int, height: Int) -> [UInt8] {
         let size = [UInt8(height >> 8), UInt8(height & 255), UInt8(width >> 8), UInt8(width & 255)]
-        let quantisation = [0xFF, 0xDB, 0, 67, 0] + [UInt8](repeating: 1, count: 64)
+        let quantization = [0xFF, 0xDB, 0, 67, 0] + [UInt8](repeating: 1, count: 64)
         let frame: [UInt8] =
             [0xFF, 0xC0, 0, 17, 8] + size + [3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0]
         let scan: [UInt8] = [0xFF, 0xDA, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0]
-        return [0xFF, 0xD8] + quantisation + frame + scan
+        return [0xFF, 0xD8] + quantization + frame + scan
             + [UInt8](repeating: 0, count: width * height / 200)
             + [0xFF, 0xD9]
     }

@@ -114,7 +114,7 @@ struct PictureTests {
         let first = try VideoReader(path: folder.file("a.mkv")).nextFrame()
         let frame = try readImage(folder.file("a.mkv"))
         #expect(frame.width == first?.width)
-        #expect(frame[5, 5].distance(to: Colour(40, 90, 200)) <= 8)
+        #expect(frame[5, 5].distance(to: Color(40, 90, 200)) <= 8)
     }
 
     @Test("Lanczos resizing is Pillow's, bit for bit")

@@ -9,10 +9,10 @@ struct ReaderTests {
     static func quarters(_ width: Int, _ height: Int) throws -> VideoFrame {
         try .drawn(width, height) { x, y in
             switch (x < width / 2, y < height / 2) {
-            case (true, true): Colour(255, 0, 0)
-            case (false, true): Colour(0, 255, 0)
-            case (true, false): Colour(0, 0, 255)
-            case (false, false): Colour(255, 255, 255)
+            case (true, true): Color(255, 0, 0)
+            case (false, true): Color(0, 255, 0)
+            case (true, false): Color(0, 0, 255)
+            case (false, false): Color(255, 255, 255)
             }
         }
     }
@@ -54,12 +54,12 @@ struct ReaderTests {
         let (left, right) = (frame.width / 4, frame.width * 3 / 4)
         let (top, bottom) = (frame.height / 4, frame.height * 3 / 4)
         let seen = [frame[left, top], frame[right, top], frame[left, bottom], frame[right, bottom]]
-        let names: [(Character, Colour)] = [
-            ("R", Colour(255, 0, 0)), ("G", Colour(0, 255, 0)), ("B", Colour(0, 0, 255)),
-            ("W", Colour(255, 255, 255)),
+        let names: [(Character, Color)] = [
+            ("R", Color(255, 0, 0)), ("G", Color(0, 255, 0)), ("B", Color(0, 0, 255)),
+            ("W", Color(255, 255, 255)),
         ]
-        let named = seen.map { colour in
-            names.first { $0.1.distance(to: colour) < 30 }?.0 ?? "?"
+        let named = seen.map { color in
+            names.first { $0.1.distance(to: color) < 30 }?.0 ?? "?"
         }
         #expect(String(named) == corners)
     }
@@ -77,7 +77,7 @@ struct ReaderTests {
     @Test("times that are far from a constant rate are told")
     func unevenTimes() throws {
         let folder = try Folder()
-        let quick = [(grey: UInt8, centiseconds: UInt8)](repeating: (20, 10), count: 8)
+        let quick = [(gray: UInt8, centiseconds: UInt8)](repeating: (20, 10), count: 8)
         let even = try VideoReader(path: try folder.write(Handmade.gif(quick), to: "a.gif"))
         _ = try even.frames()
         #expect(even.unevenSeconds == nil && !even.changesSize)
@@ -94,8 +94,8 @@ struct ReaderTests {
     @Test("a size that changes is told")
     func changingSize() throws {
         let folder = try Folder()
-        var bytes = try VideoFrame.plain(32, 32, Colour(20, 20, 20)).png()
-        bytes += try VideoFrame.plain(32, 48, Colour(60, 60, 60)).png()
+        var bytes = try VideoFrame.plain(32, 32, Color(20, 20, 20)).png()
+        bytes += try VideoFrame.plain(32, 48, Color(60, 60, 60)).png()
         let reader = try VideoReader(path: try folder.write(bytes, to: "a.png"))
         #expect(try reader.frames().map(\.height) == [32, 32])
         #expect(reader.changesSize)
@@ -129,8 +129,8 @@ struct ReaderTests {
     @Test("a picture of another size in the middle is scaled to the first")
     func resolutionChange() throws {
         let folder = try Folder()
-        try writePNG(try .plain(40, 30, Colour(200, 10, 10)), folder.file("1.png"))
-        try writePNG(try .plain(64, 64, Colour(10, 200, 10)), folder.file("2.png"))
+        try writePNG(try .plain(40, 30, Color(200, 10, 10)), folder.file("1.png"))
+        try writePNG(try .plain(64, 64, Color(10, 200, 10)), folder.file("2.png"))
         let both = try folder.bytes(of: "1.png") + folder.bytes(of: "2.png")
         let frames = try VideoReader(path: try folder.write(both, to: "both.png")).frames()
         #expect(frames.map(\.width) == [40, 40])
@@ -229,7 +229,7 @@ struct ReaderTests {
         let path = try folder.write(header + frame + neutral + frame + neutral, to: "a.y4m")
         let frames = try VideoReader(path: path).frames()
         #expect(frames.count == 2)
-        #expect(try #require(frames.first)[4, 4].distance(to: Colour(255, 255, 255)) <= 2)
+        #expect(try #require(frames.first)[4, 4].distance(to: Color(255, 255, 255)) <= 2)
     }
 
     @Test(

@@ -48,37 +48,37 @@ struct RoundTripTests {
     }
 
     @Test(
-        "colours come back: BT.709 in MP4, BT.601 in YUV4MPEG2",
+        "colors come back: BT.709 in MP4, BT.601 in YUV4MPEG2",
         arguments: ["a.mp4", "a.y4m"],
         [
-            Colour(255, 0, 0), Colour(0, 255, 0), Colour(0, 0, 255), Colour(255, 255, 255),
-            Colour(0, 0, 0), Colour(200, 120, 40), Colour(128, 128, 128),
+            Color(255, 0, 0), Color(0, 255, 0), Color(0, 0, 255), Color(255, 255, 255),
+            Color(0, 0, 0), Color(200, 120, 40), Color(128, 128, 128),
         ],
     )
-    func colours(name: String, colour: Colour) throws {
+    func colors(name: String, color: Color) throws {
         let folder = try Folder()
-        let frame = try VideoFrame.plain(64, 64, colour)
+        let frame = try VideoFrame.plain(64, 64, color)
         try write([frame, frame, frame], to: folder.file(name))
         let read = try #require(try VideoReader(path: folder.file(name)).nextFrame())
         // The wrong matrix moves green by 15 and more, the wrong range white by 16.
-        #expect(read[32, 32].distance(to: colour) <= 4)
+        #expect(read[32, 32].distance(to: color) <= 4)
     }
 
-    @Test("large pictures take the fast conversion with the same colours")
-    func largeColours() throws {
+    @Test("large pictures take the fast conversion with the same colors")
+    func largeColors() throws {
         let folder = try Folder()
-        let colour = Colour(30, 180, 90)
-        try write([try .plain(1280, 720, colour)], to: folder.file("a.mp4"))
+        let color = Color(30, 180, 90)
+        try write([try .plain(1280, 720, color)], to: folder.file("a.mp4"))
         let read = try #require(try VideoReader(path: folder.file("a.mp4")).nextFrame())
-        #expect(read[640, 360].distance(to: colour) <= 5)
-        #expect(read[1279, 719].distance(to: colour) <= 5)
+        #expect(read[640, 360].distance(to: color) <= 5)
+        #expect(read[1279, 719].distance(to: color) <= 5)
     }
 
     @Test("rows stay in their place at any width", arguments: [2, 6, 18, 34, 66, 130])
     func widths(width: Int) throws {
         let folder = try Folder()
         let frame = try VideoFrame.drawn(width, 8) { x, _ in
-            x < width / 2 ? Colour(220, 220, 220) : Colour(30, 30, 30)
+            x < width / 2 ? Color(220, 220, 220) : Color(30, 30, 30)
         }
         try write([frame], to: folder.file("a.y4m"))
         let read = try #require(try VideoReader(path: folder.file("a.y4m")).nextFrame())

@@ -204,7 +204,7 @@ struct SoundTests {
             frameRate: rate,
         )
         #expect(writer.copyAudio(from: input) == .copied)
-        for _ in 0..<10 { try writer.append(try .plain(16, 16, Colour(9, 9, 9))) }
+        for _ in 0..<10 { try writer.append(try .plain(16, 16, Color(9, 9, 9))) }
         try writer.finish()
         let size = try folder.bytes(of: "b.mov").count
         #expect(size > 16000)
@@ -228,7 +228,7 @@ struct SoundTests {
             guard case .skipped(let reason) = writer.copyAudio(from: source) else {
                 return "copied"
             }
-            try writer.append(try .plain(16, 16, Colour(0, 0, 0)))
+            try writer.append(try .plain(16, 16, Color(0, 0, 0)))
             try writer.finish()
             #expect(!writer.hasAudio)
             return reason

@@ -93,7 +93,7 @@ struct ValueTests {
     @Test("the sampler loses no single frame and repeats none at its own rate")
     func sampler() throws {
         let rate = try #require(Rational(30000, 1001))
-        let frame = try VideoFrame.plain(1, 1, Colour(0, 0, 0))
+        let frame = try VideoFrame.plain(1, 1, Color(0, 0, 0))
         for count in [0, 1, 2, 500] {
             var given = 0
             var sampler = FrameRateSampler(rate: rate)
@@ -122,7 +122,7 @@ struct ValueTests {
     )
     func samplerOfAnyTimes(times: [Double]) throws {
         var sampler = FrameRateSampler(rate: try #require(Rational(25)))
-        let frame = try VideoFrame.plain(1, 1, Colour(0, 0, 0))
+        let frame = try VideoFrame.plain(1, 1, Color(0, 0, 0))
         var rest = times[...]
         var shown = 0
         while shown < 20_000 {
@@ -153,7 +153,7 @@ struct ValueTests {
 
     @Test("a frame covers no size that is none, and no end of them")
     func absurdSizes() throws {
-        let frame = try VideoFrame.plain(3000, 1, Colour(0, 0, 0))
+        let frame = try VideoFrame.plain(3000, 1, Color(0, 0, 0))
         for (width, height) in [(0, 1), (1, -1), (.max, 1), (1, .max), (.min, .min)] {
             #expect(throws: SwanError.self) { try frame.covering(width: width, height: height) }
             #expect(throws: SwanError.self) { try frame.resized(width: width, height: height) }

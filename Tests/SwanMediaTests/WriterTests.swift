@@ -145,7 +145,7 @@ struct WriterTests {
     func otherFrame() throws {
         let folder = try Folder()
         let writer = try open(folder.file("a.mp4"))
-        let other = try VideoFrame.plain(32, 32, Colour(0, 0, 0))
+        let other = try VideoFrame.plain(32, 32, Color(0, 0, 0))
         #expect(try failure { try writer.append(other) }.code == .invalidArgument)
         try writer.append(try numbered(1)[0])
         try writer.finish()

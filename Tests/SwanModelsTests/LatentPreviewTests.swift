@@ -14,7 +14,7 @@ import SwanSystem
         let latents = try Tensor([1.0, -4, 0.5, 2, 1, -1], [1, 2, 3, 1, 1]).to(.bfloat16)
         let frames = try preview.frames(of: latents)
         #expect(frames.shape == [3, 3, 1, 1] && frames.dtype == .float32)
-        // (x + 1) / 2 of the colours, kept within [0, 1].
+        // (x + 1) / 2 of the colors, kept within [0, 1].
         let expected: [Double] = [0.75, 1, 0, 0, 0.875, 0, 0.625, 0.625, 1]
         #expect(try frames.array(of: Double.self) == expected)
     }

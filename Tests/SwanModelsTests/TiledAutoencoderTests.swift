@@ -72,7 +72,7 @@ private struct Mosaic: VideoAutoencoder {
         }
     }
 
-    /// Neighbours count linearly more and more: each tile brings a level of its own here.
+    /// Neighbors count linearly more and more: each tile brings a level of its own here.
     @Test func tilesGoOverLinearly() throws {
         struct Levels: VideoAutoencoder {
             let latentChannels = 3

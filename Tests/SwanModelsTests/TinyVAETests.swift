@@ -135,18 +135,18 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         #expect(error?.message.contains("not the weights of a tiny autoencoder") == true)
     }
 
-    /// Latents before normalisation are Wan's, and are refused where those are not known.
-    @Test func latentsThatAreNotNormalised() throws {
+    /// Latents before normalization are Wan's, and are refused where those are not known.
+    @Test func latentsThatAreNotNormalized() throws {
         let vae = try small { $0.latentChannels = 16 }
         let video = try Tensor.rand([1, 3, 4, 16, 8], Generator(seed: 2)) * 2 - 1
-        let normalised = try vae.makeEncoder().encode(video)
+        let normalized = try vae.makeEncoder().encode(video)
         let config = WanVAEConfig.wan21
         let (mean, std) = try (
             Tensor(config.latentsMean, [16, 1, 1, 1]), Tensor(config.latentsStd, [16, 1, 1, 1])
         )
         try expectClose(
             vae.makeEncoder(normalizing: false).encode(video),
-            normalised * std.to(.float32) + mean.to(.float32)
+            normalized * std.to(.float32) + mean.to(.float32)
         )
         let error = #expect(throws: SwanError.self) {
             try small().makeEncoder(normalizing: false)

@@ -6,7 +6,7 @@ import TorchNN
 @testable import SwanModels
 import SwanSystem
 
-/// A small network of Wan's kind whose normalisation changes every channel.
+/// A small network of Wan's kind whose normalization changes every channel.
 private func smallWan() throws -> WanVAE {
     var config = WanVAEConfig()
     (config.baseDim, config.decoderBaseDim, config.zDim, config.numResBlocks) = (4, 4, 3, 1)
@@ -16,7 +16,7 @@ private func smallWan() throws -> WanVAE {
 }
 
 @Suite struct VideoAutoencoderTests {
-    @Test func wanGivesNormalisedLatents() throws {
+    @Test func wanGivesNormalizedLatents() throws {
         let wan = try smallWan()
         let vae: any VideoAutoencoder = wan
         #expect(vae.latentChannels == 3 && vae.spatialStride == 4 && vae.temporalStride == 4)
@@ -36,7 +36,7 @@ private func smallWan() throws -> WanVAE {
         )
     }
 
-    /// Parts, through the sessions, give the whole; raw latents are those before normalisation.
+    /// Parts, through the sessions, give the whole; raw latents are those before normalization.
     @Test(arguments: [[1, 4, 4], [5, 4], [9]])
     func partsOfWanEqualTheWhole(counts: [Int]) throws {
         let wan = try smallWan()

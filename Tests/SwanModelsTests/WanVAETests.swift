@@ -104,7 +104,7 @@ private func residual(_ config: inout WanVAEConfig) {
         )
     }
 
-    /// Both chunkings of the reference's stream; it feeds the mean itself and decodes normalised latents.
+    /// Both chunkings of the reference's stream; it feeds the mean itself and decodes normalized latents.
     @Test(arguments: Device.tested) func streamsAsTheReference(device: Device) throws {
         let it = try Case("wan_vae21_a", on: device)
         let video = try it.golden.input("video_17")
@@ -121,7 +121,7 @@ private func residual(_ config: inout WanVAEConfig) {
                 it.vae.normalized(encoded),
                 it.golden.output("stream_encoded_normalized"),
                 within: it.tolerance,
-                "normalised, by \(frames)"
+                "normalized, by \(frames)"
             )
         }
         for counts in [[2, 1, 1, 1], [4, 1]] {

@@ -42,7 +42,7 @@ import Torch
         var frames: [VideoFrame] = []
         while let frame = try reader.nextFrame() { frames.append(frame) }
         #expect(frames.count == 5)
-        // A video of one colour says that something went wrong on the way.
+        // A video of one color says that something went wrong on the way.
         for frame in frames { #expect(Set(frame.pixels).count > 16) }
     }
 

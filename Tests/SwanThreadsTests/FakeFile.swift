@@ -50,8 +50,8 @@ final class FakeFile: Sendable {
         if let failure = state.withLock({ $0.failure }) { throw failure }
     }
 
-    private var stages: SideBySideStages<Int, Int> {
-        SideBySideStages(
+    private var stages: ConcurrentStages<Int, Int> {
+        ConcurrentStages(
             names: ("test.make", "test.change"),
             produce: { [self] put in
                 while !state.withLock({ $0.isStopped }), let number = read.take() {

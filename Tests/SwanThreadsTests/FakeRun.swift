@@ -121,7 +121,7 @@ final class FakeRun: Sendable {
     func setPrompt(_ number: Int) { state.withLock { $0.prompt = number } }
 
     func start() throws {
-        let stages = SideBySideStages<Chunk, Chunk>(
+        let stages = ConcurrentStages<Chunk, Chunk>(
             names: ("test.make", "test.change"),
             produce: { [self] put in try make(put) },
             transform: { [self] in try transform($0) },

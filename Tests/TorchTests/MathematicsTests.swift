@@ -73,12 +73,12 @@ struct MathematicsTests {
         let (weight, bias) = (
             try Tensor.randn([8], generator, .float64), try Tensor.randn([8], generator, .float64)
         )
-        let centred = try x - x.mean([1], keepDim: true)
+        let centered = try x - x.mean([1], keepDim: true)
         let deviation = try (x.variance([1], keepDim: true) + 1e-3).squareRoot()
-        try expectClose(layerNorm(x, eps: 1e-3), centred / deviation, relative: 1e-10)
+        try expectClose(layerNorm(x, eps: 1e-3), centered / deviation, relative: 1e-10)
         try expectClose(
             layerNorm(x, weight: weight, bias: bias, eps: 1e-3),
-            centred / deviation * weight + bias,
+            centered / deviation * weight + bias,
             relative: 1e-10
         )
         let root = try ((x * x).mean([1], keepDim: true) + 1e-3).squareRoot()

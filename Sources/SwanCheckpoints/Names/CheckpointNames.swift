@@ -75,7 +75,7 @@ public struct CheckpointNames: Sendable {
 
     /// Returns the name in diffusers or transformers for a key of this checkpoint; nil as for `original`.
     public func diffusers(_ key: String) -> String? {
-        original(key).map { translation.theirs($0) }
+        original(key).map { translation.diffusers($0) }
     }
 
     /// Returns the name of a key of this checkpoint in a naming scheme.
@@ -89,7 +89,7 @@ private protocol NameTranslation: Sendable {
     /// Wan's name for a key of the other project; nil for a key that is left out.
     func original(_ key: String) -> String?
     /// The other project's name for a key of Wan's.
-    func theirs(_ key: String) -> String
+    func diffusers(_ key: String) -> String
 }
 
 /// The names of the transformer's modules, as used in LoRAs.
@@ -102,7 +102,7 @@ enum TransformerModuleNames {
 
     /// diffusers' name of a module, given Wan's name.
     static func diffusers(_ module: String) -> String {
-        String(DiffusersTransformerNames().theirs(module + ".").dropLast())
+        String(DiffusersTransformerNames().diffusers(module + ".").dropLast())
     }
 }
 
@@ -142,19 +142,19 @@ private struct DiffusersTransformerNames: NameTranslation {
 
     func name(_ key: String) -> String {
         guard let (path, rest) = Self.split(key) else { return renamed(key[...], Self.root) }
-        for (theirs, ours) in Self.attentions where rest.hasPrefix(theirs) {
-            return path + ours + renamed(rest.dropFirst(theirs.count), Self.attention)
+        for (diffusers, original) in Self.attentions where rest.hasPrefix(diffusers) {
+            return path + original + renamed(rest.dropFirst(diffusers.count), Self.attention)
         }
         return path + renamed(rest, Self.block)
     }
 
-    func theirs(_ key: String) -> String {
+    func diffusers(_ key: String) -> String {
         guard let (path, rest) = Self.split(key) else {
             return renamed(key[...], Self.root.map { ($1, $0) })
         }
-        for (theirs, ours) in Self.attentions where rest.hasPrefix(ours) {
-            let name = renamed(rest.dropFirst(ours.count), Self.attention.map { ($1, $0) })
-            return path + theirs + name
+        for (diffusers, original) in Self.attentions where rest.hasPrefix(original) {
+            let name = renamed(rest.dropFirst(original.count), Self.attention.map { ($1, $0) })
+            return path + diffusers + name
         }
         return path + renamed(rest, Self.block.map { ($1, $0) })
     }
@@ -259,7 +259,7 @@ private struct DiffusersVAENames: NameTranslation {
         return (rest[..<end], rest[end...].dropFirst())
     }
 
-    func theirs(_ key: String) -> String {
+    func diffusers(_ key: String) -> String {
         let root = Self.root.map { ($1, $0) }
         let block = Self.block.map { ($1, $0) }
         let parts = key.split(separator: ".", maxSplits: 3)
@@ -324,7 +324,7 @@ private struct TransformersT5Names: NameTranslation {
         return "blocks.\(parts[2]).\(renamed(parts[4], Self.layers))"
     }
 
-    func theirs(_ key: String) -> String {
+    func diffusers(_ key: String) -> String {
         switch key {
         case "token_embedding.weight": return "shared.weight"
         case "norm.weight": return "encoder.final_layer_norm.weight"

@@ -15,7 +15,7 @@ package import Torch
 /// image shares.
 package struct Look {
     /// [T, 3, H, W]
-    private let colours: Tensor
+    private let colors: Tensor
     /// [T, 1, H, W - 2]
     private let across: Tensor
     /// [T, 1, H - 2, W]
@@ -23,7 +23,7 @@ package struct Look {
 
     /// Creates the look of images [T, 3, H, W] in [0, 1].
     package init(_ frames: Tensor) throws(SwanError) {
-        colours = frames
+        colors = frames
         let luma = try PixelMath.luma(frames)
         let (height, width) = (frames.size(2), frames.size(3))
         across = try (luma.sliced(3, from: 2) - luma.sliced(3, 0..<(width - 2))) * 0.5
@@ -32,8 +32,8 @@ package struct Look {
 
     /// Returns the distance from the look of other images of the same size; 0 for identical images.
     package func distance(to other: Look) throws(SwanError) -> Double {
-        let colour = try PictureQuality.squaredError(colours, other.colours)
+        let color = try PictureQuality.squaredError(colors, other.colors)
         let across = try PictureQuality.squaredError(across, other.across)
-        return try colour + across + PictureQuality.squaredError(down, other.down)
+        return try color + across + PictureQuality.squaredError(down, other.down)
     }
 }

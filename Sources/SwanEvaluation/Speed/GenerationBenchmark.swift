@@ -30,7 +30,7 @@ extension Benchmark {
             negative: text(),
             image: nil,
             guidance: 5,
-            sideBySide: false,
+            batchesGuidance: false,
             cacheThreshold: nil
         )
         let input = DenoisingInput(dtype: dtype)

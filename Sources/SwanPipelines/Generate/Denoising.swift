@@ -47,7 +47,7 @@ package final class GuidedTransformer {
     /// The texts of the network's calls in a step: prompt and negative prompt, batched or separate.
     private let calls: [(text: TextConditioning, cache: FirstBlockCache?)]
     private let control: FlowTransformer.Control?
-    private let sideBySide: Bool
+    private let batchesGuidance: Bool
     private let guidance: Double
     /// The number of steps that reused an earlier step's results.
     var reusedSteps: Int { calls.map { $0.cache?.reused ?? 0 }.max() ?? 0 }
@@ -59,7 +59,7 @@ package final class GuidedTransformer {
     ///   - negative: The embedding of the negative prompt [1, T, C]; `nil` without guidance.
     ///   - image: The CLIP image features, for models that attend to them.
     ///   - control: The input of the control branch.
-    ///   - sideBySide: Whether both texts go through the network as one batch.
+    ///   - batchesGuidance: Whether both texts go through the network as one batch.
     package init(
         _ network: FlowTransformer,
         prompt: Tensor,
@@ -67,15 +67,15 @@ package final class GuidedTransformer {
         image: Tensor?,
         control: FlowTransformer.Control? = nil,
         guidance: Double,
-        sideBySide: Bool,
+        batchesGuidance: Bool,
         cacheThreshold: Double?
     ) throws(SwanError) {
         self.network = network
         self.control = control
         self.guidance = guidance
-        self.sideBySide = sideBySide && negative != nil
+        self.batchesGuidance = batchesGuidance && negative != nil
         var texts = [try network.text(prompt, image)]
-        if let negative, sideBySide {
+        if let negative, batchesGuidance {
             // Pad with zeros.
             let longest = max(prompt.size(1), negative.size(1))
             let both = try concatenated([
@@ -102,7 +102,7 @@ package final class GuidedTransformer {
             return try network.flow(input, timesteps, text, control, cache).to(.float32)
         }
         let (c, u): (Tensor, Tensor)
-        if sideBySide {
+        if batchesGuidance {
             let rows = try predicted(
                 0,
                 input.repeated([2, 1, 1, 1, 1]),

@@ -295,7 +295,7 @@ extension GenerationJob {
             image: features,
             control: input.control.map { ($0, request.control?.scale ?? 1) },
             guidance: guidance,
-            sideBySide: request.settings.batchesGuidance ?? plan.isSmall,
+            batchesGuidance: request.settings.batchesGuidance ?? plan.isSmall,
             cacheThreshold: request.settings.cacheThreshold
         )
     }

@@ -38,22 +38,22 @@ enum ImageCondition {
         frames: Int,
         _ vae: any VideoAutoencoder
     ) throws(SwanError) -> Tensor {
-        func grey(_ count: Int) throws(SwanError) -> Tensor {
+        func gray(_ count: Int) throws(SwanError) -> Tensor {
             try .zeros([1, 3, count] + first.shape[3...], first.dtype, first.device)
         }
         let stride = vae.temporalStride
         // Encoding a tiled autoencoder part by part would keep the state of every tile.
         guard vae.lookahead == 0, frames > 1, !(vae is TiledAutoencoder) else {
-            let between = try grey(frames - (last == nil ? 1 : 2))
+            let between = try gray(frames - (last == nil ? 1 : 2))
             let video = try concatenated([first, between] + (last.map { [$0] } ?? []), dim: 2)
             return try vae.latents(of: video)
         }
         let encoder = try vae.makeEncoder()
         var latents = [try encoder.encode(first)]
         for start in Swift.stride(from: 1, to: frames, by: stride) {
-            var part = try grey(stride)
+            var part = try gray(stride)
             if let last, start + stride == frames {
-                part = try concatenated([grey(stride - 1), last], dim: 2)
+                part = try concatenated([gray(stride - 1), last], dim: 2)
             }
             latents.append(try encoder.encode(part))
         }

@@ -77,7 +77,7 @@ extension VideoStream {
     }
 
     private func drive(
-        _ produce: @escaping SideBySideStages<NoisedChunk, CleanChunk>.Produce,
+        _ produce: @escaping ConcurrentStages<NoisedChunk, CleanChunk>.Produce,
         isStopped: @escaping @Sendable () -> Bool,
         cancel: () -> Void,
         deliver: (StreamedChunk) throws -> Bool
@@ -85,7 +85,7 @@ extension VideoStream {
         let (budget, denoising) = (budget, denoising)
         // The stages share the cores. If each used all of them, they would block each other.
         let half = budget.divided(by: 2)
-        let stages = SideBySideStages<NoisedChunk, CleanChunk>(
+        let stages = ConcurrentStages<NoisedChunk, CleanChunk>(
             names: ("swan.encode", "swan.denoise"),
             threadStarts: { budget.apply() },
             produce: produce,

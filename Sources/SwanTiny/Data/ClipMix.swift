@@ -21,13 +21,13 @@ package struct ClipMix: ClipSource {
         let cores = ProcessInfo.processInfo.activeProcessorCount
         if let stills = config.stills, stills.weight > 0 {
             let files = try Self.pictures(stills.files, root)
-            let pictures = try SideBySide.map(files.count, threads: cores) {
+            let pictures = try concurrentMap(files.count, threads: cores) {
                 try Footage.still(files[$0], shortSide: stills.shortSide)
             }
             parts.append((try StillPans(pictures), stills.weight))
         }
         let videos = config.videos.filter { $0.weight > 0 }
-        let footage = try SideBySide.map(videos.count, threads: cores) { index in
+        let footage = try concurrentMap(videos.count, threads: cores) { index in
             let video = videos[index]
             return try Footage.video(
                 try Self.existing(video.file, root),

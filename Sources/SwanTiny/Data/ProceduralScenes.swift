@@ -13,7 +13,7 @@ struct ProceduralScenes: ClipMaker {
         for _ in 0..<random.integer(2..<9) {
             let shape = Shape(&random)
             let cover = try shape.cover(of: plane)  // [T, 1, H, W]
-            scene = try scene + (colour(shape.colour) - scene) * cover
+            scene = try scene + (color(shape.color) - scene) * cover
         }
         return scene
     }
@@ -22,17 +22,17 @@ struct ProceduralScenes: ClipMaker {
         _ plane: Plane,
         _ random: inout SampleRandom
     ) throws(SwanError) -> Tensor {
-        let start = randomColour(&random)
-        let end = randomColour(&random)
+        let start = randomColor(&random)
+        let end = randomColor(&random)
         let angle = random.uniform(0, 2 * .pi)
         let along = try plane.x * cos(angle) + plane.y * sin(angle)  // [H, W]
         let low = try along.min()
         let ramp = try (along - low) / (try along.max() - low).clamped(min: 1e-6)
-        let picture = try colour(start) + (colour(end) - colour(start)) * ramp
+        let picture = try color(start) + (color(end) - color(start)) * ramp
         guard random.chance(0.4) else { return picture }
         let frequency = random.uniform(12, 120)
-        let strength = randomColour(&random).map { 0.25 * ($0 - 0.3) }
-        let waves = try (along * frequency).sin() * colour(strength)
+        let strength = randomColor(&random).map { 0.25 * ($0 - 0.3) }
+        let waves = try (along * frequency).sin() * color(strength)
         return try (picture + waves).clamped(min: 0, max: 1)
     }
 }
@@ -53,7 +53,7 @@ private struct Plane {
 
 /// An ellipse or a box that moves and rotates.
 private struct Shape {
-    let colour: [Double]
+    let color: [Double]
     private let start: (x: Double, y: Double)
     private let speed: (x: Double, y: Double)
     private let radius: (x: Double, y: Double)
@@ -65,7 +65,7 @@ private struct Shape {
         start = (random.uniform(), random.uniform())
         speed = (random.uniform(-0.02, 0.02), random.uniform(-0.02, 0.02))
         radius = (random.uniform(0.04, 0.3), random.uniform(0.04, 0.3))
-        colour = randomColour(&random)
+        color = randomColor(&random)
         isEllipse = random.chance(0.5)
         angle = random.uniform(0, .pi)
         turning = random.uniform(-0.05, 0.05)
@@ -102,11 +102,11 @@ private struct Shape {
     }
 }
 
-private func randomColour(_ random: inout SampleRandom) -> [Double] {
+private func randomColor(_ random: inout SampleRandom) -> [Double] {
     (0..<3).map { _ in random.uniform() }
 }
 
 /// Returns a color that broadcasts over [..., 3, H, W].
-private func colour(_ values: [Double]) throws(SwanError) -> Tensor {
+private func color(_ values: [Double]) throws(SwanError) -> Tensor {
     try Tensor(values.map(Float.init), [3, 1, 1])
 }

@@ -7,7 +7,7 @@ enum KernelFit {
     /// [..., H, W, O].
     static func kernel(from x: Tensor, to y: Tensor) throws(SwanError) -> Tensor {
         let inputs = x.size(-1)
-        let rows = try neighbourhoods(x)  // [M, 9 I]
+        let rows = try neighborhoods(x)  // [M, 9 I]
         let covariance = try matmul(rows.transposed(0, 1), rows).to(.float64)
         let products = try matmul(rows.transposed(0, 1), y.reshaped(-1, y.size(-1))).to(.float64)
         let (values, vectors) = try covariance.symmetricEigen()
@@ -23,12 +23,12 @@ enum KernelFit {
     /// Convolves `x` [..., H, W, I] with `kernel` [O, I, 3, 3] and zero padding: [..., H, W, O].
     static func apply(_ kernel: Tensor, _ x: Tensor) throws(SwanError) -> Tensor {
         let weights = try kernel.permuted(2, 3, 1, 0).reshaped(-1, kernel.size(0))
-        return try matmul(neighbourhoods(x), weights)
+        return try matmul(neighborhoods(x), weights)
             .reshaped(Array(x.shape.dropLast()) + [kernel.size(0)])
     }
 
     /// Gathers the neighborhood of every pixel, rows first: [..., H, W, I] -> [M, 9 I].
-    private static func neighbourhoods(_ x: Tensor) throws(SwanError) -> Tensor {
+    private static func neighborhoods(_ x: Tensor) throws(SwanError) -> Tensor {
         let (height, width, inputs) = (x.size(-3), x.size(-2), x.size(-1))
         let padded = try x.reshaped(-1, height, width, inputs).padded([0, 0, 1, 1, 1, 1])
         var shifted: [Tensor] = []

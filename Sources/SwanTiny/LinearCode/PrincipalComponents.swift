@@ -13,9 +13,9 @@ struct PrincipalComponents {
     init(of x: Tensor, count: Int) throws(SwanError) {
         let rows = try x.reshaped(-1, x.size(-1))
         let mean = try rows.mean([0])
-        let centred = try rows - mean
+        let centered = try rows - mean
         let covariance =
-            try matmul(centred.transposed(0, 1), centred) / Double(max(1, rows.size(0)))
+            try matmul(centered.transposed(0, 1), centered) / Double(max(1, rows.size(0)))
         try self.init(mean: mean, covariance: covariance, count: count)
     }
 

@@ -76,7 +76,7 @@ package enum PixelFilter: Sendable, Hashable {
     }
 
     private static func pencil(_ x: Tensor) throws(SwanError) -> Tensor {
-        try lines(x, sigma: 1, strength: 2.5) * PixelMath.colour(0.96, 0.95, 0.92)
+        try lines(x, sigma: 1, strength: 2.5) * PixelMath.color(0.96, 0.95, 0.92)
     }
 
     /// Returns the brightness of white paper with ink or pencil lines, drawn where a pixel is
@@ -99,9 +99,9 @@ package enum PixelFilter: Sendable, Hashable {
         let edges = try (PixelMath.gradient(luma) * 15).tanh()
         let light = try edges + PixelMath.blurred(edges, 4) * 0.6
         let ground = try PixelMath.blurred(luma, 2)
-        let pink = try PixelMath.colour(1, 0.1, 0.8)
-        let cyan = try PixelMath.colour(0.1, 1, 1)
-        return try light * (pink + (cyan - pink) * ground) + PixelMath.colour(0.02, 0.01, 0.06)
+        let pink = try PixelMath.color(1, 0.1, 0.8)
+        let cyan = try PixelMath.color(0.1, 1, 1)
+        return try light * (pink + (cyan - pink) * ground) + PixelMath.color(0.02, 0.01, 0.06)
     }
 
     private static func comic(_ x: Tensor) throws(SwanError) -> Tensor {

@@ -73,7 +73,7 @@ package enum PixelMath {
     }
 
     /// Returns a color that broadcasts over images.
-    package static func colour(_ red: Double, _ green: Double, _ blue: Double) throws(SwanError)
+    package static func color(_ red: Double, _ green: Double, _ blue: Double) throws(SwanError)
         -> Tensor
     {
         try Tensor([Float(red), Float(green), Float(blue)], [1, 3, 1, 1])
@@ -86,7 +86,7 @@ package enum PixelMath {
         var sum = try place.zerosLike()
         for (index, stop) in stops.enumerated() {
             let share = try (1 - (place - Double(index)).abs()).clamped(min: 0)
-            sum = try sum + share * colour(stop[0], stop[1], stop[2])
+            sum = try sum + share * color(stop[0], stop[1], stop[2])
         }
         return sum
     }
@@ -98,7 +98,7 @@ package enum PixelMath {
         let mixed = try pixels.reshaped(x.shape)
         let offsets = rows.map { $0.count > 3 ? $0[3] : 0 }
         guard offsets.contains(where: { $0 != 0 }) else { return mixed }
-        return try mixed + colour(offsets[0], offsets[1], offsets[2])
+        return try mixed + color(offsets[0], offsets[1], offsets[2])
     }
 
     /// Converts bytes to values in [0, 1].

@@ -44,7 +44,7 @@ private struct CameraPath {
     private let picture: (height: Double, width: Double)
     /// Image pixels per clip pixel in the first and in the last frame.
     private let scales: (first: Double, last: Double)
-    private let centre: (x: Double, y: Double)
+    private let center: (x: Double, y: Double)
     /// Image pixels per frame.
     private let speed: (x: Double, y: Double)
 
@@ -62,7 +62,7 @@ private struct CameraPath {
         scales = (first, first * exp(random.normal(0.02)))
         let widest = max(scales.first, scales.last) / 2
         let margin = (x: widest * Double(size.width), y: widest * Double(size.height))
-        centre = (
+        center = (
             random.uniform(margin.x, max(margin.x, self.picture.width - margin.x)),
             random.uniform(margin.y, max(margin.y, self.picture.height - margin.y))
         )
@@ -81,8 +81,8 @@ private struct CameraPath {
             let time = Double(frame)
             let progress = time / Double(max(1, size.frames - 1))
             let scale = scales.first + (scales.last - scales.first) * progress
-            let x = centre.x + speed.x * time
-            let y = centre.y + speed.y * time
+            let x = center.x + speed.x * time
+            let y = center.y + speed.y * time
             for column in 0..<size.width {
                 let place = x + scale * (Double(column) + 0.5 - Double(size.width) / 2)
                 columns.append(Float(2 * place / picture.width - 1))

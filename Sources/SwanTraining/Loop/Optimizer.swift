@@ -122,7 +122,7 @@ struct Optimizer {
     ) throws {
         let places = secondMoments.indices.filter { secondMoments[$0] == nil }
         let muon = Muon(rate: rate, weightDecay: options.weightDecay)
-        _ = try SideBySide.map(places.count, threads: threads) { [firstMoments] index in
+        _ = try concurrentMap(places.count, threads: threads) { [firstMoments] index in
             let place = places[index]
             try muon.step(parameters[place], gradients[place], momentum: firstMoments[place])
         }

@@ -150,7 +150,7 @@ package struct TrainingLoop<M: Method> {
         else { throw SwanError(.invalidData, "\(stage): \(update.role) is not a trained role") }
         let networks = try state.networks(updating: update.role)
         let stepThreads = device.stepThreads(of: threads)
-        let results = try SideBySide.map(parts, threads: stepThreads) {
+        let results = try concurrentMap(parts, threads: stepThreads) {
             [parts, step = state.step, carry = state.carry] part in
             try MicroBatch(
                 update,

@@ -47,11 +47,11 @@ import Torch
         }
     }
 
-    @Test func itSeesColourAndStructure() throws {
+    @Test func itSeesColorAndStructure() throws {
         let gray = try Tensor.full([1, 3, 16, 16], 0.5)
         let red = try gray + Tensor([0.1, 0, 0] as [Float], [1, 3, 1, 1])
-        let colour = try Look(gray).distance(to: Look(red))
-        #expect(abs(colour - 0.01 / 3) < 1e-6)
+        let color = try Look(gray).distance(to: Look(red))
+        #expect(abs(color - 0.01 / 3) < 1e-6)
         let shift = try Tensor.arange(0, 16).to(.float32).reshaped(1, 1, 1, 16) * 0.01
         let ramp = try gray + shift
         // Two differences of columns are 0.02 apart, halved; rows are all the same.

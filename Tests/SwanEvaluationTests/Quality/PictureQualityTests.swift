@@ -41,7 +41,7 @@ import Torch
         #expect(abs(PictureQuality.psnr(squaredError: error) - 20) < 1e-4)
     }
 
-    @Test func changesAreBetweenNeighbours() throws {
+    @Test func changesAreBetweenNeighbors() throws {
         let frames = try stacked([0, 0.5, 0.5, 0.25].map { try Tensor.full([3, 4, 4], $0) })
         try expectClose(
             PictureQuality.changes(frames),

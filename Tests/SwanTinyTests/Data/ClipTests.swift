@@ -77,9 +77,9 @@ import SwanSystem
         }
     }
 
-    @Test func videosKeepTheirColours() throws {
+    @Test func videosKeepTheirColors() throws {
         let folder = try SampleFootage()
-        // Half of the clips are not recoloured: some show the video's own red ground.
+        // Half of the clips are not recolored: some show the video's own red ground.
         let mix = try ClipMix(folder.single[2], root: folder.path, seed: 1)
         let reds = try (0..<20).count { index in
             let clip = try mix.clip(index: UInt64(index), frames: 1, height: 64, width: 64)
@@ -186,7 +186,7 @@ private struct SampleFootage {
         ]
     }
 
-    /// A dark square on a ground of one colour.
+    /// A dark square on a ground of one color.
     private static func frame(
         _ width: Int,
         _ height: Int,

@@ -84,25 +84,25 @@ import Torch
         #expect(try bright.min().item() > 0.99)
     }
 
-    @Test func thermalFollowsItsColours() throws {
+    @Test func thermalFollowsItsColors() throws {
         let expected: [(Double, [Double])] = [
             (0, [0, 0, 0.2]), (0.25, [0.4, 0, 0.6]), (0.5, [0.85, 0.15, 0.35]),
             (0.625, [0.925, 0.375, 0.175]), (1, [1, 1, 0.8]),
         ]
-        for (brightness, colour) in expected {
+        for (brightness, color) in expected {
             let mean = try Style.thermal(Tensor.full([1, 3, 16, 16], brightness)).mean([0, 2, 3])
-            try expectClose(mean, try Tensor(colour.map(Float.init), [3]), absolute: 1e-4)
+            try expectClose(mean, try Tensor(color.map(Float.init), [3]), absolute: 1e-4)
         }
     }
 
     @Test func nightOfGrayIsItsFormula() throws {
         let mean = try Style.night(Tensor.full([1, 3, 16, 16], 0.5)).mean([0, 2, 3])
         let light = pow(0.5, 1.3)
-        let colour = [0.24 * light, 0.4 * light + 0.02, 0.8 * light + 0.09]
-        try expectClose(mean, try Tensor(colour.map(Float.init), [3]), absolute: 1e-5)
+        let color = [0.24 * light, 0.4 * light + 0.02, 0.8 * light + 0.09]
+        try expectClose(mean, try Tensor(color.map(Float.init), [3]), absolute: 1e-5)
     }
 
-    @Test func pixelArtHasLargeSquaresOfFewColours() throws {
+    @Test func pixelArtHasLargeSquaresOfFewColors() throws {
         let styled = try Style.pixelArt(scene(index: 5))
         let corners = try styled.reshaped(styled.size(0), 3, 8, 8, 8, 8)
         #expect(try (corners - corners.narrowed(3, 0, 1).narrowed(5, 0, 1)).abs().max().item() == 0)

@@ -4,7 +4,7 @@ import Testing
 
 /// The three stages of a stream with fakes in their places: whatever happens when, they end, and with
 /// what they should.
-@Suite struct SideBySideStagesTests {
+@Suite struct ConcurrentStagesTests {
     @Test func everyChunkComesOutInOrder() throws {
         let run = FakeRun(Schedule(chunks: 50))
         try run.start()

@@ -3,7 +3,7 @@
 /// The first stage produces chunks, the second transforms each into zero or more results, and the
 /// caller consumes them as the third. All threads end before `run` returns, whether the stream
 /// ends, a stage throws or the caller stops.
-package struct SideBySideStages<Made: Sendable, Finished: Sendable>: Sendable {
+package struct ConcurrentStages<Made: Sendable, Finished: Sendable>: Sendable {
     /// Produces chunks and passes each to `put`, until there are no more or `put` returns false.
     package typealias Produce = @Sendable (_ put: (Made) -> Bool) throws -> Void
 
