@@ -6,13 +6,13 @@ import Torch
 import TorchNN
 
 @Suite struct CheckpointNamesTests {
-    /// The same weights under both names: every translated key holds the original's numbers.
+    /// The same weights under both namings: each translated key holds the original's values.
     @Test(arguments: [
         ("wan_t2v_a", "weights_diffusers"), ("wan_t2v_b", "weights_diffusers"),
         ("wan_ti2v_per_token", "weights_diffusers"), ("wan_vae21_a", "weights_diffusers"),
         ("wan_vae22", "weights_diffusers"), ("umt5_a", "weights_hf"), ("umt5_b", "weights_hf"),
     ])
-    func othersNamesAreTranslated(_ name: String, _ naming: String) throws {
+    func translatesKeysToWanNames(_ name: String, _ naming: String) throws {
         let golden = try Golden(name)
         let originals = try golden.weights
         let translated = try DictionaryWeights(golden.weights(named: naming)).inWanNames()
@@ -29,13 +29,13 @@ import TorchNN
         }
     }
 
-    /// Both directions, from either naming.
+    /// In both directions, from either naming.
     @Test(arguments: [
         ("wan_t2v_a", "weights_diffusers"), ("wan_ti2v_per_token", "weights_diffusers"),
         ("wan_vae21_a", "weights_diffusers"), ("wan_vae22", "weights_diffusers"),
         ("umt5_a", "weights_hf"), ("umt5_b", "weights_hf"),
     ])
-    func namesAreTranslatedBothWays(_ name: String, _ naming: String) throws {
+    func translatesNamesBothWays(_ name: String, _ naming: String) throws {
         let golden = try Golden(name)
         let originals = try golden.weights.keys.sorted()
         let others = try golden.weights(named: naming).keys.sorted()
@@ -44,19 +44,20 @@ import TorchNN
         #expect(ours.part == theirs.part)
         #expect(ours.naming == .original && theirs.naming == .diffusers)
         #expect(others.compactMap { theirs.original($0) }.sorted() == originals)
-        // A second copy of the embeddings has no name of Wan's.
+        // The duplicate embedding table has no counterpart in Wan's naming.
         let written = others.filter { theirs.original($0) != nil }
         #expect(originals.compactMap { ours.diffusers($0) }.sorted() == written)
         #expect(others.compactMap { theirs.diffusers($0) }.sorted() == written)
         #expect(originals.allSatisfy { ours.name($0, in: .original) == $0 })
     }
 
-    @Test func keysOfNothingKnownHaveNoNames() {
+    @Test func unknownKeysHaveNoNaming() {
         #expect(CheckpointNames(["a", "b.weight"]) == nil)
     }
 
-    /// A text encoder as ComfyUI packs it: factors, marks and the tokenizer beside the weights.
-    @Test func whatIsPackedBesideWeightsIsLeftOut() throws {
+    /// A text encoder packed by ComfyUI: scale factors, a marker and the tokenizer are stored with
+    /// the weights.
+    @Test func ignoresTensorsPackedWithTheWeights() throws {
         let golden = try Golden("umt5_a")
         var tensors = try golden.weights(named: "weights_hf")
         let key = "encoder.block.0.layer.0.SelfAttention.q"
@@ -77,13 +78,13 @@ import TorchNN
     }
 
     @Test(arguments: ["wan_t2v_a", "wan_vae21_a", "wan_vae22", "umt5_a"])
-    func wansOwnNamesStay(_ name: String) throws {
+    func keepsWanNames(_ name: String) throws {
         let weights = try Golden(name).weights
         let same = try DictionaryWeights(weights).inWanNames()
         #expect(same.keys.sorted() == weights.keys.sorted())
     }
 
-    /// Parts that only some models have, which no golden holds.
+    /// Keys of parts that only some models have and no golden covers.
     @Test(arguments: [
         ("condition_embedder.image_embedder.norm1.weight", "img_emb.proj.0.weight"),
         ("condition_embedder.image_embedder.ff.net.0.proj.bias", "img_emb.proj.1.bias"),
@@ -97,7 +98,7 @@ import TorchNN
         ("vace_blocks.3.proj_out.bias", "vace_blocks.3.after_proj.bias"),
         ("vace_patch_embedding.weight", "vace_patch_embedding.weight"),
     ])
-    func rarePartsAreTranslated(_ theirs: String, _ ours: String) throws {
+    func translatesKeysOfOptionalParts(_ theirs: String, _ ours: String) throws {
         let one = try Tensor.zeros([1])
         let source = DictionaryWeights([theirs: one, "condition_embedder.time_proj.weight": one])
         let names = try #require(CheckpointNames([ours, "time_projection.1.weight"]))
@@ -107,7 +108,7 @@ import TorchNN
         )
     }
 
-    @Test func aWholeUMT5GivesItsEncoder() throws {
+    @Test func extractsTheEncoderOfAFullUMT5() throws {
         var weights = try Golden("umt5_a").weights(named: "weights_hf")
         let count = weights.count
         weights["encoder.embed_tokens.weight"] = weights["shared.weight"]
@@ -119,8 +120,8 @@ import TorchNN
         #expect(translated.keys.contains("token_embedding.weight"))
     }
 
-    /// diffusers' published image-to-video folders have it, and no network uses it.
-    @Test func aNormOfNoUseIsLeftOut() throws {
+    /// diffusers' published image-to-video checkpoints contain this norm, but no network uses it.
+    @Test func ignoresTheUnusedNorm() throws {
         let names = try #require(
             CheckpointNames([
                 "condition_embedder.time_proj.weight", "blocks.0.attn2.norm_added_q.weight",

@@ -12,7 +12,7 @@ import TorchNN
 
     init() throws { directory = try TemporaryDirectory() }
 
-    /// A golden's weights as a folder with its configuration.
+    /// Writes a golden's weights and configuration to a folder.
     private func folder(
         _ golden: String,
         _ naming: String = "weights",
@@ -30,7 +30,7 @@ import TorchNN
         return path
     }
 
-    /// The bytes, shape and dtype of every tensor under a path.
+    /// The dtype, shape and bytes of each tensor in a checkpoint.
     private func contents(_ path: String) throws -> [String: [String]] {
         let checkpoint = try Checkpoint.open(path)
         var contents: [String: [String]] = [:]
@@ -61,13 +61,13 @@ import TorchNN
         return try #require(json as? [String: Any])
     }
 
-    /// Through diffusers' names and back, byte for byte, and from theirs to Wan's and back.
+    /// From Wan to diffusers and back, then from diffusers to Wan and back. No byte may change.
     @Test(arguments: [
         ("wan_t2v_a", "weights_diffusers"), ("wan_ti2v_per_token", "weights_diffusers"),
         ("wan_vae21_a", "weights_diffusers"), ("wan_vae22", "weights_diffusers"),
         ("umt5_a", "weights_hf"),
     ])
-    func thereAndBackNothingChanges(_ name: String, _ theirs: String) throws {
+    func roundTripsAreExact(_ name: String, _ theirs: String) throws {
         let golden = try Golden(name)
         let source = try folder(name)
         let there = directory.path("there")
@@ -94,8 +94,8 @@ import TorchNN
         #expect(try contents(#require(convert(again, again + "2").files.first)) == contents(file))
     }
 
-    /// A `config.json` in either layout says the same sizes.
-    @Test func configurationsAreWritten() throws {
+    /// A converted `config.json` describes the same network in either layout.
+    @Test func writesConfigurations() throws {
         for (name, classOfDiffusers) in [
             ("wan_t2v_a", "WanTransformer3DModel"), ("wan_ti2v_per_token", "WanTransformer3DModel"),
         ] {
@@ -118,7 +118,7 @@ import TorchNN
                     WanConfig.self,
                     from: Data(contentsOf: URL(filePath: folder + "/config.json"))
                 )
-                // diffusers' configuration does not say it.
+                // diffusers' configuration does not contain this value.
                 read.textLen = config.textLen
                 #expect(read == config)
             }
@@ -139,7 +139,7 @@ import TorchNN
         #expect(names == ["config.json", "model.safetensors"])
     }
 
-    @Test func shardsHoldAtMostWhatIsAsked() throws {
+    @Test func limitsTheSizeOfShards() throws {
         let source = try folder("wan_t2v_a")
         let there = directory.path("shards")
         let limit = 60_000
@@ -166,7 +166,7 @@ import TorchNN
         #expect(try contents(whole) == contents(original))
     }
 
-    @Test func dtypesAreConverted() throws {
+    @Test func convertsDTypes() throws {
         let source = try folder("umt5_a")
         let file = directory.path("half.safetensors")
         _ = try convert(source, file, dtype: .bfloat16)
@@ -175,7 +175,7 @@ import TorchNN
             #expect(half.dtype(key) == .bfloat16)
             try expectClose(half.tensor(key, []), tensor, relative: 0.01, absolute: 0, key)
         }
-        // What float16 cannot hold is told, and nothing is left behind.
+        // Values out of range for float16 are an error, and no file is left behind.
         let large = directory.path("large.safetensors")
         try Safetensors.write(["a": Tensor([Float(1e6)], [1])], to: large)
         let names = try directory.names
@@ -188,8 +188,8 @@ import TorchNN
         #expect(try directory.names == names)
     }
 
-    /// ComfyUI's float8 with factors becomes plain bfloat16, in whatever names.
-    @Test func factorsAreAppliedOnTheWay() throws {
+    /// ComfyUI's scaled float8 becomes plain bfloat16 in any naming.
+    @Test func appliesScaleFactors() throws {
         var tensors = try Golden("wan_t2v_a").weights
         let key = "blocks.0.ffn.0"
         let quarter = try #require(tensors[key + ".weight"]).to(.float8e4m3)
@@ -212,7 +212,7 @@ import TorchNN
         #expect(plain.dtype("proj_out.weight") == .float32)
     }
 
-    @Test func aCheckpointOfPyTorchBecomesSafetensors() throws {
+    @Test func convertsPyTorchFilesToSafetensors() throws {
         let file = directory.path("a.safetensors")
         let result = try convert(Golden.path("pth_nested.pth"), file)
         #expect(result.part == nil && result.tensors == 2)
@@ -221,8 +221,8 @@ import TorchNN
         )
     }
 
-    /// diffusers has no decoder that enlarges by sub-pixel convolutions; in Wan's names it stays what it is.
-    @Test func anAutoencoderWithSubpixels() throws {
+    /// diffusers has no decoder with sub-pixel convolutions, so only Wan's naming is possible.
+    @Test func convertsSubpixelAutoencodersOnlyToWanNames() throws {
         var config = WanVAEConfig()
         (config.baseDim, config.decoderBaseDim, config.numResBlocks) = (4, 4, 1)
         config.subpixelUpsample = true
@@ -239,7 +239,7 @@ import TorchNN
         #expect("\(String(describing: error))".contains("sub-pixel convolutions"))
     }
 
-    @Test func refusals() throws {
+    @Test func refusesInvalidRequests() throws {
         func message(_ source: String, _ destination: String, _ naming: CheckpointNames.Naming?)
             -> String
         {
@@ -255,7 +255,7 @@ import TorchNN
         let source = try folder("wan_t2v_a")
         #expect(message(source, empty, nil).contains("already exists"))
         #expect(message(source, directory.path("a/b/c"), nil).contains("cannot be created"))
-        // Without its configuration nothing says how many heads there are.
+        // The number of heads is known only from the configuration.
         try FileManager.default.removeItem(atPath: source + "/config.json")
         #expect(message(source, out, .diffusers).contains("num_heads"))
         #expect(try directory.names.allSatisfy { !$0.contains("partial") })

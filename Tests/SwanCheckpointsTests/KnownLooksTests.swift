@@ -9,16 +9,16 @@ import Torch
 import SwanPipelines
 @testable import SwanCheckpoints
 
-/// What prompts ask a model with known looks for.
+/// Matches prompts with the looks that a model knows.
 @Suite struct KnownLooksTests {
     private static let tiny = Result { try KnownLooks.ofModel("tiny") }
     private let looks: KnownLooks
 
     init() throws { looks = try #require(try Self.tiny.get()) }
 
-    // MARK: - Words
+    // MARK: - Prompts
 
-    @Test func everyPhraseIsHeardAloneAndAmongOtherWords() {
+    @Test func matchesEveryPhraseAloneAndInASentence() {
         #expect(looks.known.count == 8)
         for phrase in looks.known.flatMap({ [$0.name] + $0.phrases }) {
             for prompt in [
@@ -42,11 +42,12 @@ import SwanPipelines
             "nothing but neon",
         ]
     )
-    func waysToWriteThem(prompt: String) {
+    func matchesSpellingVariants(prompt: String) {
         #expect(looks.hears(cleanPrompt(prompt)))
     }
 
-    /// What is declined does not reach the model beside what is asked for; other prompts do whole.
+    /// Declined looks are removed if the prompt also asks for another look. Other prompts do not
+    /// change.
     @Test(arguments: [
         ("no neon, sepia", "sepia"), ("without neon, in sepia", "sepia"),
         ("pencil sketch, not sepia", "pencil sketch"), ("remove the night, autumn", "autumn"),
@@ -54,13 +55,13 @@ import SwanPipelines
         ("a pencil sketch of a cat", "a pencil sketch of a cat"),
         ("neon sepia", "neon sepia"), ("nothing but neon", "nothing but neon"),
     ])
-    func declinedLooksAreNotHeard(prompt: String, wanted: String) {
+    func removesDeclinedLooks(prompt: String, wanted: String) {
         #expect(looks.hears(prompt))
         #expect(looks.wanted(in: prompt) == wanted)
     }
 
     @Test(arguments: ["anything but sepia", "sepia-free", "less sepia", "remove the night"])
-    func whatIsDeclinedAloneIsNoLook(prompt: String) {
+    func ignoresPromptsThatOnlyDecline(prompt: String) {
         #expect(!looks.hears(prompt))
     }
 
@@ -78,7 +79,7 @@ import SwanPipelines
             "knightly", "fortnight", "autumnal", "sketchy", "comical", "s e p i a",
         ]
     )
-    func whatIsOfNoLook(prompt: String) {
+    func ignoresUnrelatedPrompts(prompt: String) {
         #expect(!looks.hears(prompt))
     }
 
@@ -88,12 +89,12 @@ import SwanPipelines
             "do not turn this into pixel art", "never at night", "non-sepia", "isn't sepia",
         ]
     )
-    func whatIsDeclinedIsNotAskedFor(prompt: String) {
+    func doesNotMatchDeclinedLooks(prompt: String) {
         #expect(!looks.hears(prompt))
         #expect(looks.hears(prompt + ", but autumn"))
     }
 
-    @Test func aRequestForNoChangeIsHeard() {
+    @Test func matchesRequestsForNoChange() {
         for prompt in looks.noChange {
             #expect(looks.hears(prompt) && looks.hears(prompt.uppercased() + "."))
         }
@@ -106,16 +107,16 @@ import SwanPipelines
             ("pixelart", "pixel art"), ("cartooon", "cartoon"), ("fall colors", "fall colours"),
         ]
     )
-    func aSlipIsToldFromAnotherLook(prompt: String, meant: String) {
+    func suggestsTheLookForAMisspelling(prompt: String, meant: String) {
         guard case .unknownLook(_, _, let suggestion) = looks.issue(with: prompt) else {
-            Issue.record("\(prompt) is heard")
+            Issue.record("\(prompt) matches a look")
             return
         }
         #expect(suggestion == meant)
     }
 
     @Test(arguments: ["Van Gogh", "soft light", "a dog", "watercolor", "cyberpunk", "夜", "a b c d"])
-    func nothingIsSuggestedAtRandom(prompt: String) {
+    func suggestsNothingForUnrelatedPrompts(prompt: String) {
         let issue = looks.issue(with: prompt)
         #expect(
             issue
@@ -127,7 +128,7 @@ import SwanPipelines
         )
     }
 
-    @Test func theWarningListsTheLooksAndCutsLongPrompts() throws {
+    @Test func warningListsTheLooksAndTruncatesLongPrompts() throws {
         let issue = try #require(looks.issue(with: "Van Gogh"))
         #expect(
             "\(issue)" == """
@@ -165,7 +166,7 @@ import SwanPipelines
             ("{none: [none], known: [{name: a, phrases: [b]}]}", "not 'none'"),
         ]
     )
-    func whatIsWrongWithAList(yaml: String, words: String) {
+    func saysWhatIsWrongWithAList(yaml: String, words: String) {
         let error = #expect(throws: SwanError.self) {
             try StreamConfiguration(yaml: "looks: \(yaml)", name: "stream.yaml")
         }
@@ -174,7 +175,7 @@ import SwanPipelines
         #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
     }
 
-    @Test func listsHaveAnEnd() {
+    @Test func limitsTheLengthOfLists() {
         let phrase = String(repeating: "x", count: 201)
         let look = "{name: a, phrases: [b]}"
         for yaml in [
@@ -188,21 +189,21 @@ import SwanPipelines
         }
     }
 
-    @Test func aModelThatSaysNothingTakesAnyPrompt() throws {
+    @Test func modelsWithoutAListAcceptAnyPrompt() throws {
         #expect(try StreamConfiguration(yaml: "noise_scale: 0.5", name: "x").looks == nil)
         #expect(StreamConfiguration().looks == nil)
     }
 
     // MARK: - The bundled model
 
-    @Test func anUnknownPromptLeavesTheVideoAsItIsFromAnyPlace() throws {
+    @Test func unknownPromptsLeaveTheVideoUnchanged() throws {
         let model = try StreamModel.load("tiny", dtype: .float32, device: .cpu)
         let clip = try self.clip(21)
         let plain = try run(model, "no change", clip)
         let unknown = try run(model, "Van Gogh", clip, later: [9: "a photo of a dog", 13: "ночь"])
         #expect(plain.frames.map(\.pixels) == unknown.frames.map(\.pixels))
         #expect(plain.issues.isEmpty && unknown.issues.count == 3)
-        // Near to what went in, and far from it without what the model says of itself.
+        // The output is close to the input. Without the list of looks it is not.
         let kept = zip(clip, unknown.frames).map { distance($0, $1) }
         #expect(kept.allSatisfy { $0 < 200 }, "\(kept)")
         var deaf = model
@@ -212,7 +213,7 @@ import SwanPipelines
         #expect(distance(clip[8], heard.frames[8]) > 400)
     }
 
-    @Test func knownPromptsReachTheModelAsTheyAre() throws {
+    @Test func knownPromptsReachTheModelUnchanged() throws {
         let model = try StreamModel.load("tiny", dtype: .float32, device: .cpu)
         var deaf = model
         deaf.looks = nil
@@ -224,8 +225,8 @@ import SwanPipelines
         }
     }
 
-    /// What stands behind the last token that the model takes is not heard.
-    @Test func aLookBehindTheCutIsNotAskedFor() throws {
+    /// Text after the last token that the model accepts does not count.
+    @Test func ignoresLooksInTheTruncatedText() throws {
         let model = try StreamModel.load("tiny", dtype: .float32, device: .cpu)
         let words = String(repeating: "two friends on their way home, ", count: 30)
         #expect(try model.conditioning("sepia, " + words).issues.count == 1)
@@ -234,7 +235,7 @@ import SwanPipelines
         #expect(issues.contains { if case .unknownLook = $0 { true } else { false } })
     }
 
-    @Test func anotherConfigurationTeachesNoOtherLooks() throws {
+    @Test func anotherConfigurationKeepsTheLooks() throws {
         let folder = try TemporaryDirectory()
         let file = try folder.file(
             "other.yaml",
@@ -266,7 +267,7 @@ import SwanPipelines
         return (try out + stream.finish(), issues)
     }
 
-    /// A red disc that moves over green and blue.
+    /// A red disc moving over a green and blue gradient.
     private func clip(_ count: Int) throws -> [VideoFrame] {
         try (0..<count).map { time in
             var pixels: [UInt8] = []
@@ -280,7 +281,7 @@ import SwanPipelines
         }
     }
 
-    /// The mean squared difference of values of 0 ... 255.
+    /// The mean squared difference of pixel values in 0...255.
     private func distance(_ a: VideoFrame, _ b: VideoFrame) -> Double {
         let squares = zip(a.pixels, b.pixels).map { pow(Double($0) - Double($1), 2) }
         return squares.reduce(0, +) / Double(max(1, squares.count))
@@ -295,7 +296,7 @@ import SwanPipelines
             ("kitten", "sitting", 3), ("ca", "abc", 3), ("noise_scal", "noise_scale", 1),
         ]
     )
-    func changesAreCounted(a: String, b: String, count: Int) {
+    func countsEdits(a: String, b: String, count: Int) {
         #expect(editDistance(a, b) == count && editDistance(b, a) == count)
     }
 }

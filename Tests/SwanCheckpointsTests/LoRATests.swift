@@ -20,7 +20,7 @@ import TorchNN
         config = try golden.config()
     }
 
-    /// Matrices that the LoRAs here change, of every kind of layer.
+    /// The matrices that the LoRAs in these tests change, with every kind of layer.
     private static let modules = [
         "blocks.0.self_attn.q", "blocks.1.self_attn.o", "blocks.0.cross_attn.k", "blocks.1.ffn.0",
         "blocks.1.ffn.2", "text_embedding.0", "time_embedding.2", "time_projection.1", "head.head",
@@ -32,7 +32,7 @@ import TorchNN
         "condition_embedder.time_proj", "proj_out",
     ]
 
-    /// One way in which files name the keys of a LoRA.
+    /// A convention for the keys of a LoRA.
     struct Naming: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let prefix: String
@@ -89,7 +89,7 @@ import TorchNN
         try #require(base[module + ".weight"])
     }
 
-    /// Products for all modules, their keys, and the weights they make with a factor.
+    /// Random products for all modules: the LoRA's keys, and the weights merged with `factor`.
     private func products(
         _ naming: Naming,
         alpha: Double?,
@@ -110,8 +110,8 @@ import TorchNN
         return (keys, merged)
     }
 
-    /// diffusers writes PEFT's alpha beside the tensors.
-    @Test func alphaInTheMetadata() throws {
+    /// diffusers writes PEFT's alpha to the metadata of the file.
+    @Test func readsAlphaFromTheMetadata() throws {
         let folder = try TemporaryDirectory()
         let (keys, merged) = try products(Self.namings[0], alpha: nil, factor: 0.5 / Double(rank))
         let path = folder.path("lora.safetensors")
@@ -134,7 +134,7 @@ import TorchNN
         }
     }
 
-    @Test(arguments: namings) func everyNamingIsMerged(_ naming: Naming) throws {
+    @Test(arguments: namings) func mergesEveryNaming(_ naming: Naming) throws {
         let directory = try TemporaryDirectory()
         let path = directory.path("lora.safetensors")
         for alpha in [nil, 1.5] {
@@ -146,8 +146,8 @@ import TorchNN
         }
     }
 
-    /// What diffusers makes of the names that trainers write.
-    @Test(arguments: ["comfy", "musubi"]) func namesAreReadAsDiffusersReadsThem(
+    /// Keys as trainers write them, compared with diffusers' conversion.
+    @Test(arguments: ["comfy", "musubi"]) func readsNamesLikeDiffusers(
         _ name: String
     ) throws {
         let lora = try Golden("lora_names")
@@ -171,7 +171,7 @@ import TorchNN
             [LoRA(DictionaryWeights(keys), name: name)]
         )
         try expectSame(weights, expected)
-        // The same in diffusers' names.
+        // The same LoRA in diffusers' names.
         let converted = try LoRAWeights(
             DictionaryWeights(theirs).inWanNames(),
             [LoRA(DictionaryWeights(added), name: name)]
@@ -179,7 +179,7 @@ import TorchNN
         try expectSame(converted, expected)
     }
 
-    @Test func severalAreAddedWithTheirStrengths() throws {
+    @Test func addsSeveralLoRAsWithTheirStrengths() throws {
         let (first, merged) = try products(Self.namings[0], alpha: nil, factor: 0.5)
         let (second, other) = try products(Self.namings[6], alpha: 6, factor: -2)
         let loras = [
@@ -194,7 +194,7 @@ import TorchNN
         try expectSame(LoRAWeights(DictionaryWeights(base), loras), expected)
     }
 
-    @Test func differencesOfEveryKindAreAdded() throws {
+    @Test func addsEveryKindOfDifference() throws {
         let targets = [
             "diffusion_model.blocks.0.self_attn.norm_q.diff": "blocks.0.self_attn.norm_q.weight",
             "diffusion_model.blocks.0.norm3.diff": "blocks.0.norm3.weight",
@@ -219,8 +219,8 @@ import TorchNN
         }
     }
 
-    /// A product over the kernel of a convolution, and the bias that PEFT puts into `lora_B`.
-    @Test func convolutionsAndBiasesOfProducts() throws {
+    /// A low-rank product for a convolution kernel, and the bias that PEFT stores in `lora_B`.
+    @Test func mergesConvolutionsAndBiases() throws {
         let weight = try weight("patch_embedding")
         let down = try Tensor.randn([rank] + weight.shape.dropFirst(), generator)
         let up = try Tensor.randn([weight.size(0), rank, 1, 1, 1], generator)
@@ -239,8 +239,9 @@ import TorchNN
         try expectSame(LoRAWeights(DictionaryWeights(base), [lora]), expected)
     }
 
-    /// Merged, live, over kept storage: the same network; live strengths change it while it is used.
-    @Test func liveIsWhatMergedIs() throws {
+    /// Merged and live LoRAs give the same network, also with kept storage. A later change of the
+    /// strength affects only live LoRAs.
+    @Test func liveEqualsMerged() throws {
         let (keys, merged) = try products(Self.namings[1], alpha: 2, factor: 2 / 3 * 0.7)
         let text = try golden.input("context")
         let latents = try golden.input("video")
@@ -290,7 +291,7 @@ import TorchNN
         return error.map { "\($0)" } ?? "no error"
     }
 
-    @Test func keysThatFitNothingAreListed() throws {
+    @Test func listsKeysThatDoNotFit() throws {
         var (keys, _) = try products(Self.namings[1], alpha: nil, factor: 1)
         keys["diffusion_model.blocks.99.self_attn.q.lora_A.weight"] = try .zeros([2, 8])
         keys["diffusion_model.blocks.99.self_attn.q.lora_B.weight"] = try .zeros([8, 2])
@@ -311,7 +312,7 @@ import TorchNN
         }
     }
 
-    @Test func aLoRAOfAnotherModelIsTold() throws {
+    @Test func explainsALoRAForAnotherModel() throws {
         let keys = [
             "diffusion_model.blocks.0.self_attn.q.lora_A.weight": try Tensor.zeros([4, 5_120]),
             "diffusion_model.blocks.0.self_attn.q.lora_B.weight": try Tensor.zeros([5_120, 4]),
@@ -330,7 +331,7 @@ import TorchNN
         #expect(refusal(other).contains("it was not trained for a Wan model"))
     }
 
-    @Test func otherKindsOfAdapterAreRefused() throws {
+    @Test func refusesOtherKindsOfAdapter() throws {
         var (keys, _) = try products(Self.namings[1], alpha: nil, factor: 1)
         keys["diffusion_model.blocks.0.self_attn.q.dora_scale"] = try .zeros([8, 1])
         #expect(refusal(keys).contains("q.dora_scale belongs to a DoRA"))
@@ -340,7 +341,7 @@ import TorchNN
         #expect(refusal([:]).contains("the LoRA is empty"))
     }
 
-    @Test func aModuleThatIsChangedTwiceIsRefused() throws {
+    @Test func refusesAModuleThatIsChangedTwice() throws {
         let keys = [
             "transformer.blocks.0.ffn.0.lora_A.weight": try Tensor.zeros([2, 8]),
             "blocks.0.ffn.0.lora_A.weight": try Tensor.zeros([2, 8]),
@@ -348,8 +349,8 @@ import TorchNN
         #expect(refusal(keys).contains("is changed twice"))
     }
 
-    /// One layer under two spellings: half of the file would be left out.
-    @Test func aLayerOfTwoSpellingsIsRefused() throws {
+    /// One layer under two names: half of the file would be ignored.
+    @Test func refusesALayerWithTwoNames() throws {
         var (keys, _) = try products(Self.namings[1], alpha: nil, factor: 1)
         #expect(refusal(keys) == "no error")
         for (suffix, shape) in [("lora_down", [2, 48]), ("lora_up", [48, 2])] {

@@ -6,14 +6,14 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// Numbers from files that no model has: an error that names them, and no trap.
+/// Absurd numbers in files are errors. They never trap.
 @Suite struct NumberLimitsTests {
     private static let hostile = [
         "0", "-1", "65537000", "2147483648", "9223372036854775807", "-9223372036854775808", "1e30",
         "1e308", "1.5", "\"many\"", "[]", "null",
     ]
 
-    /// Decodes `base` with one field replaced; an error or a configuration, never a trap.
+    /// Decodes `base` with `key` set to `value`.
     private func decode<Config: Decodable>(
         _ type: Config.Type,
         _ base: String,
@@ -28,7 +28,7 @@ import SwanSystem
         "dim", "ffn_dim", "num_heads", "num_layers", "in_dim", "out_dim", "freq_dim", "text_dim",
         "text_len", "attention_head_dim", "image_dim", "pos_embed_seq_len", "vace_in_dim",
     ])
-    func transformers(key: String) {
+    func refusesTransformerSizes(key: String) {
         for value in Self.hostile.dropLast(2) {
             #expect(throws: DecodingError.self, "\(key): \(value)") {
                 try decode(WanConfig.self, "\"eps\": 1e-6", key, value)
@@ -42,7 +42,7 @@ import SwanSystem
         ("vace_layers", "[0, 0]"), ("vace_layers", "[0, 9223372036854775807]"),
         ("num_heads", "7"), ("freq_dim", "255"), ("dim", "24"),
     ])
-    func transformersThatDoNotFit(key: String, value: String) {
+    func refusesInconsistentTransformers(key: String, value: String) {
         #expect(throws: DecodingError.self) {
             try decode(WanConfig.self, "\"in_dim\": 16", key, value)
         }
@@ -52,7 +52,7 @@ import SwanSystem
         "vocab_size", "d_model", "d_kv", "d_ff", "num_heads", "num_layers",
         "relative_attention_num_buckets", "relative_attention_max_distance",
     ])
-    func textEncoders(key: String) {
+    func refusesTextEncoderSizes(key: String) {
         var fields = [
             "vocab_size": "300", "d_model": "16", "d_kv": "8", "d_ff": "24", "num_heads": "2",
             "num_layers": "1",
@@ -71,7 +71,7 @@ import SwanSystem
         "patch_size",
         "image_size",
     ])
-    func imageEncoders(key: String) {
+    func refusesImageEncoderSizes(key: String) {
         var fields = [
             "hidden_size": "32", "intermediate_size": "64", "num_attention_heads": "2",
             "num_hidden_layers": "2", "patch_size": "4", "image_size": "8",
@@ -93,7 +93,7 @@ import SwanSystem
         ("latents_mean", ["[1e300]"]), ("latents_std", ["[-1e300]", "[0]"]),
         ("attn_scales", ["[0.5, 2]", "[-1]", "[1,1,1,1,1,1,1,1,1]"]),
     ])
-    func autoencoders(key: String, values: [String]) {
+    func refusesAutoencoderSizes(key: String, values: [String]) {
         for value in values where value != "null" {
             #expect(throws: DecodingError.self, "\(key): \(value)") {
                 try decode(WanVAEConfig.self, "\"is_residual\": false", key, value)
@@ -103,7 +103,7 @@ import SwanSystem
 
     // MARK: - Shapes
 
-    /// Weights that have shapes and no numbers.
+    /// A weight source that has only shapes.
     private struct Shapes: WeightSource {
         var shapes: [String: [Int]]
 
@@ -120,7 +120,7 @@ import SwanSystem
         [65_536, 65_536, 3, 3, 3],
     ]
 
-    /// Every key that a part is fitted by, in every hostile shape.
+    /// Fits a part for each key with each hostile shape. Errors must be `invalidWeights`.
     private func fit(_ base: [String: [Int]], _ body: (Shapes) throws(SwanError) -> Void) {
         for key in base.keys {
             for shape in Self.shapes + [[]] where shape != base[key] {
@@ -135,7 +135,7 @@ import SwanSystem
         }
     }
 
-    @Test func transformersOfHostileShapes() {
+    @Test func transformersSurviveHostileShapes() {
         let base = [
             "patch_embedding.weight": [128, 16, 1, 2, 2], "blocks.0.ffn.0.weight": [64, 128],
             "text_embedding.0.weight": [128, 32], "time_embedding.0.weight": [128, 16],
@@ -151,7 +151,7 @@ import SwanSystem
         }
     }
 
-    @Test func autoencodersOfHostileShapes() {
+    @Test func autoencodersSurviveHostileShapes() {
         let base = [
             "conv2.weight": [16, 16, 1, 1, 1], "encoder.conv1.weight": [8, 3, 3, 3, 3],
             "decoder.head.2.weight": [3, 8, 3, 3, 3], "decoder.head.0.gamma": [8, 1, 1, 1],
@@ -168,7 +168,7 @@ import SwanSystem
         }
     }
 
-    @Test func otherPartsOfHostileShapes() {
+    @Test func otherPartsSurviveHostileShapes() {
         let text = [
             "token_embedding.weight": [300, 16],
             "blocks.0.pos_embedding.embedding.weight": [32, 2],
@@ -207,8 +207,8 @@ import SwanSystem
         }
     }
 
-    /// Layer numbers beyond all models are no layers, in whichever naming.
-    @Test func hostileLayerNumbers() throws {
+    /// Absurd layer numbers do not trap in either naming.
+    @Test func survivesHostileLayerNumbers() throws {
         let numbers = ["9223372036854775807", "-1", "99999999999999999999", "1e3", "٣", ""]
         for number in numbers {
             let keys = [

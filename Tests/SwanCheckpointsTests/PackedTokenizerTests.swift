@@ -8,7 +8,7 @@ import Torch
 import TorchNN
 import SwanCheckpoints
 
-/// A tokenizer among the weights of a text encoder.
+/// A tokenizer stored with the weights of a text encoder.
 @Suite struct PackedTokenizerTests {
     private let directory: TemporaryDirectory
 
@@ -20,7 +20,7 @@ import SwanCheckpoints
         return try Checkpoint.open(path)
     }
 
-    @Test func itIsTheModelItself() throws {
+    @Test func readsThePackedTokenizer() throws {
         let model = directory.path("model")
         try TinyModel.write(to: model)
         let data = try Data(contentsOf: URL(filePath: model + "/tokenizer/spiece.model"))
@@ -32,7 +32,7 @@ import SwanCheckpoints
         #expect(try tokenizer.tokens(of: "a cat") == expected.tokens(of: "a cat"))
     }
 
-    @Test func absenceAndDamage() throws {
+    @Test func handlesMissingAndDamagedTokenizers() throws {
         #expect(try Tokenizer(packedIn: checkpoint(["a": .zeros([1])]))?.padID == nil)
         for damaged in [try Tensor([1, 2, 3] as [UInt8], [3]), try Tensor.zeros([3])] {
             let packed = try checkpoint(["spiece_model": damaged])

@@ -4,7 +4,7 @@ import SwanSystem
 import Testing
 import Torch
 
-/// YAML of StreamDiffusionV2, and what is wrong with one.
+/// StreamDiffusionV2's YAML files, and errors in them.
 @Suite struct StreamConfigurationTests {
     private let published = """
         model_name: wan
@@ -46,7 +46,7 @@ import Torch
         #expect(configuration.timestepOffset == -100)
     }
 
-    @Test func aModelMaySayWhatItComputesIn() throws {
+    @Test func readsTheDTypeForTheCPU() throws {
         let yaml = "denoising_step_list: [200, 0]\ncpu_dtype: float32"
         let configuration = try StreamConfiguration(yaml: yaml, name: "stream.yaml")
         #expect(configuration.cpuType == .float32)
@@ -101,7 +101,7 @@ import Torch
         #expect(error?.message.contains("mine.yaml") ?? false)
     }
 
-    @Test func aMissingFileIsNamed() {
+    @Test func namesAMissingFile() {
         let error = #expect(throws: SwanError.self) {
             try StreamConfiguration(yamlAt: "nowhere/config.yaml")
         }

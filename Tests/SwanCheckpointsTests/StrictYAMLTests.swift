@@ -3,9 +3,9 @@ import SwanPipelines
 import Testing
 import Yams
 
-/// YAML that attacks.
+/// Hostile YAML.
 @Suite struct StrictYAMLTests {
-    /// Each line twice the one before.
+    /// Each line expands to twice as many values as the line before: a "billion laughs" attack.
     private static let laughs =
         "a: &a [x, x]\n"
         + zip("abcdefghijklmnopqrstuvwxy", "bcdefghijklmnopqrstuvwxyz")
@@ -15,7 +15,7 @@ import Yams
         String(repeating: part, count: count)
     }
 
-    /// Text, and what is said of it.
+    /// YAML text, and a part of the expected error.
     static let bad: [(String, String)] = [
         (laughs, "too many values"),
         (laughs + "? *z\n: 1\n", "too many values"),
@@ -38,13 +38,13 @@ import Yams
         ("--- a\n--- b\n", "another document"),
     ]
 
-    @Test(arguments: bad) func isRefused(_ yaml: String, _ words: String) {
+    @Test(arguments: bad) func refusesHostileYAML(_ yaml: String, _ words: String) {
         let error = #expect(throws: StrictYAML.Failure.self) { try StrictYAML.compose(yaml) }
         let said = error?.description ?? ""
         #expect(said.contains(words), "\(said.prefix(200))")
     }
 
-    @Test func whatConfigurationsNeedIsRead() throws {
+    @Test func readsWhatConfigurationsNeed() throws {
         let node = try StrictYAML.compose(
             """
             base: &base {rate: 1.0e-3, names: [a, "1:30", '*b']}

@@ -40,7 +40,7 @@ import TorchNN
         return found.problems
     }
 
-    @Test func aWholeModelIsSound() throws {
+    @Test func aCompleteModelIsSound() throws {
         var names: [String] = []
         let verification = try ModelVerification(model) { names.append($0) }
         #expect(verification.isSound)
@@ -53,7 +53,7 @@ import TorchNN
         #expect(verification.lines.last == "  sound")
     }
 
-    @Test func checksumsAreThoseOfTheFiles() throws {
+    @Test func checksumsMatchTheFiles() throws {
         let path = try directory.file("abc", text: "abc")
         #expect(
             try FileDigest.sha256(path)
@@ -64,7 +64,7 @@ import TorchNN
         #expect(throws: SwanError.self) { try FileDigest.sha256(directory.path("nothing")) }
     }
 
-    @Test func everyNumberThatIsNoneIsNamed() throws {
+    @Test func namesTensorsWithNonFiniteValues() throws {
         let keys = ["blocks.0.ffn.0.weight", "blocks.1.self_attn.q.bias"]
         try change("transformer") { tensors in
             try tensors[keys[0]]?.narrowed(0, 1, 1).narrowed(1, 2, 1).fillWith(.nan)
@@ -74,8 +74,8 @@ import TorchNN
         #expect(found == keys.map { "not finite (NaN or infinite): \($0)" })
     }
 
-    /// The index says which of them is meant, and still the files contradict each other.
-    @Test func aWeightInTwoShardsIsNamed() throws {
+    /// The index selects one copy, but the files still contradict each other.
+    @Test func namesAWeightInTwoShards() throws {
         let name = model + "/transformer/diffusion_pytorch_model"
         let keys = try SafetensorsFile(path: name + ".safetensors").keys
         let key = try #require(keys.first)
@@ -98,13 +98,13 @@ import TorchNN
         }
     }
 
-    /// What a run would refuse, verification does not call sound.
+    /// Verification reports what a run would refuse.
     @Test(arguments: [
         ("fps: 16", "fps: .nan", "fps is nan"), ("height: 32", "height: 40", "multiples of 16"),
         ("noise_scale: 0.4", "noise_scal: 0.4", "did you mean 'noise_scale'"),
         ("num_kv_cache: 3", "num_kv_cache: 1", "num_kv_cache"),
     ])
-    func howItStreamsIsLookedAt(found: String, replaced: String, words: String) throws {
+    func checksTheStreamConfiguration(found: String, replaced: String, words: String) throws {
         let path = model + "/stream.yaml"
         let text = try String(contentsOfFile: path, encoding: .utf8)
         try text.replacing(found, with: replaced)
@@ -122,7 +122,7 @@ import TorchNN
         ("vae", "\"latents_mean\" : [", "[-1e30,", "latents_mean is -1e+30"),
         ("transformer", "\"eps\" : 1e-06", "0", "eps is 0.0"),
     ])
-    func valuesOfConfigurationsAreLookedAt(
+    func checksValuesOfConfigurations(
         part: String,
         field: String,
         value: String,
@@ -139,7 +139,7 @@ import TorchNN
         #expect(found.components(separatedBy: path).count == 2, "named once: \(found)")
     }
 
-    @Test func aConfigurationOfAnotherKindOfModelIsNamed() throws {
+    @Test func namesAnotherKindOfModel() throws {
         let path = model + "/transformer/config.json"
         let text = try String(contentsOfFile: path, encoding: .utf8)
         let other = text.replacing(
@@ -152,9 +152,9 @@ import TorchNN
         #expect(found.contains("another kind of model: UNet2DConditionModel"), "\(found)")
     }
 
-    /// A link that leads nowhere, or in a circle, is not a file that is missing.
+    /// A broken or circular link does not count as a missing file.
     @Test(arguments: ["nowhere", "stream.yaml"])
-    func aStreamConfigurationThatCannotBeOpenedIsNamed(target: String) throws {
+    func namesAStreamConfigurationThatCannotBeOpened(target: String) throws {
         let path = model + "/stream.yaml"
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: target)
@@ -162,8 +162,8 @@ import TorchNN
         #expect(problems.contains("stream.yaml"), "\(problems)")
     }
 
-    /// Eight terabytes that are not there are not read for a checksum.
-    @Test func whatDoesNotOpenIsNotSummed() throws {
+    /// A sparse file of eight terabytes is not read for its checksum.
+    @Test func skipsChecksumsOfFilesThatDoNotOpen() throws {
         let path = model + "/vae/diffusion_pytorch_model.safetensors"
         #expect(truncate(path, 8 << 40) == 0)
         let verification = try ModelVerification(model)
@@ -171,7 +171,7 @@ import TorchNN
         #expect(part.files.isEmpty && !part.problems.isEmpty)
     }
 
-    @Test func keysThatDoNotFitAreNamed() throws {
+    @Test func namesKeysThatDoNotFit() throws {
         try change("vae") { tensors in
             tensors["decoder.extra"] = try .zeros([1])
             tensors["encoder.conv1.bias"] = nil
@@ -181,7 +181,7 @@ import TorchNN
         #expect(text.contains("1 unused:\n  decoder.extra"))
     }
 
-    @Test func filesThatDoNotOpenAreNamed() throws {
+    @Test func namesFilesThatDoNotOpen() throws {
         let encoder = model + "/text_encoder/model.safetensors"
         let bytes = try Data(contentsOf: URL(filePath: encoder))
         try bytes.dropLast(10).write(to: URL(filePath: encoder))
@@ -197,7 +197,7 @@ import TorchNN
         #expect(verification.lines.last == "  NOT SOUND")
     }
 
-    @Test func partsThatDoNotFitEachOtherOrAreMissing() throws {
+    @Test func namesMissingAndMismatchedParts() throws {
         try FileManager.default.removeItem(atPath: model + "/vae")
         try change("text_encoder") { tensors in
             let table = try #require(tensors["token_embedding.weight"])

@@ -10,7 +10,7 @@ import Torch
 @testable import SwanPipelines
 import SwanSchedulers
 
-/// What a request changes in the video, and what it does not.
+/// Which settings of a request change the video, and which do not.
 @Suite struct FileGenerationTests {
     private let folder: TemporaryDirectory
     private let checkpoint: RandomCheckpoint
@@ -20,7 +20,7 @@ import SwanSchedulers
         checkpoint = try RandomCheckpoint(.textToVideo, .original, at: folder.path("model"))
     }
 
-    /// Two steps to five frames of 32x32.
+    /// Five frames of 32x32 in two steps.
     private func request(_ output: String) -> FileGenerationRequest {
         var request = FileGenerationRequest(
             model: checkpoint.path,
@@ -37,7 +37,7 @@ import SwanSchedulers
         try Data(contentsOf: URL(fileURLWithPath: folder.path(name)))
     }
 
-    /// The bytes of a video that is asked for in another way.
+    /// The bytes of the video for a changed request.
     private func video(
         _ change: (inout FileGenerationRequest) -> Void = { _ in }
     ) throws -> Data {
@@ -47,7 +47,7 @@ import SwanSchedulers
         return try bytes("video.y4m")
     }
 
-    @Test func aSeedIsAVideo() throws {
+    @Test func seedAndPromptsDetermineTheVideo() throws {
         let first = try video()
         #expect(try video() == first)
         #expect(try video { $0.generation.settings.seed = 1 } != first)
@@ -55,21 +55,21 @@ import SwanSchedulers
         #expect(try video { $0.generation.settings.negativePrompt = "neon edges" } != first)
     }
 
-    /// Where parts lie while they are not needed is no matter of the result.
+    /// Where idle parts are stored does not affect the result.
     @Test(arguments: GenerationOptions.Offload.allCases)
     func offloadChangesNothing(offload: GenerationOptions.Offload) throws {
         #expect(try video { $0.options.offload = offload } == video())
     }
 
-    @Test func textEncoderOnTheCPUChangesNothingThere() throws {
+    @Test func textEncoderOnTheCPUChangesNothing() throws {
         #expect(try video { $0.options.textEncoderOnCPU = true } == video())
     }
 
-    @Test func guidanceSideBySideIsTheSame() throws {
+    @Test func batchedGuidanceIsTheSame() throws {
         var latents: [Tensor] = []
         for isBatch in [false, true] {
             _ = try video {
-                // Sums of 16 bits would differ by more.
+                // In 16-bit precision, rounding would exceed the tolerance.
                 $0.options.dtype = .float32
                 $0.generation.settings.batchesGuidance = isBatch
                 $0.saveLatents = folder.path("latents.safetensors")
@@ -80,7 +80,7 @@ import SwanSchedulers
         try expectClose(latents[1], latents[0], relative: 1e-4, absolute: 1e-4, "latents")
     }
 
-    @Test func everySolver() throws {
+    @Test func solversGiveDifferentVideos() throws {
         var seen: Set<Data> = []
         for solver in FlowSolverKind.allCases {
             seen.insert(
@@ -114,8 +114,8 @@ import SwanSchedulers
         #expect(try video { $0.generation.settings.guidance = 1.5 } != alone)
     }
 
-    /// Saved latents are what the frames come from; the noise begins wherever it is taken from.
-    @Test func latentsAreSavedAndTaken() throws {
+    /// The final latents are saved. Initial latents replace the noise that the seed would give.
+    @Test func savesAndAcceptsLatents() throws {
         let noise = try Tensor.randn([1, 16, 2, 4, 4], Generator(seed: 5))
         let path = folder.path("noise.safetensors")
         try Safetensors.write(["latents": noise], to: path)
@@ -137,7 +137,7 @@ import SwanSchedulers
         #expect(error?.message.contains("[1, 16, 3, 4, 4]") == true)
     }
 
-    @Test func variantsAndPromptsAreNumbered() throws {
+    @Test func numbersVariantsAndPrompts() throws {
         var request = request("out.y4m")
         request.morePrompts = ["neon edges"]
         request.variants = 2
@@ -153,7 +153,7 @@ import SwanSchedulers
         #expect(latents.allSatisfy { FileManager.default.fileExists(atPath: $0) })
     }
 
-    @Test func framesOfAPatternGoIntoAFolderForEachVideo() throws {
+    @Test func writesTheFramesOfEachVideoToItsOwnFolder() throws {
         var request = request("f/%03d.png")
         request.variants = 2
         request.generation.settings.frames = 1
@@ -163,8 +163,8 @@ import SwanSchedulers
         }
     }
 
-    /// Without a folder the numbers are the folders' names.
-    @Test func placesOfSeveralVideos() throws {
+    /// A frame pattern without a folder gets numbered folders.
+    @Test func numbersTheOutputsOfSeveralVideos() throws {
         for (output, second) in [
             ("out.mp4", "out-2.mp4"), ("a/out", "a/out-2"), ("a.b/%d.png", "a.b-2/%d.png"),
             ("%05d.png", "2/%05d.png"),
@@ -175,7 +175,7 @@ import SwanSchedulers
         }
     }
 
-    @Test func oneFrameIsAPicture() throws {
+    @Test func writesOneFrameAsAPicture() throws {
         var request = request("out.png")
         request.generation.settings.frames = 1
         request.generation.settings.size = .init(width: 48, height: 32)
@@ -185,15 +185,16 @@ import SwanSchedulers
         #expect(picture.width == 48 && picture.height == 32)
     }
 
-    @Test func theTinyAutoencoder() throws {
+    @Test func usesTheTinyAutoencoder() throws {
         let tiny = try video { $0.options.vae = "tiny" }
         #expect(try tiny.count == video().count)
         #expect(try tiny != video())
         #expect(try video { $0.options.vae = checkpoint.file("taew2_1.safetensors") } == tiny)
     }
 
-    /// Pictures of one tile are the whole's; of more they are as near as tiles can be.
-    @Test func tilesOfTheAutoencoder() throws {
+    /// Frames that fit into one tile do not change. Several tiles give a video of the same size
+    /// with other pixels.
+    @Test func tilesTheAutoencoder() throws {
         #expect(try video { $0.options.tilesVAE = true } == video())
         var videos: [Data] = []
         for isTiled in [false, true] {
@@ -208,11 +209,11 @@ import SwanSchedulers
         #expect(videos[0].count == videos[1].count && videos[0] != videos[1])
     }
 
-    /// A picture gives its ratio to the video; an area says how large it is.
+    /// The video takes its aspect ratio from the picture and its size from the area.
     @Test(arguments: [
         (RandomCheckpoint.Model.imageToVideo, 32, 32), (.textOrImageToVideo, 32, 32),
     ])
-    func sizeFromAPicture(model: RandomCheckpoint.Model, width: Int, height: Int) throws {
+    func takesTheSizeFromAPicture(model: RandomCheckpoint.Model, width: Int, height: Int) throws {
         let checkpoint = try RandomCheckpoint(model, .diffusers, at: folder.path("m"))
         var generation = try RandomCheckpointTests.request(for: model)
         generation.settings.size = nil
@@ -230,8 +231,9 @@ import SwanSchedulers
         #expect(wide.width == 2 * wide.height)
     }
 
-    /// A control video says how long the video is; diffusers' scheduler says what follows the flow.
-    @Test func whatIsNotAskedFor() throws {
+    /// The number of frames defaults to the control video's, and the solver to diffusers'
+    /// scheduler.
+    @Test func takesDefaultsFromTheModelAndTheInputs() throws {
         let checkpoint = try RandomCheckpoint(
             .controlToVideo,
             .diffusers,
@@ -253,8 +255,8 @@ import SwanSchedulers
         #expect(plan.schedule == .diffusers)
     }
 
-    /// Two-expert models take a guidance and a LoRA for each.
-    @Test func aLoRAForOneExpert() throws {
+    /// Models with two experts accept a LoRA for only one of them.
+    @Test func appliesALoRAToOneExpert() throws {
         let checkpoint = try RandomCheckpoint(
             .textToVideoExperts,
             .original,
@@ -279,7 +281,7 @@ import SwanSchedulers
         #expect(try latents(nil, 3, 0, live: true) != plain)
         #expect(try latents(nil, 3, 0) != plain)
         #expect(try latents(.transformer, 3, 0) != plain)
-        // The boundary lets the expert for high noise do all of the steps.
+        // With a boundary of 0, the high-noise expert does all steps.
         #expect(try latents(.lowNoiseTransformer, 3, 0) == plain)
         #expect(try latents(.lowNoiseTransformer, 3, 1) != latents(.transformer, 3, 1))
     }

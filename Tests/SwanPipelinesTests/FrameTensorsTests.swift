@@ -5,7 +5,7 @@ import Torch
 @testable import SwanPipelines
 
 struct FrameTensorsTests {
-    /// A frame whose red is the column, whose green is the row.
+    /// A frame whose red channel is the column and whose green channel is the row.
     private func frame(width: Int, height: Int) -> VideoFrame {
         VideoFrame(width: width, height: height) { pixels in
             for row in 0..<height {
@@ -19,7 +19,7 @@ struct FrameTensorsTests {
         }
     }
 
-    /// Columns and rows that are seen, [1, 3, 1, H, W] in levels.
+    /// The source columns and rows that the resized frame shows, from pixels [1, 3, 1, H, W].
     private func levels(
         _ frame: VideoFrame,
         _ height: Int,
@@ -53,21 +53,21 @@ struct FrameTensorsTests {
         #expect(tall.rows == (35..<55).map(Double.init))
     }
 
-    @Test func croppingScalesWhatItTakes() throws {
+    @Test func croppingScalesThePartItKeeps() throws {
         let seen = try levels(frame(width: 200, height: 80), 40, 40, .crop)
-        // Columns 60 to 139, two of them in one.
+        // Columns 60 to 139, two for each output column.
         #expect(abs(seen.columns[20] - 100.5) <= 1)
         #expect(seen.columns[0] >= 60 && seen.columns[39] <= 139)
         #expect(seen.rows[0] <= 1 && seen.rows[39] >= 78)
     }
 
-    @Test func stretchingTakesAll() throws {
+    @Test func stretchingKeepsTheWholeFrame() throws {
         let seen = try levels(frame(width: 200, height: 80), 40, 40, .stretch)
         #expect(seen.columns[0] <= 3 && seen.columns[39] >= 196)
         #expect(seen.rows[0] <= 1 && seen.rows[39] >= 78)
     }
 
-    @Test func paddingTakesAllAndAddsBlack() throws {
+    @Test func paddingKeepsTheWholeFrameAndAddsBlack() throws {
         let wide = try levels(frame(width: 200, height: 80), 40, 40, .pad)
         // The middle column: 12 rows of black, 16 of the frame, 12 of black.
         #expect(wide.rows[..<12].allSatisfy { $0 == 0 } && wide.rows[28...].allSatisfy { $0 == 0 })
@@ -77,8 +77,8 @@ struct FrameTensorsTests {
         #expect(tall.columns[27] >= 75 && tall.columns[28...].allSatisfy { $0 == 0 })
     }
 
-    /// Pixels twice as wide as high: half as many in width make the same picture.
-    @Test func pixelsNeedNotBeSquare() throws {
+    /// Pixels twice as wide as high: half as many columns show the same picture.
+    @Test func handlesNonSquarePixels() throws {
         let whole = try levels(frame(width: 100, height: 80), 40, 100, .crop, pixelAspect: 2)
         #expect(whole.columns[0] <= 1 && whole.columns[99] >= 98)
         #expect(whole.rows[0] <= 1 && whole.rows[39] >= 78)

@@ -6,7 +6,7 @@ import Testing
 import Torch
 import SwanSchedulers
 
-/// Whole pipelines against diffusers' own, from the same noise, texts and pictures.
+/// Compares whole pipelines with diffusers' for the same noise, embeddings and pictures.
 @Suite struct GenerationParityTests {
     @Test(
         arguments: [
@@ -15,7 +15,7 @@ import SwanSchedulers
         ],
         Device.tested
     )
-    func followsDiffusers(name: String, device: Device) throws {
+    func matchesDiffusers(name: String, device: Device) throws {
         let fixture = try PipelineGolden(name)
         for (run, settings) in fixture.runs.sorted(by: { $0.key < $1.key }) {
             let result = try fixture.generate(run, settings, on: device)
@@ -25,7 +25,7 @@ import SwanSchedulers
                 "\(name) \(run)"
             )
             guard fixture.golden.keys.contains("output/\(run)/pixels") else { continue }
-            // Frames are whole levels: half a level of rounding on either side.
+            // Frames have 8 bits: rounding is half a level at most.
             let pixels = try fixture.golden.output("\(run)/pixels")
             try expectClose(
                 result.pixels,
@@ -44,7 +44,7 @@ import SwanSchedulers
         ("pipeline_ti2v", "image_unipc", .unipc, "original_unipc"),
         ("pipeline_ti2v", "image_unipc", .dpmpp, "original_dpm"),
     ])
-    func followsWan(
+    func matchesWan(
         name: String,
         run: String,
         solver: FlowSolverKind,
@@ -60,13 +60,12 @@ import SwanSchedulers
         try expectNear(result.latents, fixture.golden.output("\(output)/latents"), output)
     }
 
-    /// The branches of the guidance one after the other and as a batch, and blocks that are read when
-    /// their turn comes, give the same.
+    /// Neither batched guidance nor loading blocks on demand changes the result.
     @Test(
         arguments: ["pipeline_t2v", "pipeline_i2v", "pipeline_ti2v", "pipeline_vace"],
         Device.tested
     )
-    func waysToSaveMemory(name: String, device: Device) throws {
+    func savingMemoryChangesNothing(name: String, device: Device) throws {
         let fixture = try PipelineGolden(name)
         for (run, settings) in fixture.runs {
             for batches in [false, true] {
@@ -82,8 +81,8 @@ import SwanSchedulers
         }
     }
 
-    /// A threshold that no change is under changes nothing; one that all are under reuses each step.
-    @Test func cacheOfTheFirstBlock() throws {
+    /// A tiny threshold reuses no step. A threshold of 1 reuses every step after the first.
+    @Test func firstBlockCacheReusesSteps() throws {
         let fixture = try PipelineGolden("pipeline_t2v")
         let settings = try #require(fixture.runs["unipc5"])
         let expected = try fixture.golden.output("unipc5/latents")
@@ -98,7 +97,7 @@ import SwanSchedulers
         #expect(all.reused == settings.steps - 1)
     }
 
-    /// The error relative to the norm of what is expected is under 1e-4.
+    /// Expects an error below 1e-4 of the norm of `expected`.
     private func expectNear(_ actual: Tensor, _ expected: Tensor, _ what: String) throws {
         try #require(actual.shape == expected.shape, "\(what)")
         let error = try (actual - expected).norm().item() / expected.norm().item()
@@ -106,7 +105,7 @@ import SwanSchedulers
     }
 }
 
-/// A golden of a pipeline as a folder in diffusers' layout.
+/// The golden of a pipeline as a folder in diffusers' layout.
 struct PipelineGolden {
     let golden: Golden
     let runs: [String: Run]
@@ -155,7 +154,7 @@ struct PipelineGolden {
         try data.write(to: url)
     }
 
-    /// What Swan makes of a run's inputs: latents, and pixels [F, 3, H, W] in [0, 1].
+    /// Swan's result for a run's inputs: latents, and pixels [F, 3, H, W] in [0, 1].
     func generate(
         _ name: String,
         _ run: Run,

@@ -3,9 +3,9 @@ import SwanPipelines
 import SwanSchedulers
 import Testing
 
-/// What a user asks of a generated video, as the command line, JSON and the pipeline see it.
+/// The user's settings for a generated video, as decoded from JSON.
 struct GenerationSettingsTests {
-    @Test func everyKeyMayBeMissing() throws {
+    @Test func allKeysAreOptional() throws {
         let settings = try JSONDecoder().decode(GenerationSettings.self, from: Data("{}".utf8))
         #expect(settings == GenerationSettings())
     }

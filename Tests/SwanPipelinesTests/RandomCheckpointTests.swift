@@ -7,12 +7,12 @@ import Torch
 
 @testable import SwanPipelines
 
-/// Every model that generates, in every layout, from the prompt to the file.
+/// Runs every generation model in every layout, from the prompt to the file.
 @Suite struct RandomCheckpointTests {
     private typealias Model = RandomCheckpoint.Model
 
     @Test(arguments: RandomCheckpoint.Model.allCases, RandomCheckpoint.Layout.allCases)
-    func makesAVideo(model: RandomCheckpoint.Model, layout: RandomCheckpoint.Layout) throws {
+    func generatesAVideo(model: RandomCheckpoint.Model, layout: RandomCheckpoint.Layout) throws {
         let folder = try TemporaryDirectory()
         let checkpoint = try RandomCheckpoint(model, layout, at: folder.path("model"))
         let task = Self.task(model)
@@ -42,20 +42,21 @@ import Torch
         var frames: [VideoFrame] = []
         while let frame = try reader.nextFrame() { frames.append(frame) }
         #expect(frames.count == 5)
-        // A video of one color says that something went wrong on the way.
+        // A frame of one color would mean that something went wrong.
         for frame in frames { #expect(Set(frame.pixels).count > 16) }
     }
 
-    /// A pair of ComfyUI's files is found from the one for high noise, in any name with `high_noise`.
-    @Test func anExpertFindsTheOther() throws {
+    /// The other file of a ComfyUI pair is found from any file name with `high_noise`.
+    @Test func findsTheOtherExpert() throws {
         let folder = try TemporaryDirectory()
         let checkpoint = try RandomCheckpoint(.textToVideoExperts, .comfyUI, at: folder.path("m"))
         let file = checkpoint.file("diffusion_models/wan_high_noise_fp8_scaled.safetensors")
         #expect(try GenerationModel(file).variant.hasExperts)
     }
 
-    /// Both experts work where the boundary lies between the steps: without one the video is another.
-    @Test func bothExpertsWork() throws {
+    /// Both experts are used if the boundary lies between the steps. With only one, the video
+    /// differs.
+    @Test func usesBothExperts() throws {
         let folder = try TemporaryDirectory()
         let checkpoint = try RandomCheckpoint(.textToVideoExperts, .original, at: folder.path("m"))
         var request = try Self.request(for: .textToVideoExperts)
@@ -76,7 +77,7 @@ import Torch
         #expect(try (latents[2] - latents[1]).norm().item() > 0.01)
     }
 
-    // MARK: - What is asked for
+    // MARK: - Requests
 
     static var options: GenerationOptions {
         var options = GenerationOptions()
@@ -84,7 +85,7 @@ import Torch
         return options
     }
 
-    /// Two steps to five frames of 64x32, with the pictures that the model needs.
+    /// Five frames of 64x32 in two steps, with the pictures that the model needs.
     static func request(for model: RandomCheckpoint.Model) throws -> GenerationRequest {
         var request = GenerationRequest(prompt: "a cat")
         request.settings.size = .init(width: 64, height: 32)
@@ -104,7 +105,7 @@ import Torch
         return request
     }
 
-    /// A picture that `shade` tells from others.
+    /// A picture whose pattern depends on `shade`.
     static func picture(_ shade: Int, width: Int = 70, height: Int = 50) throws -> VideoFrame {
         let pixels = (0..<(3 * width * height)).map {
             UInt8(truncatingIfNeeded: ($0 / 3) * (shade + 1))

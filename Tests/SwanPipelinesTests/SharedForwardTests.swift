@@ -8,17 +8,17 @@ import TorchNN
 
 @testable import SwanPipelines
 
-/// Streams that share forwards and a pool of KV caches are what they are alone.
+/// Streams that share forward passes and a KV cache pool give the same results as alone.
 @Suite struct SharedForwardTests {
-    /// A stream of its own length, steps and prompt, that joins at some tick.
+    /// A stream with its own length, steps and prompt that joins at a given tick.
     private struct Script {
         let seed: UInt64
         let steps: [Double]
         let streamBatch: Bool
-        /// Tokens of its prompt, of at most 12.
+        /// The number of prompt tokens, at most 12.
         let tokens: Int
         let chunks: Int
-        /// The tick at which its first chunk comes.
+        /// The tick of its first chunk.
         let joins: Int
         var sinkThreshold = -1.0
         var firstPosition = 0
@@ -38,7 +38,7 @@ import TorchNN
         schedule = try FlowMatch(.streaming(shift: 5))
     }
 
-    @Test func streamsAreWhatTheyAreAlone() throws {
+    @Test func sharedStreamsEqualSeparateStreams() throws {
         let scripts = [
             Script(seed: 1, steps: [700, 500], streamBatch: true, tokens: 5, chunks: 9, joins: 0),
             Script(
@@ -52,7 +52,7 @@ import TorchNN
                 firstPosition: 40
             ),
             Script(seed: 3, steps: [600, 300], streamBatch: false, tokens: 1, chunks: 8, joins: 5),
-            // Takes the rows that the first gave back.
+            // Reuses the rows that the first stream released.
             Script(
                 seed: 4,
                 steps: [500, 250],
@@ -75,8 +75,8 @@ import TorchNN
         }
     }
 
-    /// Rows that were released hold nothing for their next owner, and are no longer their first one's.
-    @Test func aReleasedRowIsEmpty() throws {
+    /// Released rows pass nothing on to their next owner.
+    @Test func releasedRowsAreEmpty() throws {
         let script = Script(
             seed: 9,
             steps: [700, 400],
@@ -106,7 +106,7 @@ import TorchNN
         }
     }
 
-    @Test func rowsAreAcquiredAndReleased() throws {
+    @Test func acquiresAndReleasesRows() throws {
         var cache = try pool(rows: 3)
         let options = KVCacheOptions(frames: 5, sinkFrames: 1)
         let first = try cache.acquireRows(1, options: options)
@@ -118,14 +118,14 @@ import TorchNN
         #expect(throws: SwanError.self) { try cache.releaseRows(first) }
         let third = try cache.acquireRows(1, options: options)
         #expect(third != first)
-        // The handle of who had the row before is no way to it.
+        // The previous owner's handle gives no access to the row.
         #expect(throws: SwanError.self) { try cache.layOut(first, framesPerChunk: 1) }
         #expect(throws: SwanError.self) {
             try cache.acquireRows(0, options: KVCacheOptions(frames: 6, sinkFrames: 1))
         }
     }
 
-    // MARK: - An engine in miniature
+    // MARK: - A miniature engine
 
     private func pool(rows: Int) throws(SwanError) -> KVCachePool {
         try KVCachePool(config, rows: rows, frames: 5, tokensPerFrame: 15)
@@ -136,7 +136,7 @@ import TorchNN
         return try run(scripts, &cache)
     }
 
-    /// Runs streams until each has finished its chunks, all in the same forwards.
+    /// Runs all streams in shared forward passes until each has finished its chunks.
     private func run(_ scripts: [Script], _ cache: inout KVCachePool) throws -> [[Tensor]] {
         var streams: [Running] = []
         for tick in 0..<60 {
@@ -155,7 +155,7 @@ import TorchNN
         return streams.sorted { $0.index < $1.index }.map(\.finished)
     }
 
-    /// A stream in the engine.
+    /// A running stream.
     private final class Running {
         let index: Int
         private(set) var finished: [Tensor] = []
@@ -199,7 +199,7 @@ import TorchNN
 
         var work: DenoisingWork? { denoiser.work }
 
-        /// The next chunk, or a step for those on their way, or the end.
+        /// Adds the next chunk, advances the pending chunks, or ends the stream.
         func feed(_ cache: inout KVCachePool) throws {
             if !chunks.isEmpty {
                 try denoiser.add(chunks.removeFirst(), text: text)

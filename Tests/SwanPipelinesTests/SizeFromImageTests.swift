@@ -4,9 +4,9 @@ import Testing
 
 @testable import SwanPipelines
 
-@Suite("Sizes of a video made from an image")
+@Suite("Video size from an image")
 struct SizeFromImageTests {
-    /// Width and height of the image, area, width and height of the video (Goldens/sizes.py).
+    /// Image width, image height, area, video width and video height (Goldens/sizes.py).
     private struct Goldens: Decodable {
         let best: [[Int]]
         let latent: [[Int]]
@@ -30,7 +30,7 @@ struct SizeFromImageTests {
         )
     }
 
-    @Test("the nearest ratio within an area is Wan2.2's")
+    @Test("nearest ratio within an area matches Wan2.2")
     func nearestRatio() throws {
         #expect(goldens.best.count > 600)
         for row in goldens.best {
@@ -39,7 +39,7 @@ struct SizeFromImageTests {
         }
     }
 
-    @Test("sides cut to multiples are Wan's")
+    @Test("sides cut to multiples match Wan")
     func cutSides() throws {
         #expect(goldens.latent.count > 600)
         for row in goldens.latent {
@@ -48,8 +48,8 @@ struct SizeFromImageTests {
         }
     }
 
-    @Test("an image that is a line, and no area, are refused")
-    func refused() throws {
+    @Test("refuses degenerate images and empty areas")
+    func refusesDegenerateSizes() throws {
         for row in [[10_000, 1, 480 * 832], [1, 9_000, 480 * 832]] {
             let rule = try rule(row, multiple: 32)
             let first = #expect(throws: SwanError.self) { try rule.nearestRatio() }

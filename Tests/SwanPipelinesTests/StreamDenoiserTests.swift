@@ -10,7 +10,7 @@ import TorchNN
 @testable import SwanPipelines
 import SwanSystem
 
-/// The reference's own streams, past the first eviction: same weights, same latents, same noise.
+/// Compares with the reference's streams past the first eviction: same weights, latents and noise.
 @Suite struct StreamDenoiserTests {
     private struct Stream: Decodable {
         let steps: [Int]
@@ -33,7 +33,7 @@ import SwanSystem
         ],
         Device.tested
     )
-    func followsTheReference(name: String, device: Device) throws {
+    func matchesTheReference(name: String, device: Device) throws {
         let golden = try Golden(name, on: device)
         let stream = try golden.config(Configuration.self).stream
         let transformer = try CausalWanTransformer(
@@ -97,15 +97,15 @@ import SwanSystem
         }
     }
 
-    /// Draining gives what the chunks would have become had the stream gone on.
-    @Test func drainingFinishesWhatIsOnItsWay() throws {
+    /// Draining gives the same chunks as continuing the stream.
+    @Test func drainingFinishesPendingChunks() throws {
         let golden = try Golden("causal_wan_stream_4step_sink3")
         let transformer = try CausalWanTransformer(
             Weights(DictionaryWeights(golden.weights)),
             golden.config()
         )
         let schedule = try FlowMatch(.streaming(shift: 8))
-        func run(_ goesOn: Bool) throws -> [Tensor] {
+        func run(_ continues: Bool) throws -> [Tensor] {
             let text = try transformer.text(golden.input("context"))
             var denoiser = try SingleStreamDenoiser(
                 transformer,
@@ -120,11 +120,11 @@ import SwanSystem
             )
             _ = try denoiser.denoise(video(golden.input("prepare_latents")), text: text)
             var finished: [Tensor] = []
-            for call in 0..<(goesOn ? 9 : 7) {
+            for call in 0..<(continues ? 9 : 7) {
                 let latents = try video(golden.input("latents").selected(0, call))
                 if let clean = try denoiser.denoise(latents, text: text) { finished.append(clean) }
             }
-            while !goesOn, let clean = try denoiser.drain(text: text) { finished.append(clean) }
+            while !continues, let clean = try denoiser.drain(text: text) { finished.append(clean) }
             return finished
         }
         try inference {
@@ -137,7 +137,7 @@ import SwanSystem
         }
     }
 
-    /// [1 or rows, F, C, h, w], the reference's order -> [B, C, F, h, w].
+    /// [1 or rows, F, C, h, w] in the reference's order -> [B, C, F, h, w].
     private func video(_ x: Tensor) throws -> Tensor { try x.transposed(1, 2).contiguous() }
 }
 

@@ -4,9 +4,9 @@ import SwanPipelines
 import SwanSystem
 import Testing
 
-/// What a user asks of a stream, as the command line, JSON and the pipeline see it.
+/// The user's settings for a stream, as decoded from JSON.
 struct StreamSettingsTests {
-    @Test func everyKeyMayBeMissing() throws {
+    @Test func allKeysAreOptional() throws {
         let settings = try JSONDecoder().decode(StreamSettings.self, from: Data("{}".utf8))
         #expect(settings == StreamSettings())
         let options = try StreamOptions(StreamConfiguration(), settings)
@@ -45,7 +45,7 @@ struct StreamSettingsTests {
         #expect("\(String(describing: error))".contains(words))
     }
 
-    @Test func moreStepsThanTheModelHas() throws {
+    @Test func refusesMoreStepsThanTheModelHas() throws {
         var settings = StreamSettings()
         settings.steps = 5
         #expect(throws: SwanError.self) { try StreamOptions(StreamConfiguration(), settings) }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import SwanPipelines
 
-/// The size that a stream takes for frames of a shape.
+/// The size of a stream for frames of a given shape.
 @Suite struct StreamSizeTests {
     private func options(_ height: Int = 256, _ width: Int = 256) -> StreamOptions {
         StreamOptions(StreamConfiguration(), height: height, width: width)
@@ -31,8 +31,9 @@ import Testing
         #expect(options.outputWidth == nil && options.outputHeight == nil)
     }
 
-    /// Any shape up to 3 to 1, for models of several sizes: little is cut, and the work is about the same.
-    @Test func aboutTheModelsArea() {
+    /// For shapes up to 3:1 and models of several sizes, little is cropped and the area stays about
+    /// the same.
+    @Test func staysCloseToTheModelsArea() {
         for own in [(256, 256), (832, 480), (480, 832), (1280, 704)] {
             for multiple in [16, 32] {
                 for width in stride(from: 640, through: 1_920, by: 37) {
@@ -48,8 +49,8 @@ import Testing
         }
     }
 
-    /// The shape is what is shown: pixels of a DVD are not square.
-    @Test func pixelsNeedNotBeSquare() {
+    /// The shape is the displayed one: the pixels of a DVD are not square.
+    @Test func handlesNonSquarePixels() {
         let options = size(FrameShape(width: 720, height: 576, pixelAspect: 64.0 / 45))
         #expect((options.width, options.height) == (336, 192))
         #expect(options.pixelAspect == 64.0 / 45)
@@ -57,7 +58,7 @@ import Testing
         #expect(size(FrameShape(width: 100, height: 100, pixelAspect: .nan)).width == 256)
     }
 
-    @Test func absurdShapesHaveASizeToo() {
+    @Test func absurdShapesGetAValidSize() {
         for (width, height) in [
             (1, 65_536), (65_536, 1), (0, 0), (.max, 1), (1, .max), (-5, 3),
         ] {
@@ -68,7 +69,7 @@ import Testing
         }
     }
 
-    @Test func oneSideFollowsFromTheOther() {
+    @Test func computesOneSideFromTheOther() {
         var options = options()
         let frames = FrameShape(width: 1_920, height: 1_080)
         options.setSize(for: frames, multiple: 16, width: 512)
@@ -79,7 +80,7 @@ import Testing
         #expect(options.width == 8_192)
     }
 
-    @Test func bothSidesAreFitted() {
+    @Test func fitsBothSides() {
         let frames = FrameShape(width: 1_920, height: 1_080)
         var cropped = options()
         cropped.setSize(for: frames, multiple: 16, width: 512, height: 512)
@@ -99,12 +100,12 @@ import Testing
         #expect((tall.width, tall.height) == (288, 512))
     }
 
-    @Test func framesAreSurroundedByBlack() throws {
+    @Test func padsFramesWithBlack() throws {
         let frame = try VideoFrame(width: 2, height: 1, pixels: [1, 2, 3, 4, 5, 6])
         let larger = frame.centered(width: 4, height: 3)
-        var meant = [UInt8](repeating: 0, count: 36)
-        meant.replaceSubrange(15..<21, with: [1, 2, 3, 4, 5, 6])
-        #expect(larger.pixels == meant)
+        var expected = [UInt8](repeating: 0, count: 36)
+        expected.replaceSubrange(15..<21, with: [1, 2, 3, 4, 5, 6])
+        #expect(larger.pixels == expected)
         #expect(frame.centered(width: 1, height: 1).pixels == frame.pixels)
     }
 }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import SwanPipelines
 
-/// What a stream reports about itself and its machine.
+/// What a stream reports about itself.
 @Suite struct SummaryTests {
     @Test func percentilesAreMeasuredValues() throws {
         let latency = try #require(
@@ -23,8 +23,8 @@ import Testing
         return histogram
     }
 
-    /// Percentiles of any distribution are those of all durations, to the width of a bucket.
-    @Test func percentilesOfManyDurationsAreClose() throws {
+    /// The histogram's percentiles equal the exact ones up to the width of a bucket.
+    @Test func percentilesOfManyDurationsAreAccurate() throws {
         let durations = (0..<20_000).map { pow(10, Double($0 * 7_919 % 20_000) / 20_000 * 6 - 4) }
         let histogram = histogram(durations)
         let sorted = durations.sorted()
@@ -37,7 +37,7 @@ import Testing
         #expect(histogram.percentile(0) ?? 0 >= sorted[0])
     }
 
-    @Test func aSummarySurvivesJSON() throws {
+    @Test func summariesRoundTripThroughJSON() throws {
         var summary = StreamSummary()
         (summary.framesOut, summary.fps, summary.seed) = (7, 12.5, .max)
         summary.chunkLatency = StreamSummary.Latency(histogram([1]))
@@ -45,7 +45,7 @@ import Testing
         #expect(again == summary)
     }
 
-    @Test func remainingTimeFollowsTheSpeed() {
+    @Test func estimatesTheRemainingTime() {
         var progress = StreamProgress(stage: .streaming, total: 100)
         #expect(progress.remainingSeconds == nil)
         (progress.framesOut, progress.seconds) = (25, 5)

@@ -11,12 +11,12 @@ import Torch
 @testable import SwanPipelines
 import SwanCheckpoints
 
-/// Streams with a tiny autoencoder of random weights in the place of the model's own.
+/// Streams with a tiny autoencoder with random weights instead of the model's own.
 @Suite struct TinyAutoencoderTests {
-    /// The encoder looks three frames ahead: a stream that ends soon after a chunk has to fill one or
-    /// two more.
+    /// The encoder looks three frames ahead, so a stream that ends soon after a chunk has to fill
+    /// one or two more chunks.
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 16, 22], [true, false])
-    func asManyFramesComeOutAsWentIn(count: Int, streamBatch: Bool) throws {
+    func keepsTheNumberOfFrames(count: Int, streamBatch: Bool) throws {
         let stream = try self.stream { $0.streamBatch = streamBatch }
         var out: [VideoFrame] = []
         for frame in try clip(count) { out += try stream.push(frame) }
@@ -27,7 +27,7 @@ import SwanCheckpoints
     }
 
     @Test(arguments: [8, 12, 19])
-    func sideBySide(count: Int) throws {
+    func runsStagesConcurrently(count: Int) throws {
         let stream = try self.stream { $0.configuration.framesPerBlock = 2 }
         let inbox = FrameInbox(capacity: count, whenFull: .wait)
         for frame in try clip(count) { inbox.put(TimedFrame(frame)) }
@@ -40,9 +40,9 @@ import SwanCheckpoints
         #expect(out == count)
     }
 
-    /// The model's own encoder waits for no later frames: chunks come as they do with its own decoder.
+    /// The model's own encoder has no lookahead, so chunks come as they do with its own decoder.
     @Test(arguments: [4, 5, 9, 14])
-    func theDecoderAlone(count: Int) throws {
+    func usesTheDecoderAloneWithoutLookahead(count: Int) throws {
         let given = try ["tiny-decoder", nil, "tiny"].map { vae in
             let stream = try self.stream(vae: vae)
             let counts = try clip(count).map { try stream.push($0).count }
@@ -53,14 +53,14 @@ import SwanCheckpoints
         #expect(given[0].reduce(0, +) == count)
     }
 
-    @Test func withoutInput() throws {
+    @Test func generatesWithoutInput() throws {
         let stream = try self.stream()
         #expect(try stream.generate().count == 1)
         #expect(try stream.generate().count == 4)
     }
 
-    /// It is found by its name, its path or its folder; the model's own need not be there.
-    @Test func whereItIsLookedFor() throws {
+    /// The tiny autoencoder is found by name, path or folder. The model's own one is not needed.
+    @Test func findsTheTinyAutoencoder() throws {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)
         func load(_ vae: String?) throws -> any VideoAutoencoder {
@@ -88,8 +88,8 @@ import SwanCheckpoints
         _ = try request.plan()
     }
 
-    /// Wan's autoencoder from another file, and one for another model.
-    @Test func otherAutoencoders() throws {
+    /// Wan's autoencoder from a file, the tiny decoder alone, and an autoencoder for another model.
+    @Test func acceptsOtherAutoencodersThatFit() throws {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)
         try TinyModel.writeTinyVAE(to: folder.path("taew2_1.safetensors"))

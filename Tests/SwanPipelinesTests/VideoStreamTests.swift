@@ -10,10 +10,10 @@ import Torch
 @testable import SwanPipelines
 import SwanCheckpoints
 
-/// A whole stream on random weights: counts, seeds, prompts, chunks, threads.
+/// Whole streams with random weights: frame counts, seeds, prompts, chunks and threads.
 @Suite struct VideoStreamTests {
     @Test(arguments: [1, 2, 4, 5, 6, 9, 13, 22], [true, false])
-    func asManyFramesComeOutAsWentIn(count: Int, streamBatch: Bool) throws {
+    func keepsTheNumberOfFrames(count: Int, streamBatch: Bool) throws {
         let stream = try self.stream { $0.streamBatch = streamBatch }
         let out = try run(stream, clip(count))
         #expect(out.count == count)
@@ -21,7 +21,7 @@ import SwanCheckpoints
         #expect(out.allSatisfy { $0.width == 64 && $0.height == 48 })
     }
 
-    @Test(arguments: Device.tested) func theSeedDecidesEverything(device: Device) throws {
+    @Test(arguments: Device.tested) func theSeedDeterminesTheVideo(device: Device) throws {
         let clip = try clip(14)
         let first = try run(stream(on: device) { $0.seed = 7 }, clip)
         let again = try run(stream(on: device) { $0.seed = 7 }, clip)
@@ -30,7 +30,7 @@ import SwanCheckpoints
         #expect(first.map(\.pixels) != other.map(\.pixels))
     }
 
-    @Test func aNewPromptTakesHoldAtTheNextChunk() throws {
+    @Test func newPromptsTakeEffectAtTheNextChunk() throws {
         let clip = try clip(21)
         let plain = try run(stream(), clip)
         let stream = try self.stream()
@@ -40,17 +40,17 @@ import SwanCheckpoints
             changed += try stream.push(frame)
         }
         changed += try stream.finish()
-        // Frames 9 ..< 13 are the chunk that was being filled; with two steps one more is on its way.
+        // Frames 9..<13 form the chunk that was being filled. With two steps, one more is pending.
         #expect(plain.prefix(5).map(\.pixels) == changed.prefix(5).map(\.pixels))
         #expect(plain.suffix(4).map(\.pixels) != changed.suffix(4).map(\.pixels))
     }
 
-    @Test(arguments: Device.tested) func framesOfAnySizeAreResized(device: Device) throws {
+    @Test(arguments: Device.tested) func resizesFramesOfAnySize(device: Device) throws {
         let frames = try (0..<6).map { _ in try picture(width: 101, height: 77, shade: 90) }
         #expect(try run(stream(on: device), frames).count == 6)
     }
 
-    @Test func chunksGrowTowardsTheTargetRate() throws {
+    @Test func chunksGrowToReachTheTargetRate() throws {
         let stream = try self.stream {
             ($0.configuration.cacheFrames, $0.configuration.sinkFrames) = (6, 1)
             $0.targetFPS = 1e9
@@ -67,23 +67,23 @@ import SwanCheckpoints
         #expect(sizes.contains(16))
     }
 
-    @Test func withoutInputTheStreamGoesOnFromNoise() throws {
+    @Test func generatesFromNoiseWithoutInput() throws {
         let stream = try self.stream()
         let first = try stream.generate().count
         #expect(first == 1)
         for _ in 0..<6 { #expect(try stream.generate().count == 4) }
     }
 
-    @Test func largerBlocks() throws {
+    @Test func supportsLargerBlocks() throws {
         let stream = try self.stream {
             ($0.configuration.framesPerBlock, $0.configuration.cacheFrames) = (3, 9)
         }
         #expect(try run(stream, clip(40)).count == 40)
     }
 
-    /// Side by side the stages give what they give one after the other.
+    /// Concurrent stages give the same result as sequential ones.
     @Test(arguments: [1, 5, 6, 23], [true, false])
-    func theStagesRunSideBySide(count: Int, streamBatch: Bool) throws {
+    func concurrentStagesEqualSequentialOnes(count: Int, streamBatch: Bool) throws {
         let clip = try clip(count)
         let expected = try run(stream { $0.streamBatch = streamBatch }, clip)
         let stream = try self.stream { $0.streamBatch = streamBatch }
@@ -92,7 +92,7 @@ import SwanCheckpoints
         try stream.run(StreamSource(next: { source.next() })) {
             out += $0.frames; return true
         }
-        // Operators have other numbers of threads, so that sums round otherwise.
+        // Operators run with different numbers of threads, so sums round differently.
         let differences = zip(out, expected).map { a, b in
             zip(a.pixels, b.pixels).map { abs(Int($0) - Int($1)) }.max() ?? 0
         }
@@ -100,17 +100,17 @@ import SwanCheckpoints
         #expect(stream.framesIn == count && stream.framesOut == count)
     }
 
-    @Test func sideBySideAStreamEndsWithItsSourceItsReaderOrAnError() throws {
+    @Test func concurrentStagesEndWithTheSourceTheReaderOrAnError() throws {
         let stopped = try self.stream()
         let source = Source(try clip(17))
         var count = 0
         try stopped.run(StreamSource(next: { source.next() }, isStopped: { true })) {
             count += $0.frames.count; return true
         }
-        // The last chunk is still on its way, and dropped.
+        // The last chunk is still pending and is dropped.
         #expect(count == 13)
 
-        // Nobody reads on, while the source waits for a frame that does not come.
+        // The reader stops while the source waits for a frame that never comes.
         let unread = try self.stream()
         let more = Source(try clip(9))
         let gate = DispatchSemaphore(value: 0)
@@ -134,7 +134,7 @@ import SwanCheckpoints
     }
 
     @Test(arguments: [true, false])
-    func textAloneSideBySide(streamBatch: Bool) throws {
+    func concurrentStagesGenerateFromTextAlone(streamBatch: Bool) throws {
         let expected = try stream { $0.streamBatch = streamBatch }
         let first = try expected.generate() + expected.generate() + expected.generate()
         let stream = try self.stream { $0.streamBatch = streamBatch }
@@ -147,7 +147,7 @@ import SwanCheckpoints
         #expect(out.first?.pixels == first.first?.pixels)
     }
 
-    @Test func asASequence() async throws {
+    @Test func streamsAnAsyncSequence() async throws {
         let clip = try clip(11)
         let source = AsyncStream<VideoFrame> { continuation in
             for frame in clip { continuation.yield(frame) }
@@ -161,23 +161,23 @@ import SwanCheckpoints
         #expect(count == 11)
     }
 
-    /// A sequence that nobody reads on takes no more frames than it has room for, and one that is let go
-    /// ends its stream.
-    @Test(.timeLimit(.minutes(5))) func aSequenceIsBounded() async throws {
+    /// An unread sequence takes only as many frames as it can hold. A discarded one ends its
+    /// stream.
+    @Test(.timeLimit(.minutes(5))) func sequencesAreBounded() async throws {
         let endless = Endless(try picture(width: 64, height: 48, shade: 3))
         var count = 0
         for try await _ in try stream().frames(from: endless) {
             count += 1
             if count == 3 { break }
         }
-        // What was taken lies in the queues and in the stages.
+        // The frames that were taken are in the queues and the stages.
         #expect(endless.pulled.load(ordering: .relaxed) < 100)
         while !endless.isOver.load(ordering: .relaxed) {
             try await Task.sleep(for: .milliseconds(5))
         }
     }
 
-    @Test func anErrorOfTheSourceEndsTheSequence() async throws {
+    @Test func sourceErrorsEndTheSequence() async throws {
         let clip = try clip(6)
         let source = AsyncThrowingStream<VideoFrame, any Error> { continuation in
             for frame in clip { continuation.yield(frame) }
@@ -187,8 +187,9 @@ import SwanCheckpoints
         await #expect(throws: SwanError.self) { for try await _ in restyled {} }
     }
 
-    /// A live source is faster than the stream: frames are dropped and counted, the rest come out.
-    @Test func aFullInboxDropsTheOldest() throws {
+    /// If a live source is faster than the stream, frames are dropped and counted, and the rest
+    /// come out.
+    @Test func fullInboxesDropTheOldestFrames() throws {
         let stream = try self.stream()
         let inbox = FrameInbox(capacity: 5, whenFull: .dropOldest)
         let start = ContinuousClock.now
@@ -202,14 +203,14 @@ import SwanCheckpoints
             times += chunk.captureTimes
             return true
         }
-        // The newest, each with its own time.
+        // The newest frames, each with its own time.
         #expect(times == (35..<40).map { start + .seconds($0) })
         #expect(stream.framesOut == 5)
         #expect(!inbox.put(TimedFrame(try picture(width: 64, height: 48, shade: 1))))
     }
 
-    /// Latency counts from the capture of a chunk's last frame, by the stream's clock.
-    @Test func latencyCountsFromTheCapture() throws {
+    /// Latency is measured from the capture of a chunk's last frame, with the stream's clock.
+    @Test func measuresLatencyFromTheCapture() throws {
         let start = ContinuousClock.now
         let clock = StreamClock { start + .seconds(100) }
         let stream = try self.stream(clock: clock) { $0.streamBatch = false }
@@ -224,8 +225,8 @@ import SwanCheckpoints
         #expect(stream.latencies.count == 2 && stream.latencies.percentile(1) == 60)
     }
 
-    /// Streams with other budgets, side by side in one process, leave each other and their callers alone.
-    @Test func aBudgetIsOneStreams() throws {
+    /// Concurrent streams with different budgets do not affect each other or their callers.
+    @Test func budgetsAreSeparate() throws {
         let clip = try clip(13)
         let before = ComputeBudget.current
         let budgets = [ComputeBudget(threads: 1), ComputeBudget(threads: 6)]
@@ -251,12 +252,12 @@ import SwanCheckpoints
             }.start()
         }
         group.wait()
-        // All of it before the first chunk is through, and half from then on.
+        // The whole budget until the first chunk is done, then half of it.
         #expect(seen.counts == [1: [1], 6: [6, 3]])
         #expect(ComputeBudget.current == before)
     }
 
-    @Test func aSizeThatDoesNotFitIsRefusedWithOneThatDoes() throws {
+    @Test func refusesInvalidSizes() throws {
         for (width, height) in [(65, 48), (0, 48), (64, -16), (1 << 40, 16)] {
             let error = #expect(throws: SwanError.self) {
                 try self.stream { ($0.height, $0.width) = (height, width) }
@@ -265,7 +266,7 @@ import SwanCheckpoints
         }
     }
 
-    @Test func anEmptyPromptIsRefusedAndALongOneIsCut() throws {
+    @Test func refusesEmptyPromptsAndTruncatesLongOnes() throws {
         #expect(throws: (any Error).self) { try self.stream(prompt: "  ") }
         let stream = try self.stream(prompt: String(repeating: "sketch ", count: 15_000))
         #expect(stream.promptIssues.count == 1)
@@ -310,7 +311,7 @@ import SwanCheckpoints
     }
 }
 
-/// Frames one after the other, for another thread.
+/// A list of frames that another thread reads.
 private final class Source: Sendable {
     private let frames: Mutex<ArraySlice<VideoFrame>>
 
@@ -319,10 +320,10 @@ private final class Source: Sendable {
     func next() -> TimedFrame? { frames.withLock { $0.popFirst() }.map { TimedFrame($0) } }
 }
 
-/// The same frame for ever, which counts how often it was asked for.
+/// An endless sequence of one frame that counts the requests.
 private final class Endless: AsyncSequence, Sendable {
     let pulled = Atomic(0)
-    /// Whether its iteration was let go.
+    /// Whether its iterator was released.
     let isOver = Atomic(false)
     private let frame: VideoFrame
 
@@ -344,7 +345,7 @@ private final class Endless: AsyncSequence, Sendable {
     }
 }
 
-/// How many threads operators had, by the budget of their stream.
+/// The numbers of threads that operators had, by the budget of their stream.
 private final class ThreadCounts: Sendable {
     private let seen = Mutex<[Int: Set<Int>]>([:])
 

@@ -11,8 +11,9 @@ import SwanModels
 
 @Suite("Recipes")
 struct RecipeTests {
-    /// The weights that are shipped are of the recipe that is, and can be gone on from by it.
-    @Test func theShippedRecipeIsThatOfTheWeights() throws {
+    /// The bundled weights were trained with the shipped recipe, and can be trained further with
+    /// it.
+    @Test func shippedRecipeMatchesTheWeights() throws {
         let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
         #expect(recipe.name == "swan-tiny")
         _ = try StartModel("tiny", for: recipe)
@@ -26,8 +27,8 @@ struct RecipeTests {
         }
     }
 
-    /// The bundled model says of itself what training would write.
-    @Test func theBundledModelKnowsTheLooksOfItsRecipe() throws {
+    /// The bundled model contains the list of looks that training would write.
+    @Test func bundledModelKnowsTheLooksOfItsRecipe() throws {
         let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
         #expect(try KnownLooks.ofModel("tiny") == KnownLooks(recipe.styles))
         let folder = try TemporaryDirectory()
@@ -40,24 +41,24 @@ struct RecipeTests {
         )
     }
 
-    @Test func aModelThatWasNeverTaughtToChangeNothingListsNoLooks() throws {
+    @Test func modelsWithoutANoChangeStyleListNoLooks() throws {
         #expect(KnownLooks([.sepia, .night]) == nil)
         #expect(KnownLooks([.none, .sepia])?.known.map(\.name) == ["sepia"])
     }
 
-    /// A bundled style is the same written out and by its name.
-    @Test func aBundledStyleMayBeWrittenOut() throws {
+    /// A bundled style can be written out or given by its name.
+    @Test func bundledStylesCanBeWrittenOut() throws {
         for style in Style.bundled where !style.changesNothing {
             let plain = Style(name: style.name, phrasings: style.phrasings, filters: style.filters)
             let text = try JSONEncoder().encode(plain)
             #expect(try JSONDecoder().decode(Style.self, from: text) == style)
-            // A title is a prompt for the style.
+            // A title is also a prompt for the style.
             #expect(style.phrasings.contains(style.title))
         }
     }
 
-    /// What docs/training.md says of a style of one's own, with the rest from the shipped recipe.
-    @Test func theNinthStyleOfTheGuideIsARecipe() throws {
+    /// The custom style in docs/training.md, with the rest from the shipped recipe.
+    @Test func customStyleOfTheGuideIsAValidRecipe() throws {
         let guide = try String(contentsOfFile: Self.file("docs/training.md"), encoding: .utf8)
         let blocks = guide.components(separatedBy: "```yaml\n")
         let block = try #require(blocks.first { $0.hasPrefix("name: with-cyanotype") })
@@ -74,18 +75,18 @@ struct RecipeTests {
         _ = try StartModel(#require(recipe.start), for: recipe)
     }
 
-    /// A file of the repository.
+    /// The path of a file in the repository.
     private static func file(_ path: String) -> String {
         URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "../../\(path)").standardizedFileURL.path
     }
 
-    @Test func aRecipeSurvivesBeingWritten() throws {
+    @Test func recipesRoundTripThroughYAML() throws {
         let recipe = try TinyRecipe.make()
         #expect(try Recipe(yaml: recipe.yaml()) == recipe)
     }
 
-    @Test func unknownKeysAreNamed() throws {
+    @Test func namesUnknownKeys() throws {
         let text = TinyRecipe.text
             .replacing("seed: 7", with: "seed: 7\nsede: 8")
             .replacing("styled: 0.5", with: "styled: 0.5, stiled: 1")
@@ -118,7 +119,7 @@ struct RecipeTests {
             "not {blur, mosaic}"
         ),
     ])
-    func whatCannotBeMeantIsNamed(_ found: String, _ replaced: String, _ name: String) throws {
+    func namesInvalidValues(_ found: String, _ replaced: String, _ name: String) throws {
         let text = TinyRecipe.text.replacing(found, with: replaced)
         let error = #expect(throws: SwanError.self) {
             let recipe = try Recipe(yaml: text)
@@ -128,7 +129,7 @@ struct RecipeTests {
         #expect(error?.message.contains(name) == true, "\(error?.message ?? "")")
     }
 
-    /// Whatever stands for a number, a recipe is read or refused with its key, and nothing traps.
+    /// A recipe with a hostile value in place of any number is refused, without a trap.
     @Test(arguments: [
         "threads: 1", "warm_up_steps: 2", "learning_rate: 1.0e-3", "decay_from: 0.5",
         "final_rate: 0.1", "betas: [0.9, 0.99]", "weight_decay: 0.01", "maximum_gradient_norm: 0.5",
@@ -142,7 +143,7 @@ struct RecipeTests {
         "denoising_step_list: [200, 75, 0]", "timestep_shift: 1", "num_kv_cache: 2",
         "num_frame_per_block: 1", "num_sink_tokens: 0", "height: 64", "fps: 16",
     ])
-    func hostileNumbersAreRefused(_ line: String) throws {
+    func refusesHostileNumbers(_ line: String) throws {
         let key = String(line.prefix { $0 != ":" })
         for value in [
             "-9223372036854775808", "9223372036854775807", "1000000000000", "1e300", "-1e300",
@@ -157,8 +158,8 @@ struct RecipeTests {
         }
     }
 
-    /// Each size is sound, but the linear code cannot be written with these.
-    @Test func sizesThatDoNotGoTogetherAreTheRecipesFault() throws {
+    /// Each size is valid, but the linear code does not support the combination.
+    @Test func refusesSizesThatDoNotFitTogether() throws {
         let text = TinyRecipe.text.replacing("\n    base_dim: 4", with: "\n    base_dim: 7")
         let recipe = try Recipe(yaml: text)
         #expect(recipe.vae.model.baseDim == 7)
@@ -169,7 +170,7 @@ struct RecipeTests {
         #expect(error?.code == .invalidRecipe, "\(error?.message ?? "")")
     }
 
-    @Test func timestepsEndAtAThousand() throws {
+    @Test func limitsTimestepsToAThousand() throws {
         let text = TinyRecipe.text
             .replacing("noise_spread: 0.1", with: "noise_spread: 0.1\n    timestep_offset: 900")
             .replacing("fps: 16", with: "fps: 16\n  timestep_offset: 900")
@@ -193,7 +194,7 @@ struct RecipeTests {
         ("threads: 1", "threads: 2", nil),
         ("samples: {every_steps: 5, clips: 2}", "", nil),
     ])
-    func aRunGoesOnByTheRecipeItBeganWith(
+    func resumesOnlyWithTheRecipeOfTheRun(
         _ found: String,
         _ replaced: String,
         _ words: String?
@@ -217,7 +218,7 @@ struct RecipeTests {
         #expect(try Recipe(contentsOf: folder.path("out/recipe.yaml")) == begun)
     }
 
-    @Test func anotherModelsFolderIsLeftAlone() throws {
+    @Test func leavesTheFolderOfAnotherModelAlone() throws {
         let folder = try TemporaryDirectory()
         try FileManager.default.createDirectory(
             atPath: folder.path("out/vae"),
@@ -238,7 +239,7 @@ struct RecipeTests {
         )
     }
 
-    @Test func twoRunsDoNotShareAFolder() throws {
+    @Test func refusesAFolderInUse() throws {
         let folder = try TemporaryDirectory()
         let recipe = try TinyRecipe.make()
         let first = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
@@ -250,7 +251,7 @@ struct RecipeTests {
         withExtendedLifetime(first) {}
     }
 
-    @Test func whatAKilledRunHasHalfWrittenIsRemoved() throws {
+    @Test func removesThePartialFilesOfAKilledRun() throws {
         let folder = try TemporaryDirectory()
         let recipe = try TinyRecipe.make()
         _ = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
@@ -265,7 +266,7 @@ struct RecipeTests {
         #expect(left == [names[0]])
     }
 
-    @Test func samplesNeedNotBeSaid() throws {
+    @Test func samplesAreOptional() throws {
         let line = "samples: {every_steps: 5, clips: 2}"
         let silent = try Recipe(yaml: TinyRecipe.text.replacing(line, with: ""))
         #expect(silent.samples == nil)

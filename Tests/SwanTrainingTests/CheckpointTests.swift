@@ -7,10 +7,10 @@ import Torch
 @testable import SwanTraining
 import SwanSystem
 
-/// What a run goes on from: a changed bit is found, wherever it is.
+/// The files that a resumed run reads: a changed bit is found anywhere.
 @Suite("Checkpoints", .serialized)
 struct CheckpointTests {
-    @Test func aChangedBitAnywhereIsFoundOrPassedOver() throws {
+    @Test func findsChangedBitsAnywhere() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10, 20])
         let path = folder.path("vae/step-00000020.safetensors")
@@ -23,7 +23,8 @@ struct CheckpointTests {
             try data.write(to: URL(filePath: path))
             do {
                 let state = try checkpoints.newest(Self.roles)
-                // A header that cannot be read gives way to the file before; blanks mean nothing.
+                // An unreadable header falls back to the previous file. Changed padding has no
+                // effect.
                 #expect(state?.step == 10 || state?.step == 20 && bit / 8 < header)
                 let values = try state?.networks["a"]?.parameters[0].detached()
                     .array(of: Float.self)
@@ -35,24 +36,24 @@ struct CheckpointTests {
                 #expect(error.message.contains("step-00000010.safetensors"), "\(error)")
             }
         }
-        // All of the tensors' bits, and most of the header's.
+        // All of the tensors' bits, and most of the header's, were refused.
         #expect(refused > 8 * (whole.count - header) / 13)
     }
 
-    @Test func theOnlyCheckpointHasNoneBeforeIt() throws {
+    @Test func doesNotFallBackFromTheOnlyCheckpoint() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
         try flip(path, from: -1)
         let error = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
         #expect(error?.message.contains("restarts the stage 'vae'") == true)
-        // Nor is a run begun again, without a word, over what cannot be read.
+        // Nor does a run silently start over if the file is unreadable.
         try Data("no tensors".utf8).write(to: URL(filePath: path))
         let other = #expect(throws: SwanError.self) { try checkpoints.newest(Self.roles) }
         #expect(other?.code == .invalidData && other?.message.contains(path) == true)
     }
 
-    @Test func aCheckpointUnderAnothersNameIsRefused() throws {
+    @Test func refusesARenamedCheckpoint() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10])
         try FileManager.default.moveItem(
@@ -63,16 +64,16 @@ struct CheckpointTests {
         #expect(error?.code == .invalidData)
     }
 
-    @Test func checkpointsFromBeforeThereWereChecksumsAreTaken() throws {
+    @Test func acceptsCheckpointsWithoutChecksums() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
-        try withoutSum(path)
+        try removeChecksum(path)
         #expect(try checkpoints.newest(Self.roles)?.step == 10)
     }
 
-    /// Everything else that a run goes on from.
-    @Test func theFilesOfFinishedStagesAreVerified() throws {
+    /// The other files that a resumed run reads.
+    @Test func verifiesTheFilesOfFinishedStages() throws {
         var recipe = try TinyRecipe.make()
         recipe.samples = SampleOptions(clips: 0)
         let folder = try TemporaryDirectory()
@@ -99,19 +100,20 @@ struct CheckpointTests {
             #expect(error?.code == .invalidData, "\(file)")
             #expect(error?.message.contains(file) == true)
             #expect(error?.message.contains("--resume") == true)
-            // What the message says to do ends with the same weights.
+            // Following the message's advice gives the same weights.
             try FileManager.default.removeItem(atPath: "\(output)/\(file)")
             try resume()
             #expect(try weights() == before, "\(file)")
         }
-        // The configuration in the model is made of the checkpoint's, whatever became of it.
+        // The model's configuration is rewritten from the checkpoint, so damage to it does not
+        // matter.
         try Data("{}".utf8).write(to: URL(filePath: output + "/vae/config.json"))
         try resume()
         #expect(try weights() == before)
     }
 
-    /// As a stage's only network was kept before checkpoints named their roles.
-    @Test func checkpointsFromBeforeThereWereRolesAreTaken() throws {
+    /// The format from before checkpoints named their roles, for a stage with one network.
+    @Test func acceptsCheckpointsWithoutRoles() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10])
         let path = folder.path("vae/step-00000010.safetensors")
@@ -129,14 +131,14 @@ struct CheckpointTests {
         #expect(network.keys == ["w"])
         #expect(try network.weights["w"]?.detached().array(of: Float.self) == [1, 2, 3])
         #expect(try state.carry["0/kept"]?.array(of: Float.self) == [4])
-        // What was the only network of its stage is none of two.
+        // A stage with two networks refuses such a checkpoint.
         let error = #expect(throws: SwanError.self) {
             try checkpoints.newest(Self.roles + [.trained("b", by: Self.options)])
         }
         #expect(error?.code == .invalidData && error?.message.contains(path) == true)
     }
 
-    @Test func aCheckpointOfOtherRolesIsRefused() throws {
+    @Test func refusesACheckpointWithOtherRoles() throws {
         let folder = try TemporaryDirectory()
         let checkpoints = try saved(in: folder, steps: [10])
         for roles in [
@@ -174,19 +176,19 @@ struct CheckpointTests {
         return checkpoints
     }
 
-    /// Changes a bit at a place, counted from the end where it is negative.
+    /// Flips a bit of the byte at `offset`, which counts from the end if negative.
     private func flip(_ path: String, from offset: Int) throws {
         var data = try Data(contentsOf: URL(filePath: path))
         data[offset < 0 ? data.count + offset : offset] ^= 4
         try data.write(to: URL(filePath: path))
     }
 
-    /// Writes a file again as it was written without a checksum.
-    private func withoutSum(_ path: String) throws {
+    /// Rewrites a file without its checksum.
+    private func removeChecksum(_ path: String) throws {
         try rewrite(path) { _, metadata in #expect(metadata["swan.sha256"] == nil) }
     }
 
-    /// Writes a file again with other contents and no checksum.
+    /// Rewrites a file with changed contents and no checksum.
     private func rewrite(
         _ path: String,
         _ change: (inout [String: Tensor], inout [String: String]) -> Void

@@ -6,17 +6,17 @@ import Torch
 @testable import SwanTiny
 @testable import SwanTraining
 
-/// How long a run is, and what interrupts it.
+/// The length of a run, and its interruptions.
 struct Pauses {
     let steps: Int
-    /// Steps from one checkpoint to the next.
+    /// The number of steps between checkpoints.
     var checkpoint = 2
-    /// Steps after which it is killed, between checkpoints.
+    /// The steps after which the run is killed, between checkpoints.
     var killed = [3, 5]
 }
 
-/// Trains without a break; and killed between checkpoints, going on from the disk each time. Records an
-/// issue unless both end with the same bits.
+/// Trains once without interruption, and once killed between checkpoints and resumed from the disk.
+/// Expects both to end with the same bits.
 @discardableResult
 func expectExactResume<M: Method>(
     _ method: () throws -> M,
@@ -53,13 +53,13 @@ func expectExactResume<M: Method>(
             try start[role]?[key]?.array(of: Float.self)
                 != parameter.detached().array(of: Float.self)
         }
-        #expect(moved, "training changed nothing of \(role)")
+        #expect(moved, "training did not change \(role)")
     }
     return whole
 }
 
 extension TrainedNetwork {
-    /// All that its checkpoint holds.
+    /// All tensors that its checkpoint contains.
     var tensors: [Tensor] {
         parameters + optimizer.averages + optimizer.firstMoments
             + optimizer.secondMoments.compactMap(\.self)

@@ -13,7 +13,7 @@ import SwanSystem
 
 @Suite("Training", .serialized)
 struct LoopTests {
-    @Test func aRunThatWasKilledEndsWithTheSameBits() throws {
+    @Test func resumeIsExact() throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         ComputeBudget(threads: recipe.threads).apply()
@@ -23,14 +23,14 @@ struct LoopTests {
     }
 
     @Test(arguments: [false, true])
-    func aTransformersRunThatWasKilledEndsWithTheSameBits(muon: Bool) throws {
+    func transformerResumeIsExact(muon: Bool) throws {
         var recipe = try TinyRecipe.make()
         recipe.transformer.optimizer.muon = muon
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         ComputeBudget(threads: recipe.threads).apply()
         let vae = try TinyRecipe.linearCode.get()
-        let start = try TinyRecipe.startOfTransformer(recipe)
-        // A pool for each run: what one run has encoded may not help the other.
+        let start = try TinyRecipe.initialTransformer(recipe)
+        // Each run has its own pool, so that it cannot reuse what another run encoded.
         try expectExactResume(
             { try TinyRecipe.streamMethod(recipe, clips: clips, vae: vae) },
             [StreamMethod.trainedRole: start],
@@ -38,9 +38,8 @@ struct LoopTests {
         )
     }
 
-    /// As long as training takes to show what it does: losses fall, and a run that was killed ends with
-    /// the same bits.
-    @Test func hundredsOfSteps() throws {
+    /// Enough steps for the losses to fall. A run that was killed still ends with the same bits.
+    @Test func longRunsLearnAndResumeExactly() throws {
         var recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         ComputeBudget(threads: recipe.threads).apply()
@@ -50,12 +49,12 @@ struct LoopTests {
         let autoencoder = AutoencoderMethod(recipe, clips)
         let first = [autoencoder.trainedRole: code]
         let vae = try expectExactResume({ autoencoder }, first, pauses).averages
-        // A clip that was not trained on.
+        // A clip that is not used in training.
         let unseen = try autoencoder.batch(BatchPlace(step: 1_000))
         try expectLessLoss(autoencoder, unseen, from: Networks(first), to: vae)
 
         recipe.transformer.phases[0].steps = pauses.steps
-        let start = [StreamMethod.trainedRole: try TinyRecipe.startOfTransformer(recipe)]
+        let start = [StreamMethod.trainedRole: try TinyRecipe.initialTransformer(recipe)]
         func method() throws -> StreamMethod {
             try TinyRecipe.streamMethod(
                 recipe,
@@ -69,7 +68,7 @@ struct LoopTests {
         try expectLessLoss(stream, pairs, from: Networks(start), to: trained.averages)
     }
 
-    @Test func aDamagedCheckpointGivesWayToTheOneBefore() throws {
+    @Test func fallsBackFromADamagedCheckpoint() throws {
         try withFolder { folder in
             let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 3)
             let roles = try saveCheckpoints(checkpoints, steps: [10, 20])
@@ -80,7 +79,7 @@ struct LoopTests {
         }
     }
 
-    @Test func onlyTheLastCheckpointsStay() throws {
+    @Test func keepsOnlyTheLastCheckpoints() throws {
         try withFolder { folder in
             let checkpoints = try Checkpoints(folder: folder, stage: "vae", kept: 2)
             _ = try saveCheckpoints(checkpoints, steps: [1, 2, 3, 4, 5])
@@ -93,7 +92,7 @@ struct LoopTests {
         }
     }
 
-    /// What operators may use on a thread that nobody gave a budget.
+    /// The budget of a thread that was not given one.
     private static func budgetOfAnotherThread() -> ComputeBudget {
         let done = DispatchSemaphore(value: 0)
         nonisolated(unsafe) var budget = ComputeBudget(threads: 1)
@@ -106,7 +105,7 @@ struct LoopTests {
     }
 
     @Test(arguments: Device.tested)
-    func aWholeRecipeGivesAModelAndSaysWhatMadeIt(device: Device) throws {
+    func trainsAModelAndRecordsItsRecipe(device: Device) throws {
         let recipe = try TinyRecipe.make()
         try withFolder { folder in
             let output = folder.appending(path: "model").path
@@ -115,7 +114,7 @@ struct LoopTests {
             let others = Self.budgetOfAnotherThread()
             try Trainer.run(recipe: recipe, output: output, device: device) { progress in
                 seen[progress.stage] = Double(progress.step)
-                // A stream that is beside the training has what it had.
+                // A stream that runs during training keeps its budget.
                 #expect(Self.budgetOfAnotherThread() == others)
             }
             #expect(ComputeBudget.current == callers)
@@ -151,7 +150,7 @@ struct LoopTests {
         }
     }
 
-    @Test func aStyleMoreIsTaughtToATrainedModel() throws {
+    @Test func addsAStyleToATrainedModel() throws {
         var recipe = try TinyRecipe.make()
         try withFolder { folder in
             let (first, second) = (
@@ -190,7 +189,7 @@ struct LoopTests {
         }
     }
 
-    @Test func aDecoderLearnsLongerThanItsEncoder() throws {
+    @Test func trainsTheDecoderLongerThanTheEncoder() throws {
         var recipe = try TinyRecipe.make()
         try withFolder { folder in
             let (short, long) = (
@@ -219,7 +218,7 @@ struct LoopTests {
             let others = changed.filter { !$0.hasPrefix("decoder.") && !$0.hasPrefix("conv2.") }
             #expect(others.isEmpty)
 
-            // A finished run that is resumed leaves everything as it is.
+            // Resuming a finished run changes nothing.
             try Trainer.run(recipe: recipe, output: long, resume: true)
             let again = try read(long)
             for (key, tensor) in after.weights {
@@ -228,7 +227,7 @@ struct LoopTests {
         }
     }
 
-    @Test(arguments: Device.tested) func theAutoencodersLossFalls(device: Device) throws {
+    @Test(arguments: Device.tested) func autoencoderLossFalls(device: Device) throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         var options = recipe.vae.training
@@ -243,21 +242,21 @@ struct LoopTests {
         )
         var network = try TrainedNetwork(TinyRecipe.linearCode.get(), on: device)
         var carry: [String: Tensor] = [:]
-        // Always the same clips, so that steps are compared and not clips.
+        // The same clips in every step make the losses comparable.
         let batch = try method.batch(BatchPlace(step: 0))
         var losses: [Double] = []
         for step in 0..<40 {
             let place = BatchPlace(step: step)
             let networks = Networks([method.trainedRole: network.weights])
             let loss = try method.loss(batch, place, networks, carry: &carry)
-            try network.follow(loss, step: step, of: 40, recipe.vae.optimizer)
+            try network.applyUpdate(loss, step: step, of: 40, recipe.vae.optimizer)
             losses.append(try loss.total.item())
         }
         let (early, late) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
         #expect(late < 0.9 * early, "\(losses)")
     }
 
-    // MARK: - Help
+    // MARK: - Helpers
 
     private static func weights(_ path: String) throws -> [String: Tensor] {
         let file = try SafetensorsFile(path: path)
@@ -266,7 +265,7 @@ struct LoopTests {
         return weights
     }
 
-    /// Saves a small network under several steps; returns its roles.
+    /// Saves a small network for several steps, and returns its roles.
     private func saveCheckpoints(_ checkpoints: Checkpoints, steps: [Int]) throws -> [Role] {
         let network = try TrainedNetwork(["w": Tensor([1, 2, 3] as [Float], [3])])
         let roles = [Role.trained("a", by: try TinyRecipe.make().vae.optimizer)]

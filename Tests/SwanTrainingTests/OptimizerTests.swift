@@ -17,7 +17,7 @@ struct OptimizerTests {
         #expect(options.learningRate(step: 99, of: 100) == 1e-4)
     }
 
-    @Test func anOptimizerStepIsAdams() throws {
+    @Test func optimizerStepMatchesAdam() throws {
         var options = try TinyRecipe.make().vae.optimizer
         options.warmUpSteps = 0
         options.maximumGradientNorm = 1
@@ -31,17 +31,18 @@ struct OptimizerTests {
             options
         )
         #expect(norm == 5)
-        // The first step goes the learning rate's way whatever the gradient; decay comes before it.
+        // The first step has the size of the learning rate for any gradient. Weight decay comes
+        // before it.
         let expected = [1 * (1 - 1e-5) - 1e-3, -2 * (1 - 1e-5) - 1e-3]
         for (value, right) in zip(try weight.array(of: Double.self), expected) {
             #expect(abs(value - right) < 1e-6)
         }
-        // Clipped to a norm of 1: 0.6 and 0.8, a tenth of which is kept.
+        // The gradient is clipped to a norm of 1 (0.6 and 0.8). The moments are a tenth of it.
         let moments = try optimizer.firstMoments[0].array(of: Double.self)
         #expect(abs(moments[0] - 0.06) < 1e-5 && abs(moments[1] - 0.08) < 1e-5)
     }
 
-    @Test func gradientsMayLieInMemoryInAnotherOrder() throws {
+    @Test func acceptsGradientsWithOtherStrides() throws {
         let options = try TinyRecipe.make().vae.optimizer
         let weight = try Tensor.zeros([2, 3])
         let optimizer = try Optimizer(for: [weight])
@@ -52,9 +53,9 @@ struct OptimizerTests {
         #expect(signs == [true, false, true, false, true, true])
     }
 
-    /// Against `torch.optim.Muon`.
+    /// Compares with `torch.optim.Muon`.
     @Test(arguments: ["wide", "tall", "square"])
-    func aMatrixLearnsAsByPyTorchsMuon(name: String) throws {
+    func muonMatchesPyTorch(name: String) throws {
         let golden = try Golden("muon")
         let config = try JSONDecoder().decode(MuonConfig.self, from: golden.json("config"))
         let muon = Muon(
@@ -70,9 +71,9 @@ struct OptimizerTests {
         try expectClose(weight, golden.output(name), within: golden.tolerance)
     }
 
-    @Test func singularValuesBecomeAlike() throws {
+    @Test func orthogonalizationEqualizesSingularValues() throws {
         let generator = try Generator(seed: 3)
-        // Of sizes from 1 down to 0.03.
+        // Rows of sizes from 1 down to 0.03.
         let sizes = try Tensor((0..<24).map { pow(0.86, Float($0)) }, [24, 1])
         let matrix = try Tensor.randn([24, 60], generator) * sizes
         let result = try Muon.orthogonalized(matrix, in: .float32)
@@ -82,7 +83,7 @@ struct OptimizerTests {
         #expect(values.allSatisfy { $0 > 0.6 && $0 < 1.3 }, "\(values)")
     }
 
-    @Test func muonHasTheHiddenMatricesAndAdamWTheRest() throws {
+    @Test func muonUpdatesOnlyTheHiddenMatrices() throws {
         var recipe = try TinyRecipe.make()
         recipe.transformer.optimizer.muon = true
         let method = try TinyRecipe.streamMethod(
@@ -91,7 +92,7 @@ struct OptimizerTests {
             vae: TinyRecipe.linearCode.get()
         )
         let network = try TrainedNetwork(
-            TinyRecipe.startOfTransformer(recipe),
+            TinyRecipe.initialTransformer(recipe),
             learnsByMuon: #require(method.roles.first?.training).learnsByMuon
         )
         let byMuon = zip(network.keys, network.optimizer.secondMoments).filter { $0.1 == nil }

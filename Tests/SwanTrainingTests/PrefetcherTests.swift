@@ -11,9 +11,9 @@ import SwanSystem
 
 @Suite struct PrefetcherTests {
     @Test(arguments: [1, 5])
-    func itemsComeInTheirOrder(threads: Int) throws {
+    func itemsArriveInOrder(threads: Int) throws {
         let items = try Prefetcher(3..<40, threads: threads) { index in
-            // Some take longer than those after them.
+            // Some items take longer than the ones after them.
             Thread.sleep(forTimeInterval: index.isMultiple(of: 4) ? 0.004 : 0)
             return index
         }
@@ -22,7 +22,7 @@ import SwanSystem
         #expect(taken == Array(3..<40))
     }
 
-    @Test func noMoreAreMadeThanThereIsRoomFor() throws {
+    @Test func limitsTheItemsMadeAhead() throws {
         let made = Mutex(0)
         let items = try Prefetcher(0..<100, ahead: 7, threads: 3) { index in
             made.withLock { $0 += 1 }
@@ -35,7 +35,7 @@ import SwanSystem
         #expect(try items.next(1) == nil)
     }
 
-    @Test func anErrorComesAfterWhatIsBeforeIt() throws {
+    @Test func errorsFollowTheItemsBeforeThem() throws {
         let items = try Prefetcher(0..<100, threads: 4) { index in
             if index == 6 { throw SwanError(.invalidData, "six") }
             return index
@@ -46,7 +46,7 @@ import SwanSystem
         items.cancel()
     }
 
-    @Test func aPoolThatIsAskedToStopDoesNotFill() throws {
+    @Test func stoppedPoolsDoNotFill() throws {
         let recipe = try TinyRecipe.make()
         let stop = CancellationFlag()
         let pool = LatentPool(
@@ -66,8 +66,8 @@ import SwanSystem
         #expect(throws: SwanError.self) { try pool.pair(1, style: 0) }
     }
 
-    /// What a pool holds does not depend on how many threads have made it.
-    @Test func aPoolIsTheSameWhoeverFillsIt() throws {
+    /// The contents of a pool do not depend on the number of threads that fill it.
+    @Test func poolsDoNotDependOnThreads() throws {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
         let codec = try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model)

@@ -7,13 +7,13 @@ import Torch
 @testable import SwanTiny
 @testable import SwanTraining
 
-/// A recipe of drawn scenes and very small networks, trained in seconds.
+/// A recipe with drawn scenes and very small networks that trains in seconds.
 enum TinyRecipe {
     static let text = TinyTraining.recipe
 
     static func make() throws -> Recipe { try Recipe(yaml: text) }
 
-    /// The autoencoder's first weights, which take seconds to make.
+    /// The autoencoder's initial weights, which take seconds to compute.
     static let linearCode = Result {
         let recipe = try make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
@@ -21,7 +21,7 @@ enum TinyRecipe {
         return try LinearCode.weights(recipe.vae.model, clips: clips, seed: recipe.seed)
     }
 
-    static func startOfTransformer(_ recipe: Recipe) throws -> [String: Tensor] {
+    static func initialTransformer(_ recipe: Recipe) throws -> [String: Tensor] {
         let transformer = try Initialization.transformer(
             recipe.transformer.model,
             seed: recipe.seed
@@ -33,7 +33,7 @@ enum TinyRecipe {
         )
     }
 
-    /// Trained on prompts for the recipe's styles.
+    /// A tokenizer trained on prompts for the recipe's styles.
     static func tokenizer(_ recipe: Recipe) throws -> Tokenizer {
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
         return try Tokenizer(

@@ -5,10 +5,10 @@ import Torch
 @testable import SwanTraining
 
 extension TrainedNetwork {
-    /// An update outside of a loop: the network's weights follow the gradients of a loss.
+    /// Updates the weights by the gradients of a loss, without a training loop.
     ///
-    /// - Parameter check: is given the gradients.
-    mutating func follow(
+    /// - Parameter check: receives the gradients.
+    mutating func applyUpdate(
         _ loss: Loss,
         step: Int,
         of steps: Int,

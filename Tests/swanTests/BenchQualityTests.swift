@@ -5,7 +5,7 @@ import Testing
 
 /// `swan bench tiny-quality`, with random weights.
 @Suite struct BenchQualityTests {
-    @Test func aModelThatLearntNothingFails() throws {
+    @Test func untrainedModelsFail() throws {
         let fixture = try Fixture.shared.get()
         let folder = try TemporaryDirectory()
         let arguments = [
@@ -38,7 +38,7 @@ import Testing
         )
     }
 
-    @Test func clipsThatAreNotThereAreNamed() throws {
+    @Test func namesMissingClips() throws {
         let folder = try TemporaryDirectory()
         let outcome = try Program.run("bench", "tiny-quality", in: folder.path(""))
         #expect(outcome.code == 66)
@@ -46,7 +46,7 @@ import Testing
         #expect(outcome.messages.contains("scripts/bootstrap"))
     }
 
-    @Test func aSheetThatCannotBeWrittenIsToldFirst() throws {
+    @Test func refusesAnUnwritableSheetFirst() throws {
         let outcome = try Program(["bench", "tiny-quality", "--sheet", "nowhere/a.png"]).end()
         #expect(outcome.code == 73)
         #expect(outcome.messages.contains("nowhere/a.png"))
@@ -57,11 +57,11 @@ import Testing
         ["--measures", "vae,vae"], ["--styles", ""], ["--styles", ","], ["--measures", ""],
         ["--measures", "changes", "--styles", "sepia", "--check"],
     ])
-    func wrongOptionsAreUsageErrors(options: [String]) throws {
+    func invalidOptionsAreUsageErrors(options: [String]) throws {
         #expect(try Program(["bench", "tiny-quality"] + options).end().code == 64)
     }
 
-    @Test func speedIsWhatBenchMeansAlone() throws {
+    @Test func speedIsASubcommand() throws {
         #expect(try Program.run("bench", "speed", "--help").text.contains("ops, dit, vae"))
         let outcome = try Program.run("bench", "nothing")
         #expect(outcome.code == 64)

@@ -3,9 +3,9 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// Disks that are full, files that may not grow, outputs that are closed.
+/// Full disks, limits on file sizes, and closed outputs.
 ///
-/// A file that may not be longer (`ulimit -f`, in blocks of 512 bytes) stands for a full disk.
+/// A limit on file sizes (`ulimit -f`, in blocks of 512 bytes) stands in for a full disk.
 @Suite struct DiskTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -34,12 +34,12 @@ import Testing
             )
         }
         #expect(!outcome.messages.contains("cannot be created"), sourceLocation: location)
-        #expect(try folder.names == names, "nothing half-written", sourceLocation: location)
+        #expect(try folder.names == names, "no partial files", sourceLocation: location)
     }
 
-    /// Before the model is looked for, which is not there.
+    /// The program reports the limit before it starts to work.
     @Test(arguments: ["out.mp4", "out.mkv", "out.y4m", "%05d.png"])
-    func noRoomIsFoundBeforeTheWork(_ output: String) throws {
+    func reportsTooLittleSpaceBeforeTheWork(_ output: String) throws {
         try expect(
             74,
             "cannot be written",
@@ -48,8 +48,8 @@ import Testing
         )
     }
 
-    /// How long the video is nobody knows.
-    @Test func aDiskThatFillsUpInTheMiddle() throws {
+    /// The length of a piped video is unknown, so the limit is reached during the work.
+    @Test func diskFillsUpDuringTheWork() throws {
         let clip = folder.path("in.y4m")
         try Fixture.write(clip, frames: 21)
         try expect(
@@ -61,7 +61,7 @@ import Testing
         )
     }
 
-    @Test func aSummaryThatHasNoRoom() throws {
+    @Test func noSpaceForTheSummary() throws {
         try expect(
             74,
             "/dev/full: cannot be written: No space left on device",
@@ -77,7 +77,7 @@ import Testing
         "stream CLIP --model MODEL --prompt a -o - --progress none",
         "stream CLIP --model MODEL --prompt a -o /dev/null.y4m/../full.y4m --json - --progress none",
     ])
-    func standardOutputThatIsFullOrClosed(_ command: String) throws {
+    func standardOutputIsFullOrClosed(_ command: String) throws {
         let command = command.replacing("/dev/null.y4m/../", with: "")
         let left = command.contains("full.y4m") ? ["full.y4m"] : []
         try expect(
@@ -94,8 +94,8 @@ import Testing
         )
     }
 
-    /// Messages do not go into the file that takes the place of standard error.
-    @Test func closedDescriptorsAreNotTakenByOutputs() throws {
+    /// Messages do not go to an output file that has the file descriptor of standard error.
+    @Test func outputsDoNotReuseClosedDescriptors() throws {
         let script = "swan stream CLIP --model MODEL --prompt a"
         try expect(
             0,
@@ -105,7 +105,7 @@ import Testing
     }
 
     @Test(arguments: ["vae", "vae.safetensors"])
-    func aConversionThatHasNoRoom(_ destination: String) throws {
+    func noSpaceForAConversion(_ destination: String) throws {
         try expect(
             74,
             "cannot be written",
@@ -113,7 +113,7 @@ import Testing
         )
     }
 
-    @Test func trainingThatHasNoRoom() throws {
+    @Test func noSpaceForTraining() throws {
         _ = try folder.file("recipe.yaml", text: TinyTraining.recipe)
         try expect(
             74,
@@ -129,8 +129,8 @@ import Testing
         #expect(outcome.messages.contains("cannot be written: File too large"))
     }
 
-    @Test(.disabled(if: geteuid() == 0, "root may write anywhere"))
-    func aFolderThatIsReadOnly() throws {
+    @Test(.disabled(if: geteuid() == 0, "root can write anywhere"))
+    func refusesAReadOnlyFolder() throws {
         #expect(mkdir(folder.path("locked"), 0o500) == 0)
         for output in ["locked/a.mp4", "locked/", "a.mp4 --json locked/a.json"] {
             let outcome = try Shell.run(

@@ -3,10 +3,10 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// Every example of the help texts and of the documents works as it is printed.
+/// Every example in the help texts and the documentation works as printed.
 ///
-/// Where they name checkpoints and clips, small ones lie; what would take minutes has fewer frames
-/// and steps.
+/// Small files take the place of the checkpoints and clips that the examples name, and slow examples
+/// run with fewer frames and steps.
 @Suite struct ExampleTests {
     private static let commands = [
         [], ["stream"], ["generate"], ["train"], ["models"], ["models", "inspect"],
@@ -16,22 +16,22 @@ import Testing
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 
-    @Test func helpTexts() throws {
+    @Test func helpExamplesWork() throws {
         var examples: [String] = []
         for command in Self.commands {
             examples += Self.examples(in: try Program(command + ["--help"]).end().text)
         }
-        // Those there are now: a change of how help is laid out must not end the test.
+        // The current number: a change of the help's layout must not disable this test.
         #expect(examples.count >= 17, "\(examples)")
         for example in Set(examples).sorted() { try run(example) }
     }
 
     @Test(arguments: ["README.md", "docs/streaming.md", "docs/generate.md", "docs/training.md"])
-    func documents(_ name: String) throws {
+    func documentationExamplesWork(_ name: String) throws {
         let text = try String(contentsOf: Self.root.appending(path: name), encoding: .utf8)
         let blocks = text.components(separatedBy: "```sh\n").dropFirst()
             .compactMap { $0.components(separatedBy: "```").first }
-        // A model that somebody trains, and the minutes of measuring it, are not at hand.
+        // Examples that need a trained model or a LoRA cannot run here.
         let examples = blocks.flatMap(Self.examples).filter { example in
             !["out/", "--lora"].contains { example.contains($0) }
         }
@@ -39,7 +39,7 @@ import Testing
         #expect(name != "README.md" || examples.count >= 7)
     }
 
-    /// Lines that begin with a program, those that go on behind a backslash joined.
+    /// Lines that start with a program, joined with the lines that continue them after a backslash.
     private static func examples(in text: String) -> [String] {
         text.replacing(/\\\n\s*/, with: "").split(separator: "\n")
             .map { $0.trimmingCharacters(in: .whitespaces) }
@@ -63,21 +63,21 @@ import Testing
 
     private static func shortened(_ example: String) -> String {
         guard example.hasPrefix("swan generate") else { return example }
-        // Behind the command, before a comment.
+        // After the command, because a comment may follow the example.
         return example.replacing(
             "swan generate",
             with: "swan generate --size 32x32 --frames 5 --steps 1 --device cpu"
         )
     }
 
-    /// The file or folder that is made in the folder where the example runs; nil for none.
+    /// The file or folder that the example creates in its folder, or nil for none.
     private static func output(of example: String) -> String? {
         let option = example.firstMatch(of: /(?:-o|--output|--sheet|convert [^ ]+) ([^ ]+)/)
         guard let path = option?.1, path != "-" else { return nil }
         return String(path.split(separator: "/")[0])
     }
 
-    /// A folder with all that examples name.
+    /// A folder with everything that the examples name.
     private static func folder() throws -> TemporaryDirectory {
         let folder = try TemporaryDirectory()
         let (stream, generate) = (try Fixture.shared.get(), try GenerateFixture.shared.get())
@@ -106,7 +106,7 @@ import Testing
                 withIntermediateDirectories: true
             )
         }
-        // FFmpeg's programs belong to the reader.
+        // Readers install FFmpeg's programs themselves, so scripts stand in for them.
         for (name, script) in [("ffmpeg", "cat in.y4m"), ("ffplay", "cat > /dev/null")] {
             let path = try folder.file("bin/" + name, text: "#!/bin/sh\n\(script)\n")
             chmod(path, 0o755)

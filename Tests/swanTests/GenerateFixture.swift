@@ -3,7 +3,7 @@ import GoldenSupport
 import ModelSupport
 import SwanMedia
 
-/// A random checkpoint of every model, and a picture, that all tests of `swan generate` use.
+/// A random checkpoint of every model and a picture, shared by all tests of `swan generate`.
 final class GenerateFixture: Sendable {
     static let shared = Result { try GenerateFixture() }
 
@@ -28,14 +28,14 @@ final class GenerateFixture: Sendable {
         do {
             try FileManager.default.removeItem(at: folder.url)
         } catch {
-            // What stays in the system's temporary place harms no test.
+            // Files left in the system's temporary folder do no harm.
         }
     }
 
     /// The folder of a checkpoint.
     func path(_ model: RandomCheckpoint.Model) -> String { folder.path(model.rawValue) }
 
-    /// What makes five frames of 32x32 in two steps, unless it is given otherwise.
+    /// Arguments that generate five frames of 32x32 in two steps, unless `arguments` override them.
     func arguments(_ model: RandomCheckpoint.Model, _ arguments: [String]) -> [String] {
         var all = ["generate"] + arguments
         for (name, value) in [

@@ -9,7 +9,7 @@ import Torch
 @testable import swan
 import ArgumentParser
 
-/// What `swan generate` refuses: a message that helps, the exit code, and nothing half-written.
+/// What `swan generate` refuses, with a helpful message, the exit code and no partial files.
 @Suite struct GenerateRefusalTests {
     private typealias Model = RandomCheckpoint.Model
 
@@ -21,7 +21,7 @@ import ArgumentParser
         fixture = try GenerateFixture.shared.get()
     }
 
-    /// A request that fails, as the program reads it and ends by it, without the process.
+    /// Expects a request to fail, parsed and run like the program does, but without a process.
     private func refused(
         _ code: Int32,
         _ model: RandomCheckpoint.Model,
@@ -30,7 +30,7 @@ import ArgumentParser
         location: SourceLocation = #_sourceLocation
     ) throws {
         let error = failure { try generate(model, arguments) }
-        let message = error.map { ExitStatus.message(for: $0) } ?? "it worked"
+        let message = error.map { ExitStatus.message(for: $0) } ?? "no error"
         #expect(
             error.map { ExitStatus.code(for: $0) } == code,
             "\(message)",
@@ -41,13 +41,13 @@ import ArgumentParser
         }
         #expect(
             try !folder.names.contains { $0.contains("out") },
-            "nothing half-written",
+            "no partial files",
             sourceLocation: location
         )
     }
 
-    /// The same by the program itself: its messages, its code, and its standard output.
-    private func refusedByTheProgram(
+    /// Expects the program to fail, and checks its messages, exit code and standard output.
+    private func programRefuses(
         _ code: Int32,
         _ arguments: String...,
         words: String,
@@ -73,7 +73,7 @@ import ArgumentParser
         return arguments + output + prompt
     }
 
-    /// A checkpoint of its own to be damaged.
+    /// A separate checkpoint that the test may damage.
     private func checkpoint(
         _ model: RandomCheckpoint.Model = .textToVideo,
         _ layout: RandomCheckpoint.Layout = .original
@@ -89,7 +89,7 @@ import ArgumentParser
         ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "image_encoder ("),
         ("diffusion_pytorch_model.safetensors.index.json", "transformer ("),
     ])
-    func aMissingPart(file: String, name: String) throws {
+    func refusesAMissingPart(file: String, name: String) throws {
         let checkpoint = try checkpoint(.imageToVideo)
         try FileManager.default.removeItem(atPath: checkpoint.file(file))
         let stem = file.replacing(".index.json", with: "")
@@ -106,13 +106,13 @@ import ArgumentParser
         )
     }
 
-    /// Half of a pair would make a video, and a bad one.
+    /// One expert alone would generate a video, but a bad one.
     @Test(arguments: [
         (RandomCheckpoint.Layout.original, "low_noise_model"), (.diffusers, "transformer_2"),
         (.comfyUI, "diffusion_models/wan_low_noise_fp8_scaled.safetensors"),
         (.comfyUI, "diffusion_models/wan_high_noise_fp8_scaled.safetensors"),
     ])
-    func aMissingExpert(layout: RandomCheckpoint.Layout, name: String) throws {
+    func refusesAMissingExpert(layout: RandomCheckpoint.Layout, name: String) throws {
         let checkpoint = try checkpoint(.textToVideoExperts, layout)
         try FileManager.default.removeItem(atPath: checkpoint.file(name))
         try refused(
@@ -125,26 +125,26 @@ import ArgumentParser
         )
     }
 
-    @Test func aLoRAForAnExpertThatIsNot() throws {
+    @Test func refusesALoRAForAMissingExpert() throws {
         let lora = folder.path("lora.safetensors")
         try Safetensors.write(["diffusion_model.x.diff": .zeros([1])], to: lora)
         try refused(64, .textToVideo, "--lora", "low:\(lora)", words: lora, "one transformer")
         try refused(64, .textToVideo, "--lora", "high:\(lora)", words: lora, "one transformer")
     }
 
-    @Test func aMissingShard() throws {
+    @Test func refusesAMissingShard() throws {
         let checkpoint = try checkpoint()
         let shard = "diffusion_pytorch_model-00002-of-00002.safetensors"
         try FileManager.default.removeItem(atPath: checkpoint.file(shard))
         try refused(66, .textToVideo, "--model", checkpoint.path, words: shard)
     }
 
-    @Test func aModelThatIsNotThere() throws {
+    @Test func refusesAMissingModel() throws {
         try refused(69, .textToVideo, "--model", folder.path("none"), words: "none")
         try refused(65, .textToVideo, "--model", folder.url.path, words: "transformer (")
     }
 
-    @Test func aConfigurationThatContradictsTheWeights() throws {
+    @Test func refusesAConfigurationThatContradictsTheWeights() throws {
         let checkpoint = try checkpoint()
         let path = checkpoint.file("config.json")
         let text = try String(contentsOfFile: path, encoding: .utf8)
@@ -168,7 +168,7 @@ import ArgumentParser
         ("vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.bias"),
         ("text_encoder/model.safetensors", "shared.weight"),
     ])
-    func weightsThatAreNotFinite(file: String, key: String) throws {
+    func refusesNonFiniteWeights(file: String, key: String) throws {
         let checkpoint = try checkpoint(.textToVideo, .diffusers)
         let path = checkpoint.file(file)
         try change(path) { tensors in
@@ -178,7 +178,7 @@ import ArgumentParser
         try refused(65, .textToVideo, "--model", checkpoint.path, words: path, key, "finite")
     }
 
-    @Test func weightsThatDoNotFit() throws {
+    @Test func refusesWeightsThatDoNotFit() throws {
         let checkpoint = try checkpoint(.textToVideo, .diffusers)
         let path = checkpoint.file("transformer/diffusion_pytorch_model.safetensors")
         try change(path) { tensors in
@@ -206,7 +206,7 @@ import ArgumentParser
 
     // MARK: - The wrong model for the task
 
-    @Test func picturesForTheWrongModel() throws {
+    @Test func refusesPicturesForTheWrongModel() throws {
         let picture = fixture.picture
         try refused(64, .textToVideo, "--image", picture, words: "text-to-video", "image-to-video")
         try refused(64, .imageToVideo, words: "image-to-video", "--image")
@@ -233,13 +233,13 @@ import ArgumentParser
         try refused(64, .textToVideo, "--guidance-low", "3", words: "--guidance")
     }
 
-    /// A model that streams makes videos by another command.
-    @Test func aModelThatStreams() throws {
+    /// Models that stream have another command.
+    @Test func refusesAModelThatStreams() throws {
         try refused(65, .textToVideo, "--model", "tiny", words: "swan stream")
     }
 
     @Test(arguments: ["lora_down", "lora_up", "alpha", "diff_b"])
-    func aLoRAThatIsNotFinite(_ part: String) throws {
+    func refusesANonFiniteLoRA(_ part: String) throws {
         let lora = folder.path("lora.safetensors")
         let module = "diffusion_model.blocks.0.self_attn.k"
         let width = 48
@@ -256,7 +256,7 @@ import ArgumentParser
         try refused(65, .textToVideo, "--lora", lora, "--live-lora", words: lora, part, "finite")
     }
 
-    @Test func aLoRAForAnotherModel() throws {
+    @Test func refusesALoRAForAnotherModel() throws {
         let lora = folder.path("lora.safetensors")
         for (module, words) in [
             ("blocks.0.self_attn.q", "blocks.0.self_attn.q"), ("single_blocks.3.linear1", "single"),
@@ -275,24 +275,24 @@ import ArgumentParser
         try refused(66, .textToVideo, "--lora", folder.path("no.safetensors"), words: "no.safet")
     }
 
-    @Test func anAutoencoderForAnotherModel() throws {
+    @Test func refusesAnAutoencoderForAnotherModel() throws {
         let other = fixture.path(.textOrImageToVideo) + "/taew2_2.safetensors"
         try refused(65, .textToVideo, "--vae", other, words: "48 channels", "taew2_1")
     }
 
     // MARK: - Pictures
 
-    /// Whatever a picture is stored as, a video begins with it, upright.
+    /// A video can start from a picture in any format.
     @Test(arguments: [
         "animated.gif", "cmyk.jpg", "rgb16.png", "alpha.png", "one_pixel.png", "gray.png",
     ])
-    func picturesOfManyKinds(name: String) throws {
+    func acceptsManyKindsOfPictures(name: String) throws {
         let path = try folder.file(name, [UInt8](Pictures.load().file(name)))
         try generate(.imageToVideo, ["--image", path, "-o", folder.path("out.mkv")])
         #expect(try Fixture.count(folder.path("out.mkv")) == 5)
     }
 
-    @Test func aTurnedPictureGivesItsUprightRatio() throws {
+    @Test func usesTheUprightRatioOfARotatedPicture() throws {
         let path = try folder.file("turned.jpg", [UInt8](Pictures.load().file("orientation_6.jpg")))
         let output = folder.path("out.png")
         try generate(
@@ -306,12 +306,12 @@ import ArgumentParser
     @Test(arguments: [
         ("cut_60.png", "cut_60.png"), ("huge.png", "64000000"), ("cut_90.jpg", "truncated"),
     ])
-    func picturesThatAreNone(name: String, word: String) throws {
+    func refusesDamagedAndHugePictures(name: String, word: String) throws {
         let path = try folder.file(name, [UInt8](Pictures.load().file(name)))
         try refused(65, .imageToVideo, "--image", path, words: path, word)
     }
 
-    @Test func otherFilesAsPictures() throws {
+    @Test func refusesOtherFilesAsPictures() throws {
         let text = try folder.file("text.png", text: "no picture\n")
         try refused(65, .imageToVideo, "--image", text, words: text)
         try refused(66, .imageToVideo, "--image", folder.path("no.png"), words: "no.png")
@@ -320,7 +320,7 @@ import ArgumentParser
 
     // MARK: - Numbers
 
-    @Test func framesAndSizesThatDoNotFit() throws {
+    @Test func refusesInvalidFramesAndSizes() throws {
         try refused(64, .textToVideo, "--frames", "80", words: "4n + 1", "77 and 81")
         try refused(64, .textToVideo, "--frames", "0", words: "4n + 1", "1")
         try refused(64, .textToVideo, "--frames", "20001", words: "10001")
@@ -331,7 +331,7 @@ import ArgumentParser
         try refused(64, .textToVideo, "--area", "480p", words: "area", "size")
     }
 
-    @Test func otherNumbers() throws {
+    @Test func refusesOtherInvalidNumbers() throws {
         try refused(64, .textToVideo, "--steps", "0", words: "steps", "1000")
         try refused(64, .textToVideo, "--guidance", "nan", words: "guidance")
         try refused(64, .textToVideo, "--n", "0", words: "0")
@@ -342,8 +342,8 @@ import ArgumentParser
         try refused(64, .textToVideo, "--prompt", "  ", words: "prompt")
     }
 
-    /// Nothing is begun that cannot end.
-    @Test func moreThanMemoryHolds() throws {
+    /// Nothing starts that cannot finish.
+    @Test func refusesMoreThanFitsInMemory() throws {
         try refused(
             69,
             .textToVideo,
@@ -360,7 +360,7 @@ import ArgumentParser
 
     // MARK: - Outputs
 
-    @Test func outputsThatCannotBe() throws {
+    @Test func refusesInvalidOutputs() throws {
         let output = folder.path("none/out.mp4")
         try refused(73, .textToVideo, "-o", output, words: output)
         try refused(64, .textToVideo, "-o", folder.path("out.xyz"), words: ".mp4")
@@ -369,15 +369,15 @@ import ArgumentParser
         try refused(73, .textToVideo, "--save-latents", latents, words: latents)
     }
 
-    @Test func byTheProgram() throws {
-        try refusedByTheProgram(64, "-o", "-", "--json", "-", words: "standard output")
-        try refusedByTheProgram(73, "--json", folder.path("none/s.json"), words: "s.json")
+    @Test func programRefusesInvalidRequests() throws {
+        try programRefuses(64, "-o", "-", "--json", "-", words: "standard output")
+        try programRefuses(73, "--json", folder.path("none/s.json"), words: "s.json")
         let preview = folder.path("none/p.png")
-        try refusedByTheProgram(73, "--preview", "1", "--preview-file", preview, words: preview)
-        try refusedByTheProgram(64, "--frames", "6", words: "5 and 9")
+        try programRefuses(73, "--preview", "1", "--preview-file", preview, words: preview)
+        try programRefuses(64, "--frames", "6", words: "5 and 9")
     }
 
-    @Test func latentsThatDoNotFit() throws {
+    @Test func refusesLatentsThatDoNotFit() throws {
         let path = folder.path("latents.safetensors")
         try Safetensors.write(["latents": .zeros([1, 16, 3, 4, 4])], to: path)
         try refused(
@@ -394,7 +394,7 @@ import ArgumentParser
         try refused(65, .textToVideo, "--init-latents", path, words: path, "x is not finite")
     }
 
-    @Test func promptsThatAreNone() throws {
+    @Test func refusesFilesWithoutValidPrompts() throws {
         let empty = try folder.file("list.txt", text: "\n \n")
         try refused(64, .textToVideo, "--prompts", empty, words: empty)
         let bytes = try folder.file("bytes.txt", Array("a fox\na ".utf8) + [0xFF, 0xFE])

@@ -4,7 +4,7 @@ import ModelSupport
 import SwanMedia
 import Testing
 
-/// `swan generate` from the command line to the files.
+/// `swan generate`, from the command line to the files.
 @Suite struct GenerateTests {
     private let folder: TemporaryDirectory
     private let fixture: GenerateFixture
@@ -14,14 +14,14 @@ import Testing
         fixture = try GenerateFixture.shared.get()
     }
 
-    /// Two steps to five frames of 32x32, unless told otherwise.
+    /// Generates five frames of 32x32 in two steps, unless the arguments say otherwise.
     private func generate(_ arguments: String...) throws -> Program.Outcome {
         let outcome = try fixture.generate(.textToVideo, ["--prompt", "a cat"] + arguments)
         #expect(outcome.code == 0, "\(outcome.messages)")
         return outcome
     }
 
-    @Test func fileAndSummary() throws {
+    @Test func writesAFileAndASummary() throws {
         let outcome = try generate("-o", folder.path("out.mp4"), "--fps", "12", "--json", "-")
         let reader = try VideoReader(path: folder.path("out.mp4"))
         #expect(reader.info.width == 32 && reader.info.height == 32)
@@ -46,13 +46,13 @@ import Testing
         #expect(try folder.names == ["out.mp4"])
     }
 
-    @Test func standardOutputIsTheVideoAlone() throws {
+    @Test func standardOutputContainsOnlyTheVideo() throws {
         let outcome = try generate("-o", "-")
         #expect(outcome.output.starts(with: Data("YUV4MPEG2 W32 H32 F16:1 ".utf8)))
         #expect(outcome.output.count > 5 * 32 * 32)
     }
 
-    @Test func aFileOfPrompts() throws {
+    @Test func readsAFileOfPrompts() throws {
         let prompts = try folder.file("list.txt", text: "a cat\r\n\n  neon edges \n")
         let outcome = try fixture.generate(
             .textToVideo,
@@ -68,7 +68,7 @@ import Testing
         #expect(Set(try folder.names) == Set(["list.txt"] + (1...4).map { "out-\($0).mkv" }))
     }
 
-    @Test func previewsInAFile() throws {
+    @Test func writesPreviewsToAFile() throws {
         let out = folder.path("out.mkv")
         _ = try generate("-o", out, "--preview", "1")
         let picture = try readImage(folder.path("out.preview.png"))
@@ -77,7 +77,7 @@ import Testing
         #expect(try folder.names == ["out.mkv", "out.preview.png", "p.png"])
     }
 
-    @Test func aTerminalShowsPreviews() throws {
+    @Test func showsPreviewsOnATerminal() throws {
         let shell = Process()
         let log = folder.path("log")
         shell.executableURL = URL(fileURLWithPath: "/usr/bin/script")
@@ -101,7 +101,7 @@ import Testing
         #expect(try folder.names == ["log", "o.mkv"])
     }
 
-    @Test func progressForPrograms() throws {
+    @Test func writesProgressAsJSON() throws {
         let outcome = try generate("-o", folder.path("out.mkv"), "--progress", "json")
         let lines = outcome.messages.split(separator: "\n").map { Data($0.utf8) }
         let events = try lines.map { try StreamTests.fields($0) }
@@ -111,9 +111,9 @@ import Testing
         #expect(events.last?["outputs"] as? [String] == [folder.path("out.mkv")])
     }
 
-    /// Two steps are done: the rest would take minutes.
+    /// All 1,000 steps would take minutes.
     @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
-    func aStopLeavesNothing(_ signal: Int32) throws {
+    func signalsLeaveNoFiles(_ signal: Int32) throws {
         let program = try Program(
             fixture.arguments(
                 .textToVideo,

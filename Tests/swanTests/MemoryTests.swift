@@ -3,11 +3,11 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// Little address space: a command works, or says what to try.
+/// With little address space, a command works or reports that memory is insufficient.
 @Suite struct MemoryTests {
-    /// In steps that a run by hand would take; a hang ends with 124.
+    /// In steps of 50 to 200 MB. A hang ends with exit code 124.
     @Test(arguments: [700, 800, 850, 900, 950, 1_000, 1_100, 1_300])
-    func littleMemoryIsAnError(_ megabytes: Int) throws {
+    func reportsInsufficientMemory(_ megabytes: Int) throws {
         let folder = try TemporaryDirectory()
         let fixture = try Fixture.shared.get()
         let checkpoint = try GenerateFixture.shared.get().path(.textToVideo)

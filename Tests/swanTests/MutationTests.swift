@@ -2,7 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 
-/// Damaged and hostile files of every kind, by the harness in Tests/fuzz.
+/// Damaged and hostile files of every kind, from the harness in Tests/fuzz.
 @Suite struct MutationTests {
     private static let harness = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("fuzz/mutate.py").path
@@ -20,7 +20,7 @@ import Testing
         return (process.terminationStatus, String(decoding: text, as: UTF8.self))
     }
 
-    @Test func fiveHundredCasesFindNothing() throws {
+    @Test func fiveHundredCasesFindNoBug() throws {
         let folder = try TemporaryDirectory()
         let seeds = folder.path("seeds")
         let writer = Program.url.deletingLastPathComponent().appendingPathComponent("fuzz-seeds")

@@ -3,7 +3,7 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// Names from strangers, with line breaks that would begin lines of their own in what the program says.
+/// Untrusted names with line breaks, which must not forge lines in the program's output.
 @Suite struct NameTests {
     private static let forged = "swan: error: forged"
     private static let name = "x\n\(forged)\n  sound\n"
@@ -12,7 +12,7 @@ import Testing
 
     init() throws { folder = try TemporaryDirectory() }
 
-    /// Runs the program; what it says has the name, in one line.
+    /// Expects the program to fail and to print the name, escaped, within one line.
     private func refused(_ code: Int32, _ arguments: [String]) throws {
         let outcome = try Program(arguments, in: folder.url.path).end()
         let said = outcome.text + "\n" + outcome.messages
@@ -43,8 +43,8 @@ import Testing
         return model
     }
 
-    /// Weights that are not there, and shards of such a name.
-    @Test(arguments: [true, false]) func ofAnIndex(namesAWeight: Bool) throws {
+    /// The names of a missing weight and of a shard.
+    @Test(arguments: [true, false]) func escapesNamesInAnIndex(namesAWeight: Bool) throws {
         let model = try copyOfAModel()
         let url = URL(fileURLWithPath: model + "/diffusion_pytorch_model.safetensors.index.json")
         let read = try JSONSerialization.jsonObject(with: Data(contentsOf: url))
@@ -61,7 +61,7 @@ import Testing
         try inspected(model)
     }
 
-    @Test func ofAFileInAModel() throws {
+    @Test func escapesNamesOfFilesInAModel() throws {
         let model = try copyOfAModel()
         try FileManager.default.moveItem(
             atPath: model + "/Wan2.1_VAE.pth",
@@ -70,8 +70,8 @@ import Testing
         try inspected(model)
     }
 
-    /// A folder may have any name, and a model in it is used.
-    @Test func ofAFolder() throws {
+    /// A folder may have any name, and a model in it can be used.
+    @Test func escapesNamesOfFolders() throws {
         let model = folder.path(Self.name)
         let fixture = try GenerateFixture.shared.get()
         try FileManager.default.copyItem(atPath: fixture.path(.textToVideo), toPath: model)
@@ -92,7 +92,7 @@ import Testing
         ("name: smallest", "name: smallest\nNAME: 1"), ("[none, sepia, night]", "[none, NAME]"),
         ("{procedural: 1}", "{videos: [{file: NAME, weight: 1}]}"),
         ("{procedural: 1}", "{stills: {files: [NAME], weight: 1}}"),
-    ]) func ofARecipe(_ found: String, _ replaced: String) throws {
+    ]) func escapesNamesInARecipe(_ found: String, _ replaced: String) throws {
         let quoted = "\"" + Self.name.replacing("\n", with: "\\n") + "\""
         let text = TinyTraining.recipe.replacing(
             found,
@@ -102,15 +102,15 @@ import Testing
         try refused(65, ["train", "recipe.yaml", "-o", "out", "--device", "cpu"])
     }
 
-    /// The parser of YAML quotes lines of the file.
-    @Test func ofALineThatIsNoYAML() throws {
+    /// The YAML parser quotes lines of the file.
+    @Test func escapesLinesOfInvalidYAML() throws {
         _ = try folder.file("recipe.yaml", text: "a: 1\n\(Self.forged): 'x\nb: [\n")
         let outcome = try Program(["train", "recipe.yaml", "-o", "out"], in: folder.url.path).end()
         #expect(outcome.code == 65)
         #expect(!outcome.messages.contains("\n\(Self.forged)"), "\(outcome.messages)")
     }
 
-    @Test func ofALook() throws {
+    @Test func refusesControlCharactersInNamesOfLooks() throws {
         let model = folder.path("model")
         try FileManager.default.copyItem(atPath: Fixture.shared.get().model, toPath: model)
         let path = model + "/stream.yaml"

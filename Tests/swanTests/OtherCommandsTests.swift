@@ -3,9 +3,9 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// The commands beside `swan stream`.
+/// Commands other than `swan stream`.
 @Suite struct OtherCommandsTests {
-    @Test func versionAndHelp() throws {
+    @Test func printsVersionAndHelp() throws {
         let version = try Program.run("--version")
         #expect(version.code == 0)
         #expect(version.text.split(separator: ".").count == 3)
@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    @Test func doctorNamesWhatThereIs() throws {
+    @Test func doctorListsItsFindings() throws {
         let outcome = try Program.run("doctor")
         for word in ["libtorch", "processor", "memory", "GPU", "FFmpeg", "H.264", "model tiny"] {
             #expect(outcome.text.contains(word), "\(word)")
@@ -29,7 +29,7 @@ import Testing
         #expect(json["findings"] is [Any])
     }
 
-    @Test func modelsAreInspected() throws {
+    @Test func inspectsModels() throws {
         let fixture = try Fixture.shared.get()
         let outcome = try Program.run("models", "inspect", fixture.model)
         #expect(outcome.code == 0)
@@ -48,7 +48,7 @@ import Testing
         #expect(parts.allSatisfy { ($0["bytes"] as? Int ?? 0) > 0 })
     }
 
-    @Test func modelsAreVerified() throws {
+    @Test func verifiesModels() throws {
         let fixture = try Fixture.shared.get()
         let outcome = try Program.run("models", "verify", fixture.model)
         #expect(outcome.code == 0)
@@ -66,7 +66,7 @@ import Testing
         #expect(unsound.text.contains("PROBLEM: missing: vae"))
     }
 
-    @Test func weightsAreConverted() throws {
+    @Test func convertsWeights() throws {
         let fixture = try Fixture.shared.get()
         let directory = try TemporaryDirectory()
         let (source, there) = (fixture.model + "/transformer", directory.path("there"))
@@ -95,7 +95,7 @@ import Testing
         #expect(try directory.names.sorted() == ["back.safetensors", "there"])
     }
 
-    @Test func modelsAreListed() throws {
+    @Test func listsModels() throws {
         let outcome = try Program.run("models", "list")
         #expect(outcome.code == 0)
         #expect(outcome.text.hasPrefix("tiny\t"))
@@ -107,7 +107,7 @@ import Testing
     private static let otherLooks =
         "neon edges, thermal camera, at night, sepia, comic, pixel art, autumn"
 
-    @Test func theLooksOfAModelAreListed() throws {
+    @Test func listsTheLooksOfAModel() throws {
         let outcome = try Program.run("styles")
         #expect(outcome.code == 0 && outcome.messages.isEmpty)
         let lines = outcome.text.split(separator: "\n")
@@ -128,10 +128,9 @@ import Testing
         #expect(try Program.run("styles", "--model", "/nowhere").code == 69)
     }
 
-    /// What is no model has no looks, and says so as elsewhere.
-    @Test(arguments: ["/dev/zero", "/etc/passwd", "empty"]) func looksOfNoModel(_ model: String)
-        throws
-    {
+    /// Other files are refused with the same message as by `swan models inspect`.
+    @Test(arguments: ["/dev/zero", "/etc/passwd", "empty"])
+    func refusesToListTheLooksOfOtherFiles(_ model: String) throws {
         let folder = try TemporaryDirectory()
         try FileManager.default.createDirectory(
             atPath: folder.path("empty"),
@@ -144,7 +143,7 @@ import Testing
         #expect(model == "empty" || outcome.messages == inspected.messages)
     }
 
-    @Test func aModelThatIsNotThere() throws {
+    @Test func refusesAMissingModel() throws {
         #expect(try Program.run("models", "inspect", "/nowhere").code == 69)
     }
 }

@@ -3,7 +3,7 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// No command replaces what it reads, nor anything else without leave.
+/// No command replaces a file that it reads, or any other file without permission.
 @Suite struct OverwriteTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -39,7 +39,7 @@ import Testing
         let outcome = try run(command)
         #expect(outcome.code == code, "\(outcome.messages)", sourceLocation: location)
         #expect(outcome.messages.contains(words), "\(outcome.messages)", sourceLocation: location)
-        #expect(try contents() == before, "all is as it was", sourceLocation: location)
+        #expect(try contents() == before, "no file changes", sourceLocation: location)
     }
 
     private func contents() throws -> [String: Data] {
@@ -50,7 +50,7 @@ import Testing
         return contents
     }
 
-    // MARK: - Outputs that are read
+    // MARK: - Outputs that are inputs
 
     @Test(arguments: [
         "in.mp4 -o in.mp4", "./in.mp4 -o in.mp4", "in.mp4 -o $PWD/in.mp4",
@@ -65,7 +65,7 @@ import Testing
         "frame_00007.png -o ./", "in.mp4 -o new.mp4 --json ./new.mp4",
         "in.mp4 -o frames/%05d.png --json frames/00003.png", "in.mp4 -o - >> in.mp4",
     ])
-    func aStreamThatWouldReplaceWhatItReads(_ arguments: String) throws {
+    func streamRefusesAnOutputThatIsAnInput(_ arguments: String) throws {
         let made = try Shell.run(
             """
             ln -s in.mp4 symbolic.mp4; ln in.mp4 hard.mp4; cp model/stream.yaml c.yaml; mkdir frames
@@ -97,7 +97,7 @@ import Testing
         "-o out.mp4 --image a.png --preview 1 --preview-file link.png",
         "-o out.mp4 --save-latents out.mp4", "--n 2 -o out.mp4 --json out-2.mp4",
     ])
-    func aGenerationThatWouldReplaceWhatItReads(_ arguments: String) throws {
+    func generateRefusesAnOutputThatIsAnInput(_ arguments: String) throws {
         let checkpoint = try GenerateFixture.shared.get().path(.textToVideo)
         let made = try Shell.run(
             """
@@ -114,7 +114,7 @@ import Testing
         )
     }
 
-    @Test func otherCommandsThatWouldReplaceWhatTheyRead() throws {
+    @Test func otherCommandsRefuseAnOutputThatIsAnInput() throws {
         let recipe = TinyTraining.recipe.replacing(
             "data: {procedural: 1}",
             with: "data: {procedural: 0, videos: [{file: in.mp4, weight: 1}]}"
@@ -143,7 +143,7 @@ import Testing
         "-o out.mp4", "-o frames/%05d.png", "-o frames/", "-o new.mp4 --json out.mp4",
         "-o nowhere.mp4",
     ])
-    func whatExistsNeedsLeave(_ arguments: String) throws {
+    func replacesExistingFilesOnlyWithPermission(_ arguments: String) throws {
         let made = try run(
             """
             cp in.mp4 out.mp4; mkdir frames; cp in.mp4 frames/00009.png
@@ -151,7 +151,7 @@ import Testing
             """
         )
         #expect(made.code == 0)
-        // Before a model is looked for.
+        // This comes before the search for the model.
         try expect(73, "-y", from: "swan stream in.mp4 --model none --prompt a \(arguments)")
         let outcome = try run(
             "swan stream in.mp4 --model model --prompt a --progress none -y \(arguments)"
@@ -159,7 +159,7 @@ import Testing
         #expect(outcome.code == 0, "\(outcome.messages)")
     }
 
-    @Test func numberedOutputsThatExist() throws {
+    @Test func refusesNumberedOutputsThatExist() throws {
         let checkpoint = try GenerateFixture.shared.get().path(.textToVideo)
         _ = try folder.file("out-2.mp4", [1])
         try expect(
@@ -181,7 +181,7 @@ import Testing
         )
     }
 
-    @Test func pipesAndDevicesAreNotAskedAbout() throws {
+    @Test func writesToPipesAndDevicesWithoutPermission() throws {
         let outcome = try run(
             """
             mkfifo pipe.y4m; cat pipe.y4m > copy & swan stream in.mp4 --model model --prompt a \
@@ -193,7 +193,7 @@ import Testing
     }
 
     @Test(arguments: [("y\n", true), ("yes\n", true), ("n\n", false), ("\n", false)])
-    func aTerminalIsAsked(_ answer: String, _ isYes: Bool) throws {
+    func asksOnATerminal(_ answer: String, _ isYes: Bool) throws {
         _ = try folder.file("out.mp4", [1])
         let outcome = try run(
             "swan stream in.mp4 --model \(isYes ? "model" : "none") --prompt a -o out.mp4",
@@ -207,7 +207,7 @@ import Testing
 
     // MARK: - Leftovers
 
-    @Test func whatKilledRunsLeftIsRemoved() throws {
+    @Test func removesLeftoversOfKilledRuns() throws {
         let dead = "4194305"
         for name in [".out.swan-partial-\(dead).mp4", ".other.swan-partial-\(dead)-1.mkv"] {
             _ = try folder.file(name, [1])
@@ -222,7 +222,7 @@ import Testing
         #expect(try folder.names == [living, "in.mp4", "model", "out.mp4"])
     }
 
-    @Test func aRunThatIsKilledLeavesWhatTheNextOneRemoves() throws {
+    @Test func theNextRunRemovesTheLeftoversOfAKilledOne() throws {
         let program = try Program(
             [
                 "stream", "-", "--model", fixture.model, "--prompt", "a", "-o", "out.mp4",

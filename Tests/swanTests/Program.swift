@@ -3,9 +3,9 @@ import GoldenSupport
 import ModelSupport
 import SwanMedia
 
-/// The built program, run as a process of its own.
+/// The built program, run as a separate process.
 struct Program {
-    /// What a process left behind.
+    /// The result of a process.
     struct Outcome {
         let code: Int32
         let output: Data
@@ -14,12 +14,12 @@ struct Program {
         var text: String { String(decoding: output, as: UTF8.self) }
     }
 
-    /// Where it is: the tests are built beside the program that they run.
+    /// The location of the program, which is built next to the tests.
     static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent().appendingPathComponent("swan")
 
-    /// A program that ends before it has read all is told by an error of the write, not by a signal
-    /// that ends the tests.
+    /// Makes writing to a program that has already ended an error, not a signal that ends the
+    /// tests.
     static let ignoresBrokenPipes: Bool = {
         signal(SIGPIPE, SIG_IGN)
         return true
@@ -32,7 +32,7 @@ struct Program {
 
     /// Starts the program.
     ///
-    /// - Parameter errors: what standard error is, where it is not to be collected.
+    /// - Parameter errors: a handle for standard error if it is not to be collected.
     init(_ arguments: [String], in folder: String? = nil, errors: FileHandle? = nil) throws {
         _ = Self.ignoresBrokenPipes
         process.executableURL = Self.url
@@ -48,17 +48,17 @@ struct Program {
         try process.run()
     }
 
-    /// Gives it bytes on standard input, ends that, and waits for the end of the process.
+    /// Writes bytes to standard input, closes it, and waits for the process to end.
     func end(input bytes: Data = Data()) throws -> Outcome {
         let (input, messages) = (input.fileHandleForWriting, messages.fileHandleForReading)
-        // A full pipe in any direction would stop the process, so each has a thread.
+        // A full pipe would block the process, so each pipe has a thread.
         let group = DispatchGroup()
         DispatchQueue.global().async(group: group) {
             do {
                 try input.write(contentsOf: bytes)
                 try input.close()
             } catch {
-                // A process that ends early does not read to the end.
+                // A process that ends early does not read all of its input.
             }
         }
         let errors = Collector()
@@ -73,7 +73,7 @@ struct Program {
         return Outcome(code: code, output: output, messages: errors.text)
     }
 
-    /// Reads standard error until a text stands in it.
+    /// Reads standard error until it contains `text`.
     func wait(for text: String) {
         var seen = ""
         while !seen.contains(text) {
@@ -83,15 +83,15 @@ struct Program {
         }
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the process is running.
     var isRunning: Bool { process.isRunning }
 
-    /// Sends a signal.
+    /// Sends a signal to the process.
     func send(_ signal: Int32) {
         kill(process.processIdentifier, signal)
     }
 
-    /// Puts bytes into standard input and leaves it open.
+    /// Writes bytes to standard input and leaves it open.
     func feed(_ bytes: Data) throws {
         try input.fileHandleForWriting.write(contentsOf: bytes)
     }
@@ -104,9 +104,9 @@ struct Program {
     }
 }
 
-/// Text that another thread reads.
+/// Text that another thread reads from a handle.
 private final class Collector: @unchecked Sendable {
-    // Written by one thread, read after that has ended.
+    // Written by one thread, and read after that thread has ended.
     private(set) var text = ""
 
     func read(_ handle: FileHandle) {
@@ -114,21 +114,21 @@ private final class Collector: @unchecked Sendable {
     }
 }
 
-/// A model and a clip that all tests use.
+/// A model and a clip that are shared by all tests.
 final class Fixture: Sendable {
     static let shared = Result { try Fixture() }
 
     private let folder: TemporaryDirectory
-    /// The folder of a random model for pictures of 32x32.
+    /// The folder of a model with random weights for frames of 32x32.
     let model: String
-    /// 21 frames of 48x32, 25 a second.
+    /// 21 frames of 48x32 at 25 fps.
     let clip: String
 
     private init() throws {
         folder = try TemporaryDirectory()
         model = folder.path("model")
         clip = folder.path("clip.mp4")
-        // A value that lives as long as the process is never given up.
+        // A global value is never released, so its folder is removed at exit.
         atexit {
             if case .success(let fixture) = Fixture.shared { fixture.remove() }
         }
@@ -140,11 +140,11 @@ final class Fixture: Sendable {
         do {
             try FileManager.default.removeItem(at: folder.url)
         } catch {
-            // What stays in the system's temporary place harms no test.
+            // Files left in the system's temporary folder do no harm.
         }
     }
 
-    /// A picture that brightens.
+    /// Writes a video of a picture that gets brighter.
     static func write(_ path: String, frames: Int, width: Int = 48, height: Int = 32) throws {
         guard let rate = Rational(25) else { return }
         let writer = try VideoWriter(path: path, width: width, height: height, frameRate: rate)

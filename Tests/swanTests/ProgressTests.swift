@@ -5,7 +5,7 @@ import Testing
 
 @testable import swan
 
-/// What is drawn on a terminal.
+/// Progress on a terminal.
 @Suite struct ProgressTests {
     private func progress(_ out: Int, of total: Int?, seconds: Double) -> StreamProgress {
         var progress = StreamProgress(stage: .streaming, total: total)
@@ -24,23 +24,23 @@ import Testing
         }
     }
 
-    @Test func speedAndRemainingTimeHaveRoomInTwentyColumns() {
+    @Test func speedAndRemainingTimeFitInTwentyColumns() {
         let line = ProgressLine.bar(progress(120, of: 240, seconds: 4), columns: 19)
         #expect(line == "50% 30.0 fps 0:04")
     }
 
-    @Test func aWideLineHasABar() {
+    @Test func wideLinesHaveABar() {
         let line = ProgressLine.bar(progress(120, of: 240, seconds: 4), columns: 79)
         #expect(line.hasPrefix("[####################....................] 50%"))
         #expect(line.hasSuffix("120/240  30.0 fps  ETA 0:04"))
     }
 
     @Test(arguments: [(0, "0:00"), (59.2, "1:00"), (3_600, "1:00:00"), (1e12, "99:59:59")])
-    func times(_ seconds: Double, _ text: String) {
+    func formatsTimes(_ seconds: Double, _ text: String) {
         #expect(ProgressLine.time(seconds) == text)
     }
 
-    @Test func aTerminalIsLeftClean() throws {
+    @Test func leavesATerminalClean() throws {
         let fixture = try Fixture.shared.get()
         let folder = try TemporaryDirectory()
         let (master, terminal) = try openTerminal(columns: 20)
@@ -56,16 +56,16 @@ import Testing
         let count = read(master.fileDescriptor, &drawn, drawn.count)
         let text = String(decoding: drawn[..<max(0, count)], as: UTF8.self)
         #expect(text.contains("fps"))
-        // The last thing that is done to the bar is to clear it; then comes the summary.
+        // The bar is cleared at the end, before the summary.
         let parts = text.components(separatedBy: "\r\u{1B}[J")
         #expect(parts.count > 2)
         #expect(parts.last?.hasPrefix("swan: ") == true)
         for bar in parts.dropLast() { #expect(bar.count < 20, "\(bar)") }
     }
 
-    /// A pseudo-terminal: the side that shows, and the side that is written to.
+    /// A pseudo-terminal: the side to read from and the side to write to.
     private func openTerminal(columns: UInt16) throws -> (FileHandle, FileHandle) {
-        // posix_openpt and its kin are not in Swift's Glibc; these are what they do on Linux.
+        // Swift's Glibc lacks posix_openpt and the like. This is what they do on Linux.
         let (unlock, number) = (UInt(0x4004_5431), UInt(0x8004_5430))
         var (locked, index) = (CInt(0), CInt(0))
         let master = open("/dev/ptmx", O_RDWR | O_NOCTTY)

@@ -2,7 +2,7 @@ import Foundation
 import GoldenSupport
 import Testing
 
-/// Prompts as they come from people and programs.
+/// Prompts from people and programs.
 @Suite struct PromptTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -12,7 +12,7 @@ import Testing
         fixture = try Fixture.shared.get()
     }
 
-    @Test func aLongPromptIsCutWithAWarning() throws {
+    @Test func truncatesLongPromptsWithAWarning() throws {
         let outcome = try stream(String(repeating: "a very long prompt ", count: 5_264))
         #expect(outcome.code == 0, "\(outcome.messages)")
         #expect(outcome.messages.contains("swan: warning: the prompt has "))
@@ -20,12 +20,12 @@ import Testing
     }
 
     @Test(arguments: ["🦢🎨", "一只天鹅，水墨画", "-o dash", "a\u{0}b"])
-    func anyText(_ prompt: String) throws {
+    func acceptsAnyText(_ prompt: String) throws {
         let outcome = try stream(prompt.replacingOccurrences(of: "\0", with: " "))
         #expect(outcome.code == 0, "\(outcome.messages)")
     }
 
-    @Test func anUnknownLookIsToldAndTheVideoIsMade() throws {
+    @Test func warnsOfUnknownLooks() throws {
         let output = folder.path("out.mp4")
         let outcome = try Program(
             ["stream", fixture.clip, "--max-frames", "9", "-o", output, "--progress", "none"]
@@ -46,8 +46,8 @@ import Testing
         #expect(try Fixture.count(output) == 9)
     }
 
-    @Test func brokenBytesAreReadAsReplacements() throws {
-        // The shell hands on bytes that Swift's own strings cannot hold.
+    @Test func warnsOfInvalidUTF8() throws {
+        // A shell can pass bytes that a Swift string cannot represent.
         let shell = Process()
         shell.executableURL = URL(fileURLWithPath: "/bin/sh")
         let program = Program.url.path

@@ -4,7 +4,7 @@ import ModelSupport
 import Testing
 import Torch
 
-/// Bad requests and bad input: a message, the exit code, and nothing half-written.
+/// Bad requests and bad input: a message, the exit code and no partial files.
 @Suite struct RefusalTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -20,7 +20,7 @@ import Torch
         ).end()
     }
 
-    /// A stream of the clip through the model in a folder.
+    /// Streams the clip with the model in a folder.
     private func stream(with model: String) throws -> Program.Outcome {
         try Program.run(
             "stream",
@@ -34,7 +34,7 @@ import Torch
         )
     }
 
-    /// Rewrites a file of weights.
+    /// Rewrites a weights file.
     private func change(_ path: String, _ body: (inout [String: Tensor]) throws -> Void) throws {
         let file = try SafetensorsFile(path: path)
         var tensors: [String: Tensor] = [:]
@@ -61,14 +61,14 @@ import Torch
         #expect(outcome.output.isEmpty, sourceLocation: location)
         #expect(
             try !folder.names.contains { $0.contains("out") },
-            "nothing half-written",
+            "no partial files",
             sourceLocation: location
         )
     }
 
     // MARK: - The autoencoder
 
-    @Test func noTinyAutoencoder() throws {
+    @Test func refusesAMissingTinyAutoencoder() throws {
         let clip = fixture.clip
         try expect(
             65,
@@ -84,15 +84,15 @@ import Torch
 
     // MARK: - Input
 
-    @Test func noSuchFile() throws {
+    @Test func refusesAMissingFile() throws {
         try expect(66, "nothing.mp4", from: stream("nothing.mp4", "--prompt", "a cat"))
     }
 
-    @Test func aDirectory() throws {
+    @Test func refusesADirectory() throws {
         try expect(65, "director", from: stream(folder.url.path, "--prompt", "a cat"))
     }
 
-    @Test func anEmptyFile() throws {
+    @Test func refusesAnEmptyFile() throws {
         let path = try folder.file("empty.mp4", text: "")
         try expect(65, "empty.mp4", from: stream(path, "--prompt", "a cat"))
     }
@@ -101,12 +101,12 @@ import Torch
         "some text that is no video at all\n", "#EXTM3U\n#EXTINF:1,\n/etc/hostname\n",
         "ffconcat version 1.0\nfile /etc/hostname\n",
     ])
-    func textThatIsCalledAVideo(_ text: String) throws {
+    func refusesTextNamedLikeAVideo(_ text: String) throws {
         let path = try folder.file("text.mp4", text: text)
         try expect(65, "text.mp4", from: stream(path, "--prompt", "a cat"))
     }
 
-    @Test func soundAlone() throws {
+    @Test func refusesSoundWithoutVideo() throws {
         // One second of silence.
         func word(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(value >> (8 * $0) & 255) } }
         let format = word(16) + [1, 0, 1, 0] + word(8_000) + word(16_000) + [2, 0, 16, 0]
@@ -116,7 +116,7 @@ import Torch
         try expect(65, "sound.wav", from: stream(path, "--prompt", "a cat"))
     }
 
-    @Test func noFrames() throws {
+    @Test func refusesAVideoWithoutFrames() throws {
         let header = "YUV4MPEG2 W32 H32 F25:1 Ip A1:1 C420jpeg\n"
         let path = try folder.file("none.y4m", text: header)
         try expect(65, "none.y4m", from: stream(path, "--prompt", "a cat"))
@@ -136,7 +136,7 @@ import Torch
         (["--device", "toaster"], "toaster"), (["--dtype", "int3"], "dtype"),
         (["--seed", "-1"], "seed"), (["--no-such-option"], "no-such-option"),
     ])
-    func wrongOptions(_ options: [String], _ word: String) throws {
+    func refusesInvalidOptions(_ options: [String], _ word: String) throws {
         let outcome = try Program(
             [
                 "stream", fixture.clip, "--model", fixture.model, "--prompt", "a cat", "-o",
@@ -147,16 +147,16 @@ import Torch
     }
 
     @Test(arguments: ["", "  \n\t ", "&nbsp;"])
-    func anEmptyPrompt(_ prompt: String) throws {
+    func refusesAnEmptyPrompt(_ prompt: String) throws {
         try expect(64, "prompt is empty", from: stream(fixture.clip, "--prompt", prompt))
     }
 
-    @Test func missingArguments() throws {
+    @Test func refusesMissingArguments() throws {
         try expect(64, "--prompt", from: stream(fixture.clip))
         try expect(64, from: Program.run("nonsense"))
     }
 
-    @Test func twoResultsForOneStandardOutput() throws {
+    @Test func refusesTwoResultsOnStandardOutput() throws {
         let outcome = try Program.run(
             "stream",
             fixture.clip,
@@ -170,7 +170,7 @@ import Torch
         try expect(64, "standard output", from: outcome)
     }
 
-    @Test func noGPU() throws {
+    @Test func refusesAMissingGPU() throws {
         guard try Engine.gpuCount() == 0 else { return }
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "--device", "cuda")
         try expect(69, "GPU", "swan doctor", from: outcome)
@@ -178,7 +178,7 @@ import Torch
 
     // MARK: - Output
 
-    @Test func outputsThatCannotBe() throws {
+    @Test func refusesInvalidOutputs() throws {
         func outcome(_ output: String) throws -> Program.Outcome {
             try Program.run(
                 "stream",
@@ -196,7 +196,7 @@ import Torch
         try expect(73, from: outcome("/proc/video.mp4"))
     }
 
-    @Test func aSummaryThatCannotBeWritten() throws {
+    @Test func refusesAnUnwritableSummary() throws {
         let outcome = try stream(
             fixture.clip,
             "--prompt",
@@ -207,7 +207,7 @@ import Torch
         try expect(73, "summary", from: outcome)
     }
 
-    @Test func aFullDisk() throws {
+    @Test func reportsAFullDisk() throws {
         guard FileManager.default.fileExists(atPath: "/dev/full") else { return }
         let link = folder.path("video.y4m")
         try FileManager.default.createSymbolicLink(
@@ -229,7 +229,7 @@ import Torch
 
     // MARK: - Models
 
-    @Test func noSuchModel() throws {
+    @Test func refusesAMissingModel() throws {
         let outcome = try Program.run(
             "stream",
             fixture.clip,
@@ -243,7 +243,7 @@ import Torch
         try expect(69, "swan models", from: outcome)
     }
 
-    @Test func anIncompleteModel() throws {
+    @Test func refusesAnIncompleteModel() throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         try FileManager.default.removeItem(
@@ -256,7 +256,7 @@ import Torch
         #expect(inspected.text.contains("MISSING: vae"))
     }
 
-    @Test func weightsThatDoNotFit() throws {
+    @Test func refusesWeightsThatDoNotFit() throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/transformer/diffusion_pytorch_model.safetensors"
@@ -276,7 +276,7 @@ import Torch
         )
     }
 
-    @Test func weightsThatAreNotFinite() throws {
+    @Test func refusesNonFiniteWeights() throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/vae/diffusion_pytorch_model.safetensors"
@@ -285,9 +285,9 @@ import Torch
         try expect(65, "conv1.bias", "finite", from: outcome)
     }
 
-    /// Names in files cannot reach the terminal: neither their controls nor their length.
+    /// Names in files cannot send control characters or very long text to the terminal.
     @Test(arguments: ["\u{1B}[2J\u{1B}[31m", "line\nswan: error: forged", "\u{9B}2J"])
-    func namesThatAreNoText(_ name: String) throws {
+    func sanitizesNamesInFiles(_ name: String) throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/transformer/diffusion_pytorch_model.safetensors"
@@ -308,8 +308,8 @@ import Torch
         }
     }
 
-    /// StreamDiffusionV2 has configurations for other kinds of model beside those that stream.
-    @Test func aConfigurationForAnotherKindOfModel() throws {
+    /// StreamDiffusionV2 also has configurations for models that do not stream.
+    @Test func refusesAConfigurationForAnotherKindOfModel() throws {
         let yaml = """
             model_name: sdxl
             denoising_step_list: [999, 749, 499, 249]
@@ -320,8 +320,9 @@ import Torch
         try expect(65, "sdxl.yaml", "model_name", "another kind of model", from: outcome)
     }
 
-    /// Each weight is a number, and what comes of them is none: not a black video.
-    @Test func framesThatAreNotFinite() throws {
+    /// Finite weights can lead to frames that are not finite. The result is an error, not a black
+    /// video.
+    @Test func refusesNonFiniteFrames() throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let path = model + "/transformer/diffusion_pytorch_model.safetensors"
@@ -329,7 +330,7 @@ import Torch
         try expect(65, "frames are not finite", from: stream(with: model))
     }
 
-    @Test func anUnknownKeyInAConfiguration() throws {
+    @Test func refusesAnUnknownKeyInAConfiguration() throws {
         let path = try folder.file("c.yaml", text: "denoising_step_lisst: [500, 0]\n")
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "--config", path)
         try expect(65, "denoising_step_lisst", "did you mean", from: outcome)

@@ -1,10 +1,11 @@
 import Foundation
 
-/// The built program in a shell, for what a process inherits: limits, closed descriptors, terminals.
+/// The built program in a shell, to test what a process inherits: limits, closed descriptors,
+/// terminals.
 enum Shell {
     /// Runs a script in which `swan` is the program.
     ///
-    /// - Parameter terminal: whether it runs on a terminal of its own, whose text is the output.
+    /// - Parameter terminal: whether to run on a separate terminal, whose text is then the output.
     static func run(
         _ script: String,
         in folder: String,
@@ -27,7 +28,7 @@ enum Shell {
         try process.run()
         try standardInput.fileHandleForWriting.write(contentsOf: Data(input.utf8))
         try standardInput.fileHandleForWriting.close()
-        // Messages are short: they fit into their pipe.
+        // Messages are short enough for the pipe's buffer.
         let text = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         let words = messages.fileHandleForReading.readDataToEndOfFile()

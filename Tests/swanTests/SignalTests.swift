@@ -3,7 +3,7 @@ import GoldenSupport
 import Testing
 import ModelSupport
 
-/// Ctrl-C, SIGTERM and a closed terminal in the middle.
+/// Ctrl-C, SIGTERM or a closed terminal during a run.
 @Suite struct SignalTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -14,10 +14,10 @@ import ModelSupport
     }
 
     @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
-    func aStopKeepsWhatIsDone(_ signal: Int32) throws {
+    func signalsKeepFinishedFrames(_ signal: Int32) throws {
         let (out, summary) = (folder.path("out.mp4"), folder.path("summary.json"))
         let program = try start(out, "--json", summary)
-        // Frames are there, and the input waits for more.
+        // Some frames are done, and the program waits for more input.
         program.wait(for: #""frames_out":5"#)
         program.send(signal)
         let outcome = try program.end()
@@ -30,14 +30,14 @@ import ModelSupport
         #expect(try folder.names == ["out.mp4", "summary.json"])
     }
 
-    /// A pipe that nobody reads is waited for, and a signal ends that.
-    @Test func aPipeWithoutAReaderCanBeGivenUp() throws {
+    /// The program waits for the reader of a pipe, and a signal ends the wait.
+    @Test func signalsEndTheWaitForAReader() throws {
         let pipe = folder.path("pipe.mp4")
         #expect(mkfifo(pipe, 0o600) == 0)
         let program = try Program([
             "stream", fixture.clip, "--model", fixture.model, "--prompt", "a", "-o", pipe,
         ])
-        // Whether it waits by now or has not come so far, it has to end.
+        // The program must end whether it is already waiting or not.
         sleep(2)
         program.send(SIGTERM)
         for _ in 0..<200 where program.isRunning { usleep(50_000) }
@@ -45,8 +45,8 @@ import ModelSupport
         #expect(try program.end().code == 128 + SIGTERM)
     }
 
-    /// As `nohup` starts it.
-    @Test func aHangupThatIsIgnoredStaysSo() throws {
+    /// Like `nohup`, the shell starts the program with hangups ignored.
+    @Test func ignoredHangupsStayIgnored() throws {
         let outcome = try Shell.run(
             """
             trap '' HUP; mkfifo in; { cat '\(fixture.clip)'; sleep 1; } > in &
@@ -59,9 +59,9 @@ import ModelSupport
         #expect(try Fixture.count(folder.path("out.mp4")) == 21)
     }
 
-    /// 600 MB of zeros that take no room.
+    /// The input is a sparse file with 600 MB of zeros.
     @Test(arguments: ["out", "out.safetensors"], [SIGINT, SIGTERM, SIGHUP])
-    func aConversionThatIsStoppedLeavesNothing(_ destination: String, _ signal: Int32) throws {
+    func stoppedConversionsLeaveNoFiles(_ destination: String, _ signal: Int32) throws {
         let count = 150_000_000
         let header =
             #"{"a":{"dtype":"F32","shape":[150,1000000],"data_offsets":[0,\#(4 * count)]}}"#
@@ -77,9 +77,9 @@ import ModelSupport
         #expect(try folder.names == ["in.safetensors"])
     }
 
-    /// A preview is a file of its own, beside the video.
+    /// A preview is a separate file next to the video.
     @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
-    func aStopWhileAPreviewIsWrittenLeavesNothingOfIt(_ signal: Int32) throws {
+    func signalsLeaveNoPartialPreview(_ signal: Int32) throws {
         let model = try GenerateFixture.shared.get().path(.textToVideo)
         let program = try Program(
             [
@@ -99,8 +99,8 @@ import ModelSupport
         #expect(try !folder.names.contains { $0.contains("partial") }, "\(outcome.messages)")
     }
 
-    /// What is measured is written to the system's folder for temporary files.
-    @Test func aBenchmarkThatIsStoppedLeavesNothing() throws {
+    /// Benchmarks write to the system's temporary folder.
+    @Test func stoppedBenchmarksLeaveNoFiles() throws {
         let model = try Fixture.shared.get().model
         func stopped(by signal: String) throws -> Program.Outcome {
             try Shell.run(
@@ -122,8 +122,8 @@ import ModelSupport
         }
     }
 
-    /// The input is read ahead as far as may be, and the reader waits for room.
-    @Test func aStopInTheMiddleOfALongFileKeepsWhatIsDone() throws {
+    /// The input is read ahead until the queue is full, and then the reader waits.
+    @Test func signalsKeepFinishedFramesOfALongFile() throws {
         let (clip, out) = (folder.path("long.mkv"), folder.path("out.mp4"))
         try Fixture.write(clip, frames: 900)
         let program = try Program([
@@ -137,15 +137,16 @@ import ModelSupport
         #expect(try Set(folder.names) == ["long.mkv", "out.mp4"])
     }
 
-    /// The output's reader goes while nothing comes in: nobody waits for the input.
-    @Test func aReaderThatGoesAwayEndsAQuietStream() throws {
+    /// The output's reader goes away while no input arrives. The program does not wait for the
+    /// input.
+    @Test func closedOutputEndsAnIdleStream() throws {
         let clip = folder.path("in.y4m")
         try Fixture.write(clip, frames: 60)
         let shell = Process()
         shell.executableURL = URL(fileURLWithPath: "/bin/sh")
         shell.arguments = [
             "-c",
-            // Open for both, the pipe never ends.
+            // Open for reading and writing, the pipe never ends.
             "cd '\(folder.url.path)'; mkfifo pipe; exec 3<>pipe; cat in.y4m >&3 & "
                 + "{ '\(Program.url.path)' stream - --model '\(fixture.model)' --prompt a -o - "
                 + "--progress none <pipe; echo $? > code; } 2>/dev/null | head -c 9",
@@ -156,22 +157,22 @@ import ModelSupport
         #expect(try String(contentsOfFile: folder.path("code"), encoding: .utf8) == "74\n")
     }
 
-    @Test func aStopBeforeTheFirstFrameLeavesNothing() throws {
+    @Test func signalsBeforeTheFirstFrameLeaveNoFiles() throws {
         let program = try Program([
             "stream", "-", "--model", fixture.model, "--prompt", "a cat", "-o",
             folder.path("out.mp4"), "--progress", "json",
         ])
-        // A frame's beginning: the program waits for the rest.
+        // The start of a frame: the program waits for the rest.
         try program.feed(Data("YUV4MPEG2 W32 H32 F25:1 C420jpeg\nFRAME\n".utf8))
-        // Whether the signal finds the program before or after it takes signals over: the end is
-        // the same.
+        // The signal may arrive before or after the program handles signals. The result is the
+        // same.
         usleep(500_000)
         program.send(SIGINT)
         #expect(try program.end().code == 130)
         #expect(try folder.names == [])
     }
 
-    @Test func aReaderThatGoesAwayIsAnErrorOfOutput() throws {
+    @Test func closedOutputIsAnOutputError() throws {
         let shell = Process()
         shell.executableURL = URL(fileURLWithPath: "/bin/sh")
         let program = Program.url.path

@@ -4,7 +4,7 @@ import SoundSupport
 import SwanMedia
 import Testing
 
-/// The sound and the shape of what `swan stream` gives.
+/// The sound and the shape of the output of `swan stream`.
 @Suite struct SoundAndShapeTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -21,7 +21,7 @@ import Testing
         ).end(input: input)
     }
 
-    /// A video of 16x16 with a tone; 25 frames and samples a second.
+    /// A video of 16x16 with a tone, at 25 frames and 8,000 samples per second.
     private func clip(_ frames: Int, as encoder: String = "flac") throws -> String {
         let path = folder.path("in.mkv")
         let samples = (0..<(frames * 320)).map { Float(($0 % 40) - 20) / 40 }
@@ -49,7 +49,7 @@ import Testing
 
     // MARK: - Sound
 
-    @Test func soundThatTheOutputCannotHoldIsEncoded() throws {
+    @Test func encodesSoundThatTheOutputCannotHold() throws {
         let (clip, out) = (try clip(21), folder.path("out.mov"))
         let outcome = try stream(clip, "-o", out, "--json", "-")
         #expect(outcome.code == 0, "\(outcome.messages)")
@@ -57,7 +57,7 @@ import Testing
         #expect(try StreamTests.fields(outcome.output)["has_audio"] as? Bool == true)
         let sound = try sound(out)
         #expect(sound.codec == "aac")
-        // AAC comes in 0.128 s at this rate.
+        // An AAC packet has 0.128 s at this rate.
         #expect((0.84..<0.97).contains(sound.end), "\(sound)")
     }
 
@@ -67,7 +67,7 @@ import Testing
         #expect(outcome.code == 0, "\(outcome.messages)")
         #expect(try StreamTests.fields(outcome.output)["has_audio"] as? Bool == true)
         let sound = try sound(out)
-        // A packet of this codec has 0.16 s at this rate at most.
+        // A packet of this codec has at most 0.16 s at this rate.
         #expect(sound.codec == "flac" && (0.5...0.7).contains(sound.end), "\(sound)")
     }
 
@@ -87,7 +87,7 @@ import Testing
         #expect(abs(try sound(out).end - Double(frames) / 25) < 0.2)
     }
 
-    @Test func soundThatIsLostIsTold() throws {
+    @Test func warnsOfLostSound() throws {
         let clip = try clip(5)
         for output in ["out.y4m", "out%d.png"] {
             let outcome = try stream(clip, "-o", folder.path(output), "--json", "-")
@@ -104,7 +104,7 @@ import Testing
 
     // MARK: - Shape
 
-    /// Width and height of the output, and what is said.
+    /// The width and height of the output, and the messages.
     private func size(_ arguments: String...) throws -> (size: [Int], messages: String) {
         let clip = folder.path("in.mkv")
         try Fixture.write(clip, frames: 5, width: 96, height: 54)
@@ -120,7 +120,7 @@ import Testing
         return ([info.width, info.height], outcome.messages)
     }
 
-    @Test func theInputsShapeIsKept() throws {
+    @Test func keepsTheShapeOfTheInput() throws {
         let (size, messages) = try size()
         #expect(size == [64, 32])
         #expect(messages.contains("swan: the output has 64x32 pixels"))
@@ -129,7 +129,7 @@ import Testing
         #expect(try self.size("--height", "96").size == [176, 96])
     }
 
-    @Test func bothSidesAreFittedAsAskedFor() throws {
+    @Test func fitsBothSidesAsRequested() throws {
         let square = ["--width", "64", "--height", "64"]
         let cropped = try size(square[0], square[1], square[2], square[3])
         #expect(cropped.size == [64, 64])
@@ -148,14 +148,14 @@ import Testing
         }
     }
 
-    @Test func sizesThatDoNotFitAreRefusedBeforeTheInputIsRead() throws {
+    @Test func refusesInvalidSizesBeforeReadingTheInput() throws {
         for option in ["--width", "--height"] {
             let outcome = try stream("nothing.mp4", option, "100", "-o", folder.path("o.mp4"))
             #expect(outcome.code == 64 && outcome.messages.contains("multiples of 16"))
         }
     }
 
-    @Test func onePictureMakesOnePicture() throws {
+    @Test func writesOnePictureForOneFrame() throws {
         let still = folder.path("still.png")
         try writePNG(
             VideoFrame(width: 48, height: 32) {

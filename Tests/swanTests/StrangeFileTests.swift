@@ -3,7 +3,7 @@ import GoldenSupport
 import ModelSupport
 import Testing
 
-/// Pipes and devices where files belong, and files that go away while they are in use.
+/// Pipes and devices in place of files, and files that are truncated while in use.
 @Suite struct StrangeFileTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -25,8 +25,8 @@ import Testing
         #expect(try !folder.names.contains { $0.contains("out") })
     }
 
-    /// Nobody writes to the pipe, and the device has no end.
-    @Test(arguments: ["pipe", "/dev/zero"]) func aPipeIsNoFile(_ name: String) throws {
+    /// Nothing writes to the pipe, and the device never ends.
+    @Test(arguments: ["pipe", "/dev/zero"]) func refusesPipesAndDevices(_ name: String) throws {
         let stream = ["stream", fixture.clip, "--prompt", "a", "-o", "out.mp4"]
         let generate = ["generate", "-o", "out.mp4", "--device", "cpu"]
         let random = try GenerateFixture.shared.get().path(.textToVideo)
@@ -47,11 +47,11 @@ import Testing
         )
     }
 
-    /// In place of each of a model's files.
+    /// A pipe in place of each of a model's files.
     @Test(arguments: [
         "stream.yaml", "transformer/config.json", "vae/config.json", "tokenizer/spiece.model",
         "transformer/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
-    ]) func aPipeInAModelIsNoFile(_ name: String) throws {
+    ]) func refusesPipesInAModel(_ name: String) throws {
         let model = folder.path("model")
         try FileManager.default.copyItem(atPath: fixture.model, toPath: model)
         try FileManager.default.removeItem(atPath: model + "/" + name)
@@ -66,8 +66,8 @@ import Testing
         #expect(verified.code == 65, "\(verified.messages)")
     }
 
-    /// Once frames come out, the weights of the transformer lose their end.
-    @Test func aModelThatIsCutOffEndsTheStream() throws {
+    /// The transformer's weights are truncated after the first frames.
+    @Test func truncatedModelsEndTheStream() throws {
         let model = folder.path("model")
         try TinyModel.write(to: model)
         let clip = folder.path("in.y4m")

@@ -3,7 +3,7 @@ import GoldenSupport
 import SwanMedia
 import Testing
 
-/// What `swan stream` gives.
+/// The output of `swan stream`.
 @Suite struct StreamTests {
     private let folder: TemporaryDirectory
     private let fixture: Fixture
@@ -18,7 +18,7 @@ import Testing
             .end(input: input)
     }
 
-    @Test func aFileHasAsManyFramesAsItsInputAndItsRate() throws {
+    @Test func keepsTheNumberOfFramesAndTheRate() throws {
         let out = folder.path("out.mp4")
         let outcome = try stream(fixture.clip, "--prompt", "a cat", "-o", out)
         #expect(outcome.code == 0, "\(outcome.messages)")
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(arguments: [1, 3, 5, 6])
-    func anyNumberOfFramesIsKept(_ frames: Int) throws {
+    func keepsAnyNumberOfFrames(_ frames: Int) throws {
         let (clip, out) = (folder.path("in.mkv"), folder.path("out.mkv"))
         try Fixture.write(clip, frames: frames)
         let outcome = try stream(clip, "--prompt", "a cat", "-o", out)
@@ -42,8 +42,9 @@ import Testing
         #expect(try Fixture.count(out) == frames)
     }
 
-    /// Past the 1,024 latent frames where the reference's table of positions ends, at constant memory.
-    @Test func aStreamHasNoEnd() throws {
+    /// Streams past the 1,024 latent frames of the reference's position table, with constant
+    /// memory.
+    @Test func streamsWithoutEnd() throws {
         func peak(frames: Int) throws -> Int {
             let outcome = try stream(
                 "--prompt",
@@ -78,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func pipesOnBothSides() throws {
+    @Test func streamsFromPipeToPipe() throws {
         let clip = folder.path("in.y4m")
         try Fixture.write(clip, frames: 7)
         let bytes = try Data(contentsOf: URL(fileURLWithPath: clip))
@@ -90,7 +91,7 @@ import Testing
         #expect(try Fixture.count(out) == 7)
     }
 
-    @Test func aTruncatedVideoIsStreamedAsFarAsItGoes() throws {
+    @Test func streamsATruncatedVideoUpToItsEnd() throws {
         let (whole, cut) = (folder.path("whole.mp4"), folder.path("cut.mp4"))
         try Fixture.write(whole, frames: 60, width: 128, height: 128)
         let bytes = try Data(contentsOf: URL(fileURLWithPath: whole))
@@ -113,7 +114,7 @@ import Testing
         #expect(try video("8") != first)
     }
 
-    @Test func textAlone() throws {
+    @Test func generatesFromTextAlone() throws {
         let out = folder.path("out.mp4")
         let outcome = try stream("--prompt", "a cat", "--max-frames", "10", "-o", out)
         #expect(outcome.code == 0, "\(outcome.messages)")
@@ -159,7 +160,7 @@ import Testing
         )
         #expect(outcome.code == 0, "\(outcome.messages)")
         let summary = try Self.fields(outcome.output)
-        #expect(summary["frames_out"] as? Int == 8)  // 21 frames at 25 a second, 10 a second
+        #expect(summary["frames_out"] as? Int == 8)  // 21 frames at 25 fps, resampled to 10 fps
         #expect(summary["frame_rate"] as? String == "10")
         #expect(summary["steps"] as? [Int] == [300])
         #expect(summary["height"] as? Int == 48)
@@ -191,7 +192,7 @@ import Testing
         #expect(plain[9...] != changed[9...])
     }
 
-    @Test func theSummaryHasItsKeys() throws {
+    @Test func summaryHasAllKeys() throws {
         let path = folder.path("summary.json")
         let outcome = try stream(
             fixture.clip,
@@ -222,7 +223,7 @@ import Testing
         #expect(stages.values.allSatisfy { $0 > 0 })
     }
 
-    @Test func progressForProgramsIsOneObjectALine() throws {
+    @Test func writesProgressAsOneObjectPerLine() throws {
         let outcome = try Program.run(
             "stream",
             fixture.clip,

@@ -4,7 +4,7 @@ import ModelSupport
 import Testing
 import Torch
 
-/// `swan train` as a process: killed, stopped, gone on with.
+/// `swan train` as a process: killed, stopped and resumed.
 @Suite struct TrainTests {
     private let folder: TemporaryDirectory
     private let recipe: String
@@ -19,15 +19,14 @@ import Torch
 
     /// When a process is killed.
     private enum Moment {
-        /// While a file is written into a folder.
+        /// While a file is being written to a folder.
         case writing(String)
-        /// When a file is there.
+        /// After a file exists.
         case after(String)
     }
 
-    /// With SIGKILL, which no process can do anything about: whole files and exact numbers are all
-    /// that can help it then.
-    @Test func aRunThatIsKilledAgainAndAgainEndsWithTheSameFiles() throws {
+    /// No process can handle SIGKILL, so resuming depends on complete files and exact numbers.
+    @Test func resumeAfterKillsIsExact() throws {
         let whole = try train("whole")
         let checkpoints = "killed/checkpoints/"
         let moments: [Moment] = [
@@ -40,12 +39,12 @@ import Torch
         var halfWritten = 0
         for moment in moments {
             let program = try train("killed", "--resume")
-            while program.isRunning, !has(come: moment) { usleep(500) }
+            while program.isRunning, !isReached(moment) { usleep(500) }
             program.send(SIGKILL)
             _ = try program.end()
             halfWritten += try partialFiles("killed").count
         }
-        #expect(halfWritten > 0, "no process was killed while it wrote")
+        #expect(halfWritten > 0, "no process was killed while writing")
         let outcome = try train("killed", "--resume").end()
         #expect(outcome.code == 0, "\(outcome.messages)")
         #expect(try whole.end().code == 0)
@@ -53,11 +52,11 @@ import Torch
         #expect(expected.keys.sorted() == found.keys.sorted())
         #expect(expected.keys.contains("transformer/diffusion_pytorch_model.safetensors"))
         for (name, bytes) in expected {
-            #expect(found[name] == bytes, "\(name) is another one")
+            #expect(found[name] == bytes, "\(name) differs")
         }
     }
 
-    @Test func aSignalEndsARunWithACheckpoint() throws {
+    @Test func signalsEndARunWithACheckpoint() throws {
         let recipe = try folder.file(
             "long.yaml",
             text: TinyTraining.recipe.replacing("steps: 6,", with: "steps: 10000,")
@@ -74,7 +73,7 @@ import Torch
         let names = try FileManager.default.contentsOfDirectory(
             atPath: folder.path("out/checkpoints/vae")
         )
-        // The first weights, and those after the last step.
+        // The initial weights, and those after the last step.
         #expect(names.count == 2)
         let newest = try #require(names.max())
         let file = try SafetensorsFile(path: folder.path("out/checkpoints/vae/\(newest)"))
@@ -85,7 +84,7 @@ import Torch
         #expect(file.keys.allSatisfy { file.entry($0)?.dtype == .float32 })
     }
 
-    @Test func aDeviceThatIsNotThereIsNamed() throws {
+    @Test func refusesAMissingDevice() throws {
         let outcome = try Program.run(
             "train",
             recipe,
@@ -99,7 +98,7 @@ import Torch
         #expect(try folder.names == ["recipe.yaml"])
     }
 
-    /// What is refused says what and where, and leaves the folder for the next try.
+    /// Errors say what is wrong and where, and leave no folder behind.
     @Test(arguments: [
         ("seed: 7", "seed: [", 65, "not YAML"),
         ("seed: 7", "seeds: 7", 65, "seed is missing"),
@@ -125,7 +124,9 @@ import Torch
         ("latent_frames: 2", "latent_frames: 2049", 65, "transformer.training.latent_frames is"),
         ("size: 32, batch: 2", "size: 33, batch: 2", 65, "multiple of 16"),
     ])
-    func refusals(_ found: String, _ replaced: String, _ code: Int32, _ words: String) throws {
+    func refusesInvalidRecipes(_ found: String, _ replaced: String, _ code: Int32, _ words: String)
+        throws
+    {
         let wrong = try folder.file(
             "wrong.yaml",
             text: TinyTraining.recipe.replacing(found, with: replaced)
@@ -136,14 +137,14 @@ import Torch
         #expect(try folder.names.sorted() == ["recipe.yaml", "wrong.yaml"])
     }
 
-    /// A folder that no run left is not written into, whatever layout the model in it has.
+    /// A folder that no run created is not written to, whatever model layout it contains.
     @Test(arguments: [
         "Wan2.1_VAE.pth", "diffusion_pytorch_model.safetensors.index.json", "config.json",
         "model.pt",
         "google/umt5-xxl/spiece.model", "my.safetensors", "samples/vae-00000005.png",
         "events/vae/notes.txt", "vae/config.json",
     ])
-    func aFolderOfSomebodyElsesIsRefused(name: String) throws {
+    func refusesAForeignFolder(name: String) throws {
         let file = URL(fileURLWithPath: folder.path("out/" + name))
         try FileManager.default.createDirectory(
             at: file.deletingLastPathComponent(),
@@ -160,7 +161,7 @@ import Torch
         }
     }
 
-    // MARK: - Help
+    // MARK: - Helpers
 
     private func train(_ output: String, _ options: String...) throws -> Program {
         try Program(
@@ -169,14 +170,14 @@ import Torch
         )
     }
 
-    private func has(come moment: Moment) -> Bool {
+    private func isReached(_ moment: Moment) -> Bool {
         switch moment {
         case .writing(let place):
             do {
                 return try FileManager.default.contentsOfDirectory(atPath: folder.path(place))
                     .contains { $0.contains(".swan-partial-") }
             } catch {
-                // The folder is not there yet.
+                // The folder does not exist yet.
                 return false
             }
         case .after(let file): return FileManager.default.fileExists(atPath: folder.path(file))
@@ -187,7 +188,7 @@ import Torch
         try files(place).filter { $0.contains(".swan-partial-") }
     }
 
-    /// The files in a folder and in those below it; none where there is no folder.
+    /// The files in a folder and its subfolders, or none if the folder does not exist.
     private func files(_ place: String) throws -> [String] {
         let found = FileManager.default.enumerator(atPath: folder.path(place))
         return (found?.compactMap { $0 as? String } ?? []).filter { name in
@@ -200,7 +201,7 @@ import Torch
         }
     }
 
-    /// What a run leaves, without its events, which say when it was.
+    /// The files of a run, without its events, which contain the time.
     private func contents(_ place: String) throws -> [String: Data] {
         var contents: [String: Data] = [:]
         for name in try files(place) where !name.hasPrefix("events/") {

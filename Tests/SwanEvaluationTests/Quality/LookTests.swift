@@ -8,7 +8,7 @@ import Torch
 @testable import SwanTraining
 
 @Suite struct LookTests {
-    /// Clips that `scripts/bootstrap` puts beside the sources; drawn scenes are always there.
+    /// Clips that `scripts/bootstrap` fetches. Drawn scenes are always available.
     static let footage = HeldOutFootage.clips.map { Golden.path("../\($0.path)") }
         .filter { FileManager.default.fileExists(atPath: $0) }
 
@@ -21,13 +21,14 @@ import Torch
         }
     }
 
-    @Test(arguments: footage) func everyStyleIsNearestToItselfOn(file: String) throws {
+    @Test(arguments: footage) func everyStyleIsNearestToItselfOnFootage(file: String) throws {
         let clip = try QualityClip(file, height: 128, width: 128, maxFrames: 41)
         let some = try clip.pixels.sliced(0, 0..<clip.count, step: 40)
         try expectEveryStyleNearestToItself(QualityClip(name: clip.name, pixels: some))
     }
 
-    /// Also when it is blurred or grainy, as a small model's pictures are: 18 to 25 dB.
+    /// Expects each style to be nearest to itself, also if it is blurred or grainy like the images
+    /// of a small model (18 to 25 dB).
     private func expectEveryStyleNearestToItself(_ clip: QualityClip) throws {
         let targets = try StyleTargets(clip, styles: Style.bundled, count: clip.count)
         let grain = try Tensor.randn(clip.pixels.shape, Generator(seed: 3)) * 0.07
@@ -40,21 +41,21 @@ import Torch
                     let found = try targets.nearest(to: output, frames: [frame])
                     #expect(
                         found == position,
-                        "\(kind) \(style) of \(clip.name), \(frame) is taken for \(Style.bundled[found])"
+                        "\(kind) \(style) of \(clip.name), frame \(frame), is nearest to \(Style.bundled[found])"
                     )
                 }
             }
         }
     }
 
-    @Test func itSeesColorAndStructure() throws {
+    @Test func distanceCoversColorAndStructure() throws {
         let gray = try Tensor.full([1, 3, 16, 16], 0.5)
         let red = try gray + Tensor([0.1, 0, 0] as [Float], [1, 3, 1, 1])
         let color = try Look(gray).distance(to: Look(red))
         #expect(abs(color - 0.01 / 3) < 1e-6)
         let shift = try Tensor.arange(0, 16).to(.float32).reshaped(1, 1, 1, 16) * 0.01
         let ramp = try gray + shift
-        // Two differences of columns are 0.02 apart, halved; rows are all the same.
+        // The central difference is 0.02 / 2 across columns, and 0 across rows.
         let pixels = try PictureQuality.squaredError(gray, ramp)
         #expect(abs(try Look(gray).distance(to: Look(ramp)) - pixels - 0.0001) < 1e-6)
         #expect(try Look(ramp).distance(to: Look(ramp)) == 0)

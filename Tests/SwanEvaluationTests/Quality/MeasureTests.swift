@@ -23,7 +23,7 @@ import SwanMedia
         targets = try StyleTargets(clip, styles: Style.bundled, count: 13)
     }
 
-    /// The clip in a style as a stream gives it: 5 frames, then fours.
+    /// The clip in a style, in chunks as a stream returns them: 5 frames, then 4 each.
     private func chunks(_ position: Int) throws -> [MeasuredStream.Chunk] {
         try [0..<5, 5..<9, 9..<13].enumerated().map { number, frames in
             MeasuredStream.Chunk(
@@ -39,7 +39,7 @@ import SwanMedia
         Dictionary(row.figures.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
     }
 
-    @Test func anExactStyleFulfilsEveryBound() throws {
+    @Test func exactStylesMeetEveryBound() throws {
         for position in Style.bundled.indices {
             var measure = StyleMeasure(targets, position: position, prompts: [0: "a"])
             for chunk in try chunks(position) { try measure.add(chunk) }
@@ -54,7 +54,7 @@ import SwanMedia
         }
     }
 
-    @Test func chunksOfAnotherStyleAreMisses() throws {
+    @Test func countsChunksOfAnotherStyleAsMisses() throws {
         let (sketch, neon) = (1, 2)
         var measure = StyleMeasure(targets, position: sketch, prompts: [0: "one", 8: "two"])
         let (asked, other) = (try chunks(sketch), try chunks(neon))
@@ -62,15 +62,15 @@ import SwanMedia
         let row = measure.row(clip: "scene")
         #expect(!row.holds)
         #expect(abs((figures(row)["nearest"] ?? 0) - 200 / 3) < 1e-9)
-        // The second prompt began at the last frame of the chunk that missed.
+        // The second prompt starts at the last frame of the chunk that missed.
         #expect(row.note == "of 3 chunks nearest to neon in 1, prompted by 'two'")
     }
 
-    @Test func flickerIsSeenAcrossChunks() throws {
+    @Test func measuresFlickerBetweenChunks() throws {
         var measure = StyleMeasure(targets, position: 0, prompts: [0: "a"])
         var reference = StyleMeasure(targets, position: 0, prompts: [0: "a"])
         for chunk in try chunks(0) {
-            // Every other chunk is darker: only the changes between chunks are other ones.
+            // The second chunk is darker, which increases the changes between chunks.
             let output = try chunk.output * (chunk.number == 1 ? 0.9 : 1)
             try measure.add(
                 MeasuredStream.Chunk(
@@ -86,7 +86,7 @@ import SwanMedia
         #expect(flicker > (figures(reference.row(clip: ""))["flicker"] ?? 0) + 0.05)
     }
 
-    @Test func delaysAreCountedInChunks() {
+    @Test func countsDelaysInChunks() {
         let order = [4, 7, 1]
         let stays = [4, 4, 4, 4, 4, 4, 7, 7, 7, 7, 7, 7, 1, 1, 1, 1, 1, 1]
         #expect(ChangeMeasure.delays(stays, order: order) == ([0, 0], 100))
@@ -98,7 +98,7 @@ import SwanMedia
         #expect(ChangeMeasure.delays(never, order: order) == ([6, 6], 0))
     }
 
-    @Test func aPromptThatNeverTakesHoldFails() throws {
+    @Test func promptsThatNeverTakeEffectFail() throws {
         var measure = ChangeMeasure(targets, order: [0, 1])
         #expect(measure.chunks == 12)
         let (plain, sketch) = (try chunks(0), try chunks(1))
@@ -110,7 +110,7 @@ import SwanMedia
         #expect(measure.row(clip: "").holds)
     }
 
-    @Test func driftIsAnEndThatIsWorse() throws {
+    @Test func detectsDrift() throws {
         for (factor, holds) in [(1.0, true), (1.02, true), (1.2, false), (0.5, false)] {
             var measure = try DriftMeasure(clip, style: .none, frames: 40)
             let frames = measure.frames
@@ -134,7 +134,7 @@ import SwanMedia
         }
     }
 
-    @Test func aSheetHasARowForEachClip() throws {
+    @Test func sheetsHaveARowForEachClip() throws {
         func picture(_ level: Double) throws -> Tensor {
             try Tensor.full([1, 3, 256, 128], level / 255)
         }

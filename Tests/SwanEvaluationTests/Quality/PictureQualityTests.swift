@@ -8,7 +8,7 @@ import Torch
 @testable import SwanTraining
 
 @Suite struct PictureQualityTests {
-    @Test(arguments: [0, 1]) func similarityIsTheReferences(index: Int) throws {
+    @Test(arguments: [0, 1]) func similarityMatchesTheReference(index: Int) throws {
         let golden = try Golden("ssim")
         func pictures(_ name: String) throws -> Tensor {
             try golden.input("\(name)_\(index)").unsqueezed(1).repeated([1, 3, 1, 1])
@@ -21,19 +21,19 @@ import Torch
         )
     }
 
-    @Test func equalPicturesAreAlike() throws {
+    @Test func equalPicturesHaveThePerfectScore() throws {
         let picture = try Tensor.rand([2, 3, 16, 20], Generator(seed: 1))
         try expectClose(PictureQuality.ssim(picture, picture), .ones([2]), absolute: 1e-5)
         #expect(try PictureQuality.squaredError(picture, picture) == 0)
         #expect(PictureQuality.psnr(squaredError: 0) == 100)
     }
 
-    @Test func smallPicturesAreRefused() throws {
+    @Test func refusesSmallPictures() throws {
         let picture = try Tensor.ones([1, 3, 10, 16])
         #expect(throws: SwanError.self) { try PictureQuality.ssim(picture, picture) }
     }
 
-    @Test func aTenthIsTwentyDecibels() throws {
+    @Test func errorOfATenthIsTwentyDecibels() throws {
         let error = try PictureQuality.squaredError(
             Tensor.full([1, 3, 4, 4], 0.5),
             Tensor.full([1, 3, 4, 4], 0.6)
@@ -41,7 +41,7 @@ import Torch
         #expect(abs(PictureQuality.psnr(squaredError: error) - 20) < 1e-4)
     }
 
-    @Test func changesAreBetweenNeighbors() throws {
+    @Test func measuresChangesBetweenNeighboringFrames() throws {
         let frames = try stacked([0, 0.5, 0.5, 0.25].map { try Tensor.full([3, 4, 4], $0) })
         try expectClose(
             PictureQuality.changes(frames),

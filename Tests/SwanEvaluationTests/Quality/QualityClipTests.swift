@@ -11,7 +11,7 @@ import Torch
 @testable import SwanTraining
 
 @Suite struct QualityClipTests {
-    @Test func aLoopGoesForwardAndBackward() {
+    @Test func loopsForwardAndBackward() {
         #expect((0..<9).map { QualityClip.swing($0, over: 4) } == [0, 1, 2, 3, 2, 1, 0, 1, 2])
         #expect((0..<3).map { QualityClip.swing($0, over: 1) } == [0, 0, 0])
         let far = (0..<100).map { QualityClip.swing($0, over: 7) }
@@ -19,7 +19,7 @@ import Torch
     }
 
     @Test(arguments: [(3_000, 250), (3_000, 120), (3_000, 132), (400, 250), (20, 9), (60, 2)])
-    func tenthsOfALongStreamShowTheSame(frames: Int, clip: Int) {
+    func firstAndLastTenthShowTheSameFrames(frames: Int, clip: Int) {
         let loop = DriftMeasure.loop(frames: frames, clip: clip)
         #expect((2...max(2, clip)).contains(loop))
         let tenth = frames / 10
@@ -30,7 +30,7 @@ import Torch
         )
     }
 
-    @Test func framesAreResizedAndKept() throws {
+    @Test func readsAndResizesFrames() throws {
         let folder = try TemporaryDirectory()
         let path = folder.path("clip.mkv")
         let writer = try VideoWriter(path: path, width: 40, height: 20, frameRate: .one)
@@ -57,7 +57,7 @@ import Torch
         #expect(error?.code == .invalidData)
     }
 
-    @Test func theStylesAreTheRecipes() throws {
+    @Test func takesTheStylesFromTheRecipe() throws {
         let folder = try TemporaryDirectory()
         let missing = #expect(throws: SwanError.self) {
             try TaughtStyles(of: folder.path(""), chosen: nil)
@@ -80,7 +80,7 @@ import Torch
         #expect(unknown?.message.contains("none, sepia, night") == true)
     }
 
-    @Test(arguments: Style.bundled) func promptsAskForTheStyleAlone(style: Style) {
+    @Test(arguments: Style.bundled) func promptsAskOnlyForTheStyle(style: Style) {
         let prompts = QualityPrompts.prompts(for: style)
         #expect(Set(prompts).count == 3)
         #expect(prompts[0] == (style.phrasings.first ?? "no change"))
@@ -94,7 +94,7 @@ import Torch
         }
     }
 
-    @Test func promptsShareTheStream() {
+    @Test func spreadsPromptsOverTheStream() {
         #expect(QualityPrompts.spread(["a", "b", "c"], over: 120) == [0: "a", 40: "b", 80: "c"])
     }
 }

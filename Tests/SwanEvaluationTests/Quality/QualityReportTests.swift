@@ -23,7 +23,7 @@ import Testing
         note: "worse"
     )
 
-    @Test func boundsIncludeTheirEnds() {
+    @Test func boundsAreInclusive() {
         #expect(QualityBound.atLeast(0.6).holds(0.6))
         #expect(!QualityBound.atLeast(0.6).holds(0.599))
         #expect(QualityBound.atMost(1.3).holds(1.3))
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func linesSayWhatHolds() {
+    @Test func linesShowTheVerdict() {
         #expect(
             good.line
                 == "ok      styles   bikes.mp4              sketch     nearest 95.5 % (at least 90); PSNR 20.25 dB"
@@ -45,7 +45,7 @@ import Testing
         )
     }
 
-    @Test func oneFigureThatFailsFailsTheReport() {
+    @Test func oneFailedFigureFailsTheReport() {
         var report = self.report
         #expect(report.holds)
         report.rows = [good]
@@ -78,7 +78,7 @@ import Testing
         #expect(try !JSONText.data(report).isEmpty)
     }
 
-    @Test func askingForWhatCannotBeIsRefused() {
+    @Test func refusesInvalidOptions() {
         func message(_ change: (inout QualityOptions) -> Void) -> String? {
             var options = QualityOptions()
             change(&options)

@@ -8,7 +8,7 @@ import Torch
 import SwanSystem
 
 @Suite struct ClipTests {
-    @Test func clipsAreAFunctionOfSeedAndIndex() throws {
+    @Test func clipsDependOnlyOnSeedAndIndex() throws {
         let folder = try SampleFootage()
         let first = try ClipMix(folder.config, root: folder.path, seed: 5)
         let again = try ClipMix(folder.config, root: folder.path, seed: 5)
@@ -21,7 +21,7 @@ import SwanSystem
         }
     }
 
-    @Test func clipsFromManyThreadsAreTheSame() async throws {
+    @Test func clipsAreTheSameOnManyThreads() async throws {
         let folder = try SampleFootage()
         let mix = try ClipMix(folder.config, root: folder.path, seed: 5)
         let expected = try (0..<8).map { try bytes(mix, UInt64($0)) }
@@ -35,7 +35,7 @@ import SwanSystem
     }
 
     @Test(arguments: [[1, 64, 64], [9, 64, 64], [5, 32, 96], [5, 160, 160]])
-    func clipsHaveTheirShapeAndRange(size: [Int]) throws {
+    func clipsHaveTheRequestedShapeAndRange(size: [Int]) throws {
         let folder = try SampleFootage()
         for config in folder.single {
             let mix = try ClipMix(config, root: folder.path, seed: 1)
@@ -79,7 +79,7 @@ import SwanSystem
 
     @Test func videosKeepTheirColors() throws {
         let folder = try SampleFootage()
-        // Half of the clips are not recolored: some show the video's own red ground.
+        // Half of the clips are not recolored, so some show the video's own red background.
         let mix = try ClipMix(folder.single[2], root: folder.path, seed: 1)
         let reds = try (0..<20).count { index in
             let clip = try mix.clip(index: UInt64(index), frames: 1, height: 64, width: 64)
@@ -89,12 +89,12 @@ import SwanSystem
         #expect(reds >= 5)
     }
 
-    @Test func aMixUsesEverySource() throws {
+    @Test func mixesUseEverySource() throws {
         let folder = try SampleFootage()
         let alone = try folder.single.map { try ClipMix($0, root: folder.path, seed: 1) }
         #expect(alone.count == 3)
         let mix = try ClipMix(folder.config, root: folder.path, seed: 1)
-        // Blue is rare in the test's video and full in its picture; drawn scenes lie between.
+        // The test video has little blue, the still has much, and drawn scenes are in between.
         let means = try (0..<40).map { index in
             try mix.clip(index: UInt64(index), frames: 1, height: 64, width: 64).mean([0, 2, 3])
                 .array(of: Double.self)
@@ -104,7 +104,7 @@ import SwanSystem
         #expect(means.contains { abs($0[2] - $0[0]) < 0.25 })
     }
 
-    @Test func examplesTakeSourcesInTurn() throws {
+    @Test func examplesCycleThroughTheSources() throws {
         let folder = try SampleFootage()
         let mix = try ClipMix(folder.config, root: folder.path, seed: 1)
         func pixels(_ mix: ClipMix, _ number: Int) throws -> [Float] {
@@ -117,7 +117,7 @@ import SwanSystem
         }
     }
 
-    @Test func missingFootageIsNamed() {
+    @Test func namesMissingFootage() {
         let config = DataConfig(procedural: 0, videos: [.init(file: "none.mp4", weight: 1)])
         let error = #expect(throws: SwanError.self) {
             try ClipMix(config, root: "/tmp", seed: 0)
@@ -126,13 +126,13 @@ import SwanSystem
         #expect(error?.message.contains("/tmp/none.mp4") == true)
     }
 
-    @Test func footageThatIsNoVideoIsRefused() throws {
+    @Test func refusesFootageThatIsNotAVideo() throws {
         let folder = try SampleFootage()
         let config = DataConfig(procedural: 0, videos: [.init(file: "text.mp4", weight: 1)])
         #expect(throws: SwanError.self) { try ClipMix(config, root: folder.path, seed: 0) }
     }
 
-    @Test(arguments: [-1, Double.nan, 0]) func weightsThatCannotBeMeantAreRefused(
+    @Test(arguments: [-1, Double.nan, 0]) func refusesInvalidWeights(
         weight: Double
     ) {
         let error = #expect(throws: SwanError.self) {
@@ -178,7 +178,7 @@ private struct SampleFootage {
 
     var config: DataConfig { DataConfig(procedural: 1, stills: stills, videos: [video]) }
 
-    /// Each source alone: drawn scenes, stills, video.
+    /// A configuration for each source alone: drawn scenes, stills, video.
     var single: [DataConfig] {
         [
             DataConfig(), DataConfig(procedural: 0, stills: stills),
@@ -186,7 +186,7 @@ private struct SampleFootage {
         ]
     }
 
-    /// A dark square on a ground of one color.
+    /// A dark square on a background of one color.
     private static func frame(
         _ width: Int,
         _ height: Int,

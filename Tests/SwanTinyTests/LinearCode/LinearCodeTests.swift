@@ -12,9 +12,10 @@ import SwanSystem
 @Suite struct LinearCodeTests {
     private let scenes = SmoothScenes()
 
-    /// With sub-pixel convolutions the way back knows at which of four pixels it is.
+    /// Sub-pixel convolutions let the decoder distinguish the four pixels that an upsampling makes
+    /// of one.
     @Test(arguments: [(false, 22.0), (true, 28.0)])
-    func untrainedNetworkReconstructs(subpixel: Bool, least: Double) throws {
+    func untrainedNetworksReconstruct(subpixel: Bool, least: Double) throws {
         var config = Self.config
         config.subpixelUpsample = subpixel
         let weights = try LinearCode.weights(config, clips: scenes, seed: 1)
@@ -27,7 +28,7 @@ import SwanSystem
         }
     }
 
-    @Test func latentsHaveUnitSizeAndNoDoubt() throws {
+    @Test func latentsHaveUnitScaleAndALowVariance() throws {
         let weights = try LinearCode.weights(Self.config, clips: scenes, seed: 1)
         let vae = try WanVAE(Weights(DictionaryWeights(weights)), Self.config)
         let clip = try scenes.clip(index: 600, frames: 9, height: 128, width: 128)
@@ -38,7 +39,7 @@ import SwanSystem
         #expect(try (logVariance + 8).abs().max().item() < 1e-3)
     }
 
-    @Test func weightsAreCompleteAndRepeat() throws {
+    @Test func weightsAreCompleteAndReproducible() throws {
         let first = try LinearCode.weights(Self.config, clips: scenes, seed: 1)
         let again = try LinearCode.weights(Self.config, clips: scenes, seed: 1)
         let other = try LinearCode.weights(Self.config, clips: scenes, seed: 2)
@@ -55,7 +56,7 @@ import SwanSystem
     }
 
     @Test(arguments: [false, true])
-    func turningAChainChangesNothingButItsDirections(subpixel: Bool) throws {
+    func turningAChainKeepsItsOutput(subpixel: Bool) throws {
         var config = Self.config
         config.subpixelUpsample = subpixel
         let generator = try Generator(seed: 3)
@@ -81,7 +82,7 @@ import SwanSystem
     }
 
     @Test(arguments: [false, true])
-    func fittingALinearCodeMakesItBetter(subpixel: Bool) throws {
+    func fittingReducesTheError(subpixel: Bool) throws {
         var config = Self.config
         config.subpixelUpsample = subpixel
         var errors: [Double] = []
@@ -95,14 +96,14 @@ import SwanSystem
         #expect(errors[1] < errors[0], "\(errors)")
     }
 
-    @Test func residualKindIsRefused() {
+    @Test func refusesResidualAutoencoders() {
         let error = #expect(throws: SwanError.self) {
             try LinearCode.weights(.wan22, clips: scenes, seed: 1)
         }
         #expect(error?.code == .invalidRecipe)
     }
 
-    @Test func componentsRecoverWhatLiesInAPlane() throws {
+    @Test func principalComponentsRecoverAPlane() throws {
         let generator = try Generator(seed: 1)
         let inner = try Tensor.randn([500, 2], generator)
         let points = try matmul(inner, Tensor.randn([2, 6], generator)) + 3
@@ -114,8 +115,8 @@ import SwanSystem
         try expectClose(try back + components.mean, points, absolute: 1e-4)
     }
 
-    @Test func pairsKeepMeansInTheirPlaces() throws {
-        // Channel 0 stands still and is strong, channel 1 flickers, channel 2 is weak.
+    @Test func pairsKeepMeansInPlace() throws {
+        // Channel 0 is strong and constant, channel 1 flickers, channel 2 is weak.
         let frames = try Tensor(
             [5, 4, 0.1, 5, -4, 0.1, -5, 4, -0.1, -5, -4, -0.1] as [Float],
             [2, 2, 1, 1, 3]
@@ -145,7 +146,7 @@ import SwanSystem
     }()
 }
 
-/// Drawn scenes out of focus.
+/// Blurred drawn scenes.
 private struct SmoothScenes: ClipSource {
     private let style = Style(name: "soft", phrasings: ["soft"], filters: [.blur(sigma: 2)])
 

@@ -5,13 +5,13 @@ import Torch
 @testable import SwanTraining
 
 @Suite struct PatchCodeTests {
-    @Test func asManyNumbersAsPixelsLoseNothing() throws {
+    @Test func codesOfFullSizeAreLossless() throws {
         let clip = try scene(1)
         let size = PatchCode.Size(frames: 2, side: 2, channels: 24)
         #expect(try PatchCode(of: [clip], size).squaredError(of: clip) < 1e-7)
     }
 
-    @Test func moreNumbersLoseLessAndTheOwnCodeLeast() throws {
+    @Test func largerCodesAndACodeOfTheClipItselfLoseLess() throws {
         let (clip, other) = (try scene(1), try scene(2))
         var last = Double.infinity
         for channels in [1, 4, 16, 48] {
@@ -25,7 +25,7 @@ import Torch
         #expect(last > 0)
     }
 
-    @Test func aStillGrayNeedsOneNumber() throws {
+    @Test func constantGrayNeedsOneChannel() throws {
         var frames = try Tensor.empty([9, 3, 16, 16], .uint8)
         for index in 0..<9 {
             var frame = try frames.narrowed(0, index, 1)

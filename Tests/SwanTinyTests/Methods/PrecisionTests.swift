@@ -8,12 +8,12 @@ import TorchNN
 @testable import SwanTraining
 import SwanSystem
 
-/// Mixed precision and gradients from layers that are computed again.
+/// Mixed precision and gradient checkpointing.
 @Suite(.serialized) struct PrecisionTests {
-    /// Steps on one batch, in the loop's way.
+    /// Training steps on one batch, as in the training loop.
     private struct Steps {
         var network: TrainedNetwork
-        /// The part of the loss under a name, step by step.
+        /// The named part of the loss for each step.
         var losses: [Double] = []
 
         init(
@@ -32,7 +32,7 @@ import SwanSystem
                 let networks = Networks([update.role: network.weights])
                 let loss = try update.loss(batch, place, networks, &carry)
                 #expect(loss.total.dtype == .float32)
-                try network.follow(loss, step: step, of: count, options) { found in
+                try network.applyUpdate(loss, step: step, of: count, options) { found in
                     #expect(found.allSatisfy { $0.dtype == .float32 })
                 }
                 losses.append(try #require(loss.parts[part]).item())
@@ -51,7 +51,7 @@ import SwanSystem
         let vae = try TinyRecipe.linearCode.get()
         return try Steps(
             TinyRecipe.streamMethod(recipe, clips: clips, vae: vae),
-            TinyRecipe.startOfTransformer(recipe),
+            TinyRecipe.initialTransformer(recipe),
             recipe.transformer.optimizer,
             of: "first_step",
             count: count
@@ -80,7 +80,7 @@ import SwanSystem
     }
 
     private func expectNear(_ half: Steps, _ full: Steps) throws {
-        // Another number of the first step, or it was float32 all the time.
+        // Equal first losses would mean that everything was computed in float32.
         #expect(half.losses[0] != full.losses[0])
         for (a, b) in zip(half.losses, full.losses) { #expect(abs(a - b) < 0.2 * b, "\(a), \(b)") }
         let (start, end) = (full.losses[0], try #require(full.losses.last))
@@ -88,18 +88,18 @@ import SwanSystem
         #expect(abs(try #require(half.losses.last) - end) < 0.05 * end)
     }
 
-    @Test func aTransformerInHalfPrecisionLearnsAsInFull() throws {
+    @Test func transformersLearnInHalfPrecision() throws {
         try expectNear(stream({ $0.precision = .bfloat16 }, count: 30), stream({ _ in }, count: 30))
     }
 
-    @Test func anAutoencoderInHalfPrecisionLearnsAsInFull() throws {
+    @Test func autoencodersLearnInHalfPrecision() throws {
         try expectNear(
             autoencoder({ $0.precision = .bfloat16 }, count: 20),
             autoencoder({ _ in }, count: 20)
         )
     }
 
-    @Test func whatIsKeptIsInFullPrecision() throws {
+    @Test func checkpointsAreInFullPrecision() throws {
         let folder = try TemporaryDirectory()
         let steps = try stream({ $0.precision = .bfloat16 }, count: 2)
         let checkpoints = try Checkpoints(folder: folder.url, stage: "transformer", kept: 1)
@@ -113,7 +113,7 @@ import SwanSystem
         )
         #expect(!file.keys.isEmpty)
         #expect(file.keys.allSatisfy { file.entry($0)?.dtype == .float32 })
-        // Full precision in truth: not all numbers are those of bfloat16.
+        // The values use the full precision: bfloat16 cannot represent all of them.
         let rounded = try steps.network.parameters.map {
             try $0.detached().to(.bfloat16).to(.float32)
         }
@@ -123,7 +123,7 @@ import SwanSystem
         #expect(differ)
     }
 
-    @Test func gradientCheckpointingChangesNoNumber() throws {
+    @Test func gradientCheckpointingIsExact() throws {
         let streams = try [false, true].map { isOn in
             try stream({ $0.gradientCheckpointing = isOn }, count: 2)
         }
@@ -140,7 +140,7 @@ import SwanSystem
         }
     }
 
-    @Test func theRecipeSaysBoth() throws {
+    @Test func readsBothFromTheRecipe() throws {
         let text = TinyRecipe.text
             .replacing(
                 "latent_noise: 0.02",

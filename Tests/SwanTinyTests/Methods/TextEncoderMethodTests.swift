@@ -8,9 +8,9 @@ import SwanModels
 
 @Suite("Text encoder method")
 struct TextEncoderMethodTests {
-    /// A style is added to an encoder that knows others: prompts for these stay where they were, which is
-    /// where the transformer looks for them.
-    @Test func aNewStyleLeavesTheOthersInTheirPlaces() throws {
+    /// Adding a style to a trained encoder keeps the embeddings of prompts for its other styles,
+    /// because the transformer relies on them.
+    @Test func newStylesKeepTheOthersInPlace() throws {
         var method = try Self.method([.none, .sepia, .night])
         let first = try Initialization.textEncoder(method.config, seed: 7)
         let taught = try trained(first, by: method)
@@ -28,7 +28,7 @@ struct TextEncoderMethodTests {
         #expect(try loss(old, method, again) < 0.2 * before)
     }
 
-    @Test func newNamesAndRequestsForNoChangeComeMostOften() throws {
+    @Test func samplesNewStylesAndNoChangeMostOften() throws {
         var method = try Self.method([.none, .sepia, .night, .comic])
         func shares() throws -> [Int] {
             let asked = try (0..<50).flatMap { try method.batch(BatchPlace(step: $0)).styles }
@@ -42,7 +42,7 @@ struct TextEncoderMethodTests {
         for (share, expected) in zip(try shares(), [30, 15, 15, 40]) {
             #expect(abs(share - expected) <= 5)
         }
-        // A model that was taught no request for no change.
+        // A model that was not taught requests for no change.
         method.teacher = .init(weights: weights, styles: ["sepia", "night", "comic"])
         #expect(try abs(shares()[0] - 57) <= 5)
     }
@@ -54,7 +54,8 @@ struct TextEncoderMethodTests {
             optimizer: recipe.transformer.optimizer,
             styles: styles,
             prompts: PromptGenerator(styles: styles, seed: recipe.seed),
-            // One for all, as a model that goes on learning keeps its own.
+            // One tokenizer for all styles, because a model keeps its tokenizer when it learns
+            // more.
             tokenizer: try TinyRecipe.tokenizer(recipe),
             maximumTokens: recipe.transformer.model.textLen,
             batch: 16,
@@ -62,7 +63,7 @@ struct TextEncoderMethodTests {
         )
     }
 
-    /// Prompts that were not trained on.
+    /// Prompts that are not used in training.
     private func batch(
         of styles: [Int],
         _ method: TextEncoderMethod
@@ -109,7 +110,7 @@ struct TextEncoderMethodTests {
                 Networks([TextEncoderMethod.trainedRole: network.weights]),
                 carry: &carry
             )
-            try network.follow(loss, step: step, of: 200, options)
+            try network.applyUpdate(loss, step: step, of: 200, options)
         }
         return try network.weights.mapValues { try $0.detached().cloned() }
     }

@@ -5,7 +5,7 @@ import Testing
 @Suite struct PromptGeneratorTests {
     private let prompts = PromptGenerator(styles: Style.bundled, seed: 1)
 
-    @Test func promptsAreAFunctionOfSeedStyleAndIndex() {
+    @Test func promptsDependOnlyOnSeedStyleAndIndex() {
         let again = PromptGenerator(styles: Style.bundled, seed: 1)
         let other = PromptGenerator(styles: Style.bundled, seed: 2)
         let texts = (0..<50 as Range<UInt64>).map { prompts.prompt(for: .neon, index: $0) }
@@ -40,7 +40,7 @@ import Testing
         #expect(texts.contains { $0.lowercased().contains("oil painting") })
     }
 
-    @Test func aLookThatWasTaughtIsNotUnknown() {
+    @Test func taughtLooksAreNotUsedAsUnknownOnes() {
         let oil = Style(name: "oil", phrasings: ["oil painting"], filters: [.blur(sigma: 2)])
         let taught = PromptGenerator(styles: [.none, oil], seed: 1)
         for index in 0..<1_000 as Range<UInt64> {
@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    @Test func corpusHoldsEveryPhrasing() {
+    @Test func corpusContainsEveryPhrasing() {
         let corpus = prompts.corpus(count: 2_000)
         #expect(corpus.count == 2_000)
         let all = Set(corpus)

@@ -18,7 +18,7 @@ import Torch
         #expect(try styled.isFinite().all())
     }
 
-    @Test(arguments: Style.bundled) func isTheSameForEveryFrame(style: Style) throws {
+    @Test(arguments: Style.bundled) func treatsEachFrameAlone(style: Style) throws {
         let clip = try scene(index: 2)
         let alone = try style(clip.sliced(0, 1..<2))
         try expectClose(try style(clip).sliced(0, 1..<2), alone, absolute: 1e-5)
@@ -29,7 +29,7 @@ import Torch
         #expect(try Style.none(clip).array(of: Float.self) == clip.array(of: Float.self))
     }
 
-    @Test func sepiaIsItsMatrix() throws {
+    @Test func sepiaAppliesItsMatrix() throws {
         let clip = try scene(index: 4)
         let rows = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
         let channels = try (0..<3).map { try clip.selected(1, $0) }
@@ -43,7 +43,7 @@ import Torch
         for (mean, row) in zip(means, rows) { #expect(abs(mean - 0.5 * row.reduce(0, +)) < 1e-6) }
     }
 
-    @Test func sketchOfAnEmptyWallIsPaper() throws {
+    @Test func sketchOfAPlainImageIsPaper() throws {
         for brightness in [0.1, 0.5, 0.9] {
             let paper = try Style.sketch(Tensor.full([1, 3, 32, 32], brightness))
             try expectClose(
@@ -65,7 +65,7 @@ import Torch
         wall = drawn
     }
 
-    @Test func neonGlowsAtEdgesAlone() throws {
+    @Test func neonGlowsOnlyAtEdges() throws {
         let flat = try Style.neon(Tensor.full([1, 3, 32, 32], 0.7))
         #expect(try flat.max().item() < 0.1)
         let edge = try concatenated(
@@ -77,14 +77,14 @@ import Torch
         #expect(try lit.sliced(3, 0..<5).max().item() < 0.1)
     }
 
-    @Test func comicLightsTheDark() throws {
+    @Test func comicBrightensDarkColors() throws {
         let dark = try Style.comic(Tensor.full([1, 3, 32, 32], 0.1))
         #expect(try dark.min().item() > 0.2)
         let bright = try Style.comic(Tensor.full([1, 3, 32, 32], 0.9))
         #expect(try bright.min().item() > 0.99)
     }
 
-    @Test func thermalFollowsItsColors() throws {
+    @Test func thermalMapsBrightnessToColors() throws {
         let expected: [(Double, [Double])] = [
             (0, [0, 0, 0.2]), (0.25, [0.4, 0, 0.6]), (0.5, [0.85, 0.15, 0.35]),
             (0.625, [0.925, 0.375, 0.175]), (1, [1, 1, 0.8]),
@@ -95,7 +95,7 @@ import Torch
         }
     }
 
-    @Test func nightOfGrayIsItsFormula() throws {
+    @Test func nightAppliesItsFormula() throws {
         let mean = try Style.night(Tensor.full([1, 3, 16, 16], 0.5)).mean([0, 2, 3])
         let light = pow(0.5, 1.3)
         let color = [0.24 * light, 0.4 * light + 0.02, 0.8 * light + 0.09]
@@ -106,7 +106,7 @@ import Torch
         let styled = try Style.pixelArt(scene(index: 5))
         let corners = try styled.reshaped(styled.size(0), 3, 8, 8, 8, 8)
         #expect(try (corners - corners.narrowed(3, 0, 1).narrowed(5, 0, 1)).abs().max().item() == 0)
-        // Brightness goes in steps: what lies between two of them comes together.
+        // Brightness is quantized: nearby values become equal.
         func gray(_ value: Double) throws -> Double {
             try Style.pixelArt(Tensor.full([1, 3, 8, 8], value)).mean().item()
         }
@@ -115,7 +115,7 @@ import Torch
         #expect(try abs(gray(0.38) - 0.4) < 0.02)
     }
 
-    @Test func stylesAreToldApart() throws {
+    @Test func stylesAreDistinct() throws {
         let clips = try (0..<4).map { try scene(index: UInt64(10 + $0)) }
         for (position, style) in Style.bundled.enumerated() {
             for other in Style.bundled[(position + 1)...] {
@@ -128,7 +128,7 @@ import Torch
         }
     }
 
-    @Test func squaresThatDoNotFitAreRefused() throws {
+    @Test func refusesSizesThatSquaresDoNotFit() throws {
         #expect(throws: SwanError.self) { try Style.pixelArt(Tensor.ones([1, 3, 20, 24])) }
     }
 
@@ -138,14 +138,14 @@ import Torch
 }
 
 @Suite struct StyleCodingTests {
-    @Test func bundledStylesAreReadByName() throws {
+    @Test func readsBundledStylesByName() throws {
         #expect(try read(#"["sketch", "none"]"#) == [.sketch, .none])
         let text = String(decoding: try JSONEncoder().encode(Style.bundled), as: UTF8.self)
         #expect(text.hasPrefix(#"["none","sketch""#))
         #expect(try read(text) == Style.bundled)
     }
 
-    @Test func aNinthStyleIsWrittenOut() throws {
+    @Test func readsACustomStyle() throws {
         let style = try read(
             """
             [{"name": "cyanotype", "phrasings": ["cyanotype", "blue print"], "filters":
@@ -172,7 +172,7 @@ import Torch
         (#"[{"name": "a", "phrasings": ["a"], "filters": [{"comic": 1}]}]"#, "takes no numbers"),
         (#"[{"name": "a", "phrasings": [], "filters": ["comic"]}]"#, "phrasings"),
     ])
-    func whatCannotBeMeantIsNamed(text: String, word: String) {
+    func namesInvalidValues(text: String, word: String) {
         let error = #expect(throws: DecodingError.self) { try read(text) }
         guard case .dataCorrupted(let context) = error else {
             Issue.record("\(String(describing: error))")

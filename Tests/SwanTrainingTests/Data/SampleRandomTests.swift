@@ -10,7 +10,7 @@ import Testing
         #expect((0..<100).allSatisfy { _ in a.next() == b.next() })
     }
 
-    @Test func otherNumbersForOtherSeedIndexOrPurpose() {
+    @Test func differentNumbersForDifferentSeedIndexOrPurpose() {
         let first = [
             SampleRandom(seed: 7, index: 3), SampleRandom(seed: 8, index: 3),
             SampleRandom(seed: 7, index: 4), SampleRandom(seed: 3, index: 7),
@@ -33,7 +33,7 @@ import Testing
         #expect(counts.allSatisfy { abs($0 - 2_000) < 200 })
     }
 
-    @Test func normalHasItsDeviation() {
+    @Test func normalHasItsStandardDeviation() {
         var random = SampleRandom(seed: 2, index: 0)
         let values = (0..<20_000).map { _ in random.normal(3) }
         let mean = values.reduce(0, +) / 20_000

@@ -6,7 +6,7 @@ import Testing
 @testable import SwanTraining
 import SwanSystem
 
-/// Events, and the file that TensorBoard's own writer made of them (Goldens/events.py).
+/// Events, and the file that TensorBoard's writer made of them (Goldens/events.py).
 private struct EventGolden: Decodable {
     let events: [Entry]
     let file: Data
@@ -55,7 +55,7 @@ private struct EventGolden: Decodable {
         return try JSONDecoder().decode(EventGolden.self, from: Data(contentsOf: file))
     }
 
-    /// Writes the events as Swan does; the first is the one that every file begins with.
+    /// Writes the events with Swan. The first event is the one that starts every file.
     func write(to folder: URL) throws -> EventFile {
         let first = try #require(events.first)
         let file = try EventFile(in: folder, at: Date(timeIntervalSince1970: first.seconds))
@@ -69,8 +69,8 @@ private struct EventGolden: Decodable {
 
 @Suite("Event files")
 struct EventFileTests {
-    /// RFC 3720, B.4, and the check value that catalogues of checksums give.
-    @Test func checksumsAreTheStandards() {
+    /// Values from RFC 3720, B.4, and the check value in catalogs of checksums.
+    @Test func checksumsMatchTheStandard() {
         let rising = [UInt8](0..<32)
         #expect(CRC32C.checksum(Array(repeating: 0, count: 32)) == 0x8A91_36AA)
         #expect(CRC32C.checksum(Array(repeating: 0xFF, count: 32)) == 0x62A8_AB43)
@@ -80,7 +80,7 @@ struct EventFileTests {
         #expect(CRC32C.checksum([]) == 0)
     }
 
-    @Test func bytesAreThoseOfTensorBoardsWriter() throws {
+    @Test func writesTheSameBytesAsTensorBoard() throws {
         let golden = try EventGolden.load()
         let folder = try TemporaryDirectory()
         let file = try golden.write(to: folder.url)
@@ -89,7 +89,7 @@ struct EventFileTests {
         #expect(written == golden.file)
     }
 
-    @Test func whatIsWrittenIsThereAtOnce() throws {
+    @Test func eventsCanBeReadImmediately() throws {
         let folder = try TemporaryDirectory()
         let file = try EventFile(in: folder.url)
         let url = URL(fileURLWithPath: file.path)
@@ -102,7 +102,7 @@ struct EventFileTests {
         }
     }
 
-    @Test func aFileCutShortKeepsItsWholeRecords() throws {
+    @Test func truncatedFilesKeepTheirCompleteRecords() throws {
         let golden = try EventGolden.load()
         let steps = golden.events.map(\.step)
         #expect(ReadEvent.all(in: golden.file)?.map(\.step) == steps)
@@ -122,7 +122,7 @@ struct EventFileTests {
         #expect(try folder.names == names)
     }
 
-    @Test func aFolderThatCannotBeMadeIsNamed() throws {
+    @Test func namesAFolderThatCannotBeCreated() throws {
         let folder = try TemporaryDirectory()
         let path = try folder.file("events", text: "not a folder")
         let error = #expect(throws: SwanError.self) {

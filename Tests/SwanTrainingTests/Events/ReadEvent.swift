@@ -3,7 +3,7 @@ import Foundation
 @testable import SwanTiny
 @testable import SwanTraining
 
-/// An event as a reader finds it in a file, by a reader that shares only the checksum with the writer.
+/// An event read from a file, by a reader that shares only the checksum with the writer.
 struct ReadEvent: Equatable {
     var step = 0
     var fileVersion: String?
@@ -11,7 +11,7 @@ struct ReadEvent: Equatable {
     var scalars: [String: Float] = [:]
     var images: [String: Data] = [:]
 
-    /// The events of a file as far as its records are whole; nil if a checksum is wrong.
+    /// The events in the complete records of a file, or nil if a checksum is wrong.
     static func all(in file: Data) -> [ReadEvent]? {
         var rest = Array(file)[...]
         var events: [ReadEvent] = []
@@ -30,7 +30,7 @@ struct ReadEvent: Equatable {
         return events
     }
 
-    /// The events of the files in a folder, each in a list of its own, in the order of their names.
+    /// The events of each file in a folder, in the order of the files' names.
     static func files(in folder: URL) throws -> [[ReadEvent]?] {
         try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
             .map { all(in: try Data(contentsOf: folder.appending(path: $0))) }

@@ -7,11 +7,11 @@ import Torch
 @testable import SwanTiny
 @testable import SwanTraining
 
-@Suite("Watching a run", .serialized)
+@Suite("Stage records", .serialized)
 struct StageRecordTests {
     private let recipe: Recipe
     private let clips: ClipMix
-    /// The autoencoder's weights before training.
+    /// The autoencoder's initial weights.
     private static let autoencoder = Result {
         let recipe = try TinyRecipe.make()
         let clips = try ClipMix(recipe.data, seed: recipe.seed)
@@ -34,12 +34,12 @@ struct StageRecordTests {
         return method
     }
 
-    @Test func pointsAreMeansOverTenSteps() throws {
+    @Test func averagesPointsOverTenSteps() throws {
         let folder = try TemporaryDirectory()
         let record = StageRecord("vae", in: folder.url, SampleOptions(clips: 0))
         try record.begin(after: 7)
         for step in 8...23 {
-            // Every other step has a loss of its own, as a transformer's later steps have.
+            // Each loss occurs only in every other step, as in a transformer's later steps.
             let losses = step.isMultiple(of: 2) ? ["even": Double(step)] : ["odd": -1]
             let update = StepNumbers.Update(
                 gradientNorm: 2 * Double(step),
@@ -47,7 +47,7 @@ struct StageRecordTests {
             )
             record.add(StepNumbers(losses: losses, updates: ["a": update]), roles: ["a"])
             try record.write(after: step, isLast: step == 23) {
-                Issue.record("no sheet was asked for")
+                Issue.record("no sheet was requested")
                 return []
             }
         }
@@ -65,7 +65,7 @@ struct StageRecordTests {
         #expect(events[2...].allSatisfy { ($0.scalars["vae/seconds_per_step"] ?? -1) >= 0 })
     }
 
-    @Test func curvesOfSeveralRolesBeginWithTheirNames() throws {
+    @Test func prefixesTheCurvesOfSeveralRolesWithTheirNames() throws {
         let folder = try TemporaryDirectory()
         let record = StageRecord("dmd", in: folder.url, SampleOptions(everySteps: 5, clips: 1))
         try record.begin(after: 0)
@@ -104,8 +104,8 @@ struct StageRecordTests {
         )
     }
 
-    @Test func watchingChangesNothing() throws {
-        let start = try TinyRecipe.startOfTransformer(recipe)
+    @Test func recordingChangesNothing() throws {
+        let start = try TinyRecipe.initialTransformer(recipe)
         func trained(_ record: StageRecord?, in folder: TemporaryDirectory) throws -> [[Float]] {
             let loop = TrainingLoop(
                 "transformer",
@@ -134,9 +134,9 @@ struct StageRecordTests {
         #expect(sheets.count == 4)
     }
 
-    @Test func aSheetShowsSourceResultsAndExactTargets() throws {
+    @Test func sheetsShowSourceResultsAndExactTargets() throws {
         let weights = Networks([
-            StreamMethod.trainedRole: try TinyRecipe.startOfTransformer(recipe)
+            StreamMethod.trainedRole: try TinyRecipe.initialTransformer(recipe)
         ])
         let method = try transformer()
         let folder = try TemporaryDirectory()
@@ -144,7 +144,7 @@ struct StageRecordTests {
         let path = try folder.file("sheet.png", try sheet.png().bytes)
         let frame = try readImage(path)
         let pixels = try Tensor(frame.pixels, [frame.height, frame.width, 3])
-        /// Picture `column` of a row.
+        /// The picture in a row and a column.
         func picture(_ row: Int, _ column: Int) throws -> [Int] {
             try pixels.narrowed(0, 64 * row, 64).narrowed(1, 64 * column, 64).array(of: Int.self)
         }
@@ -156,7 +156,8 @@ struct StageRecordTests {
         for (index, style) in recipe.styles.enumerated() {
             #expect(sheet.caption.contains(style.name))
             #expect(try picture(1, 1 + index) == levels(style(clip)), "\(style)")
-            // Results come from the network, and so differ from style to style and from the targets.
+            // Results come from the network, so they differ from the targets and from style to
+            // style.
             #expect(try picture(0, 1 + index) != picture(1, 1 + index))
             #expect(try index == 0 || picture(0, 1 + index) != picture(0, index))
         }
@@ -167,7 +168,7 @@ struct StageRecordTests {
         #expect(try again.png() == sheet.png())
     }
 
-    @Test func aRunThatGoesOnSaysFromWhere() throws {
+    @Test func resumedRunsRecordWhereTheyStart() throws {
         let start = try Self.autoencoder.get()
         let folder = try TemporaryDirectory()
         func run(stoppingAt stop: Int?) throws {
@@ -195,7 +196,7 @@ struct StageRecordTests {
         }
         try run(stoppingAt: 5)
         let before = try sheet(5)
-        // The checkpoint was written after step 4: step 5 is taken again.
+        // The checkpoint was written after step 4, so step 5 is repeated.
         try run(stoppingAt: nil)
         // The stage is done: there is nothing to write.
         try run(stoppingAt: nil)
@@ -211,7 +212,7 @@ struct StageRecordTests {
     }
 }
 
-/// Records an issue unless the run of `TinyRecipe` in `folder` left its curves and its sheets.
+/// Expects the curves and sheets of a run of `TinyRecipe` in `folder`.
 func expectRecord(in folder: URL) throws {
     let losses = ["vae": "squared_error", "text": "squared_error", "transformer": "first_step"]
     for (stage, loss) in losses {
@@ -223,7 +224,8 @@ func expectRecord(in folder: URL) throws {
             #expect(try #require(last.scalars["\(stage)/\(name)"]) > 0)
         }
     }
-    // Frames of a clip beside each other; source and styles beside each other. Two rows a clip.
+    // A sheet has two rows for each clip. Its columns are the clip's frames, or the source and the
+    // styles.
     let vae = (width: 5 * 32, height: 2 * 2 * 32)
     let transformer = (width: 4 * 64, height: 2 * 2 * 64)
     for (stage, steps, size) in [("vae", [5, 6], vae), ("transformer", [5, 8], transformer)] {

@@ -7,10 +7,10 @@ import Torch
 @testable import SwanTraining
 import SwanSystem
 
-/// A method of three networks: which of them change when, and what of them is kept.
+/// A method with three networks: which of them change in a step, and what is saved.
 @Suite("Methods", .serialized)
 struct MethodTests {
-    @Test func theRolesOfAStepChangeAndNoOthers() throws {
+    @Test func stepsChangeOnlyTheirRoles() throws {
         let method = try ToyMethod()
         let teacher = try method.teacher.array(of: Float.self)
         func state(after step: Int) throws -> TrainingState {
@@ -31,8 +31,8 @@ struct MethodTests {
         #expect(try method.teacher.array(of: Float.self) == teacher)
     }
 
-    /// Adam's first step is the learning rate, its later ones are corrected by the role's own count of
-    /// updates; the generator keeps no average, the critic a long one.
+    /// Adam's first step equals the learning rate, and its later steps are corrected by the role's
+    /// own number of updates. The generator keeps no average, the critic a long one.
     @Test func eachRoleHasItsOwnOptimizerAndAverage() throws {
         func state(after step: Int) throws -> TrainingState {
             try TrainingLoop("toy", steps: 12, method: ToyMethod())
@@ -44,7 +44,7 @@ struct MethodTests {
                 #expect(abs(abs(a - b) - rate) < 0.01 * rate, "\(role)")
             }
         }
-        // Counted as the sixth update, the second would be up to a third smaller.
+        // Corrected as a sixth update, the second would be up to a third smaller.
         for (a, b) in zip(try first.values("generator"), try sixth.values("generator")) {
             #expect(abs(abs(a - b) - 0.01) < 0.002)
         }
@@ -56,7 +56,7 @@ struct MethodTests {
     }
 
     @Test(arguments: [1, 2])
-    func aRunThatWasKilledEndsWithTheSameBits(microBatches: Int) throws {
+    func resumeIsExact(microBatches: Int) throws {
         let pauses = Pauses(steps: 13, killed: [3, 6, 7, 11])
         try expectExactResume(
             { try ToyMethod(microBatches: microBatches) },
@@ -65,7 +65,7 @@ struct MethodTests {
         )
     }
 
-    @Test func aCheckpointHasAllTrainedRolesAndTheNamesOfTheOthers() throws {
+    @Test func checkpointsContainTrainedRolesAndTheNamesOfFrozenOnes() throws {
         let folder = try TemporaryDirectory()
         let saving = CheckpointSaving(
             try Checkpoints(folder: folder.url, stage: "toy", kept: 1),
@@ -84,7 +84,7 @@ struct MethodTests {
         #expect(file.metadata["name"] == "toy")
     }
 
-    @Test func aFrozenRoleCannotBeUpdated() throws {
+    @Test func refusesToUpdateAFrozenRole() throws {
         var method = try ToyMethod()
         method.critic = "teacher"
         let error = #expect(throws: SwanError.self) {
@@ -93,7 +93,7 @@ struct MethodTests {
         #expect(error?.message.contains("teacher") == true)
     }
 
-    @Test func progressIsThatOfTheFirstRole() throws {
+    @Test func reportsProgressOfTheFirstRole() throws {
         var seen: [TrainingProgress] = []
         _ = try TrainingLoop("toy", steps: 3, method: ToyMethod())
             .run(from: ToyMethod.start) { seen.append($0) }
@@ -103,14 +103,14 @@ struct MethodTests {
     }
 }
 
-/// A generator drawn to a teacher by a critic, which follows the generator: four numbers each.
+/// A critic that follows a generator pulls it toward a teacher. Each has four parameters.
 private struct ToyMethod: Method {
-    /// Steps from one update of the generator to the next.
+    /// The number of steps between updates of the generator.
     static let generatorInterval = 5
 
     let teacher: Tensor
     var microBatches = 1
-    /// What its updates take for the critic.
+    /// The role that the critic's updates change.
     var critic = "critic"
 
     init(microBatches: Int = 1) throws {
@@ -179,7 +179,7 @@ private struct ToyMethod: Method {
         let generator = try #require(networks["generator"]["w"])
         let critic = try #require(networks["critic"]["w"])
         #expect(critic.requiresGrad && !generator.requiresGrad)
-        // It sees the generator as the update before it has left it.
+        // The critic sees the generator after the update before.
         if let before = carry.removeValue(forKey: "before") {
             #expect(try before.array(of: Float.self) != generator.array(of: Float.self))
         }
