@@ -2,14 +2,14 @@
 
     python Benchmarks/checkpoint.py FOLDER --size 1.3B --layout original --dtype bfloat16
 
-`original` is that of the Wan repositories: config.json and diffusion_pytorch_model.safetensors (in
+`original` is the layout of the Wan repositories: config.json and diffusion_pytorch_model.safetensors (in
 shards with an index above --shard-size), Wan2.1_VAE.pth or Wan2.2_VAE.pth,
 models_t5_umt5-xxl-enc-bf16.pth, google/umt5-xxl/spiece.model. `diffusers` is a folder that
-`WanPipeline.from_pretrained` opens. Names and shapes are those of the reference implementations,
-built without memory; values are made one tensor at a time.
+`WanPipeline.from_pretrained` opens. Names and shapes come from the reference implementations, built
+without allocating memory; values are generated one tensor at a time.
 
-The text encoder has the published width but one small layer and the vocabulary of the tokenizer of
-Swan's bundled model: a random one of the published size would be 11 GB that say nothing.
+The text encoder has the published width, but only one small layer and the vocabulary of Swan's bundled
+tokenizer: one of the published size would add 11 GB and no information.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def shapes(module):
 
 
 def values(name, shape, dtype, rng):
-    """Norms around one, biases near zero, matrices that keep the scale of their input."""
+    """Random values: norms around one, biases near zero, matrices that keep the scale of their input."""
     noise = torch.randn(shape, generator=rng)
     if name.endswith(("gamma", "norm.weight")) or "norm" in name and len(shape) == 1:
         noise = 1 + 0.1 * noise if not name.endswith("bias") else 0.02 * noise
@@ -57,7 +57,7 @@ def values(name, shape, dtype, rng):
 
 
 def write_safetensors(path, tensors, dtype, rng):
-    """A file of the named shapes, one tensor after another."""
+    """Writes tensors of the given shapes, one after another."""
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in tensors.items():
         size = math.prod(shape) * dtype.itemsize
@@ -78,7 +78,7 @@ def write_safetensors(path, tensors, dtype, rng):
 
 
 def write_weights(folder, stem, tensors, dtype, rng, shard_bytes):
-    """One file, or shards with an index where the limit asks for them."""
+    """Writes one file, or shards with an index if the limit requires them."""
     shards, filled = [{}], 0
     for name, shape in tensors.items():
         size = math.prod(shape) * dtype.itemsize
@@ -179,7 +179,7 @@ def diffusers(folder, options, dtype, rng, shard_bytes):
         network = WanTransformer3DModel(**config)
         vae = AutoencoderKLWan(**autoencoder)
         text_encoder = shapes(UMT5EncoderModel(encoder))
-    # A second name of the same weights.
+    # A second name for the same weights.
     text_encoder.pop("encoder.embed_tokens.weight", None)
     solver = package.UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
@@ -215,7 +215,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--size", choices=SIZES, default="1.3B")
     parser.add_argument("--layout", choices=["original", "diffusers"], default="original")
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="the transformer's")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="dtype of the transformer")
     parser.add_argument("--shard-size", type=float, default=5.0, help="in GB")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

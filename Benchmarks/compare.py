@@ -1,9 +1,9 @@
-"""Swan and a peer in turn on one machine: `python Benchmarks/compare.py dit vae --dtype float32`.
+"""Compares Swan with a peer on one machine: `python Benchmarks/compare.py dit vae --dtype float32`.
 
-Every round runs one side, then the other, each in a process of its own with the same number of
-threads, so that whatever else the machine does falls on both. The figures are medians over rounds
-of each round's best time. `start` runs both on one checkpoint, made of random numbers in a
-temporary folder unless --checkpoint names one.
+Every round runs one side, then the other, each in its own process with the same number of threads, so
+that other load on the machine affects both. The figures are medians over rounds of the best time in
+each round. `start` runs both on the same checkpoint, which is random and in a temporary folder unless
+--checkpoint names one.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SWAN = os.path.join(HERE, "..", ".build", "release", "swan")
-# Results of a peer's case, and what Swan calls the measurements they stand against.
+# The results of a peer's case, and Swan's names for the corresponding measurements.
 NAMES = {
     "dit": {"dit": "dit"},
     "vae": {"vae": "vae decode"},
@@ -32,7 +32,7 @@ NAMES = {
 
 
 def found(report, name):
-    """Milliseconds under a name: a measurement's best, or a key in seconds wherever it stands."""
+    """The milliseconds under a name: the best of a measurement, or a key in seconds at any depth."""
     if isinstance(report, list):
         values = [found(item, name) for item in report]
         return next((value for value in values if value is not None), None)
@@ -50,7 +50,7 @@ def output(command):
 
 
 def swan(case, options):
-    """Milliseconds of each result of a case."""
+    """The milliseconds of each result of a case."""
     if case == "start":
         with tempfile.TemporaryDirectory() as folder:
             summary = os.path.join(folder, "summary.json")
@@ -82,7 +82,7 @@ def peer(case, options):
 
 
 def read_through(folder):
-    """Brings a checkpoint into the page cache, where both sides find it."""
+    """Reads a checkpoint into the page cache, for both sides."""
     for path in pathlib.Path(folder).rglob("*"):
         if path.is_file():
             with open(path, "rb", buffering=0) as file:

@@ -1,6 +1,6 @@
-"""One timed run of a peer: `python peers.py dit|vae|generate --dtype float32 --threads 2`.
+"""Times one run of a peer: `python peers.py dit|vae|generate --dtype float32 --threads 2`.
 
-Prints a line of JSON with the milliseconds of every repeat, after one that is not counted.
+Prints a line of JSON with the milliseconds of every repeat, after one warm-up run.
 `start --checkpoint FOLDER` is timed once, from the start of this process.
 """
 
@@ -61,7 +61,7 @@ def dit(dtype):
 
 
 def vae(dtype):
-    """Four frames out of one latent, in the middle of a stream."""
+    """Decodes one latent to four frames, in the middle of a stream."""
     from diffusers import AutoencoderKLWan
 
     model = AutoencoderKLWan().to(dtype).eval()
@@ -85,7 +85,7 @@ def denoising_step(dtype):
     model = WanTransformer3DModel(
         num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=4)
     model = model.to(dtype).eval()
-    # As from_pretrained leaves them.
+    # As set by from_pretrained.
     for name, parameter in model.named_parameters():
         if any(part in name for part in model._keep_in_fp32_modules or []):
             parameter.data = parameter.data.float()
@@ -107,7 +107,7 @@ def denoising_step(dtype):
 
 
 def decoder(dtype, channels, height, width, **config):
-    """Nine frames of 208x128 out of three latents, whole."""
+    """Decodes three latents to nine frames of 208x128 in one pass."""
     from diffusers import AutoencoderKLWan
 
     model = AutoencoderKLWan(z_dim=channels, **config).to(dtype).eval()
@@ -126,7 +126,7 @@ def vae22(dtype):
         latents_std=[1.0] * 48)
 
 
-# What is timed for a case, by the name of the result.
+# The timed functions of a case, by the name of the result.
 CASES = {
     "dit": {"dit": dit},
     "vae": {"vae": vae},
@@ -154,7 +154,7 @@ def start(folder, dtype):
     def begin(*_):
         raise Begun
 
-    # Given embeddings take the place of the text encoder, which Swan does open and run.
+    # Precomputed embeddings replace the text encoder, which Swan does open and run.
     pipeline = WanPipeline.from_pretrained(
         folder, torch_dtype=dtype, text_encoder=None, tokenizer=None)
     pipeline.transformer.register_forward_pre_hook(begin)

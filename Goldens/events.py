@@ -1,15 +1,15 @@
-"""Writes events.json, an event file by TensorBoard's own writer; and reads what `swan train` wrote.
+"""Writes events.json, an event file by TensorBoard's own writer; and reads events of `swan train`.
 
     python -m venv venv
     venv/bin/pip install tensorboard==2.21.0 pillow==13.0.0
     venv/bin/python events.py           # events.json beside this file
-    venv/bin/python events.py FOLDER    # what TensorBoard sees of the training run in FOLDER
+    venv/bin/python events.py FOLDER    # shows what TensorBoard reads from the training run in FOLDER
 
-The test of Swan's writer expects the same bytes, so what is said of this file holds for Swan's: it
-is read back by TensorBoard's EventAccumulator, once whole, once cut off at every byte of its last
-record, and once with a second file beside it, of a run that goes on from an earlier step.
+The test of Swan's writer expects the same bytes, so the checks here also apply to Swan's file: it is
+read by TensorBoard's EventAccumulator whole, truncated at every byte of its last record, and together
+with a second file of a run that resumes from an earlier step.
 
-In FOLDER every stage is read, every picture decoded and held against the one in `samples`.
+In FOLDER, every stage is read, and every image is decoded and compared with the one in `samples`.
 """
 
 import base64
@@ -32,7 +32,7 @@ TAG = "vae/squared_error"
 
 
 def png(width, height):
-    """A small RGB picture without compression, which is the same by every zlib."""
+    """A small RGB image without compression, which is the same with every zlib."""
 
     def chunk(kind, data):
         body = kind + data
@@ -89,7 +89,7 @@ def proto(entry):
 
 
 def file(entries):
-    """The bytes of an event file, and where its last record begins."""
+    """The bytes of an event file, and the offset of its last record."""
     stream = io.BytesIO()
     writer = RecordWriter(stream)
     for entry in entries:
@@ -104,7 +104,7 @@ def read(folder):
 
 
 def steps(files, tag):
-    """The steps that a reader of these files sees under a tag."""
+    """The steps that a reader of these files sees for a tag."""
     with tempfile.TemporaryDirectory() as folder:
         for number, content in enumerate(files):
             path = pathlib.Path(folder) / f"events.out.tfevents.{int(START) + number}.host"
@@ -164,7 +164,7 @@ def show(folder):
 
 
 if __name__ == "__main__":
-    # TensorBoard warns of each cut and of each point it forgets; both are wanted here.
+    # TensorBoard warns about each truncation and each discarded point; both are intended here.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     if len(sys.argv) > 1:
         show(pathlib.Path(sys.argv[1]))

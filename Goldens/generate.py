@@ -2,8 +2,8 @@
 
     python generate.py [GROUP ...]
 
-Without a group all of them are written. A group that is not named keeps its files and its entries
-in manifest.json.
+Writes all groups by default. Groups that are not named keep their files and their entries in
+manifest.json.
 """
 
 import importlib
@@ -50,7 +50,7 @@ def main():
         entries = json.loads(manifest_path.read_text())["cases"]
     for group in sys.argv[1:] or GROUPS:
         if group not in GROUPS:
-            sys.exit(f"no group '{group}'; the groups are {', '.join(GROUPS)}")
+            sys.exit(f"unknown group '{group}'; the groups are {', '.join(GROUPS)}")
         print(group)
         for case in importlib.import_module(f"cases.{group}").cases():
             entry = case.write(folder)

@@ -1,14 +1,13 @@
-"""Writes pictures.json: small picture files of every kind, and their pixels as Pillow sees them.
+"""Writes pictures.json: small image files of every kind, and their pixels as decoded by Pillow.
 
     python pictures.py
 
 Each entry has the file's bytes and the upright RGB that `ImageOps.exif_transpose(image)
-.convert("RGB")` gives, both in base64, and how far a channel may be off: decoders of JPEG and lossy
-WebP differ by a little. Pillow's `convert` drops alpha without compositing, as the reference
-implementations do with their input. Of numbers of 16 bit Pillow cuts or clips; what is expected
-here are rounded ones.
+.convert("RGB")` gives, both in base64, and the tolerance per channel: decoders of JPEG and lossy WebP
+differ slightly. Pillow's `convert` drops alpha without compositing, as the reference implementations do
+with their input. Pillow truncates or clips 16-bit samples; the expected pixels here are rounded.
 
-`resizes` holds results of Pillow's Lanczos filter on noise of the stated linear congruential
+`resizes` contains results of Pillow's Lanczos filter on noise from the given linear congruential
 generator: pixels for small ones, CRC-32 for all.
 """
 
@@ -28,7 +27,7 @@ WIDTH, HEIGHT = 24, 16
 
 
 def scene(width=WIDTH, height=HEIGHT):
-    """Smooth colours that tell all corners apart, so that lossy codecs keep them well."""
+    """Smooth colors, which lossy codecs preserve well, with a different color in each corner."""
     y, x = np.mgrid[0:height, 0:width]
     red = 40 + 180 * x / (width - 1)
     green = 30 + 200 * y / (height - 1)
@@ -58,7 +57,7 @@ def big_endian_exif(orientation):
 
 
 def png(width, height, depth, colour, rows, *chunks):
-    """A PNG by hand, for what Pillow does not write."""
+    """A handmade PNG, for formats that Pillow does not write."""
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(
             ">I", zlib.crc32(name + body))
@@ -70,7 +69,7 @@ def png(width, height, depth, colour, rows, *chunks):
 
 
 def ycck(data):
-    """A CMYK JPEG that says, as Adobe's do, that its first three components are YCbCr."""
+    """A CMYK JPEG that declares, like Adobe's, that its first three components are YCbCr."""
     data = bytearray(data)
     at = data.index(b"Adobe") + 11
     assert data[at] == 0
@@ -83,7 +82,7 @@ def ycck(data):
 
 
 def files():
-    """Name, bytes, tolerance, and pixels where Pillow's are not what is expected."""
+    """Name, bytes, tolerance, and the pixels if they differ from Pillow's."""
     pixels = scene()
     image = Image.fromarray(pixels)
     alpha = np.tile(np.linspace(0, 255, WIDTH).astype(np.uint8), (HEIGHT, 1))
@@ -92,7 +91,7 @@ def files():
     gray = image.convert("L")
     ink = 255 - alpha // 3
     cmyk = Image.fromarray(np.dstack([255 - pixels, 255 - ink]), "CMYK")
-    # Adobe's YCCK: the inverted colours as YCbCr. Pillow inverts all four when it writes.
+    # Adobe's YCCK: the inverted colors as YCbCr. Pillow inverts all four channels when writing.
     chroma = np.asarray(Image.fromarray(255 - pixels).convert("YCbCr"))
     inks = Image.fromarray(255 - np.dstack([chroma, ink]), "CMYK")
 
@@ -136,7 +135,7 @@ def files():
     yield "cmyk.jpg", saved(cmyk, "JPEG", **fine), 3, None
     yield "ycck.jpg", ycck(saved(inks, "JPEG", **fine)), 4, None
     yield "one_pixel.jpg", saved(image.crop((3, 4, 4, 5)), "JPEG", **fine), 3, None
-    # A comment and an application segment of two bytes.
+    # A comment and an application segment of two bytes each.
     odd = saved(image, "JPEG", **fine)
     yield "metadata.jpg", odd[:2] + b"\xff\xe5\0\x04ab\xff\xfe\0\x06text" + odd[2:], 3, None
     for orientation in range(1, 9):
@@ -193,7 +192,7 @@ def entry(data, tolerance, pixels):
 
 
 def refused():
-    """Files that are too large or not whole, and the kind of error."""
+    """Files that are too large or truncated, and the kind of error."""
     yield "huge.png", png(20_000, 20_000, 8, 2, [b"\0" * 60]), "tooLarge"
     yield "huge.bmp", saved(Image.new("RGB", (2, 2)), "BMP")[:18] + struct.pack(
         "<ii", 20_000, 20_000) + saved(Image.new("RGB", (2, 2)), "BMP")[26:], "tooLarge"
@@ -215,7 +214,7 @@ def refused():
 
 
 def noise(width, height, seed):
-    """Three bytes a pixel of a linear congruential generator, as the tests make them."""
+    """Three bytes per pixel from a linear congruential generator, as in the tests."""
     state = (seed * 2_654_435_761 + 12_345) % 2**32
     values = bytearray()
     for _ in range(width * height):
@@ -225,7 +224,7 @@ def noise(width, height, seed):
 
 
 def resizes():
-    """Lanczos, and Wan2.2's way to fill a size: cover it, then cut the middle out."""
+    """Lanczos, and Wan2.2's way to fill a size: cover it, then crop the center."""
     small = [
         (7, 5, 13, 11), (24, 16, 10, 7), (31, 17, 31, 9), (31, 17, 12, 17), (16, 16, 16, 16),
         (1, 1, 5, 3), (40, 30, 1, 1), (3, 50, 5, 4), (33, 20, 32, 19), (2, 2, 50, 3),
@@ -255,7 +254,7 @@ def write(name, value):
 
 def main():
     with warnings.catch_warnings():
-        # Pillow's advice on palettes with transparency.
+        # Pillow warns about palettes with transparency.
         warnings.simplefilter("ignore")
         pictures = {name: entry(*rest) for name, *rest in files()}
     write("pictures.json", {

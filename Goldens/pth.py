@@ -1,9 +1,9 @@
-"""Writes the small .pth files that the tests of the checkpoint reader open.
+"""Writes the small .pth files for the tests of the checkpoint reader.
 
     python pth.py
 
-Needs torch as pinned in requirements.txt. Values are counted up from zero, so that a test can say
-them without a second file.
+Needs torch as pinned in requirements.txt. Values count up from zero, so that tests know them without a
+second file.
 """
 
 import collections
@@ -21,7 +21,7 @@ DTYPES = [
 
 
 class Shell:
-    """Unpickled by Python, this runs a command."""
+    """Runs a command when unpickled by Python."""
 
     def __reduce__(self):
         return os.system, ("echo this must not run > pth_was_run",)
@@ -32,7 +32,7 @@ def counted(*shape):
 
 
 def state_dict():
-    """A module's own: an OrderedDict with attributes, with every way a tensor can lie in memory."""
+    """The state of a module: an OrderedDict with attributes, with every memory layout of a tensor."""
     module = torch.nn.Linear(2, 3)
     with torch.no_grad():
         module.weight.copy_(counted(3, 2))
@@ -53,7 +53,7 @@ def state_dict():
 
 
 def nested():
-    """What training scripts save: weights beside other things."""
+    """The file of a typical training script: weights and other values."""
     weights = {"model.a.weight": counted(2, 2), "model.a.bias": counted(2)}
     average = collections.OrderedDict((k, v + 1) for k, v in weights.items())
     return {

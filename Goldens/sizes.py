@@ -1,10 +1,10 @@
-"""Writes sizes.json: the sizes Wan2.2 gives a video that is made from an image.
+"""Writes sizes.json: the sizes that Wan2.2 chooses for a video generated from an image.
 
     SWAN_WAN22=CHECKOUT python sizes.py
 
-Runs two pieces of a checkout of Wan-Video/Wan2.2 where they stand, without importing the rest:
+Runs two parts of a checkout of Wan-Video/Wan2.2 in place, without importing the rest:
 `best_output_size` of wan/utils/utils.py (TI2V-5B), and the two assignments to `lat_h` and `lat_w`
-in wan/image2video.py (the other image-to-video models). Numbers of an entry are width and height of
+in wan/image2video.py (the other image-to-video models). The numbers of an entry are width and height of
 the image, the area, and width and height of the video.
 """
 

@@ -5,12 +5,12 @@
         transformers==4.51.3 protobuf==5.29.4
     venv/bin/python text.py                 # text.json beside this file
     venv/bin/python text.py --entities FILE # HTMLEntityTable.swift
-    venv/bin/python text.py --tokenizer     # text_tokenizer.json, of the model in text.json
+    venv/bin/python text.py --tokenizer     # text_tokenizer.json, from the model in text.json
 
 Cleaning is that of Wan 2.1's wan/modules/tokenizers.py: ftfy, html.unescape twice, whitespace.
 Tokens are those of transformers' T5TokenizerFast over a small SentencePiece model trained here.
-Where two ways to cut a text are equally likely, as "..." into ".." and ".", that tokenizer takes
-another one than SentencePiece; such texts are left out.
+If two segmentations of a text are equally likely, such as "..." into ".." and ".", that tokenizer may
+choose another one than SentencePiece; such texts are excluded.
 """
 
 import argparse
@@ -99,8 +99,8 @@ CONTROLS = list("\x00\x1a\x1b\x80\x85\x93\x9d\xa0\xad\ufeff\ufffd\u2028\u200b\u3
 
 
 def mojibake(text, rng):
-    """Text read through one wrong page, or through two, sometimes damaged on the way."""
-    import ftfy  # registers the sloppy pages
+    """Text decoded with one or two wrong code pages, sometimes damaged in between."""
+    import ftfy  # registers the sloppy code pages
 
     del ftfy
     for _ in range(rng.choice([1, 1, 1, 2])):
@@ -137,7 +137,7 @@ def mutate(text, rng):
 
 
 def inputs(rng, count):
-    """The fixed strings, then `count` made at random."""
+    """The fixed strings, then `count` random ones."""
     texts = list(FIXED)
     while len(texts) < len(FIXED) + count:
         text = rng.choice(SENTENCES)
@@ -151,7 +151,7 @@ def inputs(rng, count):
             text = mutate(text, rng)
         if rng.random() < 0.1:
             text = "".join(rng.choice(CONTROLS) for _ in range(rng.randint(2, 12)))
-        # Python has strings that no UTF-8 stands for; Swift has not.
+        # Some Python strings have no UTF-8 encoding; Swift has no such strings.
         if not any(0xD800 <= ord(c) < 0xE000 for c in text):
             texts.append(text)
     return list(dict.fromkeys(texts))
@@ -167,12 +167,12 @@ def clean(text):
 
 
 def small_model():
-    """A model with T5's layout, bytes for rare characters, and a few rules of normalization."""
+    """A model with T5's layout, byte fallback, and a few normalization rules."""
     import sentencepiece
 
     rules = ["FF01\t21", "FB01\t66 69", "2026\t2E 2E 2E", "BD\t31 2044 32", "3000\t20", "A0\t20"]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        # A relative name, since the model keeps it.
+        # A relative path, because the model stores it.
         pathlib.Path("rules.tsv").write_text("\n".join(rules) + "\n")
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
@@ -201,7 +201,7 @@ def tokens(model, texts):
             if not any(mark in cleaned for mark in marks):
                 expected, in_bytes = [], False
                 for piece in library.encode(cleaned):
-                    # This tokenizer has one unknown mark for a run of bytes.
+                    # This tokenizer uses one unknown token for a run of bytes.
                     unknown = library.is_byte(piece)
                     if not (unknown and in_bytes):
                         expected.append(2 if unknown else piece)
@@ -219,7 +219,7 @@ def tokens(model, texts):
 
 
 def fast_tokenizer(model):
-    """The tokenizer.json that transformers makes of a SentencePiece model."""
+    """The tokenizer.json that transformers creates from a SentencePiece model."""
     from transformers import T5TokenizerFast
 
     with tempfile.TemporaryDirectory() as folder:
@@ -230,7 +230,7 @@ def fast_tokenizer(model):
 
 
 def entity_table():
-    """HTML 5's entities as name=code+code, or name~code where the semicolon may be missing."""
+    """HTML 5's entities as name=code+code, or name~code if the semicolon is optional."""
     named = html.entities.html5
     words = []
     for name in sorted(n for n in named if n.endswith(";")):
@@ -273,7 +273,7 @@ def main():
     texts = inputs(rng, arguments.count)
     model = small_model()
     sample = [text for text in texts if len(text) > 4][::6] + SENTENCES + FIXED[-14:]
-    import ftfy  # registers the sloppy pages
+    import ftfy  # registers the sloppy code pages
 
     goldens = {
         "versions": {"ftfy": ftfy.__version__, "sentencepiece": "0.2.0", "transformers": "4.51.3"},

@@ -1,4 +1,4 @@
-"""What a golden case is, seeded random weights, and a byte-for-byte reproducible file format."""
+"""Golden cases, seeded random weights, and a byte-for-byte reproducible file format."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ DTYPE_NAMES = {
 
 @dataclass
 class Case:
-    """One golden file: tensors under `weights*/`, `input/` and `output/`, and what made them."""
+    """One golden file: tensors under `weights*/`, `input/` and `output/`, and their origin."""
 
     name: str
     reference: str
@@ -44,7 +44,7 @@ class Case:
             self.tensors[key] = tensor.contiguous().clone()
 
     def agree(self, what, left, right, limit):
-        """Records the largest difference of two references and refuses one above `limit`."""
+        """Records the largest difference between two references, and fails if it exceeds `limit`."""
         assert left.shape == right.shape, (self.name, what, left.shape, right.shape)
         error = (left.double() - right.double()).abs().max().item()
         self.agreement[what] = float(f"{error:.2g}")
@@ -83,7 +83,7 @@ class Case:
 def serialized(tensors, metadata):
     """The safetensors encoding with sorted keys (the library's own writer shuffles metadata)."""
     header, chunks, offset = {"__metadata__": metadata}, [], 0
-    # Larger elements first keeps every tensor aligned to its element size.
+    # Writing larger elements first keeps every tensor aligned to its element size.
     for key in sorted(tensors, key=lambda key: (-tensors[key].element_size(), key)):
         tensor = tensors[key]
         chunk = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -105,14 +105,14 @@ def generator(seed):
 
 
 def normal(rng, *shape, scale=1.0, dtype=torch.float32):
-    """Seeded normals of `shape`, multiplied by `scale`."""
+    """Seeded normal random numbers of `shape`, multiplied by `scale`."""
     return torch.randn(*shape, generator=rng, dtype=dtype) * scale
 
 
 def randomize(module, rng):
-    """Gives every parameter a value that a test can tell apart from a default one.
+    """Gives every parameter a value that differs from its default, so that tests notice its absence.
 
-    Matrices keep the scale of their input, norm weights lie around one, biases and modulations are
+    Matrices keep the scale of their input, norm weights are around one, biases and modulations are
     never zero.
     """
     with torch.no_grad():

@@ -12,7 +12,7 @@ DEVIATION = [0.26862954, 0.26130258, 0.27577711]
 
 
 def wans_names(weights, layers):
-    """transformers' weights as Wan2.1's checkpoint has them."""
+    """Converts transformers' weights to the keys of Wan2.1's checkpoint."""
     model = "vision_model."
     names = {
         "patch_embedding.weight": weights[model + "embeddings.patch_embedding.weight"],

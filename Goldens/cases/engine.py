@@ -1,4 +1,4 @@
-"""What Swan takes from PyTorch as it is: resizing of frames, and seeded random numbers."""
+"""Functions that Swan takes from PyTorch unchanged: resizing of frames, and seeded random numbers."""
 
 import torch
 import torch.nn.functional as F

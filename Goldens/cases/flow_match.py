@@ -1,11 +1,11 @@
-"""The flow-matching schedule, and the motion-aware noise controller of the stream."""
+"""The flow-matching schedule, and the motion-aware noise controller of streaming."""
 
 import torch
 
 from .case import Case, generator, normal
 from .reference import FlowMatchScheduler, compute_noise_scale_and_step, wan_wrapper
 
-# Name, constructor arguments, steps, training. The first is the one the streaming wrapper builds.
+# Name, constructor arguments, steps, training. The streaming wrapper builds the first one.
 TABLES = {
     "stream": (dict(shift=8.0, sigma_min=0.0, extra_one_step=True), 1000, True),
     "shift5_steps40": (dict(shift=5.0, sigma_min=0.0, extra_one_step=True), 40, False),
@@ -94,7 +94,7 @@ def schedule():
 
 
 def moving_video(rng, frames, height, width):
-    """A video with stillness, slow drift, fast motion and a cut, so that every branch is taken."""
+    """A video with still frames, slow drift, fast motion and a cut, so that every branch is taken."""
     still = torch.rand(3, height, width, generator=rng) * 2 - 1
     video = []
     for index in range(frames):
@@ -147,7 +147,7 @@ def noise_controller():
         while end <= video.shape[2]:
             previous = scale
             scale, step = compute_noise_scale_and_step(video, end, chunk, scale, init)
-            # The session form sees only the chunk and the frame before it.
+            # A session sees only the chunk and the frame before it.
             part = video[:, :, end - chunk - 1:end]
             again = compute_noise_scale_and_step(part, chunk + 1, chunk, previous, init)
             assert again == (scale, step)

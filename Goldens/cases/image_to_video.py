@@ -7,12 +7,12 @@ from .case import Case, generator, normal, randomize
 from .reference import WanModel, convert_wan_transformer_to_diffusers
 from .transformer import context, diffusers_model, model_config
 
-TEXT_LEN = 512  # diffusers and Wan find the image tokens as all but the last 512.
+TEXT_LEN = 512  # diffusers and Wan treat all but the last 512 tokens as image tokens.
 TOLERANCE = {"absolute": 1e-5, "relative": 1e-5}
 
 
 def with_wans_sinusoid(model):
-    """diffusers computes a timestep's sinusoid in float32; Wan, and Swan, in float64."""
+    """Computes the timestep embedding in float64, as Wan and Swan do; diffusers uses float32."""
     width = model.condition_embedder.timesteps_proj.num_channels
 
     def sinusoid(timestep):
@@ -26,7 +26,7 @@ def with_wans_sinusoid(model):
 
 
 def case(name, seed, images, size, lengths, timestep, image_dim, scales=(1, 1), **changes):
-    """`scales` shrinks what goes into the two norms of the image tokens, so that their eps shows."""
+    """`scales` shrinks the inputs of the two norms of the image tokens, so that their eps matters."""
     config = model_config(text_len=TEXT_LEN, model_type="i2v", **changes)
     positions = 514 if images == 2 else None
     rng = generator(seed)
@@ -73,7 +73,7 @@ def case(name, seed, images, size, lengths, timestep, image_dim, scales=(1, 1), 
     output = peer(x, timestep, padded, image, return_dict=False)[0]
     other = peer(x, timestep, padded, -image, return_dict=False)[0]
     assert (other - output).abs().max() > 0.1, "the image does not matter"
-    # Wan's models join noisy latents and condition themselves.
+    # Wan's models concatenate the noisy latents and the condition themselves.
     arguments = dict(
         x=[row[:config["out_dim"]] for row in x],
         y=[row[config["out_dim"]:] for row in x],

@@ -1,4 +1,4 @@
-"""LoRAs in the names that trainers write, and what diffusers' converters make of them."""
+"""LoRAs with the key names of common trainers, and the result of diffusers' converters."""
 
 import torch
 from diffusers.loaders.lora_conversion_utils import (
@@ -24,7 +24,7 @@ ROOT = {
 
 
 def comfy(rng):
-    """Wan's names under `diffusion_model.`, an alpha for the blocks, differences of biases."""
+    """Wan's names under `diffusion_model.`, with alphas for the blocks and bias differences."""
     keys = {}
     for block in range(LAYERS):
         for name, (inputs, outputs) in BLOCK.items():
@@ -43,7 +43,7 @@ def comfy(rng):
 
 
 def musubi(rng):
-    """Underscores for dots under `lora_unet_`, an alpha for every layer, the blocks alone."""
+    """Underscores instead of dots under `lora_unet_`, an alpha for every layer, blocks only."""
     keys = {}
     for block in range(LAYERS):
         for name, (inputs, outputs) in BLOCK.items():

@@ -1,4 +1,4 @@
-"""How alike pictures are: structural similarity by scikit-image."""
+"""Image similarity: structural similarity by scikit-image."""
 
 import torch
 import torch.nn.functional as F

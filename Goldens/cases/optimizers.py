@@ -1,4 +1,4 @@
-"""How weights are changed: PyTorch's own optimizers."""
+"""PyTorch's optimizers."""
 
 import unittest.mock
 
@@ -29,7 +29,7 @@ def cases():
     )
     for name, shape in SHAPES.items():
         weight = torch.randn(shape, generator=rng)
-        # Of low rank for the most part: what tells orthogonal steps from others.
+        # Mostly of low rank, where orthogonalized steps differ most from others.
         gradients = torch.randn(STEPS, shape[0], 2, generator=rng) @ torch.randn(
             STEPS, 2, shape[1], generator=rng
         ) + 0.05 * torch.randn(STEPS, *shape, generator=rng)

@@ -1,7 +1,7 @@
-"""Wan2.1's own modules, where SWAN_WAN21 names a checkout of Wan-Video/Wan2.1.
+"""Wan2.1's own modules, if SWAN_WAN21 is set to a checkout of Wan-Video/Wan2.1.
 
-They are on no registry. A module is imported without its package, whose other modules need CUDA and
-packages that nothing here calls. flash-attn is replaced by what it computes, in float32.
+They are not published on a registry. Each module is imported without its package, whose other modules
+need CUDA and unused packages. flash-attn is replaced by the same computation in float32.
 """
 
 import importlib
@@ -23,14 +23,14 @@ def flash_attention(q, k, v, k_lens=None, **_):
 
 
 def stand_in(name):
-    """A module of which any name can be imported, in place of one that nothing here calls."""
+    """A stand-in for an unused module, from which any name can be imported."""
     bare = types.ModuleType(name)
     bare.__getattr__ = lambda _: object
     sys.modules[name] = bare
 
 
 def module(name):
-    """`wan.<name>` of the checkout, or None without one."""
+    """`wan.<name>` of the checkout; None without a checkout."""
     root = os.environ.get("SWAN_WAN21")
     if root is None:
         return None

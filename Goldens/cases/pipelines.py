@@ -1,8 +1,8 @@
-"""Whole pipelines of diffusers from given noise, text and pictures to latents and pixels.
+"""Whole diffusers pipelines, from given noise, text and images to latents and pixels.
 
-The weights are numbers that bfloat16 holds, so that a file of half the size says them exactly; all
-arithmetic is float32. Where Wan's own code does otherwise than diffusers, a run of its arithmetic
-on the same network stands beside, named original.
+The weights are exactly representable in bfloat16, which halves the size of the file; all arithmetic is
+float32. Where Wan's own code differs from diffusers, a run with Wan's arithmetic on the same network is
+included under the name original.
 """
 
 from unittest.mock import patch
@@ -24,7 +24,7 @@ from .reference import AutoencoderKLWan, WanTransformer3DModel
 from .solvers import original_for, scheduler_for
 from .vae import statistics
 
-TEXT_LEN = 512  # diffusers splits image tokens from text by this number
+TEXT_LEN = 512  # diffusers separates image tokens from text by this number
 IMAGE_TOKENS = 257
 TOLERANCE = {"absolute": 1e-4, "relative": 1e-4}
 NOTES = [
@@ -47,7 +47,7 @@ NOTES = [
 
 
 def bfloat16_values(module):
-    """Rounds every parameter to what bfloat16 holds."""
+    """Rounds every parameter to bfloat16 precision."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(parameter.to(torch.bfloat16).float())
@@ -92,7 +92,7 @@ def vae22_config():
 
 def vae(config, seed):
     model = randomize(AutoencoderKLWan(**config), generator(seed))
-    # Pixels that reach past [-1, 1] only now and then.
+    # Few pixels are outside [-1, 1].
     model.decoder.conv_out.weight.mul_(0.4)
     return bfloat16_values(model)
 
@@ -116,7 +116,7 @@ def scheduler(solver, shift):
 
 
 def sinusoid64(timesteps, dim, flip_sin_to_cos=False, downscale_freq_shift=1, **_):
-    """diffusers' embedding of a timestep with everything in float64."""
+    """diffusers' timestep embedding, computed in float64."""
     assert flip_sin_to_cos and downscale_freq_shift == 0 and dim % 2 == 0
     half = torch.arange(dim // 2, dtype=torch.float64)
     waves = timesteps.double()[:, None] * torch.pow(10000, -half / (dim // 2))
@@ -145,7 +145,7 @@ def shape(frames, height, width, channels=16, spatial=8):
 def run(case, rng, name, pipeline, *, solver="unipc", shift=5.0, steps=8, guidance=5.0,
         frames, height, width, pixels=True, channels=16, spatial=8, text_dim=20, noise_frames=0,
         inputs=None, settings=None, **arguments):
-    """One run of a pipeline; keeps what went in and came out, and returns both."""
+    """Runs a pipeline; stores and returns its inputs and outputs."""
     size = list(shape(frames, height, width, channels, spatial))
     size[2] += noise_frames
     noise = normal(rng, *size)
@@ -187,7 +187,7 @@ def run(case, rng, name, pipeline, *, solver="unipc", shift=5.0, steps=8, guidan
 
 
 def apart(case, what, left, right, limit):
-    """Records a relative difference and refuses one above `limit`."""
+    """Records a relative difference, and fails if it exceeds `limit`."""
     error = relative(left, right)
     case.agreement[what] = float(f"{error:.2g}")
     print(f"  {case.name}: {what}: relative {error:.2e}")
@@ -198,7 +198,7 @@ def plain(models, solver, steps, shift, spacing, noise, text, negative, guidance
           first=None):
     """Wan's own sampling loop; `first` are the given latents of the first frame of TI2V.
 
-    A solver that Wan has itself is also run from SWAN_WAN22, where that is set, and must agree.
+    If SWAN_WAN22 is set, Wan's own solver also runs where there is one, and must agree.
     """
     tables = [scheduler_for(solver, spacing, steps, shift), original_for(
         solver, spacing, steps, shift)]
@@ -230,7 +230,7 @@ def plain(models, solver, steps, shift, spacing, noise, text, negative, guidance
 
 
 def picture(rng, height, width):
-    """A picture with edges, gradients and noise."""
+    """An image with edges, gradients and noise."""
     rows = torch.linspace(0, 1, height)[:, None, None]
     columns = torch.linspace(0, 1, width)[None, :, None]
     waves = torch.rand(3, generator=rng) * 6 + 2
@@ -389,7 +389,7 @@ def image_experts():
 
 
 def both_in_one():
-    """TI2V-5B: residual VAE of 48 channels, one timestep a token."""
+    """TI2V-5B: residual VAE with 48 channels, one timestep per token."""
     seed = 5106
     rng = generator(seed)
     config = transformer_config(in_channels=48, out_channels=48)

@@ -1,10 +1,10 @@
-"""The reference packages, importable and runnable on a CPU without a change to their mathematics.
+"""Makes the reference packages importable and runnable on a CPU, without changing their mathematics.
 
 - `torch.compile` is off, so the block-causal training form runs PyTorch's eager flex attention.
 - flash-attn is absent, so both attention paths of StreamDiffusionV2 take their own fallback, which
   on a CPU computes `scaled_dot_product_attention` in float32 (its bfloat16 casts apply to GPUs).
 - torchvision and PyAV, which one entry point imports for reading files, are replaced by empty
-  modules; nothing of them is called.
+  modules; neither is used.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The solvers of whole videos: tables of noise levels, and trajectories on a fixed flow.
 
-The values are diffusers'. Where SWAN_WAN22 names a checkout of Wan-Video/Wan2.2, its own solvers
+The values are diffusers'. If SWAN_WAN22 is set to a checkout of Wan-Video/Wan2.2, its own solvers
 (wan/utils/fm_solvers.py, wan/utils/fm_solvers_unipc.py) must agree with them.
 """
 
@@ -41,7 +41,7 @@ SHAPE = (1, 3, 1, 2, 2)
 
 
 def original(name):
-    """A module of Wan2.2's own solvers, or None without a checkout."""
+    """A module of Wan2.2's own solvers; None without a checkout."""
     root = os.environ.get("SWAN_WAN22")
     if root is None:
         return None
@@ -64,7 +64,7 @@ def dpm(shift, algorithm):
 
 
 def scheduler_for(solver, spacing, steps, shift):
-    """One of diffusers' solvers with its own table or with Wan's."""
+    """One of diffusers' solvers, with its own table or Wan's."""
     if solver == "euler":
         scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
         scheduler.set_timesteps(steps)
@@ -86,7 +86,7 @@ def scheduler_for(solver, spacing, steps, shift):
 
 
 def original_for(solver, spacing, steps, shift):
-    """Wan2.2's own solver as its pipelines set it up, or None where it has no such."""
+    """Wan2.2's own solver, configured as in its pipelines; None if it has no such solver."""
     arguments = dict(num_train_timesteps=1000, shift=1, use_dynamic_shifting=False)
     if spacing == "wanUniPC" and (module := original("fm_solvers_unipc")):
         scheduler = module.FlowUniPCMultistepScheduler(**arguments)
@@ -103,7 +103,7 @@ def original_for(solver, spacing, steps, shift):
 
 
 def flow(x, timestep, a, b):
-    """A flow that bends with the sample and with time."""
+    """A flow that depends nonlinearly on the sample and on time."""
     return a * x * math.cos(float(timestep) / 1000) + b
 
 
@@ -169,7 +169,7 @@ def solvers():
                         f"{name}/sigmas": scheduler.sigmas,
                         f"{name}/timesteps": scheduler.timesteps.float(),
                     })
-    # float32 coefficients hide small mistakes in a corrector's; in float64 they show.
+    # Rounding in float32 would hide small errors in the corrector's coefficients.
     wide = [tensor.double() for tensor in (x, a, b, noise)]
     for steps in WIDE_STEPS:
         name = f"unipc/wanUniPC/{steps}/5"

@@ -1,9 +1,9 @@
-"""The streaming form: rolling KV caches, stream batch or not, sinks, adaptive sinks.
+"""Streaming: rolling KV caches, with and without stream batch, sinks, adaptive sinks.
 
-The reference's own pipeline runs here, from its constructor on. Around it only this is arranged:
-the models are small and random instead of loaded from disk, the text encoder returns given
-embeddings, the hard-coded cache sizes (12 heads of 128, 30 layers) are cut to the small model, and
-`torch.randn_like` draws from a seeded generator and is recorded.
+The reference's own pipeline runs here, including its constructor, with these changes: the models are
+small and random instead of loaded from disk, the text encoder returns given embeddings, the hard-coded
+cache sizes (12 heads of 128, 30 layers) are reduced to the small model, and `torch.randn_like` draws
+from a seeded generator and is recorded.
 """
 
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ NOTES = [
 
 
 class Prompt(torch.nn.Module):
-    """Stands for the text encoder: the embeddings are an input of the case."""
+    """Replaces the text encoder: the embeddings are an input of the case."""
 
     def __init__(self, embeddings):
         super().__init__()
@@ -121,7 +121,7 @@ def pipeline_of(model, embeddings, options, height, width):
 
 
 def latent_video(rng, calls, frames, channels, height, width, cut):
-    """Noisy latents with something in common from chunk to chunk, and a cut in the middle."""
+    """Noisy latents that are correlated between chunks, with a cut in the middle."""
     scene = normal(rng, 1, frames, channels, height, width)
     chunks = []
     for call in range(calls):
@@ -209,7 +209,7 @@ def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, thres
 
         start, noises, x0 = frames * per_frame, [], []
         for call in range(calls):
-            # The session's rule for positions that grew too large.
+            # The session's rule for positions that have grown too large.
             if refresh is not None and start // per_frame >= refresh:
                 start = (kv - 1) * per_frame
             starts.append(start)
@@ -240,7 +240,7 @@ def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, thres
         case.add("output", {"hidden": torch.stack(hidden)})
     case.trace = {"eviction_lists": trace}
     if cosines:
-        # Keys and values take turns; a decision must not hang on the last bits.
+        # Keys and values alternate; a decision must not depend on the last bits.
         lowest = torch.stack([
             ((keys + values) / 2).min() for keys, values in zip(cosines[::2], cosines[1::2])
         ])

@@ -1,4 +1,4 @@
-"""The UMT5 encoder: transformers' and Wan's own, from the same weights."""
+"""The UMT5 encoder of transformers and of Wan, with the same weights."""
 
 import torch
 
@@ -7,7 +7,7 @@ from .reference import T5Encoder, UMT5Config, UMT5EncoderModel
 
 
 def hugging_face_keys(weights):
-    """Wan's T5 keys in transformers' words."""
+    """Converts Wan's T5 keys to transformers' keys."""
     names = {
         "norm1": "layer.0.layer_norm", "norm2": "layer.1.layer_norm",
         "attn": "layer.0.SelfAttention", "ffn.gate.0": "layer.1.DenseReluDense.wi_0",

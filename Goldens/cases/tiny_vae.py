@@ -1,7 +1,7 @@
-"""TAEHV, the tiny autoencoder: Wan 2.1's shape, Wan 2.2's in patches, and the larger decoder.
+"""TAEHV, the tiny autoencoder: for Wan 2.1, for Wan 2.2 with patches, and with the larger decoder.
 
-The original is a file of a repository, on no registry: SWAN_TAEHV names a checkout of
-madebyollin/taehv. Without it the files stay as they are.
+The original is not published on a registry: set SWAN_TAEHV to a checkout of madebyollin/taehv. Without
+it, the files are left unchanged.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ TOLERANCE = {"absolute": 1e-5, "relative": 1e-5}
 
 
 def narrowed(path, encoder, decoder, larger):
-    """The original's module with other widths, which it has as literals; nothing else changes."""
+    """The original module with other widths, which are literals there; nothing else changes."""
     source = path.read_text()
     for pattern, text, count in (
         (r"(?<=encoder = nn\.Sequential\()[\s\S]*?\n        \)",
@@ -34,7 +34,7 @@ def narrowed(path, encoder, decoder, larger):
 
 
 def weights(model, rng):
-    """Random numbers that neither die out between rectifiers nor grow; some pixels leave [0, 1]."""
+    """Random weights that keep the scale of activations; some pixels are outside [0, 1]."""
     randomize(model, rng)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -52,7 +52,7 @@ def tiny(taehv, name, seed, patch, latent_channels, sizes, variant=None, grown=F
     model = weights(taehv.TAEHV(checkpoint_path=None, **shape), rng)
     stored = dict(model.state_dict())
     if grown:
-        # A file whose first step in time also makes two frames, of which Wan's use drops one.
+        # In this file, the first temporal step also makes two frames, one of which is dropped for Wan.
         whole = weights(taehv.TAEHV(None, decoder_time_upscale=(True, True, True), **shape), rng)
         stored = dict(whole.state_dict())
         model.load_state_dict(model.patch_tgrow_layers(dict(stored)))
@@ -103,7 +103,7 @@ def tiny(taehv, name, seed, patch, latent_channels, sizes, variant=None, grown=F
 
 def cases():
     if "SWAN_TAEHV" not in os.environ:
-        print("  skipped: SWAN_TAEHV names no checkout of madebyollin/taehv")
+        print("  skipped: SWAN_TAEHV is not set to a checkout of madebyollin/taehv")
         return
     path = pathlib.Path(os.environ["SWAN_TAEHV"]) / "taehv.py"
     taehv = narrowed(path, 8, [16, 12, 8, 8], [16, 12, 8, 8])

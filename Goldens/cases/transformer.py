@@ -39,7 +39,7 @@ def context(rng, config, lengths):
 def diffusers_model(config, weights, kind=WanTransformer3DModel, **more):
     """diffusers' transformer of the same configuration, with weights in diffusers' keys.
 
-    `more` are the arguments that a `kind`, or image tokens, need beside.
+    `more` are further arguments that a `kind` or image tokens need.
     """
     model = kind(
         patch_size=config["patch_size"],

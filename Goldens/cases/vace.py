@@ -1,4 +1,4 @@
-"""VACE: the transformer with a control branch, and what the branch is shown."""
+"""VACE: the transformer with a control branch, and the inputs of the branch."""
 
 from types import SimpleNamespace
 
@@ -84,7 +84,7 @@ def transformer(name, seed, layers, control_dim, size, lengths, timestep, scale,
 
 
 def control(name, seed, frames, height, width, references):
-    """What the branch is shown, with a stand-in for the autoencoder."""
+    """The inputs of the branch, with a stand-in for the autoencoder."""
     rng = generator(seed)
     matrix = normal(rng, 3, 4)
     video = torch.rand(1, 3, frames, height, width, generator=rng) * 2 - 1
@@ -134,7 +134,7 @@ def control(name, seed, frames, height, width, references):
 
 
 def wans_control(module, video, mask, images, encode):
-    """The same by Wan2.1's own pipeline."""
+    """The same inputs, computed by Wan2.1's own pipeline."""
     pipeline = module.WanVace.__new__(module.WanVace)
     pipeline.vae = SimpleNamespace(encode=lambda videos: [encode(x[None])[0] for x in videos])
     pipeline.vae_stride = (4, 8, 8)
@@ -145,7 +145,7 @@ def wans_control(module, video, mask, images, encode):
 
 
 class ExactImage(PIL.Image.Image):
-    """What diffusers takes for an image, with values that eight bits do not hold."""
+    """An object that diffusers accepts as an image, with more than eight bits of precision."""
 
     def __init__(self, tensor):
         super().__init__()

@@ -21,7 +21,7 @@ PARTS = [
 
 
 def diffusers_key(key, res_blocks, residual):
-    """An original VAE key in diffusers' words; 2.1 lists its blocks flat, 2.2 nests them."""
+    """Converts an original VAE key to diffusers' key; 2.1 has a flat list of blocks, 2.2 nests them."""
     if key.startswith("conv1."):
         return key.replace("conv1.", "quant_conv.")
     if key.startswith("conv2."):
@@ -45,7 +45,7 @@ def diffusers_key(key, res_blocks, residual):
 
 
 def original_key(key, res_blocks):
-    """A diffusers key of the residual (2.2) autoencoder in the original's words."""
+    """Converts a diffusers key of the residual (2.2) autoencoder to the original key."""
     key = key.replace("post_quant_conv.", "conv2.").replace("quant_conv.", "conv1.")
     for original, ours in PARTS:
         key = key.replace(ours, original)
@@ -141,7 +141,7 @@ def wan21(name, seed, base_dim, z_dim, dim_mult, res_blocks, sizes, batch):
 
 
 def stream(case, model, scale, video, normalized):
-    """Both chunkings of the last video: blocks of one latent and of three."""
+    """Streams the last video with both chunk sizes: blocks of one latent and of three."""
     wrapper = wan_wrapper.WanVAEWrapper.__new__(wan_wrapper.WanVAEWrapper)
     torch.nn.Module.__init__(wrapper)
     wrapper.model, wrapper.mean, wrapper.std = model, scale[0], torch.tensor(
@@ -238,7 +238,7 @@ def tiled(name, seed, sizes):
         temperal_downsample=[False, True, True], latents_mean=mean, latents_std=std,
     )
     model = randomize(AutoencoderKLWan(**config), rng)
-    # Pixels stay within [-1, 1], so that it makes no difference when they are clamped.
+    # Pixels stay within [-1, 1], so it does not matter when they are clamped.
     model.decoder.conv_out.weight *= 0.2
     case = Case(
         name=name,
@@ -271,7 +271,7 @@ def tiled(name, seed, sizes):
 
 
 def check_published_keys():
-    """The renaming reaches the number of tensors the published Wan2.2 file has."""
+    """Checks that renaming gives as many tensors as the published Wan2.2 file has."""
     with torch.device("meta"):
         model = AutoencoderKLWan(
             base_dim=160, decoder_base_dim=256, z_dim=48, is_residual=True, in_channels=12,

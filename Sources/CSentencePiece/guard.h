@@ -1,4 +1,4 @@
-// Turns C++ failures into the message buffer of the C functions.
+// Converts C++ failures to messages in the error buffer of the C functions.
 
 #ifndef CSENTENCEPIECE_GUARD_H
 #define CSENTENCEPIECE_GUARD_H
@@ -19,7 +19,7 @@ inline void report(const char *message, char *error, size_t error_size) noexcept
     error[kept] = '\0';
 }
 
-/// Runs `body`, which returns a Status; false with a message when it fails or throws.
+/// Runs `body`, which returns a Status. Returns false with a message if it fails or throws.
 template <typename Body>
 bool guarded(char *error, size_t error_size, Body body) noexcept {
     try {
@@ -34,7 +34,7 @@ bool guarded(char *error, size_t error_size, Body body) noexcept {
     return false;
 }
 
-/// A malloc'ed copy of `size` bytes, so that a C caller can own it.
+/// Copies `size` bytes to memory from malloc, so that a C caller can own them.
 inline void *copied(const void *bytes, size_t size) {
     void *copy = std::malloc(size > 0 ? size : 1);
     if (copy == nullptr) throw std::bad_alloc();

@@ -20,7 +20,7 @@ struct csp_processor {
 
 namespace {
 
-/// `value()`, or `otherwise` when the library throws.
+/// Returns `value()`, or `otherwise` if the library throws.
 template <typename Result, typename Value>
 Result quietly(Result otherwise, Value value) noexcept {
     try {
@@ -60,7 +60,7 @@ bool csp_encode(const csp_processor *processor, const char *text, size_t length,
 bool csp_decode(const csp_processor *processor, const int32_t *ids, size_t count, char **text,
                 size_t *length, char *error, size_t error_size) {
     return csp::guarded(error, error_size, [&]() -> Status {
-        // Some versions of the library end the process on an id that they do not know.
+        // Some versions of the library end the process for an unknown id.
         for (size_t i = 0; i < count; i++) {
             if (processor->has(ids[i])) continue;
             throw std::out_of_range("id " + std::to_string(ids[i]) + " is not in the vocabulary");

@@ -15,7 +15,7 @@ using sentencepiece::util::Status;
 
 namespace {
 
-/// Hands the lines of a text to the trainer one by one, so that no temporary file is needed.
+/// Passes the lines of a text to the trainer one by one, which avoids a temporary file.
 class Lines final : public sentencepiece::SentenceIterator {
   public:
     explicit Lines(const std::string &text) {

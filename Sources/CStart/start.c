@@ -1,5 +1,5 @@
-/* libtorch registers its operators before main, and ends the process without a word that helps where
- * there is no memory for that. */
+/* libtorch registers its operators before main, and ends the process without a helpful message if there
+* is not enough memory. */
 #define _GNU_SOURCE
 #include "CStart.h"
 
@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What libtorch's beginning takes, and the shortest command. */
+/* The memory needed to load libtorch and run the shortest command. */
 static const size_t least = 112u << 20;
 
 static void require_memory(void) {
@@ -24,7 +24,7 @@ static void require_memory(void) {
     _exit(69);
 }
 
-/* Only an executable has such functions, which come before all constructors of its libraries. */
+/* These functions run before all constructors of shared libraries; only executables can have them. */
 __attribute__((section(".preinit_array"), used)) static void (*const at_start)(void) =
     require_memory;
 

@@ -1,13 +1,13 @@
 extension String {
-    /// This text as it may be shown on a terminal: control characters are escaped, and what is longer
-    /// than `limit` characters is cut, with a word on how much is left out.
+    /// The text in a form that is safe to print on a terminal: control characters are escaped, and text longer
+    /// than `limit` characters is truncated with a note on how much is missing.
     ///
-    /// Names in files are written by strangers: raw, they could move the cursor, forge lines or fill
-    /// the screen.
+    /// Names in files are untrusted: unescaped, they could move the cursor, forge lines or fill the
+    /// screen.
     ///
-    /// - Parameter keepsLines: whether line breaks and tabs stay as they are, for a text of several lines.
+    /// - Parameter keepsLines: Whether to keep line breaks and tabs, for text with several lines.
     package func printable(limit: Int = 200, keepsLines: Bool = false) -> String {
-        // Bytes are cut first: a single character can be megabytes long.
+        // Truncate bytes first: a single character can be megabytes long.
         let bytes = utf8.prefix(8 * limit)
         var text = ""
         var count = 0
@@ -27,7 +27,7 @@ extension String {
         return left > 0 ? text + "... (\(left) more characters)" : text
     }
 
-    /// Whether a scalar can change how others are shown: controls, and marks of direction and lines.
+    /// Whether a scalar can affect how others are displayed: control characters, and direction and line marks.
     private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator, .surrogate: true

@@ -1,8 +1,8 @@
 import Foundation
 import Synchronization
 
-/// The hidden files and folders that this process has made and that have not got their names yet, for
-/// a process that ends at once.
+/// The hidden files and folders that this process has created but not yet renamed, so that they can be
+/// removed if the process exits immediately.
 package enum UnfinishedFiles {
     private struct State {
         var paths: Set<String> = []
@@ -11,8 +11,8 @@ package enum UnfinishedFiles {
 
     private static let state = Mutex(State())
 
-    /// Removes all of them, and has threads that would make more, or would name one, wait for the end
-    /// of the process.
+    /// Removes all unfinished files. From then on, threads that create or rename one block until the process
+    /// exits.
     package static func remove() {
         state.withLock { state in
             state.isEnding = true
@@ -20,16 +20,16 @@ package enum UnfinishedFiles {
                 do {
                     try FileManager.default.removeItem(atPath: path)
                 } catch {
-                    // What has its name by now is not there any more.
+                    // It no longer exists, or cannot be removed: the process exits anyway.
                 }
             }
         }
     }
 
-    /// Makes a file or a folder.
+    /// Creates a file or folder, and registers it as unfinished.
     ///
-    /// - Parameter make: gives a negative number where it fails, and sets `errno`.
-    /// - Returns: what `make` gives.
+    /// - Parameter make: Creates it; on failure, returns a negative number and sets `errno`.
+    /// - Returns: The result of `make`.
     package static func make(_ path: String, _ make: () -> Int32) -> Int32 {
         var number: Int32 = 0
         let result = unlessEnding { state in
@@ -42,10 +42,10 @@ package enum UnfinishedFiles {
         return result
     }
 
-    /// Gives a file or a folder its name.
+    /// Renames a file or folder, which is then no longer unfinished.
     ///
-    /// - Parameter rename: gives an error number, 0 for none.
-    /// - Returns: what `rename` gives.
+    /// - Parameter rename: Renames it; returns 0 or an error number.
+    /// - Returns: The result of `rename`.
     package static func name(_ path: String, _ rename: () -> Int32) -> Int32 {
         unlessEnding { state in
             let number = rename()
@@ -54,7 +54,7 @@ package enum UnfinishedFiles {
         }
     }
 
-    /// Says that one is not there any more.
+    /// Unregisters a file or folder that no longer exists.
     package static func forget(_ path: String) {
         state.withLock { _ = $0.paths.remove(path) }
     }

@@ -1,9 +1,9 @@
 public import Testing
 public import Torch
 
-/// Records an issue unless every element fulfils `|actual - expected| <= absolute + relative * |expected|`.
+/// Records an issue unless every element satisfies `|actual - expected| <= absolute + relative * |expected|`.
 ///
-/// The issue names the largest absolute and relative error, where they are, and both shapes.
+/// The issue states the largest absolute and relative error with their positions, and both shapes.
 public func expectClose(
     _ actual: Tensor,
     _ expected: Tensor,
@@ -41,7 +41,7 @@ public func expectClose(
     )
 }
 
-/// The same with the tolerance of a golden.
+/// Compares with the tolerance of a golden.
 public func expectClose(
     _ actual: Tensor,
     _ expected: Tensor,
@@ -60,7 +60,7 @@ public func expectClose(
 }
 
 private struct Comparison {
-    /// The largest error of one kind.
+    /// The largest absolute or relative error.
     struct Worst {
         var error = -1.0
         var position = 0
@@ -84,7 +84,7 @@ private struct Comparison {
 
     init(_ actual: [Double], _ expected: [Double], _ relativeLimit: Double, _ limit: Double) {
         for (position, (a, e)) in zip(actual, expected).enumerated() {
-            // Equal infinities are no error; a NaN is one even beside a NaN.
+            // Equal infinities match; NaN never does, not even another NaN.
             let error = a == e ? 0 : (a - e).magnitude
             let ranked = error.isNaN ? .infinity : error
             if ranked == .infinity || ranked > limit + relativeLimit * e.magnitude { failures += 1 }

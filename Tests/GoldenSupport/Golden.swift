@@ -2,11 +2,11 @@ public import Foundation
 public import Torch
 import SwanSystem
 
-/// One file of Goldens/: a reference implementation's weights, inputs and outputs.
+/// A file in Goldens/: weights, inputs and outputs of a reference implementation.
 public struct Golden: Sendable {
-    /// The file's name without its ending.
+    /// The file name without its extension.
     public let name: String
-    /// Where its tensors are.
+    /// The file with the tensors.
     public let device: Device
     private let file: SafetensorsFile
 
@@ -27,15 +27,15 @@ public struct Golden: Sendable {
             .path
     }
 
-    /// The configuration as JSON, for a decoder.
+    /// The configuration as JSON.
     public var configData: Data { get throws { try json("config") } }
 
-    /// The configuration. Keys are the reference's own, in snake_case.
+    /// The decoded configuration, with the reference's keys in snake_case.
     public func config<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         try JSONDecoder().decode(type, from: configData)
     }
 
-    /// JSON that the file carries under `name`, such as a stream's `trace`.
+    /// The JSON in the file's metadata under `name`, such as the `trace` of a stream.
     public func json(_ name: String) throws -> Data {
         guard let text = file.metadata[name] else {
             throw SwanError(.invalidFile, "\(file.path): there is no metadata \(name)")
@@ -43,20 +43,20 @@ public struct Golden: Sendable {
         return Data(text.utf8)
     }
 
-    /// What the golden's makers allow between ours and theirs, on the golden's device.
+    /// The allowed difference from the reference, on the device of the golden.
     public var tolerance: Tolerance {
         get throws { try JSONDecoder().decode(Tolerance.self, from: json("tolerance")).on(device) }
     }
 
-    /// The weights under the reference checkpoint's own keys.
+    /// The weights under the keys of the reference checkpoint.
     public var weights: [String: Tensor] { get throws { try weights(named: "weights") } }
 
-    /// The weights of one naming: `weights`, `weights_diffusers`, `weights_hf`.
+    /// The weights in one naming scheme: `weights`, `weights_diffusers`, `weights_hf`.
     public func weights(named naming: String) throws -> [String: Tensor] {
         try tensors(under: naming)
     }
 
-    /// All tensors whose names begin with `prefix/`, without it.
+    /// All tensors whose names begin with `prefix/`, by the rest of the name.
     public func tensors(under prefix: String) throws -> [String: Tensor] {
         var found: [String: Tensor] = [:]
         for key in file.keys where key.hasPrefix(prefix + "/") {
@@ -68,28 +68,28 @@ public struct Golden: Sendable {
         return found
     }
 
-    /// The names of all tensors, as in the file.
+    /// The names of all tensors in the file.
     public var keys: [String] { file.keys }
 
-    /// Something that went into the reference.
+    /// An input of the reference.
     public func input(_ name: String) throws -> Tensor {
         try file.tensor("input/\(name)").to(device)
     }
 
-    /// Something that came out of the reference.
+    /// An output of the reference.
     public func output(_ name: String) throws -> Tensor {
         try file.tensor("output/\(name)").to(device)
     }
 }
 
-/// Allowed: `|actual - expected| <= absolute + relative * |expected|`.
+/// A tolerance: `|actual - expected| <= absolute + relative * |expected|`.
 public struct Tolerance: Sendable, Decodable {
-    /// What is allowed whatever the size of the expected number.
+    /// The absolute part.
     public let absolute: Double
-    /// What is allowed for each unit of the expected number.
+    /// The part relative to the expected number.
     public let relative: Double
 
-    /// A tolerance of both kinds.
+    /// Creates a tolerance.
     public init(absolute: Double, relative: Double) {
         self.absolute = absolute
         self.relative = relative

@@ -1,11 +1,11 @@
 public import Foundation
 
-/// A directory that goes away with this object.
+/// A directory that is removed together with this object.
 public final class TemporaryDirectory: Sendable {
-    /// Where it is.
+    /// The location.
     public let url: URL
 
-    /// Makes an empty directory.
+    /// Creates an empty directory.
     public init() throws {
         url = FileManager.default.temporaryDirectory
             .appendingPathComponent("swan-\(UUID().uuidString)")
@@ -16,20 +16,20 @@ public final class TemporaryDirectory: Sendable {
         do {
             try FileManager.default.removeItem(at: url)
         } catch {
-            // A directory that stays in the system's temporary place harms no test.
+            // A directory left in the system's temporary folder does not affect tests.
         }
     }
 
     /// The path of a file in it.
     public func path(_ name: String) -> String { url.appendingPathComponent(name).path }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     public func file(_ name: String, _ bytes: [UInt8]) throws -> String {
         try Data(bytes).write(to: url.appendingPathComponent(name))
         return path(name)
     }
 
-    /// Writes a text file and gives its path.
+    /// Writes a text file and returns its path.
     public func file(_ name: String, text: String) throws -> String {
         try file(name, Array(text.utf8))
     }
@@ -40,7 +40,7 @@ public final class TemporaryDirectory: Sendable {
     }
 }
 
-/// The error that `body` throws; nil if it throws none.
+/// The error that `body` throws; nil if it does not throw.
 public func failure(of body: () throws -> Void) -> (any Error)? {
     do {
         try body()

@@ -2,9 +2,9 @@ import SwanSystem
 public import Torch
 
 extension Device {
-    /// What networks are tested on: the CPU, and a GPU where there is one.
+    /// The devices that networks are tested on: the CPU, and a GPU if there is one.
     ///
-    /// The convolutions of a GPU are exact from then on.
+    /// Also makes the GPU use exact convolutions from then on.
     public static let tested: [Device] = {
         Engine.allowsTF32 = false
         let count = Result { () throws(SwanError) in try Engine.gpuCount() }
@@ -14,7 +14,7 @@ extension Device {
 }
 
 extension Tolerance {
-    /// The same for a device: a GPU adds in another order and has functions of its own.
+    /// The tolerance for a device: a GPU adds in another order and has other implementations of functions.
     public func on(_ device: Device) -> Tolerance {
         let factor: Double = device == .cpu ? 1 : 10
         return Tolerance(absolute: factor * absolute, relative: factor * relative)

@@ -6,11 +6,11 @@ import SwanText
 import Torch
 import TorchNN
 
-/// Checkpoints of random weights of every model that generates, in the layouts they are published in.
+/// Checkpoints with random weights for every generating model, in the published layouts.
 ///
-/// Networks are as narrow and short as they can be; what goes in and out of them is as published.
+/// Networks are as narrow and shallow as possible; their inputs and outputs have the published sizes.
 public struct RandomCheckpoint: Sendable {
-    /// What is published.
+    /// The published models.
     public enum Model: String, CaseIterable, Sendable {
         case textToVideo = "Wan2.1-T2V"
         case imageToVideo = "Wan2.1-I2V"
@@ -22,32 +22,32 @@ public struct RandomCheckpoint: Sendable {
 
         /// Whether there are two transformers.
         public var hasExperts: Bool { self == .textToVideoExperts || self == .imageToVideoExperts }
-        /// Whether CLIP belongs to it.
+        /// Whether it includes CLIP.
         public var seesImages: Bool { self == .imageToVideo || self == .firstLastFrameToVideo }
-        /// What sides of its videos are multiples of.
+        /// Width and height of videos must be multiples of this.
         public var sizeMultiple: Int { self == .textOrImageToVideo ? 32 : 16 }
     }
 
-    /// How it lies on disk.
+    /// The layout on disk.
     public enum Layout: String, CaseIterable, Sendable {
-        /// As Wan's authors publish it: .pth files, shards, `high_noise_model/` and `low_noise_model/`.
+        /// The layout of Wan's authors: .pth files, shards, `high_noise_model/` and `low_noise_model/`.
         case original
-        /// A folder for each part, weights in other names.
+        /// One folder per part, with other weight names.
         case diffusers
-        /// A file for each part, the transformer's in float8 with factors.
+        /// One file per part; the transformer is in float8 with scale factors.
         case comfyUI
     }
 
-    /// What it is.
+    /// The model.
     public let model: Model
-    /// How it lies.
+    /// The layout.
     public let layout: Layout
-    /// Where it lies.
+    /// The location.
     public let path: String
 
     /// Writes the checkpoint.
     ///
-    /// - Parameter seed: of the weights.
+    /// - Parameter seed: The seed of the weights.
     public init(_ model: Model, _ layout: Layout, at path: String, seed: UInt64 = 1) throws {
         (self.model, self.layout, self.path) = (model, layout, path)
         let transformers = try (0..<(model.hasExperts ? 2 : 1)).map {
@@ -68,7 +68,7 @@ public struct RandomCheckpoint: Sendable {
         if model.seesImages {
             clip = try weights(seed) { weights, source throws(SwanError) in
                 _ = try CLIPVision(weights, Self.imageEncoder)
-                // The last block is not computed, and yet is in the published file.
+                // The published file contains the last block, although it is not computed.
                 try Self.addLastBlock(source)
             }
         }
@@ -80,10 +80,10 @@ public struct RandomCheckpoint: Sendable {
         try Self.writeTinyVAE(vae: self.vae, to: file("\(tinyVAE).safetensors"))
     }
 
-    /// The path of a file of the checkpoint.
+    /// The path of a file in the checkpoint.
     public func file(_ name: String) -> String { path + "/" + name }
 
-    /// The name of the tiny autoencoder that lies beside.
+    /// The name of the tiny autoencoder next to the checkpoint.
     private var tinyVAE: String { model == .textOrImageToVideo ? "taew2_2" : "taew2_1" }
 
     private func weights(
@@ -99,7 +99,7 @@ public struct RandomCheckpoint: Sendable {
 // MARK: - Sizes
 
 extension RandomCheckpoint {
-    /// The transformer's sizes. Without a configuration heads are 128 wide.
+    /// The sizes of the transformer. Without a configuration file, heads have 128 channels.
     var transformer: WanConfig {
         var config = WanConfig()
         (config.dim, config.heads) = layout == .comfyUI ? (128, 1) : (48, 2)
@@ -117,7 +117,7 @@ extension RandomCheckpoint {
         return config
     }
 
-    /// The autoencoder's sizes, with the published statistics.
+    /// The sizes of the autoencoder, with the published statistics.
     var vae: WanVAEConfig {
         var config = model == .textOrImageToVideo ? WanVAEConfig.wan22 : .wan21
         (config.baseDim, config.decoderBaseDim, config.numResBlocks) = (4, 4, 1)
@@ -194,7 +194,7 @@ extension RandomCheckpoint {
         try write(spiece, "google/umt5-xxl/spiece.model")
     }
 
-    /// Wan's own config.json, which says little.
+    /// Wan's own config.json, which contains few fields.
     private var originalConfig: [String: Any] {
         let config = transformer
         let type =
@@ -305,7 +305,7 @@ extension RandomCheckpoint {
         if let clip { try save(Self.transformersCLIP(clip), "clip_vision/clip_vision_h") }
     }
 
-    /// Matrices of blocks in float8 with a factor beside each.
+    /// Converts the matrices of blocks to float8 with a scale factor for each.
     private static func scaled(_ tensors: [String: Tensor]) throws -> [String: Tensor] {
         var stored = tensors
         stored["scaled_fp8"] = try Tensor.zeros([0]).to(.float8e4m3)
@@ -338,7 +338,7 @@ extension RandomCheckpoint {
         (".attn.to_qkv.", ".self_attn.q_proj."),
     ]
 
-    /// An image encoder in the names and shapes of transformers.
+    /// An image encoder with the names and shapes of transformers.
     private static func transformersCLIP(
         _ tensors: [String: Tensor]
     ) throws -> [String: Tensor] {

@@ -4,18 +4,18 @@ import SwanText
 public import Torch
 import TorchNN
 
-/// A model's folder with a few thousand random weights: whole, and loaded in milliseconds.
+/// A complete model folder with a few thousand random weights, which loads in milliseconds.
 public enum TinyModel {
-    /// Sides of its pictures are multiples of this.
+    /// Width and height of its frames must be multiples of this.
     public static let sizeMultiple = 16
-    /// Its denoising steps.
+    /// The denoising steps.
     public static let steps = [300, 150]
 
-    /// Writes the folder; the parts lie in it as `swan train` lays them out.
+    /// Writes the folder in the layout of `swan train`.
     ///
     /// - Parameters:
-    ///   - height: the size that its configuration suggests.
-    ///   - dtype: what its weights are stored as.
+    ///   - height: The default height in its configuration.
+    ///   - dtype: The dtype of the stored weights.
     public static func write(
         to path: String,
         height: Int = 32,
@@ -49,7 +49,7 @@ public enum TinyModel {
         try write(Data(configuration.utf8), folder, "stream.yaml")
     }
 
-    /// Writes weights of a tiny autoencoder that fits the model.
+    /// Writes the weights of a tiny autoencoder for the model.
     public static func writeTinyVAE(to path: String) throws {
         let source = try MadeWeights.random(seed: 9)
         var config = TinyVAEConfig()
@@ -60,7 +60,7 @@ public enum TinyModel {
 
     // MARK: - Sizes
 
-    /// The transformer's sizes.
+    /// The sizes of the transformer.
     public static var transformer: WanConfig {
         var config = WanConfig()
         (config.dim, config.ffnDim, config.heads, config.layers) = (32, 48, 2, 2)
@@ -69,7 +69,7 @@ public enum TinyModel {
         return config
     }
 
-    /// The autoencoder's sizes.
+    /// The sizes of the autoencoder.
     public static var vae: WanVAEConfig {
         var config = WanVAEConfig()
         (config.baseDim, config.decoderBaseDim, config.zDim, config.numResBlocks) = (4, 4, 8, 1)
@@ -87,7 +87,7 @@ public enum TinyModel {
         return config
     }
 
-    /// A tokenizer that can write all bytes.
+    /// A tokenizer that can encode all bytes.
     static func tokenizer() throws -> Data {
         try TokenizerTrainer.train(
             sentences: ["a pencil sketch of a cat", "the city at night", "neon edges"],

@@ -1,6 +1,6 @@
-/// A recipe of drawn scenes and very small networks, trained in seconds.
+/// A recipe with procedural scenes and very small networks, which trains in seconds.
 public enum TinyTraining {
-    /// Its text.
+    /// The text of the recipe.
     public static let recipe = """
         name: smallest
         seed: 7

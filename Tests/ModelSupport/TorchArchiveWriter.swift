@@ -1,7 +1,7 @@
 import Foundation
 import Torch
 
-/// Writes weights as `torch.save` does: a ZIP archive of a pickled dictionary and a file a tensor.
+/// Writes weights like `torch.save`: a ZIP archive of a pickled dictionary and one file per tensor.
 enum TorchArchiveWriter {
     private static let storages: [DType: String] = [
         .float32: "FloatStorage", .bfloat16: "BFloat16Storage", .float16: "HalfStorage",
@@ -22,7 +22,7 @@ enum TorchArchiveWriter {
     }
 }
 
-/// The pickle of a dictionary of tensors, protocol 2.
+/// A pickled dictionary of tensors, in protocol 2.
 private struct Pickle {
     private var data = Data([0x80, 2])
 
@@ -41,7 +41,7 @@ private struct Pickle {
         tuple(shape)
         let strides = shape.indices.map { shape[($0 + 1)...].reduce(1, *) }
         tuple(strides)
-        // False: the tensor needs no gradient.
+        // False: the tensor does not require gradients.
         data.append(0x89)
         put("ccollections\nOrderedDict\n)RtR")
     }
@@ -68,7 +68,7 @@ private struct Pickle {
     private mutating func put(_ text: String) { data.append(contentsOf: text.utf8) }
 }
 
-/// A ZIP archive whose files are not compressed.
+/// A ZIP archive of uncompressed files.
 private struct StoredZip {
     private var data = Data()
     private var directory = Data()
@@ -76,7 +76,7 @@ private struct StoredZip {
 
     mutating func add(_ name: String, _ content: Data) {
         let offset = UInt32(data.count)
-        // Version, flags and method, time and date; then checksum, sizes and lengths.
+        // Version, flags, method, time and date; then checksum, sizes and lengths.
         var header = Data()
         for field: UInt16 in [20, 0, 0, 0, 0x21] { header.append(littleEndian: field) }
         header.append(littleEndian: crc32(content))

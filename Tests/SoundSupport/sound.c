@@ -156,7 +156,7 @@ int sound_write(const char *path, const sound_file *file, const float *samples, 
     av_log_set_level(AV_LOG_QUIET);
     int status = avformat_alloc_output_context2(&muxer, NULL, file->container, path);
     if (status >= 0) muxer->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
-    /* What begins before zero stays there. */
+    /* Keep timestamps before zero. */
     if (status >= 0) muxer->avoid_negative_ts = 0;
     if (status >= 0 && file->frames > 0) status = add_track(&pictures, muxer, picture_encoder());
     for (int i = 0; i < tracks && status >= 0; i++) {
@@ -310,7 +310,7 @@ void sound_free(sound_heard *heard) {
 
 int sound_lag(const float *meant, const float *heard, int count, int most) {
     int best = 0;
-    double highest = 0; /* silence is like any other */
+    double highest = 0; /* silence matches anything */
     for (int lag = -most; lag <= most; lag++) {
         double sum = 0;
         for (int i = 0; i < count; i++) {

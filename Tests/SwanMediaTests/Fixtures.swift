@@ -3,7 +3,7 @@ import SwanMedia
 import SwanSystem
 import Testing
 
-/// A directory that is gone when the test is.
+/// A temporary directory, removed at the end of the test.
 final class Folder {
     let path: String
 
@@ -32,13 +32,13 @@ final class Folder {
         [UInt8](try Data(contentsOf: URL(fileURLWithPath: file(name))))
     }
 
-    /// Everything in it, hidden files too.
+    /// All names in it, including hidden files.
     func contents() throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: path).sorted()
     }
 }
 
-/// A red, green and blue value.
+/// An RGB color.
 struct Color: Equatable {
     var red: Int
     var green: Int
@@ -50,14 +50,14 @@ struct Color: Equatable {
         self.blue = blue
     }
 
-    /// The largest difference of a channel.
+    /// The largest difference in any channel.
     func distance(to other: Color) -> Int {
         max(abs(red - other.red), abs(green - other.green), abs(blue - other.blue))
     }
 }
 
 extension VideoFrame {
-    /// A picture from a rule.
+    /// An image computed from a function of the position.
     static func drawn(
         _ width: Int,
         _ height: Int,
@@ -82,7 +82,7 @@ extension VideoFrame {
         try drawn(width, height) { _, _ in color }
     }
 
-    /// Every pixel another, and other in each frame.
+    /// Noise that differs in every pixel and in every frame.
     static func noise(_ width: Int, _ height: Int, seed: Int) throws(SwanError) -> VideoFrame {
         var state = UInt32(truncatingIfNeeded: seed &* 2_654_435_761 &+ 12345)
         return try drawn(width, height) { _, _ in
@@ -98,7 +98,7 @@ extension VideoFrame {
 }
 
 extension VideoReader {
-    /// All frames that are left.
+    /// All remaining frames.
     func frames() throws(SwanError) -> [VideoFrame] {
         var frames: [VideoFrame] = []
         while let frame = try nextFrame() { frames.append(frame) }
@@ -125,14 +125,14 @@ func write(
     try writer.finish()
 }
 
-/// Frames whose brightness tells their number.
+/// Frames whose brightness encodes their number.
 func numbered(_ count: Int, width: Int = 64, height: Int = 48) throws -> [VideoFrame] {
     try (0..<count).map { number in
         try .plain(width, height, Color(40 + number * 4 % 180, 90, 200 - number * 4 % 180))
     }
 }
 
-/// The code of the error that `body` throws; a test fails where it throws none.
+/// The error that `body` throws; fails the test if it does not throw.
 func failure(_ body: () throws -> Void) throws -> SwanError {
     var caught: SwanError?
     do {

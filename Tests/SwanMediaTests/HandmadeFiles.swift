@@ -1,20 +1,20 @@
-/// Small files made byte by byte, for what the writer cannot make.
+/// Small files built byte by byte that the writer cannot produce.
 enum Handmade {
-    /// A GIF of 8x8 frames of one gray each, each with its own duration in hundredths of a second.
+    /// A GIF of uniformly gray 8x8 frames, each with its own duration in hundredths of a second.
     static func gif(_ frames: [(gray: UInt8, centiseconds: UInt8)]) -> [UInt8] {
         var bytes = Array("GIF89a".utf8) + [8, 0, 8, 0, 0xF6, 0, 0]
         for index in 0..<128 { bytes += [UInt8](repeating: UInt8(index * 2), count: 3) }
         for frame in frames {
             bytes += [0x21, 0xF9, 4, 0, frame.centiseconds, 0, 0, 0]
             bytes += [0x2C, 0, 0, 0, 0, 8, 0, 8, 0, 0]
-            // Codes of 8 bits: clear, 64 pixels, end. No run reaches the point where codes grow.
+            // 8-bit codes: clear, 64 pixels, end. There are too few for the code size to grow.
             let codes = [0x80] + [UInt8](repeating: frame.gray / 2, count: 64) + [0x81]
             bytes += [7, UInt8(codes.count)] + codes + [0]
         }
         return bytes + [0x3B]
     }
 
-    /// A WAV file of silence.
+    /// A silent WAV file.
     static func wav(samples: Int) -> [UInt8] {
         let data = [UInt8](repeating: 0, count: samples * 2)
         return chunk(
@@ -23,9 +23,9 @@ enum Handmade {
         )
     }
 
-    /// An AVI of raw pictures, 16x16, 10 a second, with one second of PCM sound for each ten frames.
+    /// An AVI with uncompressed 16x16 video at 10 frames per second, and PCM audio of the same length.
     ///
-    /// - Parameter soundTag: what codec the sound is said to be, in Microsoft's numbers.
+    /// - Parameter soundTag: The declared audio codec, as a Microsoft format tag.
     static func avi(frames: Int, soundTag: Int = 1) -> [UInt8] {
         let picture = [UInt8](repeating: 128, count: 16 * 16 * 3)
         let sound = [UInt8](repeating: 1, count: 800 * 2)
@@ -51,7 +51,7 @@ enum Handmade {
         return chunk("RIFF", body)
     }
 
-    /// A JPEG that says it has this size, with bytes enough to be believed, and all of them zero.
+    /// A JPEG that declares this size, followed by enough zero bytes to be plausible.
     static func jpegHeader(width: Int, height: Int) -> [UInt8] {
         let size = [UInt8(height >> 8), UInt8(height & 255), UInt8(width >> 8), UInt8(width & 255)]
         let quantization = [0xFF, 0xDB, 0, 67, 0] + [UInt8](repeating: 1, count: 64)
@@ -63,13 +63,13 @@ enum Handmade {
             + [0xFF, 0xD9]
     }
 
-    /// Replaces the matrix in the track header of an MP4 file of one track.
+    /// Replaces the matrix in the track header of an MP4 file with one track.
     static func turn(_ mp4: [UInt8], matrix: [Int32]) -> [UInt8]? {
         let tag = Array("tkhd".utf8)
         guard let at = mp4.indices.first(where: { mp4[$0...].starts(with: tag) }) else {
             return nil
         }
-        // Version 0: 4 of version and flags, 20 of times and numbers, 16 of layer and volume.
+        // Version 0: 4 bytes for version and flags, 20 for times and IDs, 16 for layer and volume.
         let start = at + 4 + 4 + 20 + 16
         var turned = mp4
         for (index, value) in matrix.enumerated() {
@@ -81,7 +81,7 @@ enum Handmade {
         return turned
     }
 
-    // 16 bit, one channel, 8000 samples a second.
+    // 16-bit mono at 8000 samples per second.
     private static let pcmFormat = halves(1, 1) + words(8000, 16000) + halves(2, 16)
 
     private static func words(_ values: Int...) -> [UInt8] {

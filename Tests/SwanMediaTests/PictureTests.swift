@@ -3,7 +3,7 @@ import SwanMedia
 import Testing
 import SwanSystem
 
-/// Files, pixels and sizes that Pillow gave (Goldens/pictures.py).
+/// Image files with Pillow's results (Goldens/pictures.py).
 private struct PictureGoldens: Decodable {
     let pictures: [String: Picture]
     let refused: [String: Refused]
@@ -54,12 +54,12 @@ struct PictureTests {
 
     init() throws { goldens = try PictureGoldens.load() }
 
-    @Test("every kind of file gives Pillow's upright RGB")
+    @Test("every image format decodes to Pillow's upright RGB")
     func kinds() throws {
         let folder = try Folder()
         #expect(goldens.pictures.count >= 50)
         for (name, picture) in goldens.pictures.sorted(by: { $0.key < $1.key }) {
-            // The name says nothing: the bytes decide.
+            // The content determines the format, not the name.
             let path = try folder.write([UInt8](picture.file), to: "picture")
             let frame = try readImage(path)
             #expect(frame.width == picture.width && frame.height == picture.height, "\(name)")
@@ -69,7 +69,7 @@ struct PictureTests {
         }
     }
 
-    @Test("what is too large or not whole is refused")
+    @Test("images that are too large or truncated are refused")
     func refused() throws {
         let folder = try Folder()
         for (name, file) in goldens.refused.sorted(by: { $0.key < $1.key }) {
@@ -85,8 +85,8 @@ struct PictureTests {
         }
     }
 
-    @Test("what is no picture is told so")
-    func noPictures() throws {
+    @Test("files that are not images are refused")
+    func notImages() throws {
         let folder = try Folder()
         let text = try folder.write(Array("no picture at all, only text\n".utf8), to: "a.png")
         let error = try failure { _ = try readImage(text) }
@@ -98,7 +98,7 @@ struct PictureTests {
         #expect(try failure { _ = try readImage(empty) }.code == .empty)
     }
 
-    @Test("the limit of pixels can be set")
+    @Test("the pixel limit is configurable")
     func limit() throws {
         let folder = try Folder()
         try writePNG(try .noise(64, 20, seed: 4), folder.file("a.png"))
@@ -107,7 +107,7 @@ struct PictureTests {
         #expect(error.code == .tooLarge)
     }
 
-    @Test("the first frame of a video is a picture too")
+    @Test("the first frame of a video can be read as an image")
     func video() throws {
         let folder = try Folder()
         try write(try numbered(3), to: folder.file("a.mkv"))
@@ -117,7 +117,7 @@ struct PictureTests {
         #expect(frame[5, 5].distance(to: Color(40, 90, 200)) <= 8)
     }
 
-    @Test("Lanczos resizing is Pillow's, bit for bit")
+    @Test("Lanczos resizing matches Pillow's bit for bit")
     func lanczos() throws {
         for golden in goldens.resizes {
             let source = try VideoFrame.noise(golden.from[0], golden.from[1], seed: golden.seed)
@@ -134,7 +134,7 @@ struct PictureTests {
         }
     }
 
-    @Test("sizes and parts that are not there are refused")
+    @Test("invalid sizes and crops are refused")
     func wrongSizes() throws {
         let frame = try VideoFrame.noise(6, 5, seed: 1)
         for (width, height) in [(0, 4), (4, -1), (70_000, 2)] {

@@ -5,7 +5,7 @@ import SwanSystem
 
 @Suite("Reading")
 struct ReaderTests {
-    /// Four quarters: red, green / blue, white.
+    /// A frame of four quadrants: red, green / blue, white.
     static func quarters(_ width: Int, _ height: Int) throws -> VideoFrame {
         try .drawn(width, height) { x, y in
             switch (x < width / 2, y < height / 2) {
@@ -64,7 +64,7 @@ struct ReaderTests {
         #expect(String(named) == corners)
     }
 
-    @Test("frames carry their own times")
+    @Test("frames keep their timestamps")
     func variableRate() throws {
         let folder = try Folder()
         let gif = Handmade.gif([(20, 10), (60, 30), (100, 20), (140, 40)])
@@ -74,7 +74,7 @@ struct ReaderTests {
         #expect(frames.map { $0[4, 4].red } == [20, 60, 100, 140])
     }
 
-    @Test("times that are far from a constant rate are told")
+    @Test("strongly variable frame rates are reported")
     func unevenTimes() throws {
         let folder = try Folder()
         let quick = [(gray: UInt8, centiseconds: UInt8)](repeating: (20, 10), count: 8)
@@ -91,7 +91,7 @@ struct ReaderTests {
         #expect(resampled.unevenSeconds == nil)
     }
 
-    @Test("a size that changes is told")
+    @Test("a changing frame size is reported")
     func changingSize() throws {
         let folder = try Folder()
         var bytes = try VideoFrame.plain(32, 32, Color(20, 20, 20)).png()
@@ -101,7 +101,7 @@ struct ReaderTests {
         #expect(reader.changesSize)
     }
 
-    @Test("a constant rate shows the nearest frame and keeps the length")
+    @Test("resampling to a constant rate uses the nearest frame and keeps the duration")
     func resampling() throws {
         let folder = try Folder()
         let gif = Handmade.gif([(20, 10), (60, 30), (100, 20), (140, 40)])
@@ -126,7 +126,7 @@ struct ReaderTests {
         }
     }
 
-    @Test("a picture of another size in the middle is scaled to the first")
+    @Test("frames of another size are scaled to the first frame's size")
     func resolutionChange() throws {
         let folder = try Folder()
         try writePNG(try .plain(40, 30, Color(200, 10, 10)), folder.file("1.png"))
@@ -153,12 +153,12 @@ struct ReaderTests {
         #expect(read.count > 10)
         #expect(read.count < 40)
         #expect(reader.isTruncated)
-        // The frames before the cut are the frames of the whole file.
+        // The frames before the cut equal those of the whole file.
         let uncut = try VideoReader(path: folder.file(name)).frames()
         #expect(read[5].pixels == uncut[5].pixels)
     }
 
-    @Test("a damaged middle costs frames, not the file")
+    @Test("damage in the middle loses only frames")
     func damaged() throws {
         let folder = try Folder()
         let frames = try (0..<30).map { try VideoFrame.noise(64, 48, seed: $0) }
@@ -170,7 +170,7 @@ struct ReaderTests {
         #expect(try reader.frames().count >= 10)
     }
 
-    @Test("the limit of pixels holds before memory is taken")
+    @Test("the pixel limit applies before memory is allocated")
     func pixelLimit() throws {
         let folder = try Folder()
         try writePNG(try .noise(64, 64, seed: 1), folder.file("a.png"))
@@ -189,7 +189,7 @@ struct ReaderTests {
         #expect(error.message.contains("64000000"))
     }
 
-    @Test("reading ends when it is interrupted")
+    @Test("reading stops when interrupted")
     func interrupted() throws {
         let folder = try Folder()
         try write(try numbered(20), to: folder.file("a.mp4"))
@@ -199,7 +199,7 @@ struct ReaderTests {
         #expect(try reader.nextFrame() == nil)
     }
 
-    @Test("standard input may be a YUV4MPEG2 pipe", .serialized, arguments: [false, true])
+    @Test("standard input can be a YUV4MPEG2 pipe", .serialized, arguments: [false, true])
     func pipes(resampled: Bool) async throws {
         let folder = try Folder()
         try write(try numbered(15), to: folder.file("a.y4m"), rate: Rational(30000, 1001))
@@ -219,7 +219,7 @@ struct ReaderTests {
         #expect(try reader.frames().count == (resampled ? 8 : 15))
     }
 
-    @Test("4:2:2 and 4:4:4 pipes are read", arguments: [("422", 2), ("444", 3), ("420mpeg2", 0)])
+    @Test("pipes can be 4:2:2 and 4:4:4", arguments: [("422", 2), ("444", 3), ("420mpeg2", 0)])
     func chroma(layout: String, factor: Int) throws {
         let folder = try Folder()
         let chroma = factor == 0 ? 2 * 16 : factor == 2 ? 2 * 32 : 2 * 64

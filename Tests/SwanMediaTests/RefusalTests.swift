@@ -3,7 +3,7 @@ import SwanMedia
 import Testing
 import SwanSystem
 
-@Suite("Refusing bad input")
+@Suite("Refusing invalid input")
 struct RefusalTests {
     private func refusal(_ path: String) throws -> SwanError {
         let error = try failure { _ = try VideoReader(path: path) }
@@ -11,7 +11,7 @@ struct RefusalTests {
         return error
     }
 
-    @Test("what is not there, a directory, nothing in it")
+    @Test("missing files, directories and empty files")
     func nothing() throws {
         let folder = try Folder()
         #expect(try refusal(folder.file("none.mp4")).code == .noSuchFile)
@@ -20,7 +20,7 @@ struct RefusalTests {
         #expect(try refusal(try folder.write([], to: "empty.mp4")).code == .empty)
     }
 
-    @Test("text, programs and noise under the name of a video")
+    @Test("text, programs and noise named like a video")
     func notVideos() throws {
         let folder = try Folder()
         let lines = (0..<3000).map { "line \($0) of plain text\n" }.joined()
@@ -39,7 +39,7 @@ struct RefusalTests {
         }
     }
 
-    @Test("scripts that name other files open none of them")
+    @Test("playlists and scripts do not open the files they name")
     func scripts() throws {
         let folder = try Folder()
         try write(try numbered(10), to: folder.file("secret.mp4"))
@@ -68,14 +68,14 @@ struct RefusalTests {
         }
     }
 
-    @Test("sound alone")
+    @Test("audio without video")
     func sound() throws {
         let folder = try Folder()
         let path = try folder.write(Handmade.wav(samples: 8000), to: "a.mp4")
         #expect(try refusal(path).code == .noVideoStream)
     }
 
-    @Test("an MP4 whose index was cut off")
+    @Test("an MP4 without its index")
     func noIndex() throws {
         let folder = try Folder()
         try write(try numbered(10), to: folder.file("a.mp4"))
@@ -85,7 +85,7 @@ struct RefusalTests {
         #expect(error.message.contains("not a complete video file"))
     }
 
-    @Test("a video of no frames")
+    @Test("a video without frames")
     func noFrames() throws {
         let folder = try Folder()
         let header = Array("YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n".utf8)
@@ -97,15 +97,15 @@ struct RefusalTests {
         let folder = try Folder()
         try write(try numbered(10), to: folder.file("a.mov"))
         var bytes = try folder.bytes(of: "a.mov")
-        // The data reference 'url ' with the flag "in this file" (1) cleared becomes an external one.
+        // Clearing the flag "in this file" (1) of the data reference 'url ' makes it external.
         let tag = Array("dref".utf8)
         let at = try #require(bytes.indices.first { bytes[$0...].starts(with: tag) })
-        // dref: version, count; its entry: size, type, flags.
+        // dref: version, count; entry: size, type, flags.
         let flags = at + 4 + 8 + 8
         #expect(bytes[flags + 3] == 1)
         bytes[flags + 3] = 0
         let reader = try VideoReader(path: try folder.write(bytes, to: "b.mov"))
-        // Whether the demuxer takes the entry as its own file or refuses it: nothing else is opened.
+        // Whether the demuxer ignores the reference or refuses it, it opens no other file.
         #expect(try reader.frames().count == 10)
     }
 }

@@ -22,20 +22,20 @@ struct RoundTripTests {
         #expect(!reader.isTruncated)
         #expect(reader.damagedPackets == 0)
         let last = try #require(frames.last)
-        // Matroska counts milliseconds.
+        // Matroska timestamps are in milliseconds.
         #expect(abs(last.seconds - 36 / rate.value) < 0.001)
         let estimate = try #require(reader.info.estimatedFrames)
         #expect(abs(estimate - 37) <= 1)
     }
 
-    @Test("a single frame is a video", arguments: ["a.mp4", "a.mkv", "a.y4m"])
+    @Test("a video can have a single frame", arguments: ["a.mp4", "a.mkv", "a.y4m"])
     func singleFrame(name: String) throws {
         let folder = try Folder()
         try write(try numbered(1), to: folder.file(name))
         #expect(try VideoReader(path: folder.file(name)).frames().count == 1)
     }
 
-    @Test("FFV1 and H.264 over RGB are exact, odd sizes too", arguments: [false, true])
+    @Test("FFV1 and RGB H.264 are lossless, including odd sizes", arguments: [false, true])
     func lossless(h264: Bool) throws {
         let folder = try Folder()
         let path = folder.file(h264 ? "a.mp4" : "a.mkv")
@@ -60,11 +60,11 @@ struct RoundTripTests {
         let frame = try VideoFrame.plain(64, 64, color)
         try write([frame, frame, frame], to: folder.file(name))
         let read = try #require(try VideoReader(path: folder.file(name)).nextFrame())
-        // The wrong matrix moves green by 15 and more, the wrong range white by 16.
+        // A wrong matrix shifts green by at least 15, a wrong range shifts white by 16.
         #expect(read[32, 32].distance(to: color) <= 4)
     }
 
-    @Test("large pictures take the fast conversion with the same colors")
+    @Test("the fast conversion of large frames gives the same colors")
     func largeColors() throws {
         let folder = try Folder()
         let color = Color(30, 180, 90)
@@ -74,7 +74,7 @@ struct RoundTripTests {
         #expect(read[1279, 719].distance(to: color) <= 5)
     }
 
-    @Test("rows stay in their place at any width", arguments: [2, 6, 18, 34, 66, 130])
+    @Test("rows are not shifted at any width", arguments: [2, 6, 18, 34, 66, 130])
     func widths(width: Int) throws {
         let folder = try Folder()
         let frame = try VideoFrame.drawn(width, 8) { x, _ in
@@ -88,7 +88,7 @@ struct RoundTripTests {
         }
     }
 
-    @Test("without libx264's stand-in the video is still one")
+    @Test("the fallback encoder for libx264 writes a valid video")
     func standIn() throws {
         let folder = try Folder()
         try write(
@@ -101,7 +101,7 @@ struct RoundTripTests {
         #expect(try reader.frames().count == 12)
     }
 
-    @Test("PNG pictures are exact")
+    @Test("PNG images are lossless")
     func pictures() throws {
         let folder = try Folder()
         let frame = try VideoFrame.noise(33, 21, seed: 7)

@@ -2,12 +2,12 @@ import SoundSupport
 import SwanMedia
 import Testing
 
-/// Sound for tests: bursts of a rising tone, other in each tenth of a second.
+/// Test audio: bursts of a rising tone, different in each tenth of a second.
 struct Sound {
     var rate = 48_000
     var channels = 2
     var seconds = 1.0
-    /// Where the burst of a tenth of a second stands, so that each place can be told from every other.
+    /// The offset of the burst in each tenth of a second, which makes every position distinguishable.
     private static let bursts: [ClosedRange<Double>] = [
         0.01...0.05, 0.03...0.09, 0.02...0.04, 0.05...0.08, 0.01...0.07, 0.06...0.095, 0.02...0.06,
     ]
@@ -28,13 +28,13 @@ struct Sound {
         return samples
     }
 
-    /// A triangle of half the full scale.
+    /// A triangle wave at half of full scale.
     private func wave(_ turns: Double) -> Float {
         let part = turns - turns.rounded(.down)
         return Float(abs(part - 0.5) * 2 - 0.5)
     }
 
-    /// Writes a file with this sound beside pictures.
+    /// Writes a video file with this audio.
     func write(
         to path: String,
         as encoder: String,
@@ -60,7 +60,7 @@ struct Sound {
     }
 }
 
-/// What a player would hear.
+/// The audio as a player would output it.
 final class Heard {
     private var heard = sound_heard()
 
@@ -71,11 +71,11 @@ final class Heard {
 
     deinit { sound_free(&heard) }
 
-    /// Mono samples, 8000 a second, from the first picture on.
+    /// Mono samples at 8000 per second, starting at the first frame.
     var samples: [Float] {
         Array(UnsafeBufferPointer(start: heard.samples, count: Int(heard.count)))
     }
-    /// In seconds from the first picture on.
+    /// In seconds since the first frame.
     var end: Double { heard.end }
     var pictures: Double { heard.pictures }
     var rate: Int { Int(heard.rate) }
@@ -86,8 +86,8 @@ final class Heard {
         withUnsafeBytes(of: heard.codec) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 
-    /// Expects the same sound, from `start` seconds on, at the same time: for `seconds`, to a tenth of full
-    /// scale in each 10 ms, within 1 ms.
+    /// Expects the same audio at the same time, for `seconds` from `start`: within a tenth of full scale in
+    /// each 10 ms, and within 1 ms.
     func expect(
         like other: Heard,
         from start: Double = 0,

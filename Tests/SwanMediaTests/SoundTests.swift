@@ -2,7 +2,7 @@ import SoundSupport
 import SwanMedia
 import Testing
 
-@Suite("The input's sound")
+@Suite("Copying the input's audio")
 struct SoundTests {
     private static let encoders = [
         "pcm_s16le", "pcm_s24le", "pcm_f32le", "flac", "libopus", "libvorbis", "libmp3lame", "aac",
@@ -15,14 +15,14 @@ struct SoundTests {
         folder = try Folder()
     }
 
-    /// What a copy of a video's frames became, with its sound.
+    /// The result of copying a video's frames and audio.
     private struct Outcome {
         let audio: AudioCopy
         let writer: VideoWriter
         let heard: Heard
     }
 
-    /// Copies the first frames of a video with its sound.
+    /// Copies the first frames of a video and its audio.
     private func copy(
         _ input: String,
         to name: String,
@@ -65,7 +65,7 @@ struct SoundTests {
             if copy.audio == .copied {
                 #expect(copy.heard.codec == original.codec)
                 if frames == 25 { #expect(copy.heard.digest == original.digest) }
-                // A packet that begins before the end is whole.
+                // A packet that starts before the end is written completely.
                 #expect((seconds - 0.03...seconds + 0.11).contains(copy.heard.end))
             } else {
                 #expect(copy.heard.codec == (output == "mkv" ? "flac" : "aac"))
@@ -74,7 +74,7 @@ struct SoundTests {
         }
     }
 
-    @Test("is encoded anew only where it must be")
+    @Test("re-encodes only if necessary")
     func copies() throws {
         for (encoder, output, isCopied) in [
             ("pcm_s16le", "mov", true), ("pcm_s16le", "mkv", true), ("aac", "mp4", true),
@@ -88,7 +88,7 @@ struct SoundTests {
         }
     }
 
-    @Test("keeps its time where it begins late, or early, or ends elsewhere")
+    @Test("stays in sync if the audio starts or ends at another time than the video")
     func times() throws {
         let input = folder.file("in.mkv")
         func check(
@@ -112,11 +112,11 @@ struct SoundTests {
         try check(start: 0, video: 0, seconds: 0.4, end: 0.4)
         try check(start: 0, video: 0, seconds: 1.7, end: 1)
         try check(start: 0, video: 0, seconds: 1.7, keepingAudio: true, end: 1.7)
-        // Behind the last picture there is no silence to wait through.
+        // No silence is added after the last frame.
         try check(start: 900, video: 0, seconds: 1, keepingAudio: true, end: 1)
     }
 
-    @Test("keeps its channels and its rate", arguments: [1, 2, 4, 6], [8_000, 44_100, 192_000])
+    @Test("keeps channels and sample rate", arguments: [1, 2, 4, 6], [8_000, 44_100, 192_000])
     func forms(channels: Int, rate: Int) throws {
         let input = folder.file("in.mov")
         try Sound(rate: rate, channels: channels)
@@ -124,7 +124,7 @@ struct SoundTests {
         let original = try Heard(input)
         let lossy = try copy(input, to: "out.mp4")
         lossy.heard.expect(like: original, seconds: 1)
-        // AAC has no more than 96 kHz, and four channels in the corners are 5.0 with a silent one.
+        // AAC supports at most 96 kHz, and a quadraphonic layout becomes 5.0 with a silent channel.
         #expect(lossy.heard.rate == min(rate, 96_000))
         #expect(lossy.heard.channels == (channels == 4 ? 5 : channels))
         guard case .encoded(from: "pcm_f32be", by: "flac") = try copy(input, to: "o.mkv").audio
@@ -137,7 +137,7 @@ struct SoundTests {
         #expect(exact.rate == rate && exact.channels == channels)
     }
 
-    @Test("is the first of several tracks")
+    @Test("uses the first of several tracks")
     func tracks() throws {
         let input = folder.file("in.mkv")
         try Sound().write(to: input, as: "flac", tracks: 3)
@@ -145,13 +145,13 @@ struct SoundTests {
         try copy(input, to: "out.mov").heard.expect(like: original, seconds: 1)
     }
 
-    @Test("loses what is damaged, and nothing after it")
+    @Test("loses only damaged audio")
     func damage() throws {
         let input = folder.file("in.mkv")
         try Sound(seconds: 2).write(to: input, as: "flac", frames: 50)
         let original = try Heard(input)
         var bytes = try folder.bytes(of: "in.mkv")
-        // Within a packet, which has some thousand bytes: the container stays whole.
+        // Inside a packet of a few thousand bytes, so the container stays intact.
         for at in (bytes.count / 3)..<(bytes.count / 3 + 20) { bytes[at] ^= 0x5A }
         let damaged = try folder.write(bytes, to: "damaged.mkv")
         let copy = try copy(damaged, to: "out.mov", frames: 50)
@@ -160,7 +160,7 @@ struct SoundTests {
         #expect(abs(copy.heard.end - 2) < 0.025)
     }
 
-    @Test("may hold numbers that are none")
+    @Test("accepts samples that are not finite")
     func notFinite() throws {
         let input = folder.file("in.mkv")
         var samples = Sound().samples
@@ -171,7 +171,7 @@ struct SoundTests {
         #expect(try copy(input, to: "out.mp4").writer.hasAudio)
     }
 
-    @Test("of raw samples goes where it can")
+    @Test("copies PCM audio")
     func handmade() throws {
         let input = try folder.write(Handmade.avi(frames: 20), to: "a.avi")
         for name in ["b.mov", "b.mkv"] {
@@ -188,12 +188,12 @@ struct SoundTests {
             let result = try VideoReader(path: folder.file(name))
             #expect(result.info.hasAudio)
             #expect(try result.frames().count == 20)
-            // 2 s of 16 bit samples at 8 kHz, beside little video.
+            // 2 s of 16-bit samples at 8 kHz, and little video.
             #expect(try folder.bytes(of: name).count > 32000)
         }
     }
 
-    @Test("is cut where the video ends")
+    @Test("is cut at the end of the video")
     func cut() throws {
         let input = try folder.write(Handmade.avi(frames: 40), to: "a.avi")
         let rate = try #require(Rational(10))
@@ -211,7 +211,7 @@ struct SoundTests {
         #expect(size < 24000)
     }
 
-    @Test("is left out, with the reason, where there is none or no way to it")
+    @Test("reports why audio is missing or unusable")
     func skipped() throws {
         let input = try folder.write(Handmade.avi(frames: 40), to: "a.avi")
         let unknown = try folder.write(Handmade.avi(frames: 40, soundTag: 0x7A7A), to: "u.avi")

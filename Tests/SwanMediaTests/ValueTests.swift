@@ -3,7 +3,7 @@ import Testing
 @testable import SwanMedia
 import SwanSystem
 
-@Suite("Fractions, patterns, kinds of output, frames")
+@Suite("Fractions, patterns, output formats, frames")
 struct ValueTests {
     @Test(
         "rates are read from text",
@@ -28,7 +28,7 @@ struct ValueTests {
         #expect(Rational(text) == nil)
     }
 
-    @Test("patterns take one number")
+    @Test("patterns contain one number")
     func patterns() throws {
         #expect(try FramePattern("out/f_%05d.png").path(7) == "out/f_00007.png")
         #expect(try FramePattern("f%d.png").path(1234) == "f1234.png")
@@ -38,7 +38,7 @@ struct ValueTests {
         #expect(try FramePattern("%d.png").directory == nil)
     }
 
-    @Test("the extension decides")
+    @Test("the extension determines the format")
     func kinds() throws {
         typealias Movie = OutputFormat
         #expect(
@@ -57,7 +57,7 @@ struct ValueTests {
         #expect(try OutputFormat(path: "x/y.y4m", codec: .automatic) == .y4m)
     }
 
-    @Test("a container that cannot hold the codec is told so")
+    @Test("a codec that the container does not support is refused")
     func mismatch() throws {
         let folder = try Folder()
         let rate = try #require(Rational(25))
@@ -74,7 +74,7 @@ struct ValueTests {
         #expect(try folder.contents().isEmpty)
     }
 
-    @Test("frames check their bytes, and are filled in place")
+    @Test("frames check their byte count and can be filled in place")
     func frames() throws {
         #expect(throws: SwanError.self) {
             _ = try VideoFrame(width: 4, height: 4, pixels: [1, 2, 3])
@@ -90,7 +90,7 @@ struct ValueTests {
         #expect(frame.withUnsafeBytes { $0.count } == 6)
     }
 
-    @Test("the sampler loses no single frame and repeats none at its own rate")
+    @Test("the sampler neither drops nor repeats frames at the original rate")
     func sampler() throws {
         let rate = try #require(Rational(30000, 1001))
         let frame = try VideoFrame.plain(1, 1, Color(0, 0, 0))
@@ -102,7 +102,7 @@ struct ValueTests {
                 let next = try sampler.next { () throws(SwanError) -> TimedFrame? in
                     guard given < count else { return nil }
                     defer { given += 1 }
-                    // Times in whole milliseconds, as Matroska gives them.
+                    // Timestamps in whole milliseconds, as in Matroska.
                     let seconds = (Double(given) * 1001 / 30).rounded() / 1000
                     return TimedFrame(frame: frame.shown(at: seconds), duration: 0.033)
                 }
@@ -133,11 +133,11 @@ struct ValueTests {
             shown += 1
         }
         #expect(rest.isEmpty)
-        // A gap of up to ten minutes may be real.
+        // Gaps of up to ten minutes are plausible.
         #expect((times.count - 1...15_002).contains(shown))
     }
 
-    @Test("a fraction is made of no number that is none")
+    @Test("fractions need finite positive numbers")
     func fractionsOfAnything() {
         for value in [Double.nan, .infinity, -.infinity, 0, -0.0, -1, 1e300, 1e-300] {
             #expect(Rational(value) == nil)
@@ -151,7 +151,7 @@ struct ValueTests {
         #expect(Rational(.max, 1) == nil && Rational(.min, .min) == nil)
     }
 
-    @Test("a frame covers no size that is none, and no end of them")
+    @Test("frames refuse invalid and excessive sizes")
     func absurdSizes() throws {
         let frame = try VideoFrame.plain(3000, 1, Color(0, 0, 0))
         for (width, height) in [(0, 1), (1, -1), (.max, 1), (1, .max), (.min, .min)] {
@@ -168,7 +168,7 @@ struct ValueTests {
         #expect(error.code == .unsupported)
     }
 
-    @Test("the libraries say who they are")
+    @Test("the libraries report version, license and encoders")
     func library() {
         #expect(!MediaLibrary.version.isEmpty)
         #expect(MediaLibrary.license.contains("GPL"))

@@ -10,7 +10,7 @@ struct WriterTests {
         return try VideoWriter(path: path, width: width, height: height, frameRate: rate)
     }
 
-    @Test("nothing lies under the name before finish()", arguments: ["a.mp4", "a.mkv", "a.y4m"])
+    @Test("the file does not appear before finish()", arguments: ["a.mp4", "a.mkv", "a.y4m"])
     func atomic(name: String) throws {
         let folder = try Folder()
         let writer = try open(folder.file(name))
@@ -23,7 +23,7 @@ struct WriterTests {
         #expect(writer.frameCount == 8)
     }
 
-    @Test("cancelling leaves nothing, and what was there stays", arguments: ["a.mp4", "a.y4m"])
+    @Test("cancelling leaves no file and keeps an existing one", arguments: ["a.mp4", "a.y4m"])
     func cancelled(name: String) throws {
         let folder = try Folder()
         _ = try folder.write([1, 2, 3], to: name)
@@ -36,7 +36,7 @@ struct WriterTests {
         #expect(try failure { try writer.append(try numbered(1)[0]) }.code == .invalidArgument)
     }
 
-    @Test("a writer that is dropped leaves nothing")
+    @Test("a released writer leaves no file")
     func dropped() throws {
         let folder = try Folder()
         do {
@@ -46,7 +46,7 @@ struct WriterTests {
         #expect(try folder.contents().isEmpty)
     }
 
-    @Test("no frames make no file", arguments: ["a.mp4", "a.mkv", "a.y4m"])
+    @Test("without frames no file is written", arguments: ["a.mp4", "a.mkv", "a.y4m"])
     func noFrames(name: String) throws {
         let folder = try Folder()
         let writer = try open(folder.file(name))
@@ -54,7 +54,7 @@ struct WriterTests {
         #expect(try folder.contents().isEmpty)
     }
 
-    @Test("the input may be the output")
+    @Test("a file can be overwritten while it is read")
     func inPlace() throws {
         let folder = try Folder()
         let path = folder.file("a.mp4")
@@ -67,7 +67,7 @@ struct WriterTests {
         #expect(try folder.contents() == ["a.mp4"])
     }
 
-    @Test("a link stays a link, and its file is replaced")
+    @Test("a symbolic link is kept and its target is replaced")
     func links() throws {
         let folder = try Folder()
         let target = try folder.write([1], to: "real.mp4")
@@ -78,7 +78,7 @@ struct WriterTests {
     }
 
     @Test(
-        "what is made meanwhile is not replaced unasked",
+        "a file created in the meantime is not replaced without permission",
         arguments: ["a.mp4", "a.mkv", "a.y4m", "%d.png"]
     )
     func race(name: String) throws {
@@ -103,7 +103,7 @@ struct WriterTests {
         #expect(try folder.bytes(of: made) == [1])
     }
 
-    @Test("two writers to one name do not meet")
+    @Test("two writers with the same path do not conflict")
     func twice() throws {
         let folder = try Folder()
         let first = try open(folder.file("a.y4m"))
@@ -115,7 +115,7 @@ struct WriterTests {
         #expect(try VideoReader(path: folder.file("a.y4m")).frames().count == 2)
     }
 
-    @Test("sizes: 4:2:0 in MP4 wants even ones and says which", arguments: [(63, 48), (64, 47)])
+    @Test("4:2:0 in MP4 needs an even size, as the error says", arguments: [(63, 48), (64, 47)])
     func oddSizes(width: Int, height: Int) throws {
         let folder = try Folder()
         let error = try failure { _ = try open(folder.file("a.mp4"), width, height) }
@@ -131,7 +131,7 @@ struct WriterTests {
         #expect(frame.height == height)
     }
 
-    @Test("sizes that are absurd", arguments: [(0, 0), (-2, 4), (100_000, 100_000), (Int.max, 2)])
+    @Test("absurd sizes", arguments: [(0, 0), (-2, 4), (100_000, 100_000), (Int.max, 2)])
     func absurdSizes(width: Int, height: Int) throws {
         let folder = try Folder()
         for name in ["a.mp4", "a.mkv", "a.y4m", "%d.png"] {
@@ -141,7 +141,7 @@ struct WriterTests {
         #expect(try folder.contents().isEmpty)
     }
 
-    @Test("a frame of another size is refused, and the video goes on")
+    @Test("a frame of another size is refused without ending the video")
     func otherFrame() throws {
         let folder = try Folder()
         let writer = try open(folder.file("a.mp4"))
@@ -151,7 +151,7 @@ struct WriterTests {
         try writer.finish()
     }
 
-    @Test("what cannot be created says why")
+    @Test("the error explains why a file cannot be created")
     func cannotCreate() throws {
         let folder = try Folder()
         for name in ["a.mp4", "a.y4m"] {
@@ -179,7 +179,7 @@ struct WriterTests {
         #expect(try failure { _ = try open(folder.file("locked/a.mp4")) }.code == .cannotWrite)
     }
 
-    @Test("names of kinds there are none of", arguments: ["a", "a.avi", "a.", "dir.mp4/x", ""])
+    @Test("unknown formats", arguments: ["a", "a.avi", "a.", "dir.mp4/x", ""])
     func unknownKind(name: String) throws {
         let error = try failure { _ = try open(name) }
         #expect(error.code == .unsupported)
@@ -196,7 +196,7 @@ struct WriterTests {
         #expect(error.message.contains("No space left"))
     }
 
-    @Test("a reader that goes away is an error, not a signal")
+    @Test("a closed pipe is an error, not a signal")
     func brokenPipe() throws {
         let folder = try Folder()
         let path = folder.file("pipe.y4m")
@@ -210,7 +210,7 @@ struct WriterTests {
         #expect(try folder.contents() == ["pipe.y4m"])
     }
 
-    @Test("an MP4 cannot go into a pipe")
+    @Test("MP4 cannot be written to a pipe")
     func movieIntoPipe() throws {
         let folder = try Folder()
         #expect(mkfifo(folder.file("pipe.mp4"), 0o600) == 0)
@@ -219,7 +219,7 @@ struct WriterTests {
         #expect(try failure { _ = try open(folder.file("pipe.mp4")) }.code == .unsupported)
     }
 
-    @Test("the YUV4MPEG2 header is one every tool reads")
+    @Test("the YUV4MPEG2 header is widely supported")
     func y4mHeader() throws {
         let folder = try Folder()
         try write(try numbered(2), to: folder.file("a.y4m"), rate: Rational(30000, 1001))
@@ -229,7 +229,7 @@ struct WriterTests {
         #expect(bytes.count == header.utf8.count + 1 + 2 * (6 + 64 * 48 * 3 / 2))
     }
 
-    @Test("PNG frames by pattern and by directory")
+    @Test("PNG frames are named by a pattern or a directory")
     func pngFrames() throws {
         let folder = try Folder()
         let frames = try (0..<3).map { try VideoFrame.noise(20, 10, seed: $0) }
@@ -248,7 +248,7 @@ struct WriterTests {
         }
     }
 
-    @Test("a single picture needs no number in its name")
+    @Test("a single image needs no number in its name")
     func singlePicture() throws {
         let folder = try Folder()
         let frame = try VideoFrame.noise(16, 16, seed: 3)

@@ -7,7 +7,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// The image encoder against transformers and the original.
+/// Compares the image encoder with transformers and the original implementation.
 @Suite struct CLIPVisionTests {
     private static let names = ["clip_vision_a", "clip_vision_b"]
 
@@ -56,9 +56,9 @@ import SwanSystem
         }
     }
 
-    /// The same weights under both names, whether a file has the prefix of the vision part or not.
+    /// Loads the same weights under both naming schemes, with and without the prefix of the vision model.
     @Test(arguments: names, ["vision_model.", ""])
-    func namesOfTransformers(_ name: String, _ prefix: String) throws {
+    func transformersNames(_ name: String, _ prefix: String) throws {
         let golden = try Golden(name)
         let originals = try golden.weights
         var theirs: [String: Tensor] = [
@@ -68,7 +68,7 @@ import SwanSystem
             theirs[key.replacing("vision_model.", with: prefix)] = tensor
         }
         let translated = try DictionaryWeights(theirs).inWanNames()
-        // The projection lies the other way in Wan's checkpoint, and is of no use in either.
+        // The projection is transposed in Wan's checkpoint, and unused in both.
         let expected = originals.keys.filter { $0 != "visual.head" }
         #expect(translated.keys.sorted() == expected.sorted())
         for key in expected {
@@ -84,7 +84,7 @@ import SwanSystem
         }
     }
 
-    @Test func onlyWhatIsOfNoUseMayBeMissingOrLeft() throws {
+    @Test func onlyUnusedWeightsMayBeMissingOrLeftOver() throws {
         let golden = try Golden("clip_vision_a")
         var weights = try golden.weights
         let useless = ["visual.post_norm.weight", "visual.head", "visual.transformer.2.mlp.0.bias"]
@@ -107,7 +107,7 @@ import SwanSystem
         #expect(other?.message.contains("layers.1.self_attn.k_proj.bias") ?? false)
     }
 
-    @Test func imagesThatDoNotFitAreNamed() throws {
+    @Test func namesMismatchedImages() throws {
         let golden = try Golden("clip_vision_a")
         let model = try model(golden, DictionaryWeights(golden.weights))
         let channels = #expect(throws: SwanError.self) { try model(.zeros([1, 4, 9, 9])) }
@@ -140,7 +140,7 @@ import SwanSystem
         let model = try CLIPVision(weights, golden.config())
         let tokens = try inference { try model.tokens(golden.output("pixels")) }
         #expect(tokens.dtype == .bfloat16)
-        // Eight bits of mantissa, through two blocks.
+        // Eight significant bits, through two blocks.
         try expectClose(
             tokens.to(.float32),
             golden.output("tokens"),

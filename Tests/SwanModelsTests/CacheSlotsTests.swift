@@ -2,9 +2,9 @@ import Testing
 
 @testable import SwanModels
 
-/// Where chunks go in a row of the cache: the reference's rules, and what follows from them.
+/// Slots of chunks in a row of the cache: the rules of the reference and their consequences.
 @Suite struct CacheSlotsTests {
-    @Test func fillsThenOverwritesWhatIsNotASink() {
+    @Test func fillsThenOverwritesSlotsThatAreNotSinks() {
         var slots = CacheSlots(capacity: 6, sinks: 1)
         #expect(slots.place(start: 0, frames: 2) == 0..<2)
         var taken: [Int] = []
@@ -12,11 +12,11 @@ import Testing
             taken.append(slots.place(start: start, frames: 1)?.lowerBound ?? -1)
         }
         #expect(Array(taken.prefix(4)) == [2, 3, 4, 5])
-        // A first call of two frames leaves the first three slots alone, with one sink or none.
+        // A first call with two frames does not touch the first three slots, with or without a sink.
         #expect(Array(taken.dropFirst(4)) == [3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5])
     }
 
-    @Test func aShortRowWithoutSinksOverwritesTheOldest() {
+    @Test func shortRowsWithoutSinksOverwriteTheOldest() {
         var slots = CacheSlots(capacity: 3, sinks: 0)
         #expect(slots.place(start: 0, frames: 2) == 0..<2)
         #expect(
@@ -24,7 +24,7 @@ import Testing
         )
     }
 
-    @Test func positionsHaveNoEnd() {
+    @Test func positionsAreUnbounded() {
         var slots = CacheSlots(capacity: 3, sinks: 0)
         _ = slots.place(start: 0, frames: 1)
         for start in 1..<100_000 { _ = slots.place(start: start, frames: 1) }
@@ -32,13 +32,13 @@ import Testing
         #expect(slots.evictable.count <= 3)
     }
 
-    @Test func aChunkThatDoesNotFitIsRefused() {
+    @Test func refusesAChunkThatDoesNotFit() {
         var slots = CacheSlots(capacity: 2, sinks: 2)
         _ = slots.place(start: 0, frames: 2)
         #expect(slots.place(start: 2, frames: 1) == nil)
     }
 
-    @Test func longerChunksLeaveTheSinks() {
+    @Test func longerChunksKeepTheSinks() {
         var slots = CacheSlots(capacity: 6, sinks: 3)
         for start in 0..<8 { _ = slots.place(start: start, frames: 1) }
         slots.layOut(framesPerChunk: 2)

@@ -6,7 +6,7 @@ import TorchNN
 
 @testable import SwanModels
 
-/// What the fast kernels compute, by libtorch's own operators.
+/// Compares the fast kernels with libtorch's operators.
 @Suite struct CausalConv3dTests {
     @Test(
         arguments: [
@@ -43,7 +43,7 @@ import TorchNN
                 padding: [0, 1, 1]
             ).permuted(0, 2, 3, 4, 1)
         }
-        // What the filtering's rounding comes to, as a part of the outputs' spread.
+        // The rounding error of the filtering, relative to the spread of the outputs.
         let error = 4e-6 * Double(27 * inputs).squareRoot()
         var caches = FeatureCaches(streams: true)
         caches.beginPass()
@@ -51,7 +51,7 @@ import TorchNN
         caches.endPass()
         try expectClose(first, direct(x) + residual, relative: 1e-6, absolute: error)
 
-        // A single first frame is computed by a way of its own.
+        // A single first frame has a separate code path.
         var alone = FeatureCaches(streams: true)
         alone.beginPass()
         try expectClose(
@@ -61,7 +61,7 @@ import TorchNN
             absolute: error
         )
 
-        // A second part sees the first, by a cache of two frames however short the parts are.
+        // A second part sees the first through a cache of two frames, even if the parts are shorter.
         let next = try Tensor.randn([batch, 1, height, width, inputs], generator)
         caches.beginPass()
         let second = try conv(next, &caches)
@@ -90,7 +90,7 @@ import TorchNN
     }
 
     @Test(arguments: [3, 20, 96])
-    func normOfHalves(channels: Int) throws {
+    func halfPrecisionNorm(channels: Int) throws {
         let generator = try Generator(seed: 4)
         let x = try (Tensor.randn([2, 3, 5, channels], generator) * 20).to(.bfloat16)
         let gain = try Tensor.randn([channels], generator).to(.bfloat16)
@@ -149,7 +149,7 @@ import TorchNN
         )
     }
 
-    /// Sizes of a convolution that doubles height and width.
+    /// The sizes of a convolution that doubles height and width.
     struct Enlargement: Sendable {
         let batch, parts, frames, height, width, inputs, outputs: Int
 
@@ -168,8 +168,8 @@ import TorchNN
         }
     }
 
-    /// Frames from several parts in turn: equal to the reference, in float64 over [N, C, H, W], with
-    /// gradients and without, and with a bias alone to be trained.
+    /// Processes frames in several consecutive parts, and compares with a float64 reference over
+    /// [N, C, H, W]: with and without gradients, and with only the bias trainable.
     private func expectEnlarged(
         _ sizes: Enlargement,
         kernels: Int,
@@ -200,7 +200,7 @@ import TorchNN
             relative: 1e-6,
             absolute: absolute
         )
-        // Where a gradient is wanted the same comes about by another way.
+        // With gradients, another code path gives the same result.
         try x[0].setRequiresGrad()
         try expectClose(conv(x).detached(), found, relative: 1e-6, absolute: absolute)
 
@@ -212,7 +212,7 @@ import TorchNN
         #expect(try gradient.array() == [Float](repeating: uses, count: kernels))
     }
 
-    @Test func kernelsThatDoNotFitAreRefused() throws {
+    @Test func refusesUnsupportedKernels() throws {
         let packed = try winogradWeight(.ones([8, 16, 3, 3, 3]))
         let x = try Tensor.zeros([1, 2, 4, 4, 16])
         let bias = try Tensor.zeros([8])

@@ -7,7 +7,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// The transformer that sees image tokens, against the reference implementations.
+/// Compares the transformer with image tokens with the reference implementations.
 @Suite struct ImageToVideoTests {
     private func flow(_ golden: Golden, _ config: WanConfig, image: Tensor) throws -> Tensor {
         let weights = Weights(DictionaryWeights(try golden.weights), device: golden.device)
@@ -29,7 +29,7 @@ import SwanSystem
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
 
-    /// The two images of a video may come side by side as well as one after another.
+    /// The two images of a video may be passed side by side or one after the other.
     @Test func twoImagesSideBySide() throws {
         let golden = try Golden("wan_flf2v")
         let image = try golden.input("image").reshaped(2, 514, 32)
@@ -37,7 +37,7 @@ import SwanSystem
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
 
-    @Test func oneImageServesEveryRow() throws {
+    @Test func sharesOneImageAcrossRows() throws {
         let golden = try Golden("wan_i2v")
         let image = try golden.input("image").narrowed(0, 0, 1)
         let one = try flow(golden, golden.config(), image: image)
@@ -47,7 +47,7 @@ import SwanSystem
         try expectClose(one.narrowed(0, 0, 1), first, within: golden.tolerance)
     }
 
-    @Test func imagesThatDoNotFitAreNamed() throws {
+    @Test func namesMismatchedImages() throws {
         let golden = try Golden("wan_flf2v")
         let config: WanConfig = try golden.config()
         for shape in [[2, 514, 31], [1, 257, 32], [2, 300, 32]] {
@@ -70,11 +70,11 @@ import SwanSystem
         #expect(some?.message.contains("text alone") ?? false)
     }
 
-    /// A configuration that knows nothing but what no shape shows becomes the model's own.
+    /// Completes a configuration that contains only what the shapes do not show.
     @Test(arguments: [
         "wan_i2v", "wan_i2v_36", "wan_flf2v", "wan_t2v_a", "wan_t2v_b", "wan_ti2v_per_token",
     ])
-    func sizesAreSeenInTheWeights(name: String) throws {
+    func infersSizesFromWeights(name: String) throws {
         let golden = try Golden(name)
         let expected: WanConfig = try golden.config()
         var bare = WanConfig()
@@ -84,14 +84,14 @@ import SwanSystem
         #expect(try bare.fitted(to: DictionaryWeights(golden.weights)) == expected)
     }
 
-    /// What Wan's published models are, seen in nothing but their weights.
+    /// Identifies Wan's published models by the shapes of their weights alone.
     @Test(arguments: Published.models)
     func publishedModels(model: Published) throws {
         let config = try WanConfig().fitted(to: DictionaryWeights(model.weights))
         #expect(config == model.config)
     }
 
-    @Test func otherWeightsAreNoTransformer() throws {
+    @Test func refusesOtherWeights() throws {
         let small = try Golden("wan_t2v_a")
         let error = #expect(throws: SwanError.self) {
             try WanConfig().fitted(to: DictionaryWeights(small.weights))
@@ -105,7 +105,7 @@ import SwanSystem
         #expect(made == .wan14B)
     }
 
-    @Test func diffusersConfigOfImagesDecodes() throws {
+    @Test func decodesDiffusersConfig() throws {
         let json = """
             {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824,
              "num_layers": 40, "in_channels": 36, "out_channels": 16, "image_dim": 1280,
@@ -121,7 +121,7 @@ import SwanSystem
     }
 }
 
-/// A published model's configuration, and stand-ins of its weights that have their shapes.
+/// The configuration of a published model, and stand-in weights of the same shapes.
 struct Published: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let config: WanConfig

@@ -6,7 +6,7 @@ import Torch
 import SwanSystem
 
 @Suite struct LatentPreviewTests {
-    @Test func aLinearMapOfEveryLatent() throws {
+    @Test func mapsEveryLatentLinearly() throws {
         let preview = try LatentPreview(
             factors: [[0.5, 0, 0], [0, 0.25, -1]],
             bias: [0, 0.5, 0]
@@ -14,7 +14,7 @@ import SwanSystem
         let latents = try Tensor([1.0, -4, 0.5, 2, 1, -1], [1, 2, 3, 1, 1]).to(.bfloat16)
         let frames = try preview.frames(of: latents)
         #expect(frames.shape == [3, 3, 1, 1] && frames.dtype == .float32)
-        // (x + 1) / 2 of the colors, kept within [0, 1].
+        // (x + 1) / 2 of the colors, clamped to [0, 1].
         let expected: [Double] = [0.75, 1, 0, 0, 0.875, 0, 0.625, 0.625, 1]
         #expect(try frames.array(of: Double.self) == expected)
     }
@@ -30,7 +30,7 @@ import SwanSystem
         #expect(frames.shape == [2, 3, 3, 5])
         let (least, most) = (try frames.min().item(), try frames.max().item())
         #expect(least >= 0 && most <= 1 && most - least > 0.2)
-        // One pixel by hand.
+        // One pixel computed by hand.
         let channels = try latents.selected(0, 0).selected(1, 1).selected(1, 2).selected(1, 4)
             .array(of: Double.self)
         let red = zip(channels, LatentPreview.wan22.factors).map { $0 * $1[0] }.reduce(0.0317, +)
@@ -38,7 +38,7 @@ import SwanSystem
         #expect(abs(pixel - min(max((red + 1) / 2, 0), 1)) < 1e-5)
     }
 
-    @Test func whatDoesNotFitIsNamed() throws {
+    @Test func namesMismatchedShapes() throws {
         let error = #expect(throws: SwanError.self) {
             try LatentPreview.wan21.frames(of: .zeros([1, 48, 1, 2, 2]))
         }

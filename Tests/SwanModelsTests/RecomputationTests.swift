@@ -5,14 +5,14 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// Models whose layers are computed again for gradients: the same numbers, and nothing kept.
+/// Models that recompute their layers for gradients: same results, without stored activations.
 struct RecomputationTests {
-    /// Weights as leaves, the loss they give and its gradients.
+    /// Weights as leaves, their loss and its gradients.
     private struct Run {
         let loss: Double
         let gradients: [String: [Float]]
 
-        /// - Parameter changed: a weight that is halved between the loss and its gradients.
+        /// - Parameter changed: A weight that is halved between computing the loss and its gradients.
         init(
             _ made: [String: Tensor],
             changed: String? = nil,
@@ -40,7 +40,7 @@ struct RecomputationTests {
         }
     }
 
-    /// Runs of a loss that is told whether to recompute.
+    /// Compares a loss and its gradients with and without recomputation.
     private func expectTheSame(
         _ made: [String: Tensor],
         changing key: String,
@@ -51,8 +51,8 @@ struct RecomputationTests {
         #expect(kept.loss == again.loss && kept.loss.isFinite)
         #expect(kept.gradients == again.gradients)
         #expect(kept.gradients[key]?.contains { $0 != 0 } == true)
-        // Autograd knows that what it has kept is no longer true. Where it has kept nothing, what is
-        // there now is used.
+        // Autograd detects that a saved tensor was modified. With recomputation nothing is saved, and
+        // the current values are used.
         let error = #expect(throws: SwanError.self) {
             try Run(made, changed: key) { try loss($0, false) }
         }

@@ -3,9 +3,9 @@ import Torch
 
 @testable import SwanModels
 
-/// Slots that the device decides on are those that the rules give on the host.
+/// Slots chosen on the device equal those chosen by the rules on the host.
 @Suite struct SinkSlotsTests {
-    /// The reference's rule (models/wan/causal_model.py): a refreshed sink is put first in the list.
+    /// The reference's rule (models/wan/causal_model.py): a refreshed sink moves to the front of the list.
     private struct Expected {
         var slots: CacheSlots
 
@@ -41,7 +41,7 @@ import Torch
     @Test(arguments: 0..<12) func followsTheRules(seed: UInt64) throws {
         let generator = try Generator(seed: seed)
         let (capacity, sinks) = (3 + Int(seed) % 5, 1 + Int(seed) % 2)
-        // A first chunk of one frame or more, and one step over each slot or several.
+        // First chunks of one or more frames, and one or more steps per slot.
         let (first, passes) = (1 + Int(seed) % 3, 1 + Int(seed) / 6)
         let options = KVCacheOptions(frames: capacity, sinkFrames: sinks, sinkThreshold: 0.5)
         var expected = Expected(slots: CacheSlots(capacity: capacity, sinks: sinks))
@@ -50,7 +50,7 @@ import Torch
         _ = try slots.place(start: 0, frames: first, again: false)
         for start in first..<60 {
             for pass in 1...passes {
-                // Seldom enough that a list which several passes make longer gets shorter again.
+                // Rare enough that a list extended by several passes becomes shorter again.
                 let random: [Float] = try Tensor.rand([sinks + 1], generator).array()
                 let lowest: Float = random[sinks] < 0.25 / Float(passes) ? 0 : 0.6
                 let similarity = random.prefix(sinks).map { lowest + (1 - lowest) * $0 }
@@ -74,7 +74,7 @@ import Torch
         #expect(known == expected.slots)
     }
 
-    @Test func aRefreshedSinkIsTakenOnce() throws {
+    @Test func usesARefreshedSinkOnce() throws {
         let options = KVCacheOptions(frames: 4, sinkFrames: 2, sinkThreshold: 0.5)
         var slots = RowSlots.known(CacheSlots(capacity: 4, sinks: 2))
         for start in 0..<4 { _ = try place(&slots, start, [1, 1], options) }
@@ -84,8 +84,8 @@ import Torch
         #expect(try place(&slots, 7, [0.9, 0.8], options) == 3..<4)
     }
 
-    /// However many passes bring a sink forward: nothing grows, and the slots come back.
-    @Test func theListIsBounded() throws {
+    /// For any number of passes that move a sink forward, the list does not grow and slots are reused.
+    @Test func boundsTheList() throws {
         let options = KVCacheOptions(frames: 4, sinkFrames: 2, sinkThreshold: 0.5)
         var slots = RowSlots.known(CacheSlots(capacity: 4, sinks: 2))
         for start in 0..<40 {

@@ -7,7 +7,7 @@ import TorchNN
 @testable import SwanModels
 import SwanSystem
 
-/// An autoencoder that looks no further than a latent's own pixels: means of 4x4 pixels of every frame.
+/// An autoencoder whose latents depend only on their own pixels: means of 4x4 pixels of every frame.
 private struct Mosaic: VideoAutoencoder {
     let latentChannels = 3
     let spatialStride = 4
@@ -36,7 +36,7 @@ private struct Mosaic: VideoAutoencoder {
 
 @Suite struct TiledAutoencoderTests {
     @Test(arguments: ["40x64", "24x40"])
-    func asTheReference(size: String) throws {
+    func matchesTheReference(size: String) throws {
         let golden = try Golden("wan_vae21_tiled")
         let source = DictionaryWeights(try golden.weights(named: "weights_diffusers"))
         let wan = try WanVAE(Weights(source.inWanNames()), golden.config())
@@ -55,14 +55,14 @@ private struct Mosaic: VideoAutoencoder {
             relative: 1e-5,
             absolute: 5e-5
         )
-        // The tiles are there: the whole picture gives other numbers.
+        // Tiling has an effect: the untiled result differs.
         let difference = try (vae.video(of: latents) - wan.video(of: latents)).abs().max().item()
         #expect(difference > 1e-3)
     }
 
-    /// Where a network does not look beyond a tile, tiles cannot be seen.
+    /// If the network does not look beyond a tile, tiling does not change the result.
     @Test(arguments: [(4, 4), (8, 52), (36, 20), (44, 60), (28, 32), (68, 12)])
-    func tilesCannotBeSeen(height: Int, width: Int) throws {
+    func tilesAreInvisible(height: Int, width: Int) throws {
         let video = try Tensor.rand([2, 3, 2, height, width], Generator(seed: 1)) * 2 - 1
         for (tile, stride) in [(16, 12), (16, 8), (12, 12), (20, 8)] {
             let vae = try TiledAutoencoder(Mosaic(), tile: tile, stride: stride)
@@ -72,8 +72,8 @@ private struct Mosaic: VideoAutoencoder {
         }
     }
 
-    /// Neighbors count linearly more and more: each tile brings a level of its own here.
-    @Test func tilesGoOverLinearly() throws {
+    /// Overlapping tiles are blended linearly; here each tile has a different level.
+    @Test func blendsTilesLinearly() throws {
         struct Levels: VideoAutoencoder {
             let latentChannels = 3
             let spatialStride = 4
@@ -81,7 +81,7 @@ private struct Mosaic: VideoAutoencoder {
             let dtype = DType.float32
             let device = Device.cpu
             func latents(of video: Tensor) throws(SwanError) -> Tensor { video }
-            /// Every pixel has the number in the tile's first latent.
+            /// Every pixel has the value of the tile's first latent.
             func video(of latents: Tensor) throws(SwanError) -> Tensor {
                 try latents.narrowed(3, 0, 1).narrowed(4, 0, 1)
                     .expanded([1, 3, 1, latents.size(3) * 4, latents.size(4) * 4]).cloned()
@@ -101,7 +101,7 @@ private struct Mosaic: VideoAutoencoder {
         #expect(try row.array(of: Double.self) == expected)
     }
 
-    /// A stream of tiles gives the bytes of the whole.
+    /// Streaming gives the same bytes as processing the whole video.
     @Test func partsEqualTheWhole() throws {
         let golden = try Golden("tiny_vae21")
         let base = try TinyVAE(Weights(DictionaryWeights(golden.weights)))
@@ -128,7 +128,7 @@ private struct Mosaic: VideoAutoencoder {
         #expect(error?.message.contains("cannot change") == true)
     }
 
-    @Test func sizesThatDoNotFitAreNamed() throws {
+    @Test func namesInvalidSizes() throws {
         for (tile, stride) in [(16, 20), (16, 0), (18, 12), (16, 6)] {
             let error = #expect(throws: SwanError.self) {
                 try TiledAutoencoder(Mosaic(), tile: tile, stride: stride)

@@ -18,7 +18,7 @@ private struct Case {
     }
 }
 
-/// A network of the published kind with small random layers.
+/// A network of the published architecture with small random layers.
 private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws -> TinyVAE {
     var config = TinyVAEConfig()
     (config.latentChannels, config.encoderDim, config.decoderDims) = (5, 8, [12, 8, 8, 8])
@@ -53,7 +53,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         }
     }
 
-    /// Every way to cut a video gives the bytes of the whole, whose last frame is repeated.
+    /// Every way to split a video gives the same bytes as the whole, whose last frame is repeated.
     @Test(arguments: ["tiny_vae21", "tiny_vae22", "tiny_vae22_super"])
     func partsEqualTheWhole(name: String) throws {
         let it = try Case(name)
@@ -88,7 +88,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         }
     }
 
-    /// A result of a stream is not overwritten by the next part.
+    /// The next part does not overwrite earlier results of a stream.
     @Test func outputsAreNotOverwritten() throws {
         let vae = try small()
         let decoder = vae.makeDecoder()
@@ -105,7 +105,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         #expect(it.vae.temporalStride == 4 && it.vae.config.decoderDims == [16, 12, 8, 8])
         let patched = try Case("tiny_vae22")
         #expect(patched.vae.latentChannels == 6 && patched.vae.spatialStride == 16)
-        // The file knows to make eight frames of a latent; the encoder makes a latent of four.
+        // The decoder of the file makes eight frames per latent; the encoder makes one latent of four.
         #expect(patched.vae.config.decoderTime == [2, 2, 2])
         #expect(patched.vae.config.usedDecoderTime == [1, 2, 2])
         #expect(try Case("tiny_vae22_super").vae.config.isSuper)
@@ -116,7 +116,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         }
     }
 
-    @Test func otherWeightsAreRefused() throws {
+    @Test func refusesOtherWeights() throws {
         var tensors = try Golden("tiny_vae21").weights
         func message() -> String {
             let weights = Weights(DictionaryWeights(tensors))
@@ -135,8 +135,8 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         #expect(error?.message.contains("not the weights of a tiny autoencoder") == true)
     }
 
-    /// Latents before normalization are Wan's, and are refused where those are not known.
-    @Test func latentsThatAreNotNormalized() throws {
+    /// Unnormalized latents use Wan's statistics, and are refused if these are unknown.
+    @Test func unnormalizedLatents() throws {
         let vae = try small { $0.latentChannels = 16 }
         let video = try Tensor.rand([1, 3, 4, 16, 8], Generator(seed: 2)) * 2 - 1
         let normalized = try vae.makeEncoder().encode(video)
@@ -154,7 +154,7 @@ private func small(_ change: (inout TinyVAEConfig) -> Void = { _ in }) throws ->
         #expect(error?.message.contains("of 5 channels") == true)
     }
 
-    @Test func sizesThatDoNotFitAreNamed() throws {
+    @Test func namesInvalidSizes() throws {
         let vae = try small()
         func message(_ body: () throws -> Void) -> String {
             #expect(throws: SwanError.self, performing: body)?.message ?? ""

@@ -6,8 +6,8 @@ import TorchNN
 @testable import SwanModels
 import SwanSystem
 
-/// Transformers in parts: ranges of blocks in instances that hold no others, ranges of tokens, and what
-/// is decided from outside.
+/// Partial transformers: instances that hold only a range of blocks, ranges of tokens, and decisions made
+/// by the caller.
 @Suite struct TransformerPartsTests {
     private static var config: WanConfig {
         var config = WanConfig()
@@ -17,12 +17,12 @@ import SwanSystem
         return config
     }
 
-    /// Random weights, whatever is asked for first.
+    /// Random weights for everything that `build` requests.
     private static func weights(_ build: (Weights) throws -> Void) throws -> [String: Tensor] {
         let made = try MadeWeights.random(seed: 3)
         try build(Weights(made))
         return try made.tensors.mapValues { tensor in
-            // Modulations and norms that do something.
+            // Modulations and norms that have an effect.
             try tensor + Tensor.randn(tensor.shape, Generator(seed: UInt64(tensor.count))) * 0.05
         }
     }
@@ -73,7 +73,7 @@ import SwanSystem
         }
     }
 
-    /// Each instance has the caches of its own blocks.
+    /// Each instance has caches for its own blocks.
     @Test func causalBlocksInTwoInstances() throws {
         let source = DictionaryWeights(try Self.transformer())
         func cache(_ blocks: Range<Int>) throws -> KVCachePool {
@@ -196,10 +196,10 @@ import SwanSystem
         }
     }
 
-    /// Timesteps for the video, for each frame and for each token; a range inside a frame and one of
-    /// whole frames.
+    /// Timesteps for the video, for each frame and for each token; ranges inside a frame and of whole
+    /// frames.
     @Test(arguments: [1, 3, 45], [0..<22, 15..<45, 22..<45])
-    func aRangeOfTheTokens(timesteps: Int, range: Range<Int>) throws {
+    func rangesOfTokens(timesteps: Int, range: Range<Int>) throws {
         let model = try WanTransformer(
             Weights(DictionaryWeights(Self.transformer())),
             Self.config
@@ -240,7 +240,7 @@ import SwanSystem
                 }
                 return try attention(q, joined(k, seen[block].k), joined(v, seen[block].v))
             }
-            // Products of fewer rows are summed in another order.
+            // Matrix products with fewer rows are summed in another order.
             try expectClose(
                 backbone.project(x, own.timestep),
                 backbone.project(whole, context.timestep)
@@ -251,7 +251,7 @@ import SwanSystem
         }
     }
 
-    @Test func whatAnInstanceDoesNotHoldIsNamed() throws {
+    @Test func namesBlocksThatAnInstanceLacks() throws {
         let tensors = try Self.transformer()
         func report(_ tensors: [String: Tensor]) throws -> String {
             let weights = Weights(DictionaryWeights(tensors))
@@ -263,7 +263,7 @@ import SwanSystem
         wrong["blocks.1.bogus"] = try .ones([1])
         wrong["blocks.4.modulation"] = try .ones([1])
         wrong["blocks.1.ffn.0.bias"] = nil
-        // Another instance's, right or wrong.
+        // Weights of another instance, valid or not.
         wrong["blocks.2.bogus"] = try .ones([1])
         wrong["blocks.0.ffn.0.bias"] = nil
         let message = try report(wrong)
@@ -291,7 +291,7 @@ import SwanSystem
             }
             #expect(error?.message.contains("holds 1..<3") ?? false)
         }
-        // What lacks blocks is no whole network.
+        // An instance without all blocks is not a whole network.
         #expect(throws: SwanError.self) {
             try part(latents, timesteps: Tensor([1.0, 2], [2]), text: context.text)
         }
@@ -303,7 +303,7 @@ import SwanSystem
         #expect(throws: SwanError.self) { try context.sliced(tokens: 40..<46, of: grid) }
     }
 
-    /// A tap after a block sees its tokens, and gradients of the tap reach what comes before alone.
+    /// A tap after a block sees its tokens, and gradients of the tap reach only earlier blocks.
     @Test(arguments: [false, true]) func gradientsOfATap(recomputing: Bool) throws {
         var tensors = try Self.transformer()
         let keys = [
@@ -333,9 +333,9 @@ import SwanSystem
         #expect(found[2] == nil)
     }
 
-    // MARK: - The cache of the first block
+    // MARK: - First-block cache
 
-    /// What a cache was asked, and the answers it gets.
+    /// What the cache was asked, and the answers it gives.
     private final class Owner {
         var asked: [FirstBlockChange] = []
         var answers: [Bool]
@@ -343,7 +343,7 @@ import SwanSystem
         init(_ answers: [Bool]) { self.answers = answers }
     }
 
-    @Test func theOwnerOfACacheDecides() throws {
+    @Test func theOwnerOfTheCacheDecides() throws {
         let model = try WanTransformer(
             Weights(DictionaryWeights(Self.transformer())),
             Self.config
@@ -361,7 +361,7 @@ import SwanSystem
                 return owner.answers.removeFirst()
             }
             _ = try flow(700, cache)
-            // The first call has nothing to be compared with.
+            // The first call has nothing to compare with.
             #expect(owner.asked.isEmpty)
             let computed = try flow(500, cache)
             #expect(computed == (try flow(500, nil)) && cache.reused == 0)
@@ -379,8 +379,8 @@ import SwanSystem
         }
     }
 
-    /// Two instances with halves of the blocks, each with a cache for its own.
-    @Test func aCacheIsForARangeOfBlocks() throws {
+    /// Two instances with half of the blocks each, and a cache for each half.
+    @Test func cachesApplyToARangeOfBlocks() throws {
         let model = try WanTransformer(
             Weights(DictionaryWeights(Self.transformer())),
             Self.config

@@ -7,7 +7,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// Held against transformers' `UMT5EncoderModel` and Wan's own encoder (Goldens/umt5_a, umt5_b).
+/// Compares with transformers' `UMT5EncoderModel` and Wan's own encoder (Goldens/umt5_a, umt5_b).
 struct UMT5Tests {
     private static let goldens = ["umt5_a", "umt5_b"]
 
@@ -50,7 +50,7 @@ struct UMT5Tests {
         try expectClose(context, expected, within: golden.tolerance)
     }
 
-    @Test func paddingThatIsNotMadeChangesNothing() throws {
+    @Test func omittedPaddingChangesNothing() throws {
         let golden = try Golden("umt5_a")
         let encoder = try Self.encoder(golden)
         let short = try Array(Self.prompts(golden).dropFirst())  // 9 tokens and 1
@@ -66,7 +66,7 @@ struct UMT5Tests {
         #expect(try padded.selected(0, 1).sliced(0, from: 1).abs().max().item() == 0)
     }
 
-    @Test func aPromptAloneIsAsInABatch() throws {
+    @Test func batchingDoesNotChangeAPrompt() throws {
         let golden = try Golden("umt5_a")
         let encoder = try Self.encoder(golden)
         let prompts = try Self.prompts(golden)
@@ -103,7 +103,7 @@ struct UMT5Tests {
         }
     }
 
-    @Test func gradientsAreThoseOfFiniteDifferences() throws {
+    @Test func gradientsMatchFiniteDifferences() throws {
         let golden = try Golden("umt5_a")
         let config = try JSONDecoder().decode(UMT5Config.self, from: golden.configData)
         let prompts = try Self.prompts(golden)
@@ -135,7 +135,7 @@ struct UMT5Tests {
         }
     }
 
-    @Test func tokensOutsideOfTheVocabulary() throws {
+    @Test func tokensOutsideTheVocabulary() throws {
         let encoder = try Self.encoder(Golden("umt5_a"))
         for token: Int32 in [100, -1] {
             let error = #expect(throws: SwanError.self) { try encoder.encode([[5, token, 1]]) }
@@ -144,7 +144,7 @@ struct UMT5Tests {
         }
     }
 
-    @Test func aPromptThatIsTooLong() throws {
+    @Test func refusesATooLongPrompt() throws {
         let encoder = try Self.encoder(Golden("umt5_a"))
         let error = #expect(throws: SwanError.self) {
             try encoder.encode([[5, 6, 7, 1]], length: 3)
@@ -152,7 +152,7 @@ struct UMT5Tests {
         #expect(error?.message.contains("4 tokens") == true)
     }
 
-    @Test func anEmptyPromptIsAllPadding() throws {
+    @Test func emptyPromptsAreAllPadding() throws {
         let context = try Self.encoder(Golden("umt5_a")).encode([[], [4, 1]])
         #expect(try context.isFinite().all())
         #expect(try context.selected(0, 0).abs().max().item() == 0)

@@ -7,7 +7,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// The transformer with a control branch, and what the branch is shown, against the references.
+/// Compares the transformer with a control branch, and the inputs of the branch, with the references.
 @Suite struct VACETests {
     private struct Options: Decodable {
         let context_scale: Double
@@ -38,8 +38,8 @@ import SwanSystem
         }
     }
 
-    /// A branch that says nothing leaves the transformer that Wan's other models have.
-    @Test func withoutScaleItIsThePlainTransformer() throws {
+    /// With scale 0, the branch has no effect and the result is that of the plain transformer.
+    @Test func scaleZeroIsThePlainTransformer() throws {
         let golden = try Golden("vace_a")
         let vace = try model(golden, golden.config())
         let plain = try WanTransformer(
@@ -64,7 +64,7 @@ import SwanSystem
         }
     }
 
-    @Test func oneControlServesEveryRow() throws {
+    @Test func sharesOneControlAcrossRows() throws {
         let golden = try Golden("vace_a")
         let model = try model(golden, golden.config())
         let flow = try inference {
@@ -111,7 +111,7 @@ import SwanSystem
         try expectClose(whole, ones, relative: 0, absolute: 0)
     }
 
-    /// A latent of another autoencoder stands for other numbers of frames and pixels.
+    /// Other autoencoders have other numbers of frames and pixels per latent.
     @Test func controlLatentsOfOtherStrides() throws {
         let strides = TinyVAEConfig.wan22
         func encode(_ x: Tensor) throws(SwanError) -> Tensor {
@@ -128,7 +128,7 @@ import SwanSystem
         #expect(error?.message.contains("multiples of 32") ?? false)
     }
 
-    @Test func referencesAreWholeInAWhiteFrame() throws {
+    @Test func centersReferencesInAWhiteFrame() throws {
         let golden = try Golden("vace_reference")
         let count = golden.keys.filter { $0.hasPrefix("input/") }.count
         #expect(count > 0)
@@ -144,7 +144,7 @@ import SwanSystem
     }
 
     @Test(arguments: ["vace_a", "vace_b"])
-    func sizesAreSeenInTheWeights(name: String) throws {
+    func infersSizesFromWeights(name: String) throws {
         let golden = try Golden(name)
         let expected: WanConfig = try golden.config()
         var bare = WanConfig()
@@ -153,7 +153,7 @@ import SwanSystem
         #expect(try bare.fitted(to: DictionaryWeights(golden.weights)) == expected)
     }
 
-    @Test func diffusersConfigDecodes() throws {
+    @Test func decodesDiffusersConfig() throws {
         let json = """
             {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824,
              "num_layers": 40, "vace_in_channels": 96, "vace_layers": [0, 5, 10, 15, 20, 25, 30, 35]}
@@ -165,7 +165,7 @@ import SwanSystem
         #expect(again == config)
     }
 
-    @Test func whatDoesNotFitIsNamed() throws {
+    @Test func namesMismatches() throws {
         let golden = try Golden("vace_a")
         var config: WanConfig = try golden.config()
         let model = try model(golden, config)
@@ -200,14 +200,14 @@ import SwanSystem
         ([1, 3, 5, 24, 16], [1, 1, 5, 24, 16], "multiples of 16"),
         ([1, 3, 5, 16, 16], [1, 1, 5, 16, 8], "[1, 1, 5, 16, 8]"),
     ])
-    func controlsThatDoNotFitAreNamed(video: [Int], mask: [Int], what: String) throws {
+    func namesMismatchedControls(video: [Int], mask: [Int], what: String) throws {
         let error = #expect(throws: SwanError.self) {
             try VACEControl.latents(video: .zeros(video), mask: .zeros(mask)) { $0 }
         }
         #expect(error?.message.contains(what) ?? false)
     }
 
-    @Test func referencesThatDoNotFitAreNamed() throws {
+    @Test func namesMismatchedReferences() throws {
         let error = #expect(throws: SwanError.self) {
             try VACEControl.latents(
                 video: .zeros([1, 3, 5, 16, 16]),

@@ -6,7 +6,7 @@ import TorchNN
 @testable import SwanModels
 import SwanSystem
 
-/// A small network of Wan's kind whose normalization changes every channel.
+/// A small Wan autoencoder whose normalization changes every channel.
 private func smallWan() throws -> WanVAE {
     var config = WanVAEConfig()
     (config.baseDim, config.decoderBaseDim, config.zDim, config.numResBlocks) = (4, 4, 3, 1)
@@ -16,7 +16,7 @@ private func smallWan() throws -> WanVAE {
 }
 
 @Suite struct VideoAutoencoderTests {
-    @Test func wanGivesNormalizedLatents() throws {
+    @Test func wanReturnsNormalizedLatents() throws {
         let wan = try smallWan()
         let vae: any VideoAutoencoder = wan
         #expect(vae.latentChannels == 3 && vae.spatialStride == 4 && vae.temporalStride == 4)
@@ -36,7 +36,7 @@ private func smallWan() throws -> WanVAE {
         )
     }
 
-    /// Parts, through the sessions, give the whole; raw latents are those before normalization.
+    /// Parts processed by a session equal the whole; raw latents are the unnormalized ones.
     @Test(arguments: [[1, 4, 4], [5, 4], [9]])
     func partsOfWanEqualTheWhole(counts: [Int]) throws {
         let wan = try smallWan()
@@ -62,7 +62,7 @@ private func smallWan() throws -> WanVAE {
         )
     }
 
-    @Test func sizesAndNumbersOfFrames() throws {
+    @Test func sizesAndFrameCounts() throws {
         let vae: any VideoAutoencoder = try smallWan()
         let size = try vae.latentSize(height: 12, width: 20)
         #expect(size == (3, 5))
@@ -82,7 +82,7 @@ private func smallWan() throws -> WanVAE {
         }
     }
 
-    @Test func anEncoderWithAnothersDecoder() throws {
+    @Test func combinesEncoderAndDecoder() throws {
         let golden = try Golden("tiny_vae21")
         let tiny = try TinyVAE(Weights(DictionaryWeights(golden.weights)))
         var config = WanVAEConfig()

@@ -6,7 +6,7 @@ import Torch
 import TorchNN
 import SwanSystem
 
-/// The transformers against the reference implementations, same weights and inputs.
+/// Compares the transformers with the reference implementations, for the same weights and inputs.
 @Suite struct WanTransformerTests {
     @Test(arguments: ["wan_t2v_a", "wan_t2v_b"], Device.tested)
     func bidirectional(name: String, device: Device) throws {
@@ -41,7 +41,7 @@ import SwanSystem
         try expectClose(flow, golden.output("video_diffusers"), within: golden.tolerance)
     }
 
-    /// Tokens of a frame share its timestep, so one for each frame says the same with less work.
+    /// Tokens of a frame share its timestep, so one timestep per frame is equivalent and faster.
     @Test func timestepForEveryFrame() throws {
         let golden = try Golden("wan_ti2v_per_token")
         let model = try WanTransformer(
@@ -93,7 +93,7 @@ import SwanSystem
         try expectClose(flow, golden.output("video"), within: golden.tolerance)
     }
 
-    /// The reference attends to all of a text's padding; one weighted key must give the same.
+    /// The reference attends to all padding of a text; one weighted key must give the same result.
     @Test func paddingIsOneKey() throws {
         let golden = try Golden("wan_t2v_a")
         let model = try WanTransformer(
@@ -132,7 +132,7 @@ import SwanSystem
             )
         }
         #expect(flow.dtype == .bfloat16)
-        // Eight bits of mantissa, through two blocks.
+        // Eight significant bits, through two blocks.
         try expectClose(
             flow.to(.float32),
             golden.output("video"),
@@ -141,7 +141,7 @@ import SwanSystem
         )
     }
 
-    @Test(arguments: Device.tested) func streamingIsTheMaskedWhole(device: Device) throws {
+    @Test(arguments: Device.tested) func streamingEqualsTheMaskedWhole(device: Device) throws {
         var config = WanConfig()
         (config.dim, config.ffnDim, config.heads, config.layers) = (48, 96, 3, 2)
         (config.inDim, config.outDim, config.freqDim) = (4, 4, 32)
@@ -185,7 +185,7 @@ import SwanSystem
         }
     }
 
-    @Test func wrongLatentsAreNamed() throws {
+    @Test func namesInvalidLatents() throws {
         let golden = try Golden("wan_t2v_a")
         let model = try WanTransformer(
             Weights(DictionaryWeights(golden.weights)),
@@ -198,7 +198,7 @@ import SwanSystem
         #expect(error?.message.contains("[1, 4, 1, 5, 6]") ?? false)
     }
 
-    @Test func diffusersConfigDecodes() throws {
+    @Test func decodesDiffusersConfig() throws {
         let json = """
             {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30,
              "in_channels": 16, "out_channels": 16, "qk_norm": "rms_norm_across_heads"}

@@ -8,14 +8,14 @@ import TorchNN
 @testable import SwanModels
 import SwanSystem
 
-/// Ours in float32 differs from the references by the order of additions only, over some forty layers.
+/// In float32, Swan differs from the references only by the order of additions, over about forty layers.
 private let tolerance = Tolerance(absolute: 2e-5, relative: 1e-5)
 
 private struct Case {
     let golden: Golden
     let vae: WanVAE
 
-    /// What is allowed on its device.
+    /// The tolerance for its device.
     var tolerance: Tolerance { SwanModelsTests.tolerance.on(golden.device) }
 
     init(_ name: String, dtype: DType = .float32, on device: Device = .cpu) throws {
@@ -26,7 +26,7 @@ private struct Case {
     }
 }
 
-/// A small network with random weights for which no reference is needed.
+/// A small network with random weights, for tests without a reference.
 private func randomVAE(_ change: (inout WanVAEConfig) -> Void) throws -> WanVAE {
     var config = WanVAEConfig()
     config.baseDim = 4
@@ -94,7 +94,7 @@ private func residual(_ config: inout WanVAEConfig) {
         try expectClose(try it.vae.denormalized(normalized), mean, absolute: tolerance.absolute)
     }
 
-    @Test func valuesBeyondTheBoundsStayUnlessClamped() throws {
+    @Test func clampsOnlyOnRequest() throws {
         let it = try Case("wan_vae22")
         let raw = try it.vae.decode(it.golden.input("latents_9"), clamped: false)
         try expectClose(
@@ -104,8 +104,8 @@ private func residual(_ config: inout WanVAEConfig) {
         )
     }
 
-    /// Both chunkings of the reference's stream; it feeds the mean itself and decodes normalized latents.
-    @Test(arguments: Device.tested) func streamsAsTheReference(device: Device) throws {
+    /// Both chunk sizes of the reference's stream, which encodes to raw means and decodes normalized latents.
+    @Test(arguments: Device.tested) func streamsLikeTheReference(device: Device) throws {
         let it = try Case("wan_vae21_a", on: device)
         let video = try it.golden.input("video_17")
         let latents = try it.golden.output("normalized_17")
@@ -135,7 +135,7 @@ private func residual(_ config: inout WanVAEConfig) {
         }
     }
 
-    /// Every way to cut a video gives the bytes of the whole.
+    /// Every way to split a video gives the same bytes as the whole.
     @Test(arguments: ["2.1", "2.1 in patches", "sub-pixel", "2.2"])
     func partsEqualTheWhole(kind: String) throws {
         let vae = try randomVAE { config in
@@ -171,7 +171,7 @@ private func residual(_ config: inout WanVAEConfig) {
         #expect(try WanVAEConfig().fitted(to: DictionaryWeights(made.tensors)) == config)
     }
 
-    /// All frames side by side, as training runs them, give what a stream gives.
+    /// Processing all frames at once, as in training, gives the same result as streaming.
     @Test(arguments: ["2.1", "2.1 in patches", "sub-pixel", "2.2"], Device.tested)
     func trainingSeesTheSameNumbers(kind: String, device: Device) throws {
         let made = try MadeWeights.random(seed: 5)
@@ -206,7 +206,7 @@ private func residual(_ config: inout WanVAEConfig) {
             absolute: 1e-4
         )
 
-        // Every weight takes part, except that only the mean of the latents was used.
+        // Every weight takes part, except those of the unused log-variance.
         let keys = leaves.keys.sorted()
         let found = try gradients(of: output.pow(2).mean(), for: keys.compactMap { leaves[$0] })
         for (key, gradient) in zip(keys, found) {
@@ -216,8 +216,8 @@ private func residual(_ config: inout WanVAEConfig) {
         }
     }
 
-    @Test func gradientsOfStepsAreRight() throws {
-        // A change of one weight moves the output as its gradient says.
+    @Test func gradientsMatchFiniteDifferences() throws {
+        // Changing one weight changes the output as predicted by the gradient.
         var config = WanVAEConfig()
         config.baseDim = 4
         config.decoderBaseDim = 4
@@ -257,7 +257,7 @@ private func residual(_ config: inout WanVAEConfig) {
         }
     }
 
-    /// bfloat16 carries 8 bits; after some forty layers a few hundredths of the values' spread remain.
+    /// bfloat16 has 8 significant bits; after about forty layers, the error is a few percent of the spread.
     @Test(arguments: [DType.bfloat16, .float16], Device.tested)
     func halfPrecision(dtype: DType, device: Device) throws {
         let it = try Case("wan_vae21_a", dtype: dtype, on: device)
@@ -272,7 +272,7 @@ private func residual(_ config: inout WanVAEConfig) {
         }
     }
 
-    @Test func sizesThatDoNotFitAreNamed() throws {
+    @Test func namesInvalidSizes() throws {
         let vae = try randomVAE(patched)
         #expect(vae.config.spatialStride == 8 && vae.config.temporalStride == 4)
         let size = try vae.latentSize(height: 24, width: 40)
@@ -338,7 +338,7 @@ private func residual(_ config: inout WanVAEConfig) {
         #expect(error?.message.contains("latents_std has 47 values") == true)
     }
 
-    /// Each call gives the next frames of a video, and what was given stays as it was.
+    /// Each call returns the next frames of a video, without overwriting earlier results.
     @Test func outputsAreNotOverwritten() throws {
         let vae = try randomVAE { _ in }
         var state = WanVAE.DecoderState()

@@ -4,7 +4,7 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Held against StreamDiffusionV2's schedule, gone through without a stream (Goldens/few_step).
+/// Compares with StreamDiffusionV2's schedule, run without a stream (Goldens/few_step).
 struct FlowFewStepTests {
     struct Run: Decodable {
         let steps: [Int]
@@ -59,7 +59,7 @@ struct FlowFewStepTests {
         )
     }
 
-    @Test func theSamplesDtypeIsKept() throws {
+    @Test func keepsTheDTypeOfTheSample() throws {
         var solver = try solver(Run(steps: [900, 300], shift: 5, warped: false))
         let half = try flow.x.to(.bfloat16)
         for _ in 0..<2 {

@@ -4,7 +4,7 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Held against StreamDiffusionV2's own schedule (Goldens/flow_match).
+/// Compares with StreamDiffusionV2's schedule (Goldens/flow_match).
 struct FlowMatchTests {
     struct Config: Decodable {
         struct Table: Decodable {
@@ -115,7 +115,7 @@ struct FlowMatchTests {
         )
     }
 
-    @Test func oneTimestepForAllIsThatOfEveryRow() throws {
+    @Test func oneTimestepAppliesToAllRows() throws {
         let (clean, noise) = (try golden.input("clean"), try golden.input("noise"))
         let rows = FlowMatch.Timesteps.rows(Array(repeating: 523, count: 12))
         try expectClose(
@@ -138,7 +138,7 @@ struct FlowMatchTests {
         )
     }
 
-    @Test func framesHaveTimestepsOfTheirOwn() throws {
+    @Test func framesHaveSeparateTimesteps() throws {
         let generator = try Generator(seed: 3)
         let clean = try Tensor.randn([2, 4, 3, 2, 2], generator)
         let noise = try Tensor.randn([2, 4, 3, 2, 2], generator)
@@ -160,13 +160,13 @@ struct FlowMatchTests {
         }
     }
 
-    @Test func dtypesAreKept() throws {
+    @Test func keepsDTypes() throws {
         let (clean, noise) = (try golden.input("clean"), try golden.input("noise").to(.bfloat16))
         let half = try clean.to(.bfloat16)
         #expect(try schedule.addNoise(clean, noise, at: .all(500)).dtype == .bfloat16)
         #expect(try schedule.clean(fromFlow: noise, clean, at: .all(500)).dtype == .bfloat16)
         #expect(try schedule.step(half, flow: noise, at: .all(500)).dtype == .bfloat16)
-        // Computed in float32 or float64 and rounded once.
+        // Computed in float32 or float64, and rounded once.
         try expectClose(
             schedule.addNoise(half, noise, at: .all(500)),
             schedule.addNoise(half.to(.float32), noise.to(.float32), at: .all(500)).to(.bfloat16),
@@ -188,7 +188,7 @@ struct FlowMatchTests {
         try expectClose(x, clean, relative: 1e-5, absolute: 1e-5)
     }
 
-    @Test func gradientsPass() throws {
+    @Test func supportsGradients() throws {
         let (clean, noise) = (try golden.input("clean"), try golden.input("noise"))
         let flow = try noise.cloned()
         try flow.setRequiresGrad()
@@ -264,7 +264,7 @@ struct FlowMatchTests {
         expectRefusal("strength 1.5") { $0.denoisingStrength = 1.5 }
     }
 
-    @Test func timestepsThatDoNotFit() throws {
+    @Test func mismatchedTimesteps() throws {
         let x = try Tensor.zeros([3, 4, 2, 2, 2])
         for timesteps in [FlowMatch.Timesteps.rows([1, 2]), .frames([[1, 2], [3, 4]])] {
             let error = #expect(throws: SwanError.self) {

@@ -5,7 +5,7 @@ import Testing
 import Torch
 import SwanSystem
 
-/// A flow that bends with the sample and with time, as in the generator of the goldens.
+/// A flow that depends nonlinearly on the sample and on time, as in the generator of the goldens.
 struct BentFlow {
     let x: Tensor
     let a: Tensor
@@ -40,7 +40,7 @@ struct BentFlow {
     }
 }
 
-/// Held against diffusers' solvers, with which Wan's own agree bit for bit (Goldens/solvers).
+/// Compares with diffusers' solvers, which agree bit for bit with Wan's own (Goldens/solvers).
 struct FlowSolverTests {
     static let counts = [1, 2, 4, 8, 20, 50]
     static let shifts = [1.0, 3, 5, 8, 12]
@@ -93,7 +93,7 @@ struct FlowSolverTests {
         }
     }
 
-    /// Coefficients of float32, as the reference's, hide small mistakes in a corrector's.
+    /// In float32, as in the reference, rounding would hide small errors in the corrector's coefficients.
     @Test(arguments: [4, 8, 20]) func unipcInFloat64(_ count: Int) throws {
         let flow = try BentFlow(golden, .float64)
         let steps = try FlowSteps(count, shift: 5, spacing: .wanUniPC)
@@ -105,7 +105,7 @@ struct FlowSolverTests {
         )
     }
 
-    /// Where the flow always points at the same clean sample, no number of steps misses it.
+    /// If the flow always points to the same clean sample, any number of steps reaches it.
     @Test(arguments: ["unipc", "dpm", "sde", "euler"], FlowSteps.Spacing.allCases)
     func straightFlowsEndAtTheCleanSample(_ name: String, _ spacing: FlowSteps.Spacing) throws {
         let (noise, clean) = (flow.x, flow.b)
@@ -122,7 +122,7 @@ struct FlowSolverTests {
 
     /// dx/dsigma = x cos(sigma), so x(t) = x(s) e^(sin t - sin s), evenly in lambda, in float64.
     ///
-    /// A corrector raises the order of its predictor by one.
+    /// The corrector raises the order of the predictor by one.
     @Test(arguments: [("euler", 1.0), ("dpm", 2.0), ("unipc", 3.0)])
     func errorsFallWithTheOrder(_ name: String, _ order: Double) throws {
         func error(_ count: Int) throws -> Double {
@@ -142,7 +142,7 @@ struct FlowSolverTests {
         #expect(abs(rate - order) < 0.2, "errors fall with the order \(rate)")
     }
 
-    @Test func correctionCostsNoCallAndHelps() throws {
+    @Test func correctionImprovesAccuracyWithoutMoreCalls() throws {
         func error(_ name: String) throws -> Double {
             let fine = FlowDPMSolver(try FlowSteps(1_000, shift: 3, spacing: .wan))
             let coarse = try Self.solver(name, FlowSteps(8, shift: 3, spacing: .wan))
@@ -155,7 +155,7 @@ struct FlowSolverTests {
     }
 
     @Test(arguments: ["unipc", "dpm", "sde", "euler"])
-    func copiesGoOnByThemselves(_ name: String) throws {
+    func copiesAreIndependent(_ name: String) throws {
         let noise = try golden.input("noise")
         let steps = try FlowSteps(6, shift: 5, spacing: .wan)
         var solver = try Self.solver(name, steps)
@@ -175,7 +175,7 @@ struct FlowSolverTests {
                 sample = try solver.step(flow: v, sample: sample)
             }
             copies.append(solver)
-            // What the others do shows in none.
+            // Copies do not affect each other.
             _ = try copies[index].step(flow: -v, sample: v)
             #expect(copies[index].index == index + 1)
         }
@@ -199,7 +199,7 @@ struct FlowSolverTests {
     }
 
     @Test(arguments: ["unipc", "dpm", "sde", "euler"])
-    func theSamplesDtypeIsKept(_ name: String) throws {
+    func keepsTheDTypeOfTheSample(_ name: String) throws {
         let noise = try golden.input("noise")
         let steps = try FlowSteps(4, shift: 5, spacing: .wan)
         var solver = try Self.solver(name, steps)
@@ -228,7 +228,7 @@ struct FlowSolverTests {
     }
 
     @Test(arguments: ["unipc", "dpm", "sde", "euler"])
-    func whatDoesNotFitIsRefused(_ name: String) throws {
+    func refusesMismatches(_ name: String) throws {
         var solver = try Self.solver(name, FlowSteps(1, shift: 3, spacing: .wan))
         let short = try flow.x.sliced(1, 0..<2)
         let shapes = #expect(throws: SwanError.self) {

@@ -4,14 +4,14 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Held against diffusers' and Wan's tables (Goldens/solvers).
+/// Compares with diffusers' and Wan's tables (Goldens/solvers).
 struct FlowStepsTests {
     static let tables = [
         "unipc/wanUniPC", "unipc/diffusersUniPC", "dpm/wan", "dpm/diffusersDPM",
         "euler/diffusersEuler",
     ]
 
-    @Test(arguments: tables) func tablesAreTheReferences(_ run: String) throws {
+    @Test(arguments: tables) func tablesMatchTheReferences(_ run: String) throws {
         let golden = try Golden("solvers")
         let name = try #require(run.split(separator: "/").last)
         let spacing = try #require(FlowSteps.Spacing(rawValue: String(name)))
@@ -26,14 +26,14 @@ struct FlowStepsTests {
         }
     }
 
-    @Test func levelsOfOnesOwn() throws {
+    @Test func customLevels() throws {
         let steps = try FlowSteps(sigmas: [1, 0.5, 0.25])
         #expect(steps.sigmas == [1, 0.5, 0.25, 0])
         #expect(steps.timesteps == [1_000, 500, 250])
         #expect(try FlowSteps(sigmas: [0.9], timesteps: [899]).timesteps == [899])
     }
 
-    @Test(arguments: FlowSteps.Spacing.allCases) func theMostSteps(_ spacing: FlowSteps.Spacing)
+    @Test(arguments: FlowSteps.Spacing.allCases) func maximumSteps(_ spacing: FlowSteps.Spacing)
         throws
     {
         let steps = try FlowSteps(1_000, shift: 12, spacing: spacing)

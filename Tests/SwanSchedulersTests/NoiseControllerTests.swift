@@ -4,7 +4,7 @@ import SwanSystem
 import Testing
 import Torch
 
-/// Held against StreamDiffusionV2's `compute_noise_scale_and_step` (Goldens/noise_controller).
+/// Compares with StreamDiffusionV2's `compute_noise_scale_and_step` (Goldens/noise_controller).
 struct NoiseControllerTests {
     struct Run: Decodable, Sendable {
         let name: String
@@ -27,7 +27,7 @@ struct NoiseControllerTests {
         video = try golden.input("video").selected(0, 0)
     }
 
-    @Test func followsMotionAsTheReference() throws {
+    @Test func followsMotionLikeTheReference() throws {
         let runs = try golden.config(Config.self).runs
         #expect(runs.count == 4)
         for run in runs {
@@ -62,7 +62,7 @@ struct NoiseControllerTests {
         }
     }
 
-    @Test func copiesGoOnByThemselves() throws {
+    @Test func copiesAreIndependent() throws {
         var controller = try NoiseController(initialScale: 0.8)
         _ = try controller.next(video.sliced(1, 0..<5))
         var copy = controller
@@ -73,7 +73,7 @@ struct NoiseControllerTests {
         #expect(try controller.next(still).scale > (copy.next(cut).scale))
     }
 
-    @Test func laterChangesOfTheFramesDoNotShow() throws {
+    @Test func laterChangesToFramesHaveNoEffect() throws {
         var frames = try video.sliced(1, 0..<5).cloned()
         var controller = try NoiseController(initialScale: 0.8)
         _ = try controller.next(frames)
@@ -96,7 +96,7 @@ struct NoiseControllerTests {
         #expect(controller.scale < 0.001)
     }
 
-    @Test func aModelMayStartAboveItsNoise() throws {
+    @Test func firstTimestepMayExceedTheNoise() throws {
         var controller = try NoiseController(initialScale: 0.1, timestepOffset: 100)
         let still = try video.sliced(1, 0..<1).expanded([-1, 5, -1, -1])
         #expect(try controller.next(still).firstTimestep == nil)
@@ -105,7 +105,7 @@ struct NoiseControllerTests {
         let moving = try controller.next(cut)
         #expect(moving.firstTimestep == Int(1_000 * moving.scale) + 100)
         #expect(moving.scale < 0.1)
-        // No timestep is above the schedule's last.
+        // No timestep exceeds the last one of the schedule.
         var loud = try NoiseController(initialScale: 1, timestepOffset: 300)
         _ = try loud.next(still)
         #expect(try loud.next(still).firstTimestep == 1_000)

@@ -4,9 +4,9 @@ import Testing
 
 @testable import SwanSystem
 
-/// What killed processes leave, and what only looks like it.
+/// Files left behind by killed processes, and files with similar names.
 @Suite struct LeftoverTests {
-    /// A number that no process has: above the system's largest.
+    /// A process ID above the system's maximum, so no process has it.
     static let dead = "4194305"
 
     @Test(arguments: [
@@ -14,7 +14,7 @@ import Testing
         ".out.swan-partial-\(dead)", ".a.swan-partial-\(dead).safetensors",
         ".a.swan-partial-\(dead)-1.safetensors", ".a.swan-partial-4194304999.safetensors",
     ])
-    func filesOfTheDeadAreRemoved(_ name: String) throws {
+    func removesFilesOfDeadProcesses(_ name: String) throws {
         let folder = try TemporaryDirectory()
         _ = try folder.file(name, [1])
         #expect(Leftovers.remove(from: folder.url.path) == [name])
@@ -22,24 +22,24 @@ import Testing
     }
 
     @Test(arguments: [
-        // Living processes: this one, and the first.
+        // Running processes: this one, and the first.
         ".out.swan-partial-\(getpid()).mp4", ".out.swan-partial-1.mp4",
-        // Names that Swan does not make.
+        // Names that Swan does not use.
         "out.swan-partial-\(dead).mp4", ".swan-partial-\(dead)", ".out.swan-partial-.mp4",
         ".out.swan-partial-0\(dead).mp4", ".out.swan-partial-\(dead)x.mp4",
         ".out.swan-partial--\(dead).mp4", ".out.swan-partial-\(dead)-1-2.mp4",
         ".out.swan-partial-0.mp4", "video.mp4.\(dead).partial", ".a.swan-partial-x.safetensors",
         "a.swan-partial-\(dead).safetensors",
     ])
-    func othersStay(_ name: String) throws {
+    func keepsOtherFiles(_ name: String) throws {
         let folder = try TemporaryDirectory()
         _ = try folder.file(name, [1])
         #expect(Leftovers.remove(from: folder.url.path) == [])
         #expect(try folder.names == [name])
     }
 
-    /// By a process that another machine or container knows by another number.
-    @Test func whatIsWrittenStays() throws {
+    /// The writing process may have another process ID, in another container or on another machine.
+    @Test func keepsFilesBeingWritten() throws {
         let folder = try TemporaryDirectory()
         let path = try folder.file(".out.swan-partial-\(Self.dead).mp4", [1])
         let descriptor = open(path, O_WRONLY)
@@ -49,7 +49,7 @@ import Testing
         #expect(Leftovers.remove(from: folder.url.path).count == 1)
     }
 
-    @Test func linksAndPipesStay() throws {
+    @Test func keepsLinksAndPipes() throws {
         let folder = try TemporaryDirectory()
         let file = try folder.file("precious", [1])
         let name = ".out.swan-partial-\(Self.dead).mp4"
@@ -59,7 +59,7 @@ import Testing
         #expect(try folder.names.count == 3)
     }
 
-    @Test func foldersOfConversionsGoAndOthersStay() throws {
+    @Test func removesOnlyFoldersOfConversions() throws {
         let folder = try TemporaryDirectory()
         for (name, files) in [
             (".a.swan-partial-\(Self.dead)", ["model.safetensors", "config.json"]),

@@ -5,9 +5,9 @@ import Testing
 
 @testable import SwanSystem
 
-/// What the system is asked for before it is needed.
+/// Requests for threads, memory and disk space.
 @Suite struct LimitTests {
-    @Test func aThreadRuns() throws {
+    @Test func startsAThread() throws {
         let ran = Mutex(false)
         let done = DispatchSemaphore(value: 0)
         try startThread("swan.test", stackBytes: 1 << 20) {
@@ -18,8 +18,8 @@ import Testing
         #expect(ran.withLock { $0 })
     }
 
-    /// More stack than there is address space.
-    @Test func aThreadThatCannotBeMadeIsAnError() throws {
+    /// Requests a stack larger than the address space.
+    @Test func reportsAThreadThatCannotBeCreated() throws {
         let error = #expect(throws: SwanError.self) {
             try startThread("swan.test", stackBytes: 1 << 50) {}
         }
@@ -27,7 +27,7 @@ import Testing
         #expect(error?.message.contains("OMP_NUM_THREADS") == true)
     }
 
-    @Test func memoryThatIsNotThere() throws {
+    @Test func reportsMissingMemory() throws {
         try AddressSpace.require(1 << 20, "try less")
         let error = #expect(throws: SwanError.self) {
             try AddressSpace.require(1 << 60, "try less")
@@ -36,7 +36,7 @@ import Testing
         #expect(error?.message.hasSuffix("try less") == true)
     }
 
-    @Test func aDiskIsNotThatLarge() throws {
+    @Test func reportsMissingDiskSpace() throws {
         let folder = try TemporaryDirectory()
         try DiskSpace.require(1, for: folder.path("a"))
         let error = #expect(throws: SwanError.self) {
@@ -44,7 +44,7 @@ import Testing
         }
         #expect(error?.code == .diskFull)
         #expect(error?.message.contains("cannot be written: No space left on device") == true)
-        // Who creates the file tells of a folder that is not there.
+        // A missing folder is reported when the file is created.
         try DiskSpace.require(1 << 60, for: folder.path("none/a"))
     }
 }

@@ -4,7 +4,7 @@ import Testing
 import SwanSystem
 
 @Suite struct OutputPathTests {
-    @Test func aFileIsReplacedAndNothingElseIsLeft() throws {
+    @Test func replacesAFileWithoutLeftovers() throws {
         let folder = try TemporaryDirectory()
         let path = folder.path("config.json")
         for text in ["{}", "", "{\"a\": 1}"] {
@@ -16,7 +16,7 @@ import SwanSystem
         OutputPath.sync(folder.path("nowhere"))
     }
 
-    @Test func whereItCannotBeTheErrorNamesIt() throws {
+    @Test func namesAPathThatCannotBeWritten() throws {
         let folder = try TemporaryDirectory()
         let path = folder.path("nowhere/config.json")
         let error = #expect(throws: SwanError.self) { try OutputPath.write("".utf8, to: path) }

@@ -11,18 +11,18 @@ import SwanSystem
         ("\u{202E}fdp", "\\u{202e}fdp"),
         ("\r\n", "\\u{d}\\u{a}"),
     ])
-    func controlsAreEscaped(text: String, shown: String) {
+    func escapesControlCharacters(text: String, shown: String) {
         #expect(text.printable() == shown)
     }
 
-    @Test func linesStayWhereTheyAreWanted() {
+    @Test func keepsLinesOnRequest() {
         #expect("a\n\tb\u{7}".printable(keepsLines: true) == "a\n\tb\\u{7}")
     }
 
-    @Test func whatIsLongIsCut() {
+    @Test func truncatesLongText() {
         let text = String(repeating: "x", count: 11_000_000).printable()
         #expect(text == String(repeating: "x", count: 200) + "... (10999800 more characters)")
-        // One character of a million scalars is no way around it.
+        // The limit also applies to one character with a million scalars.
         let accents = "e" + String(repeating: "\u{301}", count: 1_000_000)
         #expect(accents.printable().utf8.count < 1_000)
         let exact = String(repeating: "y", count: 200)

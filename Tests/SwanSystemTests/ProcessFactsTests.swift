@@ -2,7 +2,7 @@ import SwanSystem
 import Testing
 
 struct ProcessFactsTests {
-    @Test func theProcessKnowsItsAge() throws {
+    @Test func reportsWhenTheProcessStarted() throws {
         let start = try #require(ProcessFacts.start)
         #expect(start <= .now)
         #expect(.now - start < .seconds(86_400))

@@ -3,7 +3,7 @@ import GoldenSupport
 import SwanSystem
 import Testing
 
-/// Files that are read whole.
+/// Files that are read completely.
 @Suite struct SmallFileTests {
     private let folder: TemporaryDirectory
 
@@ -13,15 +13,15 @@ import Testing
         (failure { _ = try SmallFile.text(path, atMost: limit) } as? SwanError)?.code
     }
 
-    @Test func textIsReadWithoutItsMark() throws {
+    @Test func removesTheByteOrderMark() throws {
         #expect(try SmallFile.text(folder.file("a", text: "Käse\n")) == "Käse\n")
         let marked = try folder.file("b", [0xEF, 0xBB, 0xBF] + Array("a".utf8))
         #expect(try SmallFile.text(marked) == "a")
         #expect(try SmallFile.data(folder.file("c", [])) == Data())
     }
 
-    /// None of them is waited for, and none is read without end.
-    @Test func whatIsNoFileIsRefused() throws {
+    /// Reading never blocks, and never continues without end.
+    @Test func refusesPathsThatAreNotRegularFiles() throws {
         let pipe = folder.path("pipe")
         #expect(mkfifo(pipe, 0o600) == 0)
         for path in [pipe, "/dev/zero", "/dev/null", folder.url.path] {
@@ -43,15 +43,15 @@ import Testing
         #expect(code(link) == .notRegular)
     }
 
-    @Test func aLimitHoldsForFilesThatHideTheirSizeToo() throws {
+    @Test func limitsFilesThatReportNoSize() throws {
         let path = try folder.file("a", Array(repeating: 65, count: 101))
         #expect(code(path) == .tooLarge)
         #expect(code(path, atMost: 101) == nil)
-        // Files of /proc say that they have no bytes.
+        // Files in /proc report a size of zero.
         #expect(code("/proc/self/maps", atMost: 10) == .tooLarge)
     }
 
-    @Test func whatIsNotThereOrNoTextIsSaid() throws {
+    @Test func reportsMissingFilesAndInvalidText() throws {
         #expect(code(folder.path("missing")) == .noSuchFile)
         #expect(code(folder.path("a\u{0}b")) == .noSuchFile)
         #expect(code(try folder.file("b", [0xFF])) == .notText)

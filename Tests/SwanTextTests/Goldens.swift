@@ -2,7 +2,7 @@ import Foundation
 
 @testable import SwanText
 
-/// The outputs of ftfy, html, regex and transformers that Goldens/text.py wrote.
+/// The outputs of ftfy, html, regex and transformers, written by Goldens/text.py.
 struct Goldens: Decodable {
     let pages: [String: [UInt32]]
     /// Pairs of a text and the cleaned text.
@@ -18,7 +18,7 @@ struct Goldens: Decodable {
         let count: Int
     }
 
-    /// Where the files are.
+    /// The folder of the files.
     static let folder = URL(filePath: #filePath).resolvingSymlinksInPath()
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         .appending(path: "Goldens")
@@ -29,7 +29,7 @@ struct Goldens: Decodable {
     }
 }
 
-/// A text with everything that is not plain ASCII written as its code point.
+/// A text in which characters other than plain ASCII are replaced by their code points.
 func visible(_ text: String) -> String {
     text.unicodeScalars.map { scalar in
         ("!"..."~").contains(scalar) ? String(scalar) : "<" + String(scalar.value, radix: 16) + ">"

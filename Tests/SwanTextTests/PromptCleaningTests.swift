@@ -3,17 +3,17 @@ import Testing
 @testable import SwanText
 
 @Suite struct PromptCleaningTests {
-    @Test func cleansAsTheReference() throws {
+    @Test func cleansLikeTheReference() throws {
         let cases = try Goldens.load().cleaning
         #expect(cases.count > 600)
         for pair in cases {
             let cleaned = cleanPrompt(pair[0])
-            // String's == would take canonically equal texts for the same.
+            // String's == ignores differences between canonically equivalent texts.
             #expect(visible(cleaned) == visible(pair[1]), "from \(visible(pair[0]))")
         }
     }
 
-    @Test func codePagesAreThoseOfTheReference() throws {
+    @Test func codePagesMatchTheReference() throws {
         let pages: [String: CodePage] = [
             "latin1": .latin1, "windows1250": .windows1250, "windows1251": .windows1251,
             "windows1252": .windows1252, "windows1253": .windows1253,
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func textsThatNeedNothingStay() {
+    @Test func keepsCleanText() {
         for text in ["a fox in the snow", "雪の中の狐", "лиса в снегу", "🦊 ❄️", "café à la crème"] {
             #expect(cleanPrompt(text) == text)
         }
@@ -39,7 +39,7 @@ import Testing
         #expect(cleanPrompt(bytes: [UInt8]()) == "")
     }
 
-    @Test func anyBytesAreCleaned() {
+    @Test func cleansAnyBytes() {
         var generator = SplitMix64(state: 7)
         for _ in 0..<300 {
             let count = Int.random(in: 0...60, using: &generator)
@@ -49,18 +49,18 @@ import Testing
         }
     }
 
-    @Test func longTextsAreCleanedWhole() {
+    @Test func cleansLongTextsCompletely() {
         let long = String(repeating: "Ã©tÃ© ", count: 4_000)
         #expect(cleanPrompt(long) == String(repeating: "été ", count: 3_999) + "été")
     }
 
-    @Test func layersOfEscapesComeToAnEnd() {
+    @Test func nestedEscapesTerminate() {
         let layers = "&" + String(repeating: "amp;", count: 25_000) + "lt;"
         #expect(cleanPrompt(layers) == "<")
     }
 }
 
-/// A generator of random numbers whose sequence is the same everywhere (Steele et al., 2014).
+/// A random number generator with the same sequence on every platform (Steele et al., 2014).
 struct SplitMix64: RandomNumberGenerator {
     var state: UInt64
 

@@ -13,7 +13,7 @@ import SwanSystem
         tokenizer = try Tokenizer(data: goldens.model)
     }
 
-    @Test func encodesAsTheReference() throws {
+    @Test func encodesLikeTheReference() throws {
         #expect(goldens.tokens.count > 200)
         for golden in goldens.tokens {
             let prompt = try tokenizer.encode(
@@ -30,7 +30,7 @@ import SwanSystem
         }
     }
 
-    @Test func layoutIsThatOfT5() {
+    @Test func hasTheLayoutOfT5() {
         #expect(tokenizer.padID == 0)
         #expect(tokenizer.endID == 1)
         #expect(tokenizer.unknownID == 2)
@@ -41,7 +41,7 @@ import SwanSystem
         #expect(tokenizer.piece(-1) == nil)
     }
 
-    @Test func padsToTheLengthAskedFor() throws {
+    @Test func padsToTheRequestedLength() throws {
         let prompt = try tokenizer.encode("fox")
         #expect(prompt.ids.count == 512)
         #expect(prompt.ids[prompt.count - 1] == 1)
@@ -50,7 +50,7 @@ import SwanSystem
         #expect(prompt.issues == [])
     }
 
-    @Test func cutsALongPromptBeforeItsEnd() throws {
+    @Test func truncatesALongPromptBeforeTheEndToken() throws {
         let prompt = try tokenizer.encode(String(repeating: "a fox runs ", count: 9_100))
         #expect(prompt.ids.count == 512)
         #expect(prompt.count == 512)
@@ -63,7 +63,7 @@ import SwanSystem
         #expect(tokens > 9_100 * 3)
     }
 
-    @Test func aPromptThatJustFitsIsWhole() throws {
+    @Test func doesNotTruncateAPromptThatJustFits() throws {
         let count = try tokenizer.tokens(of: "a fox in the snow").count
         #expect(try !tokenizer.encode("a fox in the snow", maxTokens: count + 1).wasTruncated)
         #expect(try tokenizer.encode("a fox in the snow", maxTokens: count).wasTruncated)
@@ -78,7 +78,7 @@ import SwanSystem
         #expect(try tokenizer.encode(text, maxTokens: 4, allowsEmpty: true).ids == [1, 0, 0, 0])
     }
 
-    @Test func brokenUTF8IsSaid() throws {
+    @Test func reportsInvalidUTF8() throws {
         let broken = try tokenizer.encode(bytes: [0x66, 0x6F, 0x78, 0xFF])
         #expect(broken.issues == [.invalidUTF8])
         #expect(broken.text == "fox\u{FFFD}")
@@ -86,7 +86,7 @@ import SwanSystem
     }
 
     @Test(arguments: ["🦊❄️ 一只狐狸", "ein Fuchs läuft", "a\u{0}b", "\u{10FFFF}\u{E0001}"])
-    func bytesStandForWhatTheVocabularyLacks(text: String) throws {
+    func encodesUnknownCharactersAsBytes(text: String) throws {
         let tokenizer = try Tokenizer(data: goldens.model, rareText: .bytes)
         let tokens = try tokenizer.tokens(of: text)
         #expect(!tokens.contains(tokenizer.unknownID))
@@ -94,7 +94,7 @@ import SwanSystem
         #expect(try tokenizer.text(of: tokens) == text)
     }
 
-    @Test func idsOutsideOfTheVocabularyAreAnError() {
+    @Test func refusesIDsOutsideTheVocabulary() {
         for id in [Int32(-1), Int32(tokenizer.vocabularySize), .max, .min] {
             let error = #expect(throws: SwanError.self) { try tokenizer.text(of: [3, id]) }
             #expect(error?.code == .outOfRange)
@@ -102,7 +102,7 @@ import SwanSystem
         }
     }
 
-    @Test func theEmbeddingMustHoldTheVocabulary() throws {
+    @Test func requiresAnEmbeddingForTheVocabulary() throws {
         try tokenizer.requireVocabulary(within: tokenizer.vocabularySize)
         let error = #expect(throws: SwanError.self) {
             try tokenizer.requireVocabulary(within: tokenizer.vocabularySize - 1)
@@ -136,7 +136,7 @@ import SwanSystem
         #expect(try loaded.tokens(of: "fox") == tokenizer.tokens(of: "fox"))
     }
 
-    @Test func whatIsNoModelIsNamed() throws {
+    @Test func namesFilesThatAreNotModels() throws {
         let folder = FileManager.default.temporaryDirectory
         let missing = folder.appending(path: "swan-\(UUID().uuidString)")
         let error = #expect(throws: SwanError.self) {
@@ -162,7 +162,7 @@ import SwanSystem
         }
     }
 
-    @Test func aDamagedModelIsRefusedOrUsable() throws {
+    @Test func damagedModelsAreRefusedOrUsable() throws {
         var generator = SplitMix64(state: 11)
         var refused = 0
         for _ in 0..<200 {

@@ -27,7 +27,7 @@ import SwanSystem
     }
 
     @Test(arguments: [TokenizerTrainer.Normalization.nmtNFKC, .identity])
-    func theSameSentencesGiveTheSameModel(
+    func trainingIsReproducible(
         normalization: TokenizerTrainer.Normalization,
     ) throws {
         let models = try (0..<2).map { _ in
@@ -40,7 +40,7 @@ import SwanSystem
         #expect(models[0] == models[1])
     }
 
-    @Test func normalizationIsAsChosen() throws {
+    @Test func usesTheChosenNormalization() throws {
         for (normalization, isFolded) in [
             (TokenizerTrainer.Normalization.nmtNFKC, true), (.identity, false),
         ] {
@@ -55,7 +55,7 @@ import SwanSystem
         }
     }
 
-    @Test func whatCannotBeTrainedIsSaid() {
+    @Test func reportsUntrainableInput() {
         let small = #expect(throws: SwanError.self) {
             try TokenizerTrainer.train(sentences: sentences, vocabularySize: 259)
         }

@@ -4,7 +4,7 @@ import Testing
 @testable import SwanText
 import SwanSystem
 
-/// `tokenizer.json` in place of the SentencePiece model it was made of.
+/// Tests `tokenizer.json` files converted from a SentencePiece model.
 @Suite struct UnigramTokenizerFileTests {
     private let goldens: Goldens
     private let file: Data
@@ -14,14 +14,14 @@ import SwanSystem
         file = try Data(contentsOf: Goldens.folder.appending(path: "text_tokenizer.json"))
     }
 
-    /// The file with a part replaced that stands in it once.
+    /// The file with one occurrence of a part replaced; the part must occur exactly once.
     private func changed(_ part: String, _ replacement: String) throws -> Data {
         let text = String(decoding: file, as: UTF8.self)
         try #require(text.components(separatedBy: part).count == 2, "\(part)")
         return Data(text.replacing(part, with: replacement).utf8)
     }
 
-    @Test func encodesAsTheModelItWasMadeOf() throws {
+    @Test func encodesLikeTheOriginalModel() throws {
         let tokenizer = try Tokenizer(data: file)
         let model = try Tokenizer(data: goldens.model)
         #expect(tokenizer.vocabularySize == model.vocabularySize)
@@ -39,7 +39,7 @@ import SwanSystem
         }
     }
 
-    @Test func bytesStandForRareText() throws {
+    @Test func encodesRareTextAsBytes() throws {
         let tokenizer = try Tokenizer(data: file, rareText: .bytes)
         let model = try Tokenizer(data: goldens.model, rareText: .bytes)
         let text = "🦊❄️ 一只狐狸"
@@ -47,8 +47,8 @@ import SwanSystem
         #expect(try tokenizer.text(of: tokenizer.tokens(of: text)) == text)
     }
 
-    /// As older versions of transformers write it: words first, then the mark for spaces.
-    @Test func anOlderFormIsTheSame() throws {
+    /// The form of older versions of transformers: words first, then the marker for spaces.
+    @Test func readsTheOlderForm() throws {
         let old = try changed(
             #""pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true}"#,
             #""pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"Metaspace","replacement":"▁","add_prefix_space":true}]}"#
@@ -65,8 +65,8 @@ import SwanSystem
         #expect(try bare.tokens(of: "fox") != model.tokens(of: "fox"))
     }
 
-    /// Marks behind the vocabulary are matched as they stand.
-    @Test func marksThatWereAdded() throws {
+    /// Added tokens after the vocabulary are matched literally.
+    @Test func addedTokens() throws {
         let size = try Tokenizer(data: goldens.model).vocabularySize
         let more = try changed(
             #""added_tokens":["#,
@@ -78,7 +78,7 @@ import SwanSystem
         #expect(tokens.contains(Int32(size)))
     }
 
-    @Test func whatCannotBeReadIsNamed() throws {
+    @Test func namesUnreadableFiles() throws {
         func message(_ data: Data) -> String {
             do {
                 _ = try Tokenizer(data: data)
@@ -110,22 +110,22 @@ import SwanSystem
         )
     }
 
-    /// Damage in the table of rules does not reach the library.
-    @Test func aDamagedTableIsRefused() throws {
+    /// A damaged table of normalization rules is not passed to the library.
+    @Test func refusesADamagedTable() throws {
         let text = String(decoding: file, as: UTF8.self)
         let range = try #require(text.range(of: #""precompiled_charsmap":""#))
         let start = text.distance(from: text.startIndex, to: range.upperBound)
         var bytes = Array(text.utf8)
         let offset = Array(text.prefix(start).utf8).count
-        // Bytes 0, 0, 255 in Base64: places far outside of the table.
+        // The bytes 0, 0, 255 in Base64: offsets far outside the table.
         let damage = Array("AAD/".utf8)
         for index in 40..<80 { bytes[offset + index] = damage[index % 4] }
         let error = #expect(throws: SwanError.self) { try Tokenizer(data: Data(bytes)) }
         #expect(error?.message.contains("normalization rules") == true)
     }
 
-    /// The library recurses once for each byte of a piece.
-    @Test func aPieceWithoutEndIsRefused() throws {
+    /// The library recurses once per byte of a piece.
+    @Test func refusesAnOverlongPiece() throws {
         func file(_ length: Int) throws -> Data {
             let piece = String(repeating: "a", count: length)
             return try changed(#"["</s>",0.0]"#, #"["</s>",0.0],["\#(piece)",-1.0]"#)
@@ -137,10 +137,10 @@ import SwanSystem
         }
     }
 
-    /// As in a tokenizer.json, whichever way the field of the piece is spelled.
+    /// The same for SentencePiece models, for every encoding of the field number.
     @Test(arguments: [[0x0A], [0x8A, 0x80, 0x80, 0x80, 0x10]] as [[UInt8]])
-    func aPieceWithoutEndIsRefusedInASentencePieceModel(key: [UInt8]) throws {
-        // A piece of 200,000 bytes: its length as a varint, and the length of the message around it.
+    func refusesAnOverlongPieceInASentencePieceModel(key: [UInt8]) throws {
+        // A piece of 200,000 bytes: its length as a varint, and the length of the enclosing message.
         let piece = [0x0A, 0xC0, 0x9A, 0x0C] + [UInt8](repeating: 0x61, count: 200_000)
         let model = goldens.model + Data(key + [0xC4, 0x9A, 0x0C] + piece)
         #expect(throws: SwanError.self) { try Tokenizer(data: model) }

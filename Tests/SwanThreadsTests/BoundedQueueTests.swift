@@ -2,10 +2,10 @@ import Foundation
 import SwanThreads
 import Testing
 
-/// What waits between two threads.
+/// Queues between threads and tasks.
 @Suite struct BoundedQueueTests {
-    // Threads of their own: a queue makes its callers wait, and tests share few threads.
-    @Test func aQueueHandsOnInOrderAndEnds() {
+    // Uses dedicated threads, because a queue blocks its callers and tests share few threads.
+    @Test func deliversInOrderAndEnds() {
         let queue = BoundedQueue<Int>(capacity: 2)
         let sender = Thread {
             for number in 0..<100 where !queue.put(number) { return }
@@ -18,7 +18,7 @@ import Testing
         #expect(!queue.put(1))
     }
 
-    @Test func aQueueThatIsGivenUpLetsNobodyWait() {
+    @Test func closingWakesAllWaiters() {
         let queue = BoundedQueue<Int>(capacity: 1)
         let isDone = DispatchSemaphore(value: 0)
         let sender = Thread {
@@ -32,8 +32,8 @@ import Testing
         #expect(queue.take() == nil)
     }
 
-    /// What is full drops what has waited longest, and counts it.
-    @Test func theOldestIsDropped() {
+    /// A full queue drops and counts its oldest elements.
+    @Test func dropsTheOldest() {
         let queue = BoundedQueue<Int>(capacity: 3, whenFull: .dropOldest)
         for number in 0..<10 { #expect(queue.put(number)) }
         queue.close()
@@ -42,7 +42,7 @@ import Testing
         #expect(taken == [7, 8, 9] && queue.droppedCount == 7)
     }
 
-    /// Tasks hand over in order, without room for more than one element.
+    /// Tasks pass elements in order through a queue with room for one.
     @Test func tasksSuspend() async {
         let queue = BoundedQueue<Int>(capacity: 1)
         let sender = Task {
@@ -56,7 +56,7 @@ import Testing
         #expect(await !queue.send(0))
     }
 
-    /// A task at one end, a thread at the other.
+    /// A task at one end and a thread at the other.
     @Test func threadsAndTasksShareAQueue() async {
         let (there, back) = (BoundedQueue<Int>(capacity: 2), BoundedQueue<Int>(capacity: 2))
         Thread {
@@ -73,7 +73,7 @@ import Testing
         #expect(received == Array(1...500))
     }
 
-    @Test func aCancelledTaskWaitsNoLonger() async {
+    @Test func cancellationEndsWaiting() async {
         let (empty, full) = (BoundedQueue<Int>(capacity: 1), BoundedQueue<Int>(capacity: 1))
         _ = full.put(1)
         for _ in 0..<100 {

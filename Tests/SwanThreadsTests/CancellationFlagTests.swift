@@ -3,7 +3,7 @@ import Testing
 @testable import SwanThreads
 
 @Suite struct CancellationFlagTests {
-    @Test func aJobGoesOnUntilItIsCancelled() throws {
+    @Test func jobsContinueUntilCancelled() throws {
         let flag = CancellationFlag()
         #expect(!flag.isCancelled)
         try flag.check()
@@ -12,7 +12,7 @@ import Testing
         #expect(throws: CancellationError.self) { try flag.check() }
     }
 
-    @Test func whoCancelsHearsWhetherThereIsUnsavedWork() {
+    @Test func cancellingReportsUnsavedWork() {
         let flag = CancellationFlag()
         #expect(!flag.cancel())
         flag.note(hasUnsavedWork: true)

@@ -2,50 +2,50 @@ import Foundation
 import SwanThreads
 import Testing
 
-/// The three stages of a stream with fakes in their places: whatever happens when, they end, and with
-/// what they should.
+/// Runs the three stages of a stream with fakes: they must always end, with the expected result, whatever
+/// the order of events.
 @Suite struct ConcurrentStagesTests {
-    @Test func everyChunkComesOutInOrder() throws {
+    @Test func outputsEveryChunkInOrder() throws {
         let run = FakeRun(Schedule(chunks: 50))
         try run.start()
         #expect(run.taken == Array(0..<50))
     }
 
-    @Test func nothingIsMadeOfNothing() throws {
+    @Test func acceptsNoChunks() throws {
         let run = FakeRun(Schedule(chunks: 0))
         try run.start()
         #expect(run.taken.isEmpty && run.cancellations == 1)
     }
 
     @Test(arguments: FakeStage.allCases, [0, 1, 7])
-    func theErrorOfAStageEndsThemAll(stage: FakeStage, chunk: Int) {
+    func errorsEndAllStages(stage: FakeStage, chunk: Int) {
         let run = FakeRun(Schedule(chunks: 20, event: .failure(stage, chunk)))
         let error = #expect(throws: FakeError.self) { try run.start() }
         #expect(error == FakeError(stage: stage))
         run.expectWhatCameOutIsAPrefix()
     }
 
-    @Test(arguments: [1, 2, 9]) func whoWantsNoMoreEndsTheStream(count: Int) throws {
+    @Test(arguments: [1, 2, 9]) func theConsumerCanEndTheStream(count: Int) throws {
         let run = FakeRun(Schedule(chunks: 20, event: .enough(count)))
         try run.start()
         #expect(run.taken == Array(0..<count))
     }
 
-    /// A source that waits for what never comes is woken.
-    @Test func aSourceThatWaitsIsCancelled() throws {
+    /// A source that waits for input that never arrives is woken.
+    @Test func cancelsAWaitingSource() throws {
         let run = FakeRun(Schedule(chunks: 20, event: .enough(3), waitsAfter: 6))
         try run.start()
         #expect(run.taken == [0, 1, 2] && run.cancellations == 1)
     }
 
-    @Test func whatIsOnItsWayIsDroppedWhenStopped() throws {
+    @Test func stoppingDropsPendingChunks() throws {
         let run = FakeRun(Schedule(chunks: 20, event: .stop(8), held: 2))
         try run.start()
         #expect(run.taken == Array(0..<6))
     }
 
     @Test(arguments: [FakeStage.make, .transform, .take])
-    func oneStageIsSlowerThanTheOthers(stage: FakeStage) throws {
+    func toleratesASlowStage(stage: FakeStage) throws {
         var schedule = Schedule(chunks: 12, held: 1)
         schedule.slow = stage
         let run = FakeRun(schedule)
@@ -53,8 +53,8 @@ import Testing
         #expect(run.taken == Array(0..<12))
     }
 
-    /// Prompts change while chunks are made: none is seen before it was set, none is forgotten.
-    @Test func promptsChangeMeanwhile() throws {
+    /// Prompts that change while chunks are made take effect in order, and never early.
+    @Test func promptsChangeDuringTheRun() throws {
         let run = FakeRun(Schedule(chunks: 200, held: 1))
         let setter = Thread { for number in 1...100 { run.setPrompt(number) } }
         setter.start()
@@ -63,8 +63,8 @@ import Testing
         #expect(zip(run.prompts, run.prompts.dropFirst()).allSatisfy { $0 <= $1 })
     }
 
-    /// Failures, stops and ends at any place, at any speed of each stage.
-    @Test(arguments: 0..<8) func anySchedule(part: UInt64) {
+    /// Random failures and stops, with stages of random speed.
+    @Test(arguments: 0..<8) func randomSchedules(part: UInt64) {
         for number in 0..<50 {
             let run = FakeRun(Schedule(seed: part << 32 | UInt64(number)))
             do {
@@ -77,8 +77,8 @@ import Testing
         }
     }
 
-    /// As a stream from a file to a file has them: a reader before the stages and a writer behind.
-    @Test(arguments: 0..<4) func betweenAReaderAndAWriter(part: UInt64) {
+    /// Adds a reader before the stages and a writer after them, as when a stream converts a file.
+    @Test(arguments: 0..<4) func withReaderAndWriter(part: UInt64) {
         for number in 0..<25 {
             let file = FakeFile(Schedule(seed: part << 32 | UInt64(number) | 1 << 60))
             do {

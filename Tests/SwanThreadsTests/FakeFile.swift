@@ -1,7 +1,7 @@
 import Foundation
 import SwanThreads
 
-/// The stages between a thread that reads and one that writes, wired as `FileStream` wires them.
+/// The stages between a reading and a writing thread, connected as in `FileStream`.
 final class FakeFile: Sendable {
     private struct State {
         var written: [Int] = []

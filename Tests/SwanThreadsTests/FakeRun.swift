@@ -8,33 +8,33 @@ struct FakeError: Error, Equatable {
     let stage: FakeStage
 }
 
-/// What happens in a run, and when.
+/// The events of a run and their times.
 struct Schedule: Sendable {
     enum Event: Sendable, Equatable {
         case none
         /// A stage throws at a chunk.
         case failure(FakeStage, Int)
-        /// The third stage wants no more after so many chunks.
+        /// The third stage ends the stream after this number of chunks.
         case enough(Int)
-        /// Somebody stops the stream when so many chunks have been made.
+        /// The stream is stopped after this number of chunks was made.
         case stop(Int)
     }
 
     var chunks: Int
     var event = Event.none
-    /// Chunks that stay in the second stage until others push them on.
+    /// The number of chunks that the second stage buffers.
     var held = 0
-    /// Chunks after which the source waits until it is cancelled.
+    /// The number of chunks after which the source waits until it is cancelled.
     var waitsAfter: Int?
     var slow: FakeStage?
-    /// What makes the pauses; 0 for none.
+    /// The seed of random pauses; 0 for none.
     var seed: UInt64 = 0
 
     init(chunks: Int, event: Event = .none, held: Int = 0, waitsAfter: Int? = nil) {
         (self.chunks, self.event, self.held, self.waitsAfter) = (chunks, event, held, waitsAfter)
     }
 
-    /// Any schedule.
+    /// A random schedule.
     init(seed: UInt64) {
         var random = FakeRandom(state: seed)
         chunks = Int.random(in: 0..<20, using: &random)
@@ -57,7 +57,7 @@ struct Schedule: Sendable {
         if case .failure(let stage, _) = event { stage } else { nil }
     }
 
-    /// Lets other threads go first, sometimes; a slow stage always.
+    /// Yields to other threads, sometimes; always in a slow stage.
     func pause(_ stage: FakeStage, _ chunk: Int) {
         if slow == stage { usleep(300) }
         guard seed != 0 else { return }
@@ -78,7 +78,7 @@ extension FakeStage {
     fileprivate var number: Int { FakeStage.allCases.firstIndex(of: self) ?? 0 }
 }
 
-/// Splitmix64.
+/// SplitMix64.
 private struct FakeRandom: RandomNumberGenerator {
     var state: UInt64
 
@@ -91,7 +91,7 @@ private struct FakeRandom: RandomNumberGenerator {
     }
 }
 
-/// The stages with fakes, which give each chunk back as its number.
+/// Runs the stages with fakes that pass on the number of each chunk.
 final class FakeRun: Sendable {
     private struct State {
         var prompt = 0
@@ -169,7 +169,7 @@ final class FakeRun: Sendable {
 
     private func drain() throws -> [Chunk] {
         expectRunning()
-        // It happens once: at whatever chunk it is to fail.
+        // Called once, so it fails whatever the chunk.
         if schedule.failing == .drain { throw FakeError(stage: .drain) }
         return state.withLock { state in
             defer { state.held = [] }
@@ -188,10 +188,10 @@ final class FakeRun: Sendable {
     }
 
     private func expectRunning() {
-        #expect(!state.withLock { $0.isOver }, "a stage works on after the run has ended")
+        #expect(!state.withLock { $0.isOver }, "a stage continues after the end of the run")
     }
 
-    /// That a run without an error gave what it should.
+    /// Checks the output of a run without errors.
     func expectEnd() {
         switch schedule.event {
         case .none: #expect(taken == Array(0..<schedule.chunks))
@@ -199,7 +199,7 @@ final class FakeRun: Sendable {
         case .stop(let chunk) where chunk < schedule.chunks:
             #expect(taken.count == max(0, chunk - schedule.held))
         case .stop: #expect(taken.count == schedule.chunks)
-        // Scheduled for a chunk that never came.
+        // The failure was scheduled for a chunk that was never made.
         case .failure(_, let chunk): #expect(chunk >= schedule.chunks)
         }
         #expect(cancellations == 1)

@@ -1,9 +1,9 @@
 import Foundation
 
-/// A value behind a lock that ThreadSanitizer sees, as it does not see Swift's `Mutex`.
+/// A value protected by a lock that ThreadSanitizer recognizes, unlike Swift's `Mutex`.
 final class Guarded<Value>: @unchecked Sendable {
     private let lock = NSLock()
-    // Touched while `lock` is held.
+    // Accessed only while `lock` is held.
     private var value: Value
 
     init(_ value: Value) { self.value = value }

@@ -10,7 +10,7 @@ import SwanSystem
 
     init() throws { directory = try TemporaryDirectory() }
 
-    /// Writes a safetensors file of tensors with one element, numbered in the order of the keys.
+    /// Writes a safetensors file of one-element tensors whose values count up in the order of the keys.
     private func write(_ name: String, _ keys: [String]) throws -> String {
         var tensors: [String: Tensor] = [:]
         for (index, key) in keys.enumerated() { tensors[key] = try Tensor([Float(index)], [1]) }
@@ -22,7 +22,7 @@ import SwanSystem
         failure(of: body).map { "\($0)" } ?? "no error"
     }
 
-    @Test func safetensorsAreOpened() throws {
+    @Test func opensSafetensors() throws {
         let checkpoint = try Checkpoint.open(write("a.safetensors", ["b", "a"]))
         #expect(checkpoint.keys.sorted() == ["a", "b"])
         #expect(checkpoint.shape("a") == [1])
@@ -43,20 +43,20 @@ import SwanSystem
         (["model.", "model.a"], ["model.", "model.a"]),
         (["models.a"], ["models.a"]),
     ])
-    func prefixesOfWrappersGo(_ keys: [String], _ expected: [String]) throws {
+    func stripsWrapperPrefixes(_ keys: [String], _ expected: [String]) throws {
         let checkpoint = try Checkpoint.open(write("a.safetensors", keys))
         #expect(checkpoint.keys.sorted() == expected)
         for key in expected { #expect(checkpoint.shape(key) == [1]) }
     }
 
-    @Test func keysThatBecomeTheSameAreRefused() throws {
+    @Test func refusesKeysThatCollideWithoutPrefixes() throws {
         let path = try write("a.safetensors", ["a", "_orig_mod.a"])
         #expect(
             message { _ = try Checkpoint.open(path) }.contains("more than one weight is named a")
         )
     }
 
-    @Test func theWeightsInAnArchiveAreFound() throws {
+    @Test func findsTheWeightsInAnArchive() throws {
         let nested = Golden.path("pth_nested.pth")
         let generator = try Checkpoint.open(nested)
         #expect(generator.keys.sorted() == ["a.bias", "a.weight"])
@@ -71,7 +71,7 @@ import SwanSystem
         #expect(none.contains("generator, generator_ema"))
     }
 
-    @Test func refusalsOfArchivesComeThrough() throws {
+    @Test func reportsWhyAnArchiveIsRefused() throws {
         let system = message { _ = try Checkpoint.open(Golden.path("pth_os_system.pth")) }
         #expect(system.contains("refers to Python's posix.system"))
         let legacy = message { _ = try Checkpoint.open(Golden.path("pth_legacy.pth")) }
@@ -82,7 +82,7 @@ import SwanSystem
 // MARK: - Shards
 
 extension CheckpointTests {
-    @Test func shardsAreOpenedByTheirIndex() throws {
+    @Test func opensShardsByIndex() throws {
         _ = try write("x-00001-of-00002.safetensors", ["model.a", "model.b"])
         _ = try write("x-00002-of-00002.safetensors", ["model.c"])
         let index = try directory.file(
@@ -99,8 +99,8 @@ extension CheckpointTests {
         #expect(checkpoint.repeated.isEmpty)
     }
 
-    /// The index decides, and it is told.
-    @Test func aWeightInTwoShardsIsTakenFromTheOneThatTheIndexNames() throws {
+    /// The index decides, and the duplicate is reported.
+    @Test func readsADuplicateWeightFromTheIndexedShard() throws {
         _ = try write("x.safetensors", ["b", "a"])
         _ = try write("y.safetensors", ["c", "b"])
         let index = try directory.file(
@@ -134,14 +134,14 @@ extension CheckpointTests {
         (#"{"weight_map": 3}"#, "is not an index of shards"),
         ("text", "is not an index of shards"),
     ])
-    func badIndexesAreRefused(_ text: String, _ says: String) throws {
+    func refusesBadIndexes(_ text: String, _ says: String) throws {
         _ = try write("x.safetensors", ["a"])
         let index = try directory.file("x.safetensors.index.json", text: text)
         let error = message { _ = try Checkpoint.open(index) }
         #expect(error.contains(says) && error.hasPrefix(index), "\(error)")
     }
 
-    @Test func aMissingIndexIsNoSuchFile() {
+    @Test func reportsAMissingIndex() {
         do {
             _ = try Checkpoint.open(directory.path("no.json"))
             Issue.record("it was opened")
@@ -151,11 +151,11 @@ extension CheckpointTests {
     }
 }
 
-// MARK: - Numbers, names
+// MARK: - Finite values and renaming
 
 extension CheckpointTests {
     @Test(arguments: [Float.nan, .infinity, -.infinity])
-    func weightsThatAreNotFiniteAreNamed(_ value: Float) throws {
+    func namesWeightsThatAreNotFinite(_ value: Float) throws {
         let dtypes: [DType] = [.float32, .float16, .bfloat16, .float64]
         var tensors = ["sound": try Tensor([1, 2] as [Float], [2])]
         for dtype in dtypes { tensors["broken.\(dtype)"] = try Tensor([1, value], [2]).to(dtype) }
@@ -165,8 +165,8 @@ extension CheckpointTests {
         #expect(!error.contains("sound"))
     }
 
-    @Test func soundWeightsAreFinite() throws {
-        // The sum of these overflows; none of them does.
+    @Test func acceptsFiniteWeights() throws {
+        // Their sum overflows, although each value is finite.
         let large = try Tensor.full([4096], 60_000).to(.float16)
         let narrow = try Tensor([448, -448] as [Float], [2]).to(.float8e4m3)
         let empty = try Tensor.empty([0])
@@ -177,7 +177,7 @@ extension CheckpointTests {
         try Checkpoint.open(directory.path("a.safetensors")).requireFinite()
     }
 
-    @Test func weightsAreRenamed() throws {
+    @Test func renamesWeights() throws {
         let source = DictionaryWeights([
             "a.x": try Tensor([1] as [Float], [1]), "b": try .zeros([2]),
         ])

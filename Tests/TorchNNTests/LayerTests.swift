@@ -22,8 +22,8 @@ struct LayerTests {
         #expect(try Linear(weights["b"], 3, 2, bias: false)(x).array() == [12, 12] as [Float])
     }
 
-    /// Of queries or keys that are no numbers the result tells, however few there are.
-    @Test(arguments: [DType.float32, .bfloat16, .float16]) func nothingSwallowsNaN(
+    /// NaN in queries, keys or values reaches the result, for any number of keys.
+    @Test(arguments: [DType.float32, .bfloat16, .float16]) func propagatesNaN(
         dtype: DType
     ) throws {
         for keys in [1, 4, 9, 15, 16, 17, 40, 200, 600] {
@@ -50,7 +50,7 @@ struct LayerTests {
         #expect(try Linear(weights["sound"], 64, 96).gelu(x).isAllFinite())
     }
 
-    @Test(arguments: Device.tested) func fusedLayersAreTheSeparateOnes(device: Device) throws {
+    @Test(arguments: Device.tested) func fusedLayersEqualSeparateOnes(device: Device) throws {
         let weights = Weights(try MadeWeights.random(seed: 1), device: device)
         let x = try Tensor.randn([2, 5, 8], generator).to(device)
         for bias in [true, false] {
@@ -62,9 +62,9 @@ struct LayerTests {
         try weights.finish()
     }
 
-    /// Sums are not rounded to the dtype on the way, whatever the processor can multiply.
+    /// Partial sums are not rounded to the dtype, whichever instructions the processor supports.
     @Test(arguments: [(DType.bfloat16, 0x1p-8), (.float16, 0x1p-11)])
-    func halvesAreRoundedOnce(dtype: DType, unit: Double) throws {
+    func roundsHalfPrecisionOnce(dtype: DType, unit: Double) throws {
         let made = try MadeWeights.random(seed: 3)
         let x = try Tensor.randn([40, 1_000], generator).to(dtype)
         let parts = [Weights(made, dtype: dtype)["a"], Weights(made, dtype: dtype)["b"]]
@@ -82,9 +82,9 @@ struct LayerTests {
         )
     }
 
-    /// Weights that are packed once, and such as stay in their file and are packed for many rows alone.
+    /// Covers weights packed once, and weights that stay in their file and are packed only for many rows.
     @Test(arguments: [false, true], [7, 4_100])
-    func layersOfHalvesInTiles(keepsStorage: Bool, rows: Int) throws {
+    func tiledHalfPrecisionLayers(keepsStorage: Bool, rows: Int) throws {
         let made = try MadeWeights.random(seed: 5)
         let weights = Weights(made, dtype: .bfloat16, keepsStorage: keepsStorage)
         let layer = try Linear(fusing: [weights["a"], weights["b"]], 96, 64)
@@ -101,13 +101,13 @@ struct LayerTests {
             relative: 0x1p-7,
             absolute: 0x1p-9
         )
-        // The same layer for another dtype.
+        // The same layer with inputs of another dtype.
         let wide = try layer(x.to(.float32))
         #expect(wide.dtype == .float32)
         try expectClose(wide, expected, relative: 1e-5, absolute: 1e-4)
     }
 
-    @Test func halvesAreMultipliedAsTheProcessorCan() {
+    @Test func halfPrecisionUsesAvailableInstructions() {
         #expect(DType.float32.productType(on: .cpu) == .float32)
         #expect(DType.bfloat16.productType(on: .cuda(0)) == .bfloat16)
         let types = [DType.bfloat16, .float16].map { $0.productType(on: .cpu) }
@@ -115,7 +115,7 @@ struct LayerTests {
         #expect(types[1] == (Engine.multiplies(.float16) ? .float16 : .float32))
     }
 
-    @Test func aConvolutionOfPatchesIsAMatrix() throws {
+    @Test func patchConvolutionEqualsMatrixProduct() throws {
         let made = try MadeWeights.random(seed: 2)
         let layer = try Linear(convolution: Weights(made)["patch"], [3, 1, 2, 2], 7)
         let x = try Tensor.randn([1, 3, 1, 2, 2], generator)
@@ -128,7 +128,7 @@ struct LayerTests {
         )
     }
 
-    @Test func normsTakeTheirWeights() throws {
+    @Test func normsApplyTheirWeights() throws {
         let tensors = [
             "n.weight": try Tensor.randn([8], generator), "n.bias": try .randn([8], generator),
         ]
@@ -148,7 +148,7 @@ struct LayerTests {
         try weights.finish()
     }
 
-    @Test func embeddingsAreRows() throws {
+    @Test func embeddingsSelectRows() throws {
         let table = try Tensor((0..<6).map(Float.init), [3, 2])
         let layer = try Embedding(Weights(DictionaryWeights(["e.weight": table]))["e"], 3, 2)
         let rows = try layer(Tensor([2, 0] as [Int], [1, 2]))
@@ -169,9 +169,9 @@ struct LayerTests {
         }
     }
 
-    /// More scores than one tile holds; bfloat16 rounds them to 3 digits.
+    /// Uses more scores than fit in one tile; bfloat16 rounds them to 3 digits.
     @Test(arguments: [(DType.float32, 1e-5), (.bfloat16, 0.02)])
-    func attentionByMatricesIsTheSame(dtype: DType, tolerance: Double) throws {
+    func matrixAttentionMatches(dtype: DType, tolerance: Double) throws {
         let q = try Tensor.randn([2, 90, 3, 16], generator).transposed(1, 2)  // [B, N, L, D]
         let k = try Tensor.randn([2, 3, 40_000, 16], generator)
         let v = try Tensor.randn([2, 3, 40_000, 16], generator)
@@ -182,9 +182,9 @@ struct LayerTests {
         #expect(try error < tolerance * expected.norm().item())
     }
 
-    /// Few scores and many, with and without a mask.
+    /// Covers few and many scores, with and without a mask.
     @Test(arguments: [DType.bfloat16, .float16], [5, 600])
-    func attentionOfHalves(dtype: DType, length: Int) throws {
+    func halfPrecisionAttention(dtype: DType, length: Int) throws {
         for device in Device.tested { try expectAttention(of: dtype, length, device) }
     }
 
@@ -209,8 +209,8 @@ struct LayerTests {
         }
     }
 
-    /// Keys and values that all rows and heads share, without copies of them.
-    @Test func attentionOfSharedKeys() throws {
+    /// Keys and values shared by all rows and heads, without being copied.
+    @Test func attentionWithSharedKeys() throws {
         let generator = try Generator(seed: 31)
         let shape = [2, 3, 200, 32]
         let q = try Tensor.randn([2, 3, 160, 32], generator).to(.bfloat16)
@@ -225,7 +225,7 @@ struct LayerTests {
         try expectClose(result, expected, relative: 0x1p-6, absolute: 0x1p-7)
     }
 
-    @Test(arguments: Device.tested) func attentionKeepsHeadsApart(device: Device) throws {
+    @Test(arguments: Device.tested) func attentionKeepsHeadsSeparate(device: Device) throws {
         let q = try Tensor.randn([2, 5, 3, 8], generator).to(device)  // [B, L, N, D]
         let k = try Tensor.randn([2, 7, 3, 8], generator).to(device)
         let v = try Tensor.randn([2, 7, 3, 8], generator).to(device)

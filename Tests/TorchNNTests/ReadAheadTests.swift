@@ -5,9 +5,9 @@ import Torch
 @testable import TorchNN
 import SwanSystem
 
-/// What is made on another thread while the caller goes on.
+/// Values produced on another thread ahead of the caller.
 @Suite struct ReadAheadTests {
-    @Test func valuesComeInTheirOrderFromAnotherThread() throws {
+    @Test func producesValuesInOrderOnAnotherThread() throws {
         let ahead = try ReadAhead<(Int, Bool)>(.cpu)
         defer { ahead.stop() }
         let caller = pthread_self()
@@ -18,20 +18,20 @@ import SwanSystem
         }
     }
 
-    @Test func anErrorIsThrownWhereTheValueIsTaken() throws {
+    @Test func throwsWhenTheFailedValueIsTaken() throws {
         let ahead = try ReadAhead<Int>(.cpu)
         defer { ahead.stop() }
         ahead.start { () throws(SwanError) in throw SwanError(.io, "the disk is gone") }
         let error = #expect(throws: SwanError.self) { try ahead.take() }
         #expect(error?.code == .io)
-        // The thread goes on.
+        // The thread continues.
         ahead.start { 3 }
         #expect(try ahead.take() == 3)
         #expect(throws: SwanError.self) { try ahead.take() }
     }
 
-    /// The thread holds what it works for, and ends when it is told to, with or without a value left.
-    @Test(arguments: [false, true]) func theThreadEnds(pending: Bool) throws {
+    /// The thread retains the object until it is stopped, whether or not a value is pending.
+    @Test(arguments: [false, true]) func endsTheThread(pending: Bool) throws {
         var ahead: ReadAhead<Int>? = try ReadAhead(.cpu)
         weak let left = ahead
         if pending { ahead?.start { 1 } }

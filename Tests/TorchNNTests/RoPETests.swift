@@ -4,7 +4,7 @@ import Testing
 import Torch
 import TorchNN
 
-/// Against the rotation computed directly in double precision.
+/// Compares RoPE with the rotation computed directly in double precision.
 struct RoPETests {
     /// The angle of pair `pair` of a head of size `dim` at a token's frame, row and column.
     private func angle(_ pair: Int, _ dim: Int, _ position: [Int]) -> Double {
@@ -19,7 +19,7 @@ struct RoPETests {
     }
 
     @Test(arguments: [[0, 7], [100_000, 3], [1_000_000_007, 0]], [12, 64, 128])
-    func turnsEveryPairByItsAngle(_ firstFrames: [Int], _ headDim: Int) throws {
+    func rotatesEveryPairByItsAngle(_ firstFrames: [Int], _ headDim: Int) throws {
         let (frames, height, width, heads) = (2, 3, 2, 2)
         let tokens = frames * height * width
         let x = try Tensor.randn([2, tokens, heads, headDim], Generator(seed: 1))
@@ -53,14 +53,14 @@ struct RoPETests {
         }
     }
 
-    @Test func oneSetOfPositionsServesAllRows() throws {
+    @Test func sharesPositionsAcrossRows() throws {
         let x = try Tensor.randn([3, 4, 2, 12], Generator(seed: 2))
         let one = try RoPE(firstFrames: [5], frames: 1, height: 2, width: 2, headDim: 12)
         let three = try RoPE(firstFrames: [5, 5, 5], frames: 1, height: 2, width: 2, headDim: 12)
         try expectClose(one(x), three(x), relative: 0, absolute: 0)
     }
 
-    @Test func dtypesAreKept() throws {
+    @Test func keepsDTypes() throws {
         let x = try Tensor.randn([1, 4, 2, 12], Generator(seed: 3))
         let rope = try RoPE(firstFrames: [5], frames: 1, height: 2, width: 2, headDim: 12)
         let half = try rope(x.to(.bfloat16))
@@ -68,7 +68,7 @@ struct RoPETests {
         try expectClose(half, rope(x), relative: 0.02, absolute: 0.02)
     }
 
-    @Test func attentionDependsOnDistancesOnly() throws {
+    @Test func attentionDependsOnlyOnDistances() throws {
         let generator = try Generator(seed: 4)
         let (q, k) = (
             try Tensor.randn([1, 4, 1, 24], generator), try Tensor.randn([1, 4, 1, 24], generator)

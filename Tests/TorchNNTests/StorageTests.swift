@@ -4,7 +4,7 @@ import Testing
 import Torch
 import TorchNN
 
-/// Layers whose weights stay as they are stored.
+/// Layers that keep their weights in the stored dtype.
 @Suite struct StorageTests {
     private let generator: Generator
 
@@ -20,7 +20,7 @@ import TorchNN
     }
 
     @Test(arguments: [DType.bfloat16, .float16, .float8e4m3, .float8e5m2, .float32])
-    func aLayerComputesWhatItsConvertedWeightsWould(_ dtype: DType) throws {
+    func storedWeightsGiveTheResultOfConvertedOnes(_ dtype: DType) throws {
         let source = DictionaryWeights(try source(dtype))
         let (kept, converted) = (Weights(source, keepsStorage: true), Weights(source))
         let x = try Tensor.randn([2, 5, 8], generator)
@@ -40,10 +40,10 @@ import TorchNN
         try kept.finish()
     }
 
-    /// Memory that is written to after the layer was made shows in what it computes only if it was
-    /// not copied.
+    /// Writing to the memory after creating the layer changes the results only if the memory was not
+    /// copied.
     @Test(arguments: [DType.bfloat16, .float8e4m3])
-    func matricesAreNotCopied(_ dtype: DType) throws {
+    func doesNotCopyMatrices(_ dtype: DType) throws {
         var tensors = try source(dtype)
         let kept = Weights(DictionaryWeights(tensors), keepsStorage: true)
         let one = try Linear(kept["q"], 8, 6, bias: false)
@@ -60,17 +60,17 @@ import TorchNN
         #expect(try rows.array() == Array(repeating: Float(1), count: 16))
     }
 
-    @Test func allButMatricesIsConverted() throws {
+    @Test func convertsEverythingExceptMatrices() throws {
         let source = DictionaryWeights(try source(.bfloat16))
         let kept = Weights(source, dtype: .float64, keepsStorage: true)
         #expect(try kept["q"].tensor("weight", [6, 8]).dtype == .float64)
         #expect(kept["q"].converted(to: .float32).keepsStorage)
-        // The inputs of the layer say what is computed in.
+        // The dtype of the inputs determines the dtype of the computation.
         let x = try Tensor.randn([1, 8], generator).to(.float64)
         #expect(try Linear(kept["q"], 8, 6)(x).dtype == .float64)
     }
 
-    @Test func whatDoesNotFitIsReported() throws {
+    @Test func reportsMismatchedShapes() throws {
         let kept = Weights(DictionaryWeights(try source(.bfloat16)), keepsStorage: true)
         _ = try Linear(kept["q"], 8, 7)
         _ = try Embedding(kept["absent"], 3, 2)
@@ -79,11 +79,11 @@ import TorchNN
         #expect(text.contains("absent.weight [3, 2]"))
     }
 
-    /// The two ways in which ComfyUI writes factors, and the marks it leaves.
+    /// Both ways ComfyUI stores scale factors, and its marker tensors.
     @Test(arguments: [
         ["scale_weight", "scale_input", "scaled_fp8"], ["weight_scale", "input_scale"],
     ])
-    func factorsAreApplied(_ names: [String]) throws {
+    func appliesScaleFactors(_ names: [String]) throws {
         for shape in [[], [1], [6], [6, 1]] {
             var tensors = try source(.float8e4m3)
             let factor = try Tensor.rand(shape, generator) + 0.5
@@ -115,7 +115,7 @@ import TorchNN
         }
     }
 
-    @Test func factorsThatCannotBeAppliedAreRefused() throws {
+    @Test func refusesInapplicableScaleFactors() throws {
         let plain = try source(.float8e4m3)
         #expect(try ScaledWeights(DictionaryWeights(plain))?.keys == nil)
         var tensors = plain

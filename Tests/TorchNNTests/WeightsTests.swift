@@ -17,7 +17,7 @@ struct WeightsTests {
         ])
     }
 
-    @Test func oneErrorNamesAllThatIsWrong() throws {
+    @Test func oneErrorListsAllProblems() throws {
         let weights = Weights(source)
         _ = try Linear(weights["blocks"][0]["q"], 2, 3)
         _ = try Linear(weights["blocks"][1]["q"], 2, 3)
@@ -37,17 +37,17 @@ struct WeightsTests {
         )
     }
 
-    @Test func aModelThatFits() throws {
+    @Test func acceptsMatchingWeights() throws {
         let weights = Weights(source)
         _ = try Linear(weights["blocks"][0]["q"], 2, 3)
         _ = try weights["blocks"][1]["q"].tensor("weight", [2, 3])
         try weights.finish { ["norm.weight", "ids"].contains($0) }
         #expect(throws: SwanError.self) { try weights.finish() }
-        // Below a path, only what is there has to be used.
+        // Below a path, only the weights under it must be used.
         try weights["blocks"].finish()
     }
 
-    @Test func aLongListIsCut() throws {
+    @Test func truncatesLongLists() throws {
         let weights = Weights(DictionaryWeights([:]))
         for index in 0..<20 { _ = try weights["layer"][index].tensor("weight", [1]) }
         let error = #expect(throws: SwanError.self) { try weights.finish() }
@@ -55,7 +55,7 @@ struct WeightsTests {
         #expect(error?.message.hasSuffix("  and 8 more") == true)
     }
 
-    @Test func wholeNumbersAreNoWeights() throws {
+    @Test func refusesIntegerWeights() throws {
         let weights = Weights(source)
         _ = try weights.tensor("ids", [2])
         let error = #expect(throws: SwanError.self) { try weights.finish { $0 != "ids" } }
@@ -69,7 +69,7 @@ struct WeightsTests {
         )
     }
 
-    @Test func dtypesAreConverted() throws {
+    @Test func convertsDTypes() throws {
         let weights = Weights(source, dtype: .bfloat16)
         #expect(try weights.tensor("norm.weight", [3]).dtype == .bfloat16)
         let converted = weights.converted(to: .float64)
@@ -80,7 +80,7 @@ struct WeightsTests {
         #expect(try !weights["blocks"][1]["q"].has("bias"))
     }
 
-    @Test func aRuleMakesWhateverIsAsked() throws {
+    @Test func makesAnyRequestedWeight() throws {
         let source = try MadeWeights.random(seed: 4)
         let weights = Weights(source)
         let layer = try Linear(weights["q"], 64, 32)
@@ -91,7 +91,7 @@ struct WeightsTests {
         let matrix = try #require(source.tensors["q.weight"])
         #expect(try abs(matrix.norm().item() / 32.0.squareRoot() - 1) < 0.1)
         #expect(try source.tensors["norm.weight"]?.min().item() == 1)
-        // The same key is the same tensor; another shape for it is an error.
+        // A key always gives the same tensor; requesting another shape for it is an error.
         try expectClose(weights["q"].tensor("weight", [32, 64]), matrix, relative: 0, absolute: 0)
         _ = try weights["q"].tensor("weight", [64, 32])
         #expect(throws: SwanError.self) { try weights.finish() }

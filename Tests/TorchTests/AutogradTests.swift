@@ -4,7 +4,7 @@ import Torch
 import SwanSystem
 
 struct AutogradTests {
-    /// A little of everything: products, broadcasting, a norm, softmax, a choice.
+    /// Combines products, broadcasting, a norm, softmax and a selection.
     private func loss(_ x: Tensor, _ w: Tensor) throws -> Tensor {
         let y = try rmsNorm(
             matmul(x, w).gelu(tanh: true) + x.selected(1, 0).unsqueezed(1),
@@ -14,7 +14,7 @@ struct AutogradTests {
         return try (y.softmax() * y.sin()).sum() + (w * w).mean()
     }
 
-    @Test func gradientsAreThoseOfFiniteDifferences() throws {
+    @Test func gradientsMatchFiniteDifferences() throws {
         let generator = try Generator(seed: 2)
         let x = try Tensor.randn([4, 3], generator, .float64)
         let w = try Tensor.randn([3, 5], generator, .float64)
@@ -39,7 +39,7 @@ struct AutogradTests {
         }
     }
 
-    @Test func whatTheOutputDoesNotDependOnHasNone() throws {
+    @Test func unrelatedInputsHaveNoGradient() throws {
         let (a, b) = (try Tensor.ones([2]), try Tensor.ones([2]))
         try a.setRequiresGrad()
         try b.setRequiresGrad()
@@ -48,7 +48,7 @@ struct AutogradTests {
         #expect(found[1] == nil)
     }
 
-    @Test func recordingIsSwitchedOff() throws {
+    @Test func disablesRecording() throws {
         let x = try Tensor.ones([2])
         try x.setRequiresGrad()
         #expect(try (x * 2).requiresGrad)
@@ -59,7 +59,7 @@ struct AutogradTests {
         #expect(try (x * 2).requiresGrad)
     }
 
-    @Test func recordingIsBackOnAfterAnError() throws {
+    @Test func restoresRecordingAfterAnError() throws {
         let x = try Tensor.ones([2])
         try x.setRequiresGrad()
         #expect(throws: SwanError.self) { try inference { try x.reshaped(5) } }
@@ -74,7 +74,7 @@ struct AutogradTests {
         #expect(try other.array() == [4, 4] as [Float])
     }
 
-    @Test func wrongRequests() throws {
+    @Test func refusesInvalidRequests() throws {
         let x = try Tensor.ones([2])
         let unrecorded = #expect(throws: SwanError.self) { try gradients(of: x.sum(), for: [x]) }
         #expect(unrecorded?.code == .invalidArgument)

@@ -3,7 +3,7 @@ import Testing
 import Torch
 
 @Suite struct ComputeBudgetTests {
-    /// Runs `body` on a thread that nothing else uses.
+    /// Runs `body` on a dedicated thread.
     private func onThread<Result: Sendable>(
         _ body: @escaping @Sendable () -> Result
     ) async -> Result {
@@ -12,20 +12,20 @@ import Torch
         }
     }
 
-    @Test func oneThreadsBudgetIsNoOthers() async {
+    @Test func budgetsApplyPerThread() async {
         func threads(_ budget: ComputeBudget?) async -> Int {
             await onThread {
                 budget?.apply()
                 return Engine.threads
             }
         }
-        // A number that nothing else here asks for.
+        // A number that no other test requests.
         #expect(await threads(ComputeBudget(threads: 17)) == 17)
         #expect(await threads(nil) != 17)
         #expect(await threads(ComputeBudget(threads: 1)) == 1)
     }
 
-    @Test func aBudgetEndsWithItsWork() async {
+    @Test func budgetsEndWithTheirWork() async {
         let (before, inside, nested, after) = await onThread {
             let before = Engine.threads
             let (inside, nested) = ComputeBudget(threads: 5).run {
@@ -37,7 +37,7 @@ import Torch
         #expect(before == after)
     }
 
-    @Test func partsAreAtLeastOneThread() {
+    @Test func partsHaveAtLeastOneThread() {
         let budget = ComputeBudget(threads: 5)
         #expect(budget.divided(by: 2) == ComputeBudget(threads: 2))
         #expect(budget.divided(by: 8) == ComputeBudget(threads: 1))

@@ -4,20 +4,20 @@ import Torch
 import SwanSystem
 
 struct ErrorTests {
-    @Test func shapesThatDoNotFit() throws {
+    @Test func incompatibleShapes() throws {
         let (a, b) = (try Tensor.zeros([2, 3]), try Tensor.zeros([4]))
         let error = #expect(throws: SwanError.self) { try a + b }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("The size of tensor a (3) must match") == true)
     }
 
-    @Test func indicesOutside() throws {
+    @Test func indicesOutOfRange() throws {
         let error = #expect(throws: SwanError.self) { try Tensor.zeros([2]).selected(0, 2) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains("out of range") == true)
     }
 
-    @Test func dtypesThatDoNotFit() throws {
+    @Test func incompatibleDTypes() throws {
         let (a, b) = (try Tensor.zeros([2, 2]), try Tensor.zeros([2, 2], .float64))
         let error = #expect(throws: SwanError.self) { try matmul(a, b) }
         #expect(error?.code == .invalidArgument)
@@ -29,7 +29,7 @@ struct ErrorTests {
         #expect(error?.message == error?.description)
     }
 
-    @Test func operatorsThatDoNotExist() throws {
+    @Test func unknownOperators() throws {
         let x = try Tensor.zeros([1])
         let error = #expect(throws: SwanError.self) { try Operator("aten::no_such", "Tensor")(x) }
         #expect(error?.code == .missingOperator)
@@ -42,18 +42,18 @@ struct ErrorTests {
         #expect(throws: SwanError.self) { try sum(x) }
         #expect(throws: SwanError.self) { try sum(x, "text") }
         #expect(throws: SwanError.self) { try sum(x, x, 1.0, 2.0) }
-        // Two results where one is expected; none of them leaks or is lost to the next call.
+        // Two results instead of one: neither leaks nor affects the next call.
         #expect(throws: SwanError.self) { try Operator("aten::sort")(x) }
         #expect(try sum(x, x).item() == 0)
     }
 
-    @Test func memoryThatIsNotThere() {
+    @Test func reportsOutOfMemory() {
         let error = #expect(throws: SwanError.self) { try Tensor.empty([1 << 48], .float32) }
         #expect(error?.code == .outOfMemory)
         #expect(error?.message == "out of memory: could not allocate another 1125899907 MB")
     }
 
-    @Test func sizesBeyondCounting() {
+    @Test func sizesThatOverflow() {
         #expect(throws: SwanError.self) { try Tensor.empty([1 << 40, 1 << 40]) }
         #expect(throws: SwanError.self) { try Tensor.empty([-1]) }
     }
@@ -75,7 +75,7 @@ struct DeviceTests {
         #expect(error?.message.contains("'\(name)'") == true)
     }
 
-    @Test func gpusThatAreNotThere() {
+    @Test func missingGPUs() {
         let error = #expect(throws: SwanError.self) { try Device(named: "cuda:99") }
         #expect(error?.code == .deviceUnavailable)
     }

@@ -3,7 +3,7 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Held against `torch.Generator` on the CPU (Goldens/generator).
+/// Compares with `torch.Generator` on the CPU (Goldens/generator).
 struct GeneratorTests {
     private struct Config: Decodable {
         let seeds: [UInt64]
@@ -57,7 +57,7 @@ struct GeneratorTests {
         }
     }
 
-    @Test func drawsFollowEachOther() throws {
+    @Test func consecutiveDrawsContinueTheSequence() throws {
         for seed in config.seeds {
             let generator = try Generator(seed: seed)
             let drawn = try [
@@ -79,7 +79,7 @@ struct GeneratorTests {
         #expect(first != other)
     }
 
-    @Test func aRestoredStateRepeats() throws {
+    @Test func restoredStatesRepeatTheSequence() throws {
         let generator = try Generator(seed: 9)
         _ = try Tensor.randn([15], generator)
         let state = try generator.state()
@@ -92,7 +92,7 @@ struct GeneratorTests {
         #expect(try Tensor.randn([15], other).array() == first)
     }
 
-    @Test func aWrongStateIsRefused() throws {
+    @Test func refusesInvalidStates() throws {
         let generator = try Generator(seed: 9)
         let error = #expect(throws: SwanError.self) {
             try generator.restore(.zeros([3], .uint8))

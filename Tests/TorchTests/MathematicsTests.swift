@@ -3,7 +3,7 @@ import GoldenSupport
 import Testing
 import Torch
 
-/// Operators against the same formula on the host, in double precision.
+/// Compares operators with the same formulas computed in double precision.
 struct MathematicsTests {
     private let values: [Double] = [-3, -1.25, -0.5, 0, 0.25, 1, 2.5, 4]
 
@@ -106,7 +106,7 @@ struct MathematicsTests {
         )
     }
 
-    @Test func convolutionsAreSumsOverWindows() throws {
+    @Test func convolutionsSumOverWindows() throws {
         let generator = try Generator(seed: 8)
         let x = try Tensor.randn([1, 2, 3, 4, 5], generator, .float64)
         let w = try Tensor.randn([3, 2, 2, 3, 3], generator, .float64)
@@ -122,7 +122,7 @@ struct MathematicsTests {
                 .selected(0, j).item()
             #expect(abs(actual - expected) < 1e-12)
         }
-        // A kernel of one frame is a convolution of pictures.
+        // A kernel of one frame is a 2D convolution.
         let flat = try w.sliced(2, 0..<1)
         try expectClose(
             conv2d(x.selected(2, 1), flat.squeezed(2), bias, padding: [1, 1]),
@@ -132,7 +132,7 @@ struct MathematicsTests {
         )
     }
 
-    @Test func poolsAndUpsampling() throws {
+    @Test func poolingAndUpsampling() throws {
         let x = try Tensor((0..<16).map(Float.init), [1, 1, 4, 4])
         #expect(try x.averagePooled2d(2, stride: 2).array() == [2.5, 4.5, 10.5, 12.5] as [Float])
         #expect(try x.maxPooled2d(2, stride: 2).array() == [5, 7, 13, 15] as [Float])
@@ -155,7 +155,7 @@ struct MathematicsTests {
     }
 }
 
-/// Held against `torch.nn.functional.interpolate` with `antialias=True` (Goldens/resize_aa).
+/// Compares with `torch.nn.functional.interpolate` with `antialias=True` (Goldens/resize_aa).
 struct ResizeTests {
     @Test(arguments: 0..<4) func antialiased(_ index: Int) throws {
         let golden = try Golden("resize_aa")
@@ -163,7 +163,7 @@ struct ResizeTests {
         let resized = try golden.input("frame_\(index)").to(.float32).unsqueezed(0)
             .resizedAntialiased(height: expected.size(1), width: expected.size(2)).selected(0, 0)
         try expectClose(resized, expected, within: golden.tolerance)
-        // As bytes: the float rounded half to even. Only where it is near a half may that differ.
+        // Bytes are the floats rounded half to even, and may differ only near a half.
         let bytes: [Float] = try resized.rounded().clamped(min: 0, max: 255).to(.uint8).array()
         let theirs: [Float] = try golden.output("uint8_\(index)").array()
         let exact: [Float] = try expected.array()

@@ -54,7 +54,7 @@ struct OperatorTests {
         try expect(row.interpolated(to: row * 3, weight: 0.25), [15, 30, 45])
     }
 
-    @Test func inPlaceOperatorsShowInViews() throws {
+    @Test func inPlaceOperatorsChangeViews() throws {
         var x = try a.cloned()
         let view = try x.selected(0, 1)
         try x.add(1)
@@ -169,7 +169,7 @@ struct OperatorTests {
         try expectClose(cosineSimilarity(row, -row, dim: 0), Tensor([-1] as [Float], []))
     }
 
-    // MARK: - Comparison and choice
+    // MARK: - Comparison and selection
 
     @Test func comparisons() throws {
         #expect(try (a .> 2).array() == [false, false, true, true, true, false])
@@ -206,7 +206,7 @@ struct OperatorTests {
     }
 }
 
-/// Arguments of every kind and size: short lists lie in the call, long ones beside it.
+/// Arguments of every kind and size; short lists are stored inline, long ones on the heap.
 struct ArgumentTests {
     @Test(arguments: [0, 1, 15, 16, 17, 400]) func lists(_ count: Int) throws {
         let ones = Array(repeating: 1, count: min(count, 60))
@@ -226,7 +226,7 @@ struct ArgumentTests {
         #expect(try wide.rolled(shift, dims: shift).shape == wide.shape)
     }
 
-    @Test func texts() throws {
+    @Test func strings() throws {
         let x = try Tensor([0, 1, 2] as [Float], [1, 3])
         for mode in ["constant", "reflect", "replicate", "circular"] {
             #expect(try x.padded([1, 0], mode: mode).shape == [1, 4])
@@ -247,7 +247,7 @@ struct ArgumentTests {
         #expect(try x.sum([1], keepDim: true).shape == [2, 1])
     }
 
-    @Test func anOwnerMayCallWhileItIsLetGo() throws {
+    @Test func ownersMayCallOperatorsWhileReleased() throws {
         final class Caller: @unchecked Sendable {
             let memory = UnsafeMutablePointer<Float>.allocate(capacity: 4)
 
@@ -268,7 +268,7 @@ struct ArgumentTests {
         }
     }
 
-    /// All numbers of float8, NaN among them, as the engine converts them.
+    /// Compares all float8 values, including NaN, with the engine's conversion.
     @Test(arguments: [DType.float8e4m3, .float8e5m2], [DType.float32, .float16, .bfloat16])
     func float8IsWidened(_ narrow: DType, _ wide: DType) throws {
         let all = try Tensor((0..<256).map { Float($0) }, [256]).to(.uint8)
@@ -278,7 +278,7 @@ struct ArgumentTests {
         let pairs = try zip(ours.array(of: Float.self), theirs.array(of: Float.self))
         #expect(pairs.allSatisfy { $0 == $1 || $0.isNaN && $1.isNaN })
         #expect(try ours.array(of: Float.self).contains { $0.isNaN })
-        // Not only where elements lie in order, nor to other dtypes.
+        // Also noncontiguous elements and other dtypes.
         let turned = try numbers.reshaped(16, 16).transposed(0, 1)
         try expectClose(
             turned.sliced(1, 0..<7).widened(to: wide),

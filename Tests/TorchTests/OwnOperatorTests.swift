@@ -3,8 +3,8 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Operators of ours at the dispatcher: each has a composite by the engine's operators, computes on the CPU
-/// what that computes, and lets gradients through.
+/// Custom operators registered with the dispatcher: each has a composite made of the engine's operators,
+/// agrees with it on the CPU, and supports gradients.
 @Suite struct OwnOperatorTests {
     private let generator: Generator
 
@@ -14,7 +14,7 @@ import SwanSystem
         try Tensor.randn(shape, generator).to(dtype)
     }
 
-    /// One operator, as it is registered for devices, and its composite.
+    /// A device implementation of an operator, and its composite.
     private struct Pair {
         let registered, composite: Operator
 
@@ -31,28 +31,28 @@ import SwanSystem
         "subpixel_conv_weight", "subpixel_conv", "pixel_norm", "to_patches", "from_patches",
         "product_operand", "widen", "linear_weight", "linear", "stored_linear", "attention",
     ])
-    func isAtTheDispatcher(name: String) {
-        // Who is found refuses to be called without arguments; who is not, says so.
+    func isRegistered(name: String) {
+        // A registered operator rejects a call without arguments; otherwise the error says that it is unknown.
         for operation in [Pair(name).registered, Pair(name).composite] {
             let error = #expect(throws: SwanError.self) { try operation.run() }
             #expect(error?.code == .invalidArgument)
         }
     }
 
-    /// What the operators above choose between, on this processor or on another.
+    /// The kernels that the operators choose from, depending on the processor.
     @Test(arguments: [
         "winograd_weight", "winograd", "enlarging_weight", "enlarging_convolution",
         "tiled_linear_weight", "tiled_linear", "tiled_attention", "attention_by_matrices",
         "tiled_convolution_weight", "tiled_convolution", "widen_float8",
     ])
-    func aKernelIsAtTheDispatcher(name: String) {
+    func kernelIsRegistered(name: String) {
         let error = #expect(throws: SwanError.self) { try Operator("swan::" + name).run() }
         #expect(error?.code == .invalidArgument)
     }
 
     // MARK: - Convolutions
 
-    /// In float32 by Winograd's filtering, in bfloat16 by tiles where there are some.
+    /// float32 uses Winograd filtering; bfloat16 uses tiles where available.
     @Test(arguments: [(DType.float32, 16), (.float32, 4), (.bfloat16, 32), (.float64, 16)])
     func causalConvolution(dtype: DType, inputs: Int) throws {
         let prepare = Pair("causal_conv3d_weight")
@@ -69,7 +69,7 @@ import SwanSystem
         #expect((prepared.rank != 4) == isForKernel)
         let error = 4e-6 * Double(27 * inputs).squareRoot()
         for front in [nil, front] {
-            // A composite takes either form.
+            // The composite accepts both forms.
             for form in [prepared, stacked] {
                 try expectClose(
                     convolve.registered(x, weight, prepared, bias, front, residual),
@@ -81,7 +81,7 @@ import SwanSystem
         }
     }
 
-    /// Frames that come with those before them, all and every second.
+    /// Frames passed together with the preceding ones, with strides 1 and 2.
     @Test(arguments: [1, 2]) func joinedFrames(stride: Int) throws {
         let weight = try normal([6, 8, 3, 1, 1])
         let bias = try normal([6])
@@ -161,7 +161,7 @@ import SwanSystem
                 absolute: dtype == .bfloat16 ? 0x1p-4 : 1e-5
             )
         }
-        // A weight in tiles serves inputs of another dtype.
+        // A tiled weight also works with inputs of another dtype.
         try expectClose(
             linear.registered(x.to(.float32), prepared, none, gelu),
             linear.composite(x.to(.float32), weight, none, gelu),
@@ -170,7 +170,7 @@ import SwanSystem
         )
     }
 
-    /// Few rows, and as many as a matrix is laid out for.
+    /// Few rows, and enough rows for the matrix to be repacked.
     @Test(arguments: [5, 4_096], [DType.bfloat16, .float8e4m3])
     func storedWeights(rows: Int, stored: DType) throws {
         let linear = Pair("stored_linear")
@@ -200,7 +200,7 @@ import SwanSystem
         }
     }
 
-    /// Few scores and many: by the engine, by tiles or by matrices.
+    /// Few and many scores, to cover the engine, tiles and matrix products.
     @Test(arguments: [DType.float32, .bfloat16], [(9, 11), (200, 300), (600, 700)])
     func attention(dtype: DType, lengths: (Int, Int)) throws {
         let attention = Pair("attention")
@@ -220,8 +220,8 @@ import SwanSystem
 
     // MARK: - Gradients
 
-    /// Gradients of the sum of squares for some of the inputs, which are float64 so that differences of
-    /// the sum tell them.
+    /// Compares gradients of the sum of squares with finite differences for some of the inputs, which must be
+    /// float64 for accuracy.
     private func expectGradients(
         _ inputs: [Tensor],
         sourceLocation: SourceLocation = #_sourceLocation,
@@ -295,8 +295,8 @@ import SwanSystem
         try expectGradients([q, k, v]) { try attentionByHead($0[0], $0[1], $0[2], scale: 0.4) }
     }
 
-    /// Where kernels run without gradients, inputs and weights get theirs by the composite.
-    @Test func gradientsOfWhatKernelsTake() throws {
+    /// Inputs and weights of kernels without gradients get them from the composite.
+    @Test func gradientsOfKernelInputs() throws {
         let x = try normal([1, 2, 4, 5, 16])
         let (cube, bias) = (try normal([8, 16, 3, 3, 3]), try normal([8]))
         let kernel = try PreparedKernel.causal(cube)
@@ -307,7 +307,7 @@ import SwanSystem
         #expect(recorded.requiresGrad && !plain.requiresGrad)
         try expectClose(recorded.detached(), plain, relative: 1e-6, absolute: 1e-4)
         #expect(try #require(gradients(of: recorded.sum(), for: [leaf])[0]).abs().max().item() > 0)
-        // In inference nothing is recorded, whatever the weights are for.
+        // Inference records nothing, even if the weights require gradients.
         let weight = try cube.cloned()
         try weight.setRequiresGrad()
         let inferred = try inference {

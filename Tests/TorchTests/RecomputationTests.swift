@@ -6,9 +6,9 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Regions of a graph that are computed again instead of kept.
+/// Regions of a graph that are recomputed for gradients instead of stored.
 struct RecomputationTests {
-    /// Operators that save inputs, outputs, both, numbers, and views.
+    /// Uses operators that save inputs, outputs, both, scalars, and views.
     private static func block(_ x: Tensor, _ w: Tensor) throws(SwanError) -> Tensor {
         let y = try (matmul(x, w) * 0.5).gelu(tanh: true).softmax()
         let z = try rmsNorm(y * y.exp() + x.selected(0, 0), weight: w.selected(0, 1), eps: 1e-3)
@@ -36,7 +36,7 @@ struct RecomputationTests {
     private static func again(_ x: Tensor, _ w: [Tensor]) throws(SwanError) -> Tensor {
         var y = x
         for w in w {
-            // A weight that is itself computed: gradients go on through the region to its leaf.
+            // A computed weight: its gradients continue through the region to the leaf.
             let (input, derived) = (y, try w * 1.5)
             y = try recomputed { () throws(SwanError) in try block(input, derived) }
         }
@@ -47,7 +47,7 @@ struct RecomputationTests {
         try gradients.map { try #require($0).array(of: Float.self) }
     }
 
-    @Test func lossAndGradientsAreThoseOfWhatIsKept() throws {
+    @Test func lossAndGradientsMatchWithoutRecomputation() throws {
         let (x, w) = try Self.leaves(seed: 1)
         let (kept, again) = (try Self.kept(x, w), try Self.again(x, w))
         #expect(try kept.item() == again.item())
@@ -56,14 +56,14 @@ struct RecomputationTests {
         #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
     }
 
-    @Test func regionsMayLieInOneAnother() throws {
+    @Test func regionsMayBeNested() throws {
         let (x, w) = try Self.leaves(seed: 2)
         let again = try recomputed { () throws(SwanError) in try Self.again(x, w) }
         let expected = try Self.numbers(gradients(of: Self.kept(x, w), for: [x] + w))
         #expect(try Self.numbers(gradients(of: again, for: [x] + w)) == expected)
     }
 
-    /// Eight numbers that never change; counts how many of itself there are.
+    /// Eight constant numbers; counts its live instances.
     private final class Probe: @unchecked Sendable {
         static let alive = Atomic(0)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 32, alignment: 64)
@@ -84,10 +84,10 @@ struct RecomputationTests {
         }
     }
 
-    @Test func whatIsComputedOnTheWayIsLetGo() throws {
+    @Test func intermediatesAreReleased() throws {
         func alive() -> Int { Probe.alive.load(ordering: .relaxed) }
         let (x, _) = try Self.leaves(seed: 3)
-        // A product keeps its factor for the other one's gradient.
+        // A product keeps each factor for the gradient of the other.
         let kept = try (x * Probe.tensor()).sum()
         #expect(alive() == 1)
         let again = try recomputed { () throws(SwanError) in try (x * Probe.tensor()).sum() }
@@ -115,7 +115,7 @@ struct RecomputationTests {
         #expect(mark == nil)
     }
 
-    @Test func aBodyRunsTwiceWhereItIsRecordedAndElseOnce() throws {
+    @Test func bodiesRunTwiceOnlyIfRecorded() throws {
         let runs = Atomic(0)
         let (x, _) = try Self.leaves(seed: 5)
         func square() throws(SwanError) -> Tensor {
@@ -130,7 +130,7 @@ struct RecomputationTests {
         #expect(runs.load(ordering: .relaxed) == 3)
     }
 
-    @Test func errorsOfEitherRunComeOutAsTheyAre() throws {
+    @Test func errorsOfBothRunsPassThrough() throws {
         let (x, w) = try Self.leaves(seed: 6)
         let failing = SwanError(.cannotWrite, "the second run fails")
         let first = #expect(throws: SwanError.self) {
@@ -144,14 +144,14 @@ struct RecomputationTests {
         }
         let second = #expect(throws: SwanError.self) { try gradients(of: y.sum(), for: [x]) }
         #expect(second == failing)
-        // Neither has left the thread in a region, or with recording off.
+        // Neither left the thread inside a region or with recording disabled.
         let (kept, again) = (try x.exp().sum(), try Self.again(x, w))
         #expect(try gradients(of: kept, for: [x])[0] != nil)
         #expect(try gradients(of: again, for: [x])[0] != nil)
     }
 
     @Test(arguments: [1, 3])
-    func aSecondRunThatDoesSomethingElseIsAnError(_ count: Int) throws {
+    func refusesADifferentSecondRun(_ count: Int) throws {
         let (x, _) = try Self.leaves(seed: 7)
         let runs = Atomic(0)
         let y = try recomputed { () throws(SwanError) in
@@ -164,7 +164,7 @@ struct RecomputationTests {
         #expect(error?.message.contains("when run again") == true)
     }
 
-    @Test func threadsDoNotDisturbEachOther() throws {
+    @Test func threadsAreIndependent() throws {
         let (x, w) = try Self.leaves(seed: 8, width: 16)
         let expected = try Self.numbers(gradients(of: Self.kept(x, w), for: [x] + w))
         let found = Mutex<[Result<[[Float]], any Error>]>([])

@@ -5,7 +5,7 @@ import Torch
 import SwanSystem
 
 struct TensorTests {
-    @Test func whatATensorIs() throws {
+    @Test func properties() throws {
         let x = try Tensor([1, 2, 3, 4, 5, 6] as [Float], [2, 3])
         #expect(x.rank == 2)
         #expect(x.shape == [2, 3])
@@ -23,7 +23,7 @@ struct TensorTests {
         #expect(!turned.isContiguous)
     }
 
-    /// Makes a tensor of `values`, reads it back, and as a Double.
+    /// Creates a tensor from `values`, and reads it back as their type and as `Double`.
     private func roundTrip<Element: TensorElement & Equatable>(
         _ values: [Element],
         _ doubles: [Double]
@@ -35,7 +35,7 @@ struct TensorTests {
         #expect(try x.array(of: Double.self) == doubles)
     }
 
-    @Test func everyElementTypeGoesInAndOut() throws {
+    @Test func roundTripsEveryElementType() throws {
         try roundTrip([0, 7, 255] as [UInt8], [0, 7, 255])
         try roundTrip([-128, 0, 127] as [Int8], [-128, 0, 127])
         try roundTrip([-32_768, 32_767] as [Int16], [-32_768, 32_767])
@@ -63,7 +63,7 @@ struct TensorTests {
         #expect(try x.sliced(0, 0..<2).to(.float8e4m3).array() == [1, 3.25] as [Float])
     }
 
-    @Test func aViewIsReadInItsOwnOrder() throws {
+    @Test func readsViewsInLogicalOrder() throws {
         let x = try Tensor([1, 2, 3, 4, 5, 6] as [Int], [2, 3])
         #expect(try x.transposed(0, 1).array() == [1, 4, 2, 5, 3, 6])
         #expect(try x.sliced(1, 1..<3).array() == [2, 3, 5, 6])
@@ -79,7 +79,7 @@ struct TensorTests {
         #expect(try one.array() == [2.5])
     }
 
-    @Test func conversionsToWhatItIsShareMemory() throws {
+    @Test func conversionsWithoutChangeShareMemory() throws {
         var x = try Tensor([1, 2] as [Float], [2])
         let same = try x.to(.float32).to(.cpu).to(.cpu, .float32)
         let other = try x.to(.float64)
@@ -98,20 +98,20 @@ struct TensorTests {
         #expect(error?.code == .invalidArgument)
     }
 
-    @Test func elementsThatDoNotFill() {
+    @Test func tooFewElements() {
         let error = #expect(throws: SwanError.self) { try Tensor([1, 2, 3] as [Float], [2, 2]) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message == "3 elements do not fill the shape [2, 2]")
     }
 
-    @Test func onlyOneElementIsAnItem() throws {
+    @Test func itemNeedsExactlyOneElement() throws {
         let x = try Tensor.zeros([2])
         let error = #expect(throws: SwanError.self) { try x.item() }
         #expect(error?.code == .invalidArgument)
     }
 }
 
-/// Memory that tells when it is let go.
+/// Memory that records when it is released.
 private final class Owner: Sendable {
     nonisolated(unsafe) let memory: UnsafeMutablePointer<Float>
     private let released: @Sendable () -> Void
@@ -146,7 +146,7 @@ struct TensorMemoryTests {
         }
     }
 
-    @Test func theOwnerIsReleasedWhenThereIsNoTensor() {
+    @Test func releasesTheOwnerIfThereIsNoTensor() {
         let releases = Atomic(0)
         do {
             let owner = Owner([1]) { releases.add(1, ordering: .relaxed) }
@@ -157,7 +157,7 @@ struct TensorMemoryTests {
         #expect(releases.load(ordering: .relaxed) == 1)
     }
 
-    @Test func aTensorCanBeReadAndDroppedOnManyThreads() async throws {
+    @Test func canBeReadAndReleasedOnManyThreads() async throws {
         let x = try Tensor.ones([64])
         let sums = try await withThrowingTaskGroup(of: Double.self) { group in
             for task in 0..<8 {

@@ -3,7 +3,7 @@ import SwanSystem
 import Testing
 import Torch
 
-/// What the kernels by the processor's tiles compute, by libtorch's own operators in float32.
+/// Compares the kernels for the processor's matrix tiles with libtorch's operators in float32.
 @Suite(.enabled(if: Engine.hasTiles)) struct TilesTests {
     private let generator: Generator
 
@@ -13,7 +13,7 @@ import Torch
         try Tensor.randn(shape, generator).to(.bfloat16)
     }
 
-    /// Rows that are not a multiple of 32, and inputs summed in one part and in several.
+    /// Row counts that are not multiples of 32, and inputs summed in one part and in several.
     @Test(arguments: [(1, 64, 32), (5, 32, 96), (300, 2_080, 544), (33, 4_128, 64)])
     func linearLayer(rows: Int, inputs: Int, outputs: Int) throws {
         let x = try normal([rows, inputs])
@@ -38,7 +38,7 @@ import Torch
         )
     }
 
-    /// Blocks of keys and queries that are not full, and heads of any layout.
+    /// Partial blocks of keys and queries, and heads of any layout.
     @Test(arguments: [
         (1, 2, 300, 700, 128), (2, 3, 31, 513, 64), (1, 1, 129, 17, 384), (1, 1, 5, 1, 32),
     ])
@@ -53,17 +53,17 @@ import Torch
             v.to(.float64),
             scale: 0.2
         )
-        // Weights of up to 1 are rounded to bfloat16 before they meet values of up to 4.
+        // Weights up to 1 are rounded to bfloat16 before they multiply values up to 4.
         try expectClose(result, expected, relative: 0x1p-7, absolute: 0x1p-7)
         let error = try (result.to(.float64) - expected).norm().item()
         #expect(try error < 0.004 * expected.norm().item())
     }
 
-    @Test func scoresOfAnySize() throws {
+    @Test func extremeScores() throws {
         let q = try normal([1, 1, 40, 32]) * 300
         let k = try normal([1, 1, 600, 32]) * 300
         let v = try normal([1, 1, 600, 32])
-        // Such scores leave all weight to one key.
+        // Such scores give one key all the weight.
         let scores = try matmul(q.to(.float64), k.to(.float64).transposed(2, 3))
         let expected = try matmul(scores.softmax(), v.to(.float64))
         try expectClose(
@@ -114,8 +114,8 @@ import Torch
         )
     }
 
-    /// A key that no query can reach has no weight.
-    @Test func aScoreOfMinusInfinity() throws {
+    /// A masked key has no weight.
+    @Test func scoresOfMinusInfinity() throws {
         let q = try Tensor.ones([1, 1, 128, 32]).to(.bfloat16)
         let v = try normal([1, 1, 200, 32])
         let keys = try Tensor.ones([1, 1, 200, 32])
@@ -127,7 +127,7 @@ import Torch
         try expectClose(result, expected, relative: 0x1p-7, absolute: 2e-3)
     }
 
-    @Test func whatDoesNotFitIsRefused() throws {
+    @Test func refusesUnsupportedSizes() throws {
         let wide = try Tensor.ones([32, 64])
         let weight = try tiledLinearWeight(wide.to(.bfloat16))
         #expect(throws: SwanError.self) { try tiledLinearWeight(wide) }

@@ -1,4 +1,4 @@
-"""Changes to the files that hold tensors, and to SentencePiece's, that keep their outer form sound."""
+"""Mutations of tensor and SentencePiece files that keep the file well-formed."""
 import io
 import pickletools
 import re
@@ -11,7 +11,7 @@ import hostile
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
          "U8": 1, "BOOL": 1}
 INTEGERS = [-1, 0, 1, 2, 3, 65, 255, 65536, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, -2**63, 10**12]
-LARGEST = 1 << 20  # bytes of data that a changed tensor gets at most
+LARGEST = 1 << 20  # maximum bytes of data of a mutated tensor
 
 
 # ---- safetensors ----
@@ -75,7 +75,7 @@ def change_safetensors(data, random):
         start, end = tensor[1]["data_offsets"]
         tensor[2] = body[start:end]
     for _ in range(random.choice([1, 1, 1, 2, 4])):
-        # Of keys that differ by numbers alone there are many; those that tell sizes stand alone.
+        # Most keys differ only in numbers; the others determine sizes, so choose them as often.
         kinds = sorted({re.sub(r"\d+", "0", tensor[0]) for tensor in tensors})
         if kinds:
             kind = random.choice(kinds)
@@ -160,7 +160,7 @@ def change_pickle(data, random):
     """Changes numbers, names or operations."""
     try:
         operations = list(pickletools.genops(data))
-    except Exception:  # pickletools has many of them
+    except Exception:  # pickletools raises many kinds
         return hostile.change_bytes(data, random)
     ends = [position for _, _, position in operations[1:]] + [len(data)]
     for _ in range(random.choice([1, 1, 2, 4])):

@@ -1,6 +1,6 @@
 // Runs a program's `main` once per request in a forked process, after its libraries are loaded once.
 //
-// Loading libtorch takes most of the time of a short run. This library is preloaded (LD_PRELOAD); it takes the place of
+// Loading libtorch takes most of the time of a short run. This library is preloaded (LD_PRELOAD); it replaces
 // `__libc_start_main`, reads requests from descriptor 0 and answers on descriptor 1:
 //
 //     request   uint32 length, then NUL-terminated strings: working directory, output file, arguments (argv[0] first)
@@ -41,7 +41,7 @@ static void answer(const void *bytes, size_t count) {
     if (write(1, bytes, count) != (ssize_t)count) _exit(1);
 }
 
-// Swift reads the arguments from /proc/self/cmdline unless it is told them.
+// Swift reads the arguments from /proc/self/cmdline unless they are set explicitly.
 static void tell_swift(char **arguments, int count) {
     void (*override)(char **, int) =
         (void (*)(char **, int))dlsym(RTLD_DEFAULT, "_swift_stdlib_overrideUnsafeArgvArgc");

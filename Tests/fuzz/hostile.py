@@ -1,4 +1,4 @@
-"""Values that programs get wrong, and changes to plain bytes, JSON and YAML."""
+"""Values that programs often handle wrong, and mutations of plain bytes, JSON and YAML."""
 import json
 import re
 
@@ -23,7 +23,7 @@ NAMES = [
 # ---- Bytes ----
 
 def change_bytes(data, random):
-    """Flips, cuts, inserts, repeats, splices or clears, up to four times."""
+    """Flips, removes, inserts, repeats, splices or clears bytes, up to four times."""
     data = bytearray(data)
     for _ in range(random.choice([1, 1, 1, 2, 4])):
         if not data:
@@ -54,11 +54,11 @@ def change_bytes(data, random):
 # ---- JSON ----
 
 class Pairs(list):
-    """An object as a list of keys and values, so that a key may stand there twice."""
+    """An object as a list of keys and values, so that it can contain a key twice."""
 
 
 class Raw(str):
-    """Text that is written as it is."""
+    """Text that is written unchanged."""
 
 
 def read_json(text):
@@ -148,7 +148,7 @@ YAML_WORDS = [".nan", ".inf", "-.inf", "~", "1:1:1:1:1:1:1:1:1:1:1:1", "0x7fffff
 
 
 def change_yaml(data, random):
-    """Changes lines: their values, their keys, their places."""
+    """Changes the values, keys or order of lines."""
     lines = data.decode(errors="replace").split("\n")
     for _ in range(random.choice([1, 1, 2])):
         at = random.randrange(len(lines))

@@ -1,13 +1,13 @@
-/* Feeds arbitrary bytes to the reader of Sources/CMedia, as a file in memory.
+/* Passes arbitrary bytes to the reader of Sources/CMedia, as a file in memory.
  *
- * Build and run, from the root of the package, with the clang of a Swift toolchain or any other:
+ * To build and run it from the root of the package, with any clang, such as that of a Swift toolchain:
  *
  *     clang -g -O1 -std=gnu17 -fsanitize=fuzzer,address -ISources/CMedia/include \
  *         Tests/fuzz/media_fuzzer.c Sources/CMedia/[a-z]*.c -o media_fuzzer \
  *         -lavformat -lavcodec -lswscale -lswresample -lavutil -lm -lpthread
  *     ./media_fuzzer -max_len=65536 -rss_limit_mb=1024 -timeout=20 corpus/
  *
- * A corpus of a few small files of every container finds more than none. */
+ * It finds more if the corpus contains a few small files of every container. */
 #include <stdlib.h>
 
 #include "CMedia.h"
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         abort();
     }
     size_t capacity = 3 * (size_t)info.width * (size_t)info.height;
-    /* Exactly one frame long: the address sanitizer sees a byte too many. */
+    /* Exactly one frame, so that AddressSanitizer detects a write past its end. */
     uint8_t *rgb = malloc(capacity);
     if (rgb == NULL) abort();
     for (int frame = 0; frame < most_frames; frame++) {

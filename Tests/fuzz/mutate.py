@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs swan on damaged and hostile files, a process for each case, and says what it must not do.
+"""Runs swan on damaged and malicious files, one process per case, and reports misbehavior.
 
     mutate.py --swan .build/release/swan --seeds FOLDER --cases 500 --seed 1
 
-The seeds are what `fuzz-seeds FOLDER` writes. A case is told by the seed and its number alone, so that
-`--case N` runs it again. What is found is kept under --findings, with the command to repeat it.
+The seeds are written by `fuzz-seeds FOLDER`. A case depends only on the seed and its number, so `--case N`
+repeats it. Findings are kept in --findings, with the command to repeat them.
 """
 import argparse
 import collections
@@ -28,13 +28,13 @@ import containers
 import hostile
 
 HERE = pathlib.Path(__file__).resolve().parent
-CODES = {0, 64, 65, 66, 69}  # docs/exit-codes.md, of those that a bad file may lead to
-SECONDS = 60  # a case takes a second; a machine that is busy, ten
-MEMORY = 700 << 20  # of resident memory; a sound case takes about 250 MB
-TRAINING_ADDRESSES = 3 << 30  # a sound training takes 1.7 GB; large networks are to be refused
+CODES = {0, 64, 65, 66, 69}  # docs/exit-codes.md: those that a bad file may cause
+SECONDS = 60  # a case takes a second, or ten on a busy machine
+MEMORY = 700 << 20  # of resident memory; a valid case takes about 250 MB
+TRAINING_ADDRESSES = 3 << 30  # a valid training takes 1.7 GB; large networks must be refused
 ADDRESSES = 24 << 30
 STOPPED = 128 + signal.SIGTERM
-TRAINING_CODES = {STOPPED, 74}  # a checkpoint may be larger than the files that are allowed here
+TRAINING_CODES = {STOPPED, 74}  # a checkpoint may exceed the file size limit
 GENERATE = ["--frames", "5", "--steps", "1", "--size", "32x32", "--device", "cpu", "--progress", "none"]
 STREAM = ["--max-frames", "5", "--device", "cpu", "--progress", "none"]
 MUTATIONS = {
@@ -44,7 +44,7 @@ MUTATIONS = {
 
 
 class Case:
-    """One changed file and the command that is given it."""
+    """One mutated file and the command that reads it."""
 
     def __init__(self, seeds, seed, number, folder):
         self.random = random.Random(f"{seed} {number}")
@@ -63,7 +63,7 @@ class Case:
         self.changed = target
 
     def copy_model(self, model):
-        """A copy whose files are links; some streams have a tokenizer.json."""
+        """A copy of a model, with links to its files; some streams have a tokenizer.json."""
         target = self.folder / "model"
         shutil.copytree(model, target, copy_function=os.link)
         spiece = target / "tokenizer/spiece.model"
@@ -77,7 +77,7 @@ class Case:
         streams = [path for path in models if path.name == "stream"]
         model = self.copy_model(self.random.choice(models + streams * 3))
         files = sorted(path for path in model.rglob("*") if path.suffix in MUTATIONS)
-        # Each kind of file as often as any other.
+        # Choose each kind of file equally often.
         suffix = self.random.choice(sorted({path.suffix for path in files}))
         file = self.random.choice([path for path in files if path.suffix == suffix])
         if self.random.randrange(40) == 0:
@@ -100,7 +100,7 @@ class Case:
             self.generate(model)
 
     def rename(self, file):
-        """Another name of the same ending, as a file in an archive may have it."""
+        """Renames a file, keeping its extension, as in a malicious archive."""
         names = [name for name in hostile.NAMES if "/" not in name and 0 < len(name) < 200 and name.strip(".")]
         self.changed = file.with_name(self.random.choice(names) + file.suffix)
         file.rename(self.changed)
@@ -118,7 +118,7 @@ class Case:
             self.arguments += ["--last-image", str(self.seeds / "picture.png")]
 
     def name(self, model):
-        """Which seed a copy is of."""
+        """The kind of the model that was copied."""
         files = {path.name for path in model.rglob("*")}
         if any("clip" in name for name in files):
             return "FLF2V" if "Wan2.1_VAE.pth" in files else "I2V"
@@ -163,7 +163,7 @@ class Case:
 
 
 class Server:
-    """A process with swan's libraries loaded, which forks for each case."""
+    """A process that has loaded swan's libraries, and forks for each case."""
 
     def __init__(self, swan, library):
         environment = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", SWIFT_BACKTRACE="enable=no")
@@ -184,7 +184,7 @@ class Server:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
 
     def start(self, folder, log, arguments):
-        """The process id of one run."""
+        """Starts a run and returns its process id."""
         request = b"".join(os.fsencode(text) + b"\0" for text in [folder, log, "swan", *arguments])
         self.process.stdin.write(struct.pack("=I", len(request)) + request)
         self.process.stdin.flush()
@@ -194,7 +194,7 @@ class Server:
         return pid
 
     def ended(self, seconds):
-        """The wait status and peak resident memory in kB; none when the run has not ended after some seconds."""
+        """The wait status and peak resident memory in kB; None if the run has not ended after `seconds`."""
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             return None
         return self.read("=iq")
@@ -215,7 +215,7 @@ class Server:
 
 
 class Outcome:
-    """What became of a process."""
+    """The result of a process."""
 
     def __init__(self, case, server):
         (case.folder / "result").mkdir()
@@ -233,7 +233,7 @@ class Outcome:
         self.output = log.read_bytes()[:1 << 20]
 
     def wait(self, server, pid, begun, trains):
-        """Training is asked to stop after two seconds; anything is killed when it takes too long."""
+        """Waits for the end; stops training after two seconds, and kills runs that take too long."""
         asked = False
         while True:
             ended = server.ended(0.1)
@@ -256,13 +256,13 @@ class Outcome:
             return 0
 
     def faults(self, case):
-        """What it must not have done."""
+        """Yields a description of each fault."""
         if self.late:
             yield "takes too long"
         elif self.memory > MEMORY and not case.trains:
             yield f"takes {self.memory >> 20} MB"
         elif case.trains and self.code == -signal.SIGTERM:
-            pass  # on a busy machine it is asked to stop before it listens
+            pass  # on a busy machine the signal may arrive before its handler is set
         elif self.code < 0:
             yield f"ended by {signal.Signals(-self.code).name}"
         elif self.code not in CODES | (TRAINING_CODES if case.trains else set()):
@@ -275,7 +275,7 @@ class Outcome:
         if self.size > 1 << 16:
             yield f"writes {self.size >> 10} kB of text"
         if self.code in CODES - {0} and not self.output.strip():
-            yield "says nothing"
+            yield "fails without a message"
         left = [path.name for path in (case.folder / "result").rglob("*") if "partial" in path.name]
         if left and not case.trains:
             yield f"leaves {left[0]}"
@@ -284,7 +284,7 @@ class Outcome:
 
 
 def signature(fault, outcome):
-    """The same for findings of one cause, about."""
+    """A text that is about the same for findings with the same cause."""
     lines = outcome.output.decode(errors="replace").splitlines()
     said = next((line for line in lines if "Fatal error" in line or "error:" in line), lines[-1] if lines else "")
     return re.sub(r"/\S+/", "", re.sub(r"\d+", "N", f"{fault}: {said}"))[:160]
@@ -323,14 +323,14 @@ def keep(number, case, outcome, found, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--swan", required=True, type=os.path.abspath, help="the program")
-    parser.add_argument("--seeds", required=True, type=pathlib.Path, help="the folder that fuzz-seeds wrote")
+    parser.add_argument("--swan", required=True, type=os.path.abspath, help="path of the program")
+    parser.add_argument("--seeds", required=True, type=pathlib.Path, help="folder written by fuzz-seeds")
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--case", type=int, help="run this one alone and show what it says")
-    parser.add_argument("--findings", type=pathlib.Path, help="where to keep what is found")
+    parser.add_argument("--case", type=int, help="run only this case and show its output")
+    parser.add_argument("--findings", type=pathlib.Path, help="folder for findings")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--work", help="a folder for what changes; on the seeds' disk, where files are linked")
+    parser.add_argument("--work", help="folder for mutated files, on the disk of the seeds (files are linked)")
     options = parser.parse_args()
     options.seeds = options.seeds.resolve()
     options.work = options.work or str(options.seeds.parent)

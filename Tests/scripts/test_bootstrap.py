@@ -90,7 +90,7 @@ class TreeTests(Setting):
             file.write(b"x")
         self.expect_repair("a modified file: lib/libone.so")
 
-    def test_a_changed_byte_under_the_old_time(self):
+    def test_a_changed_byte_with_the_old_time(self):
         path = self.tree.path / "lib/libone.so"
         before = path.stat()
         with open(path, "r+b") as file:
@@ -98,19 +98,19 @@ class TreeTests(Setting):
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         self.expect_repair("a modified file: lib/libone.so")
 
-    def test_a_file_that_was_cut(self):
+    def test_a_truncated_file(self):
         os.truncate(self.tree.path / "lib/libone.so", 10)
         self.expect_repair("a modified file: lib/libone.so")
 
-    def test_a_file_that_is_gone(self):
+    def test_a_missing_file(self):
         (self.tree.path / "include/a/b.h").unlink()
         self.expect_repair("is missing include/a/b.h")
 
-    def test_a_folder_that_is_gone(self):
+    def test_a_missing_folder(self):
         shutil.rmtree(self.tree.path / "lib")
         self.expect_repair("is missing lib/libone.so")
 
-    def test_a_file_too_many(self):
+    def test_an_extra_file(self):
         (self.tree.path / "lib/libstdc++.so.6").write_bytes(b"planted")
         self.expect_repair("contains an unexpected file")
         self.assertFalse((self.tree.path / "lib/libstdc++.so.6").exists())
@@ -134,7 +134,7 @@ class TreeTests(Setting):
             self.assertIsNone(self.tree.damage())
         self.assertEqual(read.call_count, 1)
 
-    def test_a_tree_without_its_list_or_with_a_damaged_one(self):
+    def test_a_missing_or_damaged_manifest(self):
         for text in (None, "", "nonsense\n"):
             listing = self.tree.path / ".manifest"
             listing.unlink()
@@ -142,10 +142,10 @@ class TreeTests(Setting):
                 listing.write_text(text)
             self.expect_repair("has no file list")
 
-    def test_everything_is_read_when_asked(self):
+    def test_everything_is_read_on_request(self):
         path = self.tree.path / "lib/libone.so"
         path.write_bytes(b"x" * len(self.FILES["lib/libone.so"]))
-        # As if no time had changed.
+        # As if no modification time had changed.
         known = self.bootstrap.Manifest.read(self.tree.path)
         sha, _ = known["lib/libone.so"]
         known["lib/libone.so"] = (sha, self.bootstrap.Manifest.mark(path.lstat()))
@@ -181,13 +181,13 @@ class SecretTests(Setting):
         }.items():
             self.assertEqual(self.bootstrap.without_secrets(f"at '{url}': no"), f"at '{shown}': no")
 
-    def test_a_password_is_hidden_outside_of_its_url_too(self):
+    def test_a_password_is_hidden_outside_its_url(self):
         for variable in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "https_proxy"):
             self.environment(**{variable: f"https://{LOGIN}@host/simple"})
             for text in ("nonnumeric port: 's3cret%40word@host'", "s3cret@word"):
                 self.assertNotIn("s3cret", self.bootstrap.without_secrets(text))
 
-    def test_nothing_that_is_said_shows_a_secret(self):
+    def test_messages_contain_no_secrets(self):
         self.environment(PIP_INDEX_URL=f"https://{LOGIN}@host/simple")
         self.bootstrap.say(f"https://{LOGIN}@host/simple does not answer")
         try:
@@ -197,7 +197,7 @@ class SecretTests(Setting):
         self.assertNotIn("s3cret", self.said.getvalue())
         self.assertIn("ValueError", self.said.getvalue())
 
-    def test_pips_words_are_cleaned(self):
+    def test_pip_output_is_redacted(self):
         self.environment(PIP_INDEX_URL=f"https://{LOGIN}@host/simple")
         pip = self.root / "pip.py"
         pip.write_text(
@@ -265,12 +265,12 @@ class IndexTests(Setting):
         (self.root / "wheels").mkdir(exist_ok=True)
         self.bootstrap.fetch_source(self.archive)
 
-    def test_the_login_goes_to_the_index_alone(self):
+    def test_the_login_is_sent_only_to_the_index(self):
         self.fetch(f"http://{LOGIN}@{self.index}/simple")
         self.assertEqual(self.archive.path.read_bytes(), self.data)
         self.assertEqual(self.asked, [None])
 
-    def test_what_goes_wrong_is_told_without_the_login(self):
+    def test_errors_do_not_contain_the_login(self):
         self.data = b"another"
         for index in (
             f"http://{LOGIN}@127.0.0.1:1/simple",

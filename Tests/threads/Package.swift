@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// What the threads of a stream share, without libtorch: `make tsan` builds it with ThreadSanitizer,
-/// which cannot see into libraries that were built without it.
+/// The code shared by the threads of a stream, without libtorch: `make tsan` builds it with
+/// ThreadSanitizer, which cannot see into libraries built without it.
 let package = Package(
     name: "threads",
     targets: [

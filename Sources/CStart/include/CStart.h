@@ -1,8 +1,8 @@
-/* What has to happen before the shared libraries' own beginnings. */
+/* Checks that must run before the initializers of shared libraries. */
 #ifndef CSTART_H
 #define CSTART_H
 
-/* Whether the check of memory at the start was linked in; it is, where this can be called. */
+/* Whether the memory check at startup is linked in; always true if this function can be called. */
 int cs_is_checked(void);
 
 #endif

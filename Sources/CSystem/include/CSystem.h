@@ -1,13 +1,13 @@
-/* What the C library has under _GNU_SOURCE alone. */
+/* Wrappers of Linux system functions, most of which require _GNU_SOURCE. */
 #ifndef CSYSTEM_H
 #define CSYSTEM_H
 
 #include <stddef.h>
 
-/* Gives a file another name, which nothing may have; the error number, EEXIST where something has. */
+/* Renames a file without replacing an existing one. Returns 0 or the error number: EEXIST if `to` exists. */
 int cs_rename_new(const char *from, const char *to);
 
-/* Names the calling thread, by at most 15 bytes. */
+/* Sets the name of the calling thread, at most 15 bytes. */
 void cs_name_thread(const char *name);
 
 /* Writes all bytes to a descriptor. EPIPE is returned as an error, never raised as a signal. `written`, unless NULL,

@@ -4,12 +4,12 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Checkpoints that lie or attack, each made byte by byte.
+/// Malformed and malicious checkpoints, each built byte by byte.
 @Suite struct BadArchiveTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let bytes: [UInt8]
-        /// What the error has to say.
+        /// The expected part of the error message; alternatives are separated by `|`.
         let says: String
 
         init(_ name: String, _ bytes: [UInt8], _ says: String) {
@@ -23,7 +23,7 @@ import SwanSystem
             self.init(name, zip.bytes, says)
         }
 
-        /// A checkpoint of one tensor whose storage file is changed.
+        /// A checkpoint with one tensor, whose storage file is modified.
         init(_ name: String, storage change: (inout ZipBuilder.File) -> Void, _ says: String) {
             var zip = BadArchiveTests.sound
             change(&zip.files[1])
@@ -346,12 +346,12 @@ import SwanSystem
         #expect(bad.says.split(separator: "|").contains { error.message.contains($0) }, "\(error)")
     }
 
-    /// A byte of each takes 16 to 400 in memory.
+    /// Each byte expands to 16 to 400 bytes in memory.
     @Test(arguments: [
         ("lists", "]"), ("dictionaries", "}"), ("tuples of one", "N\u{85}"),
-        // After one item that is remembered, under a new number each time.
+        // Memoizes one item repeatedly, under a new number each time.
         ("numbers of an item", "\u{94}"),
-    ]) func partsWithoutEndAreRefused(_ name: String, _ part: String) throws {
+    ]) func refusesTooManyParts(_ name: String, _ part: String) throws {
         let bytes = part.unicodeScalars.map { UInt8($0.value) }
         var pickle = Array("(N".utf8)
         for _ in 0..<1_500_000 { pickle += bytes }
@@ -362,14 +362,14 @@ import SwanSystem
         #expect(error?.message.contains("far more small parts") == true, "\(name)")
     }
 
-    @Test func theSoundOneIsRead() throws {
+    @Test func readsAValidCheckpoint() throws {
         let directory = try TemporaryDirectory()
         let archive = try TorchArchive(path: directory.file("sound.pth", Self.sound.bytes))
         #expect(archive.tensors()["w"]?.shape == [4])
     }
 
-    /// A list whose parts are all the same list, 60 levels of it: 2^60 leaves if it were copied.
-    @Test func sharedPartsAreNotCopied() throws {
+    /// A list that refers to the same list twice, 60 levels deep: 2^60 leaves if it were copied.
+    @Test func doesNotCopySharedParts() throws {
         var pickle = Array("]q\u{0}".utf8)
         for level in UInt8(1)..<60 {
             pickle +=
@@ -381,7 +381,7 @@ import SwanSystem
     }
 
     @Test(arguments: ["pth_state_dict.pth", "pth_nested_protocol4.pth"])
-    func noChangedByteTraps(_ name: String) throws {
+    func changedBytesNeverTrap(_ name: String) throws {
         let directory = try TemporaryDirectory()
         let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: Golden.path(name))))
         for position in stride(from: 0, to: whole.count, by: 7) {
@@ -398,7 +398,7 @@ import SwanSystem
         }
     }
 
-    @Test func everyCutIsRefused() throws {
+    @Test func refusesEveryTruncation() throws {
         let directory = try TemporaryDirectory()
         let whole = Self.sound.bytes
         for count in 0..<whole.count {

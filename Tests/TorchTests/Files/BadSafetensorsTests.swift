@@ -4,12 +4,12 @@ import Testing
 import Torch
 import SwanSystem
 
-/// Files that lie, each made byte by byte.
+/// Malformed files, each built byte by byte.
 @Suite struct BadSafetensorsTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let bytes: [UInt8]
-        /// What the error has to say.
+        /// The expected part of the error message; alternatives are separated by `|`.
         let says: String
 
         init(_ name: String, _ bytes: [UInt8], _ says: String) {
@@ -218,7 +218,7 @@ import SwanSystem
         #expect(bad.says.split(separator: "|").contains { error.message.contains($0) }, "\(error)")
     }
 
-    @Test func everyCutIsRefused() throws {
+    @Test func refusesEveryTruncation() throws {
         let directory = try TemporaryDirectory()
         let whole = container(
             #"{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
@@ -231,7 +231,7 @@ import SwanSystem
         }
     }
 
-    @Test func noBitTurnedOverTraps() throws {
+    @Test func flippedBitsNeverTrap() throws {
         let directory = try TemporaryDirectory()
         let header = #"{"t":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"__metadata__":{}}"#
         let whole = container(header, Array(repeating: 1, count: 8))
@@ -247,7 +247,7 @@ import SwanSystem
         }
     }
 
-    @Test func whatIsNoFileIsSaid() throws {
+    @Test func reportsPathsThatAreNotRegularFiles() throws {
         let directory = try TemporaryDirectory()
         let missing = directory.path("missing.safetensors")
         let error = failure { _ = try SafetensorsFile(path: missing) } as? SwanError

@@ -6,11 +6,11 @@ import Testing
 @testable import Torch
 import SwanSystem
 
-/// Files that another process changes while they are mapped.
+/// Files that change while they are mapped.
 ///
-/// A process of its own for each: that a file was cut off is known to the whole process.
+/// Each test runs in its own process, because a truncated file affects the whole process.
 @Suite struct CutFileTests {
-    /// A file of 64 KB of ones, and the tensor over it.
+    /// Writes a file of ones, 64 KB by default, and maps its tensor.
     private static func mapped(
         _ directory: TemporaryDirectory,
         count: Int = 16_384
@@ -21,7 +21,7 @@ import SwanSystem
         return (path, file, try file.tensor("w"))
     }
 
-    @Test func anOperatorOnWhatIsGoneThrows() async {
+    @Test func operatorsOnTruncatedMemoryThrow() async {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             let (path, file, tensor) = try CutFileTests.mapped(directory)
@@ -37,13 +37,13 @@ import SwanSystem
             #expect(failure { _ = try tensor.narrowed(0, 0, 4).max().item() } is SwanError)
             #expect(failure { try file.requireUnchanged() } is SwanError)
             #expect(failure { try Engine.requireWholeFiles() } is SwanError)
-            // What lies elsewhere is as good as before.
+            // Other memory is unaffected.
             #expect(try kept.sum().item() == 4)
         }
     }
 
-    /// The system gives the end of a file's last page as zeros.
-    @Test func aFewBytesLessAreNoticed() async {
+    /// The system fills the rest of a file's last page with zeros.
+    @Test func detectsAFewMissingBytes() async {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             let (path, file, tensor) = try CutFileTests.mapped(directory, count: 16)
@@ -58,7 +58,7 @@ import SwanSystem
         }
     }
 
-    @Test func whatIsWrittenFromItIsGivenUp() async {
+    @Test func abandonsFilesWrittenFromTruncatedMemory() async {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             let (path, _, tensor) = try CutFileTests.mapped(directory)
@@ -71,7 +71,7 @@ import SwanSystem
         }
     }
 
-    @Test func aFileThatIsWrittenToMeanwhileIsNotUnchanged() async {
+    @Test func detectsWritesToAMappedFile() async {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             let (path, file, tensor) = try CutFileTests.mapped(directory)
@@ -80,15 +80,15 @@ import SwanSystem
             try handle.seekToEnd()
             try handle.write(contentsOf: Data([1, 2, 3]))
             try handle.close()
-            // More is no harm to what is there.
+            // Appending does not affect the existing bytes.
             #expect(try tensor.sum().item() == 16_384)
             try Engine.requireWholeFiles()
             #expect(failure { try file.requireUnchanged() } is SwanError)
         }
     }
 
-    /// A file that takes the place of another leaves the mapping of that alone.
-    @Test func aFileThatIsReplacedIsReadToItsEnd() async {
+    /// Replacing a file leaves the mapping of the old one intact.
+    @Test func replacedFilesRemainReadable() async {
         await #expect(processExitsWith: .success) {
             let directory = try TemporaryDirectory()
             let (path, _, tensor) = try CutFileTests.mapped(directory)
@@ -98,8 +98,8 @@ import SwanSystem
         }
     }
 
-    /// A bad access that has to do with no file ends the process as it always did.
-    @Test func anotherBadAccessIsNotHidden() async {
+    /// An invalid access unrelated to a mapped file still ends the process.
+    @Test func doesNotHideOtherInvalidAccesses() async {
         await #expect(processExitsWith: .signal(SIGBUS)) {
             let directory = try TemporaryDirectory()
             let (_, file, _) = try CutFileTests.mapped(directory)
@@ -111,12 +111,12 @@ import SwanSystem
     }
 }
 
-/// Memory of another owner as a tensor.
+/// Tensors over memory with another owner.
 @Suite struct BorrowedMemoryTests {
-    /// Libtorch finds some shapes wrong when it has taken the memory over, others before.
+    /// Libtorch rejects some shapes after it has taken over the memory, others before.
     @Test(arguments: [
         [0, 1 << 62, 1 << 62], [-1], [1 << 62, 1 << 62], [1 << 62, 4, 0], [2],
-    ]) func isLetGoOnce(_ shape: [Int64]) {
+    ]) func isReleasedOnce(_ shape: [Int64]) {
         let releases = UnsafeMutablePointer<Int>.allocate(capacity: 1)
         releases.initialize(to: 0)
         defer { releases.deallocate() }
@@ -142,7 +142,7 @@ import SwanSystem
         #expect(releases.pointee == 1)
     }
 
-    @Test func aShapeThatNoTensorHasIsRefused() {
+    @Test func refusesImpossibleShapes() {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 16)
         defer { memory.deallocate() }
         let shapes = [[0, 1 << 62, 1 << 62], [-1], Array(repeating: 1, count: 65)]

@@ -13,7 +13,7 @@ import Torch
         }
     }
 
-    @Test func aGoldenOpens() throws {
+    @Test func opensAGolden() throws {
         let golden = try Golden("causal_wan_train_a")
         let config: Config = try golden.config()
         #expect(config.dim == 48)
@@ -42,7 +42,7 @@ import Torch
         }
     }
 
-    @Test func aNumberIsNotCloseToInfinity() throws {
+    @Test func finiteIsNotCloseToInfinity() throws {
         withKnownIssue {
             try expectClose(
                 try Tensor([1] as [Float], [1]),
@@ -51,7 +51,7 @@ import Torch
         }
     }
 
-    @Test func shapesAreCompared() throws {
+    @Test func comparesShapes() throws {
         withKnownIssue {
             try expectClose(try .zeros([2, 1]), try .zeros([1, 2]))
         }

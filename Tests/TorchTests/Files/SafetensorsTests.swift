@@ -11,9 +11,9 @@ import SwanSystem
     init() throws { directory = try TemporaryDirectory() }
 
     @Test(arguments: DType.allCases.filter { $0 != .complex128 })
-    func everyDTypeSurvives(_ dtype: DType) throws {
+    func roundTripsEveryDType(_ dtype: DType) throws {
         let path = directory.path("a.safetensors")
-        // An odd number of narrow elements beside wide ones: alignment must not make holes.
+        // An odd number of narrow elements next to wide ones: alignment must not leave gaps.
         let odd = try Tensor([0, 1, 1] as [Float], [3]).to(.bool)
         let tensor = try Tensor([0, 1, -2, 0.5, 3, 448] as [Float], [2, 3]).to(dtype)
         try Safetensors.write(["z": tensor, "a": odd], metadata: ["k": "v\n\"ü"], to: path)
@@ -31,7 +31,7 @@ import SwanSystem
         #expect(try bytes(of: file.tensor("a")) == [0, 1, 1])
     }
 
-    @Test func scalarsEmptyTensorsAndNoTensorsAreKept() throws {
+    @Test func roundTripsScalarsEmptyTensorsAndEmptyFiles() throws {
         let path = directory.path("a.safetensors")
         try Safetensors.write(
             ["s": Tensor([7] as [Float], []), "e": Tensor.empty([0, 4]), "f": Tensor.empty([0])],
@@ -45,7 +45,7 @@ import SwanSystem
         #expect(try SafetensorsFile(path: path).keys == [])
     }
 
-    @Test func stridedTensorsAreWrittenInTheirOwnOrder() throws {
+    @Test func writesStridedTensorsInLogicalOrder() throws {
         let path = directory.path("a.safetensors")
         let tensor = try Tensor([1, 2, 3, 4, 5, 6] as [Float], [2, 3]).transposed(0, 1)
         try Safetensors.write(["t": tensor], to: path)
@@ -65,7 +65,7 @@ import SwanSystem
         #expect(try again.array(of: Float.self) == [1, 2])
     }
 
-    @Test func misalignedTensorsAreCopied() throws {
+    @Test func copiesMisalignedTensors() throws {
         let header = #"{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}} "#
         let path = try directory.file(
             "a.safetensors",
@@ -74,7 +74,7 @@ import SwanSystem
         #expect(try SafetensorsFile(path: path).tensor("t").array(of: Float.self) == [1, 2])
     }
 
-    @Test func aMissingKeyIsNamed() throws {
+    @Test func namesAMissingKey() throws {
         let path = directory.path("a.safetensors")
         try Safetensors.write(["t": Tensor([1] as [Float], [1])], to: path)
         let error = failure { _ = try SafetensorsFile(path: path).tensor("blocks.0.q") }
@@ -88,10 +88,10 @@ import SwanSystem
     }
 }
 
-// MARK: - Writing that fails
+// MARK: - Failed writes
 
 extension SafetensorsTests {
-    @Test func aFailedWriteLeavesTheOldFileAndNothingElse() throws {
+    @Test func failedWritesKeepTheOldFile() throws {
         let path = directory.path("a.safetensors")
         try Safetensors.write(["t": Tensor([1] as [Float], [1])], to: path)
         let wrong = try Tensor([1] as [Float], [1]).to(.complex128)
@@ -101,7 +101,7 @@ extension SafetensorsTests {
         #expect(try SafetensorsFile(path: path).tensor("t").item() == 1)
     }
 
-    @Test func aDirectoryThatIsNotThereIsNamed() throws {
+    @Test func namesAMissingDirectory() throws {
         let path = directory.path("no/a.safetensors")
         let error = failure { try Safetensors.write([:], to: path) } as? SwanError
         #expect(error?.code == .cannotWrite)
@@ -111,7 +111,7 @@ extension SafetensorsTests {
         )
     }
 
-    @Test func aDirectoryInThePlaceOfTheFileStays() throws {
+    @Test func doesNotReplaceADirectory() throws {
         let path = directory.path("a.safetensors")
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
         let error = failure { try Safetensors.write([:], to: path) } as? SwanError
@@ -119,7 +119,7 @@ extension SafetensorsTests {
         #expect(try directory.names == ["a.safetensors"])
     }
 
-    @Test func aFullDiskIsReported() throws {
+    @Test func reportsAFullDisk() throws {
         let tensor = try Tensor.zeros([1 << 14])
         let error = failure { try Safetensors.write(["t": tensor], to: "/dev/full") } as? SwanError
         #expect(error?.code == .diskFull)
@@ -129,7 +129,7 @@ extension SafetensorsTests {
 
 private func bytes(of tensor: Tensor) throws -> [UInt8] { try tensor.withUnsafeBytes { Array($0) } }
 
-/// A safetensors file of a header and data.
+/// The bytes of a safetensors file with this header and data.
 func container(_ header: String, _ data: [UInt8], length: UInt64? = nil) -> [UInt8] {
     let count = length ?? UInt64(header.utf8.count)
     return (0..<8).map { UInt8(truncatingIfNeeded: count >> (8 * $0)) } + Array(header.utf8) + data

@@ -5,11 +5,11 @@ import Testing
 @testable import Torch
 import SwanSystem
 
-/// Files that PyTorch wrote (Goldens/pth.py).
+/// Files written by PyTorch (Goldens/pth.py).
 @Suite struct TorchArchiveTests {
     private func counted(_ tensor: Tensor) throws -> [Float] { try tensor.array(of: Float.self) }
 
-    @Test func everyWayToLieInMemoryIsHonoured() throws {
+    @Test func readsEveryMemoryLayout() throws {
         let archive = try TorchArchive(path: Golden.path("pth_state_dict.pth"))
         let tensors = archive.tensors()
         #expect(tensors.count == 24)
@@ -45,7 +45,7 @@ import SwanSystem
             ("float8_e4m3fn", .float8e4m3),
         ] as [(String, DType)]
     )
-    func everyDTypeIsRead(_ name: String, _ dtype: DType) throws {
+    func readsEveryDType(_ name: String, _ dtype: DType) throws {
         let archive = try TorchArchive(path: Golden.path("pth_state_dict.pth"))
         let tensor = try #require(archive.tensors()["dtype.\(name)"])
         #expect(tensor.dtype == dtype)
@@ -55,7 +55,7 @@ import SwanSystem
     }
 
     @Test(arguments: ["pth_nested.pth", "pth_nested_protocol4.pth"])
-    func whatStandsBesideTheWeightsIsRead(_ name: String) throws {
+    func readsValuesOtherThanWeights(_ name: String) throws {
         let archive = try TorchArchive(path: Golden.path(name))
         #expect(archive.tensors().isEmpty)
         let weights = archive.tensors(at: ["generator"])
@@ -95,7 +95,7 @@ import SwanSystem
         #expect(try counted(tensor.load()) == [8, 9, 14, 15])
     }
 
-    @Test func aCallOfTheShellIsRefusedByName() throws {
+    @Test func refusesShellCommandsByName() throws {
         let path = Golden.path("pth_os_system.pth")
         let error = try #require(failure { _ = try TorchArchive(path: path) } as? SwanError)
         #expect(error.code == .invalidFile)
@@ -104,13 +104,13 @@ import SwanSystem
         #expect(!FileManager.default.fileExists(atPath: "pth_was_run"))
     }
 
-    @Test func theOldFormatSaysWhatToDo() throws {
+    @Test func explainsHowToConvertTheOldFormat() throws {
         let error = failure { _ = try TorchArchive(path: Golden.path("pth_legacy.pth")) }
         #expect((error as? SwanError)?.message.contains("PyTorch before 1.6") == true)
         #expect((error as? SwanError)?.message.contains("save it again") == true)
     }
 
-    @Test func wideArchivesAreRead() throws {
+    @Test func readsZip64Archives() throws {
         let directory = try TemporaryDirectory()
         var zip = ZipBuilder.checkpoint(
             Pickle.dictionary(Pickle.tensor(count: 2, shape: [2], strides: [1])),

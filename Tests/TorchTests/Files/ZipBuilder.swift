@@ -1,24 +1,24 @@
-/// Makes zip archives byte by byte, also such as no tool would write.
+/// Builds ZIP archives byte by byte, including invalid ones.
 struct ZipBuilder {
     struct File {
         var name: String
         var data: [UInt8]
         var method: UInt16 = 0
         var flags: UInt16 = 0
-        /// Sizes that the directory declares; those of `data` if nil.
+        /// The sizes that the directory declares; the actual ones if nil.
         var size: UInt64?
         var packed: UInt64?
-        /// Where the directory says the file is; where it is if nil.
+        /// The offset that the directory declares; the actual one if nil.
         var offset: UInt64?
-        /// Whether the directory keeps sizes and offset in 64 bits.
+        /// Whether the directory stores sizes and the offset in 64 bits.
         var isWide = false
     }
 
     var files: [File] = []
-    /// The number of entries that the directory's end declares.
+    /// The number of entries declared at the end of the directory.
     var count: UInt16?
     var start: UInt32?
-    /// Whether the end of the directory is repeated in 64 bits, with the short one full.
+    /// Whether the end of the directory is a ZIP64 record, with the short record saturated.
     var isWide = false
     var comment: [UInt8] = []
 
@@ -61,7 +61,7 @@ struct ZipBuilder {
         return archive + le(UInt16(comment.count)) + comment
     }
 
-    /// A checkpoint of a pickle and storages.
+    /// A checkpoint with a pickle and storages.
     static func checkpoint(_ pickle: [UInt8], _ storages: [String: [UInt8]] = [:]) -> ZipBuilder {
         let files = [File(name: "archive/data.pkl", data: pickle)]
         return ZipBuilder(
@@ -76,7 +76,7 @@ private func le<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
     withUnsafeBytes(of: value.littleEndian) { Array($0) }
 }
 
-/// Pickles written by hand: pieces of text are operations' letters, the rest are their arguments.
+/// Handwritten pickles: strings are opcodes, the rest are their arguments.
 enum Pickle {
     static func text(_ text: String) -> [UInt8] {
         [UInt8(ascii: "X")] + le(UInt32(text.utf8.count)) + Array(text.utf8)
@@ -92,7 +92,7 @@ enum Pickle {
         [UInt8(ascii: "(")] + items.flatMap { $0 } + [UInt8(ascii: "t")]
     }
 
-    /// A tensor over a storage of floats.
+    /// A tensor backed by a storage of floats.
     static func tensor(
         storage: String = "0",
         count: Int,
@@ -117,10 +117,10 @@ enum Pickle {
             + [UInt8(ascii: "R")]
     }
 
-    /// A pickle of one value.
+    /// A pickle of a single value.
     static func of(_ value: [UInt8]) -> [UInt8] { [0x80, 2] + value + [UInt8(ascii: ".")] }
 
-    /// A dictionary of one value under "w".
+    /// A dictionary with one value, under the key "w".
     static func dictionary(_ value: [UInt8]) -> [UInt8] {
         of(Array("}".utf8) + text("w") + value + Array("s".utf8))
     }

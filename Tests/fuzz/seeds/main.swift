@@ -2,15 +2,15 @@ import Foundation
 import ModelSupport
 import SwanMedia
 
-/// Writes what the mutation harness begins with: a small sound model of every kind, a recipe, a clip and
-/// a picture; or, for the media fuzzer, a clip in every container.
+/// Writes the seeds of the mutation fuzzer: a small valid model of every kind, a recipe, a clip and an
+/// image; or, for the media fuzzer, a clip in every container.
 ///
 ///     fuzz-seeds FOLDER
 ///     fuzz-seeds --media FOLDER
 let arguments = CommandLine.arguments.dropFirst()
 let folder = URL(fileURLWithPath: arguments.last ?? "seeds")
 
-/// A model that generates, and its layout.
+/// A generating model, and its layout.
 let generating: [(RandomCheckpoint.Model, RandomCheckpoint.Layout)] = [
     (.textToVideo, .original), (.textToVideo, .comfyUI), (.imageToVideo, .diffusers),
     (.firstLastFrameToVideo, .original), (.textToVideoExperts, .diffusers),
@@ -19,7 +19,7 @@ let generating: [(RandomCheckpoint.Model, RandomCheckpoint.Layout)] = [
 
 func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
 
-/// Five frames that brighten.
+/// Five frames of increasing brightness.
 func write(clip name: String) throws {
     let (width, height) = (48, 32)
     guard let rate = Rational(25) else { return }
