@@ -136,7 +136,7 @@ def read_zip(data):
 def write_zip(files):
     body, directory = b"", b""
     for name, data in files:
-        encoded = name.encode(errors="replace")
+        encoded = name.encode(errors="replace")[:0xFFFF]  # as long as the format allows
         sizes = struct.pack("<IIIHH", zlib.crc32(data), len(data), len(data), len(encoded), 0)
         head = struct.pack("<HHHHH", 20, 0, 0, 0, 0x21)[:10] + sizes
         directory += b"PK\1\2" + struct.pack("<H", 20) + head
