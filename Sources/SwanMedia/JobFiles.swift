@@ -69,7 +69,7 @@ package struct JobFiles: Sendable {
 
     /// Removes partial files that killed processes left in the output folders.
     ///
-    /// - Returns: the paths of what was removed, as they may be shown.
+    /// - Returns: The paths of the removed files, escaped for a terminal.
     package func removeLeftovers() -> [String] {
         Set(outputs.map(\.folder)).sorted().flatMap { folder in
             Leftovers.remove(from: folder).map { name in

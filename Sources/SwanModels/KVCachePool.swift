@@ -200,7 +200,7 @@ public struct KVCacheOptions: Sendable, Equatable {
     public var frames: Int
     /// The number of first frames that are kept.
     public var sinkFrames: Int
-    /// The similarity below which a sink frame is replaced by a new one; negative for never.
+    /// The similarity below which a sink frame is replaced by a new one; -1 for never.
     public var sinkThreshold: Double
     /// The number of passes of each chunk over one row: the number of steps, until rows are spread.
     public var passes: Int

@@ -29,7 +29,7 @@ package enum OutputPath {
         do throws(SwanError) {
             try DiskSpace.require(byteCount, for: path)
         } catch {
-            throw SwanError(.diskFull, error.message)
+            throw SwanError(.diskFull, error.message, cause: error)
         }
     }
 

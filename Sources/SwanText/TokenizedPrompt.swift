@@ -26,7 +26,7 @@ public enum PromptIssue: Sendable, Equatable, CustomStringConvertible {
     case invalidUTF8
     /// The prompt matches no style that the model knows, and is replaced by one that asks for no
     /// change.
-    case unknownLook(prompt: String, known: [String], suggestion: String?)
+    case unknownStyle(prompt: String, known: [String], suggestion: String?)
 
     /// The text of a warning.
     public var description: String {
@@ -35,7 +35,7 @@ public enum PromptIssue: Sendable, Equatable, CustomStringConvertible {
             "the prompt has \(tokens) tokens and is truncated to \(limit); the rest has no effect"
         case .invalidUTF8:
             "the prompt is not valid UTF-8; its invalid bytes are replaced by U+FFFD"
-        case .unknownLook(let prompt, let known, let suggestion):
+        case .unknownStyle(let prompt, let known, let suggestion):
             """
             "\(Self.excerpt(prompt))" matches no style that this model knows, so the video is left \
             unchanged\(suggestion.map { " (did you mean \"\($0)\"?)" } ?? ""); known styles: \

@@ -55,7 +55,7 @@ public final class Tokenizer: Sendable {
                     .invalidModel,
                     "\(error.message); specify a SentencePiece model file, such as spiece.model"
                 )
-            default: throw SwanError(.invalidModel, error.message)
+            default: throw SwanError(.invalidModel, error.message, cause: error)
             }
         }
         try self.init(data: data, name: path, rareText)

@@ -19,12 +19,13 @@ struct UnigramTokenizerFile {
         do {
             file = try JSONDecoder().decode(File.self, from: data)
         } catch let error as SwanError {
-            throw SwanError(.invalidModel, "\(name): \(error.message)")
+            throw SwanError(.invalidModel, "\(name): \(error.message)", cause: error)
         } catch {
             throw SwanError(
                 .invalidModel,
                 "\(name) is not the tokenizer.json of a unigram model: "
-                    + "\(error)".printable(limit: 1_000)
+                    + "\(error)".printable(limit: 1_000),
+                cause: error
             )
         }
     }

@@ -13,12 +13,12 @@ extension Recipe {
             guard error.code != .noSuchFile else {
                 throw SwanError(.noSuchFile, "\(path): recipe not found")
             }
-            throw SwanError(.invalidRecipe, error.message)
+            throw SwanError(.invalidRecipe, error.message, cause: error)
         }
         do {
             try self.init(yaml: text)
         } catch let error as SwanError {
-            throw SwanError(error.code, "\(path): \(error.message)")
+            throw SwanError(error.code, "\(path): \(error.message)", cause: error)
         }
     }
 
@@ -32,9 +32,13 @@ extension Recipe {
             given = node
             self = try YAMLDecoder().decode(Recipe.self, from: given)
         } catch let error as StrictYAML.Failure {
-            throw SwanError(.invalidRecipe, error.description)
+            throw SwanError(.invalidRecipe, error.description, cause: error)
         } catch let error as DecodingError {
-            throw SwanError(.invalidRecipe, Self.words(for: error).printable(limit: 1_000))
+            throw SwanError(
+                .invalidRecipe,
+                Self.words(for: error).printable(limit: 1_000),
+                cause: error
+            )
         }
         let written = try YAMLEncoder().encode(self)
         guard let known = try Yams.compose(yaml: written) else { return }

@@ -38,12 +38,12 @@ extension Recipe {
                     + "\(clip) frames of a clip; the maximum is \(Self.mostFrames)"
             )
         } catch {
-            throw SwanError(.invalidRecipe, error.message)
+            throw SwanError(.invalidRecipe, error.message, cause: error)
         }
         do {
             try stream.check()
         } catch {
-            throw SwanError(.invalidRecipe, "stream: \(error.message)")
+            throw SwanError(.invalidRecipe, "stream: \(error.message)", cause: error)
         }
     }
 
@@ -88,7 +88,7 @@ extension Recipe {
             do {
                 try check()
             } catch {
-                throw SwanError(error.code, "\(section): \(error.message)")
+                throw SwanError(error.code, "\(section): \(error.message)", cause: error)
             }
         }
     }

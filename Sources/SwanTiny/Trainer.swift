@@ -185,10 +185,12 @@ package struct Trainer {
             weights,
             config,
             keepsNormalization: keepsNormalization,
-            clips: clips,
-            count: 64,
-            size: recipe.vae.training.size,
-            firstIndex: 1 << 40,
+            over: LatentStatistics.Clips(
+                source: clips,
+                count: 64,
+                size: recipe.vae.training.size,
+                firstIndex: 1 << 40
+            ),
             seed: recipe.seed
         )
         var config = config
@@ -231,15 +233,18 @@ package struct Trainer {
         let codec = try LatentCodec(vae.weights, vae.config)
         let pools = stage.phases.indices.map { index in
             LatentPool(
-                clips,
-                styles: recipe.styles,
-                codec: codec,
-                options: stage.training,
+                ClipEncoder(
+                    clips: clips,
+                    styles: recipe.styles,
+                    codec: codec,
+                    options: stage.training,
+                    size: stage.phases[index].size,
+                    firstIndex: UInt64(index + 2) << 40,
+                    seed: recipe.seed,
+                    turns: DispatchSemaphore(value: device.stepThreads(of: recipe.threads))
+                ),
                 phase: stage.phases[index],
-                firstIndex: UInt64(index + 2) << 40,
-                seed: recipe.seed,
                 threads: device.poolThreads(besides: recipe.threads),
-                encoders: device.stepThreads(of: recipe.threads),
                 stop: stop
             )
         }

@@ -73,7 +73,8 @@ struct TrainingFolder {
             Folder.names(in: root.appending(path: folder).path).sorted()
         }
         let found = names("").first { name in
-            modelNames.contains(name) || weightSuffixes.contains { name.hasSuffix($0) }
+            modelNames.contains(name)
+                || !name.hasPrefix(".") && weightSuffixes.contains { name.hasSuffix($0) }
         }
         return found
             ?? ["events", "samples"].lazy.compactMap { folder in
@@ -203,7 +204,7 @@ struct TrainingFolder {
             as: .transformer
         )
         var stream = recipe.stream
-        stream.looks = KnownLooks(recipe.styles)
+        stream.styles = KnownStyles(recipe.styles)
         try writer.write(stream)
     }
 

@@ -10,7 +10,8 @@ extension SwanError {
         let reason = number.map { String(cString: strerror($0)) } ?? error.localizedDescription
         self.init(
             isFull ? .diskFull : .cannotWrite,
-            "\(path): cannot be \(isFull ? "written" : "created"): \(reason)"
+            "\(path): cannot be \(isFull ? "written" : "created"): \(reason)",
+            cause: error
         )
     }
 }

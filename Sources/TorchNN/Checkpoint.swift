@@ -8,7 +8,7 @@ public import Torch
 /// file, a `*.safetensors.index.json` with its shards, or a PyTorch `.pth`.
 public struct Checkpoint: WeightSource {
     /// The location of one tensor.
-    private enum Place {
+    private enum Location {
         case safetensors(SafetensorsFile, key: String)
         case archive(ArchivedTensor)
     }
@@ -21,7 +21,7 @@ public struct Checkpoint: WeightSource {
     public let files: [String]
     /// The problems of an index that can still be read: weights that also occur in other shards.
     public let repeated: [String]
-    private let places: [String: Place]
+    private let locations: [String: Location]
     private let opened: [Opened]
 
     /// An open file.
@@ -46,7 +46,7 @@ public struct Checkpoint: WeightSource {
     private init(
         _ path: String,
         _ metadata: [String: String],
-        _ found: [String: Place],
+        _ found: [String: Location],
         _ opened: [Opened],
         files: [String]? = nil,
         repeated: [String] = []
@@ -66,26 +66,26 @@ public struct Checkpoint: WeightSource {
             )
         }
         let names = KeyPrefixes.stripped(found.keys)
-        var places: [String: Place] = [:]
-        for (key, place) in found {
+        var locations: [String: Location] = [:]
+        for (key, location) in found {
             let name = names[key] ?? key
-            guard places.updateValue(place, forKey: name) == nil else {
+            guard locations.updateValue(location, forKey: name) == nil else {
                 throw SwanError(
                     .invalidFile,
                     "\(path): more than one weight is named \(name) without prefixes"
                 )
             }
         }
-        self.places = places
+        self.locations = locations
     }
 
     private init(safetensors path: String) throws(SwanError) {
         let file = try SafetensorsFile(path: path)
-        let places = file.keys.map { ($0, Place.safetensors(file, key: $0)) }
+        let locations = file.keys.map { ($0, Location.safetensors(file, key: $0)) }
         try self.init(
             path,
             file.metadata,
-            Dictionary(uniqueKeysWithValues: places),
+            Dictionary(uniqueKeysWithValues: locations),
             [.safetensors(file)]
         )
     }
@@ -110,7 +110,7 @@ public struct Checkpoint: WeightSource {
     private init(index path: String) throws(SwanError) {
         let index = try ShardIndex(path: path)
         var shards: [String: SafetensorsFile] = [:]
-        var places: [String: Place] = [:]
+        var locations: [String: Location] = [:]
         for (key, name) in index.weightMap {
             let shard: SafetensorsFile
             if let open = shards[name] {
@@ -125,14 +125,14 @@ public struct Checkpoint: WeightSource {
                     "\(path): the weight \(key.printable()) is not in its shard \(name)"
                 )
             }
-            places[key] = .safetensors(shard, key: key)
+            locations[key] = .safetensors(shard, key: key)
         }
         let files = shards.values.map(\.path).sorted()
         let opened = shards.values.map(Opened.safetensors)
         try self.init(
             path,
             index.metadata(of: shards),
-            places,
+            locations,
             opened,
             files: files,
             repeated: index.repeated(in: shards)
@@ -144,11 +144,11 @@ public struct Checkpoint: WeightSource {
 
 extension Checkpoint {
     /// All keys, without prefixes.
-    public var keys: [String] { Array(places.keys) }
+    public var keys: [String] { Array(locations.keys) }
 
     /// The shape of the tensor under a key; nil if there is no such key.
     public func shape(_ key: String) -> [Int]? {
-        switch places[key] {
+        switch locations[key] {
         case .safetensors(let file, let key): file.entry(key)?.shape
         case .archive(let tensor): tensor.shape
         case nil: nil
@@ -157,7 +157,7 @@ extension Checkpoint {
 
     /// The dtype under a key as stored in the file; nil if there is no such key.
     public func dtype(_ key: String) -> DType? {
-        switch places[key] {
+        switch locations[key] {
         case .safetensors(let file, let key): file.entry(key)?.dtype
         case .archive(let tensor): tensor.dtype
         case nil: nil
@@ -166,7 +166,7 @@ extension Checkpoint {
 
     /// The tensor under a key, as a view of the file.
     public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
-        switch places[key] {
+        switch locations[key] {
         case .safetensors(let file, let key): try file.tensor(key)
         case .archive(let tensor): try tensor.load()
         case nil: throw SwanError(.invalidWeights, "\(path): there is no weight \(key)")
@@ -186,7 +186,7 @@ extension Checkpoint {
     /// Returns the sorted names of the weights that contain a NaN or an infinity. Reads all files.
     public func notFinite() throws(SwanError) -> [String] {
         var broken: [String] = []
-        for key in places.keys.sorted() {
+        for key in locations.keys.sorted() {
             let tensor = try tensor(key, [])
             if try !Self.isFinite(tensor) { broken.append(key) }
         }

@@ -108,7 +108,11 @@ public struct ScaledWeights: WeightSource {
         do {
             format = try JSONDecoder().decode(Mark.self, from: Data(text)).format
         } catch {
-            throw SwanError(.invalidWeights, "\(key) does not name a format: \(error)")
+            throw SwanError(
+                .invalidWeights,
+                "\(key) does not name a format: \(error)",
+                cause: error
+            )
         }
         guard formats.contains(format) else {
             throw SwanError(

@@ -15,12 +15,12 @@ public protocol WeightSource: Sendable {
     /// The low-rank additions to a layer's product with the matrix under a key.
     func additions(_ key: String) throws(SwanError) -> [LowRankAddition]
     /// Whether the source generates a weight for any requested key and shape.
-    var makesAnything: Bool { get }
+    var generatesTensors: Bool { get }
 }
 
 extension WeightSource {
     /// By default, a source has a fixed set of weights.
-    public var makesAnything: Bool { false }
+    public var generatesTensors: Bool { false }
 
     /// By default, weights are stored as they are.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
@@ -145,7 +145,7 @@ public struct Weights: Sendable {
     /// Whether a key exists with the shape that the model needs; records the problem if not.
     private func fits(_ key: String, _ shape: [Int]) throws(SwanError) -> Bool {
         ledger.ask(key)
-        guard let found = try source.shape(key) ?? (source.makesAnything ? shape : nil) else {
+        guard let found = try source.shape(key) ?? (source.generatesTensors ? shape : nil) else {
             ledger.note("missing", "\(key) \(shape)")
             return false
         }
@@ -311,7 +311,7 @@ public final class MadeWeights: WeightSource {
     public var keys: [String] { made.withLock { Array($0.keys) } }
 
     /// A rule generates any weight that is requested.
-    public var makesAnything: Bool { true }
+    public var generatesTensors: Bool { true }
 
     /// The shape of the tensor under a key; nil if there is none.
     public func shape(_ key: String) -> [Int]? {

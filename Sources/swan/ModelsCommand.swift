@@ -25,7 +25,7 @@ struct ModelsCommand: ParsableCommand {
         func run() throws {
             let models = try BundledModels.names.map { name in
                 let path = BundledModels.folder(name)
-                let looks = try path.flatMap { try KnownLooks.ofModel($0) }
+                let looks = try path.flatMap { try KnownStyles.ofModel($0) }
                 return BundledModel(name: name, path: path, looks: looks?.known.map(\.name))
             }
             if json {

@@ -24,7 +24,7 @@ struct StylesCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let looks = try KnownLooks.ofModel(model)
+        let looks = try KnownStyles.ofModel(model)
         if json {
             return try StandardOutput.write(JSONText.data(Report(model: model, looks: looks)))
         }
@@ -43,7 +43,7 @@ struct StylesCommand: ParsableCommand {
 
     private struct Report: Encodable {
         let model: String
-        let looks: KnownLooks?
+        let looks: KnownStyles?
 
         private enum CodingKeys: String, CodingKey { case model, looks }
 

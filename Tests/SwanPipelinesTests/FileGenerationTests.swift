@@ -55,6 +55,54 @@ import SwanSchedulers
         #expect(try video { $0.generation.settings.negativePrompt = "neon edges" } != first)
     }
 
+    // MARK: - Events
+
+    private func options() -> GenerationOptions {
+        var options = GenerationOptions()
+        options.device = "cpu"
+        return options
+    }
+
+    private func events(frames: Int) throws -> AsyncThrowingStream<GenerationEvent, any Error> {
+        try TextToVideo(checkpoint: checkpoint.path, options: options()).generate("a cat") {
+            $0.settings.size = .init(width: 32, height: 32)
+            ($0.settings.frames, $0.settings.steps) = (frames, 2)
+        }
+    }
+
+    @Test func eventsEndWithTheVideo() async throws {
+        var (steps, frames, result) = (0, 0, nil as GeneratedVideo?)
+        for try await event in try events(frames: 9) {
+            switch event {
+            case .frames(let part, _): frames += part.count
+            case .result(let video): result = video
+            default: steps += 1
+            }
+        }
+        #expect(steps >= 2 && frames == 9)
+        #expect(result?.frames.count == 9)
+        try #require(result).write(to: folder.path("events.y4m"))
+        let file = try video { $0.generation.settings.frames = 9 }
+        #expect(try bytes("events.y4m") == file)
+    }
+
+    /// A reader that stops reading ends the generation.
+    @Test func abandonedEventsEndTheGeneration() async throws {
+        for try await event in try events(frames: 17) {
+            if case .frames = event { break }
+        }
+        await #expect(throws: SwanError.self) {
+            for try await _ in try events(frames: 6) {}
+        }
+    }
+
+    @Test func imageToVideoRefusesTextModels() throws {
+        let error = #expect(throws: SwanError.self) {
+            try ImageToVideo(checkpoint: checkpoint.path, options: options())
+        }
+        #expect(error?.message.contains("use TextToVideo") == true)
+    }
+
     /// Where idle parts are stored does not affect the result.
     @Test(arguments: GenerationOptions.Offload.allCases)
     func offloadChangesNothing(offload: GenerationOptions.Offload) throws {

@@ -22,9 +22,9 @@ struct StreamSettingsTests {
         let options = try StreamOptions(StreamConfiguration(), settings)
         #expect(options.configuration.steps == [700, 500])
         #expect(options.configuration.noiseScale == 0.5)
-        #expect((options.fixedNoise, options.streamBatch) == (true, false))
-        #expect((options.height, options.width, settings.fit) == (64, 96, .pad))
-        #expect((options.targetFPS, options.seed) == (12, .max))
+        #expect((options.settings.fixedNoise, options.settings.streamBatch) == (true, false))
+        #expect((options.height, options.width, options.fit) == (64, 96, .pad))
+        #expect((options.settings.targetFPS, options.settings.seed) == (12, .max))
         let again = try JSONDecoder().decode(
             StreamSettings.self,
             from: JSONEncoder().encode(settings)
@@ -36,7 +36,8 @@ struct StreamSettingsTests {
         ("{\"noise_scale\": 2}", "noise scale must be 0 to 1"),
         ("{\"steps\": 0}", "number of steps"),
         ("{\"height\": 0}", "height must be"), ("{\"target_fps\": 0}", "target frame rate"),
-        ("{\"fit\": \"squash\"}", "squash"), ("{\"steps\": \"two\"}", "steps"),
+        ("{\"fit\": \"squash\"}", "squash"), ("{\"stpes\": 2}", "stpes"),
+        ("{\"steps\": \"two\"}", "steps"),
     ])
     func saysWhatIsWrong(json: String, words: String) {
         let error = #expect(throws: DecodingError.self) {

@@ -17,7 +17,7 @@ import SwanCheckpoints
     /// one or two more chunks.
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 16, 22], [true, false])
     func keepsTheNumberOfFrames(count: Int, streamBatch: Bool) throws {
-        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let stream = try self.stream { $0.settings.streamBatch = streamBatch }
         var out: [VideoFrame] = []
         for frame in try clip(count) { out += try stream.push(frame) }
         out += try stream.finish()

@@ -14,7 +14,7 @@ import SwanCheckpoints
 @Suite struct VideoStreamTests {
     @Test(arguments: [1, 2, 4, 5, 6, 9, 13, 22], [true, false])
     func keepsTheNumberOfFrames(count: Int, streamBatch: Bool) throws {
-        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let stream = try self.stream { $0.settings.streamBatch = streamBatch }
         let out = try run(stream, clip(count))
         #expect(out.count == count)
         #expect(stream.framesOut == count)
@@ -23,9 +23,9 @@ import SwanCheckpoints
 
     @Test(arguments: Device.tested) func theSeedDeterminesTheVideo(device: Device) throws {
         let clip = try clip(14)
-        let first = try run(stream(on: device) { $0.seed = 7 }, clip)
-        let again = try run(stream(on: device) { $0.seed = 7 }, clip)
-        let other = try run(stream(on: device) { $0.seed = 8 }, clip)
+        let first = try run(stream(on: device) { $0.settings.seed = 7 }, clip)
+        let again = try run(stream(on: device) { $0.settings.seed = 7 }, clip)
+        let other = try run(stream(on: device) { $0.settings.seed = 8 }, clip)
         #expect(first.map(\.pixels) == again.map(\.pixels))
         #expect(first.map(\.pixels) != other.map(\.pixels))
     }
@@ -53,7 +53,7 @@ import SwanCheckpoints
     @Test func chunksGrowToReachTheTargetRate() throws {
         let stream = try self.stream {
             ($0.configuration.cacheFrames, $0.configuration.sinkFrames) = (6, 1)
-            $0.targetFPS = 1e9
+            $0.settings.targetFPS = 1e9
         }
         var sizes: Set<Int> = []
         var out = 0
@@ -85,8 +85,8 @@ import SwanCheckpoints
     @Test(arguments: [1, 5, 6, 23], [true, false])
     func concurrentStagesEqualSequentialOnes(count: Int, streamBatch: Bool) throws {
         let clip = try clip(count)
-        let expected = try run(stream { $0.streamBatch = streamBatch }, clip)
-        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let expected = try run(stream { $0.settings.streamBatch = streamBatch }, clip)
+        let stream = try self.stream { $0.settings.streamBatch = streamBatch }
         let source = Source(clip)
         var out: [VideoFrame] = []
         try stream.run(StreamSource(next: { source.next() })) {
@@ -135,9 +135,9 @@ import SwanCheckpoints
 
     @Test(arguments: [true, false])
     func concurrentStagesGenerateFromTextAlone(streamBatch: Bool) throws {
-        let expected = try stream { $0.streamBatch = streamBatch }
+        let expected = try stream { $0.settings.streamBatch = streamBatch }
         let first = try expected.generate() + expected.generate() + expected.generate()
-        let stream = try self.stream { $0.streamBatch = streamBatch }
+        let stream = try self.stream { $0.settings.streamBatch = streamBatch }
         var out: [VideoFrame] = []
         try stream.generate(atLeast: 9, willStart: { _ in }, isStopped: { false }) {
             out += $0.frames
@@ -159,6 +159,20 @@ import SwanCheckpoints
             count += 1
         }
         #expect(count == 11)
+    }
+
+    @Test func chunksKeepCaptureTimes() async throws {
+        let start = ContinuousClock.now
+        let timed = try clip(11).enumerated().map {
+            TimedFrame($1, captureTime: start + .seconds($0))
+        }
+        let source = AsyncStream { continuation in
+            for frame in timed { continuation.yield(frame) }
+            continuation.finish()
+        }
+        var times: [ContinuousClock.Instant] = []
+        for try await chunk in try stream().chunks(from: source) { times += chunk.captureTimes }
+        #expect(times == timed.map(\.captureTime))
     }
 
     /// An unread sequence takes only as many frames as it can hold. A discarded one ends its
@@ -213,7 +227,7 @@ import SwanCheckpoints
     @Test func measuresLatencyFromTheCapture() throws {
         let start = ContinuousClock.now
         let clock = StreamClock { start + .seconds(100) }
-        let stream = try self.stream(clock: clock) { $0.streamBatch = false }
+        let stream = try self.stream(clock: clock) { $0.settings.streamBatch = false }
         var chunks: [StreamedChunk] = []
         for (index, frame) in try clip(9).enumerated() {
             chunks += try stream.push(

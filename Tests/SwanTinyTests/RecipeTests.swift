@@ -30,7 +30,7 @@ struct RecipeTests {
     /// The bundled model contains the list of looks that training would write.
     @Test func bundledModelKnowsTheLooksOfItsRecipe() throws {
         let recipe = try Recipe(contentsOf: Self.file("configs/tiny.yaml"))
-        #expect(try KnownLooks.ofModel("tiny") == KnownLooks(recipe.styles))
+        #expect(try KnownStyles.ofModel("tiny") == KnownStyles(recipe.styles))
         let folder = try TemporaryDirectory()
         let model = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
         try model.saveTransformer([:])
@@ -42,8 +42,8 @@ struct RecipeTests {
     }
 
     @Test func modelsWithoutANoChangeStyleListNoLooks() throws {
-        #expect(KnownLooks([.sepia, .night]) == nil)
-        #expect(KnownLooks([.none, .sepia])?.known.map(\.name) == ["sepia"])
+        #expect(KnownStyles([.sepia, .night]) == nil)
+        #expect(KnownStyles([.none, .sepia])?.known.map(\.name) == ["sepia"])
     }
 
     /// A bundled style can be written out or given by its name.
@@ -69,9 +69,9 @@ struct RecipeTests {
         }
         let recipe = try Recipe(yaml: example + rest.joined(separator: "\n"))
         #expect(recipe.styles.count == 10 && recipe.styles.last?.name == "cyanotype")
-        let looks = try #require(KnownLooks(recipe.styles))
-        #expect(looks.known.count == 9 && looks.hears("an engineering blueprint of a house"))
-        #expect(!looks.hears("print this page") && looks.hears("sepia"))
+        let looks = try #require(KnownStyles(recipe.styles))
+        #expect(looks.known.count == 9 && looks.recognizes("an engineering blueprint of a house"))
+        #expect(!looks.recognizes("print this page") && looks.recognizes("sepia"))
         _ = try StartModel(#require(recipe.start), for: recipe)
     }
 

@@ -141,7 +141,7 @@ struct LoopTests {
             let tokenizer = try Tokenizer(contentsOf: output + "/tokenizer/spiece.model")
             try tokenizer.requireVocabulary(within: recipe.text.model.vocabulary)
             try expectRecord(in: URL(filePath: output))
-            #expect(try KnownLooks.ofModel(output) == KnownLooks(recipe.styles))
+            #expect(try KnownStyles.ofModel(output) == KnownStyles(recipe.styles))
 
             let refusal = #expect(throws: SwanError.self) {
                 try Trainer.run(recipe: recipe, output: output)

@@ -50,13 +50,16 @@ import SwanSystem
         let recipe = try TinyRecipe.make()
         let stop = CancellationFlag()
         let pool = LatentPool(
-            try ClipMix(recipe.data, seed: recipe.seed),
-            styles: recipe.styles,
-            codec: try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model),
-            options: recipe.transformer.training,
+            ClipEncoder(
+                clips: try ClipMix(recipe.data, seed: recipe.seed),
+                styles: recipe.styles,
+                codec: try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model),
+                options: recipe.transformer.training,
+                size: recipe.transformer.phases[0].size,
+                firstIndex: 1 << 40,
+                seed: recipe.seed
+            ),
             phase: recipe.transformer.phases[0],
-            firstIndex: 1 << 40,
-            seed: recipe.seed,
             stop: stop
         )
         try pool.fill(0..<1)
@@ -73,15 +76,18 @@ import SwanSystem
         let codec = try LatentCodec(TinyRecipe.linearCode.get(), recipe.vae.model)
         func pool(threads: Int) -> LatentPool {
             LatentPool(
-                clips,
-                styles: recipe.styles,
-                codec: codec,
-                options: recipe.transformer.training,
+                ClipEncoder(
+                    clips: clips,
+                    styles: recipe.styles,
+                    codec: codec,
+                    options: recipe.transformer.training,
+                    size: recipe.transformer.phases[0].size,
+                    firstIndex: 1 << 40,
+                    seed: recipe.seed,
+                    turns: DispatchSemaphore(value: threads)
+                ),
                 phase: recipe.transformer.phases[0],
-                firstIndex: 1 << 40,
-                seed: recipe.seed,
-                threads: threads,
-                encoders: threads
+                threads: threads
             )
         }
         let (one, several) = (pool(threads: 1), pool(threads: 4))

@@ -65,13 +65,16 @@ enum TinyRecipe {
             seed: recipe.seed,
             pools: stage.phases.indices.map { index in
                 LatentPool(
-                    clips,
-                    styles: recipe.styles,
-                    codec: codec,
-                    options: stage.training,
-                    phase: stage.phases[index],
-                    firstIndex: UInt64(index + 2) << 40,
-                    seed: recipe.seed
+                    ClipEncoder(
+                        clips: clips,
+                        styles: recipe.styles,
+                        codec: codec,
+                        options: stage.training,
+                        size: stage.phases[index].size,
+                        firstIndex: UInt64(index + 2) << 40,
+                        seed: recipe.seed
+                    ),
+                    phase: stage.phases[index]
                 )
             }
         )

@@ -13,7 +13,7 @@ extension CLIPVisionConfig {
     /// - Parameter source: The weights of an image encoder in Wan's own names (`inWanNames()`).
     /// - Throws: `invalidWeights` if a weight that every encoder has is missing.
     public func fitted(to source: any WeightSource) throws(SwanError) -> CLIPVisionConfig {
-        guard !source.makesAnything else { return self }
+        guard !source.generatesTensors else { return self }
         func shape(_ key: String, rank: Int) throws(SwanError) -> [Int] {
             guard let shape = try source.shape("visual." + key), shape.count == rank else {
                 throw SwanError(

@@ -9,7 +9,7 @@ extension StreamConfiguration: Codable {
         case sinkThreshold = "adapt_sink_threshold", noiseScale = "noise_scale"
         case timestepOffset = "timestep_offset", normalizesLatents = "normalize_latents"
         case height, width, fps
-        case cpuType = "cpu_dtype", looks
+        case cpuType = "cpu_dtype", styles = "looks"
     }
 
     /// Decodes the keys that are present; others keep their defaults. An unknown key is an error.
@@ -84,7 +84,7 @@ extension StreamConfiguration: Codable {
                 throw field.invalid("'\(key.rawValue)' must be \(kind)")
             }
             cpuType = type
-        case .looks: looks = try field.values.decode(KnownLooks.self, forKey: field.name)
+        case .styles: styles = try field.values.decode(KnownStyles.self, forKey: field.name)
         }
     }
 
@@ -127,7 +127,7 @@ extension StreamConfiguration: Codable {
             try values.encodeIfPresent(fps, forKey: .fps)
         }
         try values.encodeIfPresent(cpuType.map { "\($0)" }, forKey: .cpuType)
-        try values.encodeIfPresent(looks, forKey: .looks)
+        try values.encodeIfPresent(styles, forKey: .styles)
     }
 
     /// The keys whose value is the kind of model that a file is for, and the values that Swan accepts.

@@ -19,7 +19,7 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var cacheFrames = 6
     /// The number of sink frames: the first frames in the cache, which are kept.
     public var sinkFrames = 3
-    /// The similarity below which a sink frame is refreshed; negative for never.
+    /// The similarity below which a sink frame is refreshed, at least -1; -1 for never.
     public var sinkThreshold = -1.0
     /// The amount of noise mixed into the input, from 0 to 1.
     public var noiseScale = 0.8
@@ -41,8 +41,8 @@ public struct StreamConfiguration: Sendable, Equatable {
     /// The narrow layers of a small model gain nothing from bfloat16 vector instructions and run fastest on
     /// Swan's float32 kernels. Its AMX tile kernels are fast for both.
     public var cpuType: DType?
-    /// The looks that the model knows, if specified; other prompts then request no change.
-    public var looks: KnownLooks?
+    /// The styles that the model knows, if specified; other prompts then request no change.
+    public var styles: KnownStyles?
 
     /// Returns the default compute dtype on a device.
     public func computeType(on device: Device) -> DType {
@@ -61,7 +61,7 @@ public struct StreamConfiguration: Sendable, Equatable {
         do {
             text = try SmallFile.text(path)
         } catch {
-            throw SwanError(.invalidConfiguration, error.message)
+            throw SwanError(.invalidConfiguration, error.message, cause: error)
         }
         try self.init(yaml: text, name: path)
     }
@@ -81,9 +81,9 @@ public struct StreamConfiguration: Sendable, Equatable {
             let reason = error.context?.debugDescription ?? "\(error)"
             throw SwanError(.invalidConfiguration, "\(name): \(reason.printable(limit: 1_000))")
         } catch let error as SwanError {
-            throw SwanError(error.code, "\(name): \(error.message)")
+            throw SwanError(error.code, "\(name): \(error.message)", cause: error)
         } catch {
-            throw SwanError(.invalidConfiguration, "\(name): \(error)")
+            throw SwanError(.invalidConfiguration, "\(name): \(error)", cause: error)
         }
     }
 

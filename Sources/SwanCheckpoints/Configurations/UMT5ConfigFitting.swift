@@ -12,7 +12,7 @@ extension UMT5Config {
     /// - Parameter source: The weights of an encoder in Wan's own names (`inWanNames()`).
     /// - Throws: `invalidWeights` if a weight that every encoder has is missing.
     public func fitted(to source: any WeightSource) throws(SwanError) -> UMT5Config {
-        guard !source.makesAnything else { return self }
+        guard !source.generatesTensors else { return self }
         func shape(_ key: String) throws(SwanError) -> [Int] {
             guard let shape = try source.shape(key), shape.count == 2 else {
                 throw SwanError(

@@ -14,7 +14,7 @@ extension WanConfig {
     /// - Parameter source: The weights of a transformer in Wan's own names (`inWanNames()`).
     /// - Throws: `invalidWeights` if a weight that every model has is missing, or if sizes are inconsistent.
     public func fitted(to source: any WeightSource) throws(SwanError) -> WanConfig {
-        guard !source.makesAnything else { return self }
+        guard !source.generatesTensors else { return self }
         var config = self
         let patch = try Self.shape(source, "patch_embedding.weight", rank: 5)
         config.inDim = patch[1]

@@ -14,7 +14,7 @@ extension WanVAEConfig {
     /// - Throws: `invalidWeights` if a weight that every autoencoder has is missing, or if
     ///   there are no statistics.
     public func fitted(to source: any WeightSource) throws(SwanError) -> WanVAEConfig {
-        guard !source.makesAnything else { return self }
+        guard !source.generatesTensors else { return self }
         var config = self
         func size(_ key: String, _ dim: Int) throws(SwanError) -> Int {
             let rank = key.hasSuffix(".gamma") ? 4 : 5

@@ -12,7 +12,7 @@ import TorchNN
 public struct CheckpointConversion: Sendable {
     /// The naming scheme of the result; nil to keep the names.
     public var naming: CheckpointNames.Naming?
-    /// The dtype of floating-point weights in the result; nil to keep theirs.
+    /// The dtype of floating-point weights in the result; nil to keep each tensor's own.
     public var dtype: DType?
     /// The maximum size in bytes of each file when the destination is a folder.
     public var shardBytes = 10_000_000_000

@@ -42,7 +42,11 @@ enum PartConfiguration {
         } catch let error as SwanError {
             throw error.as(.invalidModel)
         } catch {
-            throw SwanError(.invalidModel, "\(path): cannot read the configuration: \(error)")
+            throw SwanError(
+                .invalidModel,
+                "\(path): cannot read the configuration: \(error)",
+                cause: error
+            )
         }
     }
 

@@ -124,11 +124,11 @@ package indirect enum AutoencoderChoice: LatentStrides, Sendable {
     ) throws(SwanError) -> any VideoAutoencoder {
         switch self {
         case .wan(let files, let config):
-            try folder.finiteNetwork(of: files, dtype, device) { weights throws(SwanError) in
+            try folder.loadVerified(of: files, dtype, device) { weights throws(SwanError) in
                 try WanVAE(weights, config)
             }
         case .tiny(let path, let config):
-            try folder.finiteNetwork(of: ModelFolder.Files(data: path), dtype, device) {
+            try folder.loadVerified(of: ModelFolder.Files(data: path), dtype, device) {
                 weights throws(SwanError) in try TinyVAE(weights, config)
             }
         case .pair(let encoding, let decoding):

@@ -154,7 +154,11 @@ package struct LooseFiles {
             } catch let error as SwanError {
                 throw error
             } catch {
-                throw SwanError(.noSuchModel, "\(folder): \(error.localizedDescription)")
+                throw SwanError(
+                    .noSuchModel,
+                    "\(folder): \(error.localizedDescription)",
+                    cause: error
+                )
             }
         }
         return files

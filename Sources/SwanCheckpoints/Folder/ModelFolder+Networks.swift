@@ -6,7 +6,7 @@ package import SwanSystem
 extension ModelFolder {
     /// Builds a network that converts its weights immediately. Every key must match, and every value
     /// must be finite.
-    package func finiteNetwork<Network>(
+    package func loadVerified<Network>(
         of files: Files,
         _ dtype: DType,
         _ device: Device,

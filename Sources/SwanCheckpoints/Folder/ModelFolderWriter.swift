@@ -57,7 +57,7 @@ package struct ModelFolderWriter: Sendable {
         )
     }
 
-    /// Writes the streaming configuration, including the looks that the model knows.
+    /// Writes the streaming configuration, including the styles that the model knows.
     package func write(_ configuration: StreamConfiguration) throws {
         let text = try YAMLEncoder().encode(configuration)
         try OutputPath.write(text.utf8, to: root.appending(path: "stream.yaml").path)

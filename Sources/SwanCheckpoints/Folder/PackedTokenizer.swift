@@ -17,7 +17,7 @@ extension Tokenizer {
         do {
             return try checkpoints.open(path).shape(packedKey) != nil
         } catch {
-            throw SwanError(.invalidModel, error.message)
+            throw SwanError(.invalidModel, error.message, cause: error)
         }
     }
 

@@ -75,7 +75,7 @@ public struct CheckpointNames: Sendable {
 
     /// Returns the name in diffusers or transformers for a key of this checkpoint; nil as for `original`.
     public func diffusers(_ key: String) -> String? {
-        original(key).map { translation.diffusers($0) }
+        original(key).map { translation.translated($0) }
     }
 
     /// Returns the name of a key of this checkpoint in a naming scheme.
@@ -89,7 +89,7 @@ private protocol NameTranslation: Sendable {
     /// Wan's name for a key of the other project; nil for a key that is left out.
     func original(_ key: String) -> String?
     /// The other project's name for a key of Wan's.
-    func diffusers(_ key: String) -> String
+    func translated(_ key: String) -> String
 }
 
 /// The names of the transformer's modules, as used in LoRAs.
@@ -102,7 +102,7 @@ enum TransformerModuleNames {
 
     /// diffusers' name of a module, given Wan's name.
     static func diffusers(_ module: String) -> String {
-        String(DiffusersTransformerNames().diffusers(module + ".").dropLast())
+        String(DiffusersTransformerNames().translated(module + ".").dropLast())
     }
 }
 
@@ -148,7 +148,7 @@ private struct DiffusersTransformerNames: NameTranslation {
         return path + renamed(rest, Self.block)
     }
 
-    func diffusers(_ key: String) -> String {
+    func translated(_ key: String) -> String {
         guard let (path, rest) = Self.split(key) else {
             return renamed(key[...], Self.root.map { ($1, $0) })
         }
@@ -259,7 +259,7 @@ private struct DiffusersVAENames: NameTranslation {
         return (rest[..<end], rest[end...].dropFirst())
     }
 
-    func diffusers(_ key: String) -> String {
+    func translated(_ key: String) -> String {
         let root = Self.root.map { ($1, $0) }
         let block = Self.block.map { ($1, $0) }
         let parts = key.split(separator: ".", maxSplits: 3)
@@ -324,7 +324,7 @@ private struct TransformersT5Names: NameTranslation {
         return "blocks.\(parts[2]).\(renamed(parts[4], Self.layers))"
     }
 
-    func diffusers(_ key: String) -> String {
+    func translated(_ key: String) -> String {
         switch key {
         case "token_embedding.weight": return "shared.weight"
         case "norm.weight": return "encoder.final_layer_norm.weight"

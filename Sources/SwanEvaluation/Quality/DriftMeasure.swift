@@ -44,8 +44,9 @@ struct DriftMeasure {
     mutating func add(_ chunk: MeasuredStream.Chunk) throws(SwanError) {
         let isFirst = chunk.first < frames / 10
         guard isFirst || chunk.first >= frames - frames / 10 else { return }
-        let look = try Look(targets.target(0, frames: chunk.sources))
-        let distance = try Look(chunk.output).distance(to: look) * Double(chunk.sources.count)
+        let look = try StyleFeatures(targets.target(0, frames: chunk.sources))
+        let distance =
+            try StyleFeatures(chunk.output).distance(to: look) * Double(chunk.sources.count)
         if isFirst {
             first.distance += distance
             first.frames += chunk.sources.count

@@ -42,10 +42,10 @@ package struct QualityBenchmark {
         let configuration = try folder.configuration()
         let dtype = options.dtype ?? configuration.computeType(on: device)
         var streamOptions = StreamOptions(configuration)
-        streamOptions.seed = options.seed
+        streamOptions.settings.seed = options.seed
         var model = try StreamModel.load(options.model, dtype: dtype, device: device)
         // Measure the model itself, including its response to prompts without a known look.
-        model.looks = nil
+        model.styles = nil
         stream = MeasuredStream(model: model, options: streamOptions)
         clips = try paths.map {
             try QualityClip(

@@ -55,7 +55,7 @@ struct QualityClip: Sendable {
     /// and backward, so that it never jumps: 0, 1, 2, 1, 0, 1 ... for three frames.
     static func swing(_ index: Int, over count: Int) -> Int {
         guard count > 1 else { return 0 }
-        let place = index % (2 * (count - 1))
-        return place < count ? place : 2 * (count - 1) - place
+        let position = index % (2 * (count - 1))
+        return position < count ? position : 2 * (count - 1) - position
     }
 }

@@ -32,10 +32,10 @@ struct StyleTargets {
 
     /// Returns the index of the style that is nearest to `output` [T, 3, H, W], generated from these frames.
     func nearest(to output: Tensor, frames: [Int]) throws(SwanError) -> Int {
-        let look = try Look(output)
+        let look = try StyleFeatures(output)
         var best = (position: 0, distance: Double.infinity)
         for position in styles.indices {
-            let distance = try look.distance(to: Look(target(position, frames: frames)))
+            let distance = try look.distance(to: StyleFeatures(target(position, frames: frames)))
             if distance < best.distance { best = (position, distance) }
         }
         return best.position

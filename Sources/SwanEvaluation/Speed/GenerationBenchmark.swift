@@ -29,9 +29,7 @@ extension Benchmark {
             prompt: text(),
             negative: text(),
             image: nil,
-            guidance: 5,
-            batchesGuidance: false,
-            cacheThreshold: nil
+            guidance: Guidance(scale: 5)
         )
         let input = DenoisingInput(dtype: dtype)
         let latents = try Tensor.randn([1, config.inDim, frames, height, width], generator)

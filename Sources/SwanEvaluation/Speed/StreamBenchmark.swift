@@ -11,8 +11,9 @@ extension Benchmark {
     static func stream(_ options: BenchmarkOptions) throws -> [Measurement] {
         let partial = PartialFolder()
         defer { partial.remove() }
-        let place = FileManager.default.temporaryDirectory.appendingPathComponent("swan-bench").path
-        let folder = URL(fileURLWithPath: try partial.make(nextTo: place), isDirectory: true)
+        let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swan-bench")
+            .path
+        let folder = URL(fileURLWithPath: try partial.make(nextTo: temporary), isDirectory: true)
         let input = options.input ?? folder.appendingPathComponent("in.mp4").path
         if options.input == nil { try makeClip(input) }
         let folderOfModel = try ModelFolder(BundledModels.folder(options.model) ?? options.model)

@@ -41,6 +41,24 @@ package struct FlowTransformer: Sendable {
     }
 }
 
+/// Classifier-free guidance, and how its branches are computed.
+package struct Guidance: Sendable {
+    /// How far to move from the negative prompt toward the prompt; 1 is off.
+    package let scale: Double
+    /// Whether both texts go through the network as one batch.
+    package let isBatched: Bool
+    /// The largest change in the first block's output at which a step reuses the previous step's
+    /// results; `nil` for never.
+    package let cacheThreshold: Double?
+
+    /// Creates guidance.
+    package init(scale: Double, isBatched: Bool = false, cacheThreshold: Double? = nil) {
+        self.scale = scale
+        self.isBatched = isBatched
+        self.cacheThreshold = cacheThreshold
+    }
+}
+
 /// A transformer with its text and image conditioning, ready to predict flows.
 package final class GuidedTransformer {
     private let network: FlowTransformer
@@ -59,23 +77,20 @@ package final class GuidedTransformer {
     ///   - negative: The embedding of the negative prompt [1, T, C]; `nil` without guidance.
     ///   - image: The CLIP image features, for models that attend to them.
     ///   - control: The input of the control branch.
-    ///   - batchesGuidance: Whether both texts go through the network as one batch.
     package init(
         _ network: FlowTransformer,
         prompt: Tensor,
         negative: Tensor?,
         image: Tensor?,
         control: FlowTransformer.Control? = nil,
-        guidance: Double,
-        batchesGuidance: Bool,
-        cacheThreshold: Double?
+        guidance: Guidance
     ) throws(SwanError) {
         self.network = network
         self.control = control
-        self.guidance = guidance
-        self.batchesGuidance = batchesGuidance && negative != nil
+        self.guidance = guidance.scale
+        batchesGuidance = guidance.isBatched && negative != nil
         var texts = [try network.text(prompt, image)]
-        if let negative, batchesGuidance {
+        if let negative, guidance.isBatched {
             // Pad with zeros.
             let longest = max(prompt.size(1), negative.size(1))
             let both = try concatenated([
@@ -86,7 +101,7 @@ package final class GuidedTransformer {
         } else if let negative {
             texts.append(try network.text(negative, image))
         }
-        calls = texts.map { ($0, cacheThreshold.map { FirstBlockCache(threshold: $0) }) }
+        calls = texts.map { ($0, guidance.cacheThreshold.map { FirstBlockCache(threshold: $0) }) }
     }
 
     /// Predicts the flow [1, C, F, h, w], guided from the negative prompt toward the prompt.

@@ -106,7 +106,7 @@ public final class FileGeneration: Sendable {
             output?.cancel()
             writer.withLock { $0 = nil }
         }
-        let video = try generator.generate(job.request, stop: stop) { event in
+        let video = try generator.generate(job.request, plan, stop) { event in
             if case .frames(let frames, _) = event {
                 for frame in frames {
                     picture = frame
@@ -148,7 +148,7 @@ public final class FileGeneration: Sendable {
         } catch {
             guard error.code == .unsupported else { throw error }
             // The name and the size come from the request, so the request is invalid.
-            throw SwanError(.invalidRequest, error.message)
+            throw SwanError(.invalidRequest, error.message, cause: error)
         }
     }
 

@@ -294,9 +294,11 @@ extension GenerationJob {
             negative: isGuided ? texts[1] : nil,
             image: features,
             control: input.control.map { ($0, request.control?.scale ?? 1) },
-            guidance: guidance,
-            batchesGuidance: request.settings.batchesGuidance ?? plan.isSmall,
-            cacheThreshold: request.settings.cacheThreshold
+            guidance: Guidance(
+                scale: guidance,
+                isBatched: request.settings.batchesGuidance ?? plan.isSmall,
+                cacheThreshold: request.settings.cacheThreshold
+            )
         )
     }
 

@@ -27,6 +27,8 @@ public struct GenerationModel: Sendable {
     let sizeMultiple: Int
     let device: Device
     let dtype: DType
+    /// The opened LoRAs and the expert that each is for; `nil` for all transformers.
+    private let loras: [(lora: LoRA, expert: ModelFolder.Part?)]
 
     /// Inspects a checkpoint; no weights are read.
     public init(_ path: String, options: GenerationOptions = GenerationOptions()) throws {
@@ -64,6 +66,9 @@ public struct GenerationModel: Sendable {
             textEncoder: nil,
             streams: false
         ).require(in: path)
+        loras = try options.loras.map {
+            (try LoRA.open($0.path, strength: $0.strength), $0.expert)
+        }
         try checkTransformers()
     }
 
@@ -91,8 +96,7 @@ public struct GenerationModel: Sendable {
         let own = try folder.weights(of: files)
         let config =
             part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: own)
-        let loras = try options.loras.filter { $0.expert == nil || $0.expert == part }
-            .map { try LoRA.open($0.path, strength: $0.strength) }
+        let loras = loras.filter { $0.expert == nil || $0.expert == part }.map(\.lora)
         guard !loras.isEmpty else { return (own, config) }
         // Merging would be repeated every time an offloaded block is read.
         let isLive = options.addsLoRAsLive || options.offload == .block
@@ -153,11 +157,11 @@ public struct GenerationModel: Sendable {
                     + "expects \(transformerConfig.textDim)"
             )
         }
-        let place = options.textEncoderOnCPU ? .cpu : device
+        let encoderDevice = options.textEncoderOnCPU ? .cpu : device
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
         // UMT5's activations exceed the range of float16.
-        let type = asked != .float16 ? asked : place == .cpu ? .suited(to: .cpu) : .bfloat16
-        return try files.network(source, type, place) { weights throws(SwanError) in
+        let type = asked != .float16 ? asked : encoderDevice == .cpu ? .suited(to: .cpu) : .bfloat16
+        return try files.network(source, type, encoderDevice) { weights throws(SwanError) in
             try UMT5Encoder(weights, config)
         }
     }

@@ -95,7 +95,7 @@ public struct GenerationPlan: Sendable {
                 noise: noise
             )
         } catch let error as SwanError where error.code == .invalidOption {
-            throw SwanError(.invalidRequest, error.description)
+            throw SwanError(.invalidRequest, error.description, cause: error)
         }
         let config = model.transformerConfig
         func require(
@@ -122,10 +122,12 @@ public struct GenerationPlan: Sendable {
             "image embeddings",
             "[1, tokens, \(config.imageDim ?? 0)]"
         ) { $0.count == 3 && $0[0] == 1 && $0[2] == config.imageDim }
-        guard request.lastImage == nil || frames > 4 else {
+        guard request.lastImage == nil || frames > model.autoencoderChoice.temporalStride
+        else {
             throw SwanError(
                 .invalidRequest,
-                "a video between a first and a last picture needs at least 5 frames, not \(frames)"
+                "a video between a first and a last picture needs at least "
+                    + "\(model.autoencoderChoice.temporalStride + 1) frames, not \(frames)"
             )
         }
     }
@@ -191,7 +193,8 @@ public struct GenerationPlan: Sendable {
             throw SwanError(
                 .invalidRequest,
                 "an image of \(picture.width)x\(picture.height) cannot cover \(width)x\(height): "
-                    + error.message
+                    + error.message,
+                cause: error
             )
         }
         return try ImageCondition.picture(cut, on: device).unsqueezed(2)

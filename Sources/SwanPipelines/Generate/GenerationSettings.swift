@@ -2,10 +2,11 @@ import SwanCheckpoints
 public import SwanSchedulers
 public import SwanSystem
 
-/// What a user may ask of a generated video, besides its prompt and images. Settings that are `nil` default
-/// to those of the model's authors.
+/// A user's settings for a generated video, in addition to its prompt and images. Settings that are `nil`
+/// default to those of the model's authors.
 ///
-/// The command line fills it from its options; it decodes from JSON or YAML, where every key may be missing.
+/// The command line fills it from its options. It also decodes from JSON or YAML, where every key may be missing
+/// and unknown keys are errors.
 public struct GenerationSettings: Sendable, Equatable, Codable {
     /// A description of what the video should not look like; `nil` for the authors' text.
     public var negativePrompt: String?
@@ -43,7 +44,7 @@ public struct GenerationSettings: Sendable, Equatable, Codable {
     /// The number of steps between previews; `nil` for none.
     public var previewInterval: Int?
 
-    /// The authors' settings, with the seed 0.
+    /// Creates the authors' settings, with the seed 0.
     public init() {}
 
     /// A width and height in pixels.
@@ -65,7 +66,7 @@ public struct GenerationSettings: Sendable, Equatable, Codable {
 
     // MARK: - Decoding
 
-    private enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case negativePrompt = "negative_prompt", size, area, frames, seed, steps, shift, solver
         case timesteps, schedule, guidance, lowNoiseGuidance = "guidance_low"
         case highNoiseGuidance = "guidance_high", boundary, batchesGuidance = "batch_guidance"
@@ -74,6 +75,7 @@ public struct GenerationSettings: Sendable, Equatable, Codable {
 
     /// Decodes the keys that are given and checks them.
     public init(from decoder: any Decoder) throws {
+        try decoder.requireKnownKeys(CodingKeys.self)
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func value<Value: Decodable>(_ key: CodingKeys) throws -> Value? {
             try values.decodeIfPresent(Value.self, forKey: key)
@@ -136,16 +138,16 @@ public struct GenerationSettings: Sendable, Equatable, Codable {
 
     private func checkFrames() throws(SwanError) {
         guard let frames else { return }
-        let stride = PartsFit.temporalStride
-        let lower = max(1, (frames - 1) / stride * stride + 1)
         try require(
-            frames >= 1 && frames % stride == 1,
+            (1...Self.mostFrames).contains(frames),
+            "the number of frames must be 1 to \(Self.mostFrames), not \(frames)"
+        )
+        let stride = PartsFit.temporalStride
+        let lower = (frames - 1) / stride * stride + 1
+        try require(
+            frames == lower,
             "the number of frames must be \(stride)n + 1, not \(frames); the nearest are "
                 + "\(lower) and \(lower + stride)"
-        )
-        try require(
-            frames <= Self.mostFrames,
-            "the number of frames must be at most \(Self.mostFrames), not \(frames)"
         )
     }
 

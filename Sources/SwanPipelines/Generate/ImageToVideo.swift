@@ -13,7 +13,7 @@ public struct ImageToVideo: Sendable {
         checkpoint: String,
         options: GenerationOptions = GenerationOptions(),
         log: Logger = Logger(label: "swan")
-    ) async throws {
+    ) throws {
         let model = try GenerationModel(checkpoint, options: options)
         guard model.variant.takesImage else {
             throw SwanError(

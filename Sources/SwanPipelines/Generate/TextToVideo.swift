@@ -4,7 +4,7 @@ import SwanSystem
 
 /// Generates videos from text.
 ///
-///     let pipeline = try await TextToVideo(checkpoint: "Wan2.1-T2V-1.3B")
+///     let pipeline = try TextToVideo(checkpoint: "Wan2.1-T2V-1.3B")
 ///     for try await event in pipeline.generate("a fox in the snow", seed: 7) {
 ///         if case .result(let video) = event { try video.write(to: "fox.mp4") }
 ///     }
@@ -17,7 +17,7 @@ public struct TextToVideo: Sendable {
         checkpoint: String,
         options: GenerationOptions = GenerationOptions(),
         log: Logger = Logger(label: "swan")
-    ) async throws {
+    ) throws {
         let model = try GenerationModel(checkpoint, options: options)
         guard !model.variant.needsImage else {
             throw SwanError(

@@ -38,7 +38,16 @@ public final class VideoGenerator: Sendable {
         stop: CancellationFlag = CancellationFlag(),
         _ handle: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
-        let plan = try GenerationPlan(request, model)
+        try generate(request, GenerationPlan(request, model), stop, handle)
+    }
+
+    /// Generates the video of a plan that was made for the request.
+    func generate(
+        _ request: GenerationRequest,
+        _ plan: GenerationPlan,
+        _ stop: CancellationFlag,
+        _ handle: @escaping (GenerationEvent) throws -> Void
+    ) throws -> GeneratedVideo {
         do {
             return try inference {
                 try GenerationJob(self, request, plan, stop, handle).run()

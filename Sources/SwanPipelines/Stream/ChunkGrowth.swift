@@ -13,7 +13,7 @@ struct ChunkGrowth {
     /// - Parameter temporalStride: The frames that a latent frame stands for.
     init(_ options: StreamOptions, temporalStride: Int) {
         let configuration = options.configuration
-        target = options.targetFPS
+        target = options.settings.targetFPS
         framesPerChunk = temporalStride * configuration.framesPerBlock
         largest =
             temporalStride

@@ -119,13 +119,13 @@ extension DenoisingPlan {
     /// Creates the plan for a stream's options.
     init(_ options: StreamOptions, dtype: DType, device: Device) throws {
         let configuration = options.configuration
-        let random = StreamNoise(seed: options.seed, dtype: dtype, device: device)
+        let random = StreamNoise(seed: options.settings.seed, dtype: dtype, device: device)
         schedule = try FlowMatch(.streaming(shift: configuration.shift))
         steps = try schedule.denoisingSteps(
             configuration.steps + [0],
             warped: configuration.warpsSteps
         )
-        streamBatch = options.streamBatch
+        streamBatch = options.settings.streamBatch
         framesPerChunk = configuration.framesPerBlock
         noise = { shape, key throws(SwanError) in try random(shape, key) }
     }

@@ -47,11 +47,11 @@ final class EncodeStage: Sendable {
         self.options = options
         self.prompts = prompts
         self.clock = clock
-        random = StreamNoise(seed: options.seed, dtype: model.dtype, device: model.device)
+        random = StreamNoise(seed: options.settings.seed, dtype: model.dtype, device: model.device)
         let configuration = options.configuration
         let controller = try NoiseController(
             initialScale: configuration.noiseScale,
-            isFixed: options.fixedNoise,
+            isFixed: options.settings.fixedNoise,
             timestepOffset: configuration.timestepOffset
         )
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)

@@ -38,7 +38,7 @@ final class FileStreamOutput: Sendable {
         } catch {
             guard error.code == .unsupported else { throw error }
             // The name and the size come from the request, so the request is invalid.
-            throw SwanError(.invalidRequest, error.message)
+            throw SwanError(.invalidRequest, error.message, cause: error)
         }
         self.log = log
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(shape.width, shape.height))

@@ -126,13 +126,13 @@ public struct FileStreamRequest: Sendable {
             width: follows ? settings.width ?? checkpoint.configs.sizeMultiple : options.width,
             multiple: checkpoint.configs.sizeMultiple
         )
-        let place = try Device(named: device)
+        let chosen = try Device(named: device)
         return StreamDraft(
             request: self,
             checkpoint: checkpoint,
             options: options,
-            device: place,
-            dtype: dtype ?? options.configuration.computeType(on: place)
+            device: chosen,
+            dtype: dtype ?? options.configuration.computeType(on: chosen)
         )
     }
 

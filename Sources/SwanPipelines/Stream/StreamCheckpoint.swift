@@ -16,8 +16,8 @@ package struct StreamCheckpoint: Sendable {
     package let configs: ModelFolder.Configs
     /// The streaming configuration.
     package let configuration: StreamConfiguration
-    /// The looks that the model knows, from its own configuration even if another one is used.
-    private let looks: KnownLooks?
+    /// The styles that the model knows, from its own configuration even if another one is used.
+    private let styles: KnownStyles?
     private let autoencoder: AutoencoderChoice
 
     /// Opens a model by the name of a bundled one or the path of a folder.
@@ -31,7 +31,7 @@ package struct StreamCheckpoint: Sendable {
         name = URL(fileURLWithPath: nameOrPath).lastPathComponent
         folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         configuration = try folder.configuration(path)
-        looks = path == nil ? configuration.looks : try folder.configuration().looks
+        styles = path == nil ? configuration.styles : try folder.configuration().styles
         try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })
         var configs = try folder.configs()
         autoencoder = try AutoencoderChoice(
@@ -63,25 +63,28 @@ package struct StreamCheckpoint: Sendable {
             rareText: isPublished ? .unknownMark : .bytes
         )
         try tokenizer.requireVocabulary(within: textEncoder.vocabulary)
-        var model = StreamModel(
-            name: name,
-            transformer: try folder.finiteNetwork(
+        let networks = StreamModel.Networks(
+            transformer: try folder.loadVerified(
                 of: folder.require(.transformer),
                 dtype,
                 device
             ) { weights throws(SwanError) in try CausalWanTransformer(weights, transformer) },
             vae: try autoencoder.load(from: folder, dtype, device),
-            textEncoder: try folder.finiteNetwork(
+            textEncoder: try folder.loadVerified(
                 of: folder.require(.textEncoder),
                 dtype,
                 device
             ) { weights throws(SwanError) in try UMT5Encoder(weights, textEncoder) },
-            tokenizer: tokenizer,
+            tokenizer: tokenizer
+        )
+        var model = StreamModel(
+            name: name,
+            networks,
             configuration: configuration,
             dtype: dtype,
             device: device
         )
-        model.looks = looks
+        model.styles = styles
         return model
     }
 }

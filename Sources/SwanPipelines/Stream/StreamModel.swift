@@ -16,8 +16,8 @@ public struct StreamModel: Sendable {
     public let device: Device
     /// The default streaming configuration.
     public let configuration: StreamConfiguration
-    /// The looks that prompts can request; other prompts request no change. `nil` for any prompt.
-    public var looks: KnownLooks?
+    /// The styles that prompts can request; other prompts request no change. `nil` for any prompt.
+    public var styles: KnownStyles?
     /// The autoencoder between frames and latents.
     public let vae: any VideoAutoencoder
 
@@ -25,24 +25,46 @@ public struct StreamModel: Sendable {
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
 
+    /// The networks of a model and its tokenizer.
+    public struct Networks: Sendable {
+        /// Denoises latents.
+        public var transformer: CausalWanTransformer
+        /// Encodes frames and decodes latents.
+        public var vae: any VideoAutoencoder
+        /// Encodes prompts.
+        public var textEncoder: UMT5Encoder
+        /// Splits prompts into the text encoder's tokens.
+        public var tokenizer: Tokenizer
+
+        /// Combines networks.
+        public init(
+            transformer: CausalWanTransformer,
+            vae: any VideoAutoencoder,
+            textEncoder: UMT5Encoder,
+            tokenizer: Tokenizer
+        ) {
+            self.transformer = transformer
+            self.vae = vae
+            self.textEncoder = textEncoder
+            self.tokenizer = tokenizer
+        }
+    }
+
     /// Creates a model from existing networks, for example in training.
     public init(
         name: String,
-        transformer: CausalWanTransformer,
-        vae: any VideoAutoencoder,
-        textEncoder: UMT5Encoder,
-        tokenizer: Tokenizer,
+        _ networks: Networks,
         configuration: StreamConfiguration,
         dtype: DType = .float32,
         device: Device = .cpu
     ) {
         self.name = name
-        self.transformer = transformer
-        self.vae = vae
-        self.textEncoder = textEncoder
-        self.tokenizer = tokenizer
+        transformer = networks.transformer
+        vae = networks.vae
+        textEncoder = networks.textEncoder
+        tokenizer = networks.tokenizer
         self.configuration = configuration
-        looks = configuration.looks
+        styles = configuration.styles
         self.dtype = dtype
         self.device = device
     }

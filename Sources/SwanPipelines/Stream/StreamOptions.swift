@@ -1,4 +1,5 @@
 public import SwanCheckpoints
+public import SwanSystem
 import Torch
 
 /// The settings of one stream, in addition to its model's.
@@ -7,26 +8,43 @@ public struct StreamOptions: Sendable, Equatable {
     public var height, width: Int
     /// The size of the output frames if black bars are added; `nil` for `height` and `width`.
     public internal(set) var outputHeight, outputWidth: Int?
-    /// How frames with another aspect ratio are fitted to `height` and `width`.
-    public var fit = FrameFit.crop
+    /// How frames with another aspect ratio are fitted to `height` and `width`; `setSize(for:)` replaces
+    /// padding by a smaller size and black bars.
+    public var fit: FrameFit {
+        get { settings.fit }
+        set { settings.fit = newValue }
+    }
     /// The pixel aspect ratio of the input frames: a pixel's width divided by its height.
     public internal(set) var pixelAspect = 1.0
     /// The streaming configuration.
     public var configuration: StreamConfiguration
-    /// Whether the noise scale stays constant instead of adapting to motion.
-    public var fixedNoise = false
-    /// Whether denoising steps of neighboring chunks run in one batch.
-    public var streamBatch = true
-    /// The rate in frames per second below which chunks grow, if the cache allows it.
-    public var targetFPS: Double?
-    /// The seed of all random numbers.
-    public var seed: UInt64 = 0
+    /// What the user asked for. Its steps and noise scale are part of `configuration`, its height and width
+    /// of the size above.
+    public var settings: StreamSettings
 
     /// Creates the default options of a model's configuration.
     public init(_ configuration: StreamConfiguration, height: Int? = nil, width: Int? = nil) {
         self.configuration = configuration
         self.height = height ?? configuration.frameSize.height
         self.width = width ?? configuration.frameSize.width
+        settings = StreamSettings()
+    }
+
+    /// Creates the options for what a user asks of a model.
+    ///
+    /// A side that is not given is the model's; `setSize(for:)` chooses it by the frames' shape.
+    ///
+    /// - Throws: `invalidRequest` for settings that no model accepts, or more steps than this one has.
+    public init(
+        _ configuration: StreamConfiguration,
+        _ settings: StreamSettings
+    ) throws(SwanError) {
+        try settings.check()
+        var configuration = configuration
+        if let steps = settings.steps { try configuration.keepSteps(steps) }
+        if let noiseScale = settings.noiseScale { configuration.noiseScale = noiseScale }
+        self.init(configuration, height: settings.height, width: settings.width)
+        self.settings = settings
     }
 }
 

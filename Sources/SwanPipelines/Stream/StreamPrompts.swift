@@ -59,19 +59,20 @@ extension StreamModel {
         return (try transformer.text(embeddings), issues)
     }
 
-    /// Tokenizes a prompt, reduced to the looks that the model knows.
+    /// Tokenizes a prompt, reduced to the styles that the model knows.
     private func tokens(of prompt: String) throws -> (tokens: [Int32], issues: [PromptIssue]) {
         let limit = transformer.config.textLen
         let whole = try tokenizer.encode(prompt, maxTokens: limit)
-        guard let looks else { return (whole.tokens, whole.issues) }
+        guard let styles else { return (whole.tokens, whole.issues) }
         let cut = whole.wasTruncated ? try tokenizer.text(of: whole.tokens) : nil
-        if let issue = looks.issue(with: whole.text, heard: cut), let neutral = looks.noChange.first
+        if let issue = styles.issue(with: whole.text, heard: cut),
+            let neutral = styles.noChange.first
         {
             let tokens = try tokenizer.encode(neutral, maxTokens: limit).tokens
             return (tokens, whole.issues + [issue])
         }
         let heard = cut ?? whole.text
-        let wanted = looks.wanted(in: heard)
+        let wanted = styles.requested(in: heard)
         guard wanted != heard else { return (whole.tokens, whole.issues) }
         return (try tokenizer.encode(cleaned: wanted, maxTokens: limit).tokens, whole.issues)
     }

@@ -1,10 +1,11 @@
 import Foundation
-public import SwanCheckpoints
+import SwanCheckpoints
 public import SwanSystem
 
-/// What a user may ask of a stream, on top of what its model says.
+/// A user's settings for a stream, in addition to its model's configuration.
 ///
-/// The command line fills it from its options; it decodes from JSON or YAML, where every key may be missing.
+/// The command line fills it from its options. It also decodes from JSON or YAML, where every key may be missing
+/// and unknown keys are errors.
 public struct StreamSettings: Sendable, Equatable, Codable {
     /// Use only the first N denoising steps of the model; nil for all.
     public var steps: Int?
@@ -24,16 +25,17 @@ public struct StreamSettings: Sendable, Equatable, Codable {
     /// The seed of all random numbers.
     public var seed: UInt64 = 0
 
-    /// The model's own way.
+    /// Creates the default settings.
     public init() {}
 
-    private enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
         case streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
     }
 
     /// Decodes the keys that are given and checks them.
     public init(from decoder: any Decoder) throws {
+        try decoder.requireKnownKeys(CodingKeys.self)
         let values = try decoder.container(keyedBy: CodingKeys.self)
         steps = try values.decodeIfPresent(Int.self, forKey: .steps)
         noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
@@ -80,22 +82,5 @@ public struct StreamSettings: Sendable, Equatable, Codable {
                 "the target frame rate must be 0.1 to 1000 frames per second, not \(targetFPS)"
             )
         }
-    }
-}
-
-extension StreamOptions {
-    /// A model's way to stream with what a user asks for.
-    public init(
-        _ configuration: StreamConfiguration,
-        _ settings: StreamSettings
-    ) throws(SwanError) {
-        var configuration = configuration
-        if let steps = settings.steps { try configuration.keepSteps(steps) }
-        if let noiseScale = settings.noiseScale { configuration.noiseScale = noiseScale }
-        self.init(configuration, height: settings.height, width: settings.width)
-        fixedNoise = settings.fixedNoise
-        streamBatch = settings.streamBatch
-        targetFPS = settings.targetFPS
-        seed = settings.seed
     }
 }

@@ -14,7 +14,27 @@ extension VideoStream {
         from source: Source,
         inbox: FrameInbox = FrameInbox(capacity: 8, whenFull: .wait)
     ) -> AsyncThrowingStream<VideoFrame, any Error> where Source.Element == VideoFrame {
-        let run = SequenceRun(self, source, inbox)
+        let run = SequenceRun(self, inbox)
+        run.feed(source) { TimedFrame($0) }
+        let rest = Mutex<ArraySlice<VideoFrame>>([])
+        return AsyncThrowingStream {
+            if let frame = rest.withLock({ $0.popFirst() }) { return frame }
+            while let chunk = try await run.next() {
+                rest.withLock { $0 = chunk.frames[...] }
+                if let frame = rest.withLock({ $0.popFirst() }) { return frame }
+            }
+            return nil
+        }
+    }
+
+    /// Returns the restyled chunks of timed frames as an asynchronous sequence: like `frames(from:)`,
+    /// with the capture time of each frame and the latency of each chunk.
+    public func chunks<Source: AsyncSequence & Sendable>(
+        from source: Source,
+        inbox: FrameInbox = FrameInbox(capacity: 8, whenFull: .wait)
+    ) -> AsyncThrowingStream<StreamedChunk, any Error> where Source.Element == TimedFrame {
+        let run = SequenceRun(self, inbox)
+        run.feed(source) { $0 }
         return AsyncThrowingStream { try await run.next() }
     }
 }
@@ -22,26 +42,12 @@ extension VideoStream {
 /// A stream between two tasks: one that feeds it and one that consumes its output.
 private final class SequenceRun: Sendable {
     private let inbox: FrameInbox
-    private let outbox = BoundedQueue<VideoFrame>(capacity: 8)
+    private let outbox = BoundedQueue<StreamedChunk>(capacity: 2)
     private let failure = FirstFailure()
-    private let feeder: Task<Void, Never>
+    private let feeder = Mutex<Task<Void, Never>?>(nil)
 
-    init<Source: AsyncSequence & Sendable>(
-        _ stream: VideoStream,
-        _ source: Source,
-        _ inbox: FrameInbox
-    ) where Source.Element == VideoFrame {
+    init(_ stream: VideoStream, _ inbox: FrameInbox) {
         self.inbox = inbox
-        feeder = Task { [failure] in
-            do {
-                for try await frame in source {
-                    guard await inbox.send(TimedFrame(frame)) else { break }
-                }
-            } catch {
-                failure.note(error)
-            }
-            inbox.close()
-        }
         do throws(SwanError) {
             try startThread("swan.stream") { [outbox, failure] in
                 Self.run(stream, inbox, outbox, failure)
@@ -52,14 +58,32 @@ private final class SequenceRun: Sendable {
         }
     }
 
+    /// Starts the task that puts the elements of `source` into the inbox.
+    func feed<Source: AsyncSequence & Sendable>(
+        _ source: Source,
+        _ timed: @escaping @Sendable (Source.Element) -> TimedFrame
+    ) {
+        let task = Task { [inbox, failure] in
+            do {
+                for try await frame in source {
+                    guard await inbox.send(timed(frame)) else { break }
+                }
+            } catch {
+                failure.note(error)
+            }
+            inbox.close()
+        }
+        feeder.withLock { $0 = task }
+    }
+
     deinit {
-        feeder.cancel()
+        feeder.withLock { $0?.cancel() }
         inbox.close(dropping: true)
         outbox.close(dropping: true)
     }
 
-    func next() async throws -> VideoFrame? {
-        if let frame = await outbox.receive() { return frame }
+    func next() async throws -> StreamedChunk? {
+        if let chunk = await outbox.receive() { return chunk }
         if let error = failure.error { throw error }
         return nil
     }
@@ -67,7 +91,7 @@ private final class SequenceRun: Sendable {
     private static func run(
         _ stream: VideoStream,
         _ inbox: FrameInbox,
-        _ outbox: BoundedQueue<VideoFrame>,
+        _ outbox: BoundedQueue<StreamedChunk>,
         _ failure: FirstFailure
     ) {
         let waiting = inbox.source
@@ -80,23 +104,10 @@ private final class SequenceRun: Sendable {
             cancel: waiting.cancel
         )
         do {
-            try stream.run(source) { chunk in chunk.frames.allSatisfy { outbox.put($0) } }
+            try stream.run(source) { outbox.put($0) }
         } catch {
             failure.note(error)
         }
         outbox.close()
-    }
-}
-
-/// The first error of several threads and tasks.
-private final class FirstFailure: Sendable {
-    private let first = Mutex<(any Error)?>(nil)
-
-    var error: (any Error)? { first.withLock { $0 } }
-
-    func note(_ error: any Error) {
-        first.withLock { first in
-            if first == nil { first = error }
-        }
     }
 }

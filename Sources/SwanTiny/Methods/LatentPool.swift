@@ -26,30 +26,14 @@ final class LatentPool: Sendable {
         var next = 0
     }
 
-    /// Creates the pool of a phase whose first clip has the index `firstIndex`. `threads` threads
-    /// make the clips, and up to `encoders` of them encode at a time, until the job is cancelled.
+    /// Creates the pool of a phase; `threads` threads make its clips until the job is cancelled.
     init(
-        _ clips: any ClipSource,
-        styles: [Style],
-        codec: LatentCodec,
-        options: StreamTrainingOptions,
+        _ encoder: ClipEncoder,
         phase: StreamPhase,
-        firstIndex: UInt64,
-        seed: UInt64,
         threads: Int = 1,
-        encoders: Int = 1,
         stop: CancellationFlag = CancellationFlag()
     ) {
-        encoder = ClipEncoder(
-            clips: clips,
-            styles: styles,
-            codec: codec,
-            options: options,
-            size: phase.size,
-            firstIndex: firstIndex,
-            seed: seed,
-            turns: DispatchSemaphore(value: encoders)
-        )
+        self.encoder = encoder
         self.phase = phase
         self.threads = threads
         self.stop = stop
@@ -104,16 +88,18 @@ final class LatentPool: Sendable {
 }
 
 /// Renders and encodes the clips of a pool.
-private struct ClipEncoder: Sendable {
+struct ClipEncoder: Sendable {
     let clips: any ClipSource
     let styles: [Style]
     let codec: LatentCodec
     let options: StreamTrainingOptions
+    /// The height and width of the clips in pixels.
     let size: Int
+    /// The index of the first clip.
     let firstIndex: UInt64
     let seed: UInt64
     /// All threads render clips, but only a few encode at a time, because activations take memory.
-    let turns: DispatchSemaphore
+    var turns = DispatchSemaphore(value: 1)
 
     /// Returns the latents of a clip and of its versions in all styles: [styles + 1, C, F, H, W].
     func encode(_ number: Int) throws -> Tensor {

@@ -12,7 +12,17 @@ struct LatentStatistics {
     /// The loss weight of each normalized channel, 1 on average.
     let weights: [Double]
 
-    /// Measures the statistics over clips of `size` pixels, starting from the index `firstIndex`.
+    /// The clips that statistics are measured over.
+    struct Clips {
+        let source: any ClipSource
+        let count: Int
+        /// The height and width in pixels.
+        let size: Int
+        /// The index of the first clip.
+        let firstIndex: UInt64
+    }
+
+    /// Measures the statistics over clips.
     ///
     /// The importance of a channel is the change of the images when it is perturbed by half its
     /// standard deviation. Important channels get a wider range than others, so that the noise a
@@ -27,10 +37,7 @@ struct LatentStatistics {
         _ vae: [String: Tensor],
         _ config: WanVAEConfig,
         keepsNormalization: Bool = false,
-        clips: any ClipSource,
-        count: Int,
-        size: Int,
-        firstIndex: UInt64,
+        over clips: Clips,
         seed: UInt64
     ) throws -> LatentStatistics {
         var plain = config
@@ -39,12 +46,12 @@ struct LatentStatistics {
         let codec = try LatentCodec(vae, plain)
         return try withoutGradients {
             let latents = try concatenated(
-                (0..<count).map { number in
-                    let clip = try clips.clip(
-                        index: firstIndex + UInt64(number),
+                (0..<clips.count).map { number in
+                    let clip = try clips.source.clip(
+                        index: clips.firstIndex + UInt64(number),
                         frames: 2 * config.temporalStride + 1,
-                        height: size,
-                        width: size
+                        height: clips.size,
+                        width: clips.size
                     )
                     return try codec.encode(clip.unsqueezed(0))
                 }
@@ -52,7 +59,7 @@ struct LatentStatistics {
             return try LatentStatistics(
                 of: latents,
                 importance: { std in
-                    let samples = try latents.narrowed(0, 0, min(2, count))
+                    let samples = try latents.narrowed(0, 0, min(2, clips.count))
                     return try importance(codec, samples, std, seed: seed)
                 },
                 normalization: keepsNormalization ? config : nil

@@ -8,7 +8,7 @@ import SwanTraining
 /// know.
 package struct PromptGenerator: Sendable {
     private let styles: [Style]
-    private let unknownLooks: [String]
+    private let unknownStyles: [String]
     private let seed: UInt64
 
     /// Creates a generator for `styles`; a look that none of them is named after counts as unknown.
@@ -16,7 +16,7 @@ package struct PromptGenerator: Sendable {
         self.styles = styles
         self.seed = seed
         let words = Set(styles.flatMap(\.phrasings).flatMap(Self.words))
-        unknownLooks = PromptPhrases.looks.filter { words.isDisjoint(with: Self.words($0)) }
+        unknownStyles = PromptPhrases.looks.filter { words.isDisjoint(with: Self.words($0)) }
     }
 
     /// Returns prompt number `index` for `style`, which depends only on the seed, the style's name
@@ -47,7 +47,7 @@ package struct PromptGenerator: Sendable {
         switch random.pick(weights: [0.3, 0.25, 0.25, 0.1, 0.05, 0.05]) {
         case 0: return scene(&random)
         case 1: return random.pick(PromptPhrases.requestsToKeep)
-        case 2 where !unknownLooks.isEmpty: return sentence(unknownLooks, &random)
+        case 2 where !unknownStyles.isEmpty: return sentence(unknownStyles, &random)
         case 3: return nonsense(Self.letters, &random)
         case 4: return nonsense(PromptPhrases.signs, &random)
         default: return ""

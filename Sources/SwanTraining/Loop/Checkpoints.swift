@@ -60,7 +60,7 @@ package struct Checkpoints {
                 file = try SummedFile.open(path(step), remedy: remedy)
             } catch let error as SwanError where error.code == .invalidFile {
                 guard index == 0 else { continue }
-                throw SwanError(.invalidData, "\(error.message); \(remedy)")
+                throw SwanError(.invalidData, "\(error.message); \(remedy)", cause: error)
             }
             return try state(file, step, CheckpointRoles(roles), device)
         }

@@ -1,10 +1,11 @@
-package import SwanSystem
-package import Torch
+import SwanSystem
+import SwanTraining
+import Torch
 
 /// What a recipe's random numbers are used for. Each purpose has an independent sequence.
 ///
 /// The raw values are part of the seeds: changing one changes the trained weights.
-package enum RandomPurpose: UInt64, Sendable {
+enum RandomPurpose: UInt64, Sendable {
     /// A clip of the training data.
     case clip = 0
     /// The start of a clip in a latent pool.
@@ -27,14 +28,14 @@ package enum RandomPurpose: UInt64, Sendable {
 
 extension SampleRandom {
     /// Creates the generator of sample `index` for a purpose.
-    package init(seed: UInt64, index: UInt64, purpose: RandomPurpose) {
+    init(seed: UInt64, index: UInt64, purpose: RandomPurpose) {
         self.init(seed: seed, index: index, purpose: purpose.rawValue)
     }
 }
 
 extension Generator {
     /// Creates the generator of a seed for a purpose, and for an index if the purpose has several.
-    package convenience init(
+    convenience init(
         seed: UInt64,
         purpose: RandomPurpose,
         index: UInt64? = nil

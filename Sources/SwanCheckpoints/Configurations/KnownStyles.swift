@@ -1,32 +1,32 @@
 package import SwanText
 
-/// The looks that a model was trained on, and the phrases that request them.
+/// The styles that a model was trained on, and the phrases that request them.
 ///
-/// A small model maps every prompt to one of its looks, so an unknown prompt produces an arbitrary
-/// similar one. If a model declares its looks, other prompts are replaced by one that requests no change.
-public struct KnownLooks: Sendable, Equatable, Encodable {
-    /// A look.
-    public struct Look: Sendable, Equatable, Encodable {
-        /// The look's name, which is also a prompt for it.
+/// A small model maps every prompt to one of its styles, so an unknown prompt produces an arbitrary
+/// similar one. If a model declares its styles, other prompts are replaced by one that requests no change.
+public struct KnownStyles: Sendable, Equatable, Encodable {
+    /// A style.
+    public struct Entry: Sendable, Equatable, Encodable {
+        /// The style's name, which is also a prompt for it.
         public let name: String
         /// The phrases that request it anywhere in a prompt: whole words, regardless of case and punctuation.
         public let phrases: [String]
 
-        /// Creates a look with a name and the phrases that request it.
+        /// Creates a style with a name and the phrases that request it.
         public init(name: String, phrases: [String]) {
             self.name = name
             self.phrases = phrases
         }
     }
 
-    /// Prompts that request no change. The first one replaces prompts without a known look.
+    /// Prompts that request no change. The first one replaces prompts without a known style.
     public let noChange: [String]
-    /// The looks that the model knows.
-    public let known: [Look]
+    /// The styles that the model knows.
+    public let known: [Entry]
     private let spoken: SpokenPhrases
 
-    /// Creates an instance from looks and the prompts that request no change.
-    public init(noChange: [String], known: [Look]) {
+    /// Creates an instance from styles and the prompts that request no change.
+    public init(noChange: [String], known: [Entry]) {
         self.noChange = noChange
         self.known = known
         spoken = SpokenPhrases(known.flatMap { [$0.name] + $0.phrases })
@@ -36,33 +36,33 @@ public struct KnownLooks: Sendable, Equatable, Encodable {
         case noChange = "no_change", known
     }
 
-    /// Whether two instances have the same looks and prompts.
-    public static func == (a: KnownLooks, b: KnownLooks) -> Bool {
+    /// Whether two instances have the same styles and prompts.
+    public static func == (a: KnownStyles, b: KnownStyles) -> Bool {
         a.noChange == b.noChange && a.known == b.known
     }
 
-    /// Whether a prompt requests a known look, or no change.
-    public func hears(_ prompt: String) -> Bool {
+    /// Whether a prompt requests a known style, or no change.
+    public func recognizes(_ prompt: String) -> Bool {
         let words = SpokenPhrases.words(of: prompt)
         return spoken.areAsked(in: words)
             || noChange.contains { SpokenPhrases.words(of: $0) == words }
     }
 
-    /// Returns the part of a prompt to pass to the model: all of it or, if it declines a look, only the
+    /// Returns the part of a prompt to pass to the model: all of it or, if it declines a style, only the
     /// phrases that request one. The model would take "no neon, sepia" for neon.
-    package func wanted(in prompt: String) -> String {
+    package func requested(in prompt: String) -> String {
         let (asked, declined) = spoken.phrases(in: SpokenPhrases.words(of: prompt))
         return declined && !asked.isEmpty ? asked.joined(separator: ", ") : prompt
     }
 
-    /// Returns the issue to report for a prompt; nil if the model knows the requested look.
+    /// Returns the issue to report for a prompt; nil if the model knows the requested style.
     ///
     /// - Parameters:
     ///   - prompt: The prompt.
     ///   - heard: The part of the prompt that the model receives, if not all of it.
     package func issue(with prompt: String, heard: String? = nil) -> PromptIssue? {
-        guard !hears(heard ?? prompt) else { return nil }
-        return .unknownLook(
+        guard !recognizes(heard ?? prompt) else { return nil }
+        return .unknownStyle(
             prompt: prompt,
             known: known.map(\.name),
             suggestion: spoken.nearest(to: SpokenPhrases.words(of: prompt))

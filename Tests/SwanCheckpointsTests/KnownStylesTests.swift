@@ -10,9 +10,9 @@ import SwanPipelines
 @testable import SwanCheckpoints
 
 /// Matches prompts with the looks that a model knows.
-@Suite struct KnownLooksTests {
-    private static let tiny = Result { try KnownLooks.ofModel("tiny") }
-    private let looks: KnownLooks
+@Suite struct KnownStylesTests {
+    private static let tiny = Result { try KnownStyles.ofModel("tiny") }
+    private let looks: KnownStyles
 
     init() throws { looks = try #require(try Self.tiny.get()) }
 
@@ -26,7 +26,7 @@ import SwanPipelines
                 "two friends on their way home, \(phrase)", "turn this into \(phrase), please",
                 "Everything the camera sees here as \(phrase).", "(\(phrase):1.3), 4k",
             ] {
-                #expect(looks.hears(prompt), "\(prompt)")
+                #expect(looks.recognizes(prompt), "\(prompt)")
             }
         }
     }
@@ -43,7 +43,7 @@ import SwanPipelines
         ]
     )
     func matchesSpellingVariants(prompt: String) {
-        #expect(looks.hears(cleanPrompt(prompt)))
+        #expect(looks.recognizes(cleanPrompt(prompt)))
     }
 
     /// Declined looks are removed if the prompt also asks for another look. Other prompts do not
@@ -56,13 +56,13 @@ import SwanPipelines
         ("neon sepia", "neon sepia"), ("nothing but neon", "nothing but neon"),
     ])
     func removesDeclinedLooks(prompt: String, wanted: String) {
-        #expect(looks.hears(prompt))
-        #expect(looks.wanted(in: prompt) == wanted)
+        #expect(looks.recognizes(prompt))
+        #expect(looks.requested(in: prompt) == wanted)
     }
 
     @Test(arguments: ["anything but sepia", "sepia-free", "less sepia", "remove the night"])
     func ignoresPromptsThatOnlyDecline(prompt: String) {
-        #expect(!looks.hears(prompt))
+        #expect(!looks.recognizes(prompt))
     }
 
     @Test(
@@ -80,7 +80,7 @@ import SwanPipelines
         ]
     )
     func ignoresUnrelatedPrompts(prompt: String) {
-        #expect(!looks.hears(prompt))
+        #expect(!looks.recognizes(prompt))
     }
 
     @Test(
@@ -90,13 +90,13 @@ import SwanPipelines
         ]
     )
     func doesNotMatchDeclinedLooks(prompt: String) {
-        #expect(!looks.hears(prompt))
-        #expect(looks.hears(prompt + ", but autumn"))
+        #expect(!looks.recognizes(prompt))
+        #expect(looks.recognizes(prompt + ", but autumn"))
     }
 
     @Test func matchesRequestsForNoChange() {
         for prompt in looks.noChange {
-            #expect(looks.hears(prompt) && looks.hears(prompt.uppercased() + "."))
+            #expect(looks.recognizes(prompt) && looks.recognizes(prompt.uppercased() + "."))
         }
     }
 
@@ -108,7 +108,7 @@ import SwanPipelines
         ]
     )
     func suggestsTheLookForAMisspelling(prompt: String, meant: String) {
-        guard case .unknownLook(_, _, let suggestion) = looks.issue(with: prompt) else {
+        guard case .unknownStyle(_, _, let suggestion) = looks.issue(with: prompt) else {
             Issue.record("\(prompt) matches a look")
             return
         }
@@ -120,7 +120,7 @@ import SwanPipelines
         let issue = looks.issue(with: prompt)
         #expect(
             issue
-                == .unknownLook(
+                == .unknownStyle(
                     prompt: prompt,
                     known: looks.known.map(\.name),
                     suggestion: nil
@@ -190,8 +190,8 @@ import SwanPipelines
     }
 
     @Test func modelsWithoutAListAcceptAnyPrompt() throws {
-        #expect(try StreamConfiguration(yaml: "noise_scale: 0.5", name: "x").looks == nil)
-        #expect(StreamConfiguration().looks == nil)
+        #expect(try StreamConfiguration(yaml: "noise_scale: 0.5", name: "x").styles == nil)
+        #expect(StreamConfiguration().styles == nil)
     }
 
     // MARK: - The bundled model
@@ -207,7 +207,7 @@ import SwanPipelines
         let kept = zip(clip, unknown.frames).map { distance($0, $1) }
         #expect(kept.allSatisfy { $0 < 200 }, "\(kept)")
         var deaf = model
-        deaf.looks = nil
+        deaf.styles = nil
         let heard = try run(deaf, "a photo of a dog", Array(clip.prefix(9)))
         #expect(heard.issues.isEmpty)
         #expect(distance(clip[8], heard.frames[8]) > 400)
@@ -216,7 +216,7 @@ import SwanPipelines
     @Test func knownPromptsReachTheModelUnchanged() throws {
         let model = try StreamModel.load("tiny", dtype: .float32, device: .cpu)
         var deaf = model
-        deaf.looks = nil
+        deaf.styles = nil
         let clip = try self.clip(9)
         for prompt in ["a pencil sketch", "Two friends, vintage SEPIA photo!", "neon and comic"] {
             let (a, b) = (try run(model, prompt, clip), try run(deaf, prompt, clip))
@@ -232,7 +232,7 @@ import SwanPipelines
         #expect(try model.conditioning("sepia, " + words).issues.count == 1)
         let issues = try model.conditioning(words + "sepia").issues
         #expect(issues.count == 2)
-        #expect(issues.contains { if case .unknownLook = $0 { true } else { false } })
+        #expect(issues.contains { if case .unknownStyle = $0 { true } else { false } })
     }
 
     @Test func anotherConfigurationKeepsTheLooks() throws {
@@ -247,7 +247,7 @@ import SwanPipelines
             device: .cpu,
             configuration: file
         )
-        #expect(model.configuration.looks == nil && model.looks == looks)
+        #expect(model.configuration.styles == nil && model.styles == looks)
     }
 
     private func run(

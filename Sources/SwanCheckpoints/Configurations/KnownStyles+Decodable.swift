@@ -1,20 +1,20 @@
 import SwanSystem
 
-extension KnownLooks: Decodable {
-    /// Returns the looks that a bundled model, given its name, or a model folder declares; nil
+extension KnownStyles: Decodable {
+    /// Returns the styles that a bundled model, given its name, or a model folder declares; nil
     /// if it declares none.
     ///
     /// - Throws: An error if there is no model, or if its parts cannot be opened.
-    public static func ofModel(_ nameOrPath: String) throws -> KnownLooks? {
+    public static func ofModel(_ nameOrPath: String) throws -> KnownStyles? {
         let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         _ = try folder.configs()
         try folder.require(ModelFolder.Part.ofEveryModel)
-        return try folder.configuration().looks
+        return try folder.configuration().styles
     }
 
     /// Decodes the key `looks` of a model's `stream.yaml`.
     public init(from decoder: any Decoder) throws {
-        let section = LooksSection(path: decoder.codingPath)
+        let section = StylesSection(path: decoder.codingPath)
         let values = try section.fields(of: decoder, ["no_change", "known"], "it")
         self.init(
             noChange: try section.texts(values, "no_change", "no_change"),
@@ -24,30 +24,30 @@ extension KnownLooks: Decodable {
 }
 
 /// Reads the parts of `looks`, with messages that say what is expected.
-private struct LooksSection {
+private struct StylesSection {
     let path: [any CodingKey]
 
-    /// The maximum numbers of looks, of phrases per look, and of letters per phrase.
+    /// The maximum numbers of styles, of phrases per style, and of letters per phrase.
     private static let limit = (looks: 256, phrases: 256, letters: 200)
 
-    func known(_ values: KeyedDecodingContainer<AnyCodingKey>) throws -> [KnownLooks.Look] {
+    func known(_ values: KeyedDecodingContainer<AnyCodingKey>) throws -> [KnownStyles.Entry] {
         var looks = try? values.nestedUnkeyedContainer(forKey: AnyCodingKey(stringValue: "known"))
         try require(
             (1...Self.limit.looks).contains(looks?.count ?? 0),
             "known must be a list of 1 to \(Self.limit.looks) looks"
         )
-        var known: [KnownLooks.Look] = []
+        var known: [KnownStyles.Entry] = []
         while looks?.isAtEnd == false {
             guard let element = try looks?.superDecoder() else { break }
-            known.append(try look(element))
+            known.append(try style(element))
         }
         return known
     }
 
-    private func look(_ decoder: any Decoder) throws -> KnownLooks.Look {
+    private func style(_ decoder: any Decoder) throws -> KnownStyles.Entry {
         let values = try fields(of: decoder, ["name", "phrases"], "a look of known")
         let name = try? values.decode(String.self, forKey: AnyCodingKey(stringValue: "name"))
-        return KnownLooks.Look(
+        return KnownStyles.Entry(
             name: try text(name, "a name"),
             phrases: try texts(values, "phrases", "the phrases of a look")
         )

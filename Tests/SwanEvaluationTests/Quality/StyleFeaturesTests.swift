@@ -7,7 +7,7 @@ import Torch
 @testable import SwanTiny
 @testable import SwanTraining
 
-@Suite struct LookTests {
+@Suite struct StyleFeaturesTests {
     /// Clips that `scripts/bootstrap` fetches. Drawn scenes are always available.
     static let footage = HeldOutFootage.clips.map { Golden.path("../\($0.path)") }
         .filter { FileManager.default.fileExists(atPath: $0) }
@@ -51,13 +51,15 @@ import Torch
     @Test func distanceCoversColorAndStructure() throws {
         let gray = try Tensor.full([1, 3, 16, 16], 0.5)
         let red = try gray + Tensor([0.1, 0, 0] as [Float], [1, 3, 1, 1])
-        let color = try Look(gray).distance(to: Look(red))
+        let color = try StyleFeatures(gray).distance(to: StyleFeatures(red))
         #expect(abs(color - 0.01 / 3) < 1e-6)
         let shift = try Tensor.arange(0, 16).to(.float32).reshaped(1, 1, 1, 16) * 0.01
         let ramp = try gray + shift
         // The central difference is 0.02 / 2 across columns, and 0 across rows.
         let pixels = try PictureQuality.squaredError(gray, ramp)
-        #expect(abs(try Look(gray).distance(to: Look(ramp)) - pixels - 0.0001) < 1e-6)
-        #expect(try Look(ramp).distance(to: Look(ramp)) == 0)
+        #expect(
+            abs(try StyleFeatures(gray).distance(to: StyleFeatures(ramp)) - pixels - 0.0001) < 1e-6
+        )
+        #expect(try StyleFeatures(ramp).distance(to: StyleFeatures(ramp)) == 0)
     }
 }

@@ -13,7 +13,7 @@ package import Torch
 /// Errors that do not belong to any style, such as grain or a wrong detail, add nearly the same amount to
 /// the distance from every target. So the nearest target is the one whose difference from the others the
 /// image shares.
-package struct Look {
+package struct StyleFeatures {
     /// [T, 3, H, W]
     private let colors: Tensor
     /// [T, 1, H, W - 2]
@@ -31,7 +31,7 @@ package struct Look {
     }
 
     /// Returns the distance from the look of other images of the same size; 0 for identical images.
-    package func distance(to other: Look) throws(SwanError) -> Double {
+    package func distance(to other: StyleFeatures) throws(SwanError) -> Double {
         let color = try PictureQuality.squaredError(colors, other.colors)
         let across = try PictureQuality.squaredError(across, other.across)
         return try color + across + PictureQuality.squaredError(down, other.down)
