@@ -4,7 +4,7 @@ import SwanSystem
 
 /// One block's part of a `KVCachePool`.
 struct BlockCache {
-    let keys, values: Tensor  // [rows, N, slots * tokens, D]
+    private(set) var keys, values: Tensor  // [rows, N, slots * tokens, D]
     private var rows: [Row]
     private let tokensPerFrame: Int
 
@@ -44,8 +44,14 @@ struct BlockCache {
         try v.fill(with: 0)
     }
 
-    mutating func copy(_ source: Int, to target: Int) throws(SwanError) {
+    /// Copies a row; `passes` restarts the count of passes over a slot.
+    mutating func copy(
+        _ source: Int,
+        to target: Int,
+        passes: Int? = nil
+    ) throws(SwanError) {
         rows[target] = rows[source]
+        if let passes { rows[target].pass = passes }
         var (k, v) = (try keys.selected(0, target), try values.selected(0, target))
         try k.copy(from: keys.selected(0, source))
         try v.copy(from: values.selected(0, source))
@@ -53,6 +59,17 @@ struct BlockCache {
 
     mutating func layOut(_ row: Int, framesPerChunk: Int) {
         rows[row].slots.layOut(framesPerChunk: framesPerChunk)
+    }
+
+    /// A cache with the same rows and `count` more.
+    func grown(by count: Int) throws(SwanError) -> BlockCache {
+        var larger = self
+        let added = try keys.narrowed(0, 0, 1).zerosLike().repeated([count, 1, 1, 1])
+        larger.keys = try concatenated([keys, added])
+        larger.values = try concatenated([values, added])
+        let unused = Row(slots: .known(CacheSlots(capacity: 0, sinks: 0)), pass: 1)
+        larger.rows += Array(repeating: unused, count: count)
+        return larger
     }
 
     // MARK: - Attention

@@ -10,7 +10,7 @@ public import SwanSystem
 /// position.
 public struct KVCachePool: ~Copyable {
     /// The number of rows of the pool.
-    public let rowCount: Int
+    public private(set) var rowCount: Int
     /// The capacity of a row in latent frames.
     public let framesPerRow: Int
     /// The transformer blocks that the pool serves.
@@ -116,6 +116,34 @@ public struct KVCachePool: ~Copyable {
             rows[target].options.passes = 1
             for block in blocks.indices { try blocks[block].copy(source, to: target) }
         }
+    }
+
+    /// Copies the history of one row to rows of any stream, which keep their options.
+    ///
+    /// The options must ask for the same number of frames and sinks.
+    public mutating func copyHistory(
+        of row: CacheRow,
+        to others: [CacheRow]
+    ) throws(SwanError) {
+        let source = try index(of: row)
+        for other in others where other != row {
+            let target = try index(of: other)
+            let passes = rows[target].options.passes
+            for block in blocks.indices {
+                try blocks[block].copy(source, to: target, passes: passes)
+            }
+        }
+    }
+
+    /// Adds free rows until there are `count`; rows in use keep their contents and handles.
+    public mutating func grow(to count: Int) throws(SwanError) {
+        let added = count - rowCount
+        guard added > 0 else { return }
+        var larger: [BlockCache] = []
+        for block in blocks { larger.append(try block.grown(by: added)) }
+        blocks = larger
+        rows += Array(repeating: Row(), count: added)
+        rowCount = count
     }
 
     /// Rearranges the slots of rows for chunks of a different number of latent frames.

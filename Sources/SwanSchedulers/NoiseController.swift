@@ -21,9 +21,9 @@ public struct NoiseController: Sendable {
     }
 
     /// The noise scale without motion.
-    public let initialScale: Double
+    public private(set) var initialScale: Double
     /// Whether to ignore motion.
-    public let isFixed: Bool
+    public private(set) var isFixed: Bool
     /// The offset of the first timestep from 1000 times the noise scale.
     public let timestepOffset: Int
     /// The noise scale of the last chunk.
@@ -55,6 +55,17 @@ public struct NoiseController: Sendable {
         self.isFixed = isFixed
         self.timestepOffset = timestepOffset
         scale = previousScale ?? initialScale
+    }
+
+    /// Changes the noise scale without motion, and whether to ignore motion, from the next chunk on.
+    public mutating func change(initialScale: Double, isFixed: Bool) throws(SwanError) {
+        var changed = try NoiseController(
+            initialScale: initialScale,
+            isFixed: isFixed,
+            timestepOffset: timestepOffset
+        )
+        changed.lastFrame = lastFrame
+        self = changed
     }
 
     /// The noise for the next chunk of frames [C, T, H, W] in -1 ... 1.

@@ -1,6 +1,7 @@
 import SwanMedia
 import SwanModels
 import SwanSchedulers
+import SwanSystem
 import Synchronization
 import Torch
 import SwanCheckpoints
@@ -14,6 +15,8 @@ final class EncodeStage: Sendable {
     private struct Work: ~Copyable {
         let encoder: any VideoEncoder
         var controller: NoiseController
+        var random: StreamNoise
+        var fit: FrameFit
         var pending: [VideoFrame] = []
         /// The most recent frame, which pads the last chunk.
         var last: TimedFrame?
@@ -31,7 +34,6 @@ final class EncodeStage: Sendable {
 
     private let model: StreamModel
     private let options: StreamOptions
-    private let random: StreamNoise
     private let prompts: StreamPrompts
     private let clock: StreamClock
     private let work: Mutex<Work>
@@ -47,7 +49,6 @@ final class EncodeStage: Sendable {
         self.options = options
         self.prompts = prompts
         self.clock = clock
-        random = StreamNoise(seed: options.settings.seed, dtype: model.dtype, device: model.device)
         let configuration = options.configuration
         let controller = try NoiseController(
             initialScale: configuration.noiseScale,
@@ -55,7 +56,10 @@ final class EncodeStage: Sendable {
             timestepOffset: configuration.timestepOffset
         )
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
-        work = Mutex(Work(encoder: encoder, controller: controller))
+        let random = StreamNoise(seed: options.settings.seed, dtype: model.dtype, device: model.device)
+        work = Mutex(
+            Work(encoder: encoder, controller: controller, random: random, fit: options.fit)
+        )
         shared = Mutex(
             Shared(
                 framesPerChunk: model.vae.temporalStride * configuration.framesPerBlock
@@ -72,6 +76,35 @@ final class EncodeStage: Sendable {
     var framesPerChunk: Int {
         get { shared.withLock { $0.framesPerChunk } }
         set { shared.withLock { $0.framesPerChunk = newValue } }
+    }
+
+    /// The number of frames that the next chunk still needs.
+    var framesNeeded: Int {
+        work.withLock { work in max(0, nextSize(work) - work.pending.count) }
+    }
+
+    /// The number of frames that have been added and are in no chunk's output yet.
+    var framesLeft: Int { work.withLock { $0.outstanding.count } }
+
+    /// Changes settings from the next chunk on; `nil` keeps one.
+    func change(
+        noiseScale: Double? = nil,
+        fixedNoise: Bool? = nil,
+        seed: UInt64? = nil,
+        fit: FrameFit? = nil
+    ) throws(SwanError) {
+        try work.withLock { work throws(SwanError) in
+            if noiseScale != nil || fixedNoise != nil {
+                try work.controller.change(
+                    initialScale: noiseScale ?? work.controller.initialScale,
+                    isFixed: fixedNoise ?? work.controller.isFixed
+                )
+            }
+            if let seed {
+                work.random = StreamNoise(seed: seed, dtype: model.dtype, device: model.device)
+            }
+            if let fit { work.fit = fit }
+        }
     }
 
     /// Adds a frame and returns the chunk that it completes, if any.
@@ -104,7 +137,7 @@ final class EncodeStage: Sendable {
             ]
             let key = NoiseKey(chunk: work.chunks, step: 0)
             work.chunks += 1
-            let latents = try inference { try random(shape, key) }
+            let latents = try inference { try work.random(shape, key) }
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
@@ -151,7 +184,7 @@ final class EncodeStage: Sendable {
             of: frames,
             height: options.height,
             width: options.width,
-            fit: options.fit,
+            fit: work.fit,
             pixelAspect: options.pixelAspect,
             dtype: model.dtype,
             device: model.device
@@ -159,7 +192,7 @@ final class EncodeStage: Sendable {
         let noise = try work.controller.next(video.selected(0, 0))
         let latents = try work.encoder.encode(video)
         let key = NoiseKey(chunk: work.chunks, step: 0)
-        let mixed = try random(latents.shape, key) * noise.scale + latents * (1 - noise.scale)
+        let mixed = try work.random(latents.shape, key) * noise.scale + latents * (1 - noise.scale)
         return (mixed, noise.firstTimestep)
     }
 }

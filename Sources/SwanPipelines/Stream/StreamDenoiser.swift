@@ -72,11 +72,11 @@ package struct StreamDenoiser: ~Copyable {
     }
 
     /// The rows of the KV cache that hold the stream's history.
-    package let cacheRows: [CacheRow]
+    package private(set) var cacheRows: [CacheRow]
     /// The next forward pass to run; `nil` while the denoiser waits for a chunk.
     package private(set) var work: DenoisingWork?
 
-    private let plan: DenoisingPlan
+    private var plan: DenoisingPlan
     private var steps: [Double]
     private var framesPerChunk: Int
     private var stage = Stage.rows(0..<0)
@@ -85,6 +85,8 @@ package struct StreamDenoiser: ~Copyable {
     private var chunk = 0
     /// The position of the next chunk's first latent frame.
     package internal(set) var position = 0
+    /// The most recent chunk's first latent frame.
+    private var example: Tensor?
 
     /// Creates a denoiser at the start of a stream.
     ///
@@ -116,6 +118,7 @@ package struct StreamDenoiser: ~Copyable {
         } else {
             begin(step: 0, of: row, text)
         }
+        example = try latents.narrowed(2, 0, 1)
         position += latents.size(2)
         chunk += 1
     }
@@ -124,7 +127,7 @@ package struct StreamDenoiser: ~Copyable {
     ///
     /// - Returns: `false` if no chunk is in flight.
     package mutating func advance(text: TextConditioning) throws(SwanError) -> Bool {
-        guard rows.dropLast().contains(where: { $0?.isChunk ?? false }) else { return false }
+        guard hasChunksInFlight else { return false }
         try move(nil, text)
         return true
     }
@@ -142,7 +145,10 @@ package struct StreamDenoiser: ~Copyable {
         switch stage {
         case .step(let index, let row):
             guard index + 1 < steps.count else {
-                if plan.streamBatch { try fillRows(like: row.latents, &cache) }
+                if plan.streamBatch {
+                    if let first = cacheRows.first { try cache.spread(first, over: cacheRows) }
+                    try fillRows()
+                }
                 return clean
             }
             let next = try noised(clean, row, step: index + 1)
@@ -150,6 +156,41 @@ package struct StreamDenoiser: ~Copyable {
             return nil
         case .rows(let range): return try finish(range, clean)
         }
+    }
+
+    /// Whether chunks have entered that have not left.
+    package var hasChunksInFlight: Bool {
+        rows.dropLast().contains { $0?.isChunk ?? false }
+    }
+
+    /// Changes the steps, with no chunk in flight (see `advance`). The history is kept.
+    ///
+    /// - Parameter newRows: As many rows as the plan needs, with one pass for each step unless the
+    ///   steps run as rows of one batch.
+    package mutating func change(
+        _ plan: DenoisingPlan,
+        cacheRows newRows: [CacheRow],
+        cache: inout KVCachePool
+    ) throws(SwanError) {
+        // The last row has seen the cleanest chunks.
+        if chunk > 0, let history = cacheRows.last {
+            try cache.copyHistory(of: history, to: newRows)
+        }
+        self.plan = plan
+        steps = plan.steps
+        cacheRows = newRows
+        if plan.streamBatch, chunk > 0 { try fillRows() } else { rows = [] }
+    }
+
+    /// Changes the noise that is added between steps.
+    package mutating func changeNoise(_ noise: @escaping NoiseSource) {
+        plan = DenoisingPlan(
+            schedule: plan.schedule,
+            steps: plan.steps,
+            streamBatch: plan.streamBatch,
+            framesPerChunk: plan.framesPerChunk,
+            noise: noise
+        )
     }
 
     /// Changes the chunk length to `frames` latent frames, with no chunk in flight (see `advance`).
@@ -186,14 +227,10 @@ package struct StreamDenoiser: ~Copyable {
         return next
     }
 
-    /// Copies the first row's history to all rows, and fills the rows with zeros.
-    private mutating func fillRows(
-        like latents: Tensor,
-        _ cache: inout KVCachePool
-    ) throws(SwanError) {
-        if let first = cacheRows.first { try cache.spread(first, over: cacheRows) }
-        let zeros = try latents.narrowed(2, 0, 1).zerosLike()
-            .repeated([1, 1, framesPerChunk, 1, 1])
+    /// Fills the rows with zeros, which the first chunks push out.
+    private mutating func fillRows() throws(SwanError) {
+        guard let example else { return }
+        let zeros = try example.zerosLike().repeated([1, 1, framesPerChunk, 1, 1])
         rows = steps.indices.map { Row(latents: zeros, start: position, chunk: -1 - $0) }
     }
 

@@ -60,7 +60,7 @@ extension StreamModel {
     }
 
     /// Tokenizes a prompt, reduced to the styles that the model knows.
-    private func tokens(of prompt: String) throws -> (tokens: [Int32], issues: [PromptIssue]) {
+    func tokens(of prompt: String) throws -> (tokens: [Int32], issues: [PromptIssue]) {
         let limit = transformer.config.textLen
         let whole = try tokenizer.encode(prompt, maxTokens: limit)
         guard let styles else { return (whole.tokens, whole.issues) }
