@@ -46,7 +46,8 @@ let package = Package(
                 .linkedLibrary("swresample"), .linkedLibrary("avutil"),
             ]
         ),
-        .target(name: "SwanMedia", dependencies: ["CMedia", "SwanSystem"]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg"),
+        .target(name: "SwanMedia", dependencies: ["CMedia", "CTurboJPEG", "SwanSystem"]),
         .target(name: "SwanSchedulers", dependencies: ["Torch", "SwanSystem"]),
         .target(name: "SwanModels", dependencies: ["Torch", "TorchNN", "SwanSystem"]),
         // Without libtorch, so that ThreadSanitizer sees all of it: Tests/threads builds it alone.

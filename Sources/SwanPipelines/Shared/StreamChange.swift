@@ -78,6 +78,13 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         try require((0...1).contains(noiseScale ?? 0), .noiseScale, "must be 0 to 1")
     }
 
+    /// Returns this change with a newer one added.
+    func merged(with newer: StreamChange) -> StreamChange {
+        var both = self
+        both.merge(newer)
+        return both
+    }
+
     /// Adds a newer change, whose settings replace those of this one.
     package mutating func merge(_ newer: StreamChange) {
         if let prompts = newer.prompts {

@@ -56,7 +56,11 @@ final class EncodeStage: Sendable {
             timestepOffset: configuration.timestepOffset
         )
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
-        let random = StreamNoise(seed: options.settings.seed, dtype: model.dtype, device: model.device)
+        let random = StreamNoise(
+            seed: options.settings.seed,
+            dtype: model.dtype,
+            device: model.device
+        )
         work = Mutex(
             Work(encoder: encoder, controller: controller, random: random, fit: options.fit)
         )
