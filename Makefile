@@ -7,6 +7,7 @@ INPUT = .deps/media/bikes.mp4
 PROMPT = thermal camera
 OUT = out/demo.mp4
 DEMOFLAGS =
+SERVEFLAGS =
 # Replace only the default output without asking.
 REPLACE = $(if $(filter-out out/demo.mp4,$(OUT)),,-y)
 TESTFLAGS =
@@ -32,7 +33,7 @@ export INPUT PROMPT OUT
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), TESTFLAGS (test), BUILDFLAGS (all builds)'
+	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), SERVEFLAGS, TESTFLAGS (test), BUILDFLAGS (all builds)'
 	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media)'
 
 .PHONY: setup
@@ -53,6 +54,10 @@ rebuild:
 demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="at night" OUT=out/demo.mp4
 	@mkdir -p "$$(dirname "$$OUT")"
 	$(SWAN) stream "$$INPUT" --prompt "$$PROMPT" -o "$$OUT" $(REPLACE) $(DEMOFLAGS)
+
+.PHONY: serve
+serve: $(BUILT) ## Restyle your camera in the browser: make serve SERVEFLAGS="--port 8000"
+	$(SWAN) serve $(SERVEFLAGS)
 
 .PHONY: sheet
 sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the bundled model
@@ -89,6 +94,12 @@ fuzz: $(BUILT) ## Fuzz the release build with damaged models: make fuzz CASES=10
 fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	swift build --product fuzz-seeds $(BUILDFLAGS)
 	@Tests/fuzz/media $(SECONDS)
+
+.PHONY: hostile
+hostile: setup ## Test the web server with malformed, slow and silent clients
+	swift build --product http-probe $(BUILDFLAGS)
+	swift build --product swan $(BUILDFLAGS)
+	python3 -B -m unittest discover -s Tests/serve
 
 # The library as another package sees it: no flags of its own, nothing but the product.
 .PHONY: example

@@ -22,12 +22,25 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(
+            url: "https://github.com/hummingbird-project/hummingbird",
+            from: "2.28.1",
+            traits: []
+        ),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
         .target(name: "CTorch", dependencies: ["CLibTorch"]),
-        .target(name: "CSystem"),
-        .target(name: "SwanSystem", dependencies: ["CSystem"]),
+        .target(name: "CSwanSystem"),
+        .target(name: "SwanSystem", dependencies: ["CSwanSystem"]),
         .target(name: "CStart"),
         .target(name: "Torch", dependencies: ["CTorch", "SwanSystem"]),
         .target(name: "TorchNN", dependencies: ["Torch", "SwanSystem"]),
@@ -40,7 +53,7 @@ let package = Package(
         .target(name: "SwanText", dependencies: ["CSentencePiece", "SwanSystem"]),
         .target(
             name: "CMedia",
-            dependencies: ["CSystem"],
+            dependencies: ["CSwanSystem"],
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
                 .linkedLibrary("swresample"), .linkedLibrary("avutil"),
@@ -91,12 +104,46 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
+        // Without libtorch and without models.
+        .target(
+            name: "SwanHTTP",
+            dependencies: [
+                "SwanSystem",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ]
+        ),
+        .target(
+            name: "SwanServer",
+            dependencies: [
+                "Torch", "SwanSystem", "SwanText", "SwanMedia", "SwanCheckpoints", "SwanPipelines",
+                "SwanHTTP",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            resources: [.copy("Resources/web")]
+        ),
         .executableTarget(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "CStart",
+                "SwanHTTP", "SwanServer", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -121,6 +168,19 @@ let package = Package(
             dependencies: ["ModelSupport", "SwanMedia"],
             path: "Tests/fuzz/seeds",
             linkerSettings: runPath
+        ),
+        .executableTarget(
+            name: "http-probe",
+            dependencies: [
+                "SwanHTTP", "SwanSystem",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Tests/serve/probe"
         ),
         .target(
             name: "SoundSupport",
@@ -149,6 +209,25 @@ let package = Package(
             name: "SwanSystemTests",
             dependencies: ["SwanSystem", "GoldenSupport"],
             linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanServerTests",
+            dependencies: ["SwanPipelines", "SwanServer"],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanHTTPTests",
+            dependencies: [
+                "SwanHTTP", "SwanSystem",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ]
         ),
         .testTarget(
             name: "SwanTextTests",

@@ -1,5 +1,5 @@
 /* Outputs without a muxer: YUV4MPEG2 for pipes, and PNG. */
-#include <CSystem.h>
+#include <CSwanSystem.h>
 #include <libavutil/opt.h>
 #include <stdio.h>
 #include <string.h>

@@ -70,18 +70,18 @@ public func readImage(
     try calling(name) { cm_read_file(path, maxFileBytes, &read, &size, $0) }
     defer { free(read) }
     let file = UnsafeRawBufferPointer(start: read, count: size)
-    let still = try decodeStill(file, name, maxPixels)
+    let still = try decodeImage(file, name: name, maxPixels: maxPixels)
     return still.upright(from: EXIFOrientation(of: file))
 }
 
 /// The maximum size of an image file, in bytes.
 private let maxFileBytes = 1 << 30
 
-/// The first image as stored, without applying its orientation.
-private func decodeStill(
+/// The first image in the bytes of a file, as stored: its orientation is not applied.
+package func decodeImage(
     _ file: UnsafeRawBufferPointer,
-    _ name: String,
-    _ maxPixels: Int
+    name: String,
+    maxPixels: Int
 ) throws(SwanError) -> VideoFrame {
     let jpeg = JPEGSegments(file)
     guard jpeg?.isComplete ?? true else {

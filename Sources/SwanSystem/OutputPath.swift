@@ -1,4 +1,4 @@
-import CSystem
+import CSwanSystem
 import Glibc
 
 /// Writes files and checks output paths.

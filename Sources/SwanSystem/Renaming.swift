@@ -1,4 +1,4 @@
-import CSystem
+import CSwanSystem
 
 /// Renames a file or folder without replacing an existing one.
 ///

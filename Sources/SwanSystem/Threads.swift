@@ -1,4 +1,4 @@
-import CSystem
+import CSwanSystem
 import Glibc
 
 /// Starts a thread, or throws if the system cannot create one.

@@ -35,8 +35,8 @@ struct GenerationSettingsTests {
 
     @Test(arguments: [
         ("{\"frames\": 8}", "the nearest are 5 and 9"),
-        ("{\"frames\": 9223372036854775807}", "1 to 10001"),
-        ("{\"frames\": -9223372036854775808}", "1 to 10001"), ("{\"frame\": 9}", "frame"),
+        ("{\"frames\": 9223372036854775807}", "at most 10001"),
+        ("{\"frames\": -9223372036854775808}", "at most 10001"), ("{\"frame\": 9}", "frame"),
         ("{\"steps\": 0}", "number of steps"),
         ("{\"steps\": 2, \"timesteps\": [1000, 500]}", "omit the steps"),
         ("{\"guidance_low\": -1}", "guidance at low noise"), ("{\"shift\": 0}", "shift"),

@@ -6,8 +6,8 @@ import PackageDescription
 let package = Package(
     name: "threads",
     targets: [
-        .target(name: "CSystem"),
-        .target(name: "SwanSystem", dependencies: ["CSystem"]),
+        .target(name: "CSwanSystem"),
+        .target(name: "SwanSystem", dependencies: ["CSwanSystem"]),
         .target(name: "SwanThreads", dependencies: ["SwanSystem"]),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
     ],

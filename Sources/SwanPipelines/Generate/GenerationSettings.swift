@@ -138,11 +138,11 @@ public struct GenerationSettings: Sendable, Equatable, Codable {
 
     private func checkFrames() throws(SwanError) {
         guard let frames else { return }
+        let stride = PartsFit.temporalStride
         try require(
             (1...Self.mostFrames).contains(frames),
-            "the number of frames must be 1 to \(Self.mostFrames), not \(frames)"
+            "the number of frames must be \(stride)n + 1 and at most \(Self.mostFrames), not \(frames)"
         )
-        let stride = PartsFit.temporalStride
         let lower = (frames - 1) / stride * stride + 1
         try require(
             frames == lower,

@@ -15,7 +15,7 @@ package final class SharedStream: Sendable {
     /// The stream's options when it joined.
     package let options: StreamOptions
     /// The time that a chunk of frames lasts at the sender's rate, in seconds.
-    let chunkSeconds: Double
+    package let chunkSeconds: Double
     let report: @Sendable (SharedStreamReport) -> Void
     private let host: SharedStreams
 

@@ -43,6 +43,11 @@ package final class SharedStreams: @unchecked Sendable {
         try threads.start("swan.decode") { [self] in decodeChunks() }
     }
 
+    /// The number of frames of a chunk; a stream's first chunk has one more.
+    package var framesPerChunk: Int {
+        model.vae.temporalStride * model.configuration.framesPerBlock
+    }
+
     /// The number of streams.
     package var count: Int { condition.withLock { streams.count } }
 
@@ -65,12 +70,14 @@ package final class SharedStreams: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - framesPerSecond: The rate at which the sender will add frames.
+    ///   - event: The number that identifies these settings in the first chunks.
     ///   - report: Called on the host's threads, in order; must not block.
     /// - Returns: The stream, and what had to be changed in its prompt.
     package func join(
         prompts: [StreamChange.WeightedPrompt],
         options: StreamOptions,
         framesPerSecond: Double,
+        event: UInt32 = 0,
         report: @escaping @Sendable (SharedStreamReport) -> Void
     ) throws -> (stream: SharedStream, issues: [PromptIssue]) {
         try model.check(height: options.height, width: options.width)
@@ -89,14 +96,16 @@ package final class SharedStreams: @unchecked Sendable {
             framesPerSecond: framesPerSecond,
             report: report
         )
-        let state = try half.run {
+        var state = try half.run {
             try inference {
                 try SharedStreamState(stream, model, embeddings: embeddings, clock: clock)
             }
         }
+        state.event = event
+        let first = state
         try condition.withLock {
             guard isOpen else { throw SwanError(.interrupted, "the server is shutting down") }
-            streams[id] = state
+            streams[id] = first
         }
         return (stream, issues)
     }
@@ -143,8 +152,8 @@ package final class SharedStreams: @unchecked Sendable {
     func isIdle(_ stream: SharedStream) -> Bool {
         condition.withLock {
             guard let state = streams[stream.id] else { return true }
-            return state.inbox.count < state.framesNeeded && !state.isEncoding && state.noised == nil
-                && state.requested == nil && !state.isPreparing
+            return state.inbox.count < state.framesNeeded && state.noised == nil
+                && state.requested == nil && !state.isEncoding && !state.isPreparing
         }
     }
 

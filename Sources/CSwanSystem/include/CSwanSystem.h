@@ -1,6 +1,6 @@
 /* Wrappers of Linux system functions, most of which require _GNU_SOURCE. */
-#ifndef CSYSTEM_H
-#define CSYSTEM_H
+#ifndef CSWANSYSTEM_H
+#define CSWANSYSTEM_H
 
 #include <stddef.h>
 

@@ -1,0 +1,83 @@
+package import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+package import Logging
+import NIOCore
+
+/// A server for HTTP/1.1 and WebSockets that faces untrusted clients.
+package struct WebServer: Sendable {
+    private let options: WebServerOptions
+    private let responder: PageResponder
+    private let webSockets: WebSocketResolver
+    private let log: Logger
+
+    /// Creates a server.
+    ///
+    /// - Parameters:
+    ///   - routes: Adds the routes. Their handlers throw `APIError`.
+    ///   - webSockets: Decides on each WebSocket handshake that the options permit.
+    package init(
+        options: WebServerOptions,
+        log: Logger,
+        routes: (Router<BasicRequestContext>) -> Void,
+        webSockets: @escaping WebSocketResolver
+    ) {
+        self.options = options
+        self.log = log
+        self.webSockets = webSockets
+        responder = PageResponder(bodyLimit: options.limits.bodyBytes, routes: routes)
+    }
+
+    /// Serves until the task is cancelled or its `ServiceGroup` shuts down gracefully.
+    ///
+    /// - Parameter onReady: Called with the server's URL once it accepts connections.
+    package func run(onReady: @escaping @Sendable (String) async -> Void) async throws {
+        try options.validate()
+        var quiet = log
+        // The HTTP library reports each start and stop as information.
+        if log.logLevel == .info { quiet.logLevel = .notice }
+        let application = Application(
+            responder: responder,
+            server: try server(),
+            configuration: ApplicationConfiguration(
+                address: .hostname(options.host, port: options.port)
+            ),
+            onServerRunning: { [options] channel in
+                await onReady(options.url(port: channel.localAddress?.port))
+            },
+            logger: quiet
+        )
+        do {
+            try await application.run()
+        } catch {
+            let (host, port) = (options.host, options.port)
+            throw await ListenFailure.explained(error, host: host, port: port) ?? error
+        }
+    }
+
+    private func server() throws -> HTTPServerBuilder {
+        let rules = AccessRules(options)
+        let connections = ConnectionCounter(limit: options.limits.connections)
+        let plain = HTTPServerBuilder { [options, webSockets] respond in
+            ConnectionSetup(
+                responder: respond,
+                options: options,
+                rules: rules,
+                resolve: webSockets,
+                connections: connections
+            )
+        }
+        guard let identity = options.identity else { return plain }
+        return try .tls(plain, tlsConfiguration: identity.configuration())
+    }
+}
+
+extension WebServerOptions {
+    /// The URL of the server for a browser on this machine.
+    fileprivate func url(port: Int?) -> String {
+        let scheme = identity == nil ? "http" : "https"
+        let authority =
+            Authority(host: host).flatMap { $0.isWildcard ? nil : $0.text } ?? "localhost"
+        return "\(scheme)://\(authority):\(port ?? self.port)"
+    }
+}

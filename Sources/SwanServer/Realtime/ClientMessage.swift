@@ -1,0 +1,161 @@
+import Foundation
+import SwanPipelines
+import SwanSystem
+
+/// A text message of a client of `/v1/realtime`. See docs/protocol.md.
+enum ClientMessage {
+    case start(StartMessage)
+    case update(StreamChange, isPaused: Bool?)
+    case ping(time: Double)
+    case stop
+
+    /// Parses a message.
+    ///
+    /// - Throws: `MessageError` with what is wrong.
+    init(_ text: String) throws(MessageError) {
+        let data = Data(text.utf8)
+        do {
+            switch try JSONDecoder().decode(Kind.self, from: data).type {
+            case "start": self = .start(try JSONDecoder().decode(StartMessage.self, from: data))
+            case "update":
+                let update = try JSONDecoder().decode(Update.self, from: data)
+                self = .update(update.change, isPaused: update.paused)
+            case "ping": self = .ping(time: try JSONDecoder().decode(Ping.self, from: data).time)
+            case "stop": self = .stop
+            case let other:
+                throw MessageError(
+                    "unknown_type",
+                    "'\(other.printable(limit: 40))' is not a message type; use start, update, "
+                        + "ping or stop",
+                    parameter: "type"
+                )
+            }
+        } catch let error as MessageError {
+            throw error
+        } catch let error as DecodingError {
+            throw MessageError(error)
+        } catch {
+            throw MessageError("invalid_message", "The message is not valid JSON.")
+        }
+    }
+
+    private struct Kind: Decodable { let type: String }
+    private struct Ping: Decodable { let time: Double }
+
+    private struct Update: Decodable {
+        let change: StreamChange
+        let paused: Bool?
+
+        private enum CodingKeys: String, CodingKey { case paused }
+
+        init(from decoder: any Decoder) throws {
+            change = try StreamChange(from: decoder)
+            paused = try decoder.container(keyedBy: CodingKeys.self)
+                .decodeIfPresent(Bool.self, forKey: .paused)
+        }
+    }
+}
+
+/// What a client asks of a new session.
+struct StartMessage: Decodable, Sendable {
+    /// What the stream restyles.
+    enum Input: String, Decodable, Sendable {
+        case frames, none
+    }
+
+    /// The prompts; their event is that of the first chunks.
+    var change: StreamChange
+    var settings: StreamSettings
+    var input = Input.frames
+    var output = FrameHeader.Codec.jpeg
+    /// The quality of JPEG pictures, 1 to 100.
+    var quality = 90
+    /// The rate at which the client sends frames, in frames per second; nil for the model's.
+    var framesPerSecond: Double?
+    /// The size of the client's pictures, which decides the shape of the output.
+    var sourceWidth, sourceHeight: Int?
+
+    private enum CodingKeys: String, CodingKey {
+        case input, output, quality, framesPerSecond = "fps"
+        case sourceWidth = "source_width", sourceHeight = "source_height"
+        case width, height, fit, steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
+        case seed
+    }
+
+    init(from decoder: any Decoder) throws {
+        change = try StreamChange(from: decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func require(_ holds: Bool, _ key: CodingKeys, _ message: String) throws {
+            guard !holds else { return }
+            throw DecodingError.dataCorruptedError(
+                forKey: key,
+                in: values,
+                debugDescription: message
+            )
+        }
+        settings = StreamSettings()
+        settings.width = try values.decodeIfPresent(Int.self, forKey: .width)
+        settings.height = try values.decodeIfPresent(Int.self, forKey: .height)
+        settings.fit = try values.decodeIfPresent(FrameFit.self, forKey: .fit) ?? settings.fit
+        settings.steps = change.steps
+        settings.noiseScale = change.noiseScale
+        settings.fixedNoise = change.fixedNoise ?? settings.fixedNoise
+        settings.seed = change.seed ?? settings.seed
+        input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
+        switch try values.decodeIfPresent(String.self, forKey: .output) ?? "jpeg" {
+        case "jpeg": output = .jpeg
+        case "png": output = .png
+        default: try require(false, .output, "must be jpeg or png")
+        }
+        quality = try values.decodeIfPresent(Int.self, forKey: .quality) ?? quality
+        framesPerSecond = try values.decodeIfPresent(Double.self, forKey: .framesPerSecond)
+        sourceWidth = try values.decodeIfPresent(Int.self, forKey: .sourceWidth)
+        sourceHeight = try values.decodeIfPresent(Int.self, forKey: .sourceHeight)
+        try require((1...100).contains(quality), .quality, "must be 1 to 100")
+        try require((1...120).contains(framesPerSecond ?? 1), .framesPerSecond, "must be 1 to 120")
+        for (key, value) in [
+            (CodingKeys.sourceWidth, sourceWidth), (.sourceHeight, sourceHeight),
+        ] {
+            try require((1...16_384).contains(value ?? 1), key, "must be 1 to 16384 pixels")
+        }
+    }
+}
+
+/// Why a message was refused.
+struct MessageError: Error, Sendable {
+    /// A short name that programs can compare.
+    let code: String
+    /// What is wrong and what would be right.
+    let message: String
+    /// The key that is wrong.
+    let parameter: String?
+
+    init(_ code: String, _ message: String, parameter: String? = nil) {
+        self.code = code
+        self.message = message
+        self.parameter = parameter
+    }
+
+    /// An error about a request: the pipeline's text names no files.
+    init(_ error: SwanError) {
+        self.init("invalid_request", error.message.printable(limit: 500))
+    }
+
+    init(_ error: DecodingError) {
+        let context = error.context
+        var path = context?.codingPath.map(\.stringValue) ?? []
+        if case .keyNotFound(let key, _) = error { path.append(key.stringValue) }
+        let key = path.joined(separator: ".").printable(limit: 80)
+        let reason =
+            switch error {
+            case .keyNotFound: "is missing"
+            case .typeMismatch, .valueNotFound: "has the wrong type"
+            default: context?.debugDescription.printable(limit: 300) ?? "is invalid"
+            }
+        self.init(
+            key.isEmpty ? "invalid_message" : "invalid_value",
+            key.isEmpty ? "The message is not a valid JSON object." : "\(key): \(reason)",
+            parameter: key.isEmpty ? nil : key
+        )
+    }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import Logging
+import SwanCheckpoints
+import SwanMedia
+import SwanPipelines
+import SwanSystem
+import SwanText
+import Synchronization
+import Torch
+
+/// The sessions of a server, which share one model.
+final class SessionRegistry: @unchecked Sendable {
+    let host: SharedStreams
+    let limits: ServerOptions.Limits
+    private let log: Logger
+
+    // Everything below is protected by `lock`.
+    private let lock = NSLock()
+    private var sessions: [String: LiveSession] = [:]
+    /// Sessions that are being started.
+    private var reserved = 0
+
+    init(_ host: SharedStreams, _ limits: ServerOptions.Limits, log: Logger) {
+        self.host = host
+        self.limits = limits
+        self.log = log
+    }
+
+    var count: Int { lock.withLock { sessions.count } }
+
+    func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
+
+    /// Reserves a place for a session; nil if the server is full.
+    func reserve() -> Reservation? {
+        lock.withLock {
+            guard sessions.count + reserved < limits.sessions else { return nil }
+            reserved += 1
+            return Reservation(self)
+        }
+    }
+
+    /// A place for a session; it is free again when a session has taken it or this is released.
+    final class Reservation: Sendable {
+        private let registry: SessionRegistry
+        private let isHeld = Mutex(true)
+
+        init(_ registry: SessionRegistry) { self.registry = registry }
+
+        deinit { release() }
+
+        /// Frees the place, unless a session has taken it.
+        func release() {
+            registry.lock.withLock { handOver() }
+        }
+
+        /// Ends the reservation; the registry's lock is held.
+        fileprivate func handOver() {
+            isHeld.withLock { isHeld in
+                if isHeld { registry.reserved -= 1 }
+                isHeld = false
+            }
+        }
+    }
+
+    /// Starts a session. Blocks while its prompt is encoded.
+    ///
+    /// - Returns: The session, and what had to be changed in its prompt.
+    func start(
+        _ start: StartMessage,
+        _ reservation: Reservation
+    ) throws -> (session: LiveSession, issues: [PromptIssue]) {
+        let model = host.model
+        let options = try options(for: start)
+        try check(options)
+        let rate = start.framesPerSecond ?? model.configuration.fps ?? 16
+        let session = LiveSession(UUID().uuidString.lowercased(), start, framesPerSecond: rate)
+        let (stream, issues) = try host.join(
+            prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
+            options: options,
+            framesPerSecond: rate,
+            event: start.change.event,
+            report: { [session] in session.take($0) }
+        )
+        lock.withLock {
+            reservation.handOver()
+            sessions[session.id] = session
+        }
+        session.begin(stream) { [weak self, id = session.id] in self?.remove(id) }
+        return (session, issues)
+    }
+
+    private func options(for start: StartMessage) throws(SwanError) -> StreamOptions {
+        let model = host.model
+        var options = try StreamOptions(model.configuration, start.settings)
+        if let width = start.sourceWidth, let height = start.sourceHeight {
+            options.setSize(
+                for: FrameShape(width: width, height: height),
+                multiple: model.sizeMultiple,
+                width: start.settings.width,
+                height: start.settings.height,
+                fit: start.settings.fit
+            )
+        }
+        return options
+    }
+
+    private func check(_ options: StreamOptions) throws(SwanError) {
+        let pixels = options.width * options.height
+        guard pixels <= limits.outputPixels else {
+            throw SwanError(
+                .invalidRequest,
+                "\(options.width)x\(options.height) is larger than this server allows; the maximum is "
+                    + "\(limits.outputPixels) pixels"
+            )
+        }
+    }
+
+    private func remove(_ id: String) {
+        lock.withLock { sessions[id] = nil }
+        log.info("session ended", metadata: ["sessions": "\(count)"])
+    }
+
+    /// Ends all sessions.
+    func close() { host.close() }
+}

@@ -1,0 +1,182 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+package import Logging
+import NIOCore
+import SwanCheckpoints
+import SwanHTTP
+package import SwanPipelines
+import SwanSystem
+package import Torch
+
+/// The web server: the page, sessions that restyle live video, and what programs ask for.
+package final class RealtimeServer: Sendable {
+    private let options: ServerOptions
+    private let registry: SessionRegistry
+    private let log: Logger
+
+    /// Creates a server for a model, whose threads start at once.
+    ///
+    /// - Parameter budget: The CPU resources that all sessions may use together.
+    package init(
+        _ model: StreamModel,
+        options: ServerOptions,
+        budget: ComputeBudget = .current,
+        log: Logger
+    ) throws {
+        self.options = options
+        self.log = log
+        registry = SessionRegistry(
+            try SharedStreams(model, budget: budget),
+            options.limits,
+            log: log
+        )
+    }
+
+    /// Serves until the task is cancelled.
+    ///
+    /// - Parameter onReady: Called with the server's URL once it answers.
+    package func run(onReady: @escaping @Sendable (String) -> Void) async throws {
+        let page = try WebPage.files()
+        var http = options.http
+        // The page itself holds no secret; what it asks for does need the token.
+        http.openPaths.formUnion(page.paths)
+        let server = WebServer(
+            options: http,
+            log: log,
+            routes: { router in
+                page.addRoutes(to: router)
+                addRoutes(to: router)
+            },
+            webSockets: { [self] request in decide(request) }
+        )
+        defer { registry.close() }
+        try await server.run { onReady($0) }
+    }
+
+    // MARK: - WebSockets
+
+    private func decide(_ request: HTTPRequest) -> WebSocketDecision {
+        guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
+            return .refuse(.notFound)
+        }
+        let isOffered = request.subprotocols.contains("swan.v1")
+        let subprotocol = isOffered ? "swan.v1" : nil
+        if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
+            guard let session = registry.session(id) else {
+                let message = "There is no such session, or it waited too long; start a new one."
+                return .refuse(APIError(.notFound, "no_such_session", message))
+            }
+            return .accept(subprotocol: subprotocol) { [registry, log] connection in
+                try await RealtimeConnection(registry: registry, connection: connection, log: log)
+                    .resume(session)
+            }
+        }
+        guard let reservation = registry.reserve() else { return .refuse(full) }
+        return .accept(subprotocol: subprotocol) { [registry, log] connection in
+            try await RealtimeConnection(registry: registry, connection: connection, log: log)
+                .run(reservation)
+        }
+    }
+
+    private var full: APIError {
+        APIError(
+            .serviceUnavailable,
+            "capacity_exhausted",
+            "All \(options.limits.sessions) places are taken; try again in a moment.",
+            headers: [.retryAfter: "5"]
+        )
+    }
+
+    // MARK: - Routes
+
+    private func addRoutes(to router: Router<BasicRequestContext>) {
+        router.get("/healthz") { _, _ in Self.json(["status": "ok"]) }
+        router.get("/readyz") { [registry] _, _ in
+            Self.json(Readiness(sessions: registry.count))
+        }
+        router.get("/version") { [options] _, _ in Self.json(["version": options.version]) }
+        // A page cannot see why a handshake was refused, so it asks here.
+        router.get("/v1/realtime") { [self] _, _ -> Response in
+            guard registry.reserve() != nil else { throw full }
+            throw APIError(
+                .upgradeRequired,
+                "upgrade_required",
+                "Open a WebSocket here; see docs/protocol.md.",
+                headers: [.upgrade: "websocket", .connection: "Upgrade"]
+            )
+        }
+        router.get("/v1/models") { [self] _, _ in Self.json(models) }
+        router.get("/v1/realtime/sessions/:id/stats") { [self] _, context in
+            let session = try session(context)
+            return Self.json(session.stats(sessions: registry.count))
+        }
+        router.get("/v1/realtime/sessions/:id/mjpeg") { [self] _, context in
+            MotionJPEG.response(try session(context))
+        }
+    }
+
+    private func session(_ context: BasicRequestContext) throws -> LiveSession {
+        guard let id = context.parameters.get("id"), let session = registry.session(id) else {
+            throw APIError(.notFound, "no_such_session", "There is no such session.")
+        }
+        return session
+    }
+
+    private struct Readiness: Encodable {
+        let status = "ready"
+        let sessions: Int
+    }
+
+    private struct Models: Encodable, Sendable {
+        struct Model: Encodable, Sendable {
+            let id: String
+            let object = "model"
+            let ownedBy = "swan"
+            let styles: [String]
+            let needsInput: Bool
+            let steps, maxSteps: Int
+            let width, height: Int
+            let fps: Double
+            let noiseScale: Double
+        }
+
+        let object = "list"
+        let data: [Model]
+    }
+
+    private var models: Models {
+        let model = registry.host.model
+        let own = StreamOptions(model.configuration)
+        let steps = model.configuration.steps.count
+        return Models(
+            data: [
+                .init(
+                    id: model.name,
+                    styles: model.styles?.known.map(\.name) ?? [],
+                    needsInput: true,
+                    steps: steps,
+                    maxSteps: steps,
+                    width: own.width,
+                    height: own.height,
+                    fps: model.configuration.fps ?? 16,
+                    noiseScale: model.configuration.noiseScale
+                )
+            ]
+        )
+    }
+
+    private static func json(_ value: some Encodable) -> Response {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(value) else {
+            return Response(status: .internalServerError)
+        }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: data))
+        )
+    }
+}

@@ -1,0 +1,97 @@
+import { every } from "./ticker.js";
+
+const tickMilliseconds = 10;
+/** A source without a new picture for so long is sampled by a timer. */
+const stillMilliseconds = 100;
+/** How far before its turn a new picture is taken, so that timers that run early do not halve the rate. */
+const tolerance = 4;
+
+/**
+ * Takes pictures from a source at a rate and encodes them.
+ *
+ * A picture is taken when the source presents one. A source without new ones (a still screen or
+ * picture, or a hidden page) is sampled by a timer, since the model needs a steady stream.
+ *
+ * Handlers: `hasRoom()` tells whether a picture may be sent now, `frame(frame)` gets it, `skipped()`
+ * counts one whose turn it was but for which there was no room.
+ */
+export class Capture {
+    /** Milliseconds between two pictures. */
+    interval;
+    #source;
+    #target;
+    #handlers;
+    #encoder = new Worker(new URL("encoder.js", import.meta.url));
+    #stopTicks;
+    #pending = null;
+    #due = 0;
+    #lastPresented = -Infinity;
+    #isRunning = true;
+
+    /** `target` is the picture's `width`, `height` and `fit`. */
+    constructor(source, target, framesPerSecond, handlers) {
+        this.#source = source;
+        this.#target = target;
+        this.#handlers = handlers;
+        this.interval = 1000 / framesPerSecond;
+        this.#encoder.onmessage = ({ data }) => this.#encoded(data);
+        this.#stopTicks = every(tickMilliseconds, () => this.#tick());
+        this.#watch();
+    }
+
+    set fit(fit) {
+        this.#target = { ...this.#target, fit };
+    }
+
+    stop() {
+        this.#isRunning = false;
+        this.#stopTicks();
+        this.#encoder.terminate();
+    }
+
+    #watch() {
+        const { element } = this.#source;
+        element.requestVideoFrameCallback?.((now, { captureTime }) => {
+            if (!this.#isRunning) return;
+            this.#lastPresented = now;
+            // A capture time is known for cameras in some browsers; otherwise it is when the picture appeared.
+            this.#offer(captureTime > 0 && captureTime <= now ? captureTime : now);
+            this.#watch();
+        });
+    }
+
+    #tick() {
+        const now = performance.now();
+        if (now - this.#lastPresented > stillMilliseconds) this.#offer(now);
+    }
+
+    async #offer(captureTime) {
+        const now = performance.now();
+        if (now < this.#due - tolerance || this.#pending) return;
+        this.#due = Math.max(this.#due, now - this.interval) + this.interval;
+        if (!this.#handlers.hasRoom()) {
+            this.#handlers.skipped();
+            return;
+        }
+        this.#pending = { captureTime, ...this.#target };
+        try {
+            const bitmap = await createImageBitmap(this.#source.element);
+            if (!this.#isRunning) return;
+            this.#pending.takenTime = performance.now();
+            this.#encoder.postMessage({ bitmap, ...this.#target }, [bitmap]);
+        } catch {
+            // The element has no picture at this moment, as when a camera changes its size.
+            this.#pending = null;
+        }
+    }
+
+    #encoded({ bytes, picture, error }) {
+        const frame = this.#pending;
+        this.#pending = null;
+        if (error) {
+            this.#handlers.skipped();
+            return;
+        }
+        this.#handlers.frame({ ...frame, bytes, picture, encodedTime: performance.now() });
+    }
+}

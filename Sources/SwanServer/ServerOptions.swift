@@ -1,0 +1,35 @@
+package import SwanHTTP
+
+/// What `swan serve` offers, and to whom.
+package struct ServerOptions: Sendable {
+    /// The HTTP server.
+    package var http: WebServerOptions
+    /// What a client may use of the model.
+    package var limits = Limits()
+    /// The version of the program.
+    package var version = ""
+
+    /// Creates options.
+    package init(http: WebServerOptions) { self.http = http }
+
+    /// What clients may use of the model.
+    package struct Limits: Sendable {
+        /// The maximum number of sessions.
+        package var sessions = 8
+        /// The maximum number of pixels of an input frame.
+        package var inputPixels = 4_096 * 2_304
+        /// The maximum number of pixels of an output frame.
+        package var outputPixels = 1_280 * 720
+        /// The time that a new connection has to start its session.
+        package var startTimeout: Duration = .seconds(10)
+        /// The time that a session waits for a client whose connection was lost.
+        package var reconnectTimeout: Duration = .seconds(30)
+        /// The time after which a client that does not read is disconnected.
+        package var stallTimeout: Duration = .seconds(10)
+        /// The number of wrong messages after which a client is disconnected.
+        package var errors = 100
+
+        /// Creates the default limits.
+        package init() {}
+    }
+}

@@ -1,0 +1,162 @@
+import Foundation
+import SwanPipelines
+import Testing
+
+@testable import SwanServer
+
+/// The messages of `/v1/realtime`.
+@Suite struct ProtocolTests {
+    // MARK: - Binary
+
+    @Test func headersHaveTheDocumentedBytes() {
+        var header = FrameHeader(
+            .jpeg,
+            sequence: 0x0102_0304,
+            captureTime: 0x1122_3344_5566_7788,
+            width: 640,
+            height: 480
+        )
+        (header.event, header.chunk, header.milliseconds) = (7, 9, 250)
+        let expected: [UInt8] = [
+            1, 1, 1, 0, 4, 3, 2, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+            7, 0, 0, 0, 0x80, 2, 0xE0, 1, 9, 0, 0, 0, 250, 0, 0, 0,
+        ]
+        #expect(header.bytes == expected)
+        #expect(FrameHeader(expected + [0xFF, 0xD8]) == header)
+    }
+
+    @Test(arguments: [
+        [] as [UInt8], Array(repeating: 1, count: 31),
+        [2, 1, 1] + Array(repeating: 0, count: 29), [1, 2, 1] + Array(repeating: 0, count: 29),
+        [1, 1, 9] + Array(repeating: 0, count: 29),
+    ])
+    func otherBytesAreNoHeader(bytes: [UInt8]) {
+        #expect(FrameHeader(bytes) == nil)
+    }
+
+    // MARK: - Text
+
+    @Test func startsHaveDefaults() throws {
+        guard case .start(let start) = try ClientMessage("{\"type\": \"start\"}") else {
+            Issue.record("not a start")
+            return
+        }
+        #expect(start.change.prompts == nil && start.settings.steps == nil)
+        #expect(start.input == .frames && start.output == .jpeg && start.quality == 90)
+    }
+
+    @Test func startsCarrySettings() throws {
+        let text = """
+            {"type": "start", "event": 3, "prompt": "sepia", "width": 128, "height": 96, "steps": 1, "seed": 9,
+             "noise_scale": 0.4, "fixed_noise": true, "fit": "pad", "output": "png", "quality": 50, "fps": 12,
+             "source_width": 640, "source_height": 480, "input": "none"}
+            """
+        guard case .start(let start) = try ClientMessage(text) else {
+            Issue.record("not a start")
+            return
+        }
+        let settings = start.settings
+        #expect((settings.width, settings.height, settings.fit) == (128, 96, .pad))
+        #expect((settings.steps, settings.seed, settings.noiseScale) == (1, 9, 0.4))
+        #expect(settings.fixedNoise && start.change.event == 3)
+        #expect(start.change.prompts?.map(\.text) == ["sepia"])
+        #expect((start.output, start.quality, start.framesPerSecond) == (.png, 50, 12))
+        #expect((start.sourceWidth, start.sourceHeight, start.input) == (640, 480, .none))
+    }
+
+    @Test func updatesCarryChanges() throws {
+        let text = """
+            {"type": "update", "event": 8, "prompts": [{"text": "a", "weight": 2}, {"text": "b", "weight": 1}],
+             "transition": 4, "paused": true, "reset": true}
+            """
+        guard case .update(let change, let isPaused) = try ClientMessage(text) else {
+            Issue.record("not an update")
+            return
+        }
+        #expect(change.prompts?.count == 2 && change.transition == 4 && change.resets)
+        #expect(change.event == 8 && isPaused == true)
+    }
+
+    @Test(
+        arguments: [
+            ("", "invalid_message", nil), ("[]", "invalid_message", nil),
+            ("{}", "invalid_value", "type"),
+            ("{\"type\": 5}", "invalid_value", "type"),
+            ("{\"type\": \"fly\"}", "unknown_type", "type"),
+            ("{\"type\": \"ping\"}", "invalid_value", "time"),
+            ("{\"type\": \"start\", \"quality\": 101}", "invalid_value", "quality"),
+            ("{\"type\": \"start\", \"fps\": 1e9}", "invalid_value", "fps"),
+            ("{\"type\": \"start\", \"source_width\": 0}", "invalid_value", "source_width"),
+            ("{\"type\": \"update\", \"steps\": 99999999999999999999}", nil, nil),
+            ("{\"type\": \"update\", \"noise_scale\": 7}", "invalid_value", "noise_scale"),
+            (String(repeating: "[", count: 100_000), "invalid_message", nil),
+        ] as [(String, String?, String?)]
+    )
+    func wrongMessagesAreExplained(text: String, code: String?, parameter: String?) {
+        let error = #expect(throws: MessageError.self) { try ClientMessage(text) }
+        if let code { #expect(error?.code == code) }
+        if let parameter { #expect(error?.parameter == parameter) }
+        #expect(error?.message.contains("/") == false)
+    }
+
+    @Test func serverMessagesAreSnakeCase() {
+        let ready = ServerMessage.Ready(
+            session: "s",
+            resumed: false,
+            width: 1,
+            height: 2,
+            chunkFrames: 4,
+            firstChunkFrames: 5,
+            fps: 16,
+            credit: 16,
+            steps: 2,
+            maxSteps: 2,
+            model: "tiny",
+            styles: ["sepia"],
+            issues: []
+        )
+        let text = ServerMessage.ready(ready).text
+        #expect(text.contains("\"type\":\"ready\"") && text.contains("\"first_chunk_frames\":5"))
+        let failure = ServerMessage.failure(.init(code: "c", message: "m"))
+        #expect(failure.text.contains("\"type\":\"error\""))
+    }
+
+    // MARK: - The outbox
+
+    private func frame(_ sequence: UInt32) -> OutputFrame {
+        OutputFrame(
+            header: FrameHeader(.jpeg, sequence: sequence, captureTime: 0, width: 1, height: 1),
+            picture: [],
+            arrival: .now
+        )
+    }
+
+    @Test func newestFramesStayAndMessagesComeFirst() async {
+        let outbox = Outbox(frameCapacity: 3)
+        outbox.put((0..<8).map(frame))
+        outbox.put(.pong(.init(time: 1)))
+        outbox.close()
+        guard case .message = await outbox.next() else {
+            Issue.record("no message first")
+            return
+        }
+        var sequences: [UInt32] = []
+        while case .frame(let frame) = await outbox.next() {
+            sequences.append(frame.header.sequence)
+        }
+        #expect(sequences == [5, 6, 7] && outbox.droppedFrames == 5)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func readersWaitAndEnd() async {
+        let outbox = Outbox(frameCapacity: 3)
+        async let first = outbox.next()
+        outbox.put([frame(1)])
+        #expect(await first != nil)
+        let reader = Task { await outbox.next() }
+        reader.cancel()
+        #expect(await reader.value == nil)
+        async let last = outbox.next()
+        outbox.close()
+        #expect(await last == nil)
+    }
+}
