@@ -13,3 +13,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// As in the package itself.
+for target in package.targets {
+    target.swiftSettings = [
+        .treatAllWarnings(as: .error), .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
+}
