@@ -37,7 +37,7 @@ enum ListenFailure {
         "\(place): is not an address of this machine; use 127.0.0.1 for this machine only, or 0.0.0.0 for all networks"
     }
 
-    /// The first of the next ports that nobody listens on.
+    /// Returns the next port that is free.
     private static func freePort(after port: Int, host: String) async -> Int? {
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)

@@ -195,7 +195,7 @@ final class WebSocketHandler: ChannelDuplexHandler {
         context.close(mode: .output, promise: nil)
     }
 
-    /// Ends the application's messages. It may still send a few of its own before the connection is closed.
+    /// Ends the client's messages; the application may still send some before the connection is closed.
     private func stop(_ context: ChannelHandlerContext) {
         guard !isStopping else { return }
         isStopping = true

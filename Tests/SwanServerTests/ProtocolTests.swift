@@ -117,7 +117,7 @@ import Testing
         )
         let text = ServerMessage.ready(ready).text
         #expect(text.contains("\"type\":\"ready\"") && text.contains("\"first_chunk_frames\":5"))
-        let failure = ServerMessage.failure(.init(code: "c", message: "m"))
+        let failure = ServerMessage.failure(.init(MessageError("c", "m")))
         #expect(failure.text.contains("\"type\":\"error\""))
     }
 

@@ -63,7 +63,7 @@ struct SharedStreamState {
     /// The prompts of the chunks.
     var mix: PromptMix
     /// The index of the next chunk, and the newest change that shapes it.
-    var chunks = 0, event: UInt32 = 0
+    var chunks = 0, event: UInt32
     /// The number of frames that the next chunk needs, and that every later one does.
     var framesNeeded: Int
     let framesPerChunk: Int
@@ -92,10 +92,12 @@ struct SharedStreamState {
     init(
         _ stream: SharedStream,
         _ model: StreamModel,
-        embeddings: Tensor,
-        clock: StreamClock
+        _ embeddings: Tensor,
+        event: UInt32,
+        _ clock: StreamClock
     ) throws {
         self.stream = stream
+        self.event = event
         options = stream.options
         mix = PromptMix(embeddings)
         let first = try mix.next(model.transformer).text

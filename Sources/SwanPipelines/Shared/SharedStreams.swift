@@ -96,16 +96,14 @@ package final class SharedStreams: @unchecked Sendable {
             framesPerSecond: framesPerSecond,
             report: report
         )
-        var state = try half.run {
+        let state = try half.run {
             try inference {
-                try SharedStreamState(stream, model, embeddings: embeddings, clock: clock)
+                try SharedStreamState(stream, model, embeddings, event: event, clock)
             }
         }
-        state.event = event
-        let first = state
         try condition.withLock {
             guard isOpen else { throw SwanError(.interrupted, "the server is shutting down") }
-            streams[id] = first
+            streams[id] = state
         }
         return (stream, issues)
     }
@@ -120,24 +118,16 @@ package final class SharedStreams: @unchecked Sendable {
     }
 
     func change(_ stream: SharedStream, _ change: StreamChange) {
-        condition.withLock {
-            guard var state = streams[stream.id] else { return }
+        update(stream) { state in
             if state.requested == nil {
                 state.requested = change
             } else {
                 state.requested?.merge(change)
             }
-            streams[stream.id] = state
-            condition.broadcast()
         }
     }
 
-    func finish(_ stream: SharedStream) {
-        condition.withLock {
-            streams[stream.id]?.isFinishing = true
-            condition.broadcast()
-        }
-    }
+    func finish(_ stream: SharedStream) { update(stream) { $0.isFinishing = true } }
 
     func leave(_ stream: SharedStream) { end(stream, nil) }
 

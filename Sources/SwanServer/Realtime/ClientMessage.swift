@@ -78,8 +78,7 @@ struct StartMessage: Decodable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case input, output, quality, framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
-        case width, height, fit, steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
-        case seed
+        case width, height, fit
     }
 
     init(from decoder: any Decoder) throws {
@@ -136,9 +135,10 @@ struct MessageError: Error, Sendable {
         self.parameter = parameter
     }
 
-    /// An error about a request: the pipeline's text names no files.
-    init(_ error: SwanError) {
-        self.init("invalid_request", error.message.printable(limit: 500))
+    /// The client's part of an error: the pipeline's text names no files, and others stay in the server.
+    init(_ error: any Error) {
+        let message = (error as? SwanError)?.message ?? "the stream failed"
+        self.init("invalid_request", message.printable(limit: 500))
     }
 
     init(_ error: DecodingError) {

@@ -14,7 +14,6 @@ final class LiveSession: @unchecked Sendable {
     let output: FrameHeader.Codec
     let quality: Int
     let framesPerSecond: Double
-    let input: StartMessage.Input
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -34,7 +33,6 @@ final class LiveSession: @unchecked Sendable {
         self.framesPerSecond = framesPerSecond
         output = start.output
         quality = start.quality
-        input = start.input
     }
 
     /// Connects the session with its stream.
@@ -144,20 +142,17 @@ final class LiveSession: @unchecked Sendable {
             )
             send(.applied(message))
         case .refused(let event, let error):
-            let known = MessageError(error as? SwanError ?? Self.internalError)
-            send(.failure(.init(code: known.code, message: known.message, event: event)))
+            send(.failure(.init(MessageError(error), event: event)))
         case .skipped:
             lock.withLock { meter.damaged += 1 }
         case .ended(let error):
             if let error {
-                let known = MessageError(error as? SwanError ?? Self.internalError)
-                send(.failure(.init(code: "stream_failed", message: known.message)))
+                let message = MessageError(error).message
+                send(.failure(.init(MessageError("stream_failed", message))))
             }
             finish(error == nil ? "stopped" : "failed")
         }
     }
-
-    private static let internalError = SwanError(.libraryFailed, "the stream failed")
 
     /// Sends a message to the client, if one is connected.
     func send(_ message: ServerMessage) { lock.withLock { main }?.put(message) }
@@ -183,8 +178,7 @@ final class LiveSession: @unchecked Sendable {
             do {
                 frames.append(try encoded(frame, chunk))
             } catch {
-                let known = MessageError(error)
-                send(.failure(.init(code: known.code, message: known.message)))
+                send(.failure(.init(MessageError(error))))
             }
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)

@@ -27,8 +27,7 @@ struct RealtimeConnection: Sendable {
         do {
             (session, issues) = try await onThread { try registry.start(start, reservation) }
         } catch {
-            let known = MessageError(error as? SwanError ?? SwanError(.libraryFailed, "it failed"))
-            try await fail(known)
+            try await send(.failure(.init(MessageError(error))))
             throw WebSocketClose(1008, "The session could not be started.")
         }
         log.info("session started", metadata: ["sessions": "\(registry.count)"])
@@ -65,20 +64,11 @@ struct RealtimeConnection: Sendable {
                     throw MessageError("not_started", "Send a start message before an update.")
                 }
             } catch let error as MessageError {
-                try await fail(error)
+                try await send(.failure(.init(error)))
                 throw WebSocketClose(1008, "The first message is not a valid start message.")
             }
         }
         return nil
-    }
-
-    private func fail(_ error: MessageError) async throws {
-        let failure = ServerMessage.Failure(
-            code: error.code,
-            message: error.message,
-            param: error.parameter
-        )
-        try await send(.failure(failure))
     }
 
     private func send(_ message: ServerMessage) async throws {
@@ -153,12 +143,7 @@ struct RealtimeConnection: Sendable {
                 }
             } catch {
                 errors += 1
-                let failure = ServerMessage.Failure(
-                    code: error.code,
-                    message: error.message,
-                    param: error.parameter
-                )
-                session.send(.failure(failure))
+                session.send(.failure(.init(error)))
                 guard errors < limits.errors else {
                     connection.close(WebSocketClose(1008, "Too many wrong messages."))
                     return true

@@ -32,8 +32,13 @@ enum ServerMessage: Encodable, Sendable {
         let type = "error"
         let code: String
         let message: String
-        var param: String?
-        var event: UInt32?
+        let param: String?
+        let event: UInt32?
+
+        init(_ error: MessageError, event: UInt32? = nil) {
+            (code, message, param) = (error.code, error.message, error.parameter)
+            self.event = event
+        }
     }
 
     struct Ended: Encodable, Sendable {
