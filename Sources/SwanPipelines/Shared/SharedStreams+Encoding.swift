@@ -1,0 +1,129 @@
+import SwanCheckpoints
+import SwanMedia
+import Torch
+
+/// Collects frames into chunks, encodes them and mixes in noise.
+extension SharedStreams {
+    func encodeChunks() {
+        budget.divided(by: 2).apply()
+        while true {
+            let job = next(where: \.canEncode) { state in
+                state.isEncoding = true
+                let change = state.prepared
+                state.prepared = nil
+                let count = min(state.framesNeeded, state.inbox.count)
+                let frames = Array(state.inbox.prefix(count))
+                state.inbox.removeFirst(count)
+                return (state, change, frames)
+            }
+            guard let (state, change, frames) = job else { return }
+            do {
+                try encode(state, change, frames)
+            } catch {
+                end(state.stream, error)
+            }
+        }
+    }
+
+    /// Encodes the next chunk of a stream.
+    ///
+    /// - Parameters:
+    ///   - before: The stream's state before the chunk.
+    ///   - frames: Frames for the chunk; fewer than it needs at the end of the stream.
+    private func encode(
+        _ before: SharedStreamState,
+        _ change: PreparedChange?,
+        _ frames: [SharedFrame]
+    ) throws {
+        var state = before
+        let stream = state.stream
+        var lost = 0
+        if let change {
+            if change.change.resets { lost = state.stages.encoding.framesLeft }
+            try apply(change, to: &state)
+            stream.report(.applied(event: state.event, chunk: state.chunks, issues: change.issues))
+        }
+        let (text, isNew) = try inference { try state.mix.next(model.transformer) }
+        if isNew { state.stages.prompts.change(to: text) }
+        var chunk: NoisedChunk?
+        var used: [SharedFrame] = []
+        for frame in frames {
+            guard let picture = decoded(frame, stream) else { continue }
+            used.append(frame)
+            chunk = try state.stages.encoding.add(TimedFrame(picture, captureTime: frame.arrival))
+        }
+        if chunk == nil, before.isFinishing { chunk = try state.stages.encoding.finish() }
+        var tagged: TaggedChunk?
+        if let chunk {
+            let tag = ChunkTag(
+                stages: state.stages,
+                index: state.chunks,
+                event: state.event,
+                arrival: used.first?.arrival ?? clock.now()
+            )
+            tagged = TaggedChunk(
+                noised: chunk,
+                tag: tag,
+                options: state.options,
+                resets: state.isReset
+            )
+            state.chunks += 1
+            state.isReset = false
+        }
+        state.framesNeeded = state.stages.encoding.framesNeeded
+        let (done, result) = (state, tagged)
+        update(stream) { state in
+            state.isEncoding = false
+            // Frames whose chunk was not complete before a reset.
+            state.underway.removeLast(min(lost, state.underway.count))
+            state.dropped += lost
+            state.underway += used
+            state.adopt(done)
+            state.noised = result
+            state.isEncoded = done.isFinishing && result == nil
+        }
+    }
+
+    /// The picture of a frame; nil if it cannot be decoded, which is reported.
+    private func decoded(_ frame: SharedFrame, _ stream: SharedStream) -> VideoFrame? {
+        do {
+            return try frame.decode()
+        } catch {
+            stream.report(.skipped(sequence: frame.sequence, error))
+            return nil
+        }
+    }
+
+    private func apply(
+        _ prepared: PreparedChange,
+        to state: inout SharedStreamState
+    ) throws {
+        let change = prepared.change
+        state.event = change.event
+        if let steps = change.steps {
+            state.options.configuration.steps = model.configuration.steps
+            try state.options.configuration.keepSteps(steps)
+        }
+        if let scale = change.noiseScale { state.options.configuration.noiseScale = scale }
+        if let isFixed = change.fixedNoise { state.options.settings.fixedNoise = isFixed }
+        if let seed = change.seed { state.options.settings.seed = seed }
+        if let fit = change.fit { state.options.fit = fit }
+        if let embeddings = prepared.embeddings {
+            state.mix.turn(to: embeddings, over: change.transition)
+        }
+        if change.resets, state.chunks > 0 {
+            let text = try inference { try state.mix.next(model.transformer).text }
+            state.stages = try inference {
+                try SharedStages(model, state.options, text, clock)
+            }
+            state.isReset = true
+        } else {
+            try state.stages.encoding.change(
+                noiseScale: change.noiseScale,
+                fixedNoise: change.fixedNoise,
+                seed: change.seed,
+                fit: change.fit
+            )
+        }
+    }
+}
