@@ -12,22 +12,28 @@ package final class SharedStream: Sendable {
     package let options: StreamOptions
     /// The time that a chunk of frames lasts at the sender's rate, in seconds.
     package let chunkSeconds: Double
+    /// The rate at which the sender adds frames, or wants them.
+    package let framesPerSecond: Double
+    /// Whether the stream has no input.
+    package let generates: Bool
+    let dropsFrames: Bool
     let report: @Sendable (SharedStreamReport) -> Void
     private let host: SharedStreams
 
     init(
         id: Int,
         _ host: SharedStreams,
-        options: StreamOptions,
-        framesPerSecond: Double,
+        _ request: SharedStreamRequest,
         report: @escaping @Sendable (SharedStreamReport) -> Void
     ) {
         self.id = id
         self.host = host
-        self.options = options
         self.report = report
-        let frames = host.model.vae.temporalStride * options.configuration.framesPerBlock
-        chunkSeconds = Double(frames) / framesPerSecond
+        options = request.options
+        framesPerSecond = request.framesPerSecond
+        generates = request.generates
+        dropsFrames = request.dropsFrames
+        chunkSeconds = Double(host.framesPerChunk) / framesPerSecond
     }
 
     /// Adds a frame. If the stream is busy, the oldest waiting frame is dropped.
@@ -35,6 +41,9 @@ package final class SharedStream: Sendable {
     /// - Returns: `false` if the stream has ended.
     @discardableResult
     package func put(_ frame: SharedFrame) -> Bool { host.put(frame, into: self) }
+
+    /// Asks a stream without an input for its next chunk; one request can wait.
+    package func generate() { host.generate(self) }
 
     /// Changes settings from the next chunk on. Of changes that wait, the latest wins.
     package func change(_ change: StreamChange) { host.change(self, change) }

@@ -25,13 +25,15 @@ extension SharedStreams {
     }
 
     private func decode(_ stream: SharedStream, _ clean: CleanChunk, _ tag: ChunkTag) throws {
+        let start = clock.now()
         let done = try tag.stages.decoding.decode(clean)
+        let isLate = done.latency > tag.allowance
         var origins: [SharedFrame] = []
         update(stream) { state in
-            state.isDecoding = false
             origins = Array(state.underway.prefix(done.frames.count))
             state.underway.removeFirst(origins.count)
             state.returned += origins.count
+            state.count(isLate: isLate)
         }
         let frames = zip(done.frames, origins).map { frame, origin in
             RestyledFrame(
@@ -48,9 +50,16 @@ extension SharedStreams {
                     index: tag.index,
                     event: tag.event,
                     seconds: done.seconds,
-                    latency: done.latency
+                    latency: done.latency,
+                    isLate: isLate
                 )
             )
         )
+        let seconds = clock.seconds(since: start)
+        update(stream) { state in
+            state.isDecoding = false
+            let pixels = state.options.width * state.options.height * done.frames.count
+            capacity.follow(decoding: pixels, took: seconds)
+        }
     }
 }

@@ -4,7 +4,7 @@ import Torch
 /// Denoises the chunks of all streams.
 extension SharedStreams {
     func denoise() {
-        let denoiser = SharedDenoiser(model, clock: clock)
+        let denoiser = SharedDenoiser(model, clock: clock, forward: forward)
         budget.divided(by: 2).apply()
         while let arrivals = arrivals(for: denoiser) {
             for (stream, error) in denoiser.run(arrivals, deliver: deliver) { end(stream, error) }
@@ -40,6 +40,8 @@ extension SharedStreams {
         switch result {
         case .clean(let stream, let chunk, let tag):
             update(stream) { $0.clean.append((chunk, tag)) }
+        case .ran(let rows, let tokens, let seconds):
+            condition.withLock { capacity.follow(rows: rows, tokens: tokens, took: seconds) }
         case .drained(let stream):
             update(stream) { $0.isDrained = true }
         }

@@ -11,9 +11,9 @@ extension SharedStreams {
                 state.isEncoding = true
                 let change = state.prepared
                 state.prepared = nil
-                let count = min(state.framesNeeded, state.inbox.count)
-                let frames = Array(state.inbox.prefix(count))
-                state.inbox.removeFirst(count)
+                let frames = state.takeFrames()
+                // Uses the load of this moment.
+                if state.mode == .auto { _ = state.automatic.next(load()) }
                 return (state, change, frames)
             }
             guard let (state, change, frames) = job else { return }
@@ -45,33 +45,12 @@ extension SharedStreams {
         }
         let (text, isNew) = try inference { try state.mix.next(model.transformer) }
         if isNew { state.stages.prompts.change(to: text) }
-        var chunk: NoisedChunk?
-        var used: [SharedFrame] = []
-        for frame in frames {
-            guard let picture = decoded(frame, stream) else { continue }
-            used.append(frame)
-            chunk = try state.stages.encoding.add(TimedFrame(picture, captureTime: frame.arrival))
-        }
-        if chunk == nil, before.isFinishing { chunk = try state.stages.encoding.finish() }
-        var tagged: TaggedChunk?
-        if let chunk {
-            let tag = ChunkTag(
-                stages: state.stages,
-                index: state.chunks,
-                event: state.event,
-                arrival: used.first?.arrival ?? clock.now()
-            )
-            tagged = TaggedChunk(
-                noised: chunk,
-                tag: tag,
-                options: state.options,
-                resets: state.isReset
-            )
-            state.chunks += 1
-            state.isReset = false
-        }
+        let start = clock.now()
+        let (chunk, used) = try collect(frames, &state)
+        let tagged = chunk.map { tag($0, used, &state) }
+        let seconds = clock.seconds(since: start)
         state.framesNeeded = state.stages.encoding.framesNeeded
-        let (done, result) = (state, tagged)
+        let done = state
         update(stream) { state in
             state.isEncoding = false
             // Frames whose chunk was not complete before a reset.
@@ -79,9 +58,65 @@ extension SharedStreams {
             state.dropped += lost
             state.underway += used
             state.adopt(done)
-            state.noised = result
-            state.isEncoded = done.isFinishing && result == nil
+            state.noised = tagged
+            state.isEncoded = done.isFinishing && tagged == nil
+            guard chunk != nil, !stream.generates else { return }
+            let pixels = done.options.width * done.options.height * frames.count
+            capacity.follow(encoding: pixels, took: seconds)
         }
+    }
+
+    /// Makes the next chunk of frames, or of noise; nil if there are too few frames for one.
+    ///
+    /// - Returns: The chunk, and the frames that came into it, or that will come out of it.
+    private func collect(
+        _ frames: [SharedFrame],
+        _ state: inout SharedStreamState
+    ) throws -> (NoisedChunk?, used: [SharedFrame]) {
+        let (stream, encoding) = (state.stream, state.stages.encoding)
+        guard !stream.generates else {
+            return state.isFinishing ? (nil, []) : (try encoding.noise(), state.nextGenerated())
+        }
+        var chunk: NoisedChunk?
+        var used: [SharedFrame] = []
+        for frame in frames {
+            guard let picture = decoded(frame, stream) else { continue }
+            used.append(frame)
+            chunk = try encoding.add(TimedFrame(picture, captureTime: frame.arrival))
+        }
+        if chunk == nil, state.isFinishing { chunk = try encoding.finish() }
+        return (chunk, used)
+    }
+
+    private func tag(
+        _ chunk: NoisedChunk,
+        _ used: [SharedFrame],
+        _ state: inout SharedStreamState
+    ) -> TaggedChunk {
+        switch state.mode {
+        case .auto: state.options.settings.streamBatch = state.automatic.usesBatch
+        case .steps: state.options.settings.streamBatch = false
+        case .batch: state.options.settings.streamBatch = true
+        }
+        let steps = state.options.configuration.steps.count
+        let delay = state.options.settings.streamBatch ? steps - 1 : 0
+        let tag = ChunkTag(
+            stages: state.stages,
+            index: state.chunks,
+            event: state.event,
+            arrival: used.first?.arrival ?? clock.now(),
+            allowance: Double(2 + delay) * state.stream.chunkSeconds
+        )
+        defer {
+            state.chunks += 1
+            state.isReset = false
+        }
+        return TaggedChunk(
+            noised: chunk,
+            tag: tag,
+            options: state.options,
+            resets: state.isReset
+        )
     }
 
     /// The picture of a frame; nil if it cannot be decoded, which is reported.
@@ -104,6 +139,7 @@ extension SharedStreams {
             state.options.configuration.steps = model.configuration.steps
             try state.options.configuration.keepSteps(steps)
         }
+        state.mode = change.mode ?? state.mode
         if let scale = change.noiseScale { state.options.configuration.noiseScale = scale }
         if let isFixed = change.fixedNoise { state.options.settings.fixedNoise = isFixed }
         if let seed = change.seed { state.options.settings.seed = seed }

@@ -1,3 +1,4 @@
+import Foundation
 import SwanCheckpoints
 import SwanText
 import Torch
@@ -11,11 +12,11 @@ extension SharedStreams {
             let job = next(where: { $0.requested != nil && !$0.isPreparing }) { state in
                 state.isPreparing = true
                 defer { state.requested = nil }
-                return (state.stream, state.options, state.requested ?? StreamChange())
+                return (state.stream, state.requested ?? StreamChange())
             }
-            guard let (stream, options, change) = job else { return }
+            guard let (stream, change) = job else { return }
             do {
-                let prepared = try prepared(change, options)
+                let prepared = try prepared(change)
                 update(stream) { state in
                     state.isPreparing = false
                     if state.prepared == nil {
@@ -31,16 +32,25 @@ extension SharedStreams {
         }
     }
 
-    private func prepared(
-        _ change: StreamChange,
-        _ options: StreamOptions
-    ) throws -> PreparedChange {
-        if let steps = change.steps {
-            var configuration = model.configuration
-            try configuration.keepSteps(steps)
-        }
+    private func prepared(_ change: StreamChange) throws -> PreparedChange {
         guard let prompts = change.prompts else { return PreparedChange(change: change) }
         let (embeddings, issues) = try inference { try model.embeddings(of: prompts) }
         return PreparedChange(change: change, embeddings: embeddings, issues: issues)
+    }
+
+    /// Throws for a change that the stream cannot take, before it is merged with others, which it must not
+    /// take down.
+    func check(_ change: StreamChange, of stream: SharedStream) throws {
+        for prompt in change.prompts ?? [] where prompt.weight > 0 {
+            _ = try model.tokens(of: prompt.text)
+        }
+        guard let steps = change.steps else { return }
+        var configuration = model.configuration
+        try configuration.keepSteps(steps)
+        try condition.withLock {
+            guard var demand = streams[stream.id]?.demand, steps > demand.steps else { return }
+            demand.steps = steps
+            try requireRoom(for: demand, besides: stream.id)
+        }
     }
 }

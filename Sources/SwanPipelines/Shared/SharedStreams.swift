@@ -17,25 +17,41 @@ package final class SharedStreams: @unchecked Sendable {
     package let model: StreamModel
     let clock: StreamClock
     let budget: ComputeBudget
-    private let threads = WorkerThreads()
+    let forward: SharedDenoiser.Forward
+    let threads = WorkerThreads()
 
     // Everything below is protected by `condition`.
     let condition = NSCondition()
     var streams: [Int: SharedStreamState] = [:]
+    var capacity: StreamCapacity
     private var nextID = 0
     var isOpen = true
 
     /// Starts the threads of an empty host.
     ///
     /// - Parameter budget: The CPU resources that all streams may use together.
-    package init(
+    package convenience init(
         _ model: StreamModel,
         budget: ComputeBudget = .current,
         clock: StreamClock = .continuous
     ) throws(SwanError) {
+        try self.init(model, budget: budget, clock: clock) { works, _, cache throws(SwanError) in
+            try model.transformer(works, cache: &cache)
+        }
+    }
+
+    /// Starts the threads of an empty host whose passes are those of `forward`.
+    init(
+        _ model: StreamModel,
+        budget: ComputeBudget = .current,
+        clock: StreamClock = .continuous,
+        forward: @escaping SharedDenoiser.Forward
+    ) throws(SwanError) {
         self.model = model
         self.budget = budget
         self.clock = clock
+        self.forward = forward
+        capacity = StreamCapacity(model, budget)
         try threads.start("swan.text") { [self] in prepareChanges() }
         try threads.start("swan.encode") { [self] in encodeChunks() }
         try threads.start("swan.denoise") { [self] in denoise() }
@@ -43,9 +59,7 @@ package final class SharedStreams: @unchecked Sendable {
     }
 
     /// The number of frames of a chunk; a stream's first chunk has one more.
-    package var framesPerChunk: Int {
-        model.vae.temporalStride * model.configuration.framesPerBlock
-    }
+    package var framesPerChunk: Int { model.framesPerChunk }
 
     /// The number of streams.
     package var count: Int { condition.withLock { streams.count } }
@@ -67,41 +81,39 @@ package final class SharedStreams: @unchecked Sendable {
 
     /// Adds a stream, which begins with its first frames.
     ///
-    /// - Parameters:
-    ///   - framesPerSecond: The rate at which the sender will add frames.
-    ///   - event: The number that identifies these settings in the first chunks.
-    ///   - report: Called on the host's threads, in order; must not block.
+    /// - Parameter report: Called on the host's threads, in order; must not block.
     /// - Returns: The stream, and what had to be changed in its prompt.
+    /// - Throws: `CapacityError` if other streams would miss their rate.
     package func join(
-        prompts: [StreamChange.WeightedPrompt],
-        options: StreamOptions,
-        framesPerSecond: Double,
-        event: UInt32 = 0,
+        _ request: SharedStreamRequest,
         report: @escaping @Sendable (SharedStreamReport) -> Void
     ) throws -> (stream: SharedStream, issues: [PromptIssue]) {
+        let options = request.options
         try model.check(height: options.height, width: options.width)
+        if request.generates, model.needsInput {
+            throw SwanError(
+                .invalidRequest,
+                "this model restyles videos and cannot generate from a prompt alone; send frames"
+            )
+        }
+        let demand = StreamDemand(options, framesPerSecond: request.framesPerSecond)
+        try requireCapacity(for: demand)
         let half = budget.divided(by: 2)
         let (embeddings, issues) = try half.run {
-            try inference { try model.embeddings(of: prompts) }
+            try inference { try model.embeddings(of: request.prompts) }
         }
         let id = condition.withLock {
             nextID += 1
             return nextID
         }
-        let stream = SharedStream(
-            id: id,
-            self,
-            options: options,
-            framesPerSecond: framesPerSecond,
-            report: report
-        )
+        let stream = SharedStream(id: id, self, request, report: report)
         let state = try half.run {
-            try inference {
-                try SharedStreamState(stream, model, embeddings, event: event, clock)
-            }
+            try inference { try SharedStreamState(stream, model, embeddings, request, clock) }
         }
         try condition.withLock {
             guard isOpen else { throw SwanError(.interrupted, "the server is shutting down") }
+            // Another stream may have joined meanwhile.
+            try requireRoom(for: demand)
             streams[id] = state
         }
         return (stream, issues)
@@ -116,7 +128,20 @@ package final class SharedStreams: @unchecked Sendable {
         }
     }
 
+    func generate(_ stream: SharedStream) {
+        update(stream) { state in
+            state.isChunkWanted = true
+            state.waiting = state.waiting ?? .now
+        }
+    }
+
     func change(_ stream: SharedStream, _ change: StreamChange) {
+        do {
+            try check(change, of: stream)
+        } catch {
+            stream.report(.refused(event: change.event, error))
+            return
+        }
         update(stream) { state in
             if state.requested == nil {
                 state.requested = change
@@ -126,7 +151,12 @@ package final class SharedStreams: @unchecked Sendable {
         }
     }
 
-    func finish(_ stream: SharedStream) { update(stream) { $0.isFinishing = true } }
+    func finish(_ stream: SharedStream) {
+        update(stream) { state in
+            state.isFinishing = true
+            state.waiting = state.waiting ?? .now
+        }
+    }
 
     func leave(_ stream: SharedStream) { end(stream, nil) }
 
@@ -141,8 +171,11 @@ package final class SharedStreams: @unchecked Sendable {
     func isIdle(_ stream: SharedStream) -> Bool {
         condition.withLock {
             guard let state = streams[stream.id] else { return true }
-            return state.inbox.count < state.framesNeeded && state.noised == nil
-                && state.requested == nil && !state.isEncoding && !state.isPreparing
+            let isWaiting =
+                state.stream.generates
+                ? state.isChunkWanted : state.inbox.count >= state.framesNeeded
+            return !isWaiting && state.noised == nil && state.requested == nil
+                && !state.isEncoding && !state.isPreparing
         }
     }
 

@@ -74,13 +74,13 @@ final class SessionRegistry: @unchecked Sendable {
         try check(options)
         let rate = start.framesPerSecond ?? model.configuration.fps ?? 16
         let session = LiveSession(UUID().uuidString.lowercased(), start, framesPerSecond: rate)
-        let (stream, issues) = try host.join(
+        var request = SharedStreamRequest(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
             options: options,
-            framesPerSecond: rate,
-            event: start.change.event,
-            report: { [session] in session.take($0) }
+            framesPerSecond: rate
         )
+        request.event = start.change.event
+        let (stream, issues) = try host.join(request) { [session] in session.take($0) }
         lock.withLock {
             reservation.handOver()
             sessions[session.id] = session
