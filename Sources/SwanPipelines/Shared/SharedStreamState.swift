@@ -108,7 +108,9 @@ struct SharedStreamState {
     mutating func takeFrames() -> [SharedFrame] {
         let frames = Array(inbox.prefix(framesNeeded))
         inbox.removeFirst(frames.count)
-        waiting = isFinishing ? waiting : inbox.first?.arrival
+        // A stream that keeps all frames may have many, but is due for only one chunk at a time.
+        let next = stream.dropsFrames ? inbox.first?.arrival : inbox.isEmpty ? nil : .now
+        waiting = isFinishing ? waiting : next
         isChunkWanted = false
         return frames
     }
@@ -172,6 +174,8 @@ struct ChunkTag: Sendable {
     let arrival: ContinuousClock.Instant
     /// The seconds from the arrival of its last frame until it is late.
     let allowance: Double
+    /// Whether its steps run as rows of a stream batch.
+    let usesBatch: Bool
 }
 
 /// A chunk for the denoiser, with the changes that it is the first to have.

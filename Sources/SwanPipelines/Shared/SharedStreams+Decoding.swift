@@ -51,7 +51,8 @@ extension SharedStreams {
                     event: tag.event,
                     seconds: done.seconds,
                     latency: done.latency,
-                    isLate: isLate
+                    isLate: isLate,
+                    usesBatch: tag.usesBatch
                 )
             )
         )

@@ -100,12 +100,15 @@ extension SharedStreams {
         }
         let steps = state.options.configuration.steps.count
         let delay = state.options.settings.streamBatch ? steps - 1 : 0
+        let stream = state.stream
+        let isLive = stream.dropsFrames
         let tag = ChunkTag(
             stages: state.stages,
             index: state.chunks,
             event: state.event,
-            arrival: used.first?.arrival ?? clock.now(),
-            allowance: Double(2 + delay) * state.stream.chunkSeconds
+            arrival: isLive ? used.first?.arrival ?? clock.now() : clock.now(),
+            allowance: isLive ? Double(2 + delay) * stream.chunkSeconds : .infinity,
+            usesBatch: state.options.settings.streamBatch
         )
         defer {
             state.chunks += 1
