@@ -137,7 +137,8 @@ struct DurationHistogram {
 
     /// The milliseconds that a share of all durations, 0 to 1, do not exceed; 0 if there are none.
     func milliseconds(_ share: Double) -> Double {
-        counts.totalCount == 0 ? 0 : rounded(Double(counts.valueAtPercentile(100 * share)) / 1_000, 10)
+        counts.totalCount == 0
+            ? 0 : rounded(Double(counts.valueAtPercentile(100 * share)) / 1_000, 10)
     }
 }
 
