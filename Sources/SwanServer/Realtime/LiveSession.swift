@@ -11,9 +11,9 @@ import SwanText
 final class LiveSession: @unchecked Sendable {
     /// The unguessable name by which a client continues the session.
     let id: String
-    let output: FrameHeader.Codec
-    let quality: Int
     let framesPerSecond: Double
+    private let encoder: OutputEncoder
+    private let input: FrameInput
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -28,11 +28,11 @@ final class LiveSession: @unchecked Sendable {
     private var outboxDropped = 0
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double) {
+    init(_ id: String, _ start: StartMessage, framesPerSecond: Double, maxPixels: Int) {
         self.id = id
         self.framesPerSecond = framesPerSecond
-        output = start.output
-        quality = start.quality
+        input = FrameInput(maxPixels: maxPixels)
+        encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
     }
 
     /// Connects the session with its stream.
@@ -50,22 +50,22 @@ final class LiveSession: @unchecked Sendable {
     // MARK: - Input
 
     /// Adds a frame of a client; ignored while the session is paused.
-    func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
+    func put(_ header: FrameHeader, _ bytes: [UInt8]) {
         let (stream, isPaused) = lock.withLock { (self.stream, paused) }
-        guard !isPaused else { return }
-        stream?.put(
-            SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
-                try picture.withUnsafeBytes { bytes in
-                    Result { () throws(SwanError) in
-                        switch header.codec {
-                        case .jpeg: try JPEG.decode(bytes, maxPixels: maxPixels)
-                        case .png: try decodeImage(bytes, name: "the picture", maxPixels: maxPixels)
-                        }
-                    }
-                }.get()
-            }
+        guard !isPaused else {
+            input.skip(header.codec)
+            return
+        }
+        let frame = SharedFrame(
+            sequence: header.sequence,
+            captureTime: header.captureTime,
+            decode: input.decoder(header.codec, bytes) { [weak self] in self?.send(.keyFrame) }
         )
+        stream?.put(frame)
     }
+
+    /// Makes the next frame of H.264 a key frame.
+    func requestKeyFrame() { encoder.requestKeyFrame() }
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
@@ -170,41 +170,16 @@ final class LiveSession: @unchecked Sendable {
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let outboxes = lock.withLock { [main].compactMap { $0 } + watchers.values }
+        let (client, watchers) = lock.withLock { (main, Array(self.watchers.values)) }
         let start = ContinuousClock.now
-        var frames: [OutputFrame] = []
-        // Nobody may be watching at the moment.
-        for frame in chunk.frames where !outboxes.isEmpty {
-            do {
-                frames.append(try encoded(frame, chunk))
-            } catch {
-                send(.failure(.init(MessageError(error))))
-            }
+        do throws(SwanError) {
+            try encoder.send(chunk, to: client, watchers)
+        } catch {
+            send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         lock.withLock {
             meter.add(chunk, compress: seconds, chunkSeconds: stream?.chunkSeconds ?? 1)
         }
-        for outbox in outboxes { outbox.put(frames) }
-    }
-
-    private func encoded(
-        _ frame: RestyledFrame,
-        _ chunk: RestyledChunk
-    ) throws(SwanError) -> OutputFrame {
-        let picture =
-            switch output {
-            case .jpeg: try JPEG.encode(frame.frame, quality: quality)
-            case .png: try frame.frame.png()
-            }
-        var header = FrameHeader(
-            output,
-            sequence: frame.sequence,
-            captureTime: frame.captureTime,
-            width: UInt16(clamping: frame.frame.width),
-            height: UInt16(clamping: frame.frame.height)
-        )
-        (header.event, header.chunk) = (chunk.event, UInt32(clamping: chunk.index))
-        return OutputFrame(header: header, picture: picture, arrival: frame.arrival)
     }
 }

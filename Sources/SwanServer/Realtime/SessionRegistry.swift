@@ -72,8 +72,18 @@ final class SessionRegistry: @unchecked Sendable {
         let model = host.model
         let options = try options(for: start)
         try check(options)
+        try OutputEncoder.check(
+            start.output,
+            width: options.outputWidth ?? options.width,
+            height: options.outputHeight ?? options.height
+        )
         let rate = start.framesPerSecond ?? model.configuration.fps ?? 16
-        let session = LiveSession(UUID().uuidString.lowercased(), start, framesPerSecond: rate)
+        let session = LiveSession(
+            UUID().uuidString.lowercased(),
+            start,
+            framesPerSecond: rate,
+            maxPixels: limits.inputPixels
+        )
         let (stream, issues) = try host.join(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
             options: options,
