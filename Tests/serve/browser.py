@@ -182,7 +182,8 @@ class BrowserTestCase(unittest.TestCase):
         cls.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         cls.addClassCleanup(cls.browser.close)
 
-    def open(self, fragment="", width=1280, height=800, scheme="light", script=RECORDED, url=None):
+    def open(self, fragment="", width=1280, height=800, scheme="light", script=RECORDED, url=None,
+             waits=True):
         """Opens the page in a fresh profile. Messages on its console and requests elsewhere fail the test."""
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
@@ -198,7 +199,8 @@ class BrowserTestCase(unittest.TestCase):
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         parts = [part for part in (self.server.fragment, fragment) if part]
         page.goto((url or self.server.url) + "#" + "&".join(parts))
-        self.wait_until(page, "document.querySelector('#model').textContent !== ''")
+        if waits:
+            self.wait_until(page, "document.querySelector('#model').textContent !== ''")
         return page
 
     def start(self, page):
@@ -210,6 +212,12 @@ class BrowserTestCase(unittest.TestCase):
         """Waits for results beyond those that have come."""
         count += self.results(page)
         self.wait_until(page, f"window.received.filter(({{ bytes }}) => bytes).length >= {count}")
+
+    def wait_for_stats(self, page, count=1):
+        """Waits for reports of the server, which come once a second."""
+        reports = "window.received.filter(({ type }) => type === 'stats').length"
+        count += page.evaluate(reports)
+        self.wait_until(page, f"{reports} >= {count}")
 
     @staticmethod
     def wait_until(page, condition, seconds=20):

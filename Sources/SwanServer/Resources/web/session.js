@@ -215,7 +215,7 @@ export class Session {
     }
 
     #send(frame) {
-        if (!this.#isConnected) {
+        if (!this.#isConnected || this.#isPaused) {
             frame.picture.close();
             return;
         }
