@@ -24,6 +24,19 @@ window.VideoDecoder = class extends VideoDecoder {
 #: A browser without WebCodecs.
 NO_VIDEO = RECORDED + "delete window.VideoEncoder; delete window.VideoDecoder;"
 
+#: Handshakes for a width of 640 fail, as they do in a browser if the server refuses them.
+REFUSED_SIZE = RECORDED + """
+const Recorded = window.WebSocket;
+window.WebSocket = class Refused {
+    static OPEN = 1;
+    constructor(url, protocols) {
+        if (!String(url).includes("width=640")) return new Recorded(url, protocols);
+        setTimeout(() => this.onclose({ code: 1006 }));
+    }
+    close() {}
+};
+"""
+
 #: The colors at nine places of a canvas.
 COLORS = """(selector) => {
     const canvas = document.querySelector(selector);
@@ -152,7 +165,7 @@ class FullServerTests(BrowserTestCase):
 
     def test_what_would_fit_can_be_chosen(self):
         """A server that is too busy for the settings names others, which a button applies."""
-        page = self.open(fragment="size=640x352")
+        page = self.open(fragment="size=640x352", script=REFUSED_SIZE)
         asked = []
 
         def refuse(route):
@@ -162,8 +175,6 @@ class FullServerTests(BrowserTestCase):
             route.fulfill(status=503, body=json.dumps({"error": error}), headers={"Retry-After": "5"})
 
         page.route("**/v1/realtime?*", refuse)
-        page.route_web_socket("**/v1/realtime?*width=640*", lambda socket: socket.close(code=1013))
-        page.evaluate("window.WebSocket = class extends WebSocket {}")
         page.click("#start")
         page.wait_for_selector("#problem:has-text('640x352 would be too slow.')")
         self.assertEqual((asked[0]["width"], asked[0]["height"]), (["640"], ["352"]))
