@@ -333,13 +333,14 @@ class PageTests(BrowserTestCase):
     def test_layouts_fit_their_widths(self):
         folder = os.environ.get("SWAN_SCREENSHOTS")
         for width, height in ((1280, 800), (768, 1024), (360, 740)):
+            page = self.open(width=width, height=height)
+            self.start(page)
+            for name in ("stats", "settings"):
+                page.click(f"#{name} > summary")
+            self.wait_until(page, "document.querySelectorAll('#stages li').length > 0")
             for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
                 with self.subTest(width, scheme=scheme):
-                    page = self.open(width=width, height=height, scheme=scheme)
-                    self.start(page)
-                    for name in ("stats", "settings"):
-                        page.click(f"#{name} > summary")
-                    self.wait_until(page, "document.querySelectorAll('#stages li').length > 0")
                     if folder:
                         page.screenshot(path=f"{folder}/page-{width}-{scheme}.png", full_page=True)
                     overflowing = page.evaluate(
@@ -349,7 +350,7 @@ class PageTests(BrowserTestCase):
                     )
                     self.assertEqual(overflowing, [])
                     self.assertEqual(page.evaluate("document.scrollingElement.scrollWidth"), width)
-                    page.context.close()
+            page.context.close()
 
     # Modules
 
