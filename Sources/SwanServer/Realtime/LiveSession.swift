@@ -11,12 +11,14 @@ import SwanText
 final class LiveSession: @unchecked Sendable {
     /// The unguessable name by which a client continues the session.
     let id: String
-    let output: FrameHeader.Codec
-    let quality: Int
     let framesPerSecond: Double
     let presentation: Presentation
     /// The number of frames that may be in flight: received, and neither sent back nor dropped.
     let credit: Int
+    private let encoder: OutputEncoder
+    private let input: FrameInput
+    /// Keeps the frames that no client is there to receive, of a session that loses none.
+    private let parked: Outbox?
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -32,18 +34,23 @@ final class LiveSession: @unchecked Sendable {
     private var outboxDropped = 0
     /// The number of frames that were sent or given up.
     private var settled = 0
-    /// Frames that no client was there to receive, of a session that loses none.
-    private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double, credit: Int) {
+    init(
+        _ id: String,
+        _ start: StartMessage,
+        framesPerSecond: Double,
+        credit: Int,
+        maxPixels: Int
+    ) {
         self.id = id
         self.framesPerSecond = framesPerSecond
         self.credit = credit
-        meter = SessionMeter(framesPerSecond: framesPerSecond)
         presentation = start.presentation
-        output = start.output
-        quality = start.quality
+        meter = SessionMeter(framesPerSecond: framesPerSecond)
+        input = FrameInput(maxPixels: maxPixels)
+        encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
+        parked = start.presentation == .lossless ? Outbox(frameCapacity: .max) : nil
     }
 
     /// Connects the session with its stream.
@@ -78,25 +85,25 @@ final class LiveSession: @unchecked Sendable {
     // MARK: - Input
 
     /// Adds a frame of a client; ignored while the session is paused.
-    func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
+    func put(_ header: FrameHeader, _ bytes: [UInt8]) {
         let (stream, isPaused) = lock.withLock {
             if !paused { meter.begin() }
             return (self.stream, paused)
         }
-        guard !isPaused, stream?.generates == false else { return }
-        stream?.put(
-            SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
-                try picture.withUnsafeBytes { bytes in
-                    Result { () throws(SwanError) in
-                        switch header.codec {
-                        case .jpeg: try JPEG.decode(bytes, maxPixels: maxPixels)
-                        case .png: try decodeImage(bytes, name: "the picture", maxPixels: maxPixels)
-                        }
-                    }
-                }.get()
-            }
+        guard !isPaused, let stream, !stream.generates else {
+            input.skip(header.codec)
+            return
+        }
+        let frame = SharedFrame(
+            sequence: header.sequence,
+            captureTime: header.captureTime,
+            decode: input.decoder(header.codec, bytes) { [weak self] in self?.send(.keyFrame) }
         )
+        stream.put(frame)
     }
+
+    /// Makes the next frame of H.264 a key frame.
+    func requestKeyFrame() { encoder.requestKeyFrame() }
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
@@ -144,8 +151,7 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
-            outbox.put(backlog)
-            backlog = []
+            if let parked { outbox.put(parked.takeFrames()) }
             defer { main = outbox }
             return main
         }
@@ -162,7 +168,7 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
-            if presentation == .lossless { backlog = outbox.takeFrames() }
+            parked?.put(outbox.takeFrames())
             main = nil
         }
     }
@@ -236,48 +242,17 @@ final class LiveSession: @unchecked Sendable {
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let (outboxes, isKept) = lock.withLock {
-            (
-                [main].compactMap { $0 } + watchers.values,
-                main == nil && presentation == .lossless
-            )
-        }
+        let (client, watchers) = lock.withLock { (main ?? parked, Array(self.watchers.values)) }
         let start = ContinuousClock.now
-        var frames: [OutputFrame] = []
-        // Nobody may be watching at the moment.
-        for frame in chunk.frames where !outboxes.isEmpty || isKept {
-            do {
-                frames.append(try encoded(frame, chunk))
-            } catch {
-                settle()
-                send(.failure(.init(MessageError(error))))
-            }
+        do throws(SwanError) {
+            try encoder.send(chunk, to: client, watchers)
+        } catch {
+            lock.withLock { settled += chunk.frames.count }
+            send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         lock.withLock {
             meter.add(chunk, compress: seconds)
-            if isKept { backlog += frames }
         }
-        for outbox in outboxes { outbox.put(frames) }
-    }
-
-    private func encoded(
-        _ frame: RestyledFrame,
-        _ chunk: RestyledChunk
-    ) throws(SwanError) -> OutputFrame {
-        let picture =
-            switch output {
-            case .jpeg: try JPEG.encode(frame.frame, quality: quality)
-            case .png: try frame.frame.png()
-            }
-        var header = FrameHeader(
-            output,
-            sequence: frame.sequence,
-            captureTime: frame.captureTime,
-            width: UInt16(clamping: frame.frame.width),
-            height: UInt16(clamping: frame.frame.height)
-        )
-        (header.event, header.chunk) = (chunk.event, UInt32(clamping: chunk.index))
-        return OutputFrame(header: header, picture: picture, arrival: frame.arrival)
     }
 }

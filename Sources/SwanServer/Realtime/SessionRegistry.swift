@@ -89,13 +89,19 @@ final class SessionRegistry: @unchecked Sendable {
                 parameter: "input"
             )
         }
+        try OutputEncoder.check(
+            start.output,
+            width: options.outputWidth ?? options.width,
+            height: options.outputHeight ?? options.height
+        )
         let rate =
             start.framesPerSecond ?? model.configuration.fps ?? StreamModel.usualFramesPerSecond
         let session = LiveSession(
             UUID().uuidString.lowercased(),
             start,
             framesPerSecond: rate,
-            credit: 4 * host.framesPerChunk
+            credit: 4 * host.framesPerChunk,
+            maxPixels: limits.inputPixels
         )
         var request = SharedStreamRequest(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
