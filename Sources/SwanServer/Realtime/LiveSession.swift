@@ -14,6 +14,7 @@ final class LiveSession: @unchecked Sendable {
     let output: FrameHeader.Codec
     let quality: Int
     let framesPerSecond: Double
+    private let metrics: SessionMetrics
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -28,8 +29,14 @@ final class LiveSession: @unchecked Sendable {
     private var outboxDropped = 0
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double) {
+    init(
+        _ id: String,
+        _ start: StartMessage,
+        framesPerSecond: Double,
+        metrics: SessionMetrics
+    ) {
         self.id = id
+        self.metrics = metrics
         self.framesPerSecond = framesPerSecond
         output = start.output
         quality = start.quality
@@ -39,6 +46,7 @@ final class LiveSession: @unchecked Sendable {
     ///
     /// - Parameter whenEnded: Called once, when the stream has ended.
     func begin(_ stream: SharedStream, whenEnded: @escaping @Sendable () -> Void) {
+        metrics.begun()
         lock.withLock {
             self.stream = stream
             self.whenEnded = whenEnded
@@ -53,6 +61,7 @@ final class LiveSession: @unchecked Sendable {
     func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
         let (stream, isPaused) = lock.withLock { (self.stream, paused) }
         guard !isPaused else { return }
+        metrics.received()
         stream?.put(
             SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
                 try picture.withUnsafeBytes { bytes in
@@ -72,6 +81,7 @@ final class LiveSession: @unchecked Sendable {
             paused = isPaused ?? paused
             return self.stream
         }
+        metrics.changed(change.event)
         stream?.change(change)
     }
 
@@ -119,12 +129,23 @@ final class LiveSession: @unchecked Sendable {
     func stats(sessions: Int) -> SessionStats {
         lock.withLock {
             let counts = stream?.counts
-            return meter.report(
+            let stats = meter.report(
                 received: counts?.received ?? 0,
                 dropped: counts?.dropped ?? 0,
                 outboxDropped: outboxDropped + (main?.droppedFrames ?? 0),
                 sessions: sessions
             )
+            metrics.dropped(stats.dropped)
+            return stats
+        }
+    }
+
+    /// The numbers of frames that wait for the model, and for the client.
+    var queued: (stream: Int, outbox: Int) {
+        lock.withLock {
+            let counts = stream.map(\.counts)
+            let inside = counts.map { $0.received - $0.dropped - $0.returned } ?? 0
+            return (max(0, inside), main?.frameCount ?? 0)
         }
     }
 
@@ -150,6 +171,7 @@ final class LiveSession: @unchecked Sendable {
                 let message = MessageError(error).message
                 send(.failure(.init(MessageError("stream_failed", message))))
             }
+            metrics.ended(error == nil ? "stopped" : "failed")
             finish(error == nil ? "stopped" : "failed")
         }
     }
@@ -182,9 +204,12 @@ final class LiveSession: @unchecked Sendable {
             }
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        lock.withLock {
-            meter.add(chunk, compress: seconds, chunkSeconds: stream?.chunkSeconds ?? 1)
+        let chunkSeconds = lock.withLock {
+            let chunkSeconds = stream?.chunkSeconds ?? 1
+            meter.add(chunk, compress: seconds, chunkSeconds: chunkSeconds)
+            return chunkSeconds
         }
+        metrics.add(chunk, compress: seconds, chunkSeconds: chunkSeconds)
         for outbox in outboxes { outbox.put(frames) }
     }
 

@@ -26,6 +26,9 @@ final class Outbox: @unchecked Sendable {
     /// The number of frames that were dropped because the client reads too slowly.
     var droppedFrames: Int { lock.withLock { dropped } }
 
+    /// The number of frames that wait.
+    var frameCount: Int { lock.withLock { frames.count } }
+
     func put(_ message: ServerMessage) {
         lock.withLock {
             guard isOpen, messages.count < 256 else { return }

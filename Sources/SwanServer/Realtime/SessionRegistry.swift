@@ -12,6 +12,8 @@ import Torch
 final class SessionRegistry: @unchecked Sendable {
     let host: SharedStreams
     let limits: ServerOptions.Limits
+    private let health: ServerHealth
+    private let metrics: ServerMetrics
     private let log: Logger
 
     // Everything below is protected by `lock`.
@@ -20,13 +22,25 @@ final class SessionRegistry: @unchecked Sendable {
     /// Sessions that are being started.
     private var reserved = 0
 
-    init(_ host: SharedStreams, _ limits: ServerOptions.Limits, log: Logger) {
+    init(
+        _ host: SharedStreams,
+        _ limits: ServerOptions.Limits,
+        health: ServerHealth,
+        metrics: ServerMetrics,
+        log: Logger
+    ) {
         self.host = host
         self.limits = limits
+        self.health = health
+        self.metrics = metrics
         self.log = log
+        metrics.follow(self)
     }
 
     var count: Int { lock.withLock { sessions.count } }
+
+    /// The sessions that are open.
+    var all: [LiveSession] { lock.withLock { Array(sessions.values) } }
 
     func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
 
@@ -73,13 +87,21 @@ final class SessionRegistry: @unchecked Sendable {
         let options = try options(for: start)
         try check(options)
         let rate = start.framesPerSecond ?? model.configuration.fps ?? 16
-        let session = LiveSession(UUID().uuidString.lowercased(), start, framesPerSecond: rate)
+        let session = LiveSession(
+            UUID().uuidString.lowercased(),
+            start,
+            framesPerSecond: rate,
+            metrics: SessionMetrics(metrics)
+        )
         let (stream, issues) = try host.join(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
             options: options,
             framesPerSecond: rate,
             event: start.change.event,
-            report: { [session] in session.take($0) }
+            report: { [session, health] report in
+                health.watch(report)
+                session.take(report)
+            }
         )
         lock.withLock {
             reservation.handOver()
