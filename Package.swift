@@ -223,7 +223,12 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanServerTests",
-            dependencies: ["SwanPipelines", "SwanServer"],
+            dependencies: [
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanPipelines", "SwanHTTP", "SwanServer",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -36,9 +36,7 @@ package struct WebServer: Sendable {
     /// - Parameter onReady: Called with the server's URL once it accepts connections.
     package func run(onReady: @escaping @Sendable (String) async -> Void) async throws {
         try options.validate()
-        var quiet = log
-        // The HTTP library reports each start and stop as information.
-        if log.logLevel == .info { quiet.logLevel = .notice }
+        let quiet = Logger(label: log.label) { _ in LibraryLog(log) }
         let application = Application(
             responder: ContentResponder(content: content),
             server: try server(),

@@ -6,7 +6,7 @@ import SwanSystem
 /// A setting of `swan serve`: an option that may also stand in the environment and in a settings file.
 struct ServeSetting: Sendable {
     enum Kind: String, Sendable {
-        case text = "text"
+        case text
         case whole = "a whole number"
         case list = "a list of texts"
     }

@@ -32,7 +32,7 @@ struct SettingSource {
         let text = try SmallFile.text(path)
         do {
             // The keys of this text are few and not nested, whatever else a file may hold.
-            let keys = try StrictYAML.keys(text)
+            let keys = try StrictYAML.flatKeys(text)
             for key in keys where !known.contains(key) {
                 let hint = nearest(to: key, in: known).map { "; did you mean '\($0)'?" } ?? ""
                 throw SwanError(

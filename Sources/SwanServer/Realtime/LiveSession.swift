@@ -111,7 +111,17 @@ final class LiveSession: @unchecked Sendable {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
             main = nil
+            metrics.dropped(dropped)
         }
+    }
+
+    /// The frames that were dropped so far, by cause; the lock is held.
+    private var dropped: SessionStats.Dropped {
+        .init(
+            inbox: stream?.counts.dropped ?? 0,
+            outbox: outboxDropped + (main?.droppedFrames ?? 0),
+            damaged: meter.damaged
+        )
     }
 
     /// Adds a client that only watches.
