@@ -13,6 +13,8 @@ package import Torch
 package final class RealtimeServer: Sendable {
     private let options: ServerOptions
     private let registry: SessionRegistry
+    private let health: ServerHealth
+    private let metrics: ServerMetrics
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -22,43 +24,55 @@ package final class RealtimeServer: Sendable {
         _ model: StreamModel,
         options: ServerOptions,
         budget: ComputeBudget = .current,
+        health: ServerHealth,
+        metrics: ServerMetrics,
         log: Logger
     ) throws {
         self.options = options
+        self.health = health
+        self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
             try SharedStreams(model, budget: budget),
             options.limits,
+            health: health,
+            metrics: metrics,
             log: log
         )
     }
 
-    /// Serves until the task is cancelled.
-    ///
-    /// - Parameter onReady: Called with the server's URL once it answers.
-    package func run(onReady: @escaping @Sendable (String) -> Void) async throws {
-        let page = try WebPage.files()
-        var http = options.http
-        // The page itself holds no secret; what it asks for does need the token.
-        http.openPaths.formUnion(page.paths)
-        let server = WebServer(
-            options: http,
-            log: log,
+    /// Makes this server answer.
+    func answer(in content: ServerContent, _ page: StaticFiles) throws {
+        try content.replace(
             routes: { router in
                 page.addRoutes(to: router)
-                addRoutes(to: router)
+                try addAllRoutes(to: router)
             },
             webSockets: { [self] request in decide(request) }
         )
-        defer { registry.close() }
-        try await server.run { [registry, log] url in
-            onReady(url)
-            registry.host.measureCost { error in
-                guard let error else { return }
-                log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
-            }
+    }
+
+    /// Adds all routes but those of the page.
+    func addAllRoutes(to router: Router<BasicRequestContext>) throws {
+        addRoutes(to: router)
+        try Operations(
+            version: options.version,
+            health: health,
+            metrics: metrics,
+            sessions: { [registry] in registry.count }
+        ).addRoutes(to: router)
+    }
+
+    /// Measures what chunks cost, which decides how many sessions are admitted.
+    func measureCost() {
+        registry.host.measureCost { [log] error in
+            guard let error else { return }
+            log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
         }
     }
+
+    /// Ends all sessions.
+    func close() { registry.close() }
 
     // MARK: - WebSockets
 
@@ -66,6 +80,7 @@ package final class RealtimeServer: Sendable {
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
+        if let refusal = health.refusal { return .refuse(refusal) }
         let isOffered = request.subprotocols.contains("swan.v1")
         let subprotocol = isOffered ? "swan.v1" : nil
         if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
@@ -82,6 +97,7 @@ package final class RealtimeServer: Sendable {
         do {
             reservation = try registry.reserve(SessionDemand.parse(url, registry.host.model))
         } catch {
+            metrics.refused("capacity")
             return .refuse(error)
         }
         return .accept(subprotocol: subprotocol) { [registry, log] connection in
@@ -93,11 +109,6 @@ package final class RealtimeServer: Sendable {
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
-        router.get("/healthz") { _, _ in Self.json(["status": "ok"]) }
-        router.get("/readyz") { [registry] _, _ in
-            Self.json(Readiness(sessions: registry.count))
-        }
-        router.get("/version") { [options] _, _ in Self.json(["version": options.version]) }
         // A page cannot see why a handshake was refused, so it asks here.
         router.get("/v1/realtime") { [registry] request, _ -> Response in
             let url = URLComponents(string: request.uri.description) ?? URLComponents()
@@ -124,11 +135,6 @@ package final class RealtimeServer: Sendable {
             throw APIError(.notFound, "no_such_session", "There is no such session.")
         }
         return session
-    }
-
-    private struct Readiness: Encodable {
-        let status = "ready"
-        let sessions: Int
     }
 
     private struct Models: Encodable, Sendable {
@@ -169,7 +175,7 @@ package final class RealtimeServer: Sendable {
         )
     }
 
-    private static func json(_ value: some Encodable) -> Response {
+    static func json(_ value: some Encodable) -> Response {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -19,6 +19,7 @@ final class LiveSession: @unchecked Sendable {
     private let input: FrameInput
     /// Keeps the frames that no client is there to receive, of a session that loses none.
     private let parked: Outbox?
+    private let metrics: SessionMetrics
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -41,9 +42,11 @@ final class LiveSession: @unchecked Sendable {
         _ start: StartMessage,
         framesPerSecond: Double,
         credit: Int,
-        maxPixels: Int
+        maxPixels: Int,
+        metrics: SessionMetrics
     ) {
         self.id = id
+        self.metrics = metrics
         self.framesPerSecond = framesPerSecond
         self.credit = credit
         presentation = start.presentation
@@ -57,6 +60,7 @@ final class LiveSession: @unchecked Sendable {
     ///
     /// - Parameter whenEnded: Called once, when the stream has ended.
     func begin(_ stream: SharedStream, whenEnded: @escaping @Sendable () -> Void) {
+        metrics.begun()
         lock.withLock {
             self.stream = stream
             self.whenEnded = whenEnded
@@ -94,6 +98,7 @@ final class LiveSession: @unchecked Sendable {
             input.skip(header.codec)
             return
         }
+        metrics.received()
         let frame = SharedFrame(
             sequence: header.sequence,
             captureTime: header.captureTime,
@@ -111,6 +116,7 @@ final class LiveSession: @unchecked Sendable {
             if paused { meter.pause() }
             return self.stream
         }
+        metrics.changed(change.event)
         stream?.change(change)
     }
 
@@ -170,11 +176,20 @@ final class LiveSession: @unchecked Sendable {
             outboxDropped += outbox.droppedFrames
             parked?.put(outbox.takeFrames())
             main = nil
+            metrics.dropped(dropped)
         }
     }
 
     /// Notes that a client took a frame.
     func settle() { lock.withLock { settled += 1 } }
+    /// The frames that were dropped so far, by cause; the lock is held.
+    private var dropped: SessionStats.Dropped {
+        .init(
+            inbox: stream?.counts.dropped ?? 0,
+            outbox: outboxDropped + (main?.droppedFrames ?? 0),
+            damaged: meter.damaged
+        )
+    }
 
     /// Adds a client that only watches.
     func watch(_ outbox: Outbox) -> Int {
@@ -191,12 +206,23 @@ final class LiveSession: @unchecked Sendable {
     func stats(sessions: Int) -> SessionStats {
         lock.withLock {
             let counts = stream?.counts
-            return meter.report(
+            let stats = meter.report(
                 received: counts?.received ?? 0,
                 dropped: counts?.dropped ?? 0,
                 outboxDropped: outboxDropped + (main?.droppedFrames ?? 0),
                 sessions: sessions
             )
+            metrics.dropped(stats.dropped)
+            return stats
+        }
+    }
+
+    /// The numbers of frames that wait for the model, and for the client.
+    var queued: (stream: Int, outbox: Int) {
+        lock.withLock {
+            let counts = stream.map(\.counts)
+            let inside = counts.map { $0.received - $0.dropped - $0.returned } ?? 0
+            return (max(0, inside), main?.frameCount ?? 0)
         }
     }
 
@@ -222,6 +248,7 @@ final class LiveSession: @unchecked Sendable {
             }
         case .ended(let error):
             if let error { send(.failure(.init(MessageError(ending: error)))) }
+            metrics.ended(error == nil ? "stopped" : "failed")
             finish(failed: error != nil)
         }
     }
@@ -251,8 +278,7 @@ final class LiveSession: @unchecked Sendable {
             send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        lock.withLock {
-            meter.add(chunk, compress: seconds)
-        }
+        lock.withLock { meter.add(chunk, compress: seconds) }
+        metrics.add(chunk, compress: seconds, framesPerSecond: framesPerSecond)
     }
 }

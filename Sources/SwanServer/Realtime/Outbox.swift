@@ -27,9 +27,6 @@ final class Outbox: @unchecked Sendable {
     /// The number of frames that were dropped because the client reads too slowly.
     var droppedFrames: Int { lock.withLock { dropped } }
 
-    /// The number of frames that wait to be sent.
-    var waitingFrames: Int { lock.withLock { frames.count } }
-
     /// Counts frames that were dropped before they were put here.
     func countDropped(_ count: Int) { lock.withLock { dropped += count } }
 

@@ -103,7 +103,7 @@ final class OutputEncoder: @unchecked Sendable {
 
     private func sendVideo(_ chunk: RestyledChunk, to client: Outbox) throws(SwanError) {
         // The last chunk may still be under way; older ones mean that the client cannot keep up.
-        guard !dropsFrames || client.waitingFrames <= chunk.frames.count else {
+        guard !dropsFrames || client.frameCount <= chunk.frames.count else {
             client.countDropped(chunk.frames.count)
             dropped = client.droppedFrames
             return

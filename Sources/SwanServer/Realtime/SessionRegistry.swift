@@ -13,6 +13,8 @@ import Torch
 final class SessionRegistry: @unchecked Sendable {
     let host: SharedStreams
     let limits: ServerOptions.Limits
+    private let health: ServerHealth
+    private let metrics: ServerMetrics
     private let log: Logger
 
     // Everything below is protected by `lock`.
@@ -21,13 +23,25 @@ final class SessionRegistry: @unchecked Sendable {
     /// Sessions that are being started.
     private var reserved = 0
 
-    init(_ host: SharedStreams, _ limits: ServerOptions.Limits, log: Logger) {
+    init(
+        _ host: SharedStreams,
+        _ limits: ServerOptions.Limits,
+        health: ServerHealth,
+        metrics: ServerMetrics,
+        log: Logger
+    ) {
         self.host = host
         self.limits = limits
+        self.health = health
+        self.metrics = metrics
         self.log = log
+        metrics.follow(self)
     }
 
     var count: Int { lock.withLock { sessions.count } }
+
+    /// The sessions that are open.
+    var all: [LiveSession] { lock.withLock { Array(sessions.values) } }
 
     func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
 
@@ -101,7 +115,8 @@ final class SessionRegistry: @unchecked Sendable {
             start,
             framesPerSecond: rate,
             credit: 4 * host.framesPerChunk,
-            maxPixels: limits.inputPixels
+            maxPixels: limits.inputPixels,
+            metrics: SessionMetrics(metrics)
         )
         var request = SharedStreamRequest(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
@@ -112,7 +127,10 @@ final class SessionRegistry: @unchecked Sendable {
         request.mode = start.mode
         request.generates = start.input == .none
         request.dropsFrames = start.presentation != .lossless
-        let (stream, issues) = try host.join(request) { [session] in session.take($0) }
+        let (stream, issues) = try host.join(request) { [session, health] report in
+            health.watch(report)
+            session.take(report)
+        }
         lock.withLock {
             reservation.handOver()
             sessions[session.id] = session
