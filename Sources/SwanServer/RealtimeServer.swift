@@ -13,6 +13,7 @@ package import Torch
 package final class RealtimeServer: Sendable {
     private let options: ServerOptions
     private let registry: SessionRegistry
+    private let demo: DemoUsers
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -31,6 +32,7 @@ package final class RealtimeServer: Sendable {
             options.limits,
             log: log
         )
+        demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
     }
 
     /// Serves until the task is cancelled.
@@ -51,12 +53,25 @@ package final class RealtimeServer: Sendable {
             webSockets: { [self] request in decide(request) }
         )
         defer { registry.close() }
+        let osc = try await receiveOSC()
+        defer { osc?.close() }
         try await server.run { onReady($0) }
+    }
+
+    private func receiveOSC() async throws -> OSCListener? {
+        guard let address = options.osc else { return nil }
+        let controller = OSCController(
+            { [registry] in registry.all },
+            maxSteps: registry.host.model.configuration.steps.count,
+            log: log
+        )
+        return try await OSCListener(address, log: log) { controller.receive($0) }
     }
 
     // MARK: - WebSockets
 
     private func decide(_ request: HTTPRequest) -> WebSocketDecision {
+        if let decision = demo.decide(request) { return decision }
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
@@ -91,6 +106,7 @@ package final class RealtimeServer: Sendable {
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
+        demo.addRoutes(to: router)
         router.get("/healthz") { _, _ in Self.json(["status": "ok"]) }
         router.get("/readyz") { [registry] _, _ in
             Self.json(Readiness(sessions: registry.count))

@@ -40,6 +40,19 @@ package final class SharedStream: Sendable {
     @discardableResult
     package func put(_ frame: SharedFrame) -> Bool { host.put(frame, into: self) }
 
+    /// What became of a frame that was offered.
+    package enum Offer: Sendable {
+        /// The stream has it.
+        case taken
+        /// A chunk of frames is waiting already.
+        case full
+        /// The stream has ended.
+        case ended
+    }
+
+    /// Adds a frame unless one would be dropped for it.
+    package func offer(_ frame: SharedFrame) -> Offer { host.offer(frame, to: self) }
+
     /// Changes settings from the next chunk on. Of changes that wait, the latest wins.
     package func change(_ change: StreamChange) { host.change(self, change) }
 
@@ -134,6 +147,9 @@ struct SharedStreamState {
             inbox.removeFirst(inbox.count - most)
         }
     }
+
+    /// Whether the next chunk still needs a frame, so that none is dropped for it.
+    var hasRoom: Bool { inbox.count < framesNeeded }
 
     /// Takes over what encoding a chunk changed.
     mutating func adopt(_ encoded: SharedStreamState) {

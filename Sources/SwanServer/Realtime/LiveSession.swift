@@ -51,21 +51,29 @@ final class LiveSession: @unchecked Sendable {
 
     /// Adds a frame of a client; ignored while the session is paused.
     func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
-        let (stream, isPaused) = lock.withLock { (self.stream, paused) }
-        guard !isPaused else { return }
-        stream?.put(
-            SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
-                try picture.withUnsafeBytes { bytes in
-                    Result { () throws(SwanError) in
-                        switch header.codec {
-                        case .jpeg: try JPEG.decode(bytes, maxPixels: maxPixels)
-                        case .png: try decodeImage(bytes, name: "the picture", maxPixels: maxPixels)
-                        }
-                    }
-                }.get()
-            }
-        )
+        _ = put(SharedFrame(header, picture, maxPixels: maxPixels))
     }
+
+    /// Adds a frame, which is ignored while the session is paused; returns whether the session goes on.
+    func put(_ frame: SharedFrame) -> Bool {
+        let (stream, isPaused) = lock.withLock { (self.stream, paused) }
+        guard let stream else { return false }
+        return isPaused || stream.put(frame)
+    }
+
+    /// Adds a frame unless another one would be dropped for it.
+    func offer(_ frame: SharedFrame) -> SharedStream.Offer {
+        lock.withLock { stream }?.offer(frame) ?? .ended
+    }
+
+    /// The number of frames that came in, were not dropped and have not come out.
+    var framesUnderway: Int {
+        guard let counts = lock.withLock({ stream })?.counts else { return 0 }
+        return max(0, counts.received - counts.dropped - counts.returned)
+    }
+
+    /// Restyles the frames that are left, and ends the session.
+    func drain() { lock.withLock { stream }?.finish() }
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {

@@ -30,6 +30,9 @@ final class SessionRegistry: @unchecked Sendable {
 
     func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
 
+    /// All sessions.
+    var all: [LiveSession] { lock.withLock { Array(sessions.values) } }
+
     /// Reserves a place for a session; nil if the server is full.
     func reserve() -> Reservation? {
         lock.withLock {
