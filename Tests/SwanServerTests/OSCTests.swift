@@ -81,9 +81,11 @@ import Testing
     /// Each prefix of a packet, and each packet with one byte changed, is read or refused.
     @Test func damagedPacketsAreRefused() throws {
         let packet = Self.bundle(Self.every, Self.bundle(Self.every))
-        for count in packet.indices {
-            #expect(throws: OSCPacketError.self) { try OSCMessage.messages(in: packet[..<count]) }
+        let complete = packet.indices.filter { count in
+            (try? OSCMessage.messages(in: packet[..<count])) != nil
         }
+        // A bundle may end behind its time tag, and behind each of its elements.
+        #expect(complete == [16, 16 + 4 + Self.every.count])
         var accepted = 0
         for index in packet.indices {
             for byte in [0, 1, 0x2C, 0x7F, 0x80, 0xFF] as [UInt8] {

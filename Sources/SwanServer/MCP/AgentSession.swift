@@ -19,13 +19,15 @@ final class AgentSession: @unchecked Sendable {
     private var newest: OutputFrame?
     private var outcomes: [UInt32: Outcome] = [:]
     private var lastEvent: UInt32
+    /// The newest change that frames are to show, and the newest that has taken effect.
+    private var wanted: UInt32, applied: UInt32
     private var failure: String?
     private var hasEnded = false
 
     init(_ session: LiveSession, source: String, event: UInt32) {
         self.session = session
         self.source = source
-        lastEvent = event
+        (lastEvent, wanted, applied) = (event, event, event)
     }
 
     var isOver: Bool { lock.withLock { hasEnded } }
@@ -33,8 +35,8 @@ final class AgentSession: @unchecked Sendable {
     /// Why the session ended by itself; nil if it did not.
     var failureReason: String? { lock.withLock { failure } }
 
-    /// The newest frame, and the newest change that was asked for.
-    var state: (frame: OutputFrame?, event: UInt32) { lock.withLock { (newest, lastEvent) } }
+    /// The newest frame, and the newest change that it should show.
+    private var state: (frame: OutputFrame?, event: UInt32) { lock.withLock { (newest, wanted) } }
 
     /// Takes what the session gives, until it ends.
     func receive() {
@@ -51,10 +53,12 @@ final class AgentSession: @unchecked Sendable {
         lock.withLock {
             switch item {
             case .frame(let frame): newest = frame
-            case .message(.applied(let applied)):
-                outcomes[applied.event] = .applied(chunk: applied.chunk, issues: applied.issues)
+            case .message(.applied(let report)):
+                applied = report.event
+                outcomes[report.event] = .applied(chunk: report.chunk, issues: report.issues)
             case .message(.failure(let error)):
                 if let event = error.event {
+                    if wanted == event { wanted = applied }
                     outcomes[event] = .refused(error.message)
                 } else {
                     failure = error.message
@@ -78,6 +82,7 @@ final class AgentSession: @unchecked Sendable {
         var change = change
         change.event = lock.withLock {
             lastEvent += 1
+            wanted = lastEvent
             outcomes = [:]
             return lastEvent
         }
