@@ -15,6 +15,7 @@ package final class RealtimeServer: Sendable {
     private let registry: SessionRegistry
     private let health: ServerHealth
     private let metrics: ServerMetrics
+    private let demo: DemoUsers
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -39,6 +40,7 @@ package final class RealtimeServer: Sendable {
             metrics: metrics,
             log: log
         )
+        demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
     }
 
     /// Makes this server answer.
@@ -63,6 +65,17 @@ package final class RealtimeServer: Sendable {
         ).addRoutes(to: router)
     }
 
+    /// Receives OSC messages, if the options ask for it, until the listener is closed.
+    func receiveOSC() async throws -> OSCListener? {
+        guard let address = options.osc else { return nil }
+        let controller = OSCController(
+            { [registry] in registry.all },
+            maxSteps: registry.host.model.configuration.steps.count,
+            log: log
+        )
+        return try await OSCListener(address, log: log) { controller.receive($0) }
+    }
+
     /// Measures what chunks cost, which decides how many sessions are admitted.
     func measureCost() {
         registry.host.measureCost { [log] error in
@@ -77,6 +90,7 @@ package final class RealtimeServer: Sendable {
     // MARK: - WebSockets
 
     private func decide(_ request: HTTPRequest) -> WebSocketDecision {
+        if let decision = demo.decide(request) { return decision }
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
@@ -109,6 +123,7 @@ package final class RealtimeServer: Sendable {
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
+        demo.addRoutes(to: router)
         // A page cannot see why a handshake was refused, so it asks here.
         router.get("/v1/realtime") { [registry] request, _ -> Response in
             let url = URLComponents(string: request.uri.description) ?? URLComponents()

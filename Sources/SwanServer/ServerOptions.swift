@@ -6,6 +6,10 @@ package struct ServerOptions: Sendable {
     package var http: WebServerOptions
     /// What a client may use of the model.
     package var limits = Limits()
+    /// The time after which a silent client of the demo protocol is disconnected; nil for never.
+    package var demoTimeout: Duration?
+    /// Where OSC messages are received; nil for nowhere.
+    package var osc: OSCAddress?
     /// The version of the program.
     package var version = ""
 

@@ -45,6 +45,19 @@ package final class SharedStream: Sendable {
     /// Asks a stream without an input for its next chunk; one request can wait.
     package func generate() { host.generate(self) }
 
+    /// What became of a frame that was offered.
+    package enum Offer: Sendable {
+        /// The stream has it.
+        case taken
+        /// A chunk of frames is waiting already.
+        case full
+        /// The stream has ended.
+        case ended
+    }
+
+    /// Adds a frame unless one would be dropped for it.
+    package func offer(_ frame: SharedFrame) -> Offer { host.offer(frame, to: self) }
+
     /// Changes settings from the next chunk on. Of changes that wait, the latest wins.
     package func change(_ change: StreamChange) { host.change(self, change) }
 

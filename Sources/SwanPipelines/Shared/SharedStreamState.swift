@@ -107,6 +107,9 @@ struct SharedStreamState {
         }
     }
 
+    /// Whether the next chunk still needs a frame, so that none is dropped for it.
+    var hasRoom: Bool { inbox.count < framesNeeded }
+
     /// Removes the frames for the next chunk, fewer at the end of the stream.
     mutating func takeFrames() -> [SharedFrame] {
         let frames = Array(inbox.prefix(framesNeeded))

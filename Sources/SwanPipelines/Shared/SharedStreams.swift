@@ -135,6 +135,16 @@ package final class SharedStreams: @unchecked Sendable {
         }
     }
 
+    func offer(_ frame: SharedFrame, to stream: SharedStream) -> SharedStream.Offer {
+        condition.withLock {
+            guard let state = streams[stream.id], !state.isFinishing else { return .ended }
+            guard state.hasRoom else { return .full }
+            streams[stream.id]?.add(frame)
+            condition.broadcast()
+            return .taken
+        }
+    }
+
     func change(_ stream: SharedStream, _ change: StreamChange) {
         do {
             try check(change, of: stream)

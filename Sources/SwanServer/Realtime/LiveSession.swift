@@ -107,6 +107,35 @@ final class LiveSession: @unchecked Sendable {
         stream.put(frame)
     }
 
+    /// Adds a frame, which is ignored while the session is paused; returns whether the session goes on.
+    func put(_ frame: SharedFrame) -> Bool {
+        let (stream, isPaused) = lock.withLock {
+            if !paused { meter.begin() }
+            return (self.stream, paused)
+        }
+        guard let stream else { return false }
+        guard !isPaused else { return true }
+        metrics.received()
+        return stream.put(frame)
+    }
+
+    /// Adds a frame unless another one would be dropped for it.
+    func offer(_ frame: SharedFrame) -> SharedStream.Offer {
+        let stream = lock.withLock {
+            meter.begin()
+            return self.stream
+        }
+        let offer = stream?.offer(frame) ?? .ended
+        if case .taken = offer { metrics.received() }
+        return offer
+    }
+
+    /// The number of frames that came in, were not dropped and have not come out.
+    var framesUnderway: Int {
+        guard let counts = lock.withLock({ stream })?.counts else { return 0 }
+        return max(0, counts.received - counts.dropped - counts.returned)
+    }
+
     /// Makes the next frame of H.264 a key frame.
     func requestKeyFrame() { encoder.requestKeyFrame() }
 
