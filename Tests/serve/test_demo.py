@@ -287,6 +287,28 @@ class DemoTest(unittest.TestCase):
             self.assertLess(difference(frame, expected[number]), difference(frame, decoded(picture(number))))
         self.assertEqual(self.get(f"/api/metrics/{user.name}")["remaining_frames"], 0)
 
+    def test_an_upload_waits_for_someone_who_watches(self):
+        user = self.user()
+        asked = threading.Event()
+
+        def answer():
+            while (message := user.receive()) is not None:
+                if message["status"] == "send_frame":
+                    asked.set()
+                    user.put(picture(user.sent), "upload", prompt="sepia")
+
+        threading.Thread(target=answer, daemon=True).start()
+        user.put(picture(0), "upload", prompt="sepia")
+        while asked.wait(3):
+            asked.clear()
+            self.assertLess(user.sent, 80)
+        self.assertGreater(user.sent, 60)
+        stream = self.stream(user)
+        # It is asked for more again, and all that was sent before comes out.
+        for _ in range(70):
+            stream.next()
+        self.assertTrue(asked.wait(10))
+
     def test_users_do_not_share_a_stream(self):
         users = [self.user(), self.user()]
         streams = [self.stream(user) for user in users]

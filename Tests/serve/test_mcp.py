@@ -20,15 +20,22 @@ except ImportError:
     Client = None
 
 OPTIONS = ["mcp", "--device", "cpu", "--dtype", "float32"]
+SAMPLE = ROOT / ".deps/media/bigbuckbunny.mp4"
 NAMES = {"start", "prompt", "parameters", "grab_frame", "metrics", "stop", "models", "styles"}
 
 
-def clip(path, color="0x3060d0"):
-    """A video of two seconds: a square that moves over a color."""
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i",
-         f"color={color}:size=192x128:rate=12:duration=2,drawbox=x=20:y=20:w=50:h=50:color=red:t=fill",
-         "-pix_fmt", "yuv420p", str(path)], check=True, timeout=60)
+def clip(path, width=192, height=128):
+    """A video of two seconds at 12 frames per second: a red square that moves over blue."""
+    with open(path, "wb") as file:
+        file.write(b"YUV4MPEG2 W%d H%d F12:1 Ip A1:1 C420jpeg\n" % (width, height))
+        for number in range(24):
+            file.write(b"FRAME\n")
+            for scale, back, square in [(1, 90, 90), (2, 190, 90), (2, 80, 220)]:
+                plane = bytearray([back]) * (width // scale * height // scale)
+                for y in range(20 // scale, 70 // scale):
+                    start = y * (width // scale) + (10 + 2 * number) // scale
+                    plane[start:start + 50 // scale] = bytes([square]) * (50 // scale)
+                file.write(plane)
 
 
 @unittest.skipIf(Client is None, "mcp or Pillow is not installed")
@@ -39,7 +46,7 @@ class MCPTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
         self.root = self.folder / "root"
         self.root.mkdir()
-        clip(self.root / "clip.mp4")
+        clip(self.root / "clip.y4m")
 
     def run_client(self, body, mode="auto"):
         async def run():
@@ -77,7 +84,7 @@ class MCPTest(unittest.TestCase):
             _, models, _ = await self.call(client, "models")
             self.assertEqual(models["models"][0]["id"], "tiny")
 
-            _, started, _ = await self.call(client, "start", source="clip.mp4", prompt="no change", height=128, seed=3)
+            _, started, _ = await self.call(client, "start", source="clip.y4m", prompt="no change", height=128, seed=3)
             self.assertEqual((started["width"], started["height"], started["fps"]), (192, 128, 12))
             plain = await self.picture(client)
             self.assertEqual(plain.size, (192, 128))
@@ -107,12 +114,23 @@ class MCPTest(unittest.TestCase):
     def test_a_session_with_handshake(self):
         self.session("legacy")
 
+    @unittest.skipUnless(SAMPLE.exists(), "the sample clip is not installed")
+    def test_the_sample_clip(self):
+        (self.root / "sample.mp4").write_bytes(SAMPLE.read_bytes())
+
+        async def body(client):
+            await self.call(client, "start", source="sample.mp4", prompt="pencil sketch", width=128, height=128)
+            frame = await self.picture(client)
+            self.assertEqual(frame.size, (128, 128))
+            self.assertLess(ImageStat.Stat(frame.convert("HSV")).mean[1], 60)
+        self.run_client(body)
+
     def test_several_sessions_and_pictures(self):
         Image.new("RGB", (64, 64), (200, 60, 40)).save(self.root / "red.png")
 
         async def body(client):
             first = (await self.call(client, "start", source="red.png", fps=30, prompt="sepia"))[1]
-            second = (await self.call(client, "start", source=str(self.root / "clip.mp4"), width=64, height=64))[1]
+            second = (await self.call(client, "start", source=str(self.root / "clip.y4m"), width=64, height=64))[1]
             self.assertEqual((first["fps"], second["width"]), (30, 64))
             self.assertIn("which", await self.error(client, "metrics"))
             for session in (first, second):
@@ -122,9 +140,9 @@ class MCPTest(unittest.TestCase):
         self.run_client(body)
 
     def test_wrong_calls_are_explained(self):
-        (self.folder / "secret.mp4").write_bytes((self.root / "clip.mp4").read_bytes())
+        (self.folder / "secret.mp4").write_bytes((self.root / "clip.y4m").read_bytes())
         (self.root / "out.mp4").symlink_to(self.folder / "secret.mp4")
-        (self.root / "list.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
+        (self.root / "list.mp4").write_text("ffconcat version 1.0\nfile clip.y4m\n")
         (self.root / "text.png").write_text("no picture")
         os.mkfifo(self.root / "pipe.mp4")
 
@@ -135,13 +153,13 @@ class MCPTest(unittest.TestCase):
                                  ("/dev/zero", "outside"), ("http://127.0.0.1:1/a.mp4", "No such file")]:
                 self.assertIn(word, await self.error(client, "start", source=source))
             for tool, arguments, word in [
-                ("start", {}, "source"), ("start", {"source": "clip.mp4", "speed": 2}, "speed"),
-                ("start", {"source": "clip.mp4", "steps": 99}, "steps"), ("start", {"source": "clip.mp4", "fps": 0}, "fps"),
-                ("start", {"source": "clip.mp4", "width": 63}, "63"), ("prompt", {"prompt": "x"}, "start"),
-                ("start", {"source": "clip.mp4", "noise_scale": 3}, "noise_scale"), ("styles", {"all": True}, "arguments"),
+                ("start", {}, "source"), ("start", {"source": "clip.y4m", "speed": 2}, "speed"),
+                ("start", {"source": "clip.y4m", "steps": 99}, "steps"), ("start", {"source": "clip.y4m", "fps": 0}, "fps"),
+                ("start", {"source": "clip.y4m", "width": 63}, "63"), ("prompt", {"prompt": "x"}, "start"),
+                ("start", {"source": "clip.y4m", "noise_scale": 3}, "noise_scale"), ("styles", {"all": True}, "arguments"),
             ]:
                 self.assertIn(word, await self.error(client, tool, **arguments))
-            await self.call(client, "start", source="clip.mp4", width=64, height=64)
+            await self.call(client, "start", source="clip.y4m", width=64, height=64)
             self.assertIn("steps", await self.error(client, "parameters", steps=99))
             self.assertIn("prompt", await self.error(client, "prompt"))
             self.assertIn("nobody", await self.error(client, "stop", session="nobody"))

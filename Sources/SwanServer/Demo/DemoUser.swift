@@ -252,7 +252,7 @@ actor DemoUser {
 
     // MARK: - Uploads
 
-    /// Gives the session the frames of an upload as fast as it takes them, while someone watches.
+    /// Gives the session the frames of an upload while someone watches, no faster than they are shown.
     private func feed() {
         guard feeder == nil else { return }
         feeder = Task {
@@ -267,15 +267,18 @@ actor DemoUser {
                 if upload.isComplete { session.finish() }
                 return
             }
+            let wait: Duration
             switch session.offer(frame) {
             case .ended: return
             case .taken:
                 let wasFull = upload.isFull
                 upload.removeFirst()
                 if wasFull, !upload.isFull { askLater() }
-            case .full:
-                guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { return }
+                // A little faster than frames are asked for, so that none gathers.
+                wait = .seconds(0.9 / framesPerSecond)
+            case .full: wait = .milliseconds(10)
             }
+            guard (try? await Task.sleep(for: wait)) != nil else { return }
         }
     }
 }
