@@ -140,7 +140,8 @@ static bool index_passes_end(const cm_reader *reader) {
 static cm_code feed(cm_reader *reader, cm_error *error) {
     cm_source *source = reader->source;
     for (;;) {
-        int status = av_read_frame(source->format, reader->packet);
+        int status = source->live != NULL ? cm_live_read(source, reader->packet)
+                                          : av_read_frame(source->format, reader->packet);
         if (atomic_load_explicit(&source->interrupted, memory_order_relaxed)) {
             if (status >= 0) av_packet_unref(reader->packet);
             return CM_END;
@@ -160,7 +161,7 @@ static cm_code feed(cm_reader *reader, cm_error *error) {
         }
         bool corrupt = (reader->packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
         /* A packet truncated by the end of the file would decode to half a frame. */
-        bool cut = corrupt && source->io->eof_reached;
+        bool cut = corrupt && source->io != NULL && source->io->eof_reached;
         if (cut) reader->truncated = true;
         if (corrupt) reader->damaged++;
         status = cut ? 0 : avcodec_send_packet(reader->decoder, reader->packet);
@@ -189,6 +190,7 @@ static cm_code decode(cm_reader *reader, cm_error *error) {
             return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "out of memory for a frame");
         if (status != AVERROR(EAGAIN) && status != AVERROR_EOF) reader->damaged++;
         if (reader->draining) {
+            if (reader->source->live != NULL) return cm_live_end(reader->source, error);
             if (reader->source->read_errno != 0) {
                 return cm_fail(
                     error, CM_IO, "cannot read further: %s", strerror(reader->source->read_errno));
@@ -228,6 +230,8 @@ static cm_code open_decoder(cm_reader *reader, const cm_reader_options *options,
     reader->decoder->pkt_timebase = reader->stream->time_base;
     reader->decoder->max_pixels = reader->max_pixels;
     reader->decoder->thread_count = choose_threads(options, parameters);
+    /* Frame threads hold back a frame each. */
+    if (reader->source->live != NULL) reader->decoder->thread_type = FF_THREAD_SLICE;
     if (reader->still) {
         /* The TIFF decoder treats every unknown tag as damage. */
         int strict = parameters->codec_id == AV_CODEC_ID_TIFF ? 0 : AV_EF_EXPLODE;
@@ -278,7 +282,8 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     reader->truncated = cm_log_saw_early_end() || index_passes_end(reader);
     code = decode(reader, error);
     if (code == CM_END) {
-        if (atomic_load(&reader->source->interrupted)) return cm_fail(error, CM_END, "interrupted");
+        if (atomic_load(&reader->source->interrupted) || cm_live_is_cancelled(reader->source))
+            return cm_fail(error, CM_END, "interrupted");
         if (cm_log_saw_too_many_pixels()) {
             return cm_fail(
                 error, CM_TOO_LARGE, "has frames larger than the limit of %lld pixels",
@@ -303,24 +308,46 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     return CM_OK;
 }
 
-static cm_code open_reader(
-    cm_reader **result, const char *path, const uint8_t *bytes, size_t size,
-    const cm_reader_options *options, cm_error *error) {
-    static const cm_reader_options defaults = {0};
+static cm_code make_reader(
+    cm_reader **result, const cm_reader_options *options, cm_error *error) {
     *result = NULL;
-    if (options == NULL) options = &defaults;
     cm_reader *reader = av_mallocz(sizeof *reader);
     if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
     reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
     reader->still = reader->converter.still = options->still;
-    cm_code code = cm_source_open(&reader->source, path, bytes, size, reader->max_pixels, error);
-    if (code == CM_OK) code = start(reader, options, error);
-    if (code != CM_OK) {
-        cm_reader_free(reader);
-        return code;
-    }
     *result = reader;
     return CM_OK;
+}
+
+/* Reads the first frame of an opened source, or frees the reader if that is impossible. */
+static cm_code finish_opening(
+    cm_reader **reader, cm_code code, const cm_reader_options *options, cm_error *error) {
+    if (code == CM_OK) code = start(*reader, options, error);
+    if (code == CM_OK) return CM_OK;
+    cm_reader_free(*reader);
+    *reader = NULL;
+    return code;
+}
+
+static cm_code open_reader(
+    cm_reader **result, const char *path, const uint8_t *bytes, size_t size,
+    const cm_reader_options *options, cm_error *error) {
+    static const cm_reader_options defaults = {0};
+    if (options == NULL) options = &defaults;
+    cm_code code = make_reader(result, options, error);
+    if (code != CM_OK) return code;
+    code = cm_source_open(
+        &(*result)->source, path, bytes, size, (*result)->max_pixels, error);
+    return finish_opening(result, code, options, error);
+}
+
+cm_code cm_reader_open_live(
+    cm_reader **result, const char *url, const cm_live_options *live,
+    const cm_reader_options *options, cm_error *error) {
+    cm_code code = make_reader(result, options, error);
+    if (code != CM_OK) return code;
+    code = cm_source_open_live(&(*result)->source, url, live, error);
+    return finish_opening(result, code, options, error);
 }
 
 cm_code cm_reader_open(
@@ -394,7 +421,9 @@ void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = read
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
 bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }
-void cm_reader_interrupt(cm_reader *reader) { atomic_store(&reader->source->interrupted, true); }
+void cm_reader_interrupt(cm_reader *reader) {
+    atomic_store(&reader->source->interrupted, true);
+}
 
 void cm_reader_free(cm_reader *reader) {
     if (reader == NULL) return;
