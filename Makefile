@@ -101,6 +101,12 @@ hostile: setup ## Test the web server with malformed, slow and silent clients
 	swift build --product swan $(BUILDFLAGS)
 	python3 -B -m unittest discover -s Tests/serve
 
+# Skips what needs a missing program (Debian: ffmpeg xvfb xdotool), unless SWAN_REQUIRE_LIVE=1.
+.PHONY: live
+live: setup ## Test live video: between ffmpeg processes, from a screen, in a window
+	swift build --product swan $(BUILDFLAGS)
+	python3 -B -m unittest discover -s Tests/live
+
 # The library as another package sees it: no flags of its own, nothing but the product.
 .PHONY: example
 example: setup ## Build Examples/StreamFrames, a package that depends on Swan

@@ -208,6 +208,18 @@ void cm_copy_upright(
     uint8_t *target, const uint8_t *source, ptrdiff_t stride, int width, int height,
     cm_orientation orientation);
 
+/* ---- properties.c ---- */
+
+bool cm_is_positive(AVRational value);
+
+/* How to display a stream's frames, of which this is the first. */
+cm_orientation cm_find_orientation(const AVStream *stream, const AVFrame *first);
+
+/* A stream's frame rate. `coded` is the one in the video's own headers. */
+AVRational cm_find_frame_rate(const AVStream *stream, AVRational coded);
+
+/* ---- picture.c, continued ---- */
+
 typedef struct cm_picture_key {
     int width, height, format, space, full_range, chroma;
 } cm_picture_key;

@@ -15,7 +15,7 @@ typedef int open_function(
 
 struct cm_live {
     cm_deadline deadline;
-    char *protocols;
+    char *named; /* the protocols that URLs may name */
     double read_seconds;
     int status; /* of the last read */
     bool verifies_tls, refused;
@@ -77,6 +77,10 @@ cm_code cm_fail_connection(
             "the connection was refused; check the port, and that the other side is running");
     case AVERROR(EADDRINUSE):
         return cm_fail(error, CM_UNAVAILABLE, "the port is in use by another program");
+    case AVERROR(EBUSY):
+        return cm_fail(error, CM_UNAVAILABLE, "is in use by another program");
+    case AVERROR(ENOTTY):
+    case AVERROR(ENODEV): return cm_fail(error, CM_UNAVAILABLE, "is not a camera");
     case AVERROR_PROTOCOL_NOT_FOUND:
         return cm_fail(
             error, CM_UNAVAILABLE, "this build of FFmpeg does not support the protocol");
@@ -97,8 +101,11 @@ static int open_allowed(
     AVFormatContext *format, AVIOContext **io, const char *url, int flags,
     AVDictionary **options) {
     struct cm_live *live = format->opaque;
-    const char *protocol = avio_find_protocol_name(url);
-    if (protocol == NULL || !av_match_list(protocol, live->protocols, ',')) {
+    /* HLS puts this before the URL of an encrypted segment. */
+    const char *named = url;
+    if (!av_strstart(url, "crypto+", &named)) av_strstart(url, "crypto:", &named);
+    const char *protocol = avio_find_protocol_name(named);
+    if (protocol == NULL || !av_match_list(protocol, live->named, ',')) {
         live->refused = true;
         return AVERROR(EACCES);
     }
@@ -113,8 +120,8 @@ static int open_allowed(
 static cm_code prepare(cm_source *source, const cm_live_options *options, cm_error *error) {
     struct cm_live *live = source->live = av_mallocz(sizeof *live);
     source->format = avformat_alloc_context();
-    if (live != NULL) live->protocols = av_strdup(options->protocols);
-    if (live == NULL || live->protocols == NULL || source->format == NULL)
+    if (live != NULL) live->named = av_strdup(options->named);
+    if (live == NULL || live->named == NULL || source->format == NULL)
         return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a live source");
     live->deadline.cancelled = options->cancelled;
     live->read_seconds = options->read_seconds;
@@ -192,7 +199,7 @@ bool cm_live_is_cancelled(const cm_source *source) {
 
 void cm_live_close(cm_source *source) {
     if (source->live == NULL) return;
-    av_free(source->live->protocols);
+    av_free(source->live->named);
     av_freep(&source->live);
 }
 

@@ -1,5 +1,4 @@
 /* Decodes the best video stream of a file into upright RGB24 frames of one size. */
-#include <libavutil/display.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,61 +26,7 @@ struct cm_reader {
 
 enum { default_max_pixels = 64 * 1000 * 1000 };
 
-static bool is_positive(AVRational value) { return value.num > 0 && value.den > 0; }
-
-/* The range of plausible frame rates; headers may contain anything. */
-static bool is_rate(AVRational value) {
-    return is_positive(value) && av_q2d(value) >= 1e-4 && av_q2d(value) <= 1000;
-}
-
-/* ---- Stream properties ---- */
-
-static const int32_t *stream_matrix(const AVStream *stream) {
-#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100)
-    const AVPacketSideData *data = av_packet_side_data_get(
-        stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data,
-        AV_PKT_DATA_DISPLAYMATRIX);
-    return data != NULL && data->size >= 9 * sizeof(int32_t) ? (const int32_t *)data->data : NULL;
-#else
-#if LIBAVFORMAT_VERSION_MAJOR >= 59
-    size_t size = 0;
-#else
-    int size = 0;
-#endif
-    const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    return data != NULL && (size_t)size >= 9 * sizeof(int32_t) ? (const int32_t *)data : NULL;
-#endif
-}
-
-/* From the container, otherwise from its older tag or the first frame (an H.264 message or a
- * photo's EXIF data). */
-static cm_orientation find_orientation(const AVStream *stream, const AVFrame *first) {
-    cm_orientation orientation = {0};
-    const int32_t *matrix = stream_matrix(stream);
-    if (matrix != NULL) orientation = cm_orientation_of_matrix(matrix);
-    if (!cm_orientation_is_upright(orientation)) return orientation;
-    const AVDictionaryEntry *tag = av_dict_get(stream->metadata, "rotate", NULL, 0);
-    if (tag != NULL) orientation = cm_orientation_of_degrees(strtod(tag->value, NULL));
-    if (!cm_orientation_is_upright(orientation)) return orientation;
-    const AVFrameSideData *side = av_frame_get_side_data(first, AV_FRAME_DATA_DISPLAYMATRIX);
-    if (side != NULL && (size_t)side->size >= 9 * sizeof(int32_t)) {
-        orientation = cm_orientation_of_matrix((const int32_t *)side->data);
-    }
-    return orientation;
-}
-
-/* The average rate, or the stream's nominal fraction if they agree within 0.02% (30 and 29.97 do
- * not). */
-static AVRational find_frame_rate(const AVStream *stream, AVRational coded) {
-    AVRational average = stream->avg_frame_rate, nominal = stream->r_frame_rate;
-    /* AVI counts H.264 fields as frames; use the rate in the video's own headers. */
-    if (is_rate(coded) && is_rate(average) && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
-        return coded;
-    }
-    if (!is_rate(average)) return is_rate(nominal) ? nominal : (AVRational){25, 1};
-    if (is_rate(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
-    return average;
-}
+/* ---- Properties ---- */
 
 static void describe(cm_reader *reader, const AVFrame *first) {
     const AVStream *stream = reader->stream;
@@ -91,11 +36,11 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     info->width = transposed ? first->height : first->width;
     info->height = transposed ? first->width : first->height;
 
-    AVRational rate = find_frame_rate(stream, reader->decoder->framerate);
+    AVRational rate = cm_find_frame_rate(stream, reader->decoder->framerate);
     info->frame_rate = (cm_rational){rate.num, rate.den};
     AVRational aspect = first->sample_aspect_ratio;
-    if (is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
-    if (!is_positive(aspect)) aspect = (AVRational){1, 1};
+    if (cm_is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
+    if (!cm_is_positive(aspect)) aspect = (AVRational){1, 1};
     av_reduce(&aspect.num, &aspect.den, aspect.num, aspect.den, 1 << 20);
     if (transposed) aspect = (AVRational){aspect.den, aspect.num};
     info->sample_aspect_ratio = (cm_rational){aspect.num, aspect.den};
@@ -107,7 +52,7 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     }
     double frames = info->seconds * av_q2d(rate);
     bool fields =
-        is_positive(stream->avg_frame_rate) && av_q2d(stream->avg_frame_rate) > 1.5 * av_q2d(rate);
+        cm_is_positive(stream->avg_frame_rate) && av_q2d(stream->avg_frame_rate) > 1.5 * av_q2d(rate);
     if (stream->nb_frames > 0 && !fields) frames = (double)stream->nb_frames;
     info->frames = frames < 1e12 ? llround(frames) : 0;
     for (unsigned i = 0; i < format->nb_streams; i++) {
@@ -303,7 +248,7 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     reader->holds_first = true;
     reader->width = reader->frame->width;
     reader->height = reader->frame->height;
-    if (!reader->still) reader->orientation = find_orientation(reader->stream, reader->frame);
+    if (!reader->still) reader->orientation = cm_find_orientation(reader->stream, reader->frame);
     describe(reader, reader->frame);
     return CM_OK;
 }

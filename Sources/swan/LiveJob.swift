@@ -141,7 +141,8 @@ enum LiveLine {
     /// A summary line.
     static func summary(_ summary: StreamSummary) -> String {
         let output = summary.output == "-" ? "standard output" : summary.output
-        var text = "\(output): \(summary.framesOut) frames of \(summary.width)x\(summary.height) in "
+        var text =
+            "\(output): \(summary.framesOut) frames of \(summary.width)x\(summary.height) in "
         text += String(format: "%.1f s, %.1f fps", summary.seconds, summary.fps)
         if let latency = summary.live?.latency {
             text += String(format: ", latency %.0f ms (p95 %.0f)", latency.p50, latency.p95)

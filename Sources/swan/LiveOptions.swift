@@ -13,7 +13,9 @@ struct LiveOptions: ParsableArguments {
     )
     var show = false
 
-    @Flag(help: "Treat an input from a file or a pipe as live: drop frames instead of falling behind.")
+    @Flag(
+        help: "Treat an input from a file or a pipe as live: drop frames instead of falling behind."
+    )
     var live = false
 
     @Option(

@@ -20,6 +20,7 @@ typedef struct cm_live_options {
     const char *device;    /* the input device, such as "x11grab"; NULL: a network source */
     const char *formats;   /* the containers a network source may have */
     const char *protocols; /* the protocols a network source may use, also indirectly */
+    const char *named;     /* those that URLs may name, also URLs in playlists */
     const char *settings;  /* FFmpeg's options, "name=value" in lines */
     double connect_seconds, read_seconds; /* limits of waiting */
     bool verifies_tls;

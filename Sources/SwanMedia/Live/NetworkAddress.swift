@@ -14,6 +14,9 @@ public struct NetworkAddress: Sendable, Hashable, CustomStringConvertible {
     /// Whether video arrives as fast as the network allows, as segments of HLS do, and not as it was recorded.
     package var comesInBursts: Bool { scheme.comesInBursts }
 
+    /// Whether a source waits for a sender, however long that takes.
+    package var waitsForSender: Bool { isListening || scheme.name == "udp" }
+
     /// Parses a name; `nil` if it is no URL.
     init?(name: String) throws(SwanError) {
         guard let match = name.wholeMatch(of: /([A-Za-z][A-Za-z0-9+.\-]*):\/\/(.*)/) else {
@@ -31,7 +34,8 @@ public struct NetworkAddress: Sendable, Hashable, CustomStringConvertible {
             )
         }
         let parts = URLParts(match.2)
-        let shown = "\(named)://\(parts.host)\(scheme.hidesPath ? parts.hiddenPath : String(parts.path))"
+        let shown =
+            "\(named)://\(parts.host)\(scheme.hidesPath ? parts.hiddenPath : String(parts.path))"
         guard !scheme.needsPort || parts.hasPort else {
             throw SwanError(.invalidRequest, "\(shown): has no port; write \(named)://HOST:PORT")
         }
@@ -98,8 +102,10 @@ struct NetworkScheme: Sendable, Hashable {
     let name: String
     /// The containers that a source may have.
     let formats: String
-    /// The protocols that may be used, also by what a playlist names.
+    /// The protocols that FFmpeg may use.
     let protocols: String
+    /// The protocols that a URL may name, also one in a playlist; `nil` for the scheme itself.
+    var named: String?
     /// The container for sending; `nil` if nothing can be sent.
     var sentFormat: String?
     var listening: Listening?
@@ -113,7 +119,8 @@ struct NetworkScheme: Sendable, Hashable {
     var receiverSettings: [String] = []
 
     /// Containers that hold everything themselves.
-    private static let plain = "mpegts,flv,live_flv,matroska,webm,mov,mp4,ogg,h264,hevc,mjpeg,mpjpeg,"
+    private static let plain =
+        "mpegts,flv,live_flv,matroska,webm,mov,mp4,ogg,h264,hevc,mjpeg,mpjpeg,"
         + "yuv4mpegpipe,ivf,nut"
     /// What HLS segments may be in, and HLS itself. Playlists name only what HTTP serves.
     private static let web = plain + ",hls,applehttp,aac,mp3,webvtt"
@@ -177,12 +184,14 @@ struct NetworkScheme: Sendable, Hashable {
             name: "http",
             formats: web,
             protocols: "http,https,tls,tcp,crypto,httpproxy",
+            named: "http,https",
             comesInBursts: true
         ),
         NetworkScheme(
             name: "https",
             formats: web,
-            protocols: "https,http,tls,tcp,crypto,httpproxy",
+            protocols: "http,https,tls,tcp,crypto,httpproxy",
+            named: "http,https",
             comesInBursts: true
         ),
     ]

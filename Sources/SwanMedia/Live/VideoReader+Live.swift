@@ -52,6 +52,7 @@ private struct LiveInput {
     var device: String?
     var formats = ""
     var protocols = ""
+    var named = ""
     var settings: [String] = []
     var waitsForever = false
 
@@ -80,8 +81,9 @@ private struct LiveInput {
             url = address.url
             formats = address.scheme.formats
             protocols = address.scheme.protocols
+            named = address.scheme.named ?? address.scheme.name
             settings = address.scheme.sourceSettings
-            waitsForever = address.isListening || address.scheme.name == "udp"
+            waitsForever = address.waitsForSender
             if address.isListening, case .option(let source, _) = address.scheme.listening {
                 settings.append(source)
             }
@@ -101,11 +103,13 @@ private struct LiveInput {
         return withCString(device) { device in
             formats.withCString { formats in
                 protocols.withCString { protocols in
-                    settings.joined(separator: "\n").withCString { settings in
-                        live.device = device
-                        (live.formats, live.protocols) = (formats, protocols)
-                        live.settings = settings
-                        return body(&live)
+                    named.withCString { named in
+                        settings.joined(separator: "\n").withCString { settings in
+                            live.device = device
+                            (live.formats, live.protocols) = (formats, protocols)
+                            (live.named, live.settings) = (named, settings)
+                            return body(&live)
+                        }
                     }
                 }
             }

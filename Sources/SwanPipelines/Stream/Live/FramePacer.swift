@@ -40,7 +40,8 @@ struct FramePacer {
             let backlog = (lastDue - now).seconds
             // A chunk that comes early waits for the last one to be shown, which is how jitter evens out.
             // A backlog of a whole chunk is latency without use, so it is worked off.
-            let step = rhythm == .asTheyCome && backlog > Double(count) * interval / 2
+            let step =
+                rhythm == .asTheyCome && backlog > Double(count) * interval / 2
                 ? interval * 0.8 : interval
             first = max(now, lastDue + .seconds(step))
             let times = (0..<count).map { first + .seconds(step * Double($0)) }

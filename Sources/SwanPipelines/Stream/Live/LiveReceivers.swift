@@ -55,6 +55,7 @@ final class FileReceiver: LiveReceiver {
     private let keepsTime: Bool
     private let keepsAudio: () -> Bool
     private var start: ContinuousClock.Instant?
+    private var last: VideoFrame?
 
     /// The most seconds of a gap that are filled; after a longer one, the video goes on at once.
     private static let longestGap = 60.0
@@ -76,13 +77,19 @@ final class FileReceiver: LiveReceiver {
 
     func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws {
         guard keepsTime else { return try writer.append(frame.frame) }
-        let start = start ?? frame.captureTime
-        let written = Double(writer.frameCount)
-        let seconds = (frame.captureTime - start).seconds
-        let gap = seconds * rate - written
-        self.start = gap > Self.longestGap * rate ? start + .seconds(gap / rate) : start
-        let copies = gap > Self.longestGap * rate ? 1 : max(0, Int(gap.rounded()) + 1)
-        for _ in 0..<copies { try writer.append(frame.frame) }
+        defer { last = frame.frame }
+        let origin = start ?? frame.captureTime
+        // The frames that are missing before this one.
+        var gap = (frame.captureTime - origin).seconds * rate - Double(writer.frameCount)
+        start = origin
+        if gap > Self.longestGap * rate {
+            start = origin + .seconds(gap / rate)
+            gap = 0
+        }
+        // A frame that is early by more than half an interval replaces none: it has no place.
+        guard gap > -0.5 else { return }
+        for _ in 0..<Int(gap.rounded()) { try writer.append(last ?? frame.frame) }
+        try writer.append(frame.frame)
     }
 
     func finish() throws {

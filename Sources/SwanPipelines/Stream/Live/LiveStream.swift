@@ -12,7 +12,7 @@ import Torch
 /// Reading, the stages of the stream and each output have threads of their own. A live source never waits: what the
 /// stream has no time for is dropped and counted.
 public final class LiveStream: Sendable {
-    private struct State {
+    struct State {
         var source: VideoSource?
         var isStopped = false
         var isClosed = false
@@ -21,19 +21,20 @@ public final class LiveStream: Sendable {
         var shownPrompt: String
     }
 
-    private let request: LiveStreamRequest
-    private let log: Logger
-    private let start: ContinuousClock.Instant
-    private let threads = WorkerThreads()
-    private let figures = LiveFigures()
-    private let sending: MediaCancellation
-    private let state: Mutex<State>
+    let request: LiveStreamRequest
+    let log: Logger
+    let start: ContinuousClock.Instant
+    let threads = WorkerThreads()
+    let figures = LiveFigures()
+    let reading, sending: MediaCancellation
+    let state: Mutex<State>
 
     /// Creates a job without starting it.
     public init(_ request: LiveStreamRequest, log: Logger = Logger(label: "swan")) throws {
         self.request = request
         self.log = log
         start = ProcessFacts.start ?? .now
+        reading = try MediaCancellation()
         sending = try MediaCancellation()
         state = Mutex(State(shownPrompt: request.stream.prompt))
     }
@@ -47,12 +48,13 @@ public final class LiveStream: Sendable {
             state.isStopped = true
             return state.source
         }
+        reading.cancel()
         source?.close()
         return figures.shown > 0
     }
 
     /// Ends the stream as if the input ended, because a person closed the window.
-    private func closeWindow() {
+    func closeWindow() {
         let source = state.withLock { state in
             state.isClosed = true
             return state.source
@@ -60,7 +62,7 @@ public final class LiveStream: Sendable {
         source?.close()
     }
 
-    private var isOver: Bool {
+    var isOver: Bool {
         state.withLock { $0.isStopped || $0.isClosed } || threads.failure != nil
     }
 
@@ -170,7 +172,7 @@ public final class LiveStream: Sendable {
         )
     }
 
-    private func drops(_ source: VideoSource, _ outputs: [LiveOutput]) -> FrameDrops {
+    func drops(_ source: VideoSource, _ outputs: [LiveOutput]) -> FrameDrops {
         var drops = source.drops
         drops.output = outputs.map(\.droppedFrames).reduce(0, +)
         return drops
@@ -189,13 +191,16 @@ extension LiveStream {
         return try VideoSource.open(
             named: request.stream.input ?? "",
             options: options,
+            cancellation: reading,
             log: log
         )
     }
 
     /// The frame rate of outputs: at most the one that is asked for.
-    private func rate(_ source: VideoSource) -> Rational {
-        let own = source.info.frameRate
+    func rate(_ source: VideoSource) -> Rational {
+        // Some live streams claim a thousand frames per second, which is their unit of time.
+        let claimed = source.info.frameRate
+        let own = source.isLive && claimed.value > 120 ? Rational(30) ?? claimed : claimed
         guard let wanted = request.stream.frameRate.flatMap({ Rational($0) }) else { return own }
         return wanted.value < own.value ? wanted : own
     }
@@ -219,156 +224,5 @@ extension LiveStream {
             log.warning("the output has no sound: \(reason)")
         }
         return writer
-    }
-
-    private func startOutputs(
-        _ source: VideoSource,
-        _ plan: StreamPlan,
-        _ writer: VideoWriter?,
-        styles: KnownStyles?
-    ) throws -> [LiveOutput] {
-        var outputs: [LiveOutput] = []
-        if request.showsWindow { outputs.append(window(source, plan, styles)) }
-        if let writer {
-            outputs.append(file(source, writer, isMain: outputs.isEmpty))
-        } else if let output = request.output {
-            outputs.append(try receiver(output, source, plan, isMain: outputs.isEmpty))
-        }
-        do {
-            for output in outputs {
-                try output.start(threads) { [threads] in
-                    // The stream may be waiting for a frame.
-                    if threads.failure != nil { source.close() }
-                }
-            }
-        } catch {
-            for output in outputs { output.close(dropping: true) }
-            throw error
-        }
-        return outputs
-    }
-
-    private func policy(_ source: VideoSource) -> LiveOutput.Policy {
-        source.isLive ? .dropPaced : .waitPaced
-    }
-
-    private func window(
-        _ source: VideoSource,
-        _ plan: StreamPlan,
-        _ styles: KnownStyles?
-    ) -> LiveOutput {
-        let names = styles?.known.map(\.name) ?? []
-        let actions = WindowActions(
-            digit: { [self] number in
-                guard names.indices.contains(number - 1) else { return }
-                state.withLock { state in
-                    state.chosenPrompt = names[number - 1]
-                    state.shownPrompt = names[number - 1]
-                }
-            },
-            pause: { source.isPaused.toggle() },
-            close: { [self] in closeWindow() },
-            title: { [self] in
-                let latency = figures.recentLatency.map { Int($0.p50 * 1_000) }
-                let fps = (figures.fps * 10).rounded() / 10
-                let figures = source.isPaused ? "paused" : "\(fps) fps, \(latency ?? 0) ms"
-                let prompt = state.withLock { $0.shownPrompt }
-                return "swan: \(prompt.printable(limit: 60)) (\(figures))"
-            }
-        )
-        let (width, height) = plan.outputSize
-        return LiveOutput(
-            policy(source),
-            rate: rate(source).value,
-            capacity: VideoFrame.queueCapacity(width, height),
-            figures: figures
-        ) { WindowReceiver(width: width, height: height, actions) }
-    }
-
-    private func file(_ source: VideoSource, _ writer: VideoWriter, isMain: Bool) -> LiveOutput {
-        let rate = rate(source).value
-        return LiveOutput(
-            .wait,
-            rate: rate,
-            capacity: VideoFrame.queueCapacity(writer.width, writer.height),
-            figures: isMain ? figures : nil
-        ) { [self] in
-            FileReceiver(writer, rate: rate, keepsTime: source.isLive) { !self.isOver }
-        }
-    }
-
-    private func receiver(
-        _ output: String,
-        _ source: VideoSource,
-        _ plan: StreamPlan,
-        isMain: Bool
-    ) throws -> LiveOutput {
-        let location = try MediaLocation(output)
-        let (width, height) = plan.outputSize
-        let rate = rate(source)
-        if source.info.hasAudio {
-            log.notice("\(location.description): the sound of the input is not sent")
-        }
-        return LiveOutput(
-            policy(source),
-            rate: rate.value,
-            capacity: VideoFrame.queueCapacity(width, height),
-            figures: isMain ? figures : nil
-        ) { [request, sending, log] in
-            SendingReceiver {
-                if case .network(let address) = location, address.isListening {
-                    log.notice("\(location.description): waiting for a receiver")
-                }
-                return try LiveWriter(
-                    location,
-                    width: width,
-                    height: height,
-                    frameRate: rate,
-                    options: request.sending,
-                    cancellation: sending
-                )
-            }
-        }
-    }
-
-    private func summary(
-        of source: VideoSource,
-        _ plan: StreamPlan,
-        _ outputs: [LiveOutput],
-        _ model: StreamModel
-    ) -> StreamSummary {
-        var summary = StreamSummary()
-        var live = LiveSummary()
-        live.latency = StreamSummary.Latency(figures.latencies)
-        live.drops = drops(source, outputs)
-        live.framesShown = figures.shown
-        summary.live = live
-        summary.framesOut = figures.shown
-        summary.firstFrameSeconds = figures.firstShown.map { ($0 - start).seconds }
-        summary.stages.decode = source.decodeSeconds * 1_000
-        summary.peakMemoryBytes = ProcessFacts.peakMemoryBytes
-        summary.model = model.name
-        summary.device = "\(model.device)"
-        summary.dtype = "\(model.dtype)"
-        summary.threads = Engine.threads
-        summary.seed = request.stream.settings.seed
-        summary.steps = plan.options.configuration.steps
-        (summary.width, summary.height) = plan.outputSize
-        summary.frameRate = "\(rate(source))"
-        summary.input = source.name
-        summary.output = outputs.isEmpty ? "" : outputName
-        summary.encoder = outputs.last?.encoder ?? ""
-        summary.wasInterrupted = state.withLock { $0.isStopped }
-        return summary
-    }
-
-    /// The output's name, without passwords and keys.
-    private var outputName: String {
-        guard let output = request.output else { return LiveStreamRequest.window }
-        do throws(SwanError) {
-            return try MediaLocation(output).description
-        } catch {
-            return output
-        }
     }
 }

@@ -51,7 +51,7 @@ final class SourceConnection: Sendable {
             let reading = VideoReader.Options(frameRate: options.frameRate)
             return try VideoReader(path: path, options: reading)
         }
-        if case .network(let address) = location, address.isListening {
+        if case .network(let address) = location, address.waitsForSender {
             log.notice("\(location.description): waiting for a sender")
         }
         return try trying { try openLive() }
@@ -60,10 +60,18 @@ final class SourceConnection: Sendable {
     /// Opens the source after it ended or was lost.
     func openAgain() throws -> VideoReader {
         log.warning("\(location.description): the connection was lost; connecting again")
-        let reader = try trying { try openLive() }
-        state.withLock { $0.origin = nil }
-        log.notice("\(location.description): connected again")
-        return reader
+        do {
+            let reader = try trying { try openLive() }
+            state.withLock { $0.origin = nil }
+            log.notice("\(location.description): connected again")
+            return reader
+        } catch let error as SwanError {
+            throw SwanError(
+                .io,
+                "\(error.message); gave up after \(options.reconnectSeconds ?? 0) seconds",
+                cause: error
+            )
+        }
     }
 
     private func openLive() throws(SwanError) -> VideoReader {

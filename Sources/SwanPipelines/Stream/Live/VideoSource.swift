@@ -108,7 +108,7 @@ public final class VideoSource: Sendable {
     /// Passes frames on from now on, because the stream is ready.
     public func accept() { state.withLock { $0.isAccepting = true } }
 
-    /// Whether frames are dropped because a person wants a pause.
+    /// Whether a person wants a pause.
     public var isPaused: Bool {
         get { state.withLock { $0.isPaused } }
         set { state.withLock { $0.isPaused = newValue } }
@@ -164,6 +164,8 @@ public final class VideoSource: Sendable {
     ///
     /// A source that was lost also ends; `loss` says why.
     public func next() -> TimedFrame? {
+        // A file waits; frames of a live source are dropped where they arrive.
+        while !isLive, isPaused, !connection.isCancelled { usleep(20_000) }
         let isComplete = state.withLock { $0.passed >= options.maxFrames ?? .max }
         guard !isComplete, let frame = inbox.take() else { return nil }
         state.withLock { $0.passed += 1 }
