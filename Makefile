@@ -80,7 +80,9 @@ test: setup ## Run all tests, or some of those in Swift with TESTFLAGS="--filter
 .PHONY: test-peers
 test-peers: setup-peers ## Test the server and live video with browsers, ffmpeg, SDKs and hostile clients
 	swift build --build-tests $(BUILDFLAGS)
-	.deps/python/bin/python -B -m unittest discover -s Tests/serve $(PEERFLAGS)
+	status=0; for folder in Tests/serve Tests/live; do \
+	    .deps/python/bin/python -B -m unittest discover -s $$folder $(PEERFLAGS) || status=1; \
+	done; exit $$status
 
 .PHONY: setup-peers
 setup-peers:

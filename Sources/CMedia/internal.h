@@ -45,6 +45,8 @@ void cm_log_begin(void);
 /* Conditions that FFmpeg logged on this thread since cm_log_begin. */
 bool cm_log_saw_too_many_pixels(void);
 bool cm_log_saw_early_end(void);
+bool cm_log_saw_refusal(void);     /* a protocol, format or name that is not allowed */
+bool cm_log_saw_unknown_host(void);
 
 /* ---- source.c ---- */
 
@@ -62,6 +64,7 @@ typedef struct cm_source {
     int read_errno;
     bool any_bytes; /* something was read */
     atomic_bool interrupted;
+    struct cm_live *live; /* NULL: a file, a pipe or memory */
 } cm_source;
 
 /* Opens and probes a file, or memory if `path` is NULL. On failure there is nothing to close. */
@@ -69,6 +72,48 @@ cm_code cm_source_open(
     cm_source **source, const char *path, const uint8_t *bytes, size_t size, int64_t max_pixels,
     cm_error *error);
 void cm_source_close(cm_source **source);
+
+/* ---- live.c ---- */
+
+/* Opens a camera, a screen or a network source. On failure there is nothing to close. */
+cm_code cm_source_open_live(
+    cm_source **source, const char *url, const cm_live_options *options, cm_error *error);
+
+/* Reads a packet, waiting no longer than the source's limit. */
+int cm_live_read(cm_source *source, AVPacket *packet);
+
+/* CM_END if the sender ended the stream, otherwise the reason why nothing more arrives. */
+cm_code cm_live_end(const cm_source *source, cm_error *error);
+
+bool cm_live_is_cancelled(const cm_source *source);
+
+void cm_live_close(cm_source *source);
+
+/* A point in time after which a blocking call of FFmpeg is cancelled. */
+typedef struct cm_deadline {
+    const cm_flag *cancelled;
+    int64_t microseconds; /* of av_gettime_relative */
+    bool passed;
+} cm_deadline;
+
+bool cm_flag_is_raised(const cm_flag *flag);
+
+void cm_deadline_set(cm_deadline *deadline, double seconds);
+
+/* FFmpeg's AVIOInterruptCB for a deadline. */
+AVIOInterruptCB cm_deadline_callback(cm_deadline *deadline);
+
+/* Describes why a connection failed. `seconds` is the limit that may have passed. */
+cm_code cm_fail_connection(
+    cm_error *error, int status, const cm_deadline *deadline, double seconds);
+
+/* Starts FFmpeg's network and TLS libraries, once. */
+void cm_network_begin(void);
+
+/* ---- devices.c ---- */
+
+/* Loads libavdevice, which adds FFmpeg's input and output devices. */
+cm_code cm_devices_load(cm_error *error);
 
 /* ---- sound.c ---- */
 
@@ -162,6 +207,18 @@ bool cm_orientation_is_upright(cm_orientation orientation);
 void cm_copy_upright(
     uint8_t *target, const uint8_t *source, ptrdiff_t stride, int width, int height,
     cm_orientation orientation);
+
+/* ---- properties.c ---- */
+
+bool cm_is_positive(AVRational value);
+
+/* How to display a stream's frames, of which this is the first. */
+cm_orientation cm_find_orientation(const AVStream *stream, const AVFrame *first);
+
+/* A stream's frame rate. `coded` is the one in the video's own headers. */
+AVRational cm_find_frame_rate(const AVStream *stream, AVRational coded);
+
+/* ---- picture.c, continued ---- */
 
 typedef struct cm_picture_key {
     int width, height, format, space, full_range, chroma;

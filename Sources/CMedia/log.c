@@ -9,6 +9,8 @@
 static _Thread_local char last_line[200];
 static _Thread_local bool too_many_pixels;
 static _Thread_local bool early_end;
+static _Thread_local bool refusal;
+static _Thread_local bool unknown_host;
 
 static void catch_line(void *context, int level, const char *format, va_list arguments) {
     (void)context;
@@ -33,6 +35,9 @@ static void catch_line(void *context, int level, const char *format, va_list arg
     }
     if (strstr(line, "ended prematurely") != NULL || strstr(line, "partial file") != NULL)
         early_end = true;
+    if (strstr(line, "on whitelist") != NULL || strstr(line, "for security reasons") != NULL)
+        refusal = true;
+    if (strstr(line, "Failed to resolve hostname") != NULL) unknown_host = true;
     memcpy(last_line, line, length + 1);
 }
 
@@ -44,10 +49,14 @@ void cm_log_begin(void) {
     last_line[0] = '\0';
     too_many_pixels = false;
     early_end = false;
+    refusal = false;
+    unknown_host = false;
 }
 
 bool cm_log_saw_too_many_pixels(void) { return too_many_pixels; }
 bool cm_log_saw_early_end(void) { return early_end; }
+bool cm_log_saw_refusal(void) { return refusal; }
+bool cm_log_saw_unknown_host(void) { return unknown_host; }
 
 cm_code cm_fail(cm_error *error, cm_code code, const char *format, ...) {
     if (error == NULL) return code;

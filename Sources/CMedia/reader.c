@@ -1,5 +1,4 @@
 /* Decodes the best video stream of a file into upright RGB24 frames of one size. */
-#include <libavutil/display.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,61 +26,7 @@ struct cm_reader {
 
 enum { default_max_pixels = 64 * 1000 * 1000 };
 
-static bool is_positive(AVRational value) { return value.num > 0 && value.den > 0; }
-
-/* The range of plausible frame rates; headers may contain anything. */
-static bool is_rate(AVRational value) {
-    return is_positive(value) && av_q2d(value) >= 1e-4 && av_q2d(value) <= 1000;
-}
-
-/* ---- Stream properties ---- */
-
-static const int32_t *stream_matrix(const AVStream *stream) {
-#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100)
-    const AVPacketSideData *data = av_packet_side_data_get(
-        stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data,
-        AV_PKT_DATA_DISPLAYMATRIX);
-    return data != NULL && data->size >= 9 * sizeof(int32_t) ? (const int32_t *)data->data : NULL;
-#else
-#if LIBAVFORMAT_VERSION_MAJOR >= 59
-    size_t size = 0;
-#else
-    int size = 0;
-#endif
-    const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    return data != NULL && (size_t)size >= 9 * sizeof(int32_t) ? (const int32_t *)data : NULL;
-#endif
-}
-
-/* From the container, otherwise from its older tag or the first frame (an H.264 message or a
- * photo's EXIF data). */
-static cm_orientation find_orientation(const AVStream *stream, const AVFrame *first) {
-    cm_orientation orientation = {0};
-    const int32_t *matrix = stream_matrix(stream);
-    if (matrix != NULL) orientation = cm_orientation_of_matrix(matrix);
-    if (!cm_orientation_is_upright(orientation)) return orientation;
-    const AVDictionaryEntry *tag = av_dict_get(stream->metadata, "rotate", NULL, 0);
-    if (tag != NULL) orientation = cm_orientation_of_degrees(strtod(tag->value, NULL));
-    if (!cm_orientation_is_upright(orientation)) return orientation;
-    const AVFrameSideData *side = av_frame_get_side_data(first, AV_FRAME_DATA_DISPLAYMATRIX);
-    if (side != NULL && (size_t)side->size >= 9 * sizeof(int32_t)) {
-        orientation = cm_orientation_of_matrix((const int32_t *)side->data);
-    }
-    return orientation;
-}
-
-/* The average rate, or the stream's nominal fraction if they agree within 0.02% (30 and 29.97 do
- * not). */
-static AVRational find_frame_rate(const AVStream *stream, AVRational coded) {
-    AVRational average = stream->avg_frame_rate, nominal = stream->r_frame_rate;
-    /* AVI counts H.264 fields as frames; use the rate in the video's own headers. */
-    if (is_rate(coded) && is_rate(average) && fabs(av_q2d(average) / av_q2d(coded) - 2) < 2e-3) {
-        return coded;
-    }
-    if (!is_rate(average)) return is_rate(nominal) ? nominal : (AVRational){25, 1};
-    if (is_rate(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
-    return average;
-}
+/* ---- Properties ---- */
 
 static void describe(cm_reader *reader, const AVFrame *first) {
     const AVStream *stream = reader->stream;
@@ -91,11 +36,11 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     info->width = transposed ? first->height : first->width;
     info->height = transposed ? first->width : first->height;
 
-    AVRational rate = find_frame_rate(stream, reader->decoder->framerate);
+    AVRational rate = cm_find_frame_rate(stream, reader->decoder->framerate);
     info->frame_rate = (cm_rational){rate.num, rate.den};
     AVRational aspect = first->sample_aspect_ratio;
-    if (is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
-    if (!is_positive(aspect)) aspect = (AVRational){1, 1};
+    if (cm_is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
+    if (!cm_is_positive(aspect)) aspect = (AVRational){1, 1};
     av_reduce(&aspect.num, &aspect.den, aspect.num, aspect.den, 1 << 20);
     if (transposed) aspect = (AVRational){aspect.den, aspect.num};
     info->sample_aspect_ratio = (cm_rational){aspect.num, aspect.den};
@@ -107,7 +52,7 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     }
     double frames = info->seconds * av_q2d(rate);
     bool fields =
-        is_positive(stream->avg_frame_rate) && av_q2d(stream->avg_frame_rate) > 1.5 * av_q2d(rate);
+        cm_is_positive(stream->avg_frame_rate) && av_q2d(stream->avg_frame_rate) > 1.5 * av_q2d(rate);
     if (stream->nb_frames > 0 && !fields) frames = (double)stream->nb_frames;
     info->frames = frames < 1e12 ? llround(frames) : 0;
     for (unsigned i = 0; i < format->nb_streams; i++) {
@@ -140,7 +85,8 @@ static bool index_passes_end(const cm_reader *reader) {
 static cm_code feed(cm_reader *reader, cm_error *error) {
     cm_source *source = reader->source;
     for (;;) {
-        int status = av_read_frame(source->format, reader->packet);
+        int status = source->live != NULL ? cm_live_read(source, reader->packet)
+                                          : av_read_frame(source->format, reader->packet);
         if (atomic_load_explicit(&source->interrupted, memory_order_relaxed)) {
             if (status >= 0) av_packet_unref(reader->packet);
             return CM_END;
@@ -160,7 +106,7 @@ static cm_code feed(cm_reader *reader, cm_error *error) {
         }
         bool corrupt = (reader->packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
         /* A packet truncated by the end of the file would decode to half a frame. */
-        bool cut = corrupt && source->io->eof_reached;
+        bool cut = corrupt && source->io != NULL && source->io->eof_reached;
         if (cut) reader->truncated = true;
         if (corrupt) reader->damaged++;
         status = cut ? 0 : avcodec_send_packet(reader->decoder, reader->packet);
@@ -189,6 +135,7 @@ static cm_code decode(cm_reader *reader, cm_error *error) {
             return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "out of memory for a frame");
         if (status != AVERROR(EAGAIN) && status != AVERROR_EOF) reader->damaged++;
         if (reader->draining) {
+            if (reader->source->live != NULL) return cm_live_end(reader->source, error);
             if (reader->source->read_errno != 0) {
                 return cm_fail(
                     error, CM_IO, "cannot read further: %s", strerror(reader->source->read_errno));
@@ -228,6 +175,8 @@ static cm_code open_decoder(cm_reader *reader, const cm_reader_options *options,
     reader->decoder->pkt_timebase = reader->stream->time_base;
     reader->decoder->max_pixels = reader->max_pixels;
     reader->decoder->thread_count = choose_threads(options, parameters);
+    /* Frame threads hold back a frame each. */
+    if (reader->source->live != NULL) reader->decoder->thread_type = FF_THREAD_SLICE;
     if (reader->still) {
         /* The TIFF decoder treats every unknown tag as damage. */
         int strict = parameters->codec_id == AV_CODEC_ID_TIFF ? 0 : AV_EF_EXPLODE;
@@ -278,7 +227,8 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     reader->truncated = cm_log_saw_early_end() || index_passes_end(reader);
     code = decode(reader, error);
     if (code == CM_END) {
-        if (atomic_load(&reader->source->interrupted)) return cm_fail(error, CM_END, "interrupted");
+        if (atomic_load(&reader->source->interrupted) || cm_live_is_cancelled(reader->source))
+            return cm_fail(error, CM_END, "interrupted");
         if (cm_log_saw_too_many_pixels()) {
             return cm_fail(
                 error, CM_TOO_LARGE, "has frames larger than the limit of %lld pixels",
@@ -298,29 +248,51 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     reader->holds_first = true;
     reader->width = reader->frame->width;
     reader->height = reader->frame->height;
-    if (!reader->still) reader->orientation = find_orientation(reader->stream, reader->frame);
+    if (!reader->still) reader->orientation = cm_find_orientation(reader->stream, reader->frame);
     describe(reader, reader->frame);
     return CM_OK;
+}
+
+static cm_code make_reader(
+    cm_reader **result, const cm_reader_options *options, cm_error *error) {
+    *result = NULL;
+    cm_reader *reader = av_mallocz(sizeof *reader);
+    if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
+    reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
+    reader->still = reader->converter.still = options->still;
+    *result = reader;
+    return CM_OK;
+}
+
+/* Reads the first frame of an opened source, or frees the reader if that is impossible. */
+static cm_code finish_opening(
+    cm_reader **reader, cm_code code, const cm_reader_options *options, cm_error *error) {
+    if (code == CM_OK) code = start(*reader, options, error);
+    if (code == CM_OK) return CM_OK;
+    cm_reader_free(*reader);
+    *reader = NULL;
+    return code;
 }
 
 static cm_code open_reader(
     cm_reader **result, const char *path, const uint8_t *bytes, size_t size,
     const cm_reader_options *options, cm_error *error) {
     static const cm_reader_options defaults = {0};
-    *result = NULL;
     if (options == NULL) options = &defaults;
-    cm_reader *reader = av_mallocz(sizeof *reader);
-    if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
-    reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
-    reader->still = reader->converter.still = options->still;
-    cm_code code = cm_source_open(&reader->source, path, bytes, size, reader->max_pixels, error);
-    if (code == CM_OK) code = start(reader, options, error);
-    if (code != CM_OK) {
-        cm_reader_free(reader);
-        return code;
-    }
-    *result = reader;
-    return CM_OK;
+    cm_code code = make_reader(result, options, error);
+    if (code != CM_OK) return code;
+    code = cm_source_open(
+        &(*result)->source, path, bytes, size, (*result)->max_pixels, error);
+    return finish_opening(result, code, options, error);
+}
+
+cm_code cm_reader_open_live(
+    cm_reader **result, const char *url, const cm_live_options *live,
+    const cm_reader_options *options, cm_error *error) {
+    cm_code code = make_reader(result, options, error);
+    if (code != CM_OK) return code;
+    code = cm_source_open_live(&(*result)->source, url, live, error);
+    return finish_opening(result, code, options, error);
 }
 
 cm_code cm_reader_open(
@@ -394,7 +366,9 @@ void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = read
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
 bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }
-void cm_reader_interrupt(cm_reader *reader) { atomic_store(&reader->source->interrupted, true); }
+void cm_reader_interrupt(cm_reader *reader) {
+    atomic_store(&reader->source->interrupted, true);
+}
 
 void cm_reader_free(cm_reader *reader) {
     if (reader == NULL) return;

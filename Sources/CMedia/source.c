@@ -298,6 +298,7 @@ void cm_source_close(cm_source **pointer) {
     cm_source *source = *pointer;
     if (source == NULL) return;
     avformat_close_input(&source->format);
+    cm_live_close(source);
     if (source->io != NULL) {
         av_freep(&source->io->buffer);
         avio_context_free(&source->io);

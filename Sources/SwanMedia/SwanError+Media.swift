@@ -20,6 +20,7 @@ extension SwanError.Code {
         case CM_BROKEN_PIPE: self = .brokenPipe
         case CM_OUT_OF_MEMORY: self = .outOfMemory
         case CM_INVALID_ARGUMENT: self = .invalidArgument
+        case CM_UNAVAILABLE: self = .deviceUnavailable
         case CM_END: self = .interrupted
         default: self = .io
         }

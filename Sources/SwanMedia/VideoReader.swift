@@ -36,10 +36,12 @@ public final class VideoReader: Sendable {
     /// Used only under the lock of `state`, except for `cm_reader_interrupt`, which is thread-safe.
     nonisolated(unsafe) private let handle: OpaquePointer
     private let state: Mutex<State>
+    /// What the handle uses, kept as long as the handle.
+    private let kept: (any Sendable)?
 
     /// Opens a file, or standard input for `-`, and decodes its first frame.
-    public init(path: String, options: Options = Options()) throws(SwanError) {
-        name = path == "-" ? "standard input" : path
+    public convenience init(path: String, options: Options = Options()) throws(SwanError) {
+        let name = path == "-" ? "standard input" : path
         var settings = cm_reader_options()
         settings.max_pixels = Int64(clamping: options.maxPixels)
         settings.threads = Int32(clamping: options.threads ?? 0)
@@ -49,11 +51,23 @@ public final class VideoReader: Sendable {
         guard let opened else {
             throw SwanError(.outOfMemory, "\(name): out of memory for a reader")
         }
+        self.init(name: name, opened, frameRate: options.frameRate)
+    }
+
+    /// Takes an opened reader of the C library, and keeps what it uses.
+    init(
+        name: String,
+        _ opened: OpaquePointer,
+        frameRate: Rational?,
+        keeping kept: (any Sendable)? = nil
+    ) {
+        self.name = name
+        self.kept = kept
         handle = opened
         var described = cm_video_info()
         cm_reader_info(opened, &described)
-        info = VideoInfo(described, resampledTo: options.frameRate)
-        state = Mutex(State(sampler: options.frameRate.map(FrameRateSampler.init(rate:))))
+        info = VideoInfo(described, resampledTo: frameRate)
+        state = Mutex(State(sampler: frameRate.map(FrameRateSampler.init(rate:))))
     }
 
     deinit {

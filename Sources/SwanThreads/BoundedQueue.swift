@@ -49,6 +49,19 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
+    /// Removes the first element, blocking for at most `seconds` while the queue is empty; returns nil if
+    /// there is none.
+    package func take(within seconds: Double) -> Element? {
+        let end = Date(timeIntervalSinceNow: seconds)
+        return condition.withLock {
+            while isOpen, waiting.isEmpty { guard condition.wait(until: end) else { break } }
+            return removeFirst()
+        }
+    }
+
+    /// Whether the queue is closed and empty.
+    package var isDone: Bool { condition.withLock { !isOpen && waiting.isEmpty } }
+
     /// Closes the queue to new elements. The remaining ones can still be taken unless `dropping`.
     package func close(dropping: Bool = false) {
         condition.withLock {

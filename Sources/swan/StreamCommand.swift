@@ -16,6 +16,10 @@ struct StreamCommand: ParsableCommand {
             The output keeps the input's number of frames, frame rate, aspect ratio and sound. Without \
             INPUT, the video is generated from the prompt alone, which the bundled model does not support.
 
+            Cameras, screens and URLs are live: frames that there is no time for are dropped.
+              in:  /dev/video0, screen:, rtsp://, rtmp://, srt://, udp://, tcp://, http(s):// (HLS too)
+              out: /dev/video1 (v4l2loopback), rtmp://, srt://, udp://, tcp://, rtsp://, --show (a window)
+
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
               swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
@@ -23,10 +27,17 @@ struct StreamCommand: ParsableCommand {
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
                 | swan stream - --prompt sepia -o - | ffplay -
+              swan stream /dev/video0 --prompt neon --show
+              swan stream rtsp://camera/stream --prompt neon -o srt://:9000?listen
             """
     )
 
-    @Argument(help: "The input video; - reads YUV4MPEG2 or another container from standard input.")
+    @Argument(
+        help: """
+            The input video; - reads YUV4MPEG2 or another container from standard input. Or a live source, \
+            see above.
+            """
+    )
     var input: String?
 
     @Option(parsing: .unconditional, help: "The text prompt that describes the style.")
@@ -37,11 +48,11 @@ struct StreamCommand: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp(
             "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m or %05d.png; "
-                + "- writes YUV4MPEG2 to standard output.",
+                + "- writes YUV4MPEG2 to standard output. Or a live receiver, see above.",
             valueName: "file"
         )
     )
-    var output: String
+    var output: String?
 
     @OptionGroup var overwriting: OverwriteOption
 
@@ -132,7 +143,12 @@ struct StreamCommand: ParsableCommand {
     @Option(help: "How to show progress; auto is a bar on a terminal and plain lines otherwise.")
     var progress = ProgressStyle.auto
 
+    @OptionGroup var live: LiveOptions
+
     func validate() throws {
+        guard output != nil || live.show else {
+            throw ValidationError("Missing expected argument '--output <file>'")
+        }
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
         }
@@ -141,7 +157,12 @@ struct StreamCommand: ParsableCommand {
             throw ValidationError("--prompt-at is given twice for the same frame")
         }
         do throws(SwanError) {
-            try request.check()
+            if let liveRequest = try liveRequest {
+                try liveRequest.check()
+            } else {
+                try live.requireNone()
+                try request.check()
+            }
         } catch {
             throw ValidationError(error.message)
         }
@@ -150,6 +171,10 @@ struct StreamCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
+        if let request = try liveRequest {
+            let job = LiveJob(request: request, json: json, progress: progress, log: log)
+            return try job.run(overwriting)
+        }
         var request = request
         var files = request.files
         if let json { files.outputs.append(.file(json)) }
@@ -166,8 +191,17 @@ struct StreamCommand: ParsableCommand {
         }
     }
 
+    /// The request of a live stream; `nil` if the stream goes from a file to a file.
+    private var liveRequest: LiveStreamRequest? {
+        get throws(SwanError) {
+            let isNeeded = try LiveStreamRequest.isNeeded(input: input, output: output)
+            guard isNeeded || live.show || live.live else { return nil }
+            return live.applied(to: LiveStreamRequest(request, output: output))
+        }
+    }
+
     private var request: FileStreamRequest {
-        var request = FileStreamRequest(input: input, output: output, prompt: prompt)
+        var request = FileStreamRequest(input: input, output: output ?? "", prompt: prompt)
         request.laterPrompts = Dictionary(
             promptChanges.map { ($0.frame, $0.text) },
             uniquingKeysWith: { first, _ in first }

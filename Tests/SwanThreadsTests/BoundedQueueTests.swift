@@ -43,6 +43,18 @@ import Testing
     }
 
     /// Tasks pass elements in order through a queue with room for one.
+    @Test func waitingCanBeLimited() {
+        let queue = BoundedQueue<Int>(capacity: 2)
+        #expect(queue.take(within: 0.01) == nil)
+        #expect(!queue.isDone)
+        _ = queue.put(1)
+        queue.close()
+        #expect(!queue.isDone)
+        #expect(queue.take(within: 10) == 1)
+        #expect(queue.take(within: 10) == nil)
+        #expect(queue.isDone)
+    }
+
     @Test func tasksSuspend() async {
         let queue = BoundedQueue<Int>(capacity: 1)
         let sender = Task {

@@ -171,7 +171,7 @@ class BrowserTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         if reason := missing():
-            if os.environ.get("SWAN_REQUIRE_BROWSER") == "1":
+            if os.environ.get("SWAN_REQUIRE_PEERS") == "1":
                 raise AssertionError(reason)
             print(f"{cls.__name__} skipped: {reason}", file=sys.stderr)
             raise unittest.SkipTest(reason)

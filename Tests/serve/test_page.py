@@ -4,7 +4,7 @@
     python3 -m unittest discover -s Tests/serve -p "test_page*.py"
 
 They start the debug build of `swan`, or the program SWAN; or they use the server at SWAN_URL, which may end in
-`#token=TOKEN`. They are skipped without a browser, unless SWAN_REQUIRE_BROWSER is 1. Screenshots are written to the
+`#token=TOKEN`. They are skipped without a browser, unless SWAN_REQUIRE_PEERS is 1. Screenshots are written to the
 folder SWAN_SCREENSHOTS, if it is set.
 """
 

@@ -35,6 +35,8 @@ typedef enum cm_code {
     CM_BROKEN_PIPE,
     CM_OUT_OF_MEMORY,
     CM_INVALID_ARGUMENT,
+    CM_UNAVAILABLE, /* a device, display, server or library that cannot be reached */
+    CM_LOST,        /* a live source or receiver that was there and is gone */
 } cm_code;
 
 /* An error message, without the file name, which the caller adds. */
@@ -248,6 +250,10 @@ cm_sha256_sum *cm_sha256_begin(void);
 void cm_sha256_add(cm_sha256_sum *sum, const void *bytes, size_t size);
 /* Writes 64 hexadecimal digits and a terminating zero, and frees `sum`. */
 void cm_sha256_end(cm_sha256_sum *sum, char hexadecimal[65]);
+
+/* ---- Live sources, receivers and windows ---- */
+
+#include "CMediaLive.h"
 
 /* ---- About the libraries ---- */
 

@@ -309,7 +309,7 @@ extension FileStream {
 }
 
 /// The prompts that have not taken effect yet, next one first.
-private final class LaterPrompts: Sendable {
+final class LaterPrompts: Sendable {
     private let prompts: Mutex<[(frame: Int, text: String)]>
 
     init(_ prompts: [Int: String]) {

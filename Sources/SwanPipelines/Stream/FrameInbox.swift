@@ -36,6 +36,9 @@ public final class FrameInbox: Sendable {
     @discardableResult
     public func send(_ frame: TimedFrame) async -> Bool { await queue.send(frame) }
 
+    /// Waits for the next frame; `nil` if the inbox is closed and empty.
+    func take() -> TimedFrame? { queue.take() }
+
     /// Stops accepting frames.
     ///
     /// - Parameter dropping: Whether queued frames are discarded instead of streamed.

@@ -85,6 +85,8 @@ public struct StreamSummary: Sendable, Codable, Equatable {
     public var wasInterrupted = false
     /// Whether the input ended earlier than its index says.
     public var inputWasTruncated = false
+    /// What only a live stream measures; `nil` for files.
+    public var live: LiveSummary?
 
     private enum CodingKeys: String, CodingKey {
         case schemaVersion = "schema_version"
@@ -96,7 +98,7 @@ public struct StreamSummary: Sendable, Codable, Equatable {
         case model, device, dtype, threads, seed, steps, width, height
         case frameRate = "frame_rate", input, output, encoder
         case hasAudio = "has_audio", wasInterrupted = "was_interrupted"
-        case inputWasTruncated = "input_was_truncated"
+        case inputWasTruncated = "input_was_truncated", live
     }
 
     /// Encodes the summary as JSON with sorted keys and a trailing newline.
