@@ -18,6 +18,8 @@ try:
 except ImportError:
     Image = None
 
+PING, PONG = 9, 10
+
 
 def picture(number, size=256):
     """A JPEG of colored areas that move."""
@@ -122,10 +124,17 @@ class User:
 
     def receive(self):
         """The next message; none at the end of the connection."""
-        opcode, payload = self.client.receive()
-        if opcode == CLOSE:
-            return None
-        return json.loads(payload) if opcode == TEXT else self.receive()
+        while True:
+            try:
+                opcode, payload = self.client.receive()
+            except EOFError:
+                return None
+            if opcode == PING:
+                self.client.frame(PONG, payload)
+            elif opcode != TEXT:
+                return None
+            else:
+                return json.loads(payload)
 
     def wait(self, status):
         """Takes messages until one has the status; returns it and those before it."""
@@ -295,9 +304,11 @@ class DemoTest(unittest.TestCase):
             while (message := user.receive()) is not None:
                 if message["status"] == "send_frame":
                     asked.set()
-                    user.put(picture(user.sent), "upload", prompt="sepia")
+                    if user.sent < 75:
+                        user.put(picture(user.sent), "upload", prompt="sepia")
 
-        threading.Thread(target=answer, daemon=True).start()
+        thread = threading.Thread(target=answer)
+        thread.start()
         user.put(picture(0), "upload", prompt="sepia")
         while asked.wait(3):
             asked.clear()
@@ -308,6 +319,8 @@ class DemoTest(unittest.TestCase):
         for _ in range(70):
             stream.next()
         self.assertTrue(asked.wait(10))
+        user.client.frame(CLOSE, b"\x03\xe8")
+        thread.join(10)
 
     def test_users_do_not_share_a_stream(self):
         users = [self.user(), self.user()]
