@@ -121,7 +121,6 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -148,7 +147,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
-            resources: [.copy("Resources/web")]
+            resources: [.copy("Resources/web"), .copy("Resources/openapi.json")]
         ),
         .executableTarget(
             name: "swan",
@@ -225,7 +224,13 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanServerTests",
-            dependencies: ["SwanPipelines", "SwanServer"],
+            dependencies: [
+                "Torch", "SwanSystem", "SwanMedia", "SwanCheckpoints", "SwanPipelines", "SwanHTTP",
+                "SwanServer",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -67,6 +67,7 @@ struct ConnectionSetup: ServerChildChannel, HTTPChannelHandler {
                 limits: limits,
                 resolve: resolve,
                 acceptance: acceptance,
+                observer: options.observer,
                 log: log
             ),
         ]

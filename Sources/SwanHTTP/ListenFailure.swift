@@ -27,8 +27,12 @@ enum ListenFailure {
     }
 
     private static func inUse(_ place: String, _ host: String, _ port: Int) async -> String {
-        var text =
-            "\(place):\(port): another program uses this port; \"ss -ltnp 'sport = :\(port)'\" shows which"
+        var text = "\(place):\(port): another program uses this port"
+        if let owner = PortOwner.ofListener(on: port) {
+            text += ": \(owner)"
+        } else {
+            text += "; \"ss -ltnp 'sport = :\(port)'\" shows which"
+        }
         if let free = await freePort(after: port, host: host) { text += "; port \(free) is free" }
         return text
     }

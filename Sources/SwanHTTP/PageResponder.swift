@@ -10,12 +10,17 @@ struct PageResponder: HTTPResponder {
 
     private let router: RouterResponder<Context>
     private let routes: [(path: RouterPath, method: HTTPRequest.Method)]
+    private let observer: (@Sendable (RequestReport) -> Void)?
 
     /// Builds a responder from the routes that a function adds.
-    init(bodyLimit: Int, routes add: (Router<BasicRequestContext>) -> Void) {
+    init(
+        _ options: WebServerOptions,
+        routes add: (Router<BasicRequestContext>) throws -> Void
+    ) rethrows {
+        observer = options.observer
         let router = Router(context: Context.self, options: [.autoGenerateHeadEndpoints])
-        router.add(middleware: ErrorEnvelope(bodyLimit: bodyLimit))
-        add(router)
+        router.add(middleware: ErrorEnvelope(bodyLimit: options.limits.bodyBytes))
+        try add(router)
         self.router = router.buildResponder()
         routes = router.routes.map { ($0.path, $0.method) }
     }
@@ -24,12 +29,27 @@ struct PageResponder: HTTPResponder {
         let start = ContinuousClock.now
         var response = await answer(request, context)
         SecurityHeaders.add(to: &response.headers)
-        let milliseconds = 1000 * (ContinuousClock.now - start).seconds
+        let seconds = (ContinuousClock.now - start).seconds
         context.logger.debug(
             "\(request.method) \(request.uri.path.printable()): \(response.status.code)",
-            metadata: ["ms": "\((10 * milliseconds).rounded() / 10)"]
+            metadata: ["ms": "\((10_000 * seconds).rounded() / 10)"]
+        )
+        let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil }
+        observer?(
+            RequestReport(
+                method: request.method.rawValue,
+                route: route,
+                status: response.status.code,
+                seconds: seconds
+            )
         )
         return response
+    }
+
+    /// The paths and methods of all routes that were added, such as `GET /v1/models`.
+    var routeNames: [String] {
+        routes.filter { $0.method != .head }
+            .map { "\($0.method.rawValue) \($0.path)" }
     }
 
     private func answer(_ request: Request, _ context: Context) async -> Response {

@@ -33,6 +33,7 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
     private let limits: WebServerOptions.Limits
     private let resolve: WebSocketResolver
     private let acceptance: NIOLoopBoundBox<WebSocketAcceptance?>
+    private let observer: (@Sendable (RequestReport) -> Void)?
     private let log: Logger
 
     private var phase = Phase.open
@@ -55,8 +56,10 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
         limits: WebServerOptions.Limits,
         resolve: @escaping WebSocketResolver,
         acceptance: NIOLoopBoundBox<WebSocketAcceptance?>,
+        observer: (@Sendable (RequestReport) -> Void)?,
         log: Logger
     ) {
+        self.observer = observer
         self.rules = rules
         self.limits = limits
         self.resolve = resolve
@@ -173,6 +176,7 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
             "\(request?.method.rawValue ?? "-") \(request?.path.printable() ?? "-"): \(error.status.code) \(error.code)"
         )
         guard isResponseDue, !hasResponseHead else { return context.close(promise: nil) }
+        report(error)
         var fields = error.response.headers
         fields[.connection] = "close"
         SecurityHeaders.add(to: &fields)
@@ -186,6 +190,12 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
         linger(context)
         // Ends the route handler, if the request has reached one.
         context.fireErrorCaught(error)
+    }
+
+    private func report(_ error: APIError) {
+        let method = request?.method.rawValue ?? ""
+        let status = error.status.code
+        observer?(RequestReport(method: method, route: nil, status: status, seconds: 0))
     }
 
     /// Closes the output, and the connection once the client has closed its side too.

@@ -7,10 +7,30 @@ package enum TLSIdentity: Sendable {
     case files(certificate: String, privateKey: String)
     /// A certificate made by this program.
     case selfSigned(SelfSignedCertificate)
+    /// PEM files that may change while the server runs.
+    case reloadable(ReloadableCertificate)
+
+    /// Returns the settings for each new connection.
+    func source() throws(SwanError) -> @Sendable () -> NIOSSLContext {
+        if case .reloadable(let certificate) = self { return { certificate.context } }
+        let context = try context()
+        return { context }
+    }
 
     /// The settings for TLS 1.2 and later.
-    func configuration() throws(SwanError) -> TLSConfiguration {
-        let (chain, key) = try chainAndKey()
+    func context() throws(SwanError) -> NIOSSLContext {
+        let (chain, key): ([NIOSSLCertificate], NIOSSLPrivateKey)
+        switch self {
+        case .reloadable(let certificate): return certificate.context
+        case .selfSigned(let own): (chain, key) = ([own.certificate], own.privateKey)
+        case .files(let certificate, let privateKey):
+            chain = try Self.read(certificate, "certificate") {
+                try NIOSSLCertificate.fromPEMBytes($0)
+            }
+            key = try Self.read(privateKey, "private key") {
+                try NIOSSLPrivateKey(bytes: $0, format: .pem)
+            }
+        }
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) },
             privateKey: .privateKey(key)
@@ -19,29 +39,14 @@ package enum TLSIdentity: Sendable {
         // WebSockets over HTTP/2 are not supported.
         configuration.applicationProtocols = ["http/1.1"]
         do {
-            _ = try NIOSSLContext(configuration: configuration)
+            return try NIOSSLContext(configuration: configuration)
         } catch {
             throw SwanError(
                 .invalidConfiguration,
-                "the private key does not belong to the certificate",
+                "the private key does not belong to the certificate; "
+                    + "give the two files of one certificate, or let --tls auto make one",
                 cause: error
             )
-        }
-        return configuration
-    }
-
-    private func chainAndKey() throws(SwanError) -> ([NIOSSLCertificate], NIOSSLPrivateKey) {
-        switch self {
-        case .selfSigned(let own):
-            return ([own.certificate], own.privateKey)
-        case .files(let certificate, let privateKey):
-            let chain = try Self.read(certificate, "certificate") {
-                try NIOSSLCertificate.fromPEMBytes($0)
-            }
-            let key = try Self.read(privateKey, "private key") {
-                try NIOSSLPrivateKey(bytes: $0, format: .pem)
-            }
-            return (chain, key)
         }
     }
 
@@ -56,7 +61,7 @@ package enum TLSIdentity: Sendable {
         } catch {
             throw SwanError(
                 .invalidConfiguration,
-                "\(path): contains no \(kind) in PEM format",
+                "\(path): contains no \(kind) in PEM format; openssl converts other formats",
                 cause: error
             )
         }

@@ -1,14 +1,12 @@
 package import Hummingbird
 import HummingbirdCore
-import HummingbirdTLS
 package import Logging
 import NIOCore
 
 /// A server for HTTP/1.1 and WebSockets that faces untrusted clients.
 package struct WebServer: Sendable {
     private let options: WebServerOptions
-    private let responder: PageResponder
-    private let webSockets: WebSocketResolver
+    private let content: ServerContent
     private let log: Logger
 
     /// Creates a server.
@@ -22,10 +20,15 @@ package struct WebServer: Sendable {
         routes: (Router<BasicRequestContext>) -> Void,
         webSockets: @escaping WebSocketResolver
     ) {
+        let content = ServerContent(options, routes: routes, webSockets: webSockets)
+        self.init(options: options, content: content, log: log)
+    }
+
+    /// Creates a server whose content may change while it runs.
+    package init(options: WebServerOptions, content: ServerContent, log: Logger) {
         self.options = options
+        self.content = content
         self.log = log
-        self.webSockets = webSockets
-        responder = PageResponder(bodyLimit: options.limits.bodyBytes, routes: routes)
     }
 
     /// Serves until the task is cancelled or its `ServiceGroup` shuts down gracefully.
@@ -33,11 +36,9 @@ package struct WebServer: Sendable {
     /// - Parameter onReady: Called with the server's URL once it accepts connections.
     package func run(onReady: @escaping @Sendable (String) async -> Void) async throws {
         try options.validate()
-        var quiet = log
-        // The HTTP library reports each start and stop as information.
-        if log.logLevel == .info { quiet.logLevel = .notice }
+        let quiet = Logger(label: log.label) { _ in LibraryLog(log) }
         let application = Application(
-            responder: responder,
+            responder: ContentResponder(content: content),
             server: try server(),
             configuration: ApplicationConfiguration(
                 address: .hostname(options.host, port: options.port)
@@ -58,17 +59,18 @@ package struct WebServer: Sendable {
     private func server() throws -> HTTPServerBuilder {
         let rules = AccessRules(options)
         let connections = ConnectionCounter(limit: options.limits.connections)
-        let plain = HTTPServerBuilder { [options, webSockets] respond in
-            ConnectionSetup(
+        let certificate = try options.identity?.source()
+        return HTTPServerBuilder { [options, content] respond in
+            let plain = ConnectionSetup(
                 responder: respond,
                 options: options,
                 rules: rules,
-                resolve: webSockets,
+                resolve: { await content.webSockets($0) },
                 connections: connections
             )
+            guard let certificate else { return plain }
+            return SecureConnectionSetup(plain: plain, context: certificate)
         }
-        guard let identity = options.identity else { return plain }
-        return try .tls(plain, tlsConfiguration: identity.configuration())
     }
 }
 

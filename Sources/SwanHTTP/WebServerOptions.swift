@@ -20,6 +20,8 @@ package struct WebServerOptions: Sendable {
     package var limits = Limits()
     /// The time that connections have to end after the server was asked to stop.
     package var gracePeriod: Duration = .seconds(5)
+    /// Called for each answered request, on the connection's thread; must not block.
+    package var observer: (@Sendable (RequestReport) -> Void)?
 
     /// Creates options for plain HTTP without a token.
     package init(host: String = "127.0.0.1", port: Int = 7860) {

@@ -13,6 +13,8 @@ package import Torch
 package final class RealtimeServer: Sendable {
     private let options: ServerOptions
     private let registry: SessionRegistry
+    private let health: ServerHealth
+    private let metrics: ServerMetrics
     private let demo: DemoUsers
     private let log: Logger
 
@@ -23,42 +25,48 @@ package final class RealtimeServer: Sendable {
         _ model: StreamModel,
         options: ServerOptions,
         budget: ComputeBudget = .current,
+        health: ServerHealth,
+        metrics: ServerMetrics,
         log: Logger
     ) throws {
         self.options = options
+        self.health = health
+        self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
             try SharedStreams(model, budget: budget),
             options.limits,
+            health: health,
+            metrics: metrics,
             log: log
         )
         demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
     }
 
-    /// Serves until the task is cancelled.
-    ///
-    /// - Parameter onReady: Called with the server's URL once it answers.
-    package func run(onReady: @escaping @Sendable (String) -> Void) async throws {
-        let page = try WebPage.files()
-        var http = options.http
-        // The page itself holds no secret; what it asks for does need the token.
-        http.openPaths.formUnion(page.paths)
-        let server = WebServer(
-            options: http,
-            log: log,
+    /// Makes this server answer.
+    func answer(in content: ServerContent, _ page: StaticFiles) throws {
+        try content.replace(
             routes: { router in
                 page.addRoutes(to: router)
-                addRoutes(to: router)
+                try addAllRoutes(to: router)
             },
             webSockets: { [self] request in decide(request) }
         )
-        defer { registry.close() }
-        let osc = try await receiveOSC()
-        defer { osc?.close() }
-        try await server.run { onReady($0) }
     }
 
-    private func receiveOSC() async throws -> OSCListener? {
+    /// Adds all routes but those of the page.
+    func addAllRoutes(to router: Router<BasicRequestContext>) throws {
+        addRoutes(to: router)
+        try Operations(
+            version: options.version,
+            health: health,
+            metrics: metrics,
+            sessions: { [registry] in registry.count }
+        ).addRoutes(to: router)
+    }
+
+    /// Receives OSC messages, if the options ask for it, until the listener is closed.
+    func receiveOSC() async throws -> OSCListener? {
         guard let address = options.osc else { return nil }
         let controller = OSCController(
             { [registry] in registry.all },
@@ -68,6 +76,17 @@ package final class RealtimeServer: Sendable {
         return try await OSCListener(address, log: log) { controller.receive($0) }
     }
 
+    /// Measures what chunks cost, which decides how many sessions are admitted.
+    func measureCost() {
+        registry.host.measureCost { [log] error in
+            guard let error else { return }
+            log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Ends all sessions.
+    func close() { registry.close() }
+
     // MARK: - WebSockets
 
     private func decide(_ request: HTTPRequest) -> WebSocketDecision {
@@ -75,6 +94,7 @@ package final class RealtimeServer: Sendable {
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
+        if let refusal = health.refusal { return .refuse(refusal) }
         let isOffered = request.subprotocols.contains("swan.v1")
         let subprotocol = isOffered ? "swan.v1" : nil
         if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
@@ -87,34 +107,27 @@ package final class RealtimeServer: Sendable {
                     .resume(session)
             }
         }
-        guard let reservation = registry.reserve() else { return .refuse(full) }
+        let reservation: SessionRegistry.Reservation
+        do {
+            reservation = try registry.reserve(SessionDemand.parse(url, registry.host.model))
+        } catch {
+            metrics.refused("capacity")
+            return .refuse(error)
+        }
         return .accept(subprotocol: subprotocol) { [registry, log] connection in
             try await RealtimeConnection(registry: registry, connection: connection, log: log)
                 .run(reservation)
         }
     }
 
-    private var full: APIError {
-        APIError(
-            .serviceUnavailable,
-            "capacity_exhausted",
-            "All \(options.limits.sessions) places are taken; try again in a moment.",
-            headers: [.retryAfter: "5"]
-        )
-    }
-
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
         demo.addRoutes(to: router)
-        router.get("/healthz") { _, _ in Self.json(["status": "ok"]) }
-        router.get("/readyz") { [registry] _, _ in
-            Self.json(Readiness(sessions: registry.count))
-        }
-        router.get("/version") { [options] _, _ in Self.json(["version": options.version]) }
         // A page cannot see why a handshake was refused, so it asks here.
-        router.get("/v1/realtime") { [self] _, _ -> Response in
-            guard registry.reserve() != nil else { throw full }
+        router.get("/v1/realtime") { [registry] request, _ -> Response in
+            let url = URLComponents(string: request.uri.description) ?? URLComponents()
+            _ = try registry.reserve(SessionDemand.parse(url, registry.host.model))
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",
@@ -137,11 +150,6 @@ package final class RealtimeServer: Sendable {
             throw APIError(.notFound, "no_such_session", "There is no such session.")
         }
         return session
-    }
-
-    private struct Readiness: Encodable {
-        let status = "ready"
-        let sessions: Int
     }
 
     private struct Models: Encodable, Sendable {
@@ -170,19 +178,19 @@ package final class RealtimeServer: Sendable {
                 .init(
                     id: model.name,
                     styles: model.styles?.known.map(\.name) ?? [],
-                    needsInput: true,
+                    needsInput: model.needsInput,
                     steps: steps,
                     maxSteps: steps,
                     width: own.width,
                     height: own.height,
-                    fps: model.configuration.fps ?? 16,
+                    fps: model.configuration.fps ?? StreamModel.usualFramesPerSecond,
                     noiseScale: model.configuration.noiseScale
                 )
             ]
         )
     }
 
-    private static func json(_ value: some Encodable) -> Response {
+    static func json(_ value: some Encodable) -> Response {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -19,7 +19,9 @@ enum ExitStatus {
     }
 
     private static func fail(with error: any Error) -> Never {
-        Terminal.standardError.write(kind: .error, message(for: error))
+        let text = message(for: error)
+        ServeSettings.explain(text, arguments: Array(CommandLine.arguments.dropFirst()))
+        Terminal.standardError.write(kind: .error, text)
         exit(code(for: error))
     }
 

@@ -24,6 +24,11 @@ struct ServeCommand: ParsableCommand {
               swan serve --model DIR --device cuda --max-sessions 4
               swan serve --host 0.0.0.0 --tls auto --token-file token.txt
               ssh -L 7860:localhost:7860 SERVER   (then open http://localhost:7860)
+              SWAN_TOKEN=... swan serve --settings serve.yaml
+
+            Each option but the last two may also stand in a YAML file (max-sessions: 4) and in the \
+            environment (SWAN_MAX_SESSIONS=4). The command line comes first, then the environment, then \
+            the file. The token itself may be in SWAN_TOKEN or in the file's key 'token'.
             """
     )
 
@@ -57,6 +62,16 @@ struct ServeCommand: ParsableCommand {
     var maxSessions = 8
 
     @Option(
+        name: .customLong("allow-origin"),
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Let web pages of this origin use the server; may be given several times.",
+            valueName: "https://host"
+        )
+    )
+    var allowedOrigins: [String] = []
+
+    @Option(
         help: ArgumentHelp(
             "Receive OSC messages over UDP; without a host, only from this machine.",
             valueName: "[host:]port"
@@ -74,6 +89,21 @@ struct ServeCommand: ParsableCommand {
     )
     var demoTimeout = 0.0
 
+    @Option(name: .customLong("log-format"), help: "How the log is written to standard error.")
+    var logFormat = LogFormat.text
+
+    @Option(name: .customLong("log-level"), help: "The least important messages to log.")
+    var logLevel = LogLevel.info
+
+    @Option(help: ArgumentHelp("Read settings from this file.", valueName: "yaml"))
+    var settings: String?
+
+    @Flag(
+        name: .customLong("print-settings"),
+        help: "Print the settings in effect and where each comes from, and exit."
+    )
+    var printSettings = false
+
     func validate() throws {
         guard (0...1_000_000).contains(demoTimeout) else {
             throw ValidationError("--demo-timeout must be 0 to 1000000 seconds, not \(demoTimeout)")
@@ -84,7 +114,13 @@ struct ServeCommand: ParsableCommand {
         guard (1...1_024).contains(maxSessions) else {
             throw ValidationError("--max-sessions must be 1 to 1024, not \(maxSessions)")
         }
-        guard tokenFile != nil || ["127.0.0.1", "::1", "localhost"].contains(host) else {
+        if let wrong = allowedOrigins.first(where: { Origin($0) == nil }) {
+            throw ValidationError(
+                "--allow-origin \(wrong.printable()) must be an origin like https://example.org:8000"
+            )
+        }
+        let isLocal = ["127.0.0.1", "::1", "localhost"].contains(host)
+        guard isLocal || tokenFile != nil || (try? sources.token()) ?? nil != nil else {
             throw ValidationError(
                 "--host \(host.printable()) lets other machines connect: add --token-file with a secret, "
                     + "or keep 127.0.0.1 and use an SSH tunnel"
@@ -93,30 +129,26 @@ struct ServeCommand: ParsableCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
-        let log = Logger(label: "swan.serve")
+        if printSettings { return try StandardOutput.write(sources.text(self)) }
+        let log = startLog()
         let options = try options()
+        let isServing = Mutex(false)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
             .init(stopping: "stopping (repeat to stop at once)", abandoned: "stopped"),
-            // Before there is a task, there is nothing to wait for.
+            // While the model is loaded, there is nothing to wait for.
             stop: {
-                serving.withLock { task in
-                    task?.cancel()
-                    return task != nil
-                }
+                serving.withLock { $0?.cancel() }
+                return isServing.withLock { $0 }
             },
+            reload: reload(options.http.identity, log),
             abandon: {}
         )
         Engine.sleepWhileWaiting()
-        let server = try RealtimeServer(
-            loading.load(loading.checkpoint()),
-            options: options,
-            log: log
-        )
         let task = Task {
-            try await server.run { url in
-                Terminal.standardError.write(kind: .note, "open \(url) (Ctrl-C stops)")
+            try await serve(options, log) { url in
+                isServing.withLock { $0 = true }
+                log.notice("open \(url) (Ctrl-C stops)")
             }
         }
         serving.withLock { $0 = task }
@@ -127,11 +159,68 @@ struct ServeCommand: ParsableCommand {
         }
     }
 
+    private func serve(
+        _ options: ServerOptions,
+        _ log: Logger,
+        onReady: @escaping @Sendable (String) -> Void
+    ) async throws {
+        let metrics = ServerMetrics(version: options.version)
+        let health = ServerHealth(metrics)
+        try await RealtimeServer.serve(
+            options,
+            health: health,
+            metrics: metrics,
+            log: log,
+            load: { [loading] in
+                try RealtimeServer(
+                    loading.load(loading.checkpoint()),
+                    options: options,
+                    health: health,
+                    metrics: metrics,
+                    log: log
+                )
+            },
+            onReady: onReady
+        )
+    }
+
+    /// Where the settings come from.
+    private var sources: ServeSettings {
+        get throws { try ServeSettings(Array(CommandLine.arguments.dropFirst(2))) }
+    }
+
+    private func startLog() -> Logger {
+        let level = logLevel.level
+        switch logFormat {
+        case .text:
+            LoggingSystem.bootstrap { _ in TerminalLog(logLevel: level) }
+        case .json:
+            Terminal.standardError.use(.log)
+            LoggingSystem.bootstrap { JSONLog(label: $0, logLevel: level) }
+        }
+        let log = Logger(label: "swan.serve")
+        for message in (try? sources.unknownVariables) ?? [] { log.warning("\(message)") }
+        return log
+    }
+
+    /// What SIGHUP does: reads the certificate again. Without one in files, it stops the server.
+    private func reload(_ identity: TLSIdentity?, _ log: Logger) -> (@Sendable () -> Void)? {
+        guard case .reloadable(let certificate) = identity else { return nil }
+        return {
+            do throws(SwanError) {
+                try certificate.reload()
+                log.notice("read the certificate again")
+            } catch {
+                log.error("the certificate stays as it was: \(error)")
+            }
+        }
+    }
+
     private func options() throws -> ServerOptions {
         var http = WebServerOptions(host: host, port: port)
-        if let tokenFile {
-            let text = try SmallFile.text(tokenFile).trimmingCharacters(in: .whitespacesAndNewlines)
-            http.token = try AccessToken(text)
+        http.allowedOrigins = allowedOrigins.compactMap { Origin($0) }
+        if let text = try tokenFile.map({ try SmallFile.text($0) }) ?? sources.token() {
+            http.token = try AccessToken(text.trimmingCharacters(in: .whitespacesAndNewlines))
         }
         if let tls { http.identity = try identity(tls) }
         var options = ServerOptions(http: http)
@@ -147,10 +236,8 @@ struct ServeCommand: ParsableCommand {
             let certificate = try SelfSignedCertificate(
                 hosts: [Authority(host: host)].compactMap { $0 }.filter { !$0.isWildcard }
             )
-            Terminal.standardError.write(
-                kind: .note,
-                "the certificate's SHA-256 fingerprint is \(certificate.fingerprint)"
-            )
+            Logger(label: "swan.serve")
+                .notice("the certificate's SHA-256 fingerprint is \(certificate.fingerprint)")
             return .selfSigned(certificate)
         }
         let files = tls.split(separator: ",").map(String.init)
@@ -159,7 +246,7 @@ struct ServeCommand: ParsableCommand {
                 "--tls must be 'auto', or a certificate and a key: cert.pem,key.pem"
             )
         }
-        return .files(certificate: files[0], privateKey: files[1])
+        return .reloadable(try ReloadableCertificate(certificate: files[0], privateKey: files[1]))
     }
 }
 

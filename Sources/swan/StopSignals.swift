@@ -15,6 +15,7 @@ final class StopSignals: Sendable {
 
     private let first = Mutex<Int32?>(nil)
     private let messages: Messages
+    private let reload: (@Sendable () -> Void)?
 
     /// The exit code for the first signal; nil if there was none.
     var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
@@ -25,13 +26,16 @@ final class StopSignals: Sendable {
     /// - Parameters:
     ///   - stop: Asks the job to stop; returns false if there is nothing to keep, to exit
     ///     immediately.
+    ///   - reload: Called for SIGHUP, which then does not stop the job.
     ///   - abandon: Called before the process exits, to remove partial output.
     init(
         _ messages: Messages = Messages(),
         stop: @escaping @Sendable () -> Bool,
+        reload: (@Sendable () -> Void)? = nil,
         abandon: @escaping @Sendable () -> Void
     ) throws(SwanError) {
         self.messages = messages
+        self.reload = reload
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(number) {
@@ -63,6 +67,7 @@ final class StopSignals: Sendable {
         stop: () -> Bool,
         abandon: @escaping @Sendable () -> Void
     ) {
+        if number == SIGHUP, let reload { return reload() }
         let isFirst = first.withLock { first in
             defer { first = first ?? number }
             return first == nil

@@ -41,7 +41,8 @@ struct Swan: ParsableCommand {
         signal(SIGXFSZ, SIG_IGN)
         Engine.fitLimits()
         do {
-            var command = try parseAsRoot()
+            let arguments = Array(CommandLine.arguments.dropFirst())
+            var command = try parseAsRoot(ServeSettings.adding(to: arguments))
             try command.run()
         } catch {
             ExitStatus.terminate(with: error)

@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import Synchronization
 import Torch
 import SwanSystem
@@ -8,6 +9,14 @@ final class Terminal: Sendable {
     /// The kind of a message.
     enum Kind: String {
         case note, warning, error
+
+        var level: Logger.Level {
+            switch self {
+            case .note: .notice
+            case .warning: .warning
+            case .error: .error
+            }
+        }
     }
 
     /// The output format.
@@ -15,6 +24,8 @@ final class Terminal: Sendable {
         case text
         /// One JSON object per line.
         case json
+        /// One JSON object per line, as in the log of a server.
+        case log
     }
 
     private struct State {
@@ -51,6 +62,8 @@ final class Terminal: Sendable {
                 put(clearing(state.bar) + prefix + message + "\n" + state.bar)
             case .json:
                 put(JSONLine.text(JSONLine.Message(event: kind.rawValue, message: message)))
+            case .log:
+                put(LogLine(level: kind.level, label: "swan", message: message).text + "\n")
             }
         }
     }

@@ -17,6 +17,9 @@ struct TerminalLog: LogHandler {
             case .warning: .warning
             case .error, .critical: .error
             }
-        Terminal.standardError.write(kind: kind, "\(event.message)")
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        let details = all.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        let suffix = details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"
+        Terminal.standardError.write(kind: kind, "\(event.message)\(suffix)")
     }
 }

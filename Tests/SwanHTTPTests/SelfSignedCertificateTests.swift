@@ -26,6 +26,6 @@ import X509
         let own = try SelfSignedCertificate()
         #expect(own.fingerprint.split(separator: ":").count == 32)
         #expect(own.fingerprint != (try SelfSignedCertificate()).fingerprint)
-        #expect(throws: Never.self) { try TLSIdentity.selfSigned(own).configuration() }
+        #expect(throws: Never.self) { try TLSIdentity.selfSigned(own).context() }
     }
 }

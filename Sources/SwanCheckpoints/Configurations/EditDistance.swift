@@ -1,6 +1,6 @@
 /// The number of substitutions, insertions, deletions and swaps of adjacent letters that turn one text
 /// into the other (the restricted Damerau-Levenshtein distance, which edits each position at most once).
-func editDistance(_ a: String, _ b: String) -> Int {
+package func editDistance(_ a: String, _ b: String) -> Int {
     let (a, b) = (Array(a), Array(b))
     var older: [Int] = []
     var old: [Int] = []

@@ -27,6 +27,19 @@ package enum StrictYAML {
         }
     }
 
+    /// The keys of a text with a mapping of values that are no mappings; none if the text is empty.
+    package static func flatKeys(_ text: String) throws(Failure) -> [String] {
+        guard let node = try compose(text), node.null == nil else { return [] }
+        guard let mapping = node.mapping else {
+            throw Failure(description: "must have keys with values, such as 'port: 7860'")
+        }
+        for (key, value) in mapping where value.mapping != nil {
+            let name = (key.string ?? "").printable(limit: 80)
+            throw Failure(description: "\(name) must be a value or a list, without keys of its own")
+        }
+        return mapping.keys.map { $0.string ?? "" }
+    }
+
     /// The parser's message, which quotes lines of the text: indented, so that none looks like a message.
     private static func quoted(_ words: String) -> String {
         let lines = words.split(separator: "\n", omittingEmptySubsequences: false)

@@ -79,10 +79,13 @@ actor DemoUser {
     ) async throws {
         try await use(new)
         guard !isPaused else { return }
-        var header = FrameHeader(.jpeg, sequence: sequence, captureTime: 0, width: 0, height: 0)
-        header.captureTime = UInt64(min(max(milliseconds * 1_000, 0), 1e18))
+        let frame = SharedFrame(
+            sequence: sequence,
+            captureTime: UInt64(min(max(milliseconds * 1_000, 0), 1e18)),
+            jpeg: picture,
+            maxPixels: registry.limits.inputPixels
+        )
         sequence &+= 1
-        let frame = SharedFrame(header, picture, maxPixels: registry.limits.inputPixels)
         guard new.isUpload else {
             _ = session?.put(frame)
             try await send(.wait)
@@ -153,7 +156,13 @@ actor DemoUser {
 
     private func start(_ parameters: DemoParameters) async throws {
         let registry = registry
-        guard let place = reservation ?? registry.reserve() else { throw Problem.full }
+        let place: SessionRegistry.Reservation
+        do {
+            let demand = StreamDemand.least(of: registry.host.model)
+            place = try reservation ?? registry.reserve(demand)
+        } catch {
+            throw Problem.full
+        }
         reservation = nil
         var change = StreamChange()
         change.prompts = parameters.prompt.map { [.init($0)] }
@@ -255,7 +264,7 @@ actor DemoUser {
     private func feedAll() async {
         while !hasEnded, !viewers.isEmpty, let session {
             guard let frame = upload.first else {
-                if upload.isComplete { session.drain() }
+                if upload.isComplete { session.finish() }
                 return
             }
             let wait: Duration

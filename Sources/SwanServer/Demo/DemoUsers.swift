@@ -44,7 +44,10 @@ final class DemoUsers: @unchecked Sendable {
     }
 
     private func serve(_ id: UUID, _ connection: WebSocketConnection) async throws {
-        guard let place = registry.reserve() else {
+        let place: SessionRegistry.Reservation
+        do {
+            place = try registry.reserve(.least(of: registry.host.model))
+        } catch {
             return try await connection.send(DemoStatus.error("Server is full").text)
         }
         let user = DemoUser(

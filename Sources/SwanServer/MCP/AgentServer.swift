@@ -43,7 +43,17 @@ package final class AgentServer: @unchecked Sendable {
         limits.sessions = maxSessions
         let loading = Task { [limits] in
             try await onThread {
-                SessionRegistry(try SharedStreams(load(), budget: budget), limits, log: log)
+                let metrics = ServerMetrics(version: version)
+                let health = ServerHealth(metrics)
+                let registry = SessionRegistry(
+                    try SharedStreams(load(), budget: budget),
+                    limits,
+                    health: health,
+                    metrics: metrics,
+                    log: log
+                )
+                health.become(.ready)
+                return registry
             }
         }
         let tools = Task { AgentTools(try await loading.value, files) }

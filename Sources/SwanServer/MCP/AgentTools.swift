@@ -1,5 +1,6 @@
 import Foundation
 import SwanCheckpoints
+import SwanHTTP
 import SwanPipelines
 import SwanSystem
 import SwanText
@@ -37,10 +38,11 @@ final class AgentTools: @unchecked Sendable {
 
     private func start(_ arguments: AgentArguments.Start) async throws -> AgentResult {
         let path = try files.path(arguments.source)
-        guard let place = registry.reserve() else {
-            throw AgentError(
-                "all \(registry.limits.sessions) places are taken; stop a session first"
-            )
+        let place: SessionRegistry.Reservation
+        do {
+            place = try registry.reserve(.least(of: registry.host.model))
+        } catch {
+            throw AgentError("\(error.message) Stop a session first.")
         }
         let (registry, rate) = (registry, registry.host.model.configuration.fps ?? 16)
         let started: (session: AgentSession, player: FilePlayer, issues: [PromptIssue])

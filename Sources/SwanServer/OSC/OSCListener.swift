@@ -5,7 +5,7 @@ import SwanHTTP
 import SwanSystem
 
 /// Where OSC messages are received.
-package struct OSCAddress: Sendable, Equatable {
+package struct OSCAddress: Sendable, Equatable, CustomStringConvertible {
     /// An address of this machine, or its name.
     package let host: String
     /// The port; 0 lets the system choose one.
@@ -20,6 +20,9 @@ package struct OSCAddress: Sendable, Equatable {
         guard let authority = Authority(text), let port = authority.port else { return nil }
         (host, self.port) = (authority.host, port)
     }
+
+    /// `HOST:PORT`.
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     /// Whether only this machine can send messages to it.
     var isLoopback: Bool { Authority(host: host)?.isLoopback ?? false }

@@ -1,0 +1,41 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// The routes for those who operate a server: health, version, metrics and the description of the API.
+struct Operations: Sendable {
+    let version: String
+    let health: ServerHealth
+    let metrics: ServerMetrics
+    /// The number of sessions.
+    var sessions: @Sendable () -> Int = { 0 }
+
+    private struct Readiness: Encodable {
+        let status = "ready"
+        let sessions: Int
+    }
+
+    /// Adds the routes. Those that a router has are described, so this comes last.
+    func addRoutes(to router: Router<BasicRequestContext>) throws {
+        router.get("/healthz") { _, _ in RealtimeServer.json(["status": "ok"]) }
+        router.get("/readyz") { _, _ in
+            if let refusal = health.refusal { throw refusal }
+            return RealtimeServer.json(Readiness(sessions: sessions()))
+        }
+        router.get("/version") { _, _ in RealtimeServer.json(["version": version]) }
+        router.get("/metrics") { _, _ in
+            Self.response(metrics.text, type: PrometheusText.mediaType)
+        }
+        let names = router.routes.map { "\($0.method.rawValue) \($0.path)" } + ["GET /openapi.json"]
+        let description = try APIDescription(version: version).text(routes: Set(names))
+        router.get("/openapi.json") { _, _ in Self.response(description, type: "application/json") }
+    }
+
+    private static func response(_ text: String, type: String) -> Response {
+        Response(
+            status: .ok,
+            headers: [.contentType: type, .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
+        )
+    }
+}

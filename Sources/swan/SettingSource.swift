@@ -1,0 +1,116 @@
+import Configuration
+import Foundation
+import SwanCheckpoints
+import SwanSystem
+
+/// Settings from the environment or from a file.
+struct SettingSource {
+    private let values: any ConfigSnapshot
+    private let prefix: [String]
+    /// The file; nil for the environment.
+    private let path: String?
+    /// The names of the variables.
+    private let names: [String]
+
+    /// The variables `SWAN_…`; an empty one is as good as none.
+    static func environment(_ variables: [String: String]) -> SettingSource {
+        let own = variables.filter { $0.key.hasPrefix("SWAN_") && !$0.value.isEmpty }
+        let provider = EnvironmentVariablesProvider(
+            environmentVariables: own,
+            secretsSpecifier: .specific(["SWAN_TOKEN"])
+        )
+        return SettingSource(
+            values: provider.snapshot(),
+            prefix: ["swan"],
+            path: nil,
+            names: own.keys.sorted()
+        )
+    }
+
+    /// A file in YAML. Throws if it has a key that is not known.
+    static func file(_ path: String, known: [String]) throws(SwanError) -> SettingSource {
+        let text = try SmallFile.text(path)
+        do {
+            // The keys of this text are few and not nested, whatever else a file may hold.
+            let keys = try StrictYAML.flatKeys(text)
+            for key in keys where !known.contains(key) {
+                let hint = nearest(to: key, in: known).map { "; did you mean '\($0)'?" } ?? ""
+                throw SwanError(
+                    .invalidConfiguration,
+                    "\(path): unknown key '\(key.printable())'\(hint)"
+                )
+            }
+            let options = YAMLSnapshot.ParsingOptions(
+                secretsSpecifier: .specific([ServeSettings.token])
+            )
+            let data = Data((keys.isEmpty ? "{}" : text).utf8)
+            let values = try YAMLSnapshot(
+                data: data.bytes,
+                providerName: path,
+                parsingOptions: options
+            )
+            return SettingSource(values: values, prefix: [], path: path, names: [])
+        } catch let error as SwanError {
+            throw error
+        } catch {
+            throw SwanError(.invalidConfiguration, "\(path): \(error)", cause: error)
+        }
+    }
+
+    /// The values of a setting; nil if there is none.
+    func texts(_ name: String, _ kind: ServeSetting.Kind) throws(SwanError) -> [String]? {
+        let key = AbsoluteConfigKey(prefix + [name])
+        do {
+            switch kind {
+            case .whole: return try value(key, .int).map { ["\($0)"] }
+            case .number: return try value(key, .double).map { [$0] }
+            case .text: return try value(key, .string).map { [$0] }
+            case .list:
+                guard
+                    case .stringArray(let texts) = try values.value(forKey: key, type: .stringArray)
+                        .value?.content
+                else { return nil }
+                return texts
+            }
+        } catch {
+            throw SwanError(
+                .invalidConfiguration,
+                "\(place(of: name)) must be \(kind.rawValue)",
+                cause: error
+            )
+        }
+    }
+
+    private func value(_ key: AbsoluteConfigKey, _ type: ConfigType) throws -> String? {
+        switch try values.value(forKey: key, type: type).value?.content {
+        case .int(let number): "\(number)"
+        case .double(let number): "\(number)"
+        case .string(let text): text
+        default: nil
+        }
+    }
+
+    /// A setting and its source, for messages: `serve.yaml: port`, `SWAN_PORT`.
+    func place(of name: String) -> String {
+        path.map { "\($0): \(name)" } ?? Self.variable(name)
+    }
+
+    /// The variables that are no settings, each with the nearest one.
+    func unknownNames(known: [String]) -> [String] {
+        let variables = known.map { Self.variable($0) }
+        return names.filter { !variables.contains($0) }.map { name in
+            let hint = Self.nearest(to: name, in: variables).map { "; did you mean \($0)?" } ?? ""
+            return "\(name) is not a setting\(hint)"
+        }
+    }
+
+    private static func variable(_ name: String) -> String {
+        "SWAN_" + name.uppercased().replacing("-", with: "_")
+    }
+
+    private static func nearest(to name: String, in known: [String]) -> String? {
+        guard name.utf8.count <= 64 else { return nil }
+        let near = known.map { ($0, editDistance($0, name)) }.min { $0.1 < $1.1 }
+        return near.flatMap { $0.1 <= 3 ? $0.0 : nil }
+    }
+}
