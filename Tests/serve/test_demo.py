@@ -18,6 +18,8 @@ try:
 except ImportError:
     Image = None
 
+PING, PONG = 9, 10
+
 
 def picture(number, size=256):
     """A JPEG of colored areas that move."""
@@ -122,10 +124,17 @@ class User:
 
     def receive(self):
         """The next message; none at the end of the connection."""
-        opcode, payload = self.client.receive()
-        if opcode == CLOSE:
-            return None
-        return json.loads(payload) if opcode == TEXT else self.receive()
+        while True:
+            try:
+                opcode, payload = self.client.receive()
+            except EOFError:
+                return None
+            if opcode == PING:
+                self.client.frame(PONG, payload)
+            elif opcode != TEXT:
+                return None
+            else:
+                return json.loads(payload)
 
     def wait(self, status):
         """Takes messages until one has the status; returns it and those before it."""
@@ -295,19 +304,23 @@ class DemoTest(unittest.TestCase):
             while (message := user.receive()) is not None:
                 if message["status"] == "send_frame":
                     asked.set()
-                    user.put(picture(user.sent), "upload", prompt="sepia")
+                    if user.sent < 75:
+                        user.put(picture(user.sent), "upload", prompt="sepia")
 
-        threading.Thread(target=answer, daemon=True).start()
+        thread = threading.Thread(target=answer)
+        thread.start()
         user.put(picture(0), "upload", prompt="sepia")
         while asked.wait(3):
             asked.clear()
             self.assertLess(user.sent, 80)
         self.assertGreater(user.sent, 60)
         stream = self.stream(user)
-        # It is asked for more again, and all that was sent before comes out.
-        for _ in range(70):
+        # It is asked for more again, and what was sent before comes out; the last chunks wait for more frames.
+        for _ in range(60):
             stream.next()
         self.assertTrue(asked.wait(10))
+        user.client.frame(CLOSE, b"\x03\xe8")
+        thread.join(10)
 
     def test_users_do_not_share_a_stream(self):
         users = [self.user(), self.user()]
