@@ -14,6 +14,8 @@ TESTFLAGS =
 CASES = 20000
 SEED = $(shell date +%Y%m%d)
 SECONDS = 60
+MINUTES = 5
+CYCLES = 1000
 BUILDFLAGS =
 
 SWAN = .build/release/swan
@@ -34,7 +36,7 @@ export INPUT PROMPT OUT
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), SERVEFLAGS, TESTFLAGS (test), BUILDFLAGS (all builds)'
-	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media)'
+	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media), MINUTES, CYCLES (test-soak)'
 
 .PHONY: setup
 setup: ## Install missing dependencies: Debian packages, libtorch, sample clips
@@ -100,6 +102,11 @@ hostile: setup ## Test the web server with malformed, slow and silent clients
 	swift build --product http-probe $(BUILDFLAGS)
 	swift build --product swan $(BUILDFLAGS)
 	python3 -B -m unittest discover -s Tests/serve
+
+.PHONY: test-soak
+test-soak: setup ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow
+	swift build --product swan $(BUILDFLAGS)
+	Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
 # The library as another package sees it: no flags of its own, nothing but the product.
 .PHONY: example
