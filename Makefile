@@ -70,12 +70,23 @@ sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the
 # Tests run in parallel, so libtorch's threads must not spin while they wait. Failures are repeated at the
 # end, where they are easy to find.
 .PHONY: test
-test: setup ## Run all tests, or some with TESTFLAGS="--filter Torch"
+test: setup ## Run all tests, or some of those in Swift with TESTFLAGS="--filter Torch"
 	swift build --build-tests $(BUILDFLAGS)
-	@mkdir -p .build; log=.build/test.log; \
+	@status=0; if [ -z "$(TESTFLAGS)" ]; then $(MAKE) test-peers || status=1; fi; \
+	    mkdir -p .build; log=.build/test.log; \
 	    if OMP_WAIT_POLICY=passive swift test --skip-build $(BUILDFLAGS) $(TESTFLAGS) 2>&1 | tee $$log; \
-	    then exit 0; fi; \
+	    then exit $$status; fi; \
 	    echo; echo 'Failures:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
+
+# The programs of others that Swan must work with, and hostile ones: browsers, ffmpeg, SDKs, raw sockets.
+.PHONY: test-peers
+test-peers: setup-peers ## Test the server and live video with browsers, ffmpeg, SDKs and hostile clients
+	swift build --build-tests $(BUILDFLAGS)
+	.deps/python/bin/python -B -m unittest discover -s Tests/serve $(PEERFLAGS)
+
+.PHONY: setup-peers
+setup-peers:
+	@scripts/bootstrap --test-tools
 
 # A separate package, because ThreadSanitizer must instrument all code that runs. A reported race fails the
 # run.
@@ -96,12 +107,6 @@ fuzz: $(BUILT) ## Fuzz the release build with damaged models: make fuzz CASES=10
 fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	swift build --product fuzz-seeds $(BUILDFLAGS)
 	@Tests/fuzz/media $(SECONDS)
-
-.PHONY: hostile
-hostile: setup ## Test the web server with malformed, slow and silent clients
-	swift build --product http-probe $(BUILDFLAGS)
-	swift build --product swan $(BUILDFLAGS)
-	python3 -B -m unittest discover -s Tests/serve
 
 .PHONY: test-soak
 test-soak: setup ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow

@@ -146,6 +146,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             resources: [.copy("Resources/web"), .copy("Resources/openapi.json")]
         ),
@@ -225,7 +226,8 @@ let package = Package(
         .testTarget(
             name: "SwanServerTests",
             dependencies: [
-                "Torch", "SwanSystem", "SwanCheckpoints", "SwanPipelines", "SwanHTTP", "SwanServer",
+                "Torch", "SwanSystem", "SwanMedia", "SwanCheckpoints", "SwanPipelines", "SwanHTTP",
+                "SwanServer",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),

@@ -8,29 +8,53 @@ enum MotionJPEG {
 
     /// The response: frames until the session ends or the client leaves. A slow client skips frames.
     static func response(_ session: LiveSession) -> Response {
-        let body = ResponseBody { writer in
+        response(boundary: boundary) { writer in
             let outbox = Outbox(frameCapacity: 2)
             let number = session.watch(outbox)
             defer { session.unwatch(number) }
-            // Browsers show a part when the next boundary arrives, so each part ends with one.
-            try await writer.write(ByteBuffer(string: "--\(boundary)\r\n"))
-            while let item = await outbox.next() {
-                guard case .frame(let frame) = item else { continue }
-                try await writer.write(part(frame))
-            }
-            try await writer.finish(nil)
+            try await write(outbox, boundary: boundary, to: &writer)
         }
-        return Response(
+    }
+
+    /// A response whose parts `body` writes.
+    static func response(
+        boundary: String,
+        body: @escaping @Sendable (inout any ResponseBodyWriter) async throws -> Void
+    ) -> Response {
+        Response(
             status: .ok,
             headers: [
                 .contentType: "multipart/x-mixed-replace; boundary=\(boundary)",
                 .cacheControl: "no-store",
             ],
-            body: body
+            body: ResponseBody { writer in
+                try await body(&writer)
+                try await writer.finish(nil)
+            }
         )
     }
 
-    private static func part(_ frame: OutputFrame) -> ByteBuffer {
+    /// Writes the frames of an outbox until it is closed.
+    ///
+    /// - Parameter interval: The least time between two frames, which come out a chunk at a time.
+    static func write(
+        _ outbox: Outbox,
+        boundary: String,
+        interval: Duration = .zero,
+        to writer: inout any ResponseBodyWriter
+    ) async throws {
+        // Browsers show a part when the next boundary arrives, so each part ends with one.
+        try await writer.write(ByteBuffer(string: "--\(boundary)\r\n"))
+        var next = ContinuousClock.now
+        while let item = await outbox.next() {
+            guard case .frame(let frame) = item else { continue }
+            if interval > .zero { try await Task.sleep(until: next) }
+            next = max(next, .now) + interval
+            try await writer.write(part(frame, boundary))
+        }
+    }
+
+    private static func part(_ frame: OutputFrame, _ boundary: String) -> ByteBuffer {
         let type = frame.header.codec == .jpeg ? "image/jpeg" : "image/png"
         var buffer = ByteBuffer(
             string: "Content-Type: \(type)\r\nContent-Length: \(frame.picture.count)\r\n\r\n"

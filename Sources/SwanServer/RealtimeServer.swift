@@ -15,6 +15,7 @@ package final class RealtimeServer: Sendable {
     private let registry: SessionRegistry
     private let health: ServerHealth
     private let metrics: ServerMetrics
+    private let demo: DemoUsers
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -39,6 +40,7 @@ package final class RealtimeServer: Sendable {
             metrics: metrics,
             log: log
         )
+        demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
     }
 
     /// Makes this server answer.
@@ -63,16 +65,36 @@ package final class RealtimeServer: Sendable {
         ).addRoutes(to: router)
     }
 
+    /// Receives OSC messages, if the options ask for it, until the listener is closed.
+    func receiveOSC() async throws -> OSCListener? {
+        guard let address = options.osc else { return nil }
+        let controller = OSCController(
+            { [registry] in registry.all },
+            maxSteps: registry.host.model.configuration.steps.count,
+            log: log
+        )
+        return try await OSCListener(address, log: log) { controller.receive($0) }
+    }
+
+    /// Measures what chunks cost, which decides how many sessions are admitted.
+    func measureCost() {
+        registry.host.measureCost { [log] error in
+            guard let error else { return }
+            log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// Ends all sessions.
     func close() { registry.close() }
 
     // MARK: - WebSockets
 
     private func decide(_ request: HTTPRequest) -> WebSocketDecision {
+        if let refusal = health.refusal { return .refuse(refusal) }
+        if let decision = demo.decide(request) { return decision }
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
-        if let refusal = health.refusal { return .refuse(refusal) }
         let isOffered = request.subprotocols.contains("swan.v1")
         let subprotocol = isOffered ? "swan.v1" : nil
         if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
@@ -85,9 +107,12 @@ package final class RealtimeServer: Sendable {
                     .resume(session)
             }
         }
-        guard let reservation = registry.reserve() else {
+        let reservation: SessionRegistry.Reservation
+        do {
+            reservation = try registry.reserve(SessionDemand.parse(url, registry.host.model))
+        } catch {
             metrics.refused("capacity")
-            return .refuse(full)
+            return .refuse(error)
         }
         return .accept(subprotocol: subprotocol) { [registry, log] connection in
             try await RealtimeConnection(registry: registry, connection: connection, log: log)
@@ -95,21 +120,14 @@ package final class RealtimeServer: Sendable {
         }
     }
 
-    private var full: APIError {
-        APIError(
-            .serviceUnavailable,
-            "capacity_exhausted",
-            "All \(options.limits.sessions) places are taken; try again in a moment.",
-            headers: [.retryAfter: "5"]
-        )
-    }
-
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
+        demo.addRoutes(to: router)
         // A page cannot see why a handshake was refused, so it asks here.
-        router.get("/v1/realtime") { [self] _, _ -> Response in
-            guard registry.reserve() != nil else { throw full }
+        router.get("/v1/realtime") { [registry] request, _ -> Response in
+            let url = URLComponents(string: request.uri.description) ?? URLComponents()
+            _ = try registry.reserve(SessionDemand.parse(url, registry.host.model))
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",
@@ -160,12 +178,12 @@ package final class RealtimeServer: Sendable {
                 .init(
                     id: model.name,
                     styles: model.styles?.known.map(\.name) ?? [],
-                    needsInput: true,
+                    needsInput: model.needsInput,
                     steps: steps,
                     maxSteps: steps,
                     width: own.width,
                     height: own.height,
-                    fps: model.configuration.fps ?? 16,
+                    fps: model.configuration.fps ?? StreamModel.usualFramesPerSecond,
                     noiseScale: model.configuration.noiseScale
                 )
             ]

@@ -6,11 +6,18 @@ package struct ServerOptions: Sendable {
     package var http: WebServerOptions
     /// What a client may use of the model.
     package var limits = Limits()
+    /// The time after which a silent client of the demo protocol is disconnected; nil for never.
+    package var demoTimeout: Duration?
+    /// Where OSC messages are received; nil for nowhere.
+    package var osc: OSCAddress?
     /// The version of the program.
     package var version = ""
 
     /// Creates options.
     package init(http: WebServerOptions) { self.http = http }
+
+    /// The seconds after which a client that was refused may try again.
+    static let retrySeconds = 5
 
     /// What clients may use of the model.
     package struct Limits: Sendable {

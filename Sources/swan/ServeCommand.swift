@@ -32,30 +32,7 @@ struct ServeCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "The name of a bundled model, or a model folder (see 'swan models').")
-    var model = BundledModels.names[0]
-
-    @Option(
-        help: ArgumentHelp(
-            "Use another autoencoder: 'tiny', 'tiny-decoder' or a path (see 'swan stream').",
-            valueName: "name or path"
-        )
-    )
-    var vae: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "Use this streaming configuration instead of the model's stream.yaml.",
-            valueName: "yaml"
-        )
-    )
-    var config: String?
-
-    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
-    var device = DeviceName(name: "auto")
-
-    @Option(help: "The dtype to compute in; auto is the best one for the device.")
-    var dtype = WeightType.auto
+    @OptionGroup var loading: StreamingModelOptions
 
     @Option(help: "The address to listen on; 0.0.0.0 for all, which requires --token-file.")
     var host = "127.0.0.1"
@@ -94,6 +71,24 @@ struct ServeCommand: ParsableCommand {
     )
     var allowedOrigins: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Receive OSC messages over UDP; without a host, only from this machine.",
+            valueName: "[host:]port"
+        )
+    )
+    var osc: OSCAddress?
+
+    @Option(
+        name: .customLong("demo-timeout"),
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Disconnect clients of StreamDiffusionV2's protocol that say nothing for so long; 0 for never.",
+            valueName: "seconds"
+        )
+    )
+    var demoTimeout = 0.0
+
     @Option(name: .customLong("log-format"), help: "How the log is written to standard error.")
     var logFormat = LogFormat.text
 
@@ -110,6 +105,9 @@ struct ServeCommand: ParsableCommand {
     var printSettings = false
 
     func validate() throws {
+        guard (0...1_000_000).contains(demoTimeout) else {
+            throw ValidationError("--demo-timeout must be 0 to 1000000 seconds, not \(demoTimeout)")
+        }
         guard (0...65_535).contains(port) else {
             throw ValidationError("--port must be 0 to 65535, not \(port)")
         }
@@ -173,12 +171,9 @@ struct ServeCommand: ParsableCommand {
             health: health,
             metrics: metrics,
             log: log,
-            load: { [model, vae, config, device, dtype] in
-                let checkpoint = try StreamCheckpoint(model, vae: vae, configuration: config)
-                let chosen = try Device(named: device.name)
-                let type = dtype.dtype ?? checkpoint.configuration.computeType(on: chosen)
-                return try RealtimeServer(
-                    checkpoint.load(type, chosen),
+            load: { [loading] in
+                try RealtimeServer(
+                    loading.load(loading.checkpoint()),
                     options: options,
                     health: health,
                     metrics: metrics,
@@ -231,6 +226,8 @@ struct ServeCommand: ParsableCommand {
         var options = ServerOptions(http: http)
         options.version = SwanVersion.text
         options.limits.sessions = maxSessions
+        options.osc = osc
+        options.demoTimeout = demoTimeout > 0 ? .seconds(demoTimeout) : nil
         return options
     }
 
@@ -251,6 +248,11 @@ struct ServeCommand: ParsableCommand {
         }
         return .reloadable(try ReloadableCertificate(certificate: files[0], privateKey: files[1]))
     }
+}
+
+extension OSCAddress: ExpressibleByArgument {
+    /// Parses the value of `--osc`.
+    package init?(argument: String) { self.init(argument) }
 }
 
 /// Blocks until a task has ended; throws its error.

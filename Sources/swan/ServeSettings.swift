@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanServer
 import SwanSystem
 
 /// A setting of `swan serve`: an option that may also stand in the environment and in a settings file.
@@ -8,6 +9,7 @@ struct ServeSetting: Sendable {
     enum Kind: String, Sendable {
         case text
         case whole = "a whole number"
+        case number = "a number"
         case list = "a list of texts"
     }
 
@@ -29,17 +31,19 @@ struct ServeSetting: Sendable {
 
     /// All settings. Each option of the command but those that print something is one.
     static let all = [
-        ServeSetting("model") { [$0.model] },
-        ServeSetting("vae") { [$0.vae].compactMap { $0 } },
-        ServeSetting("config") { [$0.config].compactMap { $0 } },
-        ServeSetting("device") { [$0.device.name] },
-        ServeSetting("dtype") { [$0.dtype.rawValue] },
+        ServeSetting("model") { [$0.loading.model] },
+        ServeSetting("vae") { [$0.loading.vae].compactMap { $0 } },
+        ServeSetting("config") { [$0.loading.config].compactMap { $0 } },
+        ServeSetting("device") { [$0.loading.device.name] },
+        ServeSetting("dtype") { [$0.loading.dtype.rawValue] },
         ServeSetting("host") { [$0.host] },
         ServeSetting("port", .whole) { ["\($0.port)"] },
         ServeSetting("tls") { [$0.tls].compactMap { $0 } },
         ServeSetting("token-file") { [$0.tokenFile].compactMap { $0 } },
         ServeSetting("allow-origin", .list) { $0.allowedOrigins },
         ServeSetting("max-sessions", .whole) { ["\($0.maxSessions)"] },
+        ServeSetting("osc") { [$0.osc?.description].compactMap { $0 } },
+        ServeSetting("demo-timeout", .number) { ["\($0.demoTimeout)"] },
         ServeSetting("log-format") { [$0.logFormat.rawValue] },
         ServeSetting("log-level") { [$0.logLevel.rawValue] },
     ]
@@ -147,7 +151,7 @@ extension ServeSettings {
             let value: String
             switch setting.kind {
             case .list: value = "[\(values.map(Self.quoted).joined(separator: ", "))]"
-            case .whole: value = values.first ?? ""
+            case .whole, .number: value = values.first ?? ""
             case .text: value = values.first.map(Self.quoted) ?? ""
             }
             let line = "\(setting.name): \(value)"

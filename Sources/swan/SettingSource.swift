@@ -63,6 +63,7 @@ struct SettingSource {
         do {
             switch kind {
             case .whole: return try value(key, .int).map { ["\($0)"] }
+            case .number: return try value(key, .double).map { [$0] }
             case .text: return try value(key, .string).map { [$0] }
             case .list:
                 guard
@@ -83,6 +84,7 @@ struct SettingSource {
     private func value(_ key: AbsoluteConfigKey, _ type: ConfigType) throws -> String? {
         switch try values.value(forKey: key, type: type).value?.content {
         case .int(let number): "\(number)"
+        case .double(let number): "\(number)"
         case .string(let text): text
         default: nil
         }

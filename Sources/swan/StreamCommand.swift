@@ -45,26 +45,7 @@ struct StreamCommand: ParsableCommand {
 
     @OptionGroup var overwriting: OverwriteOption
 
-    @Option(help: "The name of a bundled model, or a model folder (see 'swan models').")
-    var model = BundledModels.names[0]
-
-    @Option(
-        help: ArgumentHelp(
-            "Use another autoencoder: 'tiny' is TAEHV (taew2_1, taew2_2) from the model folder, several "
-                + "times faster; 'tiny-decoder' is TAEHV's decoder with the model's encoder; or a path "
-                + "to weights.",
-            valueName: "name or path"
-        )
-    )
-    var vae: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "Use this streaming configuration instead of the model's stream.yaml.",
-            valueName: "yaml"
-        )
-    )
-    var config: String?
+    @OptionGroup var loading: StreamingModelOptions
 
     @Option(
         name: .customLong("prompt-at"),
@@ -139,17 +120,6 @@ struct StreamCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "The seed of all random numbers.")
     var seed: UInt64 = 0
 
-    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
-    var device = DeviceName(name: "auto")
-
-    @Option(
-        help: """
-            The dtype to compute in; auto is the one the model's configuration asks for, or bfloat16 if \
-            the processor or GPU has instructions for it.
-            """
-    )
-    var dtype = WeightType.auto
-
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
@@ -202,9 +172,9 @@ struct StreamCommand: ParsableCommand {
             promptChanges.map { ($0.frame, $0.text) },
             uniquingKeysWith: { first, _ in first }
         )
-        request.model = model
-        request.vae = vae
-        request.configuration = config
+        request.model = loading.model
+        request.vae = loading.vae
+        request.configuration = loading.config
         request.settings.steps = steps
         request.settings.noiseScale = noiseScale
         request.settings.fixedNoise = fixedNoise
@@ -216,8 +186,8 @@ struct StreamCommand: ParsableCommand {
         request.settings.targetFPS = targetFPS
         request.maxFrames = maxFrames
         request.settings.seed = seed
-        request.device = device.name
-        request.dtype = dtype.dtype
+        request.device = loading.device.name
+        request.dtype = loading.dtype.dtype
         return request
     }
 }

@@ -27,7 +27,7 @@ struct Swan: ParsableCommand {
         version: SwanVersion.text,
         subcommands: [
             StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
-            TrainCommand.self, ServeCommand.self,
+            TrainCommand.self, ServeCommand.self, MCPCommand.self,
             BenchCommand.self,
             DoctorCommand.self,
         ]

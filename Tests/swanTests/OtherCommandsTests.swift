@@ -10,7 +10,8 @@ import Testing
         #expect(version.code == 0)
         #expect(version.text.split(separator: ".").count == 3)
         for command in [
-            [], ["stream"], ["doctor"], ["models"], ["bench"], ["bench", "tiny-quality"],
+            [], ["stream"], ["doctor"], ["models"], ["bench"], ["bench", "tiny-quality"], ["serve"],
+            ["mcp"],
         ] {
             let help = try Program(command + ["--help"]).end()
             #expect(help.code == 0)

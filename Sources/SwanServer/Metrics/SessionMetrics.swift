@@ -35,15 +35,16 @@ final class SessionMetrics: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - compress: The seconds that compressing its frames took.
-    ///   - chunkSeconds: The chunk's playing time.
-    func add(_ chunk: RestyledChunk, compress: Double, chunkSeconds: Double) {
+    ///   - framesPerSecond: The rate at which its frames are shown.
+    func add(_ chunk: RestyledChunk, compress: Double, framesPerSecond: Double) {
         let now = ContinuousClock.now
         frames(chunk.frames.count, "out", "restyled")
         for frame in chunk.frames {
             server.seconds("swan_e2e_latency_seconds", (now - frame.arrival) / .seconds(1))
         }
+        let chunkSeconds = Double(chunk.frames.count) / framesPerSecond
         addStages(chunk, compress: compress, chunkSeconds: chunkSeconds)
-        if chunk.latency > 2 * chunkSeconds { server.count("swan_deadline_missed_total", 1) }
+        if chunk.isLate { server.count("swan_deadline_missed_total", 1) }
         let (last, effects) = lock.withLock {
             defer { lastChunk = now }
             // Of changes that were merged, the newest gives its number to the chunk.

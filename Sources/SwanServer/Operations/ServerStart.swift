@@ -43,9 +43,12 @@ extension RealtimeServer {
                 log.debug("listening on \(url); loading the model")
                 let server = try await onThread(load)
                 loaded.server.withLock { $0 = server }
+                let osc = try await server.receiveOSC()
+                defer { osc?.close() }
                 try server.answer(in: content, page)
                 health.become(.ready)
                 onReady(url)
+                server.measureCost()
                 for await failure in health.failures { throw failure }
             }
             // The first to end ends the other.

@@ -7,6 +7,10 @@ enum ClientMessage {
     case start(StartMessage)
     case update(StreamChange, isPaused: Bool?)
     case ping(time: Double)
+    /// Restyles the frames that are left, then ends the session.
+    case finish
+    /// Asks for a key frame of H.264.
+    case keyFrame
     case stop
 
     /// Parses a message.
@@ -21,12 +25,14 @@ enum ClientMessage {
                 let update = try JSONDecoder().decode(Update.self, from: data)
                 self = .update(update.change, isPaused: update.paused)
             case "ping": self = .ping(time: try JSONDecoder().decode(Ping.self, from: data).time)
+            case "finish": self = .finish
+            case "keyframe": self = .keyFrame
             case "stop": self = .stop
             case let other:
                 throw MessageError(
                     "unknown_type",
                     "'\(other.printable(limit: 40))' is not a message type; use start, update, "
-                        + "ping or stop",
+                        + "keyframe, ping, finish or stop",
                     parameter: "type"
                 )
             }
@@ -63,20 +69,32 @@ struct StartMessage: Decodable, Sendable {
         case frames, none
     }
 
+    /// How restyled frames are encoded.
+    enum Output: String, Decodable, Sendable {
+        case jpeg, png, h264
+        /// JPEG, and H.264 when the network is too slow for it.
+        case auto
+    }
+
     /// The prompts; their event is that of the first chunks.
     var change: StreamChange
     var settings: StreamSettings
     var input = Input.frames
-    var output = FrameHeader.Codec.jpeg
+    var mode: StepMode { change.mode ?? .auto }
+    var presentation = Presentation.newest
+    var output = Output.jpeg
     /// The quality of JPEG pictures, 1 to 100.
     var quality = 90
+    /// The bit rate of H.264, in bits per second; nil for one that suits size and rate.
+    var bitsPerSecond: Int?
     /// The rate at which the client sends frames, in frames per second; nil for the model's.
     var framesPerSecond: Double?
     /// The size of the client's pictures, which decides the shape of the output.
     var sourceWidth, sourceHeight: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case input, output, quality, framesPerSecond = "fps"
+        case input, presentation, output, quality, bitsPerSecond = "bitrate"
+        case framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
         case width, height, fit
     }
@@ -101,61 +119,29 @@ struct StartMessage: Decodable, Sendable {
         settings.fixedNoise = change.fixedNoise ?? settings.fixedNoise
         settings.seed = change.seed ?? settings.seed
         input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
-        switch try values.decodeIfPresent(String.self, forKey: .output) ?? "jpeg" {
-        case "jpeg": output = .jpeg
-        case "png": output = .png
-        default: try require(false, .output, "must be jpeg or png")
+        presentation =
+            try values.decodeIfPresent(Presentation.self, forKey: .presentation) ?? presentation
+        if let name = try values.decodeIfPresent(String.self, forKey: .output) {
+            let known = Output(rawValue: name)
+            try require(known != nil, .output, "must be jpeg, png, h264 or auto")
+            output = known ?? output
         }
+        bitsPerSecond = try values.decodeIfPresent(Int.self, forKey: .bitsPerSecond)
         quality = try values.decodeIfPresent(Int.self, forKey: .quality) ?? quality
         framesPerSecond = try values.decodeIfPresent(Double.self, forKey: .framesPerSecond)
         sourceWidth = try values.decodeIfPresent(Int.self, forKey: .sourceWidth)
         sourceHeight = try values.decodeIfPresent(Int.self, forKey: .sourceHeight)
         try require((1...100).contains(quality), .quality, "must be 1 to 100")
+        try require(
+            (50_000...50_000_000).contains(bitsPerSecond ?? 50_000),
+            .bitsPerSecond,
+            "must be 50000 to 50000000 bits per second"
+        )
         try require((1...120).contains(framesPerSecond ?? 1), .framesPerSecond, "must be 1 to 120")
         for (key, value) in [
             (CodingKeys.sourceWidth, sourceWidth), (.sourceHeight, sourceHeight),
         ] {
             try require((1...16_384).contains(value ?? 1), key, "must be 1 to 16384 pixels")
         }
-    }
-}
-
-/// Why a message was refused.
-struct MessageError: Error, Sendable {
-    /// A short name that programs can compare.
-    let code: String
-    /// What is wrong and what would be right.
-    let message: String
-    /// The key that is wrong.
-    let parameter: String?
-
-    init(_ code: String, _ message: String, parameter: String? = nil) {
-        self.code = code
-        self.message = message
-        self.parameter = parameter
-    }
-
-    /// The client's part of an error: the pipeline's text names no files, and others stay in the server.
-    init(_ error: any Error) {
-        let message = (error as? SwanError)?.message ?? "the stream failed"
-        self.init("invalid_request", message.printable(limit: 500))
-    }
-
-    init(_ error: DecodingError) {
-        let context = error.context
-        var path = context?.codingPath.map(\.stringValue) ?? []
-        if case .keyNotFound(let key, _) = error { path.append(key.stringValue) }
-        let key = path.joined(separator: ".").printable(limit: 80)
-        let reason =
-            switch error {
-            case .keyNotFound: "is missing"
-            case .typeMismatch, .valueNotFound: "has the wrong type"
-            default: context?.debugDescription.printable(limit: 300) ?? "is invalid"
-            }
-        self.init(
-            key.isEmpty ? "invalid_message" : "invalid_value",
-            key.isEmpty ? "The message is not a valid JSON object." : "\(key): \(reason)",
-            parameter: key.isEmpty ? nil : key
-        )
     }
 }

@@ -11,9 +11,14 @@ import SwanText
 final class LiveSession: @unchecked Sendable {
     /// The unguessable name by which a client continues the session.
     let id: String
-    let output: FrameHeader.Codec
-    let quality: Int
     let framesPerSecond: Double
+    let presentation: Presentation
+    /// The number of frames that may be in flight: received, and neither sent back nor dropped.
+    let credit: Int
+    private let encoder: OutputEncoder
+    private let input: FrameInput
+    /// Keeps the frames that no client is there to receive, of a session that loses none.
+    private let parked: Outbox?
     private let metrics: SessionMetrics
 
     // Everything below is protected by `lock`.
@@ -24,22 +29,31 @@ final class LiveSession: @unchecked Sendable {
     /// Clients that only watch.
     private var watchers: [Int: Outbox] = [:]
     private var nextWatcher = 0
-    private var meter = SessionMeter()
+    private var meter: SessionMeter
     private var paused = false
+    private var isFinishing = false
     private var outboxDropped = 0
+    /// The number of frames that were sent or given up.
+    private var settled = 0
     private var whenEnded: (@Sendable () -> Void)?
 
     init(
         _ id: String,
         _ start: StartMessage,
         framesPerSecond: Double,
+        credit: Int,
+        maxPixels: Int,
         metrics: SessionMetrics
     ) {
         self.id = id
         self.metrics = metrics
         self.framesPerSecond = framesPerSecond
-        output = start.output
-        quality = start.quality
+        self.credit = credit
+        presentation = start.presentation
+        meter = SessionMeter(framesPerSecond: framesPerSecond)
+        input = FrameInput(maxPixels: maxPixels)
+        encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
+        parked = start.presentation == .lossless ? Outbox(frameCapacity: .max) : nil
     }
 
     /// Connects the session with its stream.
@@ -51,6 +65,23 @@ final class LiveSession: @unchecked Sendable {
             self.stream = stream
             self.whenEnded = whenEnded
         }
+        guard stream.generates else { return }
+        lock.withLock { meter.begin() }
+        Task { [weak self] in
+            var due = ContinuousClock.now
+            while let self, self.requestChunk() {
+                due = max(due + .seconds(stream.chunkSeconds), .now)
+                try await Task.sleep(until: due, clock: .continuous)
+            }
+        }
+    }
+
+    /// Asks for the next chunk of a session without an input, unless it has to wait; returns whether the
+    /// session goes on.
+    private func requestChunk() -> Bool {
+        let (stream, isPaused) = lock.withLock { (self.stream, paused || isFinishing) }
+        if !isPaused, hasRoom { stream?.generate() }
+        return stream != nil
     }
 
     var options: StreamOptions? { lock.withLock { stream?.options } }
@@ -58,31 +89,92 @@ final class LiveSession: @unchecked Sendable {
     // MARK: - Input
 
     /// Adds a frame of a client; ignored while the session is paused.
-    func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
-        let (stream, isPaused) = lock.withLock { (self.stream, paused) }
-        guard !isPaused else { return }
+    func put(_ header: FrameHeader, _ bytes: [UInt8]) {
+        let (stream, isPaused) = lock.withLock {
+            if !paused { meter.begin() }
+            return (self.stream, paused)
+        }
+        guard !isPaused, let stream, !stream.generates else {
+            input.skip(header.codec)
+            return
+        }
         metrics.received()
-        stream?.put(
-            SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
-                try picture.withUnsafeBytes { bytes in
-                    Result { () throws(SwanError) in
-                        switch header.codec {
-                        case .jpeg: try JPEG.decode(bytes, maxPixels: maxPixels)
-                        case .png: try decodeImage(bytes, name: "the picture", maxPixels: maxPixels)
-                        }
-                    }
-                }.get()
-            }
+        let frame = SharedFrame(
+            sequence: header.sequence,
+            captureTime: header.captureTime,
+            decode: input.decoder(header.codec, bytes) { [weak self] in self?.send(.keyFrame) }
         )
+        stream.put(frame)
     }
+
+    /// Adds a frame, which is ignored while the session is paused; returns whether the session goes on.
+    func put(_ frame: SharedFrame) -> Bool {
+        let (stream, isPaused) = lock.withLock {
+            if !paused { meter.begin() }
+            return (self.stream, paused)
+        }
+        guard let stream else { return false }
+        guard !isPaused else { return true }
+        metrics.received()
+        return stream.put(frame)
+    }
+
+    /// Adds a frame unless another one would be dropped for it.
+    func offer(_ frame: SharedFrame) -> SharedStream.Offer {
+        let stream = lock.withLock {
+            meter.begin()
+            return self.stream
+        }
+        let offer = stream?.offer(frame) ?? .ended
+        if case .taken = offer { metrics.received() }
+        return offer
+    }
+
+    /// The number of frames that came in, were not dropped and have not come out.
+    var framesUnderway: Int {
+        guard let counts = lock.withLock({ stream })?.counts else { return 0 }
+        return max(0, counts.received - counts.dropped - counts.returned)
+    }
+
+    /// Makes the next frame of H.264 a key frame.
+    func requestKeyFrame() { encoder.requestKeyFrame() }
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
             paused = isPaused ?? paused
+            if paused { meter.pause() }
             return self.stream
         }
         metrics.changed(change.event)
         stream?.change(change)
+    }
+
+    /// Whether a session that loses no frames can take more, without exceeding its credit.
+    private var hasRoom: Bool {
+        guard presentation == .lossless else { return true }
+        let (stream, settled) = lock.withLock { (self.stream, self.settled) }
+        guard let counts = stream?.counts else { return true }
+        return counts.received - counts.dropped - settled < credit
+    }
+
+    /// Waits until the session can take another frame: a client that ignores its credit is slowed down.
+    func waitForRoom() async {
+        while !hasRoom {
+            do {
+                try await Task.sleep(for: .milliseconds(4))
+            } catch {
+                return
+            }
+        }
+    }
+
+    /// Restyles the frames that are left, then ends the stream.
+    func finish() {
+        let stream = lock.withLock {
+            isFinishing = true
+            return self.stream
+        }
+        stream?.finish()
     }
 
     /// Ends the stream.
@@ -94,6 +186,7 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
+            if let parked { outbox.put(parked.takeFrames()) }
             defer { main = outbox }
             return main
         }
@@ -110,11 +203,14 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
+            parked?.put(outbox.takeFrames())
             main = nil
             metrics.dropped(dropped)
         }
     }
 
+    /// Notes that a client took a frame.
+    func settle() { lock.withLock { settled += 1 } }
     /// The frames that were dropped so far, by cause; the lock is held.
     private var dropped: SessionStats.Dropped {
         .init(
@@ -175,71 +271,43 @@ final class LiveSession: @unchecked Sendable {
         case .refused(let event, let error):
             send(.failure(.init(MessageError(error), event: event)))
         case .skipped:
-            lock.withLock { meter.damaged += 1 }
-        case .ended(let error):
-            if let error {
-                let message = MessageError(error).message
-                send(.failure(.init(MessageError("stream_failed", message))))
+            lock.withLock {
+                meter.damaged += 1
+                settled += 1
             }
+        case .ended(let error):
+            if let error { send(.failure(.init(MessageError(ending: error)))) }
             metrics.ended(error == nil ? "stopped" : "failed")
-            finish(error == nil ? "stopped" : "failed")
+            finish(failed: error != nil)
         }
     }
 
     /// Sends a message to the client, if one is connected.
     func send(_ message: ServerMessage) { lock.withLock { main }?.put(message) }
 
-    private func finish(_ reason: String) {
-        let (outboxes, action) = lock.withLock {
+    private func finish(failed: Bool) {
+        let (outboxes, action, reason) = lock.withLock {
             defer {
                 (main, watchers, stream, whenEnded) = (nil, [:], nil, nil)
             }
-            main?.put(.ended(.init(reason: reason)))
-            return ([main].compactMap { $0 } + watchers.values, whenEnded)
+            let reason = failed ? "failed" : isFinishing ? "finished" : "stopped"
+            return ([main].compactMap { $0 } + watchers.values, whenEnded, reason)
         }
-        for outbox in outboxes { outbox.close() }
+        for outbox in outboxes { outbox.close(after: .ended(.init(reason: reason))) }
         action?()
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let outboxes = lock.withLock { [main].compactMap { $0 } + watchers.values }
+        let (client, watchers) = lock.withLock { (main ?? parked, Array(self.watchers.values)) }
         let start = ContinuousClock.now
-        var frames: [OutputFrame] = []
-        // Nobody may be watching at the moment.
-        for frame in chunk.frames where !outboxes.isEmpty {
-            do {
-                frames.append(try encoded(frame, chunk))
-            } catch {
-                send(.failure(.init(MessageError(error))))
-            }
+        do throws(SwanError) {
+            try encoder.send(chunk, to: client, watchers)
+        } catch {
+            lock.withLock { settled += chunk.frames.count }
+            send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        let chunkSeconds = lock.withLock {
-            let chunkSeconds = stream?.chunkSeconds ?? 1
-            meter.add(chunk, compress: seconds, chunkSeconds: chunkSeconds)
-            return chunkSeconds
-        }
-        metrics.add(chunk, compress: seconds, chunkSeconds: chunkSeconds)
-        for outbox in outboxes { outbox.put(frames) }
-    }
-
-    private func encoded(
-        _ frame: RestyledFrame,
-        _ chunk: RestyledChunk
-    ) throws(SwanError) -> OutputFrame {
-        let picture =
-            switch output {
-            case .jpeg: try JPEG.encode(frame.frame, quality: quality)
-            case .png: try frame.frame.png()
-            }
-        var header = FrameHeader(
-            output,
-            sequence: frame.sequence,
-            captureTime: frame.captureTime,
-            width: UInt16(clamping: frame.frame.width),
-            height: UInt16(clamping: frame.frame.height)
-        )
-        (header.event, header.chunk) = (chunk.event, UInt32(clamping: chunk.index))
-        return OutputFrame(header: header, picture: picture, arrival: frame.arrival)
+        lock.withLock { meter.add(chunk, compress: seconds) }
+        metrics.add(chunk, compress: seconds, framesPerSecond: framesPerSecond)
     }
 }

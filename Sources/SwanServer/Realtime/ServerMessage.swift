@@ -1,4 +1,5 @@
 import Foundation
+import SwanPipelines
 
 /// A text message to a client of `/v1/realtime`. See docs/protocol.md.
 enum ServerMessage: Encodable, Sendable {
@@ -28,16 +29,35 @@ enum ServerMessage: Encodable, Sendable {
         let time: Double
     }
 
+    /// A request for a key frame of H.264.
+    struct KeyFrame: Encodable, Sendable {
+        let type = "keyframe"
+    }
+
     struct Failure: Encodable, Sendable {
         let type = "error"
         let code: String
         let message: String
         let param: String?
         let event: UInt32?
+        let retryAfter: Int?
+        let fits: Fits?
 
         init(_ error: MessageError, event: UInt32? = nil) {
             (code, message, param) = (error.code, error.message, error.parameter)
+            (retryAfter, fits) = (error.retryAfter, error.fits.map(Fits.init))
             self.event = event
+        }
+    }
+
+    /// A session that there is room for.
+    struct Fits: Encodable, Sendable {
+        let width, height, steps: Int
+        let fps: Double
+
+        init(_ demand: StreamDemand) {
+            (width, height, steps) = (demand.width, demand.height, demand.steps)
+            fps = demand.framesPerSecond
         }
     }
 
@@ -50,6 +70,7 @@ enum ServerMessage: Encodable, Sendable {
     case applied(Applied)
     case stats(SessionStats)
     case pong(Pong)
+    case keyFrame
     case failure(Failure)
     case ended(Ended)
 
@@ -59,6 +80,7 @@ enum ServerMessage: Encodable, Sendable {
         case .applied(let message): try message.encode(to: encoder)
         case .stats(let message): try message.encode(to: encoder)
         case .pong(let message): try message.encode(to: encoder)
+        case .keyFrame: try KeyFrame().encode(to: encoder)
         case .failure(let message): try message.encode(to: encoder)
         case .ended(let message): try message.encode(to: encoder)
         }

@@ -14,11 +14,15 @@ const noSuchSession = 4404;
  * The WebSocket of one session. A lost connection is opened again, with the session's id, until
  * the server has forgotten the session.
  *
+ * `place` has the size, steps and rate of the session, so that a server without room for it can say so before it
+ * opens the connection.
+ *
  * Handlers: `opened(resuming)`, `text(message)`, `binary(buffer)`, `lost()` before each attempt to
  * open it again, and `closed(problem)`, where the problem is null at a regular end.
  */
 export class Connection {
     #token;
+    #place;
     #handlers;
     #socket = null;
     #session = null;
@@ -28,8 +32,9 @@ export class Connection {
     #pings = null;
     #lastMessage = 0;
 
-    constructor(token, handlers) {
+    constructor(token, place, handlers) {
         this.#token = token;
+        this.#place = place;
         this.#handlers = handlers;
     }
 
@@ -39,9 +44,8 @@ export class Connection {
     }
 
     open() {
-        const url = new URL("v1/realtime", document.baseURI);
+        const url = this.#address();
         url.protocol = url.protocol.replace("http", "ws");
-        if (this.#session) url.searchParams.set("session", this.#session);
         const protocols = this.#token ? ["swan.v1", `swan.token.${this.#token}`] : ["swan.v1"];
         let socket;
         try {
@@ -68,6 +72,13 @@ export class Connection {
             else this.#refused();
         };
         this.#socket = socket;
+    }
+
+    #address() {
+        const url = new URL("v1/realtime", document.baseURI);
+        const fields = this.#session ? { session: this.#session } : this.#place;
+        for (const [name, value] of Object.entries(fields)) url.searchParams.set(name, value);
+        return url;
     }
 
     /** Sends an object as a text message. */
@@ -137,7 +148,7 @@ export class Connection {
         let response = null;
         try {
             const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
-            response = await fetch("v1/realtime", { headers, cache: "no-store" });
+            response = await fetch(this.#address(), { headers, cache: "no-store" });
         } catch {
             // No answer at all: the network or the server is down.
         }
@@ -146,14 +157,14 @@ export class Connection {
             this.#reconnect();
             return;
         }
-        let message;
+        let refusal;
         try {
-            message = (await response?.json())?.error?.message;
+            refusal = (await response?.json())?.error;
         } catch {
             // A proxy's answer need not be JSON; its status is enough.
         }
         const retryAfter = Number(response?.headers.get("Retry-After"));
-        this.#end(refusalProblem(response?.status, message, retryAfter));
+        this.#end(refusalProblem(response?.status, refusal, retryAfter));
     }
 
     #reconnect() {

@@ -1,0 +1,52 @@
+import ArgumentParser
+import SwanCheckpoints
+import SwanPipelines
+import SwanSystem
+import Torch
+
+/// Options that select a streaming model and where it runs.
+struct StreamingModelOptions: ParsableArguments {
+    @Option(help: "The name of a bundled model, or a model folder (see 'swan models').")
+    var model = BundledModels.names[0]
+
+    @Option(
+        help: ArgumentHelp(
+            "Use another autoencoder: 'tiny' is TAEHV (taew2_1, taew2_2) from the model folder, several "
+                + "times faster; 'tiny-decoder' is TAEHV's decoder with the model's encoder; or a path "
+                + "to weights.",
+            valueName: "name or path"
+        )
+    )
+    var vae: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Use this streaming configuration instead of the model's stream.yaml.",
+            valueName: "yaml"
+        )
+    )
+    var config: String?
+
+    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
+    var device = DeviceName(name: "auto")
+
+    @Option(
+        help: """
+            The dtype to compute in; auto is the one the model's configuration asks for, or bfloat16 if \
+            the processor or GPU has instructions for it.
+            """
+    )
+    var dtype = WeightType.auto
+
+    /// Opens the model, whose networks are not loaded yet.
+    func checkpoint() throws -> StreamCheckpoint {
+        try StreamCheckpoint(model, vae: vae, configuration: config)
+    }
+
+    /// Loads the networks of a model that was opened.
+    func load(_ checkpoint: StreamCheckpoint) throws -> StreamModel {
+        let chosen = try Device(named: device.name)
+        let type = dtype.dtype ?? checkpoint.configuration.computeType(on: chosen)
+        return try checkpoint.load(type, chosen)
+    }
+}
