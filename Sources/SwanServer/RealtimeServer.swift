@@ -34,7 +34,7 @@ package final class RealtimeServer: Sendable {
         self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(model, budget: budget),
+            try SharedStreams(model, budget: budget, overcommits: options.limits.overcommits),
             options.limits,
             health: health,
             metrics: metrics,

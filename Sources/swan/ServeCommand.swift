@@ -61,6 +61,9 @@ struct ServeCommand: ParsableCommand {
     )
     var maxSessions = 8
 
+    @Flag(help: "Admit sessions although the others then miss their rate.")
+    var overcommit = false
+
     @Option(
         name: .customLong("allow-origin"),
         parsing: .singleValue,
@@ -228,6 +231,7 @@ struct ServeCommand: ParsableCommand {
         options.limits.sessions = maxSessions
         options.osc = osc
         options.demoTimeout = demoTimeout > 0 ? .seconds(demoTimeout) : nil
+        options.limits.overcommits = overcommit
         return options
     }
 
