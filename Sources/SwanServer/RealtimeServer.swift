@@ -13,6 +13,7 @@ package import Torch
 package final class RealtimeServer: Sendable {
     private let options: ServerOptions
     private let registry: SessionRegistry
+    private let videos: VideoService?
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -31,6 +32,7 @@ package final class RealtimeServer: Sendable {
             options.limits,
             log: log
         )
+        videos = try VideoService.open(options, model, budget, log)
     }
 
     /// Serves until the task is cancelled.
@@ -41,16 +43,21 @@ package final class RealtimeServer: Sendable {
         var http = options.http
         // The page itself holds no secret; what it asks for does need the token.
         http.openPaths.formUnion(page.paths)
+        if let videos { http.limits.uploads["/v1/videos"] = videos.bodyBytes }
         let server = WebServer(
             options: http,
             log: log,
             routes: { router in
                 page.addRoutes(to: router)
                 addRoutes(to: router)
+                videos.map { VideoRoutes(service: $0).add(to: router) }
             },
             webSockets: { [self] request in decide(request) }
         )
-        defer { registry.close() }
+        defer {
+            videos?.queue.close()
+            registry.close()
+        }
         try await server.run { onReady($0) }
     }
 

@@ -6,6 +6,8 @@ package struct ServerOptions: Sendable {
     package var http: WebServerOptions
     /// What a client may use of the model.
     package var limits = Limits()
+    /// The jobs that the server takes; nil for none.
+    package var jobs: JobOptions?
     /// The version of the program.
     package var version = ""
 

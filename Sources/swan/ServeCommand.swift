@@ -79,6 +79,8 @@ struct ServeCommand: ParsableCommand {
     )
     var maxSessions = 8
 
+    @OptionGroup var jobOptions: ServeJobOptions
+
     func validate() throws {
         guard (0...65_535).contains(port) else {
             throw ValidationError("--port must be 0 to 65535, not \(port)")
@@ -97,7 +99,8 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan.serve")
-        let options = try options()
+        var options = try options()
+        options.jobs = try jobOptions.options(device: device.name)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
             .init(stopping: "stopping (repeat to stop at once)", abandoned: "stopped"),
