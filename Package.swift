@@ -224,7 +224,10 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanServerTests",
-            dependencies: ["SwanPipelines", "SwanServer"],
+            dependencies: [
+                "SwanSystem", "SwanPipelines", "SwanHTTP", "SwanServer",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -48,7 +48,9 @@ struct ServeJobOptions: ParsableArguments {
             throw ValidationError("--keep-jobs must be 1 to 31536000 seconds, not \(keepJobs)")
         }
         guard (1...600).contains(decoderTimeout) else {
-            throw ValidationError("--decoder-timeout must be 1 to 600 seconds, not \(decoderTimeout)")
+            throw ValidationError(
+                "--decoder-timeout must be 1 to 600 seconds, not \(decoderTimeout)"
+            )
         }
     }
 

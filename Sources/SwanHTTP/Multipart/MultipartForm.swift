@@ -49,7 +49,8 @@ package struct MultipartForm: Sendable {
         try parser.finish()
     }
 
-    private mutating func take(_ event: MultipartParser.Event, _ allowed: Set<String>) async throws {
+    private mutating func take(_ event: MultipartParser.Event, _ allowed: Set<String>) async throws
+    {
         switch event {
         case .part(let part):
             self.part = part
@@ -86,11 +87,12 @@ package struct MultipartForm: Sendable {
             }
             return try await file.append(bytes)
         }
-        fieldBytes += bytes.count
-        guard field.count + bytes.count <= limits.fieldBytes, fieldBytes <= limits.allFieldBytes
-        else {
+        let large = limits.largeFields[part.name]
+        if large == nil { fieldBytes += bytes.count }
+        let limit = large ?? limits.fieldBytes
+        guard field.count + bytes.count <= limit, fieldBytes <= limits.allFieldBytes else {
             throw APIError.formTooLarge(
-                "A field has at most \(limits.fieldBytes) bytes.",
+                "This field has at most \(limit) bytes.",
                 parameter: part.name.printable(limit: 80)
             )
         }

@@ -8,6 +8,8 @@ package struct MultipartLimits: Sendable {
     package var fieldBytes = 64 << 10
     /// The maximum size of all fields together, in bytes.
     package var allFieldBytes = 256 << 10
+    /// The maximum sizes of fields that may be larger than others, in bytes. They count for themselves.
+    package var largeFields: [String: Int] = [:]
     /// The maximum size of a file, in bytes.
     package var fileBytes = 512 << 20
 

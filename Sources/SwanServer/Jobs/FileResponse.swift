@@ -18,7 +18,8 @@ enum FileResponse {
         else { throw APIError.noSuchVideo }
         let tag = "\"\(size)-\(Int(time.timeIntervalSince1970 * 1_000))\""
         var headers: HTTPFields = [
-            .contentType: type, .acceptRanges: "bytes", .eTag: tag, .cacheControl: "private, no-cache",
+            .contentType: type, .acceptRanges: "bytes", .eTag: tag,
+            .cacheControl: "private, no-cache",
         ]
         if request.headers[.ifNoneMatch] == tag {
             return Response(status: .notModified, headers: headers)

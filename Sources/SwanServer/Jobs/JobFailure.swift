@@ -48,7 +48,10 @@ struct JobFailure: Error, Codable, Sendable, Equatable {
         }
         switch (error as? SwanError)?.code {
         case .outOfMemory:
-            self.init(.outOfMemory, "There is not enough memory; try a smaller size or fewer frames.")
+            self.init(
+                .outOfMemory,
+                "There is not enough memory; try a smaller size or fewer frames."
+            )
         case .diskFull:
             self.init(.noSpace, "The server's disk is full.")
         case .cannotWrite, .io:

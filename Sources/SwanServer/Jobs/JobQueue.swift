@@ -33,7 +33,8 @@ final class JobQueue: @unchecked Sendable {
     private var jobs: [VideoJob] = []
     private var places = 0
     private var running: (id: String, control: JobControl, progress: Int)?
-    private var watchers: [Int: (id: String, continuation: AsyncStream<Snapshot>.Continuation)] = [:]
+    private var watchers: [Int: (id: String, continuation: AsyncStream<Snapshot>.Continuation)] =
+        [:]
     private var lastWatcher = 0
     private var isOpen = true
 
@@ -91,7 +92,9 @@ final class JobQueue: @unchecked Sendable {
         try condition.withLock {
             guard isOpen else { throw APIError.stopping }
             removeExpired()
-            if let key = job.idempotencyKey, let earlier = jobs.first(where: { $0.idempotencyKey == key }) {
+            if let key = job.idempotencyKey,
+                let earlier = jobs.first(where: { $0.idempotencyKey == key })
+            {
                 guard earlier.requestDigest == job.requestDigest else { throw APIError.reusedKey }
                 return snapshot(earlier)
             }
@@ -276,7 +279,10 @@ final class JobQueue: @unchecked Sendable {
         do {
             try store.update(job)
         } catch {
-            log.error("The state of a job could not be stored: \(error)", metadata: ["job": "\(job.id)"])
+            log.error(
+                "The state of a job could not be stored: \(error)",
+                metadata: ["job": "\(job.id)"]
+            )
         }
     }
 

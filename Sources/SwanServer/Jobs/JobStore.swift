@@ -42,7 +42,10 @@ final class JobStore: Sendable {
         }
         lock = open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0 else {
-            throw SwanError(.cannotWrite, "\(folder): cannot be written: \(SwanError.reason(errno))")
+            throw SwanError(
+                .cannotWrite,
+                "\(folder): cannot be written: \(SwanError.reason(errno))"
+            )
         }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             close(lock)
@@ -140,7 +143,10 @@ final class JobStore: Sendable {
     func linkInputs(of job: VideoJob, to id: String) throws {
         for index in job.request.roles.indices {
             guard link(input(job.id, index), input(id, index)) == 0 else {
-                throw SwanError(.io, "\(folder): a file cannot be linked: \(SwanError.reason(errno))")
+                throw SwanError(
+                    .io,
+                    "\(folder): a file cannot be linked: \(SwanError.reason(errno))"
+                )
             }
         }
     }

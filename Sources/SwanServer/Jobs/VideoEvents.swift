@@ -46,6 +46,7 @@ enum VideoEvents {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(VideoObject(video)) else { return ": \n\n" }
         // JSON contains no line breaks.
-        return "event: \(video.job.status.rawValue)\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
+        return
+            "event: \(video.job.status.rawValue)\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
     }
 }

@@ -118,7 +118,12 @@ struct VideoRoutes: Sendable {
         let all = service.queue.all
         let after = query.get("after")
         if let after, !all.contains(where: { $0.job.id == after }) {
-            throw APIError(.notFound, "no_such_video", "There is no such video.", parameter: "after")
+            throw APIError(
+                .notFound,
+                "no_such_video",
+                "There is no such video.",
+                parameter: "after"
+            )
         }
         let list = VideoList(all, after: after, limit: limit, isAscending: order == "asc")
         return JSONResponse.make(list)

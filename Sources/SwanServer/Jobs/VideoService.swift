@@ -213,7 +213,11 @@ final class VideoService: Sendable {
         }
         let longest = limits.seconds
         if let seconds = fields.seconds {
-            try require(seconds > 0 && seconds <= longest, "seconds", "must be above 0 and at most \(Int(longest))")
+            try require(
+                seconds > 0 && seconds <= longest,
+                "seconds",
+                "must be above 0 and at most \(Int(longest))"
+            )
         }
         if let rate = fields.frameRate {
             try require((0.1...120).contains(rate), "fps", "must be 0.1 to 120")

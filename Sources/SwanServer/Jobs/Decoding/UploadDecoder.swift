@@ -31,7 +31,9 @@ final class UploadDecoder: @unchecked Sendable {
             environment: Self.environment,
             input: file.descriptor
         )
-        let (head, body) = try Self.message(child, limits) { $0.length <= DecodeMessage.Head.jsonLimit }
+        let (head, body) = try Self.message(child, limits) {
+            $0.length <= DecodeMessage.Head.jsonLimit
+        }
         guard head.kind == .info, let info = Self.decoded(UploadInfo.self, body),
             info.isPlausible(limits)
         else { throw Self.crashed(child) }

@@ -24,7 +24,9 @@ struct RestylePlan {
     ) throws {
         do {
             var settings = request.stream
-            if let size = request.size { (settings.width, settings.height) = (size.width, size.height) }
+            if let size = request.size {
+                (settings.width, settings.height) = (size.width, size.height)
+            }
             try Self.require(settings, multipleOf: model.sizeMultiple)
             var options = try StreamOptions(model.configuration, settings)
             options.setSize(
@@ -86,8 +88,19 @@ struct RestylePlan {
 
     private static func require(_ settings: StreamSettings, multipleOf multiple: Int) throws {
         for (name, side) in [("width", settings.width), ("height", settings.height)] {
-            guard let side, side % multiple != 0 || side < multiple else { continue }
-            throw APIError.invalid("size", "the \(name) must be a multiple of \(multiple), not \(side)")
+            guard let side else { continue }
+            guard side >= multiple, side % multiple == 0 else {
+                throw APIError.invalid(
+                    "size",
+                    "the \(name) must be a multiple of \(multiple), not \(side)"
+                )
+            }
+            guard side <= FrameSize.largestSide else {
+                throw APIError.invalid(
+                    "size",
+                    "the \(name) must be at most \(FrameSize.largestSide), not \(side)"
+                )
+            }
         }
     }
 }

@@ -29,12 +29,18 @@ struct JobFields: Decodable {
                 throw Self.refused("Send the file itself, or {\"image_url\": \"data:…\"}.", role)
             }
             guard url.hasPrefix("data:") else {
-                throw Self.refused("The server loads nothing from other places: use a data URL.", role)
+                throw Self.refused(
+                    "The server loads nothing from other places: use a data URL.",
+                    role
+                )
             }
             guard let comma = url.firstIndex(of: ","), url[..<comma].hasSuffix(";base64"),
                 let bytes = Data(base64Encoded: String(url[comma...].dropFirst()))
             else {
-                throw Self.refused("The data URL must contain Base64: data:image/png;base64,…", role)
+                throw Self.refused(
+                    "The data URL must contain Base64: data:image/png;base64,…",
+                    role
+                )
             }
             self.bytes = bytes
         }

@@ -18,7 +18,8 @@ struct JobSubmission: Sendable {
         if MultipartForm.isForm(type) {
             var form = MultipartLimits()
             form.fileBytes = limits.uploadBytes
-            form.parts = 32
+            form.parts = 64
+            form.largeFields["input_reference[image_url]"] = limits.jsonBytes
             let parts = try await MultipartForm(
                 request.body,
                 contentType: type,
@@ -33,11 +34,6 @@ struct JobSubmission: Sendable {
         } else if type.lowercased().hasPrefix("application/json") {
             let body = try await request.body.collect(upTo: limits.jsonBytes)
             fields = Data(body.readableBytesView)
-            for reference in try JobFields(json: fields).references {
-                let file = try UploadedFile(in: folder)
-                try await file.append(Array(reference.bytes))
-                files.append((reference.role, file))
-            }
         } else {
             throw APIError(
                 .unsupportedMediaType,
@@ -45,6 +41,11 @@ struct JobSubmission: Sendable {
                 "Send the body as application/json or multipart/form-data.",
                 parameter: "Content-Type"
             )
+        }
+        for reference in try JobFields(json: fields).references {
+            let file = try UploadedFile(in: folder)
+            try await file.append(Array(reference.bytes))
+            files.append((reference.role, file))
         }
         try requireSingleFiles()
     }
@@ -54,7 +55,9 @@ struct JobSubmission: Sendable {
         var sum = SHA256()
         // The files of JSON are part of its fields.
         sum.update(data: fields)
-        for (role, file) in files { sum.update(data: Data("\(role.rawValue)=\(file.checksum);".utf8)) }
+        for (role, file) in files {
+            sum.update(data: Data("\(role.rawValue)=\(file.checksum);".utf8))
+        }
         return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
