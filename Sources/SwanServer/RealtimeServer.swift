@@ -43,7 +43,6 @@ package final class RealtimeServer: Sendable {
         var http = options.http
         // The page itself holds no secret; what it asks for does need the token.
         http.openPaths.formUnion(page.paths)
-        if let videos { http.limits.uploads["/v1/videos"] = videos.bodyBytes }
         let server = WebServer(
             options: http,
             log: log,
@@ -169,7 +168,22 @@ package final class RealtimeServer: Sendable {
                     fps: model.configuration.fps ?? 16,
                     noiseScale: model.configuration.noiseScale
                 )
-            ]
+            ] + (videos?.generator.map { [Self.described($0.model)] } ?? [])
+        )
+    }
+
+    private static func described(_ model: GenerationModel) -> Models.Model {
+        let own = model.variant.defaults
+        return .init(
+            id: model.name,
+            styles: [],
+            needsInput: model.variant.needsImage,
+            steps: own.steps,
+            maxSteps: 1_000,
+            width: own.width,
+            height: own.height,
+            fps: Double(own.framesPerSecond),
+            noiseScale: 0
         )
     }
 

@@ -100,7 +100,7 @@ struct ServeCommand: ParsableCommand {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan.serve")
         var options = try options()
-        options.jobs = try jobOptions.options(device: device.name)
+        try jobOptions.apply(to: &options, device: device.name)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
             .init(stopping: "stopping (repeat to stop at once)", abandoned: "stopped"),

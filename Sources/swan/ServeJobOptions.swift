@@ -54,11 +54,11 @@ struct ServeJobOptions: ParsableArguments {
         }
     }
 
-    /// The jobs that the options describe; nil for none.
+    /// Adds jobs to the options of a server, unless there are none.
     ///
     /// - Parameter device: The device of all models.
-    func options(device: String) throws -> JobOptions? {
-        guard jobs != "none" else { return nil }
+    func apply(to server: inout ServerOptions, device: String) throws {
+        guard jobs != "none" else { return }
         var options = JobOptions(folder: jobs ?? Self.defaultFolder)
         options.isOptional = jobs == nil
         if let videoModel {
@@ -69,7 +69,8 @@ struct ServeJobOptions: ParsableArguments {
         options.limits.queued = maxJobs
         options.limits.lifetime = .seconds(keepJobs)
         options.limits.decoding.frameTimeout = .seconds(decoderTimeout)
-        return options
+        server.jobs = options
+        server.http.limits.uploads = options.uploads
     }
 
     private static var defaultFolder: String {

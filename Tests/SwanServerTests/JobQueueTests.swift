@@ -77,6 +77,14 @@ import Testing
         try remove()
     }
 
+    @Test(arguments: [
+        ("/var/x/a.mp4: the size is odd", "the size is odd"),
+        ("the steps must be 1 to 4, not 9", "the steps must be 1 to 4, not 9"),
+        ("cannot open ../a b", "cannot open  b"), ("see ~/x/y, please", "see , please"),
+    ]) func messagesForClients(message: String, shown: String) {
+        #expect(JobFailure.withoutPaths(message) == shown)
+    }
+
     @Test func theQueueHasALimit() throws {
         var limits = JobLimits()
         limits.queued = 2

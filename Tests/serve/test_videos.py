@@ -273,7 +273,7 @@ class RefusalTest(VideoCase):
         self.refused(self.request("POST", "/v1/videos", b"{}" * 9, Content_Type="application/json"), 400)
         self.refused(self.request("POST", "/v1/videos", b"x", Content_Type="application/xml"), 415)
         self.refused(self.request("GET", "/v1/videos?limit=0"), 400)
-        self.refused(self.request("GET", "/v1/videos?after=nothing"), 404)
+        self.refused(self.request("GET", "/v1/videos?after=nothing"), 400)
         self.refused(self.request("GET", "/v1/videos/video_nothing"), 404)
 
     def test_malformed_forms(self):
@@ -625,6 +625,74 @@ class DurabilityTest(unittest.TestCase):
             [SWAN, "serve", "--port", "0", "--device", "cpu", "--jobs", self.folder + "/jobs"],
             capture_output=True, text=True, timeout=60)
         self.assertEqual(ended.returncode, 73, ended.stderr)
+
+
+class GenerationTest(unittest.TestCase):
+    """Videos from text and pictures, by checkpoints with random weights."""
+
+    @classmethod
+    def setUpClass(cls):
+        seeds = os.environ.get("FUZZ_SEEDS", str(ROOT / ".build/debug/fuzz-seeds"))
+        if not os.path.exists(seeds):
+            raise unittest.SkipTest("needs fuzz-seeds, which makes checkpoints")
+        cls.models = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.models, ignore_errors=True)
+        subprocess.run([seeds, cls.models], check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+    def start(self, model):
+        case = VideoCase("refused")
+        case.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, case.folder, ignore_errors=True)
+        case.server = Swan("--jobs", case.folder + "/jobs", "--video-model", f"{self.models}/{model}")
+        self.addCleanup(case.server.stop)
+        return case
+
+    def made(self, case, files=(), **fields):
+        fields = {"size": "32x32", "settings[frames]": 5, "settings[steps]": 2, **fields}
+        state = case.finished(case.accepted(case.post(fields, files)))
+        self.assertEqual((state["status"], state["size"], state["frames"]), ("completed", "32x32", 5), state)
+        self.assertEqual(case.request("GET", f"/v1/videos/{state['id']}/content")[2][4:8], b"ftyp")
+        return state
+
+    def test_text(self):
+        case = self.start("Wan2.1-T2V-original")
+        state = self.made(case)
+        self.assertEqual((state["kind"], state["model"], state["fps"]), ("generate", "Wan2.1-T2V-original", 16))
+        body = json.dumps({"prompt": "a fox", "seconds": 0.3, "size": "32x32", "settings": {
+            "steps": 2, "seed": 3, "guidance": 3, "negative_prompt": "blur", "shift": 2.5, "solver": "euler",
+            "schedule": "diffusers", "batch_guidance": True, "cache": 0.1}}).encode()
+        job = case.accepted(case.request("POST", "/v1/videos", body, Content_Type="application/json"))
+        self.assertEqual(case.finished(job)["frames"], 5)
+        for fields, parameter in [
+            ({"size": "33x32"}, "settings"), ({"settings[frames]": 6}, "settings"), ({"settings[steps]": 0}, "settings"),
+            ({"settings[noise_scale]": 1}, "settings"), ({"size": "32x32", "settings": '{"area": 1024}'}, "size"),
+            ({"prompt_at": '[{"frame": 1, "prompt": "x"}]'}, "prompt_at"),
+            ({"seconds": 1, "settings[frames]": 5}, "seconds"),
+        ]:
+            self.assertEqual(case.refused(case.post(fields), 400)["param"], parameter)
+        # The other model of this server restyles.
+        job = case.accepted(case.upload(png(64, 64), "a.png", model="tiny", size="64x64", max_frames=1))
+        self.assertEqual(case.finished(job)["kind"], "restyle")
+        names = [model["id"] for model in case.request("GET", "/v1/models")[2]["data"]]
+        self.assertEqual(names, ["tiny", "Wan2.1-T2V-original"])
+
+    def test_picture(self):
+        case = self.start("Wan2.1-I2V-diffusers")
+        self.made(case, [("input_reference", "a.png", png(48, 32))])
+        # What is missing is found before the job is queued.
+        error = case.refused(case.post({"size": "32x32", "settings[frames]": 5}), 400)
+        self.assertEqual(error["code"], "invalid_request")
+
+    def test_two_pictures(self):
+        case = self.start("Wan2.1-FLF2V-original")
+        self.made(case, [("input_reference", "a.png", png(48, 32)), ("last_image", "b.png", png(32, 32))])
+
+    @unittest.skipUnless(FFMPEG, "needs ffmpeg")
+    def test_control(self):
+        case = self.start("Wan2.1-VACE-original")
+        clip = video(frames=8, size="48x32")
+        self.made(case, [("control", "a.mp4", clip), ("mask", "b.mp4", clip), ("references", "c.png", png(32, 32))], control_scale=0.5)
+        case.refused(case.post({}, [("control", "a.png", png(32, 32))]), 400)
 
 
 if __name__ == "__main__":

@@ -57,11 +57,16 @@ struct JobFailure: Error, Codable, Sendable, Equatable {
         case .cannotWrite, .io:
             self.init(.noSpace, "The server cannot write the video.")
         case .invalidRequest, .emptyPrompt:
-            // These are about what was asked for, and name no files.
-            self.init(.invalid, (error as? SwanError)?.message.printable(limit: 500) ?? "")
+            // These are about what was asked for.
+            self.init(.invalid, Self.withoutPaths((error as? SwanError)?.message ?? ""))
         default:
             self.init(.failed, "The video could not be made. The server's log has the details.")
         }
+    }
+
+    /// A message for clients, whom the names of the server's files do not concern.
+    static func withoutPaths(_ message: String) -> String {
+        message.replacing(/(^|\s)[~.]{0,2}\/[^\s:,;]+(?:: )?/) { $0.1 }.printable(limit: 500)
     }
 
     /// The failure as the answer to a request.

@@ -9,6 +9,9 @@ package struct JobOptions: Sendable {
     /// What the jobs may use.
     package var limits = JobLimits()
 
+    /// The paths whose requests may be larger than others: several files, and what is between them.
+    package var uploads: [String: Int] { ["/v1/videos": 2 * limits.uploadBytes] }
+
     /// Creates options for a folder.
     package init(folder: String) { self.folder = folder }
 }

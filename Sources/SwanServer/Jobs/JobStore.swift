@@ -27,8 +27,9 @@ final class JobStore: Sendable {
     /// Opens a folder, and creates it if necessary.
     ///
     /// - Throws: `exists` if another process has it, `cannotWrite` if it cannot be used.
-    init(_ folder: String) throws {
-        self.folder = folder
+    init(_ path: String) throws {
+        // Messages about files with absolute names can be told from others.
+        folder = URL(fileURLWithPath: path).path
         do {
             for name in ["", "/uploads", "/inputs", "/videos"] {
                 try FileManager.default.createDirectory(
@@ -65,7 +66,15 @@ final class JobStore: Sendable {
         }
     }
 
-    deinit { close(lock) }
+    deinit {
+        // First the database, which the next owner of the folder opens.
+        do {
+            try database.close()
+        } catch {
+            // What is left of it ends with the process; the next owner waits for that.
+        }
+        close(lock)
+    }
 
     private static func reason(_ error: any Error) -> String {
         let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
@@ -74,6 +83,7 @@ final class JobStore: Sendable {
 
     private static func database(at path: String) throws -> DatabaseQueue {
         var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { database in
             // A job that a client was told about survives a power failure.
             try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")

@@ -43,7 +43,7 @@ struct VideoRoutes: Sendable {
         let place = try place()
         let folder = service.queue.store.uploads
         let submission = try await JobSubmission(request, service.limits, folder: folder)
-        let video = try await service.blocking { [service] in
+        let video = try await service.blocking(inspects: true) { [service] in
             try service.create(submission, place, idempotencyKey: key)
         }
         return Self.response(video)
@@ -66,6 +66,8 @@ struct VideoRoutes: Sendable {
         _ context: BasicRequestContext
     ) async throws -> Response {
         let id = try video(context).job.id
+        guard request.headers[.contentType]?.lowercased().hasPrefix("application/json") ?? false
+        else { throw APIError.contentType("application/json") }
         let key = try Self.idempotencyKey(request)
         let place = try place()
         let body = try await request.body.collect(upTo: 128 << 10)
@@ -118,12 +120,7 @@ struct VideoRoutes: Sendable {
         let all = service.queue.all
         let after = query.get("after")
         if let after, !all.contains(where: { $0.job.id == after }) {
-            throw APIError(
-                .notFound,
-                "no_such_video",
-                "There is no such video.",
-                parameter: "after"
-            )
+            throw APIError.invalid("after", "is no video of this server")
         }
         let list = VideoList(all, after: after, limit: limit, isAscending: order == "asc")
         return JSONResponse.make(list)
@@ -173,6 +170,16 @@ struct VideoRoutes: Sendable {
 }
 
 extension APIError {
+    /// A body of a type that is not accepted.
+    static func contentType(_ accepted: String) -> APIError {
+        APIError(
+            .unsupportedMediaType,
+            "unsupported_content_type",
+            "Send the body as \(accepted).",
+            parameter: "Content-Type"
+        )
+    }
+
     /// A video that does not exist, or no longer.
     static let noSuchVideo = APIError(
         .notFound,

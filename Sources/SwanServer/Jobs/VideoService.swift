@@ -14,12 +14,13 @@ final class VideoService: Sendable {
     let queue: JobQueue
     let limits: JobLimits
     private let restyler: StreamModel
-    private let generator: VideoModel?
+    let generator: VideoModel?
     private let budget: ComputeBudget
     private let outputPixels: Int
     private let log: Logger
-    /// Blocking work of requests, one after the other: inspecting uploads, and writing to the database.
-    private let requests = DispatchQueue(label: "swan.jobs.requests")
+    /// Blocking work of requests, each kind one after the other: inspecting uploads, and changing jobs.
+    private let uploads = DispatchQueue(label: "swan.jobs.uploads")
+    private let changes = DispatchQueue(label: "swan.jobs.changes")
 
     /// Takes over the jobs of a folder.
     init(
@@ -72,20 +73,22 @@ final class VideoService: Sendable {
         }
     }
 
-    /// The maximum size of a request for a video, in bytes: several files, and what is between them.
-    var bodyBytes: Int { 2 * limits.uploadBytes }
-
     /// The names of the models that make videos.
     var models: [(name: String, kind: JobRequest.Kind)] {
         [(restyler.name, .restyle)] + (generator.map { [($0.model.name, .generate)] } ?? [])
     }
 
     /// Runs blocking work of a request.
+    ///
+    /// - Parameter inspects: Whether the work is that of an upload, for which nothing else should wait.
     func blocking<Result: Sendable>(
+        inspects: Bool = false,
         _ work: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
-            requests.async { continuation.resume(with: Swift.Result { try work() }) }
+            (inspects ? uploads : changes).async {
+                continuation.resume(with: Swift.Result { try work() })
+            }
         }
     }
 

@@ -35,12 +35,7 @@ struct JobSubmission: Sendable {
             let body = try await request.body.collect(upTo: limits.jsonBytes)
             fields = Data(body.readableBytesView)
         } else {
-            throw APIError(
-                .unsupportedMediaType,
-                "unsupported_content_type",
-                "Send the body as application/json or multipart/form-data.",
-                parameter: "Content-Type"
-            )
+            throw APIError.contentType("application/json or multipart/form-data")
         }
         for reference in try JobFields(json: fields).references {
             let file = try UploadedFile(in: folder)

@@ -101,7 +101,7 @@ function showFile() {
     previewURL = null;
     find("preview").replaceChildren();
     find("file-name").textContent = file ? file.name : "Choose a video or picture";
-    find("file-facts").textContent = file ? `${(file.size / 1e6).toFixed(1)} MB` : "or drop one here";
+    find("file-facts").textContent = file ? sizeText(file.size) : "or drop one here";
     if (!file) return;
     previewURL = URL.createObjectURL(file);
     const element = document.createElement(file.type.startsWith("image/") ? "img" : "video");
@@ -109,6 +109,10 @@ function showFile() {
     // Not every format that the server reads is one that the browser shows.
     element.addEventListener("error", () => element.remove());
     find("preview").append(element);
+}
+
+function sizeText(bytes) {
+    return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 function newForm() {
@@ -253,7 +257,7 @@ async function again(item) {
     const prompt = find("prompt").value.trim();
     if (!prompt || prompt === item.video.prompt) {
         find("prompt").focus();
-        throw new Refusal("Which prompt?", "Write another prompt above, then press “Another prompt” again.");
+        throw new Refusal("Which prompt?", "Write another prompt above, then press “Remix” again.");
     }
     await ask(`v1/videos/${item.video.id}/remix`, {
         method: "POST",
