@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SwanHTTP
 import SwanPipelines
 import SwanServer
 

@@ -76,10 +76,13 @@ final class JobQueue: @unchecked Sendable {
     }
 
     /// Takes a place for a job that is still arriving; nil if the queue is full.
-    func reserve() -> Place? {
+    ///
+    /// - Parameter key: The idempotency key. If a job has it, the request adds none.
+    func reserve(_ key: String? = nil) -> Place? {
         condition.withLock {
             let waiting = jobs.count { !$0.status.isFinal }
-            guard isOpen, waiting + places < limits.queued else { return nil }
+            let isRepeated = key != nil && jobs.contains { $0.idempotencyKey == key }
+            guard isOpen, isRepeated || waiting + places < limits.queued else { return nil }
             places += 1
             return Place(self)
         }
@@ -111,11 +114,6 @@ final class JobQueue: @unchecked Sendable {
     /// A job that has not expired.
     func job(_ id: String) -> Snapshot? {
         condition.withLock { find(id).map { snapshot(jobs[$0]) } }
-    }
-
-    /// Whether there is a job with an idempotency key.
-    func has(idempotencyKey key: String) -> Bool {
-        condition.withLock { jobs.contains { $0.idempotencyKey == key } }
     }
 
     /// All jobs that have not expired, the oldest first.

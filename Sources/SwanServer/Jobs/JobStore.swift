@@ -117,7 +117,15 @@ final class JobStore: Sendable {
 
     /// All jobs, the oldest first.
     func jobs() throws -> [VideoJob] {
-        try database.read { try VideoJob.order(Column("number")).fetchAll($0) }
+        do {
+            return try database.read { try VideoJob.order(Column("number")).fetchAll($0) }
+        } catch {
+            throw SwanError(
+                .invalidFile,
+                "\(folder)/jobs.sqlite: cannot be read: \(error); remove it to start without its jobs",
+                cause: error
+            )
+        }
     }
 
     /// Stores a new job, which gets its number.

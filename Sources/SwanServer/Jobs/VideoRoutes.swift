@@ -40,7 +40,7 @@ struct VideoRoutes: Sendable {
 
     private func create(_ request: Request) async throws -> Response {
         let key = try Self.idempotencyKey(request)
-        let place = try place()
+        let place = try place(key)
         let folder = service.queue.store.uploads
         let submission = try await JobSubmission(request, service.limits, folder: folder)
         let video = try await service.blocking(inspects: true) { [service] in
@@ -69,7 +69,7 @@ struct VideoRoutes: Sendable {
         guard request.headers[.contentType]?.lowercased().hasPrefix("application/json") ?? false
         else { throw APIError.contentType("application/json") }
         let key = try Self.idempotencyKey(request)
-        let place = try place()
+        let place = try place(key)
         let body = try await request.body.collect(upTo: 128 << 10)
         let remix: Remix
         do {
@@ -83,8 +83,8 @@ struct VideoRoutes: Sendable {
         return Self.response(video)
     }
 
-    private func place() throws -> JobQueue.Place {
-        guard let place = service.queue.reserve() else {
+    private func place(_ key: String?) throws -> JobQueue.Place {
+        guard let place = service.queue.reserve(key) else {
             throw APIError(
                 .tooManyRequests,
                 "queue_full",
