@@ -138,7 +138,8 @@ let package = Package(
             name: "SwanServer",
             dependencies: [
                 "Torch", "SwanSystem", "SwanText", "SwanMedia", "SwanCheckpoints", "SwanPipelines",
-                "SwanHTTP",
+                "SwanThreads", "SwanHTTP",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),

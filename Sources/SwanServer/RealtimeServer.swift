@@ -16,6 +16,7 @@ package final class RealtimeServer: Sendable {
     private let health: ServerHealth
     private let metrics: ServerMetrics
     private let demo: DemoUsers
+    private let videos: VideoService?
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -41,6 +42,8 @@ package final class RealtimeServer: Sendable {
             log: log
         )
         demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
+        videos = try VideoService.open(options, model, budget, log)
+        if let videos { metrics.follow(videos.queue) }
     }
 
     /// Makes this server answer.
@@ -57,6 +60,7 @@ package final class RealtimeServer: Sendable {
     /// Adds all routes but those of the page.
     func addAllRoutes(to router: Router<BasicRequestContext>) throws {
         addRoutes(to: router)
+        videos.map { VideoRoutes(service: $0).add(to: router) }
         try Operations(
             version: options.version,
             health: health,
@@ -84,8 +88,11 @@ package final class RealtimeServer: Sendable {
         }
     }
 
-    /// Ends all sessions.
-    func close() { registry.close() }
+    /// Ends all sessions, and stops making videos.
+    func close() {
+        videos?.queue.close()
+        registry.close()
+    }
 
     // MARK: - WebSockets
 
@@ -186,7 +193,22 @@ package final class RealtimeServer: Sendable {
                     fps: model.configuration.fps ?? StreamModel.usualFramesPerSecond,
                     noiseScale: model.configuration.noiseScale
                 )
-            ]
+            ] + (videos?.generator.map { [Self.described($0.model)] } ?? [])
+        )
+    }
+
+    private static func described(_ model: GenerationModel) -> Models.Model {
+        let own = model.variant.defaults
+        return .init(
+            id: model.name,
+            styles: [],
+            needsInput: model.variant.needsImage,
+            steps: own.steps,
+            maxSteps: 1_000,
+            width: own.width,
+            height: own.height,
+            fps: Double(own.framesPerSecond),
+            noiseScale: 0
         )
     }
 

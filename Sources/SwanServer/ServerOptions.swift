@@ -10,6 +10,8 @@ package struct ServerOptions: Sendable {
     package var demoTimeout: Duration?
     /// Where OSC messages are received; nil for nowhere.
     package var osc: OSCAddress?
+    /// The jobs that the server takes; nil for none.
+    package var jobs: JobOptions?
     /// The version of the program.
     package var version = ""
 

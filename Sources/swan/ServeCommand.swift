@@ -106,6 +106,7 @@ struct ServeCommand: ParsableCommand {
         help: "Print the settings in effect and where each comes from, and exit."
     )
     var printSettings = false
+    @OptionGroup var jobOptions: ServeJobOptions
 
     func validate() throws {
         guard (0...1_000_000).contains(demoTimeout) else {
@@ -134,7 +135,8 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         if printSettings { return try StandardOutput.write(sources.text(self)) }
         let log = startLog()
-        let options = try options()
+        var options = try options()
+        try jobOptions.apply(to: &options, device: loading.device.name)
         let isServing = Mutex(false)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
@@ -148,7 +150,7 @@ struct ServeCommand: ParsableCommand {
             abandon: {}
         )
         Engine.sleepWhileWaiting()
-        let task = Task {
+        let task = Task { [options] in
             try await serve(options, log) { url in
                 isServing.withLock { $0 = true }
                 log.notice("open \(url) (Ctrl-C stops)")
