@@ -14,6 +14,8 @@ TESTFLAGS =
 CASES = 20000
 SEED = $(shell date +%Y%m%d)
 SECONDS = 60
+MINUTES = 5
+CYCLES = 1000
 BUILDFLAGS =
 
 SWAN = .build/release/swan
@@ -34,7 +36,7 @@ export INPUT PROMPT OUT
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), SERVEFLAGS, TESTFLAGS (test), BUILDFLAGS (all builds)'
-	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media)'
+	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media), MINUTES, CYCLES (test-soak)'
 
 .PHONY: setup
 setup: ## Install missing dependencies: Debian packages, libtorch, sample clips
@@ -107,6 +109,11 @@ fuzz: $(BUILT) ## Fuzz the release build with damaged models: make fuzz CASES=10
 fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	swift build --product fuzz-seeds $(BUILDFLAGS)
 	@Tests/fuzz/media $(SECONDS)
+
+.PHONY: test-soak
+test-soak: setup ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow
+	swift build --product swan $(BUILDFLAGS)
+	Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
 # The library as another package sees it: no flags of its own, nothing but the product.
 .PHONY: example

@@ -13,7 +13,7 @@ struct cm_live_encoder {
     int64_t frames;
 };
 
-static cm_code check(const cm_live_options *options, cm_error *error) {
+static cm_code check(const cm_live_encoder_options *options, cm_error *error) {
     int width = options->width, height = options->height;
     if (width < 2 || height < 2 || width > 16384 || height > 16384 || width % 2 || height % 2) {
         return cm_fail(
@@ -36,7 +36,7 @@ static cm_code check(const cm_live_options *options, cm_error *error) {
 /* `zerolatency` has no lookahead and no B-frames, and `baseline` makes decoders expect none: x264 also writes
  * the VUI restriction that no frame is reordered, so decoders need not wait for later ones. */
 static cm_code open_codec(
-    cm_live_encoder *encoder, const cm_live_options *options, cm_error *error) {
+    cm_live_encoder *encoder, const cm_live_encoder_options *options, cm_error *error) {
     const AVCodec *codec = avcodec_find_encoder_by_name("libx264");
     if (codec == NULL)
         return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no encoder 'libx264'");
@@ -72,7 +72,7 @@ static cm_code open_codec(
 }
 
 cm_code cm_live_encoder_open(
-    cm_live_encoder **result, const cm_live_options *options, cm_error *error) {
+    cm_live_encoder **result, const cm_live_encoder_options *options, cm_error *error) {
     *result = NULL;
     cm_log_begin();
     cm_code code = check(options, error);

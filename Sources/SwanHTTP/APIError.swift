@@ -18,6 +18,8 @@ package struct APIError: Error, Sendable, Equatable {
     package let parameter: String?
     /// Headers of the response besides those that describe the body.
     package var headers: HTTPFields
+    /// What the server would accept instead, by the names of parameters; the body has it as `fits`.
+    package var fits: [String: Double]?
 
     /// Creates an error.
     package init(
@@ -61,7 +63,7 @@ package struct APIError: Error, Sendable, Equatable {
 
 extension APIError: Encodable {
     private enum Key: String, CodingKey {
-        case message, type, param, code
+        case message, type, param, code, fits
     }
 
     package func encode(to encoder: any Encoder) throws {
@@ -71,6 +73,7 @@ extension APIError: Encodable {
         // Present even if nil, as clients of such APIs expect.
         try container.encode(parameter, forKey: .param)
         try container.encode(code, forKey: .code)
+        try container.encodeIfPresent(fits, forKey: .fits)
     }
 }
 

@@ -12,7 +12,7 @@ struct AccessRules: Sendable {
     private let hosts: Set<String>
     private let allowsAllAddresses: Bool
     private let origins: Set<Origin>
-    private let bodyBytes: Int
+    private let limits: WebServerOptions.Limits
 
     init(_ options: WebServerOptions) {
         token = options.token
@@ -22,7 +22,7 @@ struct AccessRules: Sendable {
         // A page can point a name at this machine, but it cannot change what an address means.
         allowsAllAddresses = bound?.isWildcard ?? false
         origins = Set(options.allowedOrigins)
-        bodyBytes = options.limits.bodyBytes
+        limits = options.limits
     }
 
     /// Why a request is refused; nil if it is answered.
@@ -31,9 +31,9 @@ struct AccessRules: Sendable {
         guard let host = head.headers.first(name: "host").flatMap({ Authority($0) }), allows(host)
         else { return .wrongHost }
         if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }),
-            length > bodyBytes
+            length > limits.bodyBytes(of: head)
         {
-            return .bodyTooLarge(limit: bodyBytes)
+            return .bodyTooLarge(limit: limits.bodyBytes(of: head))
         }
         if head.isUnsafe || head.isWebSocketUpgrade, !allowsOrigin(of: head, host: host) {
             return .wrongOrigin
@@ -83,6 +83,18 @@ struct AccessRules: Sendable {
             && head.subprotocols.contains {
                 $0.hasPrefix(prefix) && token.matches($0.dropFirst(prefix.count))
             }
+    }
+}
+
+extension WebServerOptions.Limits {
+    /// The maximum size of the body of a request, in bytes.
+    func bodyBytes(of head: HTTPRequestHead) -> Int {
+        head.method == .POST ? uploads[head.path] ?? bodyBytes : bodyBytes
+    }
+
+    /// Whether a request may take longer than `bodyTimeout` to arrive.
+    func isUpload(_ head: HTTPRequestHead) -> Bool {
+        head.method == .POST && uploads[head.path] != nil
     }
 }
 

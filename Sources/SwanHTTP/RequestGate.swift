@@ -40,6 +40,8 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
     private var request: HTTPRequestHead?
     private var requests = 0
     private var bodyBytes = 0
+    private var bodyLimit = 0
+    private var bodyStart = NIODeadline.now()
     private var isReceivingBody = false
     private var isInputClosed = false
     private var isOutputClosed = false
@@ -89,8 +91,8 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
             begin(head, context)
         case .body(let buffer):
             bodyBytes += buffer.readableBytes
-            guard bodyBytes <= limits.bodyBytes else {
-                return refuse(.bodyTooLarge(limit: limits.bodyBytes), context)
+            guard bodyBytes <= bodyLimit else {
+                return refuse(.bodyTooLarge(limit: bodyLimit), context)
             }
             context.fireChannelRead(wrapInboundOut(part))
         case .end:
@@ -104,6 +106,8 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
         request = head
         requests += 1
         bodyBytes = 0
+        bodyLimit = limits.bodyBytes(of: head)
+        bodyStart = .now()
         isReceivingBody = true
         isResponseDue = true
         hasResponseHead = false
@@ -288,12 +292,23 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func setDeadline(_ time: Duration?, _ context: ChannelHandlerContext) {
         schedule(time.map { TimeAmount($0) }, context) { context in
-            if self.isReceivingBody, self.isResponseDue, !self.hasResponseHead {
+            if let time = self.timeLeftToUpload() {
+                self.setDeadline(time, context)
+            } else if self.isReceivingBody, self.isResponseDue, !self.hasResponseHead {
                 self.refuse(.timeout, context)
             } else {
                 self.closeWhenWritten(context)
             }
         }
+    }
+
+    /// How much longer an upload may take for what has arrived of it; nil if it is not fast enough, or none.
+    private func timeLeftToUpload() -> Duration? {
+        guard isReceivingBody, let request, limits.isUpload(request) else { return nil }
+        let earned = Duration.seconds(bodyBytes / max(limits.uploadRate, 1))
+        let used = Duration.nanoseconds((NIODeadline.now() - bodyStart).nanoseconds)
+        let left = limits.bodyTimeout + earned - used
+        return left > .seconds(1) ? left : nil
     }
 
     /// Closes the connection, but not while a slow client still receives the last response.

@@ -2,6 +2,7 @@ package import Hummingbird
 import HummingbirdCore
 package import Logging
 import NIOCore
+import ServiceLifecycle
 
 /// A server for HTTP/1.1 and WebSockets that faces untrusted clients.
 package struct WebServer: Sendable {
@@ -31,7 +32,8 @@ package struct WebServer: Sendable {
         self.log = log
     }
 
-    /// Serves until the task is cancelled or its `ServiceGroup` shuts down gracefully.
+    /// Serves until the task is cancelled or its `ServiceGroup` shuts down gracefully: tells clients that it
+    /// stops, and gives them the grace period to leave.
     ///
     /// - Parameter onReady: Called with the server's URL once it accepts connections.
     package func run(onReady: @escaping @Sendable (String) async -> Void) async throws {
@@ -49,10 +51,22 @@ package struct WebServer: Sendable {
             logger: quiet
         )
         do {
-            try await application.run()
+            try await Self.runToGracefulEnd(application, log: quiet)
         } catch {
             let (host, port) = (options.host, options.port)
             throw await ListenFailure.explained(error, host: host, port: port) ?? error
+        }
+    }
+
+    /// Runs a service. Cancelling the task does not cut its connections off, but ends it gracefully.
+    private static func runToGracefulEnd(_ service: any Service, log: Logger) async throws {
+        let group = ServiceGroup(configuration: .init(services: [service], logger: log))
+        // A task of its own is not cancelled with this one.
+        let running = Task { try await group.run() }
+        try await withTaskCancellationHandler {
+            try await running.value
+        } onCancel: {
+            Task { await group.triggerGracefulShutdown() }
         }
     }
 

@@ -37,6 +37,10 @@ package struct WebServerOptions: Sendable {
         package var headerCount = 100
         /// The maximum size of the body of a request, in bytes.
         package var bodyBytes = 2 << 20
+        /// The maximum size of the body of a `POST` to these paths, instead of `bodyBytes`.
+        package var uploads: [String: Int] = [:]
+        /// The average rate at which an upload must arrive after `bodyTimeout`, in bytes per second.
+        package var uploadRate = 64 << 10
         /// The maximum number of connections.
         package var connections = 512
         /// The time from the start of a connection until the headers of the first request.

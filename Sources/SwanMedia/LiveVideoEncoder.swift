@@ -28,7 +28,7 @@ package final class LiveVideoEncoder {
         framesPerSecond: Double,
         bitsPerSecond: Int
     ) throws(SwanError) {
-        var options = cm_live_options()
+        var options = cm_live_encoder_options()
         options.width = Int32(clamping: width)
         options.height = Int32(clamping: height)
         options.frame_rate = framesPerSecond

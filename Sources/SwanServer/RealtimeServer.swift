@@ -16,6 +16,7 @@ package final class RealtimeServer: Sendable {
     private let health: ServerHealth
     private let metrics: ServerMetrics
     private let demo: DemoUsers
+    private let videos: VideoService?
     private let log: Logger
 
     /// Creates a server for a model, whose threads start at once.
@@ -34,13 +35,15 @@ package final class RealtimeServer: Sendable {
         self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(model, budget: budget),
+            try SharedStreams(model, budget: budget, overcommits: options.limits.overcommits),
             options.limits,
             health: health,
             metrics: metrics,
             log: log
         )
         demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
+        videos = try VideoService.open(options, model, budget, log)
+        if let videos { metrics.follow(videos.queue) }
     }
 
     /// Makes this server answer.
@@ -57,6 +60,7 @@ package final class RealtimeServer: Sendable {
     /// Adds all routes but those of the page.
     func addAllRoutes(to router: Router<BasicRequestContext>) throws {
         addRoutes(to: router)
+        videos.map { VideoRoutes(service: $0).add(to: router) }
         try Operations(
             version: options.version,
             health: health,
@@ -84,17 +88,20 @@ package final class RealtimeServer: Sendable {
         }
     }
 
-    /// Ends all sessions.
-    func close() { registry.close() }
+    /// Ends all sessions, and stops making videos.
+    func close() {
+        videos?.queue.close()
+        registry.close()
+    }
 
     // MARK: - WebSockets
 
     private func decide(_ request: HTTPRequest) -> WebSocketDecision {
+        if let refusal = health.refusal { return .refuse(refusal) }
         if let decision = demo.decide(request) { return decision }
         guard let url = URLComponents(string: request.path ?? ""), url.path == "/v1/realtime" else {
             return .refuse(.notFound)
         }
-        if let refusal = health.refusal { return .refuse(refusal) }
         let isOffered = request.subprotocols.contains("swan.v1")
         let subprotocol = isOffered ? "swan.v1" : nil
         if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
@@ -186,7 +193,22 @@ package final class RealtimeServer: Sendable {
                     fps: model.configuration.fps ?? StreamModel.usualFramesPerSecond,
                     noiseScale: model.configuration.noiseScale
                 )
-            ]
+            ] + (videos?.generator.map { [Self.described($0.model)] } ?? [])
+        )
+    }
+
+    private static func described(_ model: GenerationModel) -> Models.Model {
+        let own = model.variant.defaults
+        return .init(
+            id: model.name,
+            styles: [],
+            needsInput: model.variant.needsImage,
+            steps: own.steps,
+            maxSteps: 1_000,
+            width: own.width,
+            height: own.height,
+            fps: Double(own.framesPerSecond),
+            noiseScale: 0
         )
     }
 

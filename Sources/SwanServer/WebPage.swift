@@ -22,6 +22,7 @@ enum WebPage {
             let file = StaticFiles.File(try Data(contentsOf: url), type: type)
             files["/" + name] = file
             if name == "index.html" { files["/"] = file }
+            if name == "jobs.html" { files["/jobs"] = file }
         }
         guard files["/"] != nil else {
             throw SwanError(.noSuchFile, "the web page is missing from this installation")

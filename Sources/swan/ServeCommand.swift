@@ -61,6 +61,9 @@ struct ServeCommand: ParsableCommand {
     )
     var maxSessions = 8
 
+    @Flag(help: "Admit sessions although the others then miss their rate.")
+    var overcommit = false
+
     @Option(
         name: .customLong("allow-origin"),
         parsing: .singleValue,
@@ -103,6 +106,7 @@ struct ServeCommand: ParsableCommand {
         help: "Print the settings in effect and where each comes from, and exit."
     )
     var printSettings = false
+    @OptionGroup var jobOptions: ServeJobOptions
 
     func validate() throws {
         guard (0...1_000_000).contains(demoTimeout) else {
@@ -131,7 +135,8 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         if printSettings { return try StandardOutput.write(sources.text(self)) }
         let log = startLog()
-        let options = try options()
+        var options = try options()
+        try jobOptions.apply(to: &options, device: loading.device.name)
         let isServing = Mutex(false)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
@@ -145,7 +150,7 @@ struct ServeCommand: ParsableCommand {
             abandon: {}
         )
         Engine.sleepWhileWaiting()
-        let task = Task {
+        let task = Task { [options] in
             try await serve(options, log) { url in
                 isServing.withLock { $0 = true }
                 log.notice("open \(url) (Ctrl-C stops)")
@@ -228,6 +233,7 @@ struct ServeCommand: ParsableCommand {
         options.limits.sessions = maxSessions
         options.osc = osc
         options.demoTimeout = demoTimeout > 0 ? .seconds(demoTimeout) : nil
+        options.limits.overcommits = overcommit
         return options
     }
 

@@ -11,6 +11,7 @@ struct ServeSetting: Sendable {
         case whole = "a whole number"
         case number = "a number"
         case list = "a list of texts"
+        case flag = "true or false"
     }
 
     /// The option without its dashes, which is also the key in a file.
@@ -42,6 +43,11 @@ struct ServeSetting: Sendable {
         ServeSetting("token-file") { [$0.tokenFile].compactMap { $0 } },
         ServeSetting("allow-origin", .list) { $0.allowedOrigins },
         ServeSetting("max-sessions", .whole) { ["\($0.maxSessions)"] },
+        ServeSetting("overcommit", .flag) { $0.overcommit ? ["true"] : [] },
+        ServeSetting("jobs") { [$0.jobOptions.jobs].compactMap { $0 } },
+        ServeSetting("video-model") { [$0.jobOptions.videoModel].compactMap { $0 } },
+        ServeSetting("max-jobs", .whole) { ["\($0.jobOptions.maxJobs)"] },
+        ServeSetting("keep-jobs", .whole) { ["\($0.jobOptions.keepJobs)"] },
         ServeSetting("osc") { [$0.osc?.description].compactMap { $0 } },
         ServeSetting("demo-timeout", .number) { ["\($0.demoTimeout)"] },
         ServeSetting("log-format") { [$0.logFormat.rawValue] },
@@ -92,7 +98,11 @@ struct ServeSettings {
             for setting in ServeSetting.all {
                 guard let source = try source(of: setting) else { continue }
                 let values = try source.texts(setting.name, setting.kind) ?? []
-                further += values.map { "--\(setting.name)=\($0)" }
+                if setting.kind == .flag {
+                    if values == ["true"] { further.append("--\(setting.name)") }
+                } else {
+                    further += values.map { "--\(setting.name)=\($0)" }
+                }
             }
             return further
         }
@@ -151,7 +161,7 @@ extension ServeSettings {
             let value: String
             switch setting.kind {
             case .list: value = "[\(values.map(Self.quoted).joined(separator: ", "))]"
-            case .whole, .number: value = values.first ?? ""
+            case .whole, .number, .flag: value = values.first ?? ""
             case .text: value = values.first.map(Self.quoted) ?? ""
             }
             let line = "\(setting.name): \(value)"

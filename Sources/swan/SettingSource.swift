@@ -65,6 +65,7 @@ struct SettingSource {
             case .whole: return try value(key, .int).map { ["\($0)"] }
             case .number: return try value(key, .double).map { [$0] }
             case .text: return try value(key, .string).map { [$0] }
+            case .flag: return try value(key, .bool).map { [$0] }
             case .list:
                 guard
                     case .stringArray(let texts) = try values.value(forKey: key, type: .stringArray)
@@ -85,6 +86,7 @@ struct SettingSource {
         switch try values.value(forKey: key, type: type).value?.content {
         case .int(let number): "\(number)"
         case .double(let number): "\(number)"
+        case .bool(let isOn): "\(isOn)"
         case .string(let text): text
         default: nil
         }

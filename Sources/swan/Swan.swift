@@ -29,7 +29,7 @@ struct Swan: ParsableCommand {
             StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
             TrainCommand.self, ServeCommand.self, MCPCommand.self,
             BenchCommand.self,
-            DoctorCommand.self,
+            DoctorCommand.self, DecodeWorkerCommand.self,
         ]
     )
 

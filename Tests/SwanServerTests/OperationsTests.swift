@@ -25,8 +25,8 @@ struct OperationsTests {
         )
     }
 
-    /// Routes of the description that a server need not have.
-    private static let optional = ["/v1/videos", "/api/"]
+    /// Routes of the description that a server has only if it takes jobs.
+    private static let optional = ["/v1/videos"]
 
     @Test func theDescriptionHasTheRoutesAndNoOthers() throws {
         let metrics = ServerMetrics()

@@ -14,6 +14,8 @@ class Program(Server):
     def __init__(self, *options, environment=None, before=(), port="0"):
         self.log, self.lines, self.output = [], queue.Queue(), []
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SWAN_")}
+        # These tests share a busy machine, where few sessions fit.
+        options = ("--overcommit", *options)
         self.process = subprocess.Popen(
             [*before, SWAN, "serve", *(["--port", port] if port else []), "--device", "cpu", "--dtype", "float32",
              *options],

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from clients import ROOT, TOKEN
@@ -19,11 +20,14 @@ except ImportError:
 class Description(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Program()
+        # Jobs are kept in this folder instead of the user's.
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Program(environment={"XDG_STATE_HOME": cls.folder.name})
 
     @classmethod
     def tearDownClass(cls):
         cls.server.stop()
+        cls.folder.cleanup()
 
     def test_it_describes_what_the_server_has(self):
         status, headers, body = self.server.get("/openapi.json")

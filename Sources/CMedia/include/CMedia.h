@@ -170,17 +170,17 @@ typedef struct cm_access_unit {
     bool key; /* a key frame, with its parameter sets */
 } cm_access_unit;
 
-typedef struct cm_live_options {
+typedef struct cm_live_encoder_options {
     int width, height; /* even */
     double frame_rate;
     int64_t bit_rate; /* bits per second */
-} cm_live_options;
+} cm_live_encoder_options;
 
 /* Encodes Constrained Baseline without B-frames: each frame becomes an access unit at once. */
 typedef struct cm_live_encoder cm_live_encoder;
 
 cm_code cm_live_encoder_open(
-    cm_live_encoder **encoder, const cm_live_options *options, cm_error *error);
+    cm_live_encoder **encoder, const cm_live_encoder_options *options, cm_error *error);
 
 /* Encodes 3 * width * height bytes, as a key frame if `key`. */
 cm_code cm_live_encoder_encode(

@@ -37,7 +37,7 @@ public struct GenerationPlan: Sendable {
     private let coversSize: Bool
 
     /// Resolves a request; throws if it does not fit the model.
-    init(_ request: GenerationRequest, _ model: GenerationModel) throws {
+    package init(_ request: GenerationRequest, _ model: GenerationModel) throws {
         try request.check()
         let (variant, defaults) = (model.variant, model.variant.defaults)
         try Self.check(request, variant)

@@ -49,6 +49,17 @@ package final class ServerMetrics: Sendable {
         }
     }
 
+    /// Reports the jobs of a queue at each reading.
+    func follow(_ queue: JobQueue) {
+        factory.whenRead { [weak self, weak queue] in
+            guard let self, let queue else { return }
+            let all = queue.all.map(\.job.status)
+            for status in VideoJob.Status.allCases {
+                set("swan_jobs", all.count { $0 == status }, ("status", status.rawValue))
+            }
+        }
+    }
+
     /// Counts a session that was refused.
     func refused(_ reason: String) { count("swan_sessions_refused_total", 1, reason: reason) }
 

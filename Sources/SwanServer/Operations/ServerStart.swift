@@ -51,9 +51,9 @@ extension RealtimeServer {
                 server.measureCost()
                 for await failure in health.failures { throw failure }
             }
-            // The first to end ends the other: a failure, or the cancellation of both.
-            defer { group.cancelAll() }
+            // The first to end ends the other.
             try await group.next()
+            group.cancelAll()
             try await group.next()
         }
     }

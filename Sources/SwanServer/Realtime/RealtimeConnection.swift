@@ -96,6 +96,8 @@ struct RealtimeConnection: Sendable {
         session.attach(outbox)
         let writer = Task {
             await write(outbox, session)
+            // The client left, or the server stops, which has a code of its own.
+            if Task.isCancelled { return }
             // The stream has ended, another connection continues it, or the client does not read.
             connection.close(WebSocketClose(1000, "The session has ended."))
         }

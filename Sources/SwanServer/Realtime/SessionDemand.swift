@@ -43,12 +43,19 @@ enum SessionDemand {
 
 extension APIError {
     /// A server without room for a session.
-    static func noCapacity(_ message: String) -> APIError {
-        APIError(
+    static func noCapacity(_ message: String, fits: StreamDemand? = nil) -> APIError {
+        var error = APIError(
             .serviceUnavailable,
             "capacity_exhausted",
             message,
             headers: [.retryAfter: "\(ServerOptions.retrySeconds)"]
         )
+        error.fits = fits.map { fits in
+            [
+                "width": Double(fits.width), "height": Double(fits.height),
+                "steps": Double(fits.steps), "fps": fits.framesPerSecond,
+            ]
+        }
+        return error
     }
 }

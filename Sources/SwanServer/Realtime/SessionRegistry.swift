@@ -58,7 +58,7 @@ final class SessionRegistry: @unchecked Sendable {
         do {
             try host.requireCapacity(for: demand)
         } catch {
-            throw .noCapacity(error.description)
+            throw .noCapacity(error.description, fits: error.fits)
         }
         return reservation
     }

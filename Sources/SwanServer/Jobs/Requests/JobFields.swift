@@ -1,0 +1,161 @@
+import Foundation
+import HTTPTypes
+import SwanHTTP
+import SwanPipelines
+import SwanSystem
+
+/// The fields of a new job, before it is known which model makes it.
+struct JobFields: Decodable {
+    private enum Key: String, CodingKey, CaseIterable {
+        case prompt, model, seconds, size, fps, maxFrames = "max_frames", promptAt = "prompt_at"
+        case controlScale = "control_scale", settings
+        case input = "input_reference", lastImage = "last_image", control, mask, references
+    }
+
+    /// A file in JSON: `{"image_url": "data:…"}`.
+    struct Reference: Decodable {
+        let role: JobRequest.Role
+        let bytes: Data
+
+        private enum Key: String, CodingKey, CaseIterable {
+            case url = "image_url", file = "file_id"
+        }
+
+        init(_ role: JobRequest.Role, from decoder: any Decoder) throws {
+            self.role = role
+            try decoder.requireKnownKeys(Key.self)
+            let values = try decoder.container(keyedBy: Key.self)
+            guard let url = try values.decodeIfPresent(String.self, forKey: .url) else {
+                throw Self.refused("Send the file itself, or {\"image_url\": \"data:…\"}.", role)
+            }
+            guard url.hasPrefix("data:") else {
+                throw Self.refused(
+                    "The server loads nothing from other places: use a data URL.",
+                    role
+                )
+            }
+            guard let comma = url.firstIndex(of: ","), url[..<comma].hasSuffix(";base64"),
+                let bytes = Data(base64Encoded: String(url[comma...].dropFirst()))
+            else {
+                throw Self.refused(
+                    "The data URL must contain Base64: data:image/png;base64,…",
+                    role
+                )
+            }
+            self.bytes = bytes
+        }
+
+        init(from decoder: any Decoder) throws { try self.init(.reference, from: decoder) }
+
+        private static func refused(_ message: String, _ role: JobRequest.Role) -> APIError {
+            APIError(.badRequest, "url_not_allowed", message, parameter: role.rawValue)
+        }
+    }
+
+    let prompt: String
+    let model: String?
+    let seconds: Double?
+    let size: JobRequest.Size?
+    let frameRate: Double?
+    let maxFrames: Int?
+    let laterPrompts: [JobRequest.LaterPrompt]
+    let controlScale: Double?
+    let references: [Reference]
+    private let settings: (any Decoder)?
+
+    /// Whether the size is given, and would be given twice if the settings had one too.
+    init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: Key.self)
+        try Self.requireKnownKeys(decoder)
+        prompt = try values.decode(String.self, forKey: .prompt)
+        model = try values.decodeIfPresent(String.self, forKey: .model)
+        seconds = try values.decodeIfPresent(Seconds.self, forKey: .seconds)?.value
+        size = try values.decodeIfPresent(String.self, forKey: .size).map {
+            guard let size = JobRequest.Size($0) else {
+                throw APIError.invalid("size", "must be WIDTHxHEIGHT in pixels, such as 832x480")
+            }
+            return size
+        }
+        frameRate = try values.decodeIfPresent(Double.self, forKey: .fps)
+        maxFrames = try values.decodeIfPresent(Int.self, forKey: .maxFrames)
+        laterPrompts =
+            try values.decodeIfPresent([JobRequest.LaterPrompt].self, forKey: .promptAt) ?? []
+        controlScale = try values.decodeIfPresent(Double.self, forKey: .controlScale)
+        settings = values.contains(.settings) ? try values.superDecoder(forKey: .settings) : nil
+        var references: [Reference] = []
+        for (key, role) in [
+            (Key.input, JobRequest.Role.input), (.lastImage, .lastImage), (.control, .control),
+            (.mask, .mask),
+        ] where try values.contains(key) && !values.decodeNil(forKey: key) {
+            references.append(try Reference(role, from: values.superDecoder(forKey: key)))
+        }
+        references += try values.decodeIfPresent([Reference].self, forKey: .references) ?? []
+        self.references = references
+    }
+
+    /// Decodes fields; the errors are for clients.
+    init(json: Data) throws {
+        do {
+            self = try JSONDecoder().decode(Self.self, from: json)
+        } catch let error as DecodingError {
+            throw APIError(error)
+        }
+    }
+
+    /// The settings as those of a kind of job.
+    func settings<Settings: Decodable>(or initial: Settings) throws -> Settings {
+        guard let settings else { return initial }
+        do {
+            return try Settings(from: settings)
+        } catch let error as DecodingError {
+            throw APIError(error)
+        }
+    }
+
+    private static func requireKnownKeys(_ decoder: any Decoder) throws {
+        let known = Key.allCases.map(\.rawValue)
+        let keys = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
+        guard let key = keys.sorted().first(where: { !known.contains($0) }) else { return }
+        throw APIError(
+            .badRequest,
+            "unknown_parameter",
+            "There is no parameter of this name; known are: \(known.joined(separator: ", ")).",
+            parameter: key.printable(limit: 80)
+        )
+    }
+
+    /// A number of seconds: `4` or `"4"`.
+    private struct Seconds: Decodable {
+        let value: Double
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let value = try? container.decode(Double.self) {
+                self.value = value
+            } else if let value = Double(try container.decode(String.self)) {
+                self.value = value
+            } else {
+                throw APIError.invalid("seconds", "must be a number of seconds")
+            }
+        }
+    }
+}
+
+extension APIError {
+    /// A parameter with a wrong value.
+    static func invalid(_ parameter: String, _ problem: String) -> APIError {
+        APIError(.badRequest, "invalid_value", "\(parameter): \(problem)", parameter: parameter)
+    }
+
+    /// What is wrong with JSON from a client.
+    init(_ error: DecodingError) {
+        let message = MessageError(error)
+        let isText = message.parameter == nil
+        self.init(
+            .badRequest,
+            isText ? "invalid_json" : message.code,
+            isText ? "The body must be a JSON object." : message.message,
+            parameter: message.parameter
+        )
+    }
+}
