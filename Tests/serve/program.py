@@ -14,8 +14,8 @@ class Program(Server):
     def __init__(self, *options, environment=None, before=(), port="0"):
         self.log, self.lines, self.output = [], queue.Queue(), []
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SWAN_")}
-        # These tests share a busy machine, where few sessions fit.
-        options = ("--overcommit", *options)
+        # These tests share a busy machine, where few sessions fit, and leave the user's jobs alone.
+        options = ("--overcommit", "--jobs", "none", *options)
         self.process = subprocess.Popen(
             [*before, SWAN, "serve", *(["--port", port] if port else []), "--device", "cpu", "--dtype", "float32",
              *options],

@@ -1,5 +1,6 @@
 """`/metrics`, read by Prometheus's own parser."""
 import json
+import tempfile
 import unittest
 
 from clients import TOKEN, Client, until
@@ -122,6 +123,20 @@ class Metrics(unittest.TestCase):
         self.assertLessEqual(methods, {"GET", "POST", "other"})
         self.assertLess(len(samples), 400)
         self.assertNotIn("sepia", json.dumps([str(key) for key in samples]))
+
+
+@unittest.skipIf(text_string_to_metric_families is None, "needs prometheus_client")
+class Jobs(unittest.TestCase):
+    def test_jobs_are_counted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            server = Program("--jobs", folder + "/jobs")
+            try:
+                body = server.get("/metrics")[2].decode()
+                families = {family.name: family for family in text_string_to_metric_families(body)}
+                statuses = {sample.labels["status"]: sample.value for sample in families["swan_jobs"].samples}
+                self.assertEqual(statuses, {"queued": 0, "in_progress": 0, "completed": 0, "failed": 0})
+            finally:
+                server.stop()
 
 
 @unittest.skipIf(text_string_to_metric_families is None, "needs prometheus_client")

@@ -20,9 +20,8 @@ except ImportError:
 class Description(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Jobs are kept in this folder instead of the user's.
         cls.folder = tempfile.TemporaryDirectory()
-        cls.server = Program(environment={"XDG_STATE_HOME": cls.folder.name})
+        cls.server = Program("--jobs", cls.folder.name + "/jobs")
 
     @classmethod
     def tearDownClass(cls):

@@ -34,7 +34,7 @@ struct RestyleWork {
         )
         defer { writer.cancel() }
         control.whenStopped { decoder.close() }
-        let input = JobInput(decoder, plan, request.laterPrompts)
+        let input = UploadFrames(decoder, plan, request.laterPrompts)
         try stream.run(source(input, stream, control)) { chunk in
             guard !control.isStopped else { return false }
             for frame in chunk.frames { try writer.append(frame) }
@@ -51,7 +51,7 @@ struct RestyleWork {
     }
 
     private func source(
-        _ input: JobInput,
+        _ input: UploadFrames,
         _ stream: VideoStream,
         _ control: JobControl
     ) -> StreamSource {
@@ -76,7 +76,7 @@ struct RestyleWork {
 }
 
 /// The frames of an upload, as many as the job needs.
-private final class JobInput: Sendable {
+private final class UploadFrames: Sendable {
     private struct State {
         var picture: VideoFrame?
         var count = 0
