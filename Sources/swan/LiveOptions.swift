@@ -37,9 +37,10 @@ struct LiveOptions: ParsableArguments {
     var bitrate: BitRate?
 
     @Option(
-        help: "The speed of the encoder for a live receiver: faster needs less time, and more bits."
+        help:
+            "The speed of the encoder for a live receiver (veryfast): faster needs less time, and more bits."
     )
-    var preset = LivePreset.veryfast
+    var preset: LivePreset?
 
     /// A request with these options.
     func applied(to request: LiveStreamRequest) -> LiveStreamRequest {
@@ -48,14 +49,17 @@ struct LiveOptions: ParsableArguments {
         request.isLive = live
         request.reconnectSeconds = reconnect
         request.sending.bitRate = bitrate?.bitsPerSecond
-        request.sending.preset = preset.rawValue
+        request.sending.preset = (preset ?? .veryfast).rawValue
         return request
     }
 
     /// Throws if an option is given that means nothing for a stream from a file to a file.
     func requireNone() throws(SwanError) {
-        let given = reconnect != nil ? "--reconnect" : bitrate != nil ? "--bitrate" : nil
-        guard let given else { return }
+        let options = [
+            ("--reconnect", reconnect != nil), ("--bitrate", bitrate != nil),
+            ("--preset", preset != nil),
+        ]
+        guard let given = options.first(where: \.1)?.0 else { return }
         throw SwanError(
             .invalidRequest,
             "\(given) is for live inputs and receivers; this stream goes from a file to a file"

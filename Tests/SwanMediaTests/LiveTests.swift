@@ -163,12 +163,28 @@ import Testing
 
     @Test func cancellingEndsTheWaitForASender() throws {
         let cancellation = try MediaCancellation()
-        // Nobody sends there: the port is bound by the reader alone.
-        let location = try MediaLocation("tcp://127.0.0.1:0?listen")
+        let location = try MediaLocation("tcp://127.0.0.1:\(Self.freePort())?listen")
         DispatchQueue.global().asyncAfter(deadline: .now() + 0.3) { cancellation.cancel() }
         let error = #expect(throws: SwanError.self) {
             try VideoReader(live: location, cancellation: cancellation)
         }
         #expect(error?.code == .interrupted)
+    }
+
+    /// A port that no program uses now.
+    private static func freePort() throws -> UInt16 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+            }
+        }
+        try #require(isBound)
+        return UInt16(bigEndian: address.sin_port)
     }
 }

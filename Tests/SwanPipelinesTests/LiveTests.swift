@@ -90,6 +90,13 @@ import Testing
         #expect(thinner.thinnedFrames + taken.count == 1_200)
     }
 
+    @Test func aPauseIsNotASlowStream() {
+        var thinner = FrameThinner(sourceRate: 30, limit: nil)
+        for frame in 0..<40 { thinner.note(passed: frame, dropped: 0, at(Double(frame) / 30)) }
+        thinner.note(passed: 40, dropped: 1, at(60))
+        #expect(thinner.target == nil)
+    }
+
     @Test func aLimitIsNoDrop() {
         var thinner = FrameThinner(sourceRate: 30, limit: 10)
         let taken = (0..<300).filter { thinner.takes(at(Double($0) / 30)) }

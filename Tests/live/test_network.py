@@ -175,11 +175,12 @@ class WebTests(Folder):
 
     def test_hls(self):
         subprocess.run(
-            ["ffmpeg", "-v", "error", *test_pattern(seconds=4, realtime=False), *H264, "-f", "hls",
+            ["ffmpeg", "-v", "error", *test_pattern(seconds=20, realtime=False), *H264, "-f", "hls",
              "-hls_time", "1", "-hls_playlist_type", "vod", self.path("live.m3u8")],
             check=True, timeout=30)
         server = Serving(self, self.folder)
-        program = swan(self, f"http://127.0.0.1:{server.port}/live.m3u8", "-o", self.path("o.mp4"))
+        program = swan(self, f"http://127.0.0.1:{server.port}/live.m3u8", "-o", self.path("o.mp4"),
+                       "--max-frames", "17")
         self.assertEqual(program.wait(), 0, program.text)
         self.expect_figures(program.text)
         self.assertIn("/live1.ts", server.requests)
@@ -247,10 +248,11 @@ class PipeTests(Folder):
 
     def test_a_live_pipe(self):
         sender = subprocess.Popen(
-            ["ffmpeg", "-v", "error", *test_pattern(seconds=3), "-f", "yuv4mpegpipe", "-"],
+            ["ffmpeg", "-v", "quiet", *test_pattern(seconds=60), "-f", "yuv4mpegpipe", "-"],
             stdout=subprocess.PIPE)
         self.addCleanup(sender.wait)
-        program = swan(self, "-", "--live", "-o", self.path("out.mp4"), stdin=sender.stdout)
+        program = swan(self, "-", "--live", "--max-frames", "9", "-o", self.path("out.mp4"),
+                       stdin=sender.stdout)
         sender.stdout.close()
         self.assertEqual(program.wait(), 0, program.text)
         self.expect_figures(program.text)

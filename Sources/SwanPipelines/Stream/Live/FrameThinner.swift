@@ -16,6 +16,9 @@ struct FrameThinner {
     /// When the next frame is taken.
     private var due: ContinuousClock.Instant?
     private var window: (start: ContinuousClock.Instant, passed: Int, dropped: Int)?
+    private var lastNote: ContinuousClock.Instant?
+    /// Whether the target has been found: it then grows in small steps only.
+    private var isSettled = false
 
     init(sourceRate: Double, limit: Double?) {
         self.sourceRate = sourceRate
@@ -46,7 +49,10 @@ struct FrameThinner {
     ///   - passed: The frames that the stream has taken so far.
     ///   - dropped: The frames that a full inbox has dropped so far.
     mutating func note(passed: Int, dropped: Int, _ now: ContinuousClock.Instant) {
-        guard let window else {
+        // A pause or a stall says nothing about the stream.
+        let isContinuous = lastNote.map { (now - $0).seconds < 1 } ?? false
+        lastNote = now
+        guard let window, isContinuous else {
             self.window = (now, passed, dropped)
             return
         }
@@ -54,9 +60,12 @@ struct FrameThinner {
         guard seconds >= 2 else { return }
         self.window = (now, passed, dropped)
         if dropped > window.dropped {
+            isSettled = target != nil
             target = max(1, Double(passed - window.passed) / seconds * 0.98)
         } else if let old = target {
-            target = old * 1.05 < sourceRate ? old * 1.05 : nil
+            // The first chunks of a stream are slow, so the first target is too low.
+            let next = old * (isSettled ? 1.05 : 1.25)
+            target = next < sourceRate ? next : nil
         }
     }
 }

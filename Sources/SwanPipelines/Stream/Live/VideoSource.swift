@@ -169,7 +169,8 @@ public final class VideoSource: Sendable {
         let isComplete = state.withLock { $0.passed >= options.maxFrames ?? .max }
         guard !isComplete, let frame = inbox.take() else { return nil }
         state.withLock { $0.passed += 1 }
-        return frame
+        // What a file has read ahead is not late.
+        return isLive ? frame : TimedFrame(frame.frame)
     }
 
     /// The source of a stream. Reading has to be started.
