@@ -31,7 +31,9 @@ struct VideoTests {
             index: index,
             event: 0,
             seconds: StageSeconds(),
-            latency: 0
+            latency: 0,
+            isLate: false,
+            usesBatch: false
         )
     }
 
@@ -46,7 +48,7 @@ struct VideoTests {
     /// The frames in an outbox, which is empty afterwards.
     private func frames(_ outbox: Outbox) async -> [OutputFrame] {
         var frames: [OutputFrame] = []
-        while outbox.waitingFrames > 0, case .frame(let frame) = await outbox.next() {
+        while outbox.frameCount > 0, case .frame(let frame) = await outbox.next() {
             frames.append(frame)
         }
         return frames
@@ -56,7 +58,7 @@ struct VideoTests {
     @Test func framesAreDroppedBeforeTheyAreEncoded() async throws {
         let (encoder, outbox) = (try encoder("h264"), Outbox(frameCapacity: 12))
         for index in 0..<5 { try encoder.send(chunk(index), to: outbox, []) }
-        #expect(outbox.waitingFrames == 8 && outbox.droppedFrames == 12)
+        #expect(outbox.frameCount == 8 && outbox.droppedFrames == 12)
         var received = await frames(outbox)
         try encoder.send(chunk(5), to: outbox, [])
         received += await frames(outbox)

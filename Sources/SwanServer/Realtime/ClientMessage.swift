@@ -9,6 +9,8 @@ enum ClientMessage {
     case ping(time: Double)
     /// Asks for a key frame of H.264.
     case keyFrame
+    /// Restyles the frames that are left, then ends the session.
+    case finish
     case stop
 
     /// Parses a message.
@@ -24,12 +26,13 @@ enum ClientMessage {
                 self = .update(update.change, isPaused: update.paused)
             case "ping": self = .ping(time: try JSONDecoder().decode(Ping.self, from: data).time)
             case "keyframe": self = .keyFrame
+            case "finish": self = .finish
             case "stop": self = .stop
             case let other:
                 throw MessageError(
                     "unknown_type",
                     "'\(other.printable(limit: 40))' is not a message type; use start, update, "
-                        + "keyframe, ping or stop",
+                        + "keyframe, ping, finish or stop",
                     parameter: "type"
                 )
             }
@@ -77,6 +80,8 @@ struct StartMessage: Decodable, Sendable {
     var change: StreamChange
     var settings: StreamSettings
     var input = Input.frames
+    var mode: StepMode { change.mode ?? .auto }
+    var presentation = Presentation.newest
     var output = Output.jpeg
     /// The quality of JPEG pictures, 1 to 100.
     var quality = 90
@@ -88,7 +93,8 @@ struct StartMessage: Decodable, Sendable {
     var sourceWidth, sourceHeight: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case input, output, quality, bitsPerSecond = "bitrate", framesPerSecond = "fps"
+        case input, presentation, output, quality, bitsPerSecond = "bitrate"
+        case framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
         case width, height, fit
     }
@@ -113,6 +119,8 @@ struct StartMessage: Decodable, Sendable {
         settings.fixedNoise = change.fixedNoise ?? settings.fixedNoise
         settings.seed = change.seed ?? settings.seed
         input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
+        presentation =
+            try values.decodeIfPresent(Presentation.self, forKey: .presentation) ?? presentation
         if let name = try values.decodeIfPresent(String.self, forKey: .output) {
             let known = Output(rawValue: name)
             try require(known != nil, .output, "must be jpeg, png, h264 or auto")
@@ -135,45 +143,5 @@ struct StartMessage: Decodable, Sendable {
         ] {
             try require((1...16_384).contains(value ?? 1), key, "must be 1 to 16384 pixels")
         }
-    }
-}
-
-/// Why a message was refused.
-struct MessageError: Error, Sendable {
-    /// A short name that programs can compare.
-    let code: String
-    /// What is wrong and what would be right.
-    let message: String
-    /// The key that is wrong.
-    let parameter: String?
-
-    init(_ code: String, _ message: String, parameter: String? = nil) {
-        self.code = code
-        self.message = message
-        self.parameter = parameter
-    }
-
-    /// The client's part of an error: the pipeline's text names no files, and others stay in the server.
-    init(_ error: any Error) {
-        let message = (error as? SwanError)?.message ?? "the stream failed"
-        self.init("invalid_request", message.printable(limit: 500))
-    }
-
-    init(_ error: DecodingError) {
-        let context = error.context
-        var path = context?.codingPath.map(\.stringValue) ?? []
-        if case .keyNotFound(let key, _) = error { path.append(key.stringValue) }
-        let key = path.joined(separator: ".").printable(limit: 80)
-        let reason =
-            switch error {
-            case .keyNotFound: "is missing"
-            case .typeMismatch, .valueNotFound: "has the wrong type"
-            default: context?.debugDescription.printable(limit: 300) ?? "is invalid"
-            }
-        self.init(
-            key.isEmpty ? "invalid_message" : "invalid_value",
-            key.isEmpty ? "The message is not a valid JSON object." : "\(key): \(reason)",
-            parameter: key.isEmpty ? nil : key
-        )
     }
 }

@@ -12,6 +12,9 @@ final class LiveSession: @unchecked Sendable {
     /// The unguessable name by which a client continues the session.
     let id: String
     let framesPerSecond: Double
+    let presentation: Presentation
+    /// The number of frames that may be in flight: received, and neither sent back nor dropped.
+    let credit: Int
     private let encoder: OutputEncoder
     private let input: FrameInput
 
@@ -23,14 +26,28 @@ final class LiveSession: @unchecked Sendable {
     /// Clients that only watch.
     private var watchers: [Int: Outbox] = [:]
     private var nextWatcher = 0
-    private var meter = SessionMeter()
+    private var meter: SessionMeter
     private var paused = false
+    private var isFinishing = false
     private var outboxDropped = 0
+    /// The number of frames that were sent or given up.
+    private var settled = 0
+    /// Frames that no client was there to receive, of a session that loses none.
+    private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double, maxPixels: Int) {
+    init(
+        _ id: String,
+        _ start: StartMessage,
+        framesPerSecond: Double,
+        credit: Int,
+        maxPixels: Int
+    ) {
         self.id = id
         self.framesPerSecond = framesPerSecond
+        self.credit = credit
+        meter = SessionMeter(framesPerSecond: framesPerSecond)
+        presentation = start.presentation
         input = FrameInput(maxPixels: maxPixels)
         encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
     }
@@ -43,6 +60,23 @@ final class LiveSession: @unchecked Sendable {
             self.stream = stream
             self.whenEnded = whenEnded
         }
+        guard stream.generates else { return }
+        lock.withLock { meter.begin() }
+        Task { [weak self] in
+            var due = ContinuousClock.now
+            while let self, self.requestChunk() {
+                due = max(due + .seconds(stream.chunkSeconds), .now)
+                try await Task.sleep(until: due, clock: .continuous)
+            }
+        }
+    }
+
+    /// Asks for the next chunk of a session without an input, unless it has to wait; returns whether the
+    /// session goes on.
+    private func requestChunk() -> Bool {
+        let (stream, isPaused) = lock.withLock { (self.stream, paused || isFinishing) }
+        if !isPaused, hasRoom { stream?.generate() }
+        return stream != nil
     }
 
     var options: StreamOptions? { lock.withLock { stream?.options } }
@@ -51,8 +85,11 @@ final class LiveSession: @unchecked Sendable {
 
     /// Adds a frame of a client; ignored while the session is paused.
     func put(_ header: FrameHeader, _ bytes: [UInt8]) {
-        let (stream, isPaused) = lock.withLock { (self.stream, paused) }
-        guard !isPaused else {
+        let (stream, isPaused) = lock.withLock {
+            if !paused { meter.begin() }
+            return (self.stream, paused)
+        }
+        guard !isPaused, stream?.generates == false else {
             input.skip(header.codec)
             return
         }
@@ -70,9 +107,38 @@ final class LiveSession: @unchecked Sendable {
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
             paused = isPaused ?? paused
+            if paused { meter.pause() }
             return self.stream
         }
         stream?.change(change)
+    }
+
+    /// Whether a session that loses no frames can take more, without exceeding its credit.
+    private var hasRoom: Bool {
+        guard presentation == .lossless else { return true }
+        let (stream, settled) = lock.withLock { (self.stream, self.settled) }
+        guard let counts = stream?.counts else { return true }
+        return counts.received - counts.dropped - settled < credit
+    }
+
+    /// Waits until the session can take another frame: a client that ignores its credit is slowed down.
+    func waitForRoom() async {
+        while !hasRoom {
+            do {
+                try await Task.sleep(for: .milliseconds(4))
+            } catch {
+                return
+            }
+        }
+    }
+
+    /// Restyles the frames that are left, then ends the stream.
+    func finish() {
+        let stream = lock.withLock {
+            isFinishing = true
+            return self.stream
+        }
+        stream?.finish()
     }
 
     /// Ends the stream.
@@ -84,6 +150,8 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
+            outbox.put(backlog)
+            backlog = []
             defer { main = outbox }
             return main
         }
@@ -100,9 +168,16 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
+            // Another decoder cannot go on with H.264 in the middle.
+            if presentation == .lossless {
+                backlog = outbox.takeFrames().filter(\.header.isKeyFrame)
+            }
             main = nil
         }
     }
+
+    /// Notes that a client took a frame.
+    func settle() { lock.withLock { settled += 1 } }
 
     /// Adds a client that only watches.
     func watch(_ outbox: Outbox) -> Int {
@@ -144,42 +219,47 @@ final class LiveSession: @unchecked Sendable {
         case .refused(let event, let error):
             send(.failure(.init(MessageError(error), event: event)))
         case .skipped:
-            lock.withLock { meter.damaged += 1 }
-        case .ended(let error):
-            if let error {
-                let message = MessageError(error).message
-                send(.failure(.init(MessageError("stream_failed", message))))
+            lock.withLock {
+                meter.damaged += 1
+                settled += 1
             }
-            finish(error == nil ? "stopped" : "failed")
+        case .ended(let error):
+            if let error { send(.failure(.init(MessageError(ending: error)))) }
+            finish(failed: error != nil)
         }
     }
 
     /// Sends a message to the client, if one is connected.
     func send(_ message: ServerMessage) { lock.withLock { main }?.put(message) }
 
-    private func finish(_ reason: String) {
-        let (outboxes, action) = lock.withLock {
+    private func finish(failed: Bool) {
+        let (outboxes, action, reason) = lock.withLock {
             defer {
                 (main, watchers, stream, whenEnded) = (nil, [:], nil, nil)
             }
-            main?.put(.ended(.init(reason: reason)))
-            return ([main].compactMap { $0 } + watchers.values, whenEnded)
+            let reason = failed ? "failed" : isFinishing ? "finished" : "stopped"
+            return ([main].compactMap { $0 } + watchers.values, whenEnded, reason)
         }
-        for outbox in outboxes { outbox.close() }
+        for outbox in outboxes { outbox.close(after: .ended(.init(reason: reason))) }
         action?()
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let (client, watchers) = lock.withLock { (main, Array(self.watchers.values)) }
+        let (client, watchers, isKept) = lock.withLock {
+            (main, Array(self.watchers.values), main == nil && presentation == .lossless)
+        }
         let start = ContinuousClock.now
+        var kept: [OutputFrame] = []
         do throws(SwanError) {
-            try encoder.send(chunk, to: client, watchers)
+            kept = try encoder.send(chunk, to: client, watchers, keeps: isKept)
         } catch {
+            for _ in chunk.frames { settle() }
             send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         lock.withLock {
-            meter.add(chunk, compress: seconds, chunkSeconds: stream?.chunkSeconds ?? 1)
+            meter.add(chunk, compress: seconds)
+            backlog += kept
         }
     }
 }

@@ -14,6 +14,8 @@ final class OutputEncoder: @unchecked Sendable {
 
     private let choice: StartMessage.Output
     private let quality: Int
+    /// Whether a client that reads too slowly loses frames.
+    private let dropsFrames: Bool
     private let framesPerSecond: Double
     private let bitsPerSecond: Int?
 
@@ -31,6 +33,7 @@ final class OutputEncoder: @unchecked Sendable {
     init(_ start: StartMessage, framesPerSecond: Double) {
         choice = start.output
         quality = start.quality
+        dropsFrames = start.presentation != .lossless
         bitsPerSecond = start.bitsPerSecond
         self.framesPerSecond = framesPerSecond
         usesVideo = start.output == .h264
@@ -54,17 +57,26 @@ final class OutputEncoder: @unchecked Sendable {
     func requestKeyFrame() { lock.withLock { needsKeyFrame = true } }
 
     /// Encodes the frames of a chunk and puts them into the outboxes of the client and of those that watch.
-    func send(_ chunk: RestyledChunk, to client: Outbox?, _ watchers: [Outbox]) throws(SwanError) {
+    ///
+    /// - Parameter keeps: Whether to return the frames as pictures, for a client that is to come back.
+    @discardableResult
+    func send(
+        _ chunk: RestyledChunk,
+        to client: Outbox?,
+        _ watchers: [Outbox],
+        keeps: Bool = false
+    ) throws(SwanError) -> [OutputFrame] {
         lock.lock()
         defer { lock.unlock() }
         if let client { follow(client, chunk) }
         if let client, usesVideo { try sendVideo(chunk, to: client) }
         let viewers = (usesVideo ? [] : [client].compactMap { $0 }) + watchers
         // Nobody may be watching at the moment.
-        guard !viewers.isEmpty else { return }
+        guard keeps || !viewers.isEmpty else { return [] }
         var frames: [OutputFrame] = []
         for frame in chunk.frames { frames.append(try picture(frame, chunk)) }
         for viewer in viewers { viewer.put(frames) }
+        return keeps ? frames : []
     }
 
     /// Notices a new client, and with `auto` a slow network.
@@ -101,7 +113,7 @@ final class OutputEncoder: @unchecked Sendable {
 
     private func sendVideo(_ chunk: RestyledChunk, to client: Outbox) throws(SwanError) {
         // The last chunk may still be under way; older ones mean that the client cannot keep up.
-        guard client.waitingFrames <= chunk.frames.count else {
+        guard !dropsFrames || client.frameCount <= chunk.frames.count else {
             client.countDropped(chunk.frames.count)
             dropped = client.droppedFrames
             return

@@ -148,7 +148,10 @@ export class Session {
             if (this.#capture) this.#capture.needsKeyFrame = true;
             break;
         case "ended":
-            this.#handlers.reported(new Problem("The server ended the session", message.reason));
+            // A failure has been reported with its reason.
+            if (message.reason === "stopped") {
+                this.#handlers.reported(new Problem("The server ended the session", "Start again."));
+            }
             break;
         }
     }
