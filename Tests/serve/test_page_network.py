@@ -163,6 +163,19 @@ class FullServerTests(BrowserTestCase):
         self.assertTrue(any(tries_again() for _ in range(20)))
         self.assertTrue(second.is_hidden("#problem"))
 
+    def test_a_page_gets_the_place_of_its_own_last_session(self):
+        page = self.open()
+        self.start(page)
+        page.click("#settings > summary")
+        page.select_option("#size", index=2)
+        self.wait_until(page, "window.received.filter(({ type }) => type === 'ready').length === 2")
+        self.wait_for_results(page)
+        page.click("#start")
+        page.wait_for_selector("[data-state=idle]")
+        page.click("#start")
+        page.wait_for_selector("[data-state=live]")
+        self.assertTrue(page.is_hidden("#problem"))
+
     def test_what_would_fit_can_be_chosen(self):
         """A server that is too busy for the settings names others, which a button applies."""
         page = self.open(fragment="size=640x352", script=REFUSED_SIZE)
@@ -198,6 +211,8 @@ class TokenTests(BrowserTestCase):
         cls.options = ("--token-file", file.name, "--host", "0.0.0.0")
         super().setUpClass()
         cls.server.url = f"http://localhost:{cls.server.port}/"
+        cls.server.token = TOKEN
+        cls.token = TOKEN
 
     def test_the_token_leaves_the_address_bar_and_is_offered(self):
         page = self.open(fragment=f"token={TOKEN}&seed=5")
