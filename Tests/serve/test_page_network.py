@@ -66,7 +66,7 @@ class SlowNetworkTests(BrowserTestCase):
         return set(page.evaluate(f"window.{direction}.filter(({{ bytes }}) => bytes).map(({{ codec }}) => codec)"))
 
     def test_slow_networks_get_video_both_ways(self):
-        page = self.open(fragment="network=slow")
+        page = self.open(fragment="network=slow&size=128x128")
         self.start(page)
         self.wait_for_results(page, 12)
         self.assertEqual((self.codecs(page, "sent"), self.codecs(page, "received")), ({H264}, {H264}))
@@ -85,12 +85,12 @@ class SlowNetworkTests(BrowserTestCase):
         """A still picture and a seed: both networks show the same."""
         colors = {}
         for network in ("fast", "slow"):
-            page = self.open(fragment=f"network={network}&source=file&seed=3&fixedNoise=true&prompt=none")
+            page = self.open(fragment=f"network={network}&size=128x128&source=file&seed=3&fixedNoise=true&prompt=none")
             with page.expect_file_chooser() as chooser:
                 page.click("#start")
             chooser.value.set_files({"name": "a.svg", "mimeType": "image/svg+xml", "buffer": PICTURE})
             page.wait_for_selector("[data-state=live]")
-            self.wait_for_results(page, 24)
+            self.wait_for_results(page, 16)
             self.wait_for_stats(page)
             colors[network] = page.evaluate(COLORS, "#output")
             page.context.close()
@@ -98,7 +98,7 @@ class SlowNetworkTests(BrowserTestCase):
             self.assertLess(max(abs(a - b) for a, b in zip(fast, slow)), 40, colors)
 
     def test_pause_and_reconnection_keep_video_going(self):
-        page = self.open(fragment="network=slow")
+        page = self.open(fragment="network=slow&size=128x128")
         self.start(page)
         page.click("#pause")
         page.wait_for_selector("[data-state=paused]")
@@ -109,7 +109,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.assertEqual(self.codecs(page, "received"), {H264})
 
     def test_another_network_is_another_session(self):
-        page = self.open()
+        page = self.open(fragment="size=128x128")
         self.start(page)
         page.click("#settings > summary")
         page.select_option("#network", "slow")
@@ -121,7 +121,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.assertEqual(urlsplit(page.evaluate("navigator.clipboard.readText()")).fragment.split("&")[-1], "network=fast")
 
     def test_a_decoder_that_fails_is_replaced_by_pictures(self):
-        page = self.open(fragment="network=slow", script=BROKEN_DECODER)
+        page = self.open(fragment="network=slow&size=128x128", script=BROKEN_DECODER)
         page.click("#start")
         self.wait_until(page, "window.received.some(({ codec }) => codec === 1)")
         self.assertEqual(len(self.messages(page, "sent", "keyframe")), 2)
@@ -129,7 +129,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.wait_for_results(page, 8)
 
     def test_without_webcodecs_there_are_pictures(self):
-        page = self.open(fragment="network=slow", script=NO_VIDEO)
+        page = self.open(fragment="network=slow&size=128x128", script=NO_VIDEO)
         self.start(page)
         self.assertEqual((self.codecs(page, "sent"), self.codecs(page, "received")), ({JPEG}, {JPEG}))
         self.assertEqual(page.input_value("#network"), "auto")
