@@ -27,7 +27,7 @@ package final class RealtimeServer: Sendable {
         self.options = options
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(model, budget: budget),
+            try SharedStreams(model, budget: budget, overcommits: options.limits.overcommits),
             options.limits,
             log: log
         )
@@ -51,13 +51,7 @@ package final class RealtimeServer: Sendable {
             webSockets: { [self] request in decide(request) }
         )
         defer { registry.close() }
-        try await server.run { [registry, log] url in
-            onReady(url)
-            registry.host.measureCost { error in
-                guard let error else { return }
-                log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
-            }
-        }
+        try await server.run { onReady($0) }
     }
 
     // MARK: - WebSockets

@@ -19,6 +19,8 @@ package struct ServerOptions: Sendable {
     package struct Limits: Sendable {
         /// The maximum number of sessions.
         package var sessions = 8
+        /// Whether sessions are admitted although others would then miss their rate.
+        package var overcommits = false
         /// The maximum number of pixels of an input frame.
         package var inputPixels = 4_096 * 2_304
         /// The maximum number of pixels of an output frame.

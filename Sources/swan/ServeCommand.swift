@@ -79,6 +79,9 @@ struct ServeCommand: ParsableCommand {
     )
     var maxSessions = 8
 
+    @Flag(help: "Admit sessions although the others then miss their rate.")
+    var overcommit = false
+
     func validate() throws {
         guard (0...65_535).contains(port) else {
             throw ValidationError("--port must be 0 to 65535, not \(port)")
@@ -142,6 +145,7 @@ struct ServeCommand: ParsableCommand {
         var options = ServerOptions(http: http)
         options.version = SwanVersion.text
         options.limits.sessions = maxSessions
+        options.limits.overcommits = overcommit
         return options
     }
 

@@ -11,85 +11,12 @@ import Torch
 
 /// Streams of several users on one model.
 @Suite(.timeLimit(.minutes(5))) struct SharedStreamsTests {
-    private let model: StreamModel
+    private let fixture: SharedFixture
 
-    init() throws {
-        let folder = try TemporaryDirectory()
-        try TinyModel.write(to: folder.url.path)
-        model = try StreamModel.load(folder.url.path, dtype: .float32, device: .cpu)
-    }
+    private typealias Script = SharedFixture.Script
+    private var model: StreamModel { fixture.model }
 
-    /// A stream with its own settings that joins after `start` rounds and gets a chunk per round.
-    private struct Script {
-        let prompt: String
-        var steps = 2
-        var streamBatch = true
-        var seed: UInt64 = 0
-        var start = 0
-        var chunks = 6
-        var height = 48
-    }
-
-    private func options(_ script: Script) throws -> StreamOptions {
-        var settings = StreamSettings()
-        (settings.steps, settings.streamBatch) = (script.steps, script.streamBatch)
-        (settings.seed, settings.height, settings.width) = (script.seed, script.height, 64)
-        return try StreamOptions(model.configuration, settings)
-    }
-
-    private func join(
-        _ host: SharedStreams,
-        _ script: Script,
-        _ collector: Collector
-    ) throws -> SharedStream {
-        let request = SharedStreamRequest(
-            prompts: [.init(script.prompt)],
-            options: try options(script),
-            framesPerSecond: 16
-        )
-        return try host.join(request, report: collector.add).stream
-    }
-
-    /// The first chunk has five frames, the others four.
-    private func clip(_ chunks: Int, seed: UInt64) throws -> [VideoFrame] {
-        try (0..<(4 * chunks + 1)).map { index in
-            let shade = UInt8(truncatingIfNeeded: 9 * index + Int(31 * seed))
-            let pixels = (0..<64 * 48 * 3).map { UInt8(truncatingIfNeeded: $0 / 3) ^ shade }
-            return try VideoFrame(width: 64, height: 48, pixels: pixels)
-        }
-    }
-
-    private func frames(of clip: [VideoFrame], chunk: Int) -> ArraySlice<VideoFrame> {
-        chunk == 0 ? clip[0..<5] : clip[(4 * chunk + 1)..<(4 * chunk + 5)]
-    }
-
-    private func put(
-        _ frames: ArraySlice<VideoFrame>,
-        into stream: SharedStream,
-        of host: SharedStreams
-    ) async throws {
-        while !host.isIdle(stream) { try await Task.sleep(for: .milliseconds(1)) }
-        for (index, frame) in zip(frames.indices, frames) {
-            stream.put(SharedFrame(sequence: UInt32(index)) { frame })
-        }
-    }
-
-    private func alone(_ script: Script, _ clip: [VideoFrame]) throws -> [VideoFrame] {
-        let stream = try VideoStream(model, prompt: script.prompt, options: options(script))
-        var out: [VideoFrame] = []
-        for frame in clip { out += try stream.push(frame) }
-        return try out + stream.finish()
-    }
-
-    /// Values near a half may be rounded to either side.
-    private func expectSame(_ a: [VideoFrame], _ b: [VideoFrame], _ what: String) {
-        #expect(a.count == b.count, "\(what)")
-        for (index, (a, b)) in zip(a, b).enumerated() {
-            let differences = zip(a.pixels, b.pixels).map { abs(Int($0) - Int($1)) }
-            let most = differences.max() ?? 255
-            #expect(most <= 1, "\(what), frame \(index): \(most)")
-        }
-    }
+    init() throws { fixture = try SharedFixture() }
 
     // MARK: - Company
 
@@ -104,16 +31,20 @@ import Torch
         ]
         let host = try SharedStreams(model)
         defer { host.close() }
-        let clips = try scripts.map { try clip($0.chunks, seed: $0.seed) }
+        let clips = try scripts.map { try fixture.clip($0.chunks, seed: $0.seed) }
         let collectors = scripts.map { _ in Collector() }
         var streams: [Int: SharedStream] = [:]
         for round in 0..<10 {
             for (index, script) in scripts.enumerated() {
                 let chunk = round - script.start
-                if chunk == 0 { streams[index] = try join(host, script, collectors[index]) }
+                if chunk == 0 { streams[index] = try fixture.join(host, script, collectors[index]) }
                 guard let stream = streams[index], chunk >= 0 else { continue }
                 if chunk < script.chunks {
-                    try await put(frames(of: clips[index], chunk: chunk), into: stream, of: host)
+                    try await fixture.put(
+                        fixture.frames(of: clips[index], chunk: chunk),
+                        into: stream,
+                        of: host
+                    )
                 } else if chunk == script.chunks {
                     stream.finish()
                 }
@@ -123,7 +54,11 @@ import Torch
         #expect(host.count == 0)
         for (index, script) in scripts.enumerated() {
             let out = collectors[index].frames
-            try expectSame(out.map(\.frame), alone(script, clips[index]), script.prompt)
+            try fixture.expectSame(
+                out.map(\.frame),
+                fixture.alone(script, clips[index]),
+                script.prompt
+            )
             #expect(out.map(\.sequence) == (0..<UInt32(4 * script.chunks + 1)).map { $0 })
         }
     }
@@ -133,12 +68,12 @@ import Torch
         let script = Script(prompt: "a pencil sketch", seed: 1, chunks: 6)
         let host = try SharedStreams(model)
         defer { host.close() }
-        let clip = try clip(script.chunks, seed: 1)
+        let clip = try fixture.clip(script.chunks, seed: 1)
         let (collector, other) = (Collector(), Collector())
-        let stream = try join(host, script, collector)
-        let leaver = try join(host, Script(prompt: "sepia", seed: 2), other)
+        let stream = try fixture.join(host, script, collector)
+        let leaver = try fixture.join(host, Script(prompt: "sepia", seed: 2), other)
         for chunk in 0..<script.chunks {
-            try await put(frames(of: clip, chunk: chunk), into: stream, of: host)
+            try await fixture.put(fixture.frames(of: clip, chunk: chunk), into: stream, of: host)
             for index in 0..<3 {
                 let sequence = UInt32(3 * chunk + index)
                 let frame = clip[index]
@@ -154,7 +89,11 @@ import Torch
         stream.finish()
         try await collector.waitForEnd()
         try await other.waitForEnd()
-        try expectSame(collector.frames.map(\.frame), alone(script, clip), "in company")
+        try fixture.expectSame(
+            collector.frames.map(\.frame),
+            fixture.alone(script, clip),
+            "in company"
+        )
         #expect(other.skipped == [1])
         #expect(!leaver.put(SharedFrame(sequence: 99) { clip[0] }))
     }
@@ -166,8 +105,8 @@ import Torch
         let host = try SharedStreams(model)
         defer { host.close() }
         let collector = Collector()
-        let stream = try join(host, Script(prompt: "sepia"), collector)
-        let frame = try clip(1, seed: 1)[0]
+        let stream = try fixture.join(host, Script(prompt: "sepia"), collector)
+        let frame = try fixture.clip(1, seed: 1)[0]
         for sequence in 0..<400 { stream.put(SharedFrame(sequence: UInt32(sequence)) { frame }) }
         let counts = stream.counts
         #expect(counts.received == 400 && counts.dropped > 300)
@@ -181,12 +120,12 @@ import Torch
     @Test func closingEndsAllStreams() async throws {
         let host = try SharedStreams(model)
         let collector = Collector()
-        let stream = try join(host, Script(prompt: "sepia"), collector)
+        let stream = try fixture.join(host, Script(prompt: "sepia"), collector)
         host.close()
         try await collector.waitForEnd()
         #expect(!stream.put(SharedFrame(sequence: 0) { throw SwanError(.decoder, "unused") }))
         #expect(throws: SwanError.self) {
-            try join(host, Script(prompt: "sepia"), Collector())
+            try fixture.join(host, Script(prompt: "sepia"), Collector())
         }
     }
 
@@ -197,16 +136,16 @@ import Torch
         let script = Script(prompt: "a pencil sketch", seed: 1, chunks: 6)
         let host = try SharedStreams(model)
         defer { host.close() }
-        let clip = try clip(script.chunks, seed: 1)
+        let clip = try fixture.clip(script.chunks, seed: 1)
         let collector = Collector()
-        let stream = try join(host, script, collector)
+        let stream = try fixture.join(host, script, collector)
         for chunk in 0..<script.chunks {
             while !host.isIdle(stream) { try await Task.sleep(for: .milliseconds(1)) }
             if chunk == 3 {
                 stream.change(change)
                 while !host.isIdle(stream) { try await Task.sleep(for: .milliseconds(1)) }
             }
-            try await put(frames(of: clip, chunk: chunk), into: stream, of: host)
+            try await fixture.put(fixture.frames(of: clip, chunk: chunk), into: stream, of: host)
         }
         let dropped = stream.counts.dropped
         stream.finish()
@@ -224,14 +163,14 @@ import Torch
         #expect(collector.applied == [.init(event: 7, chunk: 3)])
         #expect(collector.chunkEvents == [0, 0, 0, 7, 7, 7])
         let script = Script(prompt: "a pencil sketch", seed: 1, chunks: 6)
-        let stream = try VideoStream(model, prompt: script.prompt, options: options(script))
+        let stream = try VideoStream(model, prompt: script.prompt, options: fixture.options(script))
         var expected: [VideoFrame] = []
-        for (index, frame) in try clip(6, seed: 1).enumerated() {
+        for (index, frame) in try fixture.clip(6, seed: 1).enumerated() {
             if index == 13 { try stream.setPrompt("neon edges") }
             expected += try stream.push(frame)
         }
         expected += try stream.finish()
-        expectSame(collector.frames.map(\.frame), expected, "a new prompt")
+        fixture.expectSame(collector.frames.map(\.frame), expected, "a new prompt")
     }
 
     /// One prompt with any weight is that prompt; a mix is neither of its prompts.
@@ -243,7 +182,7 @@ import Torch
                 "{\"prompts\": [{\"text\": \"sepia\", \"weight\": 1}, {\"text\": \"night\", \"weight\": 1}]}"
             )
         )
-        expectSame(one.frames.map(\.frame), plain.frames.map(\.frame), "one of one")
+        fixture.expectSame(one.frames.map(\.frame), plain.frames.map(\.frame), "one of one")
         #expect(mixed.frames.last?.frame.pixels != plain.frames.last?.frame.pixels)
     }
 
@@ -297,53 +236,5 @@ import Torch
     func saysWhatIsWrong(json: String, words: String) {
         let error = #expect(throws: DecodingError.self) { try change(json) }
         #expect("\(String(describing: error))".contains(words))
-    }
-}
-
-/// What a stream reports.
-private final class Collector: @unchecked Sendable {
-    struct Applied: Equatable {
-        let event: UInt32
-        let chunk: Int
-    }
-
-    private let lock = NSLock()
-    // Protected by `lock`.
-    private var reports: [SharedStreamReport] = []
-
-    func add(_ report: SharedStreamReport) { lock.withLock { reports.append(report) } }
-
-    private var all: [SharedStreamReport] { lock.withLock { reports } }
-
-    var chunks: [RestyledChunk] {
-        all.compactMap { if case .chunk(let chunk) = $0 { chunk } else { nil } }
-    }
-    var frames: [RestyledFrame] { chunks.flatMap(\.frames) }
-    var chunkEvents: [UInt32] { chunks.map(\.event) }
-    var applied: [Applied] {
-        all.compactMap {
-            if case .applied(let event, let chunk, _) = $0 {
-                Applied(event: event, chunk: chunk)
-            } else {
-                nil
-            }
-        }
-    }
-    var refused: [UInt32] {
-        all.compactMap { if case .refused(let event, _) = $0 { event } else { nil } }
-    }
-    var skipped: [UInt32] {
-        all.compactMap { if case .skipped(let sequence, _) = $0 { sequence } else { nil } }
-    }
-
-    /// Waits until the stream has ended; throws its error.
-    func waitForEnd() async throws {
-        while true {
-            for case .ended(let error) in all {
-                if let error { throw error }
-                return
-            }
-            try await Task.sleep(for: .milliseconds(2))
-        }
     }
 }

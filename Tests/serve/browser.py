@@ -71,7 +71,7 @@ class Server:
 
     def start(self, options):
         self.process = subprocess.Popen(
-            [SWAN, "serve", "--port", "0", "--device", "cpu", *options],
+            [SWAN, "serve", "--port", "0", "--device", "cpu", "--overcommit", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -37,6 +37,21 @@ window.WebSocket = class Refused {
 };
 """
 
+#: A server that refuses two steps, in the words of the real one.
+BUSY = RECORDED + """
+const Free = window.WebSocket;
+window.WebSocket = class Busy extends Free {
+    send(data) {
+        super.send(data);
+        const { type, steps, event } = typeof data === "string" ? JSON.parse(data) : {};
+        if (type !== "update" || steps !== 2) return;
+        const fits = { width: 128, height: 128, steps: 1, fps: 16 };
+        const error = { type: "error", code: "capacity_exhausted", message: "2 steps would be too slow.", event, fits };
+        this.onmessage({ data: JSON.stringify(error) });
+    }
+};
+"""
+
 #: The colors at nine places of a canvas.
 COLORS = """(selector) => {
     const canvas = document.querySelector(selector);
@@ -199,6 +214,26 @@ class FullServerTests(BrowserTestCase):
         start = self.messages(page, "sent", "start")[-1]
         self.assertEqual((start["width"], start["height"], start["steps"]), (128, 96, 1))
         self.assertTrue(page.is_hidden("#use-fits"))
+
+
+class BusyServerTests(BrowserTestCase):
+    def test_steps_that_fit_are_used_without_a_new_session(self):
+        """More steps than there is time for are refused while the session goes on."""
+        page = self.open(fragment="size=128x128&steps=1", script=BUSY)
+        self.start(page)
+        page.click("#settings > summary")
+        page.evaluate("""() => {
+            const steps = document.querySelector("#steps");
+            steps.value = 2;
+            steps.dispatchEvent(new Event("change", { bubbles: true }));
+        }""")
+        page.wait_for_selector("#problem:has-text('2 steps would be too slow.')")
+        self.assertEqual(page.inner_text("#use-fits"), "Use 128 × 128 with 1 step")
+        page.click("#use-fits")
+        self.wait_until(page, "window.sent.filter(({ type }) => type === 'update').at(-1).steps === 1")
+        self.assertTrue(page.is_hidden("#problem"))
+        self.assertEqual(len(self.messages(page, "sent", "start")), 1)
+        self.wait_for_results(page, 4)
 
 
 class TokenTests(BrowserTestCase):

@@ -48,8 +48,9 @@ struct SharedStreamState {
     /// Whether a stage works on it.
     var isPreparing = false, isEncoding = false, isDecoding = false
     var received = 0, dropped = 0, returned = 0
-    /// The share of late chunks, of which the last ten or so count most.
-    var lateShare = 0.0
+    /// The share of late chunks, of which the last ten or so count most, and until when it holds.
+    private var lateShare = 0.0
+    private var lateUntil: ContinuousClock.Instant?
 
     init(
         _ stream: SharedStream,
@@ -74,9 +75,11 @@ struct SharedStreamState {
         return start + .seconds(stream.chunkSeconds)
     }
 
-    /// What the stream asks of the model at present.
+    /// What the stream asks of the model, with the changes that wait.
     var demand: StreamDemand {
-        StreamDemand(options, framesPerSecond: stream.framesPerSecond)
+        var demand = StreamDemand(options, framesPerSecond: stream.framesPerSecond)
+        demand.steps = requested?.steps ?? prepared?.change.steps ?? demand.steps
+        return demand
     }
 
     /// Whether the encoder may take frames: for a chunk, or the last ones.
@@ -121,7 +124,10 @@ struct SharedStreamState {
         let count = framesPerChunk - (chunks == 0 || isReset ? stride - 1 : 0)
         let frames = (0..<count).map { index in
             SharedFrame(sequence: generated &+ UInt32(index)) {
-                throw SwanError(.invalidArgument, "a frame from noise has no picture before it is made")
+                throw SwanError(
+                    .invalidArgument,
+                    "a frame from noise has no picture before it is made"
+                )
             }
         }
         generated &+= UInt32(count)
@@ -130,7 +136,15 @@ struct SharedStreamState {
     }
 
     /// Counts a chunk that is done.
-    mutating func count(isLate: Bool) { lateShare += 0.1 * ((isLate ? 1 : 0) - lateShare) }
+    mutating func count(isLate: Bool, latency: Double, at now: ContinuousClock.Instant) {
+        lateShare += 0.1 * ((isLate ? 1 : 0) - lateShare)
+        lateUntil = now + .seconds(max(5, 3 * latency))
+    }
+
+    /// Whether the stream does not keep its rate at present; one that pauses is not late.
+    func isLate(at now: ContinuousClock.Instant) -> Bool {
+        lateShare > StreamCapacity.lateLimit && lateUntil.map { now < $0 } ?? false
+    }
 
     /// Takes over what encoding a chunk changed.
     mutating func adopt(_ encoded: SharedStreamState) {

@@ -37,8 +37,10 @@ extension SharedStreams {
 
     /// Throws unless a stream fits beside those that run.
     package func requireCapacity(for demand: StreamDemand) throws(CapacityError) {
-        try condition.withLock { Result { () throws(CapacityError) in try requireRoom(for: demand) } }
-            .get()
+        try condition.withLock {
+            Result { () throws(CapacityError) in try requireRoom(for: demand) }
+        }
+        .get()
     }
 
     /// Throws unless a stream fits beside those that run, except one; the lock is held.
@@ -47,7 +49,8 @@ extension SharedStreams {
         besides id: Int? = nil
     ) throws(CapacityError) {
         let others = streams.values.filter { $0.stream.id != id }
-        let isLate = others.contains { $0.lateShare > StreamCapacity.lateLimit }
+        let now = clock.now()
+        let isLate = others.contains { $0.isLate(at: now) }
         try capacity.require(demand, beside: others.map(\.demand), isLate: isLate)
     }
 

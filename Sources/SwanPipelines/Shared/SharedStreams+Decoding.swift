@@ -33,7 +33,7 @@ extension SharedStreams {
             origins = Array(state.underway.prefix(done.frames.count))
             state.underway.removeFirst(origins.count)
             state.returned += origins.count
-            state.count(isLate: isLate)
+            state.count(isLate: isLate, latency: done.latency, at: clock.now())
         }
         let frames = zip(done.frames, origins).map { frame, origin in
             RestyledFrame(

@@ -29,15 +29,19 @@ package final class SharedStreams: @unchecked Sendable {
 
     /// Starts the threads of an empty host.
     ///
-    /// - Parameter budget: The CPU resources that all streams may use together.
+    /// - Parameters:
+    ///   - budget: The CPU resources that all streams may use together.
+    ///   - overcommits: Whether streams may join although others then miss their rate.
     package convenience init(
         _ model: StreamModel,
         budget: ComputeBudget = .current,
-        clock: StreamClock = .continuous
+        clock: StreamClock = .continuous,
+        overcommits: Bool = false
     ) throws(SwanError) {
         try self.init(model, budget: budget, clock: clock) { works, _, cache throws(SwanError) in
             try model.transformer(works, cache: &cache)
         }
+        condition.withLock { capacity.overcommits = overcommits }
     }
 
     /// Starts the threads of an empty host whose passes are those of `forward`.

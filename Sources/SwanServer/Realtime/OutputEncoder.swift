@@ -14,8 +14,8 @@ final class OutputEncoder: @unchecked Sendable {
 
     private let choice: StartMessage.Output
     private let quality: Int
-    /// Whether a client that reads too slowly loses frames.
-    private let dropsFrames: Bool
+    /// How many chunks of H.264 may wait when another one comes; nil if a slow client loses none.
+    private let waitingChunks: Int?
     private let framesPerSecond: Double
     private let bitsPerSecond: Int?
 
@@ -33,7 +33,13 @@ final class OutputEncoder: @unchecked Sendable {
     init(_ start: StartMessage, framesPerSecond: Double) {
         choice = start.output
         quality = start.quality
-        dropsFrames = start.presentation != .lossless
+        waitingChunks =
+            switch start.presentation {
+            // The last chunk may still be under way; older ones mean that the client cannot keep up.
+            case .newest: 1
+            case .paced: 2
+            case .lossless: nil
+            }
         bitsPerSecond = start.bitsPerSecond
         self.framesPerSecond = framesPerSecond
         usesVideo = start.output == .h264
@@ -112,9 +118,10 @@ final class OutputEncoder: @unchecked Sendable {
     }
 
     private func sendVideo(_ chunk: RestyledChunk, to client: Outbox) throws(SwanError) {
-        // The last chunk may still be under way; older ones mean that the client cannot keep up.
-        guard !dropsFrames || client.frameCount <= chunk.frames.count else {
-            client.countDropped(chunk.frames.count)
+        let count = chunk.frames.count
+        // The first chunk has one frame more.
+        if let waitingChunks, client.frameCount > waitingChunks * (count + 1) {
+            client.countDropped(count)
             dropped = client.droppedFrames
             return
         }

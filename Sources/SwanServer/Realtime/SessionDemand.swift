@@ -43,8 +43,6 @@ enum SessionDemand {
 
 extension APIError {
     /// A server without room for a session.
-    ///
-    /// - Parameter fits: A session that there is room for.
     static func noCapacity(_ message: String, fits: StreamDemand? = nil) -> APIError {
         var error = APIError(
             .serviceUnavailable,
@@ -52,8 +50,8 @@ extension APIError {
             message,
             headers: [.retryAfter: "\(ServerOptions.retrySeconds)"]
         )
-        if let fits {
-            error.details["fits"] = [
+        error.fits = fits.map { fits in
+            [
                 "width": Double(fits.width), "height": Double(fits.height),
                 "steps": Double(fits.steps), "fps": fits.framesPerSecond,
             ]

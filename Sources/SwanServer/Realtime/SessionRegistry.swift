@@ -25,6 +25,10 @@ final class SessionRegistry: @unchecked Sendable {
         self.host = host
         self.limits = limits
         self.log = log
+        host.measureCost { error in
+            guard let error else { return }
+            log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
+        }
     }
 
     var count: Int { lock.withLock { sessions.count } }

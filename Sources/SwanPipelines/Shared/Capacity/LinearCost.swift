@@ -19,11 +19,10 @@ struct LinearCost: Sendable, Equatable {
         )
         let spread = samples.reduce(0) { $0 + ($1.amount - x) * ($1.amount - x) }
         let slope = samples.reduce(0) { $0 + ($1.amount - x) * ($1.seconds - y) }
-        let line = spread > 0 ? slope / spread : 0
-        if spread > 0, line > 0, y >= line * x {
-            (fixed, perUnit) = (y - line * x, line)
-        } else if line < 0 || x == 0 {
+        if x == 0 || (spread > 0 && slope <= 0) {
             (fixed, perUnit) = (y, 0)
+        } else if spread > 0, y * spread >= slope * x {
+            (fixed, perUnit) = (y - slope / spread * x, slope / spread)
         } else {
             (fixed, perUnit) = (0, y / x)
         }

@@ -31,6 +31,8 @@ struct StreamCapacity: Sendable {
     /// The share of late chunks above which a stream does not keep its rate.
     static let lateLimit = 0.25
 
+    /// Whether streams fit although others then miss their rate.
+    var overcommits = false
     private(set) var cost: Cost?
     private let config: WanConfig
     private let spatialStride: Int
@@ -130,7 +132,7 @@ struct StreamCapacity: Sendable {
         beside others: [StreamDemand],
         isLate: Bool
     ) throws(CapacityError) {
-        guard !others.isEmpty else { return }
+        guard !others.isEmpty, !overcommits else { return }
         guard isLate || !fits(others + [demand]) else { return }
         let smaller = demand.alternatives(multiple: sizeMultiple)
         let fitting = isLate || cost == nil ? nil : smaller.first { fits(others + [$0]) }

@@ -76,11 +76,14 @@ function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
 }
 
-/** Starts with the settings for which the server said that it has room. */
+/** Uses the settings for which the server said that it has room. */
 function useFits() {
     const { width, height, steps } = fits;
-    controls.set({ ...(width && height && { size: `${width}x${height}` }), ...(steps && { steps }) });
-    start();
+    const size = `${width}x${height}`;
+    showProblem(null);
+    // A running session takes new steps as they are, and starts anew for a new size.
+    controls.set({ ...(size !== session?.size && { size }), steps });
+    if (!session) start();
 }
 
 let noticeTimer;

@@ -93,10 +93,7 @@ function fullProblem(refusal, retryAfter) {
 
 /** What the server would have room for, in words. */
 export function fitWords({ width, height, steps }) {
-    const parts = [];
-    if (width && height) parts.push(`${width} × ${height}`);
-    if (steps) parts.push(steps === 1 ? "1 step" : `${steps} steps`);
-    return `Use ${parts.join(" with ")}`;
+    return `Use ${width} × ${height} with ${steps} ${steps === 1 ? "step" : "steps"}`;
 }
 
 const closings = new Map([

@@ -73,6 +73,11 @@ export class Session {
         return this.#isPaused;
     }
 
+    /** The size of the result, as in the settings; undefined before it is known. */
+    get size() {
+        return this.#ready ? `${this.#ready.width}x${this.#ready.height}` : undefined;
+    }
+
     /** Sends changed settings. Returns whether they need a new session instead. */
     update(changes) {
         this.#settings = { ...this.#settings, ...changes };

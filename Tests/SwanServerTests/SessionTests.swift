@@ -1,0 +1,90 @@
+import SwanMedia
+import Testing
+
+@testable import SwanPipelines
+@testable import SwanServer
+
+/// What a session measures and when it sends its frames.
+@Suite struct SessionTests {
+    private let start = ContinuousClock.now
+
+    // MARK: - Presentation
+
+    @Test func pacedFramesHaveEvenIntervals() {
+        var pacer = FramePacer(framesPerSecond: 8, framesPerChunk: 4)
+        let times = (0..<8).map { index in
+            // Four frames come at once, every half second.
+            pacer.next(now: start + .milliseconds(500 * (index / 4)), waiting: 3 - index % 4)
+        }
+        for (a, b) in zip(times, times.dropFirst()) { #expect(b - a == .milliseconds(125)) }
+    }
+
+    @Test func aDelayIsMadeUpFor() {
+        var pacer = FramePacer(framesPerSecond: 8, framesPerChunk: 4)
+        let first = pacer.next(now: start, waiting: 20)
+        #expect(pacer.next(now: start, waiting: 19) - first == .milliseconds(100))
+        // After a gap, intervals count from the late frame.
+        let late = start + .seconds(9)
+        #expect(pacer.next(now: late, waiting: 0) == late)
+        #expect(pacer.next(now: late, waiting: 0) == late + .milliseconds(125))
+    }
+
+    // MARK: - Measurements
+
+    private func chunk(_ index: Int, isLate: Bool = false) throws -> RestyledChunk {
+        let frame = try RestyledFrame(
+            frame: VideoFrame(width: 1, height: 1, pixels: [0, 0, 0]),
+            sequence: 0,
+            captureTime: 0,
+            arrival: start
+        )
+        return RestyledChunk(
+            frames: Array(repeating: frame, count: 4),
+            index: index,
+            event: 0,
+            seconds: .init(),
+            latency: 0.1,
+            isLate: isLate,
+            usesBatch: index > 1
+        )
+    }
+
+    @Test func aSessionThatKeepsItsRateHasAFactorOfOne() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        for index in 0..<9 {
+            let now = start + .milliseconds(400 + 250 * index)
+            meter.add(try chunk(index, isLate: index == 3), compress: 0.01, now: now)
+        }
+        let stats = meter.report(received: 36, dropped: 0, outboxDropped: 0, sessions: 1)
+        #expect(stats.realTimeFactor == 1 && stats.timeToFirstChunkMs == 400)
+        #expect(stats.deadlinesMissed == 1 && stats.deadlineAttainment == 0.8889)
+        #expect(stats.underruns == 0 && stats.mode == .batch)
+        #expect(
+            abs(stats.chunkIntervalMs.p50 - 250) < 5 && abs(stats.chunkIntervalMs.p99 - 250) < 5
+        )
+    }
+
+    @Test func underrunsAreCountedOnce() {
+        var viewer = SimulatedViewer(framesPerSecond: 16)
+        // A chunk lasts 250 ms, and another is kept.
+        for milliseconds in [0, 250, 500, 1_000, 2_000, 2_250] {
+            viewer.add(frames: 4, at: start + .milliseconds(milliseconds))
+        }
+        #expect(viewer.underruns == 1)
+        viewer.pause()
+        viewer.add(frames: 4, at: start + .seconds(60))
+        #expect(viewer.underruns == 1)
+    }
+
+    @Test func histogramsCountAllDurations() {
+        var histogram = DurationHistogram()
+        #expect(histogram.milliseconds(0.5) == 0)
+        for milliseconds in 1...100 { histogram.add(.milliseconds(milliseconds)) }
+        #expect(abs(histogram.milliseconds(0.5) - 50) < 1.5)
+        #expect(abs(histogram.milliseconds(0.99) - 99) < 1.5)
+        histogram.add(.seconds(-1))
+        histogram.add(.seconds(100_000))
+        #expect(histogram.milliseconds(1) >= 3_590_000)
+    }
+}
