@@ -67,6 +67,10 @@ sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the
 	$(SWAN) bench tiny-quality --measures styles --bare --max-frames 41 \
 	    --sheet docs/media/styles.png -y
 
+.PHONY: picture
+picture: $(BUILT) ## Take docs/media/page.png, a picture of the page of `swan serve`
+	SWAN=$(SWAN) Tests/serve/screenshot.py docs/media/page.png
+
 # Tests run in parallel, so libtorch's threads must not spin while they wait. Failures are repeated at the
 # end, where they are easy to find.
 .PHONY: test

@@ -1,5 +1,6 @@
 """A browser with a fake camera and a server for the tests of the page."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,7 +12,8 @@ import sys
 import threading
 import time
 import unittest
-from urllib.parse import urlsplit
+import urllib.request
+from urllib.parse import urljoin, urlsplit
 
 try:
     from playwright.sync_api import sync_playwright
@@ -28,6 +30,8 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 START_SECONDS = 60
+#: A session whose connection was lost stays for half a minute.
+FREE_SECONDS = 40
 
 #: Keeps the messages of all WebSockets, those of text as objects and those of bytes as their header.
 RECORDED = """
@@ -60,12 +64,14 @@ class Server:
     def __init__(self, *options):
         self.process = None
         self.log = []
+        #: The token of a server that wants one.
+        self.token = ""
         url = None if options else os.environ.get("SWAN_URL")
         self.url, _, self.fragment = (url or self.start(options)).partition("#")
 
     def start(self, options):
         self.process = subprocess.Popen(
-            [SWAN, "serve", "--port", "0", "--device", "cpu", *options],
+            [SWAN, "serve", "--port", "0", "--device", "cpu", "--overcommit", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,6 +88,12 @@ class Server:
             timer.cancel()
         self.stop()
         raise RuntimeError(f"the server printed no address within {START_SECONDS} s: {self.log}")
+
+    def sessions(self):
+        """The number of sessions on the server."""
+        request = urllib.request.Request(urljoin(self.url, "/readyz"), headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)["sessions"]
 
     @property
     def port(self):
@@ -182,6 +194,13 @@ class BrowserTestCase(unittest.TestCase):
         cls.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         cls.addClassCleanup(cls.browser.close)
 
+    def setUp(self):
+        # A session of the last test ends with the chunk under way; beside it, others might be too many.
+        deadline = time.monotonic() + FREE_SECONDS
+        while self.server.process and self.server.sessions() > 0:
+            self.assertLess(time.monotonic(), deadline, "the last test's sessions go on")
+            time.sleep(0.05)
+
     def open(self, fragment="", width=1280, height=800, scheme="light", script=RECORDED, url=None,
              waits=True):
         """Opens the page in a fresh profile. Messages on its console and requests elsewhere fail the test."""
@@ -225,7 +244,8 @@ class BrowserTestCase(unittest.TestCase):
         deadline = time.monotonic() + seconds
         while not page.evaluate(condition):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not true within {seconds} s: {condition}")
+                shown = page.inner_text("#state") + page.inner_text("#problem").strip()
+                raise AssertionError(f"not true within {seconds} s: {condition}; the page says: {shown}")
             page.wait_for_timeout(20)
 
     @staticmethod

@@ -77,7 +77,7 @@ class PageTests(BrowserTestCase):
         self.assertEqual(self.hosts, {urlsplit(self.server.url).netloc})
 
     def test_changes_are_sent_and_shape_the_results(self):
-        page = self.open()
+        page = self.open(fragment="size=128x128")
         self.start(page)
         page.fill("#prompt", "an old brown photograph")
         page.press("#prompt", "Enter")
@@ -106,7 +106,7 @@ class PageTests(BrowserTestCase):
         )
 
     def test_pause_sends_no_pictures(self):
-        page = self.open()
+        page = self.open(fragment="size=128x128")
         self.start(page)
         page.click("#pause")
         self.assertEqual(page.inner_text("#state"), "Paused")
@@ -131,7 +131,7 @@ class PageTests(BrowserTestCase):
     def test_lost_connection_continues_the_session(self):
         proxy = Proxy(self.server.url)
         self.addCleanup(proxy.close)
-        page = self.open(url=proxy.url)
+        page = self.open(fragment="size=128x128", url=proxy.url)
         self.start(page)
         proxy.is_down = True
         proxy.cut()
@@ -272,7 +272,7 @@ class PageTests(BrowserTestCase):
     # Tools
 
     def test_recording_is_saved(self):
-        page = self.open()
+        page = self.open(fragment="size=128x128")
         self.start(page)
         page.click("#record")
         page.wait_for_selector("#record-time:has-text('0:01')")
@@ -291,7 +291,7 @@ class PageTests(BrowserTestCase):
     @unittest.skipUnless(Axe, "needs axe-playwright-python")
     def test_accessibility(self):
         for scheme in ("light", "dark"):
-            page = self.open(scheme=scheme)
+            page = self.open(fragment="size=128x128", scheme=scheme)
             with self.subTest(scheme, state="idle"):
                 self.assert_accessible(page)
             self.start(page)
@@ -333,7 +333,7 @@ class PageTests(BrowserTestCase):
     def test_layouts_fit_their_widths(self):
         folder = os.environ.get("SWAN_SCREENSHOTS")
         for width, height in ((1280, 800), (768, 1024), (360, 740)):
-            page = self.open(width=width, height=height)
+            page = self.open(fragment="size=128x128", width=width, height=height)
             self.start(page)
             for name in ("stats", "settings"):
                 page.click(f"#{name} > summary")

@@ -37,6 +37,21 @@ window.WebSocket = class Refused {
 };
 """
 
+#: A server that refuses two steps, in the words of the real one.
+BUSY = RECORDED + """
+const Free = window.WebSocket;
+window.WebSocket = class Busy extends Free {
+    send(data) {
+        super.send(data);
+        const { type, steps, event } = typeof data === "string" ? JSON.parse(data) : {};
+        if (type !== "update" || steps !== 2) return;
+        const fits = { width: 128, height: 128, steps: 1, fps: 16 };
+        const error = { type: "error", code: "capacity_exhausted", message: "2 steps would be too slow.", event, fits };
+        this.onmessage({ data: JSON.stringify(error) });
+    }
+};
+"""
+
 #: The colors at nine places of a canvas.
 COLORS = """(selector) => {
     const canvas = document.querySelector(selector);
@@ -66,7 +81,7 @@ class SlowNetworkTests(BrowserTestCase):
         return set(page.evaluate(f"window.{direction}.filter(({{ bytes }}) => bytes).map(({{ codec }}) => codec)"))
 
     def test_slow_networks_get_video_both_ways(self):
-        page = self.open(fragment="network=slow")
+        page = self.open(fragment="network=slow&size=128x128")
         self.start(page)
         self.wait_for_results(page, 12)
         self.assertEqual((self.codecs(page, "sent"), self.codecs(page, "received")), ({H264}, {H264}))
@@ -85,12 +100,12 @@ class SlowNetworkTests(BrowserTestCase):
         """A still picture and a seed: both networks show the same."""
         colors = {}
         for network in ("fast", "slow"):
-            page = self.open(fragment=f"network={network}&source=file&seed=3&fixedNoise=true&prompt=none")
+            page = self.open(fragment=f"network={network}&size=128x128&source=file&seed=3&fixedNoise=true&prompt=none")
             with page.expect_file_chooser() as chooser:
                 page.click("#start")
             chooser.value.set_files({"name": "a.svg", "mimeType": "image/svg+xml", "buffer": PICTURE})
             page.wait_for_selector("[data-state=live]")
-            self.wait_for_results(page, 24)
+            self.wait_for_results(page, 16)
             self.wait_for_stats(page)
             colors[network] = page.evaluate(COLORS, "#output")
             page.context.close()
@@ -98,7 +113,7 @@ class SlowNetworkTests(BrowserTestCase):
             self.assertLess(max(abs(a - b) for a, b in zip(fast, slow)), 40, colors)
 
     def test_pause_and_reconnection_keep_video_going(self):
-        page = self.open(fragment="network=slow")
+        page = self.open(fragment="network=slow&size=128x128")
         self.start(page)
         page.click("#pause")
         page.wait_for_selector("[data-state=paused]")
@@ -109,7 +124,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.assertEqual(self.codecs(page, "received"), {H264})
 
     def test_another_network_is_another_session(self):
-        page = self.open()
+        page = self.open(fragment="size=128x128")
         self.start(page)
         page.click("#settings > summary")
         page.select_option("#network", "slow")
@@ -121,7 +136,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.assertEqual(urlsplit(page.evaluate("navigator.clipboard.readText()")).fragment.split("&")[-1], "network=fast")
 
     def test_a_decoder_that_fails_is_replaced_by_pictures(self):
-        page = self.open(fragment="network=slow", script=BROKEN_DECODER)
+        page = self.open(fragment="network=slow&size=128x128", script=BROKEN_DECODER)
         page.click("#start")
         self.wait_until(page, "window.received.some(({ codec }) => codec === 1)")
         self.assertEqual(len(self.messages(page, "sent", "keyframe")), 2)
@@ -129,7 +144,7 @@ class SlowNetworkTests(BrowserTestCase):
         self.wait_for_results(page, 8)
 
     def test_without_webcodecs_there_are_pictures(self):
-        page = self.open(fragment="network=slow", script=NO_VIDEO)
+        page = self.open(fragment="network=slow&size=128x128", script=NO_VIDEO)
         self.start(page)
         self.assertEqual((self.codecs(page, "sent"), self.codecs(page, "received")), ({JPEG}, {JPEG}))
         self.assertEqual(page.input_value("#network"), "auto")
@@ -163,6 +178,19 @@ class FullServerTests(BrowserTestCase):
         self.assertTrue(any(tries_again() for _ in range(20)))
         self.assertTrue(second.is_hidden("#problem"))
 
+    def test_a_page_gets_the_place_of_its_own_last_session(self):
+        page = self.open()
+        self.start(page)
+        page.click("#settings > summary")
+        page.select_option("#size", index=2)
+        self.wait_until(page, "window.received.filter(({ type }) => type === 'ready').length === 2")
+        self.wait_for_results(page)
+        page.click("#start")
+        page.wait_for_selector("[data-state=idle]")
+        page.click("#start")
+        page.wait_for_selector("[data-state=live]")
+        self.assertTrue(page.is_hidden("#problem"))
+
     def test_what_would_fit_can_be_chosen(self):
         """A server that is too busy for the settings names others, which a button applies."""
         page = self.open(fragment="size=640x352", script=REFUSED_SIZE)
@@ -188,6 +216,26 @@ class FullServerTests(BrowserTestCase):
         self.assertTrue(page.is_hidden("#use-fits"))
 
 
+class BusyServerTests(BrowserTestCase):
+    def test_steps_that_fit_are_used_without_a_new_session(self):
+        """More steps than there is time for are refused while the session goes on."""
+        page = self.open(fragment="size=128x128&steps=1", script=BUSY)
+        self.start(page)
+        page.click("#settings > summary")
+        page.evaluate("""() => {
+            const steps = document.querySelector("#steps");
+            steps.value = 2;
+            steps.dispatchEvent(new Event("change", { bubbles: true }));
+        }""")
+        page.wait_for_selector("#problem:has-text('2 steps would be too slow.')")
+        self.assertEqual(page.inner_text("#use-fits"), "Use 128 × 128 with 1 step")
+        page.click("#use-fits")
+        self.wait_until(page, "window.sent.filter(({ type }) => type === 'update').at(-1).steps === 1")
+        self.assertTrue(page.is_hidden("#problem"))
+        self.assertEqual(len(self.messages(page, "sent", "start")), 1)
+        self.wait_for_results(page, 4)
+
+
 class TokenTests(BrowserTestCase):
     @classmethod
     def setUpClass(cls):
@@ -198,6 +246,8 @@ class TokenTests(BrowserTestCase):
         cls.options = ("--token-file", file.name, "--host", "0.0.0.0")
         super().setUpClass()
         cls.server.url = f"http://localhost:{cls.server.port}/"
+        cls.server.token = TOKEN
+        cls.token = TOKEN
 
     def test_the_token_leaves_the_address_bar_and_is_offered(self):
         page = self.open(fragment=f"token={TOKEN}&seed=5")

@@ -17,8 +17,6 @@ final class LiveSession: @unchecked Sendable {
     let credit: Int
     private let encoder: OutputEncoder
     private let input: FrameInput
-    /// Keeps the frames that no client is there to receive, of a session that loses none.
-    private let parked: Outbox?
     private let metrics: SessionMetrics
 
     // Everything below is protected by `lock`.
@@ -35,6 +33,8 @@ final class LiveSession: @unchecked Sendable {
     private var outboxDropped = 0
     /// The number of frames that were sent or given up.
     private var settled = 0
+    /// Frames that no client was there to receive, of a session that loses none.
+    private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
 
     init(
@@ -53,7 +53,6 @@ final class LiveSession: @unchecked Sendable {
         meter = SessionMeter(framesPerSecond: framesPerSecond)
         input = FrameInput(maxPixels: maxPixels)
         encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
-        parked = start.presentation == .lossless ? Outbox(frameCapacity: .max) : nil
     }
 
     /// Connects the session with its stream.
@@ -186,7 +185,8 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
-            if let parked { outbox.put(parked.takeFrames()) }
+            outbox.put(backlog)
+            backlog = []
             defer { main = outbox }
             return main
         }
@@ -203,7 +203,10 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
-            parked?.put(outbox.takeFrames())
+            // Another decoder cannot go on with H.264 in the middle.
+            if presentation == .lossless {
+                backlog = outbox.takeFrames().filter(\.header.isKeyFrame)
+            }
             main = nil
             metrics.dropped(dropped)
         }
@@ -298,16 +301,22 @@ final class LiveSession: @unchecked Sendable {
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let (client, watchers) = lock.withLock { (main ?? parked, Array(self.watchers.values)) }
+        let (client, watchers, isKept) = lock.withLock {
+            (main, Array(self.watchers.values), main == nil && presentation == .lossless)
+        }
         let start = ContinuousClock.now
+        var kept: [OutputFrame] = []
         do throws(SwanError) {
-            try encoder.send(chunk, to: client, watchers)
+            kept = try encoder.send(chunk, to: client, watchers, keeps: isKept)
         } catch {
-            lock.withLock { settled += chunk.frames.count }
+            for _ in chunk.frames { settle() }
             send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        lock.withLock { meter.add(chunk, compress: seconds) }
+        lock.withLock {
+            meter.add(chunk, compress: seconds)
+            backlog += kept
+        }
         metrics.add(chunk, compress: seconds, framesPerSecond: framesPerSecond)
     }
 }

@@ -14,9 +14,10 @@ final class OutputEncoder: @unchecked Sendable {
 
     private let choice: StartMessage.Output
     private let quality: Int
+    /// How many chunks of H.264 may wait when another one comes; nil if a slow client loses none.
+    private let waitingChunks: Int?
     private let framesPerSecond: Double
     private let bitsPerSecond: Int?
-    private let dropsFrames: Bool
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -32,10 +33,16 @@ final class OutputEncoder: @unchecked Sendable {
     init(_ start: StartMessage, framesPerSecond: Double) {
         choice = start.output
         quality = start.quality
+        waitingChunks =
+            switch start.presentation {
+            // The last chunk may still be under way; older ones mean that the client cannot keep up.
+            case .newest: 1
+            case .paced: 2
+            case .lossless: nil
+            }
         bitsPerSecond = start.bitsPerSecond
         self.framesPerSecond = framesPerSecond
         usesVideo = start.output == .h264
-        dropsFrames = start.presentation != .lossless
     }
 
     /// Checks whether frames of a size can be encoded as asked.
@@ -56,17 +63,26 @@ final class OutputEncoder: @unchecked Sendable {
     func requestKeyFrame() { lock.withLock { needsKeyFrame = true } }
 
     /// Encodes the frames of a chunk and puts them into the outboxes of the client and of those that watch.
-    func send(_ chunk: RestyledChunk, to client: Outbox?, _ watchers: [Outbox]) throws(SwanError) {
+    ///
+    /// - Parameter keeps: Whether to return the frames as pictures, for a client that is to come back.
+    @discardableResult
+    func send(
+        _ chunk: RestyledChunk,
+        to client: Outbox?,
+        _ watchers: [Outbox],
+        keeps: Bool = false
+    ) throws(SwanError) -> [OutputFrame] {
         lock.lock()
         defer { lock.unlock() }
         if let client { follow(client, chunk) }
         if let client, usesVideo { try sendVideo(chunk, to: client) }
         let viewers = (usesVideo ? [] : [client].compactMap { $0 }) + watchers
         // Nobody may be watching at the moment.
-        guard !viewers.isEmpty else { return }
+        guard keeps || !viewers.isEmpty else { return [] }
         var frames: [OutputFrame] = []
         for frame in chunk.frames { frames.append(try picture(frame, chunk)) }
         for viewer in viewers { viewer.put(frames) }
+        return keeps ? frames : []
     }
 
     /// Notices a new client, and with `auto` a slow network.
@@ -102,9 +118,10 @@ final class OutputEncoder: @unchecked Sendable {
     }
 
     private func sendVideo(_ chunk: RestyledChunk, to client: Outbox) throws(SwanError) {
-        // The last chunk may still be under way; older ones mean that the client cannot keep up.
-        guard !dropsFrames || client.frameCount <= chunk.frames.count else {
-            client.countDropped(chunk.frames.count)
+        let count = chunk.frames.count
+        // The first chunk has one frame more.
+        if let waitingChunks, client.frameCount > waitingChunks * (count + 1) {
+            client.countDropped(count)
             dropped = client.droppedFrames
             return
         }

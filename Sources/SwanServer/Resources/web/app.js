@@ -10,6 +10,8 @@ import { Stage } from "./views.js";
 
 const figuresMilliseconds = 500;
 const noticeMilliseconds = 4_000;
+/** How long the server may take to free the place of a session that was stopped. */
+const freeMilliseconds = 10_000;
 
 const find = (id) => document.getElementById(id);
 const stage = new Stage(find("stage"));
@@ -20,6 +22,8 @@ const token = storedToken();
 let source = null;
 let session = null;
 let chosenFile = null;
+/** When this page's last session was stopped. */
+let stopped = -Infinity;
 /** Distinguishes a start from an earlier one that is still waiting for a permission. */
 let starts = 0;
 /** Settings that would fit on a server that is full. */
@@ -72,11 +76,14 @@ function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
 }
 
-/** Starts with the settings for which the server said that it has room. */
+/** Uses the settings for which the server said that it has room. */
 function useFits() {
     const { width, height, steps } = fits;
-    controls.set({ ...(width && height && { size: `${width}x${height}` }), ...(steps && { steps }) });
-    start();
+    const size = `${width}x${height}`;
+    showProblem(null);
+    // A running session takes new steps as they are, and starts anew for a new size.
+    controls.set({ ...(size !== session?.size && { size }), steps });
+    if (!session) start();
 }
 
 let noticeTimer;
@@ -138,7 +145,8 @@ function useSource(opened) {
 function connect() {
     const { model } = controls;
     const settings = { ...controls.settings, hasVideo };
-    session = new Session({ token, source, settings, model, canvases: stage.canvases }, {
+    const patience = stopped + freeMilliseconds;
+    session = new Session({ token, source, settings, model, canvases: stage.canvases, patience }, {
         ready: (message) => {
             const { styles, max_steps, chunk_frames, fps, model: id } = message;
             controls.model = { styles, max_steps, chunk_frames, fps, id };
@@ -171,11 +179,17 @@ function fail(error) {
     showProblem(error instanceof Problem ? error : new Problem("The source does not start", error.message));
 }
 
+function endSession() {
+    const running = session;
+    if (!running) return;
+    session = null;
+    stopped = performance.now();
+    running.stop();
+}
+
 function stop() {
     starts += 1;
-    const running = session;
-    session = null;
-    running?.stop();
+    endSession();
     if (recorder.isRecording) toggleRecording();
     source?.close();
     source = null;
@@ -187,9 +201,7 @@ function stop() {
 function restart() {
     // Most formats cannot change their size.
     if (recorder.isRecording) toggleRecording();
-    const running = session;
-    session = null;
-    running?.stop();
+    endSession();
     enter("starting");
     connect();
 }

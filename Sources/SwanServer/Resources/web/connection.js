@@ -5,6 +5,10 @@ const resumeMilliseconds = 30_000;
 /** A connection without any message for so long is lost, even if nothing has closed it. */
 const silenceMilliseconds = 10_000;
 const pingMilliseconds = 3_000;
+/** How often a page asks again for the place of its own last session. */
+const placeMilliseconds = 250;
+/** Handshakes that fail although the server would accept them, before something in between is to blame. */
+const mostBlocked = 3;
 
 /** Close codes after which the session may still be there, or a new one may start. */
 const lost = new Set([1001, 1005, 1006, 1012, 1013]);
@@ -15,7 +19,8 @@ const noSuchSession = 4404;
  * the server has forgotten the session.
  *
  * `place` has the size, steps and rate of the session, so that a server without room for it can say so before it
- * opens the connection.
+ * opens the connection. Until `patience`, a time, a server that is full is asked again: it may not have freed the place
+ * of this page's last session yet.
  *
  * Handlers: `opened(resuming)`, `text(message)`, `binary(buffer)`, `lost()` before each attempt to
  * open it again, and `closed(problem)`, where the problem is null at a regular end.
@@ -23,18 +28,21 @@ const noSuchSession = 4404;
 export class Connection {
     #token;
     #place;
+    #patience;
     #handlers;
     #socket = null;
     #session = null;
     #deadline = null;
     #attempts = 0;
+    #blocked = 0;
     #retry = null;
     #pings = null;
     #lastMessage = 0;
 
-    constructor(token, place, handlers) {
+    constructor({ token, place, patience }, handlers) {
         this.#token = token;
         this.#place = place;
+        this.#patience = patience;
         this.#handlers = handlers;
     }
 
@@ -88,6 +96,14 @@ export class Connection {
 
     sendBinary(bytes) {
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(bytes);
+    }
+
+    /** Opens the connection anew after a refusal, while there is patience. Returns whether there is. */
+    askAgain() {
+        if (performance.now() >= this.#patience) return false;
+        this.#abandon();
+        this.#retry = setTimeout(() => this.open(), placeMilliseconds);
+        return true;
     }
 
     /** Ends the session; no handler is called afterwards. */
@@ -155,6 +171,13 @@ export class Connection {
         const answers = response && response.status < 500;
         if (this.#deadline && !(answers && response.status !== 426)) {
             this.#reconnect();
+            return;
+        }
+        if (response?.status === 503 && this.askAgain()) return;
+        // The reason may be gone by now: a place has become free.
+        if (response?.status === 426 && this.#blocked < mostBlocked) {
+            this.#blocked += 1;
+            this.#retry = setTimeout(() => this.open(), placeMilliseconds);
             return;
         }
         let refusal;

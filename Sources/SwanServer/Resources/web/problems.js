@@ -93,10 +93,7 @@ function fullProblem(refusal, retryAfter) {
 
 /** What the server would have room for, in words. */
 export function fitWords({ width, height, steps }) {
-    const parts = [];
-    if (width && height) parts.push(`${width} × ${height}`);
-    if (steps) parts.push(steps === 1 ? "1 step" : `${steps} steps`);
-    return `Use ${parts.join(" with ")}`;
+    return `Use ${width} × ${height} with ${steps} ${steps === 1 ? "step" : "steps"}`;
 }
 
 const closings = new Map([
@@ -115,8 +112,16 @@ export function closeProblem(code) {
     return new Problem(title, advice);
 }
 
+const failures = new Map([
+    ["input_required", ["This model needs pictures", "Choose the camera, the screen or a file, then start again."]],
+    ["out_of_memory", ["The server has too little memory", "Choose a smaller size, then start again."]],
+    ["not_finite", ["The model's pictures broke", "Choose less noise or another seed, then start again."]],
+]);
+
 /** The problem of an `error` message. */
 export function serverProblem({ code, message, param, fits, retry_after: retryAfter }) {
     if (code === "capacity_exhausted") return fullProblem({ message, fits }, retryAfter);
+    const known = failures.get(code);
+    if (known) return new Problem(...known);
     return new Problem(param ? `The server did not accept “${param}”` : "The server reports an error", message);
 }

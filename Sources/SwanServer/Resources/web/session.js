@@ -49,14 +49,14 @@ export class Session {
     #lastSent = 0;
     #fullBacklogs = 0;
 
-    /** `source` is null for a model that draws from text alone; `canvases` has `output` and `source`. */
-    constructor({ token, source, settings, model, canvases }, handlers) {
+    /** `source` is null for a model that draws from text alone; `canvases` has `output` and `source`; `patience` is that of the connection. */
+    constructor({ token, source, settings, model, canvases, patience }, handlers) {
         this.#source = source;
         this.#settings = settings;
         this.#model = model;
         this.#canvases = canvases;
         this.#handlers = handlers;
-        this.#connection = new Connection(token, placeFields(settings, model), {
+        this.#connection = new Connection({ token, place: placeFields(settings, model), patience }, {
             opened: (resuming) => resuming || this.#start(),
             text: (message) => this.#receive(message),
             binary: (buffer) => this.#receiveFrame(buffer),
@@ -71,6 +71,11 @@ export class Session {
 
     get isPaused() {
         return this.#isPaused;
+    }
+
+    /** The size of the result, as in the settings; undefined before it is known. */
+    get size() {
+        return this.#ready ? `${this.#ready.width}x${this.#ready.height}` : undefined;
     }
 
     /** Sends changed settings. Returns whether they need a new session instead. */
@@ -142,19 +147,24 @@ export class Session {
             this.#reconcile(message);
             break;
         case "error":
-            this.#reject(serverProblem(message));
+            this.#reject(message);
             break;
         case "keyframe":
             if (this.#capture) this.#capture.needsKeyFrame = true;
             break;
         case "ended":
-            this.#handlers.reported(new Problem("The server ended the session", message.reason));
+            // A failure has been reported with its reason.
+            if (message.reason === "stopped") {
+                this.#handlers.reported(new Problem("The server ended the session", "Start again."));
+            }
             break;
         }
     }
 
     /** An error before the session has begun is its end. */
-    #reject(problem) {
+    #reject(message) {
+        const problem = serverProblem(message);
+        if (message.code === "capacity_exhausted" && !this.#ready && this.#connection.askAgain()) return;
         if (this.#ready) {
             this.#handlers.reported(problem);
             return;
