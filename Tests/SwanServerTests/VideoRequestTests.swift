@@ -26,6 +26,8 @@ import Testing
             "prompt_at": [["frame": 1, "prompt": "a"], ["frame": 9, "prompt": "b"]] as NSArray,
         ]
         #expect(object == expected)
+        let fields = ["prompt", "size", "seconds", "fps", "model"].map { (name: $0, value: "1") }
+        #expect(try FormFields.json(fields) == FormFields.json(fields.reversed()))
         #expect(try json([("settings", #"{"seed": 3}"#)]) == ["settings": ["seed": 3]])
     }
 

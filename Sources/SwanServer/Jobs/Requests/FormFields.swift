@@ -27,7 +27,8 @@ enum FormFields {
                 throw APIError.invalid(name.printable(limit: 80), "is given twice")
             }
         }
-        return try JSONSerialization.data(withJSONObject: root.value)
+        // Sorted, so that equal forms have equal digests.
+        return try JSONSerialization.data(withJSONObject: root.value, options: .sortedKeys)
     }
 
     /// `["settings", "timesteps", ""]` for `settings[timesteps][]`; nil if brackets do not match.
