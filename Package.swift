@@ -149,12 +149,23 @@ let package = Package(
             ],
             resources: [.copy("Resources/web")]
         ),
+        // Drives `swan serve` from outside; no library product carries it.
+        .target(
+            name: "SwanServeBench",
+            dependencies: [
+                "SwanSystem", "SwanMedia", "SwanCheckpoints", "SwanEvaluation", "SwanServer",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ]
+        ),
         .executableTarget(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanHTTP", "SwanServer", "CStart",
+                "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -225,6 +236,11 @@ let package = Package(
         .testTarget(
             name: "SwanServerTests",
             dependencies: ["SwanPipelines", "SwanServer"],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanServeBenchTests",
+            dependencies: ["SwanMedia", "SwanEvaluation", "SwanServeBench", "GoldenSupport"],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -27,7 +27,7 @@ package final class RealtimeServer: Sendable {
         self.options = options
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(model, budget: budget),
+            try SharedStreams(model, engine: options.engine, budget: budget),
             options.limits,
             log: log
         )

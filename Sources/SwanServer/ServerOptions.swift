@@ -1,4 +1,5 @@
 package import SwanHTTP
+package import SwanPipelines
 
 /// What `swan serve` offers, and to whom.
 package struct ServerOptions: Sendable {
@@ -6,6 +7,8 @@ package struct ServerOptions: Sendable {
     package var http: WebServerOptions
     /// What a client may use of the model.
     package var limits = Limits()
+    /// What makes the frames that sessions return.
+    package var engine = SharedStreams.Engine.model
     /// The version of the program.
     package var version = ""
 

@@ -79,6 +79,15 @@ struct ServeCommand: ParsableCommand {
     )
     var maxSessions = 8
 
+    @Option(
+        help: ArgumentHelp(
+            "What makes the frames: the model, or passthrough, which returns them as they are, to measure "
+                + "all else.",
+            visibility: .hidden
+        )
+    )
+    var engine = SharedStreams.Engine.model
+
     func validate() throws {
         guard (0...65_535).contains(port) else {
             throw ValidationError("--port must be 0 to 65535, not \(port)")
@@ -142,6 +151,7 @@ struct ServeCommand: ParsableCommand {
         var options = ServerOptions(http: http)
         options.version = SwanVersion.text
         options.limits.sessions = maxSessions
+        options.engine = engine
         return options
     }
 
@@ -165,6 +175,8 @@ struct ServeCommand: ParsableCommand {
         return .files(certificate: files[0], privateKey: files[1])
     }
 }
+
+extension SharedStreams.Engine: ExpressibleByArgument {}
 
 /// Blocks until a task has ended; throws its error.
 private func waiting(for task: Task<Void, any Error>) throws {

@@ -17,6 +17,7 @@ package final class SharedStreams: @unchecked Sendable {
     /// The model.
     package let model: StreamModel
     let clock: StreamClock
+    private let engine: Engine
     private let budget: ComputeBudget
     private let threads = WorkerThreads()
 
@@ -28,13 +29,17 @@ package final class SharedStreams: @unchecked Sendable {
 
     /// Starts the threads of an empty host.
     ///
-    /// - Parameter budget: The CPU resources that all streams may use together.
+    /// - Parameters:
+    ///   - engine: What makes the frames.
+    ///   - budget: The CPU resources that all streams may use together.
     package init(
         _ model: StreamModel,
+        engine: Engine = .model,
         budget: ComputeBudget = .current,
         clock: StreamClock = .continuous
     ) throws(SwanError) {
         self.model = model
+        self.engine = engine
         self.budget = budget
         self.clock = clock
         try threads.start("swan.text") { [self] in prepareChanges() }
@@ -178,7 +183,7 @@ package final class SharedStreams: @unchecked Sendable {
         }
     }
 
-    private func update(_ stream: SharedStream, _ body: (inout SharedStreamState) -> Void) {
+    func update(_ stream: SharedStream, _ body: (inout SharedStreamState) -> Void) {
         condition.withLock {
             guard var state = streams[stream.id] else { return }
             body(&state)
@@ -245,7 +250,10 @@ package final class SharedStreams: @unchecked Sendable {
             }
             guard let (state, change, frames) = job else { return }
             do {
-                try encode(state, change, frames)
+                switch engine {
+                case .model: try encode(state, change, frames)
+                case .passthrough: try passThrough(state, change, frames)
+                }
             } catch {
                 end(state.stream, error)
             }
@@ -312,7 +320,7 @@ package final class SharedStreams: @unchecked Sendable {
     }
 
     /// The picture of a frame; nil if it cannot be decoded, which is reported.
-    private func decoded(_ frame: SharedFrame, _ stream: SharedStream) -> VideoFrame? {
+    func decoded(_ frame: SharedFrame, _ stream: SharedStream) -> VideoFrame? {
         do {
             return try frame.decode()
         } catch {

@@ -1,0 +1,109 @@
+import Foundation
+import SwanSystem
+
+/// Watches the camera's picture and the result in the page, and matches the numbers in them.
+struct GlassSampler {
+    /// A number that was seen, and when by the page's clock, in milliseconds.
+    struct Sighting: Equatable {
+        let number: Int
+        let time: Double
+    }
+
+    /// What the page recorded: the numbers of the camera with their capture times, and those of the result.
+    struct Record: Decodable {
+        struct Sample: Decodable {
+            let time: Double
+            let levels: [Double]
+        }
+
+        let input, output: [Sample]
+    }
+
+    /// The sightings of the camera's frames and of the results, each number once while it is seen.
+    let input, output: [Sighting]
+    /// The share of the results whose number could be read.
+    let readable: Double
+
+    init(_ record: Record) {
+        (input, _) = Self.sightings(record.input)
+        (output, readable) = Self.sightings(record.output)
+    }
+
+    /// The milliseconds from the capture of each result's frame until the result was on the canvas.
+    var latencies: [Double] {
+        output.compactMap { result in
+            let source = input.last { $0.number == result.number && $0.time <= result.time }
+            return source.map { result.time - $0.time }
+        }
+    }
+
+    /// The number of camera frames of which no result was seen, before the last result's.
+    var missed: Int {
+        let times = zip(output, latencies).map { $0.time - $1 }
+        guard let first = times.min(), let last = times.max() else { return input.count }
+        let shown = Set(times.map { ($0 * 10).rounded() })
+        return input.count {
+            (first...last).contains($0.time) && !shown.contains(($0.time * 10).rounded())
+        }
+    }
+
+    private static func sightings(_ samples: [Record.Sample]) -> ([Sighting], readable: Double) {
+        var seen: [Sighting] = []
+        var unreadable = 0
+        for sample in samples {
+            guard let number = FrameCounter.number(in: sample.levels) else {
+                unreadable += 1
+                continue
+            }
+            guard seen.last?.number != number else { continue }
+            seen.append(Sighting(number: number, time: sample.time))
+        }
+        let share = 1 - Double(unreadable) / Double(max(samples.count, 1))
+        return (seen, samples.isEmpty ? 0 : share)
+    }
+
+    // MARK: - In the page
+
+    /// Starts to watch; `glass` collects samples. A result is sampled after the page has drawn in an animation frame.
+    static let script = """
+        (() => {
+            const cells = \(FrameCounter.side), cell = 10, size = cells * cell;
+            const canvas = new OffscreenCanvas(size, size);
+            const context = canvas.getContext("2d", { willReadFrequently: true });
+            const levels = (element) => {
+                context.drawImage(element, 0, 0, size, size);
+                const { data } = context.getImageData(0, 0, size, size);
+                return Array.from({ length: cells * cells }, (_, index) => {
+                    const left = (index % cells) * cell, top = Math.floor(index / cells) * cell;
+                    let sum = 0;
+                    for (let y = top + 3; y < top + 7; y += 1) {
+                        for (let x = left + 3; x < left + 7; x += 1) sum += data[4 * (y * size + x) + 1];
+                    }
+                    return sum / 16;
+                });
+            };
+            const differ = (a, b) => !b || a.some((level, index) => Math.abs(level - b[index]) > 20);
+            const glass = { input: [], output: [] };
+            window.glass = glass;
+            const video = document.querySelector("#stage video");
+            const output = document.querySelector("#output");
+            const watch = (now, { captureTime }) => {
+                const time = captureTime > 0 && captureTime < now ? captureTime : now;
+                glass.input.push({ time, levels: levels(video) });
+                video.requestVideoFrameCallback(watch);
+            };
+            video.requestVideoFrameCallback(watch);
+            const { port1, port2 } = new MessageChannel();
+            port1.onmessage = () => {
+                const sample = { time: performance.now(), levels: levels(output) };
+                if (differ(sample.levels, glass.output.at(-1)?.levels)) glass.output.push(sample);
+            };
+            const animate = () => {
+                port2.postMessage(null);
+                requestAnimationFrame(animate);
+            };
+            requestAnimationFrame(animate);
+            return true;
+        })()
+        """
+}
