@@ -328,7 +328,8 @@ let package = Package(
         .testTarget(
             name: "swanTests",
             dependencies: [
-                "Torch", "SwanMedia", "SwanPipelines", "swan", "GoldenSupport", "ModelSupport",
+                "Torch", "SwanMedia", "SwanPipelines", "SwanServeBench", "swan", "GoldenSupport",
+                "ModelSupport",
                 "SoundSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -30,21 +30,22 @@ struct GlassSampler {
     }
 
     /// The milliseconds from the capture of each result's frame until the result was on the canvas.
-    var latencies: [Double] {
-        output.compactMap { result in
-            let source = input.last { $0.number == result.number && $0.time <= result.time }
-            return source.map { result.time - $0.time }
+    var latencies: [Double] { matches.map { output[$0.output].time - input[$0.input].time } }
+
+    /// The indexes of the results whose camera frame was seen, and of that frame.
+    private var matches: [(input: Int, output: Int)] {
+        output.indices.compactMap { index in
+            let result = output[index]
+            let source = input.lastIndex { $0.number == result.number && $0.time <= result.time }
+            return source.map { ($0, index) }
         }
     }
 
-    /// The number of camera frames of which no result was seen, before the last result's.
+    /// The number of camera frames between the first and the last one with a result that have none.
     var missed: Int {
-        let times = zip(output, latencies).map { $0.time - $1 }
-        guard let first = times.min(), let last = times.max() else { return input.count }
-        let shown = Set(times.map { ($0 * 10).rounded() })
-        return input.count {
-            (first...last).contains($0.time) && !shown.contains(($0.time * 10).rounded())
-        }
+        let shown = Set(matches.map(\.input))
+        guard let first = shown.min(), let last = shown.max() else { return input.count }
+        return last - first + 1 - shown.count
     }
 
     private static func sightings(_ samples: [Record.Sample]) -> ([Sighting], readable: Double) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwanServeBench
 import Testing
 
 @testable import swan
