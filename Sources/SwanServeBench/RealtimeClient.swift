@@ -25,12 +25,18 @@ final class RealtimeClient: @unchecked Sendable {
 
     /// A text message of the server; keys that a message does not have are nil.
     struct Note: Decodable {
+        struct Dropped: Decodable {
+            let inbox, outbox: Int
+            let damaged: Int?
+            var all: Int { inbox + outbox + (damaged ?? 0) }
+        }
         struct Stages: Decodable { let encode, denoise, vaeDecode: Double? }
 
         let type: String
         let session, message: String?
         let chunkFrames, credit, chunk: Int?
         let event: UInt32?
+        let dropped: Dropped?
         let stagesMs: Stages?
     }
 
@@ -50,7 +56,15 @@ final class RealtimeClient: @unchecked Sendable {
     private var readiness: Note?
     private var record: [Output] = []
     private var lastStats: Note?
-    private var withheldCount = 0, lostCount = 0
+    private var withheldCount = 0
+    /// Of all frames, those that came back and those that did not although later ones did.
+    private var returnedCount = 0, lostCount = 0
+    private var lostAtStart = 0
+    /// The frames that the server has and will return, as far as is known: its own count of dropped frames is newer
+    /// than the gaps in what came back, or older.
+    private var inFlight: Int {
+        Int(sequence) - returnedCount - max(lostCount, lastStats?.dropped?.all ?? 0)
+    }
 
     /// Connects and starts a session.
     ///
@@ -79,7 +93,7 @@ final class RealtimeClient: @unchecked Sendable {
 
     var outputs: [Output] { condition.withLock { record } }
     /// The frames that could not be sent for lack of credit, and those that the server dropped.
-    var dropped: Int { condition.withLock { withheldCount + lostCount } }
+    var dropped: Int { condition.withLock { withheldCount + lostCount - lostAtStart } }
     /// The server's last statistics.
     var stats: Note? { condition.withLock { lastStats } }
     /// The number of frames of a chunk.
@@ -91,7 +105,7 @@ final class RealtimeClient: @unchecked Sendable {
     func forget() {
         condition.withLock {
             record = []
-            (withheldCount, lostCount) = (0, 0)
+            (withheldCount, lostAtStart) = (0, lostCount)
         }
     }
 
@@ -130,7 +144,10 @@ final class RealtimeClient: @unchecked Sendable {
                 )
             }
             guard condition.wait(until: deadline) else {
-                throw SwanError(.libraryFailed, "\(what): not within \(seconds) s")
+                throw SwanError(
+                    .libraryFailed,
+                    "\(what): not within \(seconds) s; \(record.count) came back and \(inFlight) are in flight"
+                )
             }
         }
     }
@@ -155,7 +172,7 @@ final class RealtimeClient: @unchecked Sendable {
     /// Keeps `count` frames in flight until `pause`.
     func fill(_ count: Int) {
         condition.withLock { inFlightTarget = count }
-        for _ in 0..<count { sendFrame() }
+        loop.execute { [self] in refill() }
     }
 
     /// Sends no further frames.
@@ -166,7 +183,7 @@ final class RealtimeClient: @unchecked Sendable {
     /// Sends a picture, if there is credit for it.
     func sendFrame() {
         let (socket, number): (WebSocketClient?, UInt32?) = condition.withLock {
-            guard sent.count < readiness?.credit ?? 0 else {
+            guard inFlight < readiness?.credit ?? 0 else {
                 withheldCount += 1
                 return (nil, nil)
             }
@@ -227,18 +244,24 @@ final class RealtimeClient: @unchecked Sendable {
     private func take(_ buffer: ByteBuffer) {
         guard let header = FrameHeader(buffer.readableBytesView) else { return }
         let now = ContinuousClock.now
-        let missing = condition.withLock {
+        condition.withLock {
             // Frames come back in order, so the server has dropped all before this one.
             let lost = sent.keys.filter { $0 < header.sequence }
             for number in lost { sent[number] = nil }
             lostCount += lost.count
             if let start = sent.removeValue(forKey: header.sequence) {
+                returnedCount += 1
                 let latency = (now - start).seconds
                 record.append(Output(header: header, time: now, latency: latency))
             }
             condition.broadcast()
-            return inFlightTarget - sent.count
         }
+        refill()
+    }
+
+    /// Sends as many frames as are missing.
+    private func refill() {
+        let missing = condition.withLock { inFlightTarget - inFlight }
         for _ in 0..<max(0, missing) { sendFrame() }
     }
 
@@ -264,5 +287,6 @@ final class RealtimeClient: @unchecked Sendable {
             }
             condition.broadcast()
         }
+        refill()
     }
 }
