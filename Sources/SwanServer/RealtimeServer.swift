@@ -51,7 +51,13 @@ package final class RealtimeServer: Sendable {
             webSockets: { [self] request in decide(request) }
         )
         defer { registry.close() }
-        try await server.run { onReady($0) }
+        try await server.run { [registry, log] url in
+            onReady(url)
+            registry.host.measureCost { error in
+                guard let error else { return }
+                log.warning("cannot measure the model's speed", metadata: ["error": "\(error)"])
+            }
+        }
     }
 
     // MARK: - WebSockets
@@ -72,20 +78,16 @@ package final class RealtimeServer: Sendable {
                     .resume(session)
             }
         }
-        guard let reservation = registry.reserve() else { return .refuse(full) }
+        let reservation: SessionRegistry.Reservation
+        do {
+            reservation = try registry.reserve(SessionDemand.parse(url, registry.host.model))
+        } catch {
+            return .refuse(error)
+        }
         return .accept(subprotocol: subprotocol) { [registry, log] connection in
             try await RealtimeConnection(registry: registry, connection: connection, log: log)
                 .run(reservation)
         }
-    }
-
-    private var full: APIError {
-        APIError(
-            .serviceUnavailable,
-            "capacity_exhausted",
-            "All \(options.limits.sessions) places are taken; try again in a moment.",
-            headers: [.retryAfter: "5"]
-        )
     }
 
     // MARK: - Routes
@@ -97,8 +99,9 @@ package final class RealtimeServer: Sendable {
         }
         router.get("/version") { [options] _, _ in Self.json(["version": options.version]) }
         // A page cannot see why a handshake was refused, so it asks here.
-        router.get("/v1/realtime") { [self] _, _ -> Response in
-            guard registry.reserve() != nil else { throw full }
+        router.get("/v1/realtime") { [registry] request, _ -> Response in
+            let url = URLComponents(string: request.uri.description) ?? URLComponents()
+            _ = try registry.reserve(SessionDemand.parse(url, registry.host.model))
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",
@@ -154,12 +157,12 @@ package final class RealtimeServer: Sendable {
                 .init(
                     id: model.name,
                     styles: model.styles?.known.map(\.name) ?? [],
-                    needsInput: true,
+                    needsInput: model.needsInput,
                     steps: steps,
                     maxSteps: steps,
                     width: own.width,
                     height: own.height,
-                    fps: model.configuration.fps ?? 16,
+                    fps: model.configuration.fps ?? StreamModel.usualFramesPerSecond,
                     noiseScale: model.configuration.noiseScale
                 )
             ]

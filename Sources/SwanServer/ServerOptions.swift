@@ -15,6 +15,9 @@ package struct ServerOptions: Sendable {
     /// Creates options.
     package init(http: WebServerOptions) { self.http = http }
 
+    /// The seconds after which a client that was refused may try again.
+    static let retrySeconds = 5
+
     /// What clients may use of the model.
     package struct Limits: Sendable {
         /// The maximum number of sessions.

@@ -42,12 +42,12 @@ import Torch
         _ script: Script,
         _ collector: Collector
     ) throws -> SharedStream {
-        try host.join(
+        let request = SharedStreamRequest(
             prompts: [.init(script.prompt)],
-            options: options(script),
-            framesPerSecond: 16,
-            report: collector.add
-        ).stream
+            options: try options(script),
+            framesPerSecond: 16
+        )
+        return try host.join(request, report: collector.add).stream
     }
 
     /// The first chunk has five frames, the others four.

@@ -22,8 +22,16 @@ final class SharedDenoiser {
         var isEmpty: Bool { chunks.isEmpty && finishing.isEmpty }
     }
 
+    /// Runs the works of streams with these numbers in one forward pass; see
+    /// `CausalWanTransformer.callAsFunction(_:cache:)`.
+    typealias Forward =
+        @Sendable (_ works: [DenoisingWork], _ streams: [Int], _ cache: inout KVCachePool)
+        throws(SwanError) -> [Tensor]
+
     /// What a pass completes.
     enum Result {
+        /// A pass of so many rows, with so many tokens a latent frame, has run.
+        case ran(rows: Int, tokens: Int, seconds: Double)
         case clean(SharedStream, CleanChunk, ChunkTag)
         /// The last chunk of a stream that ends has been returned.
         case drained(SharedStream)
@@ -35,8 +43,13 @@ final class SharedDenoiser {
     }
 
     private final class Pool {
+        let tokensPerFrame: Int
         var cache: KVCachePool
-        init(_ cache: consuming KVCachePool) { self.cache = cache }
+
+        init(_ cache: consuming KVCachePool, tokensPerFrame: Int) {
+            self.cache = cache
+            self.tokensPerFrame = tokensPerFrame
+        }
     }
 
     /// The denoising state of one stream.
@@ -70,12 +83,14 @@ final class SharedDenoiser {
 
     private let model: StreamModel
     private let clock: StreamClock
+    private let forward: Forward
     private var pools: [PoolShape: Pool] = [:]
     private var lanes: [Int: Lane] = [:]
 
-    init(_ model: StreamModel, clock: StreamClock) {
+    init(_ model: StreamModel, clock: StreamClock, forward: @escaping Forward) {
         self.model = model
         self.clock = clock
+        self.forward = forward
     }
 
     /// The streams that hold cache rows.
@@ -185,7 +200,8 @@ final class SharedDenoiser {
                 tokensPerFrame: shape.tokensPerFrame,
                 dtype: model.dtype,
                 device: model.device
-            )
+            ),
+            tokensPerFrame: shape.tokensPerFrame
         )
     }
 
@@ -257,8 +273,11 @@ final class SharedDenoiser {
         guard let pool = batch.first?.pool else { return }
         let start = clock.now()
         let works = batch.compactMap { $0.denoiser.work }
-        let flows = try model.transformer(works, cache: &pool.cache)
-        let seconds = clock.seconds(since: start) / Double(batch.count)
+        let flows = try forward(works, batch.map(\.stream.id), &pool.cache)
+        let passSeconds = clock.seconds(since: start)
+        let rows = works.reduce(0) { $0 + $1.timesteps.count }
+        deliver(.ran(rows: rows, tokens: pool.tokensPerFrame, seconds: passSeconds))
+        let seconds = passSeconds / Double(batch.count)
         for (lane, flow) in zip(batch, flows) {
             lane.seconds += seconds
             guard let latents = try lane.denoiser.finish(flow, cache: &pool.cache) else { continue }

@@ -50,6 +50,11 @@ package struct RestyledChunk: Sendable {
     package let seconds: StageSeconds
     /// The seconds from the arrival of the chunk's last frame until its frames were decoded.
     package let latency: Double
+    /// Whether it was done after its deadline: two chunks' time after the arrival of its last frame, and in a
+    /// stream batch one more for each further step. Streams that keep all frames have no deadlines.
+    package let isLate: Bool
+    /// Whether its steps ran as rows of a stream batch.
+    package let usesBatch: Bool
 }
 
 /// What a stream that shares its model reports.

@@ -54,17 +54,17 @@ extension SharedStreams {
         guard let last = returned.last else { return }
         var seconds = StageSeconds()
         seconds.encode = clock.seconds(since: start)
-        stream.report(
-            .chunk(
-                RestyledChunk(
-                    frames: returned,
-                    index: index,
-                    event: done.event,
-                    seconds: seconds,
-                    latency: clock.seconds(since: last.arrival)
-                )
-            )
+        let latency = clock.seconds(since: last.arrival)
+        let chunk = RestyledChunk(
+            frames: returned,
+            index: index,
+            event: done.event,
+            seconds: seconds,
+            latency: latency,
+            isLate: latency > 2 * stream.chunkSeconds,
+            usesBatch: false
         )
+        stream.report(.chunk(chunk))
     }
 
     private func fitted(_ frame: VideoFrame, _ options: StreamOptions) throws -> VideoFrame {

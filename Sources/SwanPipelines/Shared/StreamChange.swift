@@ -22,6 +22,8 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     package var transition = 0
     /// The number of denoising steps.
     package var steps: Int?
+    /// How the steps run.
+    package var mode: StepMode?
     /// How much noise is mixed into the input, 0 to 1.
     package var noiseScale: Double?
     /// Whether the noise scale ignores motion.
@@ -39,7 +41,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     package init() {}
 
     private enum CodingKeys: String, CodingKey {
-        case prompt, prompts, transition, steps, noiseScale = "noise_scale"
+        case prompt, prompts, transition, steps, mode, noiseScale = "noise_scale"
         case fixedNoise = "fixed_noise", seed, fit, resets = "reset", event
     }
 
@@ -52,6 +54,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         prompts = try values.decodeIfPresent([WeightedPrompt].self, forKey: .prompts) ?? prompts
         transition = try values.decodeIfPresent(Int.self, forKey: .transition) ?? 0
         steps = try values.decodeIfPresent(Int.self, forKey: .steps)
+        mode = try values.decodeIfPresent(StepMode.self, forKey: .mode)
         noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise)
         seed = try values.decodeIfPresent(UInt64.self, forKey: .seed)
@@ -92,6 +95,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
             transition = newer.transition
         }
         steps = newer.steps ?? steps
+        mode = newer.mode ?? mode
         noiseScale = newer.noiseScale ?? noiseScale
         fixedNoise = newer.fixedNoise ?? fixedNoise
         seed = newer.seed ?? seed

@@ -74,6 +74,14 @@ public struct StreamModel: Sendable {
         try FrameSize.check(height: height, width: width, multiple: sizeMultiple)
     }
 
+    /// The number of frames of a chunk; a stream's first chunk has one more.
+    package var framesPerChunk: Int { vae.temporalStride * configuration.framesPerBlock }
+
+    /// Whether the model only restyles: from pure noise it produces noise.
+    package var needsInput: Bool {
+        configuration.steps.first.map { $0 < FileStreamRequest.leastStepFromNoise } ?? true
+    }
+
     /// The number of pixels that the width and height of frames must be multiples of.
     public var sizeMultiple: Int {
         transformer.config.sizeMultiple(spatialStride: vae.spatialStride)

@@ -7,6 +7,8 @@ enum ClientMessage {
     case start(StartMessage)
     case update(StreamChange, isPaused: Bool?)
     case ping(time: Double)
+    /// Restyles the frames that are left, then ends the session.
+    case finish
     case stop
 
     /// Parses a message.
@@ -21,12 +23,13 @@ enum ClientMessage {
                 let update = try JSONDecoder().decode(Update.self, from: data)
                 self = .update(update.change, isPaused: update.paused)
             case "ping": self = .ping(time: try JSONDecoder().decode(Ping.self, from: data).time)
+            case "finish": self = .finish
             case "stop": self = .stop
             case let other:
                 throw MessageError(
                     "unknown_type",
                     "'\(other.printable(limit: 40))' is not a message type; use start, update, "
-                        + "ping or stop",
+                        + "ping, finish or stop",
                     parameter: "type"
                 )
             }
@@ -67,6 +70,8 @@ struct StartMessage: Decodable, Sendable {
     var change: StreamChange
     var settings: StreamSettings
     var input = Input.frames
+    var mode: StepMode { change.mode ?? .auto }
+    var presentation = Presentation.newest
     var output = FrameHeader.Codec.jpeg
     /// The quality of JPEG pictures, 1 to 100.
     var quality = 90
@@ -76,7 +81,7 @@ struct StartMessage: Decodable, Sendable {
     var sourceWidth, sourceHeight: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case input, output, quality, framesPerSecond = "fps"
+        case input, presentation, output, quality, framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
         case width, height, fit
     }
@@ -101,6 +106,8 @@ struct StartMessage: Decodable, Sendable {
         settings.fixedNoise = change.fixedNoise ?? settings.fixedNoise
         settings.seed = change.seed ?? settings.seed
         input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
+        presentation =
+            try values.decodeIfPresent(Presentation.self, forKey: .presentation) ?? presentation
         switch try values.decodeIfPresent(String.self, forKey: .output) ?? "jpeg" {
         case "jpeg": output = .jpeg
         case "png": output = .png
@@ -117,45 +124,5 @@ struct StartMessage: Decodable, Sendable {
         ] {
             try require((1...16_384).contains(value ?? 1), key, "must be 1 to 16384 pixels")
         }
-    }
-}
-
-/// Why a message was refused.
-struct MessageError: Error, Sendable {
-    /// A short name that programs can compare.
-    let code: String
-    /// What is wrong and what would be right.
-    let message: String
-    /// The key that is wrong.
-    let parameter: String?
-
-    init(_ code: String, _ message: String, parameter: String? = nil) {
-        self.code = code
-        self.message = message
-        self.parameter = parameter
-    }
-
-    /// The client's part of an error: the pipeline's text names no files, and others stay in the server.
-    init(_ error: any Error) {
-        let message = (error as? SwanError)?.message ?? "the stream failed"
-        self.init("invalid_request", message.printable(limit: 500))
-    }
-
-    init(_ error: DecodingError) {
-        let context = error.context
-        var path = context?.codingPath.map(\.stringValue) ?? []
-        if case .keyNotFound(let key, _) = error { path.append(key.stringValue) }
-        let key = path.joined(separator: ".").printable(limit: 80)
-        let reason =
-            switch error {
-            case .keyNotFound: "is missing"
-            case .typeMismatch, .valueNotFound: "has the wrong type"
-            default: context?.debugDescription.printable(limit: 300) ?? "is invalid"
-            }
-        self.init(
-            key.isEmpty ? "invalid_message" : "invalid_value",
-            key.isEmpty ? "The message is not a valid JSON object." : "\(key): \(reason)",
-            parameter: key.isEmpty ? nil : key
-        )
     }
 }

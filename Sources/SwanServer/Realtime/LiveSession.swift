@@ -14,6 +14,9 @@ final class LiveSession: @unchecked Sendable {
     let output: FrameHeader.Codec
     let quality: Int
     let framesPerSecond: Double
+    let presentation: Presentation
+    /// The number of frames that may be in flight: received, and neither sent back nor dropped.
+    let credit: Int
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -23,14 +26,22 @@ final class LiveSession: @unchecked Sendable {
     /// Clients that only watch.
     private var watchers: [Int: Outbox] = [:]
     private var nextWatcher = 0
-    private var meter = SessionMeter()
+    private var meter: SessionMeter
     private var paused = false
+    private var isFinishing = false
     private var outboxDropped = 0
+    /// The number of frames that were sent or given up.
+    private var settled = 0
+    /// Frames that no client was there to receive, of a session that loses none.
+    private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double) {
+    init(_ id: String, _ start: StartMessage, framesPerSecond: Double, credit: Int) {
         self.id = id
         self.framesPerSecond = framesPerSecond
+        self.credit = credit
+        meter = SessionMeter(framesPerSecond: framesPerSecond)
+        presentation = start.presentation
         output = start.output
         quality = start.quality
     }
@@ -43,6 +54,23 @@ final class LiveSession: @unchecked Sendable {
             self.stream = stream
             self.whenEnded = whenEnded
         }
+        guard stream.generates else { return }
+        lock.withLock { meter.begin() }
+        Task { [weak self] in
+            var due = ContinuousClock.now
+            while let self, self.requestChunk() {
+                due = max(due + .seconds(stream.chunkSeconds), .now)
+                try await Task.sleep(until: due, clock: .continuous)
+            }
+        }
+    }
+
+    /// Asks for the next chunk of a session without an input, unless it has to wait; returns whether the
+    /// session goes on.
+    private func requestChunk() -> Bool {
+        let (stream, isPaused) = lock.withLock { (self.stream, paused || isFinishing) }
+        if !isPaused, hasRoom { stream?.generate() }
+        return stream != nil
     }
 
     var options: StreamOptions? { lock.withLock { stream?.options } }
@@ -51,8 +79,11 @@ final class LiveSession: @unchecked Sendable {
 
     /// Adds a frame of a client; ignored while the session is paused.
     func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
-        let (stream, isPaused) = lock.withLock { (self.stream, paused) }
-        guard !isPaused else { return }
+        let (stream, isPaused) = lock.withLock {
+            if !paused { meter.begin() }
+            return (self.stream, paused)
+        }
+        guard !isPaused, stream?.generates == false else { return }
         stream?.put(
             SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
                 try picture.withUnsafeBytes { bytes in
@@ -70,9 +101,38 @@ final class LiveSession: @unchecked Sendable {
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
             paused = isPaused ?? paused
+            if paused { meter.pause() }
             return self.stream
         }
         stream?.change(change)
+    }
+
+    /// Whether a session that loses no frames can take more, without exceeding its credit.
+    private var hasRoom: Bool {
+        guard presentation == .lossless else { return true }
+        let (stream, settled) = lock.withLock { (self.stream, self.settled) }
+        guard let counts = stream?.counts else { return true }
+        return counts.received - counts.dropped - settled < credit
+    }
+
+    /// Waits until the session can take another frame: a client that ignores its credit is slowed down.
+    func waitForRoom() async {
+        while !hasRoom {
+            do {
+                try await Task.sleep(for: .milliseconds(4))
+            } catch {
+                return
+            }
+        }
+    }
+
+    /// Restyles the frames that are left, then ends the stream.
+    func finish() {
+        let stream = lock.withLock {
+            isFinishing = true
+            return self.stream
+        }
+        stream?.finish()
     }
 
     /// Ends the stream.
@@ -84,6 +144,8 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
+            outbox.put(backlog)
+            backlog = []
             defer { main = outbox }
             return main
         }
@@ -100,9 +162,13 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
+            if presentation == .lossless { backlog = outbox.takeFrames() }
             main = nil
         }
     }
+
+    /// Notes that a client took a frame.
+    func settle() { lock.withLock { settled += 1 } }
 
     /// Adds a client that only watches.
     func watch(_ outbox: Outbox) -> Int {
@@ -144,46 +210,53 @@ final class LiveSession: @unchecked Sendable {
         case .refused(let event, let error):
             send(.failure(.init(MessageError(error), event: event)))
         case .skipped:
-            lock.withLock { meter.damaged += 1 }
-        case .ended(let error):
-            if let error {
-                let message = MessageError(error).message
-                send(.failure(.init(MessageError("stream_failed", message))))
+            lock.withLock {
+                meter.damaged += 1
+                settled += 1
             }
-            finish(error == nil ? "stopped" : "failed")
+        case .ended(let error):
+            if let error { send(.failure(.init(MessageError(ending: error)))) }
+            finish(failed: error != nil)
         }
     }
 
     /// Sends a message to the client, if one is connected.
     func send(_ message: ServerMessage) { lock.withLock { main }?.put(message) }
 
-    private func finish(_ reason: String) {
-        let (outboxes, action) = lock.withLock {
+    private func finish(failed: Bool) {
+        let (outboxes, action, reason) = lock.withLock {
             defer {
                 (main, watchers, stream, whenEnded) = (nil, [:], nil, nil)
             }
-            main?.put(.ended(.init(reason: reason)))
-            return ([main].compactMap { $0 } + watchers.values, whenEnded)
+            let reason = failed ? "failed" : isFinishing ? "finished" : "stopped"
+            return ([main].compactMap { $0 } + watchers.values, whenEnded, reason)
         }
-        for outbox in outboxes { outbox.close() }
+        for outbox in outboxes { outbox.close(after: .ended(.init(reason: reason))) }
         action?()
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let outboxes = lock.withLock { [main].compactMap { $0 } + watchers.values }
+        let (outboxes, isKept) = lock.withLock {
+            (
+                [main].compactMap { $0 } + watchers.values,
+                main == nil && presentation == .lossless
+            )
+        }
         let start = ContinuousClock.now
         var frames: [OutputFrame] = []
         // Nobody may be watching at the moment.
-        for frame in chunk.frames where !outboxes.isEmpty {
+        for frame in chunk.frames where !outboxes.isEmpty || isKept {
             do {
                 frames.append(try encoded(frame, chunk))
             } catch {
+                settle()
                 send(.failure(.init(MessageError(error))))
             }
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         lock.withLock {
-            meter.add(chunk, compress: seconds, chunkSeconds: stream?.chunkSeconds ?? 1)
+            meter.add(chunk, compress: seconds)
+            if isKept { backlog += frames }
         }
         for outbox in outboxes { outbox.put(frames) }
     }

@@ -17,6 +17,7 @@ final class Outbox: @unchecked Sendable {
     private var messages: [ServerMessage] = []
     private var frames: [OutputFrame] = []
     private var isOpen = true
+    private var last: ServerMessage?
     private var dropped = 0
     private var waiting: CheckedContinuation<Void, Never>?
 
@@ -46,10 +47,23 @@ final class Outbox: @unchecked Sendable {
         }
     }
 
-    /// Ends the outbox; what is in it can still be taken.
-    func close() {
+    /// The number of frames that wait.
+    var frameCount: Int { lock.withLock { frames.count } }
+
+    /// Removes and returns the frames that wait.
+    func takeFrames() -> [OutputFrame] {
         lock.withLock {
+            defer { frames = [] }
+            return frames
+        }
+    }
+
+    /// Ends the outbox; what is in it can still be taken, and a last message after it.
+    func close(after last: ServerMessage? = nil) {
+        lock.withLock {
+            guard isOpen else { return }
             isOpen = false
+            self.last = last
             wake()
         }
     }
@@ -60,7 +74,8 @@ final class Outbox: @unchecked Sendable {
             let (item, isOver): (Item?, Bool) = lock.withLock {
                 if !messages.isEmpty { return (.message(messages.removeFirst()), false) }
                 if !frames.isEmpty { return (.frame(frames.removeFirst()), false) }
-                return (nil, !isOpen)
+                defer { last = nil }
+                return (last.map { .message($0) }, !isOpen)
             }
             if item != nil || isOver { return item }
             await wait()

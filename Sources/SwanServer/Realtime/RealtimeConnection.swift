@@ -27,7 +27,12 @@ struct RealtimeConnection: Sendable {
         do {
             (session, issues) = try await onThread { try registry.start(start, reservation) }
         } catch {
-            try await send(.failure(.init(MessageError(error))))
+            let failure = MessageError(error)
+            try await send(.failure(.init(failure)))
+            // Try again later.
+            if failure.fits != nil || failure.retryAfter != nil {
+                throw WebSocketClose(1013, "There is no capacity for this session.")
+            }
             throw WebSocketClose(1008, "The session could not be started.")
         }
         log.info("session started", metadata: ["sessions": "\(registry.count)"])
@@ -59,7 +64,7 @@ struct RealtimeConnection: Sendable {
                 switch try ClientMessage(text) {
                 case .start(let start): return start
                 case .ping(let time): try await send(.pong(.init(time: time)))
-                case .stop: return nil
+                case .stop, .finish: return nil
                 case .update:
                     throw MessageError("not_started", "Send a start message before an update.")
                 }
@@ -84,11 +89,13 @@ struct RealtimeConnection: Sendable {
         messages: WebSocketMessages.Iterator
     ) async throws {
         let chunk = registry.host.framesPerChunk
-        let outbox = Outbox(frameCapacity: 3 * chunk)
+        // Credit bounds what a session that loses no frames can have here.
+        let isLossless = session.presentation == .lossless
+        let outbox = Outbox(frameCapacity: isLossless ? .max : 3 * chunk)
         outbox.put(.ready(ready(session, resumed: resumed, issues: issues)))
         session.attach(outbox)
         let writer = Task {
-            await write(outbox)
+            await write(outbox, session)
             // The stream has ended, another connection continues it, or the client does not read.
             connection.close(WebSocketClose(1000, "The session has ended."))
         }
@@ -119,7 +126,7 @@ struct RealtimeConnection: Sendable {
             chunkFrames: chunk,
             firstChunkFrames: chunk + 1,
             fps: session.framesPerSecond,
-            credit: 4 * chunk,
+            credit: session.credit,
             steps: options?.configuration.steps.count ?? 0,
             maxSteps: model.configuration.steps.count,
             model: model.name,
@@ -137,7 +144,9 @@ struct RealtimeConnection: Sendable {
         while let message = await messages.next() {
             do {
                 switch message {
-                case .binary(let buffer): try take(buffer, session)
+                case .binary(let buffer):
+                    await session.waitForRoom()
+                    try take(buffer, session)
                 case .text(let text):
                     if try take(text, session) { return true }
                 }
@@ -178,14 +187,26 @@ struct RealtimeConnection: Sendable {
             throw MessageError("already_started", "The session has been started; send an update.")
         case .update(let change, let isPaused): session.change(change, isPaused: isPaused)
         case .ping(let time): session.send(.pong(.init(time: time)))
+        case .finish: session.finish()
         case .stop: return true
         }
         return false
     }
 
     /// Sends what is in the outbox until it is closed; gives up on a client that does not read.
-    private func write(_ outbox: Outbox) async {
+    private func write(_ outbox: Outbox, _ session: LiveSession) async {
+        var pacer = FramePacer(
+            framesPerSecond: session.framesPerSecond,
+            framesPerChunk: registry.host.framesPerChunk
+        )
         while let item = await outbox.next() {
+            if case .frame = item {
+                session.settle()
+                if session.presentation == .paced {
+                    let time = pacer.next(now: .now, waiting: outbox.frameCount)
+                    try? await Task.sleep(until: time, clock: .continuous)
+                }
+            }
             let stall = Task { [connection, limits] in
                 try await Task.sleep(for: limits.stallTimeout)
                 connection.close(WebSocketClose(1008, "The client reads too slowly."))

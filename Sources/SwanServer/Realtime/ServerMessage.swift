@@ -1,4 +1,5 @@
 import Foundation
+import SwanPipelines
 
 /// A text message to a client of `/v1/realtime`. See docs/protocol.md.
 enum ServerMessage: Encodable, Sendable {
@@ -34,10 +35,24 @@ enum ServerMessage: Encodable, Sendable {
         let message: String
         let param: String?
         let event: UInt32?
+        let retryAfter: Int?
+        let fits: Fits?
 
         init(_ error: MessageError, event: UInt32? = nil) {
             (code, message, param) = (error.code, error.message, error.parameter)
+            (retryAfter, fits) = (error.retryAfter, error.fits.map(Fits.init))
             self.event = event
+        }
+    }
+
+    /// A session that there is room for.
+    struct Fits: Encodable, Sendable {
+        let width, height, steps: Int
+        let fps: Double
+
+        init(_ demand: StreamDemand) {
+            (width, height, steps) = (demand.width, demand.height, demand.steps)
+            fps = demand.framesPerSecond
         }
     }
 

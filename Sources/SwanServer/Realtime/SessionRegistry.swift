@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanHTTP
 import SwanMedia
 import SwanPipelines
 import SwanSystem
@@ -30,13 +31,22 @@ final class SessionRegistry: @unchecked Sendable {
 
     func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
 
-    /// Reserves a place for a session; nil if the server is full.
-    func reserve() -> Reservation? {
-        lock.withLock {
+    /// Reserves a place for a session with this demand, or throws an error for its client.
+    func reserve(_ demand: StreamDemand) throws(APIError) -> Reservation {
+        let reservation: Reservation? = lock.withLock {
             guard sessions.count + reserved < limits.sessions else { return nil }
             reserved += 1
             return Reservation(self)
         }
+        guard let reservation else {
+            throw .noCapacity("All \(limits.sessions) places are taken; try again in a moment.")
+        }
+        do {
+            try host.requireCapacity(for: demand)
+        } catch {
+            throw .noCapacity(error.description)
+        }
+        return reservation
     }
 
     /// A place for a session; it is free again when a session has taken it or this is released.
@@ -72,15 +82,31 @@ final class SessionRegistry: @unchecked Sendable {
         let model = host.model
         let options = try options(for: start)
         try check(options)
-        let rate = start.framesPerSecond ?? model.configuration.fps ?? 16
-        let session = LiveSession(UUID().uuidString.lowercased(), start, framesPerSecond: rate)
-        let (stream, issues) = try host.join(
+        guard start.input == .frames || !model.needsInput else {
+            throw MessageError(
+                "input_required",
+                "This model restyles video and makes none from text alone; send frames.",
+                parameter: "input"
+            )
+        }
+        let rate =
+            start.framesPerSecond ?? model.configuration.fps ?? StreamModel.usualFramesPerSecond
+        let session = LiveSession(
+            UUID().uuidString.lowercased(),
+            start,
+            framesPerSecond: rate,
+            credit: 4 * host.framesPerChunk
+        )
+        var request = SharedStreamRequest(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],
             options: options,
-            framesPerSecond: rate,
-            event: start.change.event,
-            report: { [session] in session.take($0) }
+            framesPerSecond: rate
         )
+        request.event = start.change.event
+        request.mode = start.mode
+        request.generates = start.input == .none
+        request.dropsFrames = start.presentation != .lossless
+        let (stream, issues) = try host.join(request) { [session] in session.take($0) }
         lock.withLock {
             reservation.handOver()
             sessions[session.id] = session

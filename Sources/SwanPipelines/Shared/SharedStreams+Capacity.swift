@@ -1,0 +1,60 @@
+import Foundation
+import SwanThreads
+import Torch
+
+/// Measures what the model can do, and decides what fits.
+extension SharedStreams {
+    /// Starts to measure the cost of the stages, on a thread of its own.
+    ///
+    /// - Parameter whenDone: Called with the error if the measurement failed.
+    package func measureCost(whenDone: @escaping @Sendable ((any Error)?) -> Void) {
+        do {
+            try threads.start("swan.measure") { [self] in
+                budget.divided(by: 2).apply()
+                do {
+                    try measureCost()
+                    whenDone(nil)
+                } catch {
+                    whenDone(error)
+                }
+            }
+        } catch {
+            whenDone(error)
+        }
+    }
+
+    /// Measures the cost of the stages.
+    func measureCost() throws {
+        let measurement = CostMeasurement(
+            model: model,
+            clock: clock,
+            capacity: condition.withLock { capacity },
+            isCancelled: { [self] in condition.withLock { !isOpen } }
+        )
+        guard let cost = try measurement.run() else { return }
+        condition.withLock { capacity.adopt(cost) }
+    }
+
+    /// Throws unless a stream fits beside those that run.
+    package func requireCapacity(for demand: StreamDemand) throws(CapacityError) {
+        try condition.withLock {
+            Result { () throws(CapacityError) in try requireRoom(for: demand) }
+        }
+        .get()
+    }
+
+    /// Throws unless a stream fits beside those that run, except one; the lock is held.
+    func requireRoom(
+        for demand: StreamDemand,
+        besides id: Int? = nil
+    ) throws(CapacityError) {
+        let others = streams.values.filter { $0.stream.id != id }
+        let isLate = others.contains { $0.lateShare > StreamCapacity.lateLimit }
+        try capacity.require(demand, beside: others.map(\.demand), isLate: isLate)
+    }
+
+    /// The load of all streams with either kind of steps; the lock is held.
+    func load() -> (steps: Double, batch: Double)? {
+        capacity.busiest(streams.values.map(\.demand))
+    }
+}

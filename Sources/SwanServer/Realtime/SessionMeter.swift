@@ -1,0 +1,146 @@
+import Histogram
+import SwanPipelines
+
+/// The measurements of a session; protected by its lock.
+struct SessionMeter {
+    private var latencies = DurationHistogram()
+    private var intervals = DurationHistogram()
+    private var stages = SessionStats.Stages()
+    private var viewer: SimulatedViewer
+    private let framesPerSecond: Double
+    private var chunks = 0, lastChunk = 0
+    private var framesOut = 0
+    private var missed = 0
+    private var usesBatch = false
+    private var firstChunkSeconds: Double?
+    /// When the first frame arrived, and when the first and the newest chunk were done.
+    private var begin, firstDone, newestDone: ContinuousClock.Instant?
+    /// The frames since the first chunk.
+    private var framesSinceFirst = 0
+    var damaged = 0
+    /// The counts at the last report.
+    private var last: (time: ContinuousClock.Instant, framesIn: Int, framesOut: Int)
+
+    init(framesPerSecond: Double) {
+        self.framesPerSecond = framesPerSecond
+        viewer = SimulatedViewer(framesPerSecond: framesPerSecond)
+        last = (.now, 0, 0)
+    }
+
+    /// Notes that the session has frames to work on.
+    mutating func begin(at now: ContinuousClock.Instant = .now) { begin = begin ?? now }
+
+    /// Notes that the session pauses: what follows is not late.
+    mutating func pause() {
+        viewer.pause()
+        newestDone = nil
+    }
+
+    mutating func add(
+        _ chunk: RestyledChunk,
+        compress: Double,
+        now: ContinuousClock.Instant = .now
+    ) {
+        lastChunk = chunk.index + 1
+        chunks += 1
+        framesOut += chunk.frames.count
+        for frame in chunk.frames { latencies.add(now - frame.arrival) }
+        if chunk.isLate { missed += 1 }
+        usesBatch = chunk.usesBatch
+        if let newestDone { intervals.add(now - newestDone) }
+        if firstDone == nil {
+            firstDone = now
+            firstChunkSeconds = begin.map { (now - $0) / .seconds(1) }
+        } else {
+            framesSinceFirst += chunk.frames.count
+        }
+        newestDone = now
+        viewer.add(frames: chunk.frames.count, at: now)
+        stages = SessionStats.Stages(chunk, compress: compress)
+    }
+
+    /// The statistics; rates are over the time since the last call.
+    mutating func report(
+        received: Int,
+        dropped: Int,
+        outboxDropped: Int,
+        sessions: Int
+    ) -> SessionStats {
+        let now = ContinuousClock.now
+        let seconds = max((now - last.time) / .seconds(1), 1e-3)
+        var stats = SessionStats(latencyMs: .init(latencies), chunkIntervalMs: .init(intervals))
+        stats.fpsIn = rounded(Double(received - last.framesIn) / seconds, 10)
+        stats.fpsOut = rounded(Double(framesOut - last.framesOut) / seconds, 10)
+        (stats.framesIn, stats.framesOut) = (received, framesOut)
+        stats.dropped = .init(inbox: dropped, outbox: outboxDropped, damaged: damaged)
+        stats.deadlinesMissed = missed
+        stats.deadlineAttainment =
+            chunks > 0 ? rounded(1 - Double(missed) / Double(chunks), 1e4) : 1
+        stats.underruns = viewer.underruns
+        stats.realTimeFactor = realTimeFactor
+        stats.timeToFirstChunkMs = firstChunkSeconds.map { rounded($0 * 1_000, 10) }
+        stats.mode = usesBatch ? .batch : .steps
+        stats.stagesMs = stages
+        stats.chunk = lastChunk
+        stats.sessions = sessions
+        last = (now, received, framesOut)
+        return stats
+    }
+
+    /// The seconds of video that came out, over the seconds in which they did.
+    private var realTimeFactor: Double? {
+        guard let firstDone, let newestDone, newestDone > firstDone else { return nil }
+        let seconds = (newestDone - firstDone) / .seconds(1)
+        return rounded(Double(framesSinceFirst) / framesPerSecond / seconds, 1e3)
+    }
+}
+
+/// A viewer who shows frames at the session's rate and begins a chunk's time after the first ones came.
+struct SimulatedViewer {
+    private let framesPerSecond: Double
+    /// When the frames that came so far will have been shown.
+    private var end: ContinuousClock.Instant?
+    /// The number of times that there was no frame to show.
+    private(set) var underruns = 0
+
+    init(framesPerSecond: Double) { self.framesPerSecond = framesPerSecond }
+
+    /// Adds the frames of a chunk.
+    mutating func add(frames: Int, at now: ContinuousClock.Instant) {
+        let duration = Duration.seconds(Double(frames) / framesPerSecond)
+        guard let end, end >= now else {
+            if end != nil { underruns += 1 }
+            // One chunk is shown, another is kept for delays.
+            end = now + duration * 2
+            return
+        }
+        // More than three chunks are not kept: a live viewer skips.
+        self.end = min(end + duration, now + duration * 3)
+    }
+
+    /// Begins anew with the next chunk.
+    mutating func pause() { end = nil }
+}
+
+/// Durations in microseconds up to an hour, counted to two digits.
+struct DurationHistogram {
+    private static let most: UInt64 = 3_600_000_000
+    private var counts = Histogram<UInt32>(
+        highestTrackableValue: most,
+        numberOfSignificantValueDigits: .two
+    )
+
+    mutating func add(_ duration: Duration) {
+        let microseconds = max(duration / .microseconds(1), 1)
+        counts.record(UInt64(min(microseconds, Double(Self.most))))
+    }
+
+    /// The milliseconds that a share of all durations, 0 to 1, do not exceed; 0 if there are none.
+    func milliseconds(_ share: Double) -> Double {
+        counts.totalCount == 0
+            ? 0 : rounded(Double(counts.valueAtPercentile(100 * share)) / 1_000, 10)
+    }
+}
+
+/// A number with as many digits as people read: to the next part of 1 / `parts`.
+func rounded(_ value: Double, _ parts: Double) -> Double { (value * parts).rounded() / parts }
