@@ -23,6 +23,7 @@ final class LiveSession: @unchecked Sendable {
     private var stream: SharedStream?
     private var main: Outbox?
     private var clients = 0
+    private var detached: ContinuousClock.Instant?
     /// Clients that only watch.
     private var watchers: [Int: Outbox] = [:]
     private var nextWatcher = 0
@@ -158,12 +159,15 @@ final class LiveSession: @unchecked Sendable {
     /// The number of clients that have had the session.
     var clientCount: Int { lock.withLock { clients } }
 
+    /// Since when the session has waited for its client to come back; nil while it has one.
+    var waitingSince: ContinuousClock.Instant? { lock.withLock { main == nil ? detached : nil } }
+
     func detach(_ outbox: Outbox) {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
             if presentation == .lossless { backlog = outbox.takeFrames() }
-            main = nil
+            (main, detached) = (nil, .now)
         }
     }
 
