@@ -78,11 +78,20 @@ package struct ServeBenchmark {
         var report = report
         for row in options.rows {
             onProgress(row)
-            let result = try measure(row)
+            let result = result(of: row)
             report.rows.append(result)
             try onRow(result)
         }
         return report
+    }
+
+    /// Measures a row; one that fails does not keep the others from being measured.
+    private func result(of row: ServeRow) -> ServeBenchRow {
+        do {
+            return try measure(row)
+        } catch {
+            return ServeBenchRow(row, "not measured", [], note: "\(error)")
+        }
     }
 
     private func measure(_ row: ServeRow) throws -> ServeBenchRow {
