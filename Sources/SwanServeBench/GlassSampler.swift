@@ -7,12 +7,15 @@ struct GlassSampler {
     struct Sighting: Equatable {
         let number: Int
         let time: Double
+        /// When the camera took the picture; the same as `time` for results.
+        let capture: Double
     }
 
-    /// What the page recorded: the numbers of the camera with their capture times, and those of the result.
+    /// What the page recorded: the pictures of the camera as the page shows them, and the results.
     struct Record: Decodable {
         struct Sample: Decodable {
             let time: Double
+            let capture: Double?
             let levels: [Double]
         }
 
@@ -29,8 +32,14 @@ struct GlassSampler {
         (output, readable) = Self.sightings(record.output)
     }
 
-    /// The milliseconds from the capture of each result's frame until the result was on the canvas.
+    /// The milliseconds from a camera frame in the page's own view of the camera to its result on the canvas: glass to
+    /// glass, since both take the same way to the screen.
     var latencies: [Double] { matches.map { output[$0.output].time - input[$0.input].time } }
+
+    /// The milliseconds from the capture of each result's frame until the result was on the canvas.
+    var latenciesFromCapture: [Double] {
+        matches.map { output[$0.output].time - input[$0.input].capture }
+    }
 
     /// The indexes of the results whose camera frame was seen, and of that frame.
     private var matches: [(input: Int, output: Int)] {
@@ -57,7 +66,9 @@ struct GlassSampler {
                 continue
             }
             guard seen.last?.number != number else { continue }
-            seen.append(Sighting(number: number, time: sample.time))
+            seen.append(
+                Sighting(number: number, time: sample.time, capture: sample.capture ?? sample.time)
+            )
         }
         let share = 1 - Double(unreadable) / Double(max(samples.count, 1))
         return (seen, samples.isEmpty ? 0 : share)
@@ -89,8 +100,8 @@ struct GlassSampler {
             const video = document.querySelector("#stage video");
             const output = document.querySelector("#output");
             const watch = (now, { captureTime }) => {
-                const time = captureTime > 0 && captureTime < now ? captureTime : now;
-                glass.input.push({ time, levels: levels(video) });
+                const capture = captureTime > 0 && captureTime < now ? captureTime : now;
+                glass.input.push({ capture, time: performance.now(), levels: levels(video) });
                 video.requestVideoFrameCallback(watch);
             };
             video.requestVideoFrameCallback(watch);

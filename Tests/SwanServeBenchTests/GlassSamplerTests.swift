@@ -16,7 +16,8 @@ import Testing
         output: [(Int, Double)]
     ) throws -> GlassSampler {
         let record: [String: Any] = [
-            "input": input.map { sample($0.0, $0.1) }, "output": output.map { sample($0.0, $0.1) },
+            "input": input.map { sample($0.0, $0.1).merging(["capture": $0.1 - 7]) { $1 } },
+            "output": output.map { sample($0.0, $0.1) },
         ]
         let data = try JSONSerialization.data(withJSONObject: record)
         return GlassSampler(try JSONDecoder().decode(GlassSampler.Record.self, from: data))
@@ -28,6 +29,7 @@ import Testing
             output: [(3, 300), (4, 350), (4, 366), (6, 480)]
         )
         #expect(sampler.latencies == [200, 190, 200])
+        #expect(sampler.latenciesFromCapture == [207, 197, 207])
         #expect(sampler.missed == 1)
         #expect(sampler.readable == 1)
     }
