@@ -235,7 +235,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanServerTests",
-            dependencies: ["SwanPipelines", "SwanServer"],
+            dependencies: ["SwanMedia", "SwanPipelines", "SwanServer"],
             linkerSettings: runPath
         ),
         .testTarget(

@@ -16,6 +16,8 @@ package struct APIError: Error, Sendable, Equatable {
     package let message: String
     /// The parameter or header that was wrong.
     package let parameter: String?
+    /// Numbers for programs, which become further keys of the error: what would be accepted, for example.
+    package var details: [String: [String: Double]] = [:]
     /// Headers of the response besides those that describe the body.
     package var headers: HTTPFields
 
@@ -60,17 +62,23 @@ package struct APIError: Error, Sendable, Equatable {
 }
 
 extension APIError: Encodable {
-    private enum Key: String, CodingKey {
-        case message, type, param, code
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+
+        init(_ name: String) { stringValue = name }
+        init?(stringValue: String) { self.init(stringValue) }
+        init?(intValue: Int) { nil }
     }
 
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Key.self)
-        try container.encode(message, forKey: .message)
-        try container.encode(type, forKey: .type)
+        try container.encode(message, forKey: Key("message"))
+        try container.encode(type, forKey: Key("type"))
         // Present even if nil, as clients of such APIs expect.
-        try container.encode(parameter, forKey: .param)
-        try container.encode(code, forKey: .code)
+        try container.encode(parameter, forKey: Key("param"))
+        try container.encode(code, forKey: Key("code"))
+        for (name, numbers) in details { try container.encode(numbers, forKey: Key(name)) }
     }
 }
 

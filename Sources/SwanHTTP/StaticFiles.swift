@@ -46,9 +46,9 @@ package struct StaticFiles: Sendable {
 extension StaticFiles.File {
     fileprivate func response(to request: Request) -> Response {
         // Clients keep the file, but ask each time whether it has changed.
-        var headers: HTTPFields = [.eTag: tag, .cacheControl: "no-cache"]
+        // The type also decides the policy, which a browser takes over from "not modified", too.
+        let headers: HTTPFields = [.eTag: tag, .cacheControl: "no-cache", .contentType: type]
         if isKnown(to: request) { return Response(status: .notModified, headers: headers) }
-        headers[.contentType] = type
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))
     }
 

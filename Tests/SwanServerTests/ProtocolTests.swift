@@ -34,7 +34,40 @@ import Testing
         #expect(FrameHeader(bytes) == nil)
     }
 
+    /// Only frames of H.264 have a flag: pictures stand alone anyway.
+    @Test func keyFramesAreFlagged() {
+        var header = FrameHeader(.h264, sequence: 1, captureTime: 2, width: 64, height: 64)
+        #expect(!header.isKeyFrame && header.bytes[2...3] == [3, 0])
+        header.isKeyFrame = true
+        #expect(header.bytes[2...3] == [3, 1])
+        #expect(FrameHeader(header.bytes) == header)
+        let picture = FrameHeader(.png, sequence: 1, captureTime: 2, width: 64, height: 64)
+        #expect(picture.isKeyFrame && picture.bytes[3] == 0)
+    }
+
     // MARK: - Text
+
+    @Test func startsChooseAnOutput() throws {
+        func start(_ keys: String) throws -> StartMessage? {
+            guard case .start(let start) = try ClientMessage("{\"type\": \"start\", \(keys)}")
+            else {
+                return nil
+            }
+            return start
+        }
+        let slow = try start("\"output\": \"h264\", \"bitrate\": 800000")
+        #expect(slow?.output == .h264 && slow?.bitsPerSecond == 800_000)
+        #expect(try start("\"output\": \"auto\"")?.output == .auto)
+        for (keys, parameter) in [("\"output\": \"gif\"", "output"), ("\"bitrate\": 9", "bitrate")]
+        {
+            let error = #expect(throws: MessageError.self) { try start(keys) }
+            #expect(error?.parameter == parameter)
+        }
+        guard case .keyFrame = try ClientMessage("{\"type\": \"keyframe\"}") else {
+            Issue.record("not a request for a key frame")
+            return
+        }
+    }
 
     @Test func startsHaveDefaults() throws {
         guard case .start(let start) = try ClientMessage("{\"type\": \"start\"}") else {

@@ -1,21 +1,27 @@
 """A browser with a fake camera and a server for the tests of the page."""
 
+import json
 import os
+import pathlib
 import re
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import unittest
-from urllib.parse import urlsplit
+import urllib.request
+from urllib.parse import urljoin, urlsplit
 
 try:
     from playwright.sync_api import sync_playwright
 except ImportError:
     sync_playwright = None
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SWAN = os.environ.get("SWAN", str(ROOT / ".build/debug/swan"))
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
 FLAGS = [
     "--no-sandbox",
@@ -24,6 +30,8 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 START_SECONDS = 60
+#: A session whose connection was lost stays for half a minute.
+FREE_SECONDS = 40
 
 #: Keeps the messages of all WebSockets, those of text as objects and those of bytes as their header.
 RECORDED = """
@@ -31,7 +39,8 @@ window.sent = [];
 window.received = [];
 const header = (buffer) => {
     const view = new DataView(buffer.buffer ?? buffer);
-    return { sequence: view.getUint32(4, true), event: view.getUint32(16, true), bytes: view.byteLength };
+    const [codec, flags] = [view.getUint8(2), view.getUint8(3)];
+    return { codec, flags, sequence: view.getUint32(4, true), event: view.getUint32(16, true), bytes: view.byteLength };
 };
 const kept = (data) => typeof data === "string" ? JSON.parse(data) : header(data);
 const Original = window.WebSocket;
@@ -50,16 +59,19 @@ window.WebSocket = class extends Original {
 
 
 class Server:
-    """The server under test: SWAN_URL, or one that SWAN starts."""
+    """The server under test: SWAN_URL, or one that SWAN (the debug build) starts with options."""
 
-    def __init__(self):
+    def __init__(self, *options):
         self.process = None
-        url = os.environ.get("SWAN_URL") or self.start(os.environ["SWAN"])
-        self.url, _, self.fragment = url.partition("#")
+        self.log = []
+        #: The token of a server that wants one.
+        self.token = ""
+        url = None if options else os.environ.get("SWAN_URL")
+        self.url, _, self.fragment = (url or self.start(options)).partition("#")
 
-    def start(self, swan):
+    def start(self, options):
         self.process = subprocess.Popen(
-            [swan, "serve", "--port", "0"],
+            [SWAN, "serve", "--port", "0", "--device", "cpu", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -68,19 +80,34 @@ class Server:
         timer.start()
         try:
             for line in self.process.stdout:
+                self.log.append(line)
                 if link := re.search(r"https?://\S+", line):
                     threading.Thread(target=self.process.stdout.read, daemon=True).start()
                     return link.group()
         finally:
             timer.cancel()
         self.stop()
-        raise RuntimeError(f"the server printed no address within {START_SECONDS} s")
+        raise RuntimeError(f"the server printed no address within {START_SECONDS} s: {self.log}")
+
+    def sessions(self):
+        """The number of sessions on the server."""
+        request = urllib.request.Request(urljoin(self.url, "/readyz"), headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)["sessions"]
+
+    @property
+    def port(self):
+        return urlsplit(self.url).port
 
     def stop(self):
-        if self.process:
-            self.process.terminate()
+        if not self.process:
+            return
+        self.process.terminate()
+        try:
             self.process.wait(10)
-            self.process.stdout.close()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Proxy:
@@ -138,21 +165,44 @@ class Proxy:
         self.cut()
 
 
-@unittest.skipUnless(sync_playwright and CHROMIUM, "needs playwright and chromium")
-@unittest.skipUnless({"SWAN", "SWAN_URL"} & set(os.environ), "needs SWAN or SWAN_URL")
+def missing():
+    """What is missing for these tests; none if nothing is."""
+    if not sync_playwright:
+        return "playwright is missing: pip install playwright"
+    if not CHROMIUM:
+        return "chromium is missing: apt-get install chromium"
+    return None
+
+
 class BrowserTestCase(unittest.TestCase):
     """A browser, the server, and what is needed to watch the messages between them."""
 
+    #: Options of the server.
+    options = ()
+
     @classmethod
     def setUpClass(cls):
-        cls.server = Server()
+        if reason := missing():
+            if os.environ.get("SWAN_REQUIRE_BROWSER") == "1":
+                raise AssertionError(reason)
+            print(f"{cls.__name__} skipped: {reason}", file=sys.stderr)
+            raise unittest.SkipTest(reason)
+        cls.server = Server(*cls.options)
         cls.addClassCleanup(cls.server.stop)
         playwright = sync_playwright().start()
         cls.addClassCleanup(playwright.stop)
         cls.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         cls.addClassCleanup(cls.browser.close)
 
-    def open(self, fragment="", width=1280, height=800, scheme="light", script=RECORDED, url=None):
+    def setUp(self):
+        # A session of the last test ends with the chunk under way; beside it, others might be too many.
+        deadline = time.monotonic() + FREE_SECONDS
+        while self.server.process and self.server.sessions() > 0:
+            self.assertLess(time.monotonic(), deadline, "the last test's sessions go on")
+            time.sleep(0.05)
+
+    def open(self, fragment="", width=1280, height=800, scheme="light", script=RECORDED, url=None,
+             waits=True):
         """Opens the page in a fresh profile. Messages on its console and requests elsewhere fail the test."""
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
@@ -168,7 +218,8 @@ class BrowserTestCase(unittest.TestCase):
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         parts = [part for part in (self.server.fragment, fragment) if part]
         page.goto((url or self.server.url) + "#" + "&".join(parts))
-        self.wait_until(page, "document.querySelector('#model').textContent !== ''")
+        if waits:
+            self.wait_until(page, "document.querySelector('#model').textContent !== ''")
         return page
 
     def start(self, page):
@@ -181,13 +232,20 @@ class BrowserTestCase(unittest.TestCase):
         count += self.results(page)
         self.wait_until(page, f"window.received.filter(({{ bytes }}) => bytes).length >= {count}")
 
+    def wait_for_stats(self, page, count=1):
+        """Waits for reports of the server, which come once a second."""
+        reports = "window.received.filter(({ type }) => type === 'stats').length"
+        count += page.evaluate(reports)
+        self.wait_until(page, f"{reports} >= {count}")
+
     @staticmethod
     def wait_until(page, condition, seconds=20):
         """Waits in Python: the policy forbids the evaluation of strings in the page that Playwright uses."""
         deadline = time.monotonic() + seconds
         while not page.evaluate(condition):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not true within {seconds} s: {condition}")
+                shown = page.inner_text("#state") + page.inner_text("#problem").strip()
+                raise AssertionError(f"not true within {seconds} s: {condition}; the page says: {shown}")
             page.wait_for_timeout(20)
 
     @staticmethod

@@ -16,10 +16,14 @@ class Routes(ServerTest):
         self.assertIn("camera=(self)", headers["permissions-policy"])
 
     def test_unchanged_files_are_not_sent_again(self):
-        tag = self.get("/")[1]["etag"]
+        page = self.get("/")[1]
+        tag = page["etag"]
         for value in [tag, f'"x", W/{tag}', "*"]:
             status, headers, body = self.get("/", headers={"If-None-Match": value})
             self.assertEqual((status, body, headers["etag"]), (304, b"", tag))
+            # Browsers take over the headers of such an answer: the page would load nothing any more.
+            for name in ["content-security-policy", "permissions-policy", "cross-origin-opener-policy"]:
+                self.assertEqual(headers[name], page[name])
         self.assertEqual(self.get("/", headers={"If-None-Match": '"x"'})[0], 200)
 
     def test_head_has_no_body(self):

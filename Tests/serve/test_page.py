@@ -1,16 +1,16 @@
 """Tests of the page of `swan serve` in a headless Chromium with a fake camera.
 
     pip install playwright axe-playwright-python      # the browser is Debian's: apt-get install chromium
-    SWAN=.build/release/swan python3 -m unittest discover -s Tests/serve      # starts the server itself
-    SWAN_URL=http://localhost:8080/ python3 -m unittest discover -s Tests/serve
+    python3 -m unittest discover -s Tests/serve -p "test_page*.py"
 
-SWAN_URL may end in `#token=TOKEN`. Screenshots are written to the folder SWAN_SCREENSHOTS, if it is set.
+They start the debug build of `swan`, or the program SWAN; or they use the server at SWAN_URL, which may end in
+`#token=TOKEN`. They are skipped without a browser, unless SWAN_REQUIRE_BROWSER is 1. Screenshots are written to the
+folder SWAN_SCREENSHOTS, if it is set.
 """
 
 import json
 import os
 import struct
-import time
 import unittest
 import zlib
 from pathlib import Path
@@ -57,12 +57,10 @@ def camera_failure(name):
 class PageTests(BrowserTestCase):
     # Sessions
 
-    def test_camera_starts_within_a_second_and_pictures_come_back(self):
+    def test_camera_starts_and_pictures_come_back(self):
         page = self.open()
-        began = time.monotonic()
         page.click("#start")
         self.wait_until(page, "document.querySelector('video')?.videoWidth > 0")
-        self.assertLess(time.monotonic() - began, 1)
         page.wait_for_selector("[data-state=live]")
         self.wait_for_results(page, 8)
         first = self.output(page)
@@ -70,7 +68,7 @@ class PageTests(BrowserTestCase):
         self.assertNotEqual(self.output(page), first)
         self.wait_until(page, "document.querySelector('#p50').textContent.endsWith('ms')")
         start = self.messages(page, "sent", "start")[0]
-        self.assertEqual((start["input"], start["output"], start["fit"]), ("frames", "jpeg", "crop"))
+        self.assertEqual((start["input"], start["output"], start["fit"]), ("frames", "auto", "crop"))
         self.assertGreater(start["source_width"], start["source_height"])
         page.click("#start")
         page.wait_for_selector("[data-state=idle]")
@@ -111,11 +109,12 @@ class PageTests(BrowserTestCase):
         page = self.open()
         self.start(page)
         page.click("#pause")
-        page.wait_for_timeout(500)
-        paused = page.evaluate("window.sent.length")
-        page.wait_for_timeout(500)
-        self.assertLessEqual(page.evaluate("window.sent.filter(({ bytes }) => bytes).length"), paused)
         self.assertEqual(page.inner_text("#state"), "Paused")
+        # A picture that is being encoded is not sent any more.
+        sent = "window.sent.filter(({ bytes }) => bytes).length"
+        count = page.evaluate(sent)
+        self.wait_for_stats(page, 2)
+        self.assertEqual(page.evaluate(sent), count)
         page.click("#pause")
         self.wait_for_results(page, 8)
 
@@ -239,7 +238,7 @@ class PageTests(BrowserTestCase):
                 page = self.open(script=REFUSED)
                 body = json.dumps({"error": {"message": "no", "type": "t", "param": None, "code": "c"}})
                 headers = {"Retry-After": "7"} if status == 503 else {}
-                page.route("**/v1/realtime", lambda route: route.fulfill(status=status, body=body, headers=headers))
+                page.route("**/v1/realtime?*", lambda route: route.fulfill(status=status, body=body, headers=headers))
                 page.click("#start")
                 page.wait_for_selector(f"#problem:has-text('{words}')")
 
@@ -256,21 +255,13 @@ class PageTests(BrowserTestCase):
         link = page.evaluate("navigator.clipboard.readText()")
         self.assertEqual(urlsplit(link).fragment, "prompt=at+night&noise=0.4&seed=5&view=wipe")
 
-    def test_token_leaves_the_address_bar_and_is_offered(self):
-        token = self.server.fragment.removeprefix("token=") or "abc-123"
-        page = self.open(fragment="" if self.server.fragment else f"token={token}")
-        self.assertNotIn(token, page.url)
-        page.reload()
-        page.click("#start")
-        self.wait_until(page, "window.protocols !== undefined")
-        self.assertEqual(page.evaluate("window.protocols"), ["swan.v1", f"swan.token.{token}"])
-
     def test_prompts_are_remembered(self):
         page = self.open()
         for prompt in ("first", "second"):
             page.fill("#prompt", prompt)
             page.press("#prompt", "Enter")
         page.reload()
+        self.wait_until(page, "document.querySelector('#model').textContent !== ''")
         page.click("#history summary")
         self.assertEqual(page.locator("#history li").all_inner_texts(), ["second", "first"])
         page.click("#history li:nth-child(2)")
@@ -284,7 +275,7 @@ class PageTests(BrowserTestCase):
         page = self.open()
         self.start(page)
         page.click("#record")
-        page.wait_for_timeout(1500)
+        page.wait_for_selector("#record-time:has-text('0:01')")
         with page.expect_download() as download:
             page.click("#record")
         self.assertRegex(download.value.suggested_filename, r"^swan [\d-]+ [\d-]+\.(mp4|webm)$")
@@ -309,7 +300,7 @@ class PageTests(BrowserTestCase):
             for name in ("stats", "settings"):
                 page.click(f"#{name} > summary")
             page.check("[name=view][value=wipe]")
-            page.wait_for_timeout(700)
+            self.wait_until(page, "document.querySelectorAll('#stages li').length > 0")
             with self.subTest(scheme, state="live"):
                 self.assert_accessible(page)
             page.click("#start")
@@ -342,13 +333,14 @@ class PageTests(BrowserTestCase):
     def test_layouts_fit_their_widths(self):
         folder = os.environ.get("SWAN_SCREENSHOTS")
         for width, height in ((1280, 800), (768, 1024), (360, 740)):
+            page = self.open(width=width, height=height)
+            self.start(page)
+            for name in ("stats", "settings"):
+                page.click(f"#{name} > summary")
+            self.wait_until(page, "document.querySelectorAll('#stages li').length > 0")
             for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
                 with self.subTest(width, scheme=scheme):
-                    page = self.open(width=width, height=height, scheme=scheme)
-                    self.start(page)
-                    for name in ("stats", "settings"):
-                        page.click(f"#{name} > summary")
-                    page.wait_for_timeout(600)
                     if folder:
                         page.screenshot(path=f"{folder}/page-{width}-{scheme}.png", full_page=True)
                     overflowing = page.evaluate(
@@ -358,19 +350,22 @@ class PageTests(BrowserTestCase):
                     )
                     self.assertEqual(overflowing, [])
                     self.assertEqual(page.evaluate("document.scrollingElement.scrollWidth"), width)
-                    page.context.close()
+            page.context.close()
 
     # Modules
 
     def test_header_bytes(self):
         page = self.open()
-        message = page.evaluate("""async () => {
+        messages = page.evaluate("""async () => {
             const { packFrame } = await import("./protocol.js");
-            const frame = { sequence: 0x01020304, captureTime: 1234.567, width: 832, height: 480 };
-            return [...packFrame(frame, new Uint8Array([9, 8]).buffer)];
+            const frame = { sequence: 0x01020304, captureTime: 1234.567, width: 832, height: 480, isKeyFrame: true };
+            return ["jpeg", "h264"].map((codec) => (
+                [...packFrame({ ...frame, codec }, new Uint8Array([9, 8]).buffer)]
+            ));
         }""")
-        header = struct.pack("<BBBBIQIHHII", 1, 1, 1, 0, 0x01020304, 1_234_567, 0, 832, 480, 0, 0)
-        self.assertEqual(bytes(message), header + bytes([9, 8]))
+        for message, codec, flags in zip(messages, (1, 3), (0, 1)):
+            header = struct.pack("<BBBBIQIHHII", 1, 1, codec, flags, 0x01020304, 1_234_567, 0, 832, 480, 0, 0)
+            self.assertEqual(bytes(message), header + bytes([9, 8]))
 
     def test_chunks_are_shown_evenly(self):
         """Chunks of four frames arrive every 250 ms; frames appear every 62.5 ms, all at one latency."""

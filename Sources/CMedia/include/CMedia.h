@@ -159,6 +159,53 @@ cm_code cm_movie_finish(cm_movie *movie, bool whole_audio, cm_error *error);
 
 void cm_movie_free(cm_movie *movie);
 
+/* ---- Live H.264 in memory ---- */
+
+/* An access unit in Annex B format. */
+typedef struct cm_access_unit {
+    const uint8_t *bytes; /* owned by the encoder and valid until the next call */
+    size_t size;
+    bool key; /* a key frame, with its parameter sets */
+} cm_access_unit;
+
+typedef struct cm_live_options {
+    int width, height; /* even */
+    double frame_rate;
+    int64_t bit_rate; /* bits per second */
+} cm_live_options;
+
+/* Encodes Constrained Baseline without B-frames: each frame becomes an access unit at once. */
+typedef struct cm_live_encoder cm_live_encoder;
+
+cm_code cm_live_encoder_open(
+    cm_live_encoder **encoder, const cm_live_options *options, cm_error *error);
+
+/* Encodes 3 * width * height bytes, as a key frame if `key`. */
+cm_code cm_live_encoder_encode(
+    cm_live_encoder *encoder, const uint8_t *rgb, bool key, cm_access_unit *unit, cm_error *error);
+
+void cm_live_encoder_free(cm_live_encoder *encoder);
+
+/* Decodes access units of streams without B-frames: each one becomes a frame at once. */
+typedef struct cm_live_decoder cm_live_decoder;
+
+/* Frames of more than `max_pixels` are refused before memory is allocated for them. */
+cm_code cm_live_decoder_open(cm_live_decoder **decoder, int64_t max_pixels, cm_error *error);
+
+/* Decodes an access unit. After a failure, only a key frame can be decoded. */
+cm_code cm_live_decoder_decode(
+    cm_live_decoder *decoder, const uint8_t *bytes, size_t size, int *width, int *height,
+    cm_error *error);
+
+/* Writes the frame that was decoded last, 3 * width * height bytes, to `rgb`. */
+cm_code cm_live_decoder_copy(
+    cm_live_decoder *decoder, uint8_t *rgb, size_t capacity, cm_error *error);
+
+void cm_live_decoder_free(cm_live_decoder *decoder);
+
+/* Whether an access unit contains a key frame (IDR). */
+bool cm_is_key_frame(const uint8_t *bytes, size_t size);
+
 /* ---- Writing YUV4MPEG2 (4:2:0, 8 bit) ---- */
 
 typedef struct cm_y4m cm_y4m;

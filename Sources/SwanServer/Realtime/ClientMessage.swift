@@ -7,6 +7,8 @@ enum ClientMessage {
     case start(StartMessage)
     case update(StreamChange, isPaused: Bool?)
     case ping(time: Double)
+    /// Asks for a key frame of H.264.
+    case keyFrame
     /// Restyles the frames that are left, then ends the session.
     case finish
     case stop
@@ -23,13 +25,14 @@ enum ClientMessage {
                 let update = try JSONDecoder().decode(Update.self, from: data)
                 self = .update(update.change, isPaused: update.paused)
             case "ping": self = .ping(time: try JSONDecoder().decode(Ping.self, from: data).time)
+            case "keyframe": self = .keyFrame
             case "finish": self = .finish
             case "stop": self = .stop
             case let other:
                 throw MessageError(
                     "unknown_type",
                     "'\(other.printable(limit: 40))' is not a message type; use start, update, "
-                        + "ping, finish or stop",
+                        + "keyframe, ping, finish or stop",
                     parameter: "type"
                 )
             }
@@ -66,22 +69,32 @@ struct StartMessage: Decodable, Sendable {
         case frames, none
     }
 
+    /// How restyled frames are encoded.
+    enum Output: String, Decodable, Sendable {
+        case jpeg, png, h264
+        /// JPEG, and H.264 when the network is too slow for it.
+        case auto
+    }
+
     /// The prompts; their event is that of the first chunks.
     var change: StreamChange
     var settings: StreamSettings
     var input = Input.frames
     var mode: StepMode { change.mode ?? .auto }
     var presentation = Presentation.newest
-    var output = FrameHeader.Codec.jpeg
+    var output = Output.jpeg
     /// The quality of JPEG pictures, 1 to 100.
     var quality = 90
+    /// The bit rate of H.264, in bits per second; nil for one that suits size and rate.
+    var bitsPerSecond: Int?
     /// The rate at which the client sends frames, in frames per second; nil for the model's.
     var framesPerSecond: Double?
     /// The size of the client's pictures, which decides the shape of the output.
     var sourceWidth, sourceHeight: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case input, presentation, output, quality, framesPerSecond = "fps"
+        case input, presentation, output, quality, bitsPerSecond = "bitrate"
+        case framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
         case width, height, fit
     }
@@ -108,16 +121,22 @@ struct StartMessage: Decodable, Sendable {
         input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
         presentation =
             try values.decodeIfPresent(Presentation.self, forKey: .presentation) ?? presentation
-        switch try values.decodeIfPresent(String.self, forKey: .output) ?? "jpeg" {
-        case "jpeg": output = .jpeg
-        case "png": output = .png
-        default: try require(false, .output, "must be jpeg or png")
+        if let name = try values.decodeIfPresent(String.self, forKey: .output) {
+            let known = Output(rawValue: name)
+            try require(known != nil, .output, "must be jpeg, png, h264 or auto")
+            output = known ?? output
         }
+        bitsPerSecond = try values.decodeIfPresent(Int.self, forKey: .bitsPerSecond)
         quality = try values.decodeIfPresent(Int.self, forKey: .quality) ?? quality
         framesPerSecond = try values.decodeIfPresent(Double.self, forKey: .framesPerSecond)
         sourceWidth = try values.decodeIfPresent(Int.self, forKey: .sourceWidth)
         sourceHeight = try values.decodeIfPresent(Int.self, forKey: .sourceHeight)
         try require((1...100).contains(quality), .quality, "must be 1 to 100")
+        try require(
+            (50_000...50_000_000).contains(bitsPerSecond ?? 50_000),
+            .bitsPerSecond,
+            "must be 50000 to 50000000 bits per second"
+        )
         try require((1...120).contains(framesPerSecond ?? 1), .framesPerSecond, "must be 1 to 120")
         for (key, value) in [
             (CodingKeys.sourceWidth, sourceWidth), (.sourceHeight, sourceHeight),

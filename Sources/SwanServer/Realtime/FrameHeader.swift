@@ -1,4 +1,4 @@
-/// The header of a binary message: 32 bytes in little-endian order, followed by a picture.
+/// The header of a binary message: 32 bytes in little-endian order, followed by a picture or a frame of H.264.
 ///
 /// See docs/protocol.md.
 package struct FrameHeader: Sendable, Equatable {
@@ -6,15 +6,20 @@ package struct FrameHeader: Sendable, Equatable {
     package enum Codec: UInt8, Sendable, CaseIterable {
         case jpeg = 1
         case png = 2
+        /// An access unit in Annex B format.
+        case h264 = 3
     }
 
     /// The number of bytes of a header.
     package static let byteCount = 32
     private static let version: UInt8 = 1
     private static let kindOfFrames: UInt8 = 1
+    private static let keyFrameFlag: UInt8 = 1
 
     /// The picture's format.
     package var codec: Codec
+    /// Whether decoding can begin with the frame; only H.264 has others.
+    package var isKeyFrame: Bool
     /// The sender's number of the frame; in an output frame, that of the input frame.
     package var sequence: UInt32
     /// The time of capture in microseconds, by the client's clock.
@@ -38,6 +43,7 @@ package struct FrameHeader: Sendable, Equatable {
         height: UInt16
     ) {
         self.codec = codec
+        isKeyFrame = codec != .h264
         self.sequence = sequence
         self.captureTime = captureTime
         self.width = width
@@ -56,6 +62,7 @@ package struct FrameHeader: Sendable, Equatable {
             }
         }
         self.codec = codec
+        isKeyFrame = codec != .h264 || bytes[3] & Self.keyFrameFlag != 0
         sequence = number(4)
         captureTime = number(8)
         event = number(16)
@@ -67,7 +74,9 @@ package struct FrameHeader: Sendable, Equatable {
 
     /// The 32 bytes.
     package var bytes: [UInt8] {
-        var bytes: [UInt8] = [Self.version, Self.kindOfFrames, codec.rawValue, 0]
+        // Pictures have no flags: each stands alone.
+        let flags = codec == .h264 && isKeyFrame ? Self.keyFrameFlag : 0
+        var bytes: [UInt8] = [Self.version, Self.kindOfFrames, codec.rawValue, flags]
         func append(_ number: some FixedWidthInteger) {
             withUnsafeBytes(of: number.littleEndian) { bytes += $0 }
         }

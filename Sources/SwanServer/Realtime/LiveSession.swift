@@ -11,12 +11,12 @@ import SwanText
 final class LiveSession: @unchecked Sendable {
     /// The unguessable name by which a client continues the session.
     let id: String
-    let output: FrameHeader.Codec
-    let quality: Int
     let framesPerSecond: Double
     let presentation: Presentation
     /// The number of frames that may be in flight: received, and neither sent back nor dropped.
     let credit: Int
+    private let encoder: OutputEncoder
+    private let input: FrameInput
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
@@ -37,14 +37,20 @@ final class LiveSession: @unchecked Sendable {
     private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
 
-    init(_ id: String, _ start: StartMessage, framesPerSecond: Double, credit: Int) {
+    init(
+        _ id: String,
+        _ start: StartMessage,
+        framesPerSecond: Double,
+        credit: Int,
+        maxPixels: Int
+    ) {
         self.id = id
         self.framesPerSecond = framesPerSecond
         self.credit = credit
         meter = SessionMeter(framesPerSecond: framesPerSecond)
         presentation = start.presentation
-        output = start.output
-        quality = start.quality
+        input = FrameInput(maxPixels: maxPixels)
+        encoder = OutputEncoder(start, framesPerSecond: framesPerSecond)
     }
 
     /// Connects the session with its stream.
@@ -79,25 +85,25 @@ final class LiveSession: @unchecked Sendable {
     // MARK: - Input
 
     /// Adds a frame of a client; ignored while the session is paused.
-    func put(_ header: FrameHeader, _ picture: [UInt8], maxPixels: Int) {
+    func put(_ header: FrameHeader, _ bytes: [UInt8]) {
         let (stream, isPaused) = lock.withLock {
             if !paused { meter.begin() }
             return (self.stream, paused)
         }
-        guard !isPaused, stream?.generates == false else { return }
-        stream?.put(
-            SharedFrame(sequence: header.sequence, captureTime: header.captureTime) {
-                try picture.withUnsafeBytes { bytes in
-                    Result { () throws(SwanError) in
-                        switch header.codec {
-                        case .jpeg: try JPEG.decode(bytes, maxPixels: maxPixels)
-                        case .png: try decodeImage(bytes, name: "the picture", maxPixels: maxPixels)
-                        }
-                    }
-                }.get()
-            }
+        guard !isPaused, stream?.generates == false else {
+            input.skip(header.codec)
+            return
+        }
+        let frame = SharedFrame(
+            sequence: header.sequence,
+            captureTime: header.captureTime,
+            decode: input.decoder(header.codec, bytes) { [weak self] in self?.send(.keyFrame) }
         )
+        stream?.put(frame)
     }
+
+    /// Makes the next frame of H.264 a key frame.
+    func requestKeyFrame() { encoder.requestKeyFrame() }
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
@@ -166,7 +172,10 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
-            if presentation == .lossless { backlog = outbox.takeFrames() }
+            // Another decoder cannot go on with H.264 in the middle.
+            if presentation == .lossless {
+                backlog = outbox.takeFrames().filter(\.header.isKeyFrame)
+            }
             (main, detached) = (nil, .now)
         }
     }
@@ -240,48 +249,21 @@ final class LiveSession: @unchecked Sendable {
     }
 
     private func send(_ chunk: RestyledChunk) {
-        let (outboxes, isKept) = lock.withLock {
-            (
-                [main].compactMap { $0 } + watchers.values,
-                main == nil && presentation == .lossless
-            )
+        let (client, watchers, isKept) = lock.withLock {
+            (main, Array(self.watchers.values), main == nil && presentation == .lossless)
         }
         let start = ContinuousClock.now
-        var frames: [OutputFrame] = []
-        // Nobody may be watching at the moment.
-        for frame in chunk.frames where !outboxes.isEmpty || isKept {
-            do {
-                frames.append(try encoded(frame, chunk))
-            } catch {
-                settle()
-                send(.failure(.init(MessageError(error))))
-            }
+        var kept: [OutputFrame] = []
+        do throws(SwanError) {
+            kept = try encoder.send(chunk, to: client, watchers, keeps: isKept)
+        } catch {
+            for _ in chunk.frames { settle() }
+            send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         lock.withLock {
             meter.add(chunk, compress: seconds)
-            if isKept { backlog += frames }
+            backlog += kept
         }
-        for outbox in outboxes { outbox.put(frames) }
-    }
-
-    private func encoded(
-        _ frame: RestyledFrame,
-        _ chunk: RestyledChunk
-    ) throws(SwanError) -> OutputFrame {
-        let picture =
-            switch output {
-            case .jpeg: try JPEG.encode(frame.frame, quality: quality)
-            case .png: try frame.frame.png()
-            }
-        var header = FrameHeader(
-            output,
-            sequence: frame.sequence,
-            captureTime: frame.captureTime,
-            width: UInt16(clamping: frame.frame.width),
-            height: UInt16(clamping: frame.frame.height)
-        )
-        (header.event, header.chunk) = (chunk.event, UInt32(clamping: chunk.index))
-        return OutputFrame(header: header, picture: picture, arrival: frame.arrival)
     }
 }

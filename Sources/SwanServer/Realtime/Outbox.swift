@@ -27,6 +27,9 @@ final class Outbox: @unchecked Sendable {
     /// The number of frames that were dropped because the client reads too slowly.
     var droppedFrames: Int { lock.withLock { dropped } }
 
+    /// Counts frames that were dropped before they were put here.
+    func countDropped(_ count: Int) { lock.withLock { dropped += count } }
+
     func put(_ message: ServerMessage) {
         lock.withLock {
             guard isOpen, messages.count < 256 else { return }

@@ -65,8 +65,8 @@ struct RealtimeConnection: Sendable {
                 case .start(let start): return start
                 case .ping(let time): try await send(.pong(.init(time: time)))
                 case .stop, .finish: return nil
-                case .update:
-                    throw MessageError("not_started", "Send a start message before an update.")
+                case .update, .keyFrame:
+                    throw MessageError("not_started", "Send a start message before any other.")
                 }
             } catch let error as MessageError {
                 try await send(.failure(.init(error)))
@@ -173,11 +173,7 @@ struct RealtimeConnection: Sendable {
                 "A binary message must be a frame: a header of 32 bytes (version 1, kind 1) and a picture."
             )
         }
-        session.put(
-            header,
-            Array(bytes.dropFirst(FrameHeader.byteCount)),
-            maxPixels: limits.inputPixels
-        )
+        session.put(header, Array(bytes.dropFirst(FrameHeader.byteCount)))
     }
 
     /// Takes a text message; returns whether the client asked to stop.
@@ -187,6 +183,7 @@ struct RealtimeConnection: Sendable {
             throw MessageError("already_started", "The session has been started; send an update.")
         case .update(let change, let isPaused): session.change(change, isPaused: isPaused)
         case .ping(let time): session.send(.pong(.init(time: time)))
+        case .keyFrame: session.requestKeyFrame()
         case .finish: session.finish()
         case .stop: return true
         }

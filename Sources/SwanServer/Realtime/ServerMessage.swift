@@ -29,6 +29,11 @@ enum ServerMessage: Encodable, Sendable {
         let time: Double
     }
 
+    /// A request for a key frame of H.264.
+    struct KeyFrame: Encodable, Sendable {
+        let type = "keyframe"
+    }
+
     struct Failure: Encodable, Sendable {
         let type = "error"
         let code: String
@@ -65,6 +70,7 @@ enum ServerMessage: Encodable, Sendable {
     case applied(Applied)
     case stats(SessionStats)
     case pong(Pong)
+    case keyFrame
     case failure(Failure)
     case ended(Ended)
 
@@ -74,6 +80,7 @@ enum ServerMessage: Encodable, Sendable {
         case .applied(let message): try message.encode(to: encoder)
         case .stats(let message): try message.encode(to: encoder)
         case .pong(let message): try message.encode(to: encoder)
+        case .keyFrame: try KeyFrame().encode(to: encoder)
         case .failure(let message): try message.encode(to: encoder)
         case .ended(let message): try message.encode(to: encoder)
         }

@@ -43,12 +43,21 @@ enum SessionDemand {
 
 extension APIError {
     /// A server without room for a session.
-    static func noCapacity(_ message: String) -> APIError {
-        APIError(
+    ///
+    /// - Parameter fits: A session that there is room for.
+    static func noCapacity(_ message: String, fits: StreamDemand? = nil) -> APIError {
+        var error = APIError(
             .serviceUnavailable,
             "capacity_exhausted",
             message,
             headers: [.retryAfter: "\(ServerOptions.retrySeconds)"]
         )
+        if let fits {
+            error.details["fits"] = [
+                "width": Double(fits.width), "height": Double(fits.height),
+                "steps": Double(fits.steps), "fps": fits.framesPerSecond,
+            ]
+        }
+        return error
     }
 }

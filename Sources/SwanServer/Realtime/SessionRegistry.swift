@@ -59,7 +59,7 @@ final class SessionRegistry: @unchecked Sendable {
         do {
             try host.requireCapacity(for: demand)
         } catch {
-            throw .noCapacity(error.description)
+            throw .noCapacity(error.description, fits: error.fits)
         }
         return reservation
     }
@@ -104,6 +104,11 @@ final class SessionRegistry: @unchecked Sendable {
         let model = host.model
         let options = try options(for: start)
         try check(options)
+        try OutputEncoder.check(
+            start.output,
+            width: options.outputWidth ?? options.width,
+            height: options.outputHeight ?? options.height
+        )
         guard start.input == .frames || !model.needsInput else {
             throw MessageError(
                 "input_required",
@@ -117,7 +122,8 @@ final class SessionRegistry: @unchecked Sendable {
             UUID().uuidString.lowercased(),
             start,
             framesPerSecond: rate,
-            credit: 4 * host.framesPerChunk
+            credit: 4 * host.framesPerChunk,
+            maxPixels: limits.inputPixels
         )
         var request = SharedStreamRequest(
             prompts: start.change.prompts ?? [.init(model.styles?.noChange.first ?? "")],

@@ -1,6 +1,7 @@
+import { supportsVideo } from "./codecs.js";
 import { drawCurve, drawWaterfall, inMilliseconds } from "./charts.js";
 import { Controls } from "./controls.js";
-import { Problem, refusalProblem } from "./problems.js";
+import { Problem, fitWords, refusalProblem } from "./problems.js";
 import { Recorder } from "./record.js";
 import { Session } from "./session.js";
 import { fragment, storedToken, takeAddress } from "./settings.js";
@@ -9,6 +10,8 @@ import { Stage } from "./views.js";
 
 const figuresMilliseconds = 500;
 const noticeMilliseconds = 4_000;
+/** How long the server may take to free the place of a session that was stopped. */
+const freeMilliseconds = 10_000;
 
 const find = (id) => document.getElementById(id);
 const stage = new Stage(find("stage"));
@@ -19,8 +22,14 @@ const token = storedToken();
 let source = null;
 let session = null;
 let chosenFile = null;
+/** When this page's last session was stopped. */
+let stopped = -Infinity;
 /** Distinguishes a start from an earlier one that is still waiting for a permission. */
 let starts = 0;
+/** Settings that would fit on a server that is full. */
+let fits = null;
+/** Whether this browser can encode and decode H.264. */
+let hasVideo = false;
 
 // States: idle, starting, live, paused, lost.
 
@@ -57,11 +66,21 @@ function showProblem(problem) {
     box.hidden = !problem;
     setText(box.querySelector("strong"), problem ? `${problem.message}.` : "");
     setText(box.querySelector("span"), problem?.advice ?? "");
+    fits = problem?.fits ?? null;
+    find("use-fits").hidden = !fits;
+    if (fits) find("use-fits").textContent = fitWords(fits);
 }
 
 /** Changes a text that screen readers read out; the same text again would be read out again. */
 function setText(element, text) {
     if (element.textContent !== text) element.textContent = text;
+}
+
+/** Starts with the settings for which the server said that it has room. */
+function useFits() {
+    const { width, height, steps } = fits;
+    controls.set({ ...(width && height && { size: `${width}x${height}` }), ...(steps && { steps }) });
+    start();
 }
 
 let noticeTimer;
@@ -121,8 +140,10 @@ function useSource(opened) {
 }
 
 function connect() {
-    const { settings, model } = controls;
-    session = new Session({ token, source, settings, model, canvases: stage.canvases }, {
+    const { model } = controls;
+    const settings = { ...controls.settings, hasVideo };
+    const patience = stopped + freeMilliseconds;
+    session = new Session({ token, source, settings, model, canvases: stage.canvases, patience }, {
         ready: (message) => {
             const { styles, max_steps, chunk_frames, fps, model: id } = message;
             controls.model = { styles, max_steps, chunk_frames, fps, id };
@@ -137,6 +158,11 @@ function connect() {
             showProblem(new Problem("The connection is lost", "Reconnecting for up to 30 s."));
         },
         reported: showProblem,
+        videoFailed: () => {
+            forgetVideo();
+            notify("H.264 does not work in this browser; using JPEG");
+            restart();
+        },
         closed: (problem) => {
             session = null;
             stop();
@@ -150,11 +176,17 @@ function fail(error) {
     showProblem(error instanceof Problem ? error : new Problem("The source does not start", error.message));
 }
 
+function endSession() {
+    const running = session;
+    if (!running) return;
+    session = null;
+    stopped = performance.now();
+    running.stop();
+}
+
 function stop() {
     starts += 1;
-    const running = session;
-    session = null;
-    running?.stop();
+    endSession();
     if (recorder.isRecording) toggleRecording();
     source?.close();
     source = null;
@@ -166,9 +198,7 @@ function stop() {
 function restart() {
     // Most formats cannot change their size.
     if (recorder.isRecording) toggleRecording();
-    const running = session;
-    session = null;
-    running?.stop();
+    endSession();
     enter("starting");
     connect();
 }
@@ -192,6 +222,7 @@ function changed(changes) {
 async function loadModel() {
     let response;
     try {
+        await findCodecs();
         const headers = token ? { Authorization: `Bearer ${token}` } : {};
         response = await fetch("v1/models", { headers });
         if (!response.ok) throw refusalProblem(response.status, null, null);
@@ -206,6 +237,16 @@ async function loadModel() {
 
 function showModel() {
     find("model").textContent = controls.model.id ?? "";
+}
+
+async function findCodecs() {
+    hasVideo = await supportsVideo();
+    if (!hasVideo) forgetVideo();
+}
+
+function forgetVideo() {
+    hasVideo = false;
+    controls.removeVideo();
 }
 
 // Tools.
@@ -241,6 +282,7 @@ function useFile(file) {
 function listen() {
     find("start").addEventListener("click", toggleStart);
     find("retry").addEventListener("click", () => (controls.model.id ? toggleStart() : loadModel()));
+    find("use-fits").addEventListener("click", useFits);
     find("dismiss").addEventListener("click", () => showProblem(null));
     find("pause").addEventListener("click", () => {
         session?.pause(!session.isPaused);

@@ -18,10 +18,15 @@ const tolerance = 4;
 export class Capture {
     /** Milliseconds between two pictures. */
     interval;
+    /** Whether pictures are sent as H.264. */
+    usesVideo = false;
+    /** Whether the next frame of H.264 must stand alone. */
+    needsKeyFrame = true;
     #source;
     #target;
     #handlers;
-    #encoder = new Worker(new URL("encoder.js", import.meta.url));
+    #encoder = new Worker(new URL("encoder.js", import.meta.url), { type: "module" });
+    #framesPerSecond;
     #stopTicks;
     #pending = null;
     #due = 0;
@@ -34,6 +39,7 @@ export class Capture {
         this.#target = target;
         this.#handlers = handlers;
         this.interval = 1000 / framesPerSecond;
+        this.#framesPerSecond = framesPerSecond;
         this.#encoder.onmessage = ({ data }) => this.#encoded(data);
         this.#stopTicks = every(tickMilliseconds, () => this.#tick());
         this.#watch();
@@ -78,20 +84,25 @@ export class Capture {
             const bitmap = await createImageBitmap(this.#source.element);
             if (!this.#isRunning) return;
             this.#pending.takenTime = performance.now();
-            this.#encoder.postMessage({ bitmap, ...this.#target }, [bitmap]);
+            const isKeyFrame = this.needsKeyFrame;
+            const video = this.usesVideo ? { isKeyFrame, framesPerSecond: this.#framesPerSecond } : null;
+            this.#encoder.postMessage({ bitmap, ...this.#target, video }, [bitmap]);
         } catch {
             // The element has no picture at this moment, as when a camera changes its size.
             this.#pending = null;
         }
     }
 
-    #encoded({ bytes, picture, error }) {
+    #encoded({ bytes, picture, codec, isKeyFrame, error, isVideo }) {
         const frame = this.#pending;
         this.#pending = null;
         if (error) {
+            // An encoder that fails is not tried again: pictures always work.
+            if (isVideo) this.usesVideo = false;
             this.#handlers.skipped();
             return;
         }
-        this.#handlers.frame({ ...frame, bytes, picture, encodedTime: performance.now() });
+        if (codec !== "h264" || isKeyFrame) this.needsKeyFrame = codec !== "h264";
+        this.#handlers.frame({ ...frame, bytes, picture, codec, isKeyFrame, encodedTime: performance.now() });
     }
 }

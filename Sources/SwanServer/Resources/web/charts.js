@@ -2,6 +2,8 @@
 
 const width = 600;
 const height = 120;
+/** Seconds without a frame that do not interrupt the curve. */
+const longestGap = 3;
 
 /** Draws the curve into an <svg>: the median as a line, up to the 95th percentile as an area. */
 export function drawCurve(svg, seconds) {
@@ -20,17 +22,22 @@ export function drawCurve(svg, seconds) {
     return highest;
 }
 
-/** Splits the seconds at those without a frame. */
+/** Splits the seconds where there was no frame for a while. */
 function runsOf(seconds) {
-    const runs = [[]];
+    const runs = [];
+    let last = -Infinity;
     seconds.forEach((second, index) => {
-        if (second) runs.at(-1).push({ index, ...second });
-        else if (runs.at(-1).length) runs.push([]);
+        if (!second) return;
+        if (index - last > longestGap) runs.push([]);
+        runs.at(-1).push({ index, ...second });
+        last = index;
     });
-    return runs.filter((run) => run.length);
+    return runs;
 }
 
 function path(points) {
+    // A line to the same place is drawn as a dot.
+    if (points.length === 1) points.push(points[0]);
     return points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 }
 

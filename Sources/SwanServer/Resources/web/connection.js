@@ -5,6 +5,10 @@ const resumeMilliseconds = 30_000;
 /** A connection without any message for so long is lost, even if nothing has closed it. */
 const silenceMilliseconds = 10_000;
 const pingMilliseconds = 3_000;
+/** How often a page asks again for the place of its own last session. */
+const placeMilliseconds = 250;
+/** Handshakes that fail although the server would accept them, before something in between is to blame. */
+const mostBlocked = 3;
 
 /** Close codes after which the session may still be there, or a new one may start. */
 const lost = new Set([1001, 1005, 1006, 1012, 1013]);
@@ -14,22 +18,31 @@ const noSuchSession = 4404;
  * The WebSocket of one session. A lost connection is opened again, with the session's id, until
  * the server has forgotten the session.
  *
+ * `place` has the size, steps and rate of the session, so that a server without room for it can say so before it
+ * opens the connection. Until `patience`, a time, a server that is full is asked again: it may not have freed the place
+ * of this page's last session yet.
+ *
  * Handlers: `opened(resuming)`, `text(message)`, `binary(buffer)`, `lost()` before each attempt to
  * open it again, and `closed(problem)`, where the problem is null at a regular end.
  */
 export class Connection {
     #token;
+    #place;
+    #patience;
     #handlers;
     #socket = null;
     #session = null;
     #deadline = null;
     #attempts = 0;
+    #blocked = 0;
     #retry = null;
     #pings = null;
     #lastMessage = 0;
 
-    constructor(token, handlers) {
+    constructor({ token, place, patience }, handlers) {
         this.#token = token;
+        this.#place = place;
+        this.#patience = patience;
         this.#handlers = handlers;
     }
 
@@ -39,9 +52,8 @@ export class Connection {
     }
 
     open() {
-        const url = new URL("v1/realtime", document.baseURI);
+        const url = this.#address();
         url.protocol = url.protocol.replace("http", "ws");
-        if (this.#session) url.searchParams.set("session", this.#session);
         const protocols = this.#token ? ["swan.v1", `swan.token.${this.#token}`] : ["swan.v1"];
         let socket;
         try {
@@ -70,6 +82,13 @@ export class Connection {
         this.#socket = socket;
     }
 
+    #address() {
+        const url = new URL("v1/realtime", document.baseURI);
+        const fields = this.#session ? { session: this.#session } : this.#place;
+        for (const [name, value] of Object.entries(fields)) url.searchParams.set(name, value);
+        return url;
+    }
+
     /** Sends an object as a text message. */
     send(message) {
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
@@ -77,6 +96,14 @@ export class Connection {
 
     sendBinary(bytes) {
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(bytes);
+    }
+
+    /** Opens the connection anew after a refusal, while there is patience. Returns whether there is. */
+    askAgain() {
+        if (performance.now() >= this.#patience) return false;
+        this.#abandon();
+        this.#retry = setTimeout(() => this.open(), placeMilliseconds);
+        return true;
     }
 
     /** Ends the session; no handler is called afterwards. */
@@ -137,7 +164,7 @@ export class Connection {
         let response = null;
         try {
             const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
-            response = await fetch("v1/realtime", { headers, cache: "no-store" });
+            response = await fetch(this.#address(), { headers, cache: "no-store" });
         } catch {
             // No answer at all: the network or the server is down.
         }
@@ -146,14 +173,21 @@ export class Connection {
             this.#reconnect();
             return;
         }
-        let message;
+        if (response?.status === 503 && this.askAgain()) return;
+        // The reason may be gone by now: a place has become free.
+        if (response?.status === 426 && this.#blocked < mostBlocked) {
+            this.#blocked += 1;
+            this.#retry = setTimeout(() => this.open(), placeMilliseconds);
+            return;
+        }
+        let refusal;
         try {
-            message = (await response?.json())?.error?.message;
+            refusal = (await response?.json())?.error;
         } catch {
             // A proxy's answer need not be JSON; its status is enough.
         }
         const retryAfter = Number(response?.headers.get("Retry-After"));
-        this.#end(refusalProblem(response?.status, message, retryAfter));
+        this.#end(refusalProblem(response?.status, refusal, retryAfter));
     }
 
     #reconnect() {

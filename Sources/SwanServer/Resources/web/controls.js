@@ -47,6 +47,13 @@ export class Controls {
         return this.#model;
     }
 
+    /** Takes away the choice of H.264, which this browser cannot encode and decode. */
+    removeVideo() {
+        this.#input("network").querySelector("[value=slow]").disabled = true;
+        if (this.settings.network === "slow") this.settings.network = "auto";
+        this.#fill();
+    }
+
     /** Changes settings, as if the person had. */
     set(changes) {
         this.settings = { ...this.settings, ...changes };
@@ -95,7 +102,7 @@ export class Controls {
             });
         }
         this.#input("fixedNoise").addEventListener("change", ({ target }) => this.set({ fixedNoise: target.checked }));
-        for (const name of ["size", "fit", "quality"]) {
+        for (const name of ["size", "fit", "quality", "network"]) {
             this.#input(name).addEventListener("change", ({ target }) => this.set({ [name]: target.value }));
         }
         for (const radio of this.#radios()) {
@@ -134,7 +141,7 @@ export class Controls {
         }
         this.#input("seed").value = settings.seed ?? "";
         this.#input("fixedNoise").checked = settings.fixedNoise;
-        for (const name of ["size", "fit", "quality"]) this.#input(name).value = settings[name];
+        for (const name of ["size", "fit", "quality", "network"]) this.#input(name).value = settings[name];
         for (const radio of this.#radios()) radio.checked = radio.value === settings[radio.name];
         this.#form.querySelector("[name=source][value=text]").disabled = this.#model.needs_input;
         this.#pressChip();

@@ -1,3 +1,4 @@
+import { Decoder } from "./decoder.js";
 import { Pacer } from "./pacer.js";
 import { every } from "./ticker.js";
 
@@ -8,13 +9,15 @@ const hiddenMilliseconds = 100;
 /**
  * Decodes frames and draws them at an even pace.
  *
- * Handlers: `shown(frame)` for each frame that appears, `skipped(count)` for those that were late.
+ * Handlers: `shown(frame)` for each frame that appears, `skipped(count)` for those that were late or damaged;
+ * `needsKeyFrame()` and `failed()` as those of the decoder.
  */
 export class Display {
     #output;
     #source;
     #handlers;
     #pacer;
+    #decoder;
     #isRunning = true;
     #lastAnimation = performance.now();
     #stopTicks;
@@ -25,16 +28,18 @@ export class Display {
         this.#source = source;
         this.#handlers = handlers;
         this.#pacer = new Pacer(framesPerSecond);
+        this.#decoder = new Decoder(handlers);
         // Animation frames stop while the page is hidden, but a recording or a small window goes on.
         this.#stopTicks = every(tickMilliseconds, () => this.#tick());
         this.#animate();
     }
 
-    /** Takes a frame with its encoded `picture`, and the picture that it was made from as `original`. */
+    /** Takes a frame with its encoded `payload`, and the picture that it was made from as `original`. */
     async add(frame) {
         this.#pacer.add(frame);
         try {
-            frame.image = await createImageBitmap(frame.picture);
+            frame.image = await this.#decoder.decode(frame);
+            if (!this.#isRunning) release(frame);
         } catch {
             this.#pacer.remove(frame);
             release(frame);
@@ -50,6 +55,7 @@ export class Display {
     stop() {
         this.#isRunning = false;
         this.#stopTicks();
+        this.#decoder.close();
         this.clear();
     }
 

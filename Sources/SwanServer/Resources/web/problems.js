@@ -2,9 +2,11 @@
 
 /** A failure as it is shown: what happened, and what to do about it. */
 export class Problem extends Error {
-    constructor(title, advice) {
+    /** `fits` is a `width`, `height` and `steps` for which the server would have room, if there are any. */
+    constructor(title, advice, fits = null) {
         super(title);
         this.advice = advice;
+        this.fits = fits;
     }
 }
 
@@ -51,7 +53,8 @@ export function mediaProblem(error, kind) {
 }
 
 /** The problem of a handshake that the server answered with an HTTP status; without one, it did not answer. */
-export function refusalProblem(status, message, retryAfter) {
+export function refusalProblem(status, refusal, retryAfter) {
+    const message = refusal?.message;
     switch (status) {
     case undefined:
         return new Problem(
@@ -75,13 +78,25 @@ export function refusalProblem(status, message, retryAfter) {
             "If there is a proxy, let it pass the Upgrade header of /v1/realtime.",
         );
     case 503:
-        return new Problem(
-            "The server is full",
-            `All places are taken. Try again in ${retryAfter ? `${retryAfter} s` : "a moment"}.`,
-        );
+        return fullProblem(refusal, retryAfter);
     default:
         return new Problem(`The server refused the session (${status})`, message ?? "Try again; its log says more.");
     }
+}
+
+function fullProblem(refusal, retryAfter) {
+    const reason = refusal?.message ?? "All places are taken.";
+    if (refusal?.fits) return new Problem("The server is too busy for these settings", reason, refusal.fits);
+    const advice = `Try again in ${retryAfter ? `${retryAfter} s` : "a moment"}.`;
+    return new Problem("The server is full", /try again/i.test(reason) ? reason : `${reason} ${advice}`);
+}
+
+/** What the server would have room for, in words. */
+export function fitWords({ width, height, steps }) {
+    const parts = [];
+    if (width && height) parts.push(`${width} × ${height}`);
+    if (steps) parts.push(steps === 1 ? "1 step" : `${steps} steps`);
+    return `Use ${parts.join(" with ")}`;
 }
 
 const closings = new Map([
@@ -100,7 +115,16 @@ export function closeProblem(code) {
     return new Problem(title, advice);
 }
 
+const failures = new Map([
+    ["input_required", ["This model needs pictures", "Choose the camera, the screen or a file, then start again."]],
+    ["out_of_memory", ["The server has too little memory", "Choose a smaller size, then start again."]],
+    ["not_finite", ["The model's pictures broke", "Choose less noise or another seed, then start again."]],
+]);
+
 /** The problem of an `error` message. */
-export function serverProblem({ message, param }) {
+export function serverProblem({ code, message, param, fits, retry_after: retryAfter }) {
+    if (code === "capacity_exhausted") return fullProblem({ message, fits }, retryAfter);
+    const known = failures.get(code);
+    if (known) return new Problem(...known);
     return new Problem(param ? `The server did not accept “${param}”` : "The server reports an error", message);
 }

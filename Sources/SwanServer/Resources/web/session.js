@@ -3,7 +3,7 @@ import { Connection } from "./connection.js";
 import { Display } from "./display.js";
 import { packFrame, unpackFrame } from "./protocol.js";
 import { Problem, serverProblem } from "./problems.js";
-import { startFields, startOnly, updateFields } from "./settings.js";
+import { outputOf, placeFields, startFields, startOnly, updateFields } from "./settings.js";
 import { Stats } from "./stats.js";
 
 /** More bytes than this that wait in the socket are a network that is too slow for another frame. */
@@ -13,6 +13,8 @@ const fewestFramesPerSecond = 1;
 const correction = 0.3;
 /** Before the first chunk, and after an interruption that says nothing about the server's pace. */
 const noChunk = { number: null, arrival: 0 };
+/** After so many pictures that had to wait for the network, `auto` sends H.264. */
+const fullBacklogs = 8;
 /** After so long without sending, nothing is on the way to the server. */
 const quietMilliseconds = 1_000;
 
@@ -20,8 +22,8 @@ const quietMilliseconds = 1_000;
  * One realtime session: sends a source's pictures and the changes of settings, shows the results.
  *
  * Handlers: `ready(message)`, `issues(list)`, `lost()` while the connection is opened again,
- * `reported(problem)` for an error that the session survives, and `closed(problem)`, with null at
- * a regular end.
+ * `reported(problem)` for an error that the session survives, `videoFailed()` if H.264 does not work in this
+ * browser, and `closed(problem)`, with null at a regular end.
  */
 export class Session {
     stats = new Stats();
@@ -45,15 +47,16 @@ export class Session {
     #waitingPrompt = null;
     #lastChunk = noChunk;
     #lastSent = 0;
+    #fullBacklogs = 0;
 
-    /** `source` is null for a model that draws from text alone; `canvases` has `output` and `source`. */
-    constructor({ token, source, settings, model, canvases }, handlers) {
+    /** `source` is null for a model that draws from text alone; `canvases` has `output` and `source`; `patience` is that of the connection. */
+    constructor({ token, source, settings, model, canvases, patience }, handlers) {
         this.#source = source;
         this.#settings = settings;
         this.#model = model;
         this.#canvases = canvases;
         this.#handlers = handlers;
-        this.#connection = new Connection(token, {
+        this.#connection = new Connection({ token, place: placeFields(settings, model), patience }, {
             opened: (resuming) => resuming || this.#start(),
             text: (message) => this.#receive(message),
             binary: (buffer) => this.#receiveFrame(buffer),
@@ -88,6 +91,7 @@ export class Session {
     pause(paused) {
         this.#isPaused = paused;
         this.#lastChunk = noChunk;
+        if (this.#capture) this.#capture.needsKeyFrame = true;
         this.#update({ paused });
     }
 
@@ -138,16 +142,24 @@ export class Session {
             this.#reconcile(message);
             break;
         case "error":
-            this.#reject(serverProblem(message));
+            this.#reject(message);
+            break;
+        case "keyframe":
+            if (this.#capture) this.#capture.needsKeyFrame = true;
             break;
         case "ended":
-            this.#handlers.reported(new Problem("The server ended the session", message.reason));
+            // A failure has been reported with its reason.
+            if (message.reason === "stopped") {
+                this.#handlers.reported(new Problem("The server ended the session", "Start again."));
+            }
             break;
         }
     }
 
     /** An error before the session has begun is its end. */
-    #reject(problem) {
+    #reject(message) {
+        const problem = serverProblem(message);
+        if (message.code === "capacity_exhausted" && !this.#ready && this.#connection.askAgain()) return;
         if (this.#ready) {
             this.#handlers.reported(problem);
             return;
@@ -161,6 +173,7 @@ export class Session {
         this.#lastChunk = noChunk;
         this.#forgetInFlight();
         this.#display?.clear();
+        if (this.#capture) this.#capture.needsKeyFrame = true;
         if (!ready.resumed) this.#build(ready);
         this.#ready = ready;
         if (this.#hasMissedUpdate) this.#update({ ...updateFields(this.#settings), paused: this.#isPaused });
@@ -175,14 +188,30 @@ export class Session {
         this.#display = new Display(this.#canvases.output, this.#canvases.source, ready.fps, {
             shown: (frame) => this.#shown(frame),
             skipped: (count) => this.stats.drop("late", count),
+            needsKeyFrame: () => this.#connection.send({ type: "keyframe" }),
+            failed: () => this.#handlers.videoFailed(),
         });
         if (!this.#source) return;
         const target = { width: ready.width, height: ready.height, fit: this.#settings.fit };
         this.#capture = new Capture(this.#source, target, ready.fps, {
             hasRoom: () => this.#hasRoom(),
             frame: (frame) => this.#send(frame),
-            skipped: () => this.#isConnected && !this.#isPaused && this.stats.drop("credit"),
+            skipped: () => this.#skip(),
         });
+        this.#capture.usesVideo = outputOf(this.#settings) === "h264";
+    }
+
+    #skip() {
+        if (!this.#isConnected || this.#isPaused) return;
+        this.stats.drop("credit");
+        if (this.#connection.backlog < largestBacklog) return;
+        this.#fullBacklogs += 1;
+        if (this.#fullBacklogs >= fullBacklogs) this.#useVideo();
+    }
+
+    /** Sends H.264 from now on, if the network setting leaves the choice to the page. */
+    #useVideo() {
+        if (this.#capture && outputOf(this.#settings) === "auto") this.#capture.usesVideo = true;
     }
 
     #hasRoom() {
@@ -191,7 +220,7 @@ export class Session {
     }
 
     #send(frame) {
-        if (!this.#isConnected) {
+        if (!this.#isConnected || this.#isPaused) {
             frame.picture.close();
             return;
         }
@@ -206,6 +235,8 @@ export class Session {
     #receiveFrame(buffer) {
         const frame = unpackFrame(buffer);
         if (!frame || !this.#display) return;
+        // The server has found the network to be slow.
+        if (!frame.mediaType) this.#useVideo();
         frame.arrival = performance.now();
         frame.times = this.#landed(frame.sequence);
         frame.original = frame.times?.picture;

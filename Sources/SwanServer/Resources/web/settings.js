@@ -6,13 +6,14 @@ const choices = {
     view: ["side", "wipe", "result"],
     fit: ["crop", "pad", "stretch"],
     quality: ["80", "90", "95", "png"],
+    network: ["auto", "fast", "slow"],
 };
 const ranges = { transition: [0, 16], steps: [1, 1000], noise: [0, 1], seed: [0, 4_294_967_295] };
 
 /** The settings of a first visit. `null` is the model's own value. */
 export const defaults = Object.freeze({
     source: "camera", prompt: "", transition: 0, steps: null, noise: null, fixedNoise: false, seed: null,
-    size: "auto", fit: "crop", quality: "90", view: "side",
+    size: "auto", fit: "crop", quality: "90", network: "auto", view: "side",
 });
 
 /** Returns the settings and the token in a URL's fragment. Values that make no sense are left out. */
@@ -68,7 +69,7 @@ export function storedToken() {
 }
 
 /** Changes that need a new session. All others apply to a running one. */
-export const startOnly = new Set(["size", "quality"]);
+export const startOnly = new Set(["size", "quality", "network"]);
 
 const wireNames = {
     prompt: "prompt", steps: "steps", noise: "noise_scale", fixedNoise: "fixed_noise", seed: "seed", fit: "fit",
@@ -83,15 +84,24 @@ export function updateFields(changes) {
     return fields;
 }
 
+/** How the server encodes its frames. `hasVideo` tells whether this browser can decode H.264. */
+export function outputOf({ quality, network, hasVideo }) {
+    if (quality === "png") return "png";
+    if (!hasVideo || network === "fast") return "jpeg";
+    return network === "slow" ? "h264" : "auto";
+}
+
+/** What a session takes of the server: its size, steps and rate. */
+export function placeFields(settings, model) {
+    const [width, height] = settings.size === "auto" ? [model.width, model.height] : settings.size.split("x");
+    const fields = { width, height, steps: settings.steps ?? model.steps, fps: model.fps };
+    return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
 /** Returns the fields of a `start` message. */
 export function startFields(settings) {
-    const fields = updateFields(settings);
-    if (settings.quality === "png") {
-        fields.output = "png";
-    } else {
-        fields.output = "jpeg";
-        fields.quality = Number(settings.quality);
-    }
+    const fields = { ...updateFields(settings), output: outputOf(settings) };
+    if (settings.quality !== "png") fields.quality = Number(settings.quality);
     if (settings.size !== "auto") [fields.width, fields.height] = settings.size.split("x").map(Number);
     return fields;
 }
