@@ -151,12 +151,23 @@ let package = Package(
             ],
             resources: [.copy("Resources/web"), .copy("Resources/openapi.json")]
         ),
+        // Drives `swan serve` from outside; no library product carries it.
+        .target(
+            name: "SwanServeBench",
+            dependencies: [
+                "SwanSystem", "SwanMedia", "SwanCheckpoints", "SwanEvaluation", "SwanServer",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ]
+        ),
         .executableTarget(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanHTTP", "SwanServer", "CStart",
+                "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -233,6 +244,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanServeBenchTests",
+            dependencies: ["SwanMedia", "SwanEvaluation", "SwanServeBench", "GoldenSupport"],
             linkerSettings: runPath
         ),
         .testTarget(
@@ -320,7 +336,8 @@ let package = Package(
         .testTarget(
             name: "swanTests",
             dependencies: [
-                "Torch", "SwanMedia", "SwanPipelines", "swan", "GoldenSupport", "ModelSupport",
+                "Torch", "SwanMedia", "SwanPipelines", "SwanServeBench", "swan", "GoldenSupport",
+                "ModelSupport",
                 "SoundSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
