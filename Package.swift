@@ -46,7 +46,12 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
-        .target(name: "CTorch", dependencies: ["CLibTorch"]),
+        .target(
+            name: "CTorch",
+            dependencies: ["CLibTorch"],
+            // c10d's headers include some of Gloo's, which libtorch does not ship.
+            cxxSettings: [.headerSearchPath("gloo-declarations")]
+        ),
         .target(name: "CSwanSystem"),
         .target(name: "SwanSystem", dependencies: ["CSwanSystem"]),
         .target(name: "CStart"),
@@ -89,6 +94,10 @@ let package = Package(
                 "SwanCheckpoints", "SwanThreads", "SwanSystem",
                 .product(name: "Logging", package: "swift-log"),
             ]
+        ),
+        .target(
+            name: "SwanDistributed",
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem"]
         ),
         .target(
             name: "SwanTraining",
@@ -227,6 +236,17 @@ let package = Package(
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "GoldenSupport",
             ],
+            linkerSettings: runPath
+        ),
+        .executableTarget(
+            name: "ranks-probe",
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanSystem"],
+            path: "Tests/distributed/probe",
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanDistributedTests",
+            dependencies: ["SwanDistributed", "SwanSystem"],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
