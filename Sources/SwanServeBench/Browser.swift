@@ -91,7 +91,13 @@ struct Browser {
     /// Waits until an expression is true in the page.
     func wait(until expression: String, seconds: Double = 30) throws {
         let deadline = Date.now.addingTimeInterval(seconds)
-        while try !evaluate("Boolean(\(expression))", as: Bool.self) {
+        while true {
+            do {
+                if try evaluate("Boolean(\(expression))", as: Bool.self) { return }
+            } catch {
+                // While a page loads, there is nothing to evaluate in.
+                guard Date.now < deadline else { throw error }
+            }
             guard Date.now < deadline else {
                 throw SwanError(
                     .libraryFailed,
