@@ -46,7 +46,12 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibTorch", pkgConfig: "swan-libtorch"),
-        .target(name: "CTorch", dependencies: ["CLibTorch"]),
+        .target(
+            name: "CTorch",
+            dependencies: ["CLibTorch"],
+            // c10d's headers include some of Gloo's, which libtorch does not ship.
+            cxxSettings: [.headerSearchPath("gloo-declarations")]
+        ),
         .target(name: "CSwanSystem"),
         .target(name: "SwanSystem", dependencies: ["CSwanSystem"]),
         .target(name: "CStart"),
@@ -89,6 +94,10 @@ let package = Package(
                 "SwanCheckpoints", "SwanThreads", "SwanSystem",
                 .product(name: "Logging", package: "swift-log"),
             ]
+        ),
+        .target(
+            name: "SwanDistributed",
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem"]
         ),
         .target(
             name: "SwanTraining",
@@ -151,12 +160,23 @@ let package = Package(
             ],
             resources: [.copy("Resources/web"), .copy("Resources/openapi.json")]
         ),
+        // Drives `swan serve` from outside; no library product carries it.
+        .target(
+            name: "SwanServeBench",
+            dependencies: [
+                "SwanSystem", "SwanMedia", "SwanCheckpoints", "SwanEvaluation", "SwanServer",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ]
+        ),
         .executableTarget(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanHTTP", "SwanServer", "CStart",
+                "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -218,6 +238,17 @@ let package = Package(
             ],
             linkerSettings: runPath
         ),
+        .executableTarget(
+            name: "ranks-probe",
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanSystem"],
+            path: "Tests/distributed/probe",
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanDistributedTests",
+            dependencies: ["SwanDistributed", "SwanSystem"],
+            linkerSettings: runPath
+        ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
         .testTarget(
             name: "SwanSystemTests",
@@ -233,6 +264,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
             ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanServeBenchTests",
+            dependencies: ["SwanMedia", "SwanEvaluation", "SwanServeBench", "GoldenSupport"],
             linkerSettings: runPath
         ),
         .testTarget(
@@ -320,7 +356,8 @@ let package = Package(
         .testTarget(
             name: "swanTests",
             dependencies: [
-                "Torch", "SwanMedia", "SwanPipelines", "swan", "GoldenSupport", "ModelSupport",
+                "Torch", "SwanMedia", "SwanPipelines", "SwanServeBench", "swan", "GoldenSupport",
+                "ModelSupport",
                 "SoundSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -35,7 +35,12 @@ package final class RealtimeServer: Sendable {
         self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(model, budget: budget, overcommits: options.limits.overcommits),
+            try SharedStreams(
+                model,
+                engine: options.engine,
+                budget: budget,
+                overcommits: options.limits.overcommits
+            ),
             options.limits,
             health: health,
             metrics: metrics,
@@ -134,7 +139,7 @@ package final class RealtimeServer: Sendable {
         // A page cannot see why a handshake was refused, so it asks here.
         router.get("/v1/realtime") { [registry] request, _ -> Response in
             let url = URLComponents(string: request.uri.description) ?? URLComponents()
-            _ = try registry.reserve(SessionDemand.parse(url, registry.host.model))
+            _ = try registry.reserveFree(SessionDemand.parse(url, registry.host.model))
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",

@@ -1,4 +1,5 @@
 package import SwanHTTP
+package import SwanPipelines
 
 /// What `swan serve` offers, and to whom.
 package struct ServerOptions: Sendable {
@@ -12,6 +13,8 @@ package struct ServerOptions: Sendable {
     package var osc: OSCAddress?
     /// The jobs that the server takes; nil for none.
     package var jobs: JobOptions?
+    /// What makes the frames that sessions return.
+    package var engine = SharedStreams.Engine.model
     /// The version of the program.
     package var version = ""
 

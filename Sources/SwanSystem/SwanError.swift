@@ -85,6 +85,13 @@ public struct SwanError: Error, Sendable, CustomStringConvertible {
         /// A device that does not exist or cannot be initialized.
         case deviceUnavailable
 
+        // MARK: Several processes
+
+        /// A peer that failed, left or does not answer, or a broken network.
+        case peerFailed
+        /// Processes that were started with different programs, models or options.
+        case peersDiffer
+
         // MARK: Programming
 
         /// An argument that an operator or a library rejects: a shape, dtype or device.

@@ -17,6 +17,7 @@ extension SwanError {
             self.init(.outOfMemory, "out of memory: \(Self.request(in: message))")
         case CT_ERROR_NOT_FOUND: self.init(.missingOperator, message)
         case CT_ERROR_FILE: self.init(.invalidFile, message)
+        case CT_ERROR_PEER: self.init(.peerFailed, message.prefix { $0 != "\n" }.description)
         case CT_ERROR_DEVICE: self.init(.deviceUnavailable, message)
         case CT_ERROR_OF_BODY: self = BodyError.taken(from: error.body)
         default: self.init(.invalidArgument, message)

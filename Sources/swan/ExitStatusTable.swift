@@ -15,6 +15,8 @@ extension SwanError.Code {
             EX_DATAERR
         case .cannotWrite, .exists: EX_CANTCREAT
         case .encoder, .io, .diskFull, .brokenPipe: EX_IOERR
+        case .peerFailed: EX_TEMPFAIL
+        case .peersDiffer: EX_CONFIG
         case .invalidArgument, .missingOperator, .libraryFailed, .diverged: EX_SOFTWARE
         case .interrupted: 128 + SIGINT
         }

@@ -107,6 +107,14 @@ struct ServeCommand: ParsableCommand {
     )
     var printSettings = false
     @OptionGroup var jobOptions: ServeJobOptions
+    @Option(
+        help: ArgumentHelp(
+            "What makes the frames: the model, or passthrough, which returns them as they are, to measure "
+                + "all else.",
+            visibility: .hidden
+        )
+    )
+    var engine = SharedStreams.Engine.model
 
     func validate() throws {
         guard (0...1_000_000).contains(demoTimeout) else {
@@ -234,6 +242,7 @@ struct ServeCommand: ParsableCommand {
         options.osc = osc
         options.demoTimeout = demoTimeout > 0 ? .seconds(demoTimeout) : nil
         options.limits.overcommits = overcommit
+        options.engine = engine
         return options
     }
 
@@ -260,6 +269,8 @@ extension OSCAddress: ExpressibleByArgument {
     /// Parses the value of `--osc`.
     package init?(argument: String) { self.init(argument) }
 }
+
+extension SharedStreams.Engine: ExpressibleByArgument {}
 
 /// Blocks until a task has ended; throws its error.
 private func waiting(for task: Task<Void, any Error>) throws {

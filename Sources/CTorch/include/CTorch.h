@@ -22,6 +22,7 @@ typedef enum : int32_t {
     CT_ERROR_DEVICE = 5,
     CT_ERROR_OF_BODY = 6,  // `body` is the error that a ct_body returned
     CT_ERROR_FILE = 7,     // a file with tensors was truncated
+    CT_ERROR_PEER = 8,     // a process of a group, or the network between them
 } ct_error_kind;
 
 typedef struct {
@@ -172,6 +173,77 @@ typedef struct ct_guard_s *ct_guard;
 // Guards apply to the calling thread and are released there, the newest first.
 ct_guard ct_guard_enter(ct_guard_kind kind);
 void ct_guard_leave(ct_guard guard);
+
+// ---- Groups of processes (c10d) ----
+
+typedef struct ct_store_s *ct_store;  // keys and values that all processes see
+
+// Connects to the store at an address, or serves it there (port 0: any). Serving listens on all interfaces.
+ct_store ct_store_open(
+    const char *host, uint16_t port, bool serves, int64_t milliseconds, ct_error *error);
+// Another connection to the same store, for another thread.
+ct_store ct_store_clone(ct_store store, ct_error *error);
+// The part of a store whose keys begin with a prefix.
+ct_store ct_store_part(ct_store store, const char *prefix, ct_error *error);
+void ct_store_release(ct_store store);
+uint16_t ct_store_port(ct_store store);
+bool ct_store_set(ct_store store, const char *key, const void *bytes, size_t count, ct_error *error);
+// Waits for a key; `bytes` is to be freed by the caller.
+bool ct_store_get(
+    ct_store store, const char *key, int64_t milliseconds, void **bytes, size_t *count,
+    ct_error *error);
+// Adds to a counter and returns its new value in `result`.
+bool ct_store_add(ct_store store, const char *key, int64_t amount, int64_t *result, ct_error *error);
+bool ct_store_has(ct_store store, const char *key, bool *result, ct_error *error);
+
+typedef struct ct_group_s *ct_group;
+
+// Joins the processes that open a group with the same store. `address` is this process's own one, on which
+// its peers reach it.
+ct_group ct_group_open_gloo(
+    ct_store store, int32_t rank, int32_t size, const char *address, int64_t milliseconds,
+    ct_error *error);
+void ct_group_release(ct_group group);
+// Closes the connections; what waits fails.
+void ct_group_abort(ct_group group);
+bool ct_group_set_timeout(ct_group group, int64_t milliseconds, ct_error *error);
+
+typedef struct ct_work_s *ct_work;
+
+// Waits until the result can be used; 0 milliseconds stand for the timeout of the group.
+bool ct_work_wait(ct_work work, int64_t milliseconds, ct_error *error);
+bool ct_work_is_done(ct_work work);
+void ct_work_release(ct_work work);
+
+typedef enum : int32_t { CT_SUM = 0, CT_MAX = 1, CT_MIN = 2 } ct_reduction;
+
+// These start and return. Tensors are contiguous and must not be used until the work is done.
+ct_work ct_broadcast(ct_group group, ct_tensor tensor, int32_t root, ct_error *error);
+ct_work ct_all_reduce(ct_group group, ct_tensor tensor, ct_reduction reduction, ct_error *error);
+ct_work ct_all_gather(ct_group group, ct_tensor output, ct_tensor input, ct_error *error);
+ct_work ct_reduce_scatter(ct_group group, ct_tensor output, ct_tensor input, ct_error *error);
+// The counts are rows of dimension 0 to and from each rank.
+ct_work ct_all_to_all(
+    ct_group group, ct_tensor output, ct_tensor input, const int64_t *received, const int64_t *sent,
+    ct_error *error);
+// A message longer than the receiver's tensor ends the receiving process.
+ct_work ct_send(ct_group group, ct_tensor tensor, int32_t to, int32_t tag, ct_error *error);
+ct_work ct_receive(ct_group group, ct_tensor tensor, int32_t from, int32_t tag, ct_error *error);
+ct_work ct_barrier(ct_group group, ct_error *error);
+// A barrier after which rank 0 can name those that are missing, in its error.
+bool ct_monitored_barrier(ct_group group, int64_t milliseconds, ct_error *error);
+
+// Differentiable exchanges, complete when they return.
+// Rows of dimension 0 to and from each rank; the gradient goes the other way.
+ct_tensor ct_exchanged(
+    ct_group group, ct_tensor input, const int64_t *received, const int64_t *sent, ct_error *error);
+// The rows of all ranks, `counts` from each; the gradient is the sum over ranks of their gradients of the own
+// rows, or, if all ranks compute the same from the result, the own rows of the gradient.
+ct_tensor ct_gathered(
+    ct_group group, ct_tensor input, const int64_t *counts, bool is_same, ct_error *error);
+// The sum over ranks; the gradient is the sum of gradients, or, if all ranks compute the same from the
+// result, the gradient itself.
+ct_tensor ct_summed(ct_group group, ct_tensor input, bool is_same, ct_error *error);
 
 // ---- The engine ----
 

@@ -34,15 +34,15 @@ struct AutoencoderMeasure {
             let code = try PatchCode(of: clips, size)
             return PictureQuality.psnr(squaredError: try code.squaredError(of: frames))
         }
-        var figures = [QualityFigure("PSNR", network, "dB", .atLeast(Self.leastPSNR))]
+        var figures = [Figure("PSNR", network, "dB", .atLeast(Self.leastPSNR))]
         if !others.isEmpty {
             let given = try linear(others.map(\.pixels))
             figures += [
-                QualityFigure("over a linear code", network - given, "dB", .atLeast(0)),
-                QualityFigure("linear code of the other clips", given, "dB"),
+                Figure("over a linear code", network - given, "dB", .atLeast(0)),
+                Figure("linear code of the other clips", given, "dB"),
             ]
         }
-        figures.append(QualityFigure("best linear code of this clip", try linear([frames]), "dB"))
+        figures.append(Figure("best linear code of this clip", try linear([frames]), "dB"))
         return QualityRow(measure: .vae, clip: clip.name, figures: figures)
     }
 

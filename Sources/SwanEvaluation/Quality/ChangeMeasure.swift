@@ -44,13 +44,13 @@ struct ChangeMeasure {
             measure: .changes,
             clip: clip,
             figures: [
-                QualityFigure(
+                Figure(
                     "slowest change",
                     Double(found.delays.max() ?? 0),
                     "chunks",
                     .atMost(Double(Self.patience))
                 ),
-                QualityFigure(
+                Figure(
                     "nearest from then on",
                     found.share,
                     "%",

@@ -63,14 +63,14 @@ struct DriftMeasure {
             clip: clip,
             style: targets.styles[0].name,
             figures: [
-                QualityFigure(
+                Figure(
                     "last tenth over first",
                     last.mean / max(first.mean, 1e-9),
                     "",
                     .within(Self.range)
                 ),
-                QualityFigure("distance in the last", last.mean),
-                QualityFigure("frames", Double(frames)),
+                Figure("distance in the last", last.mean),
+                Figure("frames", Double(frames)),
             ]
         )
     }

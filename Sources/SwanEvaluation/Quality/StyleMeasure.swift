@@ -59,15 +59,15 @@ struct StyleMeasure {
             clip: clip,
             style: targets.styles[position].name,
             figures: [
-                QualityFigure("nearest", share, "%", .atLeast(Self.leastNearest)),
-                QualityFigure("SSIM", Self.mean(similarities), "", .atLeast(Self.leastSSIM)),
-                QualityFigure(
+                Figure("nearest", share, "%", .atLeast(Self.leastNearest)),
+                Figure("SSIM", Self.mean(similarities), "", .atLeast(Self.leastSSIM)),
+                Figure(
                     "flicker",
                     changes.output / max(changes.target, level),
                     "",
                     .atMost(Self.mostFlicker)
                 ),
-                QualityFigure(
+                Figure(
                     "PSNR",
                     PictureQuality.psnr(squaredError: Self.mean(squaredErrors)),
                     "dB"

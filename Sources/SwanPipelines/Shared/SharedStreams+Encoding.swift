@@ -18,7 +18,10 @@ extension SharedStreams {
             }
             guard let (state, change, frames) = job else { return }
             do {
-                try encode(state, change, frames)
+                switch engine {
+                case .model: try encode(state, change, frames)
+                case .passthrough: try passThrough(state, change, frames)
+                }
             } catch {
                 end(state.stream, error)
             }
@@ -123,7 +126,7 @@ extension SharedStreams {
     }
 
     /// The picture of a frame; nil if it cannot be decoded, which is reported.
-    private func decoded(_ frame: SharedFrame, _ stream: SharedStream) -> VideoFrame? {
+    func decoded(_ frame: SharedFrame, _ stream: SharedStream) -> VideoFrame? {
         do {
             return try frame.decode()
         } catch {

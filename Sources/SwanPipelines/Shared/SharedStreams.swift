@@ -16,6 +16,7 @@ package final class SharedStreams: @unchecked Sendable {
     /// The model.
     package let model: StreamModel
     let clock: StreamClock
+    let engine: Engine
     let budget: ComputeBudget
     let forward: SharedDenoiser.Forward
     let threads = WorkerThreads()
@@ -30,15 +31,20 @@ package final class SharedStreams: @unchecked Sendable {
     /// Starts the threads of an empty host.
     ///
     /// - Parameters:
+    ///   - engine: What makes the frames.
     ///   - budget: The CPU resources that all streams may use together.
     ///   - overcommits: Whether streams may join although others then miss their rate.
     package convenience init(
         _ model: StreamModel,
+        engine: Engine = .model,
         budget: ComputeBudget = .current,
         clock: StreamClock = .continuous,
         overcommits: Bool = false
     ) throws(SwanError) {
-        try self.init(model, budget: budget, clock: clock) { works, _, cache throws(SwanError) in
+        try self.init(model, engine: engine, budget: budget, clock: clock) {
+            works,
+            _,
+            cache throws(SwanError) in
             try model.transformer(works, cache: &cache)
         }
         condition.withLock { capacity.overcommits = overcommits }
@@ -47,11 +53,13 @@ package final class SharedStreams: @unchecked Sendable {
     /// Starts the threads of an empty host whose passes are those of `forward`.
     init(
         _ model: StreamModel,
+        engine: Engine = .model,
         budget: ComputeBudget = .current,
         clock: StreamClock = .continuous,
         forward: @escaping SharedDenoiser.Forward
     ) throws(SwanError) {
         self.model = model
+        self.engine = engine
         self.budget = budget
         self.clock = clock
         self.forward = forward

@@ -24,6 +24,7 @@ final class LiveSession: @unchecked Sendable {
     private var stream: SharedStream?
     private var main: Outbox?
     private var clients = 0
+    private var detached: ContinuousClock.Instant?
     /// Clients that only watch.
     private var watchers: [Int: Outbox] = [:]
     private var nextWatcher = 0
@@ -199,6 +200,9 @@ final class LiveSession: @unchecked Sendable {
     /// The number of clients that have had the session.
     var clientCount: Int { lock.withLock { clients } }
 
+    /// Since when the session has waited for its client to come back; nil while it has one.
+    var waitingSince: ContinuousClock.Instant? { lock.withLock { main == nil ? detached : nil } }
+
     func detach(_ outbox: Outbox) {
         lock.withLock {
             guard main === outbox else { return }
@@ -207,7 +211,7 @@ final class LiveSession: @unchecked Sendable {
             if presentation == .lossless {
                 backlog = outbox.takeFrames().filter(\.header.isKeyFrame)
             }
-            main = nil
+            (main, detached) = (nil, .now)
             metrics.dropped(dropped)
         }
     }

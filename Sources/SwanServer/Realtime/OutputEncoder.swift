@@ -80,9 +80,13 @@ final class OutputEncoder: @unchecked Sendable {
         // Nobody may be watching at the moment.
         guard keeps || !viewers.isEmpty else { return [] }
         var frames: [OutputFrame] = []
-        for frame in chunk.frames { frames.append(try picture(frame, chunk)) }
-        for viewer in viewers { viewer.put(frames) }
-        return keeps ? frames : []
+        for frame in chunk.frames {
+            let picture = try picture(frame, chunk)
+            // The first frame of a chunk is the one that is latest, so it does not wait for the others.
+            for viewer in viewers { viewer.put([picture]) }
+            if keeps { frames.append(picture) }
+        }
+        return frames
     }
 
     /// Notices a new client, and with `auto` a slow network.

@@ -46,7 +46,22 @@ final class SessionRegistry: @unchecked Sendable {
     func session(_ id: String) -> LiveSession? { lock.withLock { sessions[id] } }
 
     /// Reserves a place for a session with this demand, or throws an error for its client.
+    ///
+    /// If there is no room, sessions that wait for a lost client give way, those that have waited longest first.
     func reserve(_ demand: StreamDemand) throws(APIError) -> Reservation {
+        while true {
+            do {
+                return try reserveFree(demand)
+            } catch {
+                guard let session = longestWaiting else { throw error }
+                lock.withLock { sessions[session.id] = nil }
+                session.end()
+            }
+        }
+    }
+
+    /// Reserves a place as `reserve` does, but lets no session give way.
+    func reserveFree(_ demand: StreamDemand) throws(APIError) -> Reservation {
         let reservation: Reservation? = lock.withLock {
             guard sessions.count + reserved < limits.sessions else { return nil }
             reserved += 1
@@ -61,6 +76,13 @@ final class SessionRegistry: @unchecked Sendable {
             throw .noCapacity(error.description, fits: error.fits)
         }
         return reservation
+    }
+
+    private var longestWaiting: LiveSession? {
+        let waiting = lock.withLock { Array(sessions.values) }.compactMap { session in
+            session.waitingSince.map { (session, since: $0) }
+        }
+        return waiting.min { $0.since < $1.since }?.0
     }
 
     /// A place for a session; it is free again when a session has taken it or this is released.

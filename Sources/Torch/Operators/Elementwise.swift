@@ -20,6 +20,7 @@ private let softplusOp = Operator("aten::softplus")
 private let clampOp = Operator("aten::clamp")
 private let minimumOp = Operator("aten::minimum")
 private let maximumOp = Operator("aten::maximum")
+private let logaddexpOp = Operator("aten::logaddexp")
 private let isFiniteOp = Operator("aten::isfinite")
 private let greaterOp = Operator("aten::gt", "Scalar")
 private let lessOp = Operator("aten::lt", "Scalar")
@@ -130,6 +131,11 @@ extension Tensor {
 
 /// The elementwise minimum.
 public func minimum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try minimumOp(a, b) }
+
+/// log(exp(a) + exp(b)), elementwise.
+package func logAddExp(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor {
+    try logaddexpOp(a, b)
+}
 
 /// The elementwise maximum.
 public func maximum(_ a: Tensor, _ b: Tensor) throws(SwanError) -> Tensor { try maximumOp(a, b) }

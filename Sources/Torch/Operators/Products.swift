@@ -7,6 +7,9 @@ private let linearWeightOp = Operator("swan::linear_weight")
 private let linearOp = Operator("swan::linear")
 private let storedLinearOp = Operator("swan::stored_linear")
 private let attentionOp = Operator("swan::attention")
+private let cpuFlashOp = Operator("aten::_scaled_dot_product_flash_attention_for_cpu")
+private let flashOp = Operator("aten::_scaled_dot_product_flash_attention")
+private let efficientOp = Operator("aten::_scaled_dot_product_efficient_attention")
 
 extension Tensor {
     /// The tensor in the dtype that is fastest for its products: `DType.productType`.
@@ -56,4 +59,24 @@ package func attentionByHead(
     scale: Double? = nil
 ) throws(SwanError) -> Tensor {
     try attentionOp(q, k, v, mask, scale)
+}
+
+/// Attention q [B, N, Lq, D] to k, v [B, N, Lk, D], and the logarithms of its sums of exponentials
+/// [B, N, Lq], both in float32. Has no gradient.
+package func attentionWithSums(
+    _ q: Tensor,
+    _ k: Tensor,
+    _ v: Tensor
+) throws(SwanError) -> (result: Tensor, sums: Tensor) {
+    let results =
+        if q.device == .cpu {
+            try cpuFlashOp.tensors(q, k, v, 0.0, false)
+        } else if q.dtype == .float32 {
+            try efficientOp.tensors(q, k, v, absent, true, 0.0, false)
+        } else {
+            try flashOp.tensors(q, k, v, 0.0, false, false)
+        }
+    // Kernels of GPUs pad the sums to a multiple of 32.
+    let sums = try results[1].narrowed(2, 0, q.size(2))
+    return (try results[0].to(.float32), try sums.to(.float32))
 }

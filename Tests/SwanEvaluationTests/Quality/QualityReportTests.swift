@@ -13,23 +13,23 @@ import Testing
         clip: "bikes.mp4",
         style: "sketch",
         figures: [
-            QualityFigure("nearest", 95.5, "%", .atLeast(90)), QualityFigure("PSNR", 20.25, "dB"),
+            Figure("nearest", 95.5, "%", .atLeast(90)), Figure("PSNR", 20.25, "dB"),
         ]
     )
     private let bad = QualityRow(
         measure: .drift,
         clip: "bikes.mp4",
-        figures: [QualityFigure("last tenth over first", 1.25, "", .within(0.9...1.1))],
+        figures: [Figure("last tenth over first", 1.25, "", .within(0.9...1.1))],
         note: "worse"
     )
 
     @Test func boundsAreInclusive() {
-        #expect(QualityBound.atLeast(0.6).holds(0.6))
-        #expect(!QualityBound.atLeast(0.6).holds(0.599))
-        #expect(QualityBound.atMost(1.3).holds(1.3))
-        #expect(!QualityBound.atMost(1.3).holds(1.301))
-        #expect(!QualityBound.within(0.9...1.1).holds(0.89))
-        for bound in [QualityBound.atLeast(0), .atMost(1), .within(0...1)] {
+        #expect(Bound.atLeast(0.6).holds(0.6))
+        #expect(!Bound.atLeast(0.6).holds(0.599))
+        #expect(Bound.atMost(1.3).holds(1.3))
+        #expect(!Bound.atMost(1.3).holds(1.301))
+        #expect(!Bound.within(0.9...1.1).holds(0.89))
+        for bound in [Bound.atLeast(0), .atMost(1), .within(0...1)] {
             #expect(!bound.holds(.nan))
         }
     }
@@ -73,7 +73,7 @@ import Testing
         #expect(figure["at_most"] as? Double == 1.1)
         #expect(figure["holds"] as? Bool == false)
         report.rows = [
-            QualityRow(measure: .vae, clip: "", figures: [QualityFigure("PSNR", .nan)])
+            QualityRow(measure: .vae, clip: "", figures: [Figure("PSNR", .nan)])
         ]
         #expect(try !JSONText.data(report).isEmpty)
     }

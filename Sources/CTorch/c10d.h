@@ -1,0 +1,48 @@
+// Groups of processes.
+#pragma once
+
+#include <torch/custom_class.h>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "internal.h"
+
+struct ct_store_s {
+    c10::intrusive_ptr<c10d::Store> store;
+};
+
+struct ct_group_s : torch::CustomClassHolder {
+    explicit ct_group_s(c10::intrusive_ptr<c10d::Backend> backend) : backend(std::move(backend)) {}
+
+    const c10::intrusive_ptr<c10d::Backend> backend;
+};
+
+namespace swan {
+
+using Group = c10::intrusive_ptr<ct_group_s>;
+
+inline Group borrow(ct_group group) { return Group::reclaim_copy(group); }
+
+/// Runs `body`; failures of peers and of the network become CT_ERROR_PEER.
+template <typename Result, typename Body>
+Result guardedPeers(ct_error *error, Result failure, Body &&body) noexcept {
+    return guarded<Result>(error, failure, [&]() -> Result {
+        try {
+            return body();
+        } catch (const c10::OutOfMemoryError &) {
+            throw;
+        } catch (const c10::DistError &e) {
+            fill(error, CT_ERROR_PEER, e.what_without_backtrace());
+        } catch (const c10::Error &) {
+            throw;
+        } catch (const std::bad_alloc &) {
+            throw;
+        } catch (const std::exception &e) {
+            // Gloo's exceptions have no class of c10's.
+            fill(error, CT_ERROR_PEER, e.what());
+        }
+        return failure;
+    });
+}
+
+}  // namespace swan

@@ -1,0 +1,93 @@
+import Foundation
+import Testing
+
+/// Processes of `ranks-probe`, started as the ranks of a job.
+struct Ranks {
+    /// What became of a rank.
+    struct Outcome {
+        let code: Int32
+        let output: String
+        let messages: String
+    }
+
+    private static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appendingPathComponent("ranks-probe")
+
+    let processes: [Process]
+    private let outputs: [Pipe]
+    private let messages: [Pipe]
+
+    /// Starts ranks.
+    ///
+    /// - Parameter environment: Further variables.
+    init(
+        _ count: Int,
+        _ arguments: [String],
+        environment: [String: String] = [:],
+        port: Int? = nil
+    ) throws {
+        let port = try port ?? Self.freePort()
+        var processes: [Process] = []
+        outputs = (0..<count).map { _ in Pipe() }
+        messages = (0..<count).map { _ in Pipe() }
+        for rank in 0..<count {
+            let process = Process()
+            process.executableURL = Self.url
+            process.arguments = arguments
+            var variables = ProcessInfo.processInfo.environment
+            variables["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+            variables.merge([
+                "RANK": "\(rank)", "WORLD_SIZE": "\(count)", "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": "\(port)", "OMP_NUM_THREADS": "1",
+            ]) { _, new in new }
+            variables.merge(environment) { _, new in new }
+            process.environment = variables
+            process.standardOutput = outputs[rank]
+            process.standardError = messages[rank]
+            try process.run()
+            processes.append(process)
+        }
+        self.processes = processes
+    }
+
+    /// Waits for all ranks, and kills those that are left after a minute.
+    func end(within seconds: Double = 60) -> [Outcome] {
+        let timer = DispatchSource.makeTimerSource()
+        timer.schedule(deadline: .now() + seconds)
+        timer.setEventHandler { [processes] in
+            for process in processes where process.isRunning {
+                kill(process.processIdentifier, SIGKILL)
+            }
+        }
+        timer.resume()
+        defer { timer.cancel() }
+        return processes.indices.map { index in
+            let output = outputs[index].fileHandleForReading.readDataToEndOfFile()
+            let messages = messages[index].fileHandleForReading.readDataToEndOfFile()
+            processes[index].waitUntilExit()
+            let status = processes[index].terminationStatus
+            return Outcome(
+                code: processes[index].terminationReason == .exit ? status : 128 + status,
+                output: String(decoding: output, as: UTF8.self),
+                messages: String(decoding: messages, as: UTF8.self)
+            )
+        }
+    }
+
+    /// A port that was free a moment ago.
+    static func freePort() throws -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        return withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                bind(descriptor, generic, length)
+                getsockname(descriptor, generic, &length)
+            }
+            return Int(UInt16(bigEndian: pointer.pointee.sin_port))
+        }
+    }
+}
