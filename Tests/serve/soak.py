@@ -25,7 +25,7 @@ class Soak:
     """A server under load, and what it uses."""
 
     def __init__(self, say=print):
-        self.server = Program("--max-sessions", "64")
+        self.server = Program("--max-sessions", "256")
         self.picture = picture()
         self.say = say
         self.errors = []
@@ -41,17 +41,28 @@ class Soak:
     def frame(self, sequence):
         return HEADER.pack(1, 1, 1, 0, sequence, 0, 0, 64, 64, 0, 0) + self.picture
 
+    def open(self):
+        """A connection; waits for a place while sessions wait for clients that vanished."""
+        end = time.monotonic() + 60
+        while True:
+            client = Client(self.server, timeout=60)
+            status, _, body = client.handshake("/v1/realtime").response()
+            if status == 101:
+                return client
+            client.socket.close()
+            if status != 503 or time.monotonic() > end:
+                raise AssertionError(f"{status} {body}")
+            time.sleep(0.5)
+
     def cycle(self, number):
         """Opens a session, sends some frames, and ends in one of three ways."""
-        with Client(self.server, timeout=60) as client:
-            client.open("/v1/realtime")
+        with self.open() as client:
             client.frame(TEXT, json.dumps({"type": "start", "prompt": "sepia", "width": 64, "height": 64}))
             client.receive()
             for sequence in range(number % 7):
                 client.frame(BINARY, self.frame(sequence))
             if number % 3 == 0:
-                # The connection is reset. The session is told to stop before, or it would wait for its client.
-                client.frame(TEXT, '{"type": "stop"}')
+                # The connection is reset, and the session waits for its client for half a minute.
                 client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif number % 3 == 1:
                 client.frame(TEXT, '{"type": "stop"}')
@@ -96,8 +107,7 @@ class Soak:
         frames = [0, 0]
 
         def run(index):
-            with Client(self.server, timeout=60) as client:
-                client.open("/v1/realtime")
+            with self.open() as client:
                 client.frame(TEXT, json.dumps({"type": "start", "prompt": "sepia", "width": 64, "height": 64, "fps": 8}))
                 client.receive()
                 done = threading.Event()
