@@ -16,9 +16,9 @@ struct StreamCommand: ParsableCommand {
             The output keeps the input's number of frames, frame rate, aspect ratio and sound. Without \
             INPUT, the video is generated from the prompt alone, which the bundled model does not support.
 
-            Cameras, screens and URLs are live: frames that there is no time for are dropped.
-              in:  /dev/video0, screen:, rtsp://, rtmp://, srt://, udp://, tcp://, http(s):// (HLS too)
-              out: /dev/video1 (v4l2loopback), rtmp://, srt://, udp://, tcp://, rtsp://, --show (a window)
+            Cameras, screens and URLs are live: frames are dropped if there is no time for them.
+              from: /dev/video0, screen:, rtsp, rtmp, srt, udp, tcp and http URLs (HLS)
+              to: --show (a window), /dev/video1 (v4l2loopback), rtmp, rtsp, srt, udp, tcp
 
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4

@@ -141,10 +141,13 @@ class WindowTests(Desktop):
         self.assertEqual(program.stop(signal.SIGINT), 130, program.text)
 
     def test_no_display(self):
-        program = swan(self, self.clip, "--show",
-                       environment={"DISPLAY": ":99", "SDL_VIDEODRIVER": "x11"})
-        self.assertEqual(program.wait(), 69, program.text)
-        self.assertIn("--show", program.text)
+        for environment in [{"DISPLAY": ":99", "SDL_VIDEODRIVER": "x11"},
+                            {"DISPLAY": "", "WAYLAND_DISPLAY": "", "SDL_VIDEODRIVER": ""}]:
+            with self.subTest(environment):
+                program = swan(self, self.clip, "--show", environment=environment)
+                self.assertEqual(program.wait(), 69, program.text)
+                self.assertIn("--show", program.text)
+                self.assertIn("display", program.text)
 
 
 if __name__ == "__main__":
