@@ -224,7 +224,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanServerTests",
-            dependencies: ["SwanMedia", "SwanPipelines", "SwanServer"],
+            dependencies: ["SwanMedia", "SwanPipelines", "SwanServer", "SwanSystem"],
             linkerSettings: runPath
         ),
         .testTarget(

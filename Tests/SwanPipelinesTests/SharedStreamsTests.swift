@@ -138,7 +138,7 @@ import Torch
         defer { host.close() }
         let clip = try fixture.clip(script.chunks, seed: 1)
         let collector = Collector()
-        let stream = try fixture.join(host, script, collector)
+        let stream = try fixture.join(host, script, collector) { $0.dropsFrames = false }
         for chunk in 0..<script.chunks {
             while !host.isIdle(stream) { try await Task.sleep(for: .milliseconds(1)) }
             if chunk == 3 {
@@ -147,10 +147,9 @@ import Torch
             }
             try await fixture.put(fixture.frames(of: clip, chunk: chunk), into: stream, of: host)
         }
-        let dropped = stream.counts.dropped
         stream.finish()
         try await collector.waitForEnd()
-        #expect(collector.frames.count + dropped == clip.count)
+        #expect(collector.frames.count == clip.count)
         return collector
     }
 
@@ -214,6 +213,27 @@ import Torch
     func settingsChange(json: String) async throws {
         let collector = try await changed(change(json))
         #expect(collector.applied.map(\.chunk) == [3])
+    }
+
+    /// A new size begins the stream anew, as a stream of that size would begin with these frames.
+    @Test func sizesChangeAtAChunk() async throws {
+        let collector = try await changed(change("{\"height\": 32, \"event\": 3}"))
+        #expect(collector.applied == [.init(event: 3, chunk: 3)])
+        let heights = collector.frames.map(\.frame.height)
+        #expect(heights == Array(repeating: 48, count: 13) + Array(repeating: 32, count: 12))
+        let script = Script(prompt: "a pencil sketch", seed: 1, height: 32)
+        let rest = Array(try fixture.clip(6, seed: 1).dropFirst(13))
+        try fixture.expectSame(
+            collector.frames.dropFirst(13).map(\.frame),
+            fixture.alone(script, rest),
+            "after the change"
+        )
+    }
+
+    @Test(arguments: ["{\"height\": 33}", "{\"width\": 7}"])
+    func wrongSizesAreRefused(json: String) async throws {
+        let collector = try await changed(change(json))
+        #expect(collector.refused == [0] && collector.applied.isEmpty)
     }
 
     /// After a reset, a stream begins like a new one with the same settings.

@@ -1,7 +1,8 @@
 import Foundation
-import SwanPipelines
+import SwanSystem
 import Testing
 
+@testable import SwanPipelines
 @testable import SwanServer
 
 /// The messages of `/v1/realtime`.
@@ -76,13 +77,15 @@ import Testing
         }
         #expect(start.change.prompts == nil && start.settings.steps == nil)
         #expect(start.input == .frames && start.output == .jpeg && start.quality == 90)
+        #expect(start.mode == .auto && start.presentation == .newest)
     }
 
     @Test func startsCarrySettings() throws {
         let text = """
             {"type": "start", "event": 3, "prompt": "sepia", "width": 128, "height": 96, "steps": 1, "seed": 9,
              "noise_scale": 0.4, "fixed_noise": true, "fit": "pad", "output": "png", "quality": 50, "fps": 12,
-             "source_width": 640, "source_height": 480, "input": "none"}
+             "source_width": 640, "source_height": 480, "input": "none", "mode": "batch",
+             "presentation": "lossless"}
             """
         guard case .start(let start) = try ClientMessage(text) else {
             Issue.record("not a start")
@@ -95,6 +98,7 @@ import Testing
         #expect(start.change.prompts?.map(\.text) == ["sepia"])
         #expect((start.output, start.quality, start.framesPerSecond) == (.png, 50, 12))
         #expect((start.sourceWidth, start.sourceHeight, start.input) == (640, 480, .none))
+        #expect(start.mode == .batch && start.presentation == .lossless)
     }
 
     @Test func updatesCarryChanges() throws {
@@ -120,6 +124,9 @@ import Testing
             ("{\"type\": \"start\", \"quality\": 101}", "invalid_value", "quality"),
             ("{\"type\": \"start\", \"fps\": 1e9}", "invalid_value", "fps"),
             ("{\"type\": \"start\", \"source_width\": 0}", "invalid_value", "source_width"),
+            ("{\"type\": \"start\", \"mode\": \"fast\"}", "invalid_value", "mode"),
+            ("{\"type\": \"start\", \"presentation\": 1}", "invalid_value", "presentation"),
+            ("{\"type\": \"update\", \"width\": 9223372036854775807}", "invalid_value", "width"),
             ("{\"type\": \"update\", \"steps\": 99999999999999999999}", nil, nil),
             ("{\"type\": \"update\", \"noise_scale\": 7}", "invalid_value", "noise_scale"),
             (String(repeating: "[", count: 100_000), "invalid_message", nil),
@@ -152,6 +159,29 @@ import Testing
         #expect(text.contains("\"type\":\"ready\"") && text.contains("\"first_chunk_frames\":5"))
         let failure = ServerMessage.failure(.init(MessageError("c", "m")))
         #expect(failure.text.contains("\"type\":\"error\""))
+        #expect(!failure.text.contains("retry_after") && !failure.text.contains("fits"))
+    }
+
+    @Test func refusalsSayWhatWouldFit() {
+        let demand = StreamDemand(width: 256, height: 256, steps: 2, framesPerSecond: 16)
+        let smaller = StreamDemand(width: 128, height: 128, steps: 1, framesPerSecond: 16)
+        let error = MessageError(CapacityError(demand: demand, fits: smaller, streams: 3))
+        let text = ServerMessage.failure(.init(error)).text
+        #expect(
+            text.contains("\"code\":\"capacity_exhausted\"") && text.contains("\"retry_after\":")
+        )
+        for part in ["\"width\":128", "\"height\":128", "\"steps\":1", "\"fps\":16"] {
+            #expect(text.contains(part))
+        }
+    }
+
+    @Test func endsAreTyped() {
+        for (code, name) in [
+            (SwanError.Code.outOfMemory, "out_of_memory"), (.invalidWeights, "not_finite"),
+            (.libraryFailed, "stream_failed"),
+        ] {
+            #expect(MessageError(ending: SwanError(code, "m")).code == name)
+        }
     }
 
     // MARK: - The outbox
@@ -178,6 +208,20 @@ import Testing
             sequences.append(frame.header.sequence)
         }
         #expect(sequences == [5, 6, 7] && outbox.droppedFrames == 5)
+    }
+
+    @Test func theLastMessageComesAfterTheFrames() async {
+        let outbox = Outbox(frameCapacity: 3)
+        outbox.put([frame(1)])
+        outbox.close(after: .ended(.init(reason: "finished")))
+        outbox.close(after: .ended(.init(reason: "stopped")))
+        guard case .frame = await outbox.next(), case .message(let last) = await outbox.next()
+        else {
+            Issue.record("not a frame and a message")
+            return
+        }
+        #expect(last.text.contains("finished"))
+        #expect(await outbox.next() == nil)
     }
 
     @Test(.timeLimit(.minutes(1))) func readersWaitAndEnd() async {

@@ -1,10 +1,11 @@
 """What sessions of `swan serve` may ask for: capacity, modes, presentation, text alone, changes that race."""
 import json
+import tempfile
 import time
 import unittest
 from urllib.parse import urlencode
 
-from clients import Client, until
+from clients import ROOT, Client, until
 from test_realtime import TEXT, Session, Swan, picture
 
 # More than any machine restyles beside another session.
@@ -92,6 +93,29 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual((error["code"], error["param"]), ("input_required", "input"))
         self.assertEqual(client.close_code(), 1008)
         self.assertEqual(self.sessions(), 0)
+
+    def test_text_alone(self):
+        # The bundled model's networks with steps that begin at noise: no pretty pictures, but frames.
+        text = (ROOT / "Sources/SwanCheckpoints/Resources/tiny/stream.yaml").read_text()
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(text.replace("- 200\n- 25\n- 0\n", "- 1000\n- 600\n- 0\n"))
+            file.flush()
+            server = Swan("--config", file.name)
+            try:
+                with Client(server) as client:
+                    models = json.loads(client.request(path="/v1/models").response()[2])
+                self.assertFalse(models["data"][0]["needs_input"])
+                session = Session(self, server, input="none")
+                session.wait_frames(9)
+                self.assertEqual([frame[4] for frame in session.frames[:9]], list(range(9)))
+                session.send(type="update", width=96, event=4)
+                session.wait("applied")
+                while session.frames[-1][7] != 96:
+                    session.step()
+                session.send(type="finish")
+                self.assertEqual(session.wait("ended")["reason"], "finished")
+            finally:
+                self.assertEqual(server.stop(), 0)
 
     # Presentation
 

@@ -42,6 +42,9 @@ package final class SharedStream: Sendable {
     @discardableResult
     package func put(_ frame: SharedFrame) -> Bool { host.put(frame, into: self) }
 
+    /// The stream's options, with the changes that its chunks have so far.
+    package var currentOptions: StreamOptions { host.options(of: self) }
+
     /// Asks a stream without an input for its next chunk; one request can wait.
     package func generate() { host.generate(self) }
 

@@ -69,17 +69,21 @@ struct SharedStreamState {
         framesPerChunk = stages.encoding.framesPerChunk
     }
 
-    /// When the next chunk should be done: a chunk's time after its first frame.
-    var deadline: ContinuousClock.Instant {
-        let start = clean.first?.tag.arrival ?? noised?.tag.arrival ?? waiting ?? .now
-        return start + .seconds(stream.chunkSeconds)
+    /// When the chunk that waits for the encoder is due, and the one that waits for the decoder: a chunk's time
+    /// after its first frame.
+    var encodingDeadline: ContinuousClock.Instant { deadline(of: waiting) }
+    var decodingDeadline: ContinuousClock.Instant {
+        deadline(of: clean.first?.tag.arrival ?? waiting)
+    }
+
+    func deadline(of arrival: ContinuousClock.Instant?) -> ContinuousClock.Instant {
+        (arrival ?? .now) + .seconds(stream.chunkSeconds)
     }
 
     /// What the stream asks of the model, with the changes that wait.
     var demand: StreamDemand {
-        var demand = StreamDemand(options, framesPerSecond: stream.framesPerSecond)
-        demand.steps = requested?.steps ?? prepared?.change.steps ?? demand.steps
-        return demand
+        StreamDemand(options, framesPerSecond: stream.framesPerSecond)
+            .changed(by: prepared?.change).changed(by: requested)
     }
 
     /// Whether the encoder may take frames: for a chunk, or the last ones.
@@ -105,6 +109,15 @@ struct SharedStreamState {
             dropped += inbox.count - most
             inbox.removeFirst(inbox.count - most)
         }
+    }
+
+    /// Whether a change makes the stream forget its past.
+    func beginsAnew(with change: StreamChange) -> Bool {
+        let width = change.width ?? options.width
+        let height = change.height ?? options.height
+        let isResized = (width, height) != (options.width, options.height)
+        // Stages without a past still have the old size.
+        return isResized || (change.resets && chunks > 0)
     }
 
     /// Removes the frames for the next chunk, fewer at the end of the stream.

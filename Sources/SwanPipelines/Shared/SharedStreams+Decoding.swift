@@ -5,7 +5,7 @@ extension SharedStreams {
     func decodeChunks() {
         budget.divided(by: 2).apply()
         while true {
-            let job = next(where: \.canDecode) { state in
+            let job = next(where: \.canDecode, due: \.decodingDeadline) { state in
                 guard !state.clean.isEmpty else { return (state, nil as (CleanChunk, ChunkTag)?) }
                 state.isDecoding = true
                 let first = state.clean.removeFirst()

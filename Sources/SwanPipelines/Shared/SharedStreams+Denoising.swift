@@ -19,7 +19,8 @@ extension SharedStreams {
                 arrivals.present = Set(streams.keys)
                 for (id, state) in streams where state.canDenoise && !denoiser.isBusy(id) {
                     if let chunk = state.noised {
-                        arrivals.chunks.append((state.stream, chunk, state.deadline))
+                        let deadline = state.deadline(of: chunk.tag.arrival)
+                        arrivals.chunks.append((state.stream, chunk, deadline))
                         streams[id]?.noised = nil
                     } else if state.isEncoded, !state.isDrained {
                         arrivals.finishing.append(state.stream)

@@ -7,7 +7,7 @@ extension SharedStreams {
     func encodeChunks() {
         budget.divided(by: 2).apply()
         while true {
-            let job = next(where: \.canEncode) { state in
+            let job = next(where: \.canEncode, due: \.encodingDeadline) { state in
                 state.isEncoding = true
                 let change = state.prepared
                 state.prepared = nil
@@ -39,7 +39,7 @@ extension SharedStreams {
         let stream = state.stream
         var lost = 0
         if let change {
-            if change.change.resets { lost = state.stages.encoding.framesLeft }
+            if state.beginsAnew(with: change.change) { lost = state.stages.encoding.framesLeft }
             try apply(change, to: &state)
             stream.report(.applied(event: state.event, chunk: state.chunks, issues: change.issues))
         }
@@ -137,6 +137,7 @@ extension SharedStreams {
         to state: inout SharedStreamState
     ) throws {
         let change = prepared.change
+        let beginsAnew = state.beginsAnew(with: change)
         state.event = change.event
         if let steps = change.steps {
             state.options.configuration.steps = model.configuration.steps
@@ -147,10 +148,13 @@ extension SharedStreams {
         if let isFixed = change.fixedNoise { state.options.settings.fixedNoise = isFixed }
         if let seed = change.seed { state.options.settings.seed = seed }
         if let fit = change.fit { state.options.fit = fit }
+        if change.width != nil || change.height != nil {
+            state.options.resize(width: change.width, height: change.height)
+        }
         if let embeddings = prepared.embeddings {
             state.mix.turn(to: embeddings, over: change.transition)
         }
-        if change.resets, state.chunks > 0 {
+        if beginsAnew {
             let text = try inference { try state.mix.next(model.transformer).text }
             state.stages = try inference {
                 try SharedStages(model, state.options, text, clock)

@@ -9,7 +9,10 @@ extension SharedStreams {
     func prepareChanges() {
         budget.divided(by: 2).apply()
         while true {
-            let job = next(where: { $0.requested != nil && !$0.isPreparing }) { state in
+            let job = next(
+                where: { $0.requested != nil && !$0.isPreparing },
+                due: \.encodingDeadline
+            ) { state in
                 state.isPreparing = true
                 defer { state.requested = nil }
                 return (state.stream, state.requested ?? StreamChange())
@@ -44,13 +47,18 @@ extension SharedStreams {
         for prompt in change.prompts ?? [] where prompt.weight > 0 {
             _ = try model.tokens(of: prompt.text)
         }
-        guard let steps = change.steps else { return }
-        var configuration = model.configuration
-        try configuration.keepSteps(steps)
+        if let steps = change.steps {
+            var configuration = model.configuration
+            try configuration.keepSteps(steps)
+        }
         try condition.withLock {
-            guard var demand = streams[stream.id]?.demand, steps > demand.steps else { return }
-            demand.steps = steps
-            try requireRoom(for: demand, besides: stream.id)
+            guard let state = streams[stream.id] else { return }
+            let wanted = state.demand.changed(by: change)
+            guard wanted != state.demand else { return }
+            try model.check(height: wanted.height, width: wanted.width)
+            // What takes less time always fits.
+            guard wanted.work > state.demand.work else { return }
+            try requireRoom(for: wanted, besides: stream.id)
         }
     }
 }

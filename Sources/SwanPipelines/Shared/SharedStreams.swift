@@ -171,6 +171,10 @@ package final class SharedStreams: @unchecked Sendable {
         }
     }
 
+    func options(of stream: SharedStream) -> StreamOptions {
+        condition.withLock { streams[stream.id]?.options ?? stream.options }
+    }
+
     /// Whether all complete chunks and all changes that a stream was given are on their way.
     func isIdle(_ stream: SharedStream) -> Bool {
         condition.withLock {
@@ -196,12 +200,13 @@ package final class SharedStreams: @unchecked Sendable {
     /// - Returns: nil when the host is closed.
     func next<Job>(
         where isReady: (SharedStreamState) -> Bool,
+        due: (SharedStreamState) -> ContinuousClock.Instant,
         take: (inout SharedStreamState) -> Job
     ) -> Job? {
         condition.withLock {
             while isOpen {
                 let ready = streams.values.filter(isReady)
-                if let first = ready.min(by: { $0.deadline < $1.deadline }),
+                if let first = ready.min(by: { due($0) < due($1) }),
                     var state = streams[first.stream.id]
                 {
                     let job = take(&state)

@@ -1,3 +1,5 @@
+import SwanCheckpoints
+
 /// Settings of a running stream that change at its next chunk; `nil` keeps a setting.
 ///
 /// Decodes from JSON, where every key may be missing.
@@ -32,6 +34,8 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     package var seed: UInt64?
     /// How frames with another aspect ratio fit the output.
     package var fit: FrameFit?
+    /// The output's size in pixels; with another one, the stream begins anew.
+    package var width, height: Int?
     /// Whether the stream forgets its past and begins anew.
     package var resets = false
     /// The number that identifies this change in the frames that it shapes.
@@ -42,7 +46,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
 
     private enum CodingKeys: String, CodingKey {
         case prompt, prompts, transition, steps, mode, noiseScale = "noise_scale"
-        case fixedNoise = "fixed_noise", seed, fit, resets = "reset", event
+        case fixedNoise = "fixed_noise", seed, fit, width, height, resets = "reset", event
     }
 
     /// Decodes the keys that are given and checks them.
@@ -59,6 +63,8 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise)
         seed = try values.decodeIfPresent(UInt64.self, forKey: .seed)
         fit = try values.decodeIfPresent(FrameFit.self, forKey: .fit)
+        width = try values.decodeIfPresent(Int.self, forKey: .width)
+        height = try values.decodeIfPresent(Int.self, forKey: .height)
         resets = try values.decodeIfPresent(Bool.self, forKey: .resets) ?? false
         event = try values.decodeIfPresent(UInt32.self, forKey: .event) ?? 0
         func require(_ holds: Bool, _ key: CodingKeys, _ message: String) throws {
@@ -79,6 +85,9 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         try require((0...1_000).contains(transition), .transition, "must be 0 to 1000 chunks")
         try require(steps.map { $0 >= 1 } ?? true, .steps, "must be at least 1")
         try require((0...1).contains(noiseScale ?? 0), .noiseScale, "must be 0 to 1")
+        let sides = 1...FrameSize.largestSide
+        try require(sides.contains(width ?? 1), .width, "must be 1 to \(sides.upperBound) pixels")
+        try require(sides.contains(height ?? 1), .height, "must be 1 to \(sides.upperBound) pixels")
     }
 
     /// Returns this change with a newer one added.
@@ -100,6 +109,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         fixedNoise = newer.fixedNoise ?? fixedNoise
         seed = newer.seed ?? seed
         fit = newer.fit ?? fit
+        (width, height) = (newer.width ?? width, newer.height ?? height)
         resets = newer.resets || resets
         event = newer.event
     }

@@ -22,6 +22,14 @@ public struct StreamOptions: Sendable, Equatable {
     /// of the size above.
     public var settings: StreamSettings
 
+    /// Changes the size that frames are resized to, without black bars; nil keeps a side.
+    mutating func resize(width newWidth: Int?, height newHeight: Int?) {
+        (width, height) = (newWidth ?? width, newHeight ?? height)
+        (outputWidth, outputHeight) = (nil, nil)
+        // The picture is as large as the output: bars would be part of it.
+        (settings.width, settings.height) = (width, height)
+    }
+
     /// Creates the default options of a model's configuration.
     public init(_ configuration: StreamConfiguration, height: Int? = nil, width: Int? = nil) {
         self.configuration = configuration

@@ -79,7 +79,7 @@ final class LiveSession: @unchecked Sendable {
         return stream != nil
     }
 
-    var options: StreamOptions? { lock.withLock { stream?.options } }
+    var options: StreamOptions? { lock.withLock { stream }?.currentOptions }
 
     // MARK: - Input
 

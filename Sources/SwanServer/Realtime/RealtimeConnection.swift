@@ -181,7 +181,9 @@ struct RealtimeConnection: Sendable {
         switch try ClientMessage(text) {
         case .start:
             throw MessageError("already_started", "The session has been started; send an update.")
-        case .update(let change, let isPaused): session.change(change, isPaused: isPaused)
+        case .update(let change, let isPaused):
+            try registry.check(change, of: session)
+            session.change(change, isPaused: isPaused)
         case .ping(let time): session.send(.pong(.init(time: time)))
         case .keyFrame: session.requestKeyFrame()
         case .finish: session.finish()

@@ -140,6 +140,21 @@ final class SessionRegistry: @unchecked Sendable {
         return options
     }
 
+    /// Throws if a session asks for more pixels than a client may have.
+    func check(_ change: StreamChange, of session: LiveSession) throws(MessageError) {
+        guard change.width != nil || change.height != nil, var options = session.options else {
+            return
+        }
+        (options.width, options.height) = (
+            change.width ?? options.width, change.height ?? options.height
+        )
+        do {
+            try check(options)
+        } catch {
+            throw MessageError(error)
+        }
+    }
+
     private func check(_ options: StreamOptions) throws(SwanError) {
         let pixels = options.width * options.height
         guard pixels <= limits.outputPixels else {

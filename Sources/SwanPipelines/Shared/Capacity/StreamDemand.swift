@@ -44,6 +44,18 @@ package struct StreamDemand: Sendable, Equatable {
         return least
     }
 
+    /// The demand after a change.
+    func changed(by change: StreamChange?) -> StreamDemand {
+        var changed = self
+        changed.width = change?.width ?? width
+        changed.height = change?.height ?? height
+        changed.steps = change?.steps ?? steps
+        return changed
+    }
+
+    /// A measure of the time that it takes.
+    var work: Double { Double(width * height * steps) }
+
     /// Scales both sides, to multiples of `multiple`.
     mutating func scale(by factor: Double, multiple: Int) {
         func scaled(_ side: Int) -> Int {
