@@ -34,6 +34,9 @@ struct MCPCommand: ParsableCommand {
     )
     var maxSessions = 4
 
+    @Flag(help: "Admit streams although the others then miss their rate.")
+    var overcommit = false
+
     func validate() throws {
         guard (1...1_024).contains(maxSessions) else {
             throw ValidationError("--max-sessions must be 1 to 1024, not \(maxSessions)")
@@ -57,6 +60,7 @@ struct MCPCommand: ParsableCommand {
         let server = try AgentServer(
             load: { [loading] in try loading.load(checkpoint) },
             maxSessions: maxSessions,
+            overcommits: overcommit,
             root: root,
             version: SwanVersion.text,
             output: try Self.protocolOutput(),

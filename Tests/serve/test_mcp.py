@@ -19,7 +19,7 @@ try:
 except ImportError:
     Client = None
 
-OPTIONS = ["mcp", "--device", "cpu", "--dtype", "float32"]
+OPTIONS = ["mcp", "--device", "cpu", "--dtype", "float32", "--overcommit"]
 SAMPLE = ROOT / ".deps/media/bigbuckbunny.mp4"
 NAMES = {"start", "prompt", "parameters", "grab_frame", "metrics", "stop", "models", "styles"}
 

@@ -24,12 +24,14 @@ package final class AgentServer: @unchecked Sendable {
     /// Creates a server, which answers while its model is loaded.
     ///
     /// - Parameters:
+    ///   - overcommits: Whether sessions may start although others then miss their rate.
     ///   - root: The folder whose files the client may name.
     ///   - output: The descriptor that carries the protocol, and nothing else.
     ///   - budget: The CPU resources that all sessions may use together.
     package init(
         load: @escaping @Sendable () throws -> StreamModel,
         maxSessions: Int,
+        overcommits: Bool,
         root: String,
         version: String,
         output: Int32,
@@ -46,7 +48,7 @@ package final class AgentServer: @unchecked Sendable {
                 let metrics = ServerMetrics(version: version)
                 let health = ServerHealth(metrics)
                 let registry = SessionRegistry(
-                    try SharedStreams(load(), budget: budget),
+                    try SharedStreams(load(), budget: budget, overcommits: overcommits),
                     limits,
                     health: health,
                     metrics: metrics,
