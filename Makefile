@@ -68,8 +68,8 @@ sheet: $(BUILT) ## Draw docs/media/styles.png: three clips in every style of the
 	    --sheet docs/media/styles.png -y
 
 .PHONY: picture
-picture: $(BUILT) ## Take docs/media/page.png, a picture of the page of `swan serve`
-	SWAN=$(SWAN) Tests/serve/screenshot.py docs/media/page.png
+picture: $(BUILT) setup-peers ## Take docs/media/page.png, a picture of the page of `swan serve`
+	SWAN=$(SWAN) .deps/python/bin/python -B Tests/serve/screenshot.py docs/media/page.png
 
 # Tests run in parallel, so libtorch's threads must not spin while they wait. Failures are repeated at the
 # end, where they are easy to find.
@@ -86,9 +86,7 @@ test: setup ## Run all tests, or some of those in Swift with TESTFLAGS="--filter
 .PHONY: test-peers
 test-peers: setup-peers ## Test the server and live video with browsers, ffmpeg, SDKs and hostile clients
 	swift build --build-tests $(BUILDFLAGS)
-	status=0; for folder in Tests/serve Tests/live; do \
-	    .deps/python/bin/python -B -m unittest discover -s $$folder $(PEERFLAGS) || status=1; \
-	done; exit $$status
+	.deps/python/bin/python -B Tests/tools/run $(PEERFLAGS) Tests/serve Tests/live
 
 .PHONY: setup-peers
 setup-peers:
@@ -115,9 +113,9 @@ fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	@Tests/fuzz/media $(SECONDS)
 
 .PHONY: test-soak
-test-soak: setup ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow
+test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow
 	swift build --product swan $(BUILDFLAGS)
-	Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
+	.deps/python/bin/python -B Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
 # The library as another package sees it: no flags of its own, nothing but the product.
 .PHONY: example
