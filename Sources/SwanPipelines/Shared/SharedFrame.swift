@@ -1,3 +1,4 @@
+import Foundation
 package import SwanMedia
 package import SwanText
 
@@ -9,8 +10,7 @@ package struct SharedFrame: Sendable {
     package let captureTime: UInt64
     /// When the frame arrived.
     package let arrival: ContinuousClock.Instant
-    /// Returns the picture.
-    package let decode: @Sendable () throws -> VideoFrame
+    private let picture: LatePicture
 
     /// Creates a frame that arrives now.
     package init(
@@ -22,7 +22,33 @@ package struct SharedFrame: Sendable {
         self.sequence = sequence
         self.captureTime = captureTime
         self.arrival = arrival
-        self.decode = decode
+        picture = LatePicture(decode)
+    }
+
+    /// Whether the picture has been decoded, or could not be.
+    var isDecoded: Bool { picture.isMade }
+
+    /// Returns the picture, which is decoded once.
+    func decode() throws -> VideoFrame { try picture.get() }
+}
+
+/// A picture that is decoded when it is asked for first.
+private final class LatePicture: @unchecked Sendable {
+    private let make: @Sendable () throws -> VideoFrame
+    // Protected by `lock`.
+    private let lock = NSLock()
+    private var made: Result<VideoFrame, any Error>?
+
+    init(_ make: @escaping @Sendable () throws -> VideoFrame) { self.make = make }
+
+    var isMade: Bool { lock.withLock { made != nil } }
+
+    func get() throws -> VideoFrame {
+        try lock.withLock {
+            let result = made ?? Result(catching: make)
+            made = result
+            return result
+        }.get()
     }
 }
 

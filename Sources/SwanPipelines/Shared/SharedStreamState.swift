@@ -123,6 +123,12 @@ struct SharedStreamState {
         return isResized || (change.resets && chunks > 0)
     }
 
+    /// The next frame to decode while its chunk is not complete.
+    var nextUndecoded: SharedFrame? {
+        guard !stream.generates else { return nil }
+        return inbox.prefix(framesNeeded).first { !$0.isDecoded }
+    }
+
     /// Removes the frames for the next chunk, fewer at the end of the stream.
     mutating func takeFrames() -> [SharedFrame] {
         let frames = Array(inbox.prefix(framesNeeded))

@@ -4,27 +4,49 @@ import Torch
 
 /// Collects frames into chunks, encodes them and mixes in noise.
 extension SharedStreams {
+    private enum EncodingJob {
+        case chunk(SharedStreamState, PreparedChange?, [SharedFrame])
+        /// A frame that waits for the rest of its chunk.
+        case frame(SharedFrame)
+    }
+
     func encodeChunks() {
         budget.divided(by: 2).apply()
         while true {
-            let job = next(where: \.canEncode, due: \.encodingDeadline) { state in
+            let job = next(
+                where: \.canEncode,
+                due: \.encodingDeadline,
+                idle: { $0.nextUndecoded.map(EncodingJob.frame) }
+            ) { state in
                 state.isEncoding = true
                 let change = state.prepared
                 state.prepared = nil
                 let frames = state.takeFrames()
                 // Uses the load of this moment.
                 if state.mode == .auto { _ = state.automatic.next(load()) }
-                return (state, change, frames)
+                return EncodingJob.chunk(state, change, frames)
             }
-            guard let (state, change, frames) = job else { return }
-            do {
-                switch engine {
-                case .model: try encode(state, change, frames)
-                case .passthrough: try passThrough(state, change, frames)
-                }
-            } catch {
-                end(state.stream, error)
+            switch job {
+            case .chunk(let state, let change, let frames): encodeChunk(state, change, frames)
+            // A picture that cannot be decoded is reported with its chunk.
+            case .frame(let frame): _ = try? frame.decode()
+            case nil: return
             }
+        }
+    }
+
+    private func encodeChunk(
+        _ state: SharedStreamState,
+        _ change: PreparedChange?,
+        _ frames: [SharedFrame]
+    ) {
+        do {
+            switch engine {
+            case .model: try encode(state, change, frames)
+            case .passthrough: try passThrough(state, change, frames)
+            }
+        } catch {
+            end(state.stream, error)
         }
     }
 

@@ -215,10 +215,12 @@ package final class SharedStreams: @unchecked Sendable {
 
     /// Waits for a stream that `isReady` and passes the one with the earliest deadline to `take`.
     ///
+    /// - Parameter idle: What to do for a stream while none is ready; nil for nothing.
     /// - Returns: nil when the host is closed.
     func next<Job>(
         where isReady: (SharedStreamState) -> Bool,
         due: (SharedStreamState) -> ContinuousClock.Instant,
+        idle: (SharedStreamState) -> Job? = { _ in nil },
         take: (inout SharedStreamState) -> Job
     ) -> Job? {
         condition.withLock {
@@ -231,6 +233,7 @@ package final class SharedStreams: @unchecked Sendable {
                     streams[state.stream.id] = state
                     return job
                 }
+                if let job = streams.values.lazy.compactMap(idle).first { return job }
                 condition.wait()
             }
             return nil

@@ -9,7 +9,8 @@ const tolerance = 4;
 /**
  * Takes pictures from a source at a rate and encodes them.
  *
- * A picture is taken when the source presents one. A source without new ones (a still screen or
+ * A picture is taken when the source has one: of cameras and screens from their track, where the
+ * browser gives access to it, before the page shows it. A source without new ones (a still screen or
  * picture, or a hidden page) is sampled by a timer, since the model needs a steady stream.
  *
  * Handlers: `hasRoom()` tells whether a picture may be sent now, `frame(frame)` gets it, `skipped()`
@@ -32,6 +33,7 @@ export class Capture {
     #due = 0;
     #lastPresented = -Infinity;
     #isRunning = true;
+    #reader = null;
 
     /** `target` is the picture's `width`, `height` and `fit`. */
     constructor(source, target, framesPerSecond, handlers) {
@@ -42,7 +44,8 @@ export class Capture {
         this.#framesPerSecond = framesPerSecond;
         this.#encoder.onmessage = ({ data }) => this.#encoded(data);
         this.#stopTicks = every(tickMilliseconds, () => this.#tick());
-        this.#watch();
+        if (source.track && globalThis.MediaStreamTrackProcessor) this.#read(source.track);
+        else this.#watch();
     }
 
     set fit(fit) {
@@ -52,7 +55,18 @@ export class Capture {
     stop() {
         this.#isRunning = false;
         this.#stopTicks();
+        this.#reader?.cancel();
         this.#encoder.terminate();
+    }
+
+    async #read(track) {
+        this.#reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 1 }).readable.getReader();
+        while (this.#isRunning) {
+            const { done, value } = await this.#reader.read();
+            if (done) return;
+            this.#lastPresented = performance.now();
+            this.#offer(this.#lastPresented, value);
+        }
     }
 
     #watch() {
@@ -71,17 +85,15 @@ export class Capture {
         if (now - this.#lastPresented > stillMilliseconds) this.#offer(now);
     }
 
-    async #offer(captureTime) {
-        const now = performance.now();
-        if (now < this.#due - tolerance || this.#pending) return;
-        this.#due = Math.max(this.#due, now - this.interval) + this.interval;
-        if (!this.#handlers.hasRoom()) {
-            this.#handlers.skipped();
+    /** Takes a picture if it is time for one: a frame of the track, or what the element shows. */
+    async #offer(captureTime, frame = null) {
+        if (!this.#isDue()) {
+            frame?.close();
             return;
         }
         this.#pending = { captureTime, ...this.#target };
         try {
-            const bitmap = await createImageBitmap(this.#source.element);
+            const bitmap = frame ?? await createImageBitmap(this.#source.element);
             if (!this.#isRunning) return;
             this.#pending.takenTime = performance.now();
             const isKeyFrame = this.needsKeyFrame;
@@ -91,6 +103,15 @@ export class Capture {
             // The element has no picture at this moment, as when a camera changes its size.
             this.#pending = null;
         }
+    }
+
+    #isDue() {
+        const now = performance.now();
+        if (!this.#isRunning || now < this.#due - tolerance || this.#pending) return false;
+        this.#due = Math.max(this.#due, now - this.interval) + this.interval;
+        if (this.#handlers.hasRoom()) return true;
+        this.#handlers.skipped();
+        return false;
     }
 
     #encoded({ bytes, picture, codec, isKeyFrame, error, isVideo }) {

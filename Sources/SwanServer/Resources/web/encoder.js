@@ -1,4 +1,4 @@
-// A worker that fits pictures to the model's size and encodes them, away from the page's thread.
+// A worker that fits pictures (bitmaps, or frames of a camera) to the model's size and encodes them, away from the page's thread.
 
 import { encoderSettings } from "./codecs.js";
 
@@ -11,8 +11,10 @@ onmessage = async ({ data: { bitmap, width, height, fit, video } }) => {
         // A new size also clears the canvas: the bars of `pad` are black.
         canvas.width = width;
         canvas.height = height;
+        const [w, h] = [bitmap.displayWidth ?? bitmap.width, bitmap.displayHeight ?? bitmap.height];
+        context.imageSmoothingEnabled = w !== width || h !== height;
         context.imageSmoothingQuality = "high";
-        context.drawImage(bitmap, ...placement(bitmap, width, height, fit));
+        context.drawImage(bitmap, ...placement(w, h, width, height, fit));
         bitmap.close();
         const encoded = video ? await encodeVideo({ width, height, ...video }) : await encodePicture();
         const picture = canvas.transferToImageBitmap();
@@ -75,10 +77,10 @@ function closeVideo() {
 }
 
 /** Returns the rectangle that the whole picture covers: beyond the edges for `crop`, within them for `pad`. */
-function placement(bitmap, width, height, fit) {
+function placement(sourceWidth, sourceHeight, width, height, fit) {
     if (fit === "stretch") return [0, 0, width, height];
-    const scales = [width / bitmap.width, height / bitmap.height];
+    const scales = [width / sourceWidth, height / sourceHeight];
     const scale = fit === "pad" ? Math.min(...scales) : Math.max(...scales);
-    const [w, h] = [bitmap.width * scale, bitmap.height * scale];
+    const [w, h] = [sourceWidth * scale, sourceHeight * scale];
     return [(width - w) / 2, (height - h) / 2, w, h];
 }

@@ -7,9 +7,11 @@ import { Problem, captureProblem, mediaProblem } from "./problems.js";
 class Source {
     #close;
 
-    constructor(kind, element, close) {
+    /** `track` is that of a camera or a screen. */
+    constructor(kind, element, close, track = null) {
         this.kind = kind;
         this.element = element;
+        this.track = track;
         this.#close = close;
         /** Called if the source ends by itself. */
         this.ended = () => {};
@@ -64,8 +66,9 @@ async function openStream(kind, open) {
         close();
         throw mediaProblem(error, kind);
     }
-    const source = new Source(kind, video, close);
-    stream.getVideoTracks()[0].addEventListener("ended", () => source.ended());
+    const [track] = stream.getVideoTracks();
+    const source = new Source(kind, video, close, track);
+    track.addEventListener("ended", () => source.ended());
     return source;
 }
 
