@@ -110,6 +110,19 @@ struct ServerProcess {
 
     func stop() { child.stop() }
 
+    /// The seconds of processors that the server and this program have used so far: both share the machine.
+    var processorSeconds: Double {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) * 1e-6 }
+        let own = seconds(usage.ru_utime) + seconds(usage.ru_stime)
+        // Fields 14 and 15, after a name in parentheses that may contain anything, in clock ticks.
+        let line = ProcessFacts.text("/proc/\(child.identifier)/stat") ?? ""
+        let fields = line.split(separator: ")").last?.split(separator: " ") ?? []
+        let ticks = fields.dropFirst(11).prefix(2).compactMap { Double($0) }.reduce(0, +)
+        return own + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     /// What the server holds now.
     var resources: Resources {
         var resources = Resources()

@@ -50,7 +50,7 @@ class JobsPageTests(BrowserTestCase):
         page.wait_for_selector(".job[data-status=completed] .screen img", timeout=60_000)
         self.assertEqual(page.text_content(".job .prompt"), page.input_value("#prompt"))
         page.click(".play")
-        self.wait_until(page, "document.querySelector('.screen video').videoWidth > 0")
+        self.wait_until(page, "document.querySelector('.screen video')?.videoWidth > 0")
         page.fill("#prompt", "sepia")
         page.click(".again")
         page.wait_for_selector(".job:nth-child(2)")
