@@ -368,7 +368,8 @@ class PageTests(BrowserTestCase):
             self.assertEqual(bytes(message), header + bytes([9, 8]))
 
     def test_chunks_are_shown_evenly(self):
-        """Chunks of four frames arrive every 250 ms; frames appear every 62.5 ms, all at one latency."""
+        """Chunks of four frames arrive every 250 ms; frames appear every 62.5 ms, all at one latency, to half a picture
+        of the screen: a chunk's first frame cannot appear before it is there."""
         page = self.open()
         shown, skipped = page.evaluate("""async () => {
             const { Pacer } = await import("./pacer.js");
@@ -391,7 +392,7 @@ class PageTests(BrowserTestCase):
         self.assertEqual(skipped, 0)
         steady = shown[8:]
         gaps = [after[0] - before[0] for before, after in zip(steady, steady[1:])]
-        self.assertLessEqual(max(gaps) - min(gaps), 5)
+        self.assertLessEqual(max(gaps) - min(gaps), 17)
         latencies = [time - captured for time, captured in steady]
         self.assertLessEqual(max(latencies) - min(latencies), 10)
 

@@ -63,6 +63,9 @@ class SessionsTest(unittest.TestCase):
         self.assertTrue(until(lambda: self.get("/v1/realtime?" + urlencode(HUGE))[0] == 503, 60))
         if self.get("/v1/realtime?" + urlencode(settings))[0] == 426:
             self.skipTest("this machine restyles 1280x720 at 120 fps beside another session")
+        # While a session runs late, no other is admitted.
+        if not until(lambda: self.get("/v1/realtime")[0] == 426, 30):
+            self.skipTest("this machine does not keep the rate of one session")
         client = Client(self.server, timeout=30)
         self.addCleanup(client.__exit__)
         client.open("/v1/realtime")

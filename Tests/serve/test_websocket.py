@@ -287,7 +287,8 @@ class Shutdown(unittest.TestCase):
         time.sleep(0.1)
         start = time.monotonic()
         server.stop(signal.SIGINT)
-        self.assertLess(time.monotonic() - start, 1)
+        # Waiting for this client would take five seconds.
+        self.assertLess(time.monotonic() - start, 4)
 
 
 if __name__ == "__main__":

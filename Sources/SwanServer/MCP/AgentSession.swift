@@ -21,6 +21,8 @@ final class AgentSession: @unchecked Sendable {
     private var lastEvent: UInt32
     /// The newest change that frames are to show, and the newest that has taken effect.
     private var wanted: UInt32, applied: UInt32
+    /// The first chunk that the newest change in effect shapes.
+    private var appliedChunk: UInt32?
     private var failure: String?
     private var hasEnded = false
 
@@ -36,7 +38,9 @@ final class AgentSession: @unchecked Sendable {
     var failureReason: String? { lock.withLock { failure } }
 
     /// The newest frame, and the newest change that it should show.
-    private var state: (frame: OutputFrame?, event: UInt32) { lock.withLock { (newest, wanted) } }
+    private var state: (frame: OutputFrame?, event: UInt32, chunk: UInt32?) {
+        lock.withLock { (newest, wanted, appliedChunk) }
+    }
 
     /// Takes what the session gives, until it ends.
     func receive() {
@@ -54,7 +58,7 @@ final class AgentSession: @unchecked Sendable {
             switch item {
             case .frame(let frame): newest = frame
             case .message(.applied(let report)):
-                applied = report.event
+                (applied, appliedChunk) = (report.event, UInt32(clamping: report.chunk))
                 outcomes[report.event] = .applied(chunk: report.chunk, issues: report.issues)
             case .message(.failure(let error)):
                 if let event = error.event {
@@ -93,12 +97,14 @@ final class AgentSession: @unchecked Sendable {
 
     /// Waits for a frame; nil if there is none within `timeout`.
     ///
-    /// - Parameter isUpToDate: Whether the frame must be shaped by the newest change.
+    /// - Parameter isUpToDate: Whether the frame must show the newest change: frames of the first chunk that it shapes
+    ///   still have something of the frames before them.
     func frame(isUpToDate: Bool, timeout: Duration) async throws -> OutputFrame? {
         let found = try await wait(timeout) { () -> OutputFrame? in
-            let (frame, event) = self.state
+            let (frame, event, chunk) = self.state
             guard isUpToDate, let frame else { return frame }
-            return frame.header.event >= event ? frame : nil
+            let isSettled = chunk.map { frame.header.chunk > $0 } ?? true
+            return frame.header.event >= event && isSettled ? frame : nil
         }
         return found ?? state.frame
     }
