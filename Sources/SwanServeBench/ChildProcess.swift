@@ -114,7 +114,9 @@ struct ServerProcess {
     var processorSeconds: Double {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) * 1e-6 }
+        func seconds(_ time: timeval) -> Double {
+            Double(time.tv_sec) + Double(time.tv_usec) * 1e-6
+        }
         let own = seconds(usage.ru_utime) + seconds(usage.ru_stime)
         // Fields 14 and 15, after a name in parentheses that may contain anything, in clock ticks.
         let line = ProcessFacts.text("/proc/\(child.identifier)/stat") ?? ""

@@ -74,7 +74,9 @@ extension ServeBenchmark {
             four.append(try withServer { try throughput($0, sessions: 4) })
         }
         let ratio = zip(one, four).map { $1.framesPerSecond / $0.framesPerSecond }.median
-        let (used, all) = (one.map(\.processors).median, Double(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        let (used, all) = (
+            one.map(\.processors).median, Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        )
         let isBound = used < 0.9 * all
         let reason = isBound ? "" : "no bound: one session already occupies the processors; "
         return ServeBenchRow(
@@ -87,7 +89,8 @@ extension ServeBenchmark {
                 Figure("processors that 1 session uses", used, "of \(Int(all))"),
                 Figure("4 sessions use", four.map(\.processors).median, "of \(Int(all))"),
             ],
-            note: reason + "milliseconds a chunk: " + stages(one, "of 1") + "; " + stages(four, "of 4")
+            note: reason + "milliseconds a chunk: " + stages(one, "of 1") + "; "
+                + stages(four, "of 4")
         )
     }
 
