@@ -10,7 +10,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <numeric>
 
 using namespace swan;
 
@@ -42,10 +41,6 @@ ct_work start(ct_error *error, std::vector<ct_tensor> handles, Start &&start) {
         auto work = start(tensors);
         return new ct_work_s{std::move(work), std::move(tensors)};
     });
-}
-
-std::vector<int64_t> counts(ct_group group, const int64_t *values) {
-    return std::vector<int64_t>(values, values + group->backend->getSize());
 }
 
 /// Keeps c10d from writing its warnings, with stack traces, to standard error: errors say the same. The
@@ -88,11 +83,6 @@ ct_store ct_store_part(ct_store store, const char *prefix, ct_error *error) {
 }
 
 void ct_store_release(ct_store store) { delete store; }
-
-uint16_t ct_store_port(ct_store store) {
-    const auto *tcp = dynamic_cast<const c10d::TCPStore *>(store->store.get());
-    return tcp == nullptr ? 0 : tcp->getPort();
-}
 
 bool ct_store_set(
     ct_store store, const char *key, const void *bytes, size_t count, ct_error *error) {
@@ -157,22 +147,6 @@ void ct_group_abort(ct_group group) {
     ct_error_free(&error);
 }
 
-bool ct_group_set_timeout(ct_group group, int64_t milliseconds, ct_error *error) {
-    return guardedPeers<bool>(error, false, [&] {
-        group->backend->setTimeout(duration(milliseconds));
-        return true;
-    });
-}
-
-bool ct_monitored_barrier(ct_group group, int64_t milliseconds, ct_error *error) {
-    return guardedPeers<bool>(error, false, [&] {
-        c10d::BarrierOptions options;
-        options.timeout = duration(milliseconds);
-        group->backend->monitoredBarrier(options, true);
-        return true;
-    });
-}
-
 // Works
 
 bool ct_work_wait(ct_work work, int64_t milliseconds, ct_error *error) {
@@ -181,8 +155,6 @@ bool ct_work_wait(ct_work work, int64_t milliseconds, ct_error *error) {
         return true;
     });
 }
-
-bool ct_work_is_done(ct_work work) { return work->work->isCompleted(); }
 
 void ct_work_release(ct_work work) { delete work; }
 

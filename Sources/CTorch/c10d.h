@@ -5,6 +5,9 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <cstdint>
+#include <vector>
+
 #include "internal.h"
 
 struct ct_store_s {
@@ -20,6 +23,11 @@ struct ct_group_s : torch::CustomClassHolder {
 namespace swan {
 
 using Group = c10::intrusive_ptr<ct_group_s>;
+
+/// A number for each rank of a group.
+inline std::vector<int64_t> counts(ct_group group, const int64_t *values) {
+    return std::vector<int64_t>(values, values + group->backend->getSize());
+}
 
 inline Group borrow(ct_group group) { return Group::reclaim_copy(group); }
 

@@ -109,10 +109,6 @@ struct Sum : torch::autograd::Function<Sum> {
     }
 };
 
-Counts counts(ct_group group, const int64_t *values) {
-    return Counts(values, values + group->backend->getSize());
-}
-
 }  // namespace
 
 ct_tensor ct_exchanged(

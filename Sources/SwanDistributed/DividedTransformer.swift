@@ -14,25 +14,16 @@ extension WanTransformer {
         recomputing: Bool = false,
         dividing sequence: SequenceParallel
     ) throws(SwanError) -> Tensor {
-        let grid = try backbone.grid(of: latents)
-        let shares = try sequence.shares(of: grid.reduce(1, *))
-        let own = shares[sequence.group.rank]
-        let context = try BlockContext(
-            timestep: backbone.embed(timesteps: timesteps, grid),
-            rope: backbone.rope(grid, latents.device),
-            text: text
-        ).sliced(tokens: own, of: grid)
-        // The input is built and embedded whole: images and masks are channels of it.
-        let tokens = try backbone.embed(latents).narrowed(1, own.lowerBound, own.count)
+        let part = try DividedInput(backbone, latents, timesteps, text, sequence)
         let x = try backbone.run(
             blocks: 0..<config.layers,
-            tokens,
-            context,
+            part.own(of: backbone.embed(latents)),
+            part.context,
             cache: cache,
-            recomputing: recomputing
-        ) { _, q, k, v throws(SwanError) in try sequence.attend(q, k, v, shares) }
-        let patches = try backbone.project(x, context.timestep)
-        return try backbone.video(sequence.whole(patches, shares), grid)
+            recomputing: recomputing,
+            attend: part.attend
+        )
+        return try part.flow(x, backbone)
     }
 }
 
@@ -50,27 +41,67 @@ extension WanVACETransformer {
         cache: FirstBlockCache? = nil,
         dividing sequence: SequenceParallel
     ) throws(SwanError) -> Tensor {
-        let grid = try backbone.grid(of: latents)
-        let shares = try sequence.shares(of: grid.reduce(1, *))
-        let own = shares[sequence.group.rank]
-        let context = try BlockContext(
-            timestep: backbone.embed(timesteps: timesteps, grid),
-            rope: backbone.rope(grid, latents.device),
-            text: text
-        ).sliced(tokens: own, of: grid)
-        let tokens = try backbone.embed(latents).narrowed(1, own.lowerBound, own.count)
-        let controlTokens = try embed(control: control, for: latents)
+        let part = try DividedInput(backbone, latents, timesteps, text, sequence)
         var branch = ControlTokens(
-            tokens: try controlTokens.narrowed(1, own.lowerBound, own.count),
+            tokens: try part.own(of: embed(control: control, for: latents)),
             scale: scale
         )
         let x = try run(
             blocks: 0..<config.layers,
-            tokens,
+            part.own(of: backbone.embed(latents)),
             control: &branch,
-            context,
-            cache: cache
-        ) { _, q, k, v throws(SwanError) in try sequence.attend(q, k, v, shares) }
+            part.context,
+            cache: cache,
+            attend: part.attend
+        )
+        return try part.flow(x, backbone)
+    }
+}
+
+/// What a rank needs to run all blocks on its share of a video's tokens.
+///
+/// The input is built and embedded whole: images and masks are channels of it.
+private struct DividedInput: Sendable {
+    let context: BlockContext
+    private let grid: [Int]
+    private let shares: Shares
+    private let sequence: SequenceParallel
+
+    init(
+        _ backbone: WanBackbone,
+        _ latents: Tensor,
+        _ timesteps: Tensor,
+        _ text: TextConditioning,
+        _ sequence: SequenceParallel
+    ) throws(SwanError) {
+        self.sequence = sequence
+        grid = try backbone.grid(of: latents)
+        shares = try sequence.shares(of: grid.reduce(1, *))
+        context = try BlockContext(
+            timestep: backbone.embed(timesteps: timesteps, grid),
+            rope: backbone.rope(grid, latents.device),
+            text: text
+        ).sliced(tokens: shares[sequence.group.rank], of: grid)
+    }
+
+    /// This rank's tokens [B, l, C] of all [B, L, C].
+    func own(of tokens: Tensor) throws(SwanError) -> Tensor {
+        let range = shares[sequence.group.rank]
+        return try tokens.narrowed(1, range.lowerBound, range.count)
+    }
+
+    /// Self-attention to the tokens of all ranks.
+    @Sendable func attend(
+        _ block: Int,
+        _ q: Tensor,
+        _ k: Tensor,
+        _ v: Tensor
+    ) throws(SwanError) -> Tensor {
+        try sequence.attend(q, k, v, shares)
+    }
+
+    /// The whole flow from this rank's tokens after all blocks.
+    func flow(_ x: Tensor, _ backbone: WanBackbone) throws(SwanError) -> Tensor {
         let patches = try backbone.project(x, context.timestep)
         return try backbone.video(sequence.whole(patches, shares), grid)
     }

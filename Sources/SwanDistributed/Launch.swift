@@ -2,8 +2,7 @@ package import SwanSystem
 
 /// How this process was started as one of several, and where they meet.
 ///
-/// Read from the environment that torchrun, `swan launch`, SLURM's srun, Open MPI's or MPICH's
-/// mpirun set.
+/// Read from the environment that torchrun, SLURM's srun, Open MPI's or MPICH's mpirun set.
 package struct Launch: Sendable, Equatable {
     /// The number of this process, and of processes.
     package var rank: Int
@@ -14,7 +13,7 @@ package struct Launch: Sendable, Equatable {
     /// The address of the store.
     package var host: String
     package var port: UInt16
-    /// How often the launcher has started the processes anew.
+    /// The number of times that the launcher has restarted the processes.
     package var restart = 0
     /// Whether the launcher serves the store; otherwise rank 0 does.
     package var isServedByLauncher = false
@@ -142,14 +141,6 @@ package struct Launch: Sendable, Equatable {
             host: host,
             port: try variables.port ?? defaultPort
         )
-    }
-
-    /// The variables for a process that `swan launch` starts.
-    package var environment: [String: String] {
-        [
-            "RANK": "\(rank)", "WORLD_SIZE": "\(size)", "LOCAL_RANK": "\(localRank)",
-            "LOCAL_WORLD_SIZE": "\(localSize)", "MASTER_ADDR": host, "MASTER_PORT": "\(port)",
-        ]
     }
 }
 

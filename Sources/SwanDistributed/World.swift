@@ -45,7 +45,7 @@ package final class World: @unchecked Sendable {
         self.launch = launch
         self.deadlines = deadlines
         let root = try Self.openStore(launch, deadlines)
-        // Processes that were started anew must not see keys of their predecessors.
+        // Restarted processes must not see the keys of the previous ones.
         store = try root.part("swan/\(launch.restart)/")
         roster = try Roster.exchange(own, store, launch, deadline: deadlines.start)
         address = try OwnAddress.facing(

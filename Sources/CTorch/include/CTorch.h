@@ -178,7 +178,7 @@ void ct_guard_leave(ct_guard guard);
 
 typedef struct ct_store_s *ct_store;  // keys and values that all processes see
 
-// Connects to the store at an address, or serves it there (port 0: any). Serving listens on all interfaces.
+// Connects to the store at an address, or serves it there. Serving listens on all interfaces.
 ct_store ct_store_open(
     const char *host, uint16_t port, bool serves, int64_t milliseconds, ct_error *error);
 // Another connection to the same store, for another thread.
@@ -186,7 +186,6 @@ ct_store ct_store_clone(ct_store store, ct_error *error);
 // The part of a store whose keys begin with a prefix.
 ct_store ct_store_part(ct_store store, const char *prefix, ct_error *error);
 void ct_store_release(ct_store store);
-uint16_t ct_store_port(ct_store store);
 bool ct_store_set(ct_store store, const char *key, const void *bytes, size_t count, ct_error *error);
 // Waits for a key; `bytes` is to be freed by the caller.
 bool ct_store_get(
@@ -206,13 +205,11 @@ ct_group ct_group_open_gloo(
 void ct_group_release(ct_group group);
 // Closes the connections; what waits fails.
 void ct_group_abort(ct_group group);
-bool ct_group_set_timeout(ct_group group, int64_t milliseconds, ct_error *error);
 
 typedef struct ct_work_s *ct_work;
 
 // Waits until the result can be used; 0 milliseconds stand for the timeout of the group.
 bool ct_work_wait(ct_work work, int64_t milliseconds, ct_error *error);
-bool ct_work_is_done(ct_work work);
 void ct_work_release(ct_work work);
 
 typedef enum : int32_t { CT_SUM = 0, CT_MAX = 1, CT_MIN = 2 } ct_reduction;
@@ -230,8 +227,6 @@ ct_work ct_all_to_all(
 ct_work ct_send(ct_group group, ct_tensor tensor, int32_t to, int32_t tag, ct_error *error);
 ct_work ct_receive(ct_group group, ct_tensor tensor, int32_t from, int32_t tag, ct_error *error);
 ct_work ct_barrier(ct_group group, ct_error *error);
-// A barrier after which rank 0 can name those that are missing, in its error.
-bool ct_monitored_barrier(ct_group group, int64_t milliseconds, ct_error *error);
 
 // Differentiable exchanges, complete when they return.
 // Rows of dimension 0 to and from each rank; the gradient goes the other way.

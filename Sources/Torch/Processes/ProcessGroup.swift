@@ -47,14 +47,6 @@ package final class ProcessGroup: @unchecked Sendable {
     /// Closes the connections; operations under way fail.
     package func abort() { ct_group_abort(raw) }
 
-    /// Changes the longest that an operation may take.
-    package func setDeadline(_ deadline: Duration) throws(SwanError) {
-        var error = ct_error()
-        guard ct_group_set_timeout(raw, deadline.milliseconds, &error) else {
-            throw SwanError(taking: &error)
-        }
-    }
-
     // MARK: - Collectives
 
     /// Overwrites a tensor with that of one rank.
@@ -122,15 +114,6 @@ package final class ProcessGroup: @unchecked Sendable {
     package func barrier() throws(SwanError) {
         traffic.count(.barrier, 0)
         try ProcessWork(engine { error in ct_barrier(raw, &error) }, []).wait()
-    }
-
-    /// The same; on rank 0, the error names the ranks that are missing after `deadline`.
-    package func barrier(naming deadline: Duration) throws(SwanError) {
-        traffic.count(.barrier, 0)
-        var error = ct_error()
-        guard ct_monitored_barrier(raw, deadline.milliseconds, &error) else {
-            throw SwanError(taking: &error)
-        }
     }
 
     // MARK: - Messages
@@ -274,9 +257,6 @@ package final class ProcessWork: @unchecked Sendable {
     }
 
     deinit { ct_work_release(raw) }
-
-    /// Whether the result can be used. Never true for a message that is received.
-    package var isDone: Bool { ct_work_is_done(raw) }
 
     /// Waits until the result can be used, or the group's deadline has passed.
     package func wait() throws(SwanError) {

@@ -12,8 +12,6 @@ package final class ProcessStore: @unchecked Sendable {
     private init(_ raw: ct_store) { self.raw = raw }
 
     /// Connects to the store at an address, or serves it there.
-    ///
-    /// - Parameter port: With 0, a server chooses a free port.
     package convenience init(
         host: String,
         port: UInt16,
@@ -27,9 +25,6 @@ package final class ProcessStore: @unchecked Sendable {
     }
 
     deinit { ct_store_release(raw) }
-
-    /// The port of the store.
-    package var port: UInt16 { ct_store_port(raw) }
 
     /// Another connection to the same store.
     package func clone() throws(SwanError) -> ProcessStore {
