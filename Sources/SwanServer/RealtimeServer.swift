@@ -2,7 +2,6 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 package import Logging
-import NIOCore
 import SwanCheckpoints
 import SwanHTTP
 package import SwanPipelines
@@ -218,16 +217,6 @@ package final class RealtimeServer: Sendable {
     }
 
     static func json(_ value: some Encodable) -> Response {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(value) else {
-            return Response(status: .internalServerError)
-        }
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: data))
-        )
+        JSONResponse.make(value, keys: .convertToSnakeCase)
     }
 }

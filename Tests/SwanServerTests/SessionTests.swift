@@ -78,7 +78,7 @@ import Testing
     }
 
     @Test func histogramsCountAllDurations() {
-        var histogram = DurationHistogram()
+        var histogram = LatencyHistogram()
         #expect(histogram.milliseconds(0.5) == 0)
         for milliseconds in 1...100 { histogram.add(.milliseconds(milliseconds)) }
         #expect(abs(histogram.milliseconds(0.5) - 50) < 1.5)

@@ -101,10 +101,10 @@ final class DemoUsers: @unchecked Sendable {
                 users: registry.limits.sessions,
                 prompt: prompt
             )
-            return try Self.json(settings)
+            return JSONResponse.make(settings)
         }
         router.get("/api/queue") { [self] _, _ in
-            try Self.json(["queue_size": await userCount])
+            JSONResponse.make(["queue_size": await userCount])
         }
         router.get("/api/stream/:id") { [self] _, context in
             guard let user = user(context) else { throw Self.noUser }
@@ -118,8 +118,8 @@ final class DemoUsers: @unchecked Sendable {
                     last: window,
                     framesUnderway: await user.framesUnderway
                 )
-            else { return try Self.json(["error": "No frames yet"], .notFound) }
-            return try Self.json(report)
+            else { return JSONResponse.make(["error": "No frames yet"], .notFound) }
+            return JSONResponse.make(report)
         }
     }
 
@@ -156,18 +156,5 @@ final class DemoUsers: @unchecked Sendable {
             }
             await user.unwatch(outbox)
         }
-    }
-
-    private static func json(
-        _ value: some Encodable,
-        _ status: HTTPResponse.Status = .ok
-    ) throws -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Response(
-            status: status,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(value)))
-        )
     }
 }

@@ -187,17 +187,3 @@ extension APIError {
         "There is no such video; it may have expired or been deleted."
     )
 }
-
-/// Responses in JSON.
-enum JSONResponse {
-    static func make(_ value: some Encodable) -> Response {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(value) else { return APIError.internalError.response }
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: data))
-        )
-    }
-}

@@ -1,10 +1,9 @@
-import Histogram
 import SwanPipelines
 
 /// The measurements of a session; protected by its lock.
 struct SessionMeter {
-    private var latencies = DurationHistogram()
-    private var intervals = DurationHistogram()
+    private var latencies = LatencyHistogram()
+    private var intervals = LatencyHistogram()
     private var stages = SessionStats.Stages()
     private var viewer: SimulatedViewer
     private let framesPerSecond: Double
@@ -122,23 +121,13 @@ struct SimulatedViewer {
     mutating func pause() { end = nil }
 }
 
-/// Durations in microseconds up to an hour, counted to two digits.
-struct DurationHistogram {
-    private static let most: UInt64 = 3_600_000_000
-    private var counts = Histogram<UInt32>(
-        highestTrackableValue: most,
-        numberOfSignificantValueDigits: .two
-    )
-
-    mutating func add(_ duration: Duration) {
-        let microseconds = max(duration / .microseconds(1), 1)
-        counts.record(UInt64(min(microseconds, Double(Self.most))))
-    }
+extension LatencyHistogram {
+    /// Adds a duration.
+    mutating func add(_ duration: Duration) { add(duration / .seconds(1)) }
 
     /// The milliseconds that a share of all durations, 0 to 1, do not exceed; 0 if there are none.
     func milliseconds(_ share: Double) -> Double {
-        counts.totalCount == 0
-            ? 0 : rounded(Double(counts.valueAtPercentile(100 * share)) / 1_000, 10)
+        rounded((percentile(share) ?? 0) * 1_000, 10)
     }
 }
 

@@ -16,7 +16,7 @@ struct SessionStats: Encodable, Sendable {
     struct Percentiles: Encodable, Sendable {
         var p50 = 0.0, p95 = 0.0, p99 = 0.0
 
-        init(_ histogram: DurationHistogram) {
+        init(_ histogram: LatencyHistogram) {
             p50 = histogram.milliseconds(0.5)
             p95 = histogram.milliseconds(0.95)
             p99 = histogram.milliseconds(0.99)
