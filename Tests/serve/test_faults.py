@@ -447,5 +447,51 @@ class Listening(unittest.TestCase):
         self.assertEqual(server.stop(signal.SIGHUP), 0)
 
 
+class Proxies(unittest.TestCase):
+    """What browsers and the proxies of docs/serving.md send, as it arrives at the server."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.text = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+        cls.origin = re.search(r"--allow-origin (https://[a-z.]+)", cls.text).group(1)
+        cls.server = Program("--allow-origin", cls.origin)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def headers(self, pattern):
+        """The headers that a page's request has behind a proxy; an empty one is removed."""
+        headers = {"Host": self.origin.removeprefix("https://"), "Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
+        replaced = re.findall(pattern, self.text)
+        self.assertTrue(replaced)
+        for name, value in replaced:
+            headers[name] = "" if value.startswith("$") else value.strip('"')
+        return {name: value for name, value in headers.items() if value}
+
+    def check(self, headers):
+        host = headers.pop("Host")
+        client = Client(self.server)
+        self.addCleanup(client.__exit__)
+        upgrade = {
+            **headers, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        self.assertEqual(client.request(path="/v1/realtime", host=host, headers=upgrade).response()[0], 101)
+        self.assertEqual(self.server.get("/", host=host, headers=headers)[0], 200)
+        # This server makes no videos, so that the request comes as far as it can.
+        json_type = {"Content-Type": "application/json"}
+        post = self.server.get("/v1/videos", "POST", host=host, headers={**headers, **json_type}, body=b"{}")
+        self.assertEqual(post[0], 404, post)
+        other = {**headers, "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        self.assertEqual(self.server.get("/v1/videos", "POST", host=host, headers=other, body=b"{}")[0], 403)
+
+    def test_caddy(self):
+        self.check(self.headers(r"header_up (\S+) (\S+)\n"))
+
+    def test_nginx(self):
+        self.check(self.headers(r"proxy_set_header (\S+) (\S+);"))
+
+
 if __name__ == "__main__":
     unittest.main()
