@@ -25,6 +25,41 @@ extension Decoder {
     }
 }
 
+extension KeyedDecodingContainer {
+    /// Decodes a number in a range; nil if the key is missing or null.
+    ///
+    /// Numbers that the type cannot represent, such as 1e400 or 1.5, are errors that name the key, too: those of
+    /// `JSONDecoder` are of a private type and name nothing.
+    package func decodeIfPresent<Value: Decodable & Comparable>(
+        _ key: Key,
+        in range: ClosedRange<Value>,
+        unit: String = ""
+    ) throws -> Value? {
+        do {
+            guard let value = try decodeIfPresent(Value.self, forKey: key) else { return nil }
+            if range.contains(value) { return value }
+        } catch let error as DecodingError {
+            guard case .dataCorrupted = error else { throw error }
+        } catch {
+            // Reported below.
+        }
+        let kind = range.lowerBound is any BinaryInteger ? "a whole number from " : ""
+        throw DecodingError.dataCorruptedError(
+            forKey: key,
+            in: self,
+            debugDescription: "must be \(kind)\(Self.words(range.lowerBound)) to "
+                + "\(Self.words(range.upperBound))\(unit.isEmpty ? "" : " " + unit)"
+        )
+    }
+
+    private static func words(_ bound: some Comparable) -> String {
+        guard let bound = bound as? Double, let whole = Int(exactly: bound) else {
+            return "\(bound)"
+        }
+        return "\(whole)"
+    }
+}
+
 extension DecodingError {
     /// Where in the data the error is, and what is wrong there.
     package var context: Context? {
