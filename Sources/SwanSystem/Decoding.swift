@@ -52,6 +52,32 @@ extension KeyedDecodingContainer {
         )
     }
 
+    /// Decodes a number in a range; throws if the key is missing.
+    package func decode<Value: Decodable & Comparable>(
+        _ key: Key,
+        in range: ClosedRange<Value>
+    ) throws -> Value {
+        guard let value = try decodeIfPresent(key, in: range) else {
+            return try decode(Value.self, forKey: key)
+        }
+        return value
+    }
+
+    /// Decodes one of a few names; nil if the key is missing or null. The error for another name lists them.
+    package func decodeChoiceIfPresent<Choice: RawRepresentable & CaseIterable>(
+        _ key: Key
+    ) throws -> Choice? where Choice.RawValue == String {
+        guard let name = try decodeIfPresent(String.self, forKey: key) else { return nil }
+        if let choice = Choice(rawValue: name) { return choice }
+        let names = Choice.allCases.map(\.rawValue)
+        throw DecodingError.dataCorruptedError(
+            forKey: key,
+            in: self,
+            debugDescription: "must be " + names.dropLast().joined(separator: ", ")
+                + (names.count > 1 ? " or " : "") + (names.last ?? "")
+        )
+    }
+
     private static func words(_ bound: some Comparable) -> String {
         guard let bound = bound as? Double, let whole = Int(exactly: bound) else {
             return "\(bound)"
