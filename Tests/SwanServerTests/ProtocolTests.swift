@@ -173,6 +173,18 @@ import Testing
         #expect(words == "seed: must be a whole number from 0 to 18446744073709551615")
     }
 
+    @Test(arguments: [
+        ("start", "prmpt", "\"sepia\""), ("update", "stesp", "1"), ("update", "output", "\"png\""),
+        ("start", "paused", "true"),
+    ])
+    func unknownKeysAreErrors(type: String, key: String, value: String) {
+        let error = #expect(throws: MessageError.self) {
+            try ClientMessage("{\"type\": \"\(type)\", \"\(key)\": \(value)}")
+        }
+        #expect(error?.code == "unknown_key" && error?.parameter == key)
+        #expect(error?.message.contains("'\(key)'") == true)
+    }
+
     @Test func wrongChoicesAreListed() {
         for (key, names) in [
             ("presentation", "newest, lossless or paced"), ("input", "frames or none"),

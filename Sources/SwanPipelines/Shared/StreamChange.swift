@@ -54,7 +54,10 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     /// Creates a change of nothing.
     package init() {}
 
-    private enum CodingKeys: String, CodingKey {
+    /// The keys in JSON.
+    package static var keys: [String] { CodingKeys.allCases.map(\.rawValue) }
+
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case prompt, prompts, transition, steps, mode, noiseScale = "noise_scale"
         case fixedNoise = "fixed_noise", seed, fit, width, height, resets = "reset", event
     }

@@ -45,6 +45,23 @@ enum ClientMessage {
         }
     }
 
+    /// Throws if a message has a key that is neither one of all changes nor one of its own.
+    fileprivate static func requireKnownKeys<Keys: CodingKey & CaseIterable>(
+        _ decoder: any Decoder,
+        of keys: Keys.Type
+    ) throws {
+        let known = ["type"] + StreamChange.keys + Keys.allCases.map(\.stringValue)
+        let found = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
+        guard let key = found.sorted().first(where: { !known.contains($0) }) else { return }
+        let name = key.printable(limit: 80)
+        throw MessageError(
+            "unknown_key",
+            "There is no key '\(name)' in this message; known are: "
+                + "\(known.joined(separator: ", ")).",
+            parameter: name
+        )
+    }
+
     private struct Kind: Decodable { let type: String }
     private struct Ping: Decodable { let time: Double }
 
@@ -52,9 +69,10 @@ enum ClientMessage {
         let change: StreamChange
         let paused: Bool?
 
-        private enum CodingKeys: String, CodingKey { case paused }
+        private enum CodingKeys: String, CodingKey, CaseIterable { case paused }
 
         init(from decoder: any Decoder) throws {
+            try ClientMessage.requireKnownKeys(decoder, of: CodingKeys.self)
             change = try StreamChange(from: decoder)
             paused = try decoder.container(keyedBy: CodingKeys.self)
                 .decodeIfPresent(Bool.self, forKey: .paused)
@@ -92,13 +110,14 @@ struct StartMessage: Decodable, Sendable {
     /// The size of the client's pictures, which decides the shape of the output.
     var sourceWidth, sourceHeight: Int?
 
-    private enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case input, presentation, output, quality, bitsPerSecond = "bitrate"
         case framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
     }
 
     init(from decoder: any Decoder) throws {
+        try ClientMessage.requireKnownKeys(decoder, of: CodingKeys.self)
         change = try StreamChange(from: decoder)
         let values = try decoder.container(keyedBy: CodingKeys.self)
         settings = StreamSettings()
