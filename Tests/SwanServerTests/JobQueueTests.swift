@@ -142,6 +142,20 @@ import Testing
         try remove()
     }
 
+    @Test func onlyTheUserReadsTheDatabase() throws {
+        let queue = try queue()
+        _ = try add(job(), to: queue)
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+            .filter { $0.hasPrefix("jobs.sqlite") }
+        #expect(names.count == 3)
+        for name in names {
+            let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")
+            #expect(attributes[.posixPermissions] as? Int == 0o600, "\(name)")
+        }
+        queue.close()
+        try remove()
+    }
+
     @Test func filesOfNoJobAreRemoved() throws {
         let names = [
             "uploads/upload-1", "inputs/video_1-0", "videos/.video_1.swan-partial-1.mp4",
