@@ -49,6 +49,8 @@ class RefusalTest(VideoCase):
             self.assertIn("must be", error["message"])
         error = self.refused(self.post_json('{"prompt": "a", "prompt_at": [{"frame": 1e30, "prompt": "b"}]}'), 400)
         self.assertEqual(error["param"], "prompt_at", error)
+        error = self.refused(self.post({"size": "256x256", "settings[width]": "128"}, picture), 400)
+        self.assertEqual(error["param"], "size", error)
         self.refused(self.post({"model": "other"}, picture), 404, "model_not_found")
         self.assertEqual(self.refused(self.post(), 400)["param"], "input_reference")
         self.refused(self.post(files=picture * 2), 400)
