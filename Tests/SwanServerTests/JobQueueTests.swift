@@ -44,7 +44,7 @@ import Testing
     /// The last state of a job.
     private func end(of id: String, _ queue: JobQueue) async -> JobQueue.Snapshot? {
         var last: JobQueue.Snapshot?
-        for await change in queue.changes(of: id) { last = change }
+        for await case .state(let state) in queue.changes(of: id) { last = state }
         return last
     }
 
@@ -197,7 +197,11 @@ import Testing
         }
         let id = try add(job(), to: queue).id
         started.wait()
+        let changes = queue.changes(of: id)
         #expect(try queue.delete(id))
+        var last: JobQueue.Change?
+        for await change in changes { last = change }
+        #expect(last == .deleted(id: id))
         #expect(stopped.wait(timeout: .now() + 10) == .success)
         #expect(queue.job(id) == nil)
         #expect(try !queue.delete(id))

@@ -49,6 +49,15 @@ struct VideoObject: Encodable {
     }
 }
 
+/// What is left of a video that was deleted.
+struct DeletedVideo: Encodable {
+    static let name = "video.deleted"
+
+    let id: String
+    let object = Self.name
+    let deleted = true
+}
+
 /// A part of the list of videos.
 struct VideoList: Encodable {
     let object = "list"
