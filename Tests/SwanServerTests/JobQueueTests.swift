@@ -65,6 +65,27 @@ import Testing
         try remove()
     }
 
+    @Test func issuesOfPromptsAreKept() async throws {
+        var first: JobQueue? = try queue { _, _ in
+            var result = Self.result
+            result.issues = ["no such style"]
+            return result
+        }
+        let id = try add(job(), to: #require(first)).id
+        var last: JobQueue.Snapshot?
+        if let first { last = await end(of: id, first) }
+        #expect(last?.job.issues == ["no such style"])
+        let object = try JSONEncoder().encode(VideoObject(#require(last)))
+        let text = String(decoding: object, as: UTF8.self)
+        #expect(text.contains(#""issues":["no such style"]"#))
+        first?.close()
+        first = nil
+        let second = try await reopened()
+        #expect(second.job(id)?.job.issues == ["no such style"])
+        second.close()
+        try remove()
+    }
+
     @Test func failuresHaveNoPaths() async throws {
         let queue = try queue { _, _ in
             throw SwanError(.noSuchFile, "/home/someone/secret: no such file")

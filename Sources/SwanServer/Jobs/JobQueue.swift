@@ -275,6 +275,7 @@ final class JobQueue: @unchecked Sendable {
         case .success(let video):
             job.status = .completed
             (job.size, job.frames, job.frameRate) = (video.size, video.frames, video.frameRate)
+            job.issues = video.issues.isEmpty ? nil : video.issues
         case .failure(let error):
             job.status = .failed
             job.failure = JobFailure(error)

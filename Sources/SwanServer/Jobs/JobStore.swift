@@ -122,6 +122,9 @@ final class JobStore: Sendable {
                 table.column("frameRate", .double)
             }
         }
+        migrator.registerMigration("issues") { database in
+            try database.alter(table: "job") { $0.add(column: "issues", .text) }
+        }
         try migrator.migrate(database)
         return database
     }
