@@ -28,8 +28,8 @@ extension Decoder {
 extension KeyedDecodingContainer {
     /// Decodes a number in a range; nil if the key is missing or null.
     ///
-    /// Numbers that the type cannot represent, such as 1e400 or 1.5, are errors that name the key, too: those of
-    /// `JSONDecoder` are of a private type and name nothing.
+    /// Numbers that the type cannot represent, such as 1e400 or 1.5, are errors that name the key,
+    /// too: those of `JSONDecoder` are of a private type and name nothing.
     package func decodeIfPresent<Value: Decodable & Comparable>(
         _ key: Key,
         in range: ClosedRange<Value>,
@@ -63,7 +63,8 @@ extension KeyedDecodingContainer {
         return value
     }
 
-    /// Decodes one of a few names; nil if the key is missing or null. The error for another name lists them.
+    /// Decodes one of a few names; nil if the key is missing or null. The error for another name
+    /// lists them.
     package func decodeChoiceIfPresent<Choice: RawRepresentable & CaseIterable>(
         _ key: Key
     ) throws -> Choice? where Choice.RawValue == String {

@@ -82,7 +82,8 @@ final class JobStore: Sendable {
         return underlying.map { SwanError.reason(Int32($0.code)) } ?? error.localizedDescription
     }
 
-    /// Lets only the user read the database, which has prompts, and its companions: SQLite gives them its permissions.
+    /// Lets only the user read the database, which has prompts, and its companions. SQLite gives new
+    /// ones the permissions of the database.
     private static func makePrivate(_ path: String) throws {
         let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw SwanError(.cannotWrite, SwanError.reason(errno)) }

@@ -185,7 +185,8 @@ final class SessionRegistry: @unchecked Sendable {
         return options
     }
 
-    /// Throws if a side that a client asks for does not suit the model. A padded picture is smaller than what was asked for.
+    /// Throws if a side that a client asks for does not suit the model. A padded picture is smaller
+    /// than what was asked for.
     private static func checkSides(
         _ options: StreamOptions,
         _ start: StartMessage,

@@ -119,7 +119,8 @@ struct JobFields: Decodable {
         }
     }
 
-    /// Decodes a structure with numbers. `JSONDecoder` throws errors of a private type for those that do not fit.
+    /// Decodes a structure with numbers. `JSONDecoder` throws errors of a private type for those that
+    /// do not fit.
     private static func withNumbers<Value>(
         _ parameter: String,
         _ decode: () throws -> Value
