@@ -218,11 +218,14 @@ int cm_live_read(cm_source *source, AVPacket *packet) {
 cm_code cm_live_end(const cm_source *source, cm_error *error) {
     const struct cm_live *live = source->live;
     if (cm_flag_is_raised(live->deadline.cancelled)) return CM_END;
-    if (live->deadline.passed)
+    /* FFmpeg says "exit" for a read that our deadline ended. */
+    if (live->deadline.passed || live->status == AVERROR_EXIT)
         return cm_fail(error, CM_LOST, "no video for %g seconds", live->read_seconds);
     if (live->status == AVERROR_EOF) return CM_END;
     if (live->status == AVERROR(ENODEV))
         return cm_fail(error, CM_LOST, "the device was disconnected");
+    if (live->status == AVERROR(EIO))
+        return cm_fail(error, CM_LOST, "the other side ended or the connection was lost");
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(live->status, text, sizeof text);
     return cm_fail(error, CM_LOST, "the connection was lost: %s", text);

@@ -120,7 +120,7 @@ package final class RealtimeServer: Sendable {
         }
         let reservation: SessionRegistry.Reservation
         do {
-            reservation = try registry.reserve(SessionDemand.parse(url, registry.host.model))
+            reservation = try registry.reserve(Self.demand(url, registry))
         } catch {
             metrics.refused("capacity")
             return .refuse(error)
@@ -131,6 +131,17 @@ package final class RealtimeServer: Sendable {
         }
     }
 
+    private static func demand(
+        _ url: URLComponents,
+        _ registry: SessionRegistry
+    ) throws(APIError) -> StreamDemand {
+        try SessionDemand.parse(
+            url,
+            registry.host.model,
+            maxPixels: registry.limits.outputPixels
+        )
+    }
+
     // MARK: - Routes
 
     private func addRoutes(to router: Router<BasicRequestContext>) {
@@ -138,7 +149,7 @@ package final class RealtimeServer: Sendable {
         // A page cannot see why a handshake was refused, so it asks here.
         router.get("/v1/realtime") { [registry] request, _ -> Response in
             let url = URLComponents(string: request.uri.description) ?? URLComponents()
-            _ = try registry.reserveFree(SessionDemand.parse(url, registry.host.model))
+            _ = try registry.reserveFree(Self.demand(url, registry))
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",

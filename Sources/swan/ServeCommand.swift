@@ -144,7 +144,11 @@ struct ServeCommand: ParsableCommand {
         if printSettings { return try StandardOutput.write(sources.text(self)) }
         let log = startLog()
         var options = try options()
-        try jobOptions.apply(to: &options, device: loading.device.name)
+        try jobOptions.apply(
+            to: &options,
+            device: loading.device.name,
+            dtype: loading.dtype
+        )
         let isServing = Mutex(false)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(

@@ -57,14 +57,17 @@ struct ServeJobOptions: ParsableArguments {
 
     /// Adds jobs to the options of a server, unless there are none.
     ///
-    /// - Parameter device: The device of all models.
-    func apply(to server: inout ServerOptions, device: String) throws {
+    /// - Parameters:
+    ///   - device: The device of all models.
+    ///   - dtype: The dtype that all models compute in.
+    func apply(to server: inout ServerOptions, device: String, dtype: WeightType) throws {
         guard jobs != "none" else { return }
         var options = JobOptions(folder: jobs ?? Self.defaultFolder)
         options.isOptional = jobs == nil
         if let videoModel {
             var generation = GenerationOptions()
             generation.device = device
+            generation.dtype = dtype.dtype
             options.generator = try VideoModel(videoModel, options: generation)
         }
         options.limits.queued = maxJobs

@@ -248,10 +248,10 @@ import Torch
     }
 
     @Test(arguments: [
-        ("{\"steps\": 0}", "at least 1"), ("{\"noise_scale\": 2}", "0 to 1"),
+        ("{\"steps\": 0}", "from 1 to"), ("{\"noise_scale\": 2}", "0 to 1"),
         ("{\"prompts\": []}", "1 to 8"), ("{\"transition\": -1}", "0 to 1000"),
         ("{\"prompts\": [{\"text\": \"a\", \"weight\": 0}]}", "above 0"),
-        ("{\"fit\": \"squash\"}", "squash"),
+        ("{\"fit\": \"squash\"}", "crop"),
     ])
     func saysWhatIsWrong(json: String, words: String) {
         let error = #expect(throws: DecodingError.self) { try change(json) }

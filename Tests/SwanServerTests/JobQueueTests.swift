@@ -44,7 +44,7 @@ import Testing
     /// The last state of a job.
     private func end(of id: String, _ queue: JobQueue) async -> JobQueue.Snapshot? {
         var last: JobQueue.Snapshot?
-        for await change in queue.changes(of: id) { last = change }
+        for await case .state(let state) in queue.changes(of: id) { last = state }
         return last
     }
 
@@ -62,6 +62,27 @@ import Testing
         #expect(last?.job.frames == 24)
         #expect(order.withLock { $0 } == ["1", "2", "3"])
         queue.close()
+        try remove()
+    }
+
+    @Test func issuesOfPromptsAreKept() async throws {
+        var first: JobQueue? = try queue { _, _ in
+            var result = Self.result
+            result.issues = ["no such style"]
+            return result
+        }
+        let id = try add(job(), to: #require(first)).id
+        var last: JobQueue.Snapshot?
+        if let first { last = await end(of: id, first) }
+        #expect(last?.job.issues == ["no such style"])
+        let object = try JSONEncoder().encode(VideoObject(#require(last)))
+        let text = String(decoding: object, as: UTF8.self)
+        #expect(text.contains(#""issues":["no such style"]"#))
+        first?.close()
+        first = nil
+        let second = try await reopened()
+        #expect(second.job(id)?.job.issues == ["no such style"])
+        second.close()
         try remove()
     }
 
@@ -142,6 +163,20 @@ import Testing
         try remove()
     }
 
+    @Test func onlyTheUserReadsTheDatabase() throws {
+        let queue = try queue()
+        _ = try add(job(), to: queue)
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+            .filter { $0.hasPrefix("jobs.sqlite") }
+        #expect(names.count == 3)
+        for name in names {
+            let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")
+            #expect(attributes[.posixPermissions] as? Int == 0o600, "\(name)")
+        }
+        queue.close()
+        try remove()
+    }
+
     @Test func filesOfNoJobAreRemoved() throws {
         let names = [
             "uploads/upload-1", "inputs/video_1-0", "videos/.video_1.swan-partial-1.mp4",
@@ -183,7 +218,11 @@ import Testing
         }
         let id = try add(job(), to: queue).id
         started.wait()
+        let changes = queue.changes(of: id)
         #expect(try queue.delete(id))
+        var last: JobQueue.Change?
+        for await change in changes { last = change }
+        #expect(last == .deleted(id: id))
         #expect(stopped.wait(timeout: .now() + 10) == .success)
         #expect(queue.job(id) == nil)
         #expect(try !queue.delete(id))

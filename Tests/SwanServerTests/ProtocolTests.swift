@@ -139,6 +139,64 @@ import Testing
         #expect(error?.message.contains("/") == false)
     }
 
+    @Test(
+        arguments: [
+            ("\"seed\": -1", "seed", "must be a whole number from 0 to 18446744073709551615"),
+            ("\"steps\": 1.5", "steps", "must be a whole number from 1 to 1000"),
+            ("\"event\": -1", "event", "must be a whole number from 0 to 4294967295"),
+            ("\"steps\": 1e30", "steps", "must be a whole number from 1 to 1000"),
+            ("\"noise_scale\": 1e400", "noise_scale", "must be 0 to 1"),
+            ("\"mode\": \"foo\"", "mode", "must be auto, steps or batch"),
+            ("\"fit\": \"foo\"", "fit", "must be crop, pad or stretch"),
+            ("\"prompts\": [{\"text\": \"a\"}]", "prompts[0].weight", "is missing"),
+            (
+                "\"prompts\": [{\"text\": \"a\", \"weight\": 1e400}]", "prompts[0].weight",
+                "must be 0 to 1000"
+            ),
+        ] as [(String, String, String)]
+    )
+    func wrongValuesNameTheirKey(text: String, parameter: String, reason: String) {
+        for type in ["start", "update"] {
+            let error = #expect(throws: MessageError.self) {
+                try ClientMessage("{\"type\": \"\(type)\", \(text)}")
+            }
+            #expect(error?.code == "invalid_value" && error?.parameter == parameter)
+            #expect(error?.message == "\(parameter): \(reason)")
+        }
+    }
+
+    @Test func agentsReadWhatIsWrong() {
+        let error = #expect(throws: DecodingError.self) {
+            let _: AgentArguments.Parameters = try AgentArguments.decode(["seed": -1])
+        }
+        let words = error.map { MessageError($0).message }
+        #expect(words == "seed: must be a whole number from 0 to 18446744073709551615")
+    }
+
+    @Test(arguments: [
+        ("start", "prmpt", "\"sepia\""), ("update", "stesp", "1"), ("update", "output", "\"png\""),
+        ("start", "paused", "true"),
+    ])
+    func unknownKeysAreErrors(type: String, key: String, value: String) {
+        let error = #expect(throws: MessageError.self) {
+            try ClientMessage("{\"type\": \"\(type)\", \"\(key)\": \(value)}")
+        }
+        #expect(error?.code == "unknown_key" && error?.parameter == key)
+        #expect(error?.message.contains("'\(key)'") == true)
+    }
+
+    @Test func wrongChoicesAreListed() {
+        for (key, names) in [
+            ("presentation", "newest, lossless or paced"), ("input", "frames or none"),
+            ("output", "jpeg, png, h264 or auto"),
+        ] {
+            let error = #expect(throws: MessageError.self) {
+                try ClientMessage("{\"type\": \"start\", \"\(key)\": \"foo\"}")
+            }
+            #expect(error?.message == "\(key): must be \(names)" && error?.parameter == key)
+        }
+    }
+
     @Test func serverMessagesAreSnakeCase() {
         let ready = ServerMessage.Ready(
             session: "s",

@@ -113,6 +113,30 @@ class LossTests(Folder):
         # A slow machine drops most of them, and what it keeps is as long as what it shows.
         self.assertGreater(int(frames_in(recording)["nb_read_frames"]), 4)
 
+    def test_other_protocols_do_not_tell_an_end_from_a_loss(self):
+        for scheme, kind, sending in [
+            ("rtmp", socket.SOCK_STREAM, ["-f", "flv"]),
+            ("srt", socket.SOCK_DGRAM, ["-f", "mpegts"]),
+            ("udp", socket.SOCK_DGRAM, ["-f", "mpegts"]),
+        ]:
+            with self.subTest(scheme):
+                port = free_port(kind)
+                recording = self.path(f"{scheme}.mp4")
+                # RTMP listens without a check of the key, so any will do.
+                name = f"{scheme}://127.0.0.1:{port}" + ("/live/key" if scheme == "rtmp" else "")
+                source = name + ("" if scheme == "udp" else "?listen")
+                program = swan(self, source, "-o", recording)
+                if scheme == "udp":
+                    program.until(lambda text: "loading" in text, "the start")
+                else:
+                    program.until(lambda text: "waiting for a sender" in text, "listening")
+                other = name.replace("/live/key", "/live/other")
+                ffmpeg(self, *test_pattern(seconds=6), *H264, *sending, other)
+                self.assertEqual(program.wait(), 74, program.text)
+                self.assertRegex(program.text, "the other side ended|no video for 10 seconds")
+                self.assertNotRegex(program.text, "Input/output error|Immediate exit|key|other/")
+                self.assertGreater(int(frames_in(recording)["nb_read_frames"]), 4)
+
     def test_a_lost_source_keeps_what_was_recorded(self):
         port = free_port()
         recording = self.path("out.mp4")
@@ -257,6 +281,16 @@ class PipeTests(Folder):
         self.assertEqual(program.wait(), 0, program.text)
         self.expect_figures(program.text)
         self.assertIn("done", [event["event"] for event in events(program.text)])
+
+    def test_a_live_pipe_that_ends_before_the_model_is_loaded(self):
+        clip, recording = self.path("in.y4m"), self.path("out.mp4")
+        subprocess.run(["ffmpeg", "-v", "error", *test_pattern(seconds=2, realtime=False), clip],
+                       check=True, timeout=30)
+        with open(clip, "rb") as file:
+            program = swan(self, "-", "--live", "-o", recording, stdin=file)
+        self.assertEqual(program.wait(), 0, program.text)
+        # All of its frames arrived in one moment, which is how long the recording is.
+        self.assertGreaterEqual(int(frames_in(recording)["nb_read_frames"]), 1)
 
 
 if __name__ == "__main__":

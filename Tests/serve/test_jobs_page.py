@@ -59,6 +59,16 @@ class JobsPageTests(BrowserTestCase):
         self.empty(page)
         page.wait_for_selector("#empty")
 
+    def test_says_what_is_wrong_with_a_prompt(self):
+        page = self.open_jobs()
+        page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+        page.fill("#seconds", "0.5")
+        page.fill("#prompt", "quarterly report")
+        page.click("#make")
+        page.wait_for_selector(".job[data-status=completed]", timeout=60_000)
+        self.assertIn("quarterly report", page.inner_text(".job .issues"))
+        self.empty(page)
+
     def test_cancels_a_running_job(self):
         page = self.open_jobs()
         self.make(page, seconds="300")

@@ -157,6 +157,8 @@ class MCPTest(unittest.TestCase):
                 ("start", {"source": "clip.y4m", "steps": 99}, "steps"), ("start", {"source": "clip.y4m", "fps": 0}, "fps"),
                 ("start", {"source": "clip.y4m", "width": 63}, "63"), ("prompt", {"prompt": "x"}, "start"),
                 ("start", {"source": "clip.y4m", "noise_scale": 3}, "noise_scale"), ("styles", {"all": True}, "arguments"),
+                ("start", {"source": "clip.y4m", "seed": -1}, "seed: must be a whole number from 0"),
+                ("start", {"source": "clip.y4m", "fit": "foo"}, "fit: must be crop, pad or stretch"),
             ]:
                 self.assertIn(word, await self.error(client, tool, **arguments))
             await self.call(client, "start", source="clip.y4m", width=64, height=64)

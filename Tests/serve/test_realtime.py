@@ -177,6 +177,15 @@ class RealtimeTest(unittest.TestCase):
         self.restyle(session, 5)
         session.send(type="stop")
 
+    def test_starts_name_what_does_not_suit_the_model(self):
+        for name, value in [("steps", 4), ("width", 17), ("height", 63), ("seed", -1)]:
+            client = Client(self.server, timeout=20)
+            self.addCleanup(client.__exit__)
+            client.open("/v1/realtime")
+            client.frame(TEXT, json.dumps({"type": "start", name: value}))
+            error = json.loads(client.receive()[1])
+            self.assertEqual((error["type"], error["code"], error.get("param")), ("error", "invalid_value", name))
+
     def test_a_session_starts_with_a_start(self):
         for first in [(TEXT, '{"type": "update"}'), (TEXT, '{"type": "start", "steps": 99}'),
                       (TEXT, '{"type": "start", "width": 63}'), (TEXT, '{"type": "start", "width": 4096, "height": 4096}'),

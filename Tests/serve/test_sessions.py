@@ -9,7 +9,7 @@ from clients import ROOT, Client, until
 from test_realtime import TEXT, Session, Swan, picture
 
 # More than any machine restyles beside another session.
-HUGE = {"width": 16_384, "height": 16_384, "steps": 2, "fps": 120}
+HUGE = {"width": 1280, "height": 720, "steps": 2, "fps": 120}
 
 
 class SessionsTest(unittest.TestCase):
@@ -50,7 +50,7 @@ class SessionsTest(unittest.TestCase):
         error = json.loads(body)["error"]
         self.assertEqual((status, error["code"]), (503, "capacity_exhausted"))
         self.assertGreater(int(headers["retry-after"]), 0)
-        self.assertIn("16384x16384 at 120 fps in 2 steps", error["message"])
+        self.assertIn("1280x720 at 120 fps in 2 steps", error["message"])
         # What is said to fit does.
         fits = error.get("fits")
         if fits:
@@ -80,9 +80,19 @@ class SessionsTest(unittest.TestCase):
         first.send(type="stop")
 
     def test_wrong_parameters_are_named(self):
-        for query, name in [("width=0", "width"), ("fps=nan", "fps"), ("steps=x", "steps"), ("height=1e9", "height")]:
-            status, _, body = self.get("/v1/realtime?" + query)
-            self.assertEqual((status, json.loads(body)["error"]["param"]), (400, name))
+        for query, name in [
+            ("width=0", "width"), ("fps=nan", "fps"), ("steps=x", "steps"), ("height=1e9", "height"),
+            # What no session of this model can have, on however idle a server.
+            ("steps=99", "steps"), ("steps=1.5", "steps"), ("width=17", "width"), ("height=250", "height"),
+            ("width=4096&height=4096", "width"), ("height=16384", "height"),
+        ]:
+            with self.subTest(query):
+                status, _, body = self.get("/v1/realtime?" + query)
+                self.assertEqual((status, json.loads(body)["error"]["param"]), (400, name))
+                client = Client(self.server)
+                self.addCleanup(client.__exit__)
+                self.assertEqual(client.handshake("/v1/realtime?" + query).response()[0], 400)
+        self.assertEqual(self.get("/v1/realtime?width=128&height=64&steps=1&fps=16")[0], 426)
 
     # Text alone
 

@@ -1,4 +1,5 @@
 """Requests for jobs that are wrong, uploads that are hostile, and the process that decodes them."""
+import base64
 import http.server
 import json
 import os
@@ -20,7 +21,11 @@ from videos import BOUNDARY, FFMPEG, VideoCase, children, form, png, video
 class RefusalTest(VideoCase):
     """Requests that are wrong."""
 
+    def post_json(self, body):
+        return self.request("POST", "/v1/videos", body.encode(), Content_Type="application/json")
+
     def test_wrong_parameters(self):
+        data = "data:image/png;base64," + base64.b64encode(png(64, 64)).decode()
         picture = [("input_reference", "a.png", png(64, 64))]
         for fields, parameter in [
             ({"prompt": " "}, "prompt"), ({"size": "64"}, "size"), ({"size": "63x64"}, "size"),
@@ -32,6 +37,20 @@ class RefusalTest(VideoCase):
         ]:
             error = self.refused(self.post(fields, picture), 400)
             self.assertEqual(error["param"], parameter, error)
+        for name, value in [("seed", "-1"), ("seed", "1e30"), ("steps", "1.5"), ("noise_scale", "1e400")]:
+            # In a form, 1e400 is a text.
+            error = self.refused(self.post({f"settings[{name}]": value}, picture), 400)
+            self.assertEqual(error["param"].split(".")[0], "settings", error)
+            body = f'{{"prompt": "a", "settings": {{"{name}": {value}}}, "input_reference": {{"image_url": "{data}"}}}}'
+            self.assertEqual(self.refused(self.post_json(body), 400)["param"], "settings")
+        for name, value in [("max_frames", "1e30"), ("max_frames", "1.5"), ("fps", "1e400"), ("control_scale", "1e400")]:
+            error = self.refused(self.post_json(f'{{"prompt": "a", "{name}": {value}}}'), 400)
+            self.assertEqual(error["param"], name, error)
+            self.assertIn("must be", error["message"])
+        error = self.refused(self.post_json('{"prompt": "a", "prompt_at": [{"frame": 1e30, "prompt": "b"}]}'), 400)
+        self.assertEqual(error["param"], "prompt_at", error)
+        error = self.refused(self.post({"size": "256x256", "settings[width]": "128"}, picture), 400)
+        self.assertEqual(error["param"], "size", error)
         self.refused(self.post({"model": "other"}, picture), 404, "model_not_found")
         self.assertEqual(self.refused(self.post(), 400)["param"], "input_reference")
         self.refused(self.post(files=picture * 2), 400)

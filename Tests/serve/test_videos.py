@@ -75,6 +75,16 @@ class JobTest(VideoCase):
             capture_output=True, text=True, check=True).stdout.strip()
         self.assertEqual(counted, "64,48,13")
 
+    def test_unknown_prompts_are_reported(self):
+        done = self.finished(self.accepted(self.upload(
+            png(64, 64), "a.png", prompt="quarterly report", size="64x64", max_frames=9,
+            prompt_at='[{"frame": 4, "prompt": "annual report"}]')))
+        self.assertEqual(done["status"], "completed", done)
+        self.assertEqual(len(done["issues"]), 2, done)
+        self.assertIn("quarterly report", done["issues"][0])
+        known = self.finished(self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1)))
+        self.assertEqual(known["issues"], [])
+
     def test_ranges(self):
         job = self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=5))
         self.refused(self.request("GET", f"/v1/videos/{job}/content"), 409, "video_not_ready")

@@ -1,4 +1,5 @@
 import SwanCheckpoints
+import SwanSystem
 
 /// Settings of a running stream that change at its next chunk; `nil` keeps a setting.
 ///
@@ -15,6 +16,15 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         package init(_ text: String, weight: Double = 1) {
             self.text = text
             self.weight = weight
+        }
+
+        private enum CodingKeys: String, CodingKey { case text, weight }
+
+        /// Decodes a prompt and its weight, which are both required.
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            text = try values.decode(String.self, forKey: .text)
+            weight = try values.decode(.weight, in: 0...1_000)
         }
     }
 
@@ -44,7 +54,10 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     /// Creates a change of nothing.
     package init() {}
 
-    private enum CodingKeys: String, CodingKey {
+    /// The keys in JSON.
+    package static var keys: [String] { CodingKeys.allCases.map(\.rawValue) }
+
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case prompt, prompts, transition, steps, mode, noiseScale = "noise_scale"
         case fixedNoise = "fixed_noise", seed, fit, width, height, resets = "reset", event
     }
@@ -52,42 +65,34 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     /// Decodes the keys that are given and checks them.
     package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        if let prompt = try values.decodeIfPresent(String.self, forKey: .prompt) {
-            prompts = [WeightedPrompt(prompt)]
-        }
-        prompts = try values.decodeIfPresent([WeightedPrompt].self, forKey: .prompts) ?? prompts
-        transition = try values.decodeIfPresent(Int.self, forKey: .transition) ?? 0
-        steps = try values.decodeIfPresent(Int.self, forKey: .steps)
-        mode = try values.decodeIfPresent(StepMode.self, forKey: .mode)
-        noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
+        prompts = try Self.prompts(values)
+        transition = try values.decodeIfPresent(.transition, in: 0...1_000) ?? 0
+        steps = try values.decodeIfPresent(.steps, in: 1...1_000)
+        mode = try values.decodeChoiceIfPresent(.mode)
+        noiseScale = try values.decodeIfPresent(.noiseScale, in: 0...1)
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise)
-        seed = try values.decodeIfPresent(UInt64.self, forKey: .seed)
-        fit = try values.decodeIfPresent(FrameFit.self, forKey: .fit)
-        width = try values.decodeIfPresent(Int.self, forKey: .width)
-        height = try values.decodeIfPresent(Int.self, forKey: .height)
+        seed = try values.decodeIfPresent(.seed, in: 0...UInt64.max)
+        fit = try values.decodeChoiceIfPresent(.fit)
+        width = try values.decodeIfPresent(.width, in: 1...FrameSize.largestSide)
+        height = try values.decodeIfPresent(.height, in: 1...FrameSize.largestSide)
         resets = try values.decodeIfPresent(Bool.self, forKey: .resets) ?? false
-        event = try values.decodeIfPresent(UInt32.self, forKey: .event) ?? 0
-        func require(_ holds: Bool, _ key: CodingKeys, _ message: String) throws {
-            guard !holds else { return }
+        event = try values.decodeIfPresent(.event, in: 0...UInt32.max) ?? 0
+    }
+
+    private static func prompts(
+        _ values: KeyedDecodingContainer<CodingKeys>
+    ) throws -> [WeightedPrompt]? {
+        let prompt = try values.decodeIfPresent(String.self, forKey: .prompt)
+        let mix = try values.decodeIfPresent([WeightedPrompt].self, forKey: .prompts)
+        guard let prompts = mix ?? prompt.map({ [WeightedPrompt($0)] }) else { return nil }
+        guard (1...8).contains(prompts.count), prompts.contains(where: { $0.weight > 0 }) else {
             throw DecodingError.dataCorruptedError(
-                forKey: key,
+                forKey: .prompts,
                 in: values,
-                debugDescription: message
+                debugDescription: "must be 1 to 8 texts, of which one has a weight above 0"
             )
         }
-        let weights = prompts?.map(\.weight) ?? [1]
-        try require(
-            (1...8).contains(weights.count) && weights.allSatisfy { (0...1_000).contains($0) }
-                && weights.contains { $0 > 0 },
-            .prompts,
-            "prompts must be 1 to 8 texts with weights from 0 to 1000, of which one is above 0"
-        )
-        try require((0...1_000).contains(transition), .transition, "must be 0 to 1000 chunks")
-        try require(steps.map { $0 >= 1 } ?? true, .steps, "must be at least 1")
-        try require((0...1).contains(noiseScale ?? 0), .noiseScale, "must be 0 to 1")
-        let sides = 1...FrameSize.largestSide
-        try require(sides.contains(width ?? 1), .width, "must be 1 to \(sides.upperBound) pixels")
-        try require(sides.contains(height ?? 1), .height, "must be 1 to \(sides.upperBound) pixels")
+        return prompts
     }
 
     /// Returns this change with a newer one added.

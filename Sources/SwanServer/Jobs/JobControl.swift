@@ -46,4 +46,6 @@ struct JobResult: Sendable, Equatable {
     var size: JobRequest.Size
     var frames: Int
     var frameRate: Double
+    /// What was wrong with its prompts, in words.
+    var issues: [String] = []
 }

@@ -18,6 +18,12 @@ final class JobQueue: @unchecked Sendable {
         var progress: Int
     }
 
+    /// What those who watch a job are told.
+    enum Change: Sendable, Equatable {
+        case state(Snapshot)
+        case deleted(id: String)
+    }
+
     /// How often a job is started before a server that was stopped by it leaves it alone.
     private static let attempts = 3
     private static let priority = 15
@@ -33,7 +39,7 @@ final class JobQueue: @unchecked Sendable {
     private var jobs: [VideoJob] = []
     private var places = 0
     private var running: (id: String, control: JobControl, progress: Int)?
-    private var watchers: [Int: (id: String, continuation: AsyncStream<Snapshot>.Continuation)] =
+    private var watchers: [Int: (id: String, continuation: AsyncStream<Change>.Continuation)] =
         [:]
     private var lastWatcher = 0
     private var isOpen = true
@@ -123,14 +129,14 @@ final class JobQueue: @unchecked Sendable {
     }
 
     /// A job whenever it changes, until it is finished or deleted.
-    func changes(of id: String) -> AsyncStream<Snapshot> {
+    func changes(of id: String) -> AsyncStream<Change> {
         let (stream, continuation) = AsyncStream.makeStream(
-            of: Snapshot.self,
+            of: Change.self,
             bufferingPolicy: .bufferingNewest(1)
         )
         condition.withLock {
             guard isOpen, let index = find(id) else { return continuation.finish() }
-            continuation.yield(snapshot(jobs[index]))
+            continuation.yield(.state(snapshot(jobs[index])))
             guard !jobs[index].status.isFinal else { return continuation.finish() }
             lastWatcher += 1
             let number = lastWatcher
@@ -161,7 +167,7 @@ final class JobQueue: @unchecked Sendable {
 
     private func announce(_ job: VideoJob) {
         for (_, watcher) in watchers where watcher.id == job.id {
-            watcher.continuation.yield(snapshot(job))
+            watcher.continuation.yield(.state(snapshot(job)))
             if job.status.isFinal { watcher.continuation.finish() }
         }
     }
@@ -178,7 +184,10 @@ final class JobQueue: @unchecked Sendable {
             if running?.id == id { running?.control.stop() }
             try store.delete(job)
             jobs.remove(at: index)
-            for (_, watcher) in watchers where watcher.id == id { watcher.continuation.finish() }
+            for (_, watcher) in watchers where watcher.id == id {
+                watcher.continuation.yield(.deleted(id: id))
+                watcher.continuation.finish()
+            }
             return true
         }
     }
@@ -266,6 +275,7 @@ final class JobQueue: @unchecked Sendable {
         case .success(let video):
             job.status = .completed
             (job.size, job.frames, job.frameRate) = (video.size, video.frames, video.frameRate)
+            job.issues = video.issues.isEmpty ? nil : video.issues
         case .failure(let error):
             job.status = .failed
             job.failure = JobFailure(error)

@@ -56,6 +56,7 @@ final class JobStore: Sendable {
             )
         }
         do {
+            try Self.makePrivate(folder + "/jobs.sqlite")
             database = try Self.database(at: folder + "/jobs.sqlite")
         } catch {
             close(lock)
@@ -79,6 +80,19 @@ final class JobStore: Sendable {
     private static func reason(_ error: any Error) -> String {
         let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
         return underlying.map { SwanError.reason(Int32($0.code)) } ?? error.localizedDescription
+    }
+
+    /// Lets only the user read the database, which has prompts, and its companions. SQLite gives new
+    /// ones the permissions of the database.
+    private static func makePrivate(_ path: String) throws {
+        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw SwanError(.cannotWrite, SwanError.reason(errno)) }
+        defer { close(file) }
+        for name in [path, path + "-wal", path + "-shm"] where access(name, F_OK) == 0 {
+            guard chmod(name, 0o600) == 0 else {
+                throw SwanError(.cannotWrite, SwanError.reason(errno))
+            }
+        }
     }
 
     private static func database(at path: String) throws -> DatabaseQueue {
@@ -108,6 +122,9 @@ final class JobStore: Sendable {
                 table.column("frames", .integer)
                 table.column("frameRate", .double)
             }
+        }
+        migrator.registerMigration("issues") { database in
+            try database.alter(table: "job") { $0.add(column: "issues", .text) }
         }
         try migrator.migrate(database)
         return database

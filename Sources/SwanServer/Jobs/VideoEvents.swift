@@ -8,7 +8,7 @@ enum VideoEvents {
     /// The time after which a comment shows that the connection is alive.
     private static let keepalive = Duration.seconds(15)
 
-    static func response(_ changes: AsyncStream<JobQueue.Snapshot>) -> Response {
+    static func response(_ changes: AsyncStream<JobQueue.Change>) -> Response {
         let body = ResponseBody { writer in
             let texts = texts(changes)
             for await text in texts { try await writer.write(ByteBuffer(string: text)) }
@@ -22,10 +22,10 @@ enum VideoEvents {
     }
 
     /// The events as text, with comments between them if they are rare.
-    private static func texts(_ changes: AsyncStream<JobQueue.Snapshot>) -> AsyncStream<String> {
+    private static func texts(_ changes: AsyncStream<JobQueue.Change>) -> AsyncStream<String> {
         AsyncStream { continuation in
             let task = Task {
-                for await video in changes { continuation.yield(text(video)) }
+                for await change in changes { continuation.yield(text(change)) }
                 continuation.finish()
             }
             let pulse = Task {
@@ -41,12 +41,18 @@ enum VideoEvents {
         }
     }
 
-    private static func text(_ video: JobQueue.Snapshot) -> String {
+    private static func text(_ change: JobQueue.Change) -> String {
+        switch change {
+        case .state(let video): event(video.job.status.rawValue, VideoObject(video))
+        case .deleted(let id): event(DeletedVideo.name, DeletedVideo(id: id))
+        }
+    }
+
+    private static func event(_ name: String, _ value: some Encodable) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(VideoObject(video)) else { return ": \n\n" }
+        guard let data = try? encoder.encode(value) else { return ": \n\n" }
         // JSON contains no line breaks.
-        return
-            "event: \(video.job.status.rawValue)\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
+        return "event: \(name)\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
     }
 }

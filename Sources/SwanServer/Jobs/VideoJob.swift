@@ -31,6 +31,8 @@ struct VideoJob: Codable, Sendable, Equatable {
     var size: JobRequest.Size?
     var frames: Int?
     var frameRate: Double?
+    /// What was wrong with the prompts of a completed job; nil for nothing.
+    var issues: [String]?
 
     init(id: String = VideoJob.makeID(), request: JobRequest, digest: String, now: Date = Date()) {
         self.id = id

@@ -7,7 +7,7 @@ struct VideoObject: Encodable {
     private enum Key: String, CodingKey {
         case id, object, model, status, progress, createdAt = "created_at"
         case completedAt = "completed_at", expiresAt = "expires_at", prompt, size, seconds
-        case remixedFrom = "remixed_from_video_id", error, kind, frames, fps
+        case remixedFrom = "remixed_from_video_id", error, kind, frames, fps, issues
     }
 
     private struct Problem: Encodable {
@@ -35,6 +35,7 @@ struct VideoObject: Encodable {
         try object.encode(job.request.kind, forKey: .kind)
         try object.encode(job.frames, forKey: .frames)
         try object.encode(job.frameRate, forKey: .fps)
+        try object.encode(job.issues ?? [], forKey: .issues)
     }
 
     /// The length of the video as a text: what was made, or else what was asked for.
@@ -47,6 +48,15 @@ struct VideoObject: Encodable {
         let rounded = (seconds * 100).rounded() / 100
         return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
     }
+}
+
+/// What is left of a video that was deleted.
+struct DeletedVideo: Encodable {
+    static let name = "video.deleted"
+
+    let id: String
+    let object = Self.name
+    let deleted = true
 }
 
 /// A part of the list of videos.

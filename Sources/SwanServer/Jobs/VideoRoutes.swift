@@ -88,7 +88,7 @@ struct VideoRoutes: Sendable {
             throw APIError(
                 .tooManyRequests,
                 "queue_full",
-                "\(service.limits.queued) jobs are waiting already; try again later.",
+                "The queue is full (\(service.limits.queued)); try again later.",
                 headers: [.retryAfter: "10"]
             )
         }
@@ -130,13 +130,7 @@ struct VideoRoutes: Sendable {
         let id = try video(context).job.id
         let isDeleted = try await service.blocking { [service] in try service.queue.delete(id) }
         guard isDeleted else { throw APIError.noSuchVideo }
-        return JSONResponse.make(Deleted(id: id))
-    }
-
-    private struct Deleted: Encodable {
-        let id: String
-        let object = "video.deleted"
-        let deleted = true
+        return JSONResponse.make(DeletedVideo(id: id))
     }
 
     private func content(

@@ -222,21 +222,15 @@ final class VideoService: Sendable {
                 "must be above 0 and at most \(Int(longest))"
             )
         }
-        if let rate = fields.frameRate {
-            try require((0.1...120).contains(rate), "fps", "must be 0.1 to 120")
-        }
-        if let frames = fields.maxFrames {
-            try require(frames >= 1, "max_frames", "must be at least 1")
-        }
-        let scale = fields.controlScale ?? 1
-        try require((0...10).contains(scale), "control_scale", "must be 0 to 10")
         for later in fields.laterPrompts {
             try require(later.frame >= 0, "prompt_at", "frames start at 0")
             _ = try Self.checked(later.prompt)
         }
         (request.seconds, request.size) = (fields.seconds, fields.size)
         (request.frameRate, request.maxFrames) = (fields.frameRate, fields.maxFrames)
-        (request.laterPrompts, request.controlScale) = (fields.laterPrompts, scale)
+        (request.laterPrompts, request.controlScale) = (
+            fields.laterPrompts, fields.controlScale ?? 1
+        )
         switch request.kind {
         case .restyle: request.stream = try fields.settings(or: request.stream)
         case .generate: request.generation = try fields.settings(or: request.generation)

@@ -21,16 +21,9 @@ enum AgentArguments {
             let values = try decoder.container(keyedBy: CodingKeys.self)
             source = try values.decode(String.self, forKey: .source)
             change = try StreamChange(from: decoder)
-            width = try values.decodeIfPresent(Int.self, forKey: .width)
-            height = try values.decodeIfPresent(Int.self, forKey: .height)
-            framesPerSecond = try values.decodeIfPresent(Double.self, forKey: .framesPerSecond)
-            guard (1...120).contains(framesPerSecond ?? 1) else {
-                throw DecodingError.dataCorruptedError(
-                    forKey: .framesPerSecond,
-                    in: values,
-                    debugDescription: "must be 1 to 120"
-                )
-            }
+            width = change.width
+            height = change.height
+            framesPerSecond = try values.decodeIfPresent(.framesPerSecond, in: 1...120)
         }
     }
 
@@ -89,14 +82,7 @@ enum AgentArguments {
             try decoder.requireKnownKeys(CodingKeys.self)
             let values = try decoder.container(keyedBy: CodingKeys.self)
             session = try values.decodeIfPresent(String.self, forKey: .session)
-            waitSeconds = try values.decodeIfPresent(Double.self, forKey: .waitSeconds) ?? 10
-            guard (0...60).contains(waitSeconds) else {
-                throw DecodingError.dataCorruptedError(
-                    forKey: .waitSeconds,
-                    in: values,
-                    debugDescription: "must be 0 to 60"
-                )
-            }
+            waitSeconds = try values.decodeIfPresent(.waitSeconds, in: 0...60) ?? 10
         }
     }
 

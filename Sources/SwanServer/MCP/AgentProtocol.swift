@@ -121,6 +121,7 @@ struct AgentProtocol: Sendable {
     private static func text(_ error: any Error) -> String {
         switch error {
         case let error as AgentError: error.message
+        case let error as MessageError: error.message
         case DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty:
             context.debugDescription.printable(limit: 500)
         case let error as DecodingError: MessageError(error).message

@@ -45,6 +45,23 @@ enum ClientMessage {
         }
     }
 
+    /// Throws if a message has a key that is neither one of all changes nor one of its own.
+    fileprivate static func requireKnownKeys<Keys: CodingKey & CaseIterable>(
+        _ decoder: any Decoder,
+        of keys: Keys.Type
+    ) throws {
+        let known = ["type"] + StreamChange.keys + Keys.allCases.map(\.stringValue)
+        let found = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
+        guard let key = found.sorted().first(where: { !known.contains($0) }) else { return }
+        let name = key.printable(limit: 80)
+        throw MessageError(
+            "unknown_key",
+            "There is no key '\(name)' in this message; known are: "
+                + "\(known.joined(separator: ", ")).",
+            parameter: name
+        )
+    }
+
     private struct Kind: Decodable { let type: String }
     private struct Ping: Decodable { let time: Double }
 
@@ -52,9 +69,10 @@ enum ClientMessage {
         let change: StreamChange
         let paused: Bool?
 
-        private enum CodingKeys: String, CodingKey { case paused }
+        private enum CodingKeys: String, CodingKey, CaseIterable { case paused }
 
         init(from decoder: any Decoder) throws {
+            try ClientMessage.requireKnownKeys(decoder, of: CodingKeys.self)
             change = try StreamChange(from: decoder)
             paused = try decoder.container(keyedBy: CodingKeys.self)
                 .decodeIfPresent(Bool.self, forKey: .paused)
@@ -65,12 +83,12 @@ enum ClientMessage {
 /// What a client asks of a new session.
 struct StartMessage: Decodable, Sendable {
     /// What the stream restyles.
-    enum Input: String, Decodable, Sendable {
+    enum Input: String, CaseIterable, Sendable {
         case frames, none
     }
 
     /// How restyled frames are encoded.
-    enum Output: String, Decodable, Sendable {
+    enum Output: String, CaseIterable, Sendable {
         case jpeg, png, h264
         /// JPEG, and H.264 when the network is too slow for it.
         case auto
@@ -92,56 +110,34 @@ struct StartMessage: Decodable, Sendable {
     /// The size of the client's pictures, which decides the shape of the output.
     var sourceWidth, sourceHeight: Int?
 
-    private enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case input, presentation, output, quality, bitsPerSecond = "bitrate"
         case framesPerSecond = "fps"
         case sourceWidth = "source_width", sourceHeight = "source_height"
-        case width, height, fit
     }
 
     init(from decoder: any Decoder) throws {
+        try ClientMessage.requireKnownKeys(decoder, of: CodingKeys.self)
         change = try StreamChange(from: decoder)
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        func require(_ holds: Bool, _ key: CodingKeys, _ message: String) throws {
-            guard !holds else { return }
-            throw DecodingError.dataCorruptedError(
-                forKey: key,
-                in: values,
-                debugDescription: message
-            )
-        }
         settings = StreamSettings()
-        settings.width = try values.decodeIfPresent(Int.self, forKey: .width)
-        settings.height = try values.decodeIfPresent(Int.self, forKey: .height)
-        settings.fit = try values.decodeIfPresent(FrameFit.self, forKey: .fit) ?? settings.fit
+        (settings.width, settings.height) = (change.width, change.height)
+        settings.fit = change.fit ?? settings.fit
         settings.steps = change.steps
         settings.noiseScale = change.noiseScale
         settings.fixedNoise = change.fixedNoise ?? settings.fixedNoise
         settings.seed = change.seed ?? settings.seed
-        input = try values.decodeIfPresent(Input.self, forKey: .input) ?? input
-        presentation =
-            try values.decodeIfPresent(Presentation.self, forKey: .presentation) ?? presentation
-        if let name = try values.decodeIfPresent(String.self, forKey: .output) {
-            let known = Output(rawValue: name)
-            try require(known != nil, .output, "must be jpeg, png, h264 or auto")
-            output = known ?? output
-        }
-        bitsPerSecond = try values.decodeIfPresent(Int.self, forKey: .bitsPerSecond)
-        quality = try values.decodeIfPresent(Int.self, forKey: .quality) ?? quality
-        framesPerSecond = try values.decodeIfPresent(Double.self, forKey: .framesPerSecond)
-        sourceWidth = try values.decodeIfPresent(Int.self, forKey: .sourceWidth)
-        sourceHeight = try values.decodeIfPresent(Int.self, forKey: .sourceHeight)
-        try require((1...100).contains(quality), .quality, "must be 1 to 100")
-        try require(
-            (50_000...50_000_000).contains(bitsPerSecond ?? 50_000),
+        input = try values.decodeChoiceIfPresent(.input) ?? input
+        presentation = try values.decodeChoiceIfPresent(.presentation) ?? presentation
+        output = try values.decodeChoiceIfPresent(.output) ?? output
+        bitsPerSecond = try values.decodeIfPresent(
             .bitsPerSecond,
-            "must be 50000 to 50000000 bits per second"
+            in: 50_000...50_000_000,
+            unit: "bits per second"
         )
-        try require((1...120).contains(framesPerSecond ?? 1), .framesPerSecond, "must be 1 to 120")
-        for (key, value) in [
-            (CodingKeys.sourceWidth, sourceWidth), (.sourceHeight, sourceHeight),
-        ] {
-            try require((1...16_384).contains(value ?? 1), key, "must be 1 to 16384 pixels")
-        }
+        quality = try values.decodeIfPresent(.quality, in: 1...100) ?? quality
+        framesPerSecond = try values.decodeIfPresent(.framesPerSecond, in: 1...120)
+        sourceWidth = try values.decodeIfPresent(.sourceWidth, in: 1...16_384, unit: "pixels")
+        sourceHeight = try values.decodeIfPresent(.sourceHeight, in: 1...16_384, unit: "pixels")
     }
 }

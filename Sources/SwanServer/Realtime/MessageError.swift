@@ -50,9 +50,9 @@ struct MessageError: Error, Sendable {
 
     init(_ error: DecodingError) {
         let context = error.context
-        var path = context?.codingPath.map(\.stringValue) ?? []
-        if case .keyNotFound(let key, _) = error { path.append(key.stringValue) }
-        let key = path.joined(separator: ".").printable(limit: 80)
+        var path = context?.codingPath ?? []
+        if case .keyNotFound(let key, _) = error { path.append(key) }
+        let key = Self.words(path).printable(limit: 80)
         let reason =
             switch error {
             case .keyNotFound: "is missing"
@@ -64,5 +64,16 @@ struct MessageError: Error, Sendable {
             key.isEmpty ? "The message is not a valid JSON object." : "\(key): \(reason)",
             parameter: key.isEmpty ? nil : key
         )
+    }
+
+    /// A path as programmers write it: `prompts[0].weight`.
+    private static func words(_ path: [any CodingKey]) -> String {
+        path.reduce(into: "") { text, key in
+            if let index = key.intValue {
+                text += "[\(index)]"
+            } else {
+                text += (text.isEmpty ? "" : ".") + key.stringValue
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
 /// When a session's frames are sent, and what happens if there are too many.
-enum Presentation: String, Decodable, Sendable {
+enum Presentation: String, CaseIterable, Sendable {
     /// At once; newer frames replace older ones. For live video.
     case newest
     /// At once, and all of them: a client that is over its credit waits. For files.

@@ -161,8 +161,16 @@ final class SessionRegistry: @unchecked Sendable {
         return (session, issues)
     }
 
-    private func options(for start: StartMessage) throws(SwanError) -> StreamOptions {
+    private func options(for start: StartMessage) throws -> StreamOptions {
         let model = host.model
+        let most = model.configuration.steps.count
+        if let steps = start.settings.steps, steps > most {
+            throw MessageError(
+                "invalid_value",
+                "steps: this model has \(most), not \(steps)",
+                parameter: "steps"
+            )
+        }
         var options = try StreamOptions(model.configuration, start.settings)
         if let width = start.sourceWidth, let height = start.sourceHeight {
             options.setSize(
@@ -173,7 +181,27 @@ final class SessionRegistry: @unchecked Sendable {
                 fit: start.settings.fit
             )
         }
+        try Self.checkSides(options, start, multipleOf: model.sizeMultiple)
         return options
+    }
+
+    /// Throws if a side that a client asks for does not suit the model. A padded picture is smaller
+    /// than what was asked for.
+    private static func checkSides(
+        _ options: StreamOptions,
+        _ start: StartMessage,
+        multipleOf multiple: Int
+    ) throws(MessageError) {
+        for (name, wanted, side) in [
+            ("width", start.settings.width, options.width),
+            ("height", start.settings.height, options.height),
+        ] where wanted != nil && side % multiple != 0 {
+            throw MessageError(
+                "invalid_value",
+                "\(name): must be a multiple of \(multiple), not \(side)",
+                parameter: name
+            )
+        }
     }
 
     /// Throws if a session asks for more pixels than a client may have.

@@ -86,6 +86,11 @@ public final class LiveStream: Sendable {
         try request.check()
         try request.files().check()
         let draft = try request.stream.draft()
+        let loading = StreamProgress(stage: .loading, total: nil)
+        onProgress(LiveProgress(stream: loading))
+        // A sender that connects before the model is loaded would lose what it sends.
+        let model = try draft.checkpoint.load(draft.dtype, draft.device)
+        let loaded = ContinuousClock.now
         let source = try openSource()
         state.withLock { $0.source = source }
         defer {
@@ -97,10 +102,6 @@ public final class LiveStream: Sendable {
         for note in plan.notes { log.notice("\(note)") }
         let writer = try openFile(source, plan)
         try source.start()
-        let loading = StreamProgress(stage: .loading, total: nil)
-        onProgress(LiveProgress(stream: loading))
-        let model = try plan.checkpoint.load(plan.dtype, plan.device)
-        let loaded = ContinuousClock.now
         let stream = try VideoStream(
             model,
             prompt: request.stream.prompt,
@@ -110,15 +111,27 @@ public final class LiveStream: Sendable {
         for issue in stream.promptIssues { log.warning("\(issue)") }
         let outputs = try startOutputs(source, plan, writer, styles: model.styles)
         source.accept()
-        try restyle(source, stream, outputs, since: loaded, onProgress)
+        let accepted = ContinuousClock.now
+        try restyle(source, stream, outputs, since: accepted, onProgress)
         var summary = summary(of: source, plan, outputs, model)
         summary.loadSeconds = (loaded - start).seconds
-        summary.seconds = (ContinuousClock.now - loaded).seconds
+        summary.seconds = (ContinuousClock.now - accepted).seconds
         summary.hasAudio = writer?.hasAudio ?? false
         summary.add(stream)
         summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
-        if let loss = source.loss, !isOver { throw loss }
+        try requireFrames(source)
         return summary
+    }
+
+    /// Throws if the source was lost, or ended before the stream took a frame.
+    private func requireFrames(_ source: VideoSource) throws {
+        guard !isOver else { return }
+        if let loss = source.loss { throw loss }
+        guard source.framesPassed == 0 else { return }
+        throw SwanError(
+            .empty,
+            "\(source.name): ended before a frame was restyled; there is no output"
+        )
     }
 
     /// Runs the stream, and waits until its frames were shown.
@@ -126,7 +139,7 @@ public final class LiveStream: Sendable {
         _ source: VideoSource,
         _ stream: VideoStream,
         _ outputs: [LiveOutput],
-        since loaded: ContinuousClock.Instant,
+        since accepted: ContinuousClock.Instant,
         _ onProgress: (LiveProgress) -> Void
     ) throws {
         defer { for output in outputs { output.close(dropping: true) } }
@@ -135,7 +148,7 @@ public final class LiveStream: Sendable {
             guard outputs.allSatisfy({ $0.put(chunk) }) else { return false }
             progress.stream.framesIn = stream.framesIn
             progress.stream.framesOut += chunk.frames.count
-            progress.stream.seconds = (ContinuousClock.now - loaded).seconds
+            progress.stream.seconds = (ContinuousClock.now - accepted).seconds
             (progress.fpsIn, progress.fpsOut) = (source.fps, figures.fps)
             progress.latency = figures.recentLatency.map { ($0.p50 * 1_000, $0.p95 * 1_000) }
             progress.drops = drops(source, outputs)

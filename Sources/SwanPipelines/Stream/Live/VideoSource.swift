@@ -28,7 +28,8 @@ public final class VideoSource: Sendable {
 
     private struct State {
         var reader: VideoReader?
-        var isAccepting = false
+        /// The frames that were dropped when the stream became ready; `nil` before.
+        var droppedAtStart: Int?
         var isPaused = false
         var passed = 0
         var drops = FrameDrops()
@@ -98,7 +99,7 @@ public final class VideoSource: Sendable {
 
     // MARK: - Reading
 
-    /// Starts reading. Frames of a live source are dropped until `accept()`.
+    /// Starts reading. Until `accept()`, the newest frames of a live source wait, and older ones are dropped.
     public func start() throws {
         try threads.start("swan.read", atEnd: { [inbox] in inbox.close() }) { [self] in
             while let frame = try read(), pass(frame) {}
@@ -106,7 +107,9 @@ public final class VideoSource: Sendable {
     }
 
     /// Passes frames on from now on, because the stream is ready.
-    public func accept() { state.withLock { $0.isAccepting = true } }
+    public func accept() {
+        state.withLock { $0.droppedAtStart = $0.droppedAtStart ?? inbox.droppedFrames }
+    }
 
     /// Whether a person wants a pause.
     public var isPaused: Bool {
@@ -147,11 +150,11 @@ public final class VideoSource: Sendable {
         let dropped = inbox.droppedFrames
         let passes = state.withLock { state in
             state.arrivals.add(frame.captureTime)
-            guard state.isAccepting, !state.isPaused else {
-                state.drops.starting += state.isAccepting ? 0 : 1
-                state.drops.paused += state.isAccepting ? 1 : 0
+            guard !state.isPaused else {
+                state.drops.paused += 1
                 return false
             }
+            guard state.droppedAtStart != nil else { return true }
             state.thinner.note(passed: state.passed, dropped: dropped, frame.captureTime)
             return state.thinner.takes(frame.captureTime)
         }
@@ -201,8 +204,12 @@ public final class VideoSource: Sendable {
 
     /// The frames that were dropped.
     public var drops: FrameDrops {
-        var (drops, thinned) = state.withLock { ($0.drops, $0.thinner.thinnedFrames) }
-        drops.busy += inbox.droppedFrames + thinned
-        return drops
+        state.withLock { state in
+            var drops = state.drops
+            let dropped = inbox.droppedFrames
+            drops.starting = state.droppedAtStart ?? dropped
+            drops.busy += dropped - drops.starting + state.thinner.thinnedFrames
+            return drops
+        }
     }
 }

@@ -25,6 +25,9 @@ struct RestylePlan {
         do {
             var settings = request.stream
             if let size = request.size {
+                guard settings.width == nil, settings.height == nil else {
+                    throw APIError.invalid("size", "is given in the settings, too")
+                }
                 (settings.width, settings.height) = (size.width, size.height)
             }
             try Self.require(settings, multipleOf: model.sizeMultiple)

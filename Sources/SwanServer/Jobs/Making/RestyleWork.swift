@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import SwanMedia
 import SwanPipelines
+import SwanText
 import Synchronization
 import Torch
 
@@ -35,6 +36,7 @@ struct RestyleWork {
         defer { writer.cancel() }
         control.whenStopped { decoder.close() }
         let input = UploadFrames(decoder, plan, request.laterPrompts)
+        input.note(stream.promptIssues)
         try stream.run(source(input, stream, control)) { chunk in
             guard !control.isStopped else { return false }
             for frame in chunk.frames { try writer.append(frame) }
@@ -47,7 +49,12 @@ struct RestyleWork {
         try Engine.requireWholeFiles()
         let frames = writer.frameCount
         try writer.finish()
-        return JobResult(size: plan.size, frames: frames, frameRate: plan.frameRate.value)
+        return JobResult(
+            size: plan.size,
+            frames: frames,
+            frameRate: plan.frameRate.value,
+            issues: input.issues
+        )
     }
 
     private func source(
@@ -60,7 +67,7 @@ struct RestyleWork {
                 do {
                     guard !control.isStopped, let frame = try input.next() else { return nil }
                     while let prompt = input.nextPrompt(before: stream.framesIn) {
-                        try stream.setPrompt(prompt)
+                        input.note(try stream.setPrompt(prompt))
                     }
                     return TimedFrame(frame)
                 } catch {
@@ -81,6 +88,7 @@ private final class UploadFrames: Sendable {
         var picture: VideoFrame?
         var count = 0
         var prompts: [JobRequest.LaterPrompt]
+        var issues: [String] = []
     }
 
     private let decoder: UploadDecoder
@@ -108,6 +116,17 @@ private final class UploadFrames: Sendable {
         state.withLock { state in
             guard let next = state.prompts.first, next.frame <= frame else { return nil }
             return state.prompts.removeFirst().prompt
+        }
+    }
+
+    /// What was wrong with the prompts so far; the same is said once.
+    var issues: [String] { state.withLock { $0.issues } }
+
+    func note(_ issues: [PromptIssue]) {
+        state.withLock { state in
+            for issue in issues.map(\.description) where !state.issues.contains(issue) {
+                state.issues.append(issue)
+            }
         }
     }
 

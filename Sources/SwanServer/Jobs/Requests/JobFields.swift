@@ -52,6 +52,9 @@ struct JobFields: Decodable {
         }
     }
 
+    /// More frames than any input has.
+    private static let mostFrames = Int(Int32.max)
+
     let prompt: String
     let model: String?
     let seconds: Double?
@@ -76,11 +79,13 @@ struct JobFields: Decodable {
             }
             return size
         }
-        frameRate = try values.decodeIfPresent(Double.self, forKey: .fps)
-        maxFrames = try values.decodeIfPresent(Int.self, forKey: .maxFrames)
+        frameRate = try values.decodeIfPresent(.fps, in: 0.1...120)
+        maxFrames = try values.decodeIfPresent(.maxFrames, in: 1...Self.mostFrames)
         laterPrompts =
-            try values.decodeIfPresent([JobRequest.LaterPrompt].self, forKey: .promptAt) ?? []
-        controlScale = try values.decodeIfPresent(Double.self, forKey: .controlScale)
+            try Self.withNumbers("prompt_at") {
+                try values.decodeIfPresent([JobRequest.LaterPrompt].self, forKey: .promptAt)
+            } ?? []
+        controlScale = try values.decodeIfPresent(.controlScale, in: 0...10)
         settings = values.contains(.settings) ? try values.superDecoder(forKey: .settings) : nil
         var references: [Reference] = []
         for (key, role) in [
@@ -105,10 +110,32 @@ struct JobFields: Decodable {
     /// The settings as those of a kind of job.
     func settings<Settings: Decodable>(or initial: Settings) throws -> Settings {
         guard let settings else { return initial }
+        return try Self.withNumbers("settings") {
+            do {
+                return try Settings(from: settings)
+            } catch let error as DecodingError {
+                throw APIError(error)
+            }
+        }
+    }
+
+    /// Decodes a structure with numbers. `JSONDecoder` throws errors of a private type for those that
+    /// do not fit.
+    private static func withNumbers<Value>(
+        _ parameter: String,
+        _ decode: () throws -> Value
+    ) throws -> Value {
         do {
-            return try Settings(from: settings)
+            return try decode()
+        } catch let error as APIError {
+            throw error
         } catch let error as DecodingError {
-            throw APIError(error)
+            throw error
+        } catch {
+            throw APIError.invalid(
+                parameter,
+                "contains a number that is out of range or not whole"
+            )
         }
     }
 

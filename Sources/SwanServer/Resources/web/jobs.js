@@ -191,6 +191,7 @@ function update(item, video) {
     setText(part(".prompt"), video.prompt);
     setText(part(".facts"), facts.filter(Boolean).join(" · "));
     setText(part(".status"), statusText(video));
+    setText(part(".issues"), video.issues.join("; "));
     element.dataset.status = video.status;
     part("progress").value = video.progress;
     part("progress").hidden = video.status !== "in_progress";

@@ -94,7 +94,10 @@ export function outputOf({ quality, network, hasVideo }) {
 /** What a session takes of the server: its size, steps and rate. */
 export function placeFields(settings, model) {
     const [width, height] = settings.size === "auto" ? [model.width, model.height] : settings.size.split("x");
-    const fields = { width, height, steps: settings.steps ?? model.steps, fps: model.fps };
+    // A link may ask for more steps than this model has.
+    const wanted = settings.steps ?? model.steps;
+    const steps = wanted && Math.min(wanted, model.max_steps);
+    const fields = { width, height, steps, fps: model.fps };
     return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
