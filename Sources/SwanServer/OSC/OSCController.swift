@@ -104,7 +104,7 @@ final class OSCController: @unchecked Sendable {
             return lock.withLock { memory.set(transition: chunks, of: target.session) }
         case .prompts(let new): prompts = new
         case .weights(let weights):
-            prompts = try weighted(Array(weights.enumerated()), of: target)
+            prompts = try weighted(weights.enumerated().map { ($0, $1) }, of: target)
         case .weight(let index, let weight): prompts = try weighted([(index, weight)], of: target)
         }
         change.steps = change.steps.map { min($0, maxSteps) }
