@@ -18,7 +18,11 @@ struct AccessRules: Sendable {
         token = options.token
         openPaths = options.openPaths
         let bound = Authority(host: options.host)
-        hosts = Set(options.allowedHosts.map(\.host) + [bound].compactMap { $0?.host })
+        // A page that may use this server may also come from it: under its name behind a proxy or in a network.
+        hosts = Set(
+            options.allowedHosts.map(\.host) + options.allowedOrigins.map(\.host)
+                + [bound].compactMap { $0?.host }
+        )
         // A page can point a name at this machine, but it cannot change what an address means.
         allowsAllAddresses = bound?.isWildcard ?? false
         origins = Set(options.allowedOrigins)
@@ -102,7 +106,7 @@ extension APIError {
     fileprivate static let wrongHost = APIError(
         .misdirectedRequest,
         "host_not_allowed",
-        "This server does not answer under the name in the Host header. Use localhost, the address it listens on, or a name that it was configured to allow.",
+        "This server does not answer under the name in the Host header. Use localhost, the address it listens on, or the name of an origin that it was configured to allow (--allow-origin).",
         parameter: "Host"
     )
 

@@ -49,6 +49,18 @@ import Testing
         #expect(status(head(host: "evil.example")) { $0.host = "0.0.0.0" } == 421)
     }
 
+    /// A server that is reached by its name in the DNS is configured with the origin of its page.
+    @Test func namesOfAllowedOriginsAreHosts() throws {
+        let origin = try #require(Origin("https://swan.example:7860"))
+        let allow = { (options: inout WebServerOptions) in options.allowedOrigins = [origin] }
+        let page = [("Origin", "https://swan.example:7860"), ("Sec-Fetch-Site", "same-origin")]
+        for host in ["swan.example:7860", "swan.example"] {
+            #expect(status(head(host: host), allow) == 200)
+            #expect(status(head(.POST, "/", page, host: host), allow) == 200)
+        }
+        #expect(status(head(host: "evil.example"), allow) == 421)
+    }
+
     @Test func requestsHaveOneHost() {
         let none = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
         #expect(status(none) == 400)

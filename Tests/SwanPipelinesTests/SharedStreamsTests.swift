@@ -172,6 +172,33 @@ import Torch
         fixture.expectSame(collector.frames.map(\.frame), expected, "a new prompt")
     }
 
+    /// A change without a number keeps the number that frames have.
+    @Test(arguments: [SharedStreams.Engine.model, .passthrough])
+    func changesWithoutANumberKeepTheLastOne(engine: SharedStreams.Engine) async throws {
+        let host = try SharedStreams(model, engine: engine)
+        defer { host.close() }
+        let (collector, clip) = (Collector(), try fixture.clip(4, seed: 1))
+        let stream = try fixture.join(host, Script(prompt: "sepia"), collector) {
+            $0.dropsFrames = false
+        }
+        let changes = [1: try change("{\"event\": 7}"), 2: try change("{\"seed\": 3}")]
+        try await fixture.restyle(clip, by: stream, of: host) { chunk in
+            if let change = changes[chunk] { stream.change(change) }
+        }
+        try await collector.waitForEnd()
+        #expect(collector.applied.map(\.event) == [7, 0])
+        #expect(collector.chunkEvents.first == 0 && collector.chunkEvents.last == 7)
+        #expect(Set(collector.chunkEvents) == [0, 7])
+    }
+
+    /// Of changes that are merged, the newest number stays, even if a later change has none.
+    @Test func mergedChangesHaveTheNewestNumber() throws {
+        let first = try change("{\"event\": 7, \"steps\": 1}")
+        let merged = first.merged(with: try change("{\"seed\": 3}"))
+        #expect(merged.event == 7 && merged.steps == 1 && merged.seed == 3)
+        #expect(merged.merged(with: try change("{\"event\": 2}")).event == 2)
+    }
+
     /// One prompt with any weight is that prompt; a mix is neither of its prompts.
     @Test func promptsMix() async throws {
         let one = try await changed(change("{\"prompts\": [{\"text\": \"sepia\", \"weight\": 3}]}"))

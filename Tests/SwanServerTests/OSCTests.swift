@@ -163,7 +163,8 @@ import Testing
         arguments: [
             ("fly", [], .unknownAddress), ("weight/9", [.number(1)], .unknownAddress),
             ("weight", [.number(1)], .unknownAddress), ("prompt", [], .wrongValues),
-            ("prompt", [.number(1)], .wrongValues),
+            ("prompt", [.number(1)], .wrongValues), ("prompt", [.text("")], .wrongValues),
+            ("prompts", [.text("a"), .text(" \n")], .wrongValues),
             ("prompt", [.text("a"), .number(0)], .wrongValues),
             ("noise", [.text("a")], .wrongValues), ("noise", [.number(.nan)], .wrongValues),
             ("steps", [.number(1e300)], .wrongValues),
@@ -177,6 +178,23 @@ import Testing
         problem: OSCCommand.Problem
     ) {
         #expect(throws: problem) { try OSCCommand(name, values) }
+    }
+
+    /// What was set for all sessions holds for each, until something else is set for it.
+    @Test func aSessionHasThePromptsOfAll() {
+        var memory = OSCMemory()
+        #expect(memory.entry(of: "a").prompts == nil)
+        memory.set(prompts: [.init("sepia")], of: nil)
+        memory.set(transition: 3, of: "a")
+        #expect(memory.entry(of: "a").prompts == [.init("sepia")])
+        #expect(memory.entry(of: "a").transition == 3 && memory.entry(of: "b").transition == nil)
+        memory.set(prompts: [.init("sepia", weight: 0.5)], of: "a")
+        #expect(memory.entry(of: "b").prompts == [.init("sepia")])
+        memory.keep(only: ["b"])
+        #expect(memory.entry(of: "a").prompts == [.init("sepia")])
+        memory.set(prompts: [.init("night")], of: "b")
+        memory.set(prompts: [.init("neon")], of: nil)
+        #expect(memory.entry(of: "b").prompts == [.init("neon")])
     }
 
     @Test(arguments: [

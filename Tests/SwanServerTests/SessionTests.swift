@@ -65,6 +65,45 @@ import Testing
         )
     }
 
+    /// Rates are those of about a second, also for someone who asks again at once.
+    @Test func reportsDoNotShortenTheTimeOfRates() {
+        var meter = SessionMeter(framesPerSecond: 16)
+        func rate(_ received: Int, _ milliseconds: Int) -> Double {
+            let now = start + .milliseconds(milliseconds)
+            return meter.report(
+                received: received,
+                dropped: 0,
+                outboxDropped: 0,
+                sessions: 1,
+                now: now
+            ).fpsIn
+        }
+        #expect(abs(rate(20, 2_000) - 10) < 0.5)
+        #expect(abs(rate(21, 2_010) - 10) < 0.5)
+        #expect(rate(40, 3_000) == 20)
+    }
+
+    /// Drops are counted as they happen, without anyone who asks for statistics.
+    @Test func dropsAreCounted() throws {
+        let metrics = ServerMetrics()
+        let session = LiveSession(
+            "a",
+            StartMessage(StreamChange(), framesPerSecond: 16, source: nil),
+            framesPerSecond: 16,
+            credit: 16,
+            maxPixels: 100,
+            metrics: SessionMetrics(metrics)
+        )
+        session.attach(Outbox(frameCapacity: 1))
+        session.take(.chunk(try chunk(0)))
+        #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
+        session.take(.skipped(sequence: 4, MessageError("a", "b")))
+        session.attach(Outbox(frameCapacity: 1))
+        session.take(.ended(nil))
+        #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"damaged\"} 1\n"))
+        #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
+    }
+
     @Test func underrunsAreCountedOnce() {
         var viewer = SimulatedViewer(framesPerSecond: 16)
         // A chunk lasts 250 ms, and another is kept.

@@ -378,6 +378,23 @@ class DemoTest(unittest.TestCase):
 
 
 class DemoTimeoutTest(unittest.TestCase):
+    def test_who_sends_no_frame_keeps_no_place(self):
+        server = Swan("--max-sessions", "1")
+        self.addCleanup(server.stop)
+        idle = User(self, server)
+        idle.wait("send_frame")
+        self.assertEqual(User(self, server).receive()["message"], "Server is full")
+
+        def is_free():
+            user = User(self, server)
+            status = user.receive()["status"]
+            user.client.__exit__()
+            return status == "connected"
+
+        self.assertTrue(until(is_free, 30))
+        # The idle one may still begin, if there is room.
+        self.assertTrue(until(is_free, 10))
+
     def test_silent_clients_are_told_and_disconnected(self):
         server = Swan("--demo-timeout", "1")
         self.addCleanup(server.stop)

@@ -231,6 +231,11 @@ struct PreparedChange: Sendable {
     var embeddings: Tensor?
     var issues: [PromptIssue] = []
 
+    /// The report that the change shapes the frames from a chunk on.
+    func applied(at chunk: Int) -> SharedStreamReport {
+        .applied(event: change.event, chunk: chunk, issues: issues)
+    }
+
     mutating func merge(_ newer: PreparedChange) {
         change.merge(newer.change)
         if let embeddings = newer.embeddings {

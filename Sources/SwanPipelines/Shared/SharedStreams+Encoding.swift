@@ -66,7 +66,7 @@ extension SharedStreams {
         if let change {
             if state.beginsAnew(with: change.change) { lost = state.stages.encoding.framesLeft }
             try apply(change, to: &state)
-            stream.report(.applied(event: state.event, chunk: state.chunks, issues: change.issues))
+            stream.report(change.applied(at: state.chunks))
         }
         let (text, isNew) = try inference { try state.mix.next(model.transformer) }
         if isNew { state.stages.prompts.change(to: text) }
@@ -163,7 +163,7 @@ extension SharedStreams {
     ) throws {
         let change = prepared.change
         let beginsAnew = state.beginsAnew(with: change)
-        state.event = change.event
+        if change.event != 0 { state.event = change.event }
         if let steps = change.steps {
             state.options.configuration.steps = model.configuration.steps
             try state.options.configuration.keepSteps(steps)

@@ -23,9 +23,9 @@ extension SharedStreams {
         var state = before
         let stream = state.stream
         if let change {
-            state.event = change.change.event
+            if change.change.event != 0 { state.event = change.change.event }
             if let fit = change.change.fit { state.options.fit = fit }
-            stream.report(.applied(event: state.event, chunk: state.chunks, issues: change.issues))
+            stream.report(change.applied(at: state.chunks))
         }
         let start = clock.now()
         var returned: [RestyledFrame] = []

@@ -48,7 +48,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
     package var width, height: Int?
     /// Whether the stream forgets its past and begins anew.
     package var resets = false
-    /// The number that identifies this change in the frames that it shapes.
+    /// The number that identifies this change in the frames that it shapes; 0 for none.
     package var event: UInt32 = 0
 
     /// Creates a change of nothing.
@@ -116,6 +116,7 @@ package struct StreamChange: Sendable, Equatable, Decodable {
         fit = newer.fit ?? fit
         (width, height) = (newer.width ?? width, newer.height ?? height)
         resets = newer.resets || resets
-        event = newer.event
+        // A change without a number does not take that of another one.
+        if newer.event != 0 { event = newer.event }
     }
 }

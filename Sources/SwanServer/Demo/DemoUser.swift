@@ -141,6 +141,12 @@ actor DemoUser {
         try await ask()
     }
 
+    /// Frees the place of a user who has not started. A start that is under way has the place already.
+    func releasePlace() {
+        reservation?.release()
+        reservation = nil
+    }
+
     /// Ends everything; the connection is gone.
     func end() {
         hasEnded = true

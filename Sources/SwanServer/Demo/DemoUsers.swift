@@ -61,6 +61,12 @@ final class DemoUsers: @unchecked Sendable {
             place.release()
             return try await connection.send(DemoStatus.error("The id is in use").text)
         }
+        // Who sends no frame keeps no place from others; a later start reserves one again.
+        let timer = Task { [limits = registry.limits] in
+            try await Task.sleep(for: limits.startTimeout)
+            await user.releasePlace()
+        }
+        defer { timer.cancel() }
         do {
             try await DemoConnection(user: user, connection: connection, timeout: timeout).run()
         } catch {

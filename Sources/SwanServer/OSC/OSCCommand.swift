@@ -72,6 +72,8 @@ enum OSCCommand: Equatable {
         var prompts: [StreamChange.WeightedPrompt] = []
         for value in values {
             if case .text(let text) = value {
+                // Sessions refuse it, and weights would refer to it all the same.
+                guard text.contains(where: { !$0.isWhitespace }) else { throw .wrongValues }
                 prompts.append(.init(text))
             } else {
                 guard !prompts.isEmpty else { throw .wrongValues }

@@ -5,18 +5,12 @@ import SwanSystem
 
 /// Applies OSC messages to sessions: `/swan/NAME` to all, `/swan/session/ID/NAME` to one.
 final class OSCController: @unchecked Sendable {
-    /// What a sender of messages has set, which later messages refer to.
-    private struct Memory {
-        var prompts: [StreamChange.WeightedPrompt] = []
-        var transition = 0
-    }
-
     /// What an address means: a command for some sessions.
     private struct Target {
         let command: String
         let sessions: [LiveSession]
-        /// The session's id; empty for all sessions.
-        let memory: String
+        /// The session's id; nil for all sessions.
+        let session: String?
     }
 
     /// What became of the packets and messages.
@@ -33,7 +27,7 @@ final class OSCController: @unchecked Sendable {
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
-    private var memories: [String: Memory] = [:]
+    private var memory = OSCMemory()
     private var tally = Counts()
     private var event: UInt32 = 0
 
@@ -78,16 +72,14 @@ final class OSCController: @unchecked Sendable {
     private func targets(of address: String) -> [Target] {
         let sessions = sessions()
         let groups =
-            [(prefix: "/swan/", Target(command: "", sessions: sessions, memory: ""))]
+            [(prefix: "/swan/", Target(command: "", sessions: sessions, session: nil))]
             + sessions.map { session in
                 (
                     prefix: "/swan/session/\(session.id)/",
-                    Target(command: "", sessions: [session], memory: session.id)
+                    Target(command: "", sessions: [session], session: session.id)
                 )
             }
-        // Memories of sessions that have ended.
-        let present = Set(sessions.map(\.id) + [""])
-        lock.withLock { memories = memories.filter { present.contains($0.key) } }
+        lock.withLock { memory.keep(only: Set(sessions.map(\.id))) }
         let isPattern = address.contains { "*?[{".contains($0) }
         return groups.flatMap { prefix, group in
             OSCCommand.names
@@ -95,7 +87,7 @@ final class OSCController: @unchecked Sendable {
                     let own = prefix + $0
                     return isPattern ? OSCPattern.matches(address, own) : own == address
                 }
-                .map { Target(command: $0, sessions: group.sessions, memory: group.memory) }
+                .map { Target(command: $0, sessions: group.sessions, session: group.session) }
         }
     }
 
@@ -104,32 +96,26 @@ final class OSCController: @unchecked Sendable {
     private func apply(_ command: OSCCommand, to target: Target) throws(OSCCommand.Problem) {
         var change = StreamChange()
         var isPaused: Bool?
+        var prompts: [StreamChange.WeightedPrompt]?
         switch command {
         case .pause(let flag): isPaused = flag
         case .change(let new): change = new
-        case .transition(let chunks): return remember(target) { $0.transition = chunks }
-        case .prompts(let prompts): remember(target) { $0.prompts = prompts }
+        case .transition(let chunks):
+            return lock.withLock { memory.set(transition: chunks, of: target.session) }
+        case .prompts(let new): prompts = new
         case .weights(let weights):
-            remember(target) { memory in
-                for (index, weight) in weights.enumerated() where index < memory.prompts.count {
-                    memory.prompts[index].weight = weight
-                }
-            }
-        case .weight(let index, let weight):
-            remember(target) { memory in
-                guard index < memory.prompts.count else { return }
-                memory.prompts[index].weight = weight
-            }
+            prompts = try weighted(weights.enumerated().map { ($0, $1) }, of: target)
+        case .weight(let index, let weight): prompts = try weighted([(index, weight)], of: target)
         }
         change.steps = change.steps.map { min($0, maxSteps) }
-        if command.changesPrompts {
-            let memory = lock.withLock { memories[target.memory] ?? Memory() }
-            // Faders that are all down keep the last mix; weights without prompts mean nothing.
-            guard memory.prompts.contains(where: { $0.weight > 0 }) else {
-                if memory.prompts.isEmpty { throw .noPrompts }
-                return
+        if let prompts {
+            change.transition = lock.withLock {
+                memory.set(prompts: prompts, of: target.session)
+                return memory.entry(of: target.session).transition ?? 0
             }
-            (change.prompts, change.transition) = (memory.prompts, memory.transition)
+            // Faders that are all down keep the last mix.
+            guard prompts.contains(where: { $0.weight > 0 }) else { return }
+            change.prompts = prompts
         }
         send(change, isPaused: isPaused, to: target.sessions)
     }
@@ -144,16 +130,17 @@ final class OSCController: @unchecked Sendable {
         for session in sessions { session.change(change, isPaused: isPaused) }
     }
 
-    private func remember(_ target: Target, _ change: (inout Memory) -> Void) {
-        lock.withLock { change(&memories[target.memory, default: Memory()]) }
-    }
-}
-
-extension OSCCommand {
-    fileprivate var changesPrompts: Bool {
-        switch self {
-        case .prompts, .weights, .weight: true
-        case .change, .transition, .pause: false
+    /// The current prompts of a target with other weights; weights without prompts mean nothing.
+    private func weighted(
+        _ weights: [(index: Int, weight: Double)],
+        of target: Target
+    ) throws(OSCCommand.Problem) -> [StreamChange.WeightedPrompt] {
+        guard var prompts = lock.withLock({ memory.entry(of: target.session).prompts }) else {
+            throw .noPrompts
         }
+        for (index, weight) in weights where index < prompts.count {
+            prompts[index].weight = weight
+        }
+        return prompts
     }
 }

@@ -188,6 +188,7 @@ final class LiveSession: @unchecked Sendable {
             clients += 1
             outbox.put(backlog)
             backlog = []
+            outboxDropped += main?.droppedFrames ?? 0
             defer { main = outbox }
             return main
         }
@@ -238,7 +239,7 @@ final class LiveSession: @unchecked Sendable {
 
     func unwatch(_ number: Int) { lock.withLock { watchers[number] = nil } }
 
-    /// The statistics since the last call.
+    /// The statistics so far.
     func stats(sessions: Int) -> SessionStats {
         lock.withLock {
             let counts = stream?.counts
@@ -294,6 +295,7 @@ final class LiveSession: @unchecked Sendable {
 
     private func finish(failed: Bool) {
         let (outboxes, action, reason) = lock.withLock {
+            metrics.dropped(dropped)
             defer {
                 (main, watchers, stream, whenEnded) = (nil, [:], nil, nil)
             }
@@ -320,6 +322,7 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             meter.add(chunk, compress: seconds)
             backlog += kept
+            metrics.dropped(dropped)
         }
         metrics.add(chunk, compress: seconds, framesPerSecond: framesPerSecond)
     }

@@ -17,8 +17,11 @@ struct SessionMeter {
     /// The frames since the first chunk.
     private var framesSinceFirst = 0
     var damaged = 0
-    /// The counts at the last report.
+    /// The least seconds over which rates are measured: reports may come at any time.
+    private static let leastRateSeconds = 0.9
+    /// The counts when the rates were measured last.
     private var last: (time: ContinuousClock.Instant, framesIn: Int, framesOut: Int)
+    private var rates = (framesIn: 0.0, framesOut: 0.0)
 
     init(framesPerSecond: Double) {
         self.framesPerSecond = framesPerSecond
@@ -58,18 +61,17 @@ struct SessionMeter {
         stages = SessionStats.Stages(chunk, compress: compress)
     }
 
-    /// The statistics; rates are over the time since the last call.
+    /// The statistics; rates are over about the last second, whoever asks for them.
     mutating func report(
         received: Int,
         dropped: Int,
         outboxDropped: Int,
-        sessions: Int
+        sessions: Int,
+        now: ContinuousClock.Instant = .now
     ) -> SessionStats {
-        let now = ContinuousClock.now
-        let seconds = max((now - last.time) / .seconds(1), 1e-3)
+        measureRates(received: received, now: now)
         var stats = SessionStats(latencyMs: .init(latencies), chunkIntervalMs: .init(intervals))
-        stats.fpsIn = rounded(Double(received - last.framesIn) / seconds, 10)
-        stats.fpsOut = rounded(Double(framesOut - last.framesOut) / seconds, 10)
+        (stats.fpsIn, stats.fpsOut) = rates
         (stats.framesIn, stats.framesOut) = (received, framesOut)
         stats.dropped = .init(inbox: dropped, outbox: outboxDropped, damaged: damaged)
         stats.deadlinesMissed = missed
@@ -82,8 +84,15 @@ struct SessionMeter {
         stats.stagesMs = stages
         stats.chunk = lastChunk
         stats.sessions = sessions
-        last = (now, received, framesOut)
         return stats
+    }
+
+    private mutating func measureRates(received: Int, now: ContinuousClock.Instant) {
+        let seconds = (now - last.time) / .seconds(1)
+        guard seconds >= Self.leastRateSeconds else { return }
+        rates.framesIn = rounded(Double(received - last.framesIn) / seconds, 10)
+        rates.framesOut = rounded(Double(framesOut - last.framesOut) / seconds, 10)
+        last = (now, received, framesOut)
     }
 
     /// The seconds of video that came out, over the seconds in which they did.
