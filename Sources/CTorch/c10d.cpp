@@ -97,12 +97,13 @@ const NCCL &nccl() {
 // Stores
 
 ct_store ct_store_open(
-    const char *host, uint16_t port, bool serves, int64_t milliseconds, ct_error *error) {
+    const char *host, uint16_t port, int listening, int64_t milliseconds, ct_error *error) {
     return guardedPeers<ct_store>(error, nullptr, [&] {
         quietLog();
         c10d::TCPStoreOptions options;
         options.port = port;
-        options.isServer = serves;
+        options.isServer = listening >= 0;
+        if (listening >= 0) options.masterListenFd = listening;
         options.waitWorkers = false;
         options.timeout = duration(milliseconds);
         return new ct_store_s{c10::make_intrusive<c10d::TCPStore>(host, options)};
