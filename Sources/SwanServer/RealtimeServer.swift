@@ -161,8 +161,8 @@ package final class RealtimeServer: Sendable {
             let session = try session(context)
             return Self.json(session.stats(sessions: registry.count))
         }
-        router.get("/v1/realtime/sessions/:id/mjpeg") { [self] _, context in
-            MotionJPEG.response(try session(context))
+        router.get("/v1/realtime/sessions/:id/mjpeg") { [self] request, context in
+            MotionJPEG.response(try session(context), to: request)
         }
     }
 

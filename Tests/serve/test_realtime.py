@@ -4,6 +4,7 @@ import os
 import pathlib
 import queue
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -243,6 +244,24 @@ class RealtimeTest(unittest.TestCase):
         while watcher.buffer.count(b"\xff\xd8\xff") < 3:
             watcher.fill()
         self.assertIn(b"multipart/x-mixed-replace", watcher.buffer)
+        session.send(type="stop")
+
+    def test_those_who_leave_an_idle_session_keep_no_connection(self):
+        session = self.session()
+        path = f"/v1/realtime/sessions/{session.ready['session']}/mjpeg"
+        before = self.server.sockets
+        for index in range(50):
+            watcher = Client(self.server)
+            self.addCleanup(watcher.__exit__)
+            watcher.request(path=path)
+            while b"--swanframe" not in watcher.buffer:
+                self.assertTrue(watcher.fill())
+            # Some close only their side.
+            if index % 2:
+                watcher.socket.shutdown(socket.SHUT_WR)
+            else:
+                watcher.socket.close()
+        self.assertTrue(until(lambda: self.server.sockets <= before, 10), self.server.sockets - before)
         session.send(type="stop")
 
     def test_those_who_watch_a_session_with_png_see_jpeg(self):
