@@ -123,6 +123,47 @@ import Testing
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
     }
 
+    /// Frames of H.264 that a lost client did not get are useless to the next one: they are counted, and
+    /// their credit is free again.
+    @Test func lostFramesOfALosslessSessionAreCounted() async throws {
+        var start = StartMessage(StreamChange(), framesPerSecond: 16, source: nil)
+        start.presentation = .lossless
+        let session = LiveSession(
+            "a",
+            start,
+            framesPerSecond: 16,
+            credit: 16,
+            maxPixels: 100,
+            metrics: SessionMetrics(ServerMetrics())
+        )
+        func frame(_ codec: FrameHeader.Codec, _ sequence: UInt32, isKey: Bool) -> OutputFrame {
+            var header = FrameHeader(codec, sequence: sequence, captureTime: 0, width: 1, height: 1)
+            header.isKeyFrame = isKey
+            return OutputFrame(header: header, picture: [], arrival: self.start)
+        }
+        func waiting(_ outbox: Outbox) -> [UInt32] { outbox.takeFrames().map(\.header.sequence) }
+        let first = Outbox(frameCapacity: .max)
+        session.attach(first)
+        first.put([
+            frame(.h264, 0, isKey: true), frame(.h264, 1, isKey: false),
+            frame(.h264, 2, isKey: false), frame(.jpeg, 3, isKey: true),
+        ])
+        session.detach(first)
+        #expect(session.settled == 2)
+        #expect(session.stats(sessions: 1).dropped.outbox == 2)
+        // What is restyled meanwhile is kept, too.
+        session.take(.chunk(try chunk(0)))
+        let second = Outbox(frameCapacity: .max)
+        session.attach(second)
+        #expect(waiting(second) == [0, 3, 0, 0, 0, 0])
+        // A client that takes the session over gets what the other one has not got.
+        second.put([frame(.h264, 4, isKey: false), frame(.jpeg, 5, isKey: true)])
+        let third = Outbox(frameCapacity: .max)
+        session.attach(third)
+        #expect(waiting(third) == [5])
+        #expect(session.settled == 3 && session.stats(sessions: 1).dropped.outbox == 3)
+    }
+
     @Test func underrunsAreCountedOnce() {
         var viewer = SimulatedViewer(framesPerSecond: 16)
         // A chunk lasts 250 ms, and another is kept.
