@@ -16,12 +16,15 @@ enum MotionJPEG {
 
     /// The response: frames until the session ends or the client leaves. A slow client skips frames.
     static func response(_ session: LiveSession, to request: Request) -> Response {
-        response(boundary: boundary) { writer in
+        var response = response(boundary: boundary) { writer in
             let outbox = Outbox(frameCapacity: 2)
             let number = session.watch(outbox)
             defer { session.unwatch(number) }
             try await write(outbox, boundary: boundary, for: request, to: &writer)
         }
+        // Whoever knows the session's name may show it, also in a page of another origin.
+        response.headers[.crossOriginResourcePolicy] = "cross-origin"
+        return response
     }
 
     /// A response whose parts `body` writes.

@@ -244,6 +244,8 @@ class RealtimeTest(unittest.TestCase):
         while watcher.buffer.count(b"\xff\xd8\xff") < 3:
             watcher.fill()
         self.assertIn(b"multipart/x-mixed-replace", watcher.buffer)
+        # Pages of other origins may show it.
+        self.assertIn(b"cross-origin-resource-policy: cross-origin\r\n", watcher.buffer.lower())
         session.send(type="stop")
 
     def test_those_who_leave_an_idle_session_keep_no_connection(self):
