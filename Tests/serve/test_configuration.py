@@ -47,6 +47,20 @@ class Settings(unittest.TestCase):
         lists = {"SWAN_ALLOW_ORIGIN": "https://d.example, https://e.example"}
         self.assertEqual(self.printed(*file, environment=lists)["allow-origin"][0], '["https://d.example", "https://e.example"]')
 
+    def test_the_token_has_one_source(self):
+        file = self.file("token-file: token.txt\ntoken: of-the-file")
+        for options, environment, name, origin in [
+            ((), {}, "token-file", f"{self.path}: token-file"),
+            ((), {"SWAN_TOKEN": TOKEN}, "token", "SWAN_TOKEN"),
+            ((), {"SWAN_TOKEN": TOKEN, "SWAN_TOKEN_FILE": "b.txt"}, "token-file", "SWAN_TOKEN_FILE"),
+            (("--token-file", "a.txt"), {"SWAN_TOKEN": TOKEN}, "token-file", "--token-file"),
+        ]:
+            with self.subTest(origin):
+                settings = self.printed(*file, *options, environment=environment)
+                self.assertEqual(settings[name][1], origin)
+                self.assertEqual("token" in settings, name == "token")
+                self.assertEqual(settings["token-file"][0] == "", name == "token")
+
     def test_the_environment_may_name_the_file(self):
         self.file("port: 1234")
         settings = self.printed(environment={"SWAN_SETTINGS": str(self.path)})
