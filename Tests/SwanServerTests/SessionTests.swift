@@ -31,7 +31,11 @@ import Testing
 
     // MARK: - Measurements
 
-    private func chunk(_ index: Int, isLate: Bool = false) throws -> RestyledChunk {
+    private func chunk(
+        _ index: Int,
+        event: UInt32 = 0,
+        isLate: Bool = false
+    ) throws -> RestyledChunk {
         let frame = try RestyledFrame(
             frame: VideoFrame(width: 1, height: 1, pixels: [0, 0, 0]),
             sequence: 0,
@@ -41,7 +45,7 @@ import Testing
         return RestyledChunk(
             frames: Array(repeating: frame, count: 4),
             index: index,
-            event: 0,
+            event: event,
             seconds: .init(),
             latency: 0.1,
             isLate: isLate,
@@ -121,6 +125,18 @@ import Testing
         session.take(.ended(nil))
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"damaged\"} 1\n"))
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
+    }
+
+    /// The effect of a change without a number is not known.
+    @Test func onlyNumberedChangesAreMeasured() throws {
+        let metrics = ServerMetrics()
+        let session = SessionMetrics(metrics)
+        session.changed(0)
+        session.add(try chunk(0), ChunkMeasures(), compress: 0)
+        #expect(!metrics.text.contains("swan_prompt_to_effect_seconds_count"))
+        session.changed(3)
+        session.add(try chunk(1, event: 3), ChunkMeasures(), compress: 0)
+        #expect(metrics.text.contains("swan_prompt_to_effect_seconds_count 1\n"))
     }
 
     /// Frames of H.264 that a lost client did not get are useless to the next one: they are counted, and
