@@ -190,6 +190,19 @@ class RealtimeTest(unittest.TestCase):
             error = json.loads(client.receive()[1])
             self.assertEqual((error["type"], error["code"], error.get("param")), ("error", "invalid_value", name))
 
+    def test_updates_name_what_is_wrong(self):
+        session = self.session()
+        for event, changes, name in [(5, {"width": 4096, "height": 4096}, "width"), (6, {"prompt": " "}, "prompt")]:
+            session.send(type="update", event=event, **changes)
+            error = session.wait("error")
+            self.assertEqual((error.get("event"), error.get("param")), (event, name), error)
+        session.send(type="stop")
+        client = Client(self.server, timeout=20)
+        self.addCleanup(client.__exit__)
+        client.open("/v1/realtime")
+        client.frame(TEXT, json.dumps({"type": "start", "prompt": ""}))
+        self.assertEqual(json.loads(client.receive()[1]).get("param"), "prompt")
+
     def test_a_session_starts_with_a_start(self):
         for first in [(TEXT, '{"type": "update"}'), (TEXT, '{"type": "start", "steps": 99}'),
                       (TEXT, '{"type": "start", "width": 63}'), (TEXT, '{"type": "start", "width": 4096, "height": 4096}'),

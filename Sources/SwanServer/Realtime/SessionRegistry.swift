@@ -237,17 +237,20 @@ final class SessionRegistry: @unchecked Sendable {
         do {
             try check(options)
         } catch {
-            throw MessageError(error)
+            var refusal = error
+            refusal.event = change.event
+            throw refusal
         }
     }
 
-    private func check(_ options: StreamOptions) throws(SwanError) {
+    private func check(_ options: StreamOptions) throws(MessageError) {
         let pixels = options.width * options.height
         guard pixels <= limits.outputPixels else {
-            throw SwanError(
-                .invalidRequest,
+            throw MessageError(
+                "invalid_value",
                 "\(options.width)x\(options.height) is larger than this server allows; the maximum is "
-                    + "\(limits.outputPixels) pixels"
+                    + "\(limits.outputPixels) pixels",
+                parameter: "width"
             )
         }
     }
