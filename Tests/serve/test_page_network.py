@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from urllib.parse import parse_qs, urlsplit
 
-from browser import RECORDED, BrowserTestCase
+from browser import RECORDED, BrowserTestCase, Server
 
 TOKEN = "a-token-of-the-tests"
 JPEG, H264 = 1, 3
@@ -154,6 +154,22 @@ class SlowNetworkTests(BrowserTestCase):
 PICTURE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256">
 <rect width="256" height="256" fill="#b04030"/><rect x="128" width="128" height="128" fill="#3060b0"/>
 <rect y="128" width="128" height="128" fill="#40a050"/></svg>"""
+
+
+class RestartTests(BrowserTestCase):
+    options = ("--jobs", "none")
+
+    def test_the_page_goes_on_after_a_restart(self):
+        page = self.open()
+        self.start(page)
+        self.server.stop()
+        server = Server(*self.options, port=self.server.port)
+        self.addCleanup(server.stop)
+        # The new server knows nothing of the session, so another one begins.
+        self.wait_until(page, "window.received.filter(({ type }) => type === 'ready').length === 2")
+        self.wait_for_results(page)
+        self.assertEqual([message["resumed"] for message in self.messages(page, "received", "ready")], [False, False])
+        self.assertTrue(page.is_hidden("#problem"))
 
 
 class FullServerTests(BrowserTestCase):

@@ -247,6 +247,9 @@ class RealtimeTest(unittest.TestCase):
         self.addCleanup(client.__exit__)
         response = client.handshake("/v1/realtime?session=nobody").response()
         self.assertEqual(response[0], 404)
+        # A page asks why, in the same words.
+        status, _, body = self.get("/v1/realtime?session=nobody")
+        self.assertEqual((status, body), (404, response[2]))
 
     def test_motion_jpeg(self):
         session = self.session()
