@@ -124,6 +124,16 @@ class Refusals(ServerTest):
         body = bytes(100_000)
         self.assertEqual(self.get("/echo", "POST", body=body)[2], body)
 
+    def test_a_client_may_wait_before_it_sends_the_body(self):
+        headers = {"Expect": "100-continue"}
+        client = self.client().request("POST", "/echo", {**headers, "Content-Length": "3"})
+        self.assertEqual(client.response(), (100, {}, b""))
+        status, _, body = client.send(b"abc").response()
+        self.assertEqual((status, body), (200, b"abc"))
+        # A body that is too large need not be sent.
+        client = self.client().request("POST", "/echo", {**headers, "Content-Length": "100001"})
+        self.check_error(client.response(), 413, "body_too_large")
+
     def test_a_reading_client_gets_the_response_while_it_sends(self):
         # Closing a socket that has unread data would destroy the response.
         for _ in range(20):
