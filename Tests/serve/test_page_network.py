@@ -52,6 +52,20 @@ window.WebSocket = class Busy extends Free {
 };
 """
 
+#: A server whose frames carry the number of a change by OSC, and which tells of no other until `window.applies`.
+CHANGED_BY_OSC = RECORDED + """
+const Plain = window.WebSocket;
+window.WebSocket = class Changed extends Plain {
+    set onmessage(handler) {
+        super.onmessage = ({ data }) => {
+            if (typeof data !== "string") new DataView(data).setUint32(16, 2 ** 31 + 5, true);
+            else if (JSON.parse(data).type === "applied" && !window.applies) return;
+            handler({ data });
+        };
+    }
+};
+"""
+
 #: The colors at nine places of a canvas.
 COLORS = """(selector) => {
     const canvas = document.querySelector(selector);
@@ -154,6 +168,25 @@ class SlowNetworkTests(BrowserTestCase):
 PICTURE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256">
 <rect width="256" height="256" fill="#b04030"/><rect x="128" width="128" height="128" fill="#3060b0"/>
 <rect y="128" width="128" height="128" fill="#40a050"/></svg>"""
+
+
+class ChangeTests(BrowserTestCase):
+    def test_the_effect_of_a_prompt_is_not_that_of_another_change(self):
+        page = self.open(fragment="size=128x128", script=CHANGED_BY_OSC)
+        self.start(page)
+        page.click("#stats > summary")
+
+        def change(prompt):
+            page.fill("#prompt", prompt)
+            page.press("#prompt", "Enter")
+            self.wait_for_results(page, 12)
+            # The figures are drawn now and then.
+            self.wait_for_stats(page, 2)
+            return page.inner_text("#effect")
+
+        self.assertEqual(change("pencil sketch"), "–")
+        page.evaluate("() => { window.applies = true; }")
+        self.assertRegex(change("neon edges"), r"\d")
 
 
 class RestartTests(BrowserTestCase):
