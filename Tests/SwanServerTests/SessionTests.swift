@@ -87,6 +87,38 @@ import Testing
         #expect(stats.chunkIntervalMs.p99 < 260)
     }
 
+    /// A chunk that was under way is done during the pause.
+    @Test func aChunkOfAPauseDoesNotMeasureIt() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        for (index, milliseconds) in [100, 350].enumerated() {
+            _ = meter.add(
+                try chunk(index),
+                compress: 0,
+                now: start + .milliseconds(milliseconds)
+            )
+        }
+        meter.pause(at: start + .milliseconds(400))
+        _ = meter.add(try chunk(2), compress: 0, now: start + .milliseconds(600))
+        meter.resume(at: start + .seconds(8))
+        let next = meter.add(try chunk(3), compress: 0, now: start + .milliseconds(8_400))
+        #expect(next.interval == nil && next.realTimeFactor == nil && !next.isUnderrun)
+        let stats = meter.report(received: 16, dropped: 0, outboxDropped: 0, sessions: 1)
+        #expect(stats.realTimeFactor == 1 && stats.underruns == 0)
+        #expect(stats.chunkIntervalMs.p99 < 260)
+    }
+
+    @Test func theTimeToTheFirstChunkHasNoPause() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        meter.pause(at: start + .milliseconds(100))
+        // An update during the pause.
+        meter.pause(at: start + .seconds(3))
+        meter.resume(at: start + .seconds(9))
+        let first = meter.add(try chunk(0), compress: 0, now: start + .milliseconds(9_200))
+        #expect(first.untilFirstChunk == 0.3)
+    }
+
     /// Rates are those of about a second, also for someone who asks again at once.
     @Test func reportsDoNotShortenTheTimeOfRates() {
         var meter = SessionMeter(framesPerSecond: 16)
