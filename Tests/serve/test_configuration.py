@@ -109,7 +109,16 @@ class Settings(unittest.TestCase):
         self.assertIn("SWAN_PORT must be a whole number", self.refused(environment={"SWAN_PORT": "http"}))
         self.assertIn("--max-sessions must be 1 to 1024", self.refused(*self.file("max-sessions: 0"), code=64))
         self.assertIn("--allow-origin", self.refused("--allow-origin", "*", code=64))
-        self.assertIn("--token-file", self.refused("--host", "0.0.0.0", code=64))
+        for host in ["0.0.0.0", "192.0.2.1", "127.0.0.1.example", "::"]:
+            self.assertIn("--token-file", self.refused("--host", host, code=64))
+        self.assertIn("--video-model", self.refused("--jobs", "none", "--video-model", "wan", code=64))
+
+    def test_loopback_has_many_names(self):
+        for host in ["127.0.0.2", "LOCALHOST", "[::1]"]:
+            self.assertEqual(self.printed("--host", host)["host"], (host, "--host"))
+        server = Program("--host", "LOCALHOST")
+        self.addCleanup(server.stop)
+        self.assertEqual(server.get("/readyz")[0], 200)
 
     def test_empty_files_and_help(self):
         for text in ["", "# nothing\n", "---\n"]:
