@@ -316,30 +316,28 @@ class Slow(ServerTest):
         self.assertTrue(until(lambda: self.server.sockets <= before))
 
 
-class Limits(unittest.TestCase):
+class Limits(ServerTest):
+    options = ("connections=3",)
+
     def test_connections_over_the_limit_are_refused(self):
-        server = Server("connections=3")
-        try:
-            clients = [Client(server) for _ in range(3)]
-            for client in clients:
-                self.addCleanup(client.socket.close)
-            for client in clients:
-                client.request(path="/healthz").response()
-            with Client(server) as extra:
-                status, headers, _ = extra.response()
-                self.assertEqual((status, headers["retry-after"]), (503, "1"))
-            clients[0].socket.close()
+        clients = [self.client() for _ in range(3)]
+        for client in clients:
+            client.request(path="/healthz").response()
+        with Client(self.server) as extra:
+            response = extra.response()
+            self.check_error(response, 503, "too_many_connections")
+            self.assertEqual(response[1]["retry-after"], "1")
+        clients[0].socket.close()
 
-            def works():
-                with Client(server) as client:
-                    try:
-                        return client.request(path="/healthz").response()[0] == 200
-                    except (OSError, EOFError):
-                        return False
+        def works():
+            with Client(self.server) as client:
+                try:
+                    return client.request(path="/healthz").response()[0] == 200
+                except (OSError, EOFError):
+                    return False
 
-            self.assertTrue(until(works))
-        finally:
-            server.stop()
+        self.assertTrue(until(works))
+
 
 
 if __name__ == "__main__":
