@@ -74,7 +74,7 @@ struct MessageError: Error, Sendable {
     }
 
     /// A path as programmers write it: `prompts[0].weight`.
-    private static func words(_ path: [any CodingKey]) -> String {
+    static func words(_ path: [any CodingKey]) -> String {
         path.reduce(into: "") { text, key in
             if let index = key.intValue {
                 text += "[\(index)]"
