@@ -68,7 +68,7 @@ struct ServeCommand: ParsableCommand {
         name: .customLong("allow-origin"),
         parsing: .singleValue,
         help: ArgumentHelp(
-            "Let web pages of this origin use the server, and answer under its name; may be given several times.",
+            "Let web pages of this origin open sessions, and answer under its name; may be given several times.",
             valueName: "https://host"
         )
     )
