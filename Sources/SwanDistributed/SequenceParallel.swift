@@ -139,7 +139,7 @@ package struct SequenceParallel: Sendable {
             let sums = try Tensor(
                 [change.change * count, change.magnitude * count, count],
                 [3]
-            )
+            ).to(group.device)
             try group.reduce(sums)
             let values = try sums.array(of: Double.self)
             return values[0] < threshold * values[1]

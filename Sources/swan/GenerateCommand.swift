@@ -91,13 +91,14 @@ struct GenerateCommand: RankedCommand {
         var job = RankedJob()
         job.models = ["--model": loading.model]
         for lora in loading.loras { job.models["--lora \(lora.file.path)"] = lora.file.path }
-        job.device = loading.device.name
+        job.device = try Ranks.device(loading.device.name)
         // Rank 0 alone reads and runs the text encoder, for which the others wait.
         job.deadline = .seconds(1_800)
-        try Ranks.run(job, run)
+        let device = job.device
+        try Ranks.run(job) { try run($0, device) }
     }
 
-    private func run(_ world: World?) throws {
+    private func run(_ world: World?, _ device: String) throws {
         if world == nil { try dividing.requireAlone() }
         let ranks = world.map { GenerationRanks($0, dividing.division) }
         let log = Logger(label: "swan")
@@ -106,6 +107,7 @@ struct GenerateCommand: RankedCommand {
         let report = try JSONReport(json, replaces: overwrites)
         var request = try request(prompts)
         request.overwrites = overwrites
+        request.options.device = device
         let job = FileGeneration(request, log: log, ranks: ranks)
         let signals = try Self.signals(for: job, ranks)
         var display = GenerationDisplay(progress, previewFile: effectivePreviewFile)

@@ -19,7 +19,7 @@ import Testing
     }
 
     /// Rows of pictures divided among ranks, with exact seams; tiles on several ranks.
-    @Test(arguments: [2, 3, 5])
+    @Test(arguments: [2, 3])
     func autoencoders(ranks: Int) throws {
         for outcome in try run("autoencoders", ranks) {
             #expect(outcome.code == 0, "\(outcome.messages)")

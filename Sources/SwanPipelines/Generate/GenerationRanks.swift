@@ -180,7 +180,9 @@ extension GenerationRanks {
     /// An autoencoder with the rows of its pictures, or its tiles, divided among all ranks.
     func dividing(_ vae: any VideoAutoencoder) throws(SwanError) -> any VideoAutoencoder {
         if var tiled = vae as? TiledAutoencoder {
-            tiled.sharing = SharedTiles(world.group)
+            if let group = try rows.group(of: world.size) {
+                tiled.sharing = SharedTiles(group, shapes: world.group)
+            }
             return tiled
         }
         if let pair = vae as? AutoencoderPair {
