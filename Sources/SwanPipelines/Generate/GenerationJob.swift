@@ -68,7 +68,13 @@ final class GenerationJob {
     /// Returns the tensors of rank 0, which alone makes them.
     private func fromFirst(_ make: () throws -> [Tensor]) throws -> [Tensor] {
         guard let ranks else { return try make() }
-        return try ranks.fromFirst(make)
+        do {
+            return try ranks.fromFirst(make)
+        } catch let error as CancellationError {
+            // Rank 0 was asked to stop; the others learn by which signal.
+            try checkStop()
+            throw error
+        }
     }
 
     /// Returns a part, opening it unless it is in memory.

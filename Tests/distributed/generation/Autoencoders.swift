@@ -107,13 +107,13 @@ extension Probe {
         var shared = alone
         shared.sharing = SharedTiles(world.group, shapes: world.group)
         let random = try Generator(seed: 4)
-        for size in [(6, 5), (3, 9), (2, 2)] {
-            let latents = try Tensor.randn([1, 16, 3, size.0, size.1], random)
+        for size in [(3, 5), (2, 2)] {
+            let latents = try Tensor.randn([1, 16, 2, size.0, size.1], random)
             let video = try alone.video(of: latents)
             try check(shared.video(of: latents), video, within: 0, "tiles of \(size)")
             try check(shared.latents(of: video), alone.latents(of: video), within: 0, "encoded")
             let (a, b) = (alone.makeDecoder(), shared.makeDecoder())
-            for frame in 0..<3 {
+            for frame in 0..<2 {
                 let part = try latents.narrowed(2, frame, 1)
                 try check(b.decode(part), a.decode(part), within: 0, "tiles of frame \(frame)")
             }
