@@ -90,7 +90,7 @@ let package = Package(
             name: "SwanPipelines",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanThreads", "SwanSystem",
+                "SwanCheckpoints", "SwanThreads", "SwanDistributed", "SwanSystem",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -240,6 +240,15 @@ let package = Package(
             name: "ranks-probe",
             dependencies: ["Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanSystem"],
             path: "Tests/distributed/probe",
+            linkerSettings: runPath
+        ),
+        .executableTarget(
+            name: "generation-probe",
+            dependencies: [
+                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanPipelines", "SwanThreads",
+                "SwanDistributed", "SwanSystem", "ModelSupport",
+            ],
+            path: "Tests/distributed/generation",
             linkerSettings: runPath
         ),
         .testTarget(
