@@ -90,13 +90,13 @@ let package = Package(
             name: "SwanPipelines",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanThreads", "SwanSystem",
+                "SwanCheckpoints", "SwanThreads", "SwanDistributed", "SwanSystem",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .target(
             name: "SwanDistributed",
-            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem"]
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem", "SwanThreads"]
         ),
         .target(
             name: "SwanTraining",
@@ -322,7 +322,8 @@ let package = Package(
             name: "SwanPipelinesTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                "SwanCheckpoints", "SwanPipelines", "SwanDistributed", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),
