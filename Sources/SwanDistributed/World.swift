@@ -101,7 +101,12 @@ package final class World: @unchecked Sendable {
     /// Makes a group of some ranks; nil on ranks that are not among them.
     ///
     /// All processes of the world call this in the same order.
-    package func makeGroup(_ ranks: [Int]) throws(SwanError) -> ProcessGroup? {
+    ///
+    /// - Parameter deadline: The longest that an operation may take; nil for that of the world.
+    package func makeGroup(
+        _ ranks: [Int],
+        deadline: Duration? = nil
+    ) throws(SwanError) -> ProcessGroup? {
         groupCount += 1
         guard let own = ranks.firstIndex(of: rank) else { return nil }
         let group = try ProcessGroup(
@@ -109,7 +114,7 @@ package final class World: @unchecked Sendable {
             rank: own,
             size: ranks.count,
             address: address,
-            deadline: deadlines.operation
+            deadline: deadline ?? deadlines.operation
         )
         lock.withLock { groups.append(group) }
         return group

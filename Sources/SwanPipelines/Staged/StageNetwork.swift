@@ -159,20 +159,6 @@ extension DenoisingPlan {
     }
 }
 
-/// What the stages of a stream have in common.
-struct StageSetup: Sendable {
-    let plan: DenoisingPlan
-    let cache: KVCacheOptions
-    let tokensPerFrame: Int
-    let dtype: DType
-    let device: Device
-
-    /// The number of denoising steps.
-    var stepCount: Int { plan.steps.count }
-    /// The number of rows of a forward.
-    var rowCount: Int { plan.cacheRowCount }
-}
-
 /// From the flow of rows to what follows them.
 struct StageFinish: Sendable {
     let plan: DenoisingPlan

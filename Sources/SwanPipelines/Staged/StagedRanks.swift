@@ -1,4 +1,3 @@
-package import Logging
 import SwanCheckpoints
 package import SwanDistributed
 package import SwanSystem
@@ -20,15 +19,16 @@ package struct StagedRanks: Sendable {
         roles = try StagedRoles(options, size: world.size)
     }
 
-    /// The device of this rank: of several GPUs, that of its number on its machine.
+    /// The name of this rank's device: the ranks of a machine share its GPUs in turn.
     func device(named name: String) throws(SwanError) -> String {
-        guard name == "auto" || name == "cuda" else { return name }
-        let count = try Engine.gpuCount()
-        return count > 0 ? "cuda:\(world.launch.localRank % count)" : name
+        "\(try world.launch.device(named: name))"
     }
 
     /// Gives the size of the stream, which rank 0 knows from its input, to all ranks.
-    func agree(on options: StreamOptions) throws(SwanError) -> StreamOptions {
+    private func agree(
+        on options: StreamOptions,
+        _ group: ProcessGroup
+    ) throws(SwanError) -> StreamOptions {
         let sizes = try Tensor(
             [
                 options.height, options.width, options.outputHeight ?? 0,
@@ -36,7 +36,7 @@ package struct StagedRanks: Sendable {
             ],
             [4]
         )
-        try world.group.broadcast(sizes, from: 0)
+        try group.broadcast(sizes, from: 0)
         let agreed: [Int] = try sizes.array()
         var options = options
         (options.height, options.width) = (agreed[0], agreed[1])
@@ -46,11 +46,22 @@ package struct StagedRanks: Sendable {
     }
 
     /// Loads this rank's part of a model and joins the others.
-    func join(
-        _ plan: StreamPlan,
-        log: Logger
-    ) throws -> (stream: StagedStream, parts: StagedParts) {
-        let options = try agree(on: plan.options)
+    func join(_ plan: StreamPlan) throws -> (stream: StagedStream, parts: StagedParts) {
+        let patient = try StagedGroups.makePatient(world)
+        let options = try agree(on: plan.options, patient)
+        let configs = plan.checkpoint.configs
+        let stream = try StagedStream(
+            StagedGroups(world, patient: patient),
+            roles,
+            self.options,
+            StagedSizes(
+                config: configs.transformer,
+                strides: (configs.spatialStride, configs.temporalStride),
+                dtype: plan.dtype,
+                device: plan.device
+            ),
+            options
+        )
         let parts = try StagedParts(
             plan.checkpoint,
             roles,
@@ -58,17 +69,6 @@ package struct StagedRanks: Sendable {
             rank: world.rank,
             plan.dtype,
             plan.device
-        )
-        let configs = plan.checkpoint.configs
-        let stream = try StagedStream(
-            world,
-            parts,
-            roles,
-            self.options,
-            options,
-            plan.dtype,
-            plan.device,
-            strides: (configs.spatialStride, configs.temporalStride)
         )
         return (stream, parts)
     }
@@ -78,8 +78,7 @@ extension FileStream {
     /// Runs the part of a stream that a rank other than 0 has. It reads no input and writes nothing.
     package static func serve(
         _ request: FileStreamRequest,
-        _ ranks: StagedRanks,
-        log: Logger
+        _ ranks: StagedRanks
     ) throws {
         var request = request
         request.device = try ranks.device(named: request.device)
@@ -91,6 +90,7 @@ extension FileStream {
             dtype: draft.dtype,
             notes: []
         )
-        try ranks.join(plan, log: log).stream.serve()
+        let (stream, parts) = try ranks.join(plan)
+        try stream.serve(parts)
     }
 }

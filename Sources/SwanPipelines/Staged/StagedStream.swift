@@ -31,61 +31,62 @@ final class StagedStream: Sendable {
         static let firstLink = 4
     }
 
+    /// The ends of channels on this rank.
+    private struct Ends {
+        /// From the encoder to the first stage, and from the decoder to rank 0.
+        var chunks, frames: StagePost.Ends
+        /// From the last stage to the first, and to the decoder.
+        var results, clean: StagePost.Ends
+        /// From the last rank, and to the next.
+        var last, next: StagePost.Queue?
+    }
+
     let options: StreamOptions
+    /// The most chunks that may be under way: as many as the pipeline holds, and some that wait.
+    let mostChunks: Int
     private let roles: StagedRoles
     private let layout: StagedOptions
-    private let parts: StagedParts
     private let setup: StageSetup
     private let rank: Int
     private let post: StagePost
-    private let threads = WorkerThreads()
+    private let ends: Ends
+    private let threads: WorkerThreads
     private let mover: BlockMover
     private let meter: StageMeter
     private let balance: StagedBalance
     private let budget: ComputeBudget
     private let clock: StreamClock
-    private let latentBytes, tokenBytes, frameBytes: Int
 
-    /// Joins the ranks of a stream. All ranks call this together.
+    /// Joins the ranks of a stream. All ranks call this together, before they load anything that
+    /// takes long: from here on they know that the others live.
     init(
-        _ world: World,
-        _ parts: StagedParts,
+        _ groups: StagedGroups,
         _ roles: StagedRoles,
         _ layout: StagedOptions,
+        _ model: StagedSizes,
         _ options: StreamOptions,
-        _ dtype: DType,
-        _ device: Device,
-        strides: (spatial: Int, temporal: Int),
         trial: Trial = Trial(),
         clock: StreamClock = .continuous
     ) throws {
-        (self.parts, self.roles, self.layout, self.options) = (parts, roles, layout, options)
-        self.clock = clock
-        let config = parts.transformer.config
-        let (height, width) = (options.height / strides.spatial, options.width / strides.spatial)
-        setup = StageSetup(
-            plan: try DenoisingPlan(options, dtype: dtype, device: device),
-            cache: KVCacheOptions(options.configuration),
-            tokensPerFrame: config.tokensPerFrame(height: height, width: width),
-            dtype: dtype,
-            device: device
-        )
+        (self.roles, self.layout, self.options, self.clock) = (roles, layout, options, clock)
+        rank = groups.data.rank
+        let setup = try StageSetup(model, options)
         if layout.layout == .steps {
             try StepStage.check(setup.plan, ranks: roles.stages.count)
         }
-        rank = world.rank
-        let all = Array(0..<world.size)
-        guard let data = try world.makeGroup(all), let moves = try world.makeGroup(all) else {
-            throw SwanError(.invalidArgument, "a rank outside of its own job")
-        }
+        self.setup = setup
+        let threads = WorkerThreads()
+        self.threads = threads
         post = StagePost(
-            data,
-            aborting: [moves],
+            groups.data,
+            aborting: [groups.patient],
             threads: threads,
             rows: setup.stepCount + 1,
             keepAlive: trial.keepAlive
         )
-        mover = BlockMover(group: moves, stages: roles.stages, setup: setup)
+        mostChunks = roles.stages.count * setup.stepCount + 8
+        ends = try Self.open(post, rank, roles, mostChunks, StagedLimits(model, setup, options))
+        mover = BlockMover(group: groups.patient, stages: roles.stages, setup: setup)
         meter = StageMeter(
             isOn: layout.schedulesBlocks,
             rowCount: setup.rowCount,
@@ -94,61 +95,86 @@ final class StagedStream: Sendable {
         balance =
             trial.choice.map { StagedBalance(isOn: true, choice: $0) }
             ?? StagedBalance(isOn: layout.schedulesBlocks)
-        let roleCount = (rank == 0 ? 1 : 0) + (roles.stages.contains(rank) ? 1 : 0)
-            + (rank == roles.decoder ? 1 : 0)
-        budget = ComputeBudget.current.divided(by: roleCount)
-        // The longest chunk fills the cache.
-        let frames = max(options.configuration.cacheFrames, options.configuration.framesPerBlock) + 1
-        let rows = setup.stepCount
-        latentBytes = rows * frames * height * width * config.inDim * dtype.size
-        tokenBytes = rows * frames * setup.tokensPerFrame * config.dim * dtype.size
-        let pixels =
-            (options.outputHeight ?? options.height) * (options.outputWidth ?? options.width)
-        frameBytes = 3 * pixels * frames * strides.temporal + 64
+        let isOf = [rank == 0, roles.stages.contains(rank), rank == roles.decoder]
+        budget = ComputeBudget.current.divided(by: isOf.count { $0 })
     }
 
-    /// The bytes of this rank's KV cache, at first.
-    var cacheByteCount: Int {
+    deinit { post.close() }
+
+    /// Opens all channels.
+    ///
+    /// The number of chunks under way is limited where they are encoded, so that no receiver waits
+    /// for room, and a sender only for the network.
+    private static func open(
+        _ post: StagePost,
+        _ rank: Int,
+        _ roles: StagedRoles,
+        _ mostChunks: Int,
+        _ limits: StagedLimits
+    ) throws(SwanError) -> Ends {
+        // Before a chunk there may be a text; costs and maps of blocks go round, too.
+        let capacity = 2 * mostChunks + roles.size + 8
+        func channel(
+            _ number: Int,
+            _ source: Int,
+            _ target: Int,
+            _ bytes: Int
+        ) throws(SwanError) -> StagePost.Ends {
+            try post.open(number, from: source, to: target, capacity: capacity, mostBytes: bytes)
+        }
+        var ends = Ends(
+            chunks: try channel(Channel.chunks, 0, roles.head, limits.latents + limits.text),
+            frames: try channel(Channel.frames, roles.decoder, 0, limits.frames),
+            results: try channel(Channel.results, roles.tail, roles.head, limits.latents + 4_096),
+            clean: try channel(Channel.clean, roles.tail, roles.decoder, limits.latents)
+        )
+        for source in roles.stages.dropLast() {
+            let link = try channel(
+                Channel.firstLink + source,
+                source,
+                source + 1,
+                limits.tokens + limits.latents + limits.text
+            )
+            ends.last = link.receiving ?? ends.last
+            ends.next = link.sending ?? ends.next
+        }
+        return ends
+    }
+
+    /// The bytes of this rank's KV cache, if it runs a number of blocks.
+    func cacheByteCount(blocks: Int, _ config: WanConfig) -> Int {
         let rows = layout.layout == .blocks ? setup.rowCount : 1
-        let config = parts.transformer.config
-        return 2 * rows * parts.transformer.backbone.blocks.count * config.dim
-            * setup.cache.frames * setup.tokensPerFrame * setup.dtype.size
+        return 2 * rows * blocks * config.dim * setup.cache.frames * setup.tokensPerFrame
+            * setup.dtype.size
     }
 
     // MARK: - Running
 
     /// Takes part until the stream ends, on ranks other than 0.
-    func serve() throws {
-        _ = try start()
+    func serve(_ parts: StagedParts) throws {
+        try start(parts)
         try finish()
     }
 
-    /// Starts this rank's threads and returns the ends that rank 0 uses.
-    func start() throws -> (chunks: StagePost.Queue?, frames: StagePost.Queue?) {
-        // A message to or from the autoencoder is one chunk.
-        let chunks = try post.open(
-            Channel.chunks,
-            from: 0,
-            to: roles.head,
-            mostBytes: latentBytes + textBytes
-        )
-        let clean = try post.open(
-            Channel.clean,
-            from: roles.tail,
-            to: roles.decoder,
-            mostBytes: latentBytes
-        )
-        let frames = try post.open(
-            Channel.frames,
-            from: roles.decoder,
-            to: 0,
-            mostBytes: frameBytes
-        )
+    /// Starts this rank's stages.
+    func start(_ parts: StagedParts) throws {
         if roles.stages.contains(rank) {
-            try startStage(chunks: chunks.receiving, clean: clean.sending)
+            switch layout.layout {
+            case .blocks: try startRing(parts)
+            case .steps: try startSteps(parts)
+            }
         }
-        if rank == roles.decoder { try startDecoder(clean.receiving, frames.sending) }
-        return (chunks.sending, frames.receiving)
+        if rank == roles.decoder { try startDecoder(parts) }
+    }
+
+    /// Where rank 0 puts chunks and takes frames from.
+    var outside: (chunks: StagePost.Queue, frames: StagePost.Queue) {
+        get throws(SwanError) {
+            guard let chunks = ends.chunks.sending, let frames = ends.frames.receiving else {
+                throw SwanError(.invalidArgument, "rank \(rank) does not read the input")
+            }
+            return (chunks, frames)
+        }
     }
 
     /// Waits for this rank's threads, and throws what ended them early.
@@ -166,7 +192,7 @@ final class StagedStream: Sendable {
         }
     }
 
-    /// The seconds that chunks take to encode count as work of this rank, if it also runs blocks.
+    /// Counts the seconds that a chunk took to encode as work of this rank.
     func note(encoding seconds: Double) { meter.add(other: seconds) }
 
     /// Starts a thread that ends the stream if it fails.
@@ -177,83 +203,50 @@ final class StagedStream: Sendable {
         }
     }
 
-    private var textBytes: Int {
-        let config = parts.transformer.config
-        return config.textLen * config.textDim * 4
-    }
-
     // MARK: - Stages
 
-    private func startStage(chunks: StagePost.Queue?, clean: StagePost.Queue?) throws {
-        switch layout.layout {
-        case .blocks: try startRing(chunks, clean)
-        case .steps: try startSteps(chunks, clean)
-        }
-    }
-
-    /// Opens the channels from each rank to the next, and returns this rank's ends.
-    private func openLinks() throws -> (last: StagePost.Queue?, next: StagePost.Queue?) {
-        var (last, next): (StagePost.Queue?, StagePost.Queue?)
-        for source in roles.stages.dropLast() {
-            let ends = try post.open(
-                Channel.firstLink + source,
-                from: source,
-                to: source + 1,
-                mostBytes: tokenBytes + latentBytes + textBytes
-            )
-            last = ends.receiving ?? last
-            next = ends.sending ?? next
-        }
-        return (last, next)
-    }
-
-    private func startRing(_ chunks: StagePost.Queue?, _ clean: StagePost.Queue?) throws {
-        let ranks = roles.stages.count
-        let (last, next) = try openLinks()
-        // The first rank may wait for a moved block while all forwards return.
-        let results = try post.open(
-            Channel.results,
-            from: roles.tail,
-            to: roles.head,
-            capacity: ranks + 4,
-            mostBytes: latentBytes + 64 * ranks
-        )
+    private func startRing(_ parts: StagedParts) throws {
         let outlets = RingStage.Outlets(
-            next: next,
-            results: rank == roles.tail ? results.sending : nil,
-            clean: clean
+            next: ends.next,
+            results: ends.results.sending,
+            clean: ends.clean.sending
         )
         try startThread("swan.denoise") { [self] in
             let stage = try RingStage(parts, setup, place: rank - roles.head, outlets, mover, meter)
-            if let chunks, let results = results.receiving {
-                let head = RingHead(
-                    stage,
-                    setup,
-                    ranks: ranks,
-                    incoming: chunks,
-                    results: results,
-                    balance
-                )
-                return try head.run()
+            guard let chunks = ends.chunks.receiving, let results = ends.results.receiving else {
+                while let message = ends.last?.take(), try stage.handle(message) {}
+                return
             }
-            while let message = last?.take(), try stage.handle(message) {}
+            let head = RingHead(
+                stage,
+                setup,
+                ranks: roles.stages.count,
+                incoming: chunks,
+                results: results,
+                balance
+            )
+            try head.run()
         }
     }
 
-    private func startSteps(_ chunks: StagePost.Queue?, _ clean: StagePost.Queue?) throws {
-        let (last, next) = try openLinks()
-        let outlets = StepStage.Outlets(next: next, clean: clean)
+    private func startSteps(_ parts: StagedParts) throws {
+        let outlets = StepStage.Outlets(next: ends.next, clean: ends.clean.sending)
         try startThread("swan.denoise") { [self] in
             let stage = try StepStage(parts, setup, place: rank - roles.head, outlets, mover)
-            if let chunks { return try StepHead(stage, setup, incoming: chunks).run() }
-            while let message = last?.take(), try stage.handle(message) {}
+            guard let chunks = ends.chunks.receiving else {
+                while let message = ends.last?.take(), try stage.handle(message) {}
+                return
+            }
+            try StepHead(stage, setup, incoming: chunks).run()
         }
     }
 
     // MARK: - Decoding
 
-    private func startDecoder(_ clean: StagePost.Queue?, _ frames: StagePost.Queue?) throws {
-        guard let clean, let frames, let vae = parts.vae else {
+    private func startDecoder(_ parts: StagedParts) throws {
+        guard let clean = ends.clean.receiving, let frames = ends.frames.sending,
+            let vae = parts.vae
+        else {
             throw SwanError(.invalidArgument, "the rank that decodes has no autoencoder")
         }
         let decoding = try DecodeStage(vae, options: options, clock: clock)

@@ -12,16 +12,17 @@ import Torch
 /// Rank 0 of a stream that several ranks run: what a `VideoStream` is for one rank.
 final class StagedVideoStream: FileStreaming {
     private let staged: StagedStream
-    private let model: StreamModel
+    let model: StreamModel
     private let encoding: EncodeStage
     private let prompts: StreamPrompts<Tensor>
     private let clock: StreamClock
     private let log: Logger
+    private let parts: StagedParts
+    /// The chunks under way, oldest first.
+    private let marks: BoundedQueue<ChunkMark>
     private let state: Mutex<State>
 
     private struct State {
-        /// The chunks under way, oldest first.
-        var marks: [ChunkMark] = []
         /// The newest prompt that was sent.
         var prompt: Int?
         var growth: ChunkGrowth
@@ -37,12 +38,17 @@ final class StagedVideoStream: FileStreaming {
 
     init(
         _ staged: StagedStream,
-        _ model: StreamModel,
+        _ parts: StagedParts,
         prompt: String,
         clock: StreamClock = .continuous,
         log: Logger = Logger(label: "swan.stream")
     ) throws {
-        (self.staged, self.model, self.clock, self.log) = (staged, model, clock, log)
+        guard let model = parts.model else {
+            throw SwanError(.invalidArgument, "this rank does not read the input")
+        }
+        (self.staged, self.parts, self.model) = (staged, parts, model)
+        (self.clock, self.log) = (clock, log)
+        marks = BoundedQueue(capacity: staged.mostChunks)
         try model.check(height: staged.options.height, width: staged.options.width)
         let (embeddings, issues) = try inference { try model.embeddings(of: prompt) }
         promptIssues = issues
@@ -65,7 +71,10 @@ final class StagedVideoStream: FileStreaming {
     func add(to summary: inout StreamSummary) {
         let (seconds, latencies) = state.withLock { ($0.seconds, $0.latencies) }
         summary.framesIn = framesIn
-        summary.kvCacheBytes = staged.cacheByteCount
+        summary.kvCacheBytes = staged.cacheByteCount(
+            blocks: model.transformer.backbone.blocks.count,
+            model.transformer.config
+        )
         summary.stages.encode = encoding.seconds * 1_000
         summary.stages.denoise = seconds.denoise * 1_000
         summary.stages.vaeDecode = seconds.decode * 1_000
@@ -120,10 +129,8 @@ final class StagedVideoStream: FileStreaming {
         cancel: @escaping @Sendable () -> Void,
         deliver: (StreamedChunk) throws -> Bool
     ) throws {
-        let ends = try staged.start()
-        guard let chunks = ends.chunks, let frames = ends.frames else {
-            throw SwanError(.invalidArgument, "rank 0 encodes, and gets the frames")
-        }
+        let (chunks, frames) = try staged.outside
+        try staged.start(parts)
         try staged.startThread("swan.encode") { [self] in
             try produce { chunk in try send(chunk, to: chunks) }
             var end = StageMessage(.end)
@@ -135,7 +142,8 @@ final class StagedVideoStream: FileStreaming {
         } catch {
             staged.abandon(error)
         }
-        // The encoder may still wait for a frame, if a rank has failed.
+        // If a rank has failed, the encoder may still wait for a frame or for a chunk to return.
+        marks.close(dropping: true)
         cancel()
         try staged.finish()
     }
@@ -145,10 +153,9 @@ final class StagedVideoStream: FileStreaming {
         staged.note(encoding: chunk.mark.seconds.encode)
         let (isNew, isEnded) = state.withLock { state in
             defer { state.prompt = chunk.prompt }
-            state.marks.append(chunk.mark)
             return (state.prompt != chunk.prompt, state.isEnded)
         }
-        guard !isEnded else { return false }
+        guard !isEnded, marks.put(chunk.mark) else { return false }
         if isNew {
             var text = StageMessage(.text)
             text.number = chunk.prompt
@@ -189,11 +196,10 @@ final class StagedVideoStream: FileStreaming {
     private func chunk(_ message: StageMessage) throws -> StreamedChunk {
         let (frames, decoding) = try message.decodedFrames()
         let now = clock.now()
-        let (chunk, longer) = try state.withLock { state in
-            guard !state.marks.isEmpty else {
-                throw SwanError(.invalidData, "chunk \(message.number) came back twice")
-            }
-            let mark = state.marks.removeFirst()
+        guard let mark = marks.take(within: 0) else {
+            throw SwanError(.invalidData, "chunk \(message.number) came back twice")
+        }
+        let (chunk, longer) = state.withLock { state in
             var seconds = mark.seconds
             // The slowest stage determines how often a chunk comes.
             seconds.denoise = state.last.map { (now - $0).seconds } ?? 0

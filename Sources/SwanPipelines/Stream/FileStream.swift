@@ -154,13 +154,10 @@ public final class FileStream: Sendable {
             )
             return (model, stream, loaded)
         }
-        let (staged, parts) = try ranks.join(plan, log: log)
-        guard let model = parts.model else {
-            throw SwanError(.invalidArgument, "rank \(ranks.world.rank) has no input")
-        }
+        let (staged, parts) = try ranks.join(plan)
         let loaded = ContinuousClock.now
-        let stream = try StagedVideoStream(staged, model, prompt: request.prompt, log: log)
-        return (model, stream, loaded)
+        let stream = try StagedVideoStream(staged, parts, prompt: request.prompt, log: log)
+        return (stream.model, stream, loaded)
     }
 
     /// Completes the file with the frames that were decoded before another rank failed.

@@ -81,7 +81,7 @@ struct StagedFixture: Sendable {
     func alone(_ script: Script) throws -> [VideoFrame] {
         try ComputeBudget(threads: 1).run {
             let stream = try VideoStream(model, prompt: "cats", options: options(script))
-            return try frames(of: stream, script)
+            return try frames(of: stream, script) { _ in }
         }
     }
 
@@ -93,60 +93,79 @@ struct StagedFixture: Sendable {
         trial: StagedStream.Trial = StagedStream.Trial()
     ) throws -> [VideoFrame] {
         let results = try ThreadRanks.run(ranks) { world in
-            try part(world, script, layout, trial)
+            try part(world, script, layout, trial: trial)
         }
         let frames = try results.map { try $0.get() }
         return frames[0]
     }
 
     /// One rank's part of a stream; rank 0 returns the frames.
+    ///
+    /// - Parameters:
+    ///   - joined: Called when the rank has joined the others.
+    ///   - loading: Called with the blocks that are loaded.
+    ///   - delivered: Called on rank 0 with the number of frames so far.
     func part(
         _ world: World,
         _ script: Script,
-        _ layout: StagedOptions,
-        _ trial: StagedStream.Trial
+        _ layout: StagedOptions = StagedOptions(),
+        trial: StagedStream.Trial = StagedStream.Trial(),
+        joined: (StagedStream) throws -> Void = { _ in },
+        loading: @escaping @Sendable (Range<Int>) -> Void = { _ in },
+        delivered: @escaping (Int) -> Void = { _ in }
     ) throws -> [VideoFrame] {
         let roles = try StagedRoles(layout, size: world.size)
+        let staged = try StagedStream(
+            StagedGroups(world),
+            roles,
+            layout,
+            StagedSizes(
+                config: model.transformer.config,
+                strides: (8, 4),
+                dtype: .float32,
+                device: .cpu
+            ),
+            options(script),
+            trial: trial
+        )
+        try joined(staged)
         let parts = try StagedParts(
             model,
             roles,
             layout,
             rank: world.rank,
-            load: { blocks throws(SwanError) in try load(blocks) }
+            load: { blocks throws(SwanError) in
+                loading(blocks)
+                return try load(blocks)
+            }
         )
-        let staged = try StagedStream(
-            world,
-            parts,
-            roles,
-            layout,
-            options(script),
-            .float32,
-            .cpu,
-            strides: (8, 4),
-            trial: trial
-        )
-        guard let model = parts.model else {
-            try staged.serve()
+        guard world.rank == 0 else {
+            try staged.serve(parts)
             return []
         }
-        return try frames(of: StagedVideoStream(staged, model, prompt: "cats"), script)
+        let stream = try StagedVideoStream(staged, parts, prompt: "cats")
+        return try frames(of: stream, script, delivered)
     }
 
-    private func frames(of stream: any FileStreaming, _ script: Script) throws -> [VideoFrame] {
-        let clip = try (0..<script.frameCount).map { try Self.picture($0) }
+    private func frames(
+        of stream: any FileStreaming,
+        _ script: Script,
+        _ delivered: (Int) -> Void
+    ) throws -> [VideoFrame] {
         let next = Mutex(0)
         let source = StreamSource(next: {
             let index = next.withLock { index in
                 defer { index += 1 }
                 return index
             }
-            guard index < clip.count else { return nil }
+            guard index < script.frameCount else { return nil }
             if let prompt = script.prompts[index] { _ = try stream.setPrompt(prompt) }
-            return TimedFrame(clip[index])
+            return TimedFrame(try Self.picture(index))
         })
         var frames: [VideoFrame] = []
         try stream.run(source) { chunk in
             frames += chunk.frames
+            delivered(frames.count)
             return true
         }
         return frames
