@@ -104,9 +104,12 @@ package final class World: @unchecked Sendable {
     ///
     /// All processes of the world call this in the same order.
     ///
-    /// - Parameter deadline: The longest that an operation may take; nil for that of the world.
+    /// - Parameters:
+    ///   - chosen: The device of the tensors; nil for that of each rank.
+    ///   - deadline: The longest that an operation may take; nil for that of the world.
     package func makeGroup(
         _ ranks: [Int],
+        on chosen: Device? = nil,
         deadline: Duration? = nil
     ) throws(SwanError) -> ProcessGroup? {
         groupCount += 1
@@ -115,7 +118,7 @@ package final class World: @unchecked Sendable {
             store.part("group/\(groupCount)-\(ranks[0])/"),
             rank: own,
             size: ranks.count,
-            device: device,
+            device: chosen ?? device,
             address: address,
             deadline: deadline ?? deadlines.operation
         )

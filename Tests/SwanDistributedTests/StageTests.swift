@@ -118,7 +118,7 @@ import Torch
     @Test func anOutlierDoesNotChangeTheMedian() {
         var median = RecentMedian(window: 5)
         #expect(median.value.isNaN)
-        for value in [2, 2, 90, 2] { median.add(value) }
+        for value in [2, 2, 90, 2] as [Double] { median.add(value) }
         #expect(median.value == 2)
         for _ in 0..<3 { median.add(7) }
         #expect(median.value == 7)

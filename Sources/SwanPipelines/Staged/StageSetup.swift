@@ -82,7 +82,7 @@ struct StagedGroups: Sendable {
         } else {
             self.patient = try Self.makePatient(world)
         }
-        guard let data = try world.makeGroup(Array(0..<world.size)) else {
+        guard let data = try world.makeGroup(Array(0..<world.size), on: .cpu) else {
             throw SwanError(.invalidArgument, "rank \(world.rank) is not in its own job")
         }
         self.data = data
@@ -91,7 +91,7 @@ struct StagedGroups: Sendable {
     /// Makes the group that waits long.
     static func makePatient(_ world: World) throws(SwanError) -> ProcessGroup {
         let ranks = Array(0..<world.size)
-        guard let group = try world.makeGroup(ranks, deadline: patience) else {
+        guard let group = try world.makeGroup(ranks, on: .cpu, deadline: patience) else {
             throw SwanError(.invalidArgument, "rank \(world.rank) is not in its own job")
         }
         return group
