@@ -22,11 +22,12 @@ package final class World: @unchecked Sendable {
     package let launch: Launch
     /// The processes.
     package let roster: Roster
-    /// The group of all processes.
+    /// The group of all processes, for tensors on the CPU.
     package let group: ProcessGroup
 
     private let store: ProcessStore
     private let address: String
+    private let device: Device
     private let deadlines: Deadlines
     private let watch: PeerWatch
     private let lock = NSLock()
@@ -44,6 +45,7 @@ package final class World: @unchecked Sendable {
     ) throws(SwanError) {
         self.launch = launch
         self.deadlines = deadlines
+        device = try Device(named: own.device)
         let root = try Self.openStore(launch, deadlines)
         // Restarted processes must not see the keys of the previous ones.
         store = try root.part("swan/\(launch.restart)/")
@@ -98,7 +100,7 @@ package final class World: @unchecked Sendable {
     /// The number of processes.
     package var size: Int { launch.size }
 
-    /// Makes a group of some ranks; nil on ranks that are not among them.
+    /// Makes a group of some ranks, for tensors on their devices; nil on ranks that are not among them.
     ///
     /// All processes of the world call this in the same order.
     package func makeGroup(_ ranks: [Int]) throws(SwanError) -> ProcessGroup? {
@@ -108,6 +110,7 @@ package final class World: @unchecked Sendable {
             store.part("group/\(groupCount)-\(ranks[0])/"),
             rank: own,
             size: ranks.count,
+            device: device,
             address: address,
             deadline: deadlines.operation
         )

@@ -15,6 +15,11 @@ package struct CommunicationModel: Sendable {
         /// The number of tokens.
         package let tokens: Int
 
+        /// Describes a forward.
+        package init(name: String, config: WanConfig, tokens: Int) {
+            (self.name, self.config, self.tokens) = (name, config, tokens)
+        }
+
         /// The usual sizes of the published models; the last two are one chunk of a live stream.
         package static let usual = [
             Workload(name: "1.3B, 81 frames 480p", config: .wan1_3B, tokens: 32_760),

@@ -1,18 +1,18 @@
+import SwanDistributed
 import SwanSystem
 import Testing
-
-@testable import Torch
+import Torch
 
 @Suite struct ProcessGroupTests {
     /// On a machine without NCCL or a GPU, the error says what to install, or what is missing.
     @Test func groupsOfGPUsNeedThem() throws {
         guard try Engine.gpuCount() == 0 else { return }
-        let store = try ProcessStore(
-            host: "127.0.0.1",
+        let store = try StoreService.open(
+            "127.0.0.1",
             port: 0,
-            serves: true,
+            isLocal: true,
             deadline: .seconds(5)
-        )
+        ).store
         let error = #expect(throws: SwanError.self) {
             _ = try ProcessGroup(
                 store,
@@ -28,12 +28,12 @@ import Testing
 
     /// One process is a group, too: what it exchanges with itself stays the same.
     @Test func oneProcess() throws {
-        let store = try ProcessStore(
-            host: "127.0.0.1",
+        let store = try StoreService.open(
+            "127.0.0.1",
             port: 0,
-            serves: true,
+            isLocal: true,
             deadline: .seconds(5)
-        )
+        ).store
         let device: Device = try Engine.gpuCount() > 0 ? .cuda(0) : .cpu
         let group = try ProcessGroup(
             store,
