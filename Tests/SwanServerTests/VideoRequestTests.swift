@@ -113,4 +113,20 @@ import Testing
         info.width = -1
         #expect(!info.isPlausible(DecodeLimits()))
     }
+
+    @Test func arrivingBodiesAreBounded() throws {
+        var limits = JobLimits()
+        (limits.arriving, limits.arrivingFileBytes, limits.arrivingJSONBytes) = (2, 100, 10)
+        let arriving = ArrivingBodies(limits)
+        var file: ArrivingBodies.Body? = try arriving.begin(.disk)
+        let json = try arriving.begin(.memory)
+        #expect(throws: APIError.self) { try arriving.begin(.disk) }
+        try file?.add(100)
+        try json.add(10)
+        #expect(throws: APIError.self) { try json.add(1) }
+        #expect(throws: APIError.self) { try file?.add(1) }
+        file = nil
+        let next = try arriving.begin(.disk)
+        try next.add(100)
+    }
 }

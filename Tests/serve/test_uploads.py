@@ -206,6 +206,20 @@ class RefusalTest(VideoCase):
 
 
 class TokenTest(VideoCase):
+    def test_errors_name_the_limit_and_the_parameter_of_their_route(self):
+        json_body = b'{"prompt": "' + b"x" * (33 << 20) + b'"}'
+        error = self.refused(self.post_json_bytes("/v1/videos", json_body), 413, "body_too_large")
+        self.assertIn(str(32 << 20), error["message"])
+        job = self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
+        path = f"/v1/videos/{job}/remix"
+        error = self.refused(self.post_json_bytes(path, b'{"prompt": "' + b"x" * (200 << 10) + b'"}'), 413, "body_too_large")
+        self.assertIn(str(128 << 10), error["message"])
+        error = self.refused(self.post_json_bytes(path, b'{"prompt": "sepia", "seconds": 3}'), 400, "unknown_parameter")
+        self.assertEqual(error["param"], "seconds")
+
+    def post_json_bytes(self, path, body):
+        return self.request("POST", path, body, Content_Type="application/json")
+
     """Every route needs the token."""
 
     @classmethod

@@ -12,7 +12,7 @@ import warnings
 
 from clients import ROOT, Client, until
 from test_realtime import Swan
-from videos import FFMPEG, VideoCase, png, video
+from videos import BOUNDARY, FFMPEG, VideoCase, form, png, video
 
 try:
     import openai
@@ -186,6 +186,18 @@ class GenerationTest(unittest.TestCase):
         return case
 
     def made(self, case, files=(), **fields):
+    def test_uploads_that_stall_take_no_places(self):
+        """More stalled uploads than there are places: others get theirs."""
+        head = (f"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n")
+        stalled = [Client(self.server) for _ in range(6)]
+        for client in stalled:
+            self.addCleanup(client.socket.close)
+            client.send(head).send(form({"prompt": "sepia"}, [("input_reference", "a.png", png(64, 64))], end=False))
+        uploads = pathlib.Path(self.folder, "jobs/uploads")
+        self.assertTrue(until(lambda: len(list(uploads.iterdir())) == len(stalled)))
+        self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
+
         fields = {"size": "32x32", "settings[frames]": 5, "settings[steps]": 2, **fields}
         state = case.finished(case.accepted(case.post(fields, files)))
         self.assertEqual((state["status"], state["size"], state["frames"]), ("completed", "32x32", 5), state)

@@ -12,6 +12,8 @@ import Torch
 /// Makes videos from files and prompts: jobs that run beside live sessions.
 final class VideoService: Sendable {
     let queue: JobQueue
+    /// The bodies of requests that are arriving.
+    let arriving: ArrivingBodies
     let limits: JobLimits
     private let restyler: StreamModel
     let generator: VideoModel?
@@ -31,6 +33,7 @@ final class VideoService: Sendable {
         log: Logger
     ) throws {
         limits = options.limits
+        arriving = ArrivingBodies(options.limits)
         self.restyler = restyler
         generator = options.generator
         self.budget = budget
