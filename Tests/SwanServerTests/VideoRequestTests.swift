@@ -114,6 +114,20 @@ import Testing
         #expect(!info.isPlausible(DecodeLimits()))
     }
 
+    /// `max_frames` is never exceeded, and `seconds` are met as nearly as 4 n + 1 frames can.
+    @Test(
+        arguments: [
+            (nil, 1, 1), (nil, 3, 1), (nil, 4, 1), (nil, 5, 5), (nil, 8, 5), (nil, 9, 9),
+            (0.01, nil, 1), (0.3, nil, 5), (1, nil, 17), (1, 16, 13), (0.3, 100, 5),
+            (nil, nil, nil),
+        ] as [(Double?, Int?, Int?)]
+    )
+    func framesOfGeneratedVideos(seconds: Double?, most: Int?, frames: Int?) {
+        var request = JobRequest(kind: .generate, model: "a", prompt: "a fox")
+        (request.seconds, request.maxFrames) = (seconds, most)
+        #expect(GenerationFields.frames(request, 16) == frames)
+    }
+
     @Test func arrivingBodiesAreBounded() throws {
         var limits = JobLimits()
         (limits.arriving, limits.arrivingFileBytes, limits.arrivingJSONBytes) = (2, 100, 10)

@@ -315,13 +315,11 @@ enum GenerationFields {
         }
         let rate =
             request.frameRate ?? Double(generator.model.variant.defaults.framesPerSecond)
-        let wanted = request.seconds.map { Int(($0 * rate).rounded()) }
-        if let frames = [wanted, request.maxFrames].compactMap({ $0 }).min() {
+        if let frames = frames(request, rate) {
             guard request.generation.frames == nil else {
                 throw APIError.invalid("seconds", "the settings have a number of frames, too")
             }
-            // Wan's videos have 4 n + 1 frames.
-            request.generation.frames = max(1, (frames + 1) / 4 * 4 + 1)
+            request.generation.frames = frames
         }
         do {
             try request.generation.check()
@@ -331,3 +329,11 @@ enum GenerationFields {
         return request
     }
 }
+
+    /// The number of frames that the fields ask for; nil if they leave it to the model. Wan's videos have 4 n + 1
+    /// frames: the nearest such number to `seconds`, and no more than `max_frames`.
+    static func frames(_ request: JobRequest, _ rate: Double) -> Int? {
+        let wanted = request.seconds.map { (Int(($0 * rate).rounded()) + 1) / 4 * 4 + 1 }
+        let most = request.maxFrames.map { max(1, ($0 - 1) / 4 * 4 + 1) }
+        return [wanted, most].compactMap { $0 }.min()
+    }
