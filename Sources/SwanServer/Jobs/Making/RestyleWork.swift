@@ -78,6 +78,7 @@ struct RestyleWork {
             },
             isStopped: { control.isStopped },
             cancel: { input.close() }
+            isAborted: { control.isStopped },
         )
     }
 }
