@@ -235,7 +235,13 @@ final class VideoService: Sendable {
             fields.laterPrompts, fields.controlScale ?? 1
         )
         switch request.kind {
-        case .restyle: request.stream = try fields.settings(or: request.stream)
+        case .restyle:
+            try require(
+                fields.controlScale == nil,
+                "control_scale",
+                "is only for models that generate videos"
+            )
+            request.stream = try fields.settings(or: request.stream)
         case .generate: request.generation = try fields.settings(or: request.generation)
         }
     }
@@ -328,7 +334,6 @@ enum GenerationFields {
         }
         return request
     }
-}
 
     /// The number of frames that the fields ask for; nil if they leave it to the model. Wan's videos have 4 n + 1
     /// frames: the nearest such number to `seconds`, and no more than `max_frames`.
@@ -337,3 +342,4 @@ enum GenerationFields {
         let most = request.maxFrames.map { max(1, ($0 - 1) / 4 * 4 + 1) }
         return [wanted, most].compactMap { $0 }.min()
     }
+}
