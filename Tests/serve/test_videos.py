@@ -186,6 +186,18 @@ class QueueTest(VideoCase):
         self.assertEqual(self.get(job)["status"], "in_progress")
         self.assertEqual(os.listdir(self.folder + "/jobs/uploads"), [])
 
+    def test_uploads_that_stall_take_no_places(self):
+        """More stalled uploads than there are places: others get theirs."""
+        head = (f"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n")
+        stalled = [Client(self.server) for _ in range(6)]
+        for client in stalled:
+            self.addCleanup(client.socket.close)
+            client.send(head).send(form({"prompt": "sepia"}, [("input_reference", "a.png", png(64, 64))], end=False))
+        uploads = pathlib.Path(self.folder, "jobs/uploads")
+        self.assertTrue(until(lambda: len(list(uploads.iterdir())) == len(stalled)))
+        self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
+
     def test_places_come_back(self):
         for _ in range(8):
             self.refused(self.upload(b"nonsense"), 415)
@@ -213,18 +225,6 @@ class GenerationTest(unittest.TestCase):
         return case
 
     def made(self, case, files=(), **fields):
-    def test_uploads_that_stall_take_no_places(self):
-        """More stalled uploads than there are places: others get theirs."""
-        head = (f"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
-                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n")
-        stalled = [Client(self.server) for _ in range(6)]
-        for client in stalled:
-            self.addCleanup(client.socket.close)
-            client.send(head).send(form({"prompt": "sepia"}, [("input_reference", "a.png", png(64, 64))], end=False))
-        uploads = pathlib.Path(self.folder, "jobs/uploads")
-        self.assertTrue(until(lambda: len(list(uploads.iterdir())) == len(stalled)))
-        self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
-
         fields = {"size": "32x32", "settings[frames]": 5, "settings[steps]": 2, **fields}
         state = case.finished(case.accepted(case.post(fields, files)))
         self.assertEqual((state["status"], state["size"], state["frames"]), ("completed", "32x32", 5), state)
