@@ -123,6 +123,31 @@ class JobsPageTests(BrowserTestCase):
         # The browser reports requests that fail on its console.
         self.complaints.clear()
 
+    def test_the_end_of_a_job_is_announced_and_its_progress_is_not(self):
+        page = self.open_jobs()
+        self.make(page)
+        self.wait_until(page, "document.querySelector('#notice').textContent.includes('finished')", 60)
+        self.assertEqual(page.get_attribute("#notice", "role"), "status")
+        self.assertIsNone(page.get_attribute(".job .status", "role"))
+        self.empty(page)
+
+    def test_texts_can_be_dropped_into_the_prompt(self):
+        page = self.open_jobs()
+        prevented = page.evaluate("""(types) => types.map((type) => {
+            const dataTransfer = new DataTransfer();
+            if (type === "Files") dataTransfer.items.add(new File(["a"], "a.png", { type: "image/png" }));
+            else dataTransfer.setData(type, "sepia");
+            const event = new DragEvent("dragover", { dataTransfer, bubbles: true, cancelable: true });
+            document.querySelector("#prompt").dispatchEvent(event);
+            return event.defaultPrevented;
+        })""", ["text/plain", "Files"])
+        self.assertEqual(prevented, [False, True])
+
+    def test_a_slash_at_the_end_leads_to_the_page(self):
+        page = self.open(url=self.server.url.rstrip("/") + "/jobs/", waits=False)
+        page.wait_for_selector(".chip")
+        self.assertTrue(page.url.split("#")[0].endswith("/jobs"))
+
     def request(self, method, path):
         request = urllib.request.Request(urljoin(self.server.url, path), method=method)
         with urllib.request.urlopen(request, timeout=20) as response:

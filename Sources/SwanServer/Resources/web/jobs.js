@@ -257,11 +257,13 @@ function remove(id, item) {
 }
 
 function update(item, video) {
-    item.video = video;
     const { element } = item;
     const part = (name) => element.querySelector(name);
     const isDone = video.status === "completed";
+    // Not the percentage, which changes all the time.
+    if (isUnfinished(item.video) && !isUnfinished(video)) notify(video);
     const facts = [video.size?.replace("x", " × "), video.seconds && `${video.seconds} s`, video.model];
+    item.video = video;
     setText(part(".prompt"), video.prompt);
     setText(part(".facts"), facts.filter(Boolean).join(" · "));
     setText(part(".status"), statusText(video));
@@ -275,6 +277,14 @@ function update(item, video) {
         item.hasPicture = true;
         report(() => showPicture(item));
     }
+}
+
+/** Says that a video is finished, also to screen readers. */
+function notify({ status, prompt }) {
+    clearTimeout(noticeTimer);
+    const name = prompt.length > 40 ? `${prompt.slice(0, 40)}…` : prompt;
+    find("notice").textContent = status === "completed" ? `“${name}” is finished` : `“${name}” has failed`;
+    noticeTimer = setTimeout(() => find("notice").textContent = "", noticeMilliseconds);
 }
 
 /** Changes a text only if it differs, so that screen readers do not repeat it. */
@@ -352,7 +362,12 @@ async function discard(item) {
 
 // Start.
 
+function hasFile({ dataTransfer }) {
+    return [...dataTransfer.types].includes("Files");
+}
+
 function dropFiles(event) {
+    if (!hasFile(event)) return;
     event.preventDefault();
     find("drop").classList.remove("over");
     if (!event.dataTransfer.files.length) return;
@@ -369,6 +384,8 @@ find("more").addEventListener("click", () => {
     attempt(refresh);
 });
 document.addEventListener("dragover", (event) => {
+    // A text may be dropped into the prompt.
+    if (!hasFile(event)) return;
     event.preventDefault();
     find("drop").classList.add("over");
 });
