@@ -321,8 +321,8 @@ let package = Package(
         .testTarget(
             name: "SwanPipelinesTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

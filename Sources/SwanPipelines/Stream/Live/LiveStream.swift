@@ -202,6 +202,7 @@ extension LiveStream {
         options.reconnectSeconds = request.reconnectSeconds
         options.isLive = request.isLive
         return try VideoSource.open(
+        drops.early = outputs.map(\.earlyFrames).reduce(0, +)
             named: request.stream.input ?? "",
             options: options,
             cancellation: reading,
