@@ -41,6 +41,16 @@ import Testing
         }
     }
 
+    /// One rank without memory ends all, with the reason.
+    @Test func outOfMemory() throws {
+        let outcomes = try run("failing", 3)
+        for (rank, outcome) in outcomes.enumerated() {
+            #expect(outcome.code == (rank == 2 ? 70 : 75), "\(outcome.messages)")
+            #expect(outcome.messages.contains("no memory for 3 GB"), "\(outcome.messages)")
+            #expect(rank == 2 || outcome.messages.contains("rank 2 ("), "\(outcome.messages)")
+        }
+    }
+
     /// Ends with ranks that were started differently: one says so, and the others name it.
     @Test(arguments: [4])
     func edges(ranks: Int) throws {
