@@ -96,7 +96,7 @@ let package = Package(
         ),
         .target(
             name: "SwanDistributed",
-            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem"]
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem", "SwanThreads"]
         ),
         .target(
             name: "SwanTraining",
@@ -253,7 +253,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanDistributedTests",
-            dependencies: ["SwanDistributed", "SwanSystem"],
+            dependencies: ["Torch", "SwanDistributed", "SwanSystem"],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
@@ -331,7 +331,8 @@ let package = Package(
             name: "SwanPipelinesTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                "SwanCheckpoints", "SwanPipelines", "SwanDistributed", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),
