@@ -9,7 +9,7 @@ import Testing
 
 /// Streams that several ranks run, against one rank: the latents must be the same bits.
 @Suite(.serialized) struct StagedStreamTests {
-    private typealias Script = StagedFixture.Script
+    fileprivate typealias Script = StagedFixture.Script
 
     private func expectSame(
         _ frames: [VideoFrame],
