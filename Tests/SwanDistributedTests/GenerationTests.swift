@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [3, 4])
+    @Test(arguments: [4])
     func divisions(ranks: Int) throws {
         for outcome in try run("divisions", ranks) {
             #expect(outcome.code == 0, "\(outcome.messages)")
