@@ -38,8 +38,6 @@ extension Probe {
             // Each branch decides alone whether to reuse a step.
             cached.settings.batchesGuidance = false
             try check(generator, cached, "guidance with a cache", division, reuses: true)
-            request.settings.guidance = 1
-            try check(generator, request, "no guidance on two groups", division)
         }
         for ulysses in 1...2 where world.size.isMultiple(of: ulysses) {
             var division = GenerationRanks.Division()
