@@ -242,6 +242,15 @@ let package = Package(
             path: "Tests/distributed/probe",
             linkerSettings: runPath
         ),
+        .executableTarget(
+            name: "generation-probe",
+            dependencies: [
+                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanPipelines", "SwanThreads",
+                "SwanDistributed", "SwanSystem", "ModelSupport",
+            ],
+            path: "Tests/distributed/generation",
+            linkerSettings: runPath
+        ),
         .testTarget(
             name: "SwanDistributedTests",
             dependencies: ["Torch", "SwanDistributed", "SwanSystem"],

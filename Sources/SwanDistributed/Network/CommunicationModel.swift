@@ -91,6 +91,22 @@ package struct CommunicationModel: Sendable {
         }
     }
 
+    /// The bytes that a rank sends and the exchanges it waits for in one forward with its tokens
+    /// divided as `SequenceParallel` does: `width` neighbours exchange heads, and a ring connects
+    /// their groups where there are more ranks.
+    package static func sequence(
+        _ work: Workload,
+        ranks: Int
+    ) -> (width: Int, bytes: Double, exchanges: Double) {
+        let width = SequenceParallel.width(ranks, headCount: work.config.heads)
+        let (n, w, l) = (Double(ranks), Double(width), Double(work.config.layers))
+        let tensor = bytesPerNumber * Double(work.tokens) * Double(work.config.dim)
+        let heads = 4 * tensor / n * (1 - 1 / w) * l
+        let ring = 2 * tensor / n * (n / w - 1) * l
+        let exchanges = (width > 1 ? 2 * l : 0) + (n / w - 1) * l
+        return (width, heads + ring, exchanges)
+    }
+
     /// The bytes a second that a rank sends, and the seconds that an exchange takes at least.
     package let bandwidth: Double
     package let latency: Double

@@ -23,8 +23,13 @@ package struct SimulationTable: Sendable, Encodable {
     package struct VideoRow: Sendable, Encodable {
         let model, link: String
         let ranks: Int
-        let way: CommunicationModel.Way
+        /// The ranks that exchange heads; the others are a ring of such groups.
+        let headExchangeRanks: Int
         let seconds, speedup: Double
+
+        private enum CodingKeys: String, CodingKey {
+            case model, link, ranks, headExchangeRanks = "head_exchange_ranks", seconds, speedup
+        }
     }
 
     /// The numbers of ranks.
@@ -92,13 +97,14 @@ package struct SimulationTable: Sendable, Encodable {
             latency: link.latency,
             speed: speed
         )
-        let way: CommunicationModel.Way = ranks > work.config.heads ? .ring : .ulysses
-        let seconds = model.computing(work, ranks: ranks) + model.seconds(way, work, ranks: ranks)
+        let sequence = CommunicationModel.sequence(work, ranks: ranks)
+        let exchange = sequence.bytes / link.bandwidth + sequence.exchanges * link.latency
+        let seconds = model.computing(work, ranks: ranks) + exchange
         return VideoRow(
             model: work.name,
             link: link.name,
             ranks: ranks,
-            way: way,
+            headExchangeRanks: sequence.width,
             seconds: seconds,
             speedup: model.computing(work, ranks: 1) / seconds
         )

@@ -3,8 +3,8 @@ import SwanDistributed
 /// A live stream in a pipeline of ranks, played through with measured times.
 ///
 /// Each stage computes one iteration after the other; its message travels while it computes the next
-/// one, and at most one message of a stage is under way. Nothing else is hidden or assumed: what
-/// comes out is the rate and the delay of the last chunks of a long stream.
+/// one, and at most one message of a stage is under way. The rate is that of a long stream whose
+/// frames are always there; the delay is that of a stream whose frames come at this rate.
 package struct StreamSimulation: Sendable {
     /// What one chunk costs on one device.
     package struct Costs: Sendable {
@@ -69,7 +69,7 @@ package struct StreamSimulation: Sendable {
     package struct Result: Sendable, Encodable, Equatable {
         /// Frames a second.
         package let framesPerSecond: Double
-        /// The seconds from the start of a chunk's encoding to the end of its decoding.
+        /// The seconds from a chunk's arrival to the end of its decoding.
         package let delay: Double
         /// Whether the first and the last rank only encode and decode.
         package let hasOwnAutoencoders: Bool
@@ -119,41 +119,52 @@ package struct StreamSimulation: Sendable {
         return times
     }
 
-    /// Plays a stream and measures its second half.
     private func play(_ stages: [Double]?, ownAutoencoders: Bool) -> Result? {
         guard let stages else { return nil }
+        let period = play(stages, ownAutoencoders, period: 0).period
+        return Result(
+            framesPerSecond: Double(costs.frames) / period,
+            delay: play(stages, ownAutoencoders, period: period).delay,
+            hasOwnAutoencoders: ownAutoencoders
+        )
+    }
+
+    /// Plays a stream and measures its second half.
+    ///
+    /// - Parameter period: The seconds from one chunk's arrival to the next one's.
+    private func play(
+        _ stages: [Double],
+        _ ownAutoencoders: Bool,
+        period: Double
+    ) -> (period: Double, delay: Double) {
         let ranks = stages.count
         let denoising = ownAutoencoders ? 1..<(ranks - 1) : 0..<ranks
         // A chunk meets each step a round after the one before, and leaves after the last.
         let round = layout == .blocks ? denoising.count : 0
         let rounds = round * (costs.steps - 1)
         let count = 60 + 4 * (rounds + ranks)
-        var begin = [[Double]](repeating: [], count: ranks)
-        var end = begin
+        var end = [[Double]](repeating: [], count: ranks)
         var sent = [Double](repeating: 0, count: ranks)
         for iteration in 0..<count {
             for rank in 0..<ranks {
-                var start = end[rank].last ?? 0
+                var start = max(end[rank].last ?? 0, rank == 0 ? Double(iteration) * period : 0)
                 if rank > 0 { start = max(start, sent[rank - 1] + link.latency) }
                 if round > 0, rank == denoising.lowerBound, iteration >= round {
                     let back = end[denoising.upperBound - 1][iteration - round]
                     start = max(start, back + (denoising.count > 1 ? hop(costs.latentBytes) : 0))
                 }
                 let finish = max(start + stages[rank], sent[rank])
-                begin[rank].append(start)
                 end[rank].append(finish)
                 sent[rank] =
                     finish + (rank < ranks - 1 ? bytes(after: rank, denoising) : 0)
                     / link.bandwidth
             }
         }
-        let half = count / 2
-        let seconds = end[ranks - 1][count - 1] - end[ranks - 1][half]
-        return Result(
-            framesPerSecond: Double(costs.frames * (count - 1 - half)) / seconds,
-            delay: end[ranks - 1][count - 1] - begin[0][count - 1 - rounds],
-            hasOwnAutoencoders: ownAutoencoders
-        )
+        let (half, last) = (count / 2, count - 1)
+        let seconds = end[ranks - 1][last] - end[ranks - 1][half]
+        // The last chunk that leaves arrived this many iterations before.
+        let arrival = Double(last - rounds) * period
+        return (seconds / Double(last - half), end[ranks - 1][last] - arrival)
     }
 
     private func hop(_ bytes: Double) -> Double { bytes / link.bandwidth + link.latency }
