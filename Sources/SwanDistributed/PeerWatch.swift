@@ -6,9 +6,11 @@ import Torch
 ///
 /// A thread counts up this process's key each second and reads whether a peer has failed.
 final class PeerWatch: @unchecked Sendable {
-    private static let interval = 0.5
+    private static let interval = 0.3
     /// A process whose count has not changed for so long stands still.
-    private static let patience = 1.4
+    private static let patience = 1.2
+    /// How long the process that serves the store stays for its peers to read a reason.
+    private static let stay = 0.7
 
     private let store: ProcessStore
     private let launch: Launch
@@ -82,6 +84,7 @@ final class PeerWatch: @unchecked Sendable {
             maxSplits: 1
         )
         let rank = parts.first.flatMap { Int($0) } ?? 0
+        try store.add("heard", 1)
         let reason = parts.dropFirst().first.map(String.init) ?? "no reason given"
         return SwanError(.peerFailed, "\(roster.name(rank)) failed: \(reason)")
     }
@@ -99,7 +102,14 @@ final class PeerWatch: @unchecked Sendable {
         // Connections break before the peer's reason has arrived, which is read meanwhile.
         let still = answer(within: Self.patience + 0.4) { self.stillRanks() } ?? nil
         if let failure = condition.withLock({ failure }) { return failure }
-        guard let still else { return lost("\(server) does not answer", own) }
+        guard let still else {
+            // Nobody can be told.
+            return SwanError(
+                .peerFailed,
+                "\(server) does not answer (\(own.message))",
+                cause: own
+            )
+        }
         guard !still.isEmpty else { return lost("it has lost its peers, which still run", own) }
         return lost("\(still.map(roster.name).joined(separator: ", ")) does not answer", own)
     }
@@ -123,8 +133,19 @@ final class PeerWatch: @unchecked Sendable {
                 return false
             }
         }
-        // The store ends with the process that serves it, so the others need time to read.
-        if isTold == true, launch.servesStore { Thread.sleep(forTimeInterval: 3 * Self.interval) }
+        // The store ends with the process that serves it, so it waits for those that can hear.
+        if isTold == true, launch.servesStore {
+            _ = answer(within: Self.stay) { [store, launch] in
+                do throws(SwanError) {
+                    let own = try store.clone()
+                    while try own.add("heard", 0) < launch.size - 1 {
+                        Thread.sleep(forTimeInterval: 0.02)
+                    }
+                } catch {
+                    // The process ends in any case.
+                }
+            }
+        }
     }
 
     /// The ranks whose counts do not change; nil if the store is gone.
