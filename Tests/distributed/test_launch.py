@@ -91,12 +91,30 @@ class Launch(unittest.TestCase):
         self.assertEqual(wait_for_end(ranks), [])
 
     def test_two_machines(self):
-        port = free_port()
-        options = ["--nproc", "2", "--nnodes", "2", "--master", f"127.0.0.1:{port}"]
-        nodes = [self.launch(*options, "--node-rank", str(node), "--", *DOCTOR, "--json") for node in (1, 0)]
+        nodes = self.nodes(*DOCTOR, "--json")
         self.assertEqual([node.end() for node in nodes], [0, 0], nodes[0].messages + nodes[1].messages)
-        self.assertEqual(nodes[0].output, "")
-        self.assertEqual(len(json.loads(nodes[1].output)["ranks"]), 4)
+        self.assertEqual(len(json.loads(nodes[0].output)["ranks"]), 4)
+        self.assertEqual(nodes[1].output, "")
+
+    def nodes(self, *command):
+        """Two launchers, as on two machines, with two ranks each."""
+        options = ["--nproc", "2", "--nnodes", "2", "--master", f"127.0.0.1:{free_port()}"]
+        return [self.launch(*options, "--node-rank", str(node), "--", *command) for node in range(2)]
+
+    def test_a_rank_that_is_killed_on_another_machine(self):
+        nodes = self.nodes(*ENDLESS)
+        nodes[0].wait_for("round 1 of", 1)
+        victim = children(nodes[0].pid)[1]
+        os.kill(victim, signal.SIGKILL)
+        self.assertEqual([node.end() for node in nodes], [137, 75], nodes[0].messages + nodes[1].messages)
+        self.assertIn(f"process {victim}) does not answer", nodes[1].messages)
+
+    def test_a_machine_that_is_lost(self):
+        nodes = self.nodes(*ENDLESS)
+        nodes[0].wait_for("round 1 of", 1)
+        nodes[0].send(signal.SIGKILL)
+        self.assertEqual(nodes[1].end(), 75, nodes[1].messages)
+        self.assertRegex(nodes[1].messages, "the launcher on 127.0.0.1 (has ended|does not answer)")
 
     def test_port_taken(self):
         with socket.socket() as other:
