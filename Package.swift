@@ -116,7 +116,7 @@ let package = Package(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
-                "SwanPipelines", "SwanTraining", "SwanTiny",
+                "SwanPipelines", "SwanDistributed", "SwanTraining", "SwanTiny",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

@@ -22,11 +22,12 @@ package final class World: @unchecked Sendable {
     package let launch: Launch
     /// The processes.
     package let roster: Roster
-    /// The group of all processes.
+    /// The group of all processes, for tensors on the CPU.
     package let group: ProcessGroup
 
     private let store: ProcessStore
     private let address: String
+    private let device: Device
     private let deadlines: Deadlines
     private let watch: PeerWatch
     private let lock = NSLock()
@@ -44,6 +45,7 @@ package final class World: @unchecked Sendable {
     ) throws(SwanError) {
         self.launch = launch
         self.deadlines = deadlines
+        device = try Device(named: own.device)
         let root = try Self.openStore(launch, deadlines)
         // Restarted processes must not see the keys of the previous ones.
         let store = try root.part("swan/\(launch.restart)/")
@@ -62,6 +64,7 @@ package final class World: @unchecked Sendable {
                 store.part("world/"),
                 launch.rank,
                 launch.size,
+                .cpu,
                 address,
                 deadlines.operation
             )
@@ -78,6 +81,7 @@ package final class World: @unchecked Sendable {
         _ store: ProcessStore,
         _ rank: Int,
         _ size: Int,
+        _ device: Device,
         _ address: String,
         _ deadline: Duration
     ) throws(SwanError) -> ProcessGroup {
@@ -90,6 +94,7 @@ package final class World: @unchecked Sendable {
                     store,
                     rank: rank,
                     size: size,
+                    device: device,
                     address: address,
                     deadline: deadline
                 )
@@ -153,7 +158,7 @@ package final class World: @unchecked Sendable {
     /// The number of processes.
     package var size: Int { launch.size }
 
-    /// Makes a group of some ranks; nil on ranks that are not among them.
+    /// Makes a group of some ranks, for tensors on their devices; nil on ranks that are not among them.
     ///
     /// All processes of the world call this in the same order.
     package func makeGroup(_ ranks: [Int]) throws(SwanError) -> ProcessGroup? {
@@ -163,6 +168,7 @@ package final class World: @unchecked Sendable {
             store.part("group/\(groupCount)-\(ranks[0])/"),
             own,
             ranks.count,
+            device,
             address,
             deadlines.operation
         )

@@ -203,6 +203,10 @@ typedef struct ct_group_s *ct_group;
 ct_group ct_group_open_gloo(
     ct_store store, int32_t rank, int32_t size, const char *address, int64_t milliseconds,
     ct_error *error);
+// The same for tensors on a GPU, with NCCL, which `scripts/bootstrap --cuda` prepares.
+ct_group ct_group_open_nccl(
+    ct_store store, int32_t rank, int32_t size, int32_t device, int64_t milliseconds,
+    ct_error *error);
 void ct_group_release(ct_group group);
 // Closes the connections; what waits fails.
 void ct_group_abort(ct_group group);

@@ -15,6 +15,11 @@ package struct CommunicationModel: Sendable {
         /// The number of tokens.
         package let tokens: Int
 
+        /// Describes a forward.
+        package init(name: String, config: WanConfig, tokens: Int) {
+            (self.name, self.config, self.tokens) = (name, config, tokens)
+        }
+
         /// The usual sizes of the published models; the last two are one chunk of a live stream.
         package static let usual = [
             Workload(name: "1.3B, 81 frames 480p", config: .wan1_3B, tokens: 32_760),
@@ -84,6 +89,22 @@ package struct CommunicationModel: Sendable {
         case .sharded: l
         case .stages: 1
         }
+    }
+
+    /// The bytes that a rank sends and the exchanges it waits for in one forward with its tokens
+    /// divided as `SequenceParallel` does: `width` neighbours exchange heads, and a ring connects
+    /// their groups where there are more ranks.
+    package static func sequence(
+        _ work: Workload,
+        ranks: Int
+    ) -> (width: Int, bytes: Double, exchanges: Double) {
+        let width = SequenceParallel.width(ranks, headCount: work.config.heads)
+        let (n, w, l) = (Double(ranks), Double(width), Double(work.config.layers))
+        let tensor = bytesPerNumber * Double(work.tokens) * Double(work.config.dim)
+        let heads = 4 * tensor / n * (1 - 1 / w) * l
+        let ring = 2 * tensor / n * (n / w - 1) * l
+        let exchanges = (width > 1 ? 2 * l : 0) + (n / w - 1) * l
+        return (width, heads + ring, exchanges)
     }
 
     /// The bytes a second that a rank sends, and the seconds that an exchange takes at least.
