@@ -244,7 +244,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanDistributedTests",
-            dependencies: ["SwanDistributed", "SwanSystem"],
+            dependencies: ["Torch", "SwanDistributed", "SwanSystem"],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),
