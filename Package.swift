@@ -90,13 +90,13 @@ let package = Package(
             name: "SwanPipelines",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanThreads", "SwanSystem",
+                "SwanCheckpoints", "SwanThreads", "SwanDistributed", "SwanSystem",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .target(
             name: "SwanDistributed",
-            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem"]
+            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanSystem", "SwanThreads"]
         ),
         .target(
             name: "SwanTraining",
@@ -242,6 +242,15 @@ let package = Package(
             path: "Tests/distributed/probe",
             linkerSettings: runPath
         ),
+        .executableTarget(
+            name: "generation-probe",
+            dependencies: [
+                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanPipelines", "SwanThreads",
+                "SwanDistributed", "SwanSystem", "ModelSupport",
+            ],
+            path: "Tests/distributed/generation",
+            linkerSettings: runPath
+        ),
         .testTarget(
             name: "SwanDistributedTests",
             dependencies: ["Torch", "SwanDistributed", "SwanSystem"],
@@ -322,7 +331,8 @@ let package = Package(
             name: "SwanPipelinesTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "GoldenSupport", "ModelSupport",
+                "SwanCheckpoints", "SwanPipelines", "SwanDistributed", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -30,14 +30,25 @@ package struct SequenceParallel: Sendable {
 
     /// Makes the groups for some ranks of a world; nil on others. All ranks call this together.
     ///
-    /// - Parameter headCount: The model's number of heads, which limits the exchange of heads.
+    /// - Parameters:
+    ///   - headCount: The model's number of heads, which limits the exchange of heads.
+    ///   - exchanging: The number of ranks that exchange heads, a divisor of the number of ranks;
+    ///     nil for as many as possible. The others pass keys and values around.
     package init?(
         _ world: World,
         ranks: [Int],
-        headCount: Int
+        headCount: Int,
+        exchanging: Int? = nil
     ) throws(SwanError) {
+        let width = exchanging ?? Self.width(ranks.count, headCount: headCount)
+        guard width >= 1, ranks.count.isMultiple(of: width), width <= headCount else {
+            throw SwanError(
+                .invalidRequest,
+                "\(width) of \(ranks.count) ranks cannot exchange \(headCount) heads: the number "
+                    + "must divide that of the ranks and be at most that of the heads"
+            )
+        }
         let whole = try world.makeGroup(ranks)
-        let width = Self.width(ranks.count, headCount: headCount)
         let rows = stride(from: 0, to: ranks.count, by: width).map { Array(ranks[$0..<$0 + width]) }
         var (heads, ring): (ProcessGroup?, ProcessGroup?)
         for row in rows where width > 1 {
@@ -53,6 +64,17 @@ package struct SequenceParallel: Sendable {
     /// The largest number of ranks that exchange heads, so that each has at least one.
     package static func width(_ ranks: Int, headCount: Int) -> Int {
         (1...min(ranks, headCount)).last { ranks.isMultiple(of: $0) } ?? 1
+    }
+
+    /// The operations of all groups so far, by kind.
+    package var calls: [Traffic.Kind: Int] {
+        let groups = [group, heads?.group, ring?.group].compactMap { $0 }
+        return Dictionary(
+            Traffic.Kind.allCases.flatMap { kind in
+                groups.map { (kind, $0.traffic[kind].calls) }
+            },
+            uniquingKeysWith: +
+        )
     }
 
     /// The tokens of each rank.
@@ -117,7 +139,7 @@ package struct SequenceParallel: Sendable {
             let sums = try Tensor(
                 [change.change * count, change.magnitude * count, count],
                 [3]
-            )
+            ).to(group.device)
             try group.reduce(sums)
             let values = try sums.array(of: Double.self)
             return values[0] < threshold * values[1]

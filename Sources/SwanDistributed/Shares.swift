@@ -8,6 +8,9 @@ package struct Shares: Sendable, Equatable {
         counts = (0..<parts).map { count / parts + ($0 < count % parts ? 1 : 0) }
     }
 
+    /// Gives each rank a number of things.
+    init(counts: [Int]) { self.counts = counts }
+
     /// The things of a rank.
     package subscript(rank: Int) -> Range<Int> {
         let first = counts[..<rank].reduce(0, +)

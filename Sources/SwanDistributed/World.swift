@@ -161,16 +161,24 @@ package final class World: @unchecked Sendable {
     /// Makes a group of some ranks, for tensors on their devices; nil on ranks that are not among them.
     ///
     /// All processes of the world call this in the same order.
-    package func makeGroup(_ ranks: [Int]) throws(SwanError) -> ProcessGroup? {
+    ///
+    /// - Parameters:
+    ///   - chosen: The device of the tensors; nil for that of each rank.
+    ///   - deadline: The longest that an operation may take; nil for that of the world.
+    package func makeGroup(
+        _ ranks: [Int],
+        on chosen: Device? = nil,
+        deadline: Duration? = nil
+    ) throws(SwanError) -> ProcessGroup? {
         groupCount += 1
         guard let own = ranks.firstIndex(of: rank) else { return nil }
         let group = try Self.openGroup(
             store.part("group/\(groupCount)-\(ranks[0])/"),
             own,
             ranks.count,
-            device,
+            chosen ?? device,
             address,
-            deadlines.operation
+            deadline ?? deadlines.operation
         )
         lock.withLock { groups.append(group) }
         return group

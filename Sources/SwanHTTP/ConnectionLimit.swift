@@ -1,4 +1,6 @@
 import Foundation
+import HTTPTypes
+import HummingbirdCore
 import NIOCore
 
 /// Limits the number of open connections.
@@ -31,14 +33,24 @@ final class OverloadHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private static let response = """
-        HTTP/1.1 503 Service Unavailable\r
-        Retry-After: 1\r
-        Content-Length: 0\r
-        Connection: close\r
-        \r
-
-        """
+    private static let response: ByteBuffer = {
+        let error = APIError(
+            .serviceUnavailable,
+            "too_many_connections",
+            "The server has as many connections as it allows; try again in a moment.",
+            headers: [.retryAfter: "1"]
+        )
+        var body = error.body
+        var fields = error.response.headers
+        fields[.connection] = "close"
+        fields[.contentLength] = "\(body.readableBytes)"
+        SecurityHeaders.add(to: &fields)
+        let lines = fields.map { "\($0.name): \($0.value)" }
+        let head = ["HTTP/1.1 \(error.status)"] + lines + ["", ""]
+        var response = ByteBuffer(string: head.joined(separator: "\r\n"))
+        response.writeBuffer(&body)
+        return response
+    }()
 
     private let isSecure: Bool
 
@@ -49,8 +61,7 @@ final class OverloadHandler: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) {
         // A TLS handshake would be more work than the answer is worth.
         if isSecure { return context.close(promise: nil) }
-        let buffer = ByteBuffer(string: Self.response)
-        context.writeAndFlush(wrapOutboundOut(buffer)).assumeIsolated().whenComplete { _ in
+        context.writeAndFlush(wrapOutboundOut(Self.response)).assumeIsolated().whenComplete { _ in
             context.close(promise: nil)
         }
     }

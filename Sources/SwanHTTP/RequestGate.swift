@@ -116,6 +116,7 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
         setDeadline(limits.bodyTimeout, context)
         if let error = rules.refusal(of: head) { return refuse(error, context) }
         guard head.isWebSocketUpgrade else {
+            if head.expectsContinue { writeContinue(context) }
             // NIO's upgrade handler loses requests that ask for other protocols.
             var head = head
             head.headers.remove(name: "upgrade")
@@ -125,6 +126,12 @@ final class RequestGate: ChannelDuplexHandler, RemovableChannelHandler {
             return refuse(error, context)
         }
         decide(head, context)
+    }
+
+    /// Asks for the body, with which some clients wait until their headers are accepted.
+    private func writeContinue(_ context: ChannelHandlerContext) {
+        let head = HTTPResponseHead(version: .http1_1, status: .continue)
+        context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
     }
 
     // MARK: - WebSocket handshakes
@@ -351,6 +358,12 @@ extension APIError {
 }
 
 extension HTTPRequestHead {
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    fileprivate var expectsContinue: Bool {
+        version == .http1_1
+            && headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
+    }
+
     /// The request without the access token, which its receiver has no use for and might log.
     fileprivate var withoutToken: HTTPRequestHead {
         var head = self

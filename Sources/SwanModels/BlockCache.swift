@@ -5,10 +5,10 @@ import SwanSystem
 /// One block's part of a `KVCachePool`.
 struct BlockCache {
     private(set) var keys, values: Tensor  // [rows, N, slots * tokens, D]
-    private var rows: [Row]
+    var rows: [Row]
     private let tokensPerFrame: Int
 
-    private struct Row {
+    struct Row {
         var slots: RowSlots
         /// The remaining passes over the slot taken last; see `CacheSlots.place(again:)`.
         var pass: Int
@@ -70,6 +70,11 @@ struct BlockCache {
         let unused = Row(slots: .known(CacheSlots(capacity: 0, sinks: 0)), pass: 1)
         larger.rows += Array(repeating: unused, count: count)
         return larger
+    }
+
+    /// Replaces the memory of all rows by tensors of the same shape.
+    mutating func replaceStorage(_ keys: Tensor, _ values: Tensor) {
+        (self.keys, self.values) = (keys, values)
     }
 
     // MARK: - Attention

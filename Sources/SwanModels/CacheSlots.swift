@@ -70,7 +70,11 @@ struct CacheFill: Sendable, Equatable {
     /// The number of frames with keys.
     private(set) var count = 0
     /// The end of the last chunk in the stream.
-    private var end = 0
+    private(set) var end = 0
+
+    init() {}
+
+    init(count: Int, end: Int) { (self.count, self.end) = (count, end) }
 
     /// Returns the slots after the filled ones; a chunk at the same position as the last gets the
     /// same slots.

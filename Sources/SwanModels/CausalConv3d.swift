@@ -46,11 +46,21 @@ struct CausalConv3d: Sendable {
         _ caches: inout FeatureCaches,
         adding residual: Tensor? = nil
     ) throws(SwanError) -> Tensor {
-        guard frames > 1 else {
-            return try causalConv3d(x, kernel, bias, after: nil, residual: residual)
-        }
-        return try caches.withFront(frames - 1, of: x) { front throws(SwanError) in
-            try causalConv3d(x, kernel, bias, after: front, residual: residual)
+        let reach = kernel.weight.size(-1) / 2
+        return try seeing(caches.rows, above: reach, below: reach, of: x) {
+            part,
+            top throws(SwanError) in
+            let missing = part.size(2) - x.size(2)
+            let residual = try residual.map { residual throws(SwanError) in
+                missing == 0
+                    ? residual : try residual.padded([0, 0, 0, 0, top, missing - top])
+            }
+            guard frames > 1 else {
+                return try causalConv3d(part, kernel, bias, after: nil, residual: residual)
+            }
+            return try caches.withFront(frames - 1, of: part) { front throws(SwanError) in
+                try causalConv3d(part, kernel, bias, after: front, residual: residual)
+            }
         }
     }
 

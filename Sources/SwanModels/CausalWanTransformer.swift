@@ -26,6 +26,16 @@ public struct CausalWanTransformer: Sendable {
         backbone = try WanBackbone(weights, config, blocks: blocks)
     }
 
+    private init(_ backbone: WanBackbone) { self.backbone = backbone }
+
+    /// The same network that holds other blocks: its own and those of `others`.
+    package func holding(
+        _ blocks: Range<Int>,
+        with others: [CausalWanTransformer]
+    ) throws(SwanError) -> CausalWanTransformer {
+        CausalWanTransformer(try backbone.holding(blocks, with: others.map(\.backbone)))
+    }
+
     /// Conditions the network on text embeddings [B, T, textDim] of at most `textLen` tokens.
     ///
     /// A batch of one applies to every row. Rows of zeros are padding.

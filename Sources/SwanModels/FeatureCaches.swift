@@ -13,13 +13,16 @@ struct FeatureCaches: ~Copyable {
     private let streams: Bool
     /// Whether layers are recomputed in the backward pass, so that their activations are not kept.
     private let recomputes: Bool
+    /// What layers see beyond the rows that they compute; nil if these are the whole picture.
+    let rows: (any PictureRows)?
     private var slots: [Tensor] = []
     private var next = 0
 
     /// Creates caches before the first frame; without `streams`, for one pass over a whole video.
-    init(streams: Bool, recomputes: Bool = false) {
+    init(streams: Bool, recomputes: Bool = false, rows: (any PictureRows)? = nil) {
         self.streams = streams
         self.recomputes = recomputes && !streams
+        self.rows = rows
     }
 
     /// Begins a pass through the network.
@@ -31,9 +34,9 @@ struct FeatureCaches: ~Copyable {
     /// Applies a layer to x.
     mutating func run(_ layer: any WanVAELayer, _ x: Tensor) throws(SwanError) -> Tensor {
         guard recomputes else { return try layer(x, &self) }
-        return try recomputed { () throws(SwanError) in
+        return try recomputed { [rows] () throws(SwanError) in
             // A single pass over a whole video keeps no state.
-            var caches = FeatureCaches(streams: false)
+            var caches = FeatureCaches(streams: false, rows: rows)
             return try layer(x, &caches)
         }
     }

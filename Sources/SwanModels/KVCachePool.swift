@@ -14,8 +14,8 @@ public struct KVCachePool: ~Copyable {
     /// The capacity of a row in latent frames.
     public let framesPerRow: Int
     /// The transformer blocks that the pool serves.
-    public let blockRange: Range<Int>
-    private var blocks: [BlockCache]
+    public internal(set) var blockRange: Range<Int>
+    var blocks: [BlockCache]
     private var rows: [Row]
     private var leases = 0
 
@@ -159,7 +159,7 @@ public struct KVCachePool: ~Copyable {
         }
     }
 
-    private func index(of row: CacheRow) throws(SwanError) -> Int {
+    func index(of row: CacheRow) throws(SwanError) -> Int {
         guard rows.indices.contains(row.index), rows[row.index].lease == row.lease else {
             throw SwanError(.invalidArgument, "row \(row.index) of the KV cache was released")
         }

@@ -13,7 +13,7 @@ struct SinkSlots: Sendable {
     /// The slots that these were made from, with their list as of then.
     private var slots: CacheSlots
     /// The slot listed last that is not a sink.
-    private var lastListed: Int?
+    private(set) var lastListed: Int?
     /// The ends of the slots that may be overwritten, in order of use, followed by zeros: [size].
     private var list: Tensor
     /// The length of the list: [1].
@@ -28,10 +28,16 @@ struct SinkSlots: Sendable {
 
     var count: Int { slots.count }
 
-    init(_ slots: CacheSlots, on device: Device) throws(SwanError) {
+    /// - Parameter lastListed: The slot listed last that is not a sink; nil for the list's last,
+    ///   0 for none.
+    init(
+        _ slots: CacheSlots,
+        on device: Device,
+        lastListed: Int? = nil
+    ) throws(SwanError) {
         self.slots = slots
         size = 4 * slots.capacity
-        lastListed = slots.evictable.last
+        self.lastListed = lastListed == 0 ? nil : lastListed ?? slots.evictable.last
         // Integers of this size are exact in float32.
         places = try Tensor((0..<size).map(Float.init), [size]).to(device)
         (list, length) = try Self.upload(slots.evictable, size, device)

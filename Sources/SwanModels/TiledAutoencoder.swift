@@ -2,6 +2,20 @@ import Synchronization
 public import Torch
 public import SwanSystem
 
+/// Computes several tiles of an image at once, each in its own place.
+package protocol TileSharing: Sendable {
+    /// The number of tiles that are computed at once.
+    var width: Int { get }
+
+    /// The results of up to `width` tiles in order. The first tile's number is a multiple of
+    /// `width`; a tile with the same remainder is always computed in the same place, which keeps
+    /// its state.
+    func results(
+        of tiles: Range<Int>,
+        _ computed: (_ tile: Int) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> [Tensor]
+}
+
 /// An autoencoder that works on overlapping tiles of the image, so that its memory is that of a
 /// tile.
 ///
@@ -15,6 +29,8 @@ public struct TiledAutoencoder: VideoAutoencoder {
     public let base: any VideoAutoencoder
     /// The size of a tile and the step from one to the next, in pixels.
     public let tile, stride: Int
+    /// Computes several tiles at once; nil to compute one after the other.
+    package var sharing: (any TileSharing)?
 
     /// Creates a tiled autoencoder.
     ///
@@ -116,7 +132,7 @@ extension TiledAutoencoder {
 
     /// The sessions of all tiles.
     private struct Tiles<Session: Sendable> {
-        private var sessions: [Session] = []
+        private var sessions: [Int: Session] = [:]
         private var size: [Int] = []
 
         /// Throws if a part differs in size from the first.
@@ -131,8 +147,10 @@ extension TiledAutoencoder {
             _ index: Int,
             _ make: () throws(SwanError) -> Session
         ) throws(SwanError) -> Session {
-            if index == sessions.count { sessions.append(try make()) }
-            return sessions[index]
+            if let session = sessions[index] { return session }
+            let session = try make()
+            sessions[index] = session
+            return session
         }
     }
 }
@@ -177,17 +195,30 @@ extension TiledAutoencoder {
         let (rows, columns) = (starts(size.height), starts(size.width))
         guard rows.count * columns.count > 1 else { return try network(0, x) }
         let (tile, step) = (tile / spatialStride, stride / spatialStride)
+        func place(_ index: Int) -> (top: Int, left: Int, height: Int, width: Int) {
+            let (top, left) = (rows[index / columns.count], columns[index % columns.count])
+            return (top, left, min(tile, size.height - top), min(tile, size.width - left))
+        }
+        func computed(_ index: Int) throws(SwanError) -> Tensor {
+            let (top, left, height, width) = place(index)
+            let part = try x.narrowed(3, top * from, height * from)
+            return try network(index, part.narrowed(4, left * from, width * from))
+        }
+        /// The results of the next tiles.
+        var ready: ArraySlice<Tensor> = []
         var canvas = Canvas(height: size.height * to, width: size.width * to)
         /// The parts beyond the step of the tiles in the row above.
         var above: [Tensor?] = Array(repeating: nil, count: columns.count)
-        for (row, top) in rows.enumerated() {
+        for row in rows.indices {
             /// The part beyond the step of the tile to the left.
             var before: Tensor?
-            for (column, left) in columns.enumerated() {
-                let (height, width) = (min(tile, size.height - top), min(tile, size.width - left))
-                let part = try x.narrowed(3, top * from, height * from)
-                    .narrowed(4, left * from, width * from)
-                var output = try network(row * columns.count + column, part)
+            for column in columns.indices {
+                let index = row * columns.count + column
+                if ready.isEmpty {
+                    ready = try results(from: index, of: rows.count * columns.count, computed)[...]
+                }
+                var output = ready.removeFirst()
+                let (top, left, height, width) = place(index)
                 if let edge = above[column] { output = try mixed(edge, output, dim: 3) }
                 if let edge = before { output = try mixed(edge, output, dim: 4) }
                 // A copy, since the tile is freed. The last tile of a row or column has no part
@@ -198,6 +229,16 @@ extension TiledAutoencoder {
             }
         }
         return try canvas.result()
+    }
+
+    /// The results of a tile, and of those after it that are computed at the same time.
+    private func results(
+        from first: Int,
+        of count: Int,
+        _ computed: (_ tile: Int) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> [Tensor] {
+        guard let sharing else { return [try computed(first)] }
+        return try sharing.results(of: first..<min(first + sharing.width, count), computed)
     }
 
     /// An image to which tiles are added from top left to bottom right.

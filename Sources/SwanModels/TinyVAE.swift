@@ -146,7 +146,7 @@ extension TinyVAE {
         try requireFrames(video.size(2), after: 1)
         let last = try video.narrowed(2, video.size(2) - 1, 1)
         let padding = Array(repeating: last, count: lookahead)
-        return try Encoder(vae: self, statistics: nil)
+        return try makeEncoder(normalizing: true)
             .encode(concatenated([video] + padding, dim: 2))
     }
 
@@ -160,7 +160,14 @@ extension TinyVAE {
     /// Throws if unnormalized latents are requested and the latents are not those of Wan 2.1 or
     /// 2.2, whose mean and standard deviation are known.
     public func makeEncoder(normalizing: Bool) throws(SwanError) -> any VideoEncoder {
-        guard !normalizing else { return Encoder(vae: self, statistics: nil) }
+        try encoder(normalizing: normalizing, rows: nil)
+    }
+
+    private func encoder(
+        normalizing: Bool,
+        rows: (any PictureRows)?
+    ) throws(SwanError) -> any VideoEncoder {
+        guard !normalizing else { return Encoder(vae: self, statistics: nil, rows: rows) }
         let known = [WanVAEConfig.wan21, .wan22].first { $0.zDim == latentChannels }
         guard let known else {
             throw SwanError(
@@ -174,12 +181,13 @@ extension TinyVAE {
         }
         return try Encoder(
             vae: self,
-            statistics: (column(known.latentsMean), column(known.latentsStd))
+            statistics: (column(known.latentsMean), column(known.latentsStd)),
+            rows: rows
         )
     }
 
     /// Creates a decoder at the beginning of a video.
-    public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
+    public func makeDecoder() -> any VideoDecoder { Decoder(vae: self, rows: nil) }
 
     private func check(_ video: Tensor) throws(SwanError) {
         let shape = video.shape
@@ -191,18 +199,25 @@ extension TinyVAE {
 
     /// The state kept between parts of a video.
     private struct State: ~Copyable {
-        var caches = FeatureCaches(streams: true)
+        var caches: FeatureCaches
         var size: [Int] = []
+
+        init(rows: (any PictureRows)?) { caches = FeatureCaches(streams: true, rows: rows) }
     }
 
     private final class Encoder: VideoEncoder {
         private let vae: TinyVAE
         private let statistics: (mean: Tensor, std: Tensor)?
-        private let state = Mutex(State())
+        private let state: Mutex<State>
 
-        init(vae: TinyVAE, statistics: (mean: Tensor, std: Tensor)?) {
+        init(
+            vae: TinyVAE,
+            statistics: (mean: Tensor, std: Tensor)?,
+            rows: (any PictureRows)?
+        ) {
             self.vae = vae
             self.statistics = statistics
+            state = Mutex(State(rows: rows))
         }
 
         func encode(_ frames: Tensor) throws(SwanError) -> Tensor {
@@ -216,9 +231,12 @@ extension TinyVAE {
 
     private final class Decoder: VideoDecoder {
         private let vae: TinyVAE
-        private let state = Mutex(State())
+        private let state: Mutex<State>
 
-        init(vae: TinyVAE) { self.vae = vae }
+        init(vae: TinyVAE, rows: (any PictureRows)?) {
+            self.vae = vae
+            state = Mutex(State(rows: rows))
+        }
 
         func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
             try state.withLock { state throws(SwanError) in try vae.decode(latents, &state) }
@@ -281,5 +299,20 @@ extension TinyVAE {
         for layer in layers { y = try layer(y, &state.caches) }
         state.caches.endPass()
         return y
+    }
+}
+
+extension TinyVAE: RowwiseAutoencoder {
+    /// Creates an encoder of some rows at the beginning of a video; see `makeEncoder`.
+    package func makeEncoder(
+        normalizing: Bool,
+        rows: any PictureRows
+    ) throws(SwanError) -> any VideoEncoder {
+        try encoder(normalizing: normalizing, rows: rows)
+    }
+
+    /// Creates a decoder of some rows at the beginning of a video.
+    package func makeDecoder(rows: any PictureRows) -> any VideoDecoder {
+        Decoder(vae: self, rows: rows)
     }
 }

@@ -36,12 +36,20 @@ struct TinyVAEConv: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        try self(x)
+        try self(x, caches.rows)
     }
 
-    func callAsFunction(_ x: Tensor) throws(SwanError) -> Tensor {
-        let padding = weight.size(-1) / 2
-        let y = try convolved(x, weight, bias, stride: stride, padding: padding)
+    func callAsFunction(
+        _ x: Tensor,
+        _ rows: (any PictureRows)? = nil
+    ) throws(SwanError) -> Tensor {
+        let reach = weight.size(-1) / 2
+        // With a stride, the rows above must be those of whole steps.
+        let y = try seeing(rows, above: reach * stride, below: stride == 1 ? reach : 0, of: x) {
+            x,
+            _ throws(SwanError) in
+            try convolved(x, weight, bias, stride: stride, padding: reach)
+        }
         return rectifies ? try rectified(y) : y
     }
 }
@@ -61,7 +69,7 @@ struct TinyVAEMemoryBlock: WanVAELayer {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         var y = try caches.withFramesBefore(x)
-        for conv in convs { y = try conv(y) }
+        for conv in convs { y = try conv(y, caches.rows) }
         return try rectified(sum(y, x))
     }
 }
@@ -80,7 +88,11 @@ struct TinyVAEWideBlock: WanVAELayer {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         let pairs = try caches.withFramesBefore(x)
-        let y = try convolved(pairs, depthwise, nil, padding: 3, groups: depthwise.size(0))
+        let y = try seeing(caches.rows, above: 3, below: 3, of: pairs) {
+            pairs,
+            _ throws(SwanError) in
+            try convolved(pairs, depthwise, nil, padding: 3, groups: depthwise.size(0))
+        }
         return try sum(narrow(widen(y)), x)
     }
 }
@@ -104,11 +116,11 @@ struct TinyVAEDownsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        guard time > 1 else { return try conv(x) }
+        guard time > 1 else { return try conv(x, caches.rows) }
         let parts = try (0..<time).map { first throws(SwanError) in
             try x.sliced(1, first..<x.size(1), step: time)
         }
-        return try conv(concatenated(parts, dim: -1))
+        return try conv(concatenated(parts, dim: -1), caches.rows)
     }
 }
 
@@ -131,7 +143,9 @@ struct TinyVAEUpsample: WanVAELayer {
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
         // Pixels are upsampled after the pointwise layer, not before it.
-        try conv(grow(x))
+        try seeing(caches.rows, above: 1, below: 1, of: x) { x, _ throws(SwanError) in
+            try conv(grow(x))
+        }
     }
 }
 
@@ -154,7 +168,7 @@ struct TinyVAEWideUpsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        let parts = try grow(conv(x).outOfPatches(2))
+        let parts = try grow(conv(x, caches.rows).outOfPatches(2))
         return parts.count == 1 ? parts[0] : try stacked(parts, dim: 2).flattened(from: 1, to: 2)
     }
 }

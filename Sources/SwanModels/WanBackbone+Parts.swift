@@ -75,6 +75,24 @@ public struct TimestepEmbedding: Sendable {
     }
 }
 
+extension TimestepEmbedding {
+    /// The embeddings of several rows, one after the other.
+    package init(joining parts: [TimestepEmbedding]) throws(SwanError) {
+        self.init(
+            head: try concatenated(parts.map(\.head)),
+            blocks: try concatenated(parts.map(\.blocks))
+        )
+    }
+
+    /// The embedding of one row.
+    package func row(_ index: Int) throws(SwanError) -> TimestepEmbedding {
+        TimestepEmbedding(
+            head: try head.narrowed(0, index, 1),
+            blocks: try blocks.narrowed(0, index, 1)
+        )
+    }
+}
+
 extension WanBackbone {
     /// Embeds latents [B, inDim, F, H, W] as tokens [B, L, C].
     public func embed(_ latents: Tensor) throws(SwanError) -> Tensor {

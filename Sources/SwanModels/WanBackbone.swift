@@ -18,7 +18,7 @@ public struct WanBackbone: Sendable {
     private let textIn, textOut: Linear
     let timeIn, timeOut, timeProjection: Linear
     private let imageEmbedding: WanImageEmbedding?
-    let stack: LayerStack<WanBlock>
+    private(set) var stack: LayerStack<WanBlock>
     let norm: LayerNorm
     let head: Linear
     let headModulation: Tensor
@@ -57,6 +57,16 @@ public struct WanBackbone: Sendable {
         norm = LayerNorm(eps: config.eps)
         head = try Linear(weights["head"]["head"], config.dim, patch * config.outDim)
         headModulation = try exact["head"].tensor("modulation", [1, 2, config.dim])
+    }
+
+    /// The same network that holds other blocks: its own and those of `others`.
+    func holding(
+        _ blocks: Range<Int>,
+        with others: [WanBackbone]
+    ) throws(SwanError) -> WanBackbone {
+        var changed = self
+        changed.stack = try stack.holding(blocks, with: others.map(\.stack))
+        return changed
     }
 
     /// Conditions the blocks of this instance on text embeddings [B, T, textDim], with T at most

@@ -109,6 +109,11 @@ extension WanVAE {
         /// Creates the state before a video's first frame.
         public init() { self.init(streams: true, recomputes: false) }
 
+        /// Creates the state of a range of a video's rows before its first frame.
+        package init(rows: any PictureRows) {
+            caches = FeatureCaches(streams: true, rows: rows)
+        }
+
         fileprivate init(streams: Bool, recomputes: Bool) {
             caches = FeatureCaches(streams: streams, recomputes: recomputes)
         }
@@ -123,6 +128,11 @@ extension WanVAE {
 
         /// Creates the state before a video's first latent.
         public init() { self.init(streams: true, recomputes: false) }
+
+        /// Creates the state of a range of a video's rows before its first latent.
+        package init(rows: any PictureRows) {
+            caches = FeatureCaches(streams: true, rows: rows)
+        }
 
         fileprivate init(streams: Bool, recomputes: Bool) {
             caches = FeatureCaches(streams: streams, recomputes: recomputes)

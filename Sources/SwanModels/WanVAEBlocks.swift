@@ -63,10 +63,26 @@ struct WanVAEAttentionBlock: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        let qkv = try toQKV(norm(x)).flattened(from: 2, to: 3).flattened(from: 0, to: 1)
-        let parts = try qkv.unsqueezed(1).chunked(3, dim: -1)  // each [B F, 1, H W, C]
-        let y = try attentionByHead(parts[0], parts[1], parts[2])
+        let qkv = try toQKV(norm(x))
+        let y: Tensor
+        if let rows = caches.rows {
+            let c = x.size(4)
+            let (own, all) = (try byFrame(qkv), try byFrame(rows.whole(qkv.sliced(-1, from: c))))
+            y = try attentionByHead(
+                own.narrowed(-1, 0, c),
+                all.narrowed(-1, 0, c),
+                all.narrowed(-1, c, c)
+            )
+        } else {
+            let parts = try byFrame(qkv).chunked(3, dim: -1)  // each [B F, 1, H W, C]
+            y = try attentionByHead(parts[0], parts[1], parts[2])
+        }
         return try sum(proj(y.reshaped(x.shape)), x)
+    }
+
+    /// [B, F, H, W, C] -> [B F, 1, H W, C]
+    private func byFrame(_ x: Tensor) throws(SwanError) -> Tensor {
+        try x.flattened(from: 2, to: 3).flattened(from: 0, to: 1).unsqueezed(1)
     }
 
     /// A convolution of size 1, stored as [outputs, inputs, 1, 1].

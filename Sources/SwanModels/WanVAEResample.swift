@@ -17,15 +17,21 @@ struct WanVAEDownsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
-        // One row and one column of zeros, at the bottom and right edges only.
-        let padded = try x.padded([0, 0, 0, 1, 0, 1])
-        let y = try convolved(padded, weight, bias, stride: 2, padding: 0)
+        let y = try halved(x, caches.rows)
         guard let timeConv else { return y }
         let joined = try caches.prependingLast(to: y)
         guard caches.isStart else { return try timeConv(joined) }
         // The video's first frame is unchanged; pairs of frames follow it.
         guard y.size(1) > 1 else { return y }
         return try concatenated([y.narrowed(1, 0, 1), timeConv(joined)], dim: 1)
+    }
+
+    private func halved(_ x: Tensor, _ rows: (any PictureRows)?) throws(SwanError) -> Tensor {
+        let (part, top, bottom) = try rows?.extended(x, above: 0, below: 1) ?? (x, 0, 0)
+        // One row and one column of zeros, at the bottom and right edges only.
+        let padded = try part.padded([0, 0, 0, 1, 0, bottom == 0 ? 1 : 0])
+        let y = try convolved(padded, weight, bias, stride: 2, padding: 0)
+        return rows == nil ? y : try y.narrowed(2, top / 2, x.size(2) / 2)
     }
 }
 
@@ -60,6 +66,15 @@ struct WanVAEUpsample: WanVAELayer {
     }
 
     func callAsFunction(_ x: Tensor, _ caches: inout FeatureCaches) throws(SwanError) -> Tensor {
+        try seeing(caches.rows, above: 1, below: 1, of: x) { part, _ throws(SwanError) in
+            try enlarged(part, &caches)
+        }
+    }
+
+    private func enlarged(
+        _ x: Tensor,
+        _ caches: inout FeatureCaches
+    ) throws(SwanError) -> Tensor {
         guard !timeConvs.isEmpty else { return try conv([x]) }
         // The video's first frame remains one frame, and the others do not see it.
         guard caches.isStart else { return try doubled(caches.prepending(2, to: x)) }

@@ -22,20 +22,21 @@ extension WanVAE: VideoAutoencoder {
 
     /// Creates an encoder at the beginning of a video.
     public func makeEncoder(normalizing: Bool) -> any VideoEncoder {
-        Encoder(vae: self, normalizing: normalizing)
+        Encoder(vae: self, normalizing: normalizing, state: EncoderState())
     }
 
     /// Creates a decoder at the beginning of a video.
-    public func makeDecoder() -> any VideoDecoder { Decoder(vae: self) }
+    public func makeDecoder() -> any VideoDecoder { Decoder(vae: self, state: DecoderState()) }
 
-    private final class Encoder: VideoEncoder {
+    fileprivate final class Encoder: VideoEncoder {
         private let vae: WanVAE
         private let normalizing: Bool
-        private let state = Mutex(EncoderState())
+        private let state: Mutex<EncoderState>
 
-        init(vae: WanVAE, normalizing: Bool) {
+        init(vae: WanVAE, normalizing: Bool, state: consuming sending EncoderState) {
             self.vae = vae
             self.normalizing = normalizing
+            self.state = Mutex(state)
         }
 
         func encode(_ frames: Tensor) throws(SwanError) -> Tensor {
@@ -46,11 +47,14 @@ extension WanVAE: VideoAutoencoder {
         }
     }
 
-    private final class Decoder: VideoDecoder {
+    fileprivate final class Decoder: VideoDecoder {
         private let vae: WanVAE
-        private let state = Mutex(DecoderState())
+        private let state: Mutex<DecoderState>
 
-        init(vae: WanVAE) { self.vae = vae }
+        init(vae: WanVAE, state: consuming sending DecoderState) {
+            self.vae = vae
+            self.state = Mutex(state)
+        }
 
         func decode(_ latents: Tensor) throws(SwanError) -> Tensor {
             let latents = try vae.denormalized(latents.to(vae.device, vae.dtype))
@@ -58,5 +62,17 @@ extension WanVAE: VideoAutoencoder {
                 try vae.decode(latents, state: &state)
             }
         }
+    }
+}
+
+extension WanVAE: RowwiseAutoencoder {
+    /// Creates an encoder of some rows at the beginning of a video.
+    package func makeEncoder(normalizing: Bool, rows: any PictureRows) -> any VideoEncoder {
+        Encoder(vae: self, normalizing: normalizing, state: EncoderState(rows: rows))
+    }
+
+    /// Creates a decoder of some rows at the beginning of a video.
+    package func makeDecoder(rows: any PictureRows) -> any VideoDecoder {
+        Decoder(vae: self, state: DecoderState(rows: rows))
     }
 }

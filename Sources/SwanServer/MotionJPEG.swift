@@ -15,13 +15,16 @@ enum MotionJPEG {
     }
 
     /// The response: frames until the session ends or the client leaves. A slow client skips frames.
-    static func response(_ session: LiveSession) -> Response {
-        response(boundary: boundary) { writer in
+    static func response(_ session: LiveSession, to request: Request) -> Response {
+        var response = response(boundary: boundary) { writer in
             let outbox = Outbox(frameCapacity: 2)
             let number = session.watch(outbox)
             defer { session.unwatch(number) }
-            try await write(outbox, boundary: boundary, to: &writer)
+            try await write(outbox, boundary: boundary, for: request, to: &writer)
         }
+        // Whoever knows the session's name may show it, also in a page of another origin.
+        response.headers[.crossOriginResourcePolicy] = "cross-origin"
+        return response
     }
 
     /// A response whose parts `body` writes.
@@ -42,13 +45,28 @@ enum MotionJPEG {
         )
     }
 
-    /// Writes the frames of an outbox until it is closed.
+    /// Writes the frames of an outbox until it is closed or the client leaves.
     ///
     /// - Parameter interval: The least time between two frames, which come out a chunk at a time.
     static func write(
         _ outbox: Outbox,
         boundary: String,
         interval: Duration = .zero,
+        for request: Request,
+        to writer: inout any ResponseBodyWriter
+    ) async throws {
+        // While no frame comes, nothing is written that would fail when the client has left.
+        try await request.body.consumeWithInboundCloseHandler { _ in
+            try await write(outbox, boundary: boundary, interval: interval, to: &writer)
+        } onInboundClosed: {
+            outbox.close()
+        }
+    }
+
+    private static func write(
+        _ outbox: Outbox,
+        boundary: String,
+        interval: Duration,
         to writer: inout any ResponseBodyWriter
     ) async throws {
         // Browsers show a part when the next boundary arrives, so each part ends with one.

@@ -131,18 +131,17 @@ package final class RealtimeServer: Sendable {
         }
         let isOffered = request.subprotocols.contains("swan.v1")
         let subprotocol = isOffered ? "swan.v1" : nil
-        if let id = url.queryItems?.first(where: { $0.name == "session" })?.value {
-            guard let session = registry.session(id) else {
-                let message = "There is no such session, or it waited too long; start a new one."
-                return .refuse(APIError(.notFound, "no_such_session", message))
-            }
-            return .accept(subprotocol: subprotocol) { [registry, log] connection in
-                try await RealtimeConnection(registry: registry, connection: connection, log: log)
-                    .resume(session)
-            }
-        }
         let reservation: SessionRegistry.Reservation
         do {
+            if let session = try Self.continued(url, registry) {
+                return .accept(subprotocol: subprotocol) { [registry, log] connection in
+                    try await RealtimeConnection(
+                        registry: registry,
+                        connection: connection,
+                        log: log
+                    ).resume(session)
+                }
+            }
             reservation = try registry.reserve(Self.demand(url, registry))
         } catch {
             return .refuse(error)
@@ -151,6 +150,21 @@ package final class RealtimeServer: Sendable {
             try await RealtimeConnection(registry: registry, connection: connection, log: log)
                 .run(reservation)
         }
+    }
+
+    /// The session that a URL asks to continue; nil if it asks for a new one.
+    private static func continued(
+        _ url: URLComponents,
+        _ registry: SessionRegistry
+    ) throws(APIError) -> LiveSession? {
+        guard let id = url.queryItems?.first(where: { $0.name == "session" })?.value else {
+            return nil
+        }
+        guard let session = registry.session(id) else {
+            let message = "There is no such session, or it waited too long; start a new one."
+            throw APIError(.notFound, "no_such_session", message)
+        }
+        return session
     }
 
     private static func demand(
@@ -171,7 +185,9 @@ package final class RealtimeServer: Sendable {
         // A page cannot see why a handshake was refused, so it asks here.
         router.get("/v1/realtime") { [registry] request, _ -> Response in
             let url = URLComponents(string: request.uri.description) ?? URLComponents()
-            _ = try registry.reserveFree(Self.demand(url, registry))
+            if try Self.continued(url, registry) == nil {
+                _ = try registry.reserveFree(Self.demand(url, registry))
+            }
             throw APIError(
                 .upgradeRequired,
                 "upgrade_required",
@@ -184,8 +200,8 @@ package final class RealtimeServer: Sendable {
             let session = try session(context)
             return Self.json(session.stats(sessions: registry.count))
         }
-        router.get("/v1/realtime/sessions/:id/mjpeg") { [self] _, context in
-            MotionJPEG.response(try session(context))
+        router.get("/v1/realtime/sessions/:id/mjpeg") { [self] request, context in
+            MotionJPEG.response(try session(context), to: request)
         }
     }
 

@@ -60,6 +60,30 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             ? .read(Reader(weights: weights, make: make)) : .held(layers)
     }
 
+    private init(count: Int, held: Range<Int>, source: Source) {
+        (self.count, self.held, self.source) = (count, held, source)
+    }
+
+    /// A stack of the same layers that holds `range`: its own layers and those of `others`.
+    ///
+    /// - Throws: `invalidArgument` if none of them holds a layer of the range.
+    package func holding(
+        _ range: Range<Int>,
+        with others: [LayerStack]
+    ) throws(SwanError) -> LayerStack {
+        guard case .held = source else {
+            return LayerStack(count: count, held: range, source: source)
+        }
+        var layers: [Layer] = []
+        for index in range {
+            guard let owner = ([self] + others).first(where: { $0.held.contains(index) }) else {
+                throw SwanError(.invalidArgument, "layer \(index) of \(range) was not loaded")
+            }
+            layers.append(try owner.layer(index))
+        }
+        return LayerStack(count: count, held: range, source: .held(layers))
+    }
+
     /// Returns one layer, out of sequence.
     public func layer(_ index: Int) throws(SwanError) -> Layer {
         try check(index..<index + 1)

@@ -1,12 +1,13 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanDistributed
 import SwanMedia
 import SwanPipelines
 import Torch
 
 /// `swan generate`: generates a video from text, or from text and images.
-struct GenerateCommand: ParsableCommand {
+struct GenerateCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Generate a video from text and images with a Wan checkpoint.",
@@ -22,6 +23,7 @@ struct GenerateCommand: ParsableCommand {
               swan generate --model Wan2.1-FLF2V-14B-720P --prompt "a day goes by" \\
                 --image dawn.png --last-image dusk.png -o day.mp4
               swan generate --model Wan2.2-T2V-A14B --prompts list.txt --n 2 -o clip.mp4
+              swan launch --nproc 4 -- generate --model DIR --prompt "a fox" -o fox.mp4
             """
     )
 
@@ -29,6 +31,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup var shape: ShapeOptions
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var loading: ModelLoadingOptions
+    @OptionGroup var dividing: DivisionOptions
 
     @Option(
         name: .shortAndLong,
@@ -85,22 +88,60 @@ struct GenerateCommand: ParsableCommand {
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
+        var job = RankedJob()
+        job.models = ["--model": loading.model]
+        for lora in loading.loras { job.models["--lora \(lora.file.path)"] = lora.file.path }
+        job.device = try Ranks.device(loading.device.name)
+        // Rank 0 alone reads and runs the text encoder, for which the others wait.
+        job.deadline = .seconds(1_800)
+        let device = job.device
+        try Ranks.run(job) { try run($0, device) }
+    }
+
+    private func run(_ world: World?, _ device: String) throws {
+        if world == nil { try dividing.requireAlone() }
+        let ranks = world.map { GenerationRanks($0, dividing.division) }
         let log = Logger(label: "swan")
         let prompts = try content.prompts()
         let overwrites = try overwriting.permit(files(prompts))
         let report = try JSONReport(json, replaces: overwrites)
         var request = try request(prompts)
         request.overwrites = overwrites
-        let job = FileGeneration(request, log: log)
-        // An unfinished video is discarded, so there is nothing to wait for.
-        let signals = try StopSignals(stop: { false }, abandon: { job.abandon() })
+        request.options.device = device
+        let job = FileGeneration(request, log: log, ranks: ranks)
+        let signals = try Self.signals(for: job, ranks)
         var display = GenerationDisplay(progress, previewFile: effectivePreviewFile)
         Engine.sleepWhileWaiting()
         try ReportedJob(signals: signals, report: report, log: log).run {
-            let summary = try job.run { try display.show($0) }
+            let summary = try job.run { if ranks?.isFirst != false { try display.show($0) } }
             display.end(summary)
             return try summary.json()
         }
+        // The signal may have come to another rank.
+        if let code = ranks?.stopCode { throw ExitCode(code) }
+    }
+
+    private static func signals(
+        for job: FileGeneration,
+        _ ranks: GenerationRanks?
+    ) throws -> StopSignals {
+        // An unfinished video is discarded, so there is nothing to wait for.
+        guard let ranks else {
+            return try StopSignals(stop: { false }, abandon: { job.abandon() })
+        }
+        let messages = StopSignals.Messages(
+            stopping: "stopping all ranks after this step (repeat to exit immediately)"
+        )
+        let signals = try StopSignals(
+            messages,
+            stop: {
+                job.requestStop()
+                return true
+            },
+            abandon: { job.abandon() }
+        )
+        ranks.reads(signal: { signals.exitCode })
+        return signals
     }
 
     /// The files that the command reads and writes.

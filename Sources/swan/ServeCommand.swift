@@ -77,7 +77,7 @@ struct ServeCommand: ParsableCommand {
         name: .customLong("allow-origin"),
         parsing: .singleValue,
         help: ArgumentHelp(
-            "Let web pages of this origin use the server, and answer under its name; may be given several times.",
+            "Let web pages of this origin open sessions, and answer under its name; may be given several times.",
             valueName: "https://host"
         )
     )
@@ -143,7 +143,7 @@ struct ServeCommand: ParsableCommand {
                 "--allow-origin \(wrong.printable()) must be an origin like https://example.org:8000"
             )
         }
-        let isLocal = ["127.0.0.1", "::1", "localhost"].contains(host)
+        let isLocal = Authority(host: host)?.isLoopback ?? false
         guard isLocal || tokenFile != nil || (try? sources.token()) ?? nil != nil else {
             throw ValidationError(
                 "--host \(host.printable()) lets other machines connect: add --token-file with a secret, "
@@ -269,7 +269,9 @@ struct ServeCommand: ParsableCommand {
     }
 
     private func options() throws -> ServerOptions {
-        var http = WebServerOptions(host: host, port: port)
+        // An IPv6 address may be in brackets, as in a URL.
+        let address = Authority(host: host)?.host ?? host
+        var http = WebServerOptions(host: address, port: port)
         http.allowedOrigins = allowedOrigins.compactMap { Origin($0) }
         if let text = try tokenFile.map({ try SmallFile.text($0) }) ?? sources.token() {
             http.token = try AccessToken(text.trimmingCharacters(in: .whitespacesAndNewlines))

@@ -42,6 +42,9 @@ struct ServeJobOptions: ParsableArguments {
     var decoderTimeout = 20
 
     func validate() throws {
+        guard jobs != "none" || videoModel == nil else {
+            throw ValidationError("--video-model makes videos as jobs; leave out --jobs none")
+        }
         guard (1...1_000).contains(maxJobs) else {
             throw ValidationError("--max-jobs must be 1 to 1000, not \(maxJobs)")
         }

@@ -41,7 +41,7 @@ struct ServeSetting: Sendable {
         ServeSetting("host") { [$0.host] },
         ServeSetting("port", .whole) { ["\($0.port)"] },
         ServeSetting("tls") { [$0.tls].compactMap { $0 } },
-        ServeSetting("token-file") { [$0.tokenFile].compactMap { $0 } },
+        ServeSetting(ServeSettings.tokenFile) { [$0.tokenFile].compactMap { $0 } },
         ServeSetting("allow-origin", .list) { $0.allowedOrigins },
         ServeSetting("max-sessions", .whole) { ["\($0.maxSessions)"] },
         ServeSetting("overcommit", .flag) { $0.overcommit ? ["true"] : [] },
@@ -60,6 +60,8 @@ struct ServeSetting: Sendable {
 struct ServeSettings {
     /// The key of the token, which is no option: others can read a process's arguments.
     static let token = "token"
+    /// The setting that names a file with the token.
+    static let tokenFile = "token-file"
 
     private let arguments: [String]
     private let sources: [SettingSource]
@@ -130,10 +132,13 @@ struct ServeSettings {
     }
 
     /// The source of a setting; nil if the command line has it, or nothing has.
+    ///
+    /// The file of the token gives way to a token of an earlier source.
     private func source(of setting: ServeSetting) throws(SwanError) -> SettingSource? {
         guard Self.value(of: setting.name, in: arguments) == nil else { return nil }
-        for source in sources where try source.texts(setting.name, setting.kind) != nil {
-            return source
+        for source in sources {
+            if try source.texts(setting.name, setting.kind) != nil { return source }
+            if setting.name == Self.tokenFile, try source.texts(Self.token, .text) != nil { break }
         }
         return nil
     }
@@ -168,7 +173,8 @@ extension ServeSettings {
             let line = "\(setting.name): \(value)"
             lines.append((values.isEmpty ? "# \(setting.name):" : line, try origin(of: setting)))
         }
-        for source in sources where try source.texts(Self.token, .text) != nil {
+        for source in sources where command.tokenFile == nil {
+            guard try source.texts(Self.token, .text) != nil else { continue }
             lines.append(("# token: (not shown)", source.place(of: Self.token)))
             break
         }

@@ -2,13 +2,14 @@ public import ArgumentParser
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanDistributed
 import SwanMedia
 import SwanPipelines
 import SwanSystem
 import Torch
 
 /// `swan stream`: restyles a video from a prompt.
-struct StreamCommand: ParsableCommand {
+struct StreamCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
         abstract: "Restyle a video from a prompt.",
@@ -29,6 +30,7 @@ struct StreamCommand: ParsableCommand {
                 | swan stream - --prompt sepia -o - | ffplay -
               swan stream /dev/video0 --prompt neon --show
               swan stream rtsp://camera/stream --prompt neon -o srt://:9000?listen
+              swan launch --nproc 2 -- stream in.mp4 --prompt neon -o out.mp4
             """
     )
 
@@ -145,6 +147,11 @@ struct StreamCommand: ParsableCommand {
 
     @OptionGroup var live: LiveOptions
 
+    @OptionGroup var ranked: StagedStreamOptions
+
+    /// Live streams run in one process.
+    var runsOverRanks: Bool { (try? liveRequest) == nil }
+
     func validate() throws {
         guard output != nil || live.show else {
             throw ValidationError("Missing expected argument '--output <file>'")
@@ -175,11 +182,35 @@ struct StreamCommand: ParsableCommand {
             let job = LiveJob(request: request, json: json, progress: progress, log: log)
             return try job.run(overwriting)
         }
+        let request = request
+        let job = RankedJob(
+            models: ["--model": request.model],
+            device: "\(try Ranks.launch?.device(named: request.device) ?? .cpu)"
+        )
+        try Ranks.run(job) { world in
+            guard let world else {
+                try ranked.requireNone()
+                return try stream(request, with: nil, log)
+            }
+            let ranks = try StagedRanks(world, ranked.staged)
+            guard world.rank == 0 else { return try serve(request, ranks) }
+            try stream(request, with: ranks, log)
+        }
+    }
+
+    /// Streams from file to file, alone or with other ranks.
+    private func stream(
+        _ request: FileStreamRequest,
+        with ranks: StagedRanks?,
+        _ log: Logger
+    ) throws {
         var request = request
         var files = request.files
         if let json { files.outputs.append(.file(json)) }
         request.overwrites = try overwriting.permit(files)
-        let stream = FileStream(request, log: log)
+        let stream =
+            try ranks.map { ranks throws(SwanError) in try FileStream(request, ranks, log: log) }
+            ?? FileStream(request, log: log)
         let report = try JSONReport(json, replaces: request.overwrites)
         let signals = try StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
         var display = ProgressDisplay(progress)
@@ -189,6 +220,16 @@ struct StreamCommand: ParsableCommand {
             display.end(summary)
             return try summary.json()
         }
+    }
+
+    /// Takes part in a stream whose input and output rank 0 has.
+    ///
+    /// A signal reaches all ranks: rank 0 ends the stream, and the others end with it.
+    private func serve(_ request: FileStreamRequest, _ ranks: StagedRanks) throws {
+        let signals = try StopSignals(stop: { true }, abandon: {})
+        Engine.sleepWhileWaiting()
+        try FileStream.serve(request, ranks)
+        if let code = signals.exitCode { throw ExitCode(code) }
     }
 
     /// The request of a live stream; `nil` if the stream goes from a file to a file.

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Processes of `ranks-probe`, started as the ranks of a job.
+/// Processes of a program such as `ranks-probe`, started as the ranks of a job.
 struct Ranks {
     /// What became of a rank.
     struct Outcome {
@@ -10,8 +10,8 @@ struct Ranks {
         let messages: String
     }
 
-    private static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        .deletingLastPathComponent().appendingPathComponent("ranks-probe")
+    private static let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent()
 
     let processes: [Process]
     private let outputs: [Pipe]
@@ -24,7 +24,8 @@ struct Ranks {
         _ count: Int,
         _ arguments: [String],
         environment: [String: String] = [:],
-        port: Int? = nil
+        port: Int? = nil,
+        program: String = "ranks-probe"
     ) throws {
         let port = try port ?? Self.freePort()
         var processes: [Process] = []
@@ -32,7 +33,7 @@ struct Ranks {
         messages = (0..<count).map { _ in Pipe() }
         for rank in 0..<count {
             let process = Process()
-            process.executableURL = Self.url
+            process.executableURL = Self.folder.appendingPathComponent(program)
             process.arguments = arguments
             var variables = ProcessInfo.processInfo.environment
             variables["TORCH_CPP_LOG_LEVEL"] = "ERROR"

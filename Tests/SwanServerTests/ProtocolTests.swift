@@ -185,6 +185,17 @@ import Testing
         #expect(error?.message.contains("'\(key)'") == true)
     }
 
+    @Test func unknownKeysOfPromptsAreErrors() {
+        for type in ["start", "update"] {
+            let prompts = "[{\"text\": \"a\", \"weight\": 1}, {\"text\": \"b\", \"wait\": 1}]"
+            let error = #expect(throws: MessageError.self) {
+                try ClientMessage("{\"type\": \"\(type)\", \"prompts\": \(prompts)}")
+            }
+            #expect(error?.code == "unknown_key" && error?.parameter == "prompts[1].wait")
+            #expect(error?.message.hasSuffix("known are: text, weight.") == true)
+        }
+    }
+
     @Test func wrongChoicesAreListed() {
         for (key, names) in [
             ("presentation", "newest, lossless or paced"), ("input", "frames or none"),

@@ -31,7 +31,11 @@ import Testing
 
     // MARK: - Measurements
 
-    private func chunk(_ index: Int, isLate: Bool = false) throws -> RestyledChunk {
+    private func chunk(
+        _ index: Int,
+        event: UInt32 = 0,
+        isLate: Bool = false
+    ) throws -> RestyledChunk {
         let frame = try RestyledFrame(
             frame: VideoFrame(width: 1, height: 1, pixels: [0, 0, 0]),
             sequence: 0,
@@ -41,7 +45,7 @@ import Testing
         return RestyledChunk(
             frames: Array(repeating: frame, count: 4),
             index: index,
-            event: 0,
+            event: event,
             seconds: .init(),
             latency: 0.1,
             isLate: isLate,
@@ -83,6 +87,38 @@ import Testing
         #expect(stats.chunkIntervalMs.p99 < 260)
     }
 
+    /// A chunk that was under way is done during the pause.
+    @Test func aChunkOfAPauseDoesNotMeasureIt() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        for (index, milliseconds) in [100, 350].enumerated() {
+            _ = meter.add(
+                try chunk(index),
+                compress: 0,
+                now: start + .milliseconds(milliseconds)
+            )
+        }
+        meter.pause(at: start + .milliseconds(400))
+        _ = meter.add(try chunk(2), compress: 0, now: start + .milliseconds(600))
+        meter.resume(at: start + .seconds(8))
+        let next = meter.add(try chunk(3), compress: 0, now: start + .milliseconds(8_400))
+        #expect(next.interval == nil && next.realTimeFactor == nil && !next.isUnderrun)
+        let stats = meter.report(received: 16, dropped: 0, outboxDropped: 0, sessions: 1)
+        #expect(stats.realTimeFactor == 1 && stats.underruns == 0)
+        #expect(stats.chunkIntervalMs.p99 < 260)
+    }
+
+    @Test func theTimeToTheFirstChunkHasNoPause() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        meter.pause(at: start + .milliseconds(100))
+        // An update during the pause.
+        meter.pause(at: start + .seconds(3))
+        meter.resume(at: start + .seconds(9))
+        let first = meter.add(try chunk(0), compress: 0, now: start + .milliseconds(9_200))
+        #expect(first.untilFirstChunk == 0.3)
+    }
+
     /// Rates are those of about a second, also for someone who asks again at once.
     @Test func reportsDoNotShortenTheTimeOfRates() {
         var meter = SessionMeter(framesPerSecond: 16)
@@ -121,6 +157,59 @@ import Testing
         session.take(.ended(nil))
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"damaged\"} 1\n"))
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
+    }
+
+    /// The effect of a change without a number is not known.
+    @Test func onlyNumberedChangesAreMeasured() throws {
+        let metrics = ServerMetrics()
+        let session = SessionMetrics(metrics)
+        session.changed(0)
+        session.add(try chunk(0), ChunkMeasures(), compress: 0)
+        #expect(!metrics.text.contains("swan_prompt_to_effect_seconds_count"))
+        session.changed(3)
+        session.add(try chunk(1, event: 3), ChunkMeasures(), compress: 0)
+        #expect(metrics.text.contains("swan_prompt_to_effect_seconds_count 1\n"))
+    }
+
+    /// Frames of H.264 that a lost client did not get are useless to the next one: they are counted, and
+    /// their credit is free again.
+    @Test func lostFramesOfALosslessSessionAreCounted() async throws {
+        var start = StartMessage(StreamChange(), framesPerSecond: 16, source: nil)
+        start.presentation = .lossless
+        let session = LiveSession(
+            "a",
+            start,
+            framesPerSecond: 16,
+            credit: 16,
+            maxPixels: 100,
+            metrics: SessionMetrics(ServerMetrics())
+        )
+        func frame(_ codec: FrameHeader.Codec, _ sequence: UInt32, isKey: Bool) -> OutputFrame {
+            var header = FrameHeader(codec, sequence: sequence, captureTime: 0, width: 1, height: 1)
+            header.isKeyFrame = isKey
+            return OutputFrame(header: header, picture: [], arrival: self.start)
+        }
+        func waiting(_ outbox: Outbox) -> [UInt32] { outbox.takeFrames().map(\.header.sequence) }
+        let first = Outbox(frameCapacity: .max)
+        session.attach(first)
+        first.put([
+            frame(.h264, 0, isKey: true), frame(.h264, 1, isKey: false),
+            frame(.h264, 2, isKey: false), frame(.jpeg, 3, isKey: true),
+        ])
+        session.detach(first)
+        #expect(session.settled == 2)
+        #expect(session.stats(sessions: 1).dropped.outbox == 2)
+        // What is restyled meanwhile is kept, too.
+        session.take(.chunk(try chunk(0)))
+        let second = Outbox(frameCapacity: .max)
+        session.attach(second)
+        #expect(waiting(second) == [0, 3, 0, 0, 0, 0])
+        // A client that takes the session over gets what the other one has not got.
+        second.put([frame(.h264, 4, isKey: false), frame(.jpeg, 5, isKey: true)])
+        let third = Outbox(frameCapacity: .max)
+        session.attach(third)
+        #expect(waiting(third) == [5])
+        #expect(session.settled == 3 && session.stats(sessions: 1).dropped.outbox == 3)
     }
 
     @Test func underrunsAreCountedOnce() {

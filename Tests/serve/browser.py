@@ -61,8 +61,10 @@ window.WebSocket = class extends Original {
 class Server:
     """The server under test: SWAN_URL, or one that SWAN (the debug build) starts with options."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, port=0):
         self.process = None
+        #: The port that is asked for; 0 for any.
+        self.wanted = port
         self.log = []
         #: The token of a server that wants one.
         self.token = ""
@@ -71,7 +73,7 @@ class Server:
 
     def start(self, options):
         self.process = subprocess.Popen(
-            [SWAN, "serve", "--port", "0", "--device", "cpu", "--overcommit", *options],
+            [SWAN, "serve", "--port", str(self.wanted), "--device", "cpu", "--overcommit", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -47,6 +47,20 @@ class Settings(unittest.TestCase):
         lists = {"SWAN_ALLOW_ORIGIN": "https://d.example, https://e.example"}
         self.assertEqual(self.printed(*file, environment=lists)["allow-origin"][0], '["https://d.example", "https://e.example"]')
 
+    def test_the_token_has_one_source(self):
+        file = self.file("token-file: token.txt\ntoken: of-the-file")
+        for options, environment, name, origin in [
+            ((), {}, "token-file", f"{self.path}: token-file"),
+            ((), {"SWAN_TOKEN": TOKEN}, "token", "SWAN_TOKEN"),
+            ((), {"SWAN_TOKEN": TOKEN, "SWAN_TOKEN_FILE": "b.txt"}, "token-file", "SWAN_TOKEN_FILE"),
+            (("--token-file", "a.txt"), {"SWAN_TOKEN": TOKEN}, "token-file", "--token-file"),
+        ]:
+            with self.subTest(origin):
+                settings = self.printed(*file, *options, environment=environment)
+                self.assertEqual(settings[name][1], origin)
+                self.assertEqual("token" in settings, name == "token")
+                self.assertEqual(settings["token-file"][0] == "", name == "token")
+
     def test_the_environment_may_name_the_file(self):
         self.file("port: 1234")
         settings = self.printed(environment={"SWAN_SETTINGS": str(self.path)})
@@ -95,7 +109,16 @@ class Settings(unittest.TestCase):
         self.assertIn("SWAN_PORT must be a whole number", self.refused(environment={"SWAN_PORT": "http"}))
         self.assertIn("--max-sessions must be 1 to 1024", self.refused(*self.file("max-sessions: 0"), code=64))
         self.assertIn("--allow-origin", self.refused("--allow-origin", "*", code=64))
-        self.assertIn("--token-file", self.refused("--host", "0.0.0.0", code=64))
+        for host in ["0.0.0.0", "192.0.2.1", "127.0.0.1.example", "::"]:
+            self.assertIn("--token-file", self.refused("--host", host, code=64))
+        self.assertIn("--video-model", self.refused("--jobs", "none", "--video-model", "wan", code=64))
+
+    def test_loopback_has_many_names(self):
+        for host in ["127.0.0.2", "LOCALHOST", "[::1]"]:
+            self.assertEqual(self.printed("--host", host)["host"], (host, "--host"))
+        server = Program("--host", "LOCALHOST")
+        self.addCleanup(server.stop)
+        self.assertEqual(server.get("/readyz")[0], 200)
 
     def test_empty_files_and_help(self):
         for text in ["", "# nothing\n", "---\n"]:

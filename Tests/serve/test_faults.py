@@ -397,7 +397,7 @@ class Listening(unittest.TestCase):
     def test_ipv6(self):
         if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
             self.skipTest("this machine has no IPv6")
-        server = Program("--host", "::1")
+        server = Program("--host", "[::1]")
         self.addCleanup(server.stop)
         with socket.create_connection(("::1", server.port), timeout=5) as client:
             client.sendall(f"GET /readyz HTTP/1.1\r\nHost: [::1]:{server.port}\r\nConnection: close\r\n\r\n".encode())

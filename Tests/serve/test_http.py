@@ -124,6 +124,16 @@ class Refusals(ServerTest):
         body = bytes(100_000)
         self.assertEqual(self.get("/echo", "POST", body=body)[2], body)
 
+    def test_a_client_may_wait_before_it_sends_the_body(self):
+        headers = {"Expect": "100-continue"}
+        client = self.client().request("POST", "/echo", {**headers, "Content-Length": "3"})
+        self.assertEqual(client.response(), (100, {}, b""))
+        status, _, body = client.send(b"abc").response()
+        self.assertEqual((status, body), (200, b"abc"))
+        # A body that is too large need not be sent.
+        client = self.client().request("POST", "/echo", {**headers, "Content-Length": "100001"})
+        self.check_error(client.response(), 413, "body_too_large")
+
     def test_a_reading_client_gets_the_response_while_it_sends(self):
         # Closing a socket that has unread data would destroy the response.
         for _ in range(20):
@@ -306,30 +316,28 @@ class Slow(ServerTest):
         self.assertTrue(until(lambda: self.server.sockets <= before))
 
 
-class Limits(unittest.TestCase):
+class Limits(ServerTest):
+    options = ("connections=3",)
+
     def test_connections_over_the_limit_are_refused(self):
-        server = Server("connections=3")
-        try:
-            clients = [Client(server) for _ in range(3)]
-            for client in clients:
-                self.addCleanup(client.socket.close)
-            for client in clients:
-                client.request(path="/healthz").response()
-            with Client(server) as extra:
-                status, headers, _ = extra.response()
-                self.assertEqual((status, headers["retry-after"]), (503, "1"))
-            clients[0].socket.close()
+        clients = [self.client() for _ in range(3)]
+        for client in clients:
+            client.request(path="/healthz").response()
+        with Client(self.server) as extra:
+            response = extra.response()
+            self.check_error(response, 503, "too_many_connections")
+            self.assertEqual(response[1]["retry-after"], "1")
+        clients[0].socket.close()
 
-            def works():
-                with Client(server) as client:
-                    try:
-                        return client.request(path="/healthz").response()[0] == 200
-                    except (OSError, EOFError):
-                        return False
+        def works():
+            with Client(self.server) as client:
+                try:
+                    return client.request(path="/healthz").response()[0] == 200
+                except (OSError, EOFError):
+                    return False
 
-            self.assertTrue(until(works))
-        finally:
-            server.stop()
+        self.assertTrue(until(works))
+
 
 
 if __name__ == "__main__":

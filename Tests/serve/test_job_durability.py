@@ -9,8 +9,8 @@ import tempfile
 import time
 import unittest
 
-from clients import until
-from test_realtime import SWAN, Swan
+from clients import Client, until
+from test_realtime import SWAN, Session, Swan
 from videos import VideoCase, png
 
 
@@ -72,6 +72,22 @@ class DurabilityTest(unittest.TestCase):
         case = self.start()
         state = case.get(job)
         self.assertEqual((state["status"], state["error"]["code"]), ("failed", "interrupted"))
+
+    def test_those_who_watch_do_not_delay_the_end(self):
+        case = self.start()
+        job = case.slow_job()
+        session = Session(self, case.server)
+        for path, first in [
+            (f"/v1/videos/{job}/events", b"event: "),
+            (f"/v1/realtime/sessions/{session.ready['session']}/mjpeg", b"--swanframe"),
+        ]:
+            watcher = Client(case.server)
+            self.addCleanup(watcher.__exit__)
+            watcher.request(path=path)
+            while first not in watcher.buffer:
+                self.assertTrue(watcher.fill())
+        # Connections have five seconds to end.
+        self.assertEqual(case.server.stop(signal.SIGTERM, timeout=7), 0)
 
     def test_one_server_a_folder(self):
         self.start()

@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from urllib.parse import parse_qs, urlsplit
 
-from browser import RECORDED, BrowserTestCase
+from browser import RECORDED, BrowserTestCase, Server
 
 TOKEN = "a-token-of-the-tests"
 JPEG, H264 = 1, 3
@@ -48,6 +48,20 @@ window.WebSocket = class Busy extends Free {
         const fits = { width: 128, height: 128, steps: 1, fps: 16 };
         const error = { type: "error", code: "capacity_exhausted", message: "2 steps would be too slow.", event, fits };
         this.onmessage({ data: JSON.stringify(error) });
+    }
+};
+"""
+
+#: A server whose frames carry the number of a change by OSC, and which tells of no other until `window.applies`.
+CHANGED_BY_OSC = RECORDED + """
+const Plain = window.WebSocket;
+window.WebSocket = class Changed extends Plain {
+    set onmessage(handler) {
+        super.onmessage = ({ data }) => {
+            if (typeof data !== "string") new DataView(data).setUint32(16, 2 ** 31 + 5, true);
+            else if (JSON.parse(data).type === "applied" && !window.applies) return;
+            handler({ data });
+        };
     }
 };
 """
@@ -154,6 +168,41 @@ class SlowNetworkTests(BrowserTestCase):
 PICTURE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256">
 <rect width="256" height="256" fill="#b04030"/><rect x="128" width="128" height="128" fill="#3060b0"/>
 <rect y="128" width="128" height="128" fill="#40a050"/></svg>"""
+
+
+class ChangeTests(BrowserTestCase):
+    def test_the_effect_of_a_prompt_is_not_that_of_another_change(self):
+        page = self.open(fragment="size=128x128", script=CHANGED_BY_OSC)
+        self.start(page)
+        page.click("#stats > summary")
+
+        def change(prompt):
+            page.fill("#prompt", prompt)
+            page.press("#prompt", "Enter")
+            self.wait_for_results(page, 12)
+            # The figures are drawn now and then.
+            self.wait_for_stats(page, 2)
+            return page.inner_text("#effect")
+
+        self.assertEqual(change("pencil sketch"), "–")
+        page.evaluate("() => { window.applies = true; }")
+        self.assertRegex(change("neon edges"), r"\d")
+
+
+class RestartTests(BrowserTestCase):
+    options = ("--jobs", "none")
+
+    def test_the_page_goes_on_after_a_restart(self):
+        page = self.open()
+        self.start(page)
+        self.server.stop()
+        server = Server(*self.options, port=self.server.port)
+        self.addCleanup(server.stop)
+        # The new server knows nothing of the session, so another one begins.
+        self.wait_until(page, "window.received.filter(({ type }) => type === 'ready').length === 2")
+        self.wait_for_results(page)
+        self.assertEqual([message["resumed"] for message in self.messages(page, "received", "ready")], [False, False])
+        self.assertTrue(page.is_hidden("#problem"))
 
 
 class FullServerTests(BrowserTestCase):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import queue
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -189,6 +190,19 @@ class RealtimeTest(unittest.TestCase):
             error = json.loads(client.receive()[1])
             self.assertEqual((error["type"], error["code"], error.get("param")), ("error", "invalid_value", name))
 
+    def test_updates_name_what_is_wrong(self):
+        session = self.session()
+        for event, changes, name in [(5, {"width": 4096, "height": 4096}, "width"), (6, {"prompt": " "}, "prompt")]:
+            session.send(type="update", event=event, **changes)
+            error = session.wait("error")
+            self.assertEqual((error.get("event"), error.get("param")), (event, name), error)
+        session.send(type="stop")
+        client = Client(self.server, timeout=20)
+        self.addCleanup(client.__exit__)
+        client.open("/v1/realtime")
+        client.frame(TEXT, json.dumps({"type": "start", "prompt": ""}))
+        self.assertEqual(json.loads(client.receive()[1]).get("param"), "prompt")
+
     def test_a_session_starts_with_a_start(self):
         for first in [(TEXT, '{"type": "update"}'), (TEXT, '{"type": "start", "steps": 99}'),
                       (TEXT, '{"type": "start", "width": 63}'), (TEXT, '{"type": "start", "width": 4096, "height": 4096}'),
@@ -233,6 +247,9 @@ class RealtimeTest(unittest.TestCase):
         self.addCleanup(client.__exit__)
         response = client.handshake("/v1/realtime?session=nobody").response()
         self.assertEqual(response[0], 404)
+        # A page asks why, in the same words.
+        status, _, body = self.get("/v1/realtime?session=nobody")
+        self.assertEqual((status, body), (404, response[2]))
 
     def test_motion_jpeg(self):
         session = self.session()
@@ -243,6 +260,26 @@ class RealtimeTest(unittest.TestCase):
         while watcher.buffer.count(b"\xff\xd8\xff") < 3:
             watcher.fill()
         self.assertIn(b"multipart/x-mixed-replace", watcher.buffer)
+        # Pages of other origins may show it.
+        self.assertIn(b"cross-origin-resource-policy: cross-origin\r\n", watcher.buffer.lower())
+        session.send(type="stop")
+
+    def test_those_who_leave_an_idle_session_keep_no_connection(self):
+        session = self.session()
+        path = f"/v1/realtime/sessions/{session.ready['session']}/mjpeg"
+        before = self.server.sockets
+        for index in range(50):
+            watcher = Client(self.server)
+            self.addCleanup(watcher.__exit__)
+            watcher.request(path=path)
+            while b"--swanframe" not in watcher.buffer:
+                self.assertTrue(watcher.fill())
+            # Some close only their side.
+            if index % 2:
+                watcher.socket.shutdown(socket.SHUT_WR)
+            else:
+                watcher.socket.close()
+        self.assertTrue(until(lambda: self.server.sockets <= before, 10), self.server.sockets - before)
         session.send(type="stop")
 
     def test_those_who_watch_a_session_with_png_see_jpeg(self):

@@ -79,6 +79,22 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(self.sessions(), 1)
         first.send(type="stop")
 
+    def test_a_waiting_session_gives_way_to_a_start_that_does_not_fit(self):
+        first = self.session()
+        self.assertTrue(until(lambda: self.get("/v1/realtime?" + urlencode(HUGE))[0] == 503, 60))
+        name = first.ready["session"]
+        first.client.socket.close()
+        client = Client(self.server, timeout=60)
+        self.addCleanup(client.__exit__)
+        # Such a handshake asks for little. The server may learn of the loss after it.
+        client.open("/v1/realtime")
+        time.sleep(0.5)
+        client.frame(TEXT, json.dumps({"type": "start", **HUGE}))
+        ready = json.loads(client.receive()[1])
+        self.assertEqual(ready["type"], "ready", ready)
+        self.assertEqual(self.get(f"/v1/realtime/sessions/{name}/stats")[0], 404)
+        client.frame(TEXT, json.dumps({"type": "stop"}))
+
     def test_wrong_parameters_are_named(self):
         for query, name in [
             ("width=0", "width"), ("fps=nan", "fps"), ("steps=x", "steps"), ("height=1e9", "height"),

@@ -16,6 +16,9 @@ extension ModelFolder {
         /// The spatial stride: the side, in pixels, of the square that one latent position encodes.
         package var spatialStride: Int { autoencoder?.spatialStride ?? vae.spatialStride }
 
+        /// The frames that a latent frame after the first stands for.
+        package var temporalStride: Int { autoencoder?.temporalStride ?? vae.temporalStride }
+
         /// The number that the frame width and height must be multiples of: the spatial stride times
         /// the patch size.
         package var sizeMultiple: Int {

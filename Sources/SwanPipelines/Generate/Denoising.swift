@@ -1,3 +1,4 @@
+import SwanDistributed
 package import SwanModels
 import SwanSchedulers
 package import Torch
@@ -14,29 +15,63 @@ package struct FlowTransformer: Sendable {
     let flow:
         @Sendable (Tensor, Tensor, TextConditioning, Control?, FirstBlockCache?) throws(SwanError)
             -> Tensor
+    /// Makes a cache whose decisions hold for all who compute a flow together.
+    let cache: @Sendable (_ threshold: Double) -> FirstBlockCache
+    /// The same network with the tokens divided among ranks.
+    let dividing: @Sendable (SequenceParallel) -> FlowTransformer
 
-    package init(_ network: WanTransformer) {
-        text = { text, image throws(SwanError) in try network.text(text, image: image) }
-        flow = { x, t, text, _, cache throws(SwanError) in
-            try network(x, timesteps: t, text: text, cache: cache)
-        }
-    }
+    package init(_ network: WanTransformer) { self.init(network, nil) }
 
     /// A VACE model, which always requires control latents.
-    init(_ network: WanVACETransformer) {
+    init(_ network: WanVACETransformer) { self.init(network, nil) }
+
+    private init(_ network: WanTransformer, _ sequence: SequenceParallel?) {
+        text = { text, image throws(SwanError) in try network.text(text, image: image) }
+        flow = { x, t, text, _, cache throws(SwanError) in
+            guard let sequence else {
+                return try network(x, timesteps: t, text: text, cache: cache)
+            }
+            return try network(x, timesteps: t, text: text, cache: cache, dividing: sequence)
+        }
+        cache = Self.makeCache(sequence)
+        dividing = { FlowTransformer(network, $0) }
+    }
+
+    private init(_ network: WanVACETransformer, _ sequence: SequenceParallel?) {
         text = { text, image throws(SwanError) in try network.text(text, image: image) }
         flow = { x, t, text, control, cache throws(SwanError) in
-            guard let control else {
+            guard let (control, scale) = control else {
                 throw SwanError(.invalidArgument, "a VACE model requires control latents")
+            }
+            guard let sequence else {
+                return try network(
+                    x,
+                    timesteps: t,
+                    text: text,
+                    control: control,
+                    scale: scale,
+                    cache: cache
+                )
             }
             return try network(
                 x,
                 timesteps: t,
                 text: text,
-                control: control.latents,
-                scale: control.scale,
-                cache: cache
+                control: control,
+                scale: scale,
+                cache: cache,
+                dividing: sequence
             )
+        }
+        cache = Self.makeCache(sequence)
+        dividing = { FlowTransformer(network, $0) }
+    }
+
+    private static func makeCache(
+        _ sequence: SequenceParallel?
+    ) -> @Sendable (Double) -> FirstBlockCache {
+        { threshold in
+            sequence?.makeCache(threshold: threshold) ?? FirstBlockCache(threshold: threshold)
         }
     }
 }
@@ -67,6 +102,8 @@ package final class GuidedTransformer {
     private let control: FlowTransformer.Control?
     private let batchesGuidance: Bool
     private let guidance: Double
+    /// This rank and the one that computes the other branch; nil without, or without guidance.
+    private let branches: ProcessGroup?
     /// The number of steps that reused an earlier step's results.
     var reusedSteps: Int { calls.map { $0.cache?.reused ?? 0 }.max() ?? 0 }
 
@@ -77,20 +114,27 @@ package final class GuidedTransformer {
     ///   - negative: The embedding of the negative prompt [1, T, C]; `nil` without guidance.
     ///   - image: The CLIP image features, for models that attend to them.
     ///   - control: The input of the control branch.
-    package init(
+    ///   - division: How ranks divide the flow; nil if this process computes all of it.
+    init(
         _ network: FlowTransformer,
         prompt: Tensor,
         negative: Tensor?,
         image: Tensor?,
         control: FlowTransformer.Control? = nil,
-        guidance: Guidance
+        guidance: Guidance,
+        division: FlowDivision?
     ) throws(SwanError) {
+        let network = division?.sequence.map(network.dividing) ?? network
+        let branches = negative == nil ? nil : division?.branches
         self.network = network
         self.control = control
         self.guidance = guidance.scale
-        batchesGuidance = guidance.isBatched && negative != nil
+        self.branches = branches
+        batchesGuidance = guidance.isBatched && negative != nil && branches == nil
         var texts = [try network.text(prompt, image)]
-        if let negative, guidance.isBatched {
+        if let negative, let branches {
+            if branches.rank == 1 { texts = [try network.text(negative, image)] }
+        } else if let negative, guidance.isBatched {
             // Pad with zeros.
             let longest = max(prompt.size(1), negative.size(1))
             let both = try concatenated([
@@ -101,7 +145,27 @@ package final class GuidedTransformer {
         } else if let negative {
             texts.append(try network.text(negative, image))
         }
-        calls = texts.map { ($0, guidance.cacheThreshold.map { FirstBlockCache(threshold: $0) }) }
+        calls = texts.map { ($0, guidance.cacheThreshold.map(network.cache)) }
+    }
+
+    /// The same on this process alone.
+    package convenience init(
+        _ network: FlowTransformer,
+        prompt: Tensor,
+        negative: Tensor?,
+        image: Tensor?,
+        control: FlowTransformer.Control? = nil,
+        guidance: Guidance
+    ) throws(SwanError) {
+        try self.init(
+            network,
+            prompt: prompt,
+            negative: negative,
+            image: image,
+            control: control,
+            guidance: guidance,
+            division: nil
+        )
     }
 
     /// Predicts the flow [1, C, F, h, w], guided from the negative prompt toward the prompt.
@@ -117,7 +181,11 @@ package final class GuidedTransformer {
             return try network.flow(input, timesteps, text, control, cache).to(.float32)
         }
         let (c, u): (Tensor, Tensor)
-        if batchesGuidance {
+        if let branches {
+            let own = try predicted(0, input, timesteps)
+            let rows = try branches.gathered(own, counts: [1, 1], isSame: true).chunked(2, dim: 0)
+            (c, u) = (rows[0], rows[1])
+        } else if batchesGuidance {
             let rows = try predicted(
                 0,
                 input.repeated([2, 1, 1, 1, 1]),

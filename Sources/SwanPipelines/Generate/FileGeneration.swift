@@ -15,12 +15,27 @@ public final class FileGeneration: Sendable {
     private let request: FileGenerationRequest
     private let log: Logger
     private let stop = CancellationFlag()
+    /// The processes that generate the videos together. The first one writes the files.
+    private let ranks: GenerationRanks?
+    private var writes: Bool { ranks?.isFirst ?? true }
     private let writer = Mutex<VideoWriter?>(nil)
 
     /// Creates a job without starting it.
     public init(_ request: FileGenerationRequest, log: Logger = Logger(label: "swan")) {
         self.request = request
         self.log = log
+        ranks = nil
+    }
+
+    /// Creates a job of several processes, each of which runs it.
+    package init(
+        _ request: FileGenerationRequest,
+        log: Logger = Logger(label: "swan"),
+        ranks: GenerationRanks?
+    ) {
+        self.request = request
+        self.log = log
+        self.ranks = ranks
     }
 
     /// Runs the job to completion.
@@ -31,21 +46,23 @@ public final class FileGeneration: Sendable {
         onProgress: @escaping (GenerationProgress) throws -> Void = { _ in }
     ) throws -> GenerationSummary {
         let jobs = try request.jobs()
-        try request.files.check()
-        for job in jobs where job.output != "-" && !OutputPath.isWrittenDirectly(job.output) {
+        if writes { try request.files.check() }
+        for job in jobs
+        where writes && job.output != "-" && !OutputPath.isWrittenDirectly(job.output) {
             // The size of a compressed video is not known in advance; require a minimum of space.
             try DiskSpace.require(1 << 20, for: job.output)
         }
         let generator = VideoGenerator(
             try GenerationModel(request.model, options: request.options),
-            log: log
+            log: log,
+            ranks: ranks
         )
         var summary = GenerationSummary()
         var steps: [Double] = []
         let began = ContinuousClock.now
         do {
             for (index, job) in jobs.enumerated() {
-                try stop.check()
+                if let ranks { try ranks.checkStop(stop) } else { try stop.check() }
                 var progress = GenerationProgress(video: index + 1, of: jobs.count)
                 let start = ContinuousClock.now
                 let video = try write(job, generator) { event in
@@ -91,15 +108,15 @@ public final class FileGeneration: Sendable {
         _ generator: VideoGenerator,
         _ onEvent: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
-        let plan = try GenerationPlan(job.request, generator.model)
+        let plan = try GenerationPlan(job.request, generator.model, ranks)
         let rate = try frameRate(plan)
         var picture: VideoFrame?
         let isPicture =
             plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
         // Open the output first, to report one that cannot be written before hours of work.
-        let output = isPicture ? nil : try open(job.output, plan, rate)
-        let latentsPath = request.saveLatents.map { request.numbered($0, job) }
-        for path in [isPicture ? job.output : nil, latentsPath].compactMap({ $0 }) {
+        let output = isPicture || !writes ? nil : try open(job.output, plan, rate)
+        let latentsPath = writes ? request.saveLatents.map { request.numbered($0, job) } : nil
+        for path in [isPicture && writes ? job.output : nil, latentsPath].compactMap({ $0 }) {
             try OutputPath.requireWritable(path)
         }
         defer {
@@ -108,7 +125,7 @@ public final class FileGeneration: Sendable {
         }
         let video = try generator.generate(job.request, plan, stop) { event in
             if case .frames(let frames, _) = event {
-                for frame in frames {
+                for frame in frames where output != nil || isPicture {
                     picture = frame
                     try output?.append(frame)
                 }
@@ -177,6 +194,7 @@ public final class FileGeneration: Sendable {
         summary.lowNoiseGuidance = model.variant.hasExperts ? plan.lowNoiseGuidance : nil
         summary.device = "\(model.device)"
         summary.dtype = "\(model.dtype)"
+        summary.ranks = ranks?.size
     }
 }
 

@@ -17,6 +17,7 @@ final class GenerationJob {
     private let request: GenerationRequest
     private let plan: GenerationPlan
     private let stop: CancellationFlag
+    private let ranks: GenerationRanks?
     private let handle: (GenerationEvent) throws -> Void
     private var seconds = GenerationSeconds()
     private var promptIssues: [PromptIssue] = []
@@ -33,16 +34,20 @@ final class GenerationJob {
         self.request = request
         self.plan = plan
         self.stop = stop
+        ranks = generator.ranks
         self.handle = handle
     }
 
     func run() throws -> GeneratedVideo {
+        try ranks?.requireSame(plan, model, request)
         let texts = try encodePrompts()
         let features = try encodeImages()
         let input =
             try model.variant.task == .controlToVideo ? encodeControl() : encodePictures()
         let (latents, reused) = try denoise(input, texts, features)
-        try decode(latents.sliced(2, from: plan.references))
+        // On processors of different kinds, latents may differ in their last bits.
+        let shown = try fromFirst { [latents] }[0].to(model.device)
+        try decode(shown.sliced(2, from: plan.references))
         return GeneratedVideo(
             framesPerSecond: plan.framesPerSecond,
             latents: latents,
@@ -53,12 +58,34 @@ final class GenerationJob {
         )
     }
 
+    /// Throws a `CancellationError` if the job, on any rank, has been asked to end. All ranks call
+    /// this together.
+    private func checkStop() throws {
+        guard let ranks else { return try stop.check() }
+        try ranks.checkStop(stop)
+    }
+
+    /// Returns the tensors of rank 0, which alone makes them.
+    private func fromFirst(_ make: () throws -> [Tensor]) throws -> [Tensor] {
+        guard let ranks else { return try make() }
+        do {
+            return try ranks.fromFirst(make)
+        } catch let error as CancellationError {
+            // Rank 0 was asked to stop; the others learn by which signal.
+            try checkStop()
+            throw error
+        }
+    }
+
     /// Returns a part, opening it unless it is in memory.
+    ///
+    /// - Parameter onAllRanks: False for a part that rank 0 alone opens.
     private func open<Network: Sendable>(
         _ part: ModelFolder.Part,
+        onAllRanks: Bool = true,
         _ make: () throws -> Network
     ) throws -> Network {
-        try stop.check()
+        try onAllRanks ? checkStop() : stop.check()
         return try generator.part(part) {
             try handle(.loading(part))
             let began = ContinuousClock.now
@@ -99,22 +126,33 @@ extension GenerationJob {
         }
     }
 
-    /// Encodes prompts as one batch, so that the weights are read once.
+    /// Encodes prompts; rank 0 alone reads the encoder, which is larger than some transformers.
     private func encode(_ prompts: [String]) throws {
-        let encoder = try open(.textEncoder) { try model.textEncoder() }
+        var issues = prompts.map { _ in [PromptIssue]() }
+        let embeddings = try fromFirst {
+            let encoded = try self.embeddings(of: prompts)
+            issues = encoded.map(\.issues)
+            return encoded.map(\.embedding)
+        }
+        for (prompt, (embedding, issues)) in zip(prompts, zip(embeddings, issues)) {
+            let kept = PromptEmbedding(embedding: try embedding.to(model.device), issues: issues)
+            generator.embeddings.withLock { $0[prompt] = kept }
+        }
+    }
+
+    /// Encodes prompts as one batch, so that the weights are read once.
+    private func embeddings(of prompts: [String]) throws -> [PromptEmbedding] {
+        let encoder = try open(.textEncoder, onAllRanks: false) { try model.textEncoder() }
         let tokenizer = try model.tokenizer(for: encoder.config)
-        try timed(\.text) {
+        return try timed(\.text) {
             let limit = model.transformerConfig.textLen
             let tokenized = try prompts.map { try tokenizer.tokens(of: $0, limit) }
             let rows = try encoder.encode(tokenized.map(\.tokens))  // [B, T, C]
             try model.requireFinite(rows, .textEncoder, "a prompt's embedding")
-            for (row, prompt) in prompts.enumerated() {
-                let (tokens, issues) = tokenized[row]
-                let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, tokens.count)
+            return try tokenized.enumerated().map { row, prompt in
+                let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, prompt.tokens.count)
                     .to(model.device, model.dtype).contiguous()
-                generator.embeddings.withLock {
-                    $0[prompt] = PromptEmbedding(embedding: embedding, issues: issues)
-                }
+                return PromptEmbedding(embedding: embedding, issues: prompt.issues)
             }
         }
     }
@@ -141,7 +179,11 @@ extension GenerationJob {
     private func encodeImages() throws -> Tensor? {
         guard model.variant.seesImages else { return nil }
         if let given = request.imageEmbeddings { return try given.to(model.device, model.dtype) }
-        let encoder = try open(.imageEncoder) { try model.imageEncoder() }
+        return try fromFirst { [try encodedImages()] }[0].to(model.device)
+    }
+
+    private func encodedImages() throws -> Tensor {
+        let encoder = try open(.imageEncoder, onAllRanks: false) { try model.imageEncoder() }
         return try timed(\.image) {
             let pictures = [request.image, request.lastImage].compactMap { $0 }
             let features = try concatenated(
@@ -159,7 +201,7 @@ extension GenerationJob {
     private func encodePictures() throws -> DenoisingInput {
         var input = DenoisingInput(dtype: model.dtype)
         guard let image = request.image else { return input }
-        let vae = try open(.vae) { try model.autoencoder() }
+        let vae = try autoencoder()
         return try timed(\.image) {
             let first = try plan.frame(image, model.device)
             let latents: Tensor
@@ -180,11 +222,17 @@ extension GenerationJob {
         }
     }
 
+    /// Returns the autoencoder, with its pictures divided among the ranks.
+    private func autoencoder() throws -> any VideoAutoencoder {
+        let vae = try open(.vae) { try model.autoencoder() }
+        return try ranks?.dividing(vae) ?? vae
+    }
+
     /// Encodes the input of a VACE model's control branch.
     private func encodeControl() throws -> DenoisingInput {
         var input = DenoisingInput(dtype: model.dtype)
         let control = request.control ?? GenerationRequest.Control()
-        let vae = try open(.vae) { try model.autoencoder() }
+        let vae = try autoencoder()
         return try timed(\.image) {
             let latents = try VACEControl.latents(
                 video: plan.video(control.video, model.device),
@@ -237,7 +285,7 @@ extension GenerationJob {
                 expert = (part, try guided(part, input, texts, features))
             }
             guard let transformer = expert?.transformer else { break }
-            try stop.check()
+            try checkStop()
             let start = ContinuousClock.now
             if index == 0 {
                 began = start
@@ -259,7 +307,8 @@ extension GenerationJob {
                 try showPreview(now - flow * Double(steps.sigmas[index]), step: index + 1)
             }
         }
-        return (latents, reused + (expert?.transformer.reusedSteps ?? 0))
+        reused += expert?.transformer.reusedSteps ?? 0
+        return (latents, try ranks?.largest(reused) ?? reused)
     }
 
     /// Performs a step of the solver; noise for stochastic solvers is drawn on the CPU.
@@ -286,6 +335,7 @@ extension GenerationJob {
         _ features: Tensor?
     ) throws -> GuidedTransformer {
         let network = try open(part) { try model.transformer(part) }
+        let heads = model.transformerConfig.heads
         let guidance = plan.guidance(of: part)
         let isGuided = texts.count > 1 && guidance != 1
         return try GuidedTransformer(
@@ -298,7 +348,8 @@ extension GenerationJob {
                 scale: guidance,
                 isBatched: request.settings.batchesGuidance ?? plan.isSmall,
                 cacheThreshold: request.settings.cacheThreshold
-            )
+            ),
+            division: try ranks?.flow(tokens: plan.tokens(model), heads: heads)
         )
     }
 
@@ -314,7 +365,7 @@ extension GenerationJob {
                 try small.resized(width: 4 * small.width, height: 4 * small.height)
             }
         } else {
-            let vae = try open(.vae) { try model.autoencoder() }
+            let vae = try autoencoder()
             picture = try SwanPipelines.frames(of: vae.video(of: middle)).first
         }
         if let picture { try handle(.preview(picture, step: step)) }
@@ -325,7 +376,7 @@ extension GenerationJob {
 
 extension GenerationJob {
     private func decode(_ latents: Tensor) throws {
-        let vae = try open(.vae) { try model.autoencoder() }
+        let vae = try autoencoder()
         try timed(\.decode) {
             // Decoding frame by frame would keep the state of every tile, which is more memory than
             // tiling saves. Instead, each tile is decoded to the end of the video before the next.
@@ -333,7 +384,7 @@ extension GenerationJob {
             let decoder = try vae.makeDecoder()
             let count = vae.temporalStride
             for frame in 0..<latents.size(2) {
-                try stop.check()
+                try checkStop()
                 let video =
                     if let whole {
                         frame == 0

@@ -13,27 +13,36 @@ struct GenerationMemory {
     private let batches: Bool
     private let isGuided: Bool
     private let hasControl: Bool
+    /// The number of processes that divide the work, and of those on this machine.
+    private var (ranks, localRanks) = (1, 1)
 
     /// Creates an estimate for a model.
     ///
     /// - Parameters:
     ///   - isGuided: Whether guidance uses a negative prompt.
     ///   - batches: Whether both prompts go through the network as one batch.
-    init(_ model: GenerationModel, isGuided: Bool, batches: Bool) {
+    ///   - ranks: The processes that divide the work.
+    init(
+        _ model: GenerationModel,
+        isGuided: Bool,
+        batches: Bool,
+        _ ranks: GenerationRanks? = nil
+    ) {
         self.model = model
         self.isGuided = isGuided
         self.batches = batches && isGuided
         hasControl = model.variant.task == .controlToVideo
+        if let ranks { (self.ranks, localRanks) = (ranks.size, ranks.localSize) }
     }
 
-    /// Returns the peak memory; parts run one at a time.
+    /// Returns the peak memory of the processes on this machine; parts run one at a time.
     func peak(width: Int, height: Int, latentFrames: Int) -> Int {
         let latents = latents(width, height, latentFrames)
-        return latents
-            + max(
-                transformer(width, height, latentFrames),
-                autoencoder(width, height, latentFrames)
-            )
+        let divided = max(
+            transformer(width, height, latentFrames),
+            autoencoder(width, height, latentFrames)
+        )
+        return localRanks * (latents + divided / ranks)
     }
 
     /// The sample, the network's input and output, and the state of a second-order solver.

@@ -37,7 +37,11 @@ public struct GenerationPlan: Sendable {
     private let coversSize: Bool
 
     /// Resolves a request; throws if it does not fit the model.
-    package init(_ request: GenerationRequest, _ model: GenerationModel) throws {
+    package init(
+        _ request: GenerationRequest,
+        _ model: GenerationModel,
+        _ ranks: GenerationRanks? = nil
+    ) throws {
         try request.check()
         let (variant, defaults) = (model.variant, model.variant.defaults)
         try Self.check(request, variant)
@@ -77,7 +81,7 @@ public struct GenerationPlan: Sendable {
         try check(request, model)
         if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
             let batches = request.settings.batchesGuidance ?? isSmall
-            try GenerationMemory(model, isGuided: guides, batches: batches)
+            try GenerationMemory(model, isGuided: guides, batches: batches, ranks)
                 .require(width: width, height: height, latentFrames: latentShape[2], free: free)
         }
     }
@@ -134,6 +138,11 @@ public struct GenerationPlan: Sendable {
 
     /// Whether there are so few tokens that reading weights takes longer than computing with them.
     var isSmall: Bool { latentShape[2...].reduce(1, *) < 4 * 2_048 }
+
+    /// The number of tokens of the transformer.
+    func tokens(_ model: GenerationModel) -> Int {
+        zip(latentShape[2...], model.transformerConfig.patchSize).map { $0 / $1 }.reduce(1, *)
+    }
 
     /// Returns the expert for a timestep.
     func expert(at timestep: Float) -> ModelFolder.Part {

@@ -85,6 +85,8 @@ public struct GenerationSummary: Sendable, Codable, Equatable {
     public var dtype = ""
     /// The number of threads used by a CPU operator.
     public var threads = 0
+    /// The number of processes that generated the videos together; `nil` for one alone.
+    public var ranks: Int?
     /// Whether the job was stopped before the last video was finished.
     public var wasInterrupted = false
 
@@ -93,7 +95,8 @@ public struct GenerationSummary: Sendable, Codable, Equatable {
         case framesPerSecond = "fps", steps, solver, schedule, shift, guidance
         case lowNoiseGuidance = "low_noise_guidance", seconds
         case secondsPerStep = "seconds_per_step", firstStepSeconds = "first_step_seconds"
-        case stages = "stages_ms", peakMemoryBytes = "peak_memory_bytes", device, dtype, threads
+        case stages = "stages_ms", peakMemoryBytes = "peak_memory_bytes", device, dtype, threads,
+            ranks
         case wasInterrupted = "was_interrupted"
     }
 

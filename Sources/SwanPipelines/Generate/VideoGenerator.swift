@@ -16,6 +16,8 @@ public final class VideoGenerator: Sendable {
     /// The model that generates the videos.
     public let model: GenerationModel
     let log: Logger
+    /// The processes that generate each video together; nil for this one alone.
+    let ranks: GenerationRanks?
     /// The parts kept in memory when offloading is off.
     private let kept = Mutex<[ModelFolder.Part: any Sendable]>([:])
 
@@ -26,6 +28,18 @@ public final class VideoGenerator: Sendable {
     public init(_ model: GenerationModel, log: Logger = Logger(label: "swan")) {
         self.model = model
         self.log = log
+        ranks = nil
+    }
+
+    /// Creates a generator of videos that several processes generate together.
+    package init(
+        _ model: GenerationModel,
+        log: Logger = Logger(label: "swan"),
+        ranks: GenerationRanks?
+    ) {
+        self.model = model
+        self.log = log
+        self.ranks = ranks
     }
 
     /// Generates a video.
@@ -38,7 +52,7 @@ public final class VideoGenerator: Sendable {
         stop: CancellationFlag = CancellationFlag(),
         _ handle: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
-        try generate(request, GenerationPlan(request, model), stop, handle)
+        try generate(request, GenerationPlan(request, model, ranks), stop, handle)
     }
 
     /// Generates the video of a plan that was made for the request.

@@ -187,7 +187,7 @@ struct SharedStreamState {
 final class SharedStages: Sendable {
     let encoding: EncodeStage
     let decoding: DecodeStage
-    let prompts: StreamPrompts
+    let prompts: StreamPrompts<TextConditioning>
 
     init(
         _ model: StreamModel,
@@ -197,7 +197,7 @@ final class SharedStages: Sendable {
     ) throws {
         prompts = StreamPrompts(text)
         encoding = try EncodeStage(model, options: options, prompts: prompts, clock: clock)
-        decoding = try DecodeStage(model, options: options, clock: clock)
+        decoding = try DecodeStage(model.vae, options: options, clock: clock)
     }
 }
 

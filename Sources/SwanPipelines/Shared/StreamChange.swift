@@ -18,7 +18,10 @@ package struct StreamChange: Sendable, Equatable, Decodable {
             self.weight = weight
         }
 
-        private enum CodingKeys: String, CodingKey { case text, weight }
+        /// The keys in JSON.
+        package static var keys: [String] { CodingKeys.allCases.map(\.rawValue) }
+
+        private enum CodingKeys: String, CodingKey, CaseIterable { case text, weight }
 
         /// Decodes a prompt and its weight, which are both required.
         package init(from decoder: any Decoder) throws {

@@ -18,13 +18,13 @@ final class DecodeStage: Sendable {
     private let state: Mutex<State>
 
     init(
-        _ model: StreamModel,
+        _ vae: any VideoAutoencoder,
         options: StreamOptions,
         clock: StreamClock
     ) throws(SwanError) {
         self.options = options
         self.clock = clock
-        state = Mutex(State(decoder: try model.vae.makeDecoder()))
+        state = Mutex(State(decoder: try vae.makeDecoder()))
     }
 
     var framesOut: Int { state.withLock { $0.framesOut } }

@@ -19,14 +19,14 @@ final class DenoiseStage: Sendable {
 
     /// The size of the KV cache in bytes.
     let cacheByteCount: Int
-    private let prompts: StreamPrompts
+    private let prompts: StreamPrompts<TextConditioning>
     private let clock: StreamClock
     private let state: Mutex<State>
 
     init(
         _ model: StreamModel,
         options: StreamOptions,
-        prompts: StreamPrompts,
+        prompts: StreamPrompts<TextConditioning>,
         clock: StreamClock
     ) throws {
         self.prompts = prompts
@@ -36,11 +36,7 @@ final class DenoiseStage: Sendable {
         let denoiser = try SingleStreamDenoiser(
             model.transformer,
             try DenoisingPlan(options, dtype: model.dtype, device: model.device),
-            cache: KVCacheOptions(
-                frames: configuration.cacheFrames,
-                sinkFrames: configuration.sinkFrames,
-                sinkThreshold: configuration.sinkThreshold
-            ),
+            cache: KVCacheOptions(configuration),
             tokensPerFrame: model.transformer.config.tokensPerFrame(
                 height: options.height / stride,
                 width: options.width / stride
@@ -112,6 +108,17 @@ final class DenoiseStage: Sendable {
         var mark = state.marks.removeFirst()
         mark.seconds.denoise = seconds
         return [CleanChunk(latents: latents, mark: mark)]
+    }
+}
+
+extension KVCacheOptions {
+    /// Creates the options of a model's configuration.
+    init(_ configuration: StreamConfiguration) {
+        self.init(
+            frames: configuration.cacheFrames,
+            sinkFrames: configuration.sinkFrames,
+            sinkThreshold: configuration.sinkThreshold
+        )
     }
 }
 

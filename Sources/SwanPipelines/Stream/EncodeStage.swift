@@ -34,20 +34,21 @@ final class EncodeStage: Sendable {
 
     private let model: StreamModel
     private let options: StreamOptions
-    private let prompts: StreamPrompts
+    /// Returns the number of the newest prompt.
+    private let markPrompt: @Sendable () -> Int
     private let clock: StreamClock
     private let work: Mutex<Work>
     private let shared: Mutex<Shared>
 
-    init(
+    init<Conditioning>(
         _ model: StreamModel,
         options: StreamOptions,
-        prompts: StreamPrompts,
+        prompts: StreamPrompts<Conditioning>,
         clock: StreamClock
     ) throws {
         self.model = model
         self.options = options
-        self.prompts = prompts
+        markPrompt = { prompts.mark() }
         self.clock = clock
         let configuration = options.configuration
         let controller = try NoiseController(
@@ -145,7 +146,7 @@ final class EncodeStage: Sendable {
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
-                prompt: prompts.mark(),
+                prompt: markPrompt(),
                 mark: ChunkMark(captureTimes: nil, completion: clock.now())
             )
         }
@@ -159,7 +160,7 @@ final class EncodeStage: Sendable {
 
     private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
         let start = clock.now()
-        let prompt = prompts.mark()
+        let prompt = markPrompt()
         var frames = work.pending
         work.pending = []
         if let last = work.last?.frame {

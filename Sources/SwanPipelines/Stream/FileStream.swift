@@ -1,6 +1,7 @@
 public import Logging
 import SwanMedia
-import SwanSystem
+package import SwanSystem
+import SwanDistributed
 import SwanText
 import SwanThreads
 import Synchronization
@@ -21,6 +22,8 @@ public final class FileStream: Sendable {
     }
 
     private let request: FileStreamRequest
+    /// The other ranks that take part; nil if there are none.
+    private let ranks: StagedRanks?
     private let log: Logger
     private let start: ContinuousClock.Instant
     private let threads = WorkerThreads()
@@ -36,8 +39,21 @@ public final class FileStream: Sendable {
         start: ContinuousClock.Instant? = nil
     ) {
         self.request = request
+        ranks = nil
         self.log = log
         self.start = start ?? ProcessFacts.start ?? .now
+    }
+
+    /// Creates rank 0's job of a stream that several ranks run; the others call `serve`.
+    package init(
+        _ request: FileStreamRequest,
+        _ ranks: StagedRanks,
+        log: Logger
+    ) throws(SwanError) {
+        var request = request
+        request.device = try ranks.device(named: request.device)
+        (self.request, self.ranks, self.log) = (request, ranks, log)
+        start = ProcessFacts.start ?? .now
     }
 
     /// Runs the job to completion.
@@ -99,14 +115,7 @@ public final class FileStream: Sendable {
             threads.wait()
         }
         try input?.start(threads)
-        let model = try files.plan.checkpoint.load(files.plan.dtype, files.plan.device)
-        let loaded = ContinuousClock.now
-        let stream = try VideoStream(
-            model,
-            prompt: request.prompt,
-            options: files.plan.options,
-            log: log
-        )
+        let (model, stream, loaded) = try load(files.plan)
         try output.start(threads) { [threads] in
             guard threads.failure != nil else { return }
             // Stop the input too: the stream may be waiting for a frame.
@@ -114,21 +123,57 @@ public final class FileStream: Sendable {
             input?.interrupt()
         }
         warn(of: stream.promptIssues)
-        try restyle(files, stream, since: loaded, onProgress)
+        do {
+            try restyle(files, stream, since: loaded, onProgress)
+        } catch let error as SwanError where error.code == .peerFailed {
+            try keepFinished(files)
+            throw error
+        }
         try finish(files)
         var summary = summary(of: files, model)
         summary.loadSeconds = (loaded - start).seconds
         summary.seconds = (ContinuousClock.now - loaded).seconds
         summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
-        summary.add(stream)
+        stream.add(to: &summary)
         if input == nil { summary.framesIn = 0 }
         return summary
+    }
+
+    /// Loads the model, or this rank's part of it, and starts its stream.
+    private func load(
+        _ plan: StreamPlan
+    ) throws -> (StreamModel, any FileStreaming, ContinuousClock.Instant) {
+        guard let ranks else {
+            let model = try plan.checkpoint.load(plan.dtype, plan.device)
+            let loaded = ContinuousClock.now
+            let stream = try VideoStream(
+                model,
+                prompt: request.prompt,
+                options: plan.options,
+                log: log
+            )
+            return (model, stream, loaded)
+        }
+        let (staged, parts) = try ranks.join(plan)
+        let loaded = ContinuousClock.now
+        let stream = try StagedVideoStream(staged, parts, prompt: request.prompt, log: log)
+        return (stream.model, stream, loaded)
+    }
+
+    /// Completes the file with the frames that were decoded before another rank failed.
+    private func keepFinished(_ files: Files) throws {
+        files.output.close()
+        files.input?.close()
+        files.input?.interrupt()
+        threads.wait()
+        guard threads.failure == nil, files.output.frameCount > 0 else { return }
+        try files.output.finish(keepingAudio: false)
     }
 
     /// Runs the stream and waits until its frames are written.
     private func restyle(
         _ files: Files,
-        _ stream: VideoStream,
+        _ stream: any FileStreaming,
         since loaded: ContinuousClock.Instant,
         _ onProgress: (StreamProgress) -> Void
     ) throws {
@@ -255,7 +300,7 @@ extension FileStream {
     ///
     /// After `stop`, chunks in flight are dropped: completing them would take as long as several
     /// chunks.
-    private func source(_ input: FileStreamInput, _ stream: VideoStream) -> StreamSource {
+    private func source(_ input: FileStreamInput, _ stream: any FileStreaming) -> StreamSource {
         let prompts = LaterPrompts(request.laterPrompts)
         return StreamSource(
             next: { [self] in
@@ -269,7 +314,10 @@ extension FileStream {
     }
 
     /// Streams from text alone.
-    private func generate(_ stream: VideoStream, _ deliver: ([VideoFrame]) -> Bool) throws {
+    private func generate(
+        _ stream: any FileStreaming,
+        _ deliver: ([VideoFrame]) -> Bool
+    ) throws {
         if let step = stream.firstStep, step < FileStreamRequest.leastStepFromNoise {
             log.warning(
                 """
@@ -294,7 +342,7 @@ extension FileStream {
     }
 
     private func changePrompt(
-        _ stream: VideoStream,
+        _ stream: any FileStreaming,
         _ prompts: LaterPrompts,
         frame: Int
     ) throws {

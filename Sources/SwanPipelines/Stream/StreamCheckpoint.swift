@@ -45,36 +45,24 @@ package struct StreamCheckpoint: Sendable {
 
     /// Loads the networks. All keys must match and all values must be finite.
     ///
-    /// - Parameter dtype: The dtype that weights are converted to.
-    package func load(_ dtype: DType, _ device: Device) throws -> StreamModel {
-        let (transformer, textEncoder) = (configs.transformer, configs.textEncoder)
-        try PartsFit(
-            transformer: transformer,
-            latentChannels: autoencoder.latentChannels,
-            temporalStride: autoencoder.temporalStride,
-            spatialStride: autoencoder.spatialStride,
-            textEncoder: textEncoder,
-            streams: true
-        ).require(in: folder.path)
-        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
-        let isPublished = textEncoder.vocabulary == UMT5Config.xxl.vocabulary
-        let tokenizer = try Tokenizer(
-            at: folder.require(.tokenizer).data,
-            rareText: isPublished ? .unknownMark : .bytes
-        )
-        try tokenizer.requireVocabulary(within: textEncoder.vocabulary)
+    /// - Parameters:
+    ///   - dtype: The dtype that weights are converted to.
+    ///   - blocks: The blocks of the transformer that are loaded; nil for all.
+    package func load(
+        _ dtype: DType,
+        _ device: Device,
+        blocks: Range<Int>? = nil
+    ) throws -> StreamModel {
+        try requireFit()
+        let tokenizer = try loadTokenizer()
         let networks = StreamModel.Networks(
-            transformer: try folder.loadVerified(
-                of: folder.require(.transformer),
-                dtype,
-                device
-            ) { weights throws(SwanError) in try CausalWanTransformer(weights, transformer) },
-            vae: try autoencoder.load(from: folder, dtype, device),
+            transformer: try loadTransformer(dtype, device, blocks: blocks),
+            vae: try loadAutoencoder(dtype, device),
             textEncoder: try folder.loadVerified(
                 of: folder.require(.textEncoder),
                 dtype,
                 device
-            ) { weights throws(SwanError) in try UMT5Encoder(weights, textEncoder) },
+            ) { weights throws(SwanError) in try UMT5Encoder(weights, configs.textEncoder) },
             tokenizer: tokenizer
         )
         var model = StreamModel(
@@ -86,6 +74,54 @@ package struct StreamCheckpoint: Sendable {
         )
         model.styles = styles
         return model
+    }
+
+    /// Loads the transformer with some of its blocks; nil for all. Others are not read, except to
+    /// see that they are finite.
+    func loadTransformer(
+        _ dtype: DType,
+        _ device: Device,
+        blocks: Range<Int>? = nil
+    ) throws(SwanError) -> CausalWanTransformer {
+        try folder.loadVerified(
+            of: folder.require(.transformer),
+            dtype,
+            device
+        ) { weights throws(SwanError) in
+            try CausalWanTransformer(weights, configs.transformer, blocks: blocks)
+        }
+    }
+
+    /// Loads the autoencoder.
+    func loadAutoencoder(
+        _ dtype: DType,
+        _ device: Device
+    ) throws(SwanError) -> any VideoAutoencoder {
+        try autoencoder.load(from: folder, dtype, device)
+    }
+
+    /// Throws if the parts do not fit together.
+    func requireFit() throws(SwanError) {
+        try PartsFit(
+            transformer: configs.transformer,
+            latentChannels: autoencoder.latentChannels,
+            temporalStride: autoencoder.temporalStride,
+            spatialStride: autoencoder.spatialStride,
+            textEncoder: configs.textEncoder,
+            streams: true
+        ).require(in: folder.path)
+    }
+
+    private func loadTokenizer() throws -> Tokenizer {
+        let textEncoder = configs.textEncoder
+        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
+        let isPublished = textEncoder.vocabulary == UMT5Config.xxl.vocabulary
+        let tokenizer = try Tokenizer(
+            at: folder.require(.tokenizer).data,
+            rareText: isPublished ? .unknownMark : .bytes
+        )
+        try tokenizer.requireVocabulary(within: textEncoder.vocabulary)
+        return tokenizer
     }
 }
 

@@ -6,10 +6,10 @@ import Torch
 
 /// The encoded prompts of a stream: the newest one, and older ones that chunks on their way to the
 /// denoiser still need.
-final class StreamPrompts: Sendable {
+final class StreamPrompts<Conditioning: Sendable>: Sendable {
     private struct Version {
         let number: Int
-        let conditioning: TextConditioning
+        let conditioning: Conditioning
         /// Whether a chunk uses this prompt.
         var isMarked = false
     }
@@ -17,12 +17,12 @@ final class StreamPrompts: Sendable {
     /// The prompts still in use, oldest first, and the newest one.
     private let versions: Mutex<(older: [Version], newest: Version)>
 
-    init(_ conditioning: TextConditioning) {
+    init(_ conditioning: Conditioning) {
         versions = Mutex(([], Version(number: 0, conditioning: conditioning)))
     }
 
     /// Changes the prompt for chunks that are completed from now on.
-    func change(to conditioning: TextConditioning) {
+    func change(to conditioning: Conditioning) {
         versions.withLock { versions in
             // A prompt that no chunk uses is not kept.
             if versions.newest.isMarked { versions.older.append(versions.newest) }
@@ -40,7 +40,7 @@ final class StreamPrompts: Sendable {
     }
 
     /// Returns the conditioning for prompt `number`; older prompts are released.
-    func conditioning(of number: Int) -> TextConditioning {
+    func conditioning(of number: Int) -> Conditioning {
         versions.withLock { versions in
             versions.older.removeAll { $0.number < number }
             let version = versions.older.first { $0.number == number } ?? versions.newest
@@ -54,9 +54,14 @@ extension StreamModel {
     package func conditioning(
         _ prompt: String
     ) throws -> (conditioning: TextConditioning, issues: [PromptIssue]) {
-        let (tokens, issues) = try tokens(of: prompt)
-        let embeddings = try textEncoder.encode([tokens])
+        let (embeddings, issues) = try embeddings(of: prompt)
         return (try transformer.text(embeddings), issues)
+    }
+
+    /// Encodes a prompt [1, T, textDim], and reports what had to be changed in it.
+    func embeddings(of prompt: String) throws -> (embeddings: Tensor, issues: [PromptIssue]) {
+        let (tokens, issues) = try tokens(of: prompt)
+        return (try textEncoder.encode([tokens]), issues)
     }
 
     /// Tokenizes a prompt, reduced to the styles that the model knows.

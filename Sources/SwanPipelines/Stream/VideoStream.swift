@@ -18,7 +18,7 @@ public final class VideoStream: Sendable {
     let encoding: EncodeStage
     let denoising: DenoiseStage
     private let model: StreamModel
-    private let prompts: StreamPrompts
+    private let prompts: StreamPrompts<TextConditioning>
     private let decoding: DecodeStage
     private let growth: Mutex<ChunkGrowth>
     private let log: Logger
@@ -48,7 +48,7 @@ public final class VideoStream: Sendable {
         prompts = StreamPrompts(conditioning)
         encoding = try EncodeStage(model, options: options, prompts: prompts, clock: clock)
         denoising = try DenoiseStage(model, options: options, prompts: prompts, clock: clock)
-        decoding = try DecodeStage(model, options: options, clock: clock)
+        decoding = try DecodeStage(model.vae, options: options, clock: clock)
         growth = Mutex(ChunkGrowth(options, temporalStride: model.vae.temporalStride))
     }
 

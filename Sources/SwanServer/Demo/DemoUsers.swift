@@ -111,9 +111,9 @@ final class DemoUsers: @unchecked Sendable {
         router.get("/api/queue") { [self] _, _ in
             JSONResponse.make(["queue_size": await userCount])
         }
-        router.get("/api/stream/:id") { [self] _, context in
+        router.get("/api/stream/:id") { [self] request, context in
             guard let user = user(context) else { throw Self.noUser }
-            return Self.stream(user)
+            return Self.stream(user, to: request)
         }
         router.get("/api/metrics/:id") { [self] request, context in
             let window = request.uri.queryParameters.get("window_size", as: Int.self) ?? 100
@@ -145,7 +145,7 @@ final class DemoUsers: @unchecked Sendable {
         "There is no connection with this id."
     )
 
-    private static func stream(_ user: DemoUser) -> Response {
+    private static func stream(_ user: DemoUser, to request: Request) -> Response {
         MotionJPEG.response(boundary: "frame") { writer in
             let outbox = try await user.watch()
             do {
@@ -153,6 +153,7 @@ final class DemoUsers: @unchecked Sendable {
                     outbox,
                     boundary: "frame",
                     interval: user.displayInterval,
+                    for: request,
                     to: &writer
                 )
             } catch {

@@ -8,10 +8,18 @@ enum VideoEvents {
     /// The time after which a comment shows that the connection is alive.
     private static let keepalive = Duration.seconds(15)
 
-    static func response(_ changes: AsyncStream<JobQueue.Change>) -> Response {
+    static func response(
+        _ changes: AsyncStream<JobQueue.Change>,
+        to request: Request
+    ) -> Response {
         let body = ResponseBody { writer in
-            let texts = texts(changes)
-            for await text in texts { try await writer.write(ByteBuffer(string: text)) }
+            let (texts, end) = texts(changes)
+            // Between two events, nothing is written that would fail when the client has left.
+            try await request.body.consumeWithInboundCloseHandler { _ in
+                for await text in texts { try await writer.write(ByteBuffer(string: text)) }
+            } onInboundClosed: {
+                end.finish()
+            }
             try await writer.finish(nil)
         }
         return Response(
@@ -22,23 +30,25 @@ enum VideoEvents {
     }
 
     /// The events as text, with comments between them if they are rare.
-    private static func texts(_ changes: AsyncStream<JobQueue.Change>) -> AsyncStream<String> {
-        AsyncStream { continuation in
-            let task = Task {
-                for await change in changes { continuation.yield(text(change)) }
-                continuation.finish()
-            }
-            let pulse = Task {
-                while !Task.isCancelled {
-                    try await Task.sleep(for: keepalive)
-                    continuation.yield(": \n\n")
-                }
-            }
-            continuation.onTermination = { _ in
-                task.cancel()
-                pulse.cancel()
+    private static func texts(
+        _ changes: AsyncStream<JobQueue.Change>
+    ) -> (texts: AsyncStream<String>, end: AsyncStream<String>.Continuation) {
+        let (texts, continuation) = AsyncStream<String>.makeStream()
+        let task = Task {
+            for await change in changes { continuation.yield(text(change)) }
+            continuation.finish()
+        }
+        let pulse = Task {
+            while !Task.isCancelled {
+                try await Task.sleep(for: keepalive)
+                continuation.yield(": \n\n")
             }
         }
+        continuation.onTermination = { _ in
+            task.cancel()
+            pulse.cancel()
+        }
+        return (texts, continuation)
     }
 
     private static func text(_ change: JobQueue.Change) -> String {

@@ -21,8 +21,9 @@ struct VideoRoutes: Sendable {
         router.get("/v1/videos/:id/content") { request, context in
             try await content(request, context)
         }
-        router.get("/v1/videos/:id/events") { _, context in
-            VideoEvents.response(service.queue.changes(of: try video(context).job.id))
+        router.get("/v1/videos/:id/events") { request, context in
+            let changes = service.queue.changes(of: try video(context).job.id)
+            return VideoEvents.response(changes, to: request)
         }
         router.post("/v1/videos/:id/remix") { request, context in
             try await remix(request, context)

@@ -20,8 +20,9 @@ final class SessionMetrics: @unchecked Sendable {
     /// Counts a frame of the client.
     func received() { frames(1, "in", "received") }
 
-    /// Remembers when a change was requested.
+    /// Remembers when a change was requested, unless it has no number: no chunk would tell its effect.
     func changed(_ event: UInt32) {
+        guard event != 0 else { return }
         lock.withLock {
             // A client that never shapes a chunk must not fill the memory.
             if changes.count >= 64 { changes.removeFirst() }

@@ -51,14 +51,31 @@ enum ClientMessage {
         of keys: Keys.Type
     ) throws {
         let known = ["type"] + StreamChange.keys + Keys.allCases.map(\.stringValue)
-        let found = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
+        let values = try decoder.container(keyedBy: AnyCodingKey.self)
+        try requireKnown(values, known, in: "this message")
+        // Whatever else is wrong with them is found when they are decoded.
+        guard let key = values.allKeys.first(where: { $0.stringValue == "prompts" }),
+            var prompts = try? values.nestedUnkeyedContainer(forKey: key)
+        else { return }
+        while let prompt = try? prompts.nestedContainer(keyedBy: AnyCodingKey.self) {
+            try requireKnown(prompt, StreamChange.WeightedPrompt.keys, in: "a prompt")
+        }
+    }
+
+    private static func requireKnown(
+        _ values: KeyedDecodingContainer<AnyCodingKey>,
+        _ known: [String],
+        in place: String
+    ) throws(MessageError) {
+        let found = values.allKeys.map(\.stringValue)
         guard let key = found.sorted().first(where: { !known.contains($0) }) else { return }
         let name = key.printable(limit: 80)
+        let path = MessageError.words(values.codingPath)
         throw MessageError(
             "unknown_key",
-            "There is no key '\(name)' in this message; known are: "
+            "There is no key '\(name)' in \(place); known are: "
                 + "\(known.joined(separator: ", ")).",
-            parameter: name
+            parameter: path.isEmpty ? name : "\(path).\(name)"
         )
     }
 

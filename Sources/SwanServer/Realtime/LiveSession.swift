@@ -33,7 +33,7 @@ final class LiveSession: @unchecked Sendable {
     private var isFinishing = false
     private var outboxDropped = 0
     /// The number of frames that were sent or given up.
-    private var settled = 0
+    private(set) var settled = 0
     /// Frames that no client was there to receive, of a session that loses none.
     private var backlog: [OutputFrame] = []
     private var whenEnded: (@Sendable () -> Void)?
@@ -191,7 +191,7 @@ final class LiveSession: @unchecked Sendable {
     func attach(_ outbox: Outbox) {
         let old = lock.withLock {
             clients += 1
-            outbox.put(backlog)
+            outbox.put(backlog + (main.map(takeBack) ?? []))
             backlog = []
             outboxDropped += main?.droppedFrames ?? 0
             defer { main = outbox }
@@ -213,17 +213,26 @@ final class LiveSession: @unchecked Sendable {
         lock.withLock {
             guard main === outbox else { return }
             outboxDropped += outbox.droppedFrames
-            // Another decoder cannot go on with H.264 in the middle.
-            if presentation == .lossless {
-                backlog = outbox.takeFrames().filter(\.header.isKeyFrame)
-            }
+            backlog = takeBack(outbox)
             (main, detached) = (nil, .now)
             metrics.dropped(dropped)
         }
     }
 
+    /// Takes the frames that wait for a client that has left, if the session loses none; the lock is
+    /// held. Those with which another decoder cannot go on, H.264 in the middle, count as dropped.
+    private func takeBack(_ outbox: Outbox) -> [OutputFrame] {
+        guard presentation == .lossless else { return [] }
+        let waiting = outbox.takeFrames()
+        let kept = waiting.filter(\.header.isKeyFrame)
+        outboxDropped += waiting.count - kept.count
+        settled += waiting.count - kept.count
+        return kept
+    }
+
     /// Notes that a client took a frame.
     func settle() { lock.withLock { settled += 1 } }
+
     /// The frames that were dropped so far, by cause; the lock is held.
     private var dropped: SessionStats.Dropped {
         .init(
@@ -325,7 +334,9 @@ final class LiveSession: @unchecked Sendable {
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let measures = lock.withLock {
-            backlog += kept
+            // The client may have left meanwhile, or come back.
+            let missed = client.map { $0 === main ? [] : takeBack($0) } ?? []
+            if let main { main.put(kept + missed) } else { backlog += kept + missed }
             metrics.dropped(dropped)
             return meter.add(chunk, compress: seconds)
         }

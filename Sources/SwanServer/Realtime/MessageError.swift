@@ -10,6 +10,8 @@ struct MessageError: Error, Sendable {
     let message: String
     /// The key that is wrong.
     let parameter: String?
+    /// The number of the change that is wrong.
+    var event: UInt32?
     /// What would fit, if the server is at its capacity.
     var fits: StreamDemand?
     /// The seconds after which another attempt makes sense.
@@ -27,8 +29,13 @@ struct MessageError: Error, Sendable {
         case let error as MessageError: self = error
         case let error as CapacityError: self.init(error)
         default:
-            let message = (error as? SwanError)?.message ?? "the stream failed"
-            self.init("invalid_request", message.printable(limit: 500))
+            let error = error as? SwanError
+            let message = error?.message ?? "the stream failed"
+            self.init(
+                "invalid_request",
+                message.printable(limit: 500),
+                parameter: error?.code == .emptyPrompt ? "prompt" : nil
+            )
         }
     }
 
@@ -67,7 +74,7 @@ struct MessageError: Error, Sendable {
     }
 
     /// A path as programmers write it: `prompts[0].weight`.
-    private static func words(_ path: [any CodingKey]) -> String {
+    static func words(_ path: [any CodingKey]) -> String {
         path.reduce(into: "") { text, key in
             if let index = key.intValue {
                 text += "[\(index)]"

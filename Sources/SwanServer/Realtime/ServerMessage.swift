@@ -46,7 +46,7 @@ enum ServerMessage: Encodable, Sendable {
         init(_ error: MessageError, event: UInt32? = nil) {
             (code, message, param) = (error.code, error.message, error.parameter)
             (retryAfter, fits) = (error.retryAfter, error.fits.map(Fits.init))
-            self.event = event
+            self.event = event ?? error.event
         }
     }
 

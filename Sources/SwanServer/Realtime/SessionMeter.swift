@@ -4,7 +4,7 @@ import SwanPipelines
 struct ChunkMeasures {
     /// From the arrival of each frame until it was restyled; none of frames that waited in a pause.
     var latencies: [Double] = []
-    /// From the first frame until the session's first chunk.
+    /// From the first frame until the session's first chunk, without pauses.
     var untilFirstChunk: Double?
     /// From the previous chunk to this one; nil after a pause.
     var interval: Double?
@@ -28,6 +28,8 @@ struct SessionMeter {
     private var firstChunkSeconds: Double?
     /// When the first frame arrived, when the newest chunk was done, and when the last pause ended.
     private var begin, newestDone, resumed: ContinuousClock.Instant?
+    /// When the pause began that goes on.
+    private var paused: ContinuousClock.Instant?
     /// The seconds of all intervals between chunks, and the playing time of the chunks at their ends.
     private var spent = 0.0, played = 0.0
     var damaged = 0
@@ -47,13 +49,19 @@ struct SessionMeter {
     mutating func begin(at now: ContinuousClock.Instant = .now) { begin = begin ?? now }
 
     /// Notes that the session pauses: what follows is not late.
-    mutating func pause() {
+    mutating func pause(at now: ContinuousClock.Instant = .now) {
+        paused = paused ?? now
         viewer.pause()
         newestDone = nil
     }
 
     /// Notes that a pause ends: what arrived before it waited for that.
-    mutating func resume(at now: ContinuousClock.Instant = .now) { resumed = now }
+    mutating func resume(at now: ContinuousClock.Instant = .now) {
+        // A chunk that was under way may have been done meanwhile.
+        pause(at: now)
+        if chunks == 0, let paused { begin = begin.map { $0 + (now - paused) } }
+        (resumed, paused) = (now, nil)
+    }
 
     /// Adds a chunk, and returns what was measured of it.
     mutating func add(

@@ -50,14 +50,19 @@ final class SessionRegistry: @unchecked Sendable {
             do {
                 return try reserveFree(demand)
             } catch {
-                guard let session = longestWaiting else {
-                    metrics.refused("capacity")
-                    throw error
-                }
-                lock.withLock { sessions[session.id] = nil }
-                session.end()
+                try giveWay(or: error)
             }
         }
+    }
+
+    /// Ends the session that has waited longest for its client; throws `refusal` if none waits.
+    private func giveWay<Refusal: Error>(or refusal: Refusal) throws(Refusal) {
+        guard let session = longestWaiting else {
+            metrics.refused("capacity")
+            throw refusal
+        }
+        lock.withLock { sessions[session.id] = nil }
+        session.end()
     }
 
     /// Reserves a place as `reserve` does, but lets no session give way.
@@ -149,19 +154,27 @@ final class SessionRegistry: @unchecked Sendable {
         request.mode = start.mode
         request.generates = start.input == .none
         request.dropsFrames = start.presentation != .lossless
-        let (stream, issues): (SharedStream, [PromptIssue])
-        do {
-            (stream, issues) = try host.join(request) { [session] report in session.take(report) }
-        } catch let error as CapacityError {
-            metrics.refused("capacity")
-            throw error
-        }
+        let (stream, issues) = try join(request) { [session] report in session.take(report) }
         lock.withLock {
             reservation.handOver()
             sessions[session.id] = session
         }
         session.begin(stream) { [weak self, id = session.id] in self?.remove(id) }
         return (session, issues)
+    }
+
+    /// Joins the host. If there is no room, sessions that wait for a lost client give way.
+    private func join(
+        _ request: SharedStreamRequest,
+        report: @escaping @Sendable (SharedStreamReport) -> Void
+    ) throws -> (stream: SharedStream, issues: [PromptIssue]) {
+        while true {
+            do {
+                return try host.join(request, report: report)
+            } catch let error as CapacityError {
+                try giveWay(or: error)
+            }
+        }
     }
 
     private func options(for start: StartMessage) throws -> StreamOptions {
@@ -218,17 +231,20 @@ final class SessionRegistry: @unchecked Sendable {
         do {
             try check(options)
         } catch {
-            throw MessageError(error)
+            var refusal = error
+            refusal.event = change.event
+            throw refusal
         }
     }
 
-    private func check(_ options: StreamOptions) throws(SwanError) {
+    private func check(_ options: StreamOptions) throws(MessageError) {
         let pixels = options.width * options.height
         guard pixels <= limits.outputPixels else {
-            throw SwanError(
-                .invalidRequest,
+            throw MessageError(
+                "invalid_value",
                 "\(options.width)x\(options.height) is larger than this server allows; the maximum is "
-                    + "\(limits.outputPixels) pixels"
+                    + "\(limits.outputPixels) pixels",
+                parameter: "width"
             )
         }
     }

@@ -12,6 +12,8 @@ package final class ProcessGroup: @unchecked Sendable {
     package let rank: Int
     /// The number of processes.
     package let size: Int
+    /// Where the tensors are.
+    package let device: Device
     /// What was sent so far.
     package let traffic = Traffic()
     private let raw: ct_group
@@ -32,6 +34,7 @@ package final class ProcessGroup: @unchecked Sendable {
     ) throws(SwanError) {
         self.rank = rank
         self.size = size
+        self.device = device
         let (own, all, limit) = (Int32(rank), Int32(size), deadline.milliseconds)
         raw = try engine { error in
             switch device {

@@ -12,7 +12,6 @@ const mostBlocked = 3;
 
 /** Close codes after which the session may still be there, or a new one may start. */
 const lost = new Set([1001, 1005, 1006, 1012, 1013]);
-const noSuchSession = 4404;
 
 /**
  * The WebSocket of one session. A lost connection is opened again, with the session's id, until
@@ -146,10 +145,7 @@ export class Connection {
     }
 
     #closed(code) {
-        if (code === noSuchSession && this.#session) {
-            this.#session = null;
-            this.open();
-        } else if (lost.has(code)) {
+        if (lost.has(code)) {
             this.#reconnect();
         } else {
             this.#end(closeProblem(code));
@@ -167,6 +163,12 @@ export class Connection {
             response = await fetch(this.#address(), { headers, cache: "no-store" });
         } catch {
             // No answer at all: the network or the server is down.
+        }
+        // The server has started anew, or has waited long enough.
+        if (response?.status === 404 && this.#session) {
+            this.#session = null;
+            this.open();
+            return;
         }
         const answers = response && response.status < 500;
         if (this.#deadline && !(answers && response.status !== 426)) {

@@ -100,7 +100,6 @@ const closings = new Map([
     [1008, ["The server ended the session", "This page was too slow to take its pictures. Try a smaller size."]],
     [1009, ["A picture was too large for the server", "Choose a smaller size."]],
     [1011, ["The server had an internal error", "Start again; if it happens again, its log says more."]],
-    [4404, ["The session has ended", "Start again."]],
     [4408, ["The session did not start in time", "Start again."]],
 ]);
 

@@ -18,6 +18,9 @@ const fullBacklogs = 8;
 /** After so long without sending, nothing is on the way to the server. */
 const quietMilliseconds = 1_000;
 
+/** Numbers of changes that came by OSC begin here. */
+const firstOfOSC = 2 ** 31;
+
 /**
  * One realtime session: sends a source's pictures and the changes of settings, shows the results.
  *
@@ -88,7 +91,8 @@ export class Session {
         if (fields.prompt !== undefined) fields.transition = this.#settings.transition;
         this.#update(fields);
         if (fields.prompt !== undefined && this.#isConnected) {
-            this.#waitingPrompt = { event: this.#event, sent: performance.now() };
+            // No frame shows it before the server names the chunk.
+            this.#waitingPrompt = { event: this.#event, sent: performance.now(), chunk: Infinity };
         }
         return false;
     }
@@ -140,6 +144,7 @@ export class Session {
             this.#begin(message);
             break;
         case "applied":
+            this.#apply(message);
             this.#handlers.issues(message.issues ?? []);
             break;
         case "stats":
@@ -161,6 +166,12 @@ export class Session {
         }
     }
 
+    /** Notes the chunk that shows the new prompt. Changes by OSC have numbers of their own. */
+    #apply({ event, chunk }) {
+        if (this.#waitingPrompt?.chunk !== Infinity || event < this.#waitingPrompt.event || event >= firstOfOSC) return;
+        this.#waitingPrompt.chunk = chunk;
+    }
+
     /** An error before the session has begun is its end. */
     #reject(message) {
         const problem = serverProblem(message);
@@ -179,7 +190,10 @@ export class Session {
         this.#forgetInFlight();
         this.#display?.clear();
         if (this.#capture) this.#capture.needsKeyFrame = true;
-        if (!ready.resumed) this.#build(ready);
+        if (!ready.resumed) {
+            this.#waitingPrompt = null;
+            this.#build(ready);
+        }
         this.#ready = ready;
         if (this.#hasMissedUpdate) this.#update({ ...updateFields(this.#settings), paused: this.#isPaused });
         this.#hasMissedUpdate = false;
@@ -294,7 +308,7 @@ export class Session {
 
     #shown(frame) {
         this.stats.shown(frame, frame.times);
-        if (this.#waitingPrompt && frame.event >= this.#waitingPrompt.event) {
+        if (this.#waitingPrompt && frame.chunk >= this.#waitingPrompt.chunk) {
             this.stats.effect(frame.shownTime - this.#waitingPrompt.sent);
             this.#waitingPrompt = null;
         }

@@ -1,0 +1,46 @@
+import ArgumentParser
+import SwanPipelines
+
+/// Options for how several ranks divide the work on a video.
+struct DivisionOptions: ParsableArguments {
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Of several ranks, let N exchange attention heads; defaults to as many as heads allow.",
+            valueName: "n"
+        )
+    )
+    var ulysses: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Of several ranks, pass keys and values around N; defaults to what --ulysses leaves.",
+            valueName: "n"
+        )
+    )
+    var ring: Int?
+
+    @Flag(
+        name: .customLong("guidance-parallel"),
+        help: "Compute the prompt on half of the ranks and the negative prompt on the others."
+    )
+    var dividesGuidance = false
+
+    /// Throws if there are options for several ranks, but only this process.
+    func requireAlone() throws {
+        guard ulysses == nil, ring == nil, !dividesGuidance else {
+            throw ValidationError(
+                "--ulysses, --ring and --guidance-parallel are for several ranks; start them with "
+                    + "swan launch --nproc N -- generate ..."
+            )
+        }
+    }
+
+    var division: GenerationRanks.Division {
+        var division = GenerationRanks.Division()
+        (division.ulysses, division.ring) = (ulysses, ring)
+        division.dividesGuidance = dividesGuidance
+        return division
+    }
+}

@@ -1,0 +1,56 @@
+import Foundation
+import Testing
+
+/// Videos that several processes generate together, and how they end.
+@Suite(.serialized) struct GenerationTests {
+    /// Runs a scenario of `generation-probe` on some ranks.
+    private func run(_ scenario: String, _ ranks: Int) throws -> [Ranks.Outcome] {
+        let folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("swan-generation-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer {
+            do {
+                try FileManager.default.removeItem(at: folder)
+            } catch {
+                Issue.record(error)
+            }
+        }
+        return try Ranks(ranks, [scenario, folder.path], program: "generation-probe").end()
+    }
+
+    /// Rows of pictures divided among ranks, with exact seams; tiles on several ranks.
+    @Test(arguments: [2, 3])
+    func autoencoders(ranks: Int) throws {
+        for outcome in try run("autoencoders", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// Every model, with heads on two ranks and a ring of two such pairs.
+    @Test(arguments: [4])
+    func models(ranks: Int) throws {
+        for outcome in try run("models", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    @Test(arguments: [3, 4])
+    func divisions(ranks: Int) throws {
+        for outcome in try run("divisions", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// Ends with ranks that were started differently: one says so, and the others name it.
+    @Test(arguments: [4])
+    func edges(ranks: Int) throws {
+        let outcomes = try run("edges", ranks)
+        for (rank, outcome) in outcomes.enumerated() {
+            let isDifferent = rank == ranks - 1
+            #expect(outcome.code == (isDifferent ? 70 : 75), "\(outcome.messages)")
+            let name = isDifferent ? "peersDiffer" : "rank \(ranks - 1) ("
+            #expect(outcome.messages.contains(name), "\(outcome.messages)")
+            #expect(outcome.messages.contains("the solver is"), "\(outcome.messages)")
+        }
+    }
+}
