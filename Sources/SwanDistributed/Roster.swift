@@ -68,10 +68,10 @@ package struct Roster: Sendable, Codable {
         let end = ContinuousClock.now + deadline
         var entries: [Entry] = []
         for rank in 0..<launch.size {
-            guard let entry = try entry(of: rank, store, until: end) else {
+            guard let other = try entry(of: rank, store, until: end) else {
                 throw try missing(store, launch, deadline)
             }
-            entries.append(entry)
+            entries.append(other)
         }
         let roster = Roster(entries: entries)
         // The store ends with rank 0, so it stays until all have read what may end it.
@@ -107,8 +107,9 @@ package struct Roster: Sendable, Codable {
         _ launch: Launch,
         _ deadline: Duration
     ) throws(SwanError) -> SwanError {
-        let absent = try (0..<launch.size).filter { rank throws(SwanError) in
-            try !store.contains("roster/\(rank)")
+        var absent: [Int] = []
+        for rank in 0..<launch.size {
+            if try !store.contains("roster/\(rank)") { absent.append(rank) }
         }
         let names = absent.map(String.init).joined(separator: ", ")
         let text =
