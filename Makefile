@@ -82,11 +82,13 @@ test: setup ## Run all tests, or some of those in Swift with TESTFLAGS="--filter
 	    then exit $$status; fi; \
 	    echo; echo 'Failures:'; grep -E '^✘|error:' $$log | cut -c 1-300; exit 1
 
-# The programs of others that Swan must work with, and hostile ones: browsers, ffmpeg, SDKs, raw sockets.
+# The programs of others that Swan must work with, and hostile ones: browsers, ffmpeg, SDKs, raw sockets; and
+# jobs of several processes, which are killed, stopped and cut off.
 .PHONY: test-peers
 test-peers: setup-peers ## Test the server and live video with browsers, ffmpeg, SDKs and hostile clients
 	swift build --build-tests $(BUILDFLAGS)
-	.deps/python/bin/python -B Tests/tools/run $(PEERFLAGS) Tests/serve Tests/live
+	.deps/python/bin/python -B Tests/tools/run $(PEERFLAGS) Tests/serve Tests/live \
+	    Tests/distributed
 
 .PHONY: setup-peers
 setup-peers:
@@ -113,8 +115,10 @@ fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	@Tests/fuzz/media $(SECONDS)
 
 .PHONY: test-soak
-test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 sessions: nothing may grow
+test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 sessions; 100 failing jobs
 	swift build --product swan $(BUILDFLAGS)
+	swift build --product ranks-probe $(BUILDFLAGS)
+	.deps/python/bin/python -B Tests/distributed/soak.py --cycles 100
 	.deps/python/bin/python -B Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
 # The library as another package sees it: no flags of its own, nothing but the product.

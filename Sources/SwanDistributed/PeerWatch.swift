@@ -6,15 +6,19 @@ import Torch
 ///
 /// A thread counts up this process's key each second and reads whether a peer has failed.
 final class PeerWatch: @unchecked Sendable {
-    private static let interval = 0.5
+    private static let interval = 0.3
     /// A process whose count has not changed for so long stands still.
-    private static let patience = 1.4
+    private static let patience = 1.2
+    /// How long the process that serves the store stays for its peers to read a reason.
+    private static let stay = 1.0
 
     private let store: ProcessStore
     private let launch: Launch
     private let roster: Roster
     private let condition = NSCondition()
     private var isStopped = false
+    /// Whether this process has counted itself among those that know the reason.
+    private var hasHeard = false
     /// The failure of a peer.
     private var failure: SwanError?
 
@@ -82,6 +86,7 @@ final class PeerWatch: @unchecked Sendable {
             maxSplits: 1
         )
         let rank = parts.first.flatMap { Int($0) } ?? 0
+        try hear(store)
         let reason = parts.dropFirst().first.map(String.init) ?? "no reason given"
         return SwanError(.peerFailed, "\(roster.name(rank)) failed: \(reason)")
     }
@@ -90,7 +95,10 @@ final class PeerWatch: @unchecked Sendable {
     ///
     /// Other errors are told to the peers.
     func reason(of error: any Error) -> any Error {
-        defer { stop() }
+        defer {
+            stayForListeners()
+            stop()
+        }
         if let failure = condition.withLock({ failure }) { return failure }
         guard let own = error as? SwanError, own.code == .peerFailed else {
             tell("\(error)")
@@ -99,32 +107,60 @@ final class PeerWatch: @unchecked Sendable {
         // Connections break before the peer's reason has arrived, which is read meanwhile.
         let still = answer(within: Self.patience + 0.4) { self.stillRanks() } ?? nil
         if let failure = condition.withLock({ failure }) { return failure }
-        guard let still else { return lost("\(server) does not answer", own) }
-        guard !still.isEmpty else { return lost("it has lost its peers, which still run", own) }
-        return lost("\(still.map(roster.name).joined(separator: ", ")) does not answer", own)
-    }
-
-    /// Tells the peers what this process has found, and returns it as an error.
-    private func lost(_ what: String, _ own: SwanError) -> SwanError {
-        tell(what)
+        guard let still else {
+            // Nobody can be told.
+            return SwanError(
+                .peerFailed,
+                "\(server) does not answer (\(own.message))",
+                cause: own
+            )
+        }
+        let names = still.map(roster.name).joined(separator: ", ")
+        let what =
+            still.isEmpty ? "it has lost its peers, which still run" : "\(names) does not answer"
+        tell(what, without: still.count)
         return SwanError(.peerFailed, "\(what) (\(own.message))", cause: own)
     }
 
     /// Tells the peers why this process ends; the first reason stays.
-    private func tell(_ reason: String) {
-        let isTold = answer(within: 1) { [store, launch] in
+    ///
+    /// - Parameter deaf: The number of peers that cannot hear it.
+    private func tell(_ reason: String, without deaf: Int = 0) {
+        _ = answer(within: 1) { [self] in
             do throws(SwanError) {
                 let own = try store.clone()
-                guard try own.add("failures", 1) == 1 else { return false }
+                try hear(own)
+                guard try own.add("failures", 1) == 1 else { return }
+                try own.add("heard", deaf)
                 try own.set("failed", "\(launch.rank)\n\(reason.printable(limit: 2_000))")
-                return true
             } catch {
                 // The store is gone, which is all that peers can learn.
-                return false
             }
         }
-        // The store ends with the process that serves it, so the others need time to read.
-        if isTold == true, launch.servesStore { Thread.sleep(forTimeInterval: 3 * Self.interval) }
+    }
+
+    /// Counts this process among those that know the reason.
+    private func hear(_ store: ProcessStore) throws(SwanError) {
+        let isFirst = condition.withLock {
+            defer { hasHeard = true }
+            return !hasHeard
+        }
+        if isFirst, !launch.servesStore { try store.add("heard", 1) }
+    }
+
+    /// The store ends with the process that serves it, which therefore waits for those that hear.
+    private func stayForListeners() {
+        guard launch.servesStore else { return }
+        _ = answer(within: Self.stay) { [store, launch] in
+            do throws(SwanError) {
+                let own = try store.clone()
+                while try own.add("heard", 0) < launch.size - 1 {
+                    Thread.sleep(forTimeInterval: 0.02)
+                }
+            } catch {
+                // The process ends in any case.
+            }
+        }
     }
 
     /// The ranks whose counts do not change; nil if the store is gone.

@@ -68,13 +68,10 @@ package struct Roster: Sendable, Codable {
         let end = ContinuousClock.now + deadline
         var entries: [Entry] = []
         for rank in 0..<launch.size {
-            do throws(SwanError) {
-                let left = max(.milliseconds(1), end - .now)
-                let text = try store.get("roster/\(rank)", within: left)
-                entries.append(try Entry(text))
-            } catch {
-                throw missing(from: rank, store, launch, deadline) ?? error
+            guard let other = try entry(of: rank, store, until: end) else {
+                throw try missing(store, launch, deadline)
             }
+            entries.append(other)
         }
         let roster = Roster(entries: entries)
         // The store ends with rank 0, so it stays until all have read what may end it.
@@ -87,21 +84,39 @@ package struct Roster: Sendable, Codable {
         return roster
     }
 
+    /// The introduction of a rank; nil if it has not come by then.
+    private static func entry(
+        of rank: Int,
+        _ store: ProcessStore,
+        until end: ContinuousClock.Instant
+    ) throws(SwanError) -> Entry? {
+        while try !store.contains("roster/\(rank)") {
+            if try store.contains("roster/missing") {
+                throw SwanError(.peerFailed, try store.get("roster/missing", within: .seconds(1)))
+            }
+            guard .now < end else { return nil }
+            Thread.sleep(forTimeInterval: 0.02)
+        }
+        return try Entry(store.get("roster/\(rank)", within: .seconds(1)))
+    }
+
+    /// An error that names the ranks that have not come. The process that serves the store stays
+    /// until the others have read it.
     private static func missing(
-        from first: Int,
         _ store: ProcessStore,
         _ launch: Launch,
         _ deadline: Duration
-    ) -> SwanError? {
-        let absent = (first..<launch.size).filter { rank in
-            (try? store.contains("roster/\(rank)")) == false
+    ) throws(SwanError) -> SwanError {
+        var absent: [Int] = []
+        for rank in 0..<launch.size {
+            if try !store.contains("roster/\(rank)") { absent.append(rank) }
         }
-        guard !absent.isEmpty else { return nil }
         let names = absent.map(String.init).joined(separator: ", ")
-        return SwanError(
-            .peerFailed,
+        let text =
             "rank \(names) of \(launch.size) did not start within \(Int(deadline.seconds)) s"
-        )
+        try store.set("roster/missing", text)
+        if launch.servesStore { Thread.sleep(forTimeInterval: 1) }
+        return SwanError(.peerFailed, text)
     }
 
     private func requireAgreement() throws(SwanError) {

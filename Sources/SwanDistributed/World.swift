@@ -48,51 +48,109 @@ package final class World: @unchecked Sendable {
         device = try Device(named: own.device)
         let root = try Self.openStore(launch, deadlines)
         // Restarted processes must not see the keys of the previous ones.
-        store = try root.part("swan/\(launch.restart)/")
-        roster = try Roster.exchange(own, store, launch, deadline: deadlines.start)
-        address = try OwnAddress.facing(
-            launch.host,
-            port: launch.port,
-            interface: environment["GLOO_SOCKET_IFNAME"]
-        )
-        group = try ProcessGroup(
-            store.part("world/"),
-            rank: launch.rank,
-            size: launch.size,
-            address: address,
-            deadline: deadlines.operation
-        )
+        let store = try root.part("swan/\(launch.restart)/")
+        let roster = try Self.bounded(deadlines.start + .seconds(1), "the store does not answer") {
+            () throws(SwanError) in
+            try Roster.exchange(own, store, launch, deadline: deadlines.start)
+        }
+        let watch = try PeerWatch(store.clone(), launch, roster)
+        do throws(SwanError) {
+            address = try OwnAddress.facing(
+                launch.host,
+                port: launch.port,
+                interface: environment["GLOO_SOCKET_IFNAME"]
+            )
+            group = try Self.openGroup(
+                store.part("world/"),
+                launch.rank,
+                launch.size,
+                .cpu,
+                address,
+                deadlines.operation
+            )
+        } catch {
+            throw watch.reason(of: error) as? SwanError ?? error
+        }
+        (self.store, self.roster, self.watch) = (store, roster, watch)
         groups = [group]
-        watch = try PeerWatch(store.clone(), launch, roster)
         try watch.start { [weak self] in self?.abort() }
+    }
+
+    /// Connects to the peers. The library itself may wait for several times the deadline.
+    private static func openGroup(
+        _ store: ProcessStore,
+        _ rank: Int,
+        _ size: Int,
+        _ device: Device,
+        _ address: String,
+        _ deadline: Duration
+    ) throws(SwanError) -> ProcessGroup {
+        let message =
+            "cannot connect to all peers from \(address); check the firewall, or choose the network with "
+            + "GLOO_SOCKET_IFNAME"
+        do throws(SwanError) {
+            return try bounded(deadline + .seconds(1), message) { () throws(SwanError) in
+                try ProcessGroup(
+                    store,
+                    rank: rank,
+                    size: size,
+                    device: device,
+                    address: address,
+                    deadline: deadline
+                )
+            }
+        } catch {
+            guard error.code == .peerFailed, error.message != message else { throw error }
+            throw SwanError(.peerFailed, "\(message) (\(error.message))", cause: error)
+        }
+    }
+
+    /// The result of a call of the library that may not return; `peerFailed` if it takes too long.
+    private static func bounded<Result: Sendable>(
+        _ limit: Duration,
+        _ message: String,
+        _ body: @escaping @Sendable () throws(SwanError) -> Result
+    ) throws(SwanError) -> Result {
+        let result = answer(within: limit.seconds) {
+            Swift.Result { () throws(SwanError) in try body() }
+        }
+        guard let result else { throw SwanError(.peerFailed, message) }
+        return try result.get()
     }
 
     private static func openStore(
         _ launch: Launch,
         _ deadlines: Deadlines
     ) throws(SwanError) -> ProcessStore {
-        guard launch.servesStore else {
-            do throws(SwanError) {
-                return try ProcessStore(
-                    host: launch.host,
-                    port: launch.port,
-                    deadline: deadlines.start
-                )
-            } catch {
-                throw SwanError(
-                    error.code,
-                    "cannot reach rank 0 at \(launch.host):\(launch.port); check MASTER_ADDR, "
-                        + "MASTER_PORT and the firewall (\(error.message))",
-                    cause: error
-                )
-            }
-        }
+        guard launch.servesStore else { return try reachStore(launch, deadlines.start) }
         return try StoreService.open(
             launch.host,
             port: launch.port,
             isLocal: launch.isOnOneMachine,
             deadline: deadlines.start
         ).store
+    }
+
+    private static func reachStore(
+        _ launch: Launch,
+        _ deadline: Duration
+    ) throws(SwanError) -> ProcessStore {
+        let end = ContinuousClock.now + deadline
+        do throws(SwanError) {
+            try Reachability.wait(launch.host, port: launch.port, until: end)
+            let left = max(.seconds(1), end - .now)
+            return try bounded(left, "it does not answer as a rank 0 would") {
+                () throws(SwanError) in
+                try ProcessStore(host: launch.host, port: launch.port, deadline: left)
+            }
+        } catch {
+            throw SwanError(
+                error.code,
+                "cannot reach rank 0 at \(launch.host):\(launch.port); check MASTER_ADDR, "
+                    + "MASTER_PORT and the firewall (\(error.message))",
+                cause: error
+            )
+        }
     }
 
     /// The number of this process.
@@ -114,13 +172,13 @@ package final class World: @unchecked Sendable {
     ) throws(SwanError) -> ProcessGroup? {
         groupCount += 1
         guard let own = ranks.firstIndex(of: rank) else { return nil }
-        let group = try ProcessGroup(
+        let group = try Self.openGroup(
             store.part("group/\(groupCount)-\(ranks[0])/"),
-            rank: own,
-            size: ranks.count,
-            device: chosen ?? device,
-            address: address,
-            deadline: deadline ?? deadlines.operation
+            own,
+            ranks.count,
+            chosen ?? device,
+            address,
+            deadline ?? deadlines.operation
         )
         lock.withLock { groups.append(group) }
         return group
@@ -132,8 +190,7 @@ package final class World: @unchecked Sendable {
     /// Runs the work of this process, and waits for the others to have done theirs, which may take
     /// any time.
     ///
-    /// If it fails, tells the others why; if others failed, throws
-    /// their reason.
+    /// If it fails, tells the others why; if others failed, throws their reason.
     package func run<Result>(_ body: () throws -> Result) throws -> Result {
         do {
             let result = try body()

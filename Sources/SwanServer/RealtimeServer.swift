@@ -20,9 +20,11 @@ package final class RealtimeServer: Sendable {
 
     /// Creates a server for a model, whose threads start at once.
     ///
-    /// - Parameter budget: The CPU resources that all sessions may use together.
+    /// - Parameters:
+    ///   - models: The model on each of the devices, of which one may be given several times.
+    ///   - budget: The CPU resources that all sessions may use together.
     package init(
-        _ model: StreamModel,
+        _ models: [StreamModel],
         options: ServerOptions,
         budget: ComputeBudget = .current,
         health: ServerHealth,
@@ -34,20 +36,40 @@ package final class RealtimeServer: Sendable {
         self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
-            try SharedStreams(
-                model,
-                engine: options.engine,
-                budget: budget,
-                overcommits: options.limits.overcommits
-            ),
+            try Self.hosts(models, options, budget, health, log),
             options.limits,
-            health: health,
             metrics: metrics,
             log: log
         )
         demo = DemoUsers(registry, timeout: options.demoTimeout, log: log)
-        videos = try VideoService.open(options, model, budget, log)
+        videos = try VideoService.open(options, registry.host.model, budget, log)
         if let videos { metrics.follow(videos.queue) }
+    }
+
+    private static func hosts(
+        _ models: [StreamModel],
+        _ options: ServerOptions,
+        _ budget: ComputeBudget,
+        _ health: ServerHealth,
+        _ log: Logger
+    ) throws(SwanError) -> StreamHosts {
+        // Those on the processor share it.
+        let share = budget.divided(by: max(1, models.count { $0.device == .cpu }))
+        let hosts = try models.map { model throws(SwanError) in
+            try SharedStreams(
+                model,
+                engine: options.engine,
+                budget: model.device == .cpu ? share : budget,
+                overcommits: options.limits.overcommits
+            )
+        }
+        return try StreamHosts(hosts) { device, error, left in
+            log.error(
+                "a device failed, and its sessions ended",
+                metadata: ["device": "\(device)", "error": "\(error)", "devices left": "\(left)"]
+            )
+            health.lose(device, error, left: left)
+        }
     }
 
     /// Makes this server answer.
@@ -69,7 +91,8 @@ package final class RealtimeServer: Sendable {
             version: options.version,
             health: health,
             metrics: metrics,
-            sessions: { [registry] in registry.count }
+            sessions: { [registry] in registry.count },
+            devices: { [registry] in registry.host.states }
         ).addRoutes(to: router)
     }
 

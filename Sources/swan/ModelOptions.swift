@@ -40,6 +40,19 @@ struct DeviceName: ExpressibleByArgument, CustomStringConvertible {
     }
 }
 
+/// Names of devices, separated by commas; one may be named several times.
+struct DeviceNames: ExpressibleByArgument, CustomStringConvertible {
+    let names: [DeviceName]
+
+    var description: String { names.map(\.name).joined(separator: ",") }
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        names = parts.compactMap { DeviceName(argument: String($0)) }
+        guard !names.isEmpty, names.count == parts.count, names.count <= 64 else { return nil }
+    }
+}
+
 /// A JSON summary, in a file or on standard output.
 struct JSONReport {
     private let path: String?

@@ -88,13 +88,23 @@ enum Ranks {
         if let code { throw code }
     }
 
-    private static func agreed(_ job: RankedJob) throws(SwanError) -> [String: String] {
+    private static func agreed(_ job: RankedJob) -> [String: String] {
         var agreed = job.agreed
         agreed["version"] = "\(SwanVersion.text) with libtorch \(Engine.version)"
         for (name, model) in job.models {
-            agreed["the content of \(name)"] = try ModelDigest.text(of: model)
+            agreed["the content of \(name)"] = digest(model)
         }
         return agreed.merging(options(CommandLine.arguments.dropFirst())) { $1 }
+    }
+
+    /// The digest of a model. One that a single rank cannot read differs from those of the others,
+    /// who would otherwise wait for that rank.
+    private static func digest(_ model: String) -> String {
+        do throws(SwanError) {
+            return try ModelDigest.text(of: model)
+        } catch {
+            return "unreadable (\(error.message.printable(limit: 300)))"
+        }
     }
 
     /// Options and their values, in canonical form; what stands before any option is `arguments`.

@@ -34,6 +34,15 @@ struct ServeCommand: ParsableCommand {
 
     @OptionGroup var loading: StreamingModelOptions
 
+    @Option(
+        help: ArgumentHelp(
+            "Serve on several devices, each with an engine of its own; sessions go to the one with the "
+                + "least load.",
+            valueName: "cuda:0,cuda:1,..."
+        )
+    )
+    var devices: DeviceNames?
+
     @Option(help: "The address to listen on; 0.0.0.0 for all, which requires --token-file.")
     var host = "127.0.0.1"
 
@@ -117,6 +126,9 @@ struct ServeCommand: ParsableCommand {
     var engine = SharedStreams.Engine.model
 
     func validate() throws {
+        guard devices == nil || loading.device.name == "auto" else {
+            throw ValidationError("--device and --devices cannot both be given")
+        }
         guard (0...1_000_000).contains(demoTimeout) else {
             throw ValidationError("--demo-timeout must be 0 to 1000000 seconds, not \(demoTimeout)")
         }
@@ -146,7 +158,7 @@ struct ServeCommand: ParsableCommand {
         var options = try options()
         try jobOptions.apply(
             to: &options,
-            device: loading.device.name,
+            device: engines[0].device.name,
             dtype: loading.dtype
         )
         let isServing = Mutex(false)
@@ -188,9 +200,9 @@ struct ServeCommand: ParsableCommand {
             health: health,
             metrics: metrics,
             log: log,
-            load: { [loading] in
+            load: { [engines] in
                 try RealtimeServer(
-                    loading.load(loading.checkpoint()),
+                    Self.load(engines),
                     options: options,
                     health: health,
                     metrics: metrics,
@@ -199,6 +211,29 @@ struct ServeCommand: ParsableCommand {
             },
             onReady: onReady
         )
+    }
+
+    /// How the model is loaded for each engine.
+    private var engines: [StreamingModelOptions] {
+        (devices?.names ?? [loading.device]).map { name in
+            var engine = loading
+            engine.device = name
+            return engine
+        }
+    }
+
+    /// Loads the model for each engine; engines on one device share it.
+    private static func load(_ engines: [StreamingModelOptions]) throws -> [StreamModel] {
+        var models: [StreamModel] = []
+        for engine in engines {
+            let device = try Device(named: engine.device.name)
+            if let loaded = models.first(where: { $0.device == device }) {
+                models.append(loaded)
+            } else {
+                models.append(try engine.load(engine.checkpoint()))
+            }
+        }
+        return models
     }
 
     /// Where the settings come from.

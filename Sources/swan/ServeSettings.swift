@@ -36,6 +36,7 @@ struct ServeSetting: Sendable {
         ServeSetting("vae") { [$0.loading.vae].compactMap { $0 } },
         ServeSetting("config") { [$0.loading.config].compactMap { $0 } },
         ServeSetting("device") { [$0.loading.device.name] },
+        ServeSetting("devices") { [$0.devices?.description].compactMap { $0 } },
         ServeSetting("dtype") { [$0.loading.dtype.rawValue] },
         ServeSetting("host") { [$0.host] },
         ServeSetting("port", .whole) { ["\($0.port)"] },

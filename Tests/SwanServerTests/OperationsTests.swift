@@ -18,12 +18,14 @@ struct OperationsTests {
     private func server(
         _ health: ServerHealth,
         _ metrics: ServerMetrics,
-        jobs: JobOptions? = nil
+        jobs: JobOptions? = nil,
+        devices: Int = 1
     ) throws -> RealtimeServer {
         var options = ServerOptions(http: WebServerOptions(port: 0))
         options.jobs = jobs
+        let model = try StreamCheckpoint("tiny").load(.float32, .cpu)
         return try RealtimeServer(
-            StreamCheckpoint("tiny").load(.float32, .cpu),
+            Array(repeating: model, count: devices),
             options: options,
             health: health,
             metrics: metrics,
@@ -123,9 +125,8 @@ struct OperationsTests {
                 log: Self.log,
                 load: { try server(health, metrics) },
                 onReady: { _ in
-                    health.watch(.ended(SwanError(.outOfMemory, "one stream is too large")))
                     #expect(health.state == .ready)
-                    health.watch(.ended(lost))
+                    health.lose("cuda:0", lost, left: 0)
                     #expect(health.refusal?.status == .serviceUnavailable)
                 }
             )
@@ -133,6 +134,39 @@ struct OperationsTests {
         #expect(error?.code == .deviceUnavailable)
         #expect(health.state == .failed)
         #expect(metrics.text.contains("swan_ready 0\n"))
+    }
+
+    @Test func oneOfSeveralDevicesMayFail() async throws {
+        let metrics = ServerMetrics()
+        let health = ServerHealth(metrics)
+        let port = try freePort()
+        let (urls, opened) = AsyncStream<String>.makeStream()
+        let task = Task {
+            try await RealtimeServer.serve(
+                ServerOptions(http: WebServerOptions(port: port)),
+                health: health,
+                metrics: metrics,
+                log: Self.log,
+                load: { try server(health, metrics, devices: 2) },
+                onReady: { opened.yield($0) }
+            )
+        }
+        let url = try #require(await urls.first { _ in true })
+        let ready = try await answer(url + "/readyz")
+        #expect(ready.status == 200 && ready.body.contains(#""status":"ready""#))
+        #expect(ready.body.components(separatedBy: #""device":"cpu""#).count == 3)
+        let lost = SwanError(.deviceUnavailable, "the device is lost")
+        health.lose("cpu", lost, left: 1)
+        let degraded = try await answer(url + "/readyz")
+        #expect(degraded.status == 200 && degraded.body.contains(#""status":"degraded""#))
+        #expect(metrics.text.contains("swan_ready 1\n"))
+        #expect(health.refusal == nil)
+        health.become(.ready)
+        #expect(health.state == .degraded)
+        health.lose("cpu", lost, left: 0)
+        let error = await #expect(throws: SwanError.self) { try await task.value }
+        #expect(error == lost)
+        #expect(health.state == .failed)
     }
 
     /// A port that was free a moment ago.

@@ -58,4 +58,13 @@ extension SharedStreams {
     func load() -> (steps: Double, batch: Double)? {
         capacity.busiest(streams.values.map(\.demand))
     }
+
+    /// The load with further streams, which is nil until the cost is known, and their number.
+    func load(with more: [StreamDemand]) -> (share: Double?, streams: Int) {
+        condition.withLock {
+            let demands = streams.values.map(\.demand) + more
+            let load = capacity.busiest(demands).map { min($0.steps, $0.batch) }
+            return (load, demands.count)
+        }
+    }
 }

@@ -78,6 +78,14 @@ package final class SharedStreams: @unchecked Sendable {
 
     /// Ends all streams and waits for the threads.
     package func close() {
+        endAll(nil)
+        threads.wait()
+    }
+
+    /// Ends all streams with an error, and the threads when they have done what they do.
+    func fail(_ error: SwanError) { endAll(error) }
+
+    private func endAll(_ error: SwanError?) {
         let ended: [SharedStream] = condition.withLock {
             isOpen = false
             let all = streams.values.map(\.stream)
@@ -85,8 +93,7 @@ package final class SharedStreams: @unchecked Sendable {
             condition.broadcast()
             return all
         }
-        for stream in ended { stream.report(.ended(nil)) }
-        threads.wait()
+        for stream in ended { stream.report(.ended(error)) }
     }
 
     // MARK: - Streams

@@ -47,10 +47,10 @@ package final class AgentServer: @unchecked Sendable {
             try await onThread {
                 let metrics = ServerMetrics(version: version)
                 let health = ServerHealth(metrics)
+                let host = try SharedStreams(load(), budget: budget, overcommits: overcommits)
                 let registry = SessionRegistry(
-                    try SharedStreams(load(), budget: budget, overcommits: overcommits),
+                    try StreamHosts([host], onLoss: health.lose),
                     limits,
-                    health: health,
                     metrics: metrics,
                     log: log
                 )

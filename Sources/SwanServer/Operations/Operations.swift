@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import SwanPipelines
 
 /// The routes for those who operate a server: health, version, metrics and the description of the API.
 struct Operations: Sendable {
@@ -9,10 +10,33 @@ struct Operations: Sendable {
     let metrics: ServerMetrics
     /// The number of sessions.
     var sessions: @Sendable () -> Int = { 0 }
+    /// The devices and their streams.
+    var devices: @Sendable () -> [StreamHosts.State] = { [] }
 
     private struct Readiness: Encodable {
-        let status = "ready"
+        struct Device: Encodable {
+            let device: String
+            let status: String
+            let sessions: Int
+        }
+
+        let status: String
         let sessions: Int
+        let devices: [Device]
+    }
+
+    private var readiness: Readiness {
+        Readiness(
+            status: health.state == .degraded ? "degraded" : "ready",
+            sessions: sessions(),
+            devices: devices().map {
+                .init(
+                    device: $0.device,
+                    status: $0.works ? "ready" : "failed",
+                    sessions: $0.streams
+                )
+            }
+        )
     }
 
     /// Adds the routes. Those that a router has are described, so this comes last.
@@ -20,7 +44,7 @@ struct Operations: Sendable {
         router.get("/healthz") { _, _ in RealtimeServer.json(["status": "ok"]) }
         router.get("/readyz") { _, _ in
             if let refusal = health.refusal { throw refusal }
-            return RealtimeServer.json(Readiness(sessions: sessions()))
+            return RealtimeServer.json(readiness)
         }
         router.get("/version") { _, _ in RealtimeServer.json(["version": version]) }
         router.get("/metrics") { _, _ in

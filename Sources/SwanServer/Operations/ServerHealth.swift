@@ -1,6 +1,5 @@
 import HTTPTypes
 import SwanHTTP
-import SwanPipelines
 import SwanSystem
 import Synchronization
 
@@ -11,9 +10,11 @@ package final class ServerHealth: Sendable {
         /// The model is being loaded.
         case loading
         case ready
+        /// Some devices have failed; the others take sessions.
+        case degraded
         /// The server was asked to stop.
         case draining
-        /// The device failed; the server ends.
+        /// All devices failed; the server ends.
         case failed
     }
 
@@ -35,25 +36,24 @@ package final class ServerHealth: Sendable {
     /// Changes the state. A server that stops or has failed does not become ready again.
     func become(_ new: State) {
         let state = current.withLock { state in
-            if state != .failed, !(state == .draining && new == .ready) { state = new }
+            let isOver = state == .failed || (state == .draining && new != .failed)
+            // A device may fail while the server starts.
+            if !isOver, !(state == .degraded && new == .ready) { state = new }
             return state
         }
-        metrics.setReady(state == .ready)
+        metrics.setReady([.ready, .degraded].contains(state))
     }
 
-    /// Notices a lost device in a stream's report: other streams cannot go on either.
-    func watch(_ report: SharedStreamReport) {
-        guard case .ended(let error as SwanError) = report, error.code == .deviceUnavailable else {
-            return
-        }
-        become(.failed)
-        failed.yield(error)
+    /// Notices a lost device: the server ends if none is left.
+    func lose(_ device: String, _ error: SwanError, left: Int) {
+        become(left > 0 ? .degraded : .failed)
+        if left == 0 { failed.yield(error) }
     }
 
     /// The refusal while the server takes no sessions; nil if it does.
     var refusal: APIError? {
         switch state {
-        case .ready: nil
+        case .ready, .degraded: nil
         case .loading: unavailable("loading", "The model is being loaded; try again in a moment.")
         case .draining: unavailable("draining", "The server is stopping.")
         case .failed: unavailable("device_failed", "The device has failed; the server is stopping.")

@@ -9,11 +9,10 @@ import SwanText
 import Synchronization
 import Torch
 
-/// The sessions of a server, which share one model.
+/// The sessions of a server, which share one model on one device or more.
 final class SessionRegistry: @unchecked Sendable {
-    let host: SharedStreams
+    let host: StreamHosts
     let limits: ServerOptions.Limits
-    private let health: ServerHealth
     private let metrics: ServerMetrics
     private let log: Logger
 
@@ -24,15 +23,13 @@ final class SessionRegistry: @unchecked Sendable {
     private var reserved = 0
 
     init(
-        _ host: SharedStreams,
+        _ host: StreamHosts,
         _ limits: ServerOptions.Limits,
-        health: ServerHealth,
         metrics: ServerMetrics,
         log: Logger
     ) {
         self.host = host
         self.limits = limits
-        self.health = health
         self.metrics = metrics
         self.log = log
         metrics.follow(self)
@@ -157,10 +154,7 @@ final class SessionRegistry: @unchecked Sendable {
         request.mode = start.mode
         request.generates = start.input == .none
         request.dropsFrames = start.presentation != .lossless
-        let (stream, issues) = try join(request) { [session, health] report in
-            health.watch(report)
-            session.take(report)
-        }
+        let (stream, issues) = try join(request) { [session] report in session.take(report) }
         lock.withLock {
             reservation.handOver()
             sessions[session.id] = session

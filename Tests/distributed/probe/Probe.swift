@@ -15,9 +15,10 @@ import Torch
                 throw SwanError(.invalidRequest, "not started as a rank")
             }
             ComputeBudget(threads: 1).apply()
-            let number = ProcessInfo.processInfo.environment["PROBE_AGREED_\(launch.rank)"]
+            let environment = ProcessInfo.processInfo.environment
+            let number = environment["PROBE_AGREED_\(launch.rank)"]
             var deadlines = World.Deadlines(operation: .seconds(4))
-            deadlines.start = .seconds(20)
+            deadlines.start = .seconds(environment["PROBE_START"].flatMap { Int($0) } ?? 20)
             let world = try World(
                 launch,
                 Roster.Entry(device: "cpu", agreed: ["model": number ?? "same"]),
@@ -41,6 +42,9 @@ import Torch
         case "attention": try checkAttention()
         case "transformers": try checkTransformers()
         case "failing": try fail()
+        case "running": try exchange(steps: Int(arguments.dropFirst().first ?? "") ?? 40) { _ in }
+        case "oversized": try sendTooMuch()
+        case "tail": try workAlone()
         case let other: throw SwanError(.invalidRequest, "no scenario '\(other)'")
         }
     }
@@ -60,28 +64,6 @@ import Torch
             difference <= limit * max(size, 1e-3),
             "\(what): differ by \(difference) of \(size)"
         )
-    }
-
-    /// Rank 1 (or none) fails in the way of the second argument; the others wait for it.
-    private func fail() throws {
-        let way = arguments.dropFirst().first ?? ""
-        let victim = world.rank == Int(arguments.dropFirst(2).first ?? "1")
-        try world.group.barrier()
-        print("running")
-        fflush(nil)
-        for step in 0... {
-            if victim, step == 3 {
-                switch way {
-                case "error": throw SwanError(.invalidData, "chunk 3 is not finite")
-                case "kill": kill(getpid(), SIGKILL)
-                case "stop": kill(getpid(), SIGSTOP)
-                case "leave": _exit(0)
-                default: return
-                }
-            }
-            try world.group.reduce(Tensor.ones([4]))
-            Thread.sleep(forTimeInterval: 0.05)
-        }
     }
 }
 
