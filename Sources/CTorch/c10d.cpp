@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <stdexcept>
 #include <filesystem>
 
 using namespace swan;
@@ -210,7 +211,10 @@ void ct_group_abort(ct_group group) {
 
 bool ct_work_wait(ct_work work, int64_t milliseconds, ct_error *error) {
     return guardedPeers<bool>(error, false, [&] {
-        work->work->wait(duration(milliseconds));
+        // A message that was aborted does not throw; its tensor was not written.
+        if (!work->work->wait(duration(milliseconds))) {
+            throw std::runtime_error("the connection was closed on this side");
+        }
         return true;
     });
 }

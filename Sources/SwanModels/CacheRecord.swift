@@ -50,7 +50,10 @@ package struct CacheRecord: Sendable {
     ) throws(SwanError) -> BlockCache.Row {
         let numbers = try tensor.array(of: Double.self).map { Int($0) }
         guard numbers.count >= header, 0...(numbers.count - header) ~= numbers[6] else {
-            throw SwanError(.invalidData, "a row of a KV cache is described by \(numbers.count) numbers")
+            throw SwanError(
+                .invalidData,
+                "a row of a KV cache is described by \(numbers.count) numbers"
+            )
         }
         var slots = CacheSlots(capacity: numbers[0], sinks: numbers[1])
         slots.fill = CacheFill(count: numbers[2], end: numbers[3])

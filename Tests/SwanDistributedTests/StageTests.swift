@@ -12,8 +12,21 @@ import Torch
         var message = StageMessage(.work)
         (message.epoch, message.iteration, message.number, message.mark) = (3, 1 << 40, 7, 2)
         message.rows = [
-            StageMessage.Row(chunk: -2, start: 5, step: 1, company: 0..<3, firstTimestep: 612.5, prompt: 4),
-            StageMessage.Row(chunk: 1 << 30, start: 1 << 30, step: 3, company: 3..<4, prompt: 1 << 31),
+            StageMessage.Row(
+                chunk: -2,
+                start: 5,
+                step: 1,
+                company: 0..<3,
+                firstTimestep: 612.5,
+                prompt: 4
+            ),
+            StageMessage.Row(
+                chunk: 1 << 30,
+                start: 1 << 30,
+                step: 3,
+                company: 3..<4,
+                prompt: 1 << 31
+            ),
         ]
         message.tensors = [try .zeros([2, 12, 32]), try .zeros([2, 8, 1, 4, 4], .bfloat16)]
         return message
@@ -81,14 +94,19 @@ import Torch
         let map = try BlockMap(blocks: 30, ranks: 4)
         #expect(map.counts == [8, 8, 7, 7])
         #expect(map[0] == 0..<8 && map[3] == 23..<30)
-        #expect((0..<30).map { map.owner(of: $0) } == (0..<4).flatMap { rank in map[rank].map { _ in rank } })
+        #expect(
+            (0..<30).map { map.owner(of: $0) }
+                == (0..<4).flatMap { rank in map[rank].map { _ in rank } }
+        )
     }
 
     /// The balanced map has the least maximum of all maps.
-    @Test(arguments: [
-        ([1, 1, 1], [0, 0, 0]), ([1, 3, 1], [0, 0, 0]), ([1, 1, 1], [4, 0, 2]),
-        ([2, 1, 4], [0, 9, 1]), ([1, 1, 1], [90, 0, 0]), ([0, 1, 0], [0, 0, 0]),
-    ] as [([Double], [Double])])
+    @Test(
+        arguments: [
+            ([1, 1, 1], [0, 0, 0]), ([1, 3, 1], [0, 0, 0]), ([1, 1, 1], [4, 0, 2]),
+            ([2, 1, 4], [0, 9, 1]), ([1, 1, 1], [90, 0, 0]), ([0, 1, 0], [0, 0, 0]),
+        ] as [([Double], [Double])]
+    )
     func balancedIsOptimal(perBlock: [Double], fixed: [Double]) throws {
         let costs = StageCosts(perBlock: perBlock, fixed: fixed)
         let total = 12

@@ -185,7 +185,10 @@ final class RingHead {
     /// The row at its next step.
     private func next(_ row: StageMessage.Row) throws(SwanError) -> StageMessage.Row {
         guard let item = items[row.chunk] else {
-            throw SwanError(.invalidData, "the last rank returned chunk \(row.chunk), which has left")
+            throw SwanError(
+                .invalidData,
+                "the last rank returned chunk \(row.chunk), which has left"
+            )
         }
         return ticks.row(
             chunk: item.chunk,

@@ -113,7 +113,9 @@ final class RingStage {
         let begin = ContinuousClock.now
         let y = try network.run(x, context, message.rows, frames: frames, cacheRows: used)
         try meter.add(since: begin, rows: message.rows.count, waitingFor: y)
-        if message.mark == Mark.spreading { try network.cache.spread(cacheRows[0], over: cacheRows) }
+        if message.mark == Mark.spreading {
+            try network.cache.spread(cacheRows[0], over: cacheRows)
+        }
         guard outlets.next == nil else {
             var passed = message
             passed.tensors = [y, latents]

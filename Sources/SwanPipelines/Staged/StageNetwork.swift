@@ -77,7 +77,10 @@ struct StageNetwork: ~Copyable {
                 continue
             }
             guard let text = texts[row.prompt] else {
-                throw SwanError(.invalidData, "a row needs prompt \(row.prompt), which did not come")
+                throw SwanError(
+                    .invalidData,
+                    "a row needs prompt \(row.prompt), which did not come"
+                )
             }
             runs.append((text.conditioning, 1))
             last = row.prompt

@@ -51,7 +51,8 @@ struct StagedLimits: Sendable {
         let config = model.config
         // The longest chunk fills the cache.
         let chunk = max(configuration.cacheFrames, configuration.framesPerBlock + 1)
-        let area = (options.height / model.strides.spatial) * (options.width / model.strides.spatial)
+        let area =
+            (options.height / model.strides.spatial) * (options.width / model.strides.spatial)
         let rows = setup.stepCount * chunk * model.dtype.size
         latents = rows * area * max(config.inDim, config.outDim)
         tokens = rows * setup.tokensPerFrame * config.dim

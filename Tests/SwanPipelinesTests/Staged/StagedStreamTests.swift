@@ -9,7 +9,7 @@ import Testing
 
 /// Streams that several ranks run, against one rank: the latents must be the same bits.
 @Suite(.serialized) struct StagedStreamTests {
-    fileprivate typealias Script = StagedFixture.Script
+    typealias Script = StagedFixture.Script
 
     private func expectSame(
         _ frames: [VideoFrame],
@@ -59,22 +59,20 @@ import Testing
     }
 
     /// Short caches, sinks that are refreshed, long chunks, steps one after the other, padding.
-    @Test(
-        .timeLimit(.minutes(2)),
-        arguments: [
-            { (s: inout Script) in (s.cacheFrames, s.sinkFrames, s.steps) = (2, 0, 3) },
-            { (s: inout Script) in (s.sinkFrames, s.sinkThreshold, s.steps) = (3, 0.999, 3) },
-            { (s: inout Script) in (s.framesPerBlock, s.cacheFrames) = (3, 9) },
-            { (s: inout Script) in s.streamBatch = false },
-            { (s: inout Script) in (s.streamBatch, s.followsMotion) = (false, false) },
-            { (s: inout Script) in (s.moreFrames, s.followsMotion) = (3, false) },
-        ] as [@Sendable (inout Script) -> Void]
-    )
-    fileprivate func variants(change: @Sendable (inout Script) -> Void) throws {
+    static let variants: [Script] = {
+        var scripts = [Script](repeating: Script(chunks: 12), count: 6)
+        (scripts[0].cacheFrames, scripts[0].sinkFrames, scripts[0].steps) = (2, 0, 3)
+        (scripts[1].sinkFrames, scripts[1].sinkThreshold, scripts[1].steps) = (3, 0.999, 3)
+        (scripts[2].framesPerBlock, scripts[2].cacheFrames) = (3, 9)
+        scripts[3].streamBatch = false
+        (scripts[4].streamBatch, scripts[4].followsMotion) = (false, false)
+        (scripts[5].moreFrames, scripts[5].followsMotion) = (3, false)
+        return scripts
+    }()
+
+    @Test(.timeLimit(.minutes(2)), arguments: variants)
+    func variantsOfStreams(script: Script) throws {
         let fixture = try StagedFixture()
-        var script = Script()
-        script.chunks = 12
-        change(&script)
         let expected = try fixture.alone(script)
         expectSame(try fixture.together(3, script), expected, "blocks: \(script)")
         guard script.streamBatch else { return }
