@@ -17,6 +17,8 @@ package final class RankGroups: @unchecked Sendable {
     package func group(of width: Int) throws(SwanError) -> ProcessGroup? {
         let width = min(width, world.size)
         if let group = lock.withLock({ made[width] }) { return group }
+        // A new group waits in vain for a rank that has failed meanwhile; this barrier does not.
+        try world.group.barrier()
         var own: ProcessGroup?
         for ranks in Self.slices(Array(0..<world.size), width: width) where ranks.count > 1 {
             if let group = try world.makeGroup(ranks) { own = group }

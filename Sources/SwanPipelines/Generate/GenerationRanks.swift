@@ -140,6 +140,8 @@ extension GenerationRanks {
         let width = exchanging == nil ? min(count, tokens) : count
         let key = [width, heads]
         if let known = lock.withLock({ made[key] }) { return known }
+        // A new group waits in vain for a rank that has failed meanwhile; this barrier does not.
+        try world.group.barrier()
         var sequence: SequenceParallel?
         for branch in 0..<branches {
             let ranks = Array(branch * count..<(branch + 1) * count)
