@@ -95,6 +95,30 @@ import Testing
         expectSame(try fixture.together(3, script, layout), expected, "steps, \(chunks) chunks")
     }
 
+    /// When is a matter of time, so the frames are counted, not compared.
+    @Test(.timeLimit(.minutes(1)), arguments: StagedOptions.Layout.allCases)
+    func chunksGrowToReachTheTargetRate(layout: StagedOptions.Layout) throws {
+        let fixture = try StagedFixture()
+        var script = Script(steps: 3, cacheFrames: 6, sinkFrames: 1, moreFrames: 2)
+        script.targetFPS = 1e9
+        var options = StagedOptions()
+        options.layout = layout
+        let sizes = Mutex<[Int]>([0])
+        let results = try ThreadRanks.run(3) { [script, options] world in
+            try fixture.part(
+                world,
+                script,
+                options,
+                delivered: { count in
+                    sizes.withLock { $0.append(count) }
+                }
+            ).count
+        }
+        #expect(try results[0].get() == script.frameCount)
+        let counts = sizes.withLock { $0 }
+        #expect(zip(counts.dropFirst(), counts).contains { $0 - $1 == 16 }, "\(counts)")
+    }
+
     @Test(.timeLimit(.minutes(2)), arguments: [(true, false), (false, true), (true, true)])
     func ranksOfTheirOwnForTheAutoencoder(encoder: Bool, decoder: Bool) throws {
         let fixture = try StagedFixture()
