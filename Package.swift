@@ -330,9 +330,9 @@ let package = Package(
         .testTarget(
             name: "SwanPipelinesTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "SwanDistributed", "GoldenSupport",
-                "ModelSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanDistributed",
+                "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

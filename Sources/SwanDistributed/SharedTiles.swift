@@ -38,7 +38,12 @@ package struct SharedTiles: TileSharing {
         }
         var counts = shapes.map { $0.reduce(1, *) }
         counts += Array(repeating: 0, count: group.size - counts.count)
-        let flat = if let result { try result.reshaped([-1]) } else { try Tensor.empty([0], dtype, group.device) }
+        let flat =
+            if let result {
+                try result.reshaped([-1])
+            } else {
+                try Tensor.empty([0], dtype, group.device)
+            }
         let all = try group.gathered(flat, counts: counts, isSame: true)
         return try zip(all.split(counts, dim: 0), shapes).map { part, shape throws(SwanError) in
             try part.reshaped(shape)

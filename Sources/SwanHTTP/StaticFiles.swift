@@ -38,8 +38,21 @@ package struct StaticFiles: Sendable {
     /// Adds a route for each file.
     package func addRoutes(to router: Router<BasicRequestContext>) {
         for (path, file) in files {
-            router.get(RouterPath(path)) { request, _ in file.response(to: request) }
+            router.get(RouterPath(path)) { request, _ in
+                Self.redirect(request, to: path) ?? file.response(to: request)
+            }
         }
+    }
+
+    /// The answer to a file's path with a slash too many, from which the links of a page would lead nowhere. It names
+    /// the place relative to the request, for servers that are not at the root of their host.
+    private static func redirect(_ request: Request, to path: String) -> Response? {
+        guard path != "/", request.uri.path.hasSuffix("/") else { return nil }
+        let query = request.uri.query.map { "?\($0)" } ?? ""
+        return Response(
+            status: .permanentRedirect,
+            headers: [.location: "..\(path)\(query)", .cacheControl: "no-cache"]
+        )
     }
 }
 

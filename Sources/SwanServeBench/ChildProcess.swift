@@ -20,6 +20,7 @@ final class ChildProcess: @unchecked Sendable {
         name = URL(fileURLWithPath: program).lastPathComponent
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
+        process.environment = Self.environment(ProcessInfo.processInfo.environment)
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         process.standardError = messages
@@ -30,6 +31,12 @@ final class ChildProcess: @unchecked Sendable {
         }
         Self.running.withLock { $0[identifier] = self }
         try startThread("swan.child") { [self] in read() }
+    }
+
+    /// The environment of a program: this one's, without the settings that a person keeps there for servers of their
+    /// own.
+    static func environment(_ own: [String: String]) -> [String: String] {
+        own.filter { !$0.key.hasPrefix("SWAN_") }
     }
 
     /// The number of the process.
@@ -93,9 +100,10 @@ struct ServerProcess {
     let port: Int
     private let child: ChildProcess
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it answers. It leaves the folder of the user's jobs alone.
     init(_ program: String, _ arguments: [String]) throws {
-        child = try ChildProcess(program, ["serve", "--port", "0"] + arguments)
+        let own = ["serve", "--port", "0", "--jobs", "none"]
+        child = try ChildProcess(program, own + arguments)
         do {
             let url = try child.word(startingWith: "http://", within: 60)
             guard let port = URLComponents(string: url)?.port else {

@@ -18,6 +18,10 @@ final class HostileClients: Sendable {
         case flood
         /// Starts a session and sends frames that are no pictures.
         case damaged
+        /// Starts a session, sends frames and reads none.
+        case unread
+        /// Starts a session and sends good frames ten times too fast.
+        case hasty
 
         /// The number of clients.
         var count: Int {
@@ -25,8 +29,8 @@ final class HostileClients: Sendable {
             case .slow: 64
             case .garbage: 4
             case .deaf: 4
-            case .flood: 2
-            case .damaged: 1
+            case .flood, .unread: 2
+            case .damaged, .hasty: 1
             }
         }
 
@@ -36,19 +40,34 @@ final class HostileClients: Sendable {
             case .slow, .garbage, .deaf: .milliseconds(250)
             case .flood: .milliseconds(2)
             case .damaged: .milliseconds(10)
+            case .unread: .milliseconds(125)
+            case .hasty: .milliseconds(50)
+            }
+        }
+
+        /// The message that starts a session; nil for clients that start none. Frames that nobody reads are large.
+        var start: String? {
+            switch self {
+            case .slow, .garbage, .deaf, .flood: nil
+            case .damaged: #"{"type": "start", "width": 64, "height": 64, "fps": 1}"#
+            case .unread:
+                #"{"type": "start", "width": 64, "height": 64, "fps": 8, "output": "png"}"#
+            case .hasty: #"{"type": "start", "width": 64, "height": 64, "fps": 2}"#
             }
         }
     }
 
     private let port: Int
     private let loop: any EventLoop
+    private let pictures: [[UInt8]]
     private let isRunning = Mutex(true)
     private let counts = Mutex((connections: 0, actions: 0))
 
     /// Starts all clients.
-    init(port: Int, on loop: any EventLoop) {
+    init(port: Int, on loop: any EventLoop) throws {
         self.port = port
         self.loop = loop
+        pictures = try TestPictures.jpeg(width: 64, height: 64, count: 4)
         for kind in Kind.allCases {
             for _ in 0..<kind.count { connect(kind) }
         }
@@ -70,7 +89,7 @@ final class HostileClients: Sendable {
         counts.withLock { $0.connections += 1 }
         switch kind {
         case .slow, .garbage, .deaf: connectRaw(kind)
-        case .flood, .damaged: connectSocket(kind)
+        case .flood, .damaged, .unread, .hasty: connectSocket(kind)
         }
     }
 
@@ -120,9 +139,8 @@ final class HostileClients: Sendable {
             connectAgain(kind)
         }.whenComplete { [self] result in
             guard case .success(let socket) = result else { return connectAgain(kind) }
-            if kind == .damaged {
-                socket.send(#"{"type": "start", "width": 64, "height": 64, "fps": 1}"#)
-            }
+            if let start = kind.start { socket.send(start) }
+            if kind == .unread { socket.setReading(false) }
             actSocket(kind, socket, isOpen, number: 0)
         }
     }
@@ -141,17 +159,18 @@ final class HostileClients: Sendable {
                 socket.send(.ping, ByteBuffer(string: "flood"))
                 socket.send(#"{"type": "ping", "time": \#(number)}"#)
             } else {
-                let header = FrameHeader(
-                    .jpeg,
-                    sequence: number,
-                    captureTime: 0,
-                    width: 64,
-                    height: 64
-                )
-                socket.send(header.bytes + [UInt8](repeating: 0xFF, count: 4_096))
+                socket.send(frame(number, of: kind))
             }
             actSocket(kind, socket, isOpen, number: number + 1)
         }
+    }
+
+    private func frame(_ number: UInt32, of kind: Kind) -> [UInt8] {
+        let header = FrameHeader(.jpeg, sequence: number, captureTime: 0, width: 64, height: 64)
+        guard kind != .damaged else {
+            return header.bytes + [UInt8](repeating: 0xFF, count: 4_096)
+        }
+        return header.bytes + pictures[Int(number) % pictures.count]
     }
 }
 

@@ -100,7 +100,7 @@ enum LiveLine {
     static func text(_ drops: FrameDrops) -> String {
         let causes = [
             ("starting", drops.starting), ("busy", drops.busy), ("paused", drops.paused),
-            ("output", drops.output),
+            ("output", drops.output), ("early", drops.early),
         ]
         let named = causes.filter { $0.1 > 0 }.map { "\($0.1) \($0.0)" }
         return "\(drops.total) (\(named.joined(separator: ", ")))"

@@ -34,10 +34,20 @@ import Testing
         }
     }
 
-    @Test(arguments: [3, 4])
+    @Test(arguments: [4])
     func divisions(ranks: Int) throws {
         for outcome in try run("divisions", ranks) {
             #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// One rank without memory ends all, with the reason.
+    @Test func outOfMemory() throws {
+        let outcomes = try run("failing", 3)
+        for (rank, outcome) in outcomes.enumerated() {
+            #expect(outcome.code == (rank == 2 ? 70 : 75), "\(outcome.messages)")
+            #expect(outcome.messages.contains("no memory for 3 GB"), "\(outcome.messages)")
+            #expect(rank == 2 || outcome.messages.contains("rank 2 ("), "\(outcome.messages)")
         }
     }
 

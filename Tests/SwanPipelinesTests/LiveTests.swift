@@ -2,6 +2,7 @@ import Foundation
 import GoldenSupport
 import SwanMedia
 import SwanSystem
+import SwanThreads
 import Testing
 
 @testable import SwanPipelines
@@ -227,5 +228,64 @@ import Testing
         #expect(throws: SwanError.self) { try window.check() }
         #expect(try LiveStreamRequest.isNeeded(input: "in.mp4", output: "srt://host:1"))
         #expect(try !LiveStreamRequest.isNeeded(input: "-", output: "out.mp4"))
+    }
+}
+
+/// What files do with the frames of live sources.
+@Suite struct FileReceiverTests {
+    @Test func framesThatComeTooFastHaveNoPlace() throws {
+        let folder = try TemporaryDirectory()
+        let path = folder.path("out.mp4")
+        let rate = try #require(Rational(10))
+        let writer = try VideoWriter(path: path, width: 32, height: 16, frameRate: rate)
+        let receiver = FileReceiver(writer, rate: 10, keepsTime: true) { false }
+        let start = ContinuousClock.now
+        let pixels = [UInt8](repeating: 99, count: 3 * 32 * 16)
+        let frame = try VideoFrame(width: 32, height: 16, pixels: pixels)
+        let shown = try [0, 0.001, 0.002, 0.1, 0.101].map { seconds in
+            let captured = ShownFrame(
+                frame: frame,
+                captureTime: start + .seconds(seconds),
+                due: nil
+            )
+            return try receiver.show(captured, at: start)
+        }
+        try receiver.finish()
+        #expect(shown == [true, false, false, true, false])
+        #expect(writer.frameCount == 2)
+    }
+
+    @Test func theyAreDrops() throws {
+        let folder = try TemporaryDirectory()
+        let rate = try #require(Rational(10))
+        let writer = try VideoWriter(
+            path: folder.path("out.mp4"),
+            width: 32,
+            height: 16,
+            frameRate: rate
+        )
+        let figures = LiveFigures()
+        let output = LiveOutput(.wait, rate: 10, capacity: 8, figures: figures) {
+            FileReceiver(writer, rate: 10, keepsTime: true) { false }
+        }
+        let threads = WorkerThreads()
+        try output.start(threads) {}
+        let pixels = [UInt8](repeating: 99, count: 3 * 32 * 16)
+        let frame = try VideoFrame(width: 32, height: 16, pixels: pixels)
+        let now = ContinuousClock.now
+        let chunk = StreamedChunk(
+            frames: Array(repeating: frame, count: 4),
+            captureTimes: Array(repeating: now, count: 4),
+            seconds: StageSeconds(),
+            latency: 0
+        )
+        #expect(output.put(chunk))
+        output.close()
+        threads.wait()
+        #expect(output.earlyFrames == 3)
+        #expect(figures.shown == 1)
+        var drops = FrameDrops()
+        drops.early = 3
+        #expect(drops.total == 3)
     }
 }

@@ -137,6 +137,38 @@ import SwanSystem
         }
     }
 
+    /// A stream that is aborted ends within a step.
+    @Test(arguments: [true, false]) func anAbortLeavesTheChunkUnfinished(streamBatch: Bool) throws {
+        let golden = try Golden("causal_wan_stream_4step_sink3")
+        let transformer = try CausalWanTransformer(
+            Weights(DictionaryWeights(golden.weights)),
+            golden.config()
+        )
+        try inference {
+            let text = try transformer.text(golden.input("context"))
+            var denoiser = try SingleStreamDenoiser(
+                transformer,
+                DenoisingPlan(
+                    schedule: FlowMatch(.streaming(shift: 8)),
+                    steps: [700, 500, 400],
+                    streamBatch: streamBatch,
+                    noise: { shape, _ throws(SwanError) in try .zeros(shape) }
+                ),
+                cache: KVCacheOptions(frames: 6, sinkFrames: 3),
+                tokensPerFrame: 15
+            )
+            let latents = try video(golden.input("prepare_latents"))
+            var steps = 0
+            let unfinished = try denoiser.denoise(latents, text: text) {
+                steps += 1
+                return steps > 1
+            }
+            #expect(unfinished == nil)
+            #expect(steps == 2)
+            #expect(try denoiser.drain(text: text, isAborted: { true }) == nil)
+        }
+    }
+
     /// [1 or rows, F, C, h, w] in the reference's order -> [B, C, F, h, w].
     private func video(_ x: Tensor) throws -> Tensor { try x.transposed(1, 2).contiguous() }
 }

@@ -75,4 +75,20 @@ import Testing
         #expect(good.line.contains("ok") && bad.line.contains("MISSED"))
         #expect(absent.line.contains("absent") && absent.line.contains("no browser"))
     }
+
+    /// "No drops" is also no frame that is lost between the counters.
+    @Test(arguments: [
+        (0.0, 0.0, 1.0, true), (1, 0, 1, false), (0, 1, 1, false), (0, 0, 0.9, false),
+    ])
+    func aSessionWithTheModelLosesNothing(
+        dropped: Double,
+        missed: Double,
+        readable: Double,
+        holds: Bool
+    ) {
+        var glass = ServeBenchmark.Glass()
+        glass.latencies = [100]
+        (glass.dropped, glass.missed, glass.readable) = (dropped, missed, readable)
+        #expect(glass.figuresWithModel.allSatisfy { $0.holds } == holds)
+    }
 }

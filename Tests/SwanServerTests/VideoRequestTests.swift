@@ -113,4 +113,34 @@ import Testing
         info.width = -1
         #expect(!info.isPlausible(DecodeLimits()))
     }
+
+    /// `max_frames` is never exceeded, and `seconds` are met as nearly as 4 n + 1 frames can.
+    @Test(
+        arguments: [
+            (nil, 1, 1), (nil, 3, 1), (nil, 4, 1), (nil, 5, 5), (nil, 8, 5), (nil, 9, 9),
+            (0.01, nil, 1), (0.3, nil, 5), (1, nil, 17), (1, 16, 13), (0.3, 100, 5),
+            (nil, nil, nil),
+        ] as [(Double?, Int?, Int?)]
+    )
+    func framesOfGeneratedVideos(seconds: Double?, most: Int?, frames: Int?) {
+        var request = JobRequest(kind: .generate, model: "a", prompt: "a fox")
+        (request.seconds, request.maxFrames) = (seconds, most)
+        #expect(GenerationFields.frames(request, 16) == frames)
+    }
+
+    @Test func arrivingBodiesAreBounded() throws {
+        var limits = JobLimits()
+        (limits.arriving, limits.arrivingFileBytes, limits.arrivingJSONBytes) = (2, 100, 10)
+        let arriving = ArrivingBodies(limits)
+        var file: ArrivingBodies.Body? = try arriving.begin(.disk)
+        let json = try arriving.begin(.memory)
+        #expect(throws: APIError.self) { try arriving.begin(.disk) }
+        try file?.add(100)
+        try json.add(10)
+        #expect(throws: APIError.self) { try json.add(1) }
+        #expect(throws: APIError.self) { try file?.add(1) }
+        file = nil
+        let next = try arriving.begin(.disk)
+        try next.add(100)
+    }
 }

@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-from tools import Folder, Process, events, frames_in, needs, shown, swan, test_pattern
+from tools import Folder, Process, events, frames_in, free_port, needs, shown, swan, test_pattern
 
 GREEN = (32, 192, 64)
 
@@ -127,6 +127,15 @@ class WindowTests(Desktop):
         self.press("q")
         self.assertEqual(program.wait(), 0, program.text)
         self.assertEqual(events(program.text)[-1]["event"], "done")
+
+    def test_a_window_without_a_receiver_closes(self):
+        """An output that waits for its receiver does not keep the window open."""
+        program = swan(self, self.clip, "--show", "-o", f"tcp://127.0.0.1:{free_port()}?listen",
+                       environment=self.environment)
+        program.until(lambda text: "waiting for a receiver" in text, "the wait")
+        self.until(lambda: self.titles(), "a window")
+        self.press("q")
+        self.assertEqual(program.wait(), 0, program.text)
 
     def test_a_window_and_a_file(self):
         recording = self.path("out.mp4")

@@ -138,7 +138,7 @@ class Folder(unittest.TestCase):
                      if event["event"] == "progress" and event["stage"] == "streaming"]
         self.assertGreater(max(event["fps_in"] for event in streaming), 0)
         self.assertGreater(streaming[-1]["frames_out"], 0)
-        self.assertEqual(set(streaming[-1]["drops"]), {"starting", "busy", "paused", "output"})
+        self.assertEqual(set(streaming[-1]["drops"]), {"starting", "busy", "paused", "output", "early"})
         with_latency = [event for event in events(text) if event.get("latency_ms")]
         self.assertGreater(with_latency[-1]["latency_ms"]["p50"], 0)
 

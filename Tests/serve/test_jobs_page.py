@@ -1,12 +1,15 @@
 """Tests of the page of jobs in a headless Chromium; see test_page.py for what they need."""
 
+import json
 import os
 import pathlib
 import tempfile
 import unittest
+import urllib.request
 from unittest import mock
+from urllib.parse import urljoin
 
-from browser import BrowserTestCase
+from browser import BrowserTestCase, Proxy
 from test_page import AXE_OPTIONS, Axe, picture
 
 
@@ -20,8 +23,8 @@ class JobsPageTests(BrowserTestCase):
         cls.addClassCleanup(state.stop)
         super().setUpClass()
 
-    def open_jobs(self, **options):
-        page = self.open(url=self.server.url.rstrip("/") + "/jobs", **options)
+    def open_jobs(self, url=None, **options):
+        page = self.open(url=(url or self.server.url).rstrip("/") + "/jobs", **options)
         page.wait_for_selector(".chip")
         return page
 
@@ -86,6 +89,72 @@ class JobsPageTests(BrowserTestCase):
         self.wait_until(page, "document.querySelector('#problem span').textContent.includes('file')")
         # The browser reports each refused request on its console.
         self.complaints.clear()
+
+    def test_a_problem_stays_while_a_job_runs(self):
+        page = self.open_jobs()
+        self.make(page, seconds="300")
+        page.wait_for_selector(".job[data-status=in_progress] progress", timeout=60_000)
+        page.fill("#prompt", "")
+        page.click("#make")
+        self.assertIn("prompt", page.text_content("#problem strong"))
+        # Three times the time between two polls.
+        page.wait_for_timeout(2_100)
+        self.assertTrue(page.is_visible("#problem"))
+        page.click("#dismiss")
+        self.assertFalse(page.is_visible("#problem"))
+        self.empty(page)
+
+    def test_goes_on_when_the_server_answers_again(self):
+        proxy = Proxy(self.server.url)
+        self.addCleanup(proxy.close)
+        page = self.open_jobs(url=proxy.url)
+        self.make(page, seconds="300")
+        page.wait_for_selector(".job[data-status=in_progress] progress", timeout=60_000)
+        proxy.is_down = True
+        proxy.cut()
+        page.wait_for_selector("#problem", timeout=10_000)
+        self.assertIn("does not answer", page.text_content("#problem strong"))
+        proxy.is_down = False
+        page.wait_for_selector("#problem", state="hidden", timeout=20_000)
+        # The list is that of the server again.
+        [job] = self.jobs()
+        self.request("DELETE", f"v1/videos/{job['id']}")
+        page.wait_for_selector(".job", state="detached")
+        # The browser reports requests that fail on its console.
+        self.complaints.clear()
+
+    def test_the_end_of_a_job_is_announced_and_its_progress_is_not(self):
+        page = self.open_jobs()
+        self.make(page)
+        self.wait_until(page, "document.querySelector('#notice').textContent.includes('finished')", 60)
+        self.assertEqual(page.get_attribute("#notice", "role"), "status")
+        self.assertIsNone(page.get_attribute(".job .status", "role"))
+        self.empty(page)
+
+    def test_texts_can_be_dropped_into_the_prompt(self):
+        page = self.open_jobs()
+        prevented = page.evaluate("""(types) => types.map((type) => {
+            const dataTransfer = new DataTransfer();
+            if (type === "Files") dataTransfer.items.add(new File(["a"], "a.png", { type: "image/png" }));
+            else dataTransfer.setData(type, "sepia");
+            const event = new DragEvent("dragover", { dataTransfer, bubbles: true, cancelable: true });
+            document.querySelector("#prompt").dispatchEvent(event);
+            return event.defaultPrevented;
+        })""", ["text/plain", "Files"])
+        self.assertEqual(prevented, [False, True])
+
+    def test_a_slash_at_the_end_leads_to_the_page(self):
+        page = self.open(url=self.server.url.rstrip("/") + "/jobs/", waits=False)
+        page.wait_for_selector(".chip")
+        self.assertTrue(page.url.split("#")[0].endswith("/jobs"))
+
+    def request(self, method, path):
+        request = urllib.request.Request(urljoin(self.server.url, path), method=method)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def jobs(self):
+        return self.request("GET", "v1/videos")["data"]
 
     def test_works_with_the_keyboard(self):
         page = self.open_jobs()

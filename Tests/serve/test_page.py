@@ -367,6 +367,58 @@ class PageTests(BrowserTestCase):
             header = struct.pack("<BBBBIQIHHII", 1, 1, codec, flags, 0x01020304, 1_234_567, 0, 832, 480, 0, 0)
             self.assertEqual(bytes(message), header + bytes([9, 8]))
 
+    def test_frames_that_are_left_out_are_counted(self):
+        """A page that takes fewer pictures than the model wants counts the others; at the model's rate there are none."""
+        page = self.open()
+        script = """async (interval) => {
+            const { Capture } = await import("./capture.js");
+            const element = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
+            element.getContext("2d").fillRect(0, 0, 32, 32);
+            const counts = { frames: 0, thinned: 0, skipped: 0 };
+            const target = { width: 64, height: 64, fit: "stretch" };
+            await new Promise((resolve) => {
+                const capture = new Capture({ element }, target, 10, {
+                    hasRoom: () => true,
+                    skipped: () => counts.skipped += 1,
+                    thinned: (count) => counts.thinned += count,
+                    frame: ({ picture }) => {
+                        picture?.close();
+                        counts.frames += 1;
+                        if (counts.frames < 5) return;
+                        capture.stop();
+                        resolve();
+                    },
+                });
+                if (interval) capture.interval = interval;
+            });
+            return counts;
+        }"""
+        counts = page.evaluate(script, 500)
+        # Four times between two pictures; a busy machine misses turns, which are no pictures that were left out.
+        self.assertGreaterEqual(counts["thinned"], 4, counts)
+        self.assertLessEqual(counts["thinned"], 20, counts)
+        self.assertEqual(counts["skipped"], 0)
+
+    def test_frames_that_are_left_out_are_shown(self):
+        page = self.open()
+        dropped = page.evaluate("""async () => {
+            const { Stats } = await import("./stats.js");
+            const stats = new Stats();
+            stats.drop("thinned", 3);
+            return [stats.summary(0).dropped, Object.keys(stats.dropped)];
+        }""")
+        self.assertEqual(dropped[0], 3)
+        for cause in dropped[1]:
+            self.assertIsNotNone(page.query_selector(f"#dropped-{cause}"), cause)
+
+    def test_links_have_only_values_that_the_server_takes(self):
+        page = self.open()
+        settings = page.evaluate("""async () => {
+            const { readFragment } = await import("./settings.js");
+            return readFragment("#seed=1.5&transition=2.5&steps=2.5&noise=0.25").settings;
+        }""")
+        self.assertEqual(settings, {"noise": 0.25})
+
     def test_chunks_are_shown_evenly(self):
         """Chunks of four frames arrive every 250 ms; frames appear every 62.5 ms, all at one latency, to half a picture
         of the screen: a chunk's first frame cannot appear before it is there."""

@@ -51,6 +51,8 @@ class RefusalTest(VideoCase):
         self.assertEqual(error["param"], "prompt_at", error)
         error = self.refused(self.post({"size": "256x256", "settings[width]": "128"}, picture), 400)
         self.assertEqual(error["param"], "size", error)
+        error = self.refused(self.post({"control_scale": "0.5"}, picture), 400)
+        self.assertEqual(error["param"], "control_scale", error)
         self.refused(self.post({"model": "other"}, picture), 404, "model_not_found")
         self.assertEqual(self.refused(self.post(), 400)["param"], "input_reference")
         self.refused(self.post(files=picture * 2), 400)
@@ -203,6 +205,20 @@ class RefusalTest(VideoCase):
         path = "/v1/videos/x/remix"
         self.refused(self.request("POST", path, large, Content_Type="application/json"), 413, "body_too_large")
         self.refused(self.upload(large), 415, "unsupported_media")
+
+    def test_errors_name_the_limit_and_the_parameter_of_their_route(self):
+        json_body = b'{"prompt": "' + b"x" * (33 << 20) + b'"}'
+        error = self.refused(self.post_json_bytes("/v1/videos", json_body), 413, "body_too_large")
+        self.assertIn(str(32 << 20), error["message"])
+        job = self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
+        path = f"/v1/videos/{job}/remix"
+        error = self.refused(self.post_json_bytes(path, b'{"prompt": "' + b"x" * (200 << 10) + b'"}'), 413, "body_too_large")
+        self.assertIn(str(128 << 10), error["message"])
+        error = self.refused(self.post_json_bytes(path, b'{"prompt": "sepia", "seconds": 3}'), 400, "unknown_parameter")
+        self.assertEqual(error["param"], "seconds")
+
+    def post_json_bytes(self, path, body):
+        return self.request("POST", path, body, Content_Type="application/json")
 
 
 class TokenTest(VideoCase):

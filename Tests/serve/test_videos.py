@@ -12,7 +12,7 @@ import warnings
 
 from clients import ROOT, Client, until
 from test_realtime import Swan
-from videos import FFMPEG, VideoCase, png, video
+from videos import BOUNDARY, FFMPEG, VideoCase, form, png, video
 
 try:
     import openai
@@ -84,6 +84,33 @@ class JobTest(VideoCase):
         self.assertIn("quarterly report", done["issues"][0])
         known = self.finished(self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1)))
         self.assertEqual(known["issues"], [])
+
+    def test_prompts_beyond_the_end_are_reported(self):
+        done = self.finished(self.accepted(self.upload(
+            png(64, 64), "a.png", size="64x64", max_frames=5,
+            prompt_at='[{"frame": 0, "prompt": "sepia"}, {"frame": 400, "prompt": "sepia"}]')))
+        self.assertEqual(done["status"], "completed", done)
+        self.assertEqual(len(done["issues"]), 1, done)
+        self.assertIn("400", done["issues"][0])
+
+    @unittest.skipUnless(FFMPEG, "needs ffmpeg")
+    def test_resampled_videos_have_their_length_from_the_start(self):
+        """12 frames at 12 fps are 60 at 60 fps: while it waits, as when it is finished."""
+        slow = self.slow_job()
+        answer = self.upload(video(frames=12), size="64x48", fps=60)
+        waiting = self.get(self.accepted(answer))
+        self.assertEqual((waiting["frames"], waiting["seconds"]), (60, "1"), waiting)
+        error = self.refused(self.upload(video("-preset", "ultrafast", frames=2_100, size="16x16"), fps=60), 422, "too_many_frames")
+        self.assertIn("10500", error["message"])
+        self.request("DELETE", f"/v1/videos/{slow}")
+        done = self.finished(waiting["id"])
+        self.assertEqual((done["frames"], done["seconds"]), (60, "1"), done)
+
+    def test_the_page_has_one_address(self):
+        status, fields, _ = self.request("GET", "/jobs/?a=b")
+        self.assertEqual((status, fields["location"]), (308, "../jobs?a=b"))
+        self.assertEqual(self.request("GET", "/jobs")[0], 200)
+        self.assertEqual(self.request("GET", "/")[0], 200)
 
     def test_ranges(self):
         job = self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=5))
@@ -158,6 +185,18 @@ class QueueTest(VideoCase):
         self.assertLess(self.server.memory - before, 100)
         self.assertEqual(self.get(job)["status"], "in_progress")
         self.assertEqual(os.listdir(self.folder + "/jobs/uploads"), [])
+
+    def test_uploads_that_stall_take_no_places(self):
+        """More stalled uploads than there are places: others get theirs."""
+        head = (f"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+                f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n")
+        stalled = [Client(self.server) for _ in range(6)]
+        for client in stalled:
+            self.addCleanup(client.socket.close)
+            client.send(head).send(form({"prompt": "sepia"}, [("input_reference", "a.png", png(64, 64))], end=False))
+        uploads = pathlib.Path(self.folder, "jobs/uploads")
+        self.assertTrue(until(lambda: len(list(uploads.iterdir())) == len(stalled)))
+        self.accepted(self.upload(png(64, 64), "a.png", size="64x64", max_frames=1))
 
     def test_places_come_back(self):
         for _ in range(8):

@@ -93,6 +93,13 @@ import Testing
         let outcome = try launch(2, .textToVideo, ["--ulysses", "3", "-o", out]).end()
         #expect(outcome.code == 64, "\(outcome.messages)")
         #expect(outcome.messages.contains("which is 2"), "\(outcome.messages)")
+        let single = try launch(
+            2,
+            .textToVideo,
+            ["--guidance-parallel", "--guidance", "1", "-o", out]
+        ).end()
+        #expect(single.code == 64, "\(single.messages)")
+        #expect(single.messages.contains("guidance is off"), "\(single.messages)")
         #expect(try folder.names == [])
     }
 

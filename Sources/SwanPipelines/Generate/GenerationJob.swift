@@ -13,12 +13,12 @@ import Synchronization
 /// Generates one video, from the request to its frames.
 final class GenerationJob {
     private let generator: VideoGenerator
-    private let model: GenerationModel
+    let model: GenerationModel
     private let request: GenerationRequest
-    private let plan: GenerationPlan
+    let plan: GenerationPlan
     private let stop: CancellationFlag
     private let ranks: GenerationRanks?
-    private let handle: (GenerationEvent) throws -> Void
+    let handle: (GenerationEvent) throws -> Void
     private var seconds = GenerationSeconds()
     private var promptIssues: [PromptIssue] = []
 
@@ -40,11 +40,13 @@ final class GenerationJob {
 
     func run() throws -> GeneratedVideo {
         try ranks?.requireSame(plan, model, request)
+        // Impossible divisions, and ranks that cannot connect, are reported before hours of work.
+        let division = try division()
         let texts = try encodePrompts()
         let features = try encodeImages()
         let input =
             try model.variant.task == .controlToVideo ? encodeControl() : encodePictures()
-        let (latents, reused) = try denoise(input, texts, features)
+        let (latents, reused) = try denoise(input, texts, features, division)
         // On processors of different kinds, latents may differ in their last bits.
         let shown = try fromFirst { [latents] }[0].to(model.device)
         try decode(shown.sliced(2, from: plan.references))
@@ -60,9 +62,25 @@ final class GenerationJob {
 
     /// Throws a `CancellationError` if the job, on any rank, has been asked to end. All ranks call
     /// this together.
-    private func checkStop() throws {
+    func checkStop() throws {
         guard let ranks else { return try stop.check() }
         try ranks.checkStop(stop)
+    }
+
+    /// How ranks divide the transformer's work.
+    private func division() throws -> FlowDivision? {
+        guard let ranks else { return nil }
+        guard !ranks.division.dividesGuidance || plan.prompts.count > 1 else {
+            throw SwanError(
+                .invalidRequest,
+                "guidance is off, so --guidance-parallel has no second branch to divide; leave it out"
+            )
+        }
+        try ranks.connect(rows: plan.latentShape[3], inTiles: model.options.tilesVAE)
+        return try ranks.flow(
+            tokens: plan.tokens(model),
+            heads: model.transformerConfig.heads
+        )
     }
 
     /// Returns the tensors of rank 0, which alone makes them.
@@ -94,7 +112,8 @@ final class GenerationJob {
         }
     }
 
-    private func timed<R>(
+    /// Adds the time that some work takes to that of a stage.
+    func timed<R>(
         _ total: WritableKeyPath<GenerationSeconds, Double>,
         _ work: () throws -> R
     ) throws -> R {
@@ -223,7 +242,7 @@ extension GenerationJob {
     }
 
     /// Returns the autoencoder, with its pictures divided among the ranks.
-    private func autoencoder() throws -> any VideoAutoencoder {
+    func autoencoder() throws -> any VideoAutoencoder {
         let vae = try open(.vae) { try model.autoencoder() }
         return try ranks?.dividing(vae) ?? vae
     }
@@ -259,7 +278,8 @@ extension GenerationJob {
     private func denoise(
         _ input: DenoisingInput,
         _ texts: [Tensor],
-        _ features: Tensor?
+        _ features: Tensor?,
+        _ division: FlowDivision?
     ) throws -> (latents: Tensor, reused: Int) {
         // All noise is drawn on the CPU, in order, so that a seed has the same effect everywhere.
         let random = try Generator(seed: request.settings.seed)
@@ -282,7 +302,7 @@ extension GenerationJob {
                 // Release the previous expert first: there may be memory for only one.
                 reused += expert?.transformer.reusedSteps ?? 0
                 expert = nil
-                expert = (part, try guided(part, input, texts, features))
+                expert = (part, try guided(part, input, texts, features, division))
             }
             guard let transformer = expert?.transformer else { break }
             try checkStop()
@@ -332,10 +352,10 @@ extension GenerationJob {
         _ part: ModelFolder.Part,
         _ input: DenoisingInput,
         _ texts: [Tensor],
-        _ features: Tensor?
+        _ features: Tensor?,
+        _ division: FlowDivision?
     ) throws -> GuidedTransformer {
         let network = try open(part) { try model.transformer(part) }
-        let heads = model.transformerConfig.heads
         let guidance = plan.guidance(of: part)
         let isGuided = texts.count > 1 && guidance != 1
         return try GuidedTransformer(
@@ -349,53 +369,7 @@ extension GenerationJob {
                 isBatched: request.settings.batchesGuidance ?? plan.isSmall,
                 cacheThreshold: request.settings.cacheThreshold
             ),
-            division: try ranks?.flow(tokens: plan.tokens(model), heads: heads)
+            division: division
         )
-    }
-
-    /// Emits a preview of the middle frame of the clean latents that the flow points to.
-    ///
-    /// Uses the published linear map to colors, or the autoencoder for latents without such a map.
-    private func showPreview(_ clean: Tensor, step: Int) throws {
-        let middle = try clean.narrowed(2, clean.size(2) / 2, 1)
-        let picture: VideoFrame?
-        if let map = LatentPreview.known(latentChannels: clean.size(1)) {
-            let pixels = try map.frames(of: middle).unsqueezed(0).transposed(1, 2)
-            picture = try SwanPipelines.frames(of: pixels * 2 - 1).first.map { small in
-                try small.resized(width: 4 * small.width, height: 4 * small.height)
-            }
-        } else {
-            let vae = try autoencoder()
-            picture = try SwanPipelines.frames(of: vae.video(of: middle)).first
-        }
-        if let picture { try handle(.preview(picture, step: step)) }
-    }
-}
-
-// MARK: - Decoding
-
-extension GenerationJob {
-    private func decode(_ latents: Tensor) throws {
-        let vae = try autoencoder()
-        try timed(\.decode) {
-            // Decoding frame by frame would keep the state of every tile, which is more memory than
-            // tiling saves. Instead, each tile is decoded to the end of the video before the next.
-            let whole = vae is TiledAutoencoder ? try vae.video(of: latents) : nil
-            let decoder = try vae.makeDecoder()
-            let count = vae.temporalStride
-            for frame in 0..<latents.size(2) {
-                try checkStop()
-                let video =
-                    if let whole {
-                        frame == 0
-                            ? try whole.narrowed(2, 0, 1)
-                            : try whole.narrowed(2, 1 + count * (frame - 1), count)
-                    } else {
-                        try decoder.decode(latents.narrowed(2, frame, 1))
-                    }
-                if frame == 0 { try model.requireFinite(video, .vae, "the first frame") }
-                try handle(.frames(SwanPipelines.frames(of: video), of: plan.frames))
-            }
-        }
     }
 }

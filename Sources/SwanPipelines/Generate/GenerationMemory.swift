@@ -13,8 +13,9 @@ struct GenerationMemory {
     private let batches: Bool
     private let isGuided: Bool
     private let hasControl: Bool
-    /// The number of processes that divide the work, and of those on this machine.
-    private var (ranks, localRanks) = (1, 1)
+    /// The number of processes that divide the autoencoder's rows, that divide the tokens, and that
+    /// are on this machine.
+    private var (ranks, tokenRanks, localRanks) = (1, 1, 1)
 
     /// Creates an estimate for a model.
     ///
@@ -30,19 +31,22 @@ struct GenerationMemory {
     ) {
         self.model = model
         self.isGuided = isGuided
-        self.batches = batches && isGuided
+        let dividesGuidance = ranks?.division.dividesGuidance ?? false
+        self.batches = batches && isGuided && !dividesGuidance
         hasControl = model.variant.task == .controlToVideo
-        if let ranks { (self.ranks, localRanks) = (ranks.size, ranks.localSize) }
+        guard let ranks else { return }
+        (self.ranks, localRanks) = (ranks.size, ranks.localSize)
+        tokenRanks = dividesGuidance ? max(1, ranks.size / 2) : ranks.size
     }
 
     /// Returns the peak memory of the processes on this machine; parts run one at a time.
     func peak(width: Int, height: Int, latentFrames: Int) -> Int {
         let latents = latents(width, height, latentFrames)
         let divided = max(
-            transformer(width, height, latentFrames),
-            autoencoder(width, height, latentFrames)
+            transformer(width, height, latentFrames) / tokenRanks,
+            autoencoder(width, height, latentFrames) / ranks
         )
-        return localRanks * (latents + divided / ranks)
+        return localRanks * (latents + divided)
     }
 
     /// The sample, the network's input and output, and the state of a second-order solver.
@@ -132,7 +136,8 @@ extension GenerationMemory {
         if size.width > 0, size.height > 0 { advice.append("--size \(size.width)x\(size.height)") }
         if batches { advice.append("--no-batch-guidance") }
         let isDecoder =
-            autoencoder(width, height, latentFrames) > transformer(width, height, latentFrames)
+            autoencoder(width, height, latentFrames) / ranks
+            > transformer(width, height, latentFrames) / tokenRanks
         if isDecoder, !model.options.tilesVAE { advice.append("--vae-tiling") }
         let shorter =
             advice.isEmpty ? "a smaller and shorter video" : advice.joined(separator: ", or ")

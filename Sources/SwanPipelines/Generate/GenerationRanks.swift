@@ -177,6 +177,12 @@ extension GenerationRanks {
         return ulysses
     }
 
+    /// Connects the ranks that share pictures with `count` rows of latents. All ranks call this
+    /// together.
+    func connect(rows count: Int, inTiles: Bool) throws(SwanError) {
+        _ = try rows.group(of: inTiles ? world.size : count)
+    }
+
     /// An autoencoder with the rows of its pictures, or its tiles, divided among all ranks.
     func dividing(_ vae: any VideoAutoencoder) throws(SwanError) -> any VideoAutoencoder {
         if var tiled = vae as? TiledAutoencoder {

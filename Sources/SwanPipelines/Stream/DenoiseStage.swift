@@ -54,12 +54,19 @@ final class DenoiseStage: Sendable {
     ///
     /// Before the chunk length changes, all chunks in flight are completed, so that all rows of the
     /// stream batch have the same history.
-    func denoise(_ chunk: NoisedChunk) throws -> [CleanChunk] {
+    ///
+    /// - Parameter isAborted: Called before each step; after `true`, nothing more is completed.
+    func denoise(
+        _ chunk: NoisedChunk,
+        isAborted: @Sendable () -> Bool = { false }
+    ) throws -> [CleanChunk] {
         try state.withLock { state in
+            guard !isAborted() else { return [] }
             var finished: [CleanChunk] = []
             let frames = chunk.latents.size(2)
             if state.conditioning != nil, frames != state.latentFrames {
-                finished = try drain(&state)
+                finished = try drain(&state, isAborted)
+                guard !isAborted() else { return [] }
                 try state.denoiser.changeChunk(frames: frames)
                 state.latentFrames = frames
             }
@@ -70,7 +77,8 @@ final class DenoiseStage: Sendable {
                 try state.denoiser.denoise(
                     chunk.latents,
                     firstTimestep: chunk.firstTimestep,
-                    text: conditioning
+                    text: conditioning,
+                    isAborted: isAborted
                 )
             }
             return finished
@@ -78,16 +86,19 @@ final class DenoiseStage: Sendable {
     }
 
     /// Completes and returns the chunks that are still in flight.
-    func drain() throws -> [CleanChunk] {
-        try state.withLock { state in try drain(&state) }
+    func drain(isAborted: @Sendable () -> Bool = { false }) throws -> [CleanChunk] {
+        try state.withLock { state in try drain(&state, isAborted) }
     }
 
-    private func drain(_ state: inout State) throws -> [CleanChunk] {
+    private func drain(
+        _ state: inout State,
+        _ isAborted: @Sendable () -> Bool
+    ) throws -> [CleanChunk] {
         guard let conditioning = state.conditioning else { return [] }
         var finished: [CleanChunk] = []
-        while !state.marks.isEmpty {
+        while !state.marks.isEmpty, !isAborted() {
             let next = try timed(&state) { state throws(SwanError) in
-                try state.denoiser.drain(text: conditioning)
+                try state.denoiser.drain(text: conditioning, isAborted: isAborted)
             }
             if next.isEmpty { break }
             finished += next

@@ -49,23 +49,30 @@ package struct SingleStreamDenoiser: ~Copyable {
 
     /// Denoises the next chunk [1, C, F, h, w].
     ///
-    /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes.
+    /// - Parameters:
+    ///   - firstTimestep: The timestep of the first step from now on, if it changes.
+    ///   - isAborted: Called before each step; after `true`, the chunk is left unfinished, and the denoiser is of no
+    ///     further use.
     /// - Returns: The chunk that this completes, [1, C, F, h, w]; `nil` while the rows fill.
     package mutating func denoise(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
-        text: TextConditioning
+        text: TextConditioning,
+        isAborted: () -> Bool = { false }
     ) throws(SwanError) -> Tensor? {
         try denoiser.add(latents, firstTimestep: firstTimestep, text: text)
-        return try run()
+        return try run(isAborted)
     }
 
     /// Advances the chunks in flight without adding a new one.
     ///
     /// - Returns: The chunk that this completes; `nil` when none is left.
-    package mutating func drain(text: TextConditioning) throws(SwanError) -> Tensor? {
-        while try denoiser.advance(text: text) {
-            if let finished = try run() { return finished }
+    package mutating func drain(
+        text: TextConditioning,
+        isAborted: () -> Bool = { false }
+    ) throws(SwanError) -> Tensor? {
+        while !isAborted(), try denoiser.advance(text: text) {
+            if let finished = try run(isAborted) { return finished }
         }
         return nil
     }
@@ -75,9 +82,9 @@ package struct SingleStreamDenoiser: ~Copyable {
         try denoiser.changeChunk(frames: frames, cache: &cache)
     }
 
-    private mutating func run() throws(SwanError) -> Tensor? {
+    private mutating func run(_ isAborted: () -> Bool) throws(SwanError) -> Tensor? {
         var finished: Tensor?
-        while let work = denoiser.work {
+        while let work = denoiser.work, !isAborted() {
             let flow = try transformer(work, cache: &cache)
             finished = try denoiser.finish(flow, cache: &cache)
         }

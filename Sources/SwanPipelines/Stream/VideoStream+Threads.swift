@@ -8,6 +8,8 @@ public struct StreamSource: Sendable {
     public let next: @Sendable () throws -> TimedFrame?
     /// Returns whether chunks in flight are dropped; called at the end.
     public let isStopped: @Sendable () -> Bool
+    /// Returns whether even the chunk that is being denoised can be left unfinished; called before each step.
+    public let isAborted: @Sendable () -> Bool
     /// Called when no more frames are needed; must make a waiting `next` return.
     public let cancel: @Sendable () -> Void
 
@@ -15,10 +17,12 @@ public struct StreamSource: Sendable {
     public init(
         next: @escaping @Sendable () throws -> TimedFrame?,
         isStopped: @escaping @Sendable () -> Bool = { false },
+        isAborted: @escaping @Sendable () -> Bool = { false },
         cancel: @escaping @Sendable () -> Void = {}
     ) {
         self.next = next
         self.isStopped = isStopped
+        self.isAborted = isAborted
         self.cancel = cancel
     }
 }
@@ -44,6 +48,7 @@ extension VideoStream {
                 while !source.isStopped(), let chunk = try encoding.finish(), put(chunk) {}
             },
             isStopped: source.isStopped,
+            isAborted: source.isAborted,
             cancel: source.cancel,
             deliver: deliver
         )
@@ -79,6 +84,7 @@ extension VideoStream {
     private func drive(
         _ produce: @escaping ConcurrentStages<NoisedChunk, CleanChunk>.Produce,
         isStopped: @escaping @Sendable () -> Bool,
+        isAborted: @escaping @Sendable () -> Bool = { false },
         cancel: () -> Void,
         deliver: (StreamedChunk) throws -> Bool
     ) throws {
@@ -89,8 +95,8 @@ extension VideoStream {
             names: ("swan.encode", "swan.denoise"),
             threadStarts: { budget.apply() },
             produce: produce,
-            transform: { try denoising.denoise($0) },
-            drain: { try denoising.drain() },
+            transform: { try denoising.denoise($0, isAborted: isAborted) },
+            drain: { try denoising.drain(isAborted: isAborted) },
             // Until the first chunk has passed a stage, the stages after it are idle.
             chunkIsDone: { half.apply() }
         )

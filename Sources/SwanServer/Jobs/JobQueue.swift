@@ -81,17 +81,24 @@ final class JobQueue: @unchecked Sendable {
         deinit { queue.condition.withLock { queue.places -= 1 } }
     }
 
-    /// Takes a place for a job that is still arriving; nil if the queue is full.
+    /// Takes a place for a job that has arrived and is being checked; nil if the queue is full.
     ///
     /// - Parameter key: The idempotency key. If a job has it, the request adds none.
     func reserve(_ key: String? = nil) -> Place? {
         condition.withLock {
-            let waiting = jobs.count { !$0.status.isFinal }
-            let isRepeated = key != nil && jobs.contains { $0.idempotencyKey == key }
-            guard isOpen, isRepeated || waiting + places < limits.queued else { return nil }
+            guard hasPlaceLocked(key) else { return nil }
             places += 1
             return Place(self)
         }
+    }
+
+    /// Whether `reserve` would find a place now.
+    func hasPlace(_ key: String? = nil) -> Bool { condition.withLock { hasPlaceLocked(key) } }
+
+    private func hasPlaceLocked(_ key: String?) -> Bool {
+        let waiting = jobs.count { !$0.status.isFinal }
+        let isRepeated = key != nil && jobs.contains { $0.idempotencyKey == key }
+        return isOpen && (isRepeated || waiting + places < limits.queued)
     }
 
     /// Stores a job, which runs when those before it are finished.

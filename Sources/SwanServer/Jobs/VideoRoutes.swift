@@ -41,9 +41,15 @@ struct VideoRoutes: Sendable {
 
     private func create(_ request: Request) async throws -> Response {
         let key = try Self.idempotencyKey(request)
+        // The place is taken later: a client may take a minute for its upload, or never finish it.
+        guard service.queue.hasPlace(key) else { throw queueFull }
+        let submission = try await JobSubmission(
+            request,
+            service.limits,
+            arriving: service.arriving,
+            folder: service.queue.store.uploads
+        )
         let place = try place(key)
-        let folder = service.queue.store.uploads
-        let submission = try await JobSubmission(request, service.limits, folder: folder)
         let video = try await service.blocking(inspects: true) { [service] in
             try service.create(submission, place, idempotencyKey: key)
         }
@@ -56,7 +62,7 @@ struct VideoRoutes: Sendable {
         let prompt: String
 
         init(from decoder: any Decoder) throws {
-            try decoder.requireKnownKeys(CodingKeys.self)
+            try decoder.requireKnownParameters(CodingKeys.self)
             prompt = try decoder.container(keyedBy: CodingKeys.self)
                 .decode(String.self, forKey: .prompt)
         }
@@ -70,8 +76,8 @@ struct VideoRoutes: Sendable {
         guard request.headers[.contentType]?.lowercased().hasPrefix("application/json") ?? false
         else { throw APIError.contentType("application/json") }
         let key = try Self.idempotencyKey(request)
+        let body = try await request.body.collected(upTo: service.limits.remixBytes)
         let place = try place(key)
-        let body = try await request.body.collect(upTo: 128 << 10)
         let remix: Remix
         do {
             remix = try JSONDecoder().decode(Remix.self, from: Data(body.readableBytesView))
@@ -85,15 +91,17 @@ struct VideoRoutes: Sendable {
     }
 
     private func place(_ key: String?) throws -> JobQueue.Place {
-        guard let place = service.queue.reserve(key) else {
-            throw APIError(
-                .tooManyRequests,
-                "queue_full",
-                "The queue is full (\(service.limits.queued)); try again later.",
-                headers: [.retryAfter: "10"]
-            )
-        }
+        guard let place = service.queue.reserve(key) else { throw queueFull }
         return place
+    }
+
+    private var queueFull: APIError {
+        APIError(
+            .tooManyRequests,
+            "queue_full",
+            "The queue is full (\(service.limits.queued)); try again later.",
+            headers: [.retryAfter: "10"]
+        )
     }
 
     private static func idempotencyKey(_ request: Request) throws -> String? {

@@ -12,6 +12,8 @@ import Torch
 /// Makes videos from files and prompts: jobs that run beside live sessions.
 final class VideoService: Sendable {
     let queue: JobQueue
+    /// The bodies of requests that are arriving.
+    let arriving: ArrivingBodies
     let limits: JobLimits
     private let restyler: StreamModel
     let generator: VideoModel?
@@ -31,6 +33,7 @@ final class VideoService: Sendable {
         log: Logger
     ) throws {
         limits = options.limits
+        arriving = ArrivingBodies(options.limits)
         self.restyler = restyler
         generator = options.generator
         self.budget = budget
@@ -232,7 +235,13 @@ final class VideoService: Sendable {
             fields.laterPrompts, fields.controlScale ?? 1
         )
         switch request.kind {
-        case .restyle: request.stream = try fields.settings(or: request.stream)
+        case .restyle:
+            try require(
+                fields.controlScale == nil,
+                "control_scale",
+                "is only for models that generate videos"
+            )
+            request.stream = try fields.settings(or: request.stream)
         case .generate: request.generation = try fields.settings(or: request.generation)
         }
     }
@@ -312,13 +321,11 @@ enum GenerationFields {
         }
         let rate =
             request.frameRate ?? Double(generator.model.variant.defaults.framesPerSecond)
-        let wanted = request.seconds.map { Int(($0 * rate).rounded()) }
-        if let frames = [wanted, request.maxFrames].compactMap({ $0 }).min() {
+        if let frames = frames(request, rate) {
             guard request.generation.frames == nil else {
                 throw APIError.invalid("seconds", "the settings have a number of frames, too")
             }
-            // Wan's videos have 4 n + 1 frames.
-            request.generation.frames = max(1, (frames + 1) / 4 * 4 + 1)
+            request.generation.frames = frames
         }
         do {
             try request.generation.check()
@@ -326,5 +333,13 @@ enum GenerationFields {
             throw JobFailure(error).response(parameter: "settings")
         }
         return request
+    }
+
+    /// The number of frames that the fields ask for; nil if they leave it to the model. Wan's videos have 4 n + 1
+    /// frames: the nearest such number to `seconds`, and no more than `max_frames`.
+    static func frames(_ request: JobRequest, _ rate: Double) -> Int? {
+        let wanted = request.seconds.map { (Int(($0 * rate).rounded()) + 1) / 4 * 4 + 1 }
+        let most = request.maxFrames.map { max(1, ($0 - 1) / 4 * 4 + 1) }
+        return [wanted, most].compactMap { $0 }.min()
     }
 }

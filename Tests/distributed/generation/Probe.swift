@@ -38,6 +38,7 @@ import Torch
         case "models": try checkModels()
         case "divisions": try checkDivisions()
         case "edges": try checkEdges()
+        case "failing": try fail()
         case let other: throw SwanError(.invalidRequest, "no scenario '\(other)'")
         }
     }

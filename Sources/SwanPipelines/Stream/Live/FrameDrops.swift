@@ -8,10 +8,12 @@ public struct FrameDrops: Sendable, Equatable, Codable {
     public var paused = 0
     /// Restyled frames that a receiver was too slow for.
     public var output = 0
+    /// Restyled frames without a place in a file of constant rate, because they came faster than that.
+    public var early = 0
 
     /// Creates counts of zero.
     public init() {}
 
     /// All of them.
-    public var total: Int { starting + busy + paused + output }
+    public var total: Int { starting + busy + paused + output + early }
 }

@@ -24,6 +24,7 @@ final class LiveOutput: Sendable {
     private let pacer: Mutex<FramePacer>?
     private let figures: LiveFigures?
     private let encoderName = Mutex("")
+    private let early = Mutex(0)
 
     /// - Parameters:
     ///   - figures: Where shown frames are counted; `nil` for outputs that are not the main one.
@@ -52,6 +53,8 @@ final class LiveOutput: Sendable {
     var encoder: String { encoderName.withLock { $0 } }
     /// The frames that the receiver was too slow for.
     var droppedFrames: Int { queue.droppedCount }
+    /// The frames that the receiver had no place for.
+    var earlyFrames: Int { early.withLock { $0 } }
 
     /// Starts the thread, and returns when the receiver is connected.
     func start(_ threads: WorkerThreads, ended: @escaping @Sendable () -> Void) throws {
@@ -78,8 +81,11 @@ final class LiveOutput: Sendable {
             if let frame = queue.take(within: 0.01) {
                 try wait(for: frame, receiver)
                 let now = ContinuousClock.now
-                try receiver.show(frame, at: now)
-                figures?.noteShown(capturedAt: frame.captureTime, .now)
+                if try receiver.show(frame, at: now) {
+                    figures?.noteShown(capturedAt: frame.captureTime, .now)
+                } else {
+                    early.withLock { $0 += 1 }
+                }
             }
             try receiver.idle()
         }

@@ -16,7 +16,8 @@ protocol LiveReceiver: AnyObject {
     var encoder: String { get }
     /// Connects; the first call.
     func begin() throws
-    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws
+    /// Shows a frame. Returns false if the receiver has no place for it.
+    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws -> Bool
     /// Called while there is no frame, a hundred times a second.
     func idle() throws
     /// Completes the output; the last call, also if there was no frame.
@@ -38,10 +39,11 @@ final class SendingReceiver: LiveReceiver {
     var encoder: String { writer?.encoder ?? "" }
     func begin() throws { writer = try connect() }
 
-    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws {
+    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws -> Bool {
         let start = start ?? now
         self.start = start
         try writer?.send(frame.frame, at: (now - start).seconds)
+        return true
     }
 
     func finish() throws { try writer?.finish() }
@@ -75,8 +77,11 @@ final class FileReceiver: LiveReceiver {
     var encoder: String { writer.encoder }
     func begin() throws {}
 
-    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws {
-        guard keepsTime else { return try writer.append(frame.frame) }
+    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws -> Bool {
+        guard keepsTime else {
+            try writer.append(frame.frame)
+            return true
+        }
         defer { last = frame.frame }
         let origin = start ?? frame.captureTime
         // The frames that are missing before this one.
@@ -87,9 +92,10 @@ final class FileReceiver: LiveReceiver {
             gap = 0
         }
         // A frame that is early by more than half an interval replaces none: it has no place.
-        guard gap > -0.5 else { return }
+        guard gap > -0.5 else { return false }
         for _ in 0..<Int(gap.rounded()) { try writer.append(last ?? frame.frame) }
         try writer.append(frame.frame)
+        return true
     }
 
     func finish() throws {
@@ -125,8 +131,9 @@ final class WindowReceiver: LiveReceiver {
         window = try PreviewWindow(title: actions.title(), width: width, height: height)
     }
 
-    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws {
+    func show(_ frame: ShownFrame, at now: ContinuousClock.Instant) throws -> Bool {
         try window?.show(frame.frame)
+        return true
     }
 
     func idle() throws {

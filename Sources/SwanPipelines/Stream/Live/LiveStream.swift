@@ -16,6 +16,10 @@ public final class LiveStream: Sendable {
         var source: VideoSource?
         var isStopped = false
         var isClosed = false
+        /// Whether all outputs are connected.
+        var hasOutputs = false
+        /// Whether the window was closed before that.
+        var isClosedEarly = false
         /// The prompt that a person chose in the window, until the next chunk takes it.
         var chosenPrompt: String?
         var shownPrompt: String
@@ -53,12 +57,15 @@ public final class LiveStream: Sendable {
         return figures.shown > 0
     }
 
-    /// Ends the stream as if the input ended, because a person closed the window.
+    /// Ends the stream as if the input ended, because a person closed the window. An output that still waits for its
+    /// receiver waits no longer.
     func closeWindow() {
-        let source = state.withLock { state in
+        let (source, isEarly) = state.withLock { state in
             state.isClosed = true
-            return state.source
+            state.isClosedEarly = state.isClosedEarly || !state.hasOutputs
+            return (state.source, state.isClosedEarly)
         }
+        if isEarly { sending.cancel() }
         source?.close()
     }
 
@@ -109,10 +116,17 @@ public final class LiveStream: Sendable {
             log: log
         )
         for issue in stream.promptIssues { log.warning("\(issue)") }
-        let outputs = try startOutputs(source, plan, writer, styles: model.styles)
-        source.accept()
-        let accepted = ContinuousClock.now
-        try restyle(source, stream, outputs, since: accepted, onProgress)
+        var outputs: [LiveOutput] = []
+        var accepted = ContinuousClock.now
+        do {
+            outputs = try startOutputs(source, plan, writer, styles: model.styles)
+            state.withLock { $0.hasOutputs = true }
+            source.accept()
+            accepted = .now
+            try restyle(source, stream, outputs, since: accepted, onProgress)
+        } catch  where state.withLock({ $0.isClosedEarly }) {
+            // No receiver was connected, and nobody waits for one any more.
+        }
         var summary = summary(of: source, plan, outputs, model)
         summary.loadSeconds = (loaded - start).seconds
         summary.seconds = (ContinuousClock.now - accepted).seconds
@@ -188,6 +202,7 @@ public final class LiveStream: Sendable {
     func drops(_ source: VideoSource, _ outputs: [LiveOutput]) -> FrameDrops {
         var drops = source.drops
         drops.output = outputs.map(\.droppedFrames).reduce(0, +)
+        drops.early = outputs.map(\.earlyFrames).reduce(0, +)
         return drops
     }
 }

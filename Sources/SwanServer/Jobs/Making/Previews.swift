@@ -8,13 +8,19 @@ enum Previews {
     private static let quality = 88
 
     /// Writes both beside the video, which is the server's own.
-    static func write(of job: VideoJob, _ result: JobResult, in store: JobStore) throws {
+    static func write(
+        of job: VideoJob,
+        _ result: JobResult,
+        in store: JobStore,
+        _ control: JobControl
+    ) throws {
         let reader = try VideoReader(path: store.path(job, .video))
         let count = min(tiles * tiles, max(result.frames, 1))
         var wanted = (0..<count).map { $0 * result.frames / count }[...]
         var chosen: [VideoFrame] = []
         var index = 0
         while let next = wanted.first, let frame = try reader.nextFrame() {
+            try control.check()
             if index == 0 { try save(frame, store.path(job, .thumbnail)) }
             if index == next {
                 let height = max(2, frame.height * tileWidth / max(frame.width, 1))

@@ -54,7 +54,7 @@ struct RestylePlan {
         let own = info.isPicture ? model.configuration.fps ?? 16 : info.frameRate.value
         frameRate = Rational(request.frameRate ?? own) ?? .one
         frames = Self.frames(request, info, frameRate)
-        let found = info.isPicture ? nil : info.frames
+        let found = info.isPicture ? nil : Self.resampled(info, frameRate)
         expectedFrames = [frames, found].compactMap { $0 }.min()
         guard expectedFrames ?? 0 <= limits.decoding.frames else {
             throw APIError(
@@ -87,6 +87,14 @@ struct RestylePlan {
         let seconds = request.seconds ?? (info.isPicture && isOpen ? pictureSeconds : nil)
         let wanted = seconds.map { max(1, Int(($0 * rate.value).rounded())) }
         return [wanted, request.maxFrames].compactMap { $0 }.min()
+    }
+
+    /// The number of frames that a video has at another rate. An input that is resampled already has that rate.
+    private static func resampled(_ info: UploadInfo, _ rate: Rational) -> Int? {
+        guard let frames = info.frames else { return nil }
+        let resampled = Double(frames) * rate.value / info.frameRate.value
+        // Less than a thousandth of a frame is the rounding of rates.
+        return Int(min((resampled - 1e-3).rounded(.up), Double(Int32.max)))
     }
 
     private static func require(_ settings: StreamSettings, multipleOf multiple: Int) throws {

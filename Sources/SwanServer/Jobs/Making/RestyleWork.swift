@@ -48,6 +48,7 @@ struct RestyleWork {
         try control.check()
         try Engine.requireWholeFiles()
         let frames = writer.frameCount
+        input.noteUnusedPrompts(frames)
         try writer.finish()
         return JobResult(
             size: plan.size,
@@ -77,6 +78,7 @@ struct RestyleWork {
                 }
             },
             isStopped: { control.isStopped },
+            isAborted: { control.isStopped },
             cancel: { input.close() }
         )
     }
@@ -126,6 +128,17 @@ private final class UploadFrames: Sendable {
         state.withLock { state in
             for issue in issues.map(\.description) where !state.issues.contains(issue) {
                 state.issues.append(issue)
+            }
+        }
+    }
+
+    /// Notes the prompts whose frames have not come.
+    func noteUnusedPrompts(_ frames: Int) {
+        state.withLock { state in
+            for prompt in state.prompts {
+                state.issues.append(
+                    "prompt_at: frame \(prompt.frame) is beyond the end of the video (\(frames) frames)"
+                )
             }
         }
     }

@@ -21,7 +21,7 @@ struct VideoMaker: Sendable {
         case .generate: result = try generate(job, output, control)
         }
         try control.check()
-        try Previews.write(of: job, result, in: store)
+        try Previews.write(of: job, result, in: store, control)
         return result
     }
 

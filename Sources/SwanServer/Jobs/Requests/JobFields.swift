@@ -69,7 +69,7 @@ struct JobFields: Decodable {
     /// Whether the size is given, and would be given twice if the settings had one too.
     init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: Key.self)
-        try Self.requireKnownKeys(decoder)
+        try decoder.requireKnownParameters(Key.self)
         prompt = try values.decode(String.self, forKey: .prompt)
         model = try values.decodeIfPresent(String.self, forKey: .model)
         seconds = try values.decodeIfPresent(Seconds.self, forKey: .seconds)?.value
@@ -139,18 +139,6 @@ struct JobFields: Decodable {
         }
     }
 
-    private static func requireKnownKeys(_ decoder: any Decoder) throws {
-        let known = Key.allCases.map(\.rawValue)
-        let keys = try decoder.container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
-        guard let key = keys.sorted().first(where: { !known.contains($0) }) else { return }
-        throw APIError(
-            .badRequest,
-            "unknown_parameter",
-            "There is no parameter of this name; known are: \(known.joined(separator: ", ")).",
-            parameter: key.printable(limit: 80)
-        )
-    }
-
     /// A number of seconds: `4` or `"4"`.
     private struct Seconds: Decodable {
         let value: Double
@@ -165,6 +153,21 @@ struct JobFields: Decodable {
                 throw APIError.invalid("seconds", "must be a number of seconds")
             }
         }
+    }
+}
+
+extension Decoder {
+    /// Throws for a parameter that is none of the keys.
+    func requireKnownParameters<Keys: CodingKey & CaseIterable>(_ keys: Keys.Type) throws {
+        let known = Keys.allCases.map(\.stringValue)
+        let found = try container(keyedBy: AnyCodingKey.self).allKeys.map(\.stringValue)
+        guard let key = found.sorted().first(where: { !known.contains($0) }) else { return }
+        throw APIError(
+            .badRequest,
+            "unknown_parameter",
+            "There is no parameter of this name; known are: \(known.joined(separator: ", ")).",
+            parameter: key.printable(limit: 80)
+        )
     }
 }
 

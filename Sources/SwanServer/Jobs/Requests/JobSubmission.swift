@@ -9,19 +9,35 @@ import SwanHTTP
 struct JobSubmission: Sendable {
     let fields: Data
     var files: [(role: JobRequest.Role, file: UploadedFile)] = []
+    /// Counts what the submission stores, as long as there is one.
+    private let arrival: ArrivingBodies.Body
 
     /// Reads the body of a request.
     ///
     /// - Parameter folder: Where files are stored until they belong to a job.
-    init(_ request: Request, _ limits: JobLimits, folder: String) async throws {
+    init(
+        _ request: Request,
+        _ limits: JobLimits,
+        arriving: ArrivingBodies,
+        folder: String
+    ) async throws {
         let type = request.headers[.contentType] ?? ""
-        if MultipartForm.isForm(type) {
+        let isForm = MultipartForm.isForm(type)
+        let arrival = try arriving.begin(isForm ? .disk : .memory)
+        self.arrival = arrival
+        let body = RequestBody(
+            asyncSequence: request.body.map { buffer in
+                try arrival.add(buffer.readableBytes)
+                return buffer
+            }
+        )
+        if isForm {
             var form = MultipartLimits()
             form.fileBytes = limits.uploadBytes
             form.parts = 64
             form.largeFields["input_reference[image_url]"] = limits.jsonBytes
             let parts = try await MultipartForm(
-                request.body,
+                body,
                 contentType: type,
                 limits: form,
                 folder: folder,
@@ -32,8 +48,8 @@ struct JobSubmission: Sendable {
                 JobRequest.Role(rawValue: name).map { ($0, file) }
             }
         } else if type.lowercased().hasPrefix("application/json") {
-            let body = try await request.body.collect(upTo: limits.jsonBytes)
-            fields = Data(body.readableBytesView)
+            let json = try await body.collected(upTo: limits.jsonBytes)
+            fields = Data(json.readableBytesView)
         } else {
             throw APIError.contentType("application/json or multipart/form-data")
         }
@@ -61,6 +77,17 @@ struct JobSubmission: Sendable {
             guard files.count(where: { $0.role == role }) < 2 else {
                 throw .invalid(role.rawValue, "is given twice")
             }
+        }
+    }
+}
+
+extension RequestBody {
+    /// The whole body, if it is not larger than a limit of its own.
+    func collected(upTo limit: Int) async throws -> ByteBuffer {
+        do {
+            return try await collect(upTo: limit)
+        } catch is NIOTooManyBytesError {
+            throw APIError.bodyTooLarge(limit: limit)
         }
     }
 }

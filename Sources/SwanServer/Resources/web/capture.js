@@ -14,7 +14,8 @@ const tolerance = 4;
  * picture, or a hidden page) is sampled by a timer, since the model needs a steady stream.
  *
  * Handlers: `hasRoom()` tells whether a picture may be sent now, `frame(frame)` gets it, `skipped()`
- * counts one whose turn it was but for which there was no room.
+ * counts one whose turn it was but for which there was no room, `thinned(count)` those whose turn it would have been
+ * at the model's rate, but which a longer interval or a slow encoder left out.
  */
 export class Capture {
     /** Milliseconds between two pictures. */
@@ -28,6 +29,9 @@ export class Capture {
     #handlers;
     #encoder = new Worker(new URL("encoder.js", import.meta.url), { type: "module" });
     #framesPerSecond;
+    /** The next turn at the model's rate, and how many such turns have passed without a picture. */
+    #turn = 0;
+    #passed = 0;
     #stopTicks;
     #pending = null;
     #due = 0;
@@ -107,11 +111,28 @@ export class Capture {
 
     #isDue() {
         const now = performance.now();
-        if (!this.#isRunning || now < this.#due - tolerance || this.#pending) return false;
+        if (!this.#isRunning) return false;
+        const isTurn = this.#takesTurn(now);
+        if (now < this.#due - tolerance || this.#pending) {
+            if (isTurn) this.#passed += 1;
+            return false;
+        }
         this.#due = Math.max(this.#due, now - this.interval) + this.interval;
+        // A picture between two turns stands for the one before it.
+        const thinned = this.#passed - (isTurn ? 0 : 1);
+        this.#passed = 0;
+        if (thinned > 0) this.#handlers.thinned(thinned);
         if (this.#handlers.hasRoom()) return true;
         this.#handlers.skipped();
         return false;
+    }
+
+    /** Whether a picture is due at the model's rate. */
+    #takesTurn(now) {
+        const interval = 1000 / this.#framesPerSecond;
+        if (now < this.#turn - tolerance) return false;
+        this.#turn = Math.max(this.#turn, now - interval) + interval;
+        return true;
     }
 
     #encoded({ bytes, picture, codec, isKeyFrame, error, isVideo }) {

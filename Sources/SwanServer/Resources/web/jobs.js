@@ -6,6 +6,9 @@ takeAddress();
 const token = storedToken();
 const find = (id) => document.getElementById(id);
 const pollMilliseconds = 700;
+/** A server that does not answer is asked again after this time. */
+const retryMilliseconds = 2_000;
+const noticeMilliseconds = 4_000;
 const pageLength = 20;
 
 /** The items of the list by the ids of their videos. */
@@ -13,15 +16,28 @@ const items = new Map();
 let shown = pageLength;
 let models = [];
 let timer = null;
+let noticeTimer = null;
 let previewURL = null;
+/** The problem that is shown, and the one that the last poll had. */
+let shownProblem = null;
+let pollProblem = null;
 
 // Requests.
 
 /** An answer of the server that is an error, or none. */
 class Refusal extends Error {
+    /** Whether the same request may succeed a moment later. */
+    isTemporary = false;
+
     constructor(title, advice) {
         super(advice);
         this.title = title;
+    }
+
+    static unreachable() {
+        const refusal = new Refusal("The server does not answer", "Check that it runs and that this device reaches it.");
+        refusal.isTemporary = true;
+        return refusal;
     }
 }
 
@@ -32,7 +48,7 @@ async function ask(path, options = {}) {
     try {
         response = await fetch(path, { ...options, headers });
     } catch {
-        throw new Refusal("The server does not answer", "Check that it runs and that this device reaches it.");
+        throw Refusal.unreachable();
     }
     if (response.ok) return response;
     if (response.status === 401) {
@@ -42,31 +58,57 @@ async function ask(path, options = {}) {
     if (response.status === 404 && error?.code === "not_found") {
         throw new Refusal("This server makes no videos", "Start it with --jobs and a folder that it may write to.");
     }
-    throw new Refusal("The server did not accept this", error?.message ?? `It answered with ${response.status}.`);
+    const refusal = new Refusal("The server did not accept this", error?.message ?? `It answered with ${response.status}.`);
+    refusal.isTemporary = response.status >= 500;
+    throw refusal;
 }
 
-async function attempt(action) {
+async function askJSON(path) {
+    const response = await ask(path);
     try {
-        hideProblem();
-        return await action();
-    } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        showProblem(error);
-        return undefined;
+        return await response.json();
+    } catch {
+        // The connection was lost within the answer.
+        throw Refusal.unreachable();
     }
 }
 
-function showProblem({ title, message }) {
-    find("problem").querySelector("strong").textContent = title;
-    find("problem").querySelector("span").textContent = message;
+/** Does what a person asked for. */
+async function attempt(action) {
+    hideProblem();
+    await report(action);
+}
+
+/** Shows the problem of an action; one of an earlier action stays until then. */
+async function report(action) {
+    try {
+        await action();
+    } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        showProblem(error);
+    }
+}
+
+function showProblem(problem) {
+    shownProblem = problem;
+    find("problem").querySelector("strong").textContent = problem.title;
+    find("problem").querySelector("span").textContent = problem.message;
     find("problem").hidden = false;
 }
 
 function hideProblem() {
+    shownProblem = null;
     find("problem").hidden = true;
 }
 
 // A new video.
+
+async function loadModels() {
+    const { data } = await askJSON("v1/models");
+    if (models.length) return;
+    models = data;
+    showModels();
+}
 
 function showModels() {
     const [first] = models;
@@ -144,9 +186,44 @@ async function make(event) {
 
 // The list.
 
+/** Updates the list, and again later while a job waits or runs, or if the server does not answer. */
 async function refresh() {
     clearTimeout(timer);
-    const list = await (await ask(`v1/videos?limit=${Math.min(shown, 100)}`)).json();
+    try {
+        if (!models.length) await loadModels();
+        const list = await askJSON(`v1/videos?limit=${Math.min(shown, 100)}`);
+        showList(list);
+        if (list.data.some(isUnfinished)) pollAfter(pollMilliseconds);
+    } catch (error) {
+        if (error.isTemporary) pollAfter(retryMilliseconds);
+        throw error;
+    }
+}
+
+function pollAfter(milliseconds) {
+    clearTimeout(timer);
+    timer = setTimeout(poll, milliseconds);
+}
+
+/** Updates the list on the page's own account: problems of what a person did stay. */
+async function poll() {
+    try {
+        await refresh();
+        if (pollProblem && shownProblem === pollProblem) hideProblem();
+        pollProblem = null;
+    } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        // A problem that was dismissed does not come back with every attempt.
+        if (!pollProblem) showProblem(error);
+        pollProblem ??= error;
+    }
+}
+
+function isUnfinished({ status }) {
+    return status === "queued" || status === "in_progress";
+}
+
+function showList(list) {
     const ids = new Set(list.data.map(({ id }) => id));
     for (const [id, item] of items) {
         if (!ids.has(id)) remove(id, item);
@@ -159,9 +236,6 @@ async function refresh() {
     });
     find("empty").hidden = list.data.length > 0;
     find("more").hidden = !list.has_more || shown >= 100;
-    if (list.data.some(({ status }) => status === "queued" || status === "in_progress")) {
-        timer = setTimeout(() => attempt(refresh), pollMilliseconds);
-    }
 }
 
 function add(video) {
@@ -183,11 +257,13 @@ function remove(id, item) {
 }
 
 function update(item, video) {
-    item.video = video;
     const { element } = item;
     const part = (name) => element.querySelector(name);
     const isDone = video.status === "completed";
+    // Not the percentage, which changes all the time.
+    if (isUnfinished(item.video) && !isUnfinished(video)) notify(video);
     const facts = [video.size?.replace("x", " × "), video.seconds && `${video.seconds} s`, video.model];
+    item.video = video;
     setText(part(".prompt"), video.prompt);
     setText(part(".facts"), facts.filter(Boolean).join(" · "));
     setText(part(".status"), statusText(video));
@@ -199,8 +275,16 @@ function update(item, video) {
     setText(part(".delete"), isDone || video.status === "failed" ? "Delete" : "Cancel");
     if (isDone && !item.hasPicture) {
         item.hasPicture = true;
-        attempt(() => showPicture(item));
+        report(() => showPicture(item));
     }
+}
+
+/** Says that a video is finished, also to screen readers. */
+function notify({ status, prompt }) {
+    clearTimeout(noticeTimer);
+    const name = prompt.length > 40 ? `${prompt.slice(0, 40)}…` : prompt;
+    find("notice").textContent = status === "completed" ? `“${name}” is finished` : `“${name}” has failed`;
+    noticeTimer = setTimeout(() => find("notice").textContent = "", noticeMilliseconds);
 }
 
 /** Changes a text only if it differs, so that screen readers do not repeat it. */
@@ -278,7 +362,12 @@ async function discard(item) {
 
 // Start.
 
+function hasFile({ dataTransfer }) {
+    return [...dataTransfer.types].includes("Files");
+}
+
 function dropFiles(event) {
+    if (!hasFile(event)) return;
     event.preventDefault();
     find("drop").classList.remove("over");
     if (!event.dataTransfer.files.length) return;
@@ -295,17 +384,15 @@ find("more").addEventListener("click", () => {
     attempt(refresh);
 });
 document.addEventListener("dragover", (event) => {
+    // A text may be dropped into the prompt.
+    if (!hasFile(event)) return;
     event.preventDefault();
     find("drop").classList.add("over");
 });
 document.addEventListener("dragleave", () => find("drop").classList.remove("over"));
 document.addEventListener("drop", dropFiles);
 document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) attempt(refresh);
+    if (!document.hidden) poll();
 });
 
-await attempt(async () => {
-    models = (await (await ask("v1/models")).json()).data;
-    showModels();
-    await refresh();
-});
+await poll();

@@ -216,6 +216,7 @@ export class Session {
             hasRoom: () => this.#hasRoom(),
             frame: (frame) => this.#send(frame),
             skipped: () => this.#skip(),
+            thinned: (count) => this.#thin(count),
         });
         this.#capture.usesVideo = outputOf(this.#settings) === "h264";
     }
@@ -226,6 +227,10 @@ export class Session {
         if (this.#connection.backlog < largestBacklog) return;
         this.#fullBacklogs += 1;
         if (this.#fullBacklogs >= fullBacklogs) this.#useVideo();
+    }
+
+    #thin(count) {
+        if (this.#isConnected && !this.#isPaused) this.stats.drop("thinned", count);
     }
 
     /** Sends H.264 from now on, if the network setting leaves the choice to the page. */

@@ -9,6 +9,7 @@ const choices = {
     network: ["auto", "fast", "slow"],
 };
 const ranges = { transition: [0, 16], steps: [1, 1000], noise: [0, 1], seed: [0, 4_294_967_295] };
+const wholeNumbers = new Set(["transition", "steps", "seed"]);
 
 /** The settings of a first visit. `null` is the model's own value. */
 export const defaults = Object.freeze({
@@ -32,6 +33,7 @@ function parsed(name, text) {
     if (name in ranges) {
         const [low, high] = ranges[name];
         const number = Number(text);
+        if (wholeNumbers.has(name) && !Number.isInteger(number)) return undefined;
         return text !== "" && number >= low && number <= high ? number : undefined;
     }
     if (name === "prompt") return text.slice(0, 8192);

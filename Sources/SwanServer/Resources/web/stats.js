@@ -12,14 +12,14 @@ export class Stats {
     #server = {};
     /** Sessions that share the model, by the server's last report. */
     sessions = null;
-    dropped = { credit: 0, inbox: 0, outbox: 0, late: 0 };
+    dropped = { thinned: 0, credit: 0, inbox: 0, outbox: 0, late: 0 };
 
     sent(now) {
         this.#sent.push(now);
         trim(this.#sent, (time) => now - time > rateWindow);
     }
 
-    /** Counts frames that were not shown: `credit` before sending, `late` after receiving. */
+    /** Counts frames that were not shown: `thinned` and `credit` before sending, `late` after receiving. */
     drop(cause, count = 1) {
         this.dropped[cause] += count;
     }
