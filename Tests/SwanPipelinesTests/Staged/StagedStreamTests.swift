@@ -59,18 +59,16 @@ import Testing
     }
 
     /// Short caches, sinks that are refreshed, long chunks, steps one after the other, padding.
-    static let variants: [Script] = {
-        var scripts = [Script](repeating: Script(chunks: 12), count: 6)
-        (scripts[0].cacheFrames, scripts[0].sinkFrames, scripts[0].steps) = (2, 0, 3)
-        (scripts[1].sinkFrames, scripts[1].sinkThreshold, scripts[1].steps) = (3, 0.999, 3)
-        (scripts[2].framesPerBlock, scripts[2].cacheFrames) = (3, 9)
-        scripts[3].streamBatch = false
-        (scripts[4].streamBatch, scripts[4].followsMotion) = (false, false)
-        (scripts[5].moreFrames, scripts[5].followsMotion) = (3, false)
-        return scripts
-    }()
+    static let variants = [
+        Script(steps: 3, chunks: 12, cacheFrames: 2, sinkFrames: 0),
+        Script(steps: 3, chunks: 12, sinkFrames: 3, sinkThreshold: 0.999),
+        Script(chunks: 12, cacheFrames: 9, framesPerBlock: 3),
+        Script(chunks: 12, streamBatch: false),
+        Script(chunks: 12, streamBatch: false, followsMotion: false),
+        Script(chunks: 12, moreFrames: 3, followsMotion: false),
+    ]
 
-    @Test(.timeLimit(.minutes(2)), arguments: variants)
+    @Test(.timeLimit(.minutes(2)), arguments: StagedStreamTests.variants)
     func variantsOfStreams(script: Script) throws {
         let fixture = try StagedFixture()
         let expected = try fixture.alone(script)
