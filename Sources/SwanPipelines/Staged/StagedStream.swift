@@ -35,8 +35,10 @@ final class StagedStream: Sendable {
     private struct Ends {
         /// From the encoder to the first stage, and from the decoder to rank 0.
         var chunks, frames: StagePost.Ends
-        /// From the last stage to the first, and to the decoder.
-        var results, clean: StagePost.Ends
+        /// From the last stage to the decoder.
+        var clean: StagePost.Ends
+        /// From the last stage to the first; nil by steps, where nothing returns.
+        var results: StagePost.Ends?
         /// From the last rank, and to the next.
         var last, next: StagePost.Queue?
     }
@@ -85,7 +87,13 @@ final class StagedStream: Sendable {
             keepAlive: trial.keepAlive
         )
         mostChunks = roles.stages.count * setup.stepCount + 8
-        ends = try Self.open(post, rank, roles, mostChunks, StagedLimits(model, setup, options))
+        ends = try Self.open(
+            post,
+            layout.layout,
+            roles,
+            mostChunks,
+            StagedLimits(model, setup, options)
+        )
         mover = BlockMover(group: groups.patient, stages: roles.stages, setup: setup)
         meter = StageMeter(
             isOn: layout.schedulesBlocks,
@@ -107,7 +115,7 @@ final class StagedStream: Sendable {
     /// for room, and a sender only for the network.
     private static func open(
         _ post: StagePost,
-        _ rank: Int,
+        _ layout: StagedOptions.Layout,
         _ roles: StagedRoles,
         _ mostChunks: Int,
         _ limits: StagedLimits
@@ -125,9 +133,12 @@ final class StagedStream: Sendable {
         var ends = Ends(
             chunks: try channel(Channel.chunks, 0, roles.head, limits.latents + limits.text),
             frames: try channel(Channel.frames, roles.decoder, 0, limits.frames),
-            results: try channel(Channel.results, roles.tail, roles.head, limits.latents + 4_096),
             clean: try channel(Channel.clean, roles.tail, roles.decoder, limits.latents)
         )
+        if layout == .blocks {
+            let bytes = limits.latents + 4_096
+            ends.results = try channel(Channel.results, roles.tail, roles.head, bytes)
+        }
         for source in roles.stages.dropLast() {
             let link = try channel(
                 Channel.firstLink + source,
@@ -208,12 +219,12 @@ final class StagedStream: Sendable {
     private func startRing(_ parts: StagedParts) throws {
         let outlets = RingStage.Outlets(
             next: ends.next,
-            results: ends.results.sending,
+            results: ends.results?.sending,
             clean: ends.clean.sending
         )
         try startThread("swan.denoise") { [self] in
             let stage = try RingStage(parts, setup, place: rank - roles.head, outlets, mover, meter)
-            guard let chunks = ends.chunks.receiving, let results = ends.results.receiving else {
+            guard let chunks = ends.chunks.receiving, let results = ends.results?.receiving else {
                 while let message = ends.last?.take(), try stage.handle(message) {}
                 return
             }

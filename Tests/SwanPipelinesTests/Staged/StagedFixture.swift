@@ -27,6 +27,7 @@ struct StagedFixture: Sendable {
         var moreFrames = 0
         /// Whether the noise follows the motion, so that the first timestep changes.
         var followsMotion = true
+        var targetFPS: Double?
         var prompts = [9: "neon edges", 41: "a pencil sketch", 44: "the city at night"]
 
         var frameCount: Int { 1 + 4 * framesPerBlock * chunks + moreFrames }
@@ -71,6 +72,7 @@ struct StagedFixture: Sendable {
         var options = StreamOptions(configuration, height: 32, width: 32)
         options.settings.streamBatch = script.streamBatch
         options.settings.fixedNoise = !script.followsMotion
+        options.settings.targetFPS = script.targetFPS
         options.settings.seed = 11
         return options
     }
@@ -104,7 +106,7 @@ struct StagedFixture: Sendable {
     /// - Parameters:
     ///   - joined: Called when the rank has joined the others.
     ///   - loading: Called with the blocks that are loaded.
-    ///   - delivered: Called on rank 0 with the number of frames so far.
+    ///   - delivered: Called on rank 0 with the number of frames so far, after each chunk.
     func part(
         _ world: World,
         _ script: Script,

@@ -59,18 +59,16 @@ import Testing
     }
 
     /// Short caches, sinks that are refreshed, long chunks, steps one after the other, padding.
-    static let variants: [Script] = {
-        var scripts = [Script](repeating: Script(chunks: 12), count: 6)
-        (scripts[0].cacheFrames, scripts[0].sinkFrames, scripts[0].steps) = (2, 0, 3)
-        (scripts[1].sinkFrames, scripts[1].sinkThreshold, scripts[1].steps) = (3, 0.999, 3)
-        (scripts[2].framesPerBlock, scripts[2].cacheFrames) = (3, 9)
-        scripts[3].streamBatch = false
-        (scripts[4].streamBatch, scripts[4].followsMotion) = (false, false)
-        (scripts[5].moreFrames, scripts[5].followsMotion) = (3, false)
-        return scripts
-    }()
+    static let variants = [
+        Script(steps: 3, chunks: 12, cacheFrames: 2, sinkFrames: 0),
+        Script(steps: 3, chunks: 12, sinkFrames: 3, sinkThreshold: 0.999),
+        Script(chunks: 12, cacheFrames: 9, framesPerBlock: 3),
+        Script(chunks: 12, streamBatch: false),
+        Script(chunks: 12, streamBatch: false, followsMotion: false),
+        Script(chunks: 12, moreFrames: 3, followsMotion: false),
+    ]
 
-    @Test(.timeLimit(.minutes(2)), arguments: variants)
+    @Test(.timeLimit(.minutes(2)), arguments: StagedStreamTests.variants)
     func variantsOfStreams(script: Script) throws {
         let fixture = try StagedFixture()
         let expected = try fixture.alone(script)
@@ -93,6 +91,30 @@ import Testing
         var layout = StagedOptions()
         layout.layout = .steps
         expectSame(try fixture.together(3, script, layout), expected, "steps, \(chunks) chunks")
+    }
+
+    /// When is a matter of time, so the frames are counted, not compared.
+    @Test(.timeLimit(.minutes(1)), arguments: StagedOptions.Layout.allCases)
+    func chunksGrowToReachTheTargetRate(layout: StagedOptions.Layout) throws {
+        let fixture = try StagedFixture()
+        var script = Script(steps: 3, cacheFrames: 6, sinkFrames: 1, moreFrames: 2)
+        script.targetFPS = 1e9
+        var options = StagedOptions()
+        options.layout = layout
+        let sizes = Mutex<[Int]>([0])
+        let results = try ThreadRanks.run(3) { [script, options] world in
+            try fixture.part(
+                world,
+                script,
+                options,
+                delivered: { count in
+                    sizes.withLock { $0.append(count) }
+                }
+            ).count
+        }
+        #expect(try results[0].get() == script.frameCount)
+        let counts = sizes.withLock { $0 }
+        #expect(zip(counts.dropFirst(), counts).contains { $0 - $1 == 16 }, "\(counts)")
     }
 
     @Test(.timeLimit(.minutes(2)), arguments: [(true, false), (false, true), (true, true)])
