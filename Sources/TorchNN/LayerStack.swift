@@ -86,6 +86,43 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         }
     }
 
+    /// Returns a function that returns one layer, or a part of it, whenever it is called.
+    ///
+    /// In a region that is `recomputed`, a layer that is read late is then in memory only while the
+    /// region runs, both times.
+    ///
+    /// - Parameters:
+    ///   - part: The part of a layer.
+    ///   - read: Reads the part alone, from the layer's weights.
+    public func deferred<Part: Sendable>(
+        _ index: Int,
+        part: @escaping @Sendable (Layer) -> Part,
+        read: @escaping @Sendable (Weights) throws(SwanError) -> Part
+    ) throws(SwanError) -> @Sendable () throws(SwanError) -> Part {
+        try check(index..<index + 1)
+        switch source {
+        case .held(let layers):
+            let layer = layers[index - held.lowerBound]
+            return { () throws(SwanError) in part(layer) }
+        case .read(let reader):
+            return { () throws(SwanError) in try read(reader.weights[index]) }
+        }
+    }
+
+    /// The same for whole layers.
+    public func deferred(
+        _ index: Int
+    ) throws(SwanError) -> @Sendable () throws(SwanError) -> Layer {
+        try check(index..<index + 1)
+        switch source {
+        case .held(let layers):
+            let layer = layers[index - held.lowerBound]
+            return { () throws(SwanError) in layer }
+        case .read(let reader):
+            return { () throws(SwanError) in try reader.layer(index) }
+        }
+    }
+
     private func check(_ range: Range<Int>) throws(SwanError) {
         guard held.lowerBound <= range.lowerBound, range.upperBound <= held.upperBound else {
             throw SwanError(

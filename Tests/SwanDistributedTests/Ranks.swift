@@ -10,8 +10,8 @@ struct Ranks {
         let messages: String
     }
 
-    private static let url = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        .deletingLastPathComponent().appendingPathComponent("ranks-probe")
+    private static let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent()
 
     let processes: [Process]
     private let outputs: [Pipe]
@@ -19,12 +19,17 @@ struct Ranks {
 
     /// Starts ranks.
     ///
-    /// - Parameter environment: Further variables.
+    /// - Parameters:
+    ///   - environment: Further variables.
+    ///   - program: The program, which is built next to the tests.
+    ///   - isAlone: Whether the only process is not started as a rank.
     init(
         _ count: Int,
         _ arguments: [String],
         environment: [String: String] = [:],
-        port: Int? = nil
+        port: Int? = nil,
+        program: String = "ranks-probe",
+        isAlone: Bool = false
     ) throws {
         let port = try port ?? Self.freePort()
         var processes: [Process] = []
@@ -32,15 +37,19 @@ struct Ranks {
         messages = (0..<count).map { _ in Pipe() }
         for rank in 0..<count {
             let process = Process()
-            process.executableURL = Self.url
+            process.executableURL = Self.folder.appendingPathComponent(program)
             process.arguments = arguments
             var variables = ProcessInfo.processInfo.environment
             variables["TORCH_CPP_LOG_LEVEL"] = "ERROR"
-            variables.merge([
-                "RANK": "\(rank)", "WORLD_SIZE": "\(count)", "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": "\(port)", "OMP_NUM_THREADS": "1",
-            ]) { _, new in new }
-            variables.merge(environment) { _, new in new }
+            variables["OMP_NUM_THREADS"] = "1"
+            variables["OMP_WAIT_POLICY"] = "passive"
+            if !isAlone {
+                variables.merge([
+                    "RANK": "\(rank)", "WORLD_SIZE": "\(count)", "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": "\(port)",
+                ]) { _, new in new }
+                variables.merge(environment) { _, new in new }
+            }
             process.environment = variables
             process.standardOutput = outputs[rank]
             process.standardError = messages[rank]
