@@ -36,13 +36,13 @@ import Testing
         _ b: String,
         step: Int = 20,
         within limit: Double = 0,
-        only: String = "",
+        only: String? = nil,
         stage: String = "flow"
     ) throws {
         try run(
             1,
-            ["compare", "a=\(a)", "b=\(b)", "step=\(step)", "within=\(limit)", "only=\(only)"]
-                + ["stage=\(stage)"]
+            ["compare", "a=\(a)", "b=\(b)", "step=\(step)", "within=\(limit)", "stage=\(stage)"]
+                + (only.map { ["only=\($0)"] } ?? [])
         )
     }
 

@@ -39,6 +39,9 @@ extension TrainingProbe {
             from: { try made.start() },
             stoppingAt: argument("until").flatMap { Int($0) }
         ) { progress in print(String(format: "%d %.6f", progress.step, progress.losses["error"] ?? 0)) }
+        if let group = method.sequence?.group {
+            try check(group.traffic[.gather].calls > 0, "the tokens were not divided")
+        }
         // The first rank has all averages.
         guard ranks?.isFirst ?? true else { return }
         let averages = state.averages[FlowMethod.role]
@@ -63,7 +66,9 @@ extension TrainingProbe {
         let b = try checkpoints(argument("b") ?? "").file(step)
         try check(a.keys == b.keys, "other tensors: \(a.keys.count) and \(b.keys.count)")
         var different: [String] = []
-        for key in b.keys where key.contains(argument("only") ?? "") {
+        let keys = b.keys.filter { key in argument("only").map { key.contains($0) } ?? true }
+        try check(!keys.isEmpty, "nothing to compare")
+        for key in keys {
             let (x, y) = (try a.tensor(key), try b.tensor(key))
             try check(x.shape == y.shape, "\(key): \(x.shape) and \(y.shape)")
             let difference = try (x - y).abs().max().item()

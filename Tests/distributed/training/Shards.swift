@@ -1,3 +1,4 @@
+import Foundation
 import SwanDistributed
 import SwanModels
 import SwanSystem
@@ -114,6 +115,11 @@ extension TrainingProbe {
             most <= others + 2 * block && most >= block,
             "\(most) bytes whole at a time: block \(block), others \(others), all \(all)"
         )
+        // Gloo may hold what it has gathered last for a moment.
+        let end = ContinuousClock.now + .seconds(5)
+        while UnshardedBytes.now > 0, ContinuousClock.now < end {
+            Thread.sleep(forTimeInterval: 0.01)
+        }
         try check(UnshardedBytes.now == 0, "\(UnshardedBytes.now) bytes are left, block \(block), most \(most), others \(others), all \(all)")
     }
 }
