@@ -116,7 +116,7 @@ let package = Package(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
-                "SwanPipelines", "SwanTraining", "SwanTiny",
+                "SwanPipelines", "SwanDistributed", "SwanTraining", "SwanTiny",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -174,7 +174,7 @@ let package = Package(
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
+                "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "CSwanSystem.h"
@@ -51,6 +52,59 @@ int cs_spawn(
     if (number == 0) *output = ends[0];
     else close(ends[0]);
     return number;
+}
+
+/* What a rank does to itself between fork and exec: only functions that are safe there. */
+static void become_rank(pid_t parent, int input) {
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The parent may have ended before the signal was set. */
+    if (getppid() != parent) _exit(127);
+    if (input >= 0) dup2(input, STDIN_FILENO);
+    /* Outside the terminal's foreground, writing to it must not stop the process. */
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int cs_spawn_rank(
+    const char *path, char *const arguments[], char *const environment[], int input, pid_t *child) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    /* No handler of the parent may run in the child. */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t parent = getpid();
+    pid_t number = fork();
+    if (number == 0) {
+        become_rank(parent, input);
+        execve(path, arguments, environment);
+        int reason = errno;
+        ssize_t written = write(ends[1], &reason, sizeof reason);
+        _exit(written == sizeof reason ? 127 : 126);
+    }
+    int reason = number < 0 ? errno : 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(ends[1]);
+    /* The pipe closes without a word when the program runs. */
+    if (number > 0) {
+        int failure = 0;
+        ssize_t count;
+        do count = read(ends[0], &failure, sizeof failure);
+        while (count < 0 && errno == EINTR);
+        if (count == sizeof failure) {
+            reason = failure;
+            waitpid(number, NULL, 0);
+        } else {
+            *child = number;
+        }
+    }
+    close(ends[0]);
+    return reason;
 }
 
 /* The address space in use, in bytes; 0 if unknown. */

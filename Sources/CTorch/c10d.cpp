@@ -8,8 +8,11 @@
 
 #include <c10/util/Logging.h>
 
+#include <dlfcn.h>
+
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 
 using namespace swan;
 
@@ -54,17 +57,53 @@ void quietLog() {
     (void)isQuiet;
 }
 
+/// The functions of scripts/nccl.cpp.
+struct NCCL {
+    using Open = c10d::Backend *(*)(c10d::Store *, int, int, int64_t);
+
+    Open open = nullptr;
+    std::string failure;
+
+    /// The library is beside libtorch's folder, where the set-up compiles it.
+    static std::filesystem::path path() {
+        Dl_info info;
+        if (::dladdr(reinterpret_cast<void *>(&c10::initLogging), &info) == 0) return {};
+        const auto library = std::filesystem::canonical(info.dli_fname);
+        return library.parent_path().parent_path().parent_path() / "nccl" / "libswan_nccl.so";
+    }
+
+    NCCL() {
+        void *library = ::dlopen(path().c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (library == nullptr) {
+            failure = ::dlerror();
+            return;
+        }
+        const auto version = reinterpret_cast<int (*)()>(::dlsym(library, "swan_nccl_version"));
+        if (version == nullptr || version() != 1) {
+            failure = path().string() + " is of another version of the program";
+            return;
+        }
+        open = reinterpret_cast<Open>(::dlsym(library, "swan_nccl_open"));
+    }
+};
+
+const NCCL &nccl() {
+    static const NCCL library;
+    return library;
+}
+
 }  // namespace
 
 // Stores
 
 ct_store ct_store_open(
-    const char *host, uint16_t port, bool serves, int64_t milliseconds, ct_error *error) {
+    const char *host, uint16_t port, int listening, int64_t milliseconds, ct_error *error) {
     return guardedPeers<ct_store>(error, nullptr, [&] {
         quietLog();
         c10d::TCPStoreOptions options;
         options.port = port;
-        options.isServer = serves;
+        options.isServer = listening >= 0;
+        if (listening >= 0) options.masterListenFd = listening;
         options.waitWorkers = false;
         options.timeout = duration(milliseconds);
         return new ct_store_s{c10::make_intrusive<c10d::TCPStore>(host, options)};
@@ -132,6 +171,26 @@ ct_group ct_group_open_gloo(
         auto options = ProcessGroupGloo::Options::create(duration(milliseconds));
         options->devices.push_back(ProcessGroupGloo::createDeviceForHostname(address));
         auto backend = c10::make_intrusive<ProcessGroupGloo>(store->store, rank, size, options);
+        return c10::make_intrusive<ct_group_s>(std::move(backend)).release();
+    });
+}
+
+ct_group ct_group_open_nccl(
+    ct_store store, int32_t rank, int32_t size, int32_t device, int64_t milliseconds,
+    ct_error *error) {
+    return guardedPeers<ct_group>(error, nullptr, [&] {
+        TORCH_CHECK(
+            nccl().open != nullptr, "groups of GPUs need NCCL: run scripts/bootstrap --cuda (",
+            nccl().failure, ")");
+        TORCH_CHECK(
+            at::hasCUDA(), "groups of GPUs need a GPU, and scripts/bootstrap --cuda where there is one");
+        // A wait ends after the deadline, with an error instead of the end of the process.
+        ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", 0);
+        ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);
+        const c10::DeviceGuard guard(c10::Device(c10::kCUDA, static_cast<int8_t>(device)));
+        auto backend = c10::intrusive_ptr<c10d::Backend>::reclaim(
+            nccl().open(store->store.get(), rank, size, milliseconds));
+        backend->setBoundDeviceId(guard.current_device());
         return c10::make_intrusive<ct_group_s>(std::move(backend)).release();
     });
 }

@@ -35,6 +35,11 @@ package struct Launch: Sendable, Equatable {
         self.port = port
     }
 
+    /// Whether this process serves the store.
+    package var servesStore: Bool { rank == 0 && !isServedByLauncher }
+    /// Whether all processes are on one machine.
+    package var isOnOneMachine: Bool { localSize == size }
+
     /// The default port, torchrun's.
     package static let defaultPort: UInt16 = 29_500
 

@@ -35,12 +35,16 @@ final class PeerWatch: @unchecked Sendable {
         }
     }
 
-    private func stop() {
+    /// Ends the watch.
+    func stop() {
         condition.withLock {
             isStopped = true
             condition.broadcast()
         }
     }
+
+    /// The failure of a peer that was found so far.
+    var peerFailure: SwanError? { condition.withLock { failure } }
 
     /// Looks once, and waits; returns whether to go on.
     private func step(_ onFailure: () -> Void) -> Bool {
@@ -53,22 +57,23 @@ final class PeerWatch: @unchecked Sendable {
             }
             return failure == nil && !isStopped
         }
-        if found != nil { onFailure() }
+        if peerFailure != nil { onFailure() }
         return goesOn
     }
 
     private func look() -> SwanError? {
         do throws(SwanError) {
-            try store.add("alive/\(launch.rank)", 1)
+            try AliveCounts.increase(store, launch.rank)
             guard try store.contains("failed") else { return nil }
             return try failureInStore()
         } catch {
-            return SwanError(
-                .peerFailed,
-                "\(roster.name(0)) has ended: its store is gone",
-                cause: error
-            )
+            return SwanError(.peerFailed, "\(server) has ended: its store is gone", cause: error)
         }
+    }
+
+    /// The process that serves the store, for messages.
+    var server: String {
+        launch.isServedByLauncher ? "the launcher on \(launch.host)" : roster.name(0)
     }
 
     private func failureInStore() throws(SwanError) -> SwanError {
@@ -79,12 +84,6 @@ final class PeerWatch: @unchecked Sendable {
         let rank = parts.first.flatMap { Int($0) } ?? 0
         let reason = parts.dropFirst().first.map(String.init) ?? "no reason given"
         return SwanError(.peerFailed, "\(roster.name(rank)) failed: \(reason)")
-    }
-
-    /// Ends the watch after the last words of all processes.
-    func finish(_ barrier: () throws(SwanError) -> Void) throws(SwanError) {
-        try barrier()
-        stop()
     }
 
     /// The reason to give for an error of this process: a peer's, if a peer failed first.
@@ -98,12 +97,17 @@ final class PeerWatch: @unchecked Sendable {
             return error
         }
         // Connections break before the peer's reason has arrived, which is read meanwhile.
-        let still = answer(within: Self.patience + 0.4) { self.stillRanks() } ?? [0]
+        let still = answer(within: Self.patience + 0.4) { self.stillRanks() } ?? nil
         if let failure = condition.withLock({ failure }) { return failure }
-        guard !still.isEmpty else { return own }
-        let told = "\(still.map(roster.name).joined(separator: ", ")) does not answer"
-        tell(told)
-        return SwanError(.peerFailed, "\(told) (\(own.message))", cause: own)
+        guard let still else { return lost("\(server) does not answer", own) }
+        guard !still.isEmpty else { return lost("it has lost its peers, which still run", own) }
+        return lost("\(still.map(roster.name).joined(separator: ", ")) does not answer", own)
+    }
+
+    /// Tells the peers what this process has found, and returns it as an error.
+    private func lost(_ what: String, _ own: SwanError) -> SwanError {
+        tell(what)
+        return SwanError(.peerFailed, "\(what) (\(own.message))", cause: own)
     }
 
     /// Tells the peers why this process ends; the first reason stays.
@@ -120,55 +124,33 @@ final class PeerWatch: @unchecked Sendable {
             }
         }
         // The store ends with the process that serves it, so the others need time to read.
-        if isTold == true, launch.rank == 0 { Thread.sleep(forTimeInterval: 3 * Self.interval) }
+        if isTold == true, launch.servesStore { Thread.sleep(forTimeInterval: 3 * Self.interval) }
     }
 
-    /// The ranks whose counts do not change.
-    private func stillRanks() -> [Int] {
-        guard let own = try? store.clone() else { return [0] }
-        func counts() -> [Int?] {
-            (0..<launch.size).map { try? own.add("alive/\($0)", 0) }
-        }
-        let before = counts()
-        Thread.sleep(forTimeInterval: Self.patience)
-        let after = counts()
-        return (0..<launch.size).filter { $0 != launch.rank && before[$0] == after[$0] }
-    }
-
-    /// The result of a conversation with the store; nil if it takes too long, as with a stopped
-    /// process, which the store's own functions would wait for without end.
-    private func answer<Result: Sendable>(
-        within seconds: Double,
-        _ body: @escaping @Sendable () -> Result
-    ) -> Result? {
-        let answer = Answer<Result>()
+    /// The ranks whose counts do not change; nil if the store is gone.
+    private func stillRanks() -> [Int]? {
         do throws(SwanError) {
-            try startThread("swan.answer") { answer.set(body()) }
+            let own = try store.clone()
+            let before = try AliveCounts.read(own, launch.size)
+            Thread.sleep(forTimeInterval: Self.patience)
+            let after = try AliveCounts.read(own, launch.size)
+            return (0..<launch.size).filter { $0 != launch.rank && before[$0] == after[$0] }
         } catch {
+            // That it is gone is the answer.
             return nil
         }
-        return answer.wait(seconds)
     }
 }
 
-/// A value that another thread may deliver.
-private final class Answer<Value: Sendable>: @unchecked Sendable {
-    private let condition = NSCondition()
-    private var value: Value?
-
-    func set(_ value: Value) {
-        condition.withLock {
-            self.value = value
-            condition.broadcast()
-        }
+/// How often each process has counted, by which the others see that it lives.
+enum AliveCounts {
+    /// Counts up that of one rank.
+    static func increase(_ store: ProcessStore, _ rank: Int) throws(SwanError) {
+        try store.add("alive/\(rank)", 1)
     }
 
-    /// Waits for the value; nil if it does not come.
-    func wait(_ seconds: Double) -> Value? {
-        let end = Date(timeIntervalSinceNow: seconds)
-        return condition.withLock {
-            while value == nil, condition.wait(until: end) {}
-            return value
-        }
+    /// The counts of all ranks.
+    static func read(_ store: ProcessStore, _ size: Int) throws(SwanError) -> [Int] {
+        try (0..<size).map { rank throws(SwanError) in try store.add("alive/\(rank)", 0) }
     }
 }

@@ -22,11 +22,12 @@ package final class World: @unchecked Sendable {
     package let launch: Launch
     /// The processes.
     package let roster: Roster
-    /// The group of all processes.
+    /// The group of all processes, for tensors on the CPU.
     package let group: ProcessGroup
 
     private let store: ProcessStore
     private let address: String
+    private let device: Device
     private let deadlines: Deadlines
     private let watch: PeerWatch
     private let lock = NSLock()
@@ -44,6 +45,7 @@ package final class World: @unchecked Sendable {
     ) throws(SwanError) {
         self.launch = launch
         self.deadlines = deadlines
+        device = try Device(named: own.device)
         let root = try Self.openStore(launch, deadlines)
         // Restarted processes must not see the keys of the previous ones.
         store = try root.part("swan/\(launch.restart)/")
@@ -69,25 +71,28 @@ package final class World: @unchecked Sendable {
         _ launch: Launch,
         _ deadlines: Deadlines
     ) throws(SwanError) -> ProcessStore {
-        let serves = launch.rank == 0 && !launch.isServedByLauncher
-        do throws(SwanError) {
-            return try ProcessStore(
-                host: launch.host,
-                port: launch.port,
-                serves: serves,
-                deadline: deadlines.start
-            )
-        } catch {
-            throw SwanError(
-                error.code,
-                serves
-                    ? "cannot serve the store of the job on port \(launch.port); another job may use "
-                        + "it: choose another MASTER_PORT (\(error.message))"
-                    : "cannot reach rank 0 at \(launch.host):\(launch.port); check MASTER_ADDR, "
+        guard launch.servesStore else {
+            do throws(SwanError) {
+                return try ProcessStore(
+                    host: launch.host,
+                    port: launch.port,
+                    deadline: deadlines.start
+                )
+            } catch {
+                throw SwanError(
+                    error.code,
+                    "cannot reach rank 0 at \(launch.host):\(launch.port); check MASTER_ADDR, "
                         + "MASTER_PORT and the firewall (\(error.message))",
-                cause: error
-            )
+                    cause: error
+                )
+            }
         }
+        return try StoreService.open(
+            launch.host,
+            port: launch.port,
+            isLocal: launch.isOnOneMachine,
+            deadline: deadlines.start
+        ).store
     }
 
     /// The number of this process.
@@ -95,7 +100,7 @@ package final class World: @unchecked Sendable {
     /// The number of processes.
     package var size: Int { launch.size }
 
-    /// Makes a group of some ranks; nil on ranks that are not among them.
+    /// Makes a group of some ranks, for tensors on their devices; nil on ranks that are not among them.
     ///
     /// All processes of the world call this in the same order.
     package func makeGroup(_ ranks: [Int]) throws(SwanError) -> ProcessGroup? {
@@ -105,6 +110,7 @@ package final class World: @unchecked Sendable {
             store.part("group/\(groupCount)-\(ranks[0])/"),
             rank: own,
             size: ranks.count,
+            device: device,
             address: address,
             deadline: deadlines.operation
         )
@@ -112,13 +118,24 @@ package final class World: @unchecked Sendable {
         return group
     }
 
-    /// Runs the work of this process. If it fails, tells the others why; if others failed, throws
+    /// The failure of a peer, once one is known; for loops that wait for something else than a group.
+    package var peerFailure: SwanError? { watch.peerFailure }
+
+    /// Runs the work of this process, and waits for the others to have done theirs, which may take
+    /// any time.
+    ///
+    /// If it fails, tells the others why; if others failed, throws
     /// their reason.
     package func run<Result>(_ body: () throws -> Result) throws -> Result {
         do {
             let result = try body()
-            // Nobody leaves, and takes the store along, before all are done.
-            try watch.finish { () throws(SwanError) in try group.barrier() }
+            try Farewell(
+                store: store,
+                launch: launch,
+                roster: roster,
+                watch: watch,
+                patience: deadlines.operation
+            ).wait()
             return result
         } catch {
             let reason = watch.reason(of: error)

@@ -1,3 +1,4 @@
+import Foundation
 import HTTPTypes
 import NIOHTTP1
 
@@ -9,6 +10,7 @@ import NIOHTTP1
 struct AccessRules: Sendable {
     private let token: AccessToken?
     private let openPaths: Set<String>
+    private let acceptsPassword: @Sendable (String) -> Bool
     private let hosts: Set<String>
     private let allowsAllAddresses: Bool
     private let origins: Set<Origin>
@@ -17,6 +19,7 @@ struct AccessRules: Sendable {
     init(_ options: WebServerOptions) {
         token = options.token
         openPaths = options.openPaths
+        acceptsPassword = options.acceptsPassword
         let bound = Authority(host: options.host)
         // A page that may use this server may also come from it: under its name behind a proxy or in a network.
         hosts = Set(
@@ -43,7 +46,7 @@ struct AccessRules: Sendable {
             return .wrongOrigin
         }
         if head.isUnsafe, isForm(head) { return .form }
-        return isAuthorized(head) ? nil : .unauthorized
+        return isAuthorized(head) ? nil : .unauthorized(accepting: challenge(for: head))
     }
 
     private func allows(_ host: Authority) -> Bool {
@@ -77,16 +80,32 @@ struct AccessRules: Sendable {
         let values = head.headers["authorization"]
         if let value = values.first {
             let parts = value.split(separator: " ", maxSplits: 1)
-            guard values.count == 1, parts.count == 2, parts[0].lowercased() == "bearer" else {
-                return false
+            guard values.count == 1, parts.count == 2 else { return false }
+            switch parts[0].lowercased() {
+            case "bearer": return token.matches(parts[1])
+            case "basic" where acceptsPassword(head.path):
+                return Self.password(in: parts[1]).map { token.matches($0) } ?? false
+            default: return false
             }
-            return token.matches(parts[1])
         }
         let prefix = AccessToken.subprotocolPrefix
         return head.isWebSocketUpgrade
             && head.subprotocols.contains {
                 $0.hasPrefix(prefix) && token.matches($0.dropFirst(prefix.count))
             }
+    }
+}
+
+extension AccessRules {
+    private func challenge(for head: HTTPRequestHead) -> String {
+        acceptsPassword(head.path) ? "Basic realm=\"Swan: the token is the password\"" : "Bearer"
+    }
+
+    /// The password in the credentials of HTTP's Basic scheme (RFC 7617).
+    private static func password(in credentials: some StringProtocol) -> Substring? {
+        guard let data = Data(base64Encoded: String(credentials)) else { return nil }
+        let text = String(decoding: data, as: UTF8.self)
+        return text.firstIndex(of: ":").map { text[text.index(after: $0)...] }
     }
 }
 
@@ -124,11 +143,13 @@ extension APIError {
         parameter: "Content-Type"
     )
 
-    fileprivate static let unauthorized = APIError(
-        .unauthorized,
-        "invalid_token",
-        "Send the server's token as \"Authorization: Bearer TOKEN\", or as the WebSocket subprotocol \"\(AccessToken.subprotocolPrefix)TOKEN\".",
-        parameter: "Authorization",
-        headers: [.wwwAuthenticate: "Bearer"]
-    )
+    fileprivate static func unauthorized(accepting challenge: String) -> APIError {
+        APIError(
+            .unauthorized,
+            "invalid_token",
+            "Send the server's token as \"Authorization: Bearer TOKEN\", or as the WebSocket subprotocol \"\(AccessToken.subprotocolPrefix)TOKEN\".",
+            parameter: "Authorization",
+            headers: [.wwwAuthenticate: challenge]
+        )
+    }
 }

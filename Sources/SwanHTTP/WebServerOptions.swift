@@ -12,6 +12,9 @@ package struct WebServerOptions: Sendable {
     package var token: AccessToken?
     /// The paths that need no token.
     package var openPaths: Set<String> = ["/healthz"]
+    /// Whether programs that can send nothing but a name and a password, as video players, may send the
+    /// token as the password on a path.
+    package var acceptsPassword: @Sendable (_ path: String) -> Bool = { _ in false }
     /// Names under which clients may reach the server, besides `localhost`, loopback addresses and `host`.
     package var allowedHosts: [Authority] = []
     /// Web pages of other origins that may open WebSockets and change state.

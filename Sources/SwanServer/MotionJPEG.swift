@@ -6,6 +6,14 @@ import NIOCore
 enum MotionJPEG {
     private static let boundary = "swanframe"
 
+    /// Whether a path answers with such a stream, which players show that can send no header of their own.
+    @Sendable static func isPath(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        return parts.starts(with: ["api", "stream"]) && parts.count == 3
+            || parts.starts(with: ["v1", "realtime", "sessions"]) && parts.count == 5
+                && parts.last == "mjpeg"
+    }
+
     /// The response: frames until the session ends or the client leaves. A slow client skips frames.
     static func response(_ session: LiveSession) -> Response {
         response(boundary: boundary) { writer in
@@ -55,9 +63,8 @@ enum MotionJPEG {
     }
 
     private static func part(_ frame: OutputFrame, _ boundary: String) -> ByteBuffer {
-        let type = frame.header.codec == .jpeg ? "image/jpeg" : "image/png"
         var buffer = ByteBuffer(
-            string: "Content-Type: \(type)\r\nContent-Length: \(frame.picture.count)\r\n\r\n"
+            string: "Content-Type: image/jpeg\r\nContent-Length: \(frame.picture.count)\r\n\r\n"
         )
         buffer.writeBytes(frame.picture)
         buffer.writeString("\r\n--\(boundary)\r\n")

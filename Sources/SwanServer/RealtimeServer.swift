@@ -122,7 +122,6 @@ package final class RealtimeServer: Sendable {
         do {
             reservation = try registry.reserve(Self.demand(url, registry))
         } catch {
-            metrics.refused("capacity")
             return .refuse(error)
         }
         return .accept(subprotocol: subprotocol) { [registry, log] connection in

@@ -91,7 +91,7 @@ package func lowerThreadPriority(to nice: Int) throws(SwanError) {
 }
 
 /// Calls a function with a null-terminated array of C strings.
-private func withCStrings<Result>(
+func withCStrings<Result>(
     _ texts: [String],
     _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
 ) -> Result {

@@ -11,6 +11,7 @@ struct BenchCommand: ParsableCommand {
             """,
         subcommands: [
             BenchSpeedCommand.self, BenchQualityCommand.self, BenchServeCommand.self,
+            BenchDistributeCommand.self,
         ],
         defaultSubcommand: BenchSpeedCommand.self
     )

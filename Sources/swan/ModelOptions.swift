@@ -50,9 +50,9 @@ struct JSONReport {
     ///
     /// - Parameter replaces: Whether the report may replace an existing file.
     init(_ path: String?, replaces: Bool = true) throws {
-        self.path = path
+        self.path = Ranks.quietRank == nil ? path : nil
         self.replaces = replaces
-        guard let path, path != "-" else { return }
+        guard let path = self.path, path != "-" else { return }
         try OutputPath.requireWritable(path)
     }
 
@@ -95,7 +95,12 @@ struct ReportedJob {
 /// Standard output, which carries results only.
 enum StandardOutput {
     /// Writes all bytes; throws if the pipe is closed or the disk is full.
-    static func write(_ data: Data) throws { try OutputPath.writeToStandardOutput(data) }
+    ///
+    /// Of several ranks, only rank 0 writes.
+    static func write(_ data: Data) throws {
+        guard Ranks.quietRank == nil else { return }
+        try OutputPath.writeToStandardOutput(data)
+    }
 
     /// Writes a text followed by a line break.
     static func write(_ text: String) throws {

@@ -20,6 +20,8 @@ struct OverwriteOption: ParsableArguments {
     /// - Returns: Whether existing outputs may be replaced.
     func permit(_ files: JobFiles) throws -> Bool {
         try files.check()
+        // Rank 0 writes the files and asks.
+        guard Ranks.quietRank == nil else { return false }
         for path in files.removeLeftovers() {
             Terminal.standardError.write(
                 kind: .note,

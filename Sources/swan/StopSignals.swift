@@ -36,11 +36,7 @@ final class StopSignals: Sendable {
     ) throws(SwanError) {
         self.messages = messages
         self.reload = reload
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        for number in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(number) {
-            sigaddset(&signals, number)
-        }
+        var signals = Self.handled
         // Blocked signals stay pending until the thread below receives them.
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         try startThread("swan.signals") { [self, signals] in
@@ -51,6 +47,16 @@ final class StopSignals: Sendable {
                 handle(number, stop: stop, abandon: abandon)
             }
         }
+    }
+
+    /// The signals that stop a job, without those that are ignored.
+    static var handled: sigset_t {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM, SIGHUP] where !isIgnored(number) {
+            sigaddset(&signals, number)
+        }
+        return signals
     }
 
     /// Whether a signal is ignored, as under `nohup` or after `&` in a script; it then stays

@@ -22,13 +22,14 @@ struct Swan: ParsableCommand {
               64  invalid usage              70   internal error
               65  invalid input or model     73   output cannot be created
               66  input not found            74   input/output error
-              69  device or model not found  130  Ctrl-C (143: SIGTERM, 129: SIGHUP)
+              69  device or model not found  75   another rank failed
+              78  ranks differ               130  Ctrl-C (143: SIGTERM, 129: SIGHUP)
             """,
         version: SwanVersion.text,
         subcommands: [
             StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
             TrainCommand.self, ServeCommand.self, MCPCommand.self,
-            BenchCommand.self,
+            LaunchCommand.self, BenchCommand.self,
             DoctorCommand.self, DecodeWorkerCommand.self,
         ]
     )
@@ -43,6 +44,7 @@ struct Swan: ParsableCommand {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
             var command = try parseAsRoot(ServeSettings.adding(to: arguments))
+            try Ranks.check(command)
             try command.run()
         } catch {
             ExitStatus.terminate(with: error)

@@ -51,9 +51,15 @@ final class Terminal: Sendable {
     }
 
     /// Writes a message above the bar.
+    ///
+    /// Of several ranks, only rank 0 writes other messages than errors.
     func write(kind: Kind, _ message: String) {
+        guard Ranks.quietRank == nil || kind == .error else { return }
+        let origin = Ranks.quietRank.map { "rank \($0): " } ?? ""
         // Names from files are in it, which may be anything.
-        let message = ArgumentNames.escaped(in: message)
+        let message =
+            origin
+            + ArgumentNames.escaped(in: message)
             .printable(limit: 16_000, keepsLines: true)
         state.withLock { state in
             switch state.format {
@@ -70,17 +76,20 @@ final class Terminal: Sendable {
 
     /// Writes a question without a line break, so that the answer follows it.
     func write(prompt: String) {
+        guard Ranks.quietRank == nil else { return }
         let prompt = ArgumentNames.escaped(in: prompt).printable(limit: 16_000, keepsLines: true)
         state.withLock { put(clearing($0.bar) + prompt) }
     }
 
     /// Writes a line verbatim.
     func write(line: String) {
+        guard Ranks.quietRank == nil else { return }
         state.withLock { put(clearing($0.bar) + line + "\n" + $0.bar) }
     }
 
     /// Redraws the bar with the text for the given number of columns.
     func draw(_ text: (_ columns: Int) -> String) {
+        guard Ranks.quietRank == nil else { return }
         state.withLock { state in
             // Leave the last column free: a terminal may wrap the line after it.
             let bar = text(max(1, columns - 1))

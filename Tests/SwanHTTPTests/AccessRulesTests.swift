@@ -1,3 +1,4 @@
+import Foundation
 import HTTPTypes
 import NIOHTTP1
 import Testing
@@ -116,6 +117,30 @@ import Testing
             status(head(.GET, "/", headers)) { $0.token = token }
                 == expected
         )
+    }
+
+    /// Players send nothing but a name and a password, and only after they were asked.
+    @Test func playersSendTheTokenAsPassword() throws {
+        func allow(_ options: inout WebServerOptions) {
+            options.token = token
+            options.acceptsPassword = { $0 == "/stream" }
+        }
+        func credentials(_ text: String) -> [(String, String)] {
+            [("Authorization", "Basic " + Data(text.utf8).base64EncodedString())]
+        }
+        let right = credentials("swan:0123456789abcdef")
+        #expect(status(head(.GET, "/stream?x=1", right), allow) == 200)
+        #expect(status(head(.GET, "/stream", credentials("swan:wrong")), allow) == 401)
+        #expect(status(head(.GET, "/stream", credentials("0123456789abcdef")), allow) == 401)
+        #expect(status(head(.GET, "/stream", [("Authorization", "Basic ?")]), allow) == 401)
+        #expect(status(head(.GET, "/", right), allow) == 401)
+
+        var options = WebServerOptions()
+        allow(&options)
+        for (path, scheme) in [("/stream", "Basic realm="), ("/", "Bearer")] {
+            let refusal = try #require(AccessRules(options).refusal(of: head(.GET, path)))
+            #expect(refusal.headers[.wwwAuthenticate]?.hasPrefix(scheme) == true)
+        }
     }
 
     @Test func onlyOpenPathsNeedNoToken() {

@@ -54,7 +54,7 @@ import Testing
         meter.begin(at: start)
         for index in 0..<9 {
             let now = start + .milliseconds(400 + 250 * index)
-            meter.add(try chunk(index, isLate: index == 3), compress: 0.01, now: now)
+            _ = meter.add(try chunk(index, isLate: index == 3), compress: 0.01, now: now)
         }
         let stats = meter.report(received: 36, dropped: 0, outboxDropped: 0, sessions: 1)
         #expect(stats.realTimeFactor == 1 && stats.timeToFirstChunkMs == 400)
@@ -63,6 +63,24 @@ import Testing
         #expect(
             abs(stats.chunkIntervalMs.p50 - 250) < 5 && abs(stats.chunkIntervalMs.p99 - 250) < 5
         )
+    }
+
+    /// What waited during a pause tells nothing about the model.
+    @Test func pausesAreNotMeasured() throws {
+        var meter = SessionMeter(framesPerSecond: 16)
+        meter.begin(at: start)
+        _ = meter.add(try chunk(0), compress: 0, now: start + .milliseconds(100))
+        let second = meter.add(try chunk(1), compress: 0, now: start + .milliseconds(350))
+        #expect(second.interval == 0.25 && second.realTimeFactor == 1)
+        #expect(second.latencies.count == 4)
+        meter.pause()
+        meter.resume(at: start + .seconds(60))
+        // Its frames arrived before the pause.
+        let third = meter.add(try chunk(2), compress: 0, now: start + .seconds(61))
+        #expect(third.interval == nil && third.latencies.isEmpty && !third.isUnderrun)
+        let stats = meter.report(received: 12, dropped: 0, outboxDropped: 0, sessions: 1)
+        #expect(stats.realTimeFactor == 1 && stats.latencyMs.p99 < 1_000)
+        #expect(stats.chunkIntervalMs.p99 < 260)
     }
 
     /// Rates are those of about a second, also for someone who asks again at once.
@@ -97,6 +115,7 @@ import Testing
         session.attach(Outbox(frameCapacity: 1))
         session.take(.chunk(try chunk(0)))
         #expect(metrics.text.contains("swan_frames_dropped_total{reason=\"outbox\"} 3\n"))
+        #expect(metrics.text.contains("swan_chunks_total 1\n"))
         session.take(.skipped(sequence: 4, MessageError("a", "b")))
         session.attach(Outbox(frameCapacity: 1))
         session.take(.ended(nil))

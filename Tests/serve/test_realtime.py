@@ -24,6 +24,9 @@ class Swan(Server):
         self.lines = queue.Queue()
         # A busy machine would refuse sessions of tests that are not about speed.
         options = [*options, *(["--overcommit"] if overcommits else [])]
+        # The folder of jobs is the user's unless another one is named.
+        if "--jobs" not in options:
+            options += ["--jobs", "none"]
         self.process = subprocess.Popen(
             [SWAN, "serve", "--port", "0", "--device", "cpu", "--dtype", "float32", *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -240,6 +243,18 @@ class RealtimeTest(unittest.TestCase):
         while watcher.buffer.count(b"\xff\xd8\xff") < 3:
             watcher.fill()
         self.assertIn(b"multipart/x-mixed-replace", watcher.buffer)
+        session.send(type="stop")
+
+    def test_those_who_watch_a_session_with_png_see_jpeg(self):
+        session = self.session(output="png")
+        watcher = Client(self.server, timeout=20)
+        self.addCleanup(watcher.__exit__)
+        watcher.request(path=f"/v1/realtime/sessions/{session.ready['session']}/mjpeg")
+        self.restyle(session, 9)
+        while watcher.buffer.count(b"\xff\xd8\xff") < 3:
+            watcher.fill()
+        self.assertNotIn(b"image/png", watcher.buffer)
+        self.assertEqual({frame[2] for frame in session.frames}, {2})
         session.send(type="stop")
 
     def test_several_sessions_at_once(self):

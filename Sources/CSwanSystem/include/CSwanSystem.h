@@ -22,6 +22,12 @@ int cs_spawn(
     const char *path, char *const arguments[], char *const environment[], int input, int *output,
     pid_t *child);
 
+/* Starts a program as one of several that run together: in a process group of its own, so that Ctrl-C in the terminal
+ * is the caller's to pass on, and killed when the calling thread ends. `input`, unless -1, becomes its standard input;
+ * it shares the others. Returns 0 or the error number. */
+int cs_spawn_rank(
+    const char *path, char *const arguments[], char *const environment[], int input, pid_t *child);
+
 /* Limits this process: so many bytes of memory more than it has now, so many seconds of processor time, no further
  * files, and none of them growing. Returns 0 or the error number. */
 int cs_limit_child(uint64_t memory, uint64_t seconds);

@@ -186,9 +186,10 @@ void ct_guard_leave(ct_guard guard);
 
 typedef struct ct_store_s *ct_store;  // keys and values that all processes see
 
-// Connects to the store at an address, or serves it there. Serving listens on all interfaces.
+// Connects to the store at an address. With a listening socket (otherwise -1), bound to that port, serves it
+// there; the store then owns the socket.
 ct_store ct_store_open(
-    const char *host, uint16_t port, bool serves, int64_t milliseconds, ct_error *error);
+    const char *host, uint16_t port, int listening, int64_t milliseconds, ct_error *error);
 // Another connection to the same store, for another thread.
 ct_store ct_store_clone(ct_store store, ct_error *error);
 // The part of a store whose keys begin with a prefix.
@@ -209,6 +210,10 @@ typedef struct ct_group_s *ct_group;
 // its peers reach it.
 ct_group ct_group_open_gloo(
     ct_store store, int32_t rank, int32_t size, const char *address, int64_t milliseconds,
+    ct_error *error);
+// The same for tensors on a GPU, with NCCL, which `scripts/bootstrap --cuda` prepares.
+ct_group ct_group_open_nccl(
+    ct_store store, int32_t rank, int32_t size, int32_t device, int64_t milliseconds,
     ct_error *error);
 void ct_group_release(ct_group group);
 // Closes the connections; what waits fails.

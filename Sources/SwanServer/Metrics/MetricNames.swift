@@ -28,15 +28,17 @@ extension PrometheusMetrics.Description {
         ),
         "swan_stage_duration_seconds": timer("Time of a chunk in a stage."),
         "swan_queue_depth": gauge("Frames that wait in a queue."),
-        "swan_deadline_missed_total": counter("Chunks that took longer than two chunks' time."),
+        "swan_chunks_total": counter("Chunks that were restyled."),
+        "swan_deadline_missed_total": counter("Chunks that were ready after their deadline."),
+        "swan_underruns_total": counter("Times that a viewer had no frame to show."),
         "swan_prompt_to_effect_seconds": timer(
             "From a change until the first chunk that it shaped."
         ),
-        "swan_time_to_first_chunk_seconds": timer("From a session's start until its first chunk."),
+        "swan_time_to_first_chunk_seconds": timer("From the first frame until the first chunk."),
         "swan_chunk_interval_seconds": timer("Between two chunks of a session."),
         "swan_real_time_factor": Self(
             kind: .histogram,
-            help: "A chunk's computing time over its playing time; real time is up to 1.",
+            help: "A chunk's playing time over the time since the previous one; 1 in real time.",
             buckets: ratios
         ),
         "swan_jobs": gauge("Jobs, by status."),

@@ -17,7 +17,10 @@ package final class ServerMetrics: Sendable {
         for reason in ["inbox", "outbox", "damaged"] {
             count("swan_frames_dropped_total", 0, reason: reason)
         }
-        for name in ["swan_sessions_started_total", "swan_deadline_missed_total"] { count(name, 0) }
+        for name in [
+            "swan_sessions_started_total", "swan_chunks_total", "swan_deadline_missed_total",
+            "swan_underruns_total",
+        ] { count(name, 0) }
         factory.whenRead { [weak factory] in if let factory { ProcessGauges.update(factory) } }
     }
 

@@ -8,8 +8,6 @@ final class SessionMetrics: @unchecked Sendable {
 
     // Everything below is protected by `lock`.
     private let lock = NSLock()
-    private let start = ContinuousClock.now
-    private var lastChunk: ContinuousClock.Instant?
     /// Changes that have not shaped a chunk yet.
     private var changes: [(event: UInt32, time: ContinuousClock.Instant)] = []
     private var dropped = SessionStats.Dropped()
@@ -31,37 +29,39 @@ final class SessionMetrics: @unchecked Sendable {
         }
     }
 
+    /// Notes that a pause ended, which changes during it had to wait for.
+    func resumed() {
+        lock.withLock { for index in changes.indices { changes[index].time = .now } }
+    }
+
     /// Records a chunk.
     ///
-    /// - Parameters:
-    ///   - compress: The seconds that compressing its frames took.
-    ///   - framesPerSecond: The rate at which its frames are shown.
-    func add(_ chunk: RestyledChunk, compress: Double, framesPerSecond: Double) {
+    /// - Parameter compress: The seconds that compressing its frames took.
+    func add(_ chunk: RestyledChunk, _ measures: ChunkMeasures, compress: Double) {
         let now = ContinuousClock.now
+        server.count("swan_chunks_total", 1)
         frames(chunk.frames.count, "out", "restyled")
-        for frame in chunk.frames {
-            server.seconds("swan_e2e_latency_seconds", (now - frame.arrival) / .seconds(1))
-        }
-        let chunkSeconds = Double(chunk.frames.count) / framesPerSecond
-        addStages(chunk, compress: compress, chunkSeconds: chunkSeconds)
+        for latency in measures.latencies { server.seconds("swan_e2e_latency_seconds", latency) }
+        addStages(chunk, compress: compress)
         if chunk.isLate { server.count("swan_deadline_missed_total", 1) }
-        let (last, effects) = lock.withLock {
-            defer { lastChunk = now }
+        if measures.isUnderrun { server.count("swan_underruns_total", 1) }
+        let effects = lock.withLock {
             // Of changes that were merged, the newest gives its number to the chunk.
             let newest = changes.lastIndex { $0.event == chunk.event }
             let past = changes.prefix(newest.map { $0 + 1 } ?? 0)
             changes.removeFirst(past.count)
-            return (lastChunk, past.map { (now - $0.time) / .seconds(1) })
+            return past.map { (now - $0.time) / .seconds(1) }
         }
         for effect in effects { server.seconds("swan_prompt_to_effect_seconds", effect) }
-        if let last {
-            server.seconds("swan_chunk_interval_seconds", (now - last) / .seconds(1))
-        } else {
-            server.seconds("swan_time_to_first_chunk_seconds", (now - start) / .seconds(1))
-        }
+        let optional = [
+            ("swan_chunk_interval_seconds", measures.interval),
+            ("swan_real_time_factor", measures.realTimeFactor),
+            ("swan_time_to_first_chunk_seconds", measures.untilFirstChunk),
+        ]
+        for case (let name, let value?) in optional { server.seconds(name, value) }
     }
 
-    private func addStages(_ chunk: RestyledChunk, compress: Double, chunkSeconds: Double) {
+    private func addStages(_ chunk: RestyledChunk, compress: Double) {
         let seconds = chunk.seconds
         let busy = seconds.encode + seconds.denoise + seconds.decode
         let stages = [
@@ -70,9 +70,6 @@ final class SessionMetrics: @unchecked Sendable {
         ]
         for (stage, time) in stages {
             server.seconds("swan_stage_duration_seconds", time, ("stage", stage))
-        }
-        if chunkSeconds > 0 {
-            server.seconds("swan_real_time_factor", (busy + compress) / chunkSeconds)
         }
     }
 

@@ -23,6 +23,7 @@ extension RealtimeServer {
         var http = options.http
         // The page itself holds no secret; what it asks for does need the token.
         http.openPaths.formUnion(page.paths)
+        http.acceptsPassword = MotionJPEG.isPath
         http.observer = { metrics.add($0) }
         let content = try loadingContent(http, options.version, health, metrics, page)
         let web = WebServer(options: http, content: content, log: log)

@@ -141,8 +141,13 @@ final class LiveSession: @unchecked Sendable {
 
     func change(_ change: StreamChange, isPaused: Bool?) {
         let stream = lock.withLock {
+            let wasPaused = paused
             paused = isPaused ?? paused
             if paused { meter.pause() }
+            if wasPaused, !paused {
+                meter.resume()
+                metrics.resumed()
+            }
             return self.stream
         }
         metrics.changed(change.event)
@@ -319,11 +324,11 @@ final class LiveSession: @unchecked Sendable {
             send(.failure(.init(MessageError(error))))
         }
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        lock.withLock {
-            meter.add(chunk, compress: seconds)
+        let measures = lock.withLock {
             backlog += kept
             metrics.dropped(dropped)
+            return meter.add(chunk, compress: seconds)
         }
-        metrics.add(chunk, compress: seconds, framesPerSecond: framesPerSecond)
+        metrics.add(chunk, measures, compress: seconds)
     }
 }

@@ -4,7 +4,7 @@ import SwanPipelines
 import SwanSystem
 
 /// Encodes the restyled frames of a session: for its client as pictures or as H.264, and for those that watch as
-/// pictures.
+/// JPEG.
 ///
 /// A frame of H.264 refers to the one before it. So frames for a client that reads too slowly are dropped before
 /// they are encoded, never after.
@@ -76,15 +76,23 @@ final class OutputEncoder: @unchecked Sendable {
         defer { lock.unlock() }
         if let client { follow(client, chunk) }
         if let client, usesVideo { try sendVideo(chunk, to: client) }
-        let viewers = (usesVideo ? [] : [client].compactMap { $0 }) + watchers
-        // Nobody may be watching at the moment.
-        guard keeps || !viewers.isEmpty else { return [] }
+        let client = usesVideo ? nil : client
         var frames: [OutputFrame] = []
+        // The first frame of a chunk is the one that is latest, so it does not wait for the others.
         for frame in chunk.frames {
-            let picture = try picture(frame, chunk)
-            // The first frame of a chunk is the one that is latest, so it does not wait for the others.
-            for viewer in viewers { viewer.put([picture]) }
-            if keeps { frames.append(picture) }
+            // Nobody may be there at the moment.
+            if keeps || client != nil {
+                let own = try picture(choice == .png ? .png : .jpeg, frame, chunk)
+                client?.put([own])
+                if keeps { frames.append(own) }
+                if choice != .png {
+                    for watcher in watchers { watcher.put([own]) }
+                    continue
+                }
+            }
+            guard !watchers.isEmpty else { continue }
+            let jpeg = try picture(.jpeg, frame, chunk)
+            for watcher in watchers { watcher.put([jpeg]) }
         }
         return frames
     }
@@ -108,14 +116,14 @@ final class OutputEncoder: @unchecked Sendable {
     // MARK: - Encoding
 
     private func picture(
+        _ codec: FrameHeader.Codec,
         _ frame: RestyledFrame,
         _ chunk: RestyledChunk
     ) throws(SwanError) -> OutputFrame {
-        let isPNG = choice == .png
         let picture =
-            isPNG ? try frame.frame.png() : try JPEG.encode(frame.frame, quality: quality)
+            codec == .png ? try frame.frame.png() : try JPEG.encode(frame.frame, quality: quality)
         return OutputFrame(
-            header: FrameHeader(isPNG ? .png : .jpeg, frame, chunk),
+            header: FrameHeader(codec, frame, chunk),
             picture: picture,
             arrival: frame.arrival
         )

@@ -1,5 +1,19 @@
 import SwanPipelines
 
+/// What was measured of one chunk, in seconds.
+struct ChunkMeasures {
+    /// From the arrival of each frame until it was restyled; none of frames that waited in a pause.
+    var latencies: [Double] = []
+    /// From the first frame until the session's first chunk.
+    var untilFirstChunk: Double?
+    /// From the previous chunk to this one; nil after a pause.
+    var interval: Double?
+    /// The playing time of the chunk over the interval.
+    var realTimeFactor: Double?
+    /// Whether a viewer had no frame to show before it.
+    var isUnderrun = false
+}
+
 /// The measurements of a session; protected by its lock.
 struct SessionMeter {
     private var latencies = LatencyHistogram()
@@ -12,10 +26,10 @@ struct SessionMeter {
     private var missed = 0
     private var usesBatch = false
     private var firstChunkSeconds: Double?
-    /// When the first frame arrived, and when the first and the newest chunk were done.
-    private var begin, firstDone, newestDone: ContinuousClock.Instant?
-    /// The frames since the first chunk.
-    private var framesSinceFirst = 0
+    /// When the first frame arrived, when the newest chunk was done, and when the last pause ended.
+    private var begin, newestDone, resumed: ContinuousClock.Instant?
+    /// The seconds of all intervals between chunks, and the playing time of the chunks at their ends.
+    private var spent = 0.0, played = 0.0
     var damaged = 0
     /// The least seconds over which rates are measured: reports may come at any time.
     private static let leastRateSeconds = 0.9
@@ -38,27 +52,41 @@ struct SessionMeter {
         newestDone = nil
     }
 
+    /// Notes that a pause ends: what arrived before it waited for that.
+    mutating func resume(at now: ContinuousClock.Instant = .now) { resumed = now }
+
+    /// Adds a chunk, and returns what was measured of it.
     mutating func add(
         _ chunk: RestyledChunk,
         compress: Double,
         now: ContinuousClock.Instant = .now
-    ) {
+    ) -> ChunkMeasures {
+        var measures = ChunkMeasures()
         lastChunk = chunk.index + 1
         chunks += 1
         framesOut += chunk.frames.count
-        for frame in chunk.frames { latencies.add(now - frame.arrival) }
+        for frame in chunk.frames where resumed.map({ $0 <= frame.arrival }) ?? true {
+            latencies.add(now - frame.arrival)
+            measures.latencies.append((now - frame.arrival) / .seconds(1))
+        }
         if chunk.isLate { missed += 1 }
         usesBatch = chunk.usesBatch
-        if let newestDone { intervals.add(now - newestDone) }
-        if firstDone == nil {
-            firstDone = now
+        if chunks == 1 {
             firstChunkSeconds = begin.map { (now - $0) / .seconds(1) }
-        } else {
-            framesSinceFirst += chunk.frames.count
+            measures.untilFirstChunk = firstChunkSeconds
+        }
+        if let newestDone, now > newestDone {
+            intervals.add(now - newestDone)
+            let (seconds, playing) = (
+                (now - newestDone) / .seconds(1), Double(chunk.frames.count) / framesPerSecond
+            )
+            (spent, played) = (spent + seconds, played + playing)
+            (measures.interval, measures.realTimeFactor) = (seconds, playing / seconds)
         }
         newestDone = now
-        viewer.add(frames: chunk.frames.count, at: now)
+        measures.isUnderrun = viewer.add(frames: chunk.frames.count, at: now)
         stages = SessionStats.Stages(chunk, compress: compress)
+        return measures
     }
 
     /// The statistics; rates are over about the last second, whoever asks for them.
@@ -95,12 +123,8 @@ struct SessionMeter {
         last = (now, received, framesOut)
     }
 
-    /// The seconds of video that came out, over the seconds in which they did.
-    private var realTimeFactor: Double? {
-        guard let firstDone, let newestDone, newestDone > firstDone else { return nil }
-        let seconds = (newestDone - firstDone) / .seconds(1)
-        return rounded(Double(framesSinceFirst) / framesPerSecond / seconds, 1e3)
-    }
+    /// The seconds of video that came out, over the seconds in which they did, without pauses.
+    private var realTimeFactor: Double? { spent > 0 ? rounded(played / spent, 1e3) : nil }
 }
 
 /// A viewer who shows frames at the session's rate and begins a chunk's time after the first ones came.
@@ -113,17 +137,20 @@ struct SimulatedViewer {
 
     init(framesPerSecond: Double) { self.framesPerSecond = framesPerSecond }
 
-    /// Adds the frames of a chunk.
-    mutating func add(frames: Int, at now: ContinuousClock.Instant) {
+    /// Adds the frames of a chunk; returns whether there was no frame to show before them.
+    @discardableResult
+    mutating func add(frames: Int, at now: ContinuousClock.Instant) -> Bool {
         let duration = Duration.seconds(Double(frames) / framesPerSecond)
         guard let end, end >= now else {
-            if end != nil { underruns += 1 }
             // One chunk is shown, another is kept for delays.
-            end = now + duration * 2
-            return
+            defer { self.end = now + duration * 2 }
+            guard end != nil else { return false }
+            underruns += 1
+            return true
         }
         // More than three chunks are not kept: a live viewer skips.
         self.end = min(end + duration, now + duration * 3)
+        return false
     }
 
     /// Begins anew with the next chunk.

@@ -53,7 +53,10 @@ final class SessionRegistry: @unchecked Sendable {
             do {
                 return try reserveFree(demand)
             } catch {
-                guard let session = longestWaiting else { throw error }
+                guard let session = longestWaiting else {
+                    metrics.refused("capacity")
+                    throw error
+                }
                 lock.withLock { sessions[session.id] = nil }
                 session.end()
             }
@@ -149,9 +152,15 @@ final class SessionRegistry: @unchecked Sendable {
         request.mode = start.mode
         request.generates = start.input == .none
         request.dropsFrames = start.presentation != .lossless
-        let (stream, issues) = try host.join(request) { [session, health] report in
-            health.watch(report)
-            session.take(report)
+        let (stream, issues): (SharedStream, [PromptIssue])
+        do {
+            (stream, issues) = try host.join(request) { [session, health] report in
+                health.watch(report)
+                session.take(report)
+            }
+        } catch let error as CapacityError {
+            metrics.refused("capacity")
+            throw error
         }
         lock.withLock {
             reservation.handOver()

@@ -19,26 +19,26 @@ package final class ProcessGroup: @unchecked Sendable {
     /// Joins the processes that open a group with the same store.
     ///
     /// - Parameters:
+    ///   - device: Where the tensors are: Gloo exchanges those of the CPU, NCCL those of a GPU.
     ///   - address: An address of this process that its peers can reach.
     ///   - deadline: The longest that an operation may take.
     package init(
         _ store: ProcessStore,
         rank: Int,
         size: Int,
+        device: Device = .cpu,
         address: String,
         deadline: Duration
     ) throws(SwanError) {
         self.rank = rank
         self.size = size
+        let (own, all, limit) = (Int32(rank), Int32(size), deadline.milliseconds)
         raw = try engine { error in
-            ct_group_open_gloo(
-                store.raw,
-                Int32(rank),
-                Int32(size),
-                address,
-                deadline.milliseconds,
-                &error
-            )
+            switch device {
+            case .cpu: ct_group_open_gloo(store.raw, own, all, address, limit, &error)
+            case .cuda(let index):
+                ct_group_open_nccl(store.raw, own, all, Int32(index), limit, &error)
+            }
         }
     }
 

@@ -5,21 +5,24 @@ import Foundation
 /// Keys and values that all processes of a job see: c10d's TCPStore.
 ///
 /// A store is used by one thread at a time; `clone` makes one for another thread. It is not
-/// authenticated and, where it is served, listens on all interfaces: for trusted networks only.
+/// authenticated: for trusted networks only.
 package final class ProcessStore: @unchecked Sendable {
     let raw: ct_store
 
     private init(_ raw: ct_store) { self.raw = raw }
 
     /// Connects to the store at an address, or serves it there.
+    ///
+    /// - Parameter socket: A socket that listens on the port, which the store then owns; nil to
+    ///   connect to a store that another process serves.
     package convenience init(
         host: String,
         port: UInt16,
-        serves: Bool,
+        socket: Int32? = nil,
         deadline: Duration
     ) throws(SwanError) {
         let store: ct_store = try engine { error in
-            ct_store_open(host, port, serves, deadline.milliseconds, &error)
+            ct_store_open(host, port, socket ?? -1, deadline.milliseconds, &error)
         }
         self.init(store)
     }

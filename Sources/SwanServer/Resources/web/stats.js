@@ -33,6 +33,7 @@ export class Stats {
             shown.capture = times.takenTime - times.captureTime;
             shown.encode = times.encodedTime - times.takenTime;
             shown.network = Math.max(0, onTheWay - frame.serverTime);
+            shown.server = frame.serverTime;
             shown.show = frame.shownTime - frame.arrival;
         }
         this.#shown.push(shown);
@@ -85,10 +86,15 @@ export class Stats {
         const server = this.#server;
         const roundTrip = median("network");
         const halfway = roundTrip === null ? null : roundTrip / 2;
+        const atWork = ["queue", "encode", "denoise", "vae_decode", "compress"]
+            .reduce((sum, stage) => sum + (server[stage] ?? 0), 0);
+        const inServer = median("server");
         return [
             ["capture", median("capture")],
             ["encode", median("encode")],
             ["network up", halfway],
+            // A frame waits until its chunk is complete.
+            ["chunk", inServer === null ? null : Math.max(0, inServer - atWork)],
             ["queue", server.queue],
             ["VAE encode", server.encode],
             ["denoise", server.denoise],

@@ -1,0 +1,39 @@
+import Foundation
+import SwanSystem
+
+/// The result of a conversation with the store; nil if it takes too long, as with a stopped process,
+/// which the store's own functions would wait for without end.
+func answer<Result: Sendable>(
+    within seconds: Double,
+    _ body: @escaping @Sendable () -> Result
+) -> Result? {
+    let answer = Answer<Result>()
+    do throws(SwanError) {
+        try startThread("swan.answer") { answer.set(body()) }
+    } catch {
+        return nil
+    }
+    return answer.wait(seconds)
+}
+
+/// A value that another thread may deliver.
+private final class Answer<Value: Sendable>: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var value: Value?
+
+    func set(_ value: Value) {
+        condition.withLock {
+            self.value = value
+            condition.broadcast()
+        }
+    }
+
+    /// Waits for the value; nil if it does not come.
+    func wait(_ seconds: Double) -> Value? {
+        let end = Date(timeIntervalSinceNow: seconds)
+        return condition.withLock {
+            while value == nil, condition.wait(until: end) {}
+            return value
+        }
+    }
+}
