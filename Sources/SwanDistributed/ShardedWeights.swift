@@ -7,8 +7,15 @@ package import TorchNN
 /// Part r has elements r n ..< (r + 1) n of the tensor in row-major order, with zeros after its
 /// end; n is the same for all ranks.
 package enum Shard {
+    /// Parts begin at multiples of this number of elements, which vector instructions take together:
+    /// an optimizer then computes each element as it would in the whole tensor, to the bit.
+    package static let alignment = 64
+
     /// The number of elements n of each part.
-    package static func length(_ count: Int, among parts: Int) -> Int { (count + parts - 1) / parts }
+    package static func length(_ count: Int, among parts: Int) -> Int {
+        let unit = parts * alignment
+        return (count + unit - 1) / unit * alignment
+    }
 
     /// The elements of part `rank` without the zeros after them; may be empty.
     package static func range(_ count: Int, of rank: Int, among parts: Int) -> Range<Int> {

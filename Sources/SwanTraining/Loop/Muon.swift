@@ -32,8 +32,8 @@ struct Muon: Sendable {
         }
     }
 
-    /// The same where each rank of a group has a part [n] of the parameter, of its gradient and of
-    /// its momentum. The matrix is whole while its direction is found, by every rank.
+    /// The same where each rank of a group has a part of the parameter, of its gradient and of its
+    /// momentum (`Shard.range`). The matrix is whole while its direction is found, by every rank.
     func step(
         _ parameter: Tensor,
         _ gradient: Tensor,
@@ -42,9 +42,14 @@ struct Muon: Sendable {
         _ group: ProcessGroup
     ) throws(SwanError) {
         try withoutGradients { () throws(SwanError) in
-            let ahead = try group.unsharded(advance(momentum, gradient), as: gradient.dtype)
-                .narrowed(0, 0, shape.reduce(1, *)).reshaped(shape)
-            let own = try Shard.part(of: direction(ahead), group.rank, among: group.size)
+            let count = shape.reduce(1, *)
+            let part = try advance(momentum, gradient)
+            let padding = Shard.length(count, among: group.size) - part.count
+            let ahead = try group.unsharded(part.padded([0, padding]), as: part.dtype)
+                .narrowed(0, 0, count).reshaped(shape)
+            let range = Shard.range(count, of: group.rank, among: group.size)
+            let own = try direction(ahead).reshaped([-1])
+                .narrowed(0, range.lowerBound, range.count)
             try apply(own, to: parameter, shape: shape)
         }
     }

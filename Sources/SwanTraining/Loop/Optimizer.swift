@@ -55,6 +55,46 @@ struct Optimizer {
         threads: Int = 1,
         sharing: WeightSharing? = nil
     ) throws -> Double {
+        guard let sharing else {
+            return try update(parameters, gradients, number, rate, options, threads, nil)
+        }
+        return try own(of: sharing).update(
+            sharing.own(of: parameters.map { try $0.detached() }),
+            sharing.own(of: gradients),
+            number,
+            rate,
+            options,
+            threads,
+            sharing
+        )
+    }
+
+    /// The same optimizer for the elements that a rank has, without the zeros after them.
+    private func own(of sharing: WeightSharing) throws(SwanError) -> Optimizer {
+        var seconds: [Tensor?] = []
+        for (index, moment) in secondMoments.enumerated() {
+            guard let moment else {
+                seconds.append(nil)
+                continue
+            }
+            seconds.append(try sharing.own(of: moment, index))
+        }
+        return Optimizer(
+            firstMoments: try sharing.own(of: firstMoments),
+            secondMoments: seconds,
+            averages: try sharing.own(of: averages)
+        )
+    }
+
+    private func update(
+        _ parameters: [Tensor],
+        _ gradients: [Tensor],
+        _ number: Int,
+        _ rate: Double,
+        _ options: OptimizerOptions,
+        _ threads: Int,
+        _ sharing: WeightSharing?
+    ) throws -> Double {
         try withoutGradients {
             // The fused operator ignores strides: a gradient with a memory layout other than its
             // weight's would be applied to the wrong elements.
@@ -97,7 +137,9 @@ struct Optimizer {
         _ rate: Double,
         _ options: OptimizerOptions
     ) throws(SwanError) {
-        let places = secondMoments.indices.filter { secondMoments[$0] != nil }
+        let places = secondMoments.indices.filter {
+            secondMoments[$0] != nil && parameters[$0].count > 0
+        }
         guard let first = places.first else { return }
         // The operator needs the step number as a tensor for each parameter.
         let count = try Tensor.full([], Double(number), .float32, parameters[first].device)

@@ -97,6 +97,21 @@ struct WeightSharing: Sendable {
     let group: ProcessGroup
     /// The shapes of the whole weights.
     let shapes: [[Int]]
+
+    /// The elements that this rank has in its part of tensor `index`, without zeros after them.
+    func own(of part: Tensor, _ index: Int) throws(SwanError) -> Tensor {
+        let count = shapes[index].reduce(1, *)
+        return try part.narrowed(
+            0,
+            0,
+            Shard.range(count, of: group.rank, among: group.size).count
+        )
+    }
+
+    /// The same for all tensors.
+    func own(of parts: [Tensor]) throws(SwanError) -> [Tensor] {
+        try parts.enumerated().map { index, part throws(SwanError) in try own(of: part, index) }
+    }
 }
 
 /// The weights of a trained role and the state of its optimizer.

@@ -61,6 +61,7 @@ extension TrainingProbe {
     /// Compares the tensors of two checkpoints after a step whose names contain `only`.
     func compare() throws {
         let limit = argument("within").flatMap { Double($0) } ?? 0
+        let floor = argument("floor").flatMap { Double($0) } ?? 1e-6
         let step = argument("step").flatMap { Int($0) } ?? 20
         let a = try checkpoints(argument("a") ?? "").file(step)
         let b = try checkpoints(argument("b") ?? "").file(step)
@@ -73,7 +74,7 @@ extension TrainingProbe {
             try check(x.shape == y.shape, "\(key): \(x.shape) and \(y.shape)")
             let difference = try (x - y).abs().max().item()
             let size = try y.abs().max().item()
-            guard difference > limit * max(size, 1e-6) else { continue }
+            guard difference > limit * max(size, floor) else { continue }
             different.append("\(key) by \(difference) of \(size)")
         }
         try check(

@@ -35,13 +35,13 @@ struct FlowMethod: Method {
 
     init(hasImages: Bool, microBatches: Int, muon: Bool = false) {
         config = WanConfig()
-        (config.dim, config.ffnDim, config.heads, config.layers) = (64, 96, 4, 3)
+        (config.dim, config.ffnDim, config.heads, config.layers) = (64, 96, 4, 2)
         (config.inDim, config.outDim, config.freqDim) = (4, 4, 32)
         (config.textDim, config.textLen) = (24, 9)
         if hasImages { (config.inDim, config.imageDim) = (12, 20) }
         encoder = UMT5Config()
         (encoder.vocabulary, encoder.dim, encoder.headDim, encoder.ffnDim) = (50, 24, 8, 40)
-        (encoder.heads, encoder.layers, encoder.buckets, encoder.maxDistance) = (3, 2, 8, 16)
+        (encoder.heads, encoder.layers, encoder.buckets, encoder.maxDistance) = (3, 1, 8, 16)
         options = OptimizerOptions(
             learningRate: 1e-3,
             warmUpSteps: 2,

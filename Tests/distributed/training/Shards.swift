@@ -110,7 +110,7 @@ extension TrainingProbe {
         let state = try loop.run(from: { try made.start() }, stoppingAt: steps) { _ in }
         let own = state.networks[FlowMethod.role]?.parameters.reduce(0) { $0 + $1.byteCount } ?? 0
         let most = UnshardedBytes.maximum
-        try check(own <= all / world.size + 8 * start.count, "\(own) bytes of \(all) are own")
+        try check(own <= all / world.size + 4 * Shard.alignment * start.count, "\(own) bytes of \(all) are own")
         try check(
             most <= others + 2 * block && most >= block,
             "\(most) bytes whole at a time: block \(block), others \(others), all \(all)"

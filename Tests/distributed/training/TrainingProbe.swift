@@ -37,6 +37,7 @@ import Torch
         case "peak": try checkPeak()
         case "flow": try trainFlow()
         case "recipe": try trainRecipe()
+        case "write": try writeRecipe()
         case "compare": try compare()
         case let other: throw SwanError(.invalidRequest, "no scenario '\(other)'")
         }
