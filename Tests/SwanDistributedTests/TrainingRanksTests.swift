@@ -99,18 +99,19 @@ import Testing
     }
 
     /// Divided tokens: sums over tokens are taken in another order. Gradients differ by rounding;
-    /// weights, of which Adam moves also those whose gradient is nothing but rounding, by little.
+    /// weights by little. Left out: a bias whose gradient is as small as Adam's epsilon, so that
+    /// rounding moves it.
     @Test(arguments: ["t2v", "i2v"]) func dividedTokens(task: String) throws {
         let flow = "flow task=\(task)"
-        let sequence = task == "t2v" ? "sequence=2 recomputing=true" : "sequence=2 data=2 shard=full"
+        let sequence =
+            task == "t2v" ? "sequence=2 recomputing=true" : "sequence=2 data=2 shard=full"
         let ranks = task == "t2v" ? 2 : 4
         try train("first", 1, "\(flow) steps=1")
         try train("first2", ranks, "\(flow) steps=1 \(sequence)")
         try expectSame("first2", "first", "step=1 only=first_moments within=1e-5")
         try train("one", 1, flow)
         try train("two", ranks, "\(flow) \(sequence)")
-        try expectSame("two", "one", "only=/weights/ within=1e-5 floor=1")
-        try expectSame("two", "one", "only=/averages/ within=1e-5 floor=1")
+        try expectSame("two", "one", "only=/weights/ without=k_img.bias within=1e-5 floor=1")
     }
 
     /// Killed between checkpoints, and continued by fewer ranks, which have other parts.
@@ -210,15 +211,18 @@ import Testing
 
     @Test func namesWhatFits() throws {
         _ = try recipe(4)
-        let misfit = try command(2, "out", ["--data-parallel", "3"]).end()
-        let tooMany = try command(3, "out").end()
-        for outcome in misfit {
-            #expect(outcome.code == 64, "\(outcome.messages)")
+        func expect(_ message: String, _ ranks: Int, _ options: [String]) throws {
+            let outcomes = try command(ranks, "out", options).end()
+            // A rank that hears of another's error first names that.
+            #expect(outcomes.contains { $0.code == 64 })
+            for outcome in outcomes {
+                #expect([64, 75].contains(outcome.code), "\(outcome.messages)")
+                #expect(outcome.messages.contains(message), "\(outcome.messages)")
+            }
         }
-        #expect(misfit[0].messages.contains("2 processes were started"))
-        #expect(misfit[0].messages.contains("2 x 1, 1 x 2"))
-        #expect(tooMany[0].messages.contains("'vae' has 2 micro-batches"))
-        let alone = try command(1, "out", ["--sequence-parallel", "2"]).end()
-        #expect(alone[0].messages.contains("1 process was started"))
+        try expect("2 processes were started", 2, ["--data-parallel", "3"])
+        try expect("2 x 1, 1 x 2", 2, ["--data-parallel", "3"])
+        try expect("'vae' has 2 micro-batches", 3, [])
+        try expect("1 process was started", 1, ["--sequence-parallel", "2"])
     }
 }

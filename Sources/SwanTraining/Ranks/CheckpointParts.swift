@@ -79,7 +79,8 @@ struct CheckpointParts: CheckpointFile {
         of path: String,
         _ remedy: String
     ) throws -> SafetensorsFile {
-        guard PartName(entry.name)?.prefix == URL(fileURLWithPath: prefix(of: path)).lastPathComponent
+        guard
+            PartName(entry.name)?.prefix == URL(fileURLWithPath: prefix(of: path)).lastPathComponent
         else {
             throw SwanError(.invalidData, "\(path): lists a part of another name; \(remedy)")
         }

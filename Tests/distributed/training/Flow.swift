@@ -38,7 +38,9 @@ extension TrainingProbe {
         let state = try loop.run(
             from: { try made.start() },
             stoppingAt: argument("until").flatMap { Int($0) }
-        ) { progress in print(String(format: "%d %.6f", progress.step, progress.losses["error"] ?? 0)) }
+        ) { progress in
+            print(String(format: "%d %.6f", progress.step, progress.losses["error"] ?? 0))
+        }
         if let group = method.sequence?.group {
             try check(group.traffic[.gather].calls > 0, "the tokens were not divided")
         }
@@ -67,7 +69,10 @@ extension TrainingProbe {
         let b = try checkpoints(argument("b") ?? "").file(step)
         try check(a.keys == b.keys, "other tensors: \(a.keys.count) and \(b.keys.count)")
         var different: [String] = []
-        let keys = b.keys.filter { key in argument("only").map { key.contains($0) } ?? true }
+        let keys = b.keys.filter { key in
+            (argument("only").map { key.contains($0) } ?? true)
+                && (argument("without").map { !key.contains($0) } ?? true)
+        }
         try check(!keys.isEmpty, "nothing to compare")
         for key in keys {
             let (x, y) = (try a.tensor(key), try b.tensor(key))

@@ -38,7 +38,7 @@ extension TrainingProbe {
         let steps = argument("steps") ?? "8"
         let text = TinyTraining.recipe
             .replacing("every_steps: 4", with: "every_steps: 2")
-            .replacing("average_decay: 0.9", with: "average_decay: 0.9\n            micro_batches: 2")
+            .replacing("average_decay: 0.9", with: "average_decay: 0.9\n    micro_batches: 2")
             .replacing("{steps: 5, size: 32", with: "{steps: \(steps), size: 32")
         _ = try Recipe(yaml: text)
         try Data(text.utf8).write(to: URL(fileURLWithPath: argument("path") ?? ""))

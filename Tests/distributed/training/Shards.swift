@@ -48,7 +48,10 @@ extension TrainingProbe {
                         encoder.encode(batch.prompts),
                         image: batch.image?.to(dtype)
                     )
-                    let input = try concatenated([batch.latents] + [batch.condition].compactMap(\.self), dim: 1)
+                    let input = try concatenated(
+                        [batch.latents] + [batch.condition].compactMap(\.self),
+                        dim: 1
+                    )
                     return try transformer(input.to(dtype), timesteps: batch.timesteps, text: text)
                 }
             }
@@ -61,7 +64,11 @@ extension TrainingProbe {
             let others = stored.filter { !$0.key.contains("blocks.") }.values
                 .reduce(0) { $0 + $1.count * 4 }
             let most = UnshardedBytes.maximum
-            try check(most <= others + 2 * block, "\(most) bytes whole at a time, block \(block)")
+            let padding = 4 * group.size * Shard.alignment * stored.count
+            try check(
+                most <= others + 2 * block + padding,
+                "\(most) bytes whole at a time, block \(block)"
+            )
         }
     }
 
@@ -103,6 +110,8 @@ extension TrainingProbe {
         let all = bytes { _ in true }
         let block = bytes { $0.hasPrefix("transformer.blocks.0.") }
         let others = bytes { !$0.contains(".blocks.") }
+        // Of a block and what is not of blocks.
+        let padding = 4 * world.size * Shard.alignment * (start.count / method.config.layers)
         UnshardedBytes.reset()
         let steps = argument("steps").flatMap { Int($0) } ?? 2
         let loop = TrainingLoop("peak", steps: steps, method: method, ranks: ranks)
@@ -110,9 +119,12 @@ extension TrainingProbe {
         let state = try loop.run(from: { try made.start() }, stoppingAt: steps) { _ in }
         let own = state.networks[FlowMethod.role]?.parameters.reduce(0) { $0 + $1.byteCount } ?? 0
         let most = UnshardedBytes.maximum
-        try check(own <= all / world.size + 4 * Shard.alignment * start.count, "\(own) bytes of \(all) are own")
         try check(
-            most <= others + 2 * block && most >= block,
+            own <= all / world.size + 4 * Shard.alignment * start.count,
+            "\(own) bytes of \(all) are own"
+        )
+        try check(
+            most <= others + 2 * block + padding && most >= block,
             "\(most) bytes whole at a time: block \(block), others \(others), all \(all)"
         )
         // Gloo may hold what it has gathered last for a moment.
@@ -120,6 +132,9 @@ extension TrainingProbe {
         while UnshardedBytes.now > 0, ContinuousClock.now < end {
             Thread.sleep(forTimeInterval: 0.01)
         }
-        try check(UnshardedBytes.now == 0, "\(UnshardedBytes.now) bytes are left, block \(block), most \(most), others \(others), all \(all)")
+        try check(
+            UnshardedBytes.now == 0,
+            "\(UnshardedBytes.now) bytes are left, block \(block), most \(most), others \(others), all \(all)"
+        )
     }
 }
