@@ -82,7 +82,16 @@ struct TrainCommand: RankedCommand {
             stopping: "stopping with a checkpoint after this step (repeat to stop immediately)",
             abandoned: "stopped; --resume continues from the last checkpoint"
         )
-        let signals = try StopSignals(messages, stop: stop.cancel, abandon: {})
+        // The other ranks need this one until they have agreed to stop, even if all is saved.
+        let isRank = world != nil
+        let signals = try StopSignals(
+            messages,
+            stop: {
+                let hasUnsavedWork = stop.cancel()
+                return hasUnsavedWork || isRank
+            },
+            abandon: {}
+        )
         let recipe = try shared(Recipe(contentsOf: recipe))
         // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
