@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <atomic>
+#include <numeric>
 
 using namespace swan;
 
@@ -57,28 +58,65 @@ at::Tensor scatteredSum(const Group &group, const at::Tensor &whole) {
 }
 
 struct Unsharded : torch::autograd::Function<Unsharded> {
-    static at::Tensor forward(
-        AutogradContext *context, const at::Tensor &shard, const Group &group, int64_t dtype) {
+    static tensor_list forward(
+        AutogradContext *context, at::TensorList shards, const Group &group, int64_t dtype) {
+        tensor_list parts;
+        std::vector<int64_t> lengths;
+        for (const auto &shard : shards) {
+            TORCH_CHECK(shard.dim() == 1, "a shard is flat");
+            parts.push_back(shard.detach().to(static_cast<at::ScalarType>(dtype)));
+            lengths.push_back(shard.numel());
+        }
         context->saved_data["group"] = c10::IValue::make_capsule(group);
-        auto part = shard.detach().to(static_cast<at::ScalarType>(dtype)).contiguous();
-        auto whole = counted(part.numel() * group->backend->getSize(), part.options());
-        finish(group->backend->_allgather_base(whole, part));
-        return whole;
+        context->saved_data["lengths"] = lengths;
+        const int64_t size = group->backend->getSize();
+        auto own = parts.size() == 1 ? parts[0].contiguous() : at::cat(parts);
+        auto all = counted(own.numel() * size, own.options());
+        finish(group->backend->_allgather_base(all, own));
+        if (parts.size() == 1) return {all};
+        // From all shards of a rank to all ranks' shards of a tensor.
+        const auto rows = all.view({size, -1});
+        tensor_list wholes;
+        int64_t start = 0;
+        for (const auto length : lengths) {
+            auto whole = counted(length * size, own.options());
+            whole.view({size, length}).copy_(rows.narrow(1, start, length));
+            wholes.push_back(std::move(whole));
+            start += length;
+        }
+        return wholes;
     }
 
     static tensor_list backward(AutogradContext *context, tensor_list gradients) {
         const auto group = c10::static_intrusive_pointer_cast<ct_group_s>(
             context->saved_data["group"].toCapsule());
-        return {scatteredSum(group, gradients[0].to(at::kFloat).contiguous()), {}, {}};
+        const auto lengths = context->saved_data["lengths"].toIntVector();
+        const int64_t size = group->backend->getSize();
+        const auto total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+        const auto all = at::empty({size, total}, gradients[0].options().dtype(at::kFloat));
+        int64_t start = 0;
+        for (std::size_t i = 0; i < lengths.size(); ++i) {
+            all.narrow(1, start, lengths[i]).copy_(gradients[i].reshape({size, lengths[i]}));
+            gradients[i].reset();
+            start += lengths[i];
+        }
+        auto shards = scatteredSum(group, all.view({-1})).split_with_sizes(lengths);
+        shards.resize(shards.size() + 2);
+        return shards;
     }
 };
 
 }  // namespace
 
-ct_tensor ct_unsharded(ct_group group, ct_tensor shard, int32_t dtype, ct_error *error) {
-    return guardedPeers<ct_tensor>(error, nullptr, [&] {
-        TORCH_CHECK(borrow(shard).dim() == 1, "a shard is flat");
-        return give(Unsharded::apply(borrow(shard), borrow(group), int64_t{dtype}));
+bool ct_unsharded(
+    ct_group group, const ct_tensor *shards, int32_t count, int32_t dtype, ct_tensor *wholes,
+    ct_error *error) {
+    return guardedPeers<bool>(error, false, [&] {
+        std::vector<at::Tensor> parts;
+        for (int32_t i = 0; i < count; ++i) parts.push_back(borrow(shards[i]));
+        auto found = Unsharded::apply(at::TensorList(parts), borrow(group), int64_t{dtype});
+        for (int32_t i = 0; i < count; ++i) wholes[i] = give(std::move(found[i]));
+        return true;
     });
 }
 

@@ -40,7 +40,7 @@ package enum Shard {
 ///
 /// ZeRO, https://arxiv.org/abs/1910.02054, stage 3. Reading a weight gathers it from all ranks, so
 /// they read the same weights in the same order. With `Weights(readsLayersLate: true)` a layer is
-/// whole while it runs. Where gradients are recorded, that of a part is its sum over ranks in
+/// gathered at once, and whole while it runs. Where gradients are recorded, that of a part is its sum over ranks in
 /// float32; layers are then read in regions that are `recomputed`, which gather again in the
 /// backward pass.
 package struct ShardedWeights: WeightSource {
@@ -102,8 +102,11 @@ package struct ShardedWeights: WeightSource {
 
     /// The whole weight under a key; all ranks ask for it.
     package func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
-        try tensor(key, shape, for: parts[key]?.dtype ?? .float32)
+        try tensor(key, shape, for: dtype(of: key))
     }
+
+    /// The dtype of the parts of a weight.
+    fileprivate func dtype(of key: String) -> DType { parts[key]?.dtype ?? .float32 }
 
     /// The same, gathered in `dtype` if that has fewer bytes.
     package func tensor(
@@ -114,9 +117,31 @@ package struct ShardedWeights: WeightSource {
         guard let part = parts[key] else {
             throw SwanError(.invalidWeights, "there is no weight \(key)")
         }
-        let travels = dtype.size < part.dtype.size ? dtype : part.dtype
-        let whole = try group.unsharded(part, as: travels)
+        let whole = try group.unsharded(part, as: Self.travelling(part.dtype, for: dtype))
         return try whole.narrowed(0, 0, shape.reduce(1, *)).reshaped(shape)
+    }
+
+    /// The dtype in which a weight is gathered.
+    fileprivate static func travelling(_ stored: DType, for dtype: DType) -> DType {
+        dtype.size < stored.size ? dtype : stored
+    }
+
+    /// The weights under a path, gathered in one exchange for each dtype.
+    package func together(
+        _ path: String,
+        for dtype: DType
+    ) throws(SwanError) -> any WeightSource {
+        let prefix = path.isEmpty ? "" : path + "."
+        let below = parts.filter { $0.key.hasPrefix(prefix) }.sorted { $0.key < $1.key }
+        var whole: [String: Tensor] = [:]
+        for travelling in DType.allCases {
+            let alike = below.filter {
+                Self.travelling($0.value.dtype, for: dtype) == travelling
+            }
+            let gathered = try group.unsharded(alike.map(\.value), as: travelling)
+            for (item, tensor) in zip(alike, gathered) { whole[item.key] = tensor }
+        }
+        return GatheredWeights(shared: self, whole: whole)
     }
 
     /// The low-rank additions to the matrix under a key.
@@ -126,6 +151,39 @@ package struct ShardedWeights: WeightSource {
 
     /// The keys and shapes, without exchanging anything.
     package var outline: any WeightSource { Outline(shapes: shapes, device: device) }
+}
+
+/// Weights some of which were gathered before.
+private struct GatheredWeights: WeightSource {
+    let shared: ShardedWeights
+    /// The elements of weights, and zeros after them.
+    let whole: [String: Tensor]
+
+    var keys: [String] { shared.keys }
+
+    func shape(_ key: String) -> [Int]? { shared.shape(key) }
+
+    func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
+        try tensor(key, shape, for: shared.dtype(of: key))
+    }
+
+    /// A weight that is asked for with more digits than it was gathered with is gathered again.
+    func tensor(
+        _ key: String,
+        _ shape: [Int],
+        for dtype: DType
+    ) throws(SwanError) -> Tensor {
+        guard let tensor = whole[key],
+            tensor.dtype == ShardedWeights.travelling(shared.dtype(of: key), for: dtype)
+        else { return try shared.tensor(key, shape, for: dtype) }
+        return try tensor.narrowed(0, 0, shape.reduce(1, *)).reshaped(shape)
+    }
+
+    func additions(_ key: String) throws(SwanError) -> [LowRankAddition] {
+        try shared.additions(key)
+    }
+
+    var outline: any WeightSource { shared.outline }
 }
 
 /// Zeros in the shapes of weights, which take no memory.

@@ -83,9 +83,8 @@ public struct WanBackbone: Sendable {
         var own = TextConditioning.Keys(first: blocks.lowerBound)
         if recomputing {
             for index in blocks {
-                let attention = try stack.deferred(index, part: \.crossAttention) {
-                    [config] weights throws(SwanError) in
-                    try WanCrossAttention(weights["cross_attn"], config)
+                let attention = try stack.deferred(index, "cross_attn", part: \.crossAttention) {
+                    [config] weights throws(SwanError) in try WanCrossAttention(weights, config)
                 }
                 own.append(
                     try recomputed { () throws(SwanError) in

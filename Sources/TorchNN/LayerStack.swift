@@ -22,7 +22,9 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         let weights: Weights
         let make: @Sendable (Weights) throws(SwanError) -> Layer
 
-        func layer(_ index: Int) throws(SwanError) -> Layer { try make(weights[index]) }
+        func layer(_ index: Int) throws(SwanError) -> Layer {
+            try make(weights[index].together())
+        }
     }
 
     /// Loads the layers under a path, by their indices.
@@ -92,10 +94,12 @@ public struct LayerStack<Layer: Sendable>: Sendable {
     /// region runs, both times.
     ///
     /// - Parameters:
+    ///   - path: The part's path from the layer's.
     ///   - part: The part of a layer.
-    ///   - read: Reads the part alone, from the layer's weights.
+    ///   - read: Reads the part alone, from the weights under its path.
     public func deferred<Part: Sendable>(
         _ index: Int,
+        _ path: String,
         part: @escaping @Sendable (Layer) -> Part,
         read: @escaping @Sendable (Weights) throws(SwanError) -> Part
     ) throws(SwanError) -> @Sendable () throws(SwanError) -> Part {
@@ -105,7 +109,7 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             let layer = layers[index - held.lowerBound]
             return { () throws(SwanError) in part(layer) }
         case .read(let reader):
-            return { () throws(SwanError) in try read(reader.weights[index]) }
+            return { () throws(SwanError) in try read(reader.weights[index][path].together()) }
         }
     }
 

@@ -18,6 +18,8 @@ public protocol WeightSource: Sendable {
     func additions(_ key: String) throws(SwanError) -> [LowRankAddition]
     /// Whether the source generates a weight for any requested key and shape.
     var generatesTensors: Bool { get }
+    /// The weights under a path, which are about to be read for a computation in `dtype`.
+    func together(_ path: String, for dtype: DType) throws(SwanError) -> any WeightSource
     /// A source with the same keys and shapes for finding out whether they fit a model, whose
     /// tensors are not used.
     var outline: any WeightSource { get }
@@ -34,6 +36,14 @@ extension WeightSource {
         for dtype: DType
     ) throws(SwanError) -> Tensor {
         try tensor(key, shape)
+    }
+
+    /// By default, weights are read one by one.
+    public func together(
+        _ path: String,
+        for dtype: DType
+    ) throws(SwanError) -> any WeightSource {
+        self
     }
 
     /// By default, reading costs so little that the source itself is used.
@@ -108,6 +118,13 @@ public struct Weights: Sendable {
     /// The shape of `name` at this path; nil if the checkpoint has none, or generates any weight.
     public func shape(_ name: String) throws(SwanError) -> [Int]? {
         try source.shape(full(name))
+    }
+
+    /// The same path, with all weights under it about to be read.
+    func together() throws(SwanError) -> Weights {
+        var read = self
+        read.source = try source.together(path, for: dtype)
+        return read
     }
 
     /// The same path, with weights as stored in their files: for inspection, not for computation.

@@ -254,8 +254,11 @@ ct_tensor ct_gathered(
 ct_tensor ct_summed(ct_group group, ct_tensor input, bool is_same, ct_error *error);
 // The flat tensor of which each rank has an equal shard, in a dtype; the gradient is this rank's shard of the sum
 // over ranks, in float32.
-ct_tensor ct_unsharded(ct_group group, ct_tensor shard, int32_t dtype, ct_error *error);
-// The bytes of tensors that ct_unsharded returned and that still exist, and their maximum since the last reset.
+// For several tensors in one exchange.
+bool ct_unsharded(
+    ct_group group, const ct_tensor *shards, int32_t count, int32_t dtype, ct_tensor *wholes,
+    ct_error *error);
+// The bytes of tensors that ct_unsharded made and that still exist, and their maximum since the last reset.
 void ct_unsharded_bytes(int64_t *now, int64_t *maximum, bool resets);
 // This rank's equal shard of the sum of flat tensors over ranks, added in pairs of neighbours.
 ct_tensor ct_scattered_sum(ct_group group, ct_tensor whole, ct_error *error);

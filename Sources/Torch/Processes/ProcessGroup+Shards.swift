@@ -7,12 +7,22 @@ extension ProcessGroup {
     /// The gradient is this rank's shard of the sum over ranks of the result's gradients, in
     /// float32 whatever the dtype is, and added as in `scatteredSum`.
     package func unsharded(_ shard: Tensor, as dtype: DType) throws(SwanError) -> Tensor {
-        traffic.count(.gather, shard.count * dtype.size * (size - 1))
-        return Tensor(
-            owning: try engine { error in
-                ct_unsharded(raw, shard.handle.raw, dtype.rawValue, &error)
-            }
-        )
+        try unsharded([shard], as: dtype)[0]
+    }
+
+    /// The same for several tensors, in one exchange.
+    package func unsharded(_ shards: [Tensor], as dtype: DType) throws(SwanError) -> [Tensor] {
+        guard !shards.isEmpty else { return [] }
+        let elements = shards.reduce(0) { $0 + $1.count }
+        traffic.count(.gather, elements * dtype.size * (size - 1))
+        var error = ct_error()
+        let handles: [ct_tensor?] = shards.map(\.handle.raw)
+        var wholes = [ct_tensor?](repeating: nil, count: shards.count)
+        let (count, number) = (Int32(shards.count), dtype.rawValue)
+        guard ct_unsharded(raw, handles, count, number, &wholes, &error) else {
+            throw SwanError(taking: &error)
+        }
+        return wholes.compactMap { $0.map(Tensor.init(owning:)) }
     }
 
     /// Sums flat tensors [size * n] over ranks and returns this rank's part [n] of the sum.
@@ -21,7 +31,8 @@ extension ProcessGroup {
     /// not depend on the place in the tensor, as it does in a ring.
     package func scatteredSum(_ whole: Tensor) throws(SwanError) -> Tensor {
         traffic.count(.exchange, whole.byteCount / size * (size - 1))
-        return Tensor(owning: try engine { error in ct_scattered_sum(raw, whole.handle.raw, &error) }
+        return Tensor(
+            owning: try engine { error in ct_scattered_sum(raw, whole.handle.raw, &error) }
         )
     }
 }
