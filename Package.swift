@@ -101,14 +101,14 @@ let package = Package(
         .target(
             name: "SwanTraining",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanDistributed",
             ]
         ),
         .target(
             name: "SwanTiny",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
-                "SwanModels", "SwanCheckpoints", "SwanTraining",
+                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanDistributed",
                 .product(name: "Yams", package: "Yams"),
             ]
         ),
@@ -249,6 +249,15 @@ let package = Package(
                 "SwanDistributed", "SwanSystem", "ModelSupport",
             ],
             path: "Tests/distributed/generation",
+            linkerSettings: runPath
+        ),
+        .executableTarget(
+            name: "training-probe",
+            dependencies: [
+                "Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanTraining", "SwanTiny",
+                "SwanThreads", "SwanSystem", "ModelSupport",
+            ],
+            path: "Tests/distributed/training",
             linkerSettings: runPath
         ),
         .testTarget(

@@ -21,19 +21,70 @@ bool ct_tensor_set_requires_grad(ct_tensor tensor, bool value, ct_error *error) 
     });
 }
 
+namespace {
+
+using torch::autograd::variable_list;
+
+variable_list borrowed(const ct_tensor *handles, int32_t count) {
+    variable_list tensors;
+    tensors.reserve(count);
+    for (int32_t i = 0; i < count; ++i) tensors.push_back(borrow(handles[i]));
+    return tensors;
+}
+
+void differentiate(ct_tensor output, const variable_list &inputs, ct_tensor *gradients) {
+    findDevices();
+    auto found = torch::autograd::grad(
+        {borrow(output)}, inputs, {}, /*retain_graph=*/std::nullopt, /*create_graph=*/false,
+        /*allow_unused=*/true);
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        gradients[i] = found[i].defined() ? give(std::move(found[i])) : nullptr;
+    }
+}
+
+/// Hooks of leaves for the time of one backward pass.
+class Arrivals {
+public:
+    Arrivals(
+        variable_list inputs, ct_arrival arrived, void (*release)(void *), void *context)
+        : inputs(std::move(inputs)) {
+        for (std::size_t i = 0; i < this->inputs.size(); ++i) {
+            const auto index = static_cast<int32_t>(i);
+            hooks.push_back(this->inputs[i].register_hook([=](const at::Tensor &gradient) {
+                if (!gradient.defined()) return;
+                void *const failure = arrived(context, index, give(at::Tensor(gradient)));
+                if (failure != nullptr) throw Failure(failure, release);
+            }));
+        }
+    }
+    ~Arrivals() {
+        for (std::size_t i = 0; i < hooks.size(); ++i) inputs[i].remove_hook(hooks[i]);
+    }
+    Arrivals(const Arrivals &) = delete;
+    Arrivals &operator=(const Arrivals &) = delete;
+
+    const variable_list inputs;
+
+private:
+    std::vector<unsigned> hooks;
+};
+
+}  // namespace
+
 bool ct_gradients(
     ct_tensor output, const ct_tensor *inputs, int32_t count, ct_tensor *gradients, ct_error *error) {
     return guarded(error, false, [&] {
-        findDevices();
-        torch::autograd::variable_list wanted;
-        wanted.reserve(count);
-        for (int32_t i = 0; i < count; ++i) wanted.push_back(borrow(inputs[i]));
-        auto found = torch::autograd::grad(
-            {borrow(output)}, wanted, {}, /*retain_graph=*/std::nullopt, /*create_graph=*/false,
-            /*allow_unused=*/true);
-        for (int32_t i = 0; i < count; ++i) {
-            gradients[i] = found[i].defined() ? give(std::move(found[i])) : nullptr;
-        }
+        differentiate(output, borrowed(inputs, count), gradients);
+        return true;
+    });
+}
+
+bool ct_gradients_arriving(
+    ct_tensor output, const ct_tensor *inputs, int32_t count, ct_arrival arrived,
+    void (*release)(void *error), void *context, ct_tensor *gradients, ct_error *error) {
+    return guarded(error, false, [&] {
+        const Arrivals arrivals(borrowed(inputs, count), arrived, release, context);
+        differentiate(output, arrivals.inputs, gradients);
         return true;
     });
 }

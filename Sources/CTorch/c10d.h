@@ -31,6 +31,25 @@ inline std::vector<int64_t> counts(ct_group group, const int64_t *values) {
 
 inline Group borrow(ct_group group) { return Group::reclaim_copy(group); }
 
+/// Waits for an operation. What backends throw has no class of c10's, and would not be known as a peer's failure
+/// where it comes out of a backward pass.
+inline void finish(const c10::intrusive_ptr<c10d::Work> &work) {
+    try {
+        work->wait();
+    } catch (const c10::Error &) {
+        throw;
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (const std::exception &e) {
+        throw c10::DistBackendError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, e.what());
+    }
+}
+
+/// Rows of dimension 0 to and from each rank.
+at::Tensor exchange(
+    const Group &group, const at::Tensor &input, std::vector<int64_t> received,
+    std::vector<int64_t> sent);
+
 /// Runs `body`; failures of peers and of the network become CT_ERROR_PEER.
 template <typename Result, typename Body>
 Result guardedPeers(ct_error *error, Result failure, Body &&body) noexcept {

@@ -8,20 +8,22 @@
 
 using namespace swan;
 
+at::Tensor swan::exchange(
+    const Group &group, const at::Tensor &input, std::vector<int64_t> received,
+    std::vector<int64_t> sent) {
+    auto plain = input.contiguous();
+    std::vector<int64_t> shape = plain.sizes().vec();
+    shape[0] = std::accumulate(received.begin(), received.end(), int64_t{0});
+    auto output = at::empty(shape, plain.options());
+    finish(group->backend->alltoall_base(output, plain, received, sent));
+    return output;
+}
+
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 using Counts = std::vector<int64_t>;
-
-at::Tensor exchange(const Group &group, const at::Tensor &input, Counts received, Counts sent) {
-    auto plain = input.contiguous();
-    Counts shape = plain.sizes().vec();
-    shape[0] = std::accumulate(received.begin(), received.end(), int64_t{0});
-    auto output = at::empty(shape, plain.options());
-    group->backend->alltoall_base(output, plain, received, sent)->wait();
-    return output;
-}
 
 /// Rows to all ranks, as an exchange: gathers of unequal parts do not exist in every backend.
 at::Tensor gather(const Group &group, const at::Tensor &input, const Counts &counts) {
@@ -33,7 +35,7 @@ at::Tensor gather(const Group &group, const at::Tensor &input, const Counts &cou
     if (isEven) {
         shape[0] = counts[0] * size;
         auto output = at::empty(shape, plain.options());
-        group->backend->_allgather_base(output, plain)->wait();
+        finish(group->backend->_allgather_base(output, plain));
         return output;
     }
     Counts repeats(plain.dim(), 1);
@@ -43,7 +45,7 @@ at::Tensor gather(const Group &group, const at::Tensor &input, const Counts &cou
 
 at::Tensor sum(const Group &group, const at::Tensor &input) {
     std::vector<at::Tensor> tensors{input.contiguous().clone()};
-    group->backend->allreduce(tensors)->wait();
+    finish(group->backend->allreduce(tensors));
     return tensors[0];
 }
 

@@ -88,6 +88,8 @@ Result guarded(ct_error *error, Result failure, Body &&body) noexcept {
         fill(error, CT_ERROR_INDEX, e.what_without_backtrace());
     } catch (const c10::TypeError &e) {
         fill(error, CT_ERROR_TYPE, e.what_without_backtrace());
+    } catch (const c10::DistError &e) {
+        fill(error, CT_ERROR_PEER, e.what_without_backtrace());
     } catch (const c10::Error &e) {
         // The CPU allocator reports a failed allocation as a plain error.
         const std::string message = e.what_without_backtrace();

@@ -61,7 +61,7 @@ extension WanVACETransformer {
 /// What a rank needs to run all blocks on its share of a video's tokens.
 ///
 /// The input is built and embedded whole: images and masks are channels of it.
-private struct DividedInput: Sendable {
+struct DividedInput: Sendable {
     let context: BlockContext
     private let grid: [Int]
     private let shares: Shares

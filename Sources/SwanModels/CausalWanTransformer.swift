@@ -39,8 +39,14 @@ public struct CausalWanTransformer: Sendable {
     /// Conditions the network on text embeddings [B, T, textDim] of at most `textLen` tokens.
     ///
     /// A batch of one applies to every row. Rows of zeros are padding.
-    public func text(_ embeddings: Tensor) throws(SwanError) -> TextConditioning {
-        try backbone.text(embeddings)
+    ///
+    /// - Parameter recomputing: Whether keys and values are computed again in the backward pass, so
+    ///   that weights that are read late are not kept.
+    public func text(
+        _ embeddings: Tensor,
+        recomputing: Bool = false
+    ) throws(SwanError) -> TextConditioning {
+        try backbone.text(embeddings, recomputing: recomputing)
     }
 
     /// The training form: all frames at once, with attention masked in blocks of frames.

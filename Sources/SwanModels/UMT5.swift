@@ -98,7 +98,7 @@ public struct UMT5Encoder: Sendable {
     /// The configuration.
     public let config: UMT5Config
     private let tokens: Embedding
-    private let blocks: [UMT5Block]
+    private let blocks: LayerStack<UMT5Block>
     private let norm: RMSNorm
 
     /// Loads the encoder under a path, with the key names of Wan's checkpoints.
@@ -106,23 +106,39 @@ public struct UMT5Encoder: Sendable {
         try config.validate()
         self.config = config
         tokens = try Embedding(weights["token_embedding"], config.vocabulary, config.dim)
-        var blocks: [UMT5Block] = []
-        for index in 0..<config.layers {
-            blocks.append(try UMT5Block(weights["blocks"][index], config))
+        blocks = try LayerStack(weights["blocks"], count: config.layers) {
+            weights throws(SwanError) in try UMT5Block(weights, config)
         }
-        self.blocks = blocks
         norm = try RMSNorm(weights["norm"], config.dim, eps: config.eps)
     }
 
     /// Encodes token ids [B, L] (int64) to embeddings [B, L, dim].
     ///
-    /// - Parameter mask: [B, L], 0 for padding that is not attended to; nil if there is no padding.
-    public func callAsFunction(_ ids: Tensor, mask: Tensor? = nil) throws(SwanError) -> Tensor {
+    /// - Parameters:
+    ///   - mask: [B, L], 0 for padding that is not attended to; nil if there is no padding.
+    ///   - recomputing: Whether the blocks run again in the backward pass, so that their activations
+    ///     and weights that are read late are not kept.
+    public func callAsFunction(
+        _ ids: Tensor,
+        mask: Tensor? = nil,
+        recomputing: Bool = false
+    ) throws(SwanError) -> Tensor {
         var x = try tokens(ids)
         let buckets = try distanceBuckets(ids.size(1)).to(ids.device)
         var hidden: Tensor?
         if let mask { hidden = try (mask .== 0).reshaped(mask.size(0), 1, 1, -1) }
-        for block in blocks { x = try block(x, buckets: buckets, hidden: hidden) }
+        if recomputing {
+            for index in blocks.held {
+                let block = try blocks.deferred(index)
+                x = try recomputed { [x, hidden] () throws(SwanError) in
+                    try block()(x, buckets: buckets, hidden: hidden)
+                }
+            }
+        } else {
+            try blocks.forEach { _, block throws(SwanError) in
+                x = try block(x, buckets: buckets, hidden: hidden)
+            }
+        }
         return try norm(x)
     }
 
@@ -132,8 +148,14 @@ public struct UMT5Encoder: Sendable {
     /// The reference computes `length` = 512 tokens, masks the padding and clears it. Omitting the
     /// padding gives the same result, in the time of the longest prompt.
     ///
-    /// - Parameter length: At least the length of the longest prompt; nil for exactly that.
-    public func encode(_ prompts: [[Int32]], length: Int? = nil) throws(SwanError) -> Tensor {
+    /// - Parameters:
+    ///   - length: At least the length of the longest prompt; nil for exactly that.
+    ///   - recomputing: As in `callAsFunction`.
+    public func encode(
+        _ prompts: [[Int32]],
+        length: Int? = nil,
+        recomputing: Bool = false
+    ) throws(SwanError) -> Tensor {
         let longest = max(1, prompts.map(\.count).max() ?? 0)
         guard longest <= length ?? longest else {
             throw SwanError(
@@ -157,10 +179,11 @@ public struct UMT5Encoder: Sendable {
         let device = tokens.device
         var x: Tensor
         if real.allSatisfy({ $0 }) {
-            x = try self(Tensor(ids, shape).to(device))  // [B, longest, dim]
+            // [B, longest, dim]
+            x = try self(Tensor(ids, shape).to(device), recomputing: recomputing)
         } else {
             let mask = try Tensor(real, shape).to(device)
-            x = try self(Tensor(ids, shape).to(device), mask: mask)
+            x = try self(Tensor(ids, shape).to(device), mask: mask, recomputing: recomputing)
             x = try x * mask.unsqueezed(2).to(x.dtype)
         }
         guard let length, length > longest else { return x }

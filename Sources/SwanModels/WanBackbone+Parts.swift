@@ -133,8 +133,8 @@ extension WanBackbone {
         try run(blocks: blocks, x, context, cache: cache, attend: attend) { _, _ in nil }
     }
 
-    /// The same; with `recomputing`, each block runs again in the backward pass, and keeps no
-    /// activations.
+    /// The same; with `recomputing` and no cache, each block runs again in the backward pass, and
+    /// keeps no activations, nor weights that are read late.
     public func run(
         blocks: Range<Int>,
         _ x: Tensor,
@@ -143,17 +143,20 @@ extension WanBackbone {
         recomputing: Bool,
         attend: @escaping SendableAttendInBlock
     ) throws(SwanError) -> Tensor {
-        guard recomputing else {
+        guard recomputing, cache == nil else {
             return try run(blocks: blocks, x, context, cache: cache, attend: attend)
         }
-        return try advance(blocks, x, cache) { index, block, x throws(SwanError) in
+        var x = x
+        for index in blocks {
             let keys = try context.text.blocks.keys(of: index)
-            return try recomputed { () throws(SwanError) in
-                try block(x, context, keys) { q, k, v throws(SwanError) in
+            let block = try stack.deferred(index)
+            x = try recomputed { [x] () throws(SwanError) in
+                try block()(x, context, keys) { q, k, v throws(SwanError) in
                     try attend(index, q, k, v)
                 }
             }
         }
+        return x
     }
 
     /// The same, with `hint` added to the output of each block.

@@ -76,10 +76,13 @@ public struct WanBackbone: Sendable {
     ///   - image: Image tokens [B, P, imageDim]; required for models that see them, not allowed for
     ///     others.
     ///   - control: The blocks of a control branch.
+    ///   - recomputing: Whether keys and values are computed again in the backward pass, so that
+    ///     weights that are read late are not kept.
     func text(
         _ embeddings: Tensor,
         image: Tensor? = nil,
-        control: LayerStack<WanVACEBlock>? = nil
+        control: LayerStack<WanVACEBlock>? = nil,
+        recomputing: Bool = false
     ) throws(SwanError) -> TextConditioning {
         let (x, bias) = try padded(embeddings)
         let text = try textOut(textIn(x).gelu(tanh: true))
@@ -88,7 +91,20 @@ public struct WanBackbone: Sendable {
             try block.crossAttention.keys(text, bias: bias, image: tokens)
         }
         var own = TextConditioning.Keys(first: blocks.lowerBound)
-        try stack.forEach { _, block throws(SwanError) in own.append(try keys(block)) }
+        if recomputing {
+            for index in blocks {
+                let attention = try stack.deferred(index, "cross_attn", part: \.crossAttention) {
+                    [config] weights throws(SwanError) in try WanCrossAttention(weights, config)
+                }
+                own.append(
+                    try recomputed { () throws(SwanError) in
+                        try attention().keys(text, bias: bias, image: tokens)
+                    }
+                )
+            }
+        } else {
+            try stack.forEach { _, block throws(SwanError) in own.append(try keys(block)) }
+        }
         var ofControl = TextConditioning.Keys(first: control?.held.lowerBound ?? 0)
         try control?.forEach { _, layer throws(SwanError) in
             ofControl.append(try keys(layer.block))

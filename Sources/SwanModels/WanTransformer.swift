@@ -27,13 +27,17 @@ public struct WanTransformer: Sendable {
     ///
     /// A batch of one applies to every row. Rows of zeros are padding.
     ///
-    /// - Parameter image: The tokens of the images that the video begins (and ends) with [B, P,
-    ///   imageDim]; required for models that see them (`config.imageDim`), not allowed for others.
+    /// - Parameters:
+    ///   - image: The tokens of the images that the video begins (and ends) with [B, P, imageDim];
+    ///     required for models that see them (`config.imageDim`), not allowed for others.
+    ///   - recomputing: Whether keys and values are computed again in the backward pass, so that
+    ///     weights that are read late are not kept.
     public func text(
         _ embeddings: Tensor,
-        image: Tensor? = nil
+        image: Tensor? = nil,
+        recomputing: Bool = false
     ) throws(SwanError) -> TextConditioning {
-        try backbone.text(embeddings, image: image)
+        try backbone.text(embeddings, image: image, recomputing: recomputing)
     }
 
     /// Predicts the flow for noisy latents.

@@ -31,6 +31,9 @@ package struct Recipe: Codable, Sendable, Equatable {
     package var transformer: TransformerStage
     /// When checkpoints are written.
     package var checkpoints: CheckpointSchedule
+    /// How the processes share the work, if several were started; by default, they compute different
+    /// micro-batches.
+    package var parallel: ParallelOptions?
     /// Sample sheets of the networks in training; by default, 3 clips every 200 steps.
     package var samples: SampleOptions?
     /// The stream configuration of the model, written to `stream.yaml` in its folder.

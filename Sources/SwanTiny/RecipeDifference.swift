@@ -4,8 +4,8 @@ import Yams
 
 extension Recipe {
     /// The keys that may change when a run is resumed. No weight depends on them, except that
-    /// `threads` affects the last bits.
-    static let changeable: Set = ["checkpoints", "samples", "stream", "threads"]
+    /// `threads` and `parallel` affect the last bits.
+    static let changeable: Set = ["checkpoints", "parallel", "samples", "stream", "threads"]
 
     /// Throws an error that names the first key whose value differs from the recipe that a run
     /// began with.

@@ -1,5 +1,6 @@
 import Foundation
 import SwanCheckpoints
+package import SwanDistributed
 import SwanMedia
 import SwanModels
 import SwanSystem
@@ -22,6 +23,7 @@ package struct Trainer {
     private let device: Device
     private let stop: CancellationFlag
     private let start: StartModel?
+    private let ranks: TrainingRanks?
 
     /// Trains `recipe` into the folder `output`.
     ///
@@ -29,6 +31,8 @@ package struct Trainer {
     ///   - root: The folder that the recipe's paths are relative to.
     ///   - resume: Continues the run in `output`; if false, `output` must not contain a run.
     ///   - device: The device of the networks; clips are made on the CPU and moved there.
+    ///   - world: The processes that train together, all with the same arguments; the first one
+    ///     writes the folder and reports progress. Nil for one.
     ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
     ///   - onProgress: Called every few seconds.
     package static func run(
@@ -37,12 +41,16 @@ package struct Trainer {
         output: String,
         resume: Bool = false,
         device: Device = .cpu,
+        world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         try recipe.check()
+        let ranks = try recipe.ranks(of: world)
         try recipe.files(root: root, output: output).check()
-        try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
+        if ranks?.isFirst ?? true {
+            try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
+        }
         try requireMemory(recipe)
         let budget = ComputeBudget.current
         defer { budget.apply() }
@@ -51,13 +59,18 @@ package struct Trainer {
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         let start = try recipe.start.map { try StartModel($0, for: recipe) }
         do {
+            func folder(isWriter: Bool) throws -> TrainingFolder {
+                try TrainingFolder(output, recipe: recipe, resume: resume, isWriter: isWriter)
+            }
             let trainer = Trainer(
                 recipe: recipe,
-                folder: try TrainingFolder(output, recipe: recipe, resume: resume),
+                folder: try ranks?.inTurn { try folder(isWriter: ranks?.isFirst ?? true) }
+                    ?? folder(isWriter: true),
                 clips: clips,
                 device: device,
                 stop: stop,
-                start: start
+                start: start,
+                ranks: ranks
             )
             let vae = try trainer.autoencoder(onProgress)
             try trainer.transformer(vae, onProgress)
@@ -140,7 +153,8 @@ package struct Trainer {
             device: device,
             stop: stop,
             threads: recipe.threads,
-            record: folder.record(stage, recipe.sampling)
+            record: folder.record(stage, recipe.sampling),
+            ranks: ranks
         )
     }
 
@@ -210,13 +224,16 @@ package struct Trainer {
         _ onProgress: (TrainingProgress) -> Void
     ) throws {
         let prompts = PromptGenerator(styles: recipe.styles, seed: recipe.seed)
-        let tokenizer = try folder.tokenizer {
-            try start?.tokenizer()
-                ?? TokenizerTrainer.train(
-                    sentences: prompts.corpus(count: recipe.text.sentences),
-                    vocabularySize: recipe.text.model.vocabulary
-                )
+        func makeTokenizer() throws -> Tokenizer {
+            try folder.tokenizer {
+                try start?.tokenizer()
+                    ?? TokenizerTrainer.train(
+                        sentences: prompts.corpus(count: recipe.text.sentences),
+                        vocabularySize: recipe.text.model.vocabulary
+                    )
+            }
         }
+        let tokenizer = try ranks?.inTurn(makeTokenizer) ?? makeTokenizer()
         let first = try firstWeights(prompts, tokenizer, onProgress)
         let method = try streamMethod(vae, prompts, tokenizer)
         let state = try loop("transformer", method, steps: method.steps)
@@ -245,7 +262,8 @@ package struct Trainer {
                 ),
                 phase: stage.phases[index],
                 threads: device.poolThreads(besides: recipe.threads),
-                stop: stop
+                // Ranks stop together, after a step.
+                stop: ranks == nil ? stop : CancellationFlag()
             )
         }
         return StreamMethod(
@@ -263,7 +281,8 @@ package struct Trainer {
             ),
             seed: recipe.seed,
             pools: pools,
-            samples: recipe.sampling.clips
+            samples: recipe.sampling.clips,
+            sequence: try ranks?.sequenceParallel(headCount: stage.model.heads)
         )
     }
 

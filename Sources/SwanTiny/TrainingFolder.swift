@@ -24,10 +24,14 @@ struct TrainingFolder {
     private let root: URL
     private let writer: ModelFolderWriter
     private let recipe: Recipe
-    private let lock: FolderLock
+    /// Nil if another process writes the folder.
+    private let lock: FolderLock?
 
     /// Creates the folder, or opens that of an earlier run with the same recipe if `resume`.
-    init(_ path: String, recipe: Recipe, resume: Bool) throws {
+    ///
+    /// - Parameter isWriter: Whether this process writes the folder, alone. Others open it when the
+    ///   writer has, and write nothing.
+    init(_ path: String, recipe: Recipe, resume: Bool, isWriter: Bool = true) throws {
         root = URL(fileURLWithPath: path, isDirectory: true)
         self.recipe = recipe
         let text = try recipe.yaml()
@@ -36,6 +40,10 @@ struct TrainingFolder {
             "license": recipe.license,
         ]
         writer = ModelFolderWriter(path, metadata: metadata)
+        guard isWriter else {
+            lock = nil
+            return
+        }
         let begun = root.appending(path: "recipe.yaml")
         let isBegun = FileManager.default.fileExists(atPath: begun.path)
         guard resume || !isBegun else {
@@ -150,6 +158,7 @@ struct TrainingFolder {
 
     /// Writes the autoencoder's component, and what a resumed run needs of it.
     func save(_ vae: TrainedAutoencoder) throws {
+        guard lock != nil else { return }
         var exact = vae.weights
         exact[Self.channelWeightsKey] = try Tensor(
             vae.channelWeights,
@@ -184,6 +193,7 @@ struct TrainingFolder {
     /// Writes the transformer, the text encoder and the stream configuration from the trained
     /// weights.
     func saveTransformer(_ weights: [String: Tensor]) throws {
+        guard lock != nil else { return }
         func part(_ prefix: String) -> [String: Tensor] {
             var found: [String: Tensor] = [:]
             for (key, tensor) in weights where key.hasPrefix(prefix) {

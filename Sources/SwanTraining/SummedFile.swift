@@ -7,19 +7,23 @@ package import Torch
 ///
 /// A single bit flipped by a disk or a copy would affect everything trained afterwards.
 package enum SummedFile {
-    private static let key = "swan.sha256"
+    /// The name of the checksum in a file's metadata.
+    static let key = "swan.sha256"
 
-    /// Writes tensors and metadata with a checksum of both.
+    /// Writes tensors and metadata with a checksum of both, which it returns.
+    @discardableResult
     package static func write(
         _ tensors: [String: Tensor],
         metadata: [String: String],
         to path: String
-    ) throws {
+    ) throws -> String {
         // Once for the checksum and once for the file.
         let plain = try tensors.mapValues { try $0.detached().to(.cpu).contiguous() }
         var metadata = metadata
-        metadata[key] = try sum(plain.keys, metadata) { key in plain[key] }
+        let digest = try sum(plain.keys, metadata) { key in plain[key] }
+        metadata[key] = digest
         try Safetensors.write(plain, metadata: metadata, to: path)
+        return digest
     }
 
     /// Opens a file and verifies its checksum; files from versions without checksums are accepted.

@@ -35,6 +35,55 @@ public func gradients(of output: Tensor, for inputs: [Tensor]) throws(SwanError)
     return found.map { $0.map(Tensor.init(owning:)) }
 }
 
+/// The same, with `arrived` called with the index and the gradient of each input that the output
+/// depends on as soon as the gradient is complete, while others are still computed.
+///
+/// It may be called on another thread. The inputs are leaves, used by no other backward pass at the
+/// same time.
+package func gradients(
+    of output: Tensor,
+    for inputs: [Tensor],
+    arrived: @escaping @Sendable (Int, Tensor) throws(SwanError) -> Void
+) throws(SwanError) -> [Tensor?] {
+    let receiver = GradientReceiver(arrived)
+    defer { withExtendedLifetime(receiver) {} }
+    var error = ct_error()
+    let handles: [ct_tensor?] = inputs.map(\.handle.raw)
+    var found = [ct_tensor?](repeating: nil, count: inputs.count)
+    let isDone = ct_gradients_arriving(
+        output.handle.raw,
+        handles,
+        Int32(inputs.count),
+        { context, index, gradient in
+            guard let context, let gradient else { return nil }
+            let receiver = Unmanaged<GradientReceiver>.fromOpaque(context).takeUnretainedValue()
+            do throws(SwanError) {
+                try receiver.arrived(Int(index), Tensor(owning: gradient))
+                return nil
+            } catch {
+                return Unmanaged.passRetained(BodyError(error)).toOpaque()
+            }
+        },
+        { object in
+            if let object { Unmanaged<AnyObject>.fromOpaque(object).release() }
+        },
+        Unmanaged.passUnretained(receiver).toOpaque(),
+        &found,
+        &error
+    )
+    guard isDone else { throw SwanError(taking: &error) }
+    return found.map { $0.map(Tensor.init(owning:)) }
+}
+
+/// The function that gets gradients as they arrive, as held by the engine.
+private final class GradientReceiver: Sendable {
+    let arrived: @Sendable (Int, Tensor) throws(SwanError) -> Void
+
+    init(_ arrived: @escaping @Sendable (Int, Tensor) throws(SwanError) -> Void) {
+        self.arrived = arrived
+    }
+}
+
 /// Runs `body` in the engine's inference mode: nothing is recorded, and views have no version
 /// counters.
 ///

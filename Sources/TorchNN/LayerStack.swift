@@ -22,7 +22,9 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         let weights: Weights
         let make: @Sendable (Weights) throws(SwanError) -> Layer
 
-        func layer(_ index: Int) throws(SwanError) -> Layer { try make(weights[index]) }
+        func layer(_ index: Int) throws(SwanError) -> Layer {
+            try make(weights[index].together())
+        }
     }
 
     /// Loads the layers under a path, by their indices.
@@ -107,6 +109,45 @@ public struct LayerStack<Layer: Sendable>: Sendable {
             for index in range { try body(index, reader.layer(index)) }
         case .read(let reader):
             try forEachAhead(reader, range, body)
+        }
+    }
+
+    /// Returns a function that returns one layer, or a part of it, whenever it is called.
+    ///
+    /// In a region that is `recomputed`, a layer that is read late is then in memory only while the
+    /// region runs, both times.
+    ///
+    /// - Parameters:
+    ///   - path: The part's path from the layer's.
+    ///   - part: The part of a layer.
+    ///   - read: Reads the part alone, from the weights under its path.
+    public func deferred<Part: Sendable>(
+        _ index: Int,
+        _ path: String,
+        part: @escaping @Sendable (Layer) -> Part,
+        read: @escaping @Sendable (Weights) throws(SwanError) -> Part
+    ) throws(SwanError) -> @Sendable () throws(SwanError) -> Part {
+        try check(index..<index + 1)
+        switch source {
+        case .held(let layers):
+            let layer = layers[index - held.lowerBound]
+            return { () throws(SwanError) in part(layer) }
+        case .read(let reader):
+            return { () throws(SwanError) in try read(reader.weights[index][path].together()) }
+        }
+    }
+
+    /// The same for whole layers.
+    public func deferred(
+        _ index: Int
+    ) throws(SwanError) -> @Sendable () throws(SwanError) -> Layer {
+        try check(index..<index + 1)
+        switch source {
+        case .held(let layers):
+            let layer = layers[index - held.lowerBound]
+            return { () throws(SwanError) in layer }
+        case .read(let reader):
+            return { () throws(SwanError) in try reader.layer(index) }
         }
     }
 

@@ -10,17 +10,44 @@ public protocol WeightSource: Sendable {
     func shape(_ key: String) throws(SwanError) -> [Int]?
     /// The tensor under a key; `shape` is what the model expects.
     func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor
+    /// The same, for a computation in `dtype`, to which it need not be converted.
+    func tensor(_ key: String, _ shape: [Int], for dtype: DType) throws(SwanError) -> Tensor
     /// The tensor as stored in its file, for a layer that converts it at every use.
     func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight
     /// The low-rank additions to a layer's product with the matrix under a key.
     func additions(_ key: String) throws(SwanError) -> [LowRankAddition]
     /// Whether the source generates a weight for any requested key and shape.
     var generatesTensors: Bool { get }
+    /// The weights under a path, which are about to be read for a computation in `dtype`.
+    func together(_ path: String, for dtype: DType) throws(SwanError) -> any WeightSource
+    /// A source with the same keys and shapes for finding out whether they fit a model, whose
+    /// tensors are not used.
+    var outline: any WeightSource { get }
 }
 
 extension WeightSource {
     /// By default, a source has a fixed set of weights.
     public var generatesTensors: Bool { false }
+
+    /// By default, a source reads tensors whatever the computation's dtype is.
+    public func tensor(
+        _ key: String,
+        _ shape: [Int],
+        for dtype: DType
+    ) throws(SwanError) -> Tensor {
+        try tensor(key, shape)
+    }
+
+    /// By default, weights are read one by one.
+    public func together(
+        _ path: String,
+        for dtype: DType
+    ) throws(SwanError) -> any WeightSource {
+        self
+    }
+
+    /// By default, reading costs so little that the source itself is used.
+    public var outline: any WeightSource { self }
 
     /// By default, weights are stored as they are.
     public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
@@ -37,7 +64,7 @@ extension WeightSource {
 /// wrong shape does not stop construction: `finish()` reports all of them at once, together with
 /// the unused keys.
 public struct Weights: Sendable {
-    private let source: any WeightSource
+    private var source: any WeightSource
     private let ledger: Ledger
     /// The path so far, without a trailing dot.
     public private(set) var path: String
@@ -93,9 +120,17 @@ public struct Weights: Sendable {
         try source.shape(full(name))
     }
 
+    /// The same path, with all weights under it about to be read.
+    func together() throws(SwanError) -> Weights {
+        var read = self
+        read.source = try source.together(path, for: dtype)
+        return read
+    }
+
     /// The same path, with weights as stored in their files: for inspection, not for computation.
     func asStored() -> Weights {
         var stored = self
+        stored.source = source.outline
         // No dtype is wider than float64, so nothing is converted.
         (stored.device, stored.keepsStorage, stored.dtype) = (.cpu, true, .float64)
         return stored
@@ -117,7 +152,7 @@ public struct Weights: Sendable {
     public func tensor(_ name: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         let key = full(name)
         guard try fits(key, shape) else { return try standIn(shape) }
-        let tensor = try source.tensor(key, shape)
+        let tensor = try source.tensor(key, shape, for: dtype)
         guard isWeight(tensor.dtype, key) else { return try standIn(shape) }
         return try tensor.to(device, dtype)
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanDistributed
 import SwanThreads
 import SwanTiny
 import SwanTraining
@@ -8,7 +9,7 @@ import Torch
 import SwanSystem
 
 /// `swan train`: trains a model from a recipe.
-struct TrainCommand: ParsableCommand {
+struct TrainCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
         abstract: "Train a model from a recipe.",
@@ -16,8 +17,9 @@ struct TrainCommand: ParsableCommand {
             The output folder is a model for 'swan stream --model'. An interrupted run continues with \
             --resume and ends with the weights it would otherwise have had.
 
-            EXAMPLE:
+            EXAMPLES:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
+              swan launch --nproc 4 -- train recipe.yaml --output out/model --shard full
             """
     )
 
@@ -36,20 +38,61 @@ struct TrainCommand: ParsableCommand {
     @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
 
+    @Option(
+        help: ArgumentHelp(
+            "Over several processes, let N groups of them compute different micro-batches.",
+            valueName: "n"
+        )
+    )
+    var dataParallel: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Over several processes, divide the tokens of a micro-batch among N of them.",
+            valueName: "n"
+        )
+    )
+    var sequenceParallel: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            What of the transformer's weights and the optimizer's state each process keeps: everything \
+            (none), a part (full), or a part of its machine's copy (hybrid).
+            """,
+            valueName: "none|full|hybrid"
+        )
+    )
+    var shard: ParallelOptions.Sharding?
+
     @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
+        let device = try Ranks.launch?.device(named: device.name) ?? Device(named: device.name)
+        let job = RankedJob(device: "\(device)", deadline: .seconds(600))
+        try Ranks.run(job) { world in try train(on: device, world) }
+    }
+
+    private func train(on device: Device, _ world: World?) throws {
         let display = TrainingDisplay(progress)
         let stop = CancellationFlag()
         let messages = StopSignals.Messages(
             stopping: "stopping with a checkpoint after this step (repeat to stop immediately)",
             abandoned: "stopped; --resume continues from the last checkpoint"
         )
-        let signals = try StopSignals(messages, stop: stop.cancel, abandon: {})
-        let recipe = try Recipe(contentsOf: recipe)
-        let device = try Device(named: device.name)
+        // The other ranks need this one until they have agreed to stop, even if all is saved.
+        let isRank = world != nil
+        let signals = try StopSignals(
+            messages,
+            stop: {
+                let hasUnsavedWork = stop.cancel()
+                return hasUnsavedWork || isRank
+            },
+            abandon: {}
+        )
+        let recipe = try shared(Recipe(contentsOf: recipe))
         // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
         if device == .cpu, recipe.usesBFloat16, !Engine.multiplies(.bfloat16) {
@@ -63,17 +106,35 @@ struct TrainCommand: ParsableCommand {
                 recipe: recipe,
                 root: data,
                 output: output,
-                resume: resume,
+                // A launcher that restarts its processes after a failure does not change their options.
+                resume: resume || (world?.launch.restart ?? 0) > 0,
                 device: device,
+                world: world,
                 stop: stop,
                 onProgress: display.show
             )
         } catch let error as SwanError where error.code == .interrupted {
             Terminal.standardError.write(kind: .note, error.message)
-            throw ExitCode(signals.exitCode ?? ExitStatus.code(for: error))
+            // Ranks stop together, whichever of them got the signal.
+            let others = world == nil ? ExitStatus.code(for: error) : 128 + SIGTERM
+            throw ExitCode(signals.exitCode ?? others)
         }
     }
+
+    /// A recipe with this command's options for several processes.
+    private func shared(_ recipe: Recipe) -> Recipe {
+        guard dataParallel != nil || sequenceParallel != nil || shard != nil else { return recipe }
+        var recipe = recipe
+        var options = recipe.parallel ?? ParallelOptions()
+        options.data = dataParallel ?? options.data
+        options.sequence = sequenceParallel ?? options.sequence
+        options.shard = shard ?? options.shard
+        recipe.parallel = options
+        return recipe
+    }
 }
+
+extension ParallelOptions.Sharding: ExpressibleByArgument {}
 
 /// Shows the progress of training.
 private struct TrainingDisplay {

@@ -19,13 +19,17 @@ struct Ranks {
 
     /// Starts ranks.
     ///
-    /// - Parameter environment: Further variables.
+    /// - Parameters:
+    ///   - environment: Further variables.
+    ///   - program: The program, which is built next to the tests.
+    ///   - isAlone: Whether the only process is not started as a rank.
     init(
         _ count: Int,
         _ arguments: [String],
         environment: [String: String] = [:],
         port: Int? = nil,
-        program: String = "ranks-probe"
+        program: String = "ranks-probe",
+        isAlone: Bool = false
     ) throws {
         let port = try port ?? Self.freePort()
         var processes: [Process] = []
@@ -37,11 +41,15 @@ struct Ranks {
             process.arguments = arguments
             var variables = ProcessInfo.processInfo.environment
             variables["TORCH_CPP_LOG_LEVEL"] = "ERROR"
-            variables.merge([
-                "RANK": "\(rank)", "WORLD_SIZE": "\(count)", "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": "\(port)", "OMP_NUM_THREADS": "1",
-            ]) { _, new in new }
-            variables.merge(environment) { _, new in new }
+            variables["OMP_NUM_THREADS"] = "1"
+            variables["OMP_WAIT_POLICY"] = "passive"
+            if !isAlone {
+                variables.merge([
+                    "RANK": "\(rank)", "WORLD_SIZE": "\(count)", "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": "\(port)",
+                ]) { _, new in new }
+                variables.merge(environment) { _, new in new }
+            }
             process.environment = variables
             process.standardOutput = outputs[rank]
             process.standardError = messages[rank]

@@ -152,6 +152,14 @@ bool ct_tensor_set_requires_grad(ct_tensor tensor, bool value, ct_error *error);
 // d output / d input for each input; null for an input that the output does not depend on.
 bool ct_gradients(
     ct_tensor output, const ct_tensor *inputs, int32_t count, ct_tensor *gradients, ct_error *error);
+// Gets the gradient of input `index`, which it owns, as soon as that is complete, on the thread of the backward
+// pass; returns an error object of the caller, or null for success.
+typedef void *(*ct_arrival)(void *context, int32_t index, ct_tensor gradient);
+// The same as ct_gradients, with `arrived` called for each input that the output depends on. `release` is called
+// with errors of `arrived` that are not delivered.
+bool ct_gradients_arriving(
+    ct_tensor output, const ct_tensor *inputs, int32_t count, ct_arrival arrived,
+    void (*release)(void *error), void *context, ct_tensor *gradients, ct_error *error);
 // The tensor without its history, sharing memory.
 ct_tensor ct_tensor_detach(ct_tensor tensor, ct_error *error);
 
@@ -244,6 +252,16 @@ ct_tensor ct_gathered(
 // The sum over ranks; the gradient is the sum of gradients, or, if all ranks compute the same from the
 // result, the gradient itself.
 ct_tensor ct_summed(ct_group group, ct_tensor input, bool is_same, ct_error *error);
+// The flat tensor of which each rank has an equal shard, in a dtype; the gradient is this rank's shard of the sum
+// over ranks, in float32.
+// For several tensors in one exchange.
+bool ct_unsharded(
+    ct_group group, const ct_tensor *shards, int32_t count, int32_t dtype, ct_tensor *wholes,
+    ct_error *error);
+// The bytes of tensors that ct_unsharded made and that still exist, and their maximum since the last reset.
+void ct_unsharded_bytes(int64_t *now, int64_t *maximum, bool resets);
+// This rank's equal shard of the sum of flat tensors over ranks, added in pairs of neighbours.
+ct_tensor ct_scattered_sum(ct_group group, ct_tensor whole, ct_error *error);
 
 // ---- The engine ----
 

@@ -6,7 +6,10 @@ extension StreamMethod {
     /// Draws the last frame of each clip: the original, then every style above its exact target.
     func samples(_ networks: Networks) throws -> [SampleSheet] {
         guard samples > 0, let pool = pools.last else { return [] }
-        let network = try StreamNetwork(networks, self)
+        var alone = self
+        // One rank draws samples, with whole weights.
+        alone.sequence = nil
+        let network = try StreamNetwork(networks, alone)
         return try withoutGradients {
             var rows: [[Tensor]] = []
             for number in 0..<samples {

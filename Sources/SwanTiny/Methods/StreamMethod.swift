@@ -1,4 +1,5 @@
 import Foundation
+import SwanDistributed
 import SwanModels
 import SwanSystem
 import SwanText
@@ -36,6 +37,12 @@ struct StreamMethod: Method {
     let pools: [LatentPool]
     /// The number of clips on a sample sheet.
     var samples = 0
+    /// What divides the tokens of a sample among ranks; nil if they are not divided.
+    var sequence: SequenceParallel?
+
+    var dividesTokens: Bool { sequence != nil }
+
+    var sharesWeights: Bool { true }
 
     /// False, because the pool holds only the clips of the current batch.
     var hasIndependentBatches: Bool { false }

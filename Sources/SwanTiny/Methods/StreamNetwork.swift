@@ -1,3 +1,4 @@
+import SwanDistributed
 import SwanModels
 import SwanSystem
 import SwanTraining
@@ -16,18 +17,20 @@ struct StreamNetwork {
     private let options: StreamTrainingOptions
     private let device: Device
     private let dtype: DType
+    private let sequence: SequenceParallel?
+    /// Whether weights are read when they are used, and dropped until they are used again.
+    private let readsLate: Bool
 
     /// Creates the networks of a method with these weights.
     init(_ networks: Networks, _ method: StreamMethod) throws(SwanError) {
-        let weights = Weights(
-            leaves: networks[StreamMethod.trainedRole],
-            method.options.precision
-        )
+        let weights = networks.weights(StreamMethod.trainedRole, method.options.precision)
         transformer = try CausalWanTransformer(weights["transformer"], method.transformer)
         encoder = try UMT5Encoder(weights["text_encoder"], method.textEncoder)
         try weights.finish()
         options = method.options
         (device, dtype) = (weights.device, weights.dtype)
+        sequence = method.sequence
+        readsLate = weights.readsLayersLate
     }
 
     /// Predicts clean latents from `input` [B, C, F, H, W] with a timestep for each frame [B, F].
@@ -38,14 +41,37 @@ struct StreamNetwork {
     ) throws -> Tensor {
         let input = try input.to(device)
         let timesteps = try timesteps.to(device)
-        let flow = try transformer(
-            input.to(dtype),
-            timesteps: timesteps,
-            text: transformer.text(encoder.encode(prompts)),
-            window: options.window,
-            recomputing: options.gradientCheckpointing ?? false
+        let text = try transformer.text(
+            encoder.encode(prompts, recomputing: readsLate),
+            recomputing: readsLate
         )
+        let flow = try flow(of: input.to(dtype), timesteps, text)
         return try input - Self.perFrame(timesteps / 1_000) * flow.to(.float32)
+    }
+
+    private func flow(
+        of input: Tensor,
+        _ timesteps: Tensor,
+        _ text: TextConditioning
+    ) throws(SwanError) -> Tensor {
+        let recomputing = options.gradientCheckpointing ?? false || readsLate
+        guard let sequence else {
+            return try transformer(
+                input,
+                timesteps: timesteps,
+                text: text,
+                window: options.window,
+                recomputing: recomputing
+            )
+        }
+        return try transformer(
+            input,
+            timesteps: timesteps,
+            text: text,
+            window: options.window,
+            recomputing: recomputing,
+            dividing: sequence
+        )
     }
 
     // MARK: - Inputs

@@ -58,11 +58,16 @@ package final class StageRecord {
     ///   - samples: Draws sheets; called only when they are due.
     func write(after step: Int, isLast: Bool, samples: () throws -> [SampleSheet]) throws {
         if step.isMultiple(of: Self.stepsPerPoint) || isLast { try writePoints(step) }
-        guard options.clips > 0, step.isMultiple(of: options.everySteps) || isLast else { return }
+        guard drawsSamples(after: step, isLast: isLast) else { return }
         let began = ContinuousClock.now
         for sheet in try samples() { try write(sheet, step) }
         // Exclude the time spent here from the seconds per step.
         since += .now - began
+    }
+
+    /// Whether sheets are due after a step.
+    func drawsSamples(after step: Int, isLast: Bool) -> Bool {
+        options.clips > 0 && (step.isMultiple(of: options.everySteps) || isLast)
     }
 
     /// Flushes the event file.

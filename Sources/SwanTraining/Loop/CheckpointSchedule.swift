@@ -7,6 +7,13 @@ package struct CheckpointSchedule: Codable, Sendable, Equatable {
     /// The number of checkpoints to keep for each stage.
     package var kept: Int
 
+    /// Creates a schedule.
+    package init(everySteps: Int, everyMinutes: Double, kept: Int) {
+        self.everySteps = everySteps
+        self.everyMinutes = everyMinutes
+        self.kept = kept
+    }
+
     private enum CodingKeys: String, CodingKey {
         case everySteps = "every_steps", everyMinutes = "every_minutes", kept
     }

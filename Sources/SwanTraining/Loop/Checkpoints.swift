@@ -7,7 +7,7 @@ import SwanSystem
 /// A file contains, for each trained role, `<role>/weights/<key>`, `<role>/averages/<key>`,
 /// `<role>/first_moments/<key>` and `<role>/second_moments/<key>`, and `carry/<name>`. Its metadata
 /// contains `step`, `stage`, `updates.<role>` for each trained role, and in `frozen` the names of
-/// the frozen roles.
+/// the frozen roles. Ranks write `CheckpointParts` instead of tensors.
 package struct Checkpoints {
     private let folder: URL
     private let stage: String
@@ -24,26 +24,61 @@ package struct Checkpoints {
         )
     }
 
-    /// Writes the state and removes the oldest checkpoints.
-    func save(_ state: TrainingState, _ roles: [Role], metadata: [String: String]) throws {
-        var tensors: [String: Tensor] = [:]
+    /// Opens the checkpoint after a step, whether it is in one file or in parts, and verifies its
+    /// checksums.
+    package func file(_ step: Int) throws -> any CheckpointFile {
+        let file = try SummedFile.open(path(step), remedy: "use another checkpoint")
+        return try CheckpointParts(file, remedy: "use another checkpoint") ?? file
+    }
+
+    /// Writes the state and removes the oldest checkpoints. All ranks of a plan call this.
+    ///
+    /// Each rank writes a part; when all are complete, the first one writes the checkpoint's own
+    /// file, which lists them.
+    func save(
+        _ state: TrainingState,
+        _ roles: [Role],
+        metadata: [String: String],
+        _ plan: RankPlan = RankPlan(parts: 1)
+    ) throws {
         var metadata = metadata
         for (role, network) in state.networks {
-            for (index, key) in network.keys.enumerated() {
-                tensors["\(role)/weights/\(key)"] = network.parameters[index]
-                tensors["\(role)/averages/\(key)"] = network.optimizer.averages[index]
-                tensors["\(role)/first_moments/\(key)"] = network.optimizer.firstMoments[index]
-                tensors["\(role)/second_moments/\(key)"] = network.optimizer.secondMoments[index]
-            }
             metadata["updates.\(role)"] = String(network.updates)
         }
-        for (key, tensor) in state.carry { tensors["carry/\(key)"] = tensor }
         metadata["frozen"] = CheckpointRoles(roles).frozenText
         metadata["step"] = String(state.step)
         metadata["stage"] = stage
-        try SummedFile.write(tensors, metadata: metadata, to: path(state.step))
+        if let ranks = plan.ranks {
+            let parts = try CheckpointParts.write(
+                state,
+                plan,
+                ranks,
+                to: path(state.step),
+                metadata: ["step": String(state.step), "stage": stage]
+            )
+            guard ranks.isFirst else { return }
+            metadata[CheckpointParts.key] = parts
+            try SummedFile.write([:], metadata: metadata, to: path(state.step))
+        } else {
+            var tensors: [String: Tensor] = [:]
+            for item in state.items { tensors[item.name] = item.tensor }
+            for (key, tensor) in state.carry { tensors["carry/\(key)"] = tensor }
+            try SummedFile.write(tensors, metadata: metadata, to: path(state.step))
+        }
         for step in try steps().dropLast(kept) {
             try FileManager.default.removeItem(atPath: path(step))
+        }
+        try removeLooseParts()
+    }
+
+    /// Removes the parts of checkpoints that were removed or never completed.
+    private func removeLooseParts() throws {
+        let complete = try Set(steps().map { CheckpointParts.prefix(of: path($0)) })
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) {
+            let path = folder.appending(path: name).path
+            guard let prefix = CheckpointParts.prefix(ofPart: path), !complete.contains(prefix)
+            else { continue }
+            try FileManager.default.removeItem(atPath: path)
         }
     }
 
@@ -51,18 +86,38 @@ package struct Checkpoints {
     ///
     /// A file truncated by a full disk or an interrupted copy is skipped in favor of an older one.
     /// It is an error if none of the files can be read, or if the contents of one have changed.
-    func newest(_ roles: [Role], on device: Device = .cpu) throws -> TrainingState? {
+    /// Any number of ranks can load what another number has saved; each gets what the plan gives it.
+    func newest(
+        _ roles: [Role],
+        on device: Device = .cpu,
+        _ plan: RankPlan = RankPlan(parts: 1)
+    ) throws -> TrainingState? {
+        let found = try newestHere(roles, on: device, plan)
+        try plan.ranks?.requireSame(
+            "the newest checkpoint of the stage '\(stage)'",
+            found.map { "step \($0.step)" } ?? "none",
+            remedy: "all ranks need the same output folder, on a shared file system"
+        )
+        return found
+    }
+
+    private func newestHere(
+        _ roles: [Role],
+        on device: Device,
+        _ plan: RankPlan
+    ) throws -> TrainingState? {
         let steps = try steps()
         for (index, step) in steps.enumerated().reversed() {
             let remedy = remedy(older: steps[..<index])
-            let file: SafetensorsFile
+            let file: any CheckpointFile
             do {
-                file = try SummedFile.open(path(step), remedy: remedy)
+                let own = try SummedFile.open(path(step), remedy: remedy)
+                file = try CheckpointParts(own, remedy: remedy) ?? own
             } catch let error as SwanError where error.code == .invalidFile {
                 guard index == 0 else { continue }
                 throw SwanError(.invalidData, "\(error.message); \(remedy)", cause: error)
             }
-            return try state(file, step, CheckpointRoles(roles), device)
+            return try state(file, step, CheckpointRoles(roles), device, plan)
         }
         return nil
     }
@@ -77,10 +132,11 @@ package struct Checkpoints {
     }
 
     private func state(
-        _ file: SafetensorsFile,
+        _ file: any CheckpointFile,
         _ step: Int,
         _ roles: CheckpointRoles,
-        _ device: Device
+        _ device: Device,
+        _ plan: RankPlan
     ) throws -> TrainingState {
         guard file.metadata["step"] ?? String(step) == String(step),
             file.metadata["stage"] ?? stage == stage
@@ -90,7 +146,7 @@ package struct Checkpoints {
                 "\(file.path): the file name does not match the step and stage of this checkpoint"
             )
         }
-        let contents = CheckpointContents(file, device)
+        let contents = CheckpointContents(file, device, plan)
         // Checkpoints of older versions have no role prefix for their only network.
         if let role = roles.trained.first, roles.trained.count == 1, contents.hasNoRoles {
             let network = try contents.network("", updates: step)
@@ -151,64 +207,5 @@ private struct CheckpointRoles: Equatable, CustomStringConvertible {
             names.isEmpty ? "none" : names.map { $0.printable() }.joined(separator: ", ")
         }
         return "trained networks \(list(trained)) and frozen networks \(list(frozen))"
-    }
-}
-
-/// The tensors of a checkpoint.
-private struct CheckpointContents {
-    private let file: SafetensorsFile
-    private let names: Set<String>
-    private let device: Device
-
-    init(_ file: SafetensorsFile, _ device: Device) {
-        self.file = file
-        names = Set(file.keys)
-        self.device = device
-    }
-
-    /// Whether the checkpoint comes from a version without roles.
-    var hasNoRoles: Bool {
-        !file.metadata.keys.contains { $0.hasPrefix("updates.") }
-            && names.contains { $0.hasPrefix("weights/") }
-    }
-
-    /// Loads the network whose tensor names start with `prefix`.
-    func network(_ prefix: String, updates: Int) throws -> TrainedNetwork {
-        let weights = prefix + "weights/"
-        let keys = file.keys.filter { $0.hasPrefix(weights) }
-            .map { String($0.dropFirst(weights.count)) }
-        func group(_ name: String) throws(SwanError) -> [Tensor] {
-            try keys.map { key throws(SwanError) in try tensor("\(prefix)\(name)/\(key)") }
-        }
-        let parameters = try group("weights")
-        for parameter in parameters { try parameter.setRequiresGrad() }
-        let secondMoments = try keys.map { key in
-            let name = "\(prefix)second_moments/\(key)"
-            return names.contains(name) ? try tensor(name) : nil
-        }
-        return TrainedNetwork(
-            keys: keys,
-            parameters: parameters,
-            optimizer: Optimizer(
-                firstMoments: try group("first_moments"),
-                secondMoments: secondMoments,
-                averages: try group("averages")
-            ),
-            updates: updates
-        )
-    }
-
-    /// Loads the tensors that updates left for later ones.
-    func carry() throws -> [String: Tensor] {
-        var carry: [String: Tensor] = [:]
-        for name in names where name.hasPrefix("carry/") {
-            carry[String(name.dropFirst("carry/".count))] = try tensor(name)
-        }
-        return carry
-    }
-
-    /// Returns a copy, because training modifies it.
-    private func tensor(_ name: String) throws(SwanError) -> Tensor {
-        try file.tensor(name).cloned().to(device)
     }
 }

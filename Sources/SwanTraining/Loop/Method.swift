@@ -1,4 +1,6 @@
+package import SwanDistributed
 package import Torch
+package import TorchNN
 
 /// A training method: which networks take part, which of them each step updates, and by which
 /// losses.
@@ -27,6 +29,14 @@ package protocol Method: Sendable {
     /// If false, they are prepared one after another.
     var hasIndependentBatches: Bool { get }
 
+    /// Whether the ranks of a sequence compute parts of its losses' gradients, which add up to the
+    /// whole; otherwise each computes all of them.
+    var dividesTokens: Bool { get }
+
+    /// Whether its losses read trained weights by `Networks.weights`, so that ranks can keep a part
+    /// of each.
+    var sharesWeights: Bool { get }
+
     /// Draws sheets of what networks with these weights do with fixed data. Records nothing for
     /// gradients.
     func samples(_ networks: Networks) throws -> [SampleSheet]
@@ -40,6 +50,12 @@ extension Method {
 
     /// Batches depend only on their position.
     package var hasIndependentBatches: Bool { true }
+
+    /// No division.
+    package var dividesTokens: Bool { false }
+
+    /// Every rank keeps all weights.
+    package var sharesWeights: Bool { false }
 
     /// No sheets.
     package func samples(_ networks: Networks) throws -> [SampleSheet] { [] }
@@ -72,12 +88,38 @@ package struct Update<Batch: Sendable>: Sendable {
 /// the other roles record nothing.
 package struct Networks: Sendable {
     private let weights: [String: [String: Tensor]]
+    private let shared: [String: ShardedWeights]
 
     /// Creates networks from weights by role and key.
-    package init(_ weights: [String: [String: Tensor]]) { self.weights = weights }
+    ///
+    /// - Parameter shared: The weights of roles of which each rank has a part.
+    package init(
+        _ weights: [String: [String: Tensor]],
+        shared: [String: ShardedWeights] = [:]
+    ) {
+        self.weights = weights
+        self.shared = shared
+    }
 
-    /// The weights of a trained role by key; empty if the role is frozen or unknown.
+    /// The weights of a trained role by key; empty if the role is frozen or unknown, or if each rank
+    /// has a part of its weights.
     package subscript(role: String) -> [String: Tensor] { weights[role] ?? [:] }
+
+    /// The weights of a trained role as those of a network that computes in a precision.
+    ///
+    /// If each rank has a part of them, layers are read late: build and run the network in the same
+    /// order on all ranks, with its layers recomputed.
+    package func weights(_ role: String, _ precision: Precision? = nil) -> Weights {
+        guard let source = shared[role] else {
+            return Weights(leaves: self[role], precision)
+        }
+        return Weights(
+            source,
+            dtype: (precision ?? .float32).dtype,
+            device: source.device,
+            readsLayersLate: true
+        )
+    }
 }
 
 /// A loss to minimize, and values to report.

@@ -1,3 +1,4 @@
+import SwanDistributed
 import SwanSystem
 import Torch
 
@@ -26,15 +27,54 @@ struct Muon: Sendable {
         momentum: Tensor
     ) throws(SwanError) {
         try withoutGradients { () throws(SwanError) in
-            var (parameter, momentum) = (parameter, momentum)
-            try momentum.interpolate(to: gradient, weight: 1 - Self.decay)
-            // Nesterov momentum: look ahead along the momentum.
-            let ahead = try gradient.interpolated(to: momentum, weight: Self.decay)
-            let direction = try Self.orthogonalized(ahead, in: dtype ?? .suited(to: ahead.device))
-            let size = 0.2 * Double(max(parameter.size(0), parameter.size(1))).squareRoot()
-            try parameter.multiply(by: 1 - rate * weightDecay)
-            try parameter.add(direction.to(parameter.dtype), scaledBy: -rate * size)
+            let ahead = try advance(momentum, gradient)
+            try apply(direction(ahead), to: parameter, shape: parameter.shape)
         }
+    }
+
+    /// The same where each rank of a group has a part of the parameter, of its gradient and of its
+    /// momentum (`Shard.range`). The matrix is whole while its direction is found, by every rank.
+    func step(
+        _ parameter: Tensor,
+        _ gradient: Tensor,
+        momentum: Tensor,
+        shape: [Int],
+        _ group: ProcessGroup
+    ) throws(SwanError) {
+        try withoutGradients { () throws(SwanError) in
+            let count = shape.reduce(1, *)
+            let part = try advance(momentum, gradient)
+            let padding = Shard.length(count, among: group.size) - part.count
+            let ahead = try group.unsharded(part.padded([0, padding]), as: part.dtype)
+                .narrowed(0, 0, count).reshaped(shape)
+            let range = Shard.range(count, of: group.rank, among: group.size)
+            let own = try direction(ahead).reshaped([-1])
+                .narrowed(0, range.lowerBound, range.count)
+            try apply(own, to: parameter, shape: shape)
+        }
+    }
+
+    /// Moves the momentum to the gradient, and looks ahead along it: Nesterov momentum.
+    private func advance(_ momentum: Tensor, _ gradient: Tensor) throws(SwanError) -> Tensor {
+        var momentum = momentum
+        try momentum.interpolate(to: gradient, weight: 1 - Self.decay)
+        return try gradient.interpolated(to: momentum, weight: Self.decay)
+    }
+
+    private func direction(_ ahead: Tensor) throws(SwanError) -> Tensor {
+        try Self.orthogonalized(ahead, in: dtype ?? .suited(to: ahead.device))
+    }
+
+    /// Moves a parameter, or a part of it, whose whole has a shape.
+    private func apply(
+        _ direction: Tensor,
+        to parameter: Tensor,
+        shape: [Int]
+    ) throws(SwanError) {
+        var parameter = parameter
+        let size = 0.2 * Double(max(shape[0], shape[1])).squareRoot()
+        try parameter.multiply(by: 1 - rate * weightDecay)
+        try parameter.add(direction.to(parameter.dtype), scaledBy: -rate * size)
     }
 
     /// Returns a matrix with the same singular vectors and singular values of about 1: five

@@ -11,9 +11,10 @@ package struct TrainingLoop<M: Method> {
     private let method: M
     private let saving: CheckpointSaving?
     private let device: Device
-    private let stop: CancellationFlag
+    let stop: CancellationFlag
     private let threads: Int
     private let record: StageRecord?
+    let ranks: TrainingRanks?
 
     /// Creates a stage of `steps` steps.
     ///
@@ -23,6 +24,7 @@ package struct TrainingLoop<M: Method> {
     ///   - stop: Ends the stage early.
     ///   - threads: The number of micro-batches to compute concurrently.
     ///   - record: Where to record curves and sample sheets.
+    ///   - ranks: The processes that run this stage together; nil for one. The first one records.
     package init(
         _ stage: String,
         steps: Int,
@@ -31,7 +33,8 @@ package struct TrainingLoop<M: Method> {
         device: Device = .cpu,
         stop: CancellationFlag = CancellationFlag(),
         threads: Int = 1,
-        record: StageRecord? = nil
+        record: StageRecord? = nil,
+        ranks: TrainingRanks? = nil
     ) {
         self.stage = stage
         self.steps = steps
@@ -41,9 +44,9 @@ package struct TrainingLoop<M: Method> {
         self.stop = stop
         self.threads = threads
         self.record = record
+        self.ranks = ranks
     }
 
-    private var parts: Int { method.microBatches }
     private var trained: [String] { method.roles.filter { $0.training != nil }.map(\.name) }
 
     /// Trains to the end, starting from the newest checkpoint or else from the weights of `start`;
@@ -60,80 +63,131 @@ package struct TrainingLoop<M: Method> {
         stoppingAt killed: Int? = nil,
         onProgress: (TrainingProgress) -> Void
     ) throws -> TrainingState {
-        var state = try saving?.newest(method.roles, on: device) ?? begin(from: start)
+        let plan = try method.plan(ranks, stage: stage)
+        var state =
+            try saving?.newest(method.roles, on: device, plan) ?? begin(from: start, plan)
         let end = min(steps, killed ?? steps)
         // Also if no steps are left, so that what follows the stage computes as in an uninterrupted
         // run.
-        TrainingThreads.share(threads, among: parts)
-        guard state.step < end else { return state }
-        let batches = try prefetcher(state.step..<end)
-        defer { batches.cancel() }
-        try record?.begin(after: state.step)
-        defer { record?.end() }
-        var report = ProgressReport(stage: stage, steps: steps)
-        var saved = ContinuousClock.now
-        var isSaved = true
-        while state.step < end, let batch = try batches.next(parts, unless: stop) {
-            let numbers = try advance(&state, batch)
-            report.add(numbers, main: trained.first.flatMap { numbers.updates[$0] })
-            record?.add(numbers, roles: trained)
-            report.show(state.step, isLast: state.step == end, onProgress)
-            try record?.write(after: state.step, isLast: state.step == steps) {
-                try method.samples(state.averages)
-            }
-            guard let saving else { continue }
-            isSaved = saving.isDue(after: state.step, of: steps, since: saved)
-            if isSaved {
-                try saving.save(state, method.roles)
-                saved = .now
-            }
-            stop.note(hasUnsavedWork: !isSaved)
-        }
-        guard stop.isCancelled else { return state }
-        if !isSaved { try saving?.save(state, method.roles) }
+        TrainingThreads.share(threads, among: ranks == nil ? plan.parts : 1)
+        let isStopped = try train(&state, to: end, plan, onProgress)
+        try state.gatherAverages(plan)
+        guard isStopped else { return state }
         throw SwanError(
             .interrupted,
             "stopped after step \(state.step) of \(steps), stage \(stage); --resume continues from there"
         )
     }
 
+    /// Runs the steps up to `end`; returns whether it was stopped before, with a checkpoint.
+    private func train(
+        _ state: inout TrainingState,
+        to end: Int,
+        _ plan: RankPlan,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws -> Bool {
+        guard state.step < end else { return false }
+        let batches = try prefetcher(state.step..<end, plan)
+        defer { batches.cancel() }
+        if plan.isFirst { try record?.begin(after: state.step) }
+        defer { if plan.isFirst { record?.end() } }
+        var report = ProgressReport(stage: stage, steps: steps)
+        var saved = ContinuousClock.now
+        var isSaved = true
+        var isStopped = false
+        // Ranks stop together, after a step that all have done.
+        let immediate = ranks == nil ? stop : CancellationFlag()
+        while !isStopped, state.step < end,
+            let batch = try batches.next(plan.own.count, unless: immediate)
+        {
+            let numbers = try advance(&state, batch, plan)
+            let isDue = saving?.isDue(after: state.step, of: steps, since: saved) ?? false
+            let agreed = try agreed(numbers, isDue: isDue)
+            isStopped = agreed.isStopped
+            if plan.isFirst {
+                report.add(agreed.numbers, main: trained.first.flatMap { numbers.updates[$0] })
+                record?.add(agreed.numbers, roles: trained)
+                report.show(state.step, isLast: state.step == end, onProgress)
+            }
+            try write(state, plan)
+            guard let saving else { continue }
+            isSaved = agreed.isDue
+            if isSaved {
+                try saving.save(state, method.roles, plan)
+                saved = .now
+            }
+            stop.note(hasUnsavedWork: !isSaved)
+        }
+        guard isStopped || ranks == nil && stop.isCancelled else { return false }
+        if !isSaved { try saving?.save(state, method.roles, plan) }
+        return true
+    }
+
+    /// Records what is due after a step.
+    private func write(_ state: TrainingState, _ plan: RankPlan) throws {
+        guard let record else { return }
+        let (step, isLast) = (state.step, state.step == steps)
+        guard let ranks, record.drawsSamples(after: step, isLast: isLast) else {
+            guard plan.isFirst else { return }
+            return try record.write(after: step, isLast: isLast) {
+                try method.samples(state.averages)
+            }
+        }
+        var whole = state
+        try whole.gatherAverages(plan)
+        let averages = whole.averages
+        try ranks.alone {
+            try record.write(after: step, isLast: isLast) { try method.samples(averages) }
+        }
+    }
+
     /// Creates the initial state and saves it immediately, because making it can take minutes.
     private func begin(
-        from start: () throws -> [String: [String: Tensor]]
+        from start: () throws -> [String: [String: Tensor]],
+        _ plan: RankPlan
     ) throws -> TrainingState {
-        let weights = try start()
+        let weights = try ranks?.shared(start) ?? start()
         var networks: [String: TrainedNetwork] = [:]
         for role in method.roles {
             guard let training = role.training else { continue }
             networks[role.name] = try TrainedNetwork(
                 weights[role.name] ?? [:],
                 on: device,
+                sharedBy: plan.shards,
                 learnsByMuon: training.learnsByMuon
             )
         }
         let state = TrainingState(networks)
-        try saving?.save(state, method.roles)
+        try saving?.save(state, method.roles, plan)
         return state
     }
 
-    private func prefetcher(_ steps: Range<Int>) throws -> Prefetcher<M.Batch> {
-        try Prefetcher(
-            (steps.lowerBound * parts)..<(steps.upperBound * parts),
-            ahead: 3 * parts,
+    /// Makes this process's batches ahead.
+    private func prefetcher(
+        _ steps: Range<Int>,
+        _ plan: RankPlan
+    ) throws -> Prefetcher<M.Batch> {
+        let count = plan.own.count
+        return try Prefetcher(
+            (steps.lowerBound * count)..<(steps.upperBound * count),
+            ahead: 3 * count,
             threads: method.hasIndependentBatches ? device.dataThreads(besides: threads) : 1
-        ) { [method, parts] number in
-            try method.batch(BatchPlace(number: number, parts: parts))
+        ) { [method] number in
+            let part = plan.own[number % count]
+            return try method.batch(BatchPlace(step: number / count, part: part, of: plan.parts))
         }
     }
 
     /// Runs the updates of a step in order.
     private func advance(
         _ state: inout TrainingState,
-        _ batches: [M.Batch]
+        _ batches: [M.Batch],
+        _ plan: RankPlan
     ) throws -> StepNumbers {
-        var numbers = StepNumbers()
+        var numbers = StepNumbers(parts: plan.own)
+        let places = plan.own.map { BatchPlace(step: state.step, part: $0, of: plan.parts) }
         for update in method.updates(at: state.step) {
-            try apply(update, to: &state, batches, &numbers)
+            try apply(update, to: &state, Array(zip(batches, places)), plan, &numbers)
         }
         state.step += 1
         return numbers
@@ -142,38 +196,45 @@ package struct TrainingLoop<M: Method> {
     private func apply(
         _ update: Update<M.Batch>,
         to state: inout TrainingState,
-        _ batches: [M.Batch],
+        _ batches: [(batch: M.Batch, place: BatchPlace)],
+        _ plan: RankPlan,
         _ numbers: inout StepNumbers
     ) throws {
         guard let network = state.networks[update.role],
             let options = method.roles.first(where: { $0.name == update.role })?.training?.options
         else { throw SwanError(.invalidData, "\(stage): \(update.role) is not a trained role") }
-        let networks = try state.networks(updating: update.role)
         let stepThreads = device.stepThreads(of: threads)
-        let results = try concurrentMap(parts, threads: stepThreads) {
-            [parts, step = state.step, carry = state.carry] part in
-            try MicroBatch(
-                update,
-                batches[part],
-                BatchPlace(step: step, part: part, of: parts),
-                networks,
-                network.parameters,
-                carry
-            )
-        }
-        state.carry = results.reduce(into: [:]) { $0.merge($1.carry) { first, _ in first } }
+        let pass = GradientPass(
+            update: update,
+            batches: batches,
+            networks: try state.networks(updating: update.role),
+            parameters: network.parameters,
+            carry: state.carry,
+            plan: plan
+        )
+        let result =
+            ranks == nil
+            ? try pass.concurrently(threads: stepThreads)
+            : try pass.amongRanks(order: network.gradientOrder)
+        state.carry = result.carry
         let rate = options.learningRate(step: state.step, of: steps)
         let norm = try network.optimizer.update(
             network.parameters,
-            Optimizer.mean(results.map(\.gradients)),
+            result.gradients,
             number: network.updates + 1,
             rate: rate,
             options,
-            threads: stepThreads
+            threads: stepThreads,
+            sharing: network.sharing
         )
         guard norm.isFinite else { throw diverged(update.role, at: state.step) }
         state.networks[update.role]?.updates += 1
-        numbers.losses.merge(try MicroBatch.losses(of: results)) { _, last in last }
+        if let ranks, network.gradientOrder == nil, let arrivals = result.arrivals {
+            let first = try ranks.gathered(values: arrivals)[0]
+            state.networks[update.role]?.gradientOrder =
+                first + network.parameters.indices.filter { !first.contains($0) }
+        }
+        numbers.add(result.losses)
         numbers.updates[update.role] = .init(gradientNorm: norm, learningRate: rate)
     }
 
@@ -184,39 +245,5 @@ package struct TrainingLoop<M: Method> {
             "\(place): the gradients are not finite; start over in another "
                 + "folder with a lower learning_rate or maximum_gradient_norm"
         )
-    }
-}
-
-/// Where and when a stage writes checkpoints, and their metadata.
-package struct CheckpointSaving {
-    private let checkpoints: Checkpoints
-    private let schedule: CheckpointSchedule
-    private let metadata: [String: String]
-
-    /// - Parameter metadata: Text that is added to every checkpoint.
-    package init(
-        _ checkpoints: Checkpoints,
-        _ schedule: CheckpointSchedule,
-        metadata: [String: String]
-    ) {
-        self.checkpoints = checkpoints
-        self.schedule = schedule
-        self.metadata = metadata
-    }
-
-    func newest(_ roles: [Role], on device: Device) throws -> TrainingState? {
-        try checkpoints.newest(roles, on: device)
-    }
-
-    func save(_ state: TrainingState, _ roles: [Role]) throws {
-        try checkpoints.save(state, roles, metadata: metadata)
-    }
-
-    /// Whether a checkpoint is due after a step, in a run of `steps`, if the last one was written
-    /// at `saved`.
-    func isDue(after step: Int, of steps: Int, since saved: ContinuousClock.Instant) -> Bool {
-        step % schedule.everySteps == 0
-            || (.now - saved) / .seconds(60) > schedule.everyMinutes
-            || step == steps
     }
 }

@@ -20,8 +20,10 @@ package struct TrainingProgress: Sendable {
 
 /// The losses and updates of one step.
 struct StepNumbers {
+    /// The losses of all updates by name, for each micro-batch of this process.
+    private(set) var parts: [Int: [String: Double]]
     /// The losses of all updates by name, each averaged over micro-batches.
-    var losses: [String: Double] = [:]
+    var losses: [String: Double] { Self.means(parts) }
     /// The updates by role.
     var updates: [String: Update] = [:]
 
@@ -30,6 +32,32 @@ struct StepNumbers {
         /// The norm of all gradients before clipping.
         let gradientNorm: Double
         let learningRate: Double
+    }
+
+    /// Creates the numbers of a step before its updates.
+    ///
+    /// - Parameter parts: The micro-batches of this process.
+    init(parts: [Int]) {
+        self.parts = Dictionary(uniqueKeysWithValues: parts.map { ($0, [:]) })
+    }
+
+    /// Adds an update's losses of the micro-batches in order.
+    mutating func add(_ losses: [[String: Double]]) {
+        for (part, values) in zip(parts.keys.sorted(), losses) {
+            parts[part]?.merge(values) { _, last in last }
+        }
+    }
+
+    /// Adds the losses of other processes.
+    mutating func add(_ others: [Int: [String: Double]]) {
+        parts.merge(others) { own, _ in own }
+    }
+
+    private static func means(_ parts: [Int: [String: Double]]) -> [String: Double] {
+        let sums = parts.sorted { $0.key < $1.key }.reduce(into: [:]) {
+            $0.merge($1.value, uniquingKeysWith: +)
+        }
+        return sums.mapValues { $0 / Double(parts.count) }
     }
 }
 

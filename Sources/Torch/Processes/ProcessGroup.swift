@@ -16,7 +16,7 @@ package final class ProcessGroup: @unchecked Sendable {
     package let device: Device
     /// What was sent so far.
     package let traffic = Traffic()
-    private let raw: ct_group
+    let raw: ct_group
 
     /// Joins the processes that open a group with the same store.
     ///

@@ -244,3 +244,12 @@ func expectRecord(in folder: URL) throws {
         }
     }
 }
+
+extension StepNumbers {
+    /// The numbers of a step with one micro-batch.
+    fileprivate init(losses: [String: Double], updates: [String: Update] = [:]) {
+        self.init(parts: [0])
+        add([losses])
+        self.updates = updates
+    }
+}

@@ -1,0 +1,39 @@
+import Torch
+
+/// Where and when a stage writes checkpoints, and their metadata.
+package struct CheckpointSaving {
+    private let checkpoints: Checkpoints
+    private let schedule: CheckpointSchedule
+    private let metadata: [String: String]
+
+    /// - Parameter metadata: Text that is added to every checkpoint.
+    package init(
+        _ checkpoints: Checkpoints,
+        _ schedule: CheckpointSchedule,
+        metadata: [String: String]
+    ) {
+        self.checkpoints = checkpoints
+        self.schedule = schedule
+        self.metadata = metadata
+    }
+
+    func newest(
+        _ roles: [Role],
+        on device: Device,
+        _ plan: RankPlan
+    ) throws -> TrainingState? {
+        try checkpoints.newest(roles, on: device, plan)
+    }
+
+    func save(_ state: TrainingState, _ roles: [Role], _ plan: RankPlan) throws {
+        try checkpoints.save(state, roles, metadata: metadata, plan)
+    }
+
+    /// Whether a checkpoint is due after a step, in a run of `steps`, if the last one was written
+    /// at `saved`.
+    func isDue(after step: Int, of steps: Int, since saved: ContinuousClock.Instant) -> Bool {
+        step % schedule.everySteps == 0
+            || (.now - saved) / .seconds(60) > schedule.everyMinutes
+            || step == steps
+    }
+}

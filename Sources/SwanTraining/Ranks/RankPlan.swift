@@ -1,0 +1,95 @@
+import SwanDistributed
+import SwanSystem
+import Torch
+
+/// What this process does of each step of a stage, and with whom.
+struct RankPlan: Sendable {
+    /// The processes; nil for one.
+    let ranks: TrainingRanks?
+    /// The number of micro-batches in a step.
+    let parts: Int
+    /// Those that this process computes, in order.
+    let own: [Int]
+    /// The ranks among which gradients are summed after the backward pass; nil for none.
+    let reduction: ProcessGroup?
+    /// The ranks that share weights; nil if each has all.
+    let shards: ProcessGroup?
+    /// Whether this process saves what its micro-batches carry over.
+    let savesCarry: Bool
+    /// The part of all weights that this process saves, and the number of parts; nil for none.
+    let piece: (index: Int, count: Int)?
+
+    /// Whether this process reports progress.
+    var isFirst: Bool { ranks?.isFirst ?? true }
+
+    /// The plan of a single process.
+    init(parts: Int) {
+        ranks = nil
+        self.parts = parts
+        own = Array(0..<parts)
+        reduction = nil
+        shards = nil
+        savesCarry = true
+        piece = nil
+    }
+
+    /// The plan of a rank for a stage.
+    ///
+    /// A sum over micro-batches is taken in pairs of neighbours. It has the same bits on any number
+    /// of ranks that leaves each a power of two of them: without shards, a rank computes consecutive
+    /// micro-batches and adds them before the ranks' sums are added; with shards, the ranks'
+    /// gradients of one pass are added first, so that one pass takes consecutive micro-batches.
+    init<M: Method>(_ ranks: TrainingRanks, _ method: M, stage: String) throws(SwanError) {
+        let parts = method.microBatches
+        // Ranks of a sequence that does not divide tokens compute the same.
+        let divides = method.dividesTokens || ranks.sequence.count == 1
+        let isSharded = ranks.shards != nil && method.sharesWeights && divides
+        let width = isSharded ? ranks.shards?.size ?? 1 : 1
+        let (count, index) = ranks.data
+        let together = max(1, width / ranks.sequence.count)
+        let isEven = parts.isMultiple(of: count)
+        guard isSharded ? isEven : parts >= count else {
+            throw Self.misfit(stage, parts, count, isSharded)
+        }
+        self.ranks = ranks
+        self.parts = parts
+        if isSharded {
+            let (block, place) = (index / together, index % together)
+            let passes = parts / count
+            own = (0..<passes).map { block * passes * together + $0 * together + place }
+            reduction = ranks.replicas
+            shards = ranks.shards
+            let replica = ranks.world.rank / width
+            piece = replica == 0 ? (ranks.world.rank % width, width) : nil
+        } else {
+            own = Array(Shares(parts, among: count)[index])
+            reduction = divides ? ranks.all : ranks.peers
+            shards = nil
+            piece = (ranks.world.rank, ranks.world.size)
+        }
+        savesCarry = ranks.sequence.index == 0
+    }
+
+    private static func misfit(
+        _ stage: String,
+        _ parts: Int,
+        _ count: Int,
+        _ isSharded: Bool
+    ) -> SwanError {
+        SwanError(
+            .invalidRequest,
+            "the stage '\(stage)' has \(parts) micro-batch\(parts == 1 ? "" : "es") a step, which "
+                + "\(count) ranks cannot share: set micro_batches of its optimizer to "
+                + (isSharded ? "a multiple of \(count)" : "at least \(count)")
+                + ", or parallel.data to less (parallel.sequence shares a micro-batch)"
+        )
+    }
+}
+
+extension Method {
+    /// The plan for this method; nil ranks for a single process.
+    func plan(_ ranks: TrainingRanks?, stage: String) throws(SwanError) -> RankPlan {
+        guard let ranks else { return RankPlan(parts: microBatches) }
+        return try RankPlan(ranks, self, stage: stage)
+    }
+}
