@@ -109,7 +109,8 @@ package struct Roster: Sendable, Codable {
     ) throws(SwanError) -> SwanError {
         var absent: [Int] = []
         for rank in 0..<launch.size {
-            if try !store.contains("roster/\(rank)") { absent.append(rank) }
+            let hasCome = try store.contains("roster/\(rank)")
+            if !hasCome { absent.append(rank) }
         }
         let names = absent.map(String.init).joined(separator: ", ")
         let text =

@@ -49,7 +49,7 @@ package final class World: @unchecked Sendable {
         let root = try Self.openStore(launch, deadlines)
         // Restarted processes must not see the keys of the previous ones.
         let store = try root.part("swan/\(launch.restart)/")
-        let roster = try Self.bounded(deadlines.start + .seconds(1), "the store does not answer") {
+        let roster = try Self.bounded(deadlines.start + .seconds(3), "the store does not answer") {
             () throws(SwanError) in
             try Roster.exchange(own, store, launch, deadline: deadlines.start)
         }
