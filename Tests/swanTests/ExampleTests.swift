@@ -65,12 +65,10 @@ import Testing
     }
 
     private static func shortened(_ example: String) -> String {
-        guard example.hasPrefix("swan generate") else { return example }
         // After the command, because a comment may follow the example.
-        return example.replacing(
-            "swan generate",
-            with: "swan generate --size 32x32 --frames 5 --steps 1 --device cpu"
-        )
+        example.replacing(/^(swan (?:launch .*-- )?)generate/) { match in
+            match.1 + "generate --size 32x32 --frames 5 --steps 1 --device cpu"
+        }
     }
 
     /// The file or folder that the example creates in its folder, or nil for none.

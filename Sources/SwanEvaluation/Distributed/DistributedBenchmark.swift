@@ -94,7 +94,7 @@ package struct DistributedBenchmark {
         let tokens = size[0] * (size[1] / 2) * (size[2] / 2)
         let work = CommunicationModel.Workload(name: "", config: config, tokens: tokens)
         // The model counts in bfloat16.
-        let expected = 2 * CommunicationModel.bytes(way, work, ranks: world.size)
+        let expected = (2 * CommunicationModel.bytes(way, work, ranks: world.size)).rounded()
         let calls = CommunicationModel.exchanges(way, work, ranks: world.size)
         let counted = inner.traffic[.exchange]
         let others = CommunicationModel.otherCalls(whole.traffic, inner.traffic)
