@@ -64,7 +64,7 @@ class Server:
         links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.lexists(f"{folder}/{name}")]
         return sum(link.startswith("socket:") for link in links)
 
-    def stop(self, number=signal.SIGTERM, timeout=10):
+    def stop(self, number=signal.SIGTERM, timeout=30):
         """Sends a signal and returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
