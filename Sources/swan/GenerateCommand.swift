@@ -23,7 +23,8 @@ struct GenerateCommand: RankedCommand {
               swan generate --model Wan2.1-FLF2V-14B-720P --prompt "a day goes by" \\
                 --image dawn.png --last-image dusk.png -o day.mp4
               swan generate --model Wan2.2-T2V-A14B --prompts list.txt --n 2 -o clip.mp4
-              swan launch --nproc 4 -- generate --model DIR --prompt "a fox" -o fox.mp4
+              swan launch --nproc 4 -- generate --model Wan2.1-T2V-1.3B \\
+                --prompt "a fox" -o fox.mp4
             """
     )
 

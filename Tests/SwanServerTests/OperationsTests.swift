@@ -190,7 +190,7 @@ struct OperationsTests {
         let process = Process()
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["curl", "-s", "-w", "%{http_code}", "--max-time", "20", url]
+        process.arguments = ["curl", "-s", "-w", "%{http_code}", "--max-time", "300", url]
         process.standardOutput = output
         try process.run()
         let data = try await onThread { output.fileHandleForReading.readDataToEndOfFile() }
