@@ -21,7 +21,7 @@ import Testing
         #expect(first == nil, "\(what): frame \(first?.offset ?? 0) differs")
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: [1, 2, 3, 4])
+    @Test(.timeLimit(.minutes(10)), arguments: [1, 2, 3, 4])
     func blocksGiveTheFramesOfOneRank(steps: Int) throws {
         let fixture = try StagedFixture()
         var script = Script()
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: [1, 2, 3, 4])
+    @Test(.timeLimit(.minutes(10)), arguments: [1, 2, 3, 4])
     func stepsGiveTheFramesOfOneRank(steps: Int) throws {
         let fixture = try StagedFixture()
         var script = Script()
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2))) func eightRanksWithABlockEach() throws {
+    @Test(.timeLimit(.minutes(10))) func eightRanksWithABlockEach() throws {
         let fixture = try StagedFixture()
         var script = Script()
         script.chunks = 30
@@ -68,7 +68,7 @@ import Testing
         Script(chunks: 12, moreFrames: 3, followsMotion: false),
     ]
 
-    @Test(.timeLimit(.minutes(2)), arguments: StagedStreamTests.variants)
+    @Test(.timeLimit(.minutes(10)), arguments: StagedStreamTests.variants)
     func variantsOfStreams(script: Script) throws {
         let fixture = try StagedFixture()
         let expected = try fixture.alone(script)
@@ -80,7 +80,7 @@ import Testing
     }
 
     /// Streams that end before the pipeline is full.
-    @Test(.timeLimit(.minutes(2)), arguments: [0, 1, 2, 3])
+    @Test(.timeLimit(.minutes(10)), arguments: [0, 1, 2, 3])
     func shortStreams(chunks: Int) throws {
         let fixture = try StagedFixture()
         var script = Script()
@@ -94,7 +94,7 @@ import Testing
     }
 
     /// When is a matter of time, so the frames are counted, not compared.
-    @Test(.timeLimit(.minutes(1)), arguments: StagedOptions.Layout.allCases)
+    @Test(.timeLimit(.minutes(10)), arguments: StagedOptions.Layout.allCases)
     func chunksGrowToReachTheTargetRate(layout: StagedOptions.Layout) throws {
         let fixture = try StagedFixture()
         var script = Script(steps: 3, cacheFrames: 6, sinkFrames: 1, moreFrames: 2)
@@ -117,7 +117,7 @@ import Testing
         #expect(zip(counts.dropFirst(), counts).contains { $0 - $1 == 16 }, "\(counts)")
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: [(true, false), (false, true), (true, true)])
+    @Test(.timeLimit(.minutes(10)), arguments: [(true, false), (false, true), (true, true)])
     func ranksOfTheirOwnForTheAutoencoder(encoder: Bool, decoder: Bool) throws {
         let fixture = try StagedFixture()
         let expected = try fixture.alone(Script())
@@ -134,7 +134,7 @@ import Testing
     // MARK: - Moving blocks
 
     /// Blocks move every five chunks, down and up, by one or many, with their caches.
-    @Test(.timeLimit(.minutes(2)), arguments: [2, 3, 4], [1.0, -1.0])
+    @Test(.timeLimit(.minutes(10)), arguments: [2, 3, 4], [1.0, -1.0])
     func movedBlocksChangeNothing(ranks: Int, sign: Double) throws {
         let fixture = try StagedFixture()
         var script = Script()
@@ -161,7 +161,7 @@ import Testing
     }
 
     /// A rank that becomes three times slower has fewer blocks ten chunks later.
-    @Test(.timeLimit(.minutes(2)), arguments: [2, 4])
+    @Test(.timeLimit(.minutes(10)), arguments: [2, 4])
     func aStragglerIsFound(ranks: Int) throws {
         let fixture = try StagedFixture()
         let script = Script()
@@ -194,7 +194,7 @@ import Testing
     // MARK: - Failures and limits
 
     /// All ranks end with the reason of the one that failed; what was decoded was delivered.
-    @Test(.timeLimit(.minutes(1)), arguments: [0, 1, 2])
+    @Test(.timeLimit(.minutes(10)), arguments: [0, 1, 2])
     func aRankThatFailsEndsAll(victim: Int) throws {
         let fixture = try StagedFixture()
         var script = Script()
@@ -224,7 +224,7 @@ import Testing
     }
 
     /// Weights of blocks that other ranks run are not read, not even when blocks move.
-    @Test(.timeLimit(.minutes(1))) func ranksLoadTheirBlocksAlone() throws {
+    @Test(.timeLimit(.minutes(10))) func ranksLoadTheirBlocksAlone() throws {
         let fixture = try StagedFixture()
         var script = Script()
         script.chunks = 12

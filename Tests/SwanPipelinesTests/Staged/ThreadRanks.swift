@@ -9,7 +9,7 @@ enum ThreadRanks {
     /// Runs `body` on each rank and returns what each returned or threw, in order.
     static func run<Value: Sendable>(
         _ count: Int,
-        deadline: Duration = .seconds(40),
+        deadline: Duration = .seconds(300),
         _ body: @escaping @Sendable (World) throws -> Value
     ) throws -> [Result<Value, any Error>] {
         let port = UInt16(try freePort())
