@@ -87,12 +87,7 @@ final class StagedVideoStream: FileStreaming {
     func run(_ source: StreamSource, deliver: (StreamedChunk) throws -> Bool) throws {
         let encoding = encoding
         try drive(
-            { put in
-                while let frame = try source.next() {
-                    if let chunk = try encoding.add(frame), try !put(chunk) { return }
-                }
-                while !source.isStopped(), let chunk = try encoding.finish(), try put(chunk) {}
-            },
+            { put in try encoding.encode(source, put: put) },
             isStopped: source.isStopped,
             cancel: source.cancel,
             deliver: deliver
@@ -106,16 +101,14 @@ final class StagedVideoStream: FileStreaming {
         deliver: (StreamedChunk) throws -> Bool
     ) throws {
         let encoding = encoding
-        let latentFrames = staged.options.configuration.framesPerBlock
-        let stride = encoding.temporalStride
         try drive(
             { put in
-                var first = 0
-                while first < frames, !isStopped() {
-                    try willStart(first)
-                    guard try put(encoding.noise()) else { return }
-                    first += stride * latentFrames - (first == 0 ? stride - 1 : 0)
-                }
+                try encoding.generate(
+                    atLeast: frames,
+                    willStart: willStart,
+                    isStopped: isStopped,
+                    put: put
+                )
             },
             isStopped: isStopped,
             cancel: {},

@@ -74,6 +74,8 @@ final class EncodeStage: Sendable {
 
     /// The frames that a latent frame stands for.
     var temporalStride: Int { model.vae.temporalStride }
+    /// The number of latent frames of a chunk of noise.
+    var latentFrames: Int { options.configuration.framesPerBlock }
     var framesIn: Int { shared.withLock { $0.framesIn } }
     var seconds: Double { shared.withLock { $0.seconds } }
 
@@ -137,7 +139,7 @@ final class EncodeStage: Sendable {
         try work.withLock { work in
             let stride = model.vae.spatialStride
             let shape = [
-                1, model.transformer.config.inDim, options.configuration.framesPerBlock,
+                1, model.transformer.config.inDim, latentFrames,
                 options.height / stride, options.width / stride,
             ]
             let key = NoiseKey(chunk: work.chunks, step: 0)

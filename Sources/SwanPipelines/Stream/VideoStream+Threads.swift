@@ -41,12 +41,7 @@ extension VideoStream {
     ) throws {
         let encoding = encoding
         try drive(
-            { put in
-                while let frame = try source.next() {
-                    if let chunk = try encoding.add(frame), !put(chunk) { return }
-                }
-                while !source.isStopped(), let chunk = try encoding.finish(), put(chunk) {}
-            },
+            { put in try encoding.encode(source, put: put) },
             isStopped: source.isStopped,
             isAborted: source.isAborted,
             cancel: source.cancel,
@@ -64,16 +59,14 @@ extension VideoStream {
         deliver: (StreamedChunk) throws -> Bool
     ) throws {
         let encoding = encoding
-        let latentFrames = options.configuration.framesPerBlock
-        let stride = encoding.temporalStride
         try drive(
             { put in
-                var first = 0
-                while first < frames, !isStopped() {
-                    try willStart(first)
-                    guard put(try encoding.noise()) else { return }
-                    first += stride * latentFrames - (first == 0 ? stride - 1 : 0)
-                }
+                try encoding.generate(
+                    atLeast: frames,
+                    willStart: willStart,
+                    isStopped: isStopped,
+                    put: put
+                )
             },
             isStopped: isStopped,
             cancel: {},
