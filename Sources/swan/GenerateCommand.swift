@@ -92,7 +92,7 @@ struct GenerateCommand: RankedCommand {
         var job = RankedJob()
         job.models = ["--model": loading.model]
         for lora in loading.loras { job.models["--lora \(lora.file.path)"] = lora.file.path }
-        job.device = try Ranks.device(loading.device.name)
+        job.device = try Ranks.launch?.ownDevice(named: loading.device.name) ?? loading.device.name
         // Rank 0 alone reads and runs the text encoder, for which the others wait.
         job.deadline = .seconds(1_800)
         let device = job.device

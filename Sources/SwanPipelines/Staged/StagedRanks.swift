@@ -19,7 +19,7 @@ package struct StagedRanks: Sendable {
         roles = try StagedRoles(options, size: world.size)
     }
 
-    /// The name of this rank's device: the ranks of a machine share its GPUs in turn.
+    /// The name of this rank's device.
     func device(named name: String) throws(SwanError) -> String {
         "\(try world.launch.device(named: name))"
     }
