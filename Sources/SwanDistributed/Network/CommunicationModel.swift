@@ -69,24 +69,21 @@ package struct CommunicationModel: Sendable {
     /// The bytes that a rank sends in one forward over `ranks` ranks.
     package static func bytes(_ way: Way, _ work: Workload, ranks: Int) -> Double {
         guard ranks > 1 else { return 0 }
-        let (n, l) = (Double(ranks), Double(work.config.layers))
-        let tensor = bytesPerNumber * Double(work.tokens) * Double(work.config.dim)
         return switch way {
-        case .ulysses: 4 * tensor / n * (1 - 1 / n) * l
-        case .ring: 2 * tensor * (n - 1) / n * l
-        case .sharded: bytesPerNumber * work.parameters * (1 - 1 / n)
-        case .stages: tensor
+        case .ulysses: divided(work, ranks: ranks, width: ranks).bytes
+        case .ring: divided(work, ranks: ranks, width: 1).bytes
+        case .sharded: bytesPerNumber * work.parameters * (1 - 1 / Double(ranks))
+        case .stages: tokenBytes(work)
         }
     }
 
     /// The exchanges in one forward that a rank must wait for, one after the other.
     package static func exchanges(_ way: Way, _ work: Workload, ranks: Int) -> Double {
         guard ranks > 1 else { return 0 }
-        let l = Double(work.config.layers)
         return switch way {
-        case .ulysses: 2 * l
-        case .ring: Double(ranks - 1) * l
-        case .sharded: l
+        case .ulysses: divided(work, ranks: ranks, width: ranks).exchanges
+        case .ring: divided(work, ranks: ranks, width: 1).exchanges
+        case .sharded: Double(work.config.layers)
         case .stages: 1
         }
     }
@@ -99,12 +96,25 @@ package struct CommunicationModel: Sendable {
         ranks: Int
     ) -> (width: Int, bytes: Double, exchanges: Double) {
         let width = SequenceParallel.width(ranks, headCount: work.config.heads)
+        let (bytes, exchanges) = divided(work, ranks: ranks, width: width)
+        return (width, bytes, exchanges)
+    }
+
+    /// The same with any number of neighbours that exchange heads: all for Ulysses, one for a ring.
+    private static func divided(
+        _ work: Workload,
+        ranks: Int,
+        width: Int
+    ) -> (bytes: Double, exchanges: Double) {
         let (n, w, l) = (Double(ranks), Double(width), Double(work.config.layers))
-        let tensor = bytesPerNumber * Double(work.tokens) * Double(work.config.dim)
-        let heads = 4 * tensor / n * (1 - 1 / w) * l
-        let ring = 2 * tensor / n * (n / w - 1) * l
-        let exchanges = (width > 1 ? 2 * l : 0) + (n / w - 1) * l
-        return (width, heads + ring, exchanges)
+        let heads = 4 * tokenBytes(work) / n * (1 - 1 / w) * l
+        let ring = 2 * tokenBytes(work) / n * (n / w - 1) * l
+        return (heads + ring, (width > 1 ? 2 * l : 0) + (n / w - 1) * l)
+    }
+
+    /// The bytes of all tokens between two blocks.
+    private static func tokenBytes(_ work: Workload) -> Double {
+        bytesPerNumber * Double(work.tokens) * Double(work.config.dim)
     }
 
     /// The bytes a second that a rank sends, and the seconds that an exchange takes at least.
