@@ -12,7 +12,8 @@ enum ThreadRanks {
         deadline: Duration = .seconds(300),
         _ body: @escaping @Sendable (World) throws -> Value
     ) throws -> [Result<Value, any Error>] {
-        let port = UInt16(try freePort())
+        // As under `swan launch`, the store outlives every rank.
+        let service = try StoreService.open("127.0.0.1", port: 0, isLocal: true, deadline: deadline)
         let results = Mutex<[Int: Result<Value, any Error>]>([:])
         let group = DispatchGroup()
         for rank in 0..<count {
@@ -21,13 +22,14 @@ enum ThreadRanks {
                 defer { group.leave() }
                 let result = Result {
                     try ComputeBudget(threads: 1).run {
-                        let launch = Launch(
+                        var launch = Launch(
                             rank: rank,
                             size: count,
                             localRank: rank,
                             localSize: count,
-                            port: port
+                            port: service.port
                         )
+                        launch.isServedByLauncher = true
                         let entry = Roster.Entry(device: "cpu", agreed: [:])
                         let world = try World(launch, entry, World.Deadlines(operation: deadline))
                         return try world.run { try body(world) }
@@ -36,24 +38,7 @@ enum ThreadRanks {
                 results.withLock { $0[rank] = result }
             }
         }
-        group.wait()
+        withExtendedLifetime(service) { group.wait() }
         return results.withLock { results in (0..<count).compactMap { results[$0] } }
-    }
-
-    /// A port that was free a moment ago.
-    private static func freePort() throws -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        return withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                bind(descriptor, generic, length)
-                getsockname(descriptor, generic, &length)
-            }
-            return Int(UInt16(bigEndian: pointer.pointee.sin_port))
-        }
     }
 }
