@@ -29,7 +29,7 @@ struct BenchDistributeCommand: RankedCommand {
             valueName: "names"
         )
     )
-    var rows = DistributedRowList(rows: DistributedRow.allCases)
+    var rows = NameList(DistributedRow.allCases)
 
     @Option(parsing: .unconditional, help: "The number of ranks to start.")
     var nproc = 2
@@ -103,7 +103,7 @@ struct BenchDistributeCommand: RankedCommand {
                     + report.device
             )
         }
-        for row in rows.rows {
+        for row in rows.names {
             let result = try benchmark.run(row)
             results.append(result)
             if !json { try StandardOutput.write(result.line) }
@@ -174,22 +174,5 @@ struct SimulationCosts: ParsableArguments {
             .live(block: block / 1_000, encode: encode / 1_000, decode: decode / 1_000),
             speed: teraflops * 1e12
         )
-    }
-}
-
-/// A comma-separated list of rows.
-struct DistributedRowList: ExpressibleByArgument, CustomStringConvertible {
-    let rows: [DistributedRow]
-
-    var description: String { rows.map(\.rawValue).joined(separator: ",") }
-
-    init(rows: [DistributedRow]) { self.rows = rows }
-
-    init?(argument: String) {
-        let names = argument.split(separator: ",").map(String.init)
-        rows = names.compactMap(DistributedRow.init(rawValue:))
-        guard !names.isEmpty, rows.count == names.count, Set(names).count == names.count else {
-            return nil
-        }
     }
 }

@@ -46,7 +46,7 @@ struct BenchQualityCommand: ParsableCommand {
             valueName: "names"
         )
     )
-    var measures = MeasureList(measures: QualityMeasure.allCases)
+    var measures = NameList(QualityMeasure.allCases)
 
     @Option(parsing: .unconditional, help: "The number of frames to use of each video.")
     var maxFrames = QualityOptions().maxFrames
@@ -121,7 +121,7 @@ struct BenchQualityCommand: ParsableCommand {
         options.inputs = input
         options.styles = styles.map { $0.split(separator: ",").map(String.init) }
         options.isBare = bare
-        options.measures = measures.measures
+        options.measures = measures.names
         options.maxFrames = maxFrames
         options.driftFrames = driftFrames
         options.seed = seed
@@ -130,22 +130,5 @@ struct BenchQualityCommand: ParsableCommand {
         options.sheet = sheet
         options.sheetFrame = sheetFrame
         return options
-    }
-}
-
-/// A comma-separated list of measures.
-struct MeasureList: ExpressibleByArgument, CustomStringConvertible {
-    let measures: [QualityMeasure]
-
-    var description: String { measures.map(\.rawValue).joined(separator: ",") }
-
-    init(measures: [QualityMeasure]) {
-        self.measures = measures
-    }
-
-    init?(argument: String) {
-        let names = argument.split(separator: ",").map(String.init)
-        measures = names.compactMap(QualityMeasure.init(rawValue:))
-        guard measures.count == names.count, Set(names).count == names.count else { return nil }
     }
 }

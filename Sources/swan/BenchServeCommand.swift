@@ -32,7 +32,7 @@ struct BenchServeCommand: ParsableCommand {
             valueName: "names"
         )
     )
-    var rows = ServeRowList(rows: ServeRow.allCases)
+    var rows = NameList(ServeRow.allCases)
 
     @Option(help: "The name of a bundled model, or a model folder.")
     var model = BundledModels.names[0]
@@ -104,32 +104,13 @@ struct BenchServeCommand: ParsableCommand {
                 atPath: "/proc/self/exe"
             )
             var options = ServeBenchOptions(program: program)
-            options.rows = rows.rows
+            options.rows = rows.names
             options.model = model
             options.seconds = seconds
             options.rounds = rounds
             options.cycles = cycles
             options.browser = browser
             return options
-        }
-    }
-}
-
-/// A comma-separated list of rows.
-struct ServeRowList: ExpressibleByArgument, CustomStringConvertible {
-    let rows: [ServeRow]
-
-    var description: String { rows.map(\.rawValue).joined(separator: ",") }
-
-    init(rows: [ServeRow]) {
-        self.rows = rows
-    }
-
-    init?(argument: String) {
-        let names = argument.split(separator: ",").map(String.init)
-        rows = names.compactMap(ServeRow.init(rawValue:))
-        guard !names.isEmpty, rows.count == names.count, Set(names).count == names.count else {
-            return nil
         }
     }
 }

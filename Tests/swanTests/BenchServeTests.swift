@@ -7,8 +7,8 @@ import Testing
 @Suite struct BenchServeTests {
     @Test func rowsAreAList() throws {
         let command = try BenchServeCommand.parse(["--rows", "start,glass-model", "--seconds", "5"])
-        #expect(command.rows.rows == [.start, .glassModel])
-        #expect(try BenchServeCommand.parse([]).rows.rows.count == 8)
+        #expect(command.rows.names == [.start, .glassModel])
+        #expect(try BenchServeCommand.parse([]).rows.names.count == 8)
     }
 
     @Test(arguments: [
