@@ -9,7 +9,7 @@ import Torch
 /// come in row 0, and in row s + 1 what row s of iteration p - N has become; so row s holds a chunk
 /// N s iterations after it came, and no rank waits for another. Each row sees the chunks, and the
 /// zeros before them, in the order of one rank.
-final class RingHead {
+final class RingHead: StreamHead {
     private struct Item {
         let chunk, start, entered: Int
     }
@@ -17,16 +17,11 @@ final class RingHead {
     private let stage: RingStage
     private let setup: StageSetup
     private let ranks: Int
-    private let incoming: StagePost.Queue
+    let incoming: StagePost.Queue
     private let results: StagePost.Queue
     private var balance: StagedBalance
 
-    private var ticks: TickLog
-    /// The timestep of step 0 from now on.
-    private var firstTimestep: Double
-    private var position = 0
-    private var chunks = 0
-    private var frames: Int
+    private var progress: HeadProgress
     /// The last chunk's first latent frame.
     private var example: Tensor?
 
@@ -55,26 +50,13 @@ final class RingHead {
     ) {
         (self.stage, self.setup, self.ranks) = (stage, setup, ranks)
         (self.incoming, self.results, self.balance) = (incoming, results, balance)
-        ticks = TickLog(steps: setup.stepCount)
-        firstTimestep = setup.plan.steps[0]
-        frames = setup.plan.framesPerChunk
+        progress = HeadProgress(setup)
     }
 
-    /// Runs the stream to its end.
-    func run() throws {
-        while let message = incoming.take() {
-            switch message.kind {
-            case .text: guard try stage.handle(message) else { return }
-            case .chunk: guard try add(message) else { return }
-            case .end: return try end(dropping: message.mark != 0)
-            default:
-                throw SwanError(.invalidData, "the first stage got a message of \(message.kind)")
-            }
-        }
-    }
+    func pass(_ message: StageMessage) throws -> Bool { try stage.handle(message) }
 
-    private func end(dropping: Bool) throws {
-        if !dropping { guard try drain() else { return } }
+    func end(_ message: StageMessage) throws {
+        if message.mark == 0 { guard try drain() else { return } }
         _ = try stage.handle(StageMessage(.end))
         // The last rank may still be about to send results.
         while let message = results.take(), message.kind != .end {}
@@ -82,31 +64,27 @@ final class RingHead {
 
     // MARK: - Chunks
 
-    /// Runs a chunk; returns false if the pipeline accepts no more.
-    private func add(_ message: StageMessage) throws -> Bool {
+    func add(_ message: StageMessage) throws -> Bool {
         let latents = try message.tensors[0].to(setup.device)
-        guard let given = message.rows.first else {
-            throw SwanError(.invalidData, "a chunk without a row")
-        }
-        if chunks > 0, given.firstTimestep >= 0 { firstTimestep = given.firstTimestep }
-        defer {
-            position += latents.size(2)
-            chunks += 1
-        }
+        let given = try progress.open(message)
+        defer { progress.close(latentFrames: latents.size(2)) }
         example = try inference { () throws(SwanError) in try latents.narrowed(2, 0, 1) }
-        guard chunks > 0, setup.plan.streamBatch else {
+        guard progress.chunks > 0, setup.plan.streamBatch else {
             return try runAlone(latents, prompt: given.prompt)
         }
-        if latents.size(2) != frames {
+        if latents.size(2) != progress.frames {
             guard try drain() else { return false }
             // Alone, the chunks in flight would leave in as many ticks without a new one.
-            ticks.skip(setup.stepCount - 1)
-            frames = latents.size(2)
+            progress.ticks.skip(setup.stepCount - 1)
+            progress.frames = latents.size(2)
         }
-        let entered = ticks.enter(prompt: given.prompt, firstTimestep: firstTimestep)
-        items[chunks] = Item(chunk: chunks, start: position, entered: entered)
+        let (entered, row) = progress.enter(prompt: given.prompt)
+        items[progress.chunks] = Item(
+            chunk: progress.chunks,
+            start: progress.position,
+            entered: entered
+        )
         pending += 1
-        let row = ticks.row(chunk: chunks, start: position, entered: entered, step: 0)
         return try iterate((row, latents))
     }
 
@@ -126,11 +104,11 @@ final class RingHead {
             work.mark = spreads ? RingStage.Mark.spreading : RingStage.Mark.sequential
             work.rows = [
                 StageMessage.Row(
-                    chunk: chunks,
-                    start: position,
+                    chunk: progress.chunks,
+                    start: progress.position,
                     step: step,
                     company: step..<step + 1,
-                    firstTimestep: firstTimestep,
+                    firstTimestep: progress.firstTimestep,
                     prompt: prompt
                 )
             ]
@@ -142,8 +120,8 @@ final class RingHead {
             }
             latents = next
         }
-        guard chunks == 0 else { return true }
-        ticks.begin(prompt: prompt, firstTimestep: firstTimestep)
+        guard progress.chunks == 0 else { return true }
+        progress.ticks.begin(prompt: prompt, firstTimestep: progress.firstTimestep)
         firstOfBatch = iteration
         startOfBatch = latents.size(2)
         return true
@@ -174,7 +152,7 @@ final class RingHead {
                 try inference { () throws(SwanError) in try concatenated(rows.map(\.latents)) }
             ]
         }
-        work.number = ticks.prompt(at: oldestTick(work.rows))
+        work.number = progress.ticks.prompt(at: oldestTick(work.rows))
         for row in work.rows where row.step + 1 == setup.stepCount {
             items[row.chunk] = nil
             if row.chunk >= 0 { pending -= 1 }
@@ -190,7 +168,7 @@ final class RingHead {
                 "the last rank returned chunk \(row.chunk), which has left"
             )
         }
-        return ticks.row(
+        return progress.ticks.row(
             chunk: item.chunk,
             start: item.start,
             entered: item.entered,
@@ -213,7 +191,7 @@ final class RingHead {
             items[item.chunk] = item
             rows.append(
                 (
-                    ticks.row(
+                    progress.ticks.row(
                         chunk: item.chunk,
                         start: item.start,
                         entered: item.entered,
@@ -228,11 +206,11 @@ final class RingHead {
     /// The oldest tick whose prompt rows of this forward or of later ones need.
     private func oldestTick(_ rows: [StageMessage.Row]) -> Int {
         let own = rows.compactMap { row in items[row.chunk].map { $0.entered + row.step } }
-        recent.append(own.min() ?? ticks.tick)
+        recent.append(own.min() ?? progress.ticks.tick)
         if recent.count > ranks { recent.removeFirst() }
         let begins = iteration - firstOfBatch < (ranks - 1) * (setup.stepCount - 1)
-        let oldest = begins ? 1 : recent.min() ?? ticks.tick
-        ticks.forget(before: oldest)
+        let oldest = begins ? 1 : recent.min() ?? progress.ticks.tick
+        progress.ticks.forget(before: oldest)
         return oldest
     }
 

@@ -1,0 +1,70 @@
+import SwanDistributed
+import SwanSystem
+import SwanThreads
+
+/// The first rank of a pipeline, which turns a stream's chunks into work for all.
+protocol StreamHead: AnyObject {
+    /// The chunks and prompts, from the encoder.
+    var incoming: StagePost.Queue { get }
+    /// Passes a message through this rank's stage; returns false if the pipeline accepts no more.
+    func pass(_ message: StageMessage) throws -> Bool
+    /// Runs a chunk; returns false if the pipeline accepts no more.
+    func add(_ message: StageMessage) throws -> Bool
+    /// Ends the stream with the message that says so; a mark drops the chunks under way.
+    func end(_ message: StageMessage) throws
+}
+
+extension StreamHead {
+    /// Runs the stream to its end.
+    func run() throws {
+        while let message = incoming.take() {
+            switch message.kind {
+            case .text: guard try pass(message) else { return }
+            case .chunk: guard try add(message) else { return }
+            case .end: return try end(message)
+            default:
+                throw SwanError(.invalidData, "the first stage got a message of \(message.kind)")
+            }
+        }
+    }
+}
+
+/// How far a stream has come at the first rank of a pipeline.
+struct HeadProgress {
+    /// The forwards that one rank alone would run.
+    var ticks: TickLog
+    /// The latent frames of a chunk.
+    var frames: Int
+    /// The timestep of step 0 from now on.
+    private(set) var firstTimestep: Double
+    /// The latent frames and the chunks before the current one.
+    private(set) var position = 0
+    private(set) var chunks = 0
+
+    init(_ setup: StageSetup) {
+        ticks = TickLog(steps: setup.stepCount)
+        frames = setup.plan.framesPerChunk
+        firstTimestep = setup.plan.steps[0]
+    }
+
+    /// Takes what a chunk brings along: its prompt and, after the first, its first timestep.
+    mutating func open(_ message: StageMessage) throws(SwanError) -> StageMessage.Row {
+        guard let given = message.rows.first else {
+            throw SwanError(.invalidData, "a chunk without a row")
+        }
+        if chunks > 0, given.firstTimestep >= 0 { firstTimestep = given.firstTimestep }
+        return given
+    }
+
+    /// Lets the current chunk enter row 0; returns its tick and its row at step 0.
+    mutating func enter(prompt: Int) -> (tick: Int, row: StageMessage.Row) {
+        let tick = ticks.enter(prompt: prompt, firstTimestep: firstTimestep)
+        return (tick, ticks.row(chunk: chunks, start: position, entered: tick, step: 0))
+    }
+
+    /// Counts the current chunk.
+    mutating func close(latentFrames: Int) {
+        position += latentFrames
+        chunks += 1
+    }
+}
