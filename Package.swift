@@ -262,7 +262,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SwanDistributedTests",
-            dependencies: ["Torch", "SwanDistributed", "SwanSystem"],
+            dependencies: ["Torch", "SwanDistributed", "SwanSystem", "SwanThreads"],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <filesystem>
+#include <limits>
 
 using namespace swan;
 
@@ -91,6 +92,16 @@ struct NCCL {
 const NCCL &nccl() {
     static const NCCL library;
     return library;
+}
+
+/// Closes the connections of a group of Gloo, whose backend has no abort: a receive that times out closes all
+/// connections of its rank, on both sides, and what waits for them fails.
+void closeConnections(c10d::Backend &backend) {
+    if (backend.getSize() < 2) return;
+    std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
+    const auto peer = (backend.getRank() + 1) % backend.getSize();
+    constexpr int unusedTag = std::numeric_limits<int>::max();
+    backend.recv(nothing, peer, unusedTag)->wait(duration(1));
 }
 
 }  // namespace
@@ -201,9 +212,14 @@ void ct_group_release(ct_group group) { Group::reclaim(group); }
 void ct_group_abort(ct_group group) {
     ct_error error = {};
     guardedPeers<bool>(&error, false, [&] {
-        group->backend->abort();
+        if (group->backend->getBackendName() == "gloo") {
+            closeConnections(*group->backend);
+        } else {
+            group->backend->abort();
+        }
         return true;
     });
+    // That the connections are closed is the error.
     ct_error_free(&error);
 }
 

@@ -3,8 +3,11 @@ import SwanSystem
 
 /// The result of a conversation with the store; nil if it takes too long, as with a stopped process,
 /// which the store's own functions would wait for without end.
+///
+/// - Parameter isUseless: Whether nobody needs the result any more; asked now and then.
 func answer<Result: Sendable>(
     within seconds: Double,
+    unless isUseless: () -> Bool = { false },
     _ body: @escaping @Sendable () -> Result
 ) -> Result? {
     let answer = Answer<Result>()
@@ -13,7 +16,14 @@ func answer<Result: Sendable>(
     } catch {
         return nil
     }
-    return answer.wait(seconds)
+    let end = Date(timeIntervalSinceNow: seconds)
+    while !isUseless() {
+        if let result = answer.wait(until: min(end, Date(timeIntervalSinceNow: 0.1))) {
+            return result
+        }
+        if Date() >= end { break }
+    }
+    return nil
 }
 
 /// A value that another thread may deliver.
@@ -29,9 +39,8 @@ private final class Answer<Value: Sendable>: @unchecked Sendable {
     }
 
     /// Waits for the value; nil if it does not come.
-    func wait(_ seconds: Double) -> Value? {
-        let end = Date(timeIntervalSinceNow: seconds)
-        return condition.withLock {
+    func wait(until end: Date) -> Value? {
+        condition.withLock {
             while value == nil, condition.wait(until: end) {}
             return value
         }

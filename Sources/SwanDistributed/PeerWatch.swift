@@ -80,12 +80,14 @@ final class PeerWatch: @unchecked Sendable {
         launch.isServedByLauncher ? "the launcher on \(launch.host)" : roster.name(0)
     }
 
-    private func failureInStore() throws(SwanError) -> SwanError {
+    private func failureInStore() throws(SwanError) -> SwanError? {
         let parts = try store.get("failed", within: .seconds(1)).split(
             separator: "\n",
             maxSplits: 1
         )
         let rank = parts.first.flatMap { Int($0) } ?? 0
+        // This process has told the others itself, and is about to end.
+        guard rank != launch.rank else { return nil }
         try hear(store)
         let reason = parts.dropFirst().first.map(String.init) ?? "no reason given"
         return SwanError(.peerFailed, "\(roster.name(rank)) failed: \(reason)")
@@ -120,6 +122,12 @@ final class PeerWatch: @unchecked Sendable {
             still.isEmpty ? "it has lost its peers, which still run" : "\(names) does not answer"
         tell(what, without: still.count)
         return SwanError(.peerFailed, "\(what) (\(own.message))", cause: own)
+    }
+
+    /// Tells the peers of an error that is about to end this process, if it is not one of theirs.
+    func announce(_ error: any Error) {
+        guard peerFailure == nil, (error as? SwanError)?.code != .peerFailed else { return }
+        tell("\(error)")
     }
 
     /// Tells the peers why this process ends; the first reason stays.

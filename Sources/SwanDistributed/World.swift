@@ -66,7 +66,8 @@ package final class World: @unchecked Sendable {
                 launch.size,
                 .cpu,
                 address,
-                deadlines.operation
+                deadlines.operation,
+                watch
             )
         } catch {
             throw watch.reason(of: error) as? SwanError ?? error
@@ -76,20 +77,23 @@ package final class World: @unchecked Sendable {
         try watch.start { [weak self] in self?.abort() }
     }
 
-    /// Connects to the peers. The library itself may wait for several times the deadline.
+    /// Connects to the peers, as long as none is known to have failed. The library itself may wait for
+    /// several times the deadline.
     private static func openGroup(
         _ store: ProcessStore,
         _ rank: Int,
         _ size: Int,
         _ device: Device,
         _ address: String,
-        _ deadline: Duration
+        _ deadline: Duration,
+        _ watch: PeerWatch
     ) throws(SwanError) -> ProcessGroup {
         let message =
             "cannot connect to all peers from \(address); check the firewall, or choose the network with "
             + "GLOO_SOCKET_IFNAME"
         do throws(SwanError) {
-            return try bounded(deadline + .seconds(1), message) { () throws(SwanError) in
+            let limit = deadline + .seconds(1)
+            return try bounded(limit, message, watch) { () throws(SwanError) in
                 try ProcessGroup(
                     store,
                     rank: rank,
@@ -101,6 +105,7 @@ package final class World: @unchecked Sendable {
             }
         } catch {
             guard error.code == .peerFailed, error.message != message else { throw error }
+            if let failure = watch.peerFailure { throw failure }
             throw SwanError(.peerFailed, "\(message) (\(error.message))", cause: error)
         }
     }
@@ -109,12 +114,15 @@ package final class World: @unchecked Sendable {
     private static func bounded<Result: Sendable>(
         _ limit: Duration,
         _ message: String,
+        _ watch: PeerWatch? = nil,
         _ body: @escaping @Sendable () throws(SwanError) -> Result
     ) throws(SwanError) -> Result {
-        let result = answer(within: limit.seconds) {
+        let result = answer(within: limit.seconds, unless: { watch?.peerFailure != nil }) {
             Swift.Result { () throws(SwanError) in try body() }
         }
-        guard let result else { throw SwanError(.peerFailed, message) }
+        guard let result else {
+            throw watch?.peerFailure ?? SwanError(.peerFailed, message)
+        }
         return try result.get()
     }
 
@@ -178,7 +186,8 @@ package final class World: @unchecked Sendable {
             ranks.count,
             chosen ?? device,
             address,
-            deadline ?? deadlines.operation
+            deadline ?? deadlines.operation,
+            watch
         )
         lock.withLock { groups.append(group) }
         return group
@@ -186,6 +195,12 @@ package final class World: @unchecked Sendable {
 
     /// The failure of a peer, once one is known; for loops that wait for something else than a group.
     package var peerFailure: SwanError? { watch.peerFailure }
+
+    /// Tells the peers of an error that is about to end the work of this process.
+    ///
+    /// For work that closes groups before it returns to `run`: peers whose connections break find
+    /// the reason.
+    package func announce(_ error: any Error) { watch.announce(error) }
 
     /// Runs the work of this process, and waits for the others to have done theirs, which may take
     /// any time.

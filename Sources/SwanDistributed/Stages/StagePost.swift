@@ -22,6 +22,7 @@ package final class StagePost: Sendable {
     /// The group of all ranks.
     private let group: ProcessGroup
     private let others: [ProcessGroup]
+    private let announce: @Sendable (any Error) -> Void
     private let threads: WorkerThreads
     private let header: StageHeader
     private let keepAlive: Double
@@ -32,6 +33,7 @@ package final class StagePost: Sendable {
     /// - Parameters:
     ///   - others: Groups that threads of this rank also use; they end with the channels.
     ///   - threads: The threads of the pipeline on this rank. When one fails, all channels end.
+    ///   - announce: Tells the other ranks why, before they lose this rank's connections.
     ///   - rows: The most rows of a message.
     ///   - keepAlive: The seconds after which a silent channel says that it is still there; less
     ///     than the group's deadline.
@@ -39,10 +41,12 @@ package final class StagePost: Sendable {
         _ group: ProcessGroup,
         aborting others: [ProcessGroup] = [],
         threads: WorkerThreads,
+        announce: @escaping @Sendable (any Error) -> Void,
         rows: Int,
         keepAlive: Double = 5
     ) {
         (self.group, self.others, self.threads) = (group, others, threads)
+        self.announce = announce
         header = StageHeader(rows: rows)
         self.keepAlive = keepAlive
     }
@@ -91,8 +95,9 @@ package final class StagePost: Sendable {
 
     /// Ends all channels if a thread has failed.
     private func endIfFailed() {
-        guard threads.failure != nil else { return }
+        guard let failure = threads.failure else { return }
         close()
+        announce(failure)
         for group in [group] + others { group.abort() }
     }
 

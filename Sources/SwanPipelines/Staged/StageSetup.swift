@@ -69,6 +69,7 @@ struct StagedGroups: Sendable {
     let data: ProcessGroup
     /// For what may be waited for long: the input's size, caches of moved blocks.
     let patient: ProcessGroup
+    private let world: World
 
     /// How long a rank may wait for the input, or for another rank's forward. That one has ended or
     /// stands still is seen in the other group.
@@ -78,6 +79,7 @@ struct StagedGroups: Sendable {
     ///
     /// - Parameter patient: The group of `makePatient`, if it is there already.
     init(_ world: World, patient: ProcessGroup? = nil) throws(SwanError) {
+        self.world = world
         if let patient {
             self.patient = patient
         } else {
@@ -88,6 +90,9 @@ struct StagedGroups: Sendable {
         }
         self.data = data
     }
+
+    /// Tells the other ranks of an error that is about to end this rank's part.
+    func announce(_ error: any Error) { world.announce(error) }
 
     /// Makes the group that waits long.
     static func makePatient(_ world: World) throws(SwanError) -> ProcessGroup {

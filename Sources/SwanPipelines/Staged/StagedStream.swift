@@ -83,6 +83,7 @@ final class StagedStream: Sendable {
             groups.data,
             aborting: [groups.patient],
             threads: threads,
+            announce: groups.announce,
             rows: setup.stepCount + 1,
             keepAlive: trial.keepAlive
         )
