@@ -104,6 +104,11 @@ let package = Package(
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanDistributed",
             ]
         ),
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb"),
+        .target(
+            name: "SwanDatasets",
+            dependencies: ["CLMDB", "Torch", "SwanSystem", "SwanCheckpoints"]
+        ),
         .target(
             name: "SwanTiny",
             dependencies: [
@@ -174,7 +179,8 @@ let package = Package(
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
+                "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench",
+                "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -263,6 +269,13 @@ let package = Package(
         .testTarget(
             name: "SwanDistributedTests",
             dependencies: ["Torch", "SwanDistributed", "SwanSystem", "SwanThreads"],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanDatasetsTests",
+            dependencies: [
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanDatasets", "GoldenSupport",
+            ],
             linkerSettings: runPath
         ),
         .testTarget(name: "SwanThreadsTests", dependencies: ["SwanThreads"]),

@@ -65,7 +65,7 @@ package enum OutputPath {
     }
 
     /// Writes all bytes to a descriptor.
-    static func write(
+    package static func write(
         _ bytes: UnsafeRawBufferPointer,
         to descriptor: Int32,
         _ name: String,

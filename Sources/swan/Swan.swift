@@ -28,7 +28,7 @@ struct Swan: ParsableCommand {
         version: SwanVersion.text,
         subcommands: [
             StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
-            TrainCommand.self, ServeCommand.self, MCPCommand.self,
+            TrainCommand.self, DataCommand.self, ServeCommand.self, MCPCommand.self,
             LaunchCommand.self, BenchCommand.self,
             DoctorCommand.self, DecodeWorkerCommand.self,
         ]

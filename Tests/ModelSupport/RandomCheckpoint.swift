@@ -182,14 +182,14 @@ extension RandomCheckpoint {
             try writeShards(tensors, folder)
         }
         let version = model == .textOrImageToVideo ? "2.2" : "2.1"
-        try TorchArchiveWriter.write(vae, to: file("Wan\(version)_VAE.pth"))
-        try TorchArchiveWriter.write(
+        try TorchArchive.write(vae, to: file("Wan\(version)_VAE.pth"))
+        try TorchArchive.write(
             t5.mapValues { try $0.to(.bfloat16) },
             to: file("models_t5_umt5-xxl-enc-bf16.pth")
         )
         if let clip {
             let name = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-            try TorchArchiveWriter.write(clip, to: file(name))
+            try TorchArchive.write(clip, to: file(name))
         }
         try write(spiece, "google/umt5-xxl/spiece.model")
     }

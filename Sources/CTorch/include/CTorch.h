@@ -79,6 +79,17 @@ char *ct_mapping_find_cut(void);
 // Reads a byte of each page.
 void ct_touch(const void *start, size_t count);
 
+// ---- Files of torch.save ----
+
+// Takes the next bytes of a file; returns whether they were written.
+typedef bool (*ct_write)(void *context, const void *bytes, size_t count);
+
+// Writes a dictionary of tensors, in the order given. A tensor with a group (null for none) becomes a member of
+// the dictionary of that name.
+bool ct_archive_write(
+    const char *const *groups, const char *const *names, const ct_tensor *tensors, size_t count, ct_write write,
+    void *context, ct_error *error);
+
 // ---- Operators ----
 
 typedef const struct ct_operator_s *ct_operator;

@@ -42,7 +42,7 @@ package final class PartialFolder: Sendable {
     }
 
     /// Renames the folder, or a file in it, to its final name; throws if that name exists by now.
-    func rename(_ path: String, to target: String) throws(SwanError) {
+    package func rename(_ path: String, to target: String) throws(SwanError) {
         let number = UnfinishedFiles.name(path) { renameToNewName(path, target) }
         guard number == 0 else { throw Self.failed(target, number) }
     }
