@@ -107,7 +107,9 @@ let package = Package(
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb"),
         .target(
             name: "SwanDatasets",
-            dependencies: ["CLMDB", "Torch", "SwanSystem", "SwanCheckpoints"]
+            dependencies: [
+                "CLMDB", "Torch", "SwanSystem", "SwanCheckpoints", "SwanPipelines",
+            ]
         ),
         .target(
             name: "SwanTiny",
@@ -274,7 +276,8 @@ let package = Package(
         .testTarget(
             name: "SwanDatasetsTests",
             dependencies: [
-                "Torch", "SwanSystem", "SwanCheckpoints", "SwanDatasets", "GoldenSupport",
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanModels", "SwanPipelines", "SwanDatasets",
+                "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -8,8 +8,8 @@ import Synchronization
 struct DataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data",
-        abstract: "Pack and inspect datasets of latents for distillation.",
-        subcommands: [Pack.self, Inspect.self]
+        abstract: "Make, pack and inspect datasets of latents for distillation.",
+        subcommands: [DataPairsCommand.self, Pack.self, Inspect.self]
     )
 
     /// `swan data pack`: collects `.pt` files in a database.

@@ -163,16 +163,24 @@ extension GenerationJob {
     private func embeddings(of prompts: [String]) throws -> [PromptEmbedding] {
         let encoder = try open(.textEncoder, onAllRanks: false) { try model.textEncoder() }
         let tokenizer = try model.tokenizer(for: encoder.config)
-        return try timed(\.text) {
-            let limit = model.transformerConfig.textLen
-            let tokenized = try prompts.map { try tokenizer.tokens(of: $0, limit) }
-            let rows = try encoder.encode(tokenized.map(\.tokens))  // [B, T, C]
-            try model.requireFinite(rows, .textEncoder, "a prompt's embedding")
-            return try tokenized.enumerated().map { row, prompt in
-                let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, prompt.tokens.count)
-                    .to(model.device, model.dtype).contiguous()
-                return PromptEmbedding(embedding: embedding, issues: prompt.issues)
-            }
+        return try timed(\.text) { try model.embeddings(of: prompts, encoder, tokenizer) }
+    }
+}
+
+extension GenerationModel {
+    /// Encodes prompts as one batch; each embedding is [1, T, C].
+    func embeddings(
+        of prompts: [String],
+        _ encoder: UMT5Encoder,
+        _ tokenizer: Tokenizer
+    ) throws -> [PromptEmbedding] {
+        let tokenized = try prompts.map { try tokenizer.tokens(of: $0, transformerConfig.textLen) }
+        let rows = try encoder.encode(tokenized.map(\.tokens))  // [B, T, C]
+        try requireFinite(rows, .textEncoder, "a prompt's embedding")
+        return try tokenized.enumerated().map { row, prompt in
+            let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, prompt.tokens.count)
+                .to(device, dtype).contiguous()
+            return PromptEmbedding(embedding: embedding, issues: prompt.issues)
         }
     }
 }
