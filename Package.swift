@@ -276,7 +276,8 @@ let package = Package(
         .testTarget(
             name: "SwanDatasetsTests",
             dependencies: [
-                "Torch", "SwanSystem", "SwanCheckpoints", "SwanModels", "SwanPipelines", "SwanDatasets",
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanModels", "SwanPipelines",
+                "SwanDatasets",
                 "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
