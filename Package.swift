@@ -276,7 +276,7 @@ let package = Package(
         .testTarget(
             name: "SwanDatasetsTests",
             dependencies: [
-                "Torch", "SwanSystem", "SwanCheckpoints", "SwanModels", "SwanPipelines",
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanMedia", "SwanModels", "SwanPipelines",
                 "SwanDatasets",
                 "GoldenSupport", "ModelSupport",
             ],

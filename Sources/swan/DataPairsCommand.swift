@@ -5,7 +5,6 @@ import SwanDatasets
 import SwanDistributed
 import SwanPipelines
 import SwanSystem
-import SwanThreads
 import Torch
 
 /// `swan data pairs`: samples a teacher for the prompts of a file.
@@ -94,28 +93,14 @@ struct DataPairsCommand: RankedCommand {
         share: (rank: Int, size: Int)
     ) throws {
         let generation = try PairGeneration(list, to: folder, recipe)
-        let stop = CancellationFlag()
-        let signals = try StopSignals(
-            StopSignals.Messages(
-                stopping: "stopping; complete files are kept, and the same command continues",
-                abandoned: "stopped; complete files are kept"
-            ),
-            stop: {
-                stop.cancel()
-                return true
-            },
-            abandon: {}
-        )
-        do {
-            try generation.run(trajectory, share: share, check: { try stop.check() }) { progress in
+        try DataRun.stoppable { check in
+            try generation.run(trajectory, share: share, check: check) { progress in
                 let seconds = progress.seconds.map { String(format: ", %.1f s", $0) } ?? ""
                 Terminal.standardError.write(
                     kind: .note,
                     "\(progress.done) of \(progress.total) prompts\(seconds)"
                 )
             }
-        } catch is CancellationError {
-            throw ExitCode(signals.exitCode ?? 1)
         }
     }
 }
