@@ -7,7 +7,8 @@ package import TorchNN
 ///
 /// ZeRO, https://arxiv.org/abs/1910.02054, stage 3. With `Weights(readsLayersLate: true)` a block is
 /// gathered in one exchange while the previous one runs, so at most two are whole. All ranks run the
-/// same blocks in the same order. For training see `ShardedWeights`.
+/// same blocks in the same order. `ShardedWeights` is for training: its parts are of single weights,
+/// which optimizers update and gradients belong to, and it copies what it has gathered.
 package struct ShardedLayers: WeightSource {
     private let base: any WeightSource
     private let group: ProcessGroup

@@ -34,6 +34,9 @@ final class FiniteWeights: WeightSource {
         return tensor
     }
 
+    /// Whether no weight that was read has a NaN or an infinity.
+    var areFinite: Bool { broken.withLock { $0.isEmpty } }
+
     /// Throws one error that names the weights with a NaN or an infinity, of those read so far.
     func requireFinite(_ path: String) throws(SwanError) {
         try Checkpoint.requireNone(ofBroken: broken.withLock { $0 }.sorted(), in: path)
