@@ -244,17 +244,24 @@ let package = Package(
             ],
             linkerSettings: runPath
         ),
+        .target(
+            name: "RankSupport",
+            dependencies: ["Torch", "SwanDistributed", "SwanSystem"],
+            path: "Tests/distributed/support"
+        ),
         .executableTarget(
             name: "ranks-probe",
-            dependencies: ["Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanSystem"],
+            dependencies: [
+                "Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanSystem", "RankSupport",
+            ],
             path: "Tests/distributed/probe",
             linkerSettings: runPath
         ),
         .executableTarget(
             name: "generation-probe",
             dependencies: [
-                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanPipelines", "SwanThreads",
-                "SwanDistributed", "SwanSystem", "ModelSupport",
+                "Torch", "TorchNN", "SwanMedia", "SwanModels", "SwanCheckpoints", "SwanPipelines",
+                "SwanThreads", "SwanDistributed", "SwanSystem", "ModelSupport", "RankSupport",
             ],
             path: "Tests/distributed/generation",
             linkerSettings: runPath
@@ -263,7 +270,7 @@ let package = Package(
             name: "training-probe",
             dependencies: [
                 "Torch", "TorchNN", "SwanModels", "SwanDistributed", "SwanTraining", "SwanTiny",
-                "SwanThreads", "SwanSystem", "ModelSupport",
+                "SwanThreads", "SwanSystem", "ModelSupport", "RankSupport",
             ],
             path: "Tests/distributed/training",
             linkerSettings: runPath

@@ -120,6 +120,13 @@ bool ct_unsharded(
     });
 }
 
+ct_tensor ct_whole(ct_group group, ct_tensor shard, ct_error *error) {
+    return guardedPeers<ct_tensor>(error, nullptr, [&] {
+        const auto &own = borrow(shard);
+        return give(counted(own.numel() * borrow(group)->backend->getSize(), own.options()));
+    });
+}
+
 void ct_unsharded_bytes(int64_t *now, int64_t *maximum, bool resets) {
     *now = bytes.now.load();
     *maximum = bytes.maximum.load();

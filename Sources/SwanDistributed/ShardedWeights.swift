@@ -187,7 +187,7 @@ private struct GatheredWeights: WeightSource {
 }
 
 /// Zeros in the shapes of weights, which take no memory.
-private struct Outline: WeightSource {
+struct Outline: WeightSource {
     let shapes: [String: [Int]]
     let device: Device
 

@@ -173,11 +173,13 @@ package final class World: @unchecked Sendable {
     /// - Parameters:
     ///   - chosen: The device of the tensors; nil for that of each rank.
     ///   - deadline: The longest that an operation may take; nil for that of the world.
+    /// - Throws: `deviceUnavailable` on all ranks if the group needs NCCL and ranks share a GPU.
     package func makeGroup(
         _ ranks: [Int],
         on chosen: Device? = nil,
         deadline: Duration? = nil
     ) throws(SwanError) -> ProcessGroup? {
+        if chosen != .cpu { try roster.requireOwnGPUs(ranks) }
         groupCount += 1
         guard let own = ranks.firstIndex(of: rank) else { return nil }
         let group = try Self.openGroup(

@@ -193,8 +193,10 @@ extension Checkpoint {
         return broken
     }
 
+    /// Whether no element is a NaN or an infinity.
+    ///
     /// Float8 elements are checked in parts, since they are widened for it.
-    private static func isFinite(_ tensor: Tensor) throws(SwanError) -> Bool {
+    package static func isFinite(_ tensor: Tensor) throws(SwanError) -> Bool {
         let piece = 1 << 24
         guard tensor.dtype.size == 1, tensor.dtype.isFloatingPoint, tensor.count > piece else {
             return try tensor.isAllFinite()
@@ -209,15 +211,23 @@ extension Checkpoint {
 
     /// Throws one error that names the weights with a NaN or an infinity. Reads all files.
     public func requireFinite() throws(SwanError) {
+        try Self.requireNone(ofBroken: notFinite(), in: path)
+    }
+
+    /// Throws one error that names weights of a file that are not finite; nothing if there are none.
+    package static func requireNone(
+        ofBroken names: [String],
+        in path: String
+    ) throws(SwanError) {
+        guard !names.isEmpty else { return }
         let shown = 12
-        var broken = try notFinite().map { "  " + $0 }
-        guard !broken.isEmpty else { return }
-        if broken.count > shown {
-            broken[shown...] = ["  and \(broken.count - shown) more"]
+        var lines = names.map { "  " + $0 }
+        if lines.count > shown {
+            lines[shown...] = ["  and \(lines.count - shown) more"]
         }
         throw SwanError(
             .invalidWeights,
-            "\(path): not finite (NaN or infinite):\n" + broken.joined(separator: "\n")
+            "\(path): not finite (NaN or infinite):\n" + lines.joined(separator: "\n")
         )
     }
 }

@@ -4,7 +4,8 @@ public import SwanSystem
 /// Layers of one kind that run in sequence: all in memory, or each read when its turn comes.
 ///
 /// `Weights.readsLayersLate` selects which. If read late, a layer is in memory only while it runs;
-/// on a GPU the next one is copied at the same time, on the side stream.
+/// on a GPU the next one is copied at the same time, on the side stream. A source that can start
+/// to read, such as other processes, is asked for the next layer before each one runs.
 public struct LayerStack<Layer: Sendable>: Sendable {
     /// The number of layers.
     public let count: Int
@@ -105,10 +106,12 @@ public struct LayerStack<Layer: Sendable>: Sendable {
         switch source {
         case .held(let layers):
             for index in range { try body(index, layers[index - held.lowerBound]) }
-        case .read(let reader) where reader.weights.device == .cpu:
-            for index in range { try body(index, reader.layer(index)) }
         case .read(let reader):
-            try forEachAhead(reader, range, body)
+            if try forEachStarted(reader, range, body) { return }
+            guard reader.weights.device == .cpu else {
+                return try forEachAhead(reader, range, body)
+            }
+            for index in range { try body(index, reader.layer(index)) }
         }
     }
 
@@ -158,6 +161,30 @@ public struct LayerStack<Layer: Sendable>: Sendable {
                 "layers \(range) are requested; this instance of the network holds \(held)"
             )
         }
+    }
+
+    /// The same, with the next layer started before each runs: on this thread, since processes must
+    /// start their exchanges in the same order. False if the source cannot start to read.
+    private func forEachStarted(
+        _ reader: Reader,
+        _ range: Range<Int>,
+        _ body: (Int, Layer) throws(SwanError) -> Void
+    ) throws(SwanError) -> Bool {
+        guard let first = range.first else { return true }
+        var next = try reader.weights[first].started()
+        guard next != nil else { return false }
+        for index in range {
+            let layer: Layer
+            if let wait = next {
+                layer = try reader.make(wait())
+            } else {
+                layer = try reader.layer(index)
+            }
+            next = nil
+            if index + 1 < range.upperBound { next = try reader.weights[index + 1].started() }
+            try body(index, layer)
+        }
+        return true
     }
 
     /// The same, with the next layer read on another thread.

@@ -2,6 +2,9 @@ import Synchronization
 public import Torch
 public import SwanSystem
 
+/// Waits for weights whose reading has started.
+public typealias StartedWeights = @Sendable () throws(SwanError) -> any WeightSource
+
 /// A source of a model's weights: a file, memory, or a rule that generates them.
 public protocol WeightSource: Sendable {
     /// All keys; empty for a source that generates whatever is requested.
@@ -20,6 +23,9 @@ public protocol WeightSource: Sendable {
     var generatesTensors: Bool { get }
     /// The weights under a path, which are about to be read for a computation in `dtype`.
     func together(_ path: String, for dtype: DType) throws(SwanError) -> any WeightSource
+    /// Starts to read the weights under a path for a computation in `dtype`, and returns a function
+    /// that waits for them; nil if they are read when they are asked for.
+    func started(_ path: String, for dtype: DType) throws(SwanError) -> StartedWeights?
     /// A source with the same keys and shapes for finding out whether they fit a model, whose
     /// tensors are not used.
     var outline: any WeightSource { get }
@@ -44,6 +50,11 @@ extension WeightSource {
         for dtype: DType
     ) throws(SwanError) -> any WeightSource {
         self
+    }
+
+    /// By default, weights are read when they are asked for.
+    public func started(_ path: String, for dtype: DType) throws(SwanError) -> StartedWeights? {
+        nil
     }
 
     /// By default, reading costs so little that the source itself is used.
@@ -125,6 +136,17 @@ public struct Weights: Sendable {
         var read = self
         read.source = try source.together(path, for: dtype)
         return read
+    }
+
+    /// Starts to read all weights under this path, and returns a function that waits for them; nil
+    /// if they are read when they are asked for.
+    func started() throws(SwanError) -> (() throws(SwanError) -> Weights)? {
+        guard let wait = try source.started(path, for: dtype) else { return nil }
+        return { () throws(SwanError) in
+            var read = self
+            read.source = try wait()
+            return read
+        }
     }
 
     /// The same path, with weights as stored in their files: for inspection, not for computation.

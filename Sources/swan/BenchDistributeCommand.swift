@@ -14,6 +14,7 @@ struct BenchDistributeCommand: RankedCommand {
         discussion: """
             traffic      bytes and calls of a divided forward, against the model
             sequence     a transformer with its tokens divided, against one rank
+            stream       a live stream's transformer with its blocks divided, against one rank
 
             Starts --nproc ranks on this machine, with one thread each on a CPU. Under 'swan launch', torchrun, srun \
             or mpirun, it measures their ranks instead.

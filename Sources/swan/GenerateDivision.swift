@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwanDistributed
 import SwanPipelines
 
 /// Options for how several ranks divide the work on a video.
@@ -27,12 +28,23 @@ struct DivisionOptions: ParsableArguments {
     )
     var dividesGuidance = false
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            What of the blocks of the transformer and the text encoder each rank keeps: everything (none), a \
+            part (full), or a part of its machine's copy (hybrid).
+            """,
+            valueName: "none|full|hybrid"
+        )
+    )
+    var shard = Sharding.none
+
     /// Throws if there are options for several ranks, but only this process.
     func requireAlone() throws {
-        guard ulysses == nil, ring == nil, !dividesGuidance else {
+        guard ulysses == nil, ring == nil, !dividesGuidance, shard == .none else {
             throw ValidationError(
-                "--ulysses, --ring and --guidance-parallel are for several ranks; start them with "
-                    + "swan launch --nproc N -- generate ..."
+                "--ulysses, --ring, --guidance-parallel and --shard are for several ranks; start "
+                    + "them with swan launch --nproc N -- generate ..."
             )
         }
     }
@@ -41,6 +53,9 @@ struct DivisionOptions: ParsableArguments {
         var division = GenerationRanks.Division()
         (division.ulysses, division.ring) = (ulysses, ring)
         division.dividesGuidance = dividesGuidance
+        division.shard = shard
         return division
     }
 }
+
+extension Sharding: ExpressibleByArgument {}

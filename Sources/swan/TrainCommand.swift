@@ -63,14 +63,15 @@ struct TrainCommand: RankedCommand {
             valueName: "none|full|hybrid"
         )
     )
-    var shard: ParallelOptions.Sharding?
+    var shard: Sharding?
 
     @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
-        let device = try Ranks.launch?.device(named: device.name) ?? Device(named: device.name)
+        let name = try Ranks.launch?.ownDevice(named: device.name) ?? device.name
+        let device = try Device(named: name)
         let job = RankedJob(device: "\(device)", deadline: .seconds(600))
         try Ranks.run(job) { world in try train(on: device, world) }
     }
@@ -133,8 +134,6 @@ struct TrainCommand: RankedCommand {
         return recipe
     }
 }
-
-extension ParallelOptions.Sharding: ExpressibleByArgument {}
 
 /// Shows the progress of training.
 private struct TrainingDisplay {

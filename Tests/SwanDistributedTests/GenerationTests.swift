@@ -4,7 +4,11 @@ import Testing
 /// Videos that several processes generate together, and how they end.
 @Suite(.serialized) struct GenerationTests {
     /// Runs a scenario of `generation-probe` on some ranks.
-    private func run(_ scenario: String, _ ranks: Int) throws -> [Ranks.Outcome] {
+    private func run(
+        _ scenario: String,
+        _ ranks: Int,
+        environment: [String: String] = [:]
+    ) throws -> [Ranks.Outcome] {
         let folder = FileManager.default.temporaryDirectory
             .appendingPathComponent("swan-generation-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -15,7 +19,12 @@ import Testing
                 Issue.record(error)
             }
         }
-        return try Ranks(ranks, [scenario, folder.path], program: "generation-probe").end()
+        return try Ranks(
+            ranks,
+            [scenario, folder.path],
+            environment: environment,
+            program: "generation-probe"
+        ).end()
     }
 
     /// Rows of pictures divided among ranks, with exact seams; tiles on several ranks.
@@ -37,6 +46,38 @@ import Testing
     @Test(arguments: [4])
     func divisions(ranks: Int) throws {
         for outcome in try run("divisions", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// Blocks in parts: the bits of whole ones.
+    @Test(arguments: [2, 4])
+    func shards(ranks: Int) throws {
+        for outcome in try run("shards", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// Blocks in parts of each machine's copy, with two ranks on each of two machines.
+    @Test func shardsOfMachines() throws {
+        let environment = ["LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0"]
+        for outcome in try run("machines", 4, environment: environment) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// A rank has its part of the blocks, and at most two as a whole.
+    @Test(arguments: [2, 3, 8])
+    func peakOfShards(ranks: Int) throws {
+        for outcome in try run("peak", ranks) {
+            #expect(outcome.code == 0, "\(outcome.messages)")
+        }
+    }
+
+    /// LoRAs on whole and on shared weights.
+    @Test(arguments: [3])
+    func loras(ranks: Int) throws {
+        for outcome in try run("loras", ranks) {
             #expect(outcome.code == 0, "\(outcome.messages)")
         }
     }

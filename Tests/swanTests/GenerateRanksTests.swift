@@ -36,12 +36,14 @@ import Testing
             (RandomCheckpoint.Model.textToVideo, 2, []),
             (.textToVideo, 2, ["--guidance-parallel", "--no-batch-guidance"]),
             (.textOrImageToVideo, 2, ["--offload", "block", "--preview", "1"]),
+            (.textToVideo, 3, ["--shard=full"]),
         ] as [(RandomCheckpoint.Model, Int, [String])]
     )
     func sameVideo(model: RandomCheckpoint.Model, ranks: Int, options: [String]) throws {
         var arguments = ["--dtype", "float32", "--size", "64x128"]
         if model != .textToVideo { arguments += ["--image", fixture.picture] }
-        let alone = arguments + options.filter { $0 != "--guidance-parallel" }
+        let alone =
+            arguments + options.filter { !["--guidance-parallel", "--shard=full"].contains($0) }
         let one = try fixture.generate(
             model,
             ["--prompt", "a cat", "-o", folder.path("one.mkv")] + alone
@@ -84,12 +86,14 @@ import Testing
 
     @Test func refusesImpossibleDivisions() throws {
         let out = folder.path("out.mkv")
-        let alone = try fixture.generate(
-            .textToVideo,
-            ["--prompt", "a cat", "--ring", "2", "-o", out]
-        )
-        #expect(alone.code == 64)
-        #expect(alone.messages.contains("swan launch --nproc"), "\(alone.messages)")
+        for option in [["--ring", "2"], ["--shard", "hybrid"]] {
+            let alone = try fixture.generate(
+                .textToVideo,
+                ["--prompt", "a cat", "-o", out] + option
+            )
+            #expect(alone.code == 64)
+            #expect(alone.messages.contains("swan launch --nproc"), "\(alone.messages)")
+        }
         let outcome = try launch(2, .textToVideo, ["--ulysses", "3", "-o", out]).end()
         #expect(outcome.code == 64, "\(outcome.messages)")
         #expect(outcome.messages.contains("which is 2"), "\(outcome.messages)")
@@ -100,6 +104,10 @@ import Testing
         ).end()
         #expect(single.code == 64, "\(single.messages)")
         #expect(single.messages.contains("guidance is off"), "\(single.messages)")
+        let halves = ["--guidance-parallel", "--shard", "full", "-o", out]
+        let lonely = try launch(2, .textToVideo, halves).end()
+        #expect(lonely.code == 64, "\(lonely.messages)")
+        #expect(lonely.messages.contains("no other to share weights with"), "\(lonely.messages)")
         #expect(try folder.names == [])
     }
 

@@ -269,7 +269,10 @@ ct_tensor ct_summed(ct_group group, ct_tensor input, bool is_same, ct_error *err
 bool ct_unsharded(
     ct_group group, const ct_tensor *shards, int32_t count, int32_t dtype, ct_tensor *wholes,
     ct_error *error);
-// The bytes of tensors that ct_unsharded made and that still exist, and their maximum since the last reset.
+// An uninitialized flat tensor of as many shards as the group has ranks, for a gather without gradients.
+ct_tensor ct_whole(ct_group group, ct_tensor shard, ct_error *error);
+// The bytes of tensors that ct_unsharded and ct_whole made and that still exist, and their maximum since the last
+// reset.
 void ct_unsharded_bytes(int64_t *now, int64_t *maximum, bool resets);
 // This rank's equal shard of the sum of flat tensors over ranks, added in pairs of neighbours.
 ct_tensor ct_scattered_sum(ct_group group, ct_tensor whole, ct_error *error);

@@ -13,7 +13,7 @@ extension Launch {
         return try Device(named: "cuda:\(localRank % count)")
     }
 
-    /// The name of the device that this rank has for itself: a GPU unless there are too few for the
+    /// The name of the device that this rank has for itself, as groups on GPUs need it: a GPU unless there are too few for the
     /// ranks of its machine, or another device is named.
     ///
     /// - Throws: `deviceUnavailable` if there are too few GPUs and `cuda` is named.

@@ -136,6 +136,13 @@ package struct CommunicationModel: Sendable {
             + Self.exchanges(way, work, ranks: ranks) * latency
     }
 
+    /// The same with tokens divided as `SequenceParallel` does: Ulysses as far as heads allow, and a
+    /// ring of such groups.
+    package func sequenceSeconds(_ work: Workload, ranks: Int) -> Double {
+        let (_, bytes, exchanges) = Self.sequence(work, ranks: ranks)
+        return bytes / bandwidth + exchanges * latency
+    }
+
     /// The seconds that a rank computes in one forward.
     package func computing(_ work: Workload, ranks: Int) -> Double {
         work.operations / Double(ranks) / speed

@@ -50,7 +50,9 @@ extension NetworkReport {
             } + [
                 "ulysses and ring divide the tokens, sharded the weights, stages the blocks. What binds "
                     + "and the",
-                "speed-up over one rank are those of divided tokens, without hiding exchanges.",
+                "speed-up over one rank are those of divided tokens (ulysses, and a ring of such groups "
+                    + "where",
+                "there are more ranks than heads), without hiding exchanges.",
             ]
     }
 

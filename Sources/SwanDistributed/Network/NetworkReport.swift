@@ -73,9 +73,7 @@ package struct NetworkReport: Sendable, Encodable {
         ranks: Int
     ) -> Prediction {
         let computing = model.computing(work, ranks: ranks)
-        // More ranks than heads need a ring.
-        let way: CommunicationModel.Way = ranks > work.config.heads ? .ring : .ulysses
-        let exchange = model.seconds(way, work, ranks: ranks)
+        let exchange = model.sequenceSeconds(work, ranks: ranks)
         return Prediction(
             model: work.name,
             tokens: work.tokens,

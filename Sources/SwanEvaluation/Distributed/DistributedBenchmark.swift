@@ -11,6 +11,8 @@ package enum DistributedRow: String, Sendable, CaseIterable, Encodable {
     case traffic
     /// A transformer with its tokens divided against one rank.
     case sequence
+    /// The transformer of a live stream with its blocks divided against one rank.
+    case stream
 }
 
 /// Figures of one row.
@@ -35,9 +37,9 @@ package struct DistributedResult: Sendable, Encodable {
 
 /// Measures how several ranks share a transformer: all of them run this together.
 package struct DistributedBenchmark {
-    private let world: World
-    private let rounds: Int
-    private let device: Device
+    let world: World
+    let rounds: Int
+    let device: Device
 
     /// Prepares a benchmark.
     ///
@@ -52,6 +54,7 @@ package struct DistributedBenchmark {
             switch row {
             case .traffic: try traffic()
             case .sequence: try sequence()
+            case .stream: try stream()
             }
         }
     }

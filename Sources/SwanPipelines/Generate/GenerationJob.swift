@@ -1,5 +1,6 @@
 import Foundation
 import SwanCheckpoints
+import SwanDistributed
 import SwanMedia
 import SwanModels
 import SwanSchedulers
@@ -12,15 +13,15 @@ import Synchronization
 
 /// Generates one video, from the request to its frames.
 final class GenerationJob {
-    private let generator: VideoGenerator
+    let generator: VideoGenerator
     let model: GenerationModel
-    private let request: GenerationRequest
+    let request: GenerationRequest
     let plan: GenerationPlan
     private let stop: CancellationFlag
-    private let ranks: GenerationRanks?
+    let ranks: GenerationRanks?
     let handle: (GenerationEvent) throws -> Void
     private var seconds = GenerationSeconds()
-    private var promptIssues: [PromptIssue] = []
+    var promptIssues: [PromptIssue] = []
 
     init(
         _ generator: VideoGenerator,
@@ -76,15 +77,24 @@ final class GenerationJob {
                 "guidance is off, so --guidance-parallel has no second branch to divide; leave it out"
             )
         }
-        try ranks.connect(rows: plan.latentShape[3], inTiles: model.options.tilesVAE)
-        return try ranks.flow(
-            tokens: plan.tokens(model),
-            heads: model.transformerConfig.heads
+        let tokens = plan.tokens(model)
+        try ranks.requireShardable(
+            model.options,
+            tokens: tokens,
+            caches: request.settings.cacheThreshold != nil
         )
+        for part in [ModelFolder.Part.transformer, .textEncoder] { _ = try shards(of: part) }
+        try ranks.connect(rows: plan.latentShape[3], inTiles: model.options.tilesVAE)
+        return try ranks.flow(tokens: tokens, heads: model.transformerConfig.heads)
+    }
+
+    /// The ranks that share the weights of a part with this one; nil if each has all of them.
+    func shards(of part: ModelFolder.Part) throws -> ProcessGroup? {
+        try ranks?.shards(on: model.device(of: part))
     }
 
     /// Returns the tensors of rank 0, which alone makes them.
-    private func fromFirst(_ make: () throws -> [Tensor]) throws -> [Tensor] {
+    func fromFirst(_ make: () throws -> [Tensor]) throws -> [Tensor] {
         guard let ranks else { return try make() }
         do {
             return try ranks.fromFirst(make)
@@ -98,7 +108,7 @@ final class GenerationJob {
     /// Returns a part, opening it unless it is in memory.
     ///
     /// - Parameter onAllRanks: False for a part that rank 0 alone opens.
-    private func open<Network: Sendable>(
+    func open<Network: Sendable>(
         _ part: ModelFolder.Part,
         onAllRanks: Bool = true,
         _ make: () throws -> Network
@@ -120,82 +130,6 @@ final class GenerationJob {
         let began = ContinuousClock.now
         defer { seconds[keyPath: total] += (ContinuousClock.now - began).seconds }
         return try work()
-    }
-}
-
-// MARK: - Prompts
-
-extension GenerationJob {
-    /// Returns the embeddings [1, T, C] of the prompt and, for guidance, the negative prompt.
-    private func encodePrompts() throws -> [Tensor] {
-        if let given = try plan.givenEmbeddings(request) {
-            return try given.map { try $0.to(model.device, model.dtype) }
-        }
-        let known = generator.embeddings.withLock { $0 }
-        let missing = Set(plan.prompts.filter { known[$0] == nil }).sorted()
-        if !missing.isEmpty { try encode(missing) }
-        return try generator.embeddings.withLock { embeddings in
-            try plan.prompts.map { text in
-                guard let prompt = embeddings[text] else {
-                    throw SwanError(.invalidRequest, "the prompt '\(text)' was not encoded")
-                }
-                promptIssues += prompt.issues
-                return prompt.embedding
-            }
-        }
-    }
-
-    /// Encodes prompts; rank 0 alone reads the encoder, which is larger than some transformers.
-    private func encode(_ prompts: [String]) throws {
-        var issues = prompts.map { _ in [PromptIssue]() }
-        let embeddings = try fromFirst {
-            let encoded = try self.embeddings(of: prompts)
-            issues = encoded.map(\.issues)
-            return encoded.map(\.embedding)
-        }
-        for (prompt, (embedding, issues)) in zip(prompts, zip(embeddings, issues)) {
-            let kept = PromptEmbedding(embedding: try embedding.to(model.device), issues: issues)
-            generator.embeddings.withLock { $0[prompt] = kept }
-        }
-    }
-
-    /// Encodes prompts as one batch, so that the weights are read once.
-    private func embeddings(of prompts: [String]) throws -> [PromptEmbedding] {
-        let encoder = try open(.textEncoder, onAllRanks: false) { try model.textEncoder() }
-        let tokenizer = try model.tokenizer(for: encoder.config)
-        return try timed(\.text) { try model.embeddings(of: prompts, encoder, tokenizer) }
-    }
-}
-
-extension GenerationModel {
-    /// Encodes prompts as one batch; each embedding is [1, T, C].
-    func embeddings(
-        of prompts: [String],
-        _ encoder: UMT5Encoder,
-        _ tokenizer: Tokenizer
-    ) throws -> [PromptEmbedding] {
-        let tokenized = try prompts.map { try tokenizer.tokens(of: $0, transformerConfig.textLen) }
-        let rows = try encoder.encode(tokenized.map(\.tokens))  // [B, T, C]
-        try requireFinite(rows, .textEncoder, "a prompt's embedding")
-        return try tokenized.enumerated().map { row, prompt in
-            let embedding = try rows.narrowed(0, row, 1).narrowed(1, 0, prompt.tokens.count)
-                .to(device, dtype).contiguous()
-            return PromptEmbedding(embedding: embedding, issues: prompt.issues)
-        }
-    }
-}
-
-extension Tokenizer {
-    /// Returns a prompt's token IDs without padding, at most `limit`.
-    ///
-    /// An empty (negative) prompt is a text without words.
-    fileprivate func tokens(
-        of text: String,
-        _ limit: Int
-    ) throws(SwanError) -> (tokens: [Int32], issues: [PromptIssue]) {
-        guard !cleanPrompt(text).isEmpty else { return ([endID], []) }
-        let prompt = try encode(text, maxTokens: limit)
-        return (prompt.tokens, prompt.issues)
     }
 }
 
@@ -363,7 +297,8 @@ extension GenerationJob {
         _ features: Tensor?,
         _ division: FlowDivision?
     ) throws -> GuidedTransformer {
-        let network = try open(part) { try model.transformer(part) }
+        let shards = try shards(of: part)
+        let network = try open(part) { try model.transformer(part, sharing: shards) }
         let guidance = plan.guidance(of: part)
         let isGuided = texts.count > 1 && guidance != 1
         return try GuidedTransformer(

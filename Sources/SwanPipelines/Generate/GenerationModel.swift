@@ -1,5 +1,6 @@
 import Foundation
 public import SwanCheckpoints
+import SwanDistributed
 import SwanModels
 import SwanSystem
 import SwanText
@@ -73,16 +74,23 @@ public struct GenerationModel: Sendable {
     }
 
     /// Opens a transformer with LoRAs applied.
-    func transformer(_ part: ModelFolder.Part) throws -> FlowTransformer {
-        let (source, config) = try transformerWeights(part)
-        let late = options.offload == .block
+    ///
+    /// - Parameter shards: The ranks that each keep a part of its blocks; nil for all of them here.
+    func transformer(
+        _ part: ModelFolder.Part,
+        sharing shards: ProcessGroup? = nil
+    ) throws -> FlowTransformer {
+        let (own, config) = try transformerWeights(part)
+        let files = try folder.require(part)
+        let source = try files.shared(own, shards, dtype, device)
+        let late = shards != nil || options.offload == .block
         guard variant.task == .controlToVideo else {
-            let network = try folder.require(part).network(source, dtype, device, late: late) {
+            let network = try files.network(source, dtype, device, late: late) {
                 weights throws(SwanError) in try WanTransformer(weights, config)
             }
             return FlowTransformer(network)
         }
-        let network = try folder.require(part).network(source, dtype, device, late: late) {
+        let network = try files.network(source, dtype, device, late: late) {
             weights throws(SwanError) in try WanVACETransformer(weights, config)
         }
         return FlowTransformer(network)
@@ -146,7 +154,9 @@ public struct GenerationModel: Sendable {
     }
 
     /// Opens the text encoder.
-    func textEncoder() throws -> UMT5Encoder {
+    ///
+    /// - Parameter shards: The ranks that each keep a part of its blocks; nil for all of them here.
+    func textEncoder(sharing shards: ProcessGroup? = nil) throws -> UMT5Encoder {
         let files = try folder.require(.textEncoder)
         let source = try folder.weights(of: files)
         let config = try UMT5Config.read(files, fittedTo: source)
@@ -157,13 +167,16 @@ public struct GenerationModel: Sendable {
                     + "expects \(transformerConfig.textDim)"
             )
         }
-        let encoderDevice = options.textEncoderOnCPU ? .cpu : device
+        let encoderDevice = device(of: .textEncoder)
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
         // UMT5's activations exceed the range of float16.
         let type = asked != .float16 ? asked : encoderDevice == .cpu ? .suited(to: .cpu) : .bfloat16
-        return try files.network(source, type, encoderDevice) { weights throws(SwanError) in
-            try UMT5Encoder(weights, config)
-        }
+        return try files.network(
+            files.shared(source, shards, type, encoderDevice),
+            type,
+            encoderDevice,
+            late: shards != nil
+        ) { weights throws(SwanError) in try UMT5Encoder(weights, config) }
     }
 
     /// Opens the tokenizer.
@@ -176,6 +189,23 @@ public struct GenerationModel: Sendable {
         )
         try tokenizer.requireVocabulary(within: encoder.vocabulary)
         return tokenizer
+    }
+}
+
+extension ModelFolder.Files {
+    /// Weights of these files, with blocks in parts on several ranks if there are any.
+    fileprivate func shared(
+        _ source: any WeightSource,
+        _ shards: ProcessGroup?,
+        _ dtype: DType,
+        _ device: Device
+    ) throws(SwanError) -> any WeightSource {
+        guard let shards else { return source }
+        do {
+            return try ShardedLayers(of: source, shards, as: dtype, on: device)
+        } catch {
+            throw error.about(data)
+        }
     }
 }
 

@@ -20,6 +20,8 @@ package final class GenerationRanks: @unchecked Sendable {
         package var ring: Int?
         /// Whether half of the ranks compute the prompt and half the negative prompt.
         package var dividesGuidance = false
+        /// What a rank keeps of the transformers' and the text encoder's blocks.
+        package var shard = Sharding.none
 
         /// Creates a division that is decided by the number of ranks and heads.
         package init() {}
@@ -31,7 +33,9 @@ package final class GenerationRanks: @unchecked Sendable {
     package let division: Division
     private let rows: RankGroups
     // `lock` protects everything below.
-    private let lock = NSLock()
+    let lock = NSLock()
+    /// The ranks that share weights, by whether these are on the CPU.
+    var shared: [Bool: ProcessGroup] = [:]
     private var made: [[Int]: FlowDivision] = [:]
     private var signal: @Sendable () -> Int32? = { nil }
     private var agreedSignal: Int32?

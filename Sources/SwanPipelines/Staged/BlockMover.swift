@@ -78,7 +78,12 @@ struct BlockMover: Sendable {
         number: Int,
         _ config: WanConfig
     ) throws(SwanError) -> CacheRecord {
-        guard let group else { throw SwanError(.invalidArgument, "one rank has nobody to ask") }
+        guard let group else {
+            throw SwanError(
+                .invalidArgument,
+                "the cache of a moved block is expected, but there is no other rank to send it"
+            )
+        }
         let frames = setup.cache.frames
         let shape = [config.heads, frames * setup.tokensPerFrame, config.headDim]
         let tensors = [

@@ -1,6 +1,6 @@
 import SwanText
 
-/// A stream from file to file, whoever runs it.
+/// A stream from file to file, on one process or on several ranks.
 protocol FileStreaming: AnyObject, Sendable {
     /// The changes that had to be made to the initial prompt, to be shown as warnings.
     var promptIssues: [PromptIssue] { get }

@@ -43,7 +43,7 @@ package struct StreamCheckpoint: Sendable {
         self.configs = configs
     }
 
-    /// Loads the networks. All keys must match and all values must be finite.
+    /// Loads the networks. All keys must match, and all values that are read must be finite.
     ///
     /// - Parameters:
     ///   - dtype: The dtype that weights are converted to.
@@ -76,8 +76,7 @@ package struct StreamCheckpoint: Sendable {
         return model
     }
 
-    /// Loads the transformer with some of its blocks; nil for all. Others are not read, except to
-    /// see that they are finite.
+    /// Loads the transformer with some of its blocks; nil for all. Others are not read.
     func loadTransformer(
         _ dtype: DType,
         _ device: Device,

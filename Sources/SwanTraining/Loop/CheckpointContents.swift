@@ -7,9 +7,9 @@ struct CheckpointContents {
     private let file: any CheckpointFile
     private let names: Set<String>
     private let device: Device
-    private let plan: RankPlan
+    private let plan: MicroBatchPlan
 
-    init(_ file: any CheckpointFile, _ device: Device, _ plan: RankPlan) {
+    init(_ file: any CheckpointFile, _ device: Device, _ plan: MicroBatchPlan) {
         self.file = file
         names = Set(file.keys)
         self.device = device

@@ -20,12 +20,12 @@ package struct CheckpointSaving {
     func newest(
         _ roles: [Role],
         on device: Device,
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> TrainingState? {
         try checkpoints.newest(roles, on: device, plan)
     }
 
-    func save(_ state: TrainingState, _ roles: [Role], _ plan: RankPlan) throws {
+    func save(_ state: TrainingState, _ roles: [Role], _ plan: MicroBatchPlan) throws {
         try checkpoints.save(state, roles, metadata: metadata, plan)
     }
 

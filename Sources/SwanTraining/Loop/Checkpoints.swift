@@ -39,7 +39,7 @@ package struct Checkpoints {
         _ state: TrainingState,
         _ roles: [Role],
         metadata: [String: String],
-        _ plan: RankPlan = RankPlan(parts: 1)
+        _ plan: MicroBatchPlan = MicroBatchPlan(parts: 1)
     ) throws {
         var metadata = metadata
         for (role, network) in state.networks {
@@ -90,7 +90,7 @@ package struct Checkpoints {
     func newest(
         _ roles: [Role],
         on device: Device = .cpu,
-        _ plan: RankPlan = RankPlan(parts: 1)
+        _ plan: MicroBatchPlan = MicroBatchPlan(parts: 1)
     ) throws -> TrainingState? {
         let found = try newestHere(roles, on: device, plan)
         try plan.ranks?.requireSame(
@@ -104,7 +104,7 @@ package struct Checkpoints {
     private func newestHere(
         _ roles: [Role],
         on device: Device,
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> TrainingState? {
         let steps = try steps()
         for (index, step) in steps.enumerated().reversed() {
@@ -136,7 +136,7 @@ package struct Checkpoints {
         _ step: Int,
         _ roles: CheckpointRoles,
         _ device: Device,
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> TrainingState {
         guard file.metadata["step"] ?? String(step) == String(step),
             file.metadata["stage"] ?? stage == stage

@@ -83,7 +83,7 @@ package struct TrainingLoop<M: Method> {
     private func train(
         _ state: inout TrainingState,
         to end: Int,
-        _ plan: RankPlan,
+        _ plan: MicroBatchPlan,
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> Bool {
         guard state.step < end else { return false }
@@ -124,7 +124,7 @@ package struct TrainingLoop<M: Method> {
     }
 
     /// Records what is due after a step.
-    private func write(_ state: TrainingState, _ plan: RankPlan) throws {
+    private func write(_ state: TrainingState, _ plan: MicroBatchPlan) throws {
         guard let record else { return }
         let (step, isLast) = (state.step, state.step == steps)
         guard let ranks, record.drawsSamples(after: step, isLast: isLast) else {
@@ -144,7 +144,7 @@ package struct TrainingLoop<M: Method> {
     /// Creates the initial state and saves it immediately, because making it can take minutes.
     private func begin(
         from start: () throws -> [String: [String: Tensor]],
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> TrainingState {
         let weights = try ranks?.shared(start) ?? start()
         var networks: [String: TrainedNetwork] = [:]
@@ -165,7 +165,7 @@ package struct TrainingLoop<M: Method> {
     /// Makes this process's batches ahead.
     private func prefetcher(
         _ steps: Range<Int>,
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> Prefetcher<M.Batch> {
         let count = plan.own.count
         return try Prefetcher(
@@ -182,7 +182,7 @@ package struct TrainingLoop<M: Method> {
     private func advance(
         _ state: inout TrainingState,
         _ batches: [M.Batch],
-        _ plan: RankPlan
+        _ plan: MicroBatchPlan
     ) throws -> StepNumbers {
         var numbers = StepNumbers(parts: plan.own)
         let places = plan.own.map { BatchPlace(step: state.step, part: $0, of: plan.parts) }
@@ -197,7 +197,7 @@ package struct TrainingLoop<M: Method> {
         _ update: Update<M.Batch>,
         to state: inout TrainingState,
         _ batches: [(batch: M.Batch, place: BatchPlace)],
-        _ plan: RankPlan,
+        _ plan: MicroBatchPlan,
         _ numbers: inout StepNumbers
     ) throws {
         guard let network = state.networks[update.role],

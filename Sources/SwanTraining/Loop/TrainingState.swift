@@ -31,7 +31,7 @@ package struct TrainingState {
     package var averages: Networks { wholeAverages ?? Networks(networks.mapValues(\.averages)) }
 
     /// Puts the moving averages of all ranks together on the first rank; all ranks call this.
-    mutating func gatherAverages(_ plan: RankPlan) throws(SwanError) {
+    mutating func gatherAverages(_ plan: MicroBatchPlan) throws(SwanError) {
         guard plan.shards != nil, let ranks = plan.ranks else { return }
         var found: [String: [String: Tensor]] = [:]
         for (role, network) in networks.sorted(by: { $0.key < $1.key }) {

@@ -131,7 +131,7 @@ struct CheckpointParts: CheckpointFile {
     /// are complete.
     static func write(
         _ state: TrainingState,
-        _ plan: RankPlan,
+        _ plan: MicroBatchPlan,
         _ ranks: TrainingRanks,
         to path: String,
         metadata: [String: String]

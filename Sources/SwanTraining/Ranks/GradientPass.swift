@@ -11,7 +11,7 @@ struct GradientPass<Batch: Sendable>: Sendable {
     let networks: Networks
     let parameters: [Tensor]
     let carry: [String: Tensor]
-    let plan: RankPlan
+    let plan: MicroBatchPlan
 
     /// What the pass computed.
     struct Result {

@@ -1,3 +1,4 @@
+package import SwanDistributed
 package import SwanSystem
 
 /// How the processes of a training run share its work: `parallel` in a recipe.
@@ -9,16 +10,6 @@ package struct ParallelOptions: Codable, Sendable, Equatable {
     package var sequence: Int?
     /// Which weights and states of optimizers a rank keeps; all by default.
     package var shard: Sharding?
-
-    /// What a rank keeps of the networks in training that can be divided.
-    package enum Sharding: String, Codable, Sendable, CaseIterable {
-        /// Everything.
-        case none
-        /// The same part as no other rank.
-        case full
-        /// A part of its machine's copy.
-        case hybrid
-    }
 
     /// Creates options.
     package init(data: Int? = nil, sequence: Int? = nil, shard: Sharding? = nil) {

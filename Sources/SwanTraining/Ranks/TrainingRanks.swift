@@ -15,7 +15,7 @@ package final class TrainingRanks: Sendable {
     /// The ranks that share the tokens of a micro-batch, and this rank's number.
     let sequence: (count: Int, index: Int)
     /// How weights are kept.
-    let sharding: ParallelOptions.Sharding
+    let sharding: Sharding
     /// All ranks, for gradients.
     let all: ProcessGroup?
     /// The ranks at this place of their sequences; nil if there is one.
@@ -59,7 +59,7 @@ package final class TrainingRanks: Sendable {
 
     /// The number of ranks that share the weights.
     private static func shardWidth(
-        _ sharding: ParallelOptions.Sharding,
+        _ sharding: Sharding,
         _ world: World,
         _ sequence: Int
     ) throws(SwanError) -> Int {

@@ -2,6 +2,7 @@ public import SwanSystem
 
 private let reshapeOp = Operator("aten::reshape")
 private let viewOp = Operator("aten::view")
+private let viewBytesOp = Operator("aten::view", "dtype")
 private let permuteOp = Operator("aten::permute")
 private let transposeOp = Operator("aten::transpose", "int")
 private let asStridedOp = Operator("aten::as_strided")
@@ -39,6 +40,11 @@ extension Tensor {
 
     /// A view with a different shape; throws if that needs a copy.
     public func viewed(_ shape: [Int]) throws(SwanError) -> Tensor { try viewOp(self, shape) }
+
+    /// The same bytes as numbers of another dtype; the last size changes with the size of a number.
+    package func reinterpreted(as dtype: DType) throws(SwanError) -> Tensor {
+        try viewBytesOp(self, dtype)
+    }
 
     /// The dimensions in a new order.
     public func permuted(_ order: Int...) throws(SwanError) -> Tensor {

@@ -25,6 +25,17 @@ extension ProcessGroup {
         return wholes.compactMap { $0.map(Tensor.init(owning:)) }
     }
 
+    /// Starts to gather the flat tensor [size * n] of which each rank has the shard [n]; without
+    /// gradients. The result may be used when the work is done.
+    package func startUnsharding(
+        _ shard: Tensor
+    ) throws(SwanError) -> (whole: Tensor, work: ProcessWork) {
+        let whole = Tensor(
+            owning: try engine { error in ct_whole(raw, shard.handle.raw, &error) }
+        )
+        return (whole, try startGather(shard, into: whole))
+    }
+
     /// Sums flat tensors [size * n] over ranks and returns this rank's part [n] of the sum.
     ///
     /// Ranks are added in pairs of neighbours: 0 + 1, 2 + 3, then the pairs' sums. The order does

@@ -1,3 +1,4 @@
+import RankSupport
 import SwanDistributed
 import SwanModels
 import SwanSystem

@@ -1,5 +1,6 @@
 import Foundation
 import ModelSupport
+import RankSupport
 import SwanDistributed
 import SwanMedia
 import SwanPipelines
@@ -8,7 +9,7 @@ import SwanThreads
 import Torch
 
 /// What a generation returns.
-private struct Result {
+struct Generated {
     let video: GeneratedVideo
     let frames: [VideoFrame]
 }
@@ -86,13 +87,14 @@ extension Probe {
     // MARK: - Parts
 
     /// A generation model that rank 0 writes.
-    private func open(
+    func open(
         _ kind: RandomCheckpoint.Model,
+        _ layout: RandomCheckpoint.Layout = .diffusers,
         _ change: (inout GenerationOptions) -> Void = { _ in }
     ) throws -> GenerationModel {
-        let path = folder + "/" + kind.rawValue
+        let path = "\(folder)/\(kind.rawValue)-\(layout)"
         if world.rank == 0, !FileManager.default.fileExists(atPath: path) {
-            _ = try RandomCheckpoint(kind, .diffusers, at: path)
+            _ = try RandomCheckpoint(kind, layout, at: path)
         }
         try world.group.barrier()
         var options = GenerationOptions()
@@ -102,7 +104,7 @@ extension Probe {
     }
 
     /// Generates on ranks and on this process alone, and compares.
-    private func check(
+    func check(
         _ model: GenerationModel,
         _ request: GenerationRequest,
         _ what: String,
@@ -123,15 +125,15 @@ extension Probe {
         try check(reuses == (steps > 0), "\(what): \(steps) steps reused")
     }
 
-    private func generate(
+    func generate(
         _ generator: VideoGenerator,
         _ request: GenerationRequest
-    ) throws -> Result {
+    ) throws -> Generated {
         var frames: [VideoFrame] = []
         let video = try generator.generate(request) { event in
             if case .frames(let part, _) = event { frames += part }
         }
-        return Result(video: video, frames: frames)
+        return Generated(video: video, frames: frames)
     }
 
     /// All ranks stop in the same step when the last one is asked to, with its exit code.
@@ -172,7 +174,7 @@ extension Probe {
     }
 
     /// Five frames in two steps, with the pictures that the model needs.
-    private static func request(
+    static func request(
         for model: RandomCheckpoint.Model
     ) throws -> GenerationRequest {
         var request = GenerationRequest(prompt: "a cat")

@@ -1,3 +1,4 @@
+import RankSupport
 import SwanDistributed
 import SwanSystem
 import Torch

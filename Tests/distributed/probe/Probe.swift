@@ -1,39 +1,27 @@
 import Foundation
+import RankSupport
 import SwanDistributed
 import SwanSystem
 import Torch
 
 /// One rank of a job that checks what ranks do together. The scenario is the first argument.
-@main struct Probe {
+@main struct Probe: RankChecks {
     let world: World
     let arguments: [String]
 
+    var rank: Int { world.rank }
+
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        do {
-            guard let launch = try Launch(environment: ProcessInfo.processInfo.environment) else {
-                throw SwanError(.invalidRequest, "not started as a rank")
+        let environment = ProcessInfo.processInfo.environment
+        RankProgram.run(
+            operation: .seconds(4),
+            start: .seconds(environment["PROBE_START"].flatMap { Int($0) } ?? 20),
+            agreed: { ["model": environment["PROBE_AGREED_\($0)"] ?? "same"] },
+            { world in
+                try Probe(world: RankProgram.ranks(world), arguments: arguments).run()
             }
-            ComputeBudget(threads: 1).apply()
-            let environment = ProcessInfo.processInfo.environment
-            let number = environment["PROBE_AGREED_\(launch.rank)"]
-            var deadlines = World.Deadlines(operation: .seconds(4))
-            deadlines.start = .seconds(environment["PROBE_START"].flatMap { Int($0) } ?? 20)
-            let world = try World(
-                launch,
-                Roster.Entry(device: "cpu", agreed: ["model": number ?? "same"]),
-                deadlines
-            )
-            let probe = Probe(world: world, arguments: arguments)
-            try world.run { try probe.run() }
-            print("done")
-        } catch let error as SwanError {
-            FileHandle.standardError.write(Data("\(error.code): \(error.message)\n".utf8))
-            exit(error.code == .peerFailed ? 75 : 70)
-        } catch {
-            FileHandle.standardError.write(Data("\(error)\n".utf8))
-            exit(70)
-        }
+        )
     }
 
     private func run() throws {
@@ -47,23 +35,6 @@ import Torch
         case "tail": try workAlone()
         case let other: throw SwanError(.invalidRequest, "no scenario '\(other)'")
         }
-    }
-
-    /// Throws unless a condition holds.
-    func check(_ holds: Bool, _ what: String) throws {
-        guard holds else { throw SwanError(.diverged, "rank \(world.rank): \(what)") }
-    }
-
-    /// Throws if two tensors differ by more than a limit, relative to the largest element.
-    func check(_ a: Tensor, _ b: Tensor, within limit: Double, _ what: String) throws {
-        try check(a.shape == b.shape, "\(what): shapes \(a.shape) and \(b.shape)")
-        guard a.count > 0 else { return }
-        let difference = try (a.to(.float32) - b.to(.float32)).abs().max().item()
-        let size = try b.to(.float32).abs().max().item()
-        try check(
-            difference <= limit * max(size, 1e-3),
-            "\(what): differ by \(difference) of \(size)"
-        )
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import RankSupport
 import SwanDistributed
 import SwanModels
 import SwanSystem
@@ -12,7 +13,7 @@ extension TrainingProbe {
         var options = ParallelOptions()
         options.data = argument("data").flatMap { Int($0) }
         options.sequence = argument("sequence").flatMap { Int($0) }
-        options.shard = argument("shard").flatMap { ParallelOptions.Sharding(rawValue: $0) }
+        options.shard = argument("shard").flatMap { Sharding(rawValue: $0) }
         var method = FlowMethod(
             hasImages: argument("task") == "i2v",
             microBatches: argument("parts").flatMap { Int($0) } ?? 4,

@@ -21,7 +21,7 @@ extension TrainingProbe {
         var options = ParallelOptions()
         options.data = argument("data").flatMap { Int($0) }
         options.sequence = argument("sequence").flatMap { Int($0) }
-        options.shard = argument("shard").flatMap { ParallelOptions.Sharding(rawValue: $0) }
+        options.shard = argument("shard").flatMap { Sharding(rawValue: $0) }
         if options != ParallelOptions() { recipe.parallel = options }
         try Trainer.run(
             recipe: recipe,

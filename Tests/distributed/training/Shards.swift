@@ -1,4 +1,5 @@
 import Foundation
+import RankSupport
 import SwanDistributed
 import SwanModels
 import SwanSystem

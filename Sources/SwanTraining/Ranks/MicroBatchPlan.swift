@@ -3,7 +3,7 @@ import SwanSystem
 import Torch
 
 /// What this process does of each step of a stage, and with whom.
-struct RankPlan: Sendable {
+struct MicroBatchPlan: Sendable {
     /// The processes; nil for one.
     let ranks: TrainingRanks?
     /// The number of micro-batches in a step.
@@ -88,8 +88,8 @@ struct RankPlan: Sendable {
 
 extension Method {
     /// The plan for this method; nil ranks for a single process.
-    func plan(_ ranks: TrainingRanks?, stage: String) throws(SwanError) -> RankPlan {
-        guard let ranks else { return RankPlan(parts: microBatches) }
-        return try RankPlan(ranks, self, stage: stage)
+    func plan(_ ranks: TrainingRanks?, stage: String) throws(SwanError) -> MicroBatchPlan {
+        guard let ranks else { return MicroBatchPlan(parts: microBatches) }
+        return try MicroBatchPlan(ranks, self, stage: stage)
     }
 }
