@@ -13,7 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "serve"))
 
 from clients import Client, until
 from program import Program
-from ranks import Process, SWAN, children, clean, free_port, wait_for_end
+from ranks import Process, SWAN, clean, free_port, ranks_of, wait_for_end
 from test_realtime import Session
 
 SIDE = 64
@@ -118,15 +118,6 @@ class ServeOverRanks(unittest.TestCase):
     def readiness(self, server):
         return json.loads(server.get("/readyz")[2])
 
-    def ranks(self, server):
-        """The processes of the ranks, by number."""
-        found = {}
-        for pid in children(server.process.pid):
-            for variable in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                if variable.startswith(b"RANK="):
-                    found[int(variable[5:])] = pid
-        return found
-
     def test_same_frames(self):
         """Frames of one rank, in two sessions one after the other; SIGTERM ends all."""
         alone = self.start(1)
@@ -143,7 +134,7 @@ class ServeOverRanks(unittest.TestCase):
             self.assertEqual(different, [], f"session {attempt}")
             # The place is free a moment after the last frame.
             self.assertTrue(until(lambda: self.readiness(server)["sessions"] == 0, 20))
-        pids = [*self.ranks(server).values()]
+        pids = ranks_of(server.process.pid).values()
         self.assertEqual(server.stop(), 0)
         self.assertEqual(wait_for_end(pids), [])
 
@@ -184,7 +175,7 @@ class ServeOverRanks(unittest.TestCase):
     def test_rank_lost_between_sessions(self):
         """The server ends although nobody uses it."""
         server = self.start(2)
-        pids = self.ranks(server)
+        pids = ranks_of(server.process.pid)
         os.kill(pids[1], signal.SIGKILL)
         # The launcher's exit code is that of the rank that was killed.
         self.assertEqual(server.process.wait(30), 137, server.output)
