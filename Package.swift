@@ -283,7 +283,8 @@ let package = Package(
         .testTarget(
             name: "SwanDatasetsTests",
             dependencies: [
-                "Torch", "SwanSystem", "SwanCheckpoints", "SwanMedia", "SwanModels", "SwanPipelines",
+                "Torch", "SwanSystem", "SwanCheckpoints", "SwanMedia", "SwanModels",
+                "SwanPipelines",
                 "SwanDatasets",
                 "GoldenSupport", "ModelSupport",
             ],

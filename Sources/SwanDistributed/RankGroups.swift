@@ -6,15 +6,21 @@ package import Torch
 ///
 /// Where there are more ranks than parts, several groups compute the same.
 package final class RankGroups: @unchecked Sendable {
-    private let world: World
+    private let world: World?
+    /// The only group; nil if groups are made.
+    private let only: ProcessGroup?
     private let lock = NSLock()
     private var made: [Int: ProcessGroup?] = [:]
 
     /// Creates groups of a world's ranks, when they are needed.
-    package init(_ world: World) { self.world = world }
+    package init(_ world: World) { (self.world, only) = (world, nil) }
+
+    /// Uses one group of ranks. Where there are fewer parts than ranks, each computes the whole.
+    package init(_ group: ProcessGroup) { (world, only) = (nil, group) }
 
     /// This rank's group of up to `width` ranks; nil if it is alone. All ranks call this together.
     package func group(of width: Int) throws(SwanError) -> ProcessGroup? {
+        guard let world else { return only.flatMap { $0.size <= width ? $0 : nil } }
         let width = min(width, world.size)
         if let group = lock.withLock({ made[width] }) { return group }
         // A new group waits in vain for a rank that has failed meanwhile; this barrier does not.

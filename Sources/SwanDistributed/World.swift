@@ -33,6 +33,8 @@ package final class World: @unchecked Sendable {
     private let lock = NSLock()
     private var groups: [ProcessGroup]
     private var groupCount = 0
+    /// Why this process ends, once asked for.
+    private var ownReason: (any Error)?
 
     /// Meets the other processes.
     ///
@@ -220,9 +222,20 @@ package final class World: @unchecked Sendable {
             ).wait()
             return result
         } catch {
-            let reason = watch.reason(of: error)
+            let reason = reason(of: error)
             abort()
             throw reason
+        }
+    }
+
+    /// The reason to give for an error that ends this process: a peer's, if a peer failed first. The
+    /// peers are told. Later calls return the same.
+    package func reason(of error: any Error) -> any Error {
+        if let known = lock.withLock({ ownReason }) { return known }
+        let reason = watch.reason(of: error)
+        return lock.withLock {
+            ownReason = ownReason ?? reason
+            return ownReason ?? reason
         }
     }
 

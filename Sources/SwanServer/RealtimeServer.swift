@@ -22,9 +22,11 @@ package final class RealtimeServer: Sendable {
     ///
     /// - Parameters:
     ///   - models: The model on each of the devices, of which one may be given several times.
+    ///   - ranks: The ranks that run sessions, one at a time, with the first model; nil for none.
     ///   - budget: The CPU resources that all sessions may use together.
     package init(
         _ models: [StreamModel],
+        over ranks: StagedSessions? = nil,
         options: ServerOptions,
         budget: ComputeBudget = .current,
         health: ServerHealth,
@@ -36,7 +38,7 @@ package final class RealtimeServer: Sendable {
         self.metrics = metrics
         self.log = log
         registry = SessionRegistry(
-            try Self.hosts(models, options, budget, health, log),
+            try Self.hosts(models, ranks, options, budget, health, log),
             options.limits,
             metrics: metrics,
             log: log
@@ -48,6 +50,7 @@ package final class RealtimeServer: Sendable {
 
     private static func hosts(
         _ models: [StreamModel],
+        _ ranks: StagedSessions?,
         _ options: ServerOptions,
         _ budget: ComputeBudget,
         _ health: ServerHealth,
@@ -56,7 +59,8 @@ package final class RealtimeServer: Sendable {
         // Those on the processor share it.
         let share = budget.divided(by: max(1, models.count { $0.device == .cpu }))
         let hosts = try models.map { model throws(SwanError) in
-            try SharedStreams(
+            if let ranks { return try SharedStreams(model, over: ranks, budget: budget) }
+            return try SharedStreams(
                 model,
                 engine: options.engine,
                 budget: model.device == .cpu ? share : budget,

@@ -11,6 +11,8 @@ struct LiveJob {
     let json: String?
     let progress: ProgressStyle
     let log: Logger
+    /// The ranks that run it together, of which this is the first; nil for this process alone.
+    let ranks: StagedRanks?
 
     /// Runs the stream, and writes its summary.
     func run(_ overwriting: OverwriteOption) throws {
@@ -18,7 +20,7 @@ struct LiveJob {
         var files = try request.files()
         if let json { files.outputs.append(.file(json)) }
         request.stream.overwrites = try overwriting.permit(files)
-        let stream = try LiveStream(request, log: log)
+        let stream = try LiveStream(request, over: ranks, log: log)
         let report = try JSONReport(json, replaces: request.stream.overwrites)
         let messages = StopSignals.Messages(
             stopping: "ending the stream (repeat to exit at once)",

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanDistributed
 import SwanHTTP
 import SwanPipelines
 import SwanServer
@@ -10,7 +11,7 @@ import Synchronization
 import Torch
 
 /// `swan serve`: restyles live video in the browser.
-struct ServeCommand: ParsableCommand {
+struct ServeCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Restyle live video in the browser.",
@@ -25,6 +26,7 @@ struct ServeCommand: ParsableCommand {
               swan serve --host 0.0.0.0 --tls auto --token-file token.txt
               ssh -L 7860:localhost:7860 SERVER   (then open http://localhost:7860)
               SWAN_TOKEN=... swan serve --settings serve.yaml
+              swan launch --nproc 2 -- serve
 
             Each option but the last two may also stand in a YAML file (max-sessions: 4) and in the \
             environment (SWAN_MAX_SESSIONS=4). The command line comes first, then the environment, then \
@@ -116,6 +118,7 @@ struct ServeCommand: ParsableCommand {
     )
     var printSettings = false
     @OptionGroup var jobOptions: ServeJobOptions
+    @OptionGroup var ranked: StagedStreamOptions
     @Option(
         help: ArgumentHelp(
             "What makes the frames: the model, or passthrough, which returns them as they are, to measure "
@@ -155,12 +158,33 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         if printSettings { return try StandardOutput.write(sources.text(self)) }
         let log = startLog()
-        var options = try options()
-        try jobOptions.apply(
-            to: &options,
-            device: engines[0].device.name,
-            dtype: loading.dtype
+        guard let launch = try Ranks.launch else {
+            try ranked.requireNone()
+            return try serve(with: nil, log)
+        }
+        try requireOptionsOfRanks()
+        let job = RankedJob(
+            models: ["--model": loading.model],
+            device: "\(try launch.device(named: loading.device.name))"
         )
+        try Ranks.run(job) { world in
+            guard let world else { return }
+            let ranks = try StagedRanks(world, ranked.staged)
+            guard world.rank == 0 else { return try serveRank(ranks) }
+            try serve(with: ranks, log)
+        }
+    }
+
+    /// Serves until a signal comes, alone or with other ranks.
+    private func serve(with ranks: StagedRanks?, _ log: Logger) throws {
+        var options = try options()
+        if ranks == nil {
+            try jobOptions.apply(
+                to: &options,
+                device: engines[0].device.name,
+                dtype: loading.dtype
+            )
+        }
         let isServing = Mutex(false)
         let serving = Mutex<Task<Void, any Error>?>(nil)
         let signals = try StopSignals(
@@ -175,7 +199,7 @@ struct ServeCommand: ParsableCommand {
         )
         Engine.sleepWhileWaiting()
         let task = Task { [options] in
-            try await serve(options, log) { url in
+            try await serve(options, with: ranks, log) { url in
                 isServing.withLock { $0 = true }
                 log.notice("open \(url) (Ctrl-C stops)")
             }
@@ -190,6 +214,7 @@ struct ServeCommand: ParsableCommand {
 
     private func serve(
         _ options: ServerOptions,
+        with ranks: StagedRanks?,
         _ log: Logger,
         onReady: @escaping @Sendable (String) -> Void
     ) async throws {
@@ -201,8 +226,10 @@ struct ServeCommand: ParsableCommand {
             metrics: metrics,
             log: log,
             load: { [engines] in
-                try RealtimeServer(
-                    Self.load(engines),
+                let sessions = try ranks.map { ranks in try join(ranks) }
+                return try RealtimeServer(
+                    sessions?.model.map { [$0] } ?? Self.load(engines),
+                    over: sessions,
                     options: options,
                     health: health,
                     metrics: metrics,

@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import SwanCheckpoints
+import SwanPipelines
 import SwanServer
 import SwanSystem
 
@@ -51,6 +52,13 @@ struct ServeSetting: Sendable {
         ServeSetting("keep-jobs", .whole) { ["\($0.jobOptions.keepJobs)"] },
         ServeSetting("osc") { [$0.osc?.description].compactMap { $0 } },
         ServeSetting("demo-timeout", .number) { ["\($0.demoTimeout)"] },
+        ServeSetting("layout") { [$0.ranked.layout?.rawValue].compactMap { $0 } },
+        ServeSetting("schedule-blocks", .flag) { $0.ranked.scheduleBlocks ? ["true"] : [] },
+        ServeSetting("encode-rank", .flag) { $0.ranked.encodeRank ? ["true"] : [] },
+        ServeSetting("decode-rank", .flag) { $0.ranked.decodeRank ? ["true"] : [] },
+        ServeSetting("decode-ranks", .whole) {
+            [$0.ranked.decodeRanks.map(String.init)].compactMap { $0 }
+        },
         ServeSetting("log-format") { [$0.logFormat.rawValue] },
         ServeSetting("log-level") { [$0.logLevel.rawValue] },
     ]

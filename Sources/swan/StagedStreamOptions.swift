@@ -25,12 +25,28 @@ struct StagedStreamOptions: ParsableArguments {
     @Flag(help: "With several ranks: use the last for decoding alone.")
     var decodeRank = false
 
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "With several ranks: use the last N for decoding alone, each for some rows of the picture.",
+            valueName: "n"
+        )
+    )
+    var decodeRanks: Int?
+
+    func validate() throws {
+        if let decodeRanks, !(1...1_024).contains(decodeRanks) {
+            throw ValidationError("--decode-ranks must be 1 to 1024, not \(decodeRanks)")
+        }
+    }
+
     /// The options.
     var staged: StagedOptions {
         var options = StagedOptions()
         options.layout = layout ?? options.layout
         options.schedulesBlocks = scheduleBlocks
-        (options.hasEncodeRank, options.hasDecodeRank) = (encodeRank, decodeRank)
+        options.hasEncodeRank = encodeRank
+        options.decodeRanks = decodeRanks ?? (decodeRank ? 1 : 0)
         return options
     }
 
@@ -39,10 +55,11 @@ struct StagedStreamOptions: ParsableArguments {
         let given = [
             (layout != nil, "--layout"), (scheduleBlocks, "--schedule-blocks"),
             (encodeRank, "--encode-rank"), (decodeRank, "--decode-rank"),
+            (decodeRanks != nil, "--decode-ranks"),
         ].first { $0.0 }
         if let given {
             throw ValidationError(
-                "\(given.1) is for several ranks: start with 'swan launch --nproc 2 -- stream ...'"
+                "\(given.1) is for several ranks: start with 'swan launch --nproc 2 -- ...'"
             )
         }
     }

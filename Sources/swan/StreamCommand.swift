@@ -149,9 +149,6 @@ struct StreamCommand: RankedCommand {
 
     @OptionGroup var ranked: StagedStreamOptions
 
-    /// Live streams run in one process.
-    var runsOverRanks: Bool { (try? liveRequest) == nil }
-
     func validate() throws {
         guard output != nil || live.show else {
             throw ValidationError("Missing expected argument '--output <file>'")
@@ -178,11 +175,7 @@ struct StreamCommand: RankedCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
-        if let request = try liveRequest {
-            let job = LiveJob(request: request, json: json, progress: progress, log: log)
-            return try job.run(overwriting)
-        }
-        let request = request
+        let (request, live) = (request, try liveRequest)
         let job = RankedJob(
             models: ["--model": request.model],
             device: "\(try Ranks.launch?.device(named: request.device) ?? .cpu)"
@@ -190,12 +183,29 @@ struct StreamCommand: RankedCommand {
         try Ranks.run(job) { world in
             guard let world else {
                 try ranked.requireNone()
+                if let live { return try stream(live, with: nil, log) }
                 return try stream(request, with: nil, log)
             }
             let ranks = try StagedRanks(world, ranked.staged)
-            guard world.rank == 0 else { return try serve(request, ranks) }
+            guard world.rank == 0 else {
+                return try serve {
+                    if let live { return try LiveStream.serve(live, ranks) }
+                    try FileStream.serve(request, ranks)
+                }
+            }
+            if let live { return try stream(live, with: ranks, log) }
             try stream(request, with: ranks, log)
         }
+    }
+
+    /// Streams with a live source or receiver, alone or with other ranks.
+    private func stream(
+        _ request: LiveStreamRequest,
+        with ranks: StagedRanks?,
+        _ log: Logger
+    ) throws {
+        try LiveJob(request: request, json: json, progress: progress, log: log, ranks: ranks)
+            .run(overwriting)
     }
 
     /// Streams from file to file, alone or with other ranks.
@@ -225,10 +235,10 @@ struct StreamCommand: RankedCommand {
     /// Takes part in a stream whose input and output rank 0 has.
     ///
     /// A signal reaches all ranks: rank 0 ends the stream, and the others end with it.
-    private func serve(_ request: FileStreamRequest, _ ranks: StagedRanks) throws {
+    private func serve(_ takePart: () throws -> Void) throws {
         let signals = try StopSignals(stop: { true }, abandon: {})
         Engine.sleepWhileWaiting()
-        try FileStream.serve(request, ranks)
+        try takePart()
         if let code = signals.exitCode { throw ExitCode(code) }
     }
 

@@ -126,6 +126,18 @@ def children(pid):
     return found
 
 
+def ranks_of(launcher):
+    """The processes of the ranks that a launcher has started, by number."""
+    found = {}
+    for pid in children(launcher):
+        try:
+            variables = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        found.update({int(variable[5:]): pid for variable in variables if variable.startswith(b"RANK=")})
+    return found
+
+
 def is_running(pid):
     """Whether a process exists and is not a zombie."""
     try:
@@ -143,5 +155,5 @@ def wait_for_end(pids, limit=10):
 
 
 __all__ = [
-    "Job", "Process", "SWAN", "PROBE", "DEADLINE", "SLACK", "children", "clean", "free_port", "is_running", "signal",
-    "wait_for_end"]
+    "Job", "Process", "SWAN", "PROBE", "DEADLINE", "SLACK", "children", "clean", "free_port", "is_running",
+    "ranks_of", "signal", "wait_for_end"]

@@ -72,6 +72,7 @@ class StreamOverRanks(unittest.TestCase):
         self.assertEqual((facts["frames_in"], facts["frames_out"], facts["chunks"]), (31, 31, 8))
         self.assertEqual(self.run_stream(2, "moved.y4m", *changes, "--schedule-blocks"), alone)
         self.assertEqual(self.run_stream(4, "own.y4m", *changes, "--encode-rank", "--decode-rank"), alone)
+        self.assertEqual(self.run_stream(3, "rows.y4m", *changes, "--decode-ranks", "2"), alone)
 
     def test_rank_lost(self):
         """What was decoded before a rank was lost is in the file."""

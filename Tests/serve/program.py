@@ -9,15 +9,18 @@ from test_realtime import SWAN
 
 
 class Program(Server):
-    """A running `swan serve`; `output` holds the lines of its log."""
+    """A running `swan serve`; `output` holds the lines of its log.
 
-    def __init__(self, *options, environment=None, before=(), port="0"):
+    `before` is a command that starts it, and `program` how that names it.
+    """
+
+    def __init__(self, *options, environment=None, before=(), port="0", program=(SWAN,)):
         self.log, self.lines, self.output = [], queue.Queue(), []
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SWAN_")}
         # These tests share a busy machine, where few sessions fit, and leave the user's jobs alone.
         options = ("--overcommit", "--jobs", "none", *options)
         self.process = subprocess.Popen(
-            [*before, SWAN, "serve", *(["--port", port] if port else []), "--device", "cpu", "--dtype", "float32",
+            [*before, *program, "serve", *(["--port", port] if port else []), "--device", "cpu", "--dtype", "float32",
              *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**clean, **(environment or {})})
         self.threads = [threading.Thread(target=self._read, args=(self.process.stderr, self.keep), daemon=True)]

@@ -28,6 +28,10 @@ package struct StageMessage: Sendable {
         case end
         /// Nothing new; sent so that the receiver does not give up.
         case idle
+        /// Steps or noise for what follows.
+        case plan
+        /// The sender has loaded what it needs.
+        case ready
     }
 
     /// One chunk at one denoising step.
@@ -44,6 +48,8 @@ package struct StageMessage: Sendable {
         package var firstTimestep: Double
         /// The number of the text that the row attends to.
         package var prompt: Int
+        /// The number of the noise that is added after the step, modulo 256.
+        package var noise = 0
 
         /// Describes a row.
         package init(
@@ -88,7 +94,7 @@ package struct StageHeader: Sendable {
     private let mostRows: Int
 
     private static let magic = 0x5377_616E_5374_6765
-    private static let version = 1
+    private static let version = 2
     private static let mostTensors = 3
     private static let fixedWords = 20
 
@@ -154,11 +160,13 @@ package struct StageHeader: Sendable {
     private static func words(of row: StageMessage.Row) throws(SwanError) -> [Int] {
         guard let chunk = Int32(exactly: row.chunk), let start = Int32(exactly: row.start),
             let prompt = UInt32(exactly: row.prompt), row.company.lowerBound >= 0,
-            row.company.upperBound < 256, 0..<256 ~= row.step
+            row.company.upperBound < 256, 0..<256 ~= row.step, 0..<256 ~= row.noise
         else {
             throw SwanError(.invalidArgument, "row \(row) does not fit a message")
         }
-        let steps = row.step | row.company.lowerBound << 8 | row.company.upperBound << 16
+        let steps =
+            row.step | row.company.lowerBound << 8 | row.company.upperBound << 16
+            | row.noise << 24
         return [
             Int(UInt32(bitPattern: chunk)) | Int(start) << 32,
             Int(bitPattern: UInt(row.firstTimestep.bitPattern)),
@@ -240,7 +248,7 @@ package struct StageHeader: Sendable {
         let first = words.startIndex
         let steps = words[first + 2] >> 32
         let (lower, upper) = ((steps >> 8) & 0xFF, (steps >> 16) & 0xFF)
-        return StageMessage.Row(
+        var row = StageMessage.Row(
             chunk: Int(Int32(truncatingIfNeeded: words[first])),
             start: words[first] >> 32,
             step: steps & 0xFF,
@@ -248,5 +256,7 @@ package struct StageHeader: Sendable {
             firstTimestep: Double(bitPattern: UInt64(UInt(bitPattern: words[first + 1]))),
             prompt: words[first + 2] & 0xFFFF_FFFF
         )
+        row.noise = (steps >> 24) & 0xFF
+        return row
     }
 }

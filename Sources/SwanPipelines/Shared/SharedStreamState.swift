@@ -35,6 +35,8 @@ struct SharedStreamState {
     var underway: [SharedFrame] = []
     /// A chunk that waits for the denoiser.
     var noised: TaggedChunk?
+    /// The number of chunks that other ranks have.
+    var underwayChunks = 0
     /// Chunks that wait for the decoder.
     var clean: [(chunk: CleanChunk, tag: ChunkTag)] = []
     /// A change whose prompts are not encoded yet.
@@ -218,6 +220,8 @@ struct ChunkTag: Sendable {
 struct TaggedChunk: Sendable {
     let noised: NoisedChunk
     let tag: ChunkTag
+    /// Its text, [1, T, textDim].
+    let embeddings: Tensor
     /// The options that it is denoised with.
     let options: StreamOptions
     /// Whether the stream's past is forgotten before it.

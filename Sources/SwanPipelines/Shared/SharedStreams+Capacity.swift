@@ -8,6 +8,8 @@ extension SharedStreams {
     ///
     /// - Parameter whenDone: Called with the error if the measurement failed.
     package func measureCost(whenDone: @escaping @Sendable ((any Error)?) -> Void) {
+        // Ranks run one stream, which fits whatever it costs.
+        guard ranks == nil else { return whenDone(nil) }
         do {
             try threads.start("swan.measure") { [self] in
                 budget.divided(by: 2).apply()
@@ -49,6 +51,9 @@ extension SharedStreams {
         besides id: Int? = nil
     ) throws(CapacityError) {
         let others = streams.values.filter { $0.stream.id != id }
+        if ranks != nil, !others.isEmpty {
+            throw CapacityError(demand: demand, fits: nil, streams: others.count, takesTurns: true)
+        }
         let now = clock.now()
         let isLate = others.contains { $0.isLate(at: now) }
         try capacity.require(demand, beside: others.map(\.demand), isLate: isLate)

@@ -27,6 +27,17 @@ extension SharedStreams {
     private func decode(_ stream: SharedStream, _ clean: CleanChunk, _ tag: ChunkTag) throws {
         let start = clock.now()
         let done = try tag.stages.decoding.decode(clean)
+        report(done, stream, tag)
+        let seconds = clock.seconds(since: start)
+        update(stream) { state in
+            state.isDecoding = false
+            let pixels = state.options.width * state.options.height * done.frames.count
+            capacity.follow(decoding: pixels, took: seconds)
+        }
+    }
+
+    /// Reports the frames of a chunk.
+    func report(_ done: StreamedChunk, _ stream: SharedStream, _ tag: ChunkTag) {
         let isLate = done.latency > tag.allowance
         var origins: [SharedFrame] = []
         update(stream) { state in
@@ -56,11 +67,5 @@ extension SharedStreams {
                 )
             )
         )
-        let seconds = clock.seconds(since: start)
-        update(stream) { state in
-            state.isDecoding = false
-            let pixels = state.options.width * state.options.height * done.frames.count
-            capacity.follow(decoding: pixels, took: seconds)
-        }
     }
 }

@@ -119,12 +119,15 @@ extension SharedStreams {
         _ state: inout SharedStreamState
     ) -> TaggedChunk {
         switch state.mode {
-        case .auto: state.options.settings.streamBatch = state.automatic.usesBatch
+        case .auto:
+            // Only the rows of a stream batch keep several ranks busy.
+            state.options.settings.streamBatch = ranks != nil || state.automatic.usesBatch
         case .steps: state.options.settings.streamBatch = false
         case .batch: state.options.settings.streamBatch = true
         }
         let steps = state.options.configuration.steps.count
-        let delay = state.options.settings.streamBatch ? steps - 1 : 0
+        let pipeline = ranks?.stageCount ?? 1
+        let delay = state.options.settings.streamBatch ? pipeline * (steps - 1) : 0
         let stream = state.stream
         let isLive = stream.dropsFrames
         let tag = ChunkTag(
@@ -142,6 +145,7 @@ extension SharedStreams {
         return TaggedChunk(
             noised: chunk,
             tag: tag,
+            embeddings: state.mix.current,
             options: state.options,
             resets: state.isReset
         )

@@ -19,6 +19,8 @@ package final class SharedStreams: @unchecked Sendable {
     let engine: Engine
     let budget: ComputeBudget
     let forward: SharedDenoiser.Forward
+    /// The ranks that run one stream at a time; nil for this process alone.
+    let ranks: StagedSessions?
     let threads = WorkerThreads()
 
     // Everything below is protected by `condition`.
@@ -27,6 +29,9 @@ package final class SharedStreams: @unchecked Sendable {
     var capacity: StreamCapacity
     private var nextID = 0
     var isOpen = true
+    /// Whether a rank has failed, and who is told.
+    var hasLostRanks = false
+    var whenLost: (@Sendable (SwanError) -> Void)?
 
     /// Starts the threads of an empty host.
     ///
@@ -50,12 +55,29 @@ package final class SharedStreams: @unchecked Sendable {
         condition.withLock { capacity.overcommits = overcommits }
     }
 
-    /// Starts the threads of an empty host whose passes are those of `forward`.
+    /// Starts the threads of an empty host whose streams run over ranks, one at a time. The model is
+    /// that of rank 0.
+    package convenience init(
+        _ model: StreamModel,
+        over ranks: StagedSessions,
+        budget: ComputeBudget = .current,
+        clock: StreamClock = .continuous
+    ) throws(SwanError) {
+        try self.init(model, budget: budget, clock: clock, over: ranks) {
+            _,
+            _,
+            _ throws(SwanError) in
+            throw SwanError(.invalidArgument, "the ranks run the transformer")
+        }
+    }
+
+    /// Starts the threads of an empty host whose passes are those of `forward`, or of ranks.
     init(
         _ model: StreamModel,
         engine: Engine = .model,
         budget: ComputeBudget = .current,
         clock: StreamClock = .continuous,
+        over ranks: StagedSessions? = nil,
         forward: @escaping SharedDenoiser.Forward
     ) throws(SwanError) {
         self.model = model
@@ -63,9 +85,14 @@ package final class SharedStreams: @unchecked Sendable {
         self.budget = budget
         self.clock = clock
         self.forward = forward
+        self.ranks = ranks
         capacity = StreamCapacity(model, budget)
         try threads.start("swan.text") { [self] in prepareChanges() }
         try threads.start("swan.encode") { [self] in encodeChunks() }
+        if let ranks {
+            try threads.start("swan.denoise") { [self] in denoise(over: ranks) }
+            return
+        }
         try threads.start("swan.denoise") { [self] in denoise() }
         try threads.start("swan.decode") { [self] in decodeChunks() }
     }

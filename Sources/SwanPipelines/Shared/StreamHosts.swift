@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 package import SwanSystem
 package import SwanText
 import Torch
@@ -16,6 +17,8 @@ package final class StreamHosts: @unchecked Sendable {
         package let works: Bool
         /// The number of its streams.
         package let streams: Int
+        /// The number of ranks that run a stream together; nil for this process alone.
+        package let ranks: Int?
     }
 
     private let hosts: [SharedStreams]
@@ -41,6 +44,11 @@ package final class StreamHosts: @unchecked Sendable {
         self.hosts = hosts
         self.onLoss = onLoss
         joining = hosts.map { _ in [] }
+        for (index, host) in hosts.enumerated() {
+            host.condition.withLock {
+                host.whenLost = { [weak self] error in self?.lose(index, error) }
+            }
+        }
     }
 
     /// The model, on the first device that works; its configuration is the same on all.
@@ -49,11 +57,21 @@ package final class StreamHosts: @unchecked Sendable {
     /// The number of frames of a chunk; a stream's first chunk has one more.
     package var framesPerChunk: Int { hosts[0].framesPerChunk }
 
+    /// The most chunks that ranks hold, and that therefore come out late; 0 without ranks.
+    package var chunksHeld: Int {
+        (hosts[0].ranks?.stageCount ?? 0) * hosts[0].model.configuration.steps.count
+    }
+
     /// The devices in the order in which they were given.
     package var states: [State] {
         let lost = lock.withLock { self.lost }
         return hosts.enumerated().map {
-            State(device: "\($1.model.device)", works: !lost.contains($0), streams: $1.count)
+            State(
+                device: "\($1.model.device)",
+                works: !lost.contains($0),
+                streams: $1.count,
+                ranks: $1.ranks?.size
+            )
         }
     }
 
@@ -163,6 +181,10 @@ package final class StreamHosts: @unchecked Sendable {
         guard case .ended(let error as SwanError) = event, error.code == .deviceUnavailable else {
             return
         }
+        lose(index, error)
+    }
+
+    private func lose(_ index: Int, _ error: SwanError) {
         let left: Int? = lock.withLock {
             lost.insert(index).inserted ? hosts.count - lost.count : nil
         }

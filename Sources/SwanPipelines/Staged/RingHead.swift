@@ -15,7 +15,7 @@ final class RingHead: StreamHead {
     }
 
     private let stage: RingStage
-    private let setup: StageSetup
+    private var setup: StageSetup
     private let ranks: Int
     let incoming: StagePost.Queue
     private let results: StagePost.Queue
@@ -78,7 +78,7 @@ final class RingHead: StreamHead {
             progress.ticks.skip(setup.stepCount - 1)
             progress.frames = latents.size(2)
         }
-        let (entered, row) = progress.enter(prompt: given.prompt)
+        let (entered, row) = progress.enter()
         items[progress.chunks] = Item(
             chunk: progress.chunks,
             start: progress.position,
@@ -102,16 +102,16 @@ final class RingHead: StreamHead {
             let isLast = step + 1 == setup.stepCount
             let spreads = setup.plan.streamBatch && isLast
             work.mark = spreads ? RingStage.Mark.spreading : RingStage.Mark.sequential
-            work.rows = [
-                StageMessage.Row(
-                    chunk: progress.chunks,
-                    start: progress.position,
-                    step: step,
-                    company: step..<step + 1,
-                    firstTimestep: progress.firstTimestep,
-                    prompt: prompt
-                )
-            ]
+            var row = StageMessage.Row(
+                chunk: progress.chunks,
+                start: progress.position,
+                step: step,
+                company: step..<step + 1,
+                firstTimestep: progress.firstTimestep,
+                prompt: prompt
+            )
+            row.noise = progress.noise
+            work.rows = [row]
             (work.tensors, work.number) = ([latents], prompt)
             guard try send(work) else { return false }
             if isLast { break }
@@ -121,10 +121,29 @@ final class RingHead: StreamHead {
             latents = next
         }
         guard progress.chunks == 0 else { return true }
-        progress.ticks.begin(prompt: prompt, firstTimestep: progress.firstTimestep)
+        progress.begin()
         firstOfBatch = iteration
         startOfBatch = latents.size(2)
         return true
+    }
+
+    // MARK: - Changes
+
+    func change(_ message: StageMessage) throws -> Bool {
+        let new = try setup.changed(StagedTerms(message))
+        progress.changeNoise()
+        var message = message
+        message.number = progress.noise
+        guard new.plan.stepsDiffer(from: setup.plan) else {
+            (setup, message.mark) = (new, RingStage.Mark.noise)
+            return try stage.handle(message)
+        }
+        guard try drain() else { return false }
+        (setup, message.mark) = (new, RingStage.Mark.steps)
+        progress.restart(new.plan)
+        (firstOfBatch, startOfBatch) = (iteration, progress.position)
+        (recent, items) = ([], [:])
+        return try stage.handle(message)
     }
 
     // MARK: - Iterations

@@ -18,6 +18,10 @@ final class RingStage {
         static let sequential = 1
         /// The same, at the last step of a stream's first chunk: its history becomes that of all rows.
         static let spreading = 2
+
+        /// Of a plan: other noise alone, or other steps.
+        static let noise = 0
+        static let steps = 1
     }
 
     /// Where messages go.
@@ -26,15 +30,21 @@ final class RingStage {
         var next: StagePost.Queue?
         /// The first rank, for the last one.
         var results: StagePost.Queue?
-        /// The decoder, for the last rank.
-        var clean: StagePost.Queue?
+        /// The ranks that decode, for the last rank.
+        var clean: [StagePost.Queue] = []
+
+        /// Gives a message to all ranks that decode; returns false if they accept no more.
+        func put(clean message: StageMessage) -> Bool {
+            clean.allSatisfy { $0.put(message) }
+        }
     }
 
     private(set) var network: StageNetwork
     private(set) var map: BlockMap
     private let place: Int
     private let device: Device
-    private let finish: StageFinish
+    private var finish: StageFinish
+    private var setup: StageSetup
     private let outlets: Outlets
     private let mover: BlockMover
     private let load: StagedParts.LoadBlocks
@@ -50,7 +60,7 @@ final class RingStage {
         _ meter: StageMeter
     ) throws(SwanError) {
         (self.place, self.outlets, self.mover, self.meter) = (place, outlets, mover, meter)
-        (map, load, device) = (part.map, part.load, setup.device)
+        (map, load, device, self.setup) = (part.map, part.load, setup.device, setup)
         network = try StageNetwork(part.transformer, setup, rows: setup.rowCount)
         finish = StageFinish(plan: setup.plan)
     }
@@ -70,12 +80,16 @@ final class RingStage {
             guard outlets.next?.put(message) ?? true else { return false }
             try inference { () throws(SwanError) in try move(message) }
             return true
+        case .plan:
+            guard outlets.next?.put(message) ?? true else { return false }
+            try inference { () throws(SwanError) in try change(message) }
+            return true
         case .end:
             _ = outlets.next?.put(message)
             _ = outlets.results?.put(message)
-            _ = outlets.clean?.put(message)
+            _ = outlets.put(clean: message)
             return false
-        case .chunk, .results, .clean, .frames, .idle:
+        case .chunk, .results, .clean, .frames, .idle, .ready:
             throw SwanError(.invalidData, "a stage got a message of kind \(message.kind)")
         }
     }
@@ -137,13 +151,23 @@ final class RingStage {
         for row in rows where row.isFinished && row.row.chunk >= 0 {
             var clean = StageMessage(.clean)
             (clean.number, clean.tensors) = (row.row.chunk, [row.latents])
-            guard outlets.clean?.put(clean) ?? true else { return false }
+            guard outlets.put(clean: clean) else { return false }
         }
         let rest = rows.filter { !$0.isFinished }
         var results = StageMessage(.results)
         (results.iteration, results.rows) = (message.iteration, rest.map(\.row))
         if !rest.isEmpty { results.tensors = [try concatenated(rest.map(\.latents))] }
         return outlets.results?.put(results) ?? true
+    }
+
+    /// Changes to other steps or to other noise, which the first rank has given a number.
+    private func change(_ message: StageMessage) throws(SwanError) {
+        setup = try setup.changed(StagedTerms(message))
+        if message.mark == Mark.steps {
+            try network.change(setup)
+            meter.reset(rows: setup.rowCount)
+        }
+        finish.change(setup.plan, noise: message.number)
     }
 
     // MARK: - Moving blocks

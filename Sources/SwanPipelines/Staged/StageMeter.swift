@@ -12,21 +12,22 @@ final class StageMeter: Sendable {
     private struct State {
         var blocks = RecentMedian()
         var other = RecentMedian()
+        /// The rows of a full forward; others are not typical.
+        var rowCount: Int
     }
 
     /// Whether anything is measured; on a GPU that means waiting for each result.
     private let isOn: Bool
-    /// The rows of a full forward; others are not typical.
-    private let rowCount: Int
     private let injection: Injection
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     init(
         isOn: Bool,
         rowCount: Int,
         injection: @escaping Injection = { _, _, seconds in seconds }
     ) {
-        (self.isOn, self.rowCount, self.injection) = (isOn, rowCount, injection)
+        (self.isOn, self.injection) = (isOn, injection)
+        state = Mutex(State(rowCount: rowCount))
     }
 
     /// Adds the time that the blocks of this rank took for a forward.
@@ -35,7 +36,7 @@ final class StageMeter: Sendable {
         rows: Int,
         waitingFor result: Tensor
     ) throws(SwanError) {
-        guard isOn, rows == rowCount else { return }
+        guard isOn, rows == state.withLock({ $0.rowCount }) else { return }
         try Engine.synchronize(result.device)
         let seconds = (ContinuousClock.now - begin).seconds
         state.withLock { $0.blocks.add(seconds) }
@@ -46,6 +47,14 @@ final class StageMeter: Sendable {
 
     /// Forgets the times of blocks, whose number has changed.
     func reset() { state.withLock { $0.blocks.reset() } }
+
+    /// Forgets the times of blocks, whose forwards have so many rows from now on.
+    func reset(rows: Int) {
+        state.withLock { state in
+            state.blocks.reset()
+            state.rowCount = rows
+        }
+    }
 
     /// Writes this rank's costs into a message of times [2, ranks]: of a block, of what else it does.
     func filled(

@@ -12,14 +12,14 @@ struct StageNetwork: ~Copyable {
     /// Their cache.
     var cache: KVCachePool
     /// The cache's rows, one for each step that this rank runs in the stream batch.
-    let cacheRows: [CacheRow]
+    private(set) var cacheRows: [CacheRow]
 
     private struct Text {
         let embeddings: Tensor
         var conditioning: TextConditioning
     }
 
-    private let plan: DenoisingPlan
+    private var plan: DenoisingPlan
     private let device: Device
     private var texts: [Int: Text] = [:]
     private var framesPerChunk: Int
@@ -140,6 +140,20 @@ struct StageNetwork: ~Copyable {
         )
     }
 
+    /// Changes the steps, with no chunk under way. The history is kept, as `StreamDenoiser.change` does.
+    mutating func change(_ setup: StageSetup) throws(SwanError) {
+        plan = setup.plan
+        var options = setup.cache
+        options.passes = plan.streamBatch ? 1 : plan.steps.count
+        let missing = plan.cacheRowCount - cache.freeRowCount
+        if missing > 0 { try cache.grow(to: cache.rowCount + missing) }
+        let rows = try cache.acquireRows(plan.cacheRowCount, options: options)
+        // The last row has seen the cleanest chunks.
+        if let history = cacheRows.last { try cache.copyHistory(of: history, to: rows) }
+        try cache.releaseRows(cacheRows)
+        cacheRows = rows
+    }
+
     /// Lays the cache out again if chunks have another length from now on.
     mutating func layOut(frames: Int) throws(SwanError) {
         guard frames != framesPerChunk else { return }
@@ -149,6 +163,11 @@ struct StageNetwork: ~Copyable {
 }
 
 extension DenoisingPlan {
+    /// Whether other steps, or another way to run them, take a new cache.
+    func stepsDiffer(from other: DenoisingPlan) -> Bool {
+        steps != other.steps || streamBatch != other.streamBatch
+    }
+
     /// The timestep of a row.
     func timestep(of row: StageMessage.Row) -> Double { timestep(at: row.step, of: row) }
 
@@ -164,7 +183,16 @@ extension DenoisingPlan {
 
 /// From the flow of rows to what follows them.
 struct StageFinish: Sendable {
-    let plan: DenoisingPlan
+    private var plan: DenoisingPlan
+    /// The noise that is added between steps, by its number.
+    private var noises: [Int: NoiseSource]
+
+    init(plan: DenoisingPlan) { (self.plan, noises) = (plan, [0: plan.noise]) }
+
+    /// Changes the steps of later rows, and the noise of those that have its number.
+    mutating func change(_ plan: DenoisingPlan, noise number: Int) {
+        (self.plan, noises[number]) = (plan, plan.noise)
+    }
 
     /// A row's latents [1, C, F, h, w] and what they are.
     struct Result {
@@ -192,10 +220,13 @@ struct StageFinish: Sendable {
                 results.append(Result(row: row, latents: own, isFinished: true))
                 continue
             }
+            guard let noise = noises[row.noise] else {
+                throw SwanError(.invalidData, "a row needs noise \(row.noise), which did not come")
+            }
             let key = NoiseKey(chunk: row.chunk, step: row.step + 1)
             let noised = try plan.schedule.addNoise(
                 own,
-                plan.noise(own.shape, key),
+                noise(own.shape, key),
                 at: .all(plan.steps[row.step + 1])
             )
             results.append(Result(row: row, latents: noised, isFinished: false))

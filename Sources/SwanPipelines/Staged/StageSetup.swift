@@ -15,7 +15,8 @@ struct StagedSizes: Sendable {
 
 /// What the stages of a stream have in common.
 struct StageSetup: Sendable {
-    let plan: DenoisingPlan
+    private(set) var plan: DenoisingPlan
+    private var options: StreamOptions
     let cache: KVCacheOptions
     let tokensPerFrame: Int
     let dtype: DType
@@ -29,6 +30,21 @@ struct StageSetup: Sendable {
             width: options.width / model.strides.spatial
         )
         (dtype, device) = (model.dtype, model.device)
+        self.options = options
+    }
+
+    /// The setup with other steps and noise.
+    func changed(_ terms: StagedTerms) throws(SwanError) -> StageSetup {
+        var changed = self
+        terms.apply(to: &changed.options)
+        do {
+            changed.plan = try DenoisingPlan(changed.options, dtype: dtype, device: device)
+        } catch let error as SwanError {
+            throw error
+        } catch {
+            throw SwanError(.invalidData, "a plan that no stream has: \(error)", cause: error)
+        }
+        return changed
     }
 
     /// The number of denoising steps.
@@ -46,14 +62,15 @@ struct StagedLimits: Sendable {
     /// The decoded frames of a chunk.
     let frames: Int
 
-    init(_ model: StagedSizes, _ setup: StageSetup, _ options: StreamOptions) {
+    /// - Parameter steps: The most denoising steps that the stream will have.
+    init(_ model: StagedSizes, steps: Int, _ setup: StageSetup, _ options: StreamOptions) {
         let configuration = options.configuration
         let config = model.config
         // The longest chunk fills the cache.
         let chunk = max(configuration.cacheFrames, configuration.framesPerBlock + 1)
         let area =
             (options.height / model.strides.spatial) * (options.width / model.strides.spatial)
-        let rows = setup.stepCount * chunk * model.dtype.size
+        let rows = steps * chunk * model.dtype.size
         latents = rows * area * max(config.inDim, config.outDim)
         tokens = rows * setup.tokensPerFrame * config.dim
         text = config.textLen * config.textDim * DType.float32.size
@@ -69,6 +86,8 @@ struct StagedGroups: Sendable {
     let data: ProcessGroup
     /// For what may be waited for long: the input's size, caches of moved blocks.
     let patient: ProcessGroup
+    /// Of the ranks that decode parts of each picture; nil on others, and if one rank decodes.
+    let decoding: ProcessGroup?
     private let world: World
 
     /// How long a rank may wait for the input, or for another rank's forward. That one has ended or
@@ -77,8 +96,14 @@ struct StagedGroups: Sendable {
 
     /// Makes the groups. All ranks call this together.
     ///
-    /// - Parameter patient: The group of `makePatient`, if it is there already.
-    init(_ world: World, patient: ProcessGroup? = nil) throws(SwanError) {
+    /// - Parameters:
+    ///   - decoders: The ranks that decode.
+    ///   - patient: The group of `makePatient`, if it is there already.
+    init(
+        _ world: World,
+        decoders: Range<Int> = 0..<0,
+        patient: ProcessGroup? = nil
+    ) throws(SwanError) {
         self.world = world
         if let patient {
             self.patient = patient
@@ -89,7 +114,13 @@ struct StagedGroups: Sendable {
             throw SwanError(.invalidArgument, "rank \(world.rank) is not in its own job")
         }
         self.data = data
+        decoding =
+            decoders.count > 1
+            ? try world.makeGroup(Array(decoders), deadline: Self.patience) : nil
     }
+
+    /// The groups that end with the channels.
+    var others: [ProcessGroup] { [patient, decoding].compactMap { $0 } }
 
     /// Tells the other ranks of an error that is about to end this rank's part.
     func announce(_ error: any Error) { world.announce(error) }

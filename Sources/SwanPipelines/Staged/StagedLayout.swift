@@ -16,8 +16,13 @@ public struct StagedOptions: Sendable, Equatable {
     public var schedulesBlocks = false
     /// Whether the autoencoder's encoder and the text encoder have a rank of their own, the first.
     public var hasEncodeRank = false
+    /// The number of ranks, the last ones, that only decode: each some rows of the picture.
+    public var decodeRanks = 0
     /// Whether the autoencoder's decoder has a rank of its own, the last.
-    public var hasDecodeRank = false
+    public var hasDecodeRank: Bool {
+        get { decodeRanks > 0 }
+        set { decodeRanks = newValue ? max(1, decodeRanks) : 0 }
+    }
 
     /// The blocks divided evenly, with the encoder on the first rank and the decoder on the last.
     public init() {}
@@ -27,13 +32,15 @@ public struct StagedOptions: Sendable, Equatable {
 struct StagedRoles: Sendable, Equatable {
     /// The ranks that run the transformer, in order.
     let stages: Range<Int>
+    /// The ranks that decode.
+    let decoders: Range<Int>
     /// The number of ranks.
     let size: Int
 
     /// - Throws: `invalidRequest` if there are too few ranks.
     init(_ options: StagedOptions, size: Int) throws(SwanError) {
         let first = options.hasEncodeRank ? 1 : 0
-        let end = size - (options.hasDecodeRank ? 1 : 0)
+        let end = size - options.decodeRanks
         guard first < end else {
             throw SwanError(
                 .invalidRequest,
@@ -49,10 +56,11 @@ struct StagedRoles: Sendable, Equatable {
             )
         }
         stages = first..<end
+        decoders = size - max(1, options.decodeRanks)..<size
         self.size = size
     }
 
-    /// The rank that decodes.
+    /// The rank that returns decoded frames.
     var decoder: Int { size - 1 }
     /// The first and the last rank that run the transformer.
     var head: Int { stages.lowerBound }

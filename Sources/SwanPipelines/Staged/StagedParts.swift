@@ -49,7 +49,8 @@ struct StagedParts: Sendable {
         } else {
             model = nil
             transformer = try checkpoint.loadTransformer(dtype, device, blocks: own)
-            vae = rank == roles.decoder ? try checkpoint.loadAutoencoder(dtype, device) : nil
+            vae =
+                roles.decoders.contains(rank) ? try checkpoint.loadAutoencoder(dtype, device) : nil
         }
         load = { blocks throws(SwanError) in
             try checkpoint.loadTransformer(dtype, device, blocks: blocks)
@@ -76,7 +77,7 @@ struct StagedParts: Sendable {
         let own = options.layout == .blocks && isStage ? map[rank - roles.head] : whole
         transformer = try load(isStage ? own : 0..<0)
         self.model = rank == 0 ? model : nil
-        vae = rank == 0 || rank == roles.decoder ? model.vae : nil
+        vae = rank == 0 || roles.decoders.contains(rank) ? model.vae : nil
         self.load = load
     }
 }

@@ -6,7 +6,7 @@ import Torch
 /// The ranks that run a file's stream together, and how they divide it.
 package struct StagedRanks: Sendable {
     /// The ranks.
-    let world: World
+    package let world: World
     /// What each does.
     let options: StagedOptions
     let roles: StagedRoles
@@ -45,13 +45,26 @@ package struct StagedRanks: Sendable {
         return options
     }
 
-    /// Loads this rank's part of a model and joins the others.
+    /// Joins the others, and loads this rank's part of a model meanwhile.
     func join(_ plan: StreamPlan) throws -> (stream: StagedStream, parts: StagedParts) {
-        let patient = try StagedGroups.makePatient(world)
+        let stream = try join(plan, StagedGroups.makePatient(world))
+        return (stream, try load(plan.checkpoint, plan.dtype, plan.device))
+    }
+
+    /// Joins the others when rank 0 knows the size of its input, for which they wait in a group.
+    ///
+    /// - Parameters:
+    ///   - patient: The group of `StagedGroups.makePatient`.
+    ///   - waiting: The chunks that may wait besides those that the pipeline holds.
+    func join(
+        _ plan: StreamPlan,
+        _ patient: ProcessGroup,
+        waiting: Int = 8
+    ) throws -> StagedStream {
         let options = try agree(on: plan.options, patient)
         let configs = plan.checkpoint.configs
-        let stream = try StagedStream(
-            StagedGroups(world, patient: patient),
+        return try StagedStream(
+            StagedGroups(world, decoders: roles.decoders, patient: patient),
             roles,
             self.options,
             StagedSizes(
@@ -60,17 +73,18 @@ package struct StagedRanks: Sendable {
                 dtype: plan.dtype,
                 device: plan.device
             ),
-            options
+            options,
+            waiting: waiting
         )
-        let parts = try StagedParts(
-            plan.checkpoint,
-            roles,
-            self.options,
-            rank: world.rank,
-            plan.dtype,
-            plan.device
-        )
-        return (stream, parts)
+    }
+
+    /// Loads this rank's part of a model.
+    func load(
+        _ checkpoint: StreamCheckpoint,
+        _ dtype: DType,
+        _ device: Device
+    ) throws -> StagedParts {
+        try StagedParts(checkpoint, roles, options, rank: world.rank, dtype, device)
     }
 }
 
@@ -82,15 +96,20 @@ extension FileStream {
     ) throws {
         var request = request
         request.device = try ranks.device(named: request.device)
-        let draft = try request.draft()
-        let plan = StreamPlan(
-            checkpoint: draft.checkpoint,
-            options: draft.options,
-            device: draft.device,
-            dtype: draft.dtype,
+        let (stream, parts) = try ranks.join(request.draft().planOfRank)
+        try stream.serve(parts)
+    }
+}
+
+extension StreamDraft {
+    /// The plan of a rank that learns the size from rank 0.
+    var planOfRank: StreamPlan {
+        StreamPlan(
+            checkpoint: checkpoint,
+            options: options,
+            device: device,
+            dtype: dtype,
             notes: []
         )
-        let (stream, parts) = try ranks.join(plan)
-        try stream.serve(parts)
     }
 }

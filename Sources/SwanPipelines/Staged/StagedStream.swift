@@ -26,9 +26,10 @@ final class StagedStream: Sendable {
     private enum Channel {
         static let chunks = 0
         static let results = 1
-        static let clean = 2
-        static let frames = 3
-        static let firstLink = 4
+        static let frames = 2
+        /// To each rank that decodes, and from each rank of the pipeline.
+        static let firstClean = 10_000
+        static let firstLink = 20_000
     }
 
     /// The ends of channels on this rank.
@@ -36,7 +37,7 @@ final class StagedStream: Sendable {
         /// From the encoder to the first stage, and from the decoder to rank 0.
         var chunks, frames: StagePost.Ends
         /// From the last stage to the decoder.
-        var clean: StagePost.Ends
+        var clean: [StagePost.Ends]
         /// From the last stage to the first; nil by steps, where nothing returns.
         var results: StagePost.Ends?
         /// From the last rank, and to the next.
@@ -58,42 +59,51 @@ final class StagedStream: Sendable {
     private let balance: StagedBalance
     private let budget: ComputeBudget
     private let clock: StreamClock
+    /// The ranks that decode together; nil if one rank decodes.
+    private let decoders: ProcessGroup?
 
     /// Joins the ranks of a stream. All ranks call this together, before they load anything that
     /// takes long: from here on they know that the others live.
+    ///
+    /// - Parameters:
+    ///   - mostSteps: The most denoising steps that the stream will have; nil if they do not change.
+    ///   - waiting: The chunks that may wait besides those that the pipeline holds.
     init(
         _ groups: StagedGroups,
         _ roles: StagedRoles,
         _ layout: StagedOptions,
         _ model: StagedSizes,
         _ options: StreamOptions,
+        mostSteps: Int? = nil,
+        waiting: Int = 8,
         trial: Trial = Trial(),
         clock: StreamClock = .continuous
     ) throws {
         (self.roles, self.layout, self.options, self.clock) = (roles, layout, options, clock)
-        rank = groups.data.rank
+        (rank, decoders) = (groups.data.rank, groups.decoding)
         let setup = try StageSetup(model, options)
         if layout.layout == .steps {
             try StepStage.check(setup.plan, ranks: roles.stages.count)
         }
         self.setup = setup
+        let steps = max(setup.stepCount, mostSteps ?? 0)
         let threads = WorkerThreads()
         self.threads = threads
         post = StagePost(
             groups.data,
-            aborting: [groups.patient],
+            aborting: groups.others,
             threads: threads,
             announce: groups.announce,
-            rows: setup.stepCount + 1,
+            rows: steps + 1,
             keepAlive: trial.keepAlive
         )
-        mostChunks = roles.stages.count * setup.stepCount + 8
+        mostChunks = roles.stages.count * steps + waiting
         ends = try Self.open(
             post,
             layout.layout,
             roles,
             mostChunks,
-            StagedLimits(model, setup, options)
+            StagedLimits(model, steps: steps, setup, options)
         )
         mover = BlockMover(group: groups.patient, stages: roles.stages, setup: setup)
         meter = StageMeter(
@@ -104,7 +114,9 @@ final class StagedStream: Sendable {
         balance =
             trial.choice.map { StagedBalance(isOn: true, choice: $0) }
             ?? StagedBalance(isOn: layout.schedulesBlocks)
-        let isOf = [rank == 0, roles.stages.contains(rank), rank == roles.decoder]
+        let isOf = [
+            rank == 0, roles.stages.contains(rank), roles.decoders.contains(rank),
+        ]
         budget = ComputeBudget.current.divided(by: isOf.count { $0 })
     }
 
@@ -134,8 +146,12 @@ final class StagedStream: Sendable {
         var ends = Ends(
             chunks: try channel(Channel.chunks, 0, roles.head, limits.latents + limits.text),
             frames: try channel(Channel.frames, roles.decoder, 0, limits.frames),
-            clean: try channel(Channel.clean, roles.tail, roles.decoder, limits.latents)
+            clean: []
         )
+        for decoder in roles.decoders {
+            let number = Channel.firstClean + decoder
+            ends.clean.append(try channel(number, roles.tail, decoder, limits.latents))
+        }
         if layout == .blocks {
             let bytes = limits.latents + 4_096
             ends.results = try channel(Channel.results, roles.tail, roles.head, bytes)
@@ -176,7 +192,7 @@ final class StagedStream: Sendable {
             case .steps: try startSteps(parts)
             }
         }
-        if rank == roles.decoder { try startDecoder(parts) }
+        if roles.decoders.contains(rank) { try startDecoder(parts) }
     }
 
     /// Where rank 0 puts chunks and takes frames from.
@@ -207,6 +223,9 @@ final class StagedStream: Sendable {
     /// Counts the seconds that a chunk took to encode as work of this rank.
     func note(encoding seconds: Double) { meter.add(other: seconds) }
 
+    /// What ended the stream early, once something did.
+    var failure: (any Error)? { threads.failure }
+
     /// Starts a thread that ends the stream if it fails.
     func startThread(_ name: String, _ body: @escaping @Sendable () throws -> Void) throws {
         try post.start(name) { [budget] _ in
@@ -221,7 +240,7 @@ final class StagedStream: Sendable {
         let outlets = RingStage.Outlets(
             next: ends.next,
             results: ends.results?.sending,
-            clean: ends.clean.sending
+            clean: ends.clean.compactMap(\.sending)
         )
         try startThread("swan.denoise") { [self] in
             let stage = try RingStage(parts, setup, place: rank - roles.head, outlets, mover, meter)
@@ -242,7 +261,10 @@ final class StagedStream: Sendable {
     }
 
     private func startSteps(_ parts: StagedParts) throws {
-        let outlets = StepStage.Outlets(next: ends.next, clean: ends.clean.sending)
+        let outlets = StepStage.Outlets(
+            next: ends.next,
+            clean: ends.clean.compactMap(\.sending)
+        )
         try startThread("swan.denoise") { [self] in
             let stage = try StepStage(parts, setup, place: rank - roles.head, outlets, mover)
             guard let chunks = ends.chunks.receiving else {
@@ -256,16 +278,16 @@ final class StagedStream: Sendable {
     // MARK: - Decoding
 
     private func startDecoder(_ parts: StagedParts) throws {
-        guard let clean = ends.clean.receiving, let frames = ends.frames.sending,
-            let vae = parts.vae
-        else {
+        guard let clean = ends.clean.compactMap(\.receiving).first, let vae = parts.vae else {
             throw SwanError(.invalidArgument, "the rank that decodes has no autoencoder")
         }
-        let decoding = try DecodeStage(vae, options: options, clock: clock)
+        // Of ranks that decode together, each has the frames, and one returns them.
+        let frames = ends.frames.sending
+        let decoding = try DecodeStage(divided(vae), options: options, clock: clock)
         try startThread("swan.decode") { [meter, clock] in
             while let message = clean.take() {
                 guard message.kind == .clean else {
-                    _ = frames.put(StageMessage(.end))
+                    _ = frames?.put(StageMessage(.end))
                     return
                 }
                 let mark = ChunkMark(captureTimes: nil, completion: clock.now())
@@ -273,9 +295,22 @@ final class StagedStream: Sendable {
                     CleanChunk(latents: message.tensors[0].to(vae.device), mark: mark)
                 )
                 meter.add(other: chunk.seconds.decode)
+                guard let frames else { continue }
                 guard frames.put(try StageMessage(chunk, number: message.number)) else { return }
             }
         }
+    }
+
+    /// The autoencoder with each of several ranks that decode computing some rows of the pictures.
+    private func divided(_ vae: any VideoAutoencoder) throws(SwanError) -> any VideoAutoencoder {
+        guard let decoders else { return vae }
+        guard let rowwise = vae as? any RowwiseAutoencoder else {
+            throw SwanError(
+                .invalidRequest,
+                "this autoencoder cannot decode a picture on several ranks; use --decode-rank"
+            )
+        }
+        return DividedAutoencoder(rowwise, RankGroups(decoders))
     }
 }
 

@@ -155,18 +155,7 @@ final class StagedVideoStream: FileStreaming {
             text.tensors = [prompts.conditioning(of: chunk.prompt)]
             guard chunks.put(text) else { return false }
         }
-        var message = StageMessage(.chunk)
-        message.tensors = [chunk.latents]
-        message.rows = [
-            StageMessage.Row(
-                chunk: 0,
-                start: 0,
-                step: 0,
-                firstTimestep: chunk.firstTimestep.map(Double.init) ?? -1,
-                prompt: chunk.prompt
-            )
-        ]
-        return chunks.put(message)
+        return chunks.put(StageMessage(chunk))
     }
 
     /// Delivers chunks as they come back, until the stream ends or fails on any rank.

@@ -19,6 +19,13 @@ final class StepHead: StreamHead {
 
     func pass(_ message: StageMessage) throws -> Bool { try stage.handle(message) }
 
+    func change(_ message: StageMessage) throws -> Bool {
+        throw SwanError(
+            .invalidRequest,
+            "steps and noise of a stream that is divided by steps stay as they are"
+        )
+    }
+
     func end(_ message: StageMessage) throws {
         if message.mark == 0 { guard try drain() else { return } }
         _ = try stage.handle(message)
@@ -26,10 +33,10 @@ final class StepHead: StreamHead {
 
     func add(_ message: StageMessage) throws -> Bool {
         let latents = message.tensors[0]
-        let given = try progress.open(message)
+        _ = try progress.open(message)
         defer { progress.close(latentFrames: latents.size(2)) }
         guard progress.chunks > 0 else {
-            progress.ticks.begin(prompt: given.prompt, firstTimestep: progress.firstTimestep)
+            progress.begin()
             return try stage.handle(
                 StepStage.first(
                     progress.ticks.row(chunk: 0, start: 0, entered: 0, step: 0),
@@ -41,7 +48,7 @@ final class StepHead: StreamHead {
             guard try drain() else { return false }
             progress.frames = latents.size(2)
         }
-        let (entered, row) = progress.enter(prompt: given.prompt)
+        let (entered, row) = progress.enter()
         progress.ticks.forget(before: entered)
         pending = setup.stepCount - 1
         return try stage.handle(StepStage.tick(row, incoming: (row, latents)))

@@ -13,8 +13,13 @@ final class StepStage {
     struct Outlets {
         /// The next rank; nil for the last.
         var next: StagePost.Queue?
-        /// The decoder, for the last rank.
-        var clean: StagePost.Queue?
+        /// The ranks that decode, for the last rank.
+        var clean: [StagePost.Queue] = []
+
+        /// Gives a message to all ranks that decode; returns false if they accept no more.
+        func put(clean message: StageMessage) -> Bool {
+            clean.allSatisfy { $0.put(message) }
+        }
     }
 
     /// What a message of work is.
@@ -83,9 +88,9 @@ final class StepStage {
             }
         case .end:
             _ = outlets.next?.put(message)
-            _ = outlets.clean?.put(message)
+            _ = outlets.put(clean: message)
             return false
-        case .chunk, .results, .clean, .frames, .blocks, .times, .idle:
+        case .chunk, .results, .clean, .frames, .blocks, .times, .idle, .plan, .ready:
             throw SwanError(.invalidData, "a stage got a message of kind \(message.kind)")
         }
     }
@@ -227,6 +232,6 @@ final class StepStage {
     private func put(clean row: StageMessage.Row, _ latents: Tensor) -> Bool {
         var message = StageMessage(.clean)
         (message.number, message.tensors) = (row.chunk, [latents])
-        return outlets.clean?.put(message) ?? true
+        return outlets.put(clean: message)
     }
 }

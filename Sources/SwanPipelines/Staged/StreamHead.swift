@@ -10,6 +10,8 @@ protocol StreamHead: AnyObject {
     func pass(_ message: StageMessage) throws -> Bool
     /// Runs a chunk; returns false if the pipeline accepts no more.
     func add(_ message: StageMessage) throws -> Bool
+    /// Changes the steps or the noise of what follows; returns false as `add` does.
+    func change(_ message: StageMessage) throws -> Bool
     /// Ends the stream with the message that says so; a mark drops the chunks under way.
     func end(_ message: StageMessage) throws
 }
@@ -21,6 +23,7 @@ extension StreamHead {
             switch message.kind {
             case .text: guard try pass(message) else { return }
             case .chunk: guard try add(message) else { return }
+            case .plan: guard try change(message) else { return }
             case .end: return try end(message)
             default:
                 throw SwanError(.invalidData, "the first stage got a message of \(message.kind)")
@@ -40,6 +43,9 @@ struct HeadProgress {
     /// The latent frames and the chunks before the current one.
     private(set) var position = 0
     private(set) var chunks = 0
+    /// The prompt of the newest chunk, and the number of the noise from now on.
+    private(set) var prompt = 0
+    private(set) var noise = 0
 
     init(_ setup: StageSetup) {
         ticks = TickLog(steps: setup.stepCount)
@@ -53,12 +59,28 @@ struct HeadProgress {
             throw SwanError(.invalidData, "a chunk without a row")
         }
         if chunks > 0, given.firstTimestep >= 0 { firstTimestep = given.firstTimestep }
+        prompt = given.prompt
         return given
     }
 
+    /// Begins the ticks of a stream batch, in which zeros fill the rows.
+    mutating func begin() {
+        ticks.begin(prompt: prompt, firstTimestep: firstTimestep, noise: noise)
+    }
+
+    /// Counts a change of the noise.
+    mutating func changeNoise() { noise = (noise + 1) % 256 }
+
+    /// Begins anew with other steps, and no chunk under way.
+    mutating func restart(_ plan: DenoisingPlan) {
+        firstTimestep = plan.steps[0]
+        ticks = TickLog(steps: plan.steps.count)
+        begin()
+    }
+
     /// Lets the current chunk enter row 0; returns its tick and its row at step 0.
-    mutating func enter(prompt: Int) -> (tick: Int, row: StageMessage.Row) {
-        let tick = ticks.enter(prompt: prompt, firstTimestep: firstTimestep)
+    mutating func enter() -> (tick: Int, row: StageMessage.Row) {
+        let tick = ticks.enter(prompt: prompt, firstTimestep: firstTimestep, noise: noise)
         return (tick, ticks.row(chunk: chunks, start: position, entered: tick, step: 0))
     }
 

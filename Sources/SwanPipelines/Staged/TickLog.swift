@@ -10,6 +10,7 @@ struct TickLog: Sendable {
         let tick: Int
         let prompt: Int
         let firstTimestep: Double
+        let noise: Int
     }
 
     private let stepCount: Int
@@ -23,16 +24,20 @@ struct TickLog: Sendable {
     init(steps: Int) { stepCount = steps }
 
     /// Records the first chunk, which runs alone at tick 0.
-    mutating func begin(prompt: Int, firstTimestep: Double) {
-        settings = [Setting(tick: 0, prompt: prompt, firstTimestep: firstTimestep)]
+    mutating func begin(prompt: Int, firstTimestep: Double, noise: Int) {
+        settings = [
+            Setting(tick: 0, prompt: prompt, firstTimestep: firstTimestep, noise: noise)
+        ]
         // Zeros fill the rows below the first chunk that enters a stream batch.
         entries = (0..<(stepCount - 1)).map { -$0 }
     }
 
     /// Records a chunk that enters row 0, and returns its tick.
-    mutating func enter(prompt: Int, firstTimestep: Double) -> Int {
+    mutating func enter(prompt: Int, firstTimestep: Double, noise: Int) -> Int {
         tick += 1
-        settings.append(Setting(tick: tick, prompt: prompt, firstTimestep: firstTimestep))
+        settings.append(
+            Setting(tick: tick, prompt: prompt, firstTimestep: firstTimestep, noise: noise)
+        )
         entries.append(tick)
         return tick
     }
@@ -44,7 +49,7 @@ struct TickLog: Sendable {
     func row(chunk: Int, start: Int, entered: Int, step: Int) -> StageMessage.Row {
         let tick = entered + step
         let setting = self.setting(at: tick)
-        return StageMessage.Row(
+        var row = StageMessage.Row(
             chunk: chunk,
             start: start,
             step: step,
@@ -52,6 +57,8 @@ struct TickLog: Sendable {
             firstTimestep: setting?.firstTimestep ?? 0,
             prompt: setting?.prompt ?? 0
         )
+        row.noise = setting?.noise ?? 0
+        return row
     }
 
     /// The steps that run at a tick.

@@ -18,6 +18,7 @@ struct Operations: Sendable {
             let device: String
             let status: String
             let sessions: Int
+            let ranks: Int?
         }
 
         let status: String
@@ -33,7 +34,8 @@ struct Operations: Sendable {
                 .init(
                     device: $0.device,
                     status: $0.works ? "ready" : "failed",
-                    sessions: $0.streams
+                    sessions: $0.streams,
+                    ranks: $0.ranks
                 )
             }
         )

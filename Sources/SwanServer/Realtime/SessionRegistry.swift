@@ -141,7 +141,7 @@ final class SessionRegistry: @unchecked Sendable {
             UUID().uuidString.lowercased(),
             start,
             framesPerSecond: rate,
-            credit: 4 * host.framesPerChunk,
+            credit: (4 + host.chunksHeld) * host.framesPerChunk,
             maxPixels: limits.inputPixels,
             metrics: SessionMetrics(metrics)
         )

@@ -105,9 +105,21 @@ package struct CapacityError: Error, Equatable, CustomStringConvertible {
     package let fits: StreamDemand?
     /// The number of streams that run.
     package let streams: Int
+    /// Whether streams run one at a time, whatever they ask for.
+    package let takesTurns: Bool
+
+    init(demand: StreamDemand, fits: StreamDemand?, streams: Int, takesTurns: Bool = false) {
+        (self.demand, self.fits, self.streams) = (demand, fits, streams)
+        self.takesTurns = takesTurns
+    }
 
     /// What is wrong, and what would be right.
     package var description: String {
+        if takesTurns {
+            return
+                "the ranks of this server run one session at a time, of any size; try again when "
+                + "it has ended."
+        }
         let others = streams == 1 ? "the session that runs" : "the \(streams) sessions that run"
         let reason = "\(demand) would slow down \(others)"
         guard let fits else { return reason + "; try again when one has ended." }

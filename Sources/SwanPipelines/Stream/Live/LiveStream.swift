@@ -1,5 +1,6 @@
 public import Logging
 import SwanCheckpoints
+import SwanDistributed
 import SwanMedia
 import SwanSystem
 import SwanText
@@ -26,6 +27,8 @@ public final class LiveStream: Sendable {
     }
 
     let request: LiveStreamRequest
+    /// The other ranks that take part; nil if there are none.
+    let ranks: StagedRanks?
     let log: Logger
     let start: ContinuousClock.Instant
     let threads = WorkerThreads()
@@ -34,8 +37,22 @@ public final class LiveStream: Sendable {
     let state: Mutex<State>
 
     /// Creates a job without starting it.
-    public init(_ request: LiveStreamRequest, log: Logger = Logger(label: "swan")) throws {
+    public convenience init(
+        _ request: LiveStreamRequest,
+        log: Logger = Logger(label: "swan")
+    ) throws {
+        try self.init(request, over: nil, log: log)
+    }
+
+    /// Creates a job of this process alone, or rank 0's job of a stream that several ranks run; the
+    /// others call `serve`.
+    package init(
+        _ request: LiveStreamRequest,
+        over ranks: StagedRanks?,
+        log: Logger
+    ) throws {
         self.request = request
+        self.ranks = ranks
         self.log = log
         start = ProcessFacts.start ?? .now
         reading = try MediaCancellation()
@@ -92,11 +109,13 @@ public final class LiveStream: Sendable {
     private func stream(_ onProgress: (LiveProgress) -> Void) throws -> StreamSummary {
         try request.check()
         try request.files().check()
-        let draft = try request.stream.draft()
+        let draft = try draft()
         let loading = StreamProgress(stage: .loading, total: nil)
         onProgress(LiveProgress(stream: loading))
         // A sender that connects before the model is loaded would lose what it sends.
-        let model = try draft.checkpoint.load(draft.dtype, draft.device)
+        let part = try ranks.map { ranks in try RankPart(ranks, draft) }
+        let model =
+            try part?.parts.model ?? draft.checkpoint.load(draft.dtype, draft.device)
         let loaded = ContinuousClock.now
         let source = try openSource()
         state.withLock { $0.source = source }
@@ -109,12 +128,7 @@ public final class LiveStream: Sendable {
         for note in plan.notes { log.notice("\(note)") }
         let writer = try openFile(source, plan)
         try source.start()
-        let stream = try VideoStream(
-            model,
-            prompt: request.stream.prompt,
-            options: plan.options,
-            log: log
-        )
+        let stream = try self.stream(model, part, plan)
         for issue in stream.promptIssues { log.warning("\(issue)") }
         var outputs: [LiveOutput] = []
         var accepted = ContinuousClock.now
@@ -131,7 +145,7 @@ public final class LiveStream: Sendable {
         summary.loadSeconds = (loaded - start).seconds
         summary.seconds = (ContinuousClock.now - accepted).seconds
         summary.hasAudio = writer?.hasAudio ?? false
-        summary.add(stream)
+        stream.add(to: &summary)
         summary.fps = summary.seconds > 0 ? Double(summary.framesOut) / summary.seconds : 0
         try requireFrames(source)
         return summary
@@ -151,7 +165,7 @@ public final class LiveStream: Sendable {
     /// Runs the stream, and waits until its frames were shown.
     private func restyle(
         _ source: VideoSource,
-        _ stream: VideoStream,
+        _ stream: any FileStreaming,
         _ outputs: [LiveOutput],
         since accepted: ContinuousClock.Instant,
         _ onProgress: (LiveProgress) -> Void
@@ -178,7 +192,7 @@ public final class LiveStream: Sendable {
     }
 
     /// The source of the stream, with the changes of the prompt.
-    private func frames(_ source: VideoSource, _ stream: VideoStream) -> StreamSource {
+    private func frames(_ source: VideoSource, _ stream: any FileStreaming) -> StreamSource {
         let prompts = LaterPrompts(request.stream.laterPrompts)
         return StreamSource(
             next: { [self] in
