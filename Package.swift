@@ -113,6 +113,12 @@ let package = Package(
             ]
         ),
         .target(
+            name: "SwanDistillation",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanTraining",
+            ]
+        ),
+        .target(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
@@ -359,6 +365,14 @@ let package = Package(
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
                 "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport",
                 "ModelSupport",
+            ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanDistillationTests",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanTraining",
+                "SwanDistillation", "GoldenSupport",
             ],
             linkerSettings: runPath
         ),
