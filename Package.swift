@@ -115,7 +115,9 @@ let package = Package(
         .target(
             name: "SwanDistillation",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanTraining",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanDistributed",
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
         .target(
@@ -179,8 +181,9 @@ let package = Package(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench", "CStart",
+                "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanDistillation", "SwanTiny",
+                "SwanEvaluation", "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench",
+                "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -371,8 +374,8 @@ let package = Package(
         .testTarget(
             name: "SwanDistillationTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanTraining",
-                "SwanDistillation", "GoldenSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
+                "SwanThreads", "SwanTraining", "SwanDistillation", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -16,6 +16,10 @@ struct GoldenDraws: DrawSource {
     func generator(for pass: DistillationPass, _ place: BatchPlace) throws -> Generator {
         try Generator(seed: #require(seeds[pass]))
     }
+
+    func shared(for pass: DistillationPass, step: Int) throws -> Generator {
+        try Generator(seed: UInt64(step))
+    }
 }
 
 /// Draws for one pass after the other from a single sequence.
@@ -25,6 +29,8 @@ struct SequentialDraws: DrawSource {
     init(seed: UInt64) throws { shared = try Generator(seed: seed) }
 
     func generator(for pass: DistillationPass, _ place: BatchPlace) throws -> Generator { shared }
+
+    func shared(for pass: DistillationPass, step: Int) throws -> Generator { shared }
 }
 
 /// A golden of the reference's training classes, and the same with Swan's.

@@ -37,16 +37,16 @@ package struct NetworkForm: Sendable {
 
 /// A transformer as a predictor of clean latents, x0 = x_t - sigma v.
 package struct CleanPredictor: Sendable {
-    private enum Network {
+    enum Network: Sendable {
         case bidirectional(WanTransformer)
         case causal(CausalWanTransformer, NetworkForm.CausalView)
     }
 
-    private let network: Network
-    private let flow: FlowMatch
-    private let device: Device
-    private let dtype: DType
-    private let isRecomputed: Bool
+    let network: Network
+    let flow: FlowMatch
+    let device: Device
+    let dtype: DType
+    let isRecomputed: Bool
 
     /// A prediction: both in float32, [B, C, F, H, W].
     package struct Prediction {

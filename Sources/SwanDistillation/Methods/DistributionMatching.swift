@@ -4,48 +4,6 @@ package import SwanTraining
 package import Torch
 import TorchNN
 
-/// What distribution matching needs to know besides its networks.
-package struct MatchingOptions: Sendable {
-    package var schedule: DistillationSchedule
-    /// How the steps of the generator's frames are drawn, and the scores' timesteps for its loss and
-    /// for the critic's.
-    package var generatorTask, realTask, fakeTask: TaskType
-    package var framesPerBlock = 1
-    /// The guidance of the real score; see `guided`.
-    package var realGuidance = 0.0
-    /// The guidance of the fake score in the generator's loss.
-    package var fakeGuidance = 0.0
-    package var denoisingLoss = DenoisingLoss.flow
-    /// Whether the generator's inputs are its own results instead of noisy data.
-    package var isSimulated = false
-    /// The number of critic updates for each update of the generator.
-    package var ratio = 5
-    /// The shape of the latents that are made from noise.
-    package var shape: LatentShape
-    package var precision = Precision.float32
-    /// Whether trained weights may be kept in parts by several ranks.
-    package var sharesWeights = false
-    /// The loss of the generator.
-    package var generatorLoss = GeneratorLoss.matching
-
-    /// A loss of the generator.
-    package enum GeneratorLoss: Sendable, Equatable {
-        /// The gradient of distribution matching.
-        case matching
-        /// Score identity distillation with its weight alpha: see `ScoreIdentity`.
-        case scoreIdentity(alpha: Double)
-    }
-
-    /// Creates options for a task, which scores share.
-    package init(_ schedule: DistillationSchedule, task: TaskType, shape: LatentShape) {
-        self.schedule = schedule
-        generatorTask = task
-        realTask = task
-        fakeTask = task
-        self.shape = shape
-    }
-}
-
 /// Distribution matching distillation: a generator of few steps learns to make samples that a slow
 /// teacher (the real score) finds as likely as those of its own distribution, which a critic (the
 /// fake score) follows.
@@ -213,11 +171,31 @@ package struct DistributionMatching: Method {
     ) throws -> PassDraws {
         var shape = batch.latents.map(LatentShape.init(of:)) ?? options.shape
         shape.rows = batch.text.size(0)
-        return try PassDraws(
-            draws.generator(for: pass, place),
+        let generator = try draws.generator(for: pass, place)
+        let steps = options.schedule.steps.count
+        guard let rollout = options.rollout else {
+            return try PassDraws(generator, shape, steps: steps)
+        }
+        let drawn = try RolloutDraws(
+            generator,
+            exits: draws.shared(for: pass, step: place.step),
             shape,
-            steps: options.schedule.steps.count
+            framesPerBlock: options.framesPerBlock,
+            steps: steps,
+            rollout
         )
+        return try PassDraws(drawn, generator, shape, numbersIn: numbers(after: drawn, rollout))
+    }
+
+    /// The limits of a score's number for a rollout.
+    private func numbers(after drawn: RolloutDraws, _ rollout: RolloutOptions) -> Range<Int> {
+        let limit = DistillationSchedule.trainingTimesteps
+        guard rollout.sharesStep, let exit = drawn.exits.first else { return 0..<limit }
+        let steps = options.schedule.steps
+        let next = exit + 1 < steps.count ? options.schedule.place(of: steps[exit + 1]) : 0
+        let lower = rollout.limitsScores ? next : 0
+        let upper = rollout.limitsScoresAbove ? options.schedule.place(of: steps[exit]) : limit
+        return lower..<max(lower + 1, upper)
     }
 
     private func predictor(
@@ -240,11 +218,19 @@ package struct DistributionMatching: Method {
     ) throws -> Tensor {
         let generator = try predictor(Self.generator, parts.generator, networks)
         let text = try generator.text(batch.text)
+        if let rollout = options.rollout, let drawn = drawn.rollout {
+            return try Rollout(
+                predictor: generator,
+                text: text,
+                schedule: options.schedule,
+                options: rollout
+            )(drawn, on: generator.device)
+        }
         let entries = try options.generatorTask.equalized(
             drawn.entries,
             framesPerBlock: options.framesPerBlock
         )
-        let device = networks.weights(Self.generator).device
+        let device = generator.device
         let input = try withoutGradients {
             guard let latents = batch.latents, !options.isSimulated else {
                 return try GeneratorInput(

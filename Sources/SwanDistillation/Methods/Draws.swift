@@ -45,6 +45,8 @@ package struct PassDraws: Sendable {
     package let numbers: [[Int]]
     /// The score's noise [B, C, F, H, W].
     package let scoreNoise: Tensor
+    /// The random numbers of a video that is made block by block, in place of noises and entries.
+    package private(set) var rollout: RolloutDraws?
 
     /// Creates draws from given numbers.
     package init(noises: [Tensor], entries: [[Int]], numbers: [[Int]], scoreNoise: Tensor) {
@@ -73,6 +75,25 @@ package struct PassDraws: Sendable {
             ),
             scoreNoise: try Self.noise(generator, shape)
         )
+    }
+
+    /// Draws for a video that the generator makes, then one timestep for each row's score.
+    ///
+    /// - Parameter range: The limits of the score's number.
+    package init(
+        _ rollout: RolloutDraws,
+        _ generator: Generator,
+        _ shape: LatentShape,
+        numbersIn range: Range<Int>
+    ) throws(SwanError) {
+        let drawn = try Tensor.randint(range, [shape.rows, 1], generator).array(of: Int.self)
+        self.init(
+            noises: [],
+            entries: [],
+            numbers: drawn.map { Array(repeating: $0, count: shape.frames) },
+            scoreNoise: try Self.noise(generator, shape)
+        )
+        self.rollout = rollout
     }
 
     /// Normal noise [B, C, F, H, W], drawn frame by frame.
@@ -104,6 +125,9 @@ package enum DistillationPass: UInt64, Sendable {
 package protocol DrawSource: Sendable {
     /// The random numbers of a pass for the micro-batch at a place.
     func generator(for pass: DistillationPass, _ place: BatchPlace) throws -> Generator
+
+    /// The random numbers that all micro-batches of a step share in a pass.
+    func shared(for pass: DistillationPass, step: Int) throws -> Generator
 }
 
 /// Numbers that depend on the seed and the place alone, so that a resumed run draws the same.
@@ -118,5 +142,12 @@ package struct SeededDraws: DrawSource {
         _ place: BatchPlace
     ) throws(SwanError) -> Generator {
         try Generator(seed: Seed.mixed(seed, pass.rawValue, UInt64(place.number)))
+    }
+
+    package func shared(
+        for pass: DistillationPass,
+        step: Int
+    ) throws(SwanError) -> Generator {
+        try Generator(seed: Seed.mixed(seed, pass.rawValue + 100, UInt64(step)))
     }
 }
