@@ -120,6 +120,14 @@ let package = Package(
             ]
         ),
         .target(
+            name: "SwanDistillation",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanDistributed",
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
+        .target(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
@@ -180,8 +188,9 @@ let package = Package(
             name: "swan",
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanTiny", "SwanEvaluation",
-                "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer", "SwanServeBench",
+                "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanDistillation", "SwanTiny",
+                "SwanEvaluation", "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer",
+                "SwanServeBench",
                 "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -384,6 +393,14 @@ let package = Package(
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
                 "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport",
                 "ModelSupport",
+            ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanDistillationTests",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
+                "SwanThreads", "SwanTraining", "SwanDistillation", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -49,15 +49,17 @@ public struct CausalWanTransformer: Sendable {
         try backbone.text(embeddings, recomputing: recomputing)
     }
 
-    /// The training form: all frames at once, with attention masked in blocks of frames.
+    /// The training form: all frames at once, with attention in blocks of frames.
     ///
     /// - Parameters:
     ///   - latents: [B, inDim, F, H, W].
     ///   - timesteps: [B, F], 0 ... 1000.
     ///   - framesPerBlock: The number of latent frames that see each other in both directions; the
     ///     last block may be shorter.
-    ///   - window: The maximum number of frames that a frame sees, including itself; nil for the
-    ///     whole past.
+    ///   - window: The maximum number of frames that a block sees, including itself and `sinks`; nil
+    ///     for the whole past.
+    ///   - sinks: The first frames, which every block sees.
+    ///   - firstFrame: The position of the first frame.
     ///   - recomputing: Whether the blocks are recomputed in the backward pass, so that their
     ///     activations are not kept.
     /// - Returns: The flow [B, outDim, F, H, W].
@@ -67,6 +69,7 @@ public struct CausalWanTransformer: Sendable {
         text: TextConditioning,
         framesPerBlock: Int = 1,
         window: Int? = nil,
+        sinks: Int = 0,
         firstFrame: Int = 0,
         recomputing: Bool = false
     ) throws(SwanError) -> Tensor {
@@ -79,12 +82,12 @@ public struct CausalWanTransformer: Sendable {
             headDim: config.headDim,
             device: latents.device
         )
-        let mask = try Self.mask(
+        let attend = try BlockCausalAttention(
             frames: grid[0],
             tokensPerFrame: grid[1] * grid[2],
             framesPerBlock: framesPerBlock,
             window: window,
-            device: latents.device
+            sinks: sinks
         )
         return try backbone(
             latents,
@@ -92,7 +95,7 @@ public struct CausalWanTransformer: Sendable {
             text: text,
             rope: rope,
             recomputing: recomputing
-        ) { _, q, k, v throws(SwanError) in try attention(q, k, v, mask: mask) }
+        ) { _, q, k, v throws(SwanError) in try attend(q, k, v) }
     }
 
     /// The streaming form: a chunk of frames for each row, with the past in `cache`.
@@ -152,25 +155,5 @@ public struct CausalWanTransformer: Sendable {
             k,
             v throws(SwanError) in try cache.attend(block, q, k, v, places)
         }
-    }
-
-    /// Whether a query (row) may see a key (column) in the training form: [L, L]; nil if all may.
-    public static func mask(
-        frames: Int,
-        tokensPerFrame: Int,
-        framesPerBlock: Int,
-        window: Int?,
-        device: Device
-    ) throws(SwanError) -> Tensor? {
-        guard frames > framesPerBlock || window.map({ $0 < frames }) ?? false else { return nil }
-        let allowed = (0..<frames).flatMap { query in
-            (0..<frames).map { key in
-                let blockEnd = (query / framesPerBlock + 1) * framesPerBlock
-                return key < blockEnd && window.map { key > query - $0 } ?? true
-            }
-        }
-        return try Tensor(allowed, [frames, frames]).to(device)
-            .repeatedInterleaved(tokensPerFrame, dim: 0)
-            .repeatedInterleaved(tokensPerFrame, dim: 1)
     }
 }

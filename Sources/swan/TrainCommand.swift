@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanDistillation
 import SwanDistributed
 import SwanThreads
 import SwanTiny
@@ -12,13 +13,17 @@ import SwanSystem
 struct TrainCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
-        abstract: "Train a model from a recipe.",
+        abstract: "Train a model from a recipe, or distill one to few steps.",
         discussion: """
+            A file with 'distillation_loss' is a distillation, with the keys of CausVid and StreamDiffusionV2; \
+            it starts from a Wan checkpoint.
+
             The output folder is a model for 'swan stream --model'. An interrupted run continues with \
             --resume and ends with the weights it would otherwise have had.
 
             EXAMPLES:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
+              swan train configs/wan_causal_dmd_v2v.yaml --output out/student --max-steps 1000
               swan launch --nproc 4 -- train recipe.yaml --output out/model --shard full
             """
     )
@@ -29,11 +34,22 @@ struct TrainCommand: RankedCommand {
     @Option(name: .shortAndLong, help: "The folder to write the model to.")
     var output: String
 
-    @Option(help: "The folder that contains the recipe's footage.")
+    @Option(help: "The folder that the recipe's paths are relative to.")
     var data = "."
 
     @Flag(help: "Continue the run in the output folder.")
     var resume = false
+
+    @Option(
+        help: ArgumentHelp("In a distillation, stop after N steps.", valueName: "n")
+    )
+    var maxSteps: Int?
+
+    @Flag(help: "In a distillation, write no checkpoints, only the result.")
+    var noSave = false
+
+    @Flag(help: "In a distillation, decode no samples.")
+    var noVisualize = false
 
     @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
@@ -93,6 +109,32 @@ struct TrainCommand: RankedCommand {
             },
             abandon: {}
         )
+        do {
+            if let distillation = try Distillation.File(recipe) {
+                try distill(distillation, on: device, world, stop, display)
+            } else {
+                try train(recipe: recipe, on: device, world, stop, display)
+            }
+        } catch let error as SwanError where error.code == .interrupted {
+            Terminal.standardError.write(kind: .note, error.message)
+            // Ranks stop together, whichever of them got the signal.
+            let others = world == nil ? ExitStatus.code(for: error) : 128 + SIGTERM
+            throw ExitCode(signals.exitCode ?? others)
+        }
+    }
+
+    private func train(
+        recipe: String,
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        guard maxSteps == nil, !noSave, !noVisualize else {
+            throw ValidationError(
+                "--max-steps, --no-save and --no-visualize are for distillations; \(recipe) is a recipe"
+            )
+        }
         let recipe = try shared(Recipe(contentsOf: recipe))
         // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
@@ -102,25 +144,49 @@ struct TrainCommand: RankedCommand {
                 "this processor has no bfloat16 instructions; float32 is faster"
             )
         }
-        do {
-            try Trainer.run(
-                recipe: recipe,
-                root: data,
-                output: output,
-                // A launcher that restarts its processes after a failure does not change their options.
-                resume: resume || (world?.launch.restart ?? 0) > 0,
-                device: device,
-                world: world,
-                stop: stop,
-                onProgress: display.show
-            )
-        } catch let error as SwanError where error.code == .interrupted {
-            Terminal.standardError.write(kind: .note, error.message)
-            // Ranks stop together, whichever of them got the signal.
-            let others = world == nil ? ExitStatus.code(for: error) : 128 + SIGTERM
-            throw ExitCode(signals.exitCode ?? others)
-        }
+        try Trainer.run(
+            recipe: recipe,
+            root: data,
+            output: output,
+            resume: isResumed(world),
+            device: device,
+            world: world,
+            stop: stop,
+            onProgress: display.show
+        )
     }
+
+    private func distill(
+        _ file: Distillation.File,
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        guard dataParallel == nil, sequenceParallel == nil, shard == nil else {
+            throw ValidationError(
+                "--data-parallel, --sequence-parallel and --shard are for recipes; in a distillation, "
+                    + "each process computes batches of its own, and sharding_strategy says what it keeps"
+            )
+        }
+        if world?.rank ?? 0 == 0 {
+            for note in file.settings.notes {
+                Terminal.standardError.write(kind: .note, "\(recipe): \(note)")
+            }
+        }
+        var options = Distillation.Options(output: output)
+        options.root = data
+        options.resume = isResumed(world)
+        options.saves = !noSave
+        options.draws = !noVisualize
+        options.maximumSteps = maxSteps
+        options.device = device
+        if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
+        try Distillation.run(file, options, world: world, stop: stop, onProgress: display.show)
+    }
+
+    /// A launcher that restarts its processes after a failure does not change their options.
+    private func isResumed(_ world: World?) -> Bool { resume || (world?.launch.restart ?? 0) > 0 }
 
     /// A recipe with this command's options for several processes.
     private func shared(_ recipe: Recipe) -> Recipe {

@@ -43,6 +43,11 @@ public struct Golden: Sendable {
         return Data(text.utf8)
     }
 
+    /// A text in the file's metadata, such as the `seed`.
+    public func text(_ name: String) throws -> String {
+        String(decoding: try json(name), as: UTF8.self)
+    }
+
     /// The allowed difference from the reference, on the device of the golden.
     public var tolerance: Tolerance {
         get throws { try JSONDecoder().decode(Tolerance.self, from: json("tolerance")).on(device) }

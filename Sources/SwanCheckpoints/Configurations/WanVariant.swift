@@ -94,8 +94,10 @@ extension WanVariant {
         package var frames = 81
         package var framesPerSecond = 16
         package var width = 1_280, height = 720
-        /// The negative prompt, in the language that the models were trained with.
-        package var negativePrompt =
+        package var negativePrompt = Self.ownNegativePrompt
+
+        /// Wan's negative prompt, in the language that the models were trained with.
+        package static let ownNegativePrompt =
             "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
             + "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
             + "杂乱的背景，三条腿，背景人很多，倒着走"

@@ -110,9 +110,7 @@ struct Optimizer {
             } else {
                 try stepByMuon(parameters, gradients, rate, options, threads: threads)
             }
-            // Early on, a long average would contain little but the initial weights.
-            let decay = min(options.averageDecay, Double(number) / Double(number + 9))
-            try lerpOp.run(averages, parameters, 1 - decay)
+            try lerpOp.run(averages, parameters, 1 - options.averageDecay(atUpdate: number))
             return norm
         }
     }

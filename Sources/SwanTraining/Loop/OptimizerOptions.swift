@@ -21,6 +21,10 @@ package struct OptimizerOptions: Codable, Sendable, Equatable {
     package var maximumGradientNorm: Double
     /// The decay of the moving average of the weights, which is what the trained model contains.
     package var averageDecay: Double
+    /// The number of updates after which an average is kept, with its full decay from the start; until
+    /// then the average is the weights. Nil for an average that grows with the updates. Not a key of
+    /// recipes.
+    package var averageAfter: Int?
     /// The number of micro-batches whose mean gradient makes a step, defaults to 1. Up to the
     /// recipe's `threads` of them run concurrently.
     package var microBatches: Int?
@@ -36,6 +40,7 @@ package struct OptimizerOptions: Codable, Sendable, Equatable {
         weightDecay: Double,
         maximumGradientNorm: Double,
         averageDecay: Double,
+        averageAfter: Int? = nil,
         microBatches: Int? = nil
     ) {
         self.learningRate = learningRate
@@ -47,6 +52,7 @@ package struct OptimizerOptions: Codable, Sendable, Equatable {
         self.weightDecay = weightDecay
         self.maximumGradientNorm = maximumGradientNorm
         self.averageDecay = averageDecay
+        self.averageAfter = averageAfter
         self.microBatches = microBatches
     }
 
@@ -55,6 +61,13 @@ package struct OptimizerOptions: Codable, Sendable, Equatable {
         case decayFrom = "decay_from", finalRate = "final_rate", betas, muon
         case weightDecay = "weight_decay", maximumGradientNorm = "maximum_gradient_norm"
         case averageDecay = "average_decay", microBatches = "micro_batches"
+    }
+
+    /// The decay of the average of weights at update `number`, counted from 1.
+    func averageDecay(atUpdate number: Int) -> Double {
+        if let averageAfter { return number > averageAfter ? averageDecay : 0 }
+        // Early on, a long average would contain little but the initial weights.
+        return min(averageDecay, Double(number) / Double(number + 9))
     }
 
     /// Returns the learning rate of a step, counted from 0, in a run of `steps` steps.

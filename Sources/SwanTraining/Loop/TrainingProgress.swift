@@ -53,11 +53,11 @@ struct StepNumbers {
         parts.merge(others) { own, _ in own }
     }
 
+    /// The means over the micro-batches that have a value.
     private static func means(_ parts: [Int: [String: Double]]) -> [String: Double] {
-        let sums = parts.sorted { $0.key < $1.key }.reduce(into: [:]) {
-            $0.merge($1.value, uniquingKeysWith: +)
-        }
-        return sums.mapValues { $0 / Double(parts.count) }
+        var means = RunningMeans()
+        for part in parts.sorted(by: { $0.key < $1.key }) { means.add(part.value) }
+        return means.take()
     }
 }
 

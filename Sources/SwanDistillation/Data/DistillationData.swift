@@ -1,0 +1,85 @@
+package import SwanSystem
+package import SwanTraining
+package import Torch
+
+/// What a distillation is fed with.
+package enum DistillationData: Sendable {
+    case rows(any LatentRows)
+    case prompts(any Prompts)
+
+    /// Opens a file of rows (.safetensors) or of prompts (.txt).
+    package init(path: String, isPrompts: Bool) throws(SwanError) {
+        if isPrompts {
+            self = .prompts(try PromptList(linesOf: path))
+        } else {
+            guard path.hasSuffix(".safetensors") else {
+                throw SwanError(
+                    .invalidData,
+                    "\(path): latents are read from a .safetensors file: 'latents' "
+                        + "[N, T, F, C, H, W], and a JSON list 'prompts' in its metadata"
+                )
+            }
+            self = .rows(try SafetensorsRows(path))
+        }
+        guard count > 0 else { throw SwanError(.invalidData, "\(path): there are no rows") }
+    }
+
+    /// The number of rows or prompts.
+    package var count: Int {
+        switch self {
+        case .rows(let rows): rows.count
+        case .prompts(let prompts): prompts.count
+        }
+    }
+}
+
+/// Makes micro-batches: rows in the order of their epoch, and the embeddings of their prompts.
+package struct BatchMaker: Sendable {
+    private let data: DistillationData
+    private let order: EpochOrder
+    private let size: Int
+    private let embed: @Sendable ([String]) throws -> Tensor
+
+    /// Creates a maker of batches of `size` rows.
+    ///
+    /// - Parameters:
+    ///   - limit: The maximum number of rows to use.
+    ///   - embed: Encodes prompts to [B, T, textDim].
+    package init(
+        _ data: DistillationData,
+        size: Int,
+        limit: Int,
+        seed: UInt64,
+        embed: @escaping @Sendable ([String]) throws -> Tensor
+    ) {
+        self.data = data
+        self.size = size
+        self.embed = embed
+        order = EpochOrder(seed: seed, count: min(limit, data.count))
+    }
+
+    /// The micro-batch at a place: embeddings, and states [B, T, C, F, H, W] if there is data.
+    package func batch(_ place: BatchPlace) throws -> (text: Tensor, states: Tensor?) {
+        var prompts: [String] = []
+        var states: [Tensor] = []
+        for sample in 0..<size {
+            let index = order.row(place.number * size + sample)
+            switch data {
+            case .prompts(let list): prompts.append(try list.prompt(index))
+            case .rows(let rows):
+                let row = try rows.row(index)
+                guard row.states.shape == rows.shape else {
+                    throw SwanError(
+                        .invalidData,
+                        "row \(index) has the shape \(row.states.shape), the first \(rows.shape)"
+                    )
+                }
+                prompts.append(row.prompt)
+                states.append(row.states)
+            }
+        }
+        let text = try embed(prompts)
+        guard !states.isEmpty else { return (text, nil) }
+        return (text, try stacked(states).permuted(0, 1, 3, 2, 4, 5).contiguous())
+    }
+}

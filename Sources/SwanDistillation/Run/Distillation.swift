@@ -1,0 +1,313 @@
+import Foundation
+package import SwanDistributed
+import SwanCheckpoints
+import SwanModels
+import SwanSchedulers
+import SwanSystem
+package import SwanThreads
+package import SwanTraining
+package import Torch
+
+/// A run of a distillation, from its settings to a model's folder.
+package struct Distillation {
+    /// The number of steps if neither the settings nor the command say one: distribution matching
+    /// saturates around it.
+    package static let usualSteps = 1_000
+
+    /// What a run is besides its settings.
+    package struct Options: Sendable {
+        /// The folder that the settings' paths are relative to.
+        package var root = "."
+        package var output: String
+        /// Whether to continue the run in `output`; if false, it must not contain one.
+        package var resume = false
+        /// Whether checkpoints are written.
+        package var saves = true
+        /// Whether decoded samples are recorded.
+        package var draws = true
+        package var maximumSteps: Int?
+        package var device = Device.cpu
+        package var threads = ComputeBudget.current.threads
+
+        /// Creates options with an output folder.
+        package init(output: String) { self.output = output }
+    }
+
+    private let settings: DistillationSettings
+    private let options: Options
+    private let folder: DistillationFolder
+    private let ranks: TrainingRanks?
+    private let stop: CancellationFlag
+    private let model, teacher: WanParts
+    private let schedule: DistillationSchedule
+    private let microBatches: Int
+    private let sharesWeights: Bool
+
+    /// Runs a distillation.
+    ///
+    /// - Parameters:
+    ///   - file: The settings; the output folder keeps a copy of the file.
+    ///   - world: The processes that train together; nil for one.
+    ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
+    package static func run(
+        _ file: File,
+        _ options: Options,
+        world: World? = nil,
+        stop: CancellationFlag = CancellationFlag(),
+        onProgress: (TrainingProgress) -> Void = { _ in }
+    ) throws {
+        let budget = ComputeBudget.current
+        defer { budget.apply() }
+        let run = try Distillation(file, options, world, stop)
+        switch file.settings.loss {
+        case .ode: try run.regress(onProgress)
+        case .dmd, .selfForcing, .sid: try run.match(onProgress)
+        }
+    }
+
+    private init(
+        _ file: File,
+        _ options: Options,
+        _ world: World?,
+        _ stop: CancellationFlag
+    ) throws {
+        settings = file.settings
+        self.options = options
+        self.stop = stop
+        let size = world?.size ?? 1
+        let sharding = ParallelOptions(shard: file.settings.sharding)
+        ranks = try size > 1 ? world.map { try TrainingRanks($0, sharding) } : nil
+        microBatches = settings.accumulation * size
+        sharesWeights = size > 1 && settings.sharding != .none
+        schedule = try settings.schedule()
+        let usual = "wan_models/Wan2.1-\(settings.modelType ?? "T2V-1.3B")"
+        let path = Self.path(settings.modelPath ?? usual, options.root)
+        model = try WanParts(path)
+        if let path = settings.realModelPath {
+            teacher = try WanParts(Self.path(path, options.root))
+        } else {
+            teacher = model
+        }
+        let isWriter = ranks?.isFirst ?? true
+        folder = try DistillationFolder(
+            options.output,
+            settings,
+            text: file.text,
+            resume: options.resume,
+            isWriter: isWriter
+        )
+    }
+
+    private static func path(_ path: String, _ root: String) -> String {
+        path.hasPrefix("/") ? path : root + "/" + path
+    }
+
+    private var steps: Int {
+        options.maximumSteps ?? settings.maximumSteps ?? Self.usualSteps
+    }
+
+    private var precision: Precision { settings.usesBFloat16 ? .bfloat16 : .float32 }
+
+    // MARK: - Methods
+
+    private func regress(_ onProgress: (TrainingProgress) -> Void) throws {
+        let maker = try batches(isPrompts: false, textEncoder())
+        let method = ODERegression(
+            schedule,
+            task: settings.generatorTask ?? settings.task,
+            framesPerBlock: settings.framesPerBlock,
+            generator: form(of: .generator, model),
+            precision: precision,
+            sharesWeights: sharesWeights,
+            optimizer: settings.generatorOptions(microBatches: microBatches),
+            draws: SeededDraws(seed: settings.seed)
+        ) { place in
+            let batch = try maker.batch(place)
+            guard let states = batch.states else { throw Self.noData }
+            return ODERegression.Batch(text: batch.text, states: states)
+        }
+        try train(method, "ode", onProgress) { [Roles.generator: try generatorWeights()] }
+    }
+
+    private func match(_ onProgress: (TrainingProgress) -> Void) throws {
+        let encoder = try textEncoder()
+        let maker = try batches(isPrompts: settings.isSimulated, encoder)
+        let parts = DistributionMatching.Parts(
+            generator: form(of: .generator, model),
+            critic: form(of: .critic, model),
+            real: try teacher.frozen(
+                form(of: .teacher, teacher),
+                schedule.flow,
+                precision.dtype,
+                options.device
+            ),
+            negative: try encoder([settings.negativePrompt])
+        )
+        let method = try DistributionMatching(
+            matchingOptions(),
+            parts,
+            optimizers: (
+                settings.generatorOptions(microBatches: microBatches),
+                settings.criticOptions(microBatches: microBatches)
+            ),
+            draws: SeededDraws(seed: settings.seed)
+        ) { place in
+            let batch = try maker.batch(place)
+            let latents = try batch.states?.unbound(1).last
+            return DistributionMatching.Batch(text: batch.text, latents: latents)
+        }
+        try train(method, settings.loss.rawValue, onProgress) {
+            [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
+        }
+    }
+
+    private func matchingOptions() throws(SwanError) -> MatchingOptions {
+        let shape = settings.shape ?? [settings.batch, 1, model.config.inDim, 1, 1]
+        var options = MatchingOptions(
+            schedule,
+            task: settings.task,
+            shape: LatentShape(
+                rows: settings.batch,
+                frames: shape[1],
+                channels: shape[2],
+                height: shape[3],
+                width: shape[4]
+            )
+        )
+        options.generatorTask = settings.generatorTask ?? settings.task
+        options.realTask = settings.realTask ?? settings.task
+        options.fakeTask = settings.fakeTask ?? settings.task
+        options.framesPerBlock = settings.framesPerBlock
+        options.realGuidance = settings.realGuidance
+        options.fakeGuidance = settings.fakeGuidance
+        options.denoisingLoss = settings.denoisingLoss
+        options.isSimulated = settings.isSimulated
+        if let alpha = settings.rollout.alpha(for: settings.loss) {
+            options.generatorLoss = .scoreIdentity(alpha: alpha)
+        }
+        options.rollout = settings.rolloutOptions
+        options.ratio = settings.ratio
+        options.precision = precision
+        options.sharesWeights = sharesWeights
+        return options
+    }
+
+    private func train<M: Method>(
+        _ method: M,
+        _ stage: String,
+        _ onProgress: (TrainingProgress) -> Void,
+        start: () throws -> [String: [String: Tensor]]
+    ) throws {
+        let loop = TrainingLoop(
+            stage,
+            steps: steps,
+            method: method,
+            saving: options.saves ? try folder.saving(stage, settings) : nil,
+            device: options.device,
+            stop: stop,
+            threads: options.threads,
+            record: StageRecord(stage, in: folder.url, SampleOptions(clips: 0)),
+            ranks: ranks
+        )
+        let state = try loop.run(from: start, onProgress: onProgress)
+        try folder.write(
+            state.averages[Roles.generator],
+            model.config,
+            settings,
+            from: model.folder
+        )
+    }
+
+    // MARK: - Networks and data
+
+    private enum Roles {
+        static let generator = DistributionMatching.generator
+        static let critic = DistributionMatching.critic
+    }
+
+    private enum NetworkUse { case generator, critic, teacher }
+
+    private func form(of use: NetworkUse, _ parts: WanParts) -> NetworkForm {
+        let blocks = NetworkForm.CausalView(framesPerBlock: settings.framesPerBlock)
+        return switch use {
+        case .generator:
+            NetworkForm(
+                parts.config,
+                causal: settings.causalView,
+                isRecomputed: settings.checkpointsGradients
+            )
+        case .critic:
+            NetworkForm(
+                parts.config,
+                causal: settings.fake == .causalWan ? blocks : nil,
+                isRecomputed: settings.checkpointsGradients
+            )
+        case .teacher:
+            NetworkForm(parts.config, causal: settings.real == .causalWan ? blocks : nil)
+        }
+    }
+
+    private func generatorWeights() throws -> [String: Tensor] {
+        guard let checkpoint = settings.generatorCheckpoint else { return try model.weights() }
+        let path = Self.path(checkpoint, options.root)
+        let own = try WanParts(model.folder.path, transformer: path)
+        guard own.config == model.config else {
+            throw SwanError(
+                .invalidModel,
+                "\(path): its sizes differ from those of the model, \(model.folder.path)"
+            )
+        }
+        return try own.weights()
+    }
+
+    private func textEncoder() throws -> PromptEncoder {
+        // The activations of a text encoder exceed the range of float16.
+        try model.textEncoder(precision.dtype, options.device)
+    }
+
+    private func batches(isPrompts: Bool, _ encoder: PromptEncoder) throws -> BatchMaker {
+        let path = Self.path(settings.dataPath, options.root)
+        let data = try DistillationData(path: path, isPrompts: isPrompts)
+        if case .rows(let rows) = data { try check(rows, path) }
+        return BatchMaker(
+            data,
+            size: settings.batch,
+            limit: settings.maximumRows,
+            seed: settings.seed
+        ) { prompts in try encoder(prompts) }
+    }
+
+    /// Throws unless rows fit the settings and the model.
+    private func check(_ rows: any LatentRows, _ path: String) throws(SwanError) {
+        let shape = rows.shape
+        let expected = settings.shape.map { Array($0.dropFirst()) } ?? Array(shape.dropFirst())
+        guard Array(shape.dropFirst()) == expected else {
+            throw SwanError(
+                .invalidData,
+                "\(path): latents \(Array(shape.dropFirst())) of each video, but "
+                    + "image_or_video_shape says \(expected)"
+            )
+        }
+        guard shape[2] == model.config.inDim else {
+            throw SwanError(
+                .invalidData,
+                "\(path): latents have \(shape[2]) channels, the model has \(model.config.inDim)"
+            )
+        }
+        if settings.loss == .ode, shape[0] != settings.steps.count {
+            throw SwanError(
+                .invalidData,
+                "\(path): has \(shape[0]) states of each video, but denoising_step_list has "
+                    + "\(settings.steps.count); make pairs for this list"
+            )
+        }
+        try (settings.generatorTask ?? settings.task).check(
+            frames: shape[1],
+            framesPerBlock: settings.framesPerBlock
+        )
+    }
+
+    private static var noData: SwanError {
+        SwanError(.invalidData, "data_path: regression needs states of videos, not prompts alone")
+    }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import SwanCheckpoints
+import SwanModels
+import SwanSystem
+import SwanTraining
+import Torch
+
+/// The output folder of a distillation: its settings, checkpoints and events, and at the end the
+/// generator as a model.
+struct DistillationFolder {
+    /// The name of the copy of the settings, whose presence says that the folder has a run.
+    static let settingsName = "distillation.yaml"
+
+    let url: URL
+    private let lock: FolderLock?
+
+    /// Creates the folder, or opens that of an earlier run with the same settings if `resume`.
+    ///
+    /// - Parameters:
+    ///   - text: The settings' file.
+    ///   - isWriter: Whether this process writes the folder.
+    init(
+        _ path: String,
+        _ settings: DistillationSettings,
+        text: String,
+        resume: Bool,
+        isWriter: Bool
+    ) throws {
+        url = URL(fileURLWithPath: path, isDirectory: true)
+        let copy = url.appending(path: Self.settingsName).path
+        let isBegun = FileManager.default.fileExists(atPath: copy)
+        guard isWriter else {
+            lock = nil
+            return
+        }
+        guard resume || !isBegun else {
+            throw SwanError(
+                .cannotWrite,
+                "\(path): contains a training run; continue it with --resume, or use another folder"
+            )
+        }
+        if isBegun {
+            try settings.requireSame(as: DistillationSettings(contentsOf: copy), in: copy)
+        } else if let name = Folder.names(in: path).sorted().first(where: { !$0.hasPrefix(".") }) {
+            throw SwanError(
+                .cannotWrite,
+                "\(path): contains \(name.printable()) but no \(Self.settingsName), so it is not a "
+                    + "distillation; use another folder"
+            )
+        }
+        do {
+            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+            lock = try FolderLock(path)
+            if !isBegun { try OutputPath.write(text.utf8, to: copy) }
+        } catch let error as CocoaError {
+            throw SwanError(writing: path, error)
+        }
+    }
+
+    /// Where a stage's checkpoints are written, every `log_iters` steps.
+    func saving(_ stage: String, _ settings: DistillationSettings) throws -> CheckpointSaving {
+        CheckpointSaving(
+            try Checkpoints(folder: url.appending(path: "checkpoints"), stage: stage, kept: 2),
+            CheckpointSchedule(everySteps: settings.logSteps, everyMinutes: .infinity, kept: 2),
+            metadata: metadata(settings)
+        )
+    }
+
+    private func metadata(_ settings: DistillationSettings) -> [String: String] {
+        ["format": "pt", "seed": String(settings.seed)]
+            .merging(settings.name.map { ["name": $0] } ?? [:]) { _, name in name }
+    }
+
+    /// Writes the generator, links to the other parts of `model`, and, if it streams, how.
+    func write(
+        _ generator: [String: Tensor],
+        _ config: WanConfig,
+        _ settings: DistillationSettings,
+        from model: ModelFolder
+    ) throws {
+        guard lock != nil else { return }
+        let writer = ModelFolderWriter(url.path, metadata: metadata(settings))
+        let isCausal = settings.generator == .causalWan
+        try writer.write(
+            generator,
+            config: config,
+            class: isCausal ? "CausalWanModel" : "WanModel",
+            as: .transformer
+        )
+        do {
+            for part in [ModelFolder.Part.vae, .textEncoder, .tokenizer] {
+                if let files = model.parts[part] { try link(files, part, writer) }
+            }
+        } catch let error as CocoaError {
+            throw SwanError(writing: error.filePath ?? url.path, error)
+        }
+        if isCausal { try writer.write(stream(settings)) }
+    }
+
+    /// Links a part's files in the layout of Swan's folders.
+    private func link(
+        _ files: ModelFolder.Files,
+        _ part: ModelFolder.Part,
+        _ writer: ModelFolderWriter
+    ) throws {
+        let usual = try writer.path(of: part)
+        let folder = URL(fileURLWithPath: usual).deletingLastPathComponent()
+        let suffix = URL(fileURLWithPath: files.data).pathExtension
+        let data =
+            part == .tokenizer || suffix == "safetensors"
+            ? usual : usual.replacing(/safetensors$/, with: suffix)
+        var links = [data: files.data]
+        if let config = files.config { links[folder.appending(path: "config.json").path] = config }
+        for (link, target) in links {
+            let exists = try? FileManager.default.destinationOfSymbolicLink(atPath: link)
+            if exists != nil { try FileManager.default.removeItem(atPath: link) }
+            try FileManager.default.createSymbolicLink(
+                atPath: link,
+                withDestinationPath: URL(fileURLWithPath: target).resolvingSymlinksInPath().path
+            )
+        }
+    }
+
+    /// How the student streams.
+    private func stream(_ settings: DistillationSettings) -> StreamConfiguration {
+        var stream = StreamConfiguration()
+        stream.steps = settings.steps.last == 0 ? settings.steps.dropLast() : settings.steps
+        stream.shift = settings.tableShift
+        stream.warpsSteps = settings.warpsSteps
+        stream.framesPerBlock = settings.framesPerBlock
+        stream.cacheFrames = settings.cacheFrames ?? 2 * stream.cacheFrames
+        stream.sinkFrames = settings.sinkFrames ?? stream.sinkFrames
+        stream.sinkThreshold = settings.sinkThreshold ?? stream.sinkThreshold
+        stream.noiseScale = Double(settings.steps.first ?? 1_000) / 1_000
+        // The data are normalized latents.
+        stream.normalizesLatents = true
+        return stream
+    }
+}
+
+extension DistillationSettings {
+    /// Throws an error if settings differ from those that a run began with, except in what may
+    /// change.
+    func requireSame(as begun: DistillationSettings, in place: String) throws(SwanError) {
+        var (now, before) = (self, begun)
+        for path in [\DistillationSettings.maximumSteps] {
+            now[keyPath: path] = nil
+            before[keyPath: path] = nil
+        }
+        now.logSteps = before.logSteps
+        now.sharding = before.sharding
+        now.name = before.name
+        now.notes = before.notes
+        guard now == before else {
+            throw SwanError(
+                .invalidRecipe,
+                "the settings differ from those that the run began with, in \(place): continue with "
+                    + "that file, or use another folder (keys that may change: max_steps, log_iters, "
+                    + "sharding_strategy, wandb_name)"
+            )
+        }
+    }
+}
