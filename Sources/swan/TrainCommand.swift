@@ -92,6 +92,9 @@ struct TrainCommand: RankedCommand {
             },
             abandon: {}
         )
+        if TextToVideoRecipe.describes(recipe) {
+            return try generatorTraining(on: device, world, stop, signals, display)
+        }
         let recipe = try shared(Recipe(contentsOf: recipe))
         // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
@@ -118,6 +121,36 @@ struct TrainCommand: RankedCommand {
             // Ranks stop together, whichever of them got the signal.
             let others = world == nil ? ExitStatus.code(for: error) : 128 + SIGTERM
             throw ExitCode(signals.exitCode ?? others)
+        }
+    }
+
+    /// Trains a text-to-video model, which one process does alone.
+    private func generatorTraining(
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ signals: StopSignals,
+        _ display: TrainingDisplay
+    ) throws {
+        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "\(recipe): a text-to-video recipe is trained by one process; start it without "
+                    + "'swan launch' and without its options"
+            )
+        }
+        do {
+            try TextToVideoTrainer.run(
+                recipe: TextToVideoRecipe(contentsOf: recipe),
+                output: output,
+                resume: resume,
+                device: device,
+                stop: stop,
+                onProgress: display.show
+            )
+        } catch let error as SwanError where error.code == .interrupted {
+            Terminal.standardError.write(kind: .note, error.message)
+            throw ExitCode(signals.exitCode ?? ExitStatus.code(for: error))
         }
     }
 
