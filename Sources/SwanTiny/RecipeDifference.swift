@@ -28,7 +28,8 @@ extension RecipeText {
     }
 
     /// Returns the first difference in the order of the keys.
-    private static func difference(_ now: Node?, _ before: Node?, path: String) -> RecipeDifference? {
+    private static func difference(_ now: Node?, _ before: Node?, path: String) -> RecipeDifference?
+    {
         switch (now, before) {
         case (.mapping(let new), .mapping(let old)):
             var keys = new.map(\.key)

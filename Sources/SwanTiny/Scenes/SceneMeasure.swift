@@ -20,6 +20,17 @@ package enum SceneMeasure {
         /// The speed of each motion.
         package var pace = true
 
+        package init(
+            backdrop: Bool = true,
+            hue: Bool = true,
+            form: Bool = true,
+            heading: Bool = true,
+            pace: Bool = true
+        ) {
+            (self.backdrop, self.hue, self.form) = (backdrop, hue, form)
+            (self.heading, self.pace) = (heading, pace)
+        }
+
         /// Whether the clip shows all that the prompt says.
         package var isMet: Bool { backdrop && hue && form && heading && pace }
     }
@@ -31,7 +42,8 @@ package enum SceneMeasure {
         let cut = DrawnScene.cut(frames: frames)
         for (number, shot) in claim.shots.enumerated() {
             // An autoencoder may mix the two frames at a cut.
-            let range = claim.shots.count == 1 ? 0..<frames : number == 0 ? 0..<cut - 1 : cut + 1..<frames
+            let range =
+                claim.shots.count == 1 ? 0..<frames : number == 0 ? 0..<cut - 1 : cut + 1..<frames
             try judge(clip.sliced(0, range), shot, &verdict)
         }
         return verdict
@@ -93,7 +105,9 @@ package enum SceneMeasure {
     /// The heading and the pace of a path; nil if it is not straight, along no axis, or has no end
     /// in sight.
     static func motion(of track: Track) -> (heading: Heading, pace: Pace)? {
-        guard let velocity = track.velocity, track.unevenness < largestUnevenness else { return nil }
+        guard let velocity = track.velocity, track.unevenness < largestUnevenness else {
+            return nil
+        }
         let (x, y) = (velocity.x * DrawnScene.side, velocity.y * DrawnScene.side)
         let speed = (x * x + y * y).squareRoot()
         // Within 30 degrees of an axis.
@@ -126,7 +140,8 @@ struct HueCovers {
         let size = try difference.pow(2).sum([1], keepDim: true).squareRoot()
         let isThere = try size .> 0.15
         let share = try along / Tensor(lengths.map(Float.init), [1, count, 1, 1])
-        covers = try (share.clamped(min: 0, max: 1) * isClosest.to(.float32)
+        covers = try
+            (share.clamped(min: 0, max: 1) * isClosest.to(.float32)
             * isThere.to(.float32)).transposed(0, 1).contiguous()
         areas = try covers.sum([1, 2, 3]).array(of: Double.self)
     }

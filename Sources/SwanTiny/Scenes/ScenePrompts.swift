@@ -43,7 +43,8 @@ package struct ScenePrompts: Sendable {
     private func mover(_ mover: SceneClaim.Mover, _ random: inout SampleRandom) -> String {
         let size = random.chance(0.05) ? random.pick(["little ", "shiny ", "nice "]) : ""
         let article = random.pick(weights: [0.85, 0.15]) == 0 ? "a" : "the"
-        let thing = "\(article) \(size)\(random.pick(mover.hue.words)) \(random.pick(mover.form.words))"
+        let thing =
+            "\(article) \(size)\(random.pick(mover.hue.words)) \(random.pick(mover.form.words))"
         let rolls = mover.form == .ball || mover.form == .ring
         let verb = random.pick(
             ["moves", "goes", "slides", "flies", "moving", "going"] + (rolls ? ["rolls"] : [])
