@@ -6,14 +6,16 @@ extension Recipe {
     /// The keys that may change when a run is resumed. No weight depends on them, except that
     /// `threads` and `parallel` affect the last bits.
     static let changeable: Set = ["checkpoints", "parallel", "samples", "stream", "threads"]
+}
 
+extension RecipeText {
     /// Throws an error that names the first key whose value differs from the recipe that a run
     /// began with.
     ///
     /// - Parameter place: The file with the original recipe, for the message.
-    func requireSame(as begun: Recipe, in place: String) throws {
-        guard let now = try Yams.compose(yaml: yaml()),
-            let before = try Yams.compose(yaml: begun.yaml()),
+    func requireSame(as begun: Self, in place: String) throws {
+        guard let now = try Yams.compose(yaml: text()),
+            let before = try Yams.compose(yaml: begun.text()),
             let difference = Self.difference(now, before, path: "")
         else { return }
         throw SwanError(
@@ -25,13 +27,9 @@ extension Recipe {
         )
     }
 
-    private struct Difference {
-        let key: String
-        let now, before: String
-    }
-
     /// Returns the first difference in the order of the keys.
-    private static func difference(_ now: Node?, _ before: Node?, path: String) -> Difference? {
+    private static func difference(_ now: Node?, _ before: Node?, path: String) -> RecipeDifference?
+    {
         switch (now, before) {
         case (.mapping(let new), .mapping(let old)):
             var keys = new.map(\.key)
@@ -52,7 +50,7 @@ extension Recipe {
             return nil
         default:
             guard now != before else { return nil }
-            return Difference(key: path, now: words(for: now), before: words(for: before))
+            return RecipeDifference(key: path, now: words(for: now), before: words(for: before))
         }
     }
 
@@ -64,4 +62,10 @@ extension Recipe {
         default: "a value of another type"
         }
     }
+}
+
+/// A key whose values differ.
+private struct RecipeDifference {
+    let key: String
+    let now, before: String
 }

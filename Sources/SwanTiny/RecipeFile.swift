@@ -3,9 +3,34 @@ import SwanSystem
 import SwanTraining
 import Yams
 
-extension Recipe {
+/// What a training run is told: a YAML file with known keys only, kept in the folder of the run.
+protocol RecipeText: Codable, Equatable {
+    /// The keys that may change when a run is resumed.
+    static var changeable: Set<String> { get }
+    /// The name of the model.
+    var name: String { get }
+    /// The seed of all random numbers.
+    var seed: UInt64 { get }
+    /// The license of the weights.
+    var license: String { get }
+    /// Throws `invalidRecipe` with the first value that cannot be.
+    func check() throws
+}
+
+extension Recipe: RecipeText {
     /// Reads a recipe from a file; a missing, unknown or mistyped key is an error that names it.
-    package init(contentsOf path: String) throws {
+    package init(contentsOf path: String) throws { self = try Self.read(path) }
+
+    /// Parses a recipe.
+    package init(yaml text: String) throws { self = try Self.parsed(text) }
+
+    /// Returns the recipe as YAML; parsing it yields an equal recipe.
+    package func yaml() throws -> String { try text() }
+}
+
+extension RecipeText {
+    /// Reads a recipe from a file; a missing, unknown or mistyped key is an error that names it.
+    static func read(_ path: String) throws -> Self {
         let text: String
         do {
             text = try SmallFile.text(path)
@@ -16,45 +41,48 @@ extension Recipe {
             throw SwanError(.invalidRecipe, error.message, cause: error)
         }
         do {
-            try self.init(yaml: text)
+            return try parsed(text)
         } catch let error as SwanError {
             throw SwanError(error.code, "\(path): \(error.message)", cause: error)
         }
     }
 
     /// Parses a recipe.
-    package init(yaml text: String) throws {
+    static func parsed(_ text: String) throws -> Self {
         let given: Node
+        let recipe: Self
         do {
             guard let node = try StrictYAML.compose(text) else {
                 throw SwanError(.invalidRecipe, "the recipe is empty")
             }
             given = node
-            self = try YAMLDecoder().decode(Recipe.self, from: given)
+            recipe = try YAMLDecoder().decode(Self.self, from: given)
         } catch let error as StrictYAML.Failure {
             throw SwanError(.invalidRecipe, error.description, cause: error)
         } catch let error as DecodingError {
             throw SwanError(
                 .invalidRecipe,
-                Self.words(for: error).printable(limit: 1_000),
+                words(for: error).printable(limit: 1_000),
                 cause: error
             )
         }
-        let written = try YAMLEncoder().encode(self)
-        guard let known = try Yams.compose(yaml: written) else { return }
-        let unknown = Self.unknownKeys(of: given, known: known, path: "")
-        guard unknown.isEmpty else {
-            throw SwanError(
-                .invalidRecipe,
-                "unknown keys: "
-                    + unknown.sorted().map { $0.printable() }.joined(separator: ", ")
-            )
+        let written = try YAMLEncoder().encode(recipe)
+        if let known = try Yams.compose(yaml: written) {
+            let unknown = unknownKeys(of: given, known: known, path: "")
+            guard unknown.isEmpty else {
+                throw SwanError(
+                    .invalidRecipe,
+                    "unknown keys: "
+                        + unknown.sorted().map { $0.printable() }.joined(separator: ", ")
+                )
+            }
         }
-        try check()
+        try recipe.check()
+        return recipe
     }
 
     /// Returns the recipe as YAML; parsing it yields an equal recipe.
-    package func yaml() throws -> String {
+    func text() throws -> String {
         let text = try YAMLEncoder().encode(self)
         guard let node = try Yams.compose(yaml: text) else { return text }
         return try Yams.serialize(node: Self.plain(node), width: -1)

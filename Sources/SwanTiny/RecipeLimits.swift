@@ -135,7 +135,7 @@ extension VAEOptions {
 }
 
 extension OptimizerOptions {
-    fileprivate func requireRanges(_ section: String) throws(SwanError) {
+    func requireRanges(_ section: String) throws(SwanError) {
         let limits = NumberLimits.self
         try limits.require(warmUpSteps, in: 0...limits.count.upperBound, "\(section).warm_up_steps")
         try limits.require(microBatches ?? 1, in: limits.list, "\(section).micro_batches")

@@ -238,7 +238,7 @@ package struct Trainer {
         let method = try streamMethod(vae, prompts, tokenizer)
         let state = try loop("transformer", method, steps: method.steps)
             .run(from: { [StreamMethod.trainedRole: first] }, onProgress: onProgress)
-        try folder.saveTransformer(state.averages[StreamMethod.trainedRole])
+        try folder.saveTransformer(state.averages[StreamMethod.trainedRole], of: recipe)
     }
 
     private func streamMethod(

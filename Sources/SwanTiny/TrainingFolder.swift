@@ -22,8 +22,7 @@ struct TrainingFolder {
     /// Metadata for every weights file: the recipe that produced it, and its license.
     let metadata: [String: String]
     private let root: URL
-    private let writer: ModelFolderWriter
-    private let recipe: Recipe
+    let writer: ModelFolderWriter
     /// Nil if another process writes the folder.
     private let lock: FolderLock?
 
@@ -31,10 +30,14 @@ struct TrainingFolder {
     ///
     /// - Parameter isWriter: Whether this process writes the folder, alone. Others open it when the
     ///   writer has, and write nothing.
-    init(_ path: String, recipe: Recipe, resume: Bool, isWriter: Bool = true) throws {
+    init<Text: RecipeText>(
+        _ path: String,
+        recipe: Text,
+        resume: Bool,
+        isWriter: Bool = true
+    ) throws {
         root = URL(fileURLWithPath: path, isDirectory: true)
-        self.recipe = recipe
-        let text = try recipe.yaml()
+        let text = try recipe.text()
         metadata = [
             "format": "pt", "name": recipe.name, "recipe": text, "seed": String(recipe.seed),
             "license": recipe.license,
@@ -53,7 +56,7 @@ struct TrainingFolder {
             )
         }
         if isBegun {
-            try recipe.requireSame(as: Recipe(contentsOf: begun.path), in: begun.path)
+            try recipe.requireSame(as: Text.read(begun.path), in: begun.path)
         } else if let other = Self.contents(of: root) {
             throw SwanError(
                 .cannotWrite,
@@ -66,7 +69,7 @@ struct TrainingFolder {
             lock = try FolderLock(path)
             if isBegun { try Self.removePartialFiles(root) }
             // The existing file may be an equal recipe written by hand, with comments.
-            if try !isBegun || Recipe(contentsOf: begun.path) != recipe {
+            if try !isBegun || Text.read(begun.path) != recipe {
                 try OutputPath.write(text.utf8, to: begun.path)
             }
         } catch let error as CocoaError {
@@ -192,7 +195,7 @@ struct TrainingFolder {
 
     /// Writes the transformer, the text encoder and the stream configuration from the trained
     /// weights.
-    func saveTransformer(_ weights: [String: Tensor]) throws {
+    func saveTransformer(_ weights: [String: Tensor], of recipe: Recipe) throws {
         guard lock != nil else { return }
         func part(_ prefix: String) -> [String: Tensor] {
             var found: [String: Tensor] = [:]

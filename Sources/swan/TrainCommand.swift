@@ -112,6 +112,8 @@ struct TrainCommand: RankedCommand {
         do {
             if let distillation = try Distillation.File(recipe) {
                 try distill(distillation, on: device, world, stop, display)
+            } else if TextToVideoRecipe.describes(recipe) {
+                try trainGenerator(on: device, world, stop, display)
             } else {
                 try train(recipe: recipe, on: device, world, stop, display)
             }
@@ -187,6 +189,30 @@ struct TrainCommand: RankedCommand {
 
     /// A launcher that restarts its processes after a failure does not change their options.
     private func isResumed(_ world: World?) -> Bool { resume || (world?.launch.restart ?? 0) > 0 }
+
+    /// Trains a text-to-video model, which one process does alone.
+    private func trainGenerator(
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "\(recipe): a text-to-video recipe is trained by one process; start it without "
+                    + "'swan launch' and without its options"
+            )
+        }
+        try TextToVideoTrainer.run(
+            recipe: TextToVideoRecipe(contentsOf: recipe),
+            output: output,
+            resume: resume,
+            device: device,
+            stop: stop,
+            onProgress: display.show
+        )
+    }
 
     /// A recipe with this command's options for several processes.
     private func shared(_ recipe: Recipe) -> Recipe {

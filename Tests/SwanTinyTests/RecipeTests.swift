@@ -33,7 +33,7 @@ struct RecipeTests {
         #expect(try KnownStyles.ofModel("tiny") == KnownStyles(recipe.styles))
         let folder = try TemporaryDirectory()
         let model = try TrainingFolder(folder.path("out"), recipe: recipe, resume: false)
-        try model.saveTransformer([:])
+        try model.saveTransformer([:], of: recipe)
         let bundled = try #require(BundledModels.folder("tiny"))
         #expect(
             try String(contentsOfFile: folder.path("out/stream.yaml"), encoding: .utf8)

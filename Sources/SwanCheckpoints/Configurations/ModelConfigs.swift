@@ -58,7 +58,8 @@ extension ModelFolder {
     package func variant(_ configs: Configs) throws(SwanError) -> WanVariant {
         WanVariant(
             configs.transformer,
-            hasExperts: parts[.lowNoiseTransformer] != nil
+            hasExperts: parts[.lowNoiseTransformer] != nil,
+            own: try GenerationDefaults(self)
         )
     }
 }

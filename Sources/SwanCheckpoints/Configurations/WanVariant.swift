@@ -3,7 +3,7 @@ import SwanModels
 /// A variant of Wan: the task of a checkpoint, and the settings that its authors run it with.
 public struct WanVariant: Sendable, Equatable {
     /// A generation task, named by its inputs and output.
-    public enum Task: String, Sendable, CaseIterable, Encodable {
+    public enum Task: String, Sendable, CaseIterable, Codable {
         /// Wan 2.1 and 2.2 T2V.
         case textToVideo = "text-to-video"
         /// Wan 2.1 and 2.2 I2V: mask and image latents concatenated to the noise, 36 channels in total.
@@ -27,10 +27,16 @@ public struct WanVariant: Sendable, Equatable {
     public let seesImages: Bool
     /// Whether it is one of the small models, which are intended for 480 lines.
     private let isSmall: Bool
+    /// The model's own settings, in place of its authors'.
+    private let own: GenerationDefaults?
 
     /// Determines the variant from the transformer's sizes and the presence of a second expert.
-    init(_ transformer: WanConfig, hasExperts: Bool) {
+    ///
+    /// - Parameter own: The model's own settings, if it has any. They also say whether a model with
+    ///   as many output as input channels takes pictures.
+    init(_ transformer: WanConfig, hasExperts: Bool, own: GenerationDefaults? = nil) {
         self.hasExperts = hasExperts
+        self.own = own
         seesImages = transformer.imageDim != nil
         isSmall = transformer.dim < 3_072
         if transformer.vaceLayers != nil {
@@ -38,7 +44,8 @@ public struct WanVariant: Sendable, Equatable {
         } else if transformer.inDim > transformer.outDim {
             task = transformer.imagePositions == nil ? .imageToVideo : .firstLastFrameToVideo
         } else {
-            task = transformer.outDim == 48 ? .textOrImageToVideo : .textToVideo
+            let usual = transformer.outDim == 48 ? Task.textOrImageToVideo : .textToVideo
+            task = own?.task ?? usual
         }
     }
 
@@ -52,7 +59,9 @@ public struct WanVariant: Sendable, Equatable {
 
 extension WanVariant {
     /// The authors' settings, from wan/configs/*.py and generate.py of Wan 2.1 and 2.2.
-    package var defaults: Defaults {
+    package var defaults: Defaults { own.map(Defaults.init) ?? authorsDefaults }
+
+    private var authorsDefaults: Defaults {
         var defaults = Defaults()
         switch task {
         case .textToVideo:
@@ -101,6 +110,16 @@ extension WanVariant {
             "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
             + "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
             + "杂乱的背景，三条腿，背景人很多，倒着走"
+
+        init() {}
+
+        /// A model's own settings.
+        init(_ own: GenerationDefaults) {
+            (steps, shift, frames) = (own.steps, own.shift, own.frames)
+            guidance = (low: own.guidance, high: own.guidance)
+            (width, height, framesPerSecond) = (own.width, own.height, own.framesPerSecond)
+            negativePrompt = own.negativePrompt
+        }
 
         static let shaking = "镜头晃动，"
         static let cutting = "镜头切换，"

@@ -62,6 +62,12 @@ package struct ModelFolderWriter: Sendable {
         let text = try YAMLEncoder().encode(configuration)
         try OutputPath.write(text.utf8, to: root.appending(path: "stream.yaml").path)
     }
+
+    /// Writes how the model's videos are made by default.
+    package func write(_ defaults: GenerationDefaults) throws {
+        let text = try YAMLEncoder().encode(defaults)
+        try OutputPath.write(text.utf8, to: root.appending(path: "generate.yaml").path)
+    }
 }
 
 extension ModelFolder.Part {

@@ -1,3 +1,4 @@
+package import SwanDistributed
 package import SwanSystem
 package import SwanTraining
 
@@ -57,7 +58,7 @@ package struct DistillationSettings: Sendable, Equatable {
     package var ratio = 5
     package var usesBFloat16 = false
     package var checkpointsGradients = false
-    package var sharding = ParallelOptions.Sharding.none
+    package var sharding = Sharding.none
     /// The decay of the moving average of the generator's weights, and the step from which it is
     /// kept; nil for none.
     package var averageDecay: Double?

@@ -1,5 +1,5 @@
 import SwanSystem
-import SwanTraining
+import SwanDistributed
 import Yams
 
 /// The value of a key in a file.
@@ -54,7 +54,7 @@ struct SettingValue {
     }
 
     /// Reads how weights are divided, by the names of PyTorch's strategies.
-    func sharding() throws(SwanError) -> ParallelOptions.Sharding {
+    func sharding() throws(SwanError) -> Sharding {
         switch try text() {
         case "full": return .full
         case "hybrid_full", "hybrid_zero2": return .hybrid

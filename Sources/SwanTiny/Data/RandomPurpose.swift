@@ -24,6 +24,16 @@ enum RandomPurpose: UInt64, Sendable {
     case styleVectors = 7
     /// The noise for a stream's sample sheet.
     case streamSheet = 8
+    /// A drawn scene to train on.
+    case scene = 9
+    /// A drawn scene that is kept from training.
+    case heldOutScene = 10
+    /// What a prompt says of a scene, and how.
+    case scenePrompt = 11
+    /// The noise and timesteps of a text-to-video step.
+    case flowStep = 12
+    /// The noise that held-out videos start from.
+    case heldOutNoise = 13
 }
 
 extension SampleRandom {

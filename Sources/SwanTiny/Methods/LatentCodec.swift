@@ -16,6 +16,9 @@ struct LatentCodec: Sendable {
         try weights.finish()
     }
 
+    /// The width and height in pixels of the area that one latent represents.
+    var spatialStride: Int { vae.config.spatialStride }
+
     /// Returns the number of video frames that `count` latent frames stand for.
     func videoFrames(ofLatents count: Int) -> Int { vae.videoFrames(ofLatents: count) }
 

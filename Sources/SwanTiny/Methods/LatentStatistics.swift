@@ -103,7 +103,7 @@ struct LatentStatistics {
     /// The standard deviation of a normalized channel of average importance. Above 1, because the
     /// noise of a stream is meant for models that invent content and would hide too much from a
     /// small model.
-    private static let spread = 1.5
+    static let spread = 1.5
     /// A bound that normalized latents rarely exceed.
     private static let largestNormalized = 9.0
 

@@ -37,6 +37,8 @@ package struct SampleSheet {
     package let name: String
     /// A description of what the sheet shows.
     package let caption: String
+    /// Numbers measured on what it shows, by name.
+    package let figures: [String: Double]
     private let picture: Tensor  // [3, H, W]
 
     /// Creates a sheet from rows of images [3, H, W] in [0, 1]. All images in a row must have the
@@ -44,13 +46,15 @@ package struct SampleSheet {
     package init(
         _ rows: [[Tensor]],
         name: String = usualName,
-        caption: String
+        caption: String,
+        figures: [String: Double] = [:]
     ) throws(SwanError) {
         var lines: [Tensor] = []
         for row in rows { lines.append(try concatenated(row, dim: 2)) }
         picture = try concatenated(lines, dim: 1)
         self.name = name
         self.caption = caption
+        self.figures = figures
     }
 
     /// Returns the sheet as one image.

@@ -88,10 +88,15 @@ package final class StageRecord {
 
     private func write(_ sheet: SampleSheet, _ step: Int) throws {
         let picture = try sheet.png()
-        try file?.write(
-            .summary([.image(tag: "\(stage)/\(sheet.name)", picture, caption: sheet.caption)]),
-            step: step
+        let figures = sheet.figures.sorted { $0.key < $1.key }.map { name, value in
+            TrainingEvent.Value.scalar(tag: "\(stage)/\(name)", Float(value))
+        }
+        let image = TrainingEvent.Value.image(
+            tag: "\(stage)/\(sheet.name)",
+            picture,
+            caption: sheet.caption
         )
+        try file?.write(.summary([image] + figures), step: step)
         let number = String(format: "%08d", step)
         let parts = [stage] + (sheet.name == SampleSheet.usualName ? [] : [sheet.name]) + [number]
         let url = sheets.appending(path: parts.joined(separator: "-") + ".png")

@@ -14,6 +14,34 @@ package struct TrainingProgress: Sendable {
     /// The current duration of a step in seconds.
     package let secondsPerStep: Double
 
+    /// Creates a report of work that has no losses.
+    package init(stage: String, step: Int, of steps: Int, secondsPerStep: Double) {
+        self.init(
+            stage: stage,
+            step: step,
+            steps: steps,
+            losses: [:],
+            gradientNorm: 0,
+            learningRate: 0,
+            secondsPerStep: secondsPerStep
+        )
+    }
+
+    init(
+        stage: String,
+        step: Int,
+        steps: Int,
+        losses: [String: Double],
+        gradientNorm: Double,
+        learningRate: Double,
+        secondsPerStep: Double
+    ) {
+        (self.stage, self.step, self.steps) = (stage, step, steps)
+        self.losses = losses
+        (self.gradientNorm, self.learningRate) = (gradientNorm, learningRate)
+        self.secondsPerStep = secondsPerStep
+    }
+
     /// The estimated seconds until this stage is done, at the current speed.
     package var remainingSeconds: Double { Double(steps - step) * secondsPerStep }
 }

@@ -68,6 +68,7 @@ package final class StagedSessions: Sendable {
             groups.data,
             aborting: groups.others,
             threads: threads,
+            announce: groups.announce,
             rows: 0,
             keepAlive: Channel.keepAlive
         )
