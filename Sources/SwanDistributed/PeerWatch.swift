@@ -21,11 +21,17 @@ final class PeerWatch: @unchecked Sendable {
     private var hasHeard = false
     /// The failure of a peer.
     private var failure: SwanError?
+    private var stopRequest: (@Sendable () -> Void)?
+    /// Used by the thread alone.
+    private var stillness: Stillness
 
     init(_ store: ProcessStore, _ launch: Launch, _ roster: Roster) throws(SwanError) {
         self.store = store
         self.launch = launch
         self.roster = roster
+        // The first rank sees all others, and they see it.
+        let watched = launch.rank == 0 ? Array(1..<max(1, launch.size)) : [0]
+        stillness = Stillness(ranks: watched)
     }
 
     deinit { stop() }
@@ -68,12 +74,45 @@ final class PeerWatch: @unchecked Sendable {
     private func look() -> SwanError? {
         do throws(SwanError) {
             try AliveCounts.increase(store, launch.rank)
-            guard try store.contains("failed") else { return nil }
-            return try failureInStore()
+            if try store.contains("failed") { return try failureInStore() }
+            try passStopRequest()
+            return try findStill()
         } catch {
             return SwanError(.peerFailed, "\(server) has ended: its store is gone", cause: error)
         }
     }
+
+    /// A peer that has stood still for too long, which is told to the others.
+    private func findStill() throws(SwanError) -> SwanError? {
+        let still = try stillness.check { rank throws(SwanError) in
+            try store.add(AliveCounts.key(rank), 0)
+        }
+        guard let still else { return nil }
+        let what = "\(roster.name(still)) does not answer"
+        tell(what, without: 1)
+        return SwanError(.peerFailed, what)
+    }
+
+    // MARK: - Stopping
+
+    /// Asks rank 0 to stop the job.
+    func requestStop() throws(SwanError) { try store.clone().set("stop", "\(launch.rank)") }
+
+    /// Calls `body` once when a rank has asked to stop the job.
+    func onStopRequest(_ body: @escaping @Sendable () -> Void) {
+        condition.withLock { stopRequest = body }
+    }
+
+    private func passStopRequest() throws(SwanError) {
+        guard condition.withLock({ stopRequest != nil }), try store.contains("stop") else { return }
+        let body = condition.withLock {
+            defer { stopRequest = nil }
+            return stopRequest
+        }
+        body?()
+    }
+
+    // MARK: - Reasons
 
     /// The process that serves the store, for messages.
     var server: String {
@@ -190,11 +229,14 @@ final class PeerWatch: @unchecked Sendable {
 enum AliveCounts {
     /// Counts up that of one rank.
     static func increase(_ store: ProcessStore, _ rank: Int) throws(SwanError) {
-        try store.add("alive/\(rank)", 1)
+        try store.add(key(rank), 1)
     }
+
+    /// Where a rank counts.
+    static func key(_ rank: Int) -> String { "alive/\(rank)" }
 
     /// The counts of all ranks.
     static func read(_ store: ProcessStore, _ size: Int) throws(SwanError) -> [Int] {
-        try (0..<size).map { rank throws(SwanError) in try store.add("alive/\(rank)", 0) }
+        try (0..<size).map { rank throws(SwanError) in try store.add(key(rank), 0) }
     }
 }

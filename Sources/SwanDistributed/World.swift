@@ -206,6 +206,14 @@ package final class World: @unchecked Sendable {
     /// the reason.
     package func announce(_ error: any Error) { watch.announce(error) }
 
+    /// Asks rank 0 to stop the job, from another rank.
+    package func requestStop() throws(SwanError) { try watch.requestStop() }
+
+    /// Calls `body`, on rank 0, when another rank has asked to stop the job.
+    package func onStopRequest(_ body: @escaping @Sendable () -> Void) {
+        watch.onStopRequest(body)
+    }
+
     /// Runs the work of this process, and waits for the others to have done theirs, which may take
     /// any time.
     ///

@@ -91,6 +91,8 @@ struct GenerateCommand: RankedCommand {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         var job = RankedJob()
         job.models = ["--model": loading.model]
+        job.models.merge(loading.files) { old, _ in old }
+        job.models["--init-latents"] = sampling.initialLatents
         for lora in loading.loras { job.models["--lora \(lora.file.path)"] = lora.file.path }
         job.device = try Ranks.launch?.ownDevice(named: loading.device.name) ?? loading.device.name
         // Rank 0 alone reads and runs the text encoder, for which the others wait.

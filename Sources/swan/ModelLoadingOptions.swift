@@ -85,6 +85,16 @@ struct ModelLoadingOptions: ParsableArguments {
     )
     var dtype = WeightType.auto
 
+    /// The files that the options name, by option.
+    var files: [String: String] {
+        let named = [
+            "--text-encoder": textEncoder, "--image-encoder": imageEncoder,
+            "--tokenizer": tokenizer,
+            "--vae": vae.flatMap { RankedJob.isFile($0) ? $0 : nil },
+        ]
+        return named.compactMapValues { $0 }
+    }
+
     func options() throws -> GenerationOptions {
         var options = GenerationOptions()
         options.files = [

@@ -27,6 +27,9 @@ struct RankedJob {
     var device = "cpu"
     /// The longest that one exchange between ranks may take.
     var deadline = Duration.seconds(30)
+
+    /// Whether a value that may be a name is the path of a file or folder here.
+    static func isFile(_ value: String) -> Bool { FileManager.default.fileExists(atPath: value) }
 }
 
 /// This process as one of several.
@@ -154,5 +157,18 @@ private final class StartingSignals: Sendable {
     func end() {
         isOver.withLock { $0 = true }
         hasEnded.wait()
+    }
+}
+
+extension World {
+    /// Asks rank 0 to stop the job after a signal; returns whether it will.
+    func asksToStop() -> Bool {
+        do throws(SwanError) {
+            try requestStop()
+            return true
+        } catch {
+            // The store is gone, and with it the job.
+            return false
+        }
     }
 }

@@ -177,7 +177,7 @@ struct StreamCommand: RankedCommand {
         let log = Logger(label: "swan")
         let (request, live) = (request, try liveRequest)
         let job = RankedJob(
-            models: ["--model": request.model],
+            models: files,
             device: "\(try Ranks.launch?.device(named: request.device) ?? .cpu)"
         )
         try Ranks.run(job) { world in
@@ -188,7 +188,7 @@ struct StreamCommand: RankedCommand {
             }
             let ranks = try StagedRanks(world, ranked.staged)
             guard world.rank == 0 else {
-                return try serve {
+                return try serve(world) {
                     if let live { return try LiveStream.serve(live, ranks) }
                     try FileStream.serve(request, ranks)
                 }
@@ -196,6 +196,14 @@ struct StreamCommand: RankedCommand {
             if let live { return try stream(live, with: ranks, log) }
             try stream(request, with: ranks, log)
         }
+    }
+
+    /// What all ranks must have in common.
+    private var files: [String: String] {
+        var files = ["--model": request.model]
+        files["--config"] = request.configuration
+        if let vae = request.vae, RankedJob.isFile(vae) { files["--vae"] = vae }
+        return files
     }
 
     /// Streams with a live source or receiver, alone or with other ranks.
@@ -223,6 +231,7 @@ struct StreamCommand: RankedCommand {
             ?? FileStream(request, log: log)
         let report = try JSONReport(json, replaces: request.overwrites)
         let signals = try StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
+        ranks?.onStopRequest { _ = stream.stop() }
         var display = ProgressDisplay(progress)
         Engine.sleepWhileWaiting()
         try ReportedJob(signals: signals, report: report, log: log).run {
@@ -234,9 +243,9 @@ struct StreamCommand: RankedCommand {
 
     /// Takes part in a stream whose input and output rank 0 has.
     ///
-    /// A signal reaches all ranks: rank 0 ends the stream, and the others end with it.
-    private func serve(_ takePart: () throws -> Void) throws {
-        let signals = try StopSignals(stop: { true }, abandon: {})
+    /// Rank 0 ends the stream, whichever rank got the signal, and the others end with it.
+    private func serve(_ world: World, _ takePart: () throws -> Void) throws {
+        let signals = try StopSignals(stop: { world.asksToStop() }, abandon: {})
         Engine.sleepWhileWaiting()
         try takePart()
         if let code = signals.exitCode { throw ExitCode(code) }

@@ -108,7 +108,8 @@ package final class RankSupervisor {
     /// may end before the one that failed.
     private func note(_ ending: Ending) {
         let isStopped = outcome.signal.map { ending.end.status == 128 + $0 } ?? false
-        if !isStopped { failedAt = failedAt ?? .now }
+        // Rank 0 leaves last.
+        if !isStopped || ending.rank == 0 { failedAt = failedAt ?? .now }
         let isConsequence = ending.end == .exited(EX_TEMPFAIL) || endedAt != nil
         let isKnownConsequence = outcome.failure?.end == .exited(EX_TEMPFAIL)
         if outcome.failure == nil || (isKnownConsequence && !isConsequence) {
