@@ -101,7 +101,8 @@ import Torch
         }
     }
 
-    private func expectSame(_ frames: [RestyledFrame], _ expected: [RestyledFrame], _ what: Comment) {
+    private func expectSame(_ frames: [RestyledFrame], _ expected: [RestyledFrame], _ what: Comment)
+    {
         #expect(frames.map(\.sequence) == expected.map(\.sequence), what)
         let first = zip(frames, expected).first { $0.frame.pixels != $1.frame.pixels }
         #expect(first == nil, "\(what): frame \(first?.0.sequence ?? 0) differs")
