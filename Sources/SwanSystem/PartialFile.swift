@@ -130,21 +130,46 @@ package struct PartialFile: ~Copyable {
         return Opened(path: path, target: target, descriptor: descriptor, isDirect: false)
     }
 
+    /// The folder of a path with its slash, the name of the file and its extension with the dot.
+    private struct Parts {
+        let directory, stem, suffix: String
+
+        /// The path of the hidden file.
+        func partial(tag: String) -> String {
+            "\(directory).\(stem).swan-partial-\(tag)\(suffix)"
+        }
+    }
+
+    private static func parts(of target: String) -> Parts {
+        let slash = target.lastIndex(of: "/")
+        let file = slash.map { String(target[$0...].dropFirst()) } ?? target
+        let dot = file.lastIndex(of: ".")
+        let stem = dot.map { String(file[..<$0]) } ?? file
+        return Parts(
+            directory: slash.map { String(target[...$0]) } ?? "",
+            // File names are limited to 255 bytes, including the added part.
+            stem: String(decoding: stem.utf8.prefix(180), as: UTF8.self),
+            suffix: dot.map { String(file[$0...]) } ?? ""
+        )
+    }
+
+    /// Keeps what a process that was killed had written of a file: renames its hidden file to
+    /// `NAME.unfinished.EXT`, which later runs do not remove.
+    ///
+    /// - Returns: The new path; nil if there is no hidden file, or a file has that name.
+    package static func keepUnfinished(_ requested: String, of process: Int32) -> String? {
+        let parts = parts(of: resolved(requested))
+        let kept = "\(parts.directory)\(parts.stem).unfinished\(parts.suffix)"
+        return renameToNewName(parts.partial(tag: "\(process)"), kept) == 0 ? kept : nil
+    }
+
     private static func create(
         nextTo target: String,
         named name: String,
     ) throws(SwanError) -> (path: String, descriptor: Int32) {
-        let slash = target.lastIndex(of: "/")
-        let directory = slash.map { String(target[...$0]) } ?? ""
-        let file = slash.map { String(target[$0...].dropFirst()) } ?? target
-        let dot = file.lastIndex(of: ".")
-        let stem = dot.map { String(file[..<$0]) } ?? file
-        let suffix = dot.map { String(file[$0...]) } ?? ""
-        // File names are limited to 255 bytes, including the added part.
-        let short = String(decoding: stem.utf8.prefix(180), as: UTF8.self)
+        let parts = parts(of: target)
         for attempt in 0..<1000 {
-            let tag = PartialName.tag(attempt: attempt)
-            let path = "\(directory).\(short).swan-partial-\(tag)\(suffix)"
+            let path = parts.partial(tag: PartialName.tag(attempt: attempt))
             let descriptor = UnfinishedFiles.make(path) {
                 Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
             }

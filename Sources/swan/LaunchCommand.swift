@@ -75,6 +75,7 @@ struct LaunchCommand: ParsableCommand {
         let outcome = try launcher.run()
         if let failure = outcome.failure, outcome.signal == nil {
             Terminal.standardError.write(kind: .error, Self.text(failure, outcome.killed))
+            try keepOutput(of: failure)
         }
         throw ExitCode(outcome.status)
     }
@@ -95,6 +96,19 @@ struct LaunchCommand: ParsableCommand {
                 "'swan \(command[0])' with these options runs in one process: start it without swan launch"
             )
         }
+    }
+
+    /// Keeps what rank 0 of a stream had written when it was killed, if players can read it.
+    private func keepOutput(of failure: RankSupervisor.Ending) throws {
+        guard failure.rank == 0, case .signaled = failure.end,
+            let stream = try Swan.parseAsRoot(command) as? StreamCommand,
+            let output = stream.output,
+            // The index of other containers is written at the end.
+            [".mkv", ".y4m"].contains(where: { output.lowercased().hasSuffix($0) }),
+            let kept = PartialFile.keepUnfinished(output, of: failure.process)
+        else { return }
+        let text = "\(kept.printable(limit: 1_000)) has what was decoded until then"
+        Terminal.standardError.write(kind: .note, text)
     }
 
     private static func text(_ failure: RankSupervisor.Ending, _ killed: [Int]) -> String {

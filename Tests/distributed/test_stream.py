@@ -89,6 +89,21 @@ class StreamOverRanks(unittest.TestCase):
         self.assertGreater(frames, 0)
         self.assertLess(frames, 4_000)
 
+    def test_first_rank_lost(self):
+        """What rank 0 had written is kept under another name, if players can read it."""
+        video(self.input, 4_000)
+        process = self.start(2, self.file("out.y4m"))
+        victim = self.rank(process.pid, 0)
+        self.wait_for_frames()
+        os.kill(victim, signal.SIGKILL)
+        _, messages = process.communicate(timeout=40)
+        self.assertEqual(process.returncode, 137)
+        self.assertIn("out.unfinished.y4m has what was decoded", messages)
+        frames = frame_count(self.file("out.unfinished.y4m"))
+        self.assertGreater(frames, 2)
+        self.assertLess(frames, 4_000)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["in.y4m", "out.unfinished.y4m"])
+
     def test_stop(self):
         """Ctrl-C ends all ranks and keeps the finished frames."""
         video(self.input, 4_000)

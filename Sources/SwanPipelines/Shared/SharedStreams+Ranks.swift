@@ -20,6 +20,8 @@ extension SharedStreams {
         let session: StagedSession
         let owner: SharedStream
         let underway: UnderwayChunks
+        /// The rows in which the newest chunk is denoised.
+        var rows = 1
     }
 
     /// Feeds the ranks until the host is closed.
@@ -28,7 +30,7 @@ extension SharedStreams {
         var running: Running?
         do {
             try ranks.watch { [self] error in lose(ranks, error) }
-            while let job = nextJob(after: running?.owner) {
+            while let job = nextJob(after: running) {
                 try run(job, ranks, &running)
             }
             if condition.withLock({ hasLostRanks }) {
@@ -62,7 +64,8 @@ extension SharedStreams {
                 try running?.session.end(dropping: running?.owner.id != stream.id)
                 running = nil
             }
-            let current = try running ?? begin(stream, chunk, ranks)
+            var current = try running ?? begin(stream, chunk, ranks)
+            current.rows = chunk.rows
             running = current
             current.underway.append(chunk, at: clock.now())
             // Older prompts are released.
@@ -85,12 +88,14 @@ extension SharedStreams {
     }
 
     /// Waits until there is something to do; nil when the host is closed.
-    private func nextJob(after owner: SharedStream?) -> RankJob? {
+    private func nextJob(after running: Running?) -> RankJob? {
         condition.withLock {
             while isOpen {
-                if let owner, streams[owner.id] == nil { return .leave }
+                if let owner = running?.owner, streams[owner.id] == nil { return .leave }
                 for (id, state) in streams {
-                    if let chunk = state.noised, state.underwayChunks < mostUnderway(chunk) {
+                    // Chunks of more rows stay until other steps push them out.
+                    let most = state.noised.map { mostUnderway(max($0.rows, running?.rows ?? 1)) }
+                    if let chunk = state.noised, state.underwayChunks < most ?? 0 {
                         streams[id]?.noised = nil
                         streams[id]?.underwayChunks += 1
                         condition.broadcast()
@@ -105,10 +110,7 @@ extension SharedStreams {
     }
 
     /// The most chunks under way: those at a denoising step, and one that waits at each end.
-    private func mostUnderway(_ chunk: TaggedChunk) -> Int {
-        let steps = chunk.tag.usesBatch ? chunk.options.configuration.steps.count : 1
-        return (ranks?.stageCount ?? 1) * steps + 2
-    }
+    private func mostUnderway(_ rows: Int) -> Int { (ranks?.stageCount ?? 1) * rows + 2 }
 
     private func deliver(
         _ decoded: StagedSession.Decoded,
@@ -143,6 +145,11 @@ extension SharedStreams {
         fail(reason)
         condition.withLock { whenLost }?(reason)
     }
+}
+
+extension TaggedChunk {
+    /// The rows of the stream batch in which it is denoised.
+    fileprivate var rows: Int { tag.usesBatch ? options.configuration.steps.count : 1 }
 }
 
 /// The chunks that ranks have and have not returned, oldest first.

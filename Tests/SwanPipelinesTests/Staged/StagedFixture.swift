@@ -23,6 +23,7 @@ struct StagedFixture: Sendable {
         var sinkFrames = 2
         var sinkThreshold = -1.0
         var framesPerBlock = 1
+        var height = 32
         /// Frames that do not fill the last chunk.
         var moreFrames = 0
         /// Whether the noise follows the motion, so that the first timestep changes.
@@ -36,7 +37,9 @@ struct StagedFixture: Sendable {
     let model: StreamModel
     private let weights: DictionaryWeights
 
-    init() throws {
+    /// - Parameter codes: Whether frames are made by the autoencoder of small models, instead of one
+    ///   that shows the latents' bits.
+    init(codes: Bool = false) throws {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder.url.path)
         let tiny = try StreamModel.load(folder.url.path, dtype: .float32, device: .cpu)
@@ -49,7 +52,7 @@ struct StagedFixture: Sendable {
             name: "staged",
             StreamModel.Networks(
                 transformer: transformer,
-                vae: BitAutoencoder(),
+                vae: codes ? tiny.vae : BitAutoencoder(),
                 textEncoder: tiny.textEncoder,
                 tokenizer: tiny.tokenizer
             ),
@@ -69,7 +72,7 @@ struct StagedFixture: Sendable {
         configuration.sinkFrames = script.sinkFrames
         configuration.sinkThreshold = script.sinkThreshold
         configuration.framesPerBlock = script.framesPerBlock
-        var options = StreamOptions(configuration, height: 32, width: 32)
+        var options = StreamOptions(configuration, height: script.height, width: 32)
         options.settings.streamBatch = script.streamBatch
         options.settings.fixedNoise = !script.followsMotion
         options.settings.targetFPS = script.targetFPS

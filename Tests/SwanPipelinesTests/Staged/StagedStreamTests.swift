@@ -58,6 +58,25 @@ import Testing
         expectSame(try fixture.together(8, script), expected, "8 ranks")
     }
 
+    /// Rows of pictures, of which some ranks have more than others, or which are fewer than ranks. Values
+    /// near a half may be rounded to either side.
+    @Test(.timeLimit(.minutes(5)), arguments: [(32, 2), (80, 2), (80, 3), (48, 3), (16, 3)])
+    func ranksDecodeRowsOfThePicture(height: Int, decoders: Int) throws {
+        let fixture = try StagedFixture(codes: true)
+        var script = Script(chunks: 6, moreFrames: 2)
+        script.height = height
+        let expected = try fixture.alone(script)
+        var layout = StagedOptions()
+        layout.decodeRanks = decoders
+        let frames = try fixture.together(decoders + 1, script, layout)
+        #expect(frames.count == expected.count)
+        #expect(Set(expected.map(\.pixels)).count > script.chunks)
+        let pairs = zip(frames.flatMap(\.pixels), expected.flatMap(\.pixels))
+        let differences = pairs.map { abs(Int($0) - Int($1)) }.filter { $0 > 0 }
+        #expect(differences.allSatisfy { $0 == 1 })
+        #expect(differences.count < expected.count)
+    }
+
     /// Short caches, sinks that are refreshed, long chunks, steps one after the other, padding.
     static let variants = [
         Script(steps: 3, chunks: 12, cacheFrames: 2, sinkFrames: 0),

@@ -40,11 +40,30 @@ package final class StagedSessions: Sendable {
     /// call this together.
     ///
     /// - Throws: `invalidRequest` for a layout in which a session's steps cannot change.
-    package init(
+    package convenience init(
         _ ranks: StagedRanks,
         _ checkpoint: StreamCheckpoint,
         _ dtype: DType,
         _ device: Device
+    ) throws {
+        let configs = checkpoint.configs
+        let sizes = StagedSizes(
+            config: configs.transformer,
+            strides: (configs.spatialStride, configs.temporalStride),
+            dtype: dtype,
+            device: device
+        )
+        try self.init(ranks, checkpoint.configuration, sizes) {
+            try ranks.load(checkpoint, dtype, device)
+        }
+    }
+
+    /// Joins the ranks and loads this one's part with `load`.
+    init(
+        _ ranks: StagedRanks,
+        _ configuration: StreamConfiguration,
+        _ sizes: StagedSizes,
+        load: () throws -> StagedParts
     ) throws {
         guard ranks.options.layout == .blocks else {
             throw SwanError(
@@ -53,15 +72,8 @@ package final class StagedSessions: Sendable {
                     + "--layout blocks"
             )
         }
-        self.ranks = ranks
-        let configs = checkpoint.configs
-        base = StreamOptions(checkpoint.configuration)
-        sizes = StagedSizes(
-            config: configs.transformer,
-            strides: (configs.spatialStride, configs.temporalStride),
-            dtype: dtype,
-            device: device
-        )
+        (self.ranks, self.sizes) = (ranks, sizes)
+        base = StreamOptions(configuration)
         let (world, roles) = (ranks.world, ranks.roles)
         groups = try StagedGroups(world, decoders: roles.decoders)
         let post = StagePost(
@@ -73,14 +85,7 @@ package final class StagedSessions: Sendable {
             keepAlive: Channel.keepAlive
         )
         (orders, answers) = try Self.open(post, size: world.size)
-        parts = try StagedParts(
-            checkpoint,
-            roles,
-            ranks.options,
-            rank: world.rank,
-            dtype,
-            device
-        )
+        parts = try load()
         model = parts.model
         for queue in answers {
             let works =
