@@ -51,7 +51,7 @@ import Testing
     }
 
     /// Blocks in parts: the bits of whole ones.
-    @Test(arguments: [2, 4])
+    @Test(arguments: [4])
     func shards(ranks: Int) throws {
         for outcome in try run("shards", ranks) {
             #expect(outcome.code == 0, "\(outcome.messages)")
@@ -83,8 +83,9 @@ import Testing
     }
 
     /// One rank without memory ends all, with the reason.
-    @Test func outOfMemory() throws {
-        let outcomes = try run("failing", 3)
+    @Test(arguments: ["failing", "failing-shards"])
+    func outOfMemory(scenario: String) throws {
+        let outcomes = try run(scenario, 3)
         for (rank, outcome) in outcomes.enumerated() {
             #expect(outcome.code == (rank == 2 ? 70 : 75), "\(outcome.messages)")
             #expect(outcome.messages.contains("no memory for 3 GB"), "\(outcome.messages)")

@@ -14,11 +14,10 @@ extension ModelFolder {
     ) throws(SwanError) -> Network {
         let weights = FiniteWeights(try weights(of: files))
         let network = try files.network(weights, dtype, device, keepsStorage: false, build)
-        guard weights.areFinite else {
+        if !weights.areFinite {
             // The file's own names say more than those of the network.
             try checkpoint(files.data).requireFinite()
             try weights.requireFinite(files.data)
-            return network
         }
         return network
     }

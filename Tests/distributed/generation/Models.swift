@@ -72,11 +72,11 @@ extension Probe {
     }
 
     /// The last rank runs out of memory after a step, while the others go on.
-    func fail() throws {
+    func fail(_ division: GenerationRanks.Division) throws {
         let model = try open(.textToVideo)
         var request = try Self.request(for: .textToVideo)
         request.settings.steps = 50
-        let ranks = GenerationRanks(world)
+        let ranks = GenerationRanks(world, division)
         _ = try VideoGenerator(model, ranks: ranks).generate(request) { event in
             if case .step(2, _, _) = event, world.rank == world.size - 1 {
                 throw SwanError(.outOfMemory, "no memory for 3 GB")

@@ -1,5 +1,6 @@
 import RankSupport
 import SwanDistributed
+import SwanPipelines
 import SwanSystem
 import Torch
 
@@ -31,10 +32,15 @@ import Torch
         case "divisions": try checkDivisions()
         case "shards": try checkShards()
         case "machines": try checkMachines()
-        case "peak": try inference { try checkPeak() }
+        case "peak":
+            try inference {
+                try checkPeak()
+                try checkEncoder()
+            }
         case "loras": try checkLoRAs()
         case "edges": try checkEdges()
-        case "failing": try fail()
+        case "failing": try fail(GenerationRanks.Division())
+        case "failing-shards": try fail(Self.sharded())
         case let other: throw SwanError(.invalidRequest, "no scenario '\(other)'")
         }
     }
