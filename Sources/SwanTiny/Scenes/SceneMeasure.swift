@@ -32,7 +32,15 @@ package enum SceneMeasure {
         }
 
         /// Whether the clip shows all that the prompt says.
-        package var isMet: Bool { backdrop && hue && form && heading && pace }
+        package var isMet: Bool { missing.isEmpty }
+
+        /// The kinds of words that the clip does not show.
+        package var missing: [String] {
+            [
+                ("backdrop", backdrop), ("hue", hue), ("form", form), ("heading", heading),
+                ("pace", pace),
+            ].filter { !$0.1 }.map(\.0)
+        }
     }
 
     /// Judges a clip [T, 3, H, W] in [0, 1] by what was asked for.
