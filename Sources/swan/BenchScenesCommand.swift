@@ -11,9 +11,9 @@ struct BenchScenesCommand: ParsableCommand {
         commandName: "tiny-t2v",
         abstract: "Measure how many prompts a model of drawn scenes meets; takes minutes.",
         discussion: """
-            Videos are generated for prompts whose combinations of color, shape and direction are not \
-            in the training of 'configs/tiny-t2v.yaml'. Classifiers that follow from how scenes are \
-            drawn judge them: backdrop, hue, form, heading and pace.
+            Videos are generated for prompts whose combinations of color, shape and direction are \
+            not in the training of 'configs/tiny-t2v.yaml'. Classifiers that follow from how scenes \
+            are drawn judge them: backdrop, hue, form, heading and pace.
 
               swan bench tiny-t2v --model out/tiny-t2v --prompts 40 --sheet videos.png
             """

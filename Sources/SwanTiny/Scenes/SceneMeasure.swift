@@ -4,8 +4,8 @@ package import Torch
 /// Whether a clip shows what a prompt says, by classifiers that follow from how scenes are drawn:
 /// nothing is learned.
 ///
-/// Pixels belong to the hue in whose direction they differ from the backdrop. A form is the one with
-/// the closest moments; heading and pace are those of the path of the centroid.
+/// Pixels belong to the hue in whose direction they differ from the backdrop. A form is the one
+/// with the closest moments; heading and pace are those of the centroid's path.
 package enum SceneMeasure {
     /// What a clip was asked for and does show, by kind of word.
     package struct Verdict: Sendable, Equatable {
