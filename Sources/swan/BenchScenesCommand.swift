@@ -19,11 +19,11 @@ struct BenchScenesCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "The name of a bundled model, or a model folder.")
-    var model = SceneBenchmark.Options().model
+    @Option(help: "The model folder.")
+    var model: String
 
     @Option(parsing: .unconditional, help: "The number of prompts.")
-    var prompts = SceneBenchmark.Options().prompts
+    var prompts = 100
 
     @Option(parsing: .unconditional, help: "The seed of the prompts and of the noise.")
     var seed: UInt64 = 0
@@ -51,8 +51,7 @@ struct BenchScenesCommand: ParsableCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
-        var options = SceneBenchmark.Options()
-        options.model = model
+        var options = SceneBenchmark.Options(model: model)
         options.prompts = prompts
         options.seed = seed
         options.steps = steps

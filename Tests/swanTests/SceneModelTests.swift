@@ -46,8 +46,13 @@ import Testing
         #expect(image.width == 2 * 6 * 32 && image.height == 32)
     }
 
-    @Test(arguments: [["--prompts", "0"], ["--sheet", "a.jpg"], ["--model", "nowhere"]])
-    func invalidOptionsAreRefused(options: [String]) throws {
-        #expect(try Program(["bench", "tiny-t2v"] + options).end().code != 0)
+    @Test(arguments: [
+        (["--model", "tiny", "--prompts", "0"], "number of prompts"),
+        (["--model", "tiny", "--sheet", "a.jpg"], ".png"), (["--model", "nowhere"], "nowhere"),
+        (["--model", "tiny"], "causal model"), ([], "--model"),
+    ])
+    func invalidOptionsAreRefused(options: [String], word: String) throws {
+        let outcome = try Program(["bench", "tiny-t2v"] + options).end()
+        #expect(outcome.code != 0 && outcome.messages.contains(word), "\(outcome.messages)")
     }
 }

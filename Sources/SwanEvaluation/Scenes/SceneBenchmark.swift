@@ -12,7 +12,7 @@ package struct SceneBenchmark {
     /// What to measure.
     package struct Options: Sendable {
         /// The name of a bundled model, or a model folder.
-        package var model = "tiny-t2v"
+        package var model: String
         /// The number of prompts, and the seed that they and the noise are drawn by.
         package var prompts = 100
         package var seed: UInt64 = 0
@@ -26,8 +26,8 @@ package struct SceneBenchmark {
         /// Whether the picture replaces another one.
         package var overwrites = false
 
-        /// Creates the default options.
-        package init() {}
+        /// Creates the default options for a model.
+        package init(model: String) { self.model = model }
 
         /// The files that are read and written.
         package var files: JobFiles {
