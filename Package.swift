@@ -407,8 +407,9 @@ let package = Package(
         .testTarget(
             name: "SwanTinyTests",
             dependencies: [
-                "Torch", "TorchNN", "SwanSystem", "SwanText", "SwanMedia", "SwanModels",
-                "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport", "ModelSupport",
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanMedia",
+                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanTiny", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),

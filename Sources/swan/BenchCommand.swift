@@ -11,7 +11,7 @@ struct BenchCommand: ParsableCommand {
             """,
         subcommands: [
             BenchSpeedCommand.self, BenchQualityCommand.self, BenchServeCommand.self,
-            BenchDistributeCommand.self,
+            BenchDistributeCommand.self, BenchScenesCommand.self,
         ],
         defaultSubcommand: BenchSpeedCommand.self
     )

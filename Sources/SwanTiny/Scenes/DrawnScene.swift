@@ -39,7 +39,7 @@ package struct DrawnScene: Sendable, Equatable {
 
         /// Whether its combination of hue, form and heading is kept from training.
         ///
-        /// A fifth of all combinations is; every two of the three words do occur together in others.
+        /// A fifth of all combinations is; every two of the words do occur together in others.
         package var isHeldOut: Bool {
             guard let hue = Hue.allCases.firstIndex(of: hue),
                 let form = Form.allCases.firstIndex(of: form),

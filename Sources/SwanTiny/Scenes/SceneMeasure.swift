@@ -4,8 +4,8 @@ package import Torch
 /// Whether a clip shows what a prompt says, by classifiers that follow from how scenes are drawn:
 /// nothing is learned.
 ///
-/// Pixels belong to the hue in whose direction they differ from the backdrop. A form is the one with
-/// the closest moments; heading and pace are those of the path of the centroid.
+/// Pixels belong to the hue in whose direction they differ from the backdrop. A form is the one
+/// with the closest moments; heading and pace are those of the centroid's path.
 package enum SceneMeasure {
     /// What a clip was asked for and does show, by kind of word.
     package struct Verdict: Sendable, Equatable {
@@ -32,7 +32,15 @@ package enum SceneMeasure {
         }
 
         /// Whether the clip shows all that the prompt says.
-        package var isMet: Bool { backdrop && hue && form && heading && pace }
+        package var isMet: Bool { missing.isEmpty }
+
+        /// The kinds of words that the clip does not show.
+        package var missing: [String] {
+            [
+                ("backdrop", backdrop), ("hue", hue), ("form", form), ("heading", heading),
+                ("pace", pace),
+            ].filter { !$0.1 }.map(\.0)
+        }
     }
 
     /// Judges a clip [T, 3, H, W] in [0, 1] by what was asked for.

@@ -8,7 +8,10 @@ package struct ScenePrompts: Sendable {
     package init(seed: UInt64) { self.seed = seed }
 
     /// Returns prompt number `index` for a scene, and what it says.
-    func prompt(for scene: DrawnScene, index: UInt64) -> (claim: SceneClaim, text: String) {
+    package func prompt(
+        for scene: DrawnScene,
+        index: UInt64
+    ) -> (claim: SceneClaim, text: String) {
         var random = SampleRandom(seed: seed, index: index, purpose: .scenePrompt)
         let claim = SceneClaim(scene, leavingOut: &random)
         return (claim, text(of: claim, &random))

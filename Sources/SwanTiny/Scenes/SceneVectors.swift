@@ -22,8 +22,8 @@ struct SceneVectors {
         guard dim >= Self.count else {
             throw SwanError(
                 .invalidRecipe,
-                "text.model.d_model: \(dim) dimensions are too few for the \(Self.count) vectors of "
-                    + "what prompts can say"
+                "text.model.d_model: \(dim) dimensions are too few for the \(Self.count) "
+                    + "vectors of what prompts can say"
             )
         }
         let generator = try Generator(seed: seed, purpose: .styleVectors)

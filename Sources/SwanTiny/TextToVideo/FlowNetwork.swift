@@ -65,23 +65,35 @@ struct GuidedSampler {
             nothing.padded([0, 0, 0, length - nothing.size(1)])
                 .expanded([count, length, text.size(2)]),
         ])
-        var x = noise
-        for step in 0..<steps {
-            let now = noiseLevel(step)
+        return try Self.path(from: noise, steps: steps, shift: shift) {
+            x,
+            level throws(SwanError) in
             let flows = try network(
                 concatenated([x, x]),
-                timesteps: .full([2 * count], 1_000 * now),
+                timesteps: .full([2 * count], 1_000 * level),
                 text: both
             ).to(.cpu).chunked(2, dim: 0)
-            let flow = try flows[1] + (flows[0] - flows[1]) * guidance
-            x = try x + flow * (noiseLevel(step + 1) - now)
+            return try flows[1] + (flows[0] - flows[1]) * guidance
         }
-        return x
     }
 
-    /// The noise level before a step, shifted: s u / (1 + (s - 1) u).
-    private func noiseLevel(_ step: Int) -> Double {
-        let u = 1 - Double(step) / Double(steps)
-        return shift * u / (1 + (shift - 1) * u)
+    /// Follows a flow from noise, with noise levels s u / (1 + (s - 1) u) for a shift s.
+    ///
+    /// - Parameter flow: The flow at x and a noise level.
+    static func path(
+        from noise: Tensor,
+        steps: Int,
+        shift: Double,
+        flow: (_ x: Tensor, _ level: Double) throws(SwanError) -> Tensor
+    ) throws(SwanError) -> Tensor {
+        func level(_ step: Int) -> Double {
+            let u = 1 - Double(step) / Double(steps)
+            return shift * u / (1 + (shift - 1) * u)
+        }
+        var x = noise
+        for step in 0..<steps {
+            x = try x + flow(x, level(step)) * (level(step + 1) - level(step))
+        }
+        return x
     }
 }

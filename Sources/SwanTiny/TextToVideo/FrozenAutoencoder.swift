@@ -19,8 +19,8 @@ package struct FrozenAutoencoder {
             let known = BundledModels.names.joined(separator: ", ")
             throw SwanError(
                 .noSuchFile,
-                "autoencoder: \(nameOrPath.printable()) is neither a bundled model (\(known)) nor a "
-                    + "model folder"
+                "autoencoder: \(nameOrPath.printable()) is neither a bundled model (\(known)) "
+                    + "nor a model folder"
             )
         }
         let folder = try ModelFolder(path)

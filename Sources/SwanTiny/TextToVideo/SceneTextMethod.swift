@@ -7,8 +7,8 @@ import TorchNN
 /// Trains a text encoder alone: every token of a prompt is mapped to the vector of all that the
 /// prompt says.
 ///
-/// A transformer then finds the whole claim in any token, as a sum of fixed vectors, and only has to
-/// learn what they look like.
+/// A transformer then finds the whole claim in any token, as a sum of fixed vectors, and only has
+/// to learn what they look like.
 struct SceneTextMethod: Method {
     /// The trained role.
     static let trainedRole = "text_encoder"

@@ -70,8 +70,8 @@ extension TextToVideoRecipe {
         )
         try limits.require(
             model.imageDim == nil && model.vaceLayers == nil && model.inDim == model.outDim,
-            "transformer.model: a text-to-video model has as many input as output channels, and "
-                + "no image_dim or vace_layers"
+            "transformer.model: in_dim and out_dim must be the same, without image_dim and "
+                + "vace_layers, for a text-to-video model"
         )
         try limits.require(transformer.shift, in: 1e-3...1_000, "transformer.shift")
         try limits.require(transformer.promptDropout, in: 0...1, "transformer.prompt_dropout")

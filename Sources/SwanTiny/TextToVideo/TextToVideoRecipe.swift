@@ -3,8 +3,8 @@ package import SwanTraining
 
 /// A training run of a small text-to-video model on drawn scenes, with another model's autoencoder.
 ///
-/// The model is the teacher of distillation: bidirectional, from pure noise, with guidance. Its text
-/// encoder is trained first, alone; then it is frozen like Wan's.
+/// The model is the teacher of distillation: bidirectional, from pure noise, with guidance. Its
+/// text encoder is trained first, alone; then it is frozen like Wan's.
 package struct TextToVideoRecipe: RecipeText, Sendable {
     /// The name of the model.
     package var name: String

@@ -66,9 +66,7 @@ package struct TextToVideoTrainer {
         let latents = try SceneLatents(
             output.appending(path: "checkpoints/latents"),
             count: recipe.video.clips,
-            scenes: scenes,
-            size: recipe.video.size,
-            codec: codec,
+            maker: SceneLatents.Maker(scenes: scenes, size: recipe.video.size, codec: codec),
             mark: "\(recipe.seed) \(recipe.video.size) \(recipe.frames) \(done.config.latentsStd)",
             stop: stop,
             onProgress: onProgress
@@ -166,6 +164,16 @@ package struct TextToVideoTrainer {
         )
         let trained = state.averages[SceneTextMethod.trainedRole]
         try folder.saveTextEncoder(trained, of: recipe)
+        // How many prompts it reads without a mistake bounds how many the model can meet.
+        onProgress(
+            TrainingProgress(
+                stage: "text",
+                step: state.step,
+                of: recipe.text.steps,
+                losses: ["understood": try method.understood(trained, count: 500)],
+                secondsPerStep: 0
+            )
+        )
         // As it is stored, so that the finished model sees what was trained on.
         let rounded = try trained.mapValues { try $0.to(.float16).to(.float32).to(.cpu) }
         let weights = Weights(leaves: rounded)

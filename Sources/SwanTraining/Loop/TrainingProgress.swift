@@ -14,13 +14,19 @@ package struct TrainingProgress: Sendable {
     /// The current duration of a step in seconds.
     package let secondsPerStep: Double
 
-    /// Creates a report of work that has no losses.
-    package init(stage: String, step: Int, of steps: Int, secondsPerStep: Double) {
+    /// Creates a report of work that is not the update of a network.
+    package init(
+        stage: String,
+        step: Int,
+        of steps: Int,
+        losses: [String: Double] = [:],
+        secondsPerStep: Double
+    ) {
         self.init(
             stage: stage,
             step: step,
             steps: steps,
-            losses: [:],
+            losses: losses,
             gradientNorm: 0,
             learningRate: 0,
             secondsPerStep: secondsPerStep

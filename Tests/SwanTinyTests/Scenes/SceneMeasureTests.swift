@@ -4,7 +4,8 @@ import Torch
 
 @testable import SwanTiny
 
-/// The measure is worth what it tells apart: right clips from wrong ones, also after the autoencoder.
+/// The measure is worth what it tells apart: right clips from wrong ones, also after the
+/// autoencoder.
 @Suite struct SceneMeasureTests {
     private let sampler = SceneSampler(frames: 21, seed: 11)
 

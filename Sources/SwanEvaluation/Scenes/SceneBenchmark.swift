@@ -1,0 +1,164 @@
+import SwanCheckpoints
+package import SwanMedia
+import SwanPipelines
+import SwanSystem
+package import SwanTiny
+import SwanTraining
+import Torch
+
+/// How many prompts a model of drawn scenes meets, by classifiers that follow from how scenes are
+/// drawn. The prompts' combinations of color, shape and direction are not in training.
+package struct SceneBenchmark {
+    /// What to measure.
+    package struct Options: Sendable {
+        /// The name of a bundled model, or a model folder.
+        package var model: String
+        /// The number of prompts, and the seed that they and the noise are drawn by.
+        package var prompts = 100
+        package var seed: UInt64 = 0
+        /// The denoising steps and the guidance scale; nil for the model's own.
+        package var steps: Int?
+        package var guidance: Double?
+        /// The device to run on.
+        package var device = "auto"
+        /// Where to write frames of the first videos as a picture; nil for nowhere.
+        package var sheet: String?
+        /// Whether the picture replaces another one.
+        package var overwrites = false
+
+        /// Creates the default options for a model.
+        package init(model: String) { self.model = model }
+
+        /// The files that are read and written.
+        package var files: JobFiles {
+            var files = JobFiles()
+            files.models = [BundledModels.folder(model) ?? model]
+            files.outputs = sheet.map { [.file($0)] } ?? []
+            return files
+        }
+    }
+
+    /// The result of the measurement.
+    package struct Report: Sendable, Encodable {
+        /// The version of the schema; it increases when a key is removed or its meaning changes.
+        package let schemaVersion = 1
+        /// The model, as specified.
+        package let model: String
+        /// The seed of prompts and noise.
+        package let seed: UInt64
+        /// The share of prompts that are met, and those of the kinds of words and scenes.
+        package let figures: [Figure]
+        /// The prompts that are not met, and the words that the video does not show.
+        package let missed: [String]
+
+        /// Whether enough prompts are met.
+        package var holds: Bool { figures.allSatisfy(\.holds) }
+
+        private enum CodingKeys: String, CodingKey {
+            case schemaVersion = "schema_version", model, seed, figures, missed
+        }
+    }
+
+    /// The share of held-out prompts that a finished model meets.
+    private static let bound = 0.9
+    /// The number of videos on the picture.
+    private static let shown = 24
+
+    private let options: Options
+    private let generator: VideoGenerator
+
+    /// Opens the model.
+    package init(_ options: Options) throws {
+        try NumberLimits.require(
+            options.prompts,
+            in: 1...100_000,
+            "the number of prompts",
+            of: "bench tiny-t2v",
+            .invalidOption
+        )
+        if let sheet = options.sheet {
+            guard sheet.lowercased().hasSuffix(".png") else {
+                throw SwanError(
+                    .invalidOption,
+                    "\(sheet): the sheet is a PNG file; specify a name that ends in .png"
+                )
+            }
+            try OutputPath.requireWritable(sheet)
+        }
+        self.options = options
+        var opening = GenerationOptions()
+        opening.device = options.device
+        opening.offload = .none
+        generator = VideoGenerator(try GenerationModel(options.model, options: opening))
+    }
+
+    /// Generates the videos and measures them.
+    ///
+    /// - Parameter onVideo: Called with the number of videos done and what has been met so far.
+    package func run(onVideo: (Int, SceneScore) -> Void = { _, _ in }) throws -> Report {
+        let frames = generator.model.variant.defaults.frames
+        let scenes = SceneSampler(frames: frames, seed: options.seed)
+        let prompts = ScenePrompts(seed: options.seed)
+        var score = SceneScore()
+        var missed: [String] = []
+        var rows: [[Tensor]] = []
+        for index in 0..<options.prompts {
+            let scene = scenes.scene(UInt64(index), .heldOut)
+            let (claim, text) = prompts.prompt(for: scene, index: UInt64(index))
+            let clip = try video(text, seed: UInt64(index))
+            let verdict = try SceneMeasure.verdict(clip, claim)
+            score.add(verdict, claim.kind)
+            if !verdict.isMet {
+                missed.append("\(text): \(verdict.missing.joined(separator: ", "))")
+            }
+            if rows.count < Self.shown {
+                let last = clip.size(0) - 1
+                rows.append(try (0...5).map { try clip.selected(0, $0 * last / 5) })
+            }
+            onVideo(index + 1, score)
+        }
+        if let sheet = options.sheet { try write(rows, to: sheet) }
+        return Report(
+            model: options.model,
+            seed: options.seed,
+            figures: Self.figures(of: score),
+            missed: missed
+        )
+    }
+
+    private static func figures(of score: SceneScore) -> [Figure] {
+        score.figures.sorted { $0.key < $1.key }.map { name, share in
+            Figure(name, share, "", name == "met" ? .atLeast(bound) : nil)
+        }
+    }
+
+    /// Generates a video: [T, 3, H, W] in [0, 1].
+    private func video(_ prompt: String, seed: UInt64) throws -> Tensor {
+        var request = GenerationRequest(prompt: prompt)
+        request.settings.seed = Seed.mixed(options.seed, seed)
+        request.settings.steps = options.steps
+        request.settings.guidance = options.guidance
+        var frames: [VideoFrame] = []
+        _ = try generator.generate(request) { event in
+            if case .frames(let next, _) = event { frames += next }
+        }
+        guard let first = frames.first else {
+            throw SwanError(.invalidModel, "\(options.model): generated no frames")
+        }
+        let pixels = try Tensor(
+            frames.flatMap(\.pixels),
+            [frames.count, first.height, first.width, 3]
+        )
+        return try PixelMath.values(pixels.permuted(0, 3, 1, 2).contiguous())
+    }
+
+    private func write(_ rows: [[Tensor]], to path: String) throws {
+        let half = (rows.count + 1) / 2
+        var lines = Array(rows.prefix(half))
+        for (index, row) in rows.dropFirst(half).enumerated() { lines[index] += row }
+        // Rows have the same width.
+        let whole = lines.filter { $0.count == lines[0].count }
+        let sheet = try SampleSheet(whole, caption: "held-out prompts")
+        try OutputPath.write(sheet.frame().png(), to: path, replaces: options.overwrites)
+    }
+}
