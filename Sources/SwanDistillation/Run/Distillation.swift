@@ -88,14 +88,26 @@ package struct Distillation {
         } else {
             teacher = model
         }
-        let isWriter = ranks?.isFirst ?? true
-        folder = try DistillationFolder(
-            options.output,
-            settings,
-            text: file.text,
-            resume: options.resume,
-            isWriter: isWriter
+        let text = file.text
+        func folder(isWriter: Bool) throws -> DistillationFolder {
+            try DistillationFolder(
+                options.output,
+                file.settings,
+                text: text,
+                resume: options.resume,
+                isWriter: isWriter
+            )
+        }
+        guard let ranks else {
+            self.folder = try folder(isWriter: true)
+            return
+        }
+        try ranks.requireSame(
+            "the distillation's file",
+            "checksum \(String(Seed.named(text), radix: 16))",
+            remedy: "start all ranks with the same file and options"
         )
+        self.folder = try ranks.inTurn { try folder(isWriter: ranks.isFirst) }
     }
 
     private static func path(_ path: String, _ root: String) -> String {
