@@ -84,24 +84,24 @@ class DistillationOverRanks(unittest.TestCase):
     def weights(self, output):
         return self.path(output).read_bytes()
 
-    def expect_same(self, **changes):
-        """Two micro-batches of one process are those of two ranks, bit for bit."""
-        alone = self.train(1, "one", self.settings("one.yaml", gradient_accumulation_steps=2, **changes))
+    def expect_same(self, size, **changes):
+        """The micro-batches of one process are those of as many ranks, bit for bit."""
+        alone = self.train(1, "one", self.settings("one.yaml", gradient_accumulation_steps=size, **changes))
         self.assertEqual(alone.returncode, 0, alone.stderr)
-        together = self.train(2, "two", self.settings("two.yaml", **changes))
+        together = self.train(size, "all", self.settings("all.yaml", **changes))
         self.assertEqual(together.returncode, 0, together.stderr)
-        self.assertEqual(self.weights("one"), self.weights("two"))
+        self.assertEqual(self.weights("one"), self.weights("all"))
         self.assertNotEqual(
             self.weights("one"), (MODEL / "transformer/diffusion_pytorch_model.safetensors").read_bytes())
 
-    def test_two_ranks_give_the_bits_of_one(self):
-        self.expect_same(gradient_checkpointing=True)
+    def test_ranks_give_the_bits_of_one(self):
+        self.expect_same(2, gradient_checkpointing=True)
 
     def test_so_do_weights_in_parts(self):
-        self.expect_same(sharding_strategy="full")
+        self.expect_same(3, sharding_strategy="full")
 
     def test_so_do_videos_made_by_the_generator(self):
-        self.expect_same(**SELF_FORCING)
+        self.expect_same(2, **SELF_FORCING)
 
     def test_videos_with_weights_in_parts(self):
         # A weight is read for each block of a video: its gradients are added in another order.

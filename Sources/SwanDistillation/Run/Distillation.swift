@@ -132,12 +132,9 @@ package struct Distillation {
             precision: precision,
             sharesWeights: sharesWeights,
             optimizer: settings.generatorOptions(microBatches: microBatches),
-            draws: SeededDraws(seed: settings.seed)
-        ) { place in
-            let batch = try maker.batch(place)
-            guard let states = batch.states else { throw Self.noData }
-            return ODERegression.Batch(text: batch.text, states: states)
-        }
+            draws: SeededDraws(seed: settings.seed),
+            heldOut: heldOut { place in try Self.regressionBatch(maker.heldOut(place)) }
+        ) { place in try Self.regressionBatch(maker.batch(place)) }
         try train(method, "ode", onProgress) { [Roles.generator: try generatorWeights()] }
     }
 
@@ -162,15 +159,36 @@ package struct Distillation {
                 settings.generatorOptions(microBatches: microBatches),
                 settings.criticOptions(microBatches: microBatches)
             ),
-            draws: SeededDraws(seed: settings.seed)
-        ) { place in
-            let batch = try maker.batch(place)
-            let latents = try batch.states?.unbound(1).last
-            return DistributionMatching.Batch(text: batch.text, latents: latents)
-        }
+            draws: SeededDraws(seed: settings.seed),
+            decode: decoder(),
+            heldOut: heldOut { place in try Self.matchingBatch(maker.heldOut(place)) }
+        ) { place in try Self.matchingBatch(maker.batch(place)) }
         try train(method, settings.loss.rawValue, onProgress) {
             [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
         }
+    }
+
+    private static func regressionBatch(
+        _ batch: (text: Tensor, states: Tensor?)
+    ) throws(SwanError) -> ODERegression.Batch {
+        guard let states = batch.states else { throw noData }
+        return ODERegression.Batch(text: batch.text, states: states)
+    }
+
+    private static func matchingBatch(
+        _ batch: (text: Tensor, states: Tensor?)
+    ) throws(SwanError) -> DistributionMatching.Batch {
+        let latents = try batch.states.map { states throws(SwanError) in
+            try states.selected(1, states.size(1) - 1)
+        }
+        return DistributionMatching.Batch(text: batch.text, latents: latents)
+    }
+
+    /// The rows that are measured; nil for none.
+    private func heldOut<Batch>(
+        batch: @escaping @Sendable (BatchPlace) throws -> Batch
+    ) -> HeldOut<Batch>? {
+        settings.heldOutRows > 0 ? HeldOut(settings.heldOutRows, batch: batch) : nil
     }
 
     private func matchingOptions() throws(SwanError) -> MatchingOptions {
@@ -218,7 +236,11 @@ package struct Distillation {
             device: options.device,
             stop: stop,
             threads: options.threads,
-            record: StageRecord(stage, in: folder.url, SampleOptions(clips: 0)),
+            record: StageRecord(
+                stage,
+                in: folder.url,
+                SampleOptions(everySteps: settings.logSteps, clips: 1)
+            ),
             ranks: ranks
         )
         let state = try loop.run(from: start, onProgress: onProgress)
@@ -277,14 +299,26 @@ package struct Distillation {
         try model.textEncoder(precision.dtype, options.device)
     }
 
+    /// What decodes samples; nil if none are wanted, or the model has no autoencoder.
+    private func decoder() throws -> DistributionMatching.Decode? {
+        guard options.draws, ranks?.isFirst ?? true,
+            let autoencoder = try model.autoencoder(options.device)
+        else { return nil }
+        return { latents in
+            let video = try autoencoder.video(of: latents.to(autoencoder.device))
+            return try (video * 0.5 + 0.5).clamped(min: 0, max: 1).to(.cpu, .float32)
+        }
+    }
+
     private func batches(isPrompts: Bool, _ encoder: PromptEncoder) throws -> BatchMaker {
         let path = Self.path(settings.dataPath, options.root)
         let data = try DistillationData(path: path, isPrompts: isPrompts)
         if case .rows(let rows) = data { try check(rows, path) }
-        return BatchMaker(
+        return try BatchMaker(
             data,
             size: settings.batch,
             limit: settings.maximumRows,
+            heldOut: settings.heldOutRows,
             seed: settings.seed
         ) { prompts in try encoder(prompts) }
     }

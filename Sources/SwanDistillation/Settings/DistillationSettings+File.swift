@@ -160,6 +160,7 @@ extension DistillationSettings {
         case .dataPath: dataPath = try value.text()
         case .shape: shape = try value.integers()
         case .maximumRows: maximumRows = try value.integer(in: 1...1_000_000_000_000)
+        case .heldOutRows: heldOutRows = try value.integer(in: 0...1_000_000)
         case .negativePrompt:
             let read = try NegativePrompt(value.text())
             negativePrompt = read.text

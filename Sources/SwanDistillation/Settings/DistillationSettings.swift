@@ -65,6 +65,8 @@ package struct DistillationSettings: Sendable, Equatable {
 
     package var dataPath = ""
     package var maximumRows = 100_000_000
+    /// The last rows, which are not trained on, but measured.
+    package var heldOutRows = 0
     package var negativePrompt = ""
     package var logSteps = 200
     package var seed: UInt64 = 0
