@@ -2,8 +2,8 @@ package import SwanTraining
 import Torch
 
 extension DistributionMatching {
-    /// Draws the latents that explain both losses on the first batch of the run, as pictures: one row for
-    /// each, with its first, middle and last frame.
+    /// Draws the latents that explain both losses on the first batch of the run, as pictures: one
+    /// row for each, with its first, middle and last frame.
     package func samples(_ networks: Networks) throws -> [SampleSheet] {
         guard let decode else { return [] }
         return try withoutGradients {

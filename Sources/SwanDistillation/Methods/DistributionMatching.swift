@@ -80,8 +80,8 @@ package struct DistributionMatching: Method {
         guard options.denoisingLoss.fitsFlowMatching else {
             throw SwanError(
                 .invalidRecipe,
-                "denoising_loss_type: \(options.denoisingLoss.rawValue) needs a diffusion schedule; "
-                    + "Wan models match flows: use flow or x0"
+                "denoising_loss_type: \(options.denoisingLoss.rawValue) needs a diffusion "
+                    + "schedule; Wan models match flows: use flow or x0"
             )
         }
         self.options = options

@@ -1,8 +1,8 @@
 package import SwanTraining
 import Torch
 
-/// Micro-batches that are never trained on, by which losses are compared over a run: the same data and
-/// the same draws each time.
+/// Micro-batches that are never trained on, by which losses are compared over a run: the same data
+/// and the same draws each time.
 package struct HeldOut<Batch: Sendable>: Sendable {
     private let count: Int
     private let batch: @Sendable (BatchPlace) throws -> Batch

@@ -3,11 +3,11 @@ package import SwanTraining
 package import Torch
 import TorchNN
 
-/// Regression on the states that a teacher's ordinary differential equation passes through: from each of
-/// them, the generator learns to predict where it ends.
+/// Regression on the states that a teacher's ordinary differential equation passes through: from
+/// each of them, the generator learns to predict where it ends.
 ///
-/// CausVid, https://arxiv.org/abs/2412.07772, section 4.3. Frames at timestep 0 are context and do not
-/// count.
+/// CausVid, https://arxiv.org/abs/2412.07772, section 4.3. Frames at timestep 0 are context and do
+/// not count.
 package struct ODERegression: Method {
     /// The name of the trained role.
     package static let generator = DistributionMatching.generator

@@ -160,9 +160,9 @@ extension DistillationSettings {
         guard now == before else {
             throw SwanError(
                 .invalidRecipe,
-                "the settings differ from those that the run began with, in \(place): continue with "
-                    + "that file, or use another folder (keys that may change: max_steps, log_iters, "
-                    + "sharding_strategy, wandb_name)"
+                "the settings differ from those that the run began with, in \(place): continue "
+                    + "with that file, or use another folder (keys that may change: max_steps, "
+                    + "log_iters, sharding_strategy, wandb_name)"
             )
         }
     }

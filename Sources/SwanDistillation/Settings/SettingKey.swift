@@ -50,7 +50,8 @@ enum SettingKey: String, CaseIterable {
         return keys
     }()
 
-    /// The words to add to an error about an unknown key: the most similar known one, if it is near.
+    /// The words to add to an error about an unknown key: the most similar known one, if it is
+    /// near.
     static func suggestion(for key: String) -> String {
         guard key.utf8.count <= 64 else { return "" }
         let names = allCases.map(\.rawValue) + dead.keys.sorted()
