@@ -67,7 +67,7 @@ struct TrainingFolder {
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
-            if isBegun { try Self.removePartialFiles(root) }
+            if isBegun { try lock?.removePartialFiles() }
             // The existing file may be an equal recipe written by hand, with comments.
             if try !isBegun || Text.read(begun.path) != recipe {
                 try OutputPath.write(text.utf8, to: begun.path)
@@ -104,18 +104,6 @@ struct TrainingFolder {
     private static let weightSuffixes = [
         ".safetensors", ".safetensors.index.json", ".pth", ".pt",
     ]
-
-    /// Removes partial files of a killed process. Holding the folder's lock ensures that no other
-    /// process is writing.
-    private static func removePartialFiles(_ root: URL) throws {
-        let files = FileManager.default.enumerator(atPath: root.path)
-        while let path = files?.nextObject() as? String {
-            let url = root.appending(path: path)
-            let name = url.lastPathComponent
-            let isPartial = PartialName(name) != nil || name.hasPrefix(".dat.nosync")
-            if isPartial { try FileManager.default.removeItem(at: url) }
-        }
-    }
 
     /// Returns the checkpoints of a stage.
     func checkpoints(_ stage: String, _ options: CheckpointSchedule) throws -> Checkpoints {

@@ -5,9 +5,11 @@ package import SwanSystem
 /// the process ends, however it ends.
 package final class FolderLock: Sendable {
     private let descriptor: Int32
+    private let path: String
 
     /// Locks the folder; throws `SwanError` if it is already locked.
     package init(_ path: String) throws(SwanError) {
+        self.path = path
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw SwanError(.cannotWrite, "\(path): \(String(cString: strerror(errno)))")
@@ -21,6 +23,19 @@ package final class FolderLock: Sendable {
                     ? "\(path): another training run is using this folder"
                     : "\(path): cannot lock the folder: \(String(cString: strerror(number)))"
             )
+        }
+    }
+
+    /// Removes partial files of a killed process below the folder. Holding the lock ensures that no
+    /// other process is writing.
+    package func removePartialFiles() throws {
+        let root = URL(fileURLWithPath: path, isDirectory: true)
+        let files = FileManager.default.enumerator(atPath: path)
+        while let file = files?.nextObject() as? String {
+            let url = root.appending(path: file)
+            let name = url.lastPathComponent
+            let isPartial = PartialName(name) != nil || name.hasPrefix(".dat.nosync")
+            if isPartial { try FileManager.default.removeItem(at: url) }
         }
     }
 

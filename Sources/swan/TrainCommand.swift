@@ -165,6 +165,7 @@ struct TrainCommand: RankedCommand {
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
+        guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
         guard dataParallel == nil, sequenceParallel == nil, shard == nil else {
             throw ValidationError(
                 "--data-parallel, --sequence-parallel and --shard are for recipes; in a distillation, "

@@ -127,7 +127,8 @@ import TorchNN
         #expect(error?.message.contains("num_frame_per_block 3") ?? false)
     }
 
-    /// Warped steps, the limits of scores, and the table's missing 0 (section 3.2 of CausVid's code).
+    /// Warped steps, the limits of scores, and the table's missing 0 (section 3.2 of CausVid's
+    /// code).
     @Test func schedule() throws {
         let warped = try DistillationSchedule(
             list: [1000, 750, 500, 250, 0],

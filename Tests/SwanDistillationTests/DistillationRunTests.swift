@@ -39,7 +39,7 @@ import Torch
                     "ema_start_step": "3",
                 ]
             ),
-            Recipe(loss: "ode", states: 3),
+            Recipe(loss: "ode", states: 3, changes: ["held_out_rows": "1"]),
             Recipe(
                 loss: "self_forcing",
                 changes: [
@@ -89,11 +89,43 @@ import Torch
         try tiny.writeLatents()
         let file = try tiny.file("dmd", ["num_kv_cache": "6", "num_sink_tokens": "2"])
         try Distillation.run(file, tiny.options("student", steps: 1))
+        // What the losses compare, decoded.
+        let samples = try FileManager.default.contentsOfDirectory(
+            atPath: tiny.directory.path("student/samples")
+        )
+        #expect(samples.sorted() == ["dmd-critictrain-00000001.png", "dmd-dmdtrain-00000001.png"])
         let folder = try ModelFolder(tiny.directory.path("student"))
         try folder.require(ModelFolder.Part.ofEveryModel)
         let stream = try folder.configuration()
         #expect(stream.steps == [900, 400] && stream.shift == 8 && stream.framesPerBlock == 2)
         #expect(stream.cacheFrames == 6 && stream.sinkFrames == 2)
+    }
+
+    /// Held-out rows are the last ones; they are measured with the same draws each time.
+    @Test func measuresHeldOutRows() throws {
+        let tiny = try TinyDistillation()
+        try tiny.writeLatents(states: 3)
+        let rows = try SafetensorsRows(tiny.directory.path("latents.safetensors"))
+        let maker = try BatchMaker(.rows(rows), size: 2, limit: 99, heldOut: 1, seed: 4) {
+            prompts in
+            try Tensor(prompts.map { Float($0.count) }, [prompts.count, 1, 1])
+        }
+        // The lengths of "a red ball", "a cat" and "rain".
+        let trained = try (0..<4).flatMap { step -> [Float] in
+            try maker.batch(BatchPlace(step: step)).text.array()
+        }
+        #expect(trained.count { $0 == 10 } == 4 && trained.count { $0 == 5 } == 4)
+        let held = try maker.heldOut(BatchPlace(step: 0))
+        #expect(try held.text.array() == [Float(4)])
+        #expect(held.states?.shape == [1, 3, 8, 4, 4, 4])
+
+        let options = tiny.options("student", steps: 4)
+        try Distillation.run(tiny.file("ode", ["held_out_rows": "1"]), options)
+        let events = URL(fileURLWithPath: options.output + "/events/ode")
+        let files = try FileManager.default.contentsOfDirectory(atPath: events.path)
+        let data = try files.map { try Data(contentsOf: events.appending(path: $0)) }
+        let tag = Data("ode/held_out_generator_loss".utf8)
+        #expect(data.count { $0.range(of: tag) != nil } == 1)
     }
 
     @Test func refusesAnotherRunsFolder() throws {
@@ -118,9 +150,13 @@ import Torch
         try tiny.writeLatents()
         var options = tiny.options("student", steps: 2)
         options.saves = false
+        options.draws = false
         try Distillation.run(tiny.file("dmd"), options)
         let names = try FileManager.default.contentsOfDirectory(atPath: options.output)
-        #expect(!names.contains("checkpoints") && names.contains("transformer"))
+        #expect(
+            !names.contains("checkpoints") && !names.contains("samples")
+                && names.contains("transformer")
+        )
     }
 
     /// What data and settings say must agree; the message names the key.
@@ -129,7 +165,7 @@ import Torch
         (["denoising_step_list": "[900, 600, 300, 0]", "distillation_loss": "ode"], "1 states"),
         (["data_path": "prompts.txt"], ".safetensors"),
         (["data_path": "none.safetensors"], "none.safetensors"),
-        (["model_path": "nowhere"], "nowhere"),
+        (["model_path": "nowhere"], "nowhere"), (["held_out_rows": "3"], "held_out_rows"),
     ])
     func refusesWhatDoesNotFit(changes: [String: String], words: String) throws {
         let tiny = try TinyDistillation()

@@ -131,85 +131,96 @@ import TorchNN
         return clean
     }
 
-    /// Blocks of one step see noise, and their gradients go through that step alone: with the past as
-    /// given numbers, they are those of attention with a second copy of the weights that is constant.
+    /// Gradients go through the last step of each block alone: they are the slope of a loss in which
+    /// the past is given numbers, which do not move with the weights.
     @Test func gradientsTakeThePastAsConstant() throws {
-        var options = RolloutOptions()
-        options.lastStepOnly = true
-        let schedule = try DistillationSchedule(
-            list: [800],
-            warped: false,
-            shift: 5,
-            scoreShift: 5
-        )
-        let form = NetworkForm(try reference.wan, causal: .init(framesPerBlock: 4))
-        let draws = try RolloutDraws(
-            Generator(seed: 4),
-            exits: Generator(seed: 9),
-            shape,
-            framesPerBlock: 4,
-            steps: 1,
-            options
-        )
-        let target = try Tensor.randn(shape.list, Generator(seed: 8))
-        func predictor(_ weights: [String: Tensor]) throws -> CleanPredictor {
-            try CleanPredictor(Weights(leaves: weights), form, schedule.flow)
-        }
+        let one = try ConstantPast(reference, shape, text())
         let own = try leaves(reference.weights("generator"))
-        let network = try predictor(own)
+        let network = try one.predictor(own)
         let rollout = Rollout(
             predictor: network,
             text: try network.text(text()),
-            schedule: schedule,
-            options: options
+            schedule: one.schedule,
+            options: RolloutOptions()
         )
         let keys = own.keys.sorted()
-        let parameters = keys.compactMap { own[$0] }
-        let video = try rollout(draws, on: .cpu)
-        let found = try gradients(of: (video * target).sum(), for: parameters)
-
-        // A central difference along the gradient, in which only the second block's own pass changes.
-        let fixed = try predictor(reference.weights("generator"))
-        let constant = try video.detached()
-        func loss(_ step: Double) throws -> Double {
-            var moved: [String: Tensor] = [:]
-            for (key, gradient) in zip(keys, found) {
-                let weight = try #require(own[key]).detached()
-                moved[key] = try gradient.map { try weight + $0 * step } ?? weight
-            }
-            return try withoutGradients {
-                let changed = try predictor(moved)
-                let text = try changed.text(text())
-                var past = try fixed.past(of: draws.noise)
-                var sum = 0.0
-                for index in 0..<2 {
-                    let clean = try changed.block(
-                        index,
-                        draws.noise.narrowed(2, 4 * index, 4),
-                        timestep: 800,
-                        text,
-                        past
-                    )
-                    let part = try (clean * target.narrowed(2, 4 * index, 4)).to(.float64).sum()
-                    sum += try part.item()
-                    try fixed.keep(
-                        index,
-                        constant.narrowed(2, 4 * index, 4),
-                        timestep: 0,
-                        fixed.text(self.text()),
-                        in: &past
-                    )
-                }
-                return sum
-            }
-        }
+        let video = try rollout(one.draws, on: .cpu)
+        let found = try gradients(
+            of: (video * one.target).sum(),
+            for: keys.compactMap { own[$0] }
+        )
         var square = 0.0
         for gradient in found {
             if let gradient { square += try gradient.to(.float64).pow(2).sum().item() }
         }
+        /// The loss of weights that moved along the gradient.
+        func loss(_ step: Double) throws -> Double {
+            var moved = try own.mapValues { try $0.detached() }
+            for (key, gradient) in zip(keys, found) {
+                guard let gradient, let weight = moved[key] else { continue }
+                moved[key] = try weight + gradient * step
+            }
+            return try one.loss(moved, video.detached())
+        }
         let step = 1e-2 / square.squareRoot()
         let slope = try (loss(step) - loss(-step)) / (2 * step)
         #expect(abs(slope - square) < 3e-3 * square, "\(slope), expected \(square)")
+    }
+
+    /// Two blocks of one step, with the keys of the first from weights that do not move.
+    private struct ConstantPast {
+        let schedule: DistillationSchedule
+        let draws: RolloutDraws
+        let target: Tensor
+        private let form: NetworkForm
+        private let words: Tensor
+        private let fixed: [String: Tensor]
+        private let frames = 4
+
+        init(_ reference: ReferenceDistillation, _ shape: LatentShape, _ text: Tensor) throws {
+            schedule = try DistillationSchedule(
+                list: [800],
+                warped: false,
+                shift: 5,
+                scoreShift: 5
+            )
+            draws = try RolloutDraws(
+                Generator(seed: 4),
+                exits: Generator(seed: 9),
+                shape,
+                framesPerBlock: frames,
+                steps: 1,
+                RolloutOptions()
+            )
+            target = try Tensor.randn(shape.list, Generator(seed: 8))
+            form = NetworkForm(try reference.wan, causal: .init(framesPerBlock: frames))
+            words = text
+            fixed = try reference.weights("generator")
+        }
+
+        func predictor(_ weights: [String: Tensor]) throws -> CleanPredictor {
+            try CleanPredictor(Weights(leaves: weights), form, schedule.flow)
+        }
+
+        /// The sum of products of the target and the predictions of `moved`, with the past of `video`
+        /// as the first weights see it.
+        func loss(_ moved: [String: Tensor], _ video: Tensor) throws -> Double {
+            try withoutGradients {
+                let (network, fixed) = (try predictor(moved), try predictor(fixed))
+                var past = try fixed.past(of: draws.noise)
+                var sum = 0.0
+                for index in 0..<2 {
+                    let (first, text) = (index * frames, try network.text(words))
+                    let noise = try draws.noise.narrowed(2, first, frames)
+                    let clean = try network.block(index, noise, timestep: 800, text, past)
+                    let product = try clean * target.narrowed(2, first, frames)
+                    sum += try product.to(.float64).sum().item()
+                    let seen = try video.narrowed(2, first, frames)
+                    try fixed.keep(index, seen, timestep: 0, fixed.text(words), in: &past)
+                }
+                return sum
+            }
+        }
     }
 
     /// Blocks that are computed again in the backward pass have the same gradients.

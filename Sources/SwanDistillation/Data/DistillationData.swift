@@ -37,6 +37,8 @@ package enum DistillationData: Sendable {
 package struct BatchMaker: Sendable {
     private let data: DistillationData
     private let order: EpochOrder
+    /// The number of rows that are trained on.
+    private let trained: Int
     private let size: Int
     private let embed: @Sendable ([String]) throws -> Tensor
 
@@ -44,26 +46,43 @@ package struct BatchMaker: Sendable {
     ///
     /// - Parameters:
     ///   - limit: The maximum number of rows to use.
+    ///   - heldOut: The number of last rows among them that are not trained on.
     ///   - embed: Encodes prompts to [B, T, textDim].
     package init(
         _ data: DistillationData,
         size: Int,
         limit: Int,
+        heldOut: Int,
         seed: UInt64,
         embed: @escaping @Sendable ([String]) throws -> Tensor
-    ) {
+    ) throws(SwanError) {
         self.data = data
         self.size = size
         self.embed = embed
-        order = EpochOrder(seed: seed, count: min(limit, data.count))
+        trained = min(limit, data.count) - heldOut
+        guard trained > 0 else {
+            throw SwanError(
+                .invalidRecipe,
+                "held_out_rows: \(heldOut) of \(min(limit, data.count)) rows leave none to train on"
+            )
+        }
+        order = EpochOrder(seed: seed, count: trained)
     }
 
     /// The micro-batch at a place: embeddings, and states [B, T, C, F, H, W] if there is data.
     package func batch(_ place: BatchPlace) throws -> (text: Tensor, states: Tensor?) {
+        try batch(of: (0..<size).map { order.row(place.number * size + $0) })
+    }
+
+    /// A micro-batch of one held-out row.
+    package func heldOut(_ place: BatchPlace) throws -> (text: Tensor, states: Tensor?) {
+        try batch(of: [trained + place.number])
+    }
+
+    private func batch(of rows: [Int]) throws -> (text: Tensor, states: Tensor?) {
         var prompts: [String] = []
         var states: [Tensor] = []
-        for sample in 0..<size {
-            let index = order.row(place.number * size + sample)
+        for index in rows {
             switch data {
             case .prompts(let list): prompts.append(try list.prompt(index))
             case .rows(let rows):

@@ -1,8 +1,8 @@
 import Foundation
 import SwanTraining
 
-/// The order in which rows are used: each once an epoch, in an order that depends on the seed and the
-/// epoch alone.
+/// The order in which rows are used: each once an epoch, in an order that depends on the seed and
+/// the epoch alone.
 package final class EpochOrder: Sendable {
     private let seed: UInt64
     private let count: Int

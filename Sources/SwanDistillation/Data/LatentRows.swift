@@ -5,8 +5,8 @@ package import Torch
 /// A video as a distillation's data has it.
 package struct LatentRow: Sendable {
     package let prompt: String
-    /// Latents at each step of a trajectory, clean ones last [T, F, C, H, W]; T is 1 if there are only
-    /// those.
+    /// Latents at each step of a trajectory, clean ones last [T, F, C, H, W]; T is 1 if there are
+    /// only those.
     package let states: Tensor
 
     /// Creates a row.
@@ -57,8 +57,8 @@ package struct PromptList: Prompts {
     package func prompt(_ index: Int) throws(SwanError) -> String { prompts[index] }
 }
 
-/// Rows in a safetensors file: `latents` [N, T, F, C, H, W] or [N, F, C, H, W], and the prompts as a JSON
-/// list of texts in the metadata `prompts`.
+/// Rows in a safetensors file: `latents` [N, T, F, C, H, W] or [N, F, C, H, W], and the prompts as
+/// a JSON list of texts in the metadata `prompts`.
 package struct SafetensorsRows: LatentRows {
     package let count: Int
     package let shape: [Int]

@@ -22,8 +22,8 @@ package enum DenoisingLoss: String, Sendable, CaseIterable {
         package let clean, noise: Tensor
         /// The predictions that a loss needs.
         package var predictedClean, predictedFlow, predictedNoise: Tensor?
-        /// Cumulative products of a diffusion schedule's alphas at the sample's timesteps, in a shape
-        /// that broadcasts.
+        /// Cumulative products of a diffusion schedule's alphas at the sample's timesteps, in a
+        /// shape that broadcasts.
         package var alphas: Tensor?
 
         /// Creates a sample; its predictions are set as properties.
@@ -64,8 +64,8 @@ package enum DenoisingLoss: String, Sendable, CaseIterable {
     private static func missing(_ loss: String) -> SwanError {
         SwanError(
             .invalidRecipe,
-            "denoising_loss_type: \(loss) needs a prediction or a schedule that the network does not "
-                + "have; Wan models have flow and x0"
+            "denoising_loss_type: \(loss) needs a prediction or a schedule that the network does "
+                + "not have; Wan models have flow and x0"
         )
     }
 }

@@ -56,28 +56,40 @@ package struct DistributionMatching: Method {
     let draws: any DrawSource
     private let optimizers: (generator: OptimizerOptions, critic: OptimizerOptions)
     private let makeBatch: @Sendable (BatchPlace) throws -> Batch
+    let decode: Decode?
+    private let heldOut: HeldOut<Batch>?
+
+    /// Decodes latents [1, C, F, H, W] to a video [1, 3, T, H, W] in [0, 1].
+    package typealias Decode = @Sendable (Tensor) throws -> Tensor
 
     /// Creates the method.
     ///
-    /// - Parameter batch: Makes the micro-batch at a place.
+    /// - Parameters:
+    ///   - decode: Decodes latents for samples; nil for none.
+    ///   - heldOut: Data to measure losses on; nil for none.
+    ///   - batch: Makes the micro-batch at a place.
     package init(
         _ options: MatchingOptions,
         _ parts: Parts,
         optimizers: (generator: OptimizerOptions, critic: OptimizerOptions),
         draws: any DrawSource,
+        decode: Decode? = nil,
+        heldOut: HeldOut<Batch>? = nil,
         batch: @escaping @Sendable (BatchPlace) throws -> Batch
     ) throws(SwanError) {
         guard options.denoisingLoss.fitsFlowMatching else {
             throw SwanError(
                 .invalidRecipe,
-                "denoising_loss_type: \(options.denoisingLoss.rawValue) needs a diffusion schedule; "
-                    + "Wan models match flows: use flow or x0"
+                "denoising_loss_type: \(options.denoisingLoss.rawValue) needs a diffusion "
+                    + "schedule; Wan models match flows: use flow or x0"
             )
         }
         self.options = options
         self.parts = parts
         self.draws = draws
         self.optimizers = optimizers
+        self.decode = decode
+        self.heldOut = heldOut
         makeBatch = batch
     }
 
@@ -104,6 +116,14 @@ package struct DistributionMatching: Method {
         return [generator, critic]
     }
 
+    package func measures(_ networks: Networks) throws -> [String: Double] {
+        try heldOut?.means { batch, place in
+            let judged = try generatorLoss(batch, place, networks, drawing: .heldOut).loss
+            let denoised = try criticLoss(batch, place, networks, drawing: .heldOut).loss
+            return judged.parts.merging(denoised.parts) { first, _ in first }
+        } ?? [:]
+    }
+
     // MARK: - Losses
 
     /// A loss with the latents that explain it, by the names of the reference.
@@ -118,9 +138,10 @@ package struct DistributionMatching: Method {
     package func generatorLoss(
         _ batch: Batch,
         _ place: BatchPlace,
-        _ networks: Networks
+        _ networks: Networks,
+        drawing pass: DistillationPass = .generator
     ) throws -> Explained {
-        let drawn = try drawn(.generator, batch, place)
+        let drawn = try drawn(pass, batch, place)
         let p = try prediction(networks, batch, drawn)
         let critic = try predictor(Self.critic, parts.critic, networks)
         return try judged(p, by: critic, batch, drawn)
@@ -130,9 +151,10 @@ package struct DistributionMatching: Method {
     package func criticLoss(
         _ batch: Batch,
         _ place: BatchPlace,
-        _ networks: Networks
+        _ networks: Networks,
+        drawing pass: DistillationPass = .critic
     ) throws -> Explained {
-        let drawn = try drawn(.critic, batch, place)
+        let drawn = try drawn(pass, batch, place)
         let p = try withoutGradients { try prediction(networks, batch, drawn) }
         return try denoised(p, predictor(Self.critic, parts.critic, networks), batch, drawn)
     }

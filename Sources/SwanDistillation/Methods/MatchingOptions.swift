@@ -3,8 +3,8 @@ package import SwanTraining
 /// What distribution matching needs to know besides its networks.
 package struct MatchingOptions: Sendable {
     package var schedule: DistillationSchedule
-    /// How the steps of the generator's frames are drawn, and the scores' timesteps for its loss and
-    /// for the critic's.
+    /// How the steps of the generator's frames are drawn, and the scores' timesteps for its loss
+    /// and for the critic's.
     package var generatorTask, realTask, fakeTask: TaskType
     package var framesPerBlock = 1
     /// The guidance of the real score; see `guided`.
@@ -14,8 +14,8 @@ package struct MatchingOptions: Sendable {
     package var denoisingLoss = DenoisingLoss.flow
     /// Whether the generator's inputs are its own results instead of noisy data.
     package var isSimulated = false
-    /// How a causal generator makes whole videos block by block, which are then its predictions; nil if
-    /// it does not.
+    /// How a causal generator makes whole videos block by block, which are then its predictions;
+    /// nil if it does not.
     package var rollout: RolloutOptions?
     /// The number of critic updates for each update of the generator.
     package var ratio = 5

@@ -3,11 +3,11 @@ package import SwanTraining
 package import Torch
 import TorchNN
 
-/// Regression on the states that a teacher's ordinary differential equation passes through: from each of
-/// them, the generator learns to predict where it ends.
+/// Regression on the states that a teacher's ordinary differential equation passes through: from
+/// each of them, the generator learns to predict where it ends.
 ///
-/// CausVid, https://arxiv.org/abs/2412.07772, section 4.3. Frames at timestep 0 are context and do not
-/// count.
+/// CausVid, https://arxiv.org/abs/2412.07772, section 4.3. Frames at timestep 0 are context and do
+/// not count.
 package struct ODERegression: Method {
     /// The name of the trained role.
     package static let generator = DistributionMatching.generator
@@ -34,12 +34,14 @@ package struct ODERegression: Method {
     private let optimizer: OptimizerOptions
     private let draws: any DrawSource
     private let makeBatch: @Sendable (BatchPlace) throws -> Batch
+    private let heldOut: HeldOut<Batch>?
     package let sharesWeights: Bool
 
     /// Creates the method.
     ///
     /// - Parameters:
     ///   - generator: The form of the network that is trained.
+    ///   - heldOut: Data to measure the loss on; nil for none.
     ///   - batch: Makes the micro-batch at a place.
     package init(
         _ schedule: DistillationSchedule,
@@ -50,6 +52,7 @@ package struct ODERegression: Method {
         sharesWeights: Bool = false,
         optimizer: OptimizerOptions,
         draws: any DrawSource,
+        heldOut: HeldOut<Batch>? = nil,
         batch: @escaping @Sendable (BatchPlace) throws -> Batch
     ) {
         self.schedule = schedule
@@ -60,6 +63,7 @@ package struct ODERegression: Method {
         self.sharesWeights = sharesWeights
         self.optimizer = optimizer
         self.draws = draws
+        self.heldOut = heldOut
         makeBatch = batch
     }
 
@@ -77,11 +81,18 @@ package struct ODERegression: Method {
         ]
     }
 
+    package func measures(_ networks: Networks) throws -> [String: Double] {
+        try heldOut?.means { batch, place in
+            ["generator_loss": try loss(batch, place, networks, drawing: .heldOut).total]
+        } ?? [:]
+    }
+
     /// The mean squared error of all frames that are not context; 0 if all are.
     package func loss(
         _ batch: Batch,
         _ place: BatchPlace,
-        _ networks: Networks
+        _ networks: Networks,
+        drawing pass: DistillationPass = .regression
     ) throws -> Loss {
         let weights = networks.weights(Self.generator, precision)
         let generator = try CleanPredictor(weights, form, schedule.flow)
@@ -94,7 +105,7 @@ package struct ODERegression: Method {
             )
         }
         let drawn = try PassDraws.integers(
-            draws.generator(for: .regression, place),
+            draws.generator(for: pass, place),
             LatentShape(of: clean),
             below: states.count
         )

@@ -4,8 +4,8 @@ import Torch
 
 /// The keys and values of the blocks of a video that are done, for every transformer block.
 ///
-/// They are constants, as in a stream's cache, and never overwritten, so that a gradient may be taken
-/// through attention to them at any later time.
+/// They are constants, as in a stream's cache, and never overwritten, so that a gradient may be
+/// taken through attention to them at any later time.
 struct PastKeys: Sendable {
     private let view: BlockCausalAttention
     private let tokensPerFrame: Int

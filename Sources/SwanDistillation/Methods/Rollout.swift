@@ -14,12 +14,12 @@ package struct RolloutOptions: Sendable, Equatable {
     package var lastStepOnly = false
     /// The timestep of the noise on a block before its keys are kept for later ones.
     package var contextNoise = 0.0
-    /// Whether a score's timestep is at least the noise level after the last step, and below that of
-    /// the step itself, if blocks share it.
+    /// Whether a score's timestep is at least the noise level after the last step, and below that
+    /// of the step itself, if blocks share it.
     package var limitsScores = false
     package var limitsScoresAbove = false
-    /// Whether also a block without context noise gets the little noise of the table's last entry, as
-    /// published.
+    /// Whether also a block without context noise gets the little noise of the table's last entry,
+    /// as published.
     package var isParity = false
 
     /// Creates the usual options.

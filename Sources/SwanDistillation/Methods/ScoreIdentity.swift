@@ -4,8 +4,9 @@ import Torch
 /// Score identity distillation, https://arxiv.org/abs/2404.04057, as Self-Forcing trains with it
 /// (https://arxiv.org/abs/2506.08009).
 enum ScoreIdentity {
-    /// The mean of (r - f) ((r - p) - alpha (r - f)) / n, with gradients through the prediction p and
-    /// both scores; n is the mean of |p - r| for each sample, and constant. All are [B, C, F, H, W].
+    /// The mean of (r - f) ((r - p) - alpha (r - f)) / n, with gradients through the prediction p
+    /// and both scores; n is the mean of |p - r| for each sample, and constant. All are [B, C, F,
+    /// H, W].
     static func loss(
         _ p: Tensor,
         real r: Tensor,

@@ -88,14 +88,26 @@ package struct Distillation {
         } else {
             teacher = model
         }
-        let isWriter = ranks?.isFirst ?? true
-        folder = try DistillationFolder(
-            options.output,
-            settings,
-            text: file.text,
-            resume: options.resume,
-            isWriter: isWriter
+        let text = file.text
+        func folder(isWriter: Bool) throws -> DistillationFolder {
+            try DistillationFolder(
+                options.output,
+                file.settings,
+                text: text,
+                resume: options.resume,
+                isWriter: isWriter
+            )
+        }
+        guard let ranks else {
+            self.folder = try folder(isWriter: true)
+            return
+        }
+        try ranks.requireSame(
+            "the distillation's file",
+            "checksum \(String(Seed.named(text), radix: 16))",
+            remedy: "start all ranks with the same file and options"
         )
+        self.folder = try ranks.inTurn { try folder(isWriter: ranks.isFirst) }
     }
 
     private static func path(_ path: String, _ root: String) -> String {
@@ -120,12 +132,9 @@ package struct Distillation {
             precision: precision,
             sharesWeights: sharesWeights,
             optimizer: settings.generatorOptions(microBatches: microBatches),
-            draws: SeededDraws(seed: settings.seed)
-        ) { place in
-            let batch = try maker.batch(place)
-            guard let states = batch.states else { throw Self.noData }
-            return ODERegression.Batch(text: batch.text, states: states)
-        }
+            draws: SeededDraws(seed: settings.seed),
+            heldOut: heldOut { place in try Self.regressionBatch(maker.heldOut(place)) }
+        ) { place in try Self.regressionBatch(maker.batch(place)) }
         try train(method, "ode", onProgress) { [Roles.generator: try generatorWeights()] }
     }
 
@@ -150,15 +159,36 @@ package struct Distillation {
                 settings.generatorOptions(microBatches: microBatches),
                 settings.criticOptions(microBatches: microBatches)
             ),
-            draws: SeededDraws(seed: settings.seed)
-        ) { place in
-            let batch = try maker.batch(place)
-            let latents = try batch.states?.unbound(1).last
-            return DistributionMatching.Batch(text: batch.text, latents: latents)
-        }
+            draws: SeededDraws(seed: settings.seed),
+            decode: decoder(),
+            heldOut: heldOut { place in try Self.matchingBatch(maker.heldOut(place)) }
+        ) { place in try Self.matchingBatch(maker.batch(place)) }
         try train(method, settings.loss.rawValue, onProgress) {
             [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
         }
+    }
+
+    private static func regressionBatch(
+        _ batch: (text: Tensor, states: Tensor?)
+    ) throws(SwanError) -> ODERegression.Batch {
+        guard let states = batch.states else { throw noData }
+        return ODERegression.Batch(text: batch.text, states: states)
+    }
+
+    private static func matchingBatch(
+        _ batch: (text: Tensor, states: Tensor?)
+    ) throws(SwanError) -> DistributionMatching.Batch {
+        let latents = try batch.states.map { states throws(SwanError) in
+            try states.selected(1, states.size(1) - 1)
+        }
+        return DistributionMatching.Batch(text: batch.text, latents: latents)
+    }
+
+    /// The rows that are measured; nil for none.
+    private func heldOut<Batch>(
+        batch: @escaping @Sendable (BatchPlace) throws -> Batch
+    ) -> HeldOut<Batch>? {
+        settings.heldOutRows > 0 ? HeldOut(settings.heldOutRows, batch: batch) : nil
     }
 
     private func matchingOptions() throws(SwanError) -> MatchingOptions {
@@ -206,7 +236,11 @@ package struct Distillation {
             device: options.device,
             stop: stop,
             threads: options.threads,
-            record: StageRecord(stage, in: folder.url, SampleOptions(clips: 0)),
+            record: StageRecord(
+                stage,
+                in: folder.url,
+                SampleOptions(everySteps: settings.logSteps, clips: 1)
+            ),
             ranks: ranks
         )
         let state = try loop.run(from: start, onProgress: onProgress)
@@ -265,14 +299,26 @@ package struct Distillation {
         try model.textEncoder(precision.dtype, options.device)
     }
 
+    /// What decodes samples; nil if none are wanted, or the model has no autoencoder.
+    private func decoder() throws -> DistributionMatching.Decode? {
+        guard options.draws, ranks?.isFirst ?? true,
+            let autoencoder = try model.autoencoder(options.device)
+        else { return nil }
+        return { latents in
+            let video = try autoencoder.video(of: latents.to(autoencoder.device))
+            return try (video * 0.5 + 0.5).clamped(min: 0, max: 1).to(.cpu, .float32)
+        }
+    }
+
     private func batches(isPrompts: Bool, _ encoder: PromptEncoder) throws -> BatchMaker {
         let path = Self.path(settings.dataPath, options.root)
         let data = try DistillationData(path: path, isPrompts: isPrompts)
         if case .rows(let rows) = data { try check(rows, path) }
-        return BatchMaker(
+        return try BatchMaker(
             data,
             size: settings.batch,
             limit: settings.maximumRows,
+            heldOut: settings.heldOutRows,
             seed: settings.seed
         ) { prompts in try encoder(prompts) }
     }

@@ -51,7 +51,11 @@ struct DistillationFolder {
         do {
             try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
             lock = try FolderLock(path)
-            if !isBegun { try OutputPath.write(text.utf8, to: copy) }
+            if isBegun {
+                try lock?.removePartialFiles()
+            } else {
+                try OutputPath.write(text.utf8, to: copy)
+            }
         } catch let error as CocoaError {
             throw SwanError(writing: path, error)
         }
@@ -128,10 +132,12 @@ struct DistillationFolder {
         stream.shift = settings.tableShift
         stream.warpsSteps = settings.warpsSteps
         stream.framesPerBlock = settings.framesPerBlock
-        stream.cacheFrames = settings.cacheFrames ?? 2 * stream.cacheFrames
+        // A student that saw the whole past keeps as much of it as in training.
+        stream.cacheFrames = settings.cacheFrames ?? settings.shape?[1] ?? stream.cacheFrames
         stream.sinkFrames = settings.sinkFrames ?? stream.sinkFrames
         stream.sinkThreshold = settings.sinkThreshold ?? stream.sinkThreshold
-        stream.noiseScale = Double(settings.steps.first ?? 1_000) / 1_000
+        // Motion lets a stream begin 100 below 1000 times its noise scale.
+        stream.noiseScale = min(1, Double((settings.steps.first ?? 1_000) + 100) / 1_000)
         // The data are normalized latents.
         stream.normalizesLatents = true
         return stream
@@ -154,9 +160,9 @@ extension DistillationSettings {
         guard now == before else {
             throw SwanError(
                 .invalidRecipe,
-                "the settings differ from those that the run began with, in \(place): continue with "
-                    + "that file, or use another folder (keys that may change: max_steps, log_iters, "
-                    + "sharding_strategy, wandb_name)"
+                "the settings differ from those that the run began with, in \(place): continue "
+                    + "with that file, or use another folder (keys that may change: max_steps, "
+                    + "log_iters, sharding_strategy, wandb_name)"
             )
         }
     }

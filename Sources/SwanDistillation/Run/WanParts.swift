@@ -22,8 +22,8 @@ struct WanParts {
         guard config.imageDim == nil, config.vaceLayers == nil, config.inDim == config.outDim else {
             throw SwanError(
                 .invalidModel,
-                "\(files.data): is a model for images or controls; distillation needs a text-to-video "
-                    + "model"
+                "\(files.data): is a model for images or controls; distillation needs a "
+                    + "text-to-video model"
             )
         }
     }

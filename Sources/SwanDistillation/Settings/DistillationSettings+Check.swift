@@ -11,8 +11,8 @@ extension DistillationSettings {
         }
         guard denoisingLoss.fitsFlowMatching else {
             throw invalid(
-                "denoising_loss_type: \(denoisingLoss.rawValue) needs a diffusion schedule, which Wan "
-                    + "models do not have; use flow or x0"
+                "denoising_loss_type: \(denoisingLoss.rawValue) needs a diffusion schedule, which "
+                    + "Wan models do not have; use flow or x0"
             )
         }
         _ = try schedule()

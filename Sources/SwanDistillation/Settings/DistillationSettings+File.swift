@@ -24,10 +24,11 @@ extension DistillationSettings {
         }
         self.init()
         var values: [SettingKey: SettingValue] = [:]
+        var dead: [String: [String]] = [:]
         for (key, value) in mapping where value.null == nil {
             let name = key.string ?? ""
             if let reason = SettingKey.dead[name] {
-                notes.append("\(name) has no effect: \(reason)")
+                dead[reason, default: []].append(name)
             } else if let key = SettingKey(rawValue: name) {
                 values[key] = SettingValue(name: name, node: value)
             } else {
@@ -36,6 +37,9 @@ extension DistillationSettings {
                     "unknown key '\(name.printable())'\(SettingKey.suggestion(for: name))"
                 )
             }
+        }
+        notes = dead.sorted { $0.key < $1.key }.map { reason, names in
+            "no effect of \(names.sorted().joined(separator: ", ")): \(reason)"
         }
         // In the order of the cases, because some keys are the defaults of later ones.
         for key in SettingKey.allCases {
@@ -156,6 +160,7 @@ extension DistillationSettings {
         case .dataPath: dataPath = try value.text()
         case .shape: shape = try value.integers()
         case .maximumRows: maximumRows = try value.integer(in: 1...1_000_000_000_000)
+        case .heldOutRows: heldOutRows = try value.integer(in: 0...1_000_000)
         case .negativePrompt:
             let read = try NegativePrompt(value.text())
             negativePrompt = read.text

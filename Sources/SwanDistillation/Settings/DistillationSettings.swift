@@ -26,10 +26,11 @@ package struct DistillationSettings: Sendable, Equatable {
     package var generator = Network.wan
     package var real = Network.wan
     package var fake = Network.wan
-    /// The Wan checkpoint: `T2V-1.3B` or `T2V-14B`; nil for the default, whose sizes its weights say.
+    /// The Wan checkpoint: `T2V-1.3B` or `T2V-14B`; nil for the default, whose sizes its weights
+    /// say.
     package var modelType: String?
-    /// The model's folder, if it is not `wan_models/Wan2.1-<model_type>`, and the teacher's, if that
-    /// is another one.
+    /// The model's folder, if it is not `wan_models/Wan2.1-<model_type>`, and the teacher's, if
+    /// that is another one.
     package var modelPath, realModelPath: String?
     /// A checkpoint that the generator starts from; nil for the model's weights.
     package var generatorCheckpoint: String?
@@ -66,6 +67,8 @@ package struct DistillationSettings: Sendable, Equatable {
 
     package var dataPath = ""
     package var maximumRows = 100_000_000
+    /// The last rows, which are not trained on, but measured.
+    package var heldOutRows = 0
     package var negativePrompt = ""
     package var logSteps = 200
     package var seed: UInt64 = 0
@@ -105,7 +108,8 @@ package struct DistillationSettings: Sendable, Equatable {
     /// The shift of the table of noise levels: 8 where a file is silent, as in the references.
     package var tableShift: Double { isParity ? 8 : shift ?? 8 }
 
-    /// The shift of the scores' timesteps, which the references do not shift where a file is silent.
+    /// The shift of the scores' timesteps, which the references do not shift where a file is
+    /// silent.
     package var scoreShift: Double { shift ?? (isParity ? 1 : 8) }
 
     /// The schedule of these settings.

@@ -4,8 +4,8 @@ import SwanSystem
 
 /// A negative prompt as it was meant.
 ///
-/// Copies of the references' files have Chinese text that was read as Windows-1252 instead of UTF-8, which
-/// drops some bytes.
+/// Copies of the references' files have Chinese text that was read as Windows-1252 instead of
+/// UTF-8, which drops some bytes.
 struct NegativePrompt {
     let text: String
     /// What was done to it; nil for nothing.

@@ -26,7 +26,8 @@ enum SettingKey: String, CaseIterable {
     case sharding = "sharding_strategy", averageDecay = "ema_weight"
     case averageStart = "ema_start_step"
     case dataPath = "data_path", maximumRows = "max_pair", negativePrompt = "negative_prompt"
-    case logSteps = "log_iters", seed, maximumSteps = "max_steps", name = "wandb_name"
+    case heldOutRows = "held_out_rows", logSteps = "log_iters", seed, maximumSteps = "max_steps",
+        name = "wandb_name"
     case isREPA = "is_repa", isParity = "parity"
     case sharesStep = "same_step_across_blocks", lastStepOnly = "last_step_only"
     case contextNoise = "context_noise", limitsScores = "ts_schedule"
@@ -49,7 +50,8 @@ enum SettingKey: String, CaseIterable {
         return keys
     }()
 
-    /// The words to add to an error about an unknown key: the most similar known one, if it is near.
+    /// The words to add to an error about an unknown key: the most similar known one, if it is
+    /// near.
     static func suggestion(for key: String) -> String {
         guard key.utf8.count <= 64 else { return "" }
         let names = allCases.map(\.rawValue) + dead.keys.sorted()

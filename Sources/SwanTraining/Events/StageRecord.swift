@@ -56,11 +56,19 @@ package final class StageRecord {
     /// - Parameters:
     ///   - isLast: Whether it is the last step of the stage.
     ///   - samples: Draws sheets; called only when they are due.
-    func write(after step: Int, isLast: Bool, samples: () throws -> [SampleSheet]) throws {
+    ///   - measures: Measures what curves show besides; called after `samples`.
+    func write(
+        after step: Int,
+        isLast: Bool,
+        samples: () throws -> [SampleSheet],
+        measures: () throws -> [String: Double] = { [:] }
+    ) throws {
         if step.isMultiple(of: Self.stepsPerPoint) || isLast { try writePoints(step) }
         guard drawsSamples(after: step, isLast: isLast) else { return }
         let began = ContinuousClock.now
         for sheet in try samples() { try write(sheet, step) }
+        let points = try measures()
+        if !points.isEmpty { try write(points, step) }
         // Exclude the time spent here from the seconds per step.
         since += .now - began
     }
@@ -78,12 +86,16 @@ package final class StageRecord {
         var points = means.take()
         points.merge(learningRates) { _, rate in rate }
         points["seconds_per_step"] = (.now - since) / .seconds(steps)
+        try write(points, step)
+        steps = 0
+        since = .now
+    }
+
+    private func write(_ points: [String: Double], _ step: Int) throws {
         let values = points.sorted { $0.key < $1.key }.map { name, value in
             TrainingEvent.Value.scalar(tag: "\(stage)/\(name)", Float(value))
         }
         try file?.write(.summary(values), step: step)
-        steps = 0
-        since = .now
     }
 
     private func write(_ sheet: SampleSheet, _ step: Int) throws {

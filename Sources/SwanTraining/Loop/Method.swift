@@ -40,6 +40,10 @@ package protocol Method: Sendable {
     /// Draws sheets of what networks with these weights do with fixed data. Records nothing for
     /// gradients.
     func samples(_ networks: Networks) throws -> [SampleSheet]
+
+    /// Measures networks with these weights on data that is held out, by name, for the curves; called
+    /// when samples are drawn. Records nothing for gradients.
+    func measures(_ networks: Networks) throws -> [String: Double]
 }
 
 extension Method {
@@ -59,6 +63,9 @@ extension Method {
 
     /// No sheets.
     package func samples(_ networks: Networks) throws -> [SampleSheet] { [] }
+
+    /// No measures.
+    package func measures(_ networks: Networks) throws -> [String: Double] { [:] }
 }
 
 /// An update of one role's weights by the gradient of a loss.

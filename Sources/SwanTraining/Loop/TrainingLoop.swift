@@ -131,13 +131,19 @@ package struct TrainingLoop<M: Method> {
             guard plan.isFirst else { return }
             return try record.write(after: step, isLast: isLast) {
                 try method.samples(state.averages)
+            } measures: {
+                try method.measures(state.averages)
             }
         }
         var whole = state
         try whole.gatherAverages(plan)
         let averages = whole.averages
         try ranks.alone {
-            try record.write(after: step, isLast: isLast) { try method.samples(averages) }
+            try record.write(after: step, isLast: isLast) {
+                try method.samples(averages)
+            } measures: {
+                try method.measures(averages)
+            }
         }
     }
 
