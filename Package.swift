@@ -123,7 +123,7 @@ let package = Package(
             name: "SwanDistillation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanText", "SwanSchedulers",
-                "SwanModels", "SwanCheckpoints", "SwanTraining", "SwanDistributed",
+                "SwanModels", "SwanCheckpoints", "SwanDatasets", "SwanTraining", "SwanDistributed",
                 .product(name: "Yams", package: "Yams"),
             ]
         ),

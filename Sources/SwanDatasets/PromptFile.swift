@@ -10,7 +10,7 @@ package struct PromptFile: Sendable {
     ///
     /// - Throws: `empty` if it has no prompt.
     package init(_ path: String) throws(SwanError) {
-        let text = try SmallFile.text(path, atMost: 1 << 30)
+        let text = try SmallFile.text(path, atMost: SmallFile.list)
         prompts = text.split(whereSeparator: \.isNewline)
             .map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }

@@ -1,3 +1,4 @@
+import SwanDatasets
 package import SwanSystem
 package import SwanTraining
 package import Torch
@@ -7,19 +8,14 @@ package enum DistillationData: Sendable {
     case rows(any LatentRows)
     case prompts(any Prompts)
 
-    /// Opens a file of rows (.safetensors) or of prompts (.txt).
+    /// Opens a file of prompts, or rows: a database of LMDB or a .safetensors file.
     package init(path: String, isPrompts: Bool) throws(SwanError) {
         if isPrompts {
-            self = .prompts(try PromptList(linesOf: path))
-        } else {
-            guard path.hasSuffix(".safetensors") else {
-                throw SwanError(
-                    .invalidData,
-                    "\(path): latents are read from a .safetensors file: 'latents' "
-                        + "[N, T, F, C, H, W], and a JSON list 'prompts' in its metadata"
-                )
-            }
+            self = .prompts(PromptList(try PromptFile(path).prompts))
+        } else if path.hasSuffix(".safetensors") {
             self = .rows(try SafetensorsRows(path))
+        } else {
+            self = .rows(try DatabaseRows(path))
         }
         guard count > 0 else { throw SwanError(.invalidData, "\(path): there are no rows") }
     }

@@ -44,14 +44,6 @@ package struct PromptList: Prompts {
     /// Creates a list.
     package init(_ prompts: [String]) { self.prompts = prompts }
 
-    /// Reads a text file with a prompt in each line that is not empty.
-    package init(linesOf path: String) throws(SwanError) {
-        let text = try SmallFile.text(path, atMost: SmallFile.list)
-        let lines = text.split(whereSeparator: \.isNewline)
-            .map { $0.trimmingCharacters(in: .whitespaces) }
-        prompts = lines.filter { !$0.isEmpty }
-    }
-
     package var count: Int { prompts.count }
 
     package func prompt(_ index: Int) throws(SwanError) -> String { prompts[index] }
