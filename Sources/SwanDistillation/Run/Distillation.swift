@@ -19,7 +19,8 @@ package struct Distillation {
         /// The folder that the settings' paths are relative to.
         package var root = "."
         package var output: String
-        /// Whether to continue the run in `output`; if false, it must not contain one.
+        /// Whether to continue the run in `output`; if false, it must not contain one, except one
+        /// that this job had begun before its launcher restarted it.
         package var resume = false
         /// Whether checkpoints are written.
         package var saves = true
@@ -89,12 +90,14 @@ package struct Distillation {
             teacher = model
         }
         let isWriter = ranks?.isFirst ?? true
+        if options.saves { try ranks?.requireShared(options.output) }
         folder = try DistillationFolder(
             options.output,
             settings,
             text: file.text,
             resume: options.resume,
-            isWriter: isWriter
+            isWriter: isWriter,
+            owner: RunOwner(world)
         )
     }
 
