@@ -1,8 +1,8 @@
 import Glibc
 import SwanSystem
 
-/// The socket on which a process serves the store: bound to the address that the others use, and to
-/// all addresses only if that is not one of this machine's.
+/// The socket on which a process serves the store: bound to the address that the others use. If
+/// other machines reach this one at an address that it does not have itself, it is bound to all.
 enum ListeningSocket {
     /// Opens the socket.
     ///
@@ -10,7 +10,8 @@ enum ListeningSocket {
     ///   - port: 0 for any free port.
     ///   - isLocal: Whether all clients are on this machine. If not, a name that stands for the
     ///     loopback interface here, as a machine's own name often does, is another address there.
-    /// - Throws: `peerFailed` if the port is taken.
+    /// - Throws: `invalidRequest` if the name does not resolve, or all clients are on this machine
+    ///   and the address is not; `deviceUnavailable` if the port is taken.
     static func open(
         _ host: String,
         port: UInt16,
@@ -22,8 +23,9 @@ enum ListeningSocket {
         let status = getaddrinfo(host, "\(port)", &hints, &list)
         guard status == 0 else {
             throw SwanError(
-                .peerFailed,
-                "\(host.printable(limit: 100)): \(String(cString: gai_strerror(status)))"
+                .invalidRequest,
+                "the name \(host.printable(limit: 100)) does not resolve "
+                    + "(\(String(cString: gai_strerror(status)))); check MASTER_ADDR or --master"
             )
         }
         defer { freeaddrinfo(list) }
@@ -32,6 +34,14 @@ enum ListeningSocket {
             next = info.ai_next
             guard isLocal || !isLoopback(info) else { continue }
             if let found = try listen(info) { return found }
+        }
+        guard !isLocal else {
+            throw SwanError(
+                .invalidRequest,
+                "\(host.printable(limit: 100)) is not an address of this machine, which starts all "
+                    + "ranks; set MASTER_ADDR or --master to 127.0.0.1 (ranks on several machines "
+                    + "need LOCAL_WORLD_SIZE or --nnodes)"
+            )
         }
         return try listenEverywhere(port)
     }
@@ -71,9 +81,22 @@ enum ListeningSocket {
             close(descriptor)
             // Another address may do; a taken port stays taken.
             if [EADDRNOTAVAIL, EAFNOSUPPORT].contains(reason) { return nil }
-            throw SwanError(.peerFailed, SwanError.reason(reason))
+            throw failure(reason)
         }
         return (descriptor, port(of: descriptor))
+    }
+
+    private static func failure(_ reason: Int32) -> SwanError {
+        let text =
+            switch reason {
+            case EADDRINUSE: "another program uses it, perhaps another job"
+            case EACCES: "only root may listen on it"
+            default: SwanError.reason(reason)
+            }
+        return SwanError(
+            .deviceUnavailable,
+            "\(text); choose another port with MASTER_PORT or --master"
+        )
     }
 
     private static func listenEverywhere(_ port: UInt16) throws(SwanError) -> (Int32, UInt16) {
@@ -86,7 +109,7 @@ enum ListeningSocket {
         older.sin_family = sa_family_t(AF_INET)
         older.sin_port = port.bigEndian
         guard let found = try withInfo(&older, AF_INET, listen) else {
-            throw SwanError(.peerFailed, "this machine has no network address to listen on")
+            throw SwanError(.deviceUnavailable, "this machine has no network address to listen on")
         }
         return found
     }

@@ -24,6 +24,9 @@ package struct Roster: Sendable, Codable {
             self.agreed = agreed
         }
 
+        /// Where the process is, for messages.
+        fileprivate var place: String { "\(host), process \(process)" }
+
         fileprivate init(_ text: String) throws(SwanError) {
             do {
                 self = try JSONDecoder().decode(Entry.self, from: Data(text.utf8))
@@ -51,24 +54,24 @@ package struct Roster: Sendable, Codable {
     /// Names a rank for messages.
     package func name(_ rank: Int) -> String {
         guard let entry = entries[safe: rank] else { return "rank \(rank)" }
-        return "rank \(rank) (\(entry.host), process \(entry.process))"
+        return "rank \(rank) (\(entry.place))"
     }
 
     /// Exchanges introductions by the store.
     ///
-    /// - Throws: `peersDiffer` with the first difference and both values; `peerFailed` naming the
-    ///   ranks that did not come before the deadline.
+    /// - Throws: `peersDiffer` with the first difference and both values, or naming two processes
+    ///   of the same rank; `peerFailed` naming the ranks that did not come before the deadline.
     static func exchange(
         _ own: Entry,
         _ store: ProcessStore,
         _ launch: Launch,
         deadline: Duration
     ) throws(SwanError) -> Roster {
-        try store.set("roster/\(launch.rank)", own.text())
+        try introduce(own, store, launch)
         let end = ContinuousClock.now + deadline
         var entries: [Entry] = []
         for rank in 0..<launch.size {
-            guard let other = try entry(of: rank, store, until: end) else {
+            guard let other = try entry(of: rank, store, launch, until: end) else {
                 throw try missing(store, launch, deadline)
             }
             entries.append(other)
@@ -84,15 +87,43 @@ package struct Roster: Sendable, Codable {
         return roster
     }
 
+    /// Writes this process's introduction.
+    ///
+    /// - Throws: `peersDiffer` if another process has done so with the same rank; the others throw
+    ///   it too if they still wait.
+    private static func introduce(
+        _ own: Entry,
+        _ store: ProcessStore,
+        _ launch: Launch
+    ) throws(SwanError) {
+        let rank = launch.rank
+        guard try store.add("roster/claims/\(rank)", 1) > 1 else {
+            return try store.set("roster/\(rank)", own.text())
+        }
+        let other = try entry(of: rank, store, launch, until: .now + .seconds(2))
+        let text =
+            "two processes have rank \(rank): \(other?.place ?? "another one") and \(own.place); "
+            + "give each process a RANK or --node-rank of its own"
+        try store.set("roster/twins", text)
+        if launch.servesStore { Thread.sleep(forTimeInterval: 1) }
+        throw SwanError(.peersDiffer, text)
+    }
+
     /// The introduction of a rank; nil if it has not come by then.
     private static func entry(
         of rank: Int,
         _ store: ProcessStore,
+        _ launch: Launch,
         until end: ContinuousClock.Instant
     ) throws(SwanError) -> Entry? {
         while try !store.contains("roster/\(rank)") {
             if try store.contains("roster/missing") {
                 throw SwanError(.peerFailed, try store.get("roster/missing", within: .seconds(1)))
+            }
+            if try store.contains("roster/twins") {
+                let text = try store.get("roster/twins", within: .seconds(1))
+                if launch.servesStore { Thread.sleep(forTimeInterval: 1) }
+                throw SwanError(.peersDiffer, text)
             }
             guard .now < end else { return nil }
             Thread.sleep(forTimeInterval: 0.02)

@@ -14,7 +14,7 @@ package struct StoreService: Sendable {
     ///   - host: The address that the others use.
     ///   - port: 0 for any free port.
     ///   - isLocal: Whether all processes are on this machine.
-    /// - Throws: `peerFailed` if the port is taken.
+    /// - Throws: `deviceUnavailable` if the port is taken, `invalidRequest` if the host is wrong.
     package static func open(
         _ host: String,
         port: UInt16,
@@ -33,8 +33,7 @@ package struct StoreService: Sendable {
         } catch {
             throw SwanError(
                 error.code,
-                "cannot serve the store of the job on port \(port); another job may use it: choose "
-                    + "another port, MASTER_PORT or --master (\(error.message))",
+                "cannot serve the store of the job on port \(port): \(error.message)",
                 cause: error
             )
         }

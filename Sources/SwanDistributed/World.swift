@@ -25,6 +25,10 @@ package final class World: @unchecked Sendable {
     /// The group of all processes, for tensors on the CPU.
     package let group: ProcessGroup
 
+    /// What names the job across restarts by its launcher; nil if nothing does, and on ranks other
+    /// than 0.
+    package let job: String?
+
     private let store: ProcessStore
     private let address: String
     private let device: Device
@@ -55,6 +59,7 @@ package final class World: @unchecked Sendable {
             () throws(SwanError) in
             try Roster.exchange(own, store, launch, deadline: deadlines.start)
         }
+        job = try JobName.find(in: root, launch, environment)
         let watch = try PeerWatch(store.clone(), launch, roster)
         do throws(SwanError) {
             address = try OwnAddress.facing(

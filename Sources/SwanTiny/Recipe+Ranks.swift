@@ -1,5 +1,6 @@
 import Foundation
 import SwanDistributed
+import SwanModels
 import SwanSystem
 import SwanTraining
 
@@ -22,6 +23,32 @@ extension Recipe {
             remedy: "start all ranks with the same recipe and options"
         )
         return ranks
+    }
+
+    /// Throws `invalidRequest` if a stage that is still to be trained cannot be divided among the
+    /// ranks.
+    ///
+    /// Stages make the same checks, but the last may begin after days.
+    func check(_ ranks: TrainingRanks, hasAutoencoder: Bool) throws(SwanError) {
+        let parts = vae.optimizer.microBatches ?? 1
+        if start == nil {
+            if !hasAutoencoder {
+                try ranks.check(StageWork(stage: "vae", microBatches: parts))
+            }
+            if vae.training.decoderSteps ?? 0 > 0 {
+                try ranks.check(StageWork(stage: "decoder", microBatches: parts))
+            }
+        }
+        let later = transformer.optimizer.microBatches ?? 1
+        try ranks.check(
+            StageWork(
+                stage: "transformer",
+                microBatches: later,
+                dividesTokens: ranks.dividesTokens,
+                sharesWeights: true
+            )
+        )
+        try ranks.requireHeads(transformer.model.heads)
     }
 
     /// A number that depends on every value.

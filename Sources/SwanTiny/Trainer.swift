@@ -29,7 +29,8 @@ package struct Trainer {
     ///
     /// - Parameters:
     ///   - root: The folder that the recipe's paths are relative to.
-    ///   - resume: Continues the run in `output`; if false, `output` must not contain a run.
+    ///   - resume: Continues the run in `output`; if false, `output` must not contain a run, except
+    ///     one that this job had begun before its launcher restarted it.
     ///   - device: The device of the networks; clips are made on the CPU and moved there.
     ///   - world: The processes that train together, all with the same arguments; the first one
     ///     writes the folder and reports progress. Nil for one.
@@ -47,6 +48,9 @@ package struct Trainer {
     ) throws {
         try recipe.check()
         let ranks = try recipe.ranks(of: world)
+        if let ranks {
+            try recipe.check(ranks, hasAutoencoder: TrainingFolder.hasAutoencoder(output))
+        }
         try recipe.files(root: root, output: output).check()
         if ranks?.isFirst ?? true {
             try DiskSpace.require(recipe.leastCheckpointBytes, for: output)
@@ -59,13 +63,9 @@ package struct Trainer {
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         let start = try recipe.start.map { try StartModel($0, for: recipe) }
         do {
-            func folder(isWriter: Bool) throws -> TrainingFolder {
-                try TrainingFolder(output, recipe: recipe, resume: resume, isWriter: isWriter)
-            }
             let trainer = Trainer(
                 recipe: recipe,
-                folder: try ranks?.inTurn { try folder(isWriter: ranks?.isFirst ?? true) }
-                    ?? folder(isWriter: true),
+                folder: try folder(output, recipe, resume: resume, ranks, RunOwner(world)),
                 clips: clips,
                 device: device,
                 stop: stop,
@@ -84,6 +84,28 @@ package struct Trainer {
                 "the recipe's sizes are incompatible: \(error.message)"
             )
         }
+    }
+
+    /// Opens the output folder: on the first rank, which makes it, and then on the others.
+    private static func folder(
+        _ output: String,
+        _ recipe: Recipe,
+        resume: Bool,
+        _ ranks: TrainingRanks?,
+        _ owner: RunOwner?
+    ) throws -> TrainingFolder {
+        func open() throws -> TrainingFolder {
+            try TrainingFolder(
+                output,
+                recipe: recipe,
+                resume: resume,
+                isWriter: ranks?.isFirst ?? true,
+                owner: owner
+            )
+        }
+        guard let ranks else { return try open() }
+        try ranks.requireShared(output)
+        return try ranks.inTurn(open)
     }
 
     private static func requireMemory(_ recipe: Recipe) throws(SwanError) {

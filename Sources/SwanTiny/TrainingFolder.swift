@@ -28,13 +28,16 @@ struct TrainingFolder {
 
     /// Creates the folder, or opens that of an earlier run with the same recipe if `resume`.
     ///
-    /// - Parameter isWriter: Whether this process writes the folder, alone. Others open it when the
-    ///   writer has, and write nothing.
+    /// - Parameters:
+    ///   - isWriter: Whether this process writes the folder, alone. Others open it when the writer
+    ///     has, and write nothing.
+    ///   - owner: The job, which continues what it has begun even without `resume`.
     init<Text: RecipeText>(
         _ path: String,
         recipe: Text,
         resume: Bool,
-        isWriter: Bool = true
+        isWriter: Bool = true,
+        owner: RunOwner? = nil
     ) throws {
         root = URL(fileURLWithPath: path, isDirectory: true)
         let text = try recipe.text()
@@ -49,7 +52,7 @@ struct TrainingFolder {
         }
         let begun = root.appending(path: "recipe.yaml")
         let isBegun = FileManager.default.fileExists(atPath: begun.path)
-        guard resume || !isBegun else {
+        guard resume || !isBegun || owner?.continues(path) == true else {
             throw SwanError(
                 .cannotWrite,
                 "\(path): contains a training run; continue it with --resume, or use another folder"
@@ -68,6 +71,7 @@ struct TrainingFolder {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
             if isBegun { try lock?.removePartialFiles() }
+            try owner?.sign(path)
             // The existing file may be an equal recipe written by hand, with comments.
             if try !isBegun || Text.read(begun.path) != recipe {
                 try OutputPath.write(text.utf8, to: begun.path)
@@ -121,14 +125,19 @@ struct TrainingFolder {
 
     // MARK: - Components
 
+    /// Whether a folder has the autoencoder of an earlier run.
+    static func hasAutoencoder(_ folder: String) -> Bool {
+        ["checkpoints/vae.safetensors", "vae/config.json"].allSatisfy {
+            FileManager.default.fileExists(atPath: "\(folder)/\($0)")
+        }
+    }
+
     /// Loads the autoencoder of an earlier run, before it was rounded for storage; nil if there is
     /// none.
     func autoencoder(on device: Device) throws -> TrainedAutoencoder? {
         let path = root.appending(path: "checkpoints/vae.safetensors").path
         let config = root.appending(path: "vae/config.json")
-        guard FileManager.default.fileExists(atPath: config.path),
-            FileManager.default.fileExists(atPath: path)
-        else { return nil }
+        guard Self.hasAutoencoder(root.path) else { return nil }
         let file = try SummedFile.open(
             path,
             remedy: "remove it, and --resume recreates it from the checkpoints of the stage 'vae'"

@@ -150,7 +150,7 @@ struct TrainCommand: RankedCommand {
             recipe: recipe,
             root: data,
             output: output,
-            resume: isResumed(world),
+            resume: resume,
             device: device,
             world: world,
             stop: stop,
@@ -179,7 +179,7 @@ struct TrainCommand: RankedCommand {
         }
         var options = Distillation.Options(output: output)
         options.root = data
-        options.resume = isResumed(world)
+        options.resume = resume
         options.saves = !noSave
         options.draws = !noVisualize
         options.maximumSteps = maxSteps
@@ -187,9 +187,6 @@ struct TrainCommand: RankedCommand {
         if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
         try Distillation.run(file, options, world: world, stop: stop, onProgress: display.show)
     }
-
-    /// A launcher that restarts its processes after a failure does not change their options.
-    private func isResumed(_ world: World?) -> Bool { resume || (world?.launch.restart ?? 0) > 0 }
 
     /// Trains a text-to-video model, which one process does alone.
     private func trainGenerator(

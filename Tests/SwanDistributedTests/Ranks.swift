@@ -23,13 +23,15 @@ struct Ranks {
     ///   - environment: Further variables.
     ///   - program: The program, which is built next to the tests.
     ///   - isAlone: Whether the only process is not started as a rank.
+    ///   - folders: Their working directories; empty for that of the tests.
     init(
         _ count: Int,
         _ arguments: [String],
         environment: [String: String] = [:],
         port: Int? = nil,
         program: String = "ranks-probe",
-        isAlone: Bool = false
+        isAlone: Bool = false,
+        folders: [String] = []
     ) throws {
         let port = try port ?? Self.freePort()
         var processes: [Process] = []
@@ -39,6 +41,9 @@ struct Ranks {
             let process = Process()
             process.executableURL = Self.folder.appendingPathComponent(program)
             process.arguments = arguments
+            if !folders.isEmpty {
+                process.currentDirectoryURL = URL(fileURLWithPath: folders[rank])
+            }
             var variables = ProcessInfo.processInfo.environment
             variables["TORCH_CPP_LOG_LEVEL"] = "ERROR"
             variables["OMP_NUM_THREADS"] = "1"

@@ -162,14 +162,20 @@ import Testing
         return path
     }
 
-    private func command(_ ranks: Int, _ output: String, _ more: [String] = [], restart: Int = 0)
-        throws -> Ranks
-    {
+    private func command(
+        _ ranks: Int,
+        _ output: String,
+        _ more: [String] = [],
+        restart: Int = 0,
+        job: String = "one"
+    ) throws -> Ranks {
         try Ranks(
             ranks,
             ["train", folder.path + "/recipe.yaml", "-o", "\(folder.path)/\(output)"]
                 + ["--device", "cpu", "--progress", "json"] + more,
-            environment: ["TORCHELASTIC_RESTART_COUNT": "\(restart)"],
+            environment: [
+                "TORCHELASTIC_RESTART_COUNT": "\(restart)", "TORCHELASTIC_RUN_ID": job,
+            ],
             program: "swan",
             isAlone: ranks == 1
         )
@@ -204,6 +210,9 @@ import Testing
         let killed = first.end()
         #expect(killed[0].code == 75, "\(killed[0].messages)")
         #expect(killed[0].messages.contains("rank 1"))
+        let foreign = try command(2, "out", restart: 1, job: "another").end()
+        #expect(foreign[0].code == 73, "\(foreign[0].messages)")
+        #expect(foreign[0].messages.contains("continue it with --resume"))
         let second = try command(2, "out", restart: 1)
         try waitFor("out/checkpoints/transformer/step-00000010.safetensors")
         kill(second.processes[1].processIdentifier, SIGTERM)
@@ -230,5 +239,36 @@ import Testing
         try expect("2 x 1, 1 x 2", 2, ["--data-parallel", "3"])
         try expect("'vae' has 2 micro-batches", 3, [])
         try expect("1 process was started", 1, ["--sequence-parallel", "2"])
+        // Later stages are checked before the first one.
+        try expect("the transformer has 2 heads", 3, ["--sequence-parallel", "3"])
+        let path = folder.path + "/recipe.yaml"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try text.replacing("micro_batches: 2", with: "micro_batches: 3")
+            .write(toFile: path, atomically: true, encoding: .utf8)
+        try expect("'transformer' has 3 micro-batches", 2, ["--shard", "full"])
+        #expect(!FileManager.default.fileExists(atPath: folder.path + "/out"))
+    }
+
+    /// Ranks in different working directories, so that a relative path is another folder on each.
+    @Test func refusesAFolderThatIsNotShared() throws {
+        _ = try recipe(4)
+        for name in ["a", "b"] {
+            try FileManager.default.createDirectory(
+                atPath: "\(folder.path)/\(name)",
+                withIntermediateDirectories: true
+            )
+        }
+        let job = try Ranks(
+            2,
+            ["train", folder.path + "/recipe.yaml", "-o", "out", "--device", "cpu"],
+            program: "swan",
+            folders: ["\(folder.path)/a", "\(folder.path)/b"]
+        )
+        for outcome in job.end() {
+            #expect(outcome.code == 78, "\(outcome.messages)")
+            #expect(outcome.messages.contains("out: rank 1 ("))
+            #expect(outcome.messages.contains("all ranks need the same output folder"))
+        }
+        #expect(!FileManager.default.fileExists(atPath: folder.path + "/a/out"))
     }
 }

@@ -68,6 +68,23 @@ class Failures(unittest.TestCase):
         began = time.monotonic()
         self.expect(job, [0, 1], ["rank 2 of 3 did not start within 3 s"], began=began, within=5)
 
+    def test_two_processes_with_one_rank(self):
+        job = Job(self, 3, ["running"], ranks=[0, 1])
+        twin = Job(self, 3, ["running"], ranks=[1], port=job.port)
+        began = time.monotonic()
+        self.expect(job, [0, 1], ["two processes have rank 1"], code=70, began=began, within=5)
+        self.assertEqual(twin.end(), {1: 70})
+        for process in (job[0], job[1], twin[1]):
+            for pid in (job[1].pid, twin[1].pid):
+                self.assertIn(f"process {pid}", process.messages)
+
+    def test_a_second_process_does_not_disturb(self):
+        job = Job(self, 2, ["running", "100"])
+        job.running()
+        twin = Job(self, 2, ["running"], ranks=[1], port=job.port)
+        self.expect(twin, [1], ["two processes have rank 1"], code=70)
+        self.assertEqual(job.end(), {0: 0, 1: 0}, job[0].messages + job[1].messages)
+
     def test_a_late_rank_is_waited_for(self):
         port = free_port()
         early = Job(self, 2, ["running", "2"], ranks=[1], port=port)
@@ -82,7 +99,7 @@ class Failures(unittest.TestCase):
             port = other.getsockname()[1]
             began = time.monotonic()
             job = Job(self, 2, ["running"], ranks=[0], port=port)
-            self.expect(job, [0], [f"port {port}", "choose another"], began=began, within=2)
+            self.expect(job, [0], [f"port {port}", "another program uses it"], code=70, began=began, within=2)
 
     def test_a_wrong_address(self):
         for host, text in (("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "")):

@@ -122,8 +122,18 @@ class Launch(unittest.TestCase):
             other.listen()
             launcher = self.launch(
                 "--nproc", "2", "--master", f"127.0.0.1:{other.getsockname()[1]}", "--", *DOCTOR)
-            self.assertEqual(launcher.end(), 75, launcher.messages)
+            self.assertEqual(launcher.end(), 69, launcher.messages)
             self.assertIn("choose another port", launcher.messages)
+
+    def test_an_address_that_is_not_this_machines(self):
+        for host, text in (("192.0.2.1", "is not an address of this machine"), ("a.invalid", "does not resolve")):
+            with self.subTest(host=host):
+                began = time.monotonic()
+                launcher = self.launch("--nproc", "2", "--master", f"{host}:{free_port()}", "--", *DOCTOR)
+                self.assertEqual(launcher.end(), 64, launcher.messages)
+                self.assertIn(text, launcher.messages)
+                self.assertEqual(launcher.messages.count("\n"), 1, launcher.messages)
+                self.assertLess(time.monotonic() - began, 15)
 
     def test_the_store_listens_where_it_must_alone(self):
         launcher, _ = self.endless(2)

@@ -19,7 +19,8 @@ package struct Distillation {
         /// The folder that the settings' paths are relative to.
         package var root = "."
         package var output: String
-        /// Whether to continue the run in `output`; if false, it must not contain one.
+        /// Whether to continue the run in `output`; if false, it must not contain one, except one
+        /// that this job had begun before its launcher restarted it.
         package var resume = false
         /// Whether checkpoints are written.
         package var saves = true
@@ -95,13 +96,15 @@ package struct Distillation {
                 file.settings,
                 text: text,
                 resume: options.resume,
-                isWriter: isWriter
+                isWriter: isWriter,
+                owner: RunOwner(world)
             )
         }
         guard let ranks else {
             self.folder = try folder(isWriter: true)
             return
         }
+        if options.saves { try ranks.requireShared(options.output) }
         try ranks.requireSame(
             "the distillation's file",
             "checksum \(String(Seed.named(text), radix: 16))",

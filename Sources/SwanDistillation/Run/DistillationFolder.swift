@@ -19,12 +19,14 @@ struct DistillationFolder {
     /// - Parameters:
     ///   - text: The settings' file.
     ///   - isWriter: Whether this process writes the folder.
+    ///   - owner: The job, which continues what it has begun even without `resume`.
     init(
         _ path: String,
         _ settings: DistillationSettings,
         text: String,
         resume: Bool,
-        isWriter: Bool
+        isWriter: Bool,
+        owner: RunOwner? = nil
     ) throws {
         url = URL(fileURLWithPath: path, isDirectory: true)
         let copy = url.appending(path: Self.settingsName).path
@@ -33,7 +35,7 @@ struct DistillationFolder {
             lock = nil
             return
         }
-        guard resume || !isBegun else {
+        guard resume || !isBegun || owner?.continues(path) == true else {
             throw SwanError(
                 .cannotWrite,
                 "\(path): contains a training run; continue it with --resume, or use another folder"
@@ -51,6 +53,7 @@ struct DistillationFolder {
         do {
             try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
             lock = try FolderLock(path)
+            try owner?.sign(path)
             if isBegun {
                 try lock?.removePartialFiles()
             } else {

@@ -40,17 +40,19 @@ struct MicroBatchPlan: Sendable {
     /// micro-batches and adds them before the ranks' sums are added; with shards, the ranks'
     /// gradients of one pass are added first, so that one pass takes consecutive micro-batches.
     init<M: Method>(_ ranks: TrainingRanks, _ method: M, stage: String) throws(SwanError) {
-        let parts = method.microBatches
-        // Ranks of a sequence that does not divide tokens compute the same.
-        let divides = method.dividesTokens || ranks.sequence.count == 1
-        let isSharded = ranks.shards != nil && method.sharesWeights && divides
+        let work = StageWork(
+            stage: stage,
+            microBatches: method.microBatches,
+            dividesTokens: method.dividesTokens,
+            sharesWeights: method.sharesWeights
+        )
+        try ranks.check(work)
+        let parts = work.microBatches
+        let divides = ranks.divides(work)
+        let isSharded = ranks.shares(work)
         let width = isSharded ? ranks.shards?.size ?? 1 : 1
         let (count, index) = ranks.data
         let together = max(1, width / ranks.sequence.count)
-        let isEven = parts.isMultiple(of: count)
-        guard isSharded ? isEven : parts >= count else {
-            throw Self.misfit(stage, parts, count, isSharded)
-        }
         self.ranks = ranks
         self.parts = parts
         if isSharded {
@@ -68,21 +70,6 @@ struct MicroBatchPlan: Sendable {
             piece = (ranks.world.rank, ranks.world.size)
         }
         savesCarry = ranks.sequence.index == 0
-    }
-
-    private static func misfit(
-        _ stage: String,
-        _ parts: Int,
-        _ count: Int,
-        _ isSharded: Bool
-    ) -> SwanError {
-        SwanError(
-            .invalidRequest,
-            "the stage '\(stage)' has \(parts) micro-batch\(parts == 1 ? "" : "es") a step, which "
-                + "\(count) ranks cannot share: set micro_batches of its optimizer to "
-                + (isSharded ? "a multiple of \(count)" : "at least \(count)")
-                + ", or parallel.data to less (parallel.sequence shares a micro-batch)"
-        )
     }
 }
 

@@ -81,6 +81,19 @@ package final class TrainingRanks: Sendable {
 
     /// Whether this is the rank that writes files and reports progress.
     package var isFirst: Bool { world.rank == 0 }
+    /// Whether several ranks share the tokens of a micro-batch.
+    package var dividesTokens: Bool { sequence.count > 1 }
+
+    /// Throws `invalidRequest` if the tokens of a transformer with `headCount` heads cannot be
+    /// divided among the ranks of a sequence.
+    package func requireHeads(_ headCount: Int) throws(SwanError) {
+        guard sequence.count > headCount else { return }
+        throw SwanError(
+            .invalidRequest,
+            "parallel.sequence is \(sequence.count), but the transformer has \(headCount) heads; "
+                + "training divides tokens among at most as many ranks"
+        )
+    }
 
     /// Makes what divides the tokens of a transformer; nil if they are not divided. All ranks call
     /// this together.
@@ -89,13 +102,7 @@ package final class TrainingRanks: Sendable {
     ///   gradient, so each rank of a sequence needs a head.
     package func sequenceParallel(headCount: Int) throws(SwanError) -> SequenceParallel? {
         guard sequence.count > 1 else { return nil }
-        guard sequence.count <= headCount else {
-            throw SwanError(
-                .invalidRequest,
-                "parallel.sequence is \(sequence.count), but the transformer has \(headCount) heads; "
-                    + "training divides tokens among at most as many ranks"
-            )
-        }
+        try requireHeads(headCount)
         var own: SequenceParallel?
         for ranks in rows {
             let made = try SequenceParallel(world, ranks: ranks, headCount: headCount)
