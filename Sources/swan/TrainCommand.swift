@@ -23,7 +23,7 @@ struct TrainCommand: RankedCommand {
 
             EXAMPLES:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
-              swan train configs/wan_causal_dmd_v2v.yaml --output out/student --max-steps 1000
+              swan train configs/wan_causal_dmd_v2v.yaml --output out/student
               swan launch --nproc 4 -- train recipe.yaml --output out/model --shard full
             """
     )

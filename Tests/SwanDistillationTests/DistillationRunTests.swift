@@ -163,7 +163,7 @@ import Torch
     @Test(arguments: [
         (["image_or_video_shape": "[1, 6, 8, 4, 4]"], "image_or_video_shape"),
         (["denoising_step_list": "[900, 600, 300, 0]", "distillation_loss": "ode"], "1 states"),
-        (["data_path": "prompts.txt"], ".safetensors"),
+        (["data_path": "prompts.txt"], "prompts.txt: is not a database"),
         (["data_path": "none.safetensors"], "none.safetensors"),
         (["model_path": "nowhere"], "nowhere"), (["held_out_rows": "3"], "held_out_rows"),
     ])

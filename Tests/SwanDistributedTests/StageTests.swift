@@ -51,7 +51,7 @@ import Torch
         let words = try header.encoded(message())
         #expect(throws: SwanError.self) { try header.decoded(words, mostBytes: 1_000) }
         for (place, value) in [
-            (0, 0), (1, 2), (1, 99 << 32 | 1), (6, 9), (6, 2 | 9 << 32), (7, 12), (8, 77),
+            (0, 0), (1, 1), (1, 99 << 32 | 2), (6, 9), (6, 2 | 9 << 32), (7, 12), (8, 77),
             (8, 6 | 9 << 32), (9, 0xFFFF_FFFF), (10, 1 << 40),
         ] {
             var changed = words
