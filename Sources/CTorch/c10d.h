@@ -31,6 +31,14 @@ inline std::vector<int64_t> counts(ct_group group, const int64_t *values) {
 
 inline Group borrow(ct_group group) { return Group::reclaim_copy(group); }
 
+/// The message of an exception of Gloo without the place in its source, "[…/pair.cc:547] ", that it starts with.
+inline std::string withoutPlace(const std::string &message) {
+    const auto end = message.find("] ");
+    const auto place = message.substr(0, end == std::string::npos ? 0 : end);
+    return place.rfind('[', 0) == 0 && place.find(".cc:") != std::string::npos ? message.substr(end + 2)
+                                                                                : message;
+}
+
 /// Waits for an operation. What backends throw has no class of c10's, and would not be known as a peer's failure
 /// where it comes out of a backward pass.
 inline void finish(const c10::intrusive_ptr<c10d::Work> &work) {
@@ -41,7 +49,8 @@ inline void finish(const c10::intrusive_ptr<c10d::Work> &work) {
     } catch (const std::bad_alloc &) {
         throw;
     } catch (const std::exception &e) {
-        throw c10::DistBackendError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, e.what());
+        throw c10::DistBackendError(
+            {__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, withoutPlace(e.what()));
     }
 }
 
@@ -66,7 +75,7 @@ Result guardedPeers(ct_error *error, Result failure, Body &&body) noexcept {
             throw;
         } catch (const std::exception &e) {
             // Gloo's exceptions have no class of c10's.
-            fill(error, CT_ERROR_PEER, e.what());
+            fill(error, CT_ERROR_PEER, withoutPlace(e.what()));
         }
         return failure;
     });

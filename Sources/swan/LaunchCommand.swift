@@ -89,7 +89,9 @@ struct LaunchCommand: ParsableCommand {
     /// Reports wrong options once, not in each rank.
     private func requireRanked(_ plan: RankPlan) throws {
         if (try Ranks.launch) != nil { try Ranks.check(self) }
-        let parsed = try Swan.parseAsRoot(command)
+        var parsed = try Swan.parseAsRoot(command)
+        // The parser's own command for --help, which is not public.
+        if "\(type(of: parsed))" == "HelpCommand" { try parsed.run() }
         guard plan.size == 1 || (parsed as? any RankedCommand)?.runsOverRanks == true else {
             throw SwanError(
                 .invalidRequest,

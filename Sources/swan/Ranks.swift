@@ -110,6 +110,9 @@ enum Ranks {
         }
     }
 
+    /// The long names of options that have a short one.
+    private static let longNames = ["-o": "--output", "-y": "--overwrite"]
+
     /// Options and their values, in canonical form; what stands before any option is `arguments`.
     static func options(_ arguments: some Sequence<String>) -> [String: String] {
         var values: [String: [String]] = [:]
@@ -120,7 +123,7 @@ enum Ranks {
                 continue
             }
             let parts = argument.split(separator: "=", maxSplits: 1).map(String.init)
-            name = argument.hasPrefix("--") ? parts[0] : argument
+            name = argument.hasPrefix("--") ? parts[0] : longNames[argument] ?? argument
             values[name, default: []] += argument.hasPrefix("--") ? parts.dropFirst() : []
         }
         // Each machine has its own devices.

@@ -96,7 +96,10 @@ import Testing
         }
         let outcome = try launch(2, .textToVideo, ["--ulysses", "3", "-o", out]).end()
         #expect(outcome.code == 64, "\(outcome.messages)")
-        #expect(outcome.messages.contains("which is 2"), "\(outcome.messages)")
+        #expect(
+            outcome.messages.contains("--ulysses 3 does not divide the 2 ranks"),
+            "\(outcome.messages)"
+        )
         let single = try launch(
             2,
             .textToVideo,

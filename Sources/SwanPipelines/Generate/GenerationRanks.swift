@@ -171,6 +171,13 @@ extension GenerationRanks {
     /// The number of ranks that exchange heads if users chose it, out of those that share tokens.
     private func exchanging(among count: Int) throws(SwanError) -> Int? {
         guard division.ulysses != nil || division.ring != nil else { return nil }
+        for (name, value) in [("--ulysses", division.ulysses), ("--ring", division.ring)] {
+            guard let value, value < 1 || !count.isMultiple(of: value) else { continue }
+            throw SwanError(
+                .invalidRequest,
+                "\(name) \(value) does not divide the \(count) ranks that share the tokens"
+            )
+        }
         let ring = division.ring ?? count / max(1, division.ulysses ?? 1)
         let ulysses = division.ulysses ?? count / max(1, ring)
         guard ulysses >= 1, ring >= 1, ulysses * ring == count else {
