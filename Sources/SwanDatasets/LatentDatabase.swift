@@ -2,6 +2,20 @@ import Foundation
 package import SwanSystem
 package import Torch
 
+/// A video in a dataset.
+package struct LatentRow: Sendable {
+    package let prompt: String
+    /// Latents at each step of a trajectory, noise first and clean last [T, F, C, H, W], in float32;
+    /// T is 1 if there are only clean ones.
+    package let latents: Tensor
+
+    /// Creates a row.
+    package init(prompt: String, latents: Tensor) {
+        self.prompt = prompt
+        self.latents = latents
+    }
+}
+
 /// Latents and their prompts in a database of LMDB, in the layout of CausVid.
 ///
 /// Keys: `latents_{i}_data`, float16 in C order; `prompts_{i}_data`, UTF-8; `latents_shape` and
@@ -9,14 +23,6 @@ package import Torch
 /// rows. A row has the shape [F, C, H, W], or [T, F, C, H, W] with the states of a sampling run,
 /// noise first and clean last. Source: CausVid, `causvid/ode_data/create_lmdb_iterative.py`.
 package final class LatentDatabase: Sendable {
-    /// A row.
-    package struct Row: Sendable {
-        /// [T, F, C, H, W], float32.
-        package let latents: Tensor
-        /// The prompt.
-        package let prompt: String
-    }
-
     /// Where the database is.
     package let path: String
     /// The number of rows.
@@ -84,7 +90,7 @@ package final class LatentDatabase: Sendable {
     /// Reads a row.
     ///
     /// - Throws: `invalidFile` if it is missing, or has another number of elements than the first.
-    package func row(_ index: Int) throws(SwanError) -> Row {
+    package func row(_ index: Int) throws(SwanError) -> LatentRow {
         let key = "latents_\(index)_data"
         let latents = try file.read(key) { bytes throws(SwanError) in
             let expected = shape.reduce(1, *) * DType.float16.size
@@ -105,6 +111,6 @@ package final class LatentDatabase: Sendable {
                 "\(path): row \(index) of \(count) is missing: the database is not complete"
             )
         }
-        return Row(latents: latents, prompt: prompt)
+        return LatentRow(prompt: prompt, latents: latents)
     }
 }

@@ -4,7 +4,7 @@ import SwanSystem
 /// The result of a conversation with the store; nil if it takes too long, as with a stopped process,
 /// which the store's own functions would wait for without end.
 ///
-/// - Parameter isUseless: Whether nobody needs the result any more; asked now and then.
+/// - Parameter isUseless: Whether the result is no longer needed; checked every 0.1 seconds.
 func answer<Result: Sendable>(
     within seconds: Double,
     unless isUseless: () -> Bool = { false },

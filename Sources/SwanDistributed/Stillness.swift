@@ -12,7 +12,7 @@ struct Stillness {
         var age = 0
     }
 
-    /// Only every so many calls look, because each asks the store about each rank.
+    /// Counts are read in every fourth call only: a reading asks the store once for each rank.
     private static let interval = 4
     private var seen: [Int: Seen]
     private var calls = 0

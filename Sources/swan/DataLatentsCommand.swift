@@ -80,7 +80,7 @@ struct DataLatentsCommand: RankedCommand {
 enum DataRun {
     /// Runs work until it ends or a signal stops it.
     ///
-    /// - Parameter body: Calls its argument now and then, and lets the error through.
+    /// - Parameter body: Calls its argument regularly and rethrows its error.
     static func stoppable(_ body: (_ check: () throws -> Void) throws -> Void) throws {
         let stop = CancellationFlag()
         let signals = try StopSignals(

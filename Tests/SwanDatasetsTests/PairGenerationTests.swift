@@ -63,7 +63,7 @@ import Torch
         let texts = try model.embeddings(
             of: ["a fox", "blurry"],
             encoder,
-            model.tokenizer(for: encoder.config)
+            model.folder.tokenizer(for: encoder.config)
         )
         let network = try model.transformer(.transformer)
         var x = try Tensor.randn([1, 16, 2, 6, 4], Generator(seed: 9))

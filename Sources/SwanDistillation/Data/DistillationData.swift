@@ -15,7 +15,7 @@ package enum DistillationData: Sendable {
         } else if path.hasSuffix(".safetensors") {
             self = .rows(try SafetensorsRows(path))
         } else {
-            self = .rows(try DatabaseRows(path))
+            self = .rows(try LatentDatabase(path))
         }
         guard count > 0 else { throw SwanError(.invalidData, "\(path): there are no rows") }
     }
@@ -83,14 +83,14 @@ package struct BatchMaker: Sendable {
             case .prompts(let list): prompts.append(try list.prompt(index))
             case .rows(let rows):
                 let row = try rows.row(index)
-                guard row.states.shape == rows.shape else {
+                guard row.latents.shape == rows.shape else {
                     throw SwanError(
                         .invalidData,
-                        "row \(index) has the shape \(row.states.shape), the first \(rows.shape)"
+                        "row \(index) has the shape \(row.latents.shape), the first \(rows.shape)"
                     )
                 }
                 prompts.append(row.prompt)
-                states.append(row.states)
+                states.append(row.latents)
             }
         }
         let text = try embed(prompts)

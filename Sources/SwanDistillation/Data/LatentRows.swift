@@ -1,20 +1,7 @@
 import Foundation
+package import SwanDatasets
 package import SwanSystem
-package import Torch
-
-/// A video as a distillation's data has it.
-package struct LatentRow: Sendable {
-    package let prompt: String
-    /// Latents at each step of a trajectory, clean ones last [T, F, C, H, W]; T is 1 if there are
-    /// only those.
-    package let states: Tensor
-
-    /// Creates a row.
-    package init(prompt: String, states: Tensor) {
-        self.prompt = prompt
-        self.states = states
-    }
-}
+import Torch
 
 /// Prompts with latents, in any store. Rows are read on data threads.
 package protocol LatentRows: Sendable {
@@ -27,6 +14,8 @@ package protocol LatentRows: Sendable {
     /// Reads a row, in float32.
     func row(_ index: Int) throws(SwanError) -> LatentRow
 }
+
+extension LatentDatabase: LatentRows {}
 
 /// Prompts without data.
 package protocol Prompts: Sendable {
@@ -86,7 +75,7 @@ package struct SafetensorsRows: LatentRows {
     package func row(_ index: Int) throws(SwanError) -> LatentRow {
         LatentRow(
             prompt: prompts[index],
-            states: try latents.selected(0, index).to(.float32).cloned()
+            latents: try latents.selected(0, index).to(.float32).cloned()
         )
     }
 }

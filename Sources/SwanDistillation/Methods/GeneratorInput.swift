@@ -49,7 +49,7 @@ struct GeneratorInput {
         try self.init(choosing: entries, from: states, schedule)
     }
 
-    /// What the generator itself makes of noise: DMD2, https://arxiv.org/abs/2405.14867, section
+    /// States that the generator itself reaches from noise: DMD2, https://arxiv.org/abs/2405.14867, section
     /// 4.5.
     ///
     /// Each state is the prediction from the one before, with noise again.

@@ -52,25 +52,11 @@ struct WanParts {
 
     /// Opens what encodes prompts.
     func textEncoder(_ dtype: DType, _ device: Device) throws -> PromptEncoder {
-        let files = try folder.require(.textEncoder)
-        let source = try folder.weights(of: files)
-        let config = try UMT5Config.read(files, fittedTo: source)
-        guard config.dim == self.config.textDim else {
-            throw SwanError(
-                .invalidModel,
-                "\(files.data): the text encoder's width is \(config.dim), but the transformer "
-                    + "expects \(self.config.textDim)"
-            )
-        }
+        let (files, source, config) = try folder.textEncoder(for: self.config)
         let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
             try UMT5Encoder(weights, config)
         }
-        let isPublished = config.vocabulary == UMT5Config.xxl.vocabulary
-        let tokenizer = try Tokenizer(
-            at: folder.require(.tokenizer).data,
-            rareText: isPublished ? .unknownMark : .bytes
-        )
-        try tokenizer.requireVocabulary(within: config.vocabulary)
+        let tokenizer = try folder.tokenizer(for: config)
         return PromptEncoder(encoder: encoder, tokenizer: tokenizer, limit: self.config.textLen)
     }
 

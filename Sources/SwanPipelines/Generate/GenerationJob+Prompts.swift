@@ -51,7 +51,7 @@ extension GenerationJob {
         let encoder = try open(.textEncoder, onAllRanks: shards != nil) {
             try model.textEncoder(sharing: shards)
         }
-        let tokenizer = try model.tokenizer(for: encoder.config)
+        let tokenizer = try model.folder.tokenizer(for: encoder.config)
         return try timed(\.text) { try model.embeddings(of: prompts, encoder, tokenizer) }
     }
 }

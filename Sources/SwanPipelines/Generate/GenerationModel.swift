@@ -157,16 +157,7 @@ public struct GenerationModel: Sendable {
     ///
     /// - Parameter shards: The ranks that each keep a part of its blocks; nil for all of them here.
     func textEncoder(sharing shards: ProcessGroup? = nil) throws -> UMT5Encoder {
-        let files = try folder.require(.textEncoder)
-        let source = try folder.weights(of: files)
-        let config = try UMT5Config.read(files, fittedTo: source)
-        guard config.dim == transformerConfig.textDim else {
-            throw SwanError(
-                .invalidModel,
-                "\(files.data): the text encoder's width is \(config.dim), but the transformer "
-                    + "expects \(transformerConfig.textDim)"
-            )
-        }
+        let (files, source, config) = try folder.textEncoder(for: transformerConfig)
         let encoderDevice = device(of: .textEncoder)
         let asked = options.textEncoderOnCPU ? options.dtype ?? .suited(to: .cpu) : dtype
         // UMT5's activations exceed the range of float16.
@@ -177,18 +168,6 @@ public struct GenerationModel: Sendable {
             encoderDevice,
             late: shards != nil
         ) { weights throws(SwanError) in try UMT5Encoder(weights, config) }
-    }
-
-    /// Opens the tokenizer.
-    func tokenizer(for encoder: UMT5Config) throws -> Tokenizer {
-        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
-        let isPublished = encoder.vocabulary == UMT5Config.xxl.vocabulary
-        let tokenizer = try Tokenizer(
-            at: folder.require(.tokenizer).data,
-            rareText: isPublished ? .unknownMark : .bytes
-        )
-        try tokenizer.requireVocabulary(within: encoder.vocabulary)
-        return tokenizer
     }
 }
 

@@ -109,7 +109,7 @@ package final class TeacherTrajectory {
     /// Encodes prompts for `states`, and releases the text encoder.
     package func prepare(_ prompts: [String]) throws {
         let encoder = try model.textEncoder()
-        let tokenizer = try model.tokenizer(for: encoder.config)
+        let tokenizer = try model.folder.tokenizer(for: encoder.config)
         for text in Set(prompts + plan.prompts.dropFirst()) where embeddings[text] == nil {
             embeddings[text] = try model.embeddings(of: [text], encoder, tokenizer)[0].embedding
         }

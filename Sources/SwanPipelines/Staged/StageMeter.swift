@@ -48,7 +48,7 @@ final class StageMeter: Sendable {
     /// Forgets the times of blocks, whose number has changed.
     func reset() { state.withLock { $0.blocks.reset() } }
 
-    /// Forgets the times of blocks, whose forwards have so many rows from now on.
+    /// Forgets the times of blocks, because the number of rows of a forward has changed.
     func reset(rows: Int) {
         state.withLock { state in
             state.blocks.reset()

@@ -71,7 +71,7 @@ struct HeadProgress {
     /// Counts a change of the noise.
     mutating func changeNoise() { noise = (noise + 1) % 256 }
 
-    /// Begins anew with other steps, and no chunk under way.
+    /// Starts over with other steps and without chunks.
     mutating func restart(_ plan: DenoisingPlan) {
         firstTimestep = plan.steps[0]
         ticks = TickLog(steps: plan.steps.count)

@@ -54,7 +54,7 @@ package struct StreamCheckpoint: Sendable {
         blocks: Range<Int>? = nil
     ) throws -> StreamModel {
         try requireFit()
-        let tokenizer = try loadTokenizer()
+        let tokenizer = try folder.tokenizer(for: configs.textEncoder)
         let networks = StreamModel.Networks(
             transformer: try loadTransformer(dtype, device, blocks: blocks),
             vae: try loadAutoencoder(dtype, device),
@@ -109,18 +109,6 @@ package struct StreamCheckpoint: Sendable {
             textEncoder: configs.textEncoder,
             streams: true
         ).require(in: folder.path)
-    }
-
-    private func loadTokenizer() throws -> Tokenizer {
-        let textEncoder = configs.textEncoder
-        // Tokenizers with byte pieces spell out rare text; the published one marks it as unknown.
-        let isPublished = textEncoder.vocabulary == UMT5Config.xxl.vocabulary
-        let tokenizer = try Tokenizer(
-            at: folder.require(.tokenizer).data,
-            rareText: isPublished ? .unknownMark : .bytes
-        )
-        try tokenizer.requireVocabulary(within: textEncoder.vocabulary)
-        return tokenizer
     }
 }
 

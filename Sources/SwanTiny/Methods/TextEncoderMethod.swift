@@ -85,39 +85,23 @@ struct TextEncoderMethod: Method {
         _ networks: Networks,
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let found = try embeddings(batch.prompts, by: networks[Self.trainedRole])
-        let device = found.device
-        let length = found.size(1)
-        let mask = try Tensor(
-            batch.prompts.flatMap { prompt in
-                (0..<length).map { $0 < prompt.count ? Float(1) : 0 }
-            },
-            [batch.prompts.count, length, 1]
-        ).to(device)
+        let found = try EncodedPrompts(batch.prompts, by: networks[Self.trainedRole], config)
+        let device = found.mask.device
         let generator = try Generator(seed: seed, purpose: .styleVectors)
         let table = try Tensor.randn([styles.count, config.dim], generator)
         let asked = try Tensor(batch.styles, [batch.styles.count])
-        var target = try table.indexSelected(0, asked).unsqueezed(1).to(device) * mask
+        var target = try table.indexSelected(0, asked).unsqueezed(1).to(device) * found.mask
         if let teacher {
             let isKnown = batch.styles.map { teacher.styles.contains(styles[$0].name) }
             target = try choose(
                 Tensor(isKnown, [isKnown.count, 1, 1]).to(device),
-                withoutGradients { try embeddings(batch.prompts, by: teacher.weights) },
+                withoutGradients {
+                    try EncodedPrompts(batch.prompts, by: teacher.weights, config).embeddings
+                },
                 target
             )
         }
-        let error = try (found - target).pow(2).sum() / (mask.sum() * Double(config.dim))
+        let error = try found.squaredError(target)
         return Loss(total: error, parts: ["squared_error": error])
-    }
-
-    /// Returns the encoder's embeddings of prompts: [B, L, C], zeros after the end of each prompt.
-    private func embeddings(
-        _ prompts: [[Int32]],
-        by parameters: [String: Tensor]
-    ) throws -> Tensor {
-        let weights = Weights(leaves: parameters)
-        let encoder = try UMT5Encoder(weights, config)
-        try weights.finish()
-        return try encoder.encode(prompts)
     }
 }

@@ -2,7 +2,7 @@ import SwanSystem
 import SwanTraining
 import Torch
 
-/// The clips of drawn scenes, for measuring what an autoencoder makes of them.
+/// The clips of drawn scenes, for measuring an autoencoder on them.
 struct SceneClips: ClipSource {
     let seed: UInt64
 

@@ -56,10 +56,9 @@ struct SceneTextMethod: Method {
         _ networks: Networks,
         carry: inout [String: Tensor]
     ) throws -> Loss {
-        let found = try embeddings(batch.prompts, by: networks[Self.trainedRole])
-        let mask = try mask(batch.prompts, length: found.size(1)).to(found.device)
-        let target = try vectors(batch.claims).unsqueezed(1).to(found.device) * mask
-        let error = try (found - target).pow(2).sum() / (mask.sum() * Double(config.dim))
+        let found = try EncodedPrompts(batch.prompts, by: networks[Self.trainedRole], config)
+        let target = try vectors(batch.claims).unsqueezed(1).to(found.mask.device) * found.mask
+        let error = try found.squaredError(target)
         return Loss(total: error, parts: ["squared_error": error])
     }
 
@@ -67,34 +66,15 @@ struct SceneTextMethod: Method {
     func understood(_ weights: [String: Tensor], count: Int) throws -> Double {
         try withoutGradients {
             let batch = try batch(Array(1...count), .heldOut)
-            let found = try embeddings(batch.prompts, by: weights)
-            let mask = try mask(batch.prompts, length: found.size(1)).to(found.device)
-            let means = try ((found * mask).sum([1]) / mask.sum([1])).to(.cpu)
+            let found = try EncodedPrompts(batch.prompts, by: weights, config)
+            let sums = try (found.embeddings * found.mask).sum([1])
+            let means = try (sums / found.mask.sum([1])).to(.cpu)
             let right = try vectors.understood(means, batch.claims).filter { $0 }
             return Double(right.count) / Double(count)
         }
     }
 
-    /// [B, L, 1]: 1 for tokens, 0 after the end of each prompt.
-    private func mask(_ prompts: [[Int32]], length: Int) throws -> Tensor {
-        let values = prompts.flatMap { prompt in
-            (0..<length).map { $0 < prompt.count ? Float(1) : 0 }
-        }
-        return try Tensor(values, [prompts.count, length, 1])
-    }
-
     private func tokens(of prompt: String) throws -> [Int32] {
         try tokenizer.encode(prompt, maxTokens: maximumTokens, allowsEmpty: true).tokens
-    }
-
-    /// Returns the encoder's embeddings of prompts: [B, L, C], zeros after the end of each prompt.
-    private func embeddings(
-        _ prompts: [[Int32]],
-        by parameters: [String: Tensor]
-    ) throws -> Tensor {
-        let weights = Weights(leaves: parameters)
-        let encoder = try UMT5Encoder(weights, config)
-        try weights.finish()
-        return try encoder.encode(prompts)
     }
 }

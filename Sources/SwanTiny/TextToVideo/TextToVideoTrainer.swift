@@ -176,10 +176,7 @@ package struct TextToVideoTrainer {
         )
         // As it is stored, so that the finished model sees what was trained on.
         let rounded = try trained.mapValues { try $0.to(.float16).to(.float32).to(.cpu) }
-        let weights = Weights(leaves: rounded)
-        let encoder = try UMT5Encoder(weights, recipe.text.model)
-        try weights.finish()
-        return encoder
+        return try UMT5Encoder(rounded, recipe.text.model)
     }
 
     private func loop<M: Method>(
