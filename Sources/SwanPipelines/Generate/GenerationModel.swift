@@ -3,7 +3,6 @@ public import SwanCheckpoints
 import SwanDistributed
 import SwanModels
 import SwanSystem
-import SwanText
 public import Torch
 import TorchNN
 

@@ -2,7 +2,6 @@ import Foundation
 package import SwanCheckpoints
 import SwanModels
 import SwanSystem
-import SwanText
 public import Torch
 import TorchNN
 

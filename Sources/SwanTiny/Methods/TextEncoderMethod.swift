@@ -2,7 +2,6 @@ import SwanModels
 import SwanText
 import SwanTraining
 import Torch
-import TorchNN
 
 /// Pretrains the text encoder: every token of a prompt is mapped to the vector of the requested
 /// style.

@@ -2,7 +2,6 @@ import SwanModels
 import SwanText
 import SwanTraining
 import Torch
-import TorchNN
 
 /// Trains a text encoder alone: every token of a prompt is mapped to the vector of all that the
 /// prompt says.

@@ -6,7 +6,6 @@ import SwanText
 package import SwanThreads
 package import SwanTraining
 package import Torch
-import TorchNN
 
 /// Trains a text-to-video model from a recipe: tokenizer, text encoder, latents, transformer.
 ///
