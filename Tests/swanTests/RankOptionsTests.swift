@@ -3,6 +3,7 @@ import Testing
 @testable import swan
 
 @Suite struct RankOptionsTests {
+    /// Short names are those of the long ones, so that ranks may be started with either.
     @Test func canonicalForm() {
         let options = Ranks.options([
             "stream", "in.mp4", "--prompt", "at night", "--seed=3", "-y", "--noise-scale", "-1",
@@ -11,8 +12,10 @@ import Testing
         ])
         #expect(
             options == [
-                "arguments": "stream in.mp4", "--prompt": "at night", "--seed": "3", "-y": "given",
-                "--noise-scale": "-1", "--prompt-at": "5=neon 9=sepia", "-o": "a=b.mp4",
+                "arguments": "stream in.mp4", "--prompt": "at night", "--seed": "3",
+                "--overwrite": "given",
+                "--noise-scale": "-1", "--prompt-at": "5=neon 9=sepia",
+                "--output": "a=b.mp4",
             ]
         )
     }
