@@ -74,6 +74,8 @@ import Torch
         let leaver = try fixture.join(host, Script(prompt: "sepia", seed: 2), other)
         for chunk in 0..<script.chunks {
             try await fixture.put(fixture.frames(of: clip, chunk: chunk), into: stream, of: host)
+            // On a busy machine, the damaged frame would be dropped for newer ones.
+            try await fixture.wait(for: leaver, of: host)
             for index in 0..<3 {
                 let sequence = UInt32(3 * chunk + index)
                 let frame = clip[index]
