@@ -17,6 +17,10 @@ package struct Launch: Sendable, Equatable {
     package var restart = 0
     /// Whether the launcher serves the store; otherwise rank 0 does.
     package var isServedByLauncher = false
+    /// Whether the ranks of this machine write to one terminal, as those of `swan launch` do.
+    package var sharesTerminal = false
+    /// The variable that says so.
+    static let sharedTerminal = "SWAN_LAUNCH_TERMINAL"
 
     /// Creates a description.
     package init(
@@ -74,7 +78,10 @@ package struct Launch: Sendable, Equatable {
     private static func torchrun(_ variables: LaunchVariables) throws(SwanError) -> Launch? {
         guard let rank = try variables.integer("RANK"),
             let size = try variables.integer("WORLD_SIZE")
-        else { return nil }
+        else {
+            try requireNone(variables)
+            return nil
+        }
         guard let host = variables.text("MASTER_ADDR") else {
             throw SwanError(
                 .invalidRequest,
@@ -91,7 +98,22 @@ package struct Launch: Sendable, Equatable {
         )
         launch.restart = try variables.integer("TORCHELASTIC_RESTART_COUNT") ?? 0
         launch.isServedByLauncher = variables.text("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        launch.sharesTerminal = variables.text(sharedTerminal) == "1"
         return launch
+    }
+
+    /// Throws if some variables of torchrun are there and the necessary ones are not. One alone may
+    /// belong to another program.
+    private static func requireNone(_ variables: LaunchVariables) throws(SwanError) {
+        let names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"]
+        let given = names.filter { variables.text($0) != nil }
+        guard given.count > 1, let missing = names.prefix(2).first(where: { !given.contains($0) })
+        else { return }
+        throw SwanError(
+            .invalidRequest,
+            "\(given.joined(separator: " and ")) are set, but \(missing) is not: set it, or unset them to "
+                + "run alone"
+        )
     }
 
     private static func slurm(_ variables: LaunchVariables) throws(SwanError) -> Launch? {

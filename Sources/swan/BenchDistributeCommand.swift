@@ -30,10 +30,10 @@ struct BenchDistributeCommand: RankedCommand {
             valueName: "names"
         )
     )
-    var rows = NameList(DistributedRow.allCases)
+    var rows: NameList<DistributedRow>?
 
-    @Option(parsing: .unconditional, help: "The number of ranks to start.")
-    var nproc = 2
+    @Option(parsing: .unconditional, help: "The number of ranks to start. The default is 2.")
+    var nproc: Int?
 
     @Option(
         parsing: .unconditional,
@@ -58,8 +58,11 @@ struct BenchDistributeCommand: RankedCommand {
     var runsOverRanks: Bool { !simulate }
 
     func validate() throws {
-        guard (1...64).contains(nproc) else {
-            throw ValidationError("--nproc must be between 1 and 64, not \(nproc)")
+        guard (2...64).contains(nproc ?? 2) else {
+            throw ValidationError("--nproc must be between 2 and 64, not \(nproc ?? 2)")
+        }
+        guard !simulate || (rows == nil && nproc == nil && !check) else {
+            throw ValidationError("--rows, --nproc and --check are not for --simulate")
         }
         guard (1...1_000).contains(rounds) else {
             throw ValidationError("--rounds must be between 1 and 1000, not \(rounds)")
@@ -72,7 +75,12 @@ struct BenchDistributeCommand: RankedCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         if simulate { return try printSimulation() }
-        guard try Ranks.launch != nil else { return try launch() }
+        guard let size = try Ranks.launch?.size else { return try launch() }
+        guard size == nproc ?? size else {
+            throw ValidationError(
+                "--nproc is \(nproc ?? size), but the launcher started \(size) ranks"
+            )
+        }
         let name = device.name
         let device = try Ranks.launch?.device(named: name) ?? Device(named: name)
         try Ranks.run(RankedJob(device: "\(device)", deadline: .seconds(600))) { world in
@@ -87,7 +95,7 @@ struct BenchDistributeCommand: RankedCommand {
             environment["OMP_NUM_THREADS"] = "1"
         }
         let launcher = RankLauncher(
-            try RankPlan(processes: max(2, nproc)),
+            try RankPlan(processes: nproc ?? 2),
             Array(CommandLine.arguments.dropFirst()),
             environment: environment
         )
@@ -104,7 +112,7 @@ struct BenchDistributeCommand: RankedCommand {
                     + report.device
             )
         }
-        for row in rows.names {
+        for row in rows?.names ?? DistributedRow.allCases {
             let result = try benchmark.run(row)
             results.append(result)
             if !json { try StandardOutput.write(result.line) }

@@ -21,7 +21,7 @@ enum ExitStatus {
     private static func fail(with error: any Error) -> Never {
         let text = message(for: error)
         ServeSettings.explain(text, arguments: Array(CommandLine.arguments.dropFirst()))
-        Terminal.standardError.write(kind: .error, text)
+        if Ranks.writes(error) { Terminal.standardError.write(kind: .error, text) }
         exit(code(for: error))
     }
 

@@ -81,6 +81,8 @@ struct GenerateCommand: RankedCommand {
     @Option(help: "How to show progress; auto is a bar on a terminal and plain lines otherwise.")
     var progress = ProgressStyle.auto
 
+    var messageFormat: Terminal.Format { progress == .json ? .json : .text }
+
     func validate() throws {
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")

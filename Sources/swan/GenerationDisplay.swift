@@ -17,7 +17,6 @@ struct GenerationDisplay {
     init(_ style: ProgressStyle, previewFile: String?) {
         self.style = style == .auto ? (terminal.isInteractive ? .bar : .plain) : style
         self.previewFile = previewFile
-        if self.style == .json { terminal.use(.json) }
     }
 
     /// Shows the progress, unless it was updated a moment ago.

@@ -74,7 +74,9 @@ struct LaunchCommand: ParsableCommand {
         }
         let outcome = try launcher.run()
         if let failure = outcome.failure, outcome.signal == nil {
-            Terminal.standardError.write(kind: .error, Self.text(failure, outcome.killed))
+            if let text = Self.text(failure, outcome.killed) {
+                Terminal.standardError.write(kind: .error, text)
+            }
             try keepOutput(of: failure)
         }
         throw ExitCode(outcome.status)
@@ -92,7 +94,9 @@ struct LaunchCommand: ParsableCommand {
         var parsed = try Swan.parseAsRoot(command)
         // The parser's own command for --help, which is not public.
         if "\(type(of: parsed))" == "HelpCommand" { try parsed.run() }
-        guard plan.size == 1 || (parsed as? any RankedCommand)?.runsOverRanks == true else {
+        let ranked = parsed as? any RankedCommand
+        if let ranked { Terminal.standardError.use(ranked.messageFormat) }
+        guard plan.size == 1 || ranked?.runsOverRanks == true else {
             throw SwanError(
                 .invalidRequest,
                 "'swan \(command[0])' with these options runs in one process: start it without swan launch"
@@ -113,15 +117,17 @@ struct LaunchCommand: ParsableCommand {
         Terminal.standardError.write(kind: .note, text)
     }
 
-    private static func text(_ failure: RankSupervisor.Ending, _ killed: [Int]) -> String {
-        var text = "rank \(failure.rank) (process \(failure.process)) "
-        switch failure.end {
-        case .exited(let code): text += "failed with exit code \(code)"
-        case .signaled(let number):
-            text += "was ended by signal \(number) (\(String(cString: strsignal(number))))"
-        }
-        guard !killed.isEmpty else { return text }
+    /// What ranks cannot say themselves; nil if there is nothing.
+    private static func text(_ failure: RankSupervisor.Ending, _ killed: [Int]) -> String? {
+        let name = "rank \(failure.rank) (process \(failure.process))"
         let ranks = killed.map(String.init).joined(separator: ", ")
-        return text + "; rank \(ranks) did not end and was killed"
+        let rest = "; rank \(ranks) did not end and was killed"
+        switch failure.end {
+        case .signaled(let number):
+            let signal = "signal \(number) (\(String(cString: strsignal(number))))"
+            return "\(name) was ended by \(signal)" + (killed.isEmpty ? "" : rest)
+        case .exited(let code):
+            return killed.isEmpty ? nil : "\(name) failed with exit code \(code)" + rest
+        }
     }
 }

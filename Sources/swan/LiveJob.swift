@@ -46,7 +46,6 @@ struct LiveDisplay {
 
     init(_ style: ProgressStyle) {
         self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
-        if self.style == .json { terminal.use(.json) }
     }
 
     /// Shows the progress, unless it was updated a moment ago.

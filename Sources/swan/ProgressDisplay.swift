@@ -17,7 +17,6 @@ struct ProgressDisplay {
     /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     init(_ style: ProgressStyle) {
         self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
-        if self.style == .json { terminal.use(.json) }
     }
 
     /// Shows the progress, unless it was updated a moment ago.

@@ -11,10 +11,13 @@ import Torch
 protocol RankedCommand: ParsableCommand {
     /// Whether these options are for several ranks.
     var runsOverRanks: Bool { get }
+    /// How messages are written to standard error.
+    var messageFormat: Terminal.Format { get }
 }
 
 extension RankedCommand {
     var runsOverRanks: Bool { true }
+    var messageFormat: Terminal.Format { .text }
 }
 
 /// What the ranks of a command must have in common, and how they wait for each other.
@@ -43,12 +46,23 @@ enum Ranks {
         get throws(SwanError) { try found.get().flatMap { $0.size > 1 ? $0 : nil } }
     }
 
-    /// The number of a rank other than 0, which leaves the terminal and all files to rank 0; nil on
-    /// rank 0 and alone.
-    static let quietRank: Int? = {
-        guard case .success(let launch?) = found, launch.rank > 0 else { return nil }
+    /// The number of this process; nil if alone.
+    static let rank: Int? = {
+        guard case .success(let launch?) = found, launch.size > 1 else { return nil }
         return launch.rank
     }()
+
+    /// Whether this process writes the error that ends it, which another rank may have done.
+    static func writes(_ error: any Error) -> Bool {
+        guard case .success(let launch?) = found, let terminal = SharedTerminal(launch) else {
+            return true
+        }
+        return terminal.writes(error)
+    }
+
+    /// The number of a rank other than 0, which leaves the terminal and all files to rank 0; nil on
+    /// rank 0 and alone.
+    static let quietRank = rank.flatMap { $0 > 0 ? $0 : nil }
 
     /// Throws unless a command can run as this process was started.
     static func check(_ command: any ParsableCommand) throws {
@@ -80,13 +94,21 @@ enum Ranks {
             )
         }
         var code: ExitCode?
-        try world.run {
-            do {
-                try body(world)
-            } catch let error as ExitCode {
-                // Work that was stopped has ended, too.
-                code = error
+        do {
+            try world.run {
+                do {
+                    try body(world)
+                } catch let error as ExitCode {
+                    // Work that was stopped has ended, too.
+                    code = error
+                }
             }
+        } catch let error as SwanError where error.code == .peerFailed {
+            // A signal that this rank has not yet heeded has ended that one.
+            guard let number = StopSignals.received else { throw error }
+            Terminal.standardError.clear()
+            Terminal.standardError.write(kind: .note, "stopped")
+            throw ExitCode(128 + number)
         }
         if let code { throw code }
     }

@@ -106,6 +106,8 @@ struct ServeCommand: RankedCommand {
     @Option(name: .customLong("log-format"), help: "How the log is written to standard error.")
     var logFormat = LogFormat.text
 
+    var messageFormat: Terminal.Format { logFormat == .json ? .log : .text }
+
     @Option(name: .customLong("log-level"), help: "The least important messages to log.")
     var logLevel = LogLevel.info
 
@@ -274,7 +276,6 @@ struct ServeCommand: RankedCommand {
         case .text:
             LoggingSystem.bootstrap { _ in TerminalLog(logLevel: level) }
         case .json:
-            Terminal.standardError.use(.log)
             LoggingSystem.bootstrap { JSONLog(label: $0, logLevel: level) }
         }
         let log = Logger(label: "swan.serve")

@@ -12,6 +12,7 @@ struct ServeSetting: Sendable {
         case whole = "a whole number"
         case number = "a number"
         case list = "a list of texts"
+        case names = "names separated by commas, or a list of them"
         case flag = "true or false"
     }
 
@@ -37,7 +38,7 @@ struct ServeSetting: Sendable {
         ServeSetting("vae") { [$0.loading.vae].compactMap { $0 } },
         ServeSetting("config") { [$0.loading.config].compactMap { $0 } },
         ServeSetting("device") { [$0.loading.device.name] },
-        ServeSetting("devices") { [$0.devices?.description].compactMap { $0 } },
+        ServeSetting("devices", .names) { [$0.devices?.description].compactMap { $0 } },
         ServeSetting("dtype") { [$0.loading.dtype.rawValue] },
         ServeSetting("host") { [$0.host] },
         ServeSetting("port", .whole) { ["\($0.port)"] },
@@ -139,14 +140,19 @@ struct ServeSettings {
         return sources.flatMap { $0.unknownNames(known: known) }
     }
 
-    /// The source of a setting; nil if the command line has it, or nothing has.
-    ///
-    /// The file of the token gives way to a token of an earlier source.
+    /// Settings of which only one may be given. That of an earlier source counts.
+    private static let rivals = [tokenFile: token, "device": "devices", "devices": "device"]
+
+    /// The source of a setting; nil if the command line has it or its rival, or nothing has.
     private func source(of setting: ServeSetting) throws(SwanError) -> SettingSource? {
-        guard Self.value(of: setting.name, in: arguments) == nil else { return nil }
+        let rival = Self.rivals[setting.name]
+        let names = [setting.name, rival].compactMap(\.self)
+        guard !names.contains(where: { Self.value(of: $0, in: arguments) != nil }) else {
+            return nil
+        }
         for source in sources {
             if try source.texts(setting.name, setting.kind) != nil { return source }
-            if setting.name == Self.tokenFile, try source.texts(Self.token, .text) != nil { break }
+            if let rival, source.contains(rival) { break }
         }
         return nil
     }
@@ -176,7 +182,7 @@ extension ServeSettings {
             switch setting.kind {
             case .list: value = "[\(values.map(Self.quoted).joined(separator: ", "))]"
             case .whole, .number, .flag: value = values.first ?? ""
-            case .text: value = values.first.map(Self.quoted) ?? ""
+            case .text, .names: value = values.first.map(Self.quoted) ?? ""
             }
             let line = "\(setting.name): \(value)"
             lines.append((values.isEmpty ? "# \(setting.name):" : line, try origin(of: setting)))

@@ -14,7 +14,9 @@ struct SettingSource {
 
     /// The variables `SWAN_…`; an empty one is as good as none.
     static func environment(_ variables: [String: String]) -> SettingSource {
-        let own = variables.filter { $0.key.hasPrefix("SWAN_") && !$0.value.isEmpty }
+        let own = variables.filter {
+            $0.key.hasPrefix("SWAN_") && !$0.key.hasPrefix("SWAN_LAUNCH") && !$0.value.isEmpty
+        }
         let provider = EnvironmentVariablesProvider(
             environmentVariables: own,
             secretsSpecifier: .specific(["SWAN_TOKEN"])
@@ -66,12 +68,11 @@ struct SettingSource {
             case .number: return try value(key, .double).map { [$0] }
             case .text: return try value(key, .string).map { [$0] }
             case .flag: return try value(key, .bool).map { [$0] }
-            case .list:
-                guard
-                    case .stringArray(let texts) = try values.value(forKey: key, type: .stringArray)
-                        .value?.content
-                else { return nil }
-                return texts
+            case .list: return try list(key)
+            case .names:
+                // A text of its own is not a list.
+                if let text = try? value(key, .string) { return [text] }
+                return try list(key).map { [$0.joined(separator: ",")] }
             }
         } catch {
             throw SwanError(
@@ -80,6 +81,20 @@ struct SettingSource {
                 cause: error
             )
         }
+    }
+
+    /// Whether there is a value of any kind.
+    func contains(_ name: String) -> Bool {
+        let kinds: [ServeSetting.Kind] = [.text, .list]
+        return kinds.contains { ((try? texts(name, $0)) ?? nil) != nil }
+    }
+
+    private func list(_ key: AbsoluteConfigKey) throws -> [String]? {
+        guard
+            case .stringArray(let texts) = try values.value(forKey: key, type: .stringArray)
+                .value?.content
+        else { return nil }
+        return texts
     }
 
     private func value(_ key: AbsoluteConfigKey, _ type: ConfigType) throws -> String? {

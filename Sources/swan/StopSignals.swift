@@ -20,6 +20,16 @@ final class StopSignals: Sendable {
     /// The exit code for the first signal; nil if there was none.
     var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
 
+    private static let last = Mutex<Int32?>(nil)
+
+    /// The signal that this process has received, or is about to.
+    ///
+    /// A launcher sends one to all ranks, which do not get it at the same time.
+    static var received: Int32? {
+        last.withLock { $0 } ?? PendingSignal.next(of: handled, within: 0.3)
+            ?? last.withLock { $0 }
+    }
+
     /// Starts handling the signals. Call this before creating other threads, which inherit the
     /// signal mask.
     ///
@@ -74,6 +84,7 @@ final class StopSignals: Sendable {
         abandon: @escaping @Sendable () -> Void
     ) {
         if number == SIGHUP, let reload { return reload() }
+        Self.last.withLock { $0 = number }
         let isFirst = first.withLock { first in
             defer { first = first ?? number }
             return first == nil

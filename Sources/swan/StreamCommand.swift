@@ -145,6 +145,8 @@ struct StreamCommand: RankedCommand {
     @Option(help: "How to show progress; auto is a bar on a terminal and plain lines otherwise.")
     var progress = ProgressStyle.auto
 
+    var messageFormat: Terminal.Format { progress == .json ? .json : .text }
+
     @OptionGroup var live: LiveOptions
 
     @OptionGroup var ranked: StagedStreamOptions

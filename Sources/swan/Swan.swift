@@ -44,6 +44,9 @@ struct Swan: ParsableCommand {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
             var command = try parseAsRoot(ServeSettings.adding(to: arguments))
+            if let command = command as? any RankedCommand {
+                Terminal.standardError.use(command.messageFormat)
+            }
             try Ranks.check(command)
             try command.run()
         } catch {

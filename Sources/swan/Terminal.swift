@@ -55,7 +55,7 @@ final class Terminal: Sendable {
     /// Of several ranks, only rank 0 writes other messages than errors.
     func write(kind: Kind, _ message: String) {
         guard Ranks.quietRank == nil || kind == .error else { return }
-        let origin = Ranks.quietRank.map { "rank \($0): " } ?? ""
+        let origin = kind == .error ? Ranks.rank.map { "rank \($0): " } ?? "" : ""
         // Names from files are in it, which may be anything.
         let message =
             origin

@@ -63,6 +63,7 @@ struct TrainCommand: RankedCommand {
     var dataParallel: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Over several processes, divide the tokens of a micro-batch among N of them.",
             valueName: "n"
@@ -83,6 +84,8 @@ struct TrainCommand: RankedCommand {
 
     @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
+
+    var messageFormat: Terminal.Format { progress == .json ? .json : .text }
 
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
@@ -231,7 +234,6 @@ private struct TrainingDisplay {
 
     init(_ style: ProgressStyle) {
         self.style = style
-        if style == .json { Terminal.standardError.use(.json) }
     }
 
     func show(_ progress: TrainingProgress) {

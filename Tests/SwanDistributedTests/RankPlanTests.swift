@@ -12,6 +12,7 @@ import Testing
         )
         var expected = Launch(rank: 2, size: 3, localRank: 2, localSize: 3, port: 4_000)
         expected.isServedByLauncher = true
+        expected.sharesTerminal = true
         #expect(launch == expected)
         #expect(launch.isOnOneMachine && !launch.servesStore)
     }

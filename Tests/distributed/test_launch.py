@@ -66,6 +66,35 @@ class Launch(unittest.TestCase):
                 self.assertIn(text, launcher.messages)
                 self.assertEqual(launcher.messages.count("swan: error:"), 1)
 
+    def test_an_error_stands_once_on_the_terminal(self):
+        stream = ("--", "stream", "nothing.mp4", "--prompt", "x", "-o", "nothing-out.mp4")
+        for command, code, text in [
+            (stream, 66, "nothing.mp4: no such file"),
+            ((*stream, "--model", "nowhere"), 69, "there is no model at nowhere"),
+            (("--", "train", "nothing.yaml", "--output", "nothing-out"), 66, "nothing.yaml: recipe not found"),
+        ]:
+            with self.subTest(command=command):
+                launcher = self.launch("--nproc", "3", *command)
+                self.assertEqual(launcher.end(), code, launcher.messages)
+                self.assertRegex(launcher.messages, rf"^swan: error: rank \d: .*{text}")
+                self.assertEqual(launcher.messages.count(text), 1, launcher.messages)
+
+    def test_messages_are_json_if_progress_is(self):
+        launcher = self.launch(
+            "--nproc", "3", "--", "stream", "nothing.mp4", "--prompt", "x", "-o", "nothing-out.mp4",
+            "--progress", "json")
+        self.assertEqual(launcher.end(), 66, launcher.messages)
+        self.assertEqual([json.loads(line)["event"] for line in launcher.messages.splitlines()], ["error"])
+
+    def test_interrupted_while_ranks_start(self):
+        for delay in (0.1, 0.3, 0.6, 0.9, 1.2, 1.6):
+            with self.subTest(delay=delay):
+                launcher = self.launch("--nproc", "3", "--", *ENDLESS)
+                time.sleep(delay)
+                launcher.send(signal.SIGINT)
+                self.assertEqual(launcher.end(), 130, launcher.messages)
+                self.assertNotIn("error", launcher.messages)
+
     def test_signals_reach_all_ranks(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(signal=number):

@@ -66,6 +66,17 @@ class Settings(unittest.TestCase):
         settings = self.printed(environment={"SWAN_SETTINGS": str(self.path)})
         self.assertEqual(settings["port"], ("1234", f"{self.path}: port"))
 
+    def test_one_kind_of_device_replaces_the_other(self):
+        for text in ("devices: cpu,cpu", "devices: [cpu, cpu]"):
+            file = self.file(text)
+            self.assertEqual(self.printed(*file)["devices"], ("cpu,cpu", f"{self.path}: devices"))
+            self.assertEqual(self.printed(*file, "--device", "cpu")["devices"][0], "")
+            settings = self.printed(*file, environment={"SWAN_DEVICE": "cpu"})
+            self.assertEqual((settings["devices"][0], settings["device"]), ("", ("cpu", "SWAN_DEVICE")))
+        settings = self.printed(*self.file("device: cpu"), "--devices", "cpu,cpu")
+        self.assertEqual(settings["device"], ("auto", "default"))
+        self.refused(*self.file("device: cpu\ndevices: cpu"), "--print-settings", code=64)
+
     def test_printed_settings_are_a_settings_file(self):
         output = run("--max-sessions", "5", "--vae", "tiny: 1", "--print-settings")[1]
         settings = self.printed(*self.file(output))

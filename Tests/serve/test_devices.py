@@ -29,6 +29,11 @@ class DevicesTest(unittest.TestCase):
         # What a session costs may be measured meanwhile, but never so that one device gets all.
         self.assertEqual(sum(item["sessions"] for item in found["devices"]), 3)
         self.assertGreaterEqual(sum(item["sessions"] > 0 for item in found["devices"]), 2)
+        lines = self.server.get("/metrics")[2].decode().splitlines()
+        for engine, item in enumerate(found["devices"]):
+            labels = '{device="cpu",engine="%d"}' % engine
+            self.assertIn(f"swan_device_sessions{labels} {item['sessions']}", lines)
+            self.assertIn(f"swan_device_ready{labels} 1", lines)
         for session in sessions:
             session.send(type="stop")
 

@@ -28,7 +28,9 @@ package struct RankLauncher: Sendable {
     ) {
         self.plan = plan
         self.arguments = arguments
-        let isSet = environment["OMP_NUM_THREADS"].map { !$0.isEmpty } ?? false
+        // A list is for nested regions; libgomp ignores what is not a number.
+        let first = environment["OMP_NUM_THREADS"]?.split(separator: ",").first
+        let isSet = first.flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } ?? 0 > 0
         threads = isSet ? nil : max(1, cores / plan.processes)
         var own = environment
         if let threads { own["OMP_NUM_THREADS"] = "\(threads)" }

@@ -73,7 +73,7 @@ package struct RankPlan: Sendable, Equatable {
     /// Whether this machine serves the store.
     package var servesStore: Bool { node == 0 }
 
-    /// What a process finds in its environment: torchrun's variables.
+    /// What a process finds in its environment: torchrun's variables, and one of Swan's own.
     ///
     /// - Parameters:
     ///   - localRank: The number of the process on this machine.
@@ -85,6 +85,7 @@ package struct RankPlan: Sendable, Equatable {
             "GROUP_RANK": "\(node)", "GROUP_WORLD_SIZE": "\(nodes)",
             "MASTER_ADDR": host, "MASTER_PORT": "\(port)",
             "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_USE_AGENT_STORE": "True",
+            Launch.sharedTerminal: "1",
         ]
     }
 }

@@ -279,6 +279,7 @@ extension FileStream {
         summary.device = "\(model.device)"
         summary.dtype = "\(model.dtype)"
         summary.threads = Engine.threads
+        summary.ranks = ranks?.world.size
         summary.seed = request.settings.seed
         summary.steps = files.plan.options.configuration.steps
         (summary.width, summary.height) = (files.shape.width, files.shape.height)

@@ -63,6 +63,8 @@ public struct StreamSummary: Sendable, Codable, Equatable {
     public var dtype = ""
     /// The number of threads used by a CPU operator.
     public var threads = 0
+    /// The number of processes that ran the stream together; `nil` for one alone.
+    public var ranks: Int?
     /// The seed of all random numbers.
     public var seed: UInt64 = 0
     /// The denoising timesteps.
@@ -95,7 +97,7 @@ public struct StreamSummary: Sendable, Codable, Equatable {
         case firstFrameSeconds = "first_frame_seconds", loadSeconds = "load_seconds"
         case chunkLatency = "chunk_latency_ms", chunks, stages = "stages_ms"
         case peakMemoryBytes = "peak_memory_bytes", kvCacheBytes = "kv_cache_bytes"
-        case model, device, dtype, threads, seed, steps, width, height
+        case model, device, dtype, threads, ranks, seed, steps, width, height
         case frameRate = "frame_rate", input, output, encoder
         case hasAudio = "has_audio", wasInterrupted = "was_interrupted"
         case inputWasTruncated = "input_was_truncated", live

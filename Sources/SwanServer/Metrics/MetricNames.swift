@@ -18,6 +18,8 @@ extension PrometheusMetrics.Description {
         "swan_build_info": gauge("1; the label is the version of the program."),
         "swan_ready": gauge("1 if the server takes sessions, otherwise 0."),
         "swan_sessions": gauge("Sessions that are open."),
+        "swan_device_ready": gauge("1 if a device works, 0 if it has failed."),
+        "swan_device_sessions": gauge("Sessions that are open on a device."),
         "swan_sessions_started_total": counter("Sessions that were started."),
         "swan_sessions_ended_total": counter("Sessions that ended, by result."),
         "swan_sessions_refused_total": counter("Sessions that were refused, by reason."),

@@ -1,6 +1,7 @@
 import Foundation
 import Metrics
 package import SwanHTTP
+import SwanPipelines
 
 /// What a server measures, for Prometheus.
 package final class ServerMetrics: Sendable {
@@ -47,8 +48,13 @@ package final class ServerMetrics: Sendable {
             guard let self, let registry else { return }
             let queued = registry.all.map(\.queued)
             set("swan_sessions", registry.count)
-            set("swan_queue_depth", queued.map(\.stream).reduce(0, +), ("queue", "stream"))
-            set("swan_queue_depth", queued.map(\.outbox).reduce(0, +), ("queue", "outbox"))
+            for (index, state) in registry.host.states.enumerated() {
+                let labels = [("device", state.device), ("engine", "\(index)")]
+                set("swan_device_ready", state.works ? 1 : 0, labels)
+                set("swan_device_sessions", state.streams, labels)
+            }
+            set("swan_queue_depth", queued.map(\.stream).reduce(0, +), [("queue", "stream")])
+            set("swan_queue_depth", queued.map(\.outbox).reduce(0, +), [("queue", "outbox")])
         }
     }
 
@@ -58,7 +64,7 @@ package final class ServerMetrics: Sendable {
             guard let self, let queue else { return }
             let all = queue.all.map(\.job.status)
             for status in VideoJob.Status.allCases {
-                set("swan_jobs", all.count { $0 == status }, ("status", status.rawValue))
+                set("swan_jobs", all.count { $0 == status }, [("status", status.rawValue)])
             }
         }
     }
@@ -76,8 +82,8 @@ package final class ServerMetrics: Sendable {
             .record(seconds)
     }
 
-    func set(_ name: String, _ value: Int, _ label: (String, String)? = nil) {
-        Meter(label: name, dimensions: label.map { [$0] } ?? [], factory: factory).set(value)
+    func set(_ name: String, _ value: Int, _ labels: [(String, String)] = []) {
+        Meter(label: name, dimensions: labels, factory: factory).set(value)
     }
 }
 

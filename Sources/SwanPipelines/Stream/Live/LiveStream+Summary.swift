@@ -1,4 +1,5 @@
 import SwanCheckpoints
+import SwanDistributed
 import SwanMedia
 import SwanSystem
 import Synchronization
@@ -26,6 +27,7 @@ extension LiveStream {
         summary.device = "\(model.device)"
         summary.dtype = "\(model.dtype)"
         summary.threads = Engine.threads
+        summary.ranks = ranks?.world.size
         summary.seed = request.stream.settings.seed
         summary.steps = plan.options.configuration.steps
         (summary.width, summary.height) = plan.outputSize
