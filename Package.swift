@@ -68,7 +68,8 @@ let package = Package(
             dependencies: ["CSwanSystem"],
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
-                .linkedLibrary("swresample"), .linkedLibrary("avutil"),
+                .linkedLibrary("swresample"), .linkedLibrary("avfilter"),
+                .linkedLibrary("avutil"),
             ]
         ),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg"),

@@ -110,6 +110,36 @@ cm_code cm_fail_connection(
 /* Starts FFmpeg's network and TLS libraries, once. */
 void cm_network_begin(void);
 
+/* ---- filter.c ---- */
+
+/* Deinterlaces frames that are marked as interlaced, and maps PQ and HLG to BT.709. */
+typedef struct cm_filter cm_filter;
+
+/* Whether a frame's transfer is PQ or HLG. */
+bool cm_is_high_dynamic_range(const AVFrame *frame);
+
+/* Whether a frame must pass the filter, which is NULL as long as none had to. */
+bool cm_filter_is_needed(const cm_filter *filter, const AVFrame *frame);
+
+/* Takes a frame with a timestamp in `time_base`; creates the filter if there is none. */
+cm_code cm_filter_push(
+    cm_filter **filter, AVFrame *frame, AVRational time_base, cm_error *error);
+
+/* After the last frame. */
+cm_code cm_filter_end(cm_filter *filter, cm_error *error);
+
+/* The next filtered frame, if there is one. */
+cm_code cm_filter_pull(
+    cm_filter *filter, AVFrame *frame, AVRational time_base, bool *found, cm_error *error);
+
+/* Whether there are no more frames. */
+bool cm_filter_has_ended(const cm_filter *filter);
+
+/* What the filter does; nothing if it is NULL. */
+cm_treatment cm_filter_treatment(const cm_filter *filter);
+
+void cm_filter_free(cm_filter **filter);
+
 /* ---- devices.c ---- */
 
 /* Loads libavdevice, which adds FFmpeg's input and output devices. */
@@ -218,6 +248,9 @@ cm_orientation cm_find_orientation(const AVStream *stream, const AVFrame *first)
 /* A stream's frame rate. `coded` is the one in the video's own headers. */
 AVRational cm_find_frame_rate(const AVStream *stream, AVRational coded);
 
+/* Whether frames are not at multiples of that rate, as far as the headers say. */
+bool cm_rate_varies(const AVStream *stream, AVRational coded);
+
 /* ---- picture.c, continued ---- */
 
 typedef struct cm_picture_key {
@@ -229,7 +262,8 @@ typedef struct cm_converter {
     struct SwsContext *scaler;
     AVFrame *source, *target;
     cm_picture_key key;
-    bool still; /* exact colors, as in the image format's own library */
+    bool still; /* exact colors, as in the image format's own library; alpha is dropped */
+    bool blended; /* transparent parts became black */
 } cm_converter;
 
 /* Converts any decoded frame to RGB24 of width x height. `*result` is borrowed, and is the frame

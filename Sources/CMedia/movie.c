@@ -1,6 +1,7 @@
 /* Writes RGB24 frames and the input's audio into a container: conversion, encoder, muxer. */
 #include <libavutil/avstring.h>
 #include <libavutil/opt.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@ struct cm_movie {
     cm_converter converter;
     cm_codec codec;
     int width, height;
-    AVRational tick; /* one frame */
-    int64_t frames;
+    AVRational tick; /* one frame, or a part of it if their rate varies */
+    AVRational rate;
+    int64_t step;    /* ticks from frame to frame */
+    int64_t frames, last;
     bool header_written;
     char *path;
     char container[16];
@@ -23,6 +26,11 @@ struct cm_movie {
     cm_sound *sound;
     const char *sound_encoder; /* NULL: copied */
 };
+
+/* Frames whose rate varies lie on multiples of this. MPEG-4 has 16 bits for it. */
+static const AVRational fine_tick = {1, 60000};
+/* In seconds. A longer gap between two frames is taken for damage. */
+static const double longest_gap = 3600;
 
 /* ---- Encoder ---- */
 
@@ -71,7 +79,7 @@ static void set_quality(cm_movie *movie, const char *name, const cm_movie_option
         encoder->level = 3;
     } else {
         /* Encoders that support only a bit rate: 0.2 bits per pixel, ample for plain footage. */
-        encoder->bit_rate = (int64_t)(0.2 * movie->width * movie->height / av_q2d(movie->tick));
+        encoder->bit_rate = (int64_t)(0.2 * movie->width * movie->height * av_q2d(movie->rate));
     }
 }
 
@@ -98,7 +106,7 @@ static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm
     encoder->height = movie->height;
     encoder->pix_fmt = pixel_format(movie->codec);
     encoder->time_base = movie->tick;
-    encoder->framerate = av_inv_q(movie->tick);
+    encoder->framerate = movie->rate;
     encoder->sample_aspect_ratio = (AVRational){1, 1};
     bool small = (int64_t)movie->width * movie->height <= 640 * 480;
     encoder->thread_count = options->threads > 0 ? options->threads : small ? 1 : 2;
@@ -144,7 +152,7 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
     movie->video = avformat_new_stream(movie->muxer, NULL);
     if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a stream");
     movie->video->time_base = movie->tick;
-    movie->video->avg_frame_rate = av_inv_q(movie->tick);
+    movie->video->avg_frame_rate = movie->rate;
     movie->video->sample_aspect_ratio = (AVRational){1, 1};
     status = avcodec_parameters_from_context(movie->video->codecpar, movie->encoder);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot describe the stream");
@@ -252,7 +260,7 @@ int64_t cm_movie_damaged_audio(const cm_movie *movie) {
 
 /* The end of the frames written so far, in seconds. */
 static double end_of_pictures(const cm_movie *movie) {
-    return (double)movie->frames * av_q2d(movie->tick);
+    return movie->frames == 0 ? 0 : (double)(movie->last + movie->step) * av_q2d(movie->tick);
 }
 
 /* ---- Frames ---- */
@@ -271,7 +279,7 @@ static cm_code write_packets(cm_movie *movie, cm_error *error) {
         if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return CM_OK;
         if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
         movie->packet->stream_index = movie->video->index;
-        if (movie->packet->duration <= 0) movie->packet->duration = 1;
+        if (movie->packet->duration <= 0) movie->packet->duration = movie->step;
         av_packet_rescale_ts(movie->packet, movie->tick, movie->video->time_base);
         status = av_interleaved_write_frame(movie->muxer, movie->packet);
         if (status >= 0 && movie->muxer->pb->error < 0) status = movie->muxer->pb->error;
@@ -279,7 +287,20 @@ static cm_code write_packets(cm_movie *movie, cm_error *error) {
     }
 }
 
-cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
+/* The tick of a frame that is shown at a time; negative: one step after the frame before. */
+static int64_t tick_at(const cm_movie *movie, double seconds) {
+    if (movie->frames == 0) return 0;
+    int64_t next = movie->last + movie->step;
+    if (seconds < 0) return next;
+    double ticks = round(seconds / av_q2d(movie->tick));
+    /* Damaged timestamps may be anything. */
+    double latest = (double)next + longest_gap / av_q2d(movie->tick);
+    if (!(ticks > (double)movie->last)) return movie->last + 1;
+    return ticks > latest ? next : (int64_t)ticks;
+}
+
+cm_code cm_movie_append(
+    cm_movie *movie, const uint8_t *rgb, double seconds, cm_error *error) {
     cm_log_begin();
     if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is already finished");
     cm_code code = begin(movie, error);
@@ -290,11 +311,12 @@ cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error) {
             SWS_CS_ITU709, AVCHROMA_LOC_LEFT, &frame, error);
     }
     if (code != CM_OK) return code;
-    frame->pts = movie->frames;
+    frame->pts = tick_at(movie, seconds);
     frame->colorspace = movie->encoder->colorspace;
     frame->color_range = movie->encoder->color_range;
     int status = avcodec_send_frame(movie->encoder, frame);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
+    movie->last = frame->pts;
     movie->frames++;
     code = write_packets(movie, error);
     if (code == CM_OK && movie->sound != NULL)
@@ -362,8 +384,11 @@ cm_code cm_movie_open(
     movie->width = options->width;
     movie->height = options->height;
     av_reduce(
-        &movie->tick.num, &movie->tick.den, options->frame_rate.denominator,
-        options->frame_rate.numerator, INT32_MAX);
+        &movie->rate.num, &movie->rate.den, options->frame_rate.numerator,
+        options->frame_rate.denominator, INT32_MAX);
+    movie->tick = options->varies ? fine_tick : av_inv_q(movie->rate);
+    movie->step = options->varies ? llround(1 / av_q2d(movie->rate) / av_q2d(fine_tick)) : 1;
+    if (movie->step < 1) movie->step = 1;
     snprintf(movie->container, sizeof movie->container, "%s", container);
     /* With an explicit protocol, so that a colon in the name does not select another one. */
     movie->path = av_asprintf("file:%s", path);

@@ -144,7 +144,7 @@ static cm_code set_up(
     cm_error *error) {
     if (converter->scaler != NULL && memcmp(&converter->key, &key, sizeof key) == 0) return CM_OK;
     sws_freeContext(converter->scaler);
-    bool to_rgb = target->format == AV_PIX_FMT_RGB24;
+    bool to_rgb = target->format == AV_PIX_FMT_RGB24 || target->format == AV_PIX_FMT_RGBA;
     struct SwsContext *scaler = sws_alloc_context();
     converter->scaler = scaler;
     if (scaler == NULL)
@@ -174,6 +174,32 @@ static cm_code set_up(
         scaler, table, key.full_range, table, to_rgb ? 1 : 0, 0, 1 << 16, 1 << 16);
     converter->key = key;
     return CM_OK;
+}
+
+/* Lays RGBA over black. */
+static void blend(const AVFrame *from, AVFrame *to) {
+    for (int y = 0; y < to->height; y++) {
+        const uint8_t *source = from->data[0] + (ptrdiff_t)y * from->linesize[0];
+        uint8_t *target = to->data[0] + (ptrdiff_t)y * to->linesize[0];
+        for (int x = 0; x < to->width; x++, source += 4, target += 3) {
+            for (int channel = 0; channel < 3; channel++)
+                target[channel] = (uint8_t)((source[channel] * source[3] + 127) / 255);
+        }
+    }
+}
+
+static bool has_alpha(const AVPixFmtDescriptor *description) {
+    return (description->flags & (AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL)) != 0;
+}
+
+static bool any_transparent(const AVFrame *rgba) {
+    for (int y = 0; y < rgba->height; y++) {
+        const uint8_t *row = rgba->data[0] + (ptrdiff_t)y * rgba->linesize[0];
+        for (int x = 0; x < rgba->width; x++) {
+            if (row[4 * x + 3] != 255) return true;
+        }
+    }
+    return false;
 }
 
 cm_code cm_to_rgb(
@@ -206,17 +232,28 @@ cm_code cm_to_rgb(
         .full_range = full_range,
         .chroma = frame->chroma_location,
     };
+    bool blends = !converter->still && has_alpha(description);
+    AVFrame *target = converter->target;
+    if (blends) {
+        code = cm_make_picture(&converter->source, width, height, AV_PIX_FMT_RGBA, error);
+        if (code != CM_OK) return code;
+        target = converter->source;
+    }
     int flags = same_size ? SWS_BILINEAR : SWS_BICUBIC;
     /* Interpolated chroma and exact rounding take 10 times as long: use them only for sizes that
      * will probably not be downscaled. */
     if ((int64_t)width * height <= 640 * 960) flags |= SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
-    code = set_up(converter, key, converter->target, flags, error);
+    code = set_up(converter, key, target, flags, error);
     if (code != CM_OK) return code;
     int rows = sws_scale(
         converter->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
-        converter->target->data, converter->target->linesize);
+        target->data, target->linesize);
     if (rows < 0)
         return cm_fail_av(error, CM_DECODER, rows, "cannot convert the pixels of a frame");
+    if (blends) {
+        blend(target, converter->target);
+        converter->blended = converter->blended || any_transparent(target);
+    }
     *result = converter->target;
     return CM_OK;
 }

@@ -45,6 +45,10 @@ cm_orientation cm_find_orientation(const AVStream *stream, const AVFrame *first)
     return orientation;
 }
 
+static bool agree(AVRational one, AVRational other) {
+    return fabs(av_q2d(one) / av_q2d(other) - 1) < 2e-4;
+}
+
 /* The average rate, or the stream's nominal fraction if they agree within 0.02% (30 and 29.97 do
  * not). */
 AVRational cm_find_frame_rate(const AVStream *stream, AVRational coded) {
@@ -54,6 +58,13 @@ AVRational cm_find_frame_rate(const AVStream *stream, AVRational coded) {
         return coded;
     }
     if (!is_rate(average)) return is_rate(nominal) ? nominal : (AVRational){25, 1};
-    if (is_rate(nominal) && fabs(av_q2d(average) / av_q2d(nominal) - 1) < 2e-4) return nominal;
+    if (is_rate(nominal) && agree(average, nominal)) return nominal;
     return average;
+}
+
+bool cm_rate_varies(const AVStream *stream, AVRational coded) {
+    AVRational rate = cm_find_frame_rate(stream, coded), nominal = stream->r_frame_rate;
+    /* Twice the rate is that of fields. */
+    return is_rate(nominal) && !agree(rate, nominal)
+        && fabs(av_q2d(nominal) / av_q2d(rate) - 2) > 2e-3;
 }

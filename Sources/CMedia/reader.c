@@ -13,12 +13,13 @@ struct cm_reader {
     AVCodecContext *decoder;
     AVPacket *packet;
     AVFrame *frame;
+    cm_filter *filter; /* NULL: frames are as decoded */
     cm_converter converter;
     cm_orientation orientation;
     cm_video_info info;
     int width, height; /* as stored, of the first frame */
     int64_t max_pixels;
-    bool holds_first, draining, truncated, still, changes_size;
+    bool holds_first, draining, truncated, still, changes_size, stays_high;
     int64_t damaged;
     double origin;   /* of timestamps, in seconds */
     double expected; /* time of the next frame if it has no timestamp */
@@ -38,6 +39,7 @@ static void describe(cm_reader *reader, const AVFrame *first) {
 
     AVRational rate = cm_find_frame_rate(stream, reader->decoder->framerate);
     info->frame_rate = (cm_rational){rate.num, rate.den};
+    info->varies = cm_rate_varies(stream, reader->decoder->framerate);
     AVRational aspect = first->sample_aspect_ratio;
     if (cm_is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
     if (!cm_is_positive(aspect)) aspect = (AVRational){1, 1};
@@ -147,6 +149,29 @@ static cm_code decode(cm_reader *reader, cm_error *error) {
     }
 }
 
+/* Decodes the next frame and filters it if it, or one before it, is interlaced or PQ or HLG. */
+static cm_code next_picture(cm_reader *reader, cm_error *error) {
+    AVRational unit = reader->stream->time_base;
+    for (;;) {
+        bool found = false;
+        cm_code code = CM_OK;
+        if (reader->filter != NULL)
+            code = cm_filter_pull(reader->filter, reader->frame, unit, &found, error);
+        if (code != CM_OK || found) return code;
+        if (reader->filter != NULL && cm_filter_has_ended(reader->filter)) return CM_END;
+        code = decode(reader, error);
+        if (code == CM_END && reader->filter != NULL && reader->draining) {
+            code = cm_filter_end(reader->filter, error);
+            if (code != CM_OK) return code;
+            continue;
+        }
+        if (code != CM_OK) return code;
+        if (reader->still || !cm_filter_is_needed(reader->filter, reader->frame)) return CM_OK;
+        code = cm_filter_push(&reader->filter, reader->frame, unit, error);
+        if (code != CM_OK) return code;
+    }
+}
+
 static int choose_threads(const cm_reader_options *options, const AVCodecParameters *parameters) {
     if (options->threads > 0) return options->threads < 16 ? options->threads : 16;
     /* Frame threads cost latency and memory; use them only where one core is too slow. */
@@ -225,7 +250,7 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
     if (code == CM_OK) code = open_decoder(reader, options, error);
     if (code != CM_OK) return code;
     reader->truncated = cm_log_saw_early_end() || index_passes_end(reader);
-    code = decode(reader, error);
+    code = next_picture(reader, error);
     if (code == CM_END) {
         if (atomic_load(&reader->source->interrupted) || cm_live_is_cancelled(reader->source))
             return cm_fail(error, CM_END, "interrupted");
@@ -342,7 +367,7 @@ cm_code cm_reader_next(
     reader->holds_first = false;
     if (!first) {
         cm_log_begin();
-        cm_code code = decode(reader, error);
+        cm_code code = next_picture(reader, error);
         if (code != CM_OK) return code;
     }
     cm_frame_info ignored;
@@ -350,6 +375,7 @@ cm_code cm_reader_next(
     if (reader->frame->width != reader->width || reader->frame->height != reader->height) {
         reader->changes_size = true;
     }
+    if (cm_is_high_dynamic_range(reader->frame)) reader->stays_high = true;
     const AVFrame *picture = NULL;
     cm_code code = cm_to_rgb(
         &reader->converter, reader->frame, reader->width, reader->height, &picture, error);
@@ -366,6 +392,13 @@ void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = read
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
 bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }
+cm_treatment cm_reader_treatment(const cm_reader *reader) {
+    cm_treatment treatment = cm_filter_treatment(reader->filter);
+    treatment.blended = reader->converter.blended;
+    treatment.stays_high = reader->stays_high;
+    return treatment;
+}
+
 void cm_reader_interrupt(cm_reader *reader) {
     atomic_store(&reader->source->interrupted, true);
 }
@@ -375,6 +408,7 @@ void cm_reader_free(cm_reader *reader) {
     av_packet_free(&reader->packet);
     av_frame_free(&reader->frame);
     avcodec_free_context(&reader->decoder);
+    cm_filter_free(&reader->filter);
     cm_converter_free(&reader->converter);
     cm_source_close(&reader->source);
     av_free(reader);

@@ -6,7 +6,12 @@ import SwanSystem
 protocol FrameSink: AnyObject {
     /// FFmpeg's name of the encoder.
     var encoder: String { get }
-    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError)
+    /// Whether each frame has a time of its own.
+    var hasTimes: Bool { get }
+    /// Appends a frame.
+    ///
+    /// - Parameter seconds: When it is shown, for outputs with times; nil for one frame after the last.
+    func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError)
     /// Completes the output and returns what was written of the audio.
     func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio
     func copyAudio(from path: String) -> AudioCopy
@@ -19,6 +24,8 @@ struct WrittenAudio {
 }
 
 extension FrameSink {
+    var hasTimes: Bool { false }
+
     func copyAudio(from path: String) -> AudioCopy {
         .skipped(reason: "this kind of output has no audio")
     }
@@ -52,6 +59,7 @@ final class MovieSink: FrameSink {
         settings.frame_rate = frameRate.asC
         settings.codec = codec.asC
         settings.crf = options.crf
+        settings.varies = options.varies
         settings.threads = Int32(clamping: options.threads ?? 0)
         var opened: OpaquePointer?
         let hidden = file.path
@@ -73,10 +81,11 @@ final class MovieSink: FrameSink {
     }
 
     var encoder: String { String(cString: cm_movie_encoder(movie)) }
+    var hasTimes: Bool { true }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
+    func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError) {
         let bytes = rgb.assumingMemoryBound(to: UInt8.self)
-        try calling(name) { cm_movie_append(movie, bytes.baseAddress, $0) }
+        try calling(name) { cm_movie_append(movie, bytes.baseAddress, seconds ?? -1, $0) }
     }
 
     func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio {
@@ -149,7 +158,7 @@ final class Y4MSink: FrameSink {
 
     var encoder: String { "yuv4mpeg" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
+    func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError) {
         let bytes = rgb.assumingMemoryBound(to: UInt8.self)
         try calling(name) { cm_y4m_append(stream, bytes.baseAddress, $0) }
     }
@@ -186,7 +195,7 @@ final class ImageSequenceSink: FrameSink {
 
     var encoder: String { "png" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
+    func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError) {
         try encoding.write(rgb, to: pattern.path(count + 1), replaces: replaces)
         count += 1
     }
@@ -214,7 +223,7 @@ final class ImageSink: FrameSink {
 
     var encoder: String { "png" }
 
-    func append(_ rgb: UnsafeRawBufferPointer) throws(SwanError) {
+    func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError) {
         guard image.isEmpty else { throw FramePattern.malformed(path) }
         image = Array(try encoding.encode(rgb, name: path))
     }

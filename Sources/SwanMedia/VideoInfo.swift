@@ -8,6 +8,8 @@ public struct VideoInfo: Sendable, Hashable {
     public let height: Int
     /// The average frame rate, or the rate that the reader resamples to.
     public let frameRate: Rational
+    /// Whether frames come at another rate than the nominal one, as far as headers say.
+    public let varies: Bool
     /// The aspect ratio of a pixel as displayed, width to height.
     public let sampleAspectRatio: Rational
     /// An estimate that is good enough for a progress bar; `nil` if unknown, as for pipes.
@@ -27,6 +29,7 @@ public struct VideoInfo: Sendable, Hashable {
         width = Int(info.width)
         height = Int(info.height)
         frameRate = rate ?? own
+        varies = rate == nil && info.varies
         sampleAspectRatio = Rational(info.sample_aspect_ratio)
         seconds = info.seconds > 0 ? info.seconds : nil
         if let rate, info.frames > 0 {

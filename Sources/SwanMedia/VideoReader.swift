@@ -101,6 +101,11 @@ public final class VideoReader: Sendable {
     /// Whether frames so far had another size than the first, to which they were scaled.
     public var changesSize: Bool { state.withLock { _ in cm_reader_changes_size(handle) } }
 
+    /// What was done to the frames so far so that their numbers mean what RGB means.
+    public var treatment: FrameTreatment {
+        state.withLock { _ in FrameTreatment(cm_reader_treatment(handle)) }
+    }
+
     /// Cancels a blocking read; `nextFrame()` then returns `nil`. Can be called from any thread.
     public func interrupt() {
         cm_reader_interrupt(handle)
@@ -127,6 +132,25 @@ public final class VideoReader: Sendable {
             return nil
         }
         return TimedFrame(frame: frame.shown(at: shown.seconds), duration: shown.duration)
+    }
+}
+
+/// What a reader does with frames that are not plain pictures of standard dynamic range.
+public struct FrameTreatment: Sendable, Hashable {
+    /// Interlaced fields were made frames, by FFmpeg's bwdif.
+    public let isDeinterlaced: Bool
+    /// PQ or HLG was tone-mapped to BT.709.
+    public let isToneMapped: Bool
+    /// PQ or HLG was taken for BT.709, because this FFmpeg has no zscale filter.
+    public let hasWrongTones: Bool
+    /// Transparent parts became black.
+    public let isBlended: Bool
+
+    init(_ treatment: cm_treatment) {
+        isDeinterlaced = treatment.deinterlaced
+        isToneMapped = treatment.tone_mapped
+        hasWrongTones = treatment.stays_high
+        isBlended = treatment.blended
     }
 }
 

@@ -42,6 +42,8 @@ public final class VideoWriter: Sendable {
         public var threads: Int?
         /// Whether an existing file may be replaced; otherwise `finish()` throws `exists`.
         public var replaces: Bool
+        /// Whether frames have times of their own, instead of a constant rate; see `append(_:at:)`.
+        public var varies: Bool
 
         /// Creates options with defaults.
         public init(
@@ -50,12 +52,14 @@ public final class VideoWriter: Sendable {
             preset: String = "veryfast",
             threads: Int? = nil,
             replaces: Bool = true,
+            varies: Bool = false,
         ) {
             self.codec = codec
             self.crf = crf
             self.preset = preset
             self.threads = threads
             self.replaces = replaces
+            self.varies = varies
         }
     }
 
@@ -73,6 +77,8 @@ public final class VideoWriter: Sendable {
     public let height: Int
     /// FFmpeg's name of the encoder; `mpeg4` or `libopenh264` if libx264 is missing.
     public let encoder: String
+    /// Whether the output keeps the time of each frame, as containers do.
+    public let hasTimes: Bool
     private let state: Mutex<State>
 
     /// Opens an output file, or standard output (`-`) for YUV4MPEG2.
@@ -119,6 +125,7 @@ public final class VideoWriter: Sendable {
         self.width = width
         self.height = height
         encoder = sink.encoder
+        hasTimes = sink.hasTimes
         state = Mutex(State(sink: sink))
     }
 
@@ -145,20 +152,27 @@ public final class VideoWriter: Sendable {
     public var frameCount: Int { state.withLock { $0.frames } }
 
     /// Appends a frame, which must have the writer's size.
-    public func append(_ frame: VideoFrame) throws(SwanError) {
+    ///
+    /// - Parameter seconds: The time since the first frame at which it is shown; nil for one frame
+    ///   after the last. A time before that of the last frame is moved behind it. Without
+    ///   `Options.varies`, times are rounded to multiples of the frame rate; outputs without
+    ///   `hasTimes` ignore them.
+    public func append(_ frame: VideoFrame, at seconds: Double? = nil) throws(SwanError) {
         guard frame.width == width, frame.height == height else {
             throw SwanError(
                 .invalidArgument,
                 "\(path): a frame of \(frame.width)x\(frame.height) does not fit a video of \(width)x\(height)",
             )
         }
-        try frame.withUnsafeBytes { (bytes) throws(SwanError) in try append(rgb: bytes) }
+        try frame.withUnsafeBytes { (bytes) throws(SwanError) in
+            try append(rgb: bytes, at: seconds)
+        }
     }
 
     /// Appends packed RGB24 bytes, `3 * width * height` of them.
     ///
     /// If this throws, the output is discarded.
-    public func append(rgb: UnsafeRawBufferPointer) throws(SwanError) {
+    public func append(rgb: UnsafeRawBufferPointer, at seconds: Double? = nil) throws(SwanError) {
         guard rgb.count == 3 * width * height else {
             throw SwanError(
                 .invalidArgument,
@@ -169,7 +183,7 @@ public final class VideoWriter: Sendable {
         try state.withLock { (state) throws(SwanError) in
             guard let sink = state.sink else { throw closed }
             do throws(SwanError) {
-                try sink.append(lent.bytes)
+                try sink.append(lent.bytes, at: seconds)
                 state.frames += 1
             } catch {
                 state.sink = nil

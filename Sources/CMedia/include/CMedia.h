@@ -67,6 +67,7 @@ typedef struct cm_video_info {
     int64_t frames;                  /* an estimate; 0: unknown */
     double seconds;                  /* 0: unknown */
     bool has_audio;
+    bool varies; /* the average frame rate is not the nominal one */
     char codec[32];
     char format[64];
 } cm_video_info;
@@ -101,6 +102,16 @@ int64_t cm_reader_damaged(const cm_reader *reader);
 /* Whether frames so far had another size than the first, to which they were scaled. */
 bool cm_reader_changes_size(const cm_reader *reader);
 
+/* What was done to the numbers of frames so far, beyond conversion to full-range RGB. */
+typedef struct cm_treatment {
+    bool deinterlaced; /* both fields were interlaced in frames */
+    bool tone_mapped;  /* from PQ or HLG to BT.709 */
+    bool stays_high;   /* is PQ or HLG, because this FFmpeg lacks the filter */
+    bool blended;      /* transparent parts became black */
+} cm_treatment;
+
+cm_treatment cm_reader_treatment(const cm_reader *reader);
+
 /* Cancels a blocking read and all later ones. Can be called from any thread. */
 void cm_reader_interrupt(cm_reader *reader);
 
@@ -125,6 +136,7 @@ typedef struct cm_movie_options {
     double crf;         /* H.264: 0 ... 51 */
     const char *preset; /* libx264's; NULL: veryfast */
     int threads;        /* 0: chosen by frame size */
+    bool varies;        /* frames are not at multiples of the frame rate */
 } cm_movie_options;
 
 /* Opens `path` for writing. `container` is FFmpeg's name ("mp4", "mov", "matroska"). */
@@ -153,7 +165,8 @@ bool cm_movie_has_audio(const cm_movie *movie);
 int64_t cm_movie_damaged_audio(const cm_movie *movie);
 
 /* Appends 3 * width * height bytes. */
-cm_code cm_movie_append(cm_movie *movie, const uint8_t *rgb, cm_error *error);
+cm_code cm_movie_append(
+    cm_movie *movie, const uint8_t *rgb, double seconds, cm_error *error);
 
 /* Flushes the encoder and writes the index. Audio after the last frame is cut, unless
  * `whole_audio`. The file is closed even on failure. */

@@ -116,7 +116,7 @@ public final class FileStream: Sendable {
         }
         try input?.start(threads)
         let (model, stream, loaded) = try load(files.plan)
-        try output.start(threads) { [threads] in
+        try output.start(threads, time: { input?.nextTime() }) { [threads] in
             guard threads.failure != nil else { return }
             // Stop the input too: the stream may be waiting for a frame.
             input?.close()
@@ -210,7 +210,7 @@ public final class FileStream: Sendable {
         } else {
             files.output.cancel()
         }
-        files.input?.warnOfDamage(log)
+        files.input?.warnOfDamage(log, keepsTimes: files.output.hasTimes)
         if files.carriesAudio { files.output.warnOfSound() }
     }
 }
@@ -233,7 +233,8 @@ extension FileStream {
             width: plan.outputSize.width,
             height: plan.outputSize.height,
             frameRate: input?.info.frameRate ?? rateWithoutInput ?? Rational(16) ?? .one,
-            frames: input.map(\.estimatedFrames) ?? request.maxFrames
+            frames: input.map(\.estimatedFrames) ?? request.maxFrames,
+            varies: input?.info.varies ?? false
         )
         try FileStreamOutput.requireRoom(request.output, shape)
         let output = try openOutput(shape)

@@ -11,12 +11,16 @@ final class FileStreamInput: Sendable {
         /// Whether the last frame has been read from the file.
         var hasEnded = false
         var seconds = 0.0
+        /// The times of frames that were taken, next one first.
+        var times: [Double] = []
     }
 
     /// The file's metadata.
     let info: VideoInfo
     private let path: String
     private let maxFrames: Int?
+    /// Whether the file's frames are resampled to a constant rate.
+    private let isResampled: Bool
     private let reader: VideoReader
     private let queue: BoundedQueue<VideoFrame>
     private let state = Mutex(State())
@@ -29,6 +33,7 @@ final class FileStreamInput: Sendable {
     init(_ path: String, frameRate: Rational?, maxFrames: Int?) throws {
         self.path = path
         self.maxFrames = maxFrames
+        isResampled = frameRate != nil
         reader = try VideoReader(path: path, options: VideoReader.Options(frameRate: frameRate))
         info = reader.info
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(info.width, info.height))
@@ -75,7 +80,14 @@ final class FileStreamInput: Sendable {
     }
 
     /// Waits for the next frame and returns it, or `nil` at the end.
-    func next() -> VideoFrame? { queue.take() }
+    func next() -> VideoFrame? {
+        guard let frame = queue.take() else { return nil }
+        if !isResampled { state.withLock { $0.times.append(frame.seconds) } }
+        return frame
+    }
+
+    /// Removes and returns the time of the earliest frame that was taken; nil if the rate is constant.
+    func nextTime() -> Double? { state.withLock { $0.times.isEmpty ? nil : $0.times.removeFirst() } }
 
     /// Ends the input for a consumer that is waiting for a frame.
     func close() { queue.close(dropping: true) }
@@ -84,25 +96,48 @@ final class FileStreamInput: Sendable {
     func interrupt() { reader.interrupt() }
 
     /// Logs what could not be read and what the output does not preserve.
-    func warnOfDamage(_ log: Logger) {
+    ///
+    /// - Parameter keepsTimes: Whether the output keeps the time of each frame.
+    func warnOfDamage(_ log: Logger, keepsTimes: Bool) {
         if reader.isTruncated {
             log.warning("\(path): the file is cut off; the available frames were streamed")
         }
         if reader.damagedPackets > 0 {
             log.warning("\(path): skipped \(reader.damagedPackets) damaged packets")
         }
-        if let seconds = reader.unevenSeconds {
+        if let seconds = reader.unevenSeconds, !keepsTimes {
             let rate = Int(info.frameRate.value.rounded(.up))
             log.warning(
                 """
                 \(path): the frame rate varies, by up to \(String(format: "%.1f", seconds)) s from \
-                a constant rate, and audio may be out of sync; use --fps \(rate) to keep the timing
+                a constant rate, which this output does not keep; --fps \(rate) keeps the timing
                 """
             )
         }
         if reader.changesSize {
             log.warning("\(path): the frame size changes; later frames were stretched")
         }
+        if let text = reader.treatment.text { log.notice("\(path): \(text)") }
+        if reader.treatment.hasWrongTones {
+            log.warning(
+                """
+                \(path): is a video of high dynamic range, whose colors look pale: this FFmpeg has \
+                no zscale filter to convert them
+                """
+            )
+        }
+    }
+}
+
+extension FrameTreatment {
+    /// What was done to frames, for people; nil if nothing was.
+    fileprivate var text: String? {
+        let parts = [
+            isDeinterlaced ? "interlaced frames were deinterlaced" : nil,
+            isToneMapped ? "high dynamic range was mapped to BT.709" : nil,
+            isBlended ? "transparent parts became black" : nil,
+        ].compactMap(\.self)
+        return parts.isEmpty ? nil : parts.joined(separator: "; ")
     }
 }
 

@@ -12,6 +12,8 @@ final class FileStreamOutput: Sendable {
         let frameRate: Rational
         /// The expected number of frames, if known.
         let frames: Int?
+        /// Whether the rate of frames varies.
+        var varies = false
     }
 
     private struct State {
@@ -33,7 +35,10 @@ final class FileStreamOutput: Sendable {
                 height: shape.height,
                 frameRate: shape.frameRate,
                 frames: shape.frames,
-                options: VideoWriter.Options(replaces: request.overwrites)
+                options: VideoWriter.Options(
+                    replaces: request.overwrites,
+                    varies: shape.varies
+                )
             )
         } catch {
             guard error.code == .unsupported else { throw error }
@@ -58,6 +63,8 @@ final class FileStreamOutput: Sendable {
 
     /// The number of frames in the file.
     var frameCount: Int { writer.frameCount }
+    /// Whether the file keeps the time of each frame.
+    var hasTimes: Bool { writer.hasTimes }
     /// FFmpeg's name of the encoder.
     var encoder: String { writer.encoder }
     /// Whether the file contains the input's audio.
@@ -71,20 +78,26 @@ final class FileStreamOutput: Sendable {
 
     /// Starts writing queued frames.
     ///
-    /// - Parameter ended: Called on the writing thread when it stops.
-    func start(_ threads: WorkerThreads, ended: @escaping @Sendable () -> Void) throws {
+    /// - Parameters:
+    ///   - time: The time of the next frame, in seconds; nil for one frame after the last.
+    ///   - ended: Called on the writing thread when it stops.
+    func start(
+        _ threads: WorkerThreads,
+        time: @escaping @Sendable () -> Double?,
+        ended: @escaping @Sendable () -> Void
+    ) throws {
         let end = { @Sendable [queue] in
             queue.close(dropping: true)
             ended()
         }
         try threads.start("swan.write", atEnd: end) { [self] in
-            while let frame = queue.take() { try write(frame) }
+            while let frame = queue.take() { try write(frame, at: time()) }
         }
     }
 
-    private func write(_ frame: VideoFrame) throws {
+    private func write(_ frame: VideoFrame, at time: Double?) throws {
         let start = ContinuousClock.now
-        try writer.append(frame)
+        try writer.append(frame, at: time)
         let end = ContinuousClock.now
         state.withLock { state in
             state.seconds += (end - start).seconds
