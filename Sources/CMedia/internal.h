@@ -150,7 +150,11 @@ cm_code cm_devices_load(cm_error *error);
 /* The audio track of a file, to be added to another container. */
 typedef struct cm_sound cm_sound;
 
-cm_code cm_sound_open(cm_sound **sound, const char *path, cm_error *error);
+/* `index` is that of a stream of audio or subtitles; negative: the best audio. */
+cm_code cm_sound_open(cm_sound **sound, const char *path, int index, cm_error *error);
+
+/* Whether the track is audio, not subtitles. */
+bool cm_sound_is_audio(const cm_sound *sound);
 
 /* FFmpeg's name of the track's codec. */
 const char *cm_sound_codec(const cm_sound *sound);

@@ -7,6 +7,8 @@
 
 #include "internal.h"
 
+enum { most_tracks = 64 };
+
 struct cm_movie {
     AVFormatContext *muxer;
     AVCodecContext *encoder;
@@ -23,8 +25,9 @@ struct cm_movie {
     char *path;
     char container[16];
 
-    cm_sound *sound;
-    const char *sound_encoder; /* NULL: copied */
+    cm_sound *tracks[most_tracks]; /* audio and subtitles */
+    int track_count;
+    const char *sound_encoder; /* of the track added last; NULL: copied */
 };
 
 /* Frames whose rate varies lie on multiples of this. MPEG-4 has 16 bits for it. */
@@ -175,13 +178,13 @@ static int write_header(AVFormatContext *muxer, const char *container) {
 
 /* Whether the container accepts the video and audio, found by writing a header to nowhere: a
  * muxer may list a codec and still reject it. */
-static bool takes_sound(const cm_movie *movie) {
+static bool takes(const cm_movie *movie, const cm_sound *added) {
     AVFormatContext *trial = NULL;
     if (avformat_alloc_output_context2(&trial, movie->muxer->oformat, NULL, NULL) < 0) return false;
     AVStream *video = avformat_new_stream(trial, NULL), *sound = avformat_new_stream(trial, NULL);
     bool takes = video != NULL && sound != NULL
         && avcodec_parameters_copy(video->codecpar, movie->video->codecpar) >= 0
-        && cm_sound_describe(movie->sound, sound) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
+        && cm_sound_describe(added, sound) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
     if (takes) {
         video->time_base = movie->tick;
         takes = write_header(trial, movie->container) >= 0;
@@ -203,59 +206,70 @@ static const char *const *sound_encoders(const cm_movie *movie) {
     return strcmp(movie->container, "matroska") == 0 ? lossless : lossy;
 }
 
-static cm_code choose_sound(cm_movie *movie, cm_error *error) {
+static cm_code choose_codec(cm_movie *movie, cm_sound *added, cm_error *error) {
     cm_output_format *output = movie->muxer->oformat;
-    const char *codec = cm_sound_codec(movie->sound);
+    const char *codec = cm_sound_codec(added);
     const AVCodecDescriptor *known = avcodec_descriptor_get_by_name(codec);
     bool listed = known != NULL
         && avformat_query_codec(output, known->id, FF_COMPLIANCE_NORMAL) == 1;
-    if (listed && takes_sound(movie)) return CM_OK;
+    if (listed && takes(movie, added)) return CM_OK;
     cm_code code = CM_UNSUPPORTED;
-    for (const char *const *name = sound_encoders(movie); *name != NULL; name++) {
-        code = cm_sound_recode(movie->sound, *name, output, error);
-        movie->sound_encoder = *name;
-        if (code == CM_OK && takes_sound(movie)) return CM_OK;
-        if (code == CM_DECODER || code == CM_OUT_OF_MEMORY) return code;
+    if (cm_sound_is_audio(added)) {
+        for (const char *const *name = sound_encoders(movie); *name != NULL; name++) {
+            code = cm_sound_recode(added, *name, output, error);
+            movie->sound_encoder = *name;
+            if (code == CM_OK && takes(movie, added)) return CM_OK;
+            if (code == CM_DECODER || code == CM_OUT_OF_MEMORY) return code;
+        }
+        if (code != CM_OK) return code;
     }
-    if (code != CM_OK) return code;
-    return cm_fail(
-        error, CM_UNSUPPORTED, "its audio is '%s', which '%s' cannot hold", codec, output->name);
+    return cm_fail(error, CM_UNSUPPORTED, "'%s' cannot hold '%s'", output->name, codec);
 }
 
-cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error) {
-    if (movie->header_written || movie->sound != NULL || movie->muxer == NULL) {
+static cm_code attach(cm_movie *movie, cm_sound *added, cm_error *error) {
+    AVStream *stream = avformat_new_stream(movie->muxer, NULL);
+    int status = AVERROR(ENOMEM);
+    if (stream != NULL) status = cm_sound_describe(added, stream);
+    if (status < 0)
+        return cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe a track");
+    cm_sound_attach(added, movie->muxer, stream);
+    movie->tracks[movie->track_count++] = added;
+    return CM_OK;
+}
+
+cm_code cm_movie_carry(cm_movie *movie, const char *path, int index, cm_error *error) {
+    if (movie->header_written || movie->muxer == NULL || movie->track_count == most_tracks) {
         return cm_fail(
-            error, CM_INVALID_ARGUMENT, "audio must be added once, before the first frame");
+            error, CM_INVALID_ARGUMENT, "at most %d tracks can be added, before the first frame",
+            most_tracks);
     }
-    cm_code code = cm_sound_open(&movie->sound, path, error);
-    if (code == CM_OK) code = choose_sound(movie, error);
-    if (code == CM_OK) {
-        AVStream *stream = avformat_new_stream(movie->muxer, NULL);
-        int status = AVERROR(ENOMEM);
-        if (stream != NULL) status = cm_sound_describe(movie->sound, stream);
-        if (status >= 0) {
-            cm_sound_attach(movie->sound, movie->muxer, stream);
-            return CM_OK;
-        }
-        code = cm_fail_av(error, CM_OUT_OF_MEMORY, status, "cannot describe the audio stream");
-    }
-    cm_sound_close(&movie->sound);
     movie->sound_encoder = NULL;
+    cm_sound *added = NULL;
+    cm_code code = cm_sound_open(&added, path, index, error);
+    if (code == CM_OK) code = choose_codec(movie, added, error);
+    if (code == CM_OK) code = attach(movie, added, error);
+    if (code != CM_OK) cm_sound_close(&added);
     return code;
 }
 
 const char *cm_movie_audio_codec(const cm_movie *movie) {
-    return movie->sound == NULL ? NULL : cm_sound_codec(movie->sound);
+    return movie->track_count == 0 ? NULL : cm_sound_codec(movie->tracks[movie->track_count - 1]);
 }
 
 const char *cm_movie_audio_encoder(const cm_movie *movie) { return movie->sound_encoder; }
 
 bool cm_movie_has_audio(const cm_movie *movie) {
-    return movie->sound != NULL && cm_sound_was_written(movie->sound);
+    for (int i = 0; i < movie->track_count; i++) {
+        if (cm_sound_is_audio(movie->tracks[i]) && cm_sound_was_written(movie->tracks[i]))
+            return true;
+    }
+    return false;
 }
 
 int64_t cm_movie_damaged_audio(const cm_movie *movie) {
-    return movie->sound == NULL ? 0 : cm_sound_damaged(movie->sound);
+    int64_t damaged = 0;
+    for (int i = 0; i < movie->track_count; i++) damaged += cm_sound_damaged(movie->tracks[i]);
+    return damaged;
 }
 
 /* The end of the frames written so far, in seconds. */
@@ -319,8 +333,8 @@ cm_code cm_movie_append(
     movie->last = frame->pts;
     movie->frames++;
     code = write_packets(movie, error);
-    if (code == CM_OK && movie->sound != NULL)
-        code = cm_sound_write(movie->sound, end_of_pictures(movie), error);
+    for (int i = 0; i < movie->track_count && code == CM_OK; i++)
+        code = cm_sound_write(movie->tracks[i], end_of_pictures(movie), error);
     return code;
 }
 
@@ -329,8 +343,8 @@ static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     int status = avcodec_send_frame(movie->encoder, NULL);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot finish the video");
     cm_code code = write_packets(movie, error);
-    if (code == CM_OK && movie->sound != NULL)
-        code = cm_sound_finish(movie->sound, end_of_pictures(movie), whole_sound, error);
+    for (int i = 0; i < movie->track_count && code == CM_OK; i++)
+        code = cm_sound_finish(movie->tracks[i], end_of_pictures(movie), whole_sound, error);
     if (code != CM_OK) return code;
     status = av_write_trailer(movie->muxer);
     if (status >= 0) {
@@ -407,7 +421,7 @@ const char *cm_movie_encoder(const cm_movie *movie) { return movie->encoder->cod
 
 void cm_movie_free(cm_movie *movie) {
     if (movie == NULL) return;
-    cm_sound_close(&movie->sound);
+    for (int i = 0; i < movie->track_count; i++) cm_sound_close(&movie->tracks[i]);
     close_muxer(movie);
     cm_converter_free(&movie->converter);
     avcodec_free_context(&movie->encoder);

@@ -389,6 +389,26 @@ cm_code cm_reader_next(
 }
 
 void cm_reader_info(const cm_reader *reader, cm_video_info *info) { *info = reader->info; }
+bool cm_reader_track(const cm_reader *reader, int number, cm_track *track) {
+    const AVFormatContext *format = reader->source->format;
+    int best = av_find_best_stream(
+        reader->source->format, AVMEDIA_TYPE_AUDIO, -1, reader->stream->index, NULL, 0);
+    for (int i = 0; i < (int)format->nb_streams; i++) {
+        const AVStream *stream = format->streams[i];
+        enum AVMediaType type = stream->codecpar->codec_type;
+        bool counts = type == AVMEDIA_TYPE_AUDIO || type == AVMEDIA_TYPE_SUBTITLE;
+        if (!counts || i == best || number-- > 0) continue;
+        *track = (cm_track){.index = i, .is_audio = type == AVMEDIA_TYPE_AUDIO};
+        snprintf(
+            track->codec, sizeof track->codec, "%s", avcodec_get_name(stream->codecpar->codec_id));
+        const AVDictionaryEntry *language = av_dict_get(stream->metadata, "language", NULL, 0);
+        if (language != NULL)
+            snprintf(track->language, sizeof track->language, "%s", language->value);
+        return true;
+    }
+    return false;
+}
+
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
 bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }

@@ -25,14 +25,15 @@ static const double longest_tail = 3600;
 
 /* ---- Reading ---- */
 
-static cm_code choose_track(cm_sound *sound, cm_error *error) {
+static cm_code choose_track(cm_sound *sound, int index, cm_error *error) {
     AVFormatContext *format = sound->source->format;
     int video = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
-    int audio = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video, NULL, 0);
-    if (audio < 0) return cm_fail(error, CM_UNSUPPORTED, "has no audio track");
-    sound->track = format->streams[audio];
+    if (index < 0) index = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video, NULL, 0);
+    if (index < 0 || index >= (int)format->nb_streams)
+        return cm_fail(error, CM_UNSUPPORTED, "has no audio track");
+    sound->track = format->streams[index];
     for (unsigned i = 0; i < format->nb_streams; i++) {
-        if ((int)i != audio) format->streams[i]->discard = AVDISCARD_ALL;
+        if ((int)i != index) format->streams[i]->discard = AVDISCARD_ALL;
     }
     const AVStream *pictures = video < 0 ? NULL : format->streams[video];
     if (pictures != NULL && pictures->start_time != AV_NOPTS_VALUE) {
@@ -71,7 +72,7 @@ static bool has_packet(cm_sound *sound) {
     return true;
 }
 
-cm_code cm_sound_open(cm_sound **result, const char *path, cm_error *error) {
+cm_code cm_sound_open(cm_sound **result, const char *path, int index, cm_error *error) {
     *result = NULL;
     struct stat status;
     bool regular = stat(path, &status) != 0 || S_ISREG(status.st_mode);
@@ -89,9 +90,9 @@ cm_code cm_sound_open(cm_sound **result, const char *path, cm_error *error) {
     }
     /* No frames are decoded, so their size does not matter. */
     cm_code code = cm_source_open(&sound->source, path, NULL, 0, INT32_MAX, error);
-    if (code == CM_OK) code = choose_track(sound, error);
+    if (code == CM_OK) code = choose_track(sound, index, error);
     if (code == CM_OK && !has_packet(sound))
-        code = cm_fail(error, CM_UNSUPPORTED, "its audio track is empty");
+        code = cm_fail(error, CM_UNSUPPORTED, "the track is empty");
     if (code != CM_OK) {
         cm_sound_close(&sound);
         return code;
@@ -104,14 +105,28 @@ const char *cm_sound_codec(const cm_sound *sound) {
     return avcodec_get_name(sound->track->codecpar->codec_id);
 }
 
+bool cm_sound_is_audio(const cm_sound *sound) {
+    return sound->track->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
+}
+
 /* ---- The output stream ---- */
 
 int cm_sound_describe(const cm_sound *sound, AVStream *stream) {
-    if (sound->recoder != NULL) return cm_recoder_describe(sound->recoder, stream);
-    int status = avcodec_parameters_copy(stream->codecpar, sound->track->codecpar);
-    /* Codec tags depend on the container. */
-    stream->codecpar->codec_tag = 0;
-    stream->time_base = sound->track->time_base;
+    int status = 0;
+    if (sound->recoder != NULL) {
+        status = cm_recoder_describe(sound->recoder, stream);
+    } else {
+        status = avcodec_parameters_copy(stream->codecpar, sound->track->codecpar);
+        /* Codec tags depend on the container. */
+        stream->codecpar->codec_tag = 0;
+        stream->time_base = sound->track->time_base;
+    }
+    stream->disposition = sound->track->disposition;
+    static const char *const kept[] = {"language", "title", NULL};
+    for (const char *const *key = kept; status >= 0 && *key != NULL; key++) {
+        const AVDictionaryEntry *entry = av_dict_get(sound->track->metadata, *key, NULL, 0);
+        if (entry != NULL) status = av_dict_set(&stream->metadata, *key, entry->value, 0);
+    }
     return status;
 }
 

@@ -14,7 +14,7 @@ protocol FrameSink: AnyObject {
     func append(_ rgb: UnsafeRawBufferPointer, at seconds: Double?) throws(SwanError)
     /// Completes the output and returns what was written of the audio.
     func finish(keepingAudio: Bool) throws(SwanError) -> WrittenAudio
-    func copyAudio(from path: String) -> AudioCopy
+    func copyAudio(from path: String, track: MediaTrack?) -> AudioCopy
 }
 
 /// The audio in a finished output.
@@ -26,7 +26,7 @@ struct WrittenAudio {
 extension FrameSink {
     var hasTimes: Bool { false }
 
-    func copyAudio(from path: String) -> AudioCopy {
+    func copyAudio(from path: String, track: MediaTrack?) -> AudioCopy {
         .skipped(reason: "this kind of output has no audio")
     }
 }
@@ -97,10 +97,11 @@ final class MovieSink: FrameSink {
         )
     }
 
-    func copyAudio(from path: String) -> AudioCopy {
+    func copyAudio(from path: String, track: MediaTrack?) -> AudioCopy {
         do throws(SwanError) {
             let name = path == "-" ? "standard input" : path
-            try calling(name) { cm_movie_carry_audio(movie, path, $0) }
+            let index = Int32(clamping: track?.index ?? -1)
+            try calling(name) { cm_movie_carry(movie, path, index, $0) }
         } catch {
             return .skipped(reason: error.message)
         }

@@ -1,5 +1,30 @@
 import CMedia
 
+/// A track of a file besides its video.
+public struct MediaTrack: Sendable, Hashable {
+    /// What it holds.
+    public enum Kind: String, Sendable {
+        case sound, subtitles
+    }
+
+    /// Its number in the file.
+    public let index: Int
+    /// What it holds.
+    public let kind: Kind
+    /// FFmpeg's name for the codec, such as `subrip`.
+    public let codec: String
+    /// The language's code, such as `fra`; empty if unknown.
+    public let language: String
+
+    init(_ track: cm_track) {
+        var track = track
+        index = Int(track.index)
+        kind = track.is_audio ? .sound : .subtitles
+        codec = text(&track.codec)
+        language = text(&track.language)
+    }
+}
+
 /// The properties of a video file.
 public struct VideoInfo: Sendable, Hashable {
     /// In pixels, as displayed after rotation.

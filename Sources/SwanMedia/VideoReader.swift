@@ -32,6 +32,8 @@ public final class VideoReader: Sendable {
 
     /// The properties of the file.
     public let info: VideoInfo
+    /// The tracks of audio and subtitles besides the best audio.
+    public let furtherTracks: [MediaTrack]
     private let name: String
     /// Used only under the lock of `state`, except for `cm_reader_interrupt`, which is thread-safe.
     nonisolated(unsafe) private let handle: OpaquePointer
@@ -67,6 +69,12 @@ public final class VideoReader: Sendable {
         var described = cm_video_info()
         cm_reader_info(opened, &described)
         info = VideoInfo(described, resampledTo: frameRate)
+        var tracks: [MediaTrack] = []
+        var track = cm_track()
+        while tracks.count < 1_000, cm_reader_track(opened, Int32(tracks.count), &track) {
+            tracks.append(MediaTrack(track))
+        }
+        furtherTracks = tracks
         state = Mutex(State(sampler: frameRate.map(FrameRateSampler.init(rate:))))
     }
 

@@ -134,11 +134,13 @@ public final class VideoWriter: Sendable {
     ///
     /// The audio starts with the first frame and ends with the last one; see
     /// `finish(keepingAudio:)`.
+    ///
+    /// - Parameter track: A further track to copy, of audio or subtitles; nil for the best audio.
     @discardableResult
-    public func copyAudio(from source: String) -> AudioCopy {
+    public func copyAudio(from source: String, track: MediaTrack? = nil) -> AudioCopy {
         state.withLock { state in
             guard let sink = state.sink else { return .skipped(reason: "\(path): is closed") }
-            return sink.copyAudio(from: source)
+            return sink.copyAudio(from: source, track: track)
         }
     }
 

@@ -89,6 +89,17 @@ cm_code cm_reader_open_memory(
 
 void cm_reader_info(const cm_reader *reader, cm_video_info *info);
 
+/* A track of audio or subtitles besides the best audio. */
+typedef struct cm_track {
+    int index; /* of the stream in the file */
+    bool is_audio;
+    char codec[32];
+    char language[16]; /* empty: unknown */
+} cm_track;
+
+/* Returns whether there is a further track with this number, from 0, and describes it. */
+bool cm_reader_track(const cm_reader *reader, int number, cm_track *track);
+
 /* Writes the next frame, 3 * width * height bytes, upright, to `rgb`. CM_END after the last one. */
 cm_code cm_reader_next(
     cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error);
@@ -147,15 +158,16 @@ cm_code cm_movie_open(
 /* FFmpeg's name of the encoder in use. */
 const char *cm_movie_encoder(const cm_movie *movie);
 
-/* Adds the audio track of the file at `path`, up to the end of the video. Copies it if the
- * container supports the codec, otherwise re-encodes it. Call this before the first frame. Returns
- * CM_OK, or the reason why the video is written without audio. */
-cm_code cm_movie_carry_audio(cm_movie *movie, const char *path, cm_error *error);
+/* Adds a track of audio or subtitles of the file at `path`, up to the end of the video: the stream
+ * with `index`, or the best audio if that is negative. Copies it if the container supports the codec;
+ * otherwise re-encodes audio. Call this before the first frame. Returns CM_OK, or the reason why the
+ * video is written without it. */
+cm_code cm_movie_carry(cm_movie *movie, const char *path, int index, cm_error *error);
 
-/* FFmpeg's name of the codec of the added audio; NULL if there is none. */
+/* FFmpeg's name of the codec of the track added last; NULL if there is none. */
 const char *cm_movie_audio_codec(const cm_movie *movie);
 
-/* FFmpeg's name of the encoder that re-encodes the audio; NULL if it is copied. */
+/* FFmpeg's name of the encoder that re-encodes it; NULL if it is copied. */
 const char *cm_movie_audio_encoder(const cm_movie *movie);
 
 /* Whether audio was written; final after cm_movie_finish. */

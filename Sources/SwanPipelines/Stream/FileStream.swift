@@ -244,6 +244,7 @@ extension FileStream {
         if let input, input.info.hasAudio, let path = request.input {
             carriesAudio = output.copyAudio(from: path)
         }
+        if let input, let path = request.input { output.copy(input.furtherTracks, from: path) }
         return Files(
             input: input,
             output: output,

@@ -47,6 +47,8 @@ final class FileStreamInput: Sendable {
         return min(frames, maxFrames ?? .max)
     }
 
+    /// The file's tracks besides the video and its best audio.
+    var furtherTracks: [MediaTrack] { reader.furtherTracks }
     /// The time spent decoding, in seconds.
     var seconds: Double { state.withLock { $0.seconds } }
     /// Whether the file ended earlier than its index says.

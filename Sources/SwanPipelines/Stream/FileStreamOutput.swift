@@ -142,6 +142,19 @@ final class FileStreamOutput: Sendable {
         }
     }
 
+    /// Copies further tracks of another file, and says which the output cannot have.
+    func copy(_ tracks: [MediaTrack], from path: String) {
+        for track in tracks {
+            guard case .skipped(let reason) = writer.copyAudio(from: path, track: track) else {
+                continue
+            }
+            let language = track.language.isEmpty ? "" : " in '\(track.language)'"
+            log.warning(
+                "the output lacks track \(track.index), \(track.kind.rawValue)\(language): \(reason)"
+            )
+        }
+    }
+
     /// Warns if a fallback video encoder is used.
     func warnOfEncoder() {
         guard writer.encoder == "mpeg4" || writer.encoder == "libopenh264" else { return }
