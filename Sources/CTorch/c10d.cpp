@@ -48,11 +48,11 @@ ct_work start(ct_error *error, std::vector<ct_tensor> handles, Start &&start) {
     });
 }
 
-/// Keeps c10d from writing its warnings, with stack traces, to standard error: errors say the same. The
+/// Keeps c10d from writing its warnings and errors, with stack traces, to standard error: errors say the same. The
 /// engine reads the variable only here.
 void quietLog() {
     static const bool isQuiet = [] {
-        ::setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);
+        ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
         c10::initLogging();
         return true;
     }();

@@ -21,7 +21,7 @@ final class PeerWatch: @unchecked Sendable {
     private var hasHeard = false
     /// The failure of a peer.
     private var failure: SwanError?
-    private var stopRequest: (@Sendable () -> Void)?
+    private var stopRequest: (@Sendable (Int32) -> Void)?
     /// Used by the thread alone.
     private var stillness: Stillness
 
@@ -95,11 +95,13 @@ final class PeerWatch: @unchecked Sendable {
 
     // MARK: - Stopping
 
-    /// Asks rank 0 to stop the job.
-    func requestStop() throws(SwanError) { try store.clone().set("stop", "\(launch.rank)") }
+    /// Asks rank 0 to stop the job, as a signal would.
+    func requestStop(_ signal: Int32) throws(SwanError) {
+        try store.clone().set("stop", "\(signal)")
+    }
 
-    /// Calls `body` once when a rank has asked to stop the job.
-    func onStopRequest(_ body: @escaping @Sendable () -> Void) {
+    /// Calls `body` once, with the signal, when a rank has asked to stop the job.
+    func onStopRequest(_ body: @escaping @Sendable (Int32) -> Void) {
         condition.withLock { stopRequest = body }
     }
 
@@ -109,7 +111,8 @@ final class PeerWatch: @unchecked Sendable {
             defer { stopRequest = nil }
             return stopRequest
         }
-        body?()
+        let signal = Int32(try store.get("stop", within: .seconds(1)))
+        body?(signal ?? SIGTERM)
     }
 
     // MARK: - Reasons

@@ -67,6 +67,7 @@ package struct Roster: Sendable, Codable {
         _ launch: Launch,
         deadline: Duration
     ) throws(SwanError) -> Roster {
+        try requireSize(store, launch)
         try introduce(own, store, launch)
         let end = ContinuousClock.now + deadline
         var entries: [Entry] = []
@@ -85,6 +86,25 @@ package struct Roster: Sendable, Codable {
         }
         try roster.requireAgreement()
         return roster
+    }
+
+    /// Throws `peersDiffer` if another process belongs to a job of another size; the others throw it
+    /// too if they still wait.
+    private static func requireSize(
+        _ store: ProcessStore,
+        _ launch: Launch
+    ) throws(SwanError) {
+        guard try store.add("roster/sizes", 1) > 1 else {
+            return try store.set("roster/size", "\(launch.rank) \(launch.size)")
+        }
+        let parts = try store.get("roster/size", within: .seconds(5)).split(separator: " ")
+        guard parts.count == 2, parts[1] != "\(launch.size)" else { return }
+        let text =
+            "rank \(launch.rank) belongs to \(launch.size) ranks, but rank \(parts[0]) to \(parts[1]): "
+            + "give all processes the same WORLD_SIZE, or all launchers the same --nproc and --nnodes"
+        try store.set("roster/twins", text)
+        if launch.servesStore { Thread.sleep(forTimeInterval: 1) }
+        throw SwanError(.peersDiffer, text)
     }
 
     /// Writes this process's introduction.

@@ -211,11 +211,11 @@ package final class World: @unchecked Sendable {
     /// the reason.
     package func announce(_ error: any Error) { watch.announce(error) }
 
-    /// Asks rank 0 to stop the job, from another rank.
-    package func requestStop() throws(SwanError) { try watch.requestStop() }
+    /// Asks rank 0, from another rank, to stop the job as a signal would.
+    package func requestStop(_ signal: Int32) throws(SwanError) { try watch.requestStop(signal) }
 
-    /// Calls `body`, on rank 0, when another rank has asked to stop the job.
-    package func onStopRequest(_ body: @escaping @Sendable () -> Void) {
+    /// Calls `body` with the signal, on rank 0, when another rank has asked to stop the job.
+    package func onStopRequest(_ body: @escaping @Sendable (Int32) -> Void) {
         watch.onStopRequest(body)
     }
 

@@ -74,10 +74,8 @@ struct LaunchCommand: ParsableCommand {
         }
         let outcome = try launcher.run()
         if let failure = outcome.failure, outcome.signal == nil {
-            if let text = Self.text(failure, outcome.killed) {
-                Terminal.standardError.write(kind: .error, text)
-            }
-            try keepOutput(of: failure)
+            Self.report(failure, outcome.killed)
+            try keepOutput(of: outcome.first)
         }
         throw ExitCode(outcome.status)
     }
@@ -91,7 +89,7 @@ struct LaunchCommand: ParsableCommand {
     /// Reports wrong options once, not in each rank.
     private func requireRanked(_ plan: RankPlan) throws {
         if (try Ranks.launch) != nil { try Ranks.check(self) }
-        var parsed = try Swan.parseAsRoot(command)
+        var parsed = try Swan.parseAsRoot(ServeSettings.adding(to: command))
         // The parser's own command for --help, which is not public.
         if "\(type(of: parsed))" == "HelpCommand" { try parsed.run() }
         let ranked = parsed as? any RankedCommand
@@ -105,29 +103,29 @@ struct LaunchCommand: ParsableCommand {
     }
 
     /// Keeps what rank 0 of a stream had written when it was killed, if players can read it.
-    private func keepOutput(of failure: RankSupervisor.Ending) throws {
-        guard failure.rank == 0, case .signaled = failure.end,
+    private func keepOutput(of first: RankSupervisor.Ending?) throws {
+        guard let first, case .signaled = first.end,
             let stream = try Swan.parseAsRoot(command) as? StreamCommand,
             let output = stream.output,
             // The index of other containers is written at the end.
             [".mkv", ".y4m"].contains(where: { output.lowercased().hasSuffix($0) }),
-            let kept = PartialFile.keepUnfinished(output, of: failure.process)
+            let kept = PartialFile.keepUnfinished(output, of: first.process)
         else { return }
         let text = "\(kept.printable(limit: 1_000)) has what was decoded until then"
         Terminal.standardError.write(kind: .note, text)
     }
 
-    /// What ranks cannot say themselves; nil if there is nothing.
-    private static func text(_ failure: RankSupervisor.Ending, _ killed: [Int]) -> String? {
-        let name = "rank \(failure.rank) (process \(failure.process))"
-        let ranks = killed.map(String.init).joined(separator: ", ")
-        let rest = "; rank \(ranks) did not end and was killed"
-        switch failure.end {
-        case .signaled(let number):
-            let signal = "signal \(number) (\(String(cString: strsignal(number))))"
-            return "\(name) was ended by \(signal)" + (killed.isEmpty ? "" : rest)
-        case .exited(let code):
-            return killed.isEmpty ? nil : "\(name) failed with exit code \(code)" + rest
+    /// Says what ranks cannot say themselves.
+    private static func report(_ failure: RankSupervisor.Ending, _ killed: [Int]) {
+        if case .signaled(let number) = failure.end {
+            Terminal.standardError.write(
+                kind: .error,
+                "rank \(failure.rank) (process \(failure.process)) was ended by signal \(number) "
+                    + "(\(String(cString: strsignal(number))))"
+            )
         }
+        guard !killed.isEmpty else { return }
+        let ranks = killed.map(String.init).joined(separator: ", ")
+        Terminal.standardError.write(kind: .note, "rank \(ranks) did not end and was killed")
     }
 }

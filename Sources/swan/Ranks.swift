@@ -93,6 +93,11 @@ enum Ranks {
                 World.Deadlines(operation: job.deadline)
             )
         }
+        // A signal to another rank stops the job as one to this rank would. One that reaches all
+        // ranks has been here already.
+        if world.rank == 0 {
+            world.onStopRequest { if StopSignals.last == nil { kill(getpid(), $0) } }
+        }
         var code: ExitCode?
         do {
             try world.run {
@@ -113,13 +118,14 @@ enum Ranks {
         if let code { throw code }
     }
 
-    private static func agreed(_ job: RankedJob) -> [String: String] {
+    private static func agreed(_ job: RankedJob) throws(SwanError) -> [String: String] {
         var agreed = job.agreed
         agreed["version"] = "\(SwanVersion.text) with libtorch \(Engine.version)"
         for (name, model) in job.models {
             agreed["the content of \(name)"] = digest(model)
         }
-        return agreed.merging(options(CommandLine.arguments.dropFirst())) { $1 }
+        let arguments = try ServeSettings.adding(to: Array(CommandLine.arguments.dropFirst()))
+        return agreed.merging(options(arguments)) { $1 }
     }
 
     /// The digest of a model. One that a single rank cannot read differs from those of the others,
@@ -132,13 +138,22 @@ enum Ranks {
         }
     }
 
+    /// What stands before any option, as messages call it.
+    static let unnamed = "what follows the command"
+
     /// The long names of options that have a short one.
     private static let longNames = ["-o": "--output", "-y": "--overwrite"]
 
-    /// Options and their values, in canonical form; what stands before any option is `arguments`.
+    /// Options of a server that the other ranks do not use.
+    private static let onlyFirst = [
+        "--host", "--port", "--tls", "--token-file", "--allow-origin", "--osc", "--settings",
+        "--log-format", "--log-level",
+    ]
+
+    /// Options and their values, in canonical form; what stands before any option is `unnamed`.
     static func options(_ arguments: some Sequence<String>) -> [String: String] {
         var values: [String: [String]] = [:]
-        var name = "arguments"
+        var name = unnamed
         for argument in arguments {
             guard argument.hasPrefix("-"), argument.count > 1, Double(argument) == nil else {
                 values[name, default: []].append(argument)
@@ -148,8 +163,8 @@ enum Ranks {
             name = argument.hasPrefix("--") ? parts[0] : longNames[argument] ?? argument
             values[name, default: []] += argument.hasPrefix("--") ? parts.dropFirst() : []
         }
-        // Each machine has its own devices.
-        values["--device"] = nil
+        // Each machine has its own devices, and what only rank 0 uses.
+        for name in ["--device"] + onlyFirst { values[name] = nil }
         return values.mapValues { value in
             value.isEmpty ? "given" : value.map { $0.printable(limit: 300) }.joined(separator: " ")
         }
@@ -189,7 +204,7 @@ extension World {
     /// Asks rank 0 to stop the job after a signal; returns whether it will.
     func asksToStop() -> Bool {
         do throws(SwanError) {
-            try requestStop()
+            try requestStop(StopSignals.last ?? SIGTERM)
             return true
         } catch {
             // The store is gone, and with it the job.

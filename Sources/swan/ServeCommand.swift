@@ -165,10 +165,7 @@ struct ServeCommand: RankedCommand {
             return try serve(with: nil, log)
         }
         try requireOptionsOfRanks()
-        let job = RankedJob(
-            models: ["--model": loading.model],
-            device: "\(try launch.device(named: loading.device.name))"
-        )
+        let job = loading.job(on: try launch.device(named: loading.device.name))
         try Ranks.run(job) { world in
             guard let world else { return }
             let ranks = try StagedRanks(world, ranked.staged)
@@ -267,7 +264,7 @@ struct ServeCommand: RankedCommand {
 
     /// Where the settings come from.
     private var sources: ServeSettings {
-        get throws { try ServeSettings(Array(CommandLine.arguments.dropFirst(2))) }
+        get throws { try ServeSettings(ServeSettings.ownArguments) }
     }
 
     private func startLog() -> Logger {

@@ -35,11 +35,18 @@ extension ServeCommand {
 
     /// Takes part in the sessions of the server on rank 0, until that ends.
     ///
-    /// A signal reaches all ranks: rank 0 ends the sessions, and the others end with it.
+    /// Whichever rank gets a signal, rank 0 ends the sessions, and the others end with it.
     func serveRank(_ ranks: StagedRanks) throws {
         let isServing = Mutex(false)
-        // While the model is loaded, there is nothing to wait for.
-        let signals = try StopSignals(stop: { isServing.withLock { $0 } }, abandon: {})
+        // Rank 0 reads a certificate again.
+        let ignore: @Sendable () -> Void = {}
+        let hasCertificate = tls?.contains(",") ?? false
+        let signals = try StopSignals(
+            // While the model is loaded, there is nothing to wait for.
+            stop: { isServing.withLock { $0 } && ranks.world.asksToStop() },
+            reload: hasCertificate ? ignore : nil,
+            abandon: {}
+        )
         Engine.sleepWhileWaiting()
         let sessions = try join(ranks)
         isServing.withLock { $0 = true }

@@ -75,6 +75,13 @@ struct ServeSettings {
     private let arguments: [String]
     private let sources: [SettingSource]
 
+    /// What stands behind `serve` on the command line of this process, or behind 'swan launch … --'.
+    static var ownArguments: [String] {
+        let all = CommandLine.arguments.dropFirst()
+        let own = all.first == "launch" ? all.drop { $0 != "--" }.dropFirst() : all
+        return Array(own.dropFirst())
+    }
+
     /// Reads the environment, and the file that it or the command line names.
     ///
     /// - Parameter arguments: The arguments behind `serve`.

@@ -20,14 +20,15 @@ final class StopSignals: Sendable {
     /// The exit code for the first signal; nil if there was none.
     var exitCode: Int32? { first.withLock { $0 }.map { 128 + $0 } }
 
-    private static let last = Mutex<Int32?>(nil)
+    private static let lastReceived = Mutex<Int32?>(nil)
 
-    /// The signal that this process has received, or is about to.
-    ///
-    /// A launcher sends one to all ranks, which do not get it at the same time.
+    /// The last signal that was to stop this process.
+    static var last: Int32? { lastReceived.withLock { $0 } }
+
+    /// The last such signal, or one that comes in a moment: a launcher sends one to all ranks, which
+    /// do not get it at the same time.
     static var received: Int32? {
-        last.withLock { $0 } ?? PendingSignal.next(of: handled, within: 0.3)
-            ?? last.withLock { $0 }
+        last ?? PendingSignal.next(of: handled, within: 0.3) ?? last
     }
 
     /// Starts handling the signals. Call this before creating other threads, which inherit the
@@ -84,7 +85,7 @@ final class StopSignals: Sendable {
         abandon: @escaping @Sendable () -> Void
     ) {
         if number == SIGHUP, let reload { return reload() }
-        Self.last.withLock { $0 = number }
+        Self.lastReceived.withLock { $0 = number }
         let isFirst = first.withLock { first in
             defer { first = first ?? number }
             return first == nil

@@ -178,16 +178,14 @@ struct StreamCommand: RankedCommand {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
         let (request, live) = (request, try liveRequest)
-        let job = RankedJob(
-            models: files,
-            device: "\(try Ranks.launch?.device(named: request.device) ?? .cpu)"
-        )
+        guard let launch = try Ranks.launch else {
+            try ranked.requireNone()
+            if let live { return try stream(live, with: nil, log) }
+            return try stream(request, with: nil, log)
+        }
+        let job = loading.job(on: try launch.device(named: request.device))
         try Ranks.run(job) { world in
-            guard let world else {
-                try ranked.requireNone()
-                if let live { return try stream(live, with: nil, log) }
-                return try stream(request, with: nil, log)
-            }
+            guard let world else { return }
             let ranks = try StagedRanks(world, ranked.staged)
             guard world.rank == 0 else {
                 return try serve(world) {
@@ -198,14 +196,6 @@ struct StreamCommand: RankedCommand {
             if let live { return try stream(live, with: ranks, log) }
             try stream(request, with: ranks, log)
         }
-    }
-
-    /// What all ranks must have in common.
-    private var files: [String: String] {
-        var files = ["--model": request.model]
-        files["--config"] = request.configuration
-        if let vae = request.vae, RankedJob.isFile(vae) { files["--vae"] = vae }
-        return files
     }
 
     /// Streams with a live source or receiver, alone or with other ranks.
@@ -233,7 +223,6 @@ struct StreamCommand: RankedCommand {
             ?? FileStream(request, log: log)
         let report = try JSONReport(json, replaces: request.overwrites)
         let signals = try StopSignals(stop: { stream.stop() }, abandon: { stream.abandon() })
-        ranks?.onStopRequest { _ = stream.stop() }
         var display = ProgressDisplay(progress)
         Engine.sleepWhileWaiting()
         try ReportedJob(signals: signals, report: report, log: log).run {

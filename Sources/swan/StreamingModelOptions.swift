@@ -43,6 +43,21 @@ struct StreamingModelOptions: ParsableArguments {
         try StreamCheckpoint(model, vae: vae, configuration: config)
     }
 
+    /// What ranks must have in common: the content of files, and the dtype, which depends on the device.
+    func job(on device: Device) -> RankedJob {
+        var job = RankedJob(models: ["--model": model], device: "\(device)")
+        job.models["--config"] = config
+        if let vae, RankedJob.isFile(vae) { job.models["--vae"] = vae }
+        do {
+            let type = try dtype.dtype ?? checkpoint().configuration.computeType(on: device)
+            job.agreed["the dtype of the model"] = "\(type)"
+        } catch {
+            // Opening the model later says what is wrong.
+            job.agreed["the dtype of the model"] = "unknown"
+        }
+        return job
+    }
+
     /// Loads the networks of a model that was opened.
     func load(_ checkpoint: StreamCheckpoint) throws -> StreamModel {
         let chosen = try Device(named: device.name)

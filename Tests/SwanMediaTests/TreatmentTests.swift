@@ -69,7 +69,10 @@ import Testing
             #expect(abs(frame.seconds - Double(number) / 25) < 1e-6)
             // In one row as in the next: no combs.
             for x in 0..<size where (1..<5).contains(number) {
-                #expect(frame[x, 31].distance(to: frame[x, 32]) < 24, "frame \(number), column \(x)")
+                #expect(
+                    frame[x, 31].distance(to: frame[x, 32]) < 24,
+                    "frame \(number), column \(x)"
+                )
             }
         }
     }

@@ -250,6 +250,18 @@ class OtherLaunchers(unittest.TestCase):
 
 
 class Agreement(unittest.TestCase):
+    def test_other_numbers_of_ranks(self):
+        began = time.monotonic()
+        port = str(free_port())
+        processes = [
+            Process(self, [SWAN, *DOCTOR], clean({
+                "RANK": str(rank), "WORLD_SIZE": str(2 + rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}))
+            for rank in range(2)]
+        for process in processes:
+            self.assertEqual(process.end(), 78, process.messages)
+            self.assertRegex(process.messages, "rank [01] belongs to [23] ranks, but rank [01] to [23]")
+        self.assertLess(time.monotonic() - began, 30)
+
     def test_other_options(self):
         began = time.monotonic()
         port = free_port()

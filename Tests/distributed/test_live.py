@@ -43,6 +43,19 @@ class LiveOverRanks(Folder):
         sender.kill()
         self.assertGreaterEqual(int(frames_in(recording)["nb_read_frames"]), 12)
 
+    def test_a_signal_to_another_rank_ends_the_stream(self):
+        sender = subprocess.Popen(
+            ["ffmpeg", "-v", "quiet", *test_pattern(seconds=600), "-f", "yuv4mpegpipe", "-"], stdout=subprocess.PIPE)
+        self.addCleanup(sender.wait)
+        recording = self.path("out.mkv")
+        program = launched(self, 2, "-", "--live", "-o", recording, stdin=sender.stdout)
+        sender.stdout.close()
+        program.until(lambda text: shown(text) >= 9, "9 frames")
+        os.kill(ranks_of(program.process.pid)[1], signal.SIGTERM)
+        self.assertEqual(program.wait(), 143, program.text)
+        self.assertIn("done", [event["event"] for event in events(program.text)])
+        self.assertGreaterEqual(int(frames_in(recording)["nb_read_frames"]), 5)
+
     def test_a_rank_lost_keeps_what_was_recorded(self):
         """A pipe as a source: every frame that was restyled before is in the file."""
         sender = subprocess.Popen(

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import struct
 import sys
+import tempfile
 import time
 import unittest
 import zlib
@@ -189,6 +190,36 @@ class ServeOverRanks(unittest.TestCase):
         self.assertEqual(server.process.wait(30), 137, server.output)
         self.assertEqual(wait_for_end(pids.values()), [])
         self.assertIn("rank 1", "\n".join(server.output))
+
+    def test_a_signal_to_another_rank_ends_the_server(self):
+        server = self.start(2)
+        session = Watched(self, server, held=2)
+        session.chunks(3)
+        os.kill(ranks_of(server.process.pid)[1], signal.SIGTERM)
+        self.assertEqual(server.process.wait(30), 0, server.output)
+
+    def test_settings_are_those_of_all_ranks(self):
+        for name, values in [("SWAN_DTYPE", ["float32", "bfloat16"]), ("SWAN_MODEL", ["tiny", "nowhere"])]:
+            with self.subTest(name=name):
+                launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+                ranks = [
+                    Process(self, [SWAN, "serve", "--port", "0", "--device", "cpu", "--jobs", "none"],
+                            clean(launch, {"RANK": str(rank), name: value}))
+                    for rank, value in enumerate(values)]
+                self.assertEqual([rank.end(60) for rank in ranks], [78, 78], ranks[0].messages)
+                self.assertIn(values[1], ranks[0].messages)
+
+    def test_the_launcher_knows_the_settings(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        (pathlib.Path(folder.name) / "token").write_text("0123456789abcdef0123456789abcdef")
+        environment = {"SWAN_TOKEN_FILE": f"{folder.name}/token", "SWAN_LOG_FORMAT": "json"}
+        process = Process(
+            self, [SWAN, "launch", "--nproc", "2", "--", "serve", "--host", "0.0.0.0", "--port", "0", "--model",
+                   "nowhere"], clean(environment))
+        self.assertEqual(process.end(60), 69, process.messages)
+        lines = [json.loads(line) for line in process.messages.splitlines()]
+        self.assertIn("there is no model at nowhere", lines[-1]["message"])
 
     def test_wrong_options(self):
         for options, text in [

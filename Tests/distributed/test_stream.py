@@ -116,6 +116,20 @@ class StreamOverRanks(unittest.TestCase):
         self.assertEqual(process.returncode, 130, messages)
         self.assertGreater(frame_count(output), 0)
 
+    def test_stop_of_another_rank(self):
+        """SIGTERM to a rank ends all as one to the launcher does."""
+        video(self.input, 4_000)
+        output = self.file("out.y4m")
+        process = self.start(3, output)
+        victim = self.rank(process.pid, 1)
+        self.wait_for_frames()
+        os.kill(victim, signal.SIGTERM)
+        _, messages = process.communicate(timeout=40)
+        self.assertEqual(process.returncode, 143, messages)
+        self.assertIn("stopping after the finished frames", messages)
+        self.assertNotIn("error", messages)
+        self.assertGreater(frame_count(output), 0)
+
     def test_options(self):
         video(self.input, 5)
         for ranks, options, expected in [

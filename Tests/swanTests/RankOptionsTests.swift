@@ -12,7 +12,7 @@ import Testing
         ])
         #expect(
             options == [
-                "arguments": "stream in.mp4", "--prompt": "at night", "--seed": "3",
+                "what follows the command": "stream in.mp4", "--prompt": "at night", "--seed": "3",
                 "--overwrite": "given",
                 "--noise-scale": "-1", "--prompt-at": "5=neon 9=sepia",
                 "--output": "a=b.mp4",

@@ -17,6 +17,8 @@ package final class RankSupervisor {
     package struct Outcome: Sendable, Equatable {
         /// The rank whose failure ended the others; nil if there was none.
         package var failure: Ending?
+        /// How rank 0 ended, if that was here and with an error.
+        package var first: Ending?
         /// The first signal that was passed on.
         package var signal: Int32?
         /// The ranks that had to be killed, because they did not end.
@@ -107,6 +109,7 @@ package final class RankSupervisor {
     /// Remembers the failure that the others followed from: ranks that hear of one exit with 75, and
     /// may end before the one that failed.
     private func note(_ ending: Ending) {
+        if ending.rank == 0 { outcome.first = ending }
         let isStopped = outcome.signal.map { ending.end.status == 128 + $0 } ?? false
         // Rank 0 leaves last.
         if !isStopped || ending.rank == 0 { failedAt = failedAt ?? .now }

@@ -19,11 +19,6 @@ package struct StagedRanks: Sendable {
         roles = try StagedRoles(options, size: world.size)
     }
 
-    /// Calls `body`, on rank 0, when another rank was asked to stop.
-    package func onStopRequest(_ body: @escaping @Sendable () -> Void) {
-        world.onStopRequest(body)
-    }
-
     /// The name of this rank's device.
     func device(named name: String) throws(SwanError) -> String {
         "\(try world.launch.device(named: name))"

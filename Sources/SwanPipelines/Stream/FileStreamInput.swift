@@ -89,7 +89,9 @@ final class FileStreamInput: Sendable {
     }
 
     /// Removes and returns the time of the earliest frame that was taken; nil if the rate is constant.
-    func nextTime() -> Double? { state.withLock { $0.times.isEmpty ? nil : $0.times.removeFirst() } }
+    func nextTime() -> Double? {
+        state.withLock { $0.times.isEmpty ? nil : $0.times.removeFirst() }
+    }
 
     /// Ends the input for a consumer that is waiting for a frame.
     func close() { queue.close(dropping: true) }
