@@ -235,6 +235,9 @@ private struct TrainingDisplay {
     }
 
     func show(_ progress: TrainingProgress) {
+        if let warning = progress.warning {
+            Terminal.standardError.write(kind: .warning, warning)
+        }
         switch style {
         case .none: return
         case .json: Terminal.standardError.write(line: Self.json(progress))
