@@ -47,6 +47,7 @@ import Torch
                     "backward_simulation": "true", "data_path": "prompts.txt",
                     "gradient_checkpointing": "true", "ts_schedule": "true",
                     "same_step_across_blocks": "true", "lr_critic": "4e-4",
+                    "num_training_frames": "8", "batch_size": "1",
                 ]
             ),
             Recipe(

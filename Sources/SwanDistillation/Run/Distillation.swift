@@ -144,7 +144,7 @@ package struct Distillation {
     private func match(_ onProgress: (TrainingProgress) -> Void) throws {
         let encoder = try textEncoder()
         let maker = try batches(isPrompts: settings.isSimulated, encoder)
-        let parts = DistributionMatching.Parts(
+        var parts = DistributionMatching.Parts(
             generator: form(of: .generator, model),
             critic: form(of: .critic, model),
             real: try teacher.frozen(
@@ -155,8 +155,14 @@ package struct Distillation {
             ),
             negative: try encoder([settings.negativePrompt])
         )
+        if settings.trainingFrames != nil { parts.firstFrame = try firstFrame() }
+        let options = try matchingOptions()
+        let numbers = BatchNumbers(
+            ratio: options.ratio,
+            areSeparate: options.separatesBatches
+        )
         let method = try DistributionMatching(
-            matchingOptions(),
+            options,
             parts,
             optimizers: (
                 settings.generatorOptions(microBatches: microBatches),
@@ -164,8 +170,17 @@ package struct Distillation {
             ),
             draws: SeededDraws(seed: settings.seed),
             decode: decoder(),
-            heldOut: heldOut { place in try Self.matchingBatch(maker.heldOut(place)) }
-        ) { place in try Self.matchingBatch(maker.batch(place)) }
+            heldOut: heldOut { place in
+                DistributionMatching.Batch(critic: try Self.matchingRows(maker.heldOut(place)))
+            }
+        ) { place in
+            DistributionMatching.Batch(
+                generator: try numbers.generator(place).map { place in
+                    try Self.matchingRows(maker.batch(place))
+                },
+                critic: try Self.matchingRows(maker.batch(numbers.critic(place)))
+            )
+        }
         try train(method, settings.loss.rawValue, onProgress) {
             [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
         }
@@ -178,13 +193,13 @@ package struct Distillation {
         return ODERegression.Batch(text: batch.text, states: states)
     }
 
-    private static func matchingBatch(
+    private static func matchingRows(
         _ batch: (text: Tensor, states: Tensor?)
-    ) throws(SwanError) -> DistributionMatching.Batch {
+    ) throws(SwanError) -> DistributionMatching.Rows {
         let latents = try batch.states.map { states throws(SwanError) in
             try states.selected(1, states.size(1) - 1)
         }
-        return DistributionMatching.Batch(text: batch.text, latents: latents)
+        return DistributionMatching.Rows(text: batch.text, latents: latents)
     }
 
     /// The rows that are measured; nil for none.
@@ -219,6 +234,7 @@ package struct Distillation {
             options.generatorLoss = .scoreIdentity(alpha: alpha)
         }
         options.rollout = settings.rolloutOptions
+        options.separatesBatches = settings.hasSeparateBatches
         options.ratio = settings.ratio
         options.precision = precision
         options.sharesWeights = sharesWeights
@@ -287,14 +303,7 @@ package struct Distillation {
     private func generatorWeights() throws -> [String: Tensor] {
         guard let checkpoint = settings.generatorCheckpoint else { return try model.weights() }
         let path = Self.path(checkpoint, options.root)
-        let own = try WanParts(model.folder.path, transformer: path)
-        guard own.config == model.config else {
-            throw SwanError(
-                .invalidModel,
-                "\(path): its sizes differ from those of the model, \(model.folder.path)"
-            )
-        }
-        return try own.weights()
+        return try model.weights(of: path, key: settings.generatorCheckpointKey)
     }
 
     private func textEncoder() throws -> PromptEncoder {
@@ -310,6 +319,22 @@ package struct Distillation {
         return { latents in
             let video = try autoencoder.video(of: latents.to(autoencoder.device))
             return try (video * 0.5 + 0.5).clamped(min: 0, max: 1).to(.cpu, .float32)
+        }
+    }
+
+    /// What encodes the last picture of a video's beginning as the first one of its end; nil if the
+    /// model has no autoencoder.
+    private func firstFrame() throws -> (@Sendable (Tensor) throws -> Tensor)? {
+        guard let autoencoder = try model.autoencoder(options.device) else { return nil }
+        return { latents in
+            let latents = try latents.to(autoencoder.device)
+            let decoder = try autoencoder.makeDecoder()
+            var picture = try decoder.decode(latents.narrowed(2, 0, 1))
+            for frame in 1..<latents.size(2) {
+                picture = try decoder.decode(latents.narrowed(2, frame, 1))
+            }
+            let last = try picture.narrowed(2, picture.size(2) - 1, 1)
+            return try autoencoder.latents(of: last)
         }
     }
 

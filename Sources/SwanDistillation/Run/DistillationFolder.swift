@@ -67,11 +67,22 @@ struct DistillationFolder {
     /// Where a stage's checkpoints are written, every `log_iters` steps.
     func saving(_ stage: String, _ settings: DistillationSettings) throws -> CheckpointSaving {
         CheckpointSaving(
-            try Checkpoints(folder: url.appending(path: "checkpoints"), stage: stage, kept: 2),
-            CheckpointSchedule(everySteps: settings.logSteps, everyMinutes: .infinity, kept: 2),
-            metadata: metadata(settings)
+            try Checkpoints(
+                folder: url.appending(path: "checkpoints"),
+                stage: stage,
+                kept: Self.keptCheckpoints
+            ),
+            CheckpointSchedule(
+                everySteps: settings.logSteps,
+                everyMinutes: .infinity,
+                kept: Self.keptCheckpoints
+            ),
+            metadata: metadata(settings),
+            export: ModelArchive(folder: url, kept: Self.keptCheckpoints).export(settings)
         )
     }
+
+    private static let keptCheckpoints = 2
 
     private func metadata(_ settings: DistillationSettings) -> [String: String] {
         ["format": "pt", "seed": String(settings.seed)]

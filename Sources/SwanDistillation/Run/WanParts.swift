@@ -1,3 +1,4 @@
+import Foundation
 import SwanCheckpoints
 import SwanModels
 import SwanSchedulers
@@ -12,10 +13,9 @@ struct WanParts {
     let config: WanConfig
     private let source: any WeightSource
 
-    /// Finds the transformer of a model's folder, or of another file with a transformer.
-    init(_ path: String, transformer: String? = nil) throws {
-        let chosen = transformer.map { [ModelFolder.Part.transformer: $0] } ?? [:]
-        folder = try ModelFolder(path, choosing: chosen)
+    /// Finds the transformer of a model's folder.
+    init(_ path: String) throws {
+        folder = try ModelFolder(path)
         let files = try folder.require(.transformer)
         source = try folder.weights(of: files)
         config = try WanConfig.read(files, fittedTo: source)
@@ -29,7 +29,47 @@ struct WanParts {
     }
 
     /// The transformer's weights in float32, to be trained.
-    func weights() throws -> [String: Tensor] {
+    func weights() throws -> [String: Tensor] { try Self.weights(of: source) }
+
+    /// The same of a transformer of this size in another file, or in a model's folder.
+    ///
+    /// - Parameter key: The dictionary of weights in a file of `torch.save`; nil for the usual one.
+    func weights(of path: String, key: String?) throws -> [String: Tensor] {
+        if let key { try ModelArchive.requireGroup(key, in: path) }
+        var isFolder: ObjCBool = false
+        guard
+            !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+                || !isFolder.boolValue
+        else {
+            let other = try WanParts(path)
+            try requireSameShapes(other.source, path)
+            return try other.weights()
+        }
+        let usual = ["generator", "generator_ema", "model", "state_dict"]
+        let other = try Checkpoint.open(path, preferring: key.map { [$0] } ?? usual).inWanNames()
+        try requireSameShapes(other, path)
+        return try Self.weights(of: other)
+    }
+
+    /// Throws unless other weights have the same keys and shapes.
+    private func requireSameShapes(_ other: any WeightSource, _ path: String) throws(SwanError) {
+        let (own, given) = (Set(source.keys), Set(other.keys))
+        var problems = own.subtracting(given).map { "missing: \($0)" }
+        problems += given.subtracting(own).map { "unknown: \($0)" }
+        for key in own.intersection(given) {
+            let (expected, found) = (try source.shape(key) ?? [], try other.shape(key) ?? [])
+            if found != expected { problems.append("\(key): \(found), not \(expected)") }
+        }
+        guard !problems.isEmpty else { return }
+        let shown = problems.sorted().prefix(6).map { $0.printable() }.joined(separator: "; ")
+        throw SwanError(
+            .invalidWeights,
+            "\(path): is not a transformer like that of the model, \(folder.path), in "
+                + "\(problems.count) weights: \(shown)"
+        )
+    }
+
+    private static func weights(of source: any WeightSource) throws -> [String: Tensor] {
         var weights: [String: Tensor] = [:]
         for key in source.keys {
             guard let shape = try source.shape(key) else { continue }
