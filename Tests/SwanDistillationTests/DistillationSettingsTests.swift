@@ -102,7 +102,6 @@ import Testing
         ("num_kv_cache: 6", "train_window: true", "train_window"),
         ("num_kv_cache: 6", "is_repa: true", "REPA"),
         ("seed: 0", "num_training_frames: 30", "num_training_frames"),
-        ("seed: 0", "generator_ckpt_key: generator_ema", "needs generator_ckpt"),
     ])
     func refuses(old: String, new: String, words: String) throws {
         let text = try text("wan_causal_dmd_v2v")

@@ -58,7 +58,7 @@ import TorchNN
         var options = MatchingOptions(
             schedule,
             task: .causalVideo,
-            shape: LatentShape(rows: 1, frames: 21, channels: 4, height: 4, width: 6)
+            shape: reference.shape
         )
         (options.realTask, options.fakeTask) = (.bidirectionalVideo, .bidirectionalVideo)
         options.framesPerBlock = config.block
@@ -111,8 +111,12 @@ import TorchNN
     }
 
     @Test(arguments: ["dmd", "long", "free", "last", "sid"])
-    func losses(name: String) throws {
-        let reference = try ReferenceDistillation("self_forcing_\(name)")
+    func losses(name: String) throws { _ = try errors("self_forcing_\(name)") }
+
+    /// Compares both losses of a golden; returns the errors of their gradients, relative to their
+    /// norms.
+    func errors(_ name: String) throws -> (generator: Double, critic: Double) {
+        let reference = try ReferenceDistillation(name)
         let golden = reference.golden
         let method = try method(reference)
         let generator = try leaves(reference.weights("generator"))
@@ -133,7 +137,11 @@ import TorchNN
         #expect(found.timesteps.joined().map { Float($0) } == times)
         let loss = try #require(found.loss.parts["generator_loss"])
         try expectClose(loss, golden.output("generator_loss"), relative: 5e-6, absolute: 0)
-        try reference.expectGradients(of: found.loss.total, for: generator, like: "generator")
+        let error = try reference.expectGradients(
+            of: found.loss.total,
+            for: generator,
+            like: "generator"
+        )
 
         let critic = try leaves(reference.weights("fake"))
         let denoised = try method.criticLoss(
@@ -150,7 +158,10 @@ import TorchNN
         )
         let total = try denoised.loss.total.detached()
         try expectClose(total, golden.output("critic_loss"), relative: 5e-6, absolute: 0)
-        try reference.expectGradients(of: denoised.loss.total, for: critic, like: "critic")
+        return (
+            error,
+            try reference.expectGradients(of: denoised.loss.total, for: critic, like: "critic")
+        )
     }
 
     /// Some of the videos are longer than what scores see: the first block has no gradient.

@@ -1,5 +1,6 @@
 """`swan train` with a distillation: the same bits over several ranks, a model that streams, an end for every failure."""
 import json
+import math
 import pathlib
 import pickletools
 import random
@@ -20,10 +21,12 @@ SELF_FORCING = {
 }
 
 
-def write_latents(path, rows=4, shape=(4, 48, 4, 4), infinite=()):
-    """Latents [N, F, C, H, W] and their prompts, as safetensors; those of some rows may be infinite."""
+def write_latents(path, rows=4, shape=(4, 48, 4, 4), infinite=(), states=None):
+    """Latents [N, F, C, H, W], or their states [N, T, F, C, H, W], and their prompts, as safetensors; those of
+    some rows may be infinite."""
     numbers = random.Random(1)
-    size = shape[0] * shape[1] * shape[2] * shape[3]
+    shape = ([states] if states else []) + list(shape)
+    size = math.prod(shape)
     data = b"".join(
         struct.pack(f"<{size}f", *(
             float("inf") if row in infinite else numbers.gauss(0, 1) for _ in range(size))) for row in range(rows))
