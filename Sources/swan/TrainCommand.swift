@@ -185,7 +185,14 @@ struct TrainCommand: RankedCommand {
         options.maximumSteps = maxSteps
         options.device = device
         if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
-        try Distillation.run(file, options, world: world, stop: stop, onProgress: display.show)
+        try Distillation.run(
+            file,
+            options,
+            world: world,
+            stop: stop,
+            onNote: { Terminal.standardError.write(kind: .note, "\(recipe): \($0)") },
+            onProgress: display.show
+        )
     }
 
     /// Trains a text-to-video model, which one process does alone.

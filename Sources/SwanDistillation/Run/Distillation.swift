@@ -50,16 +50,18 @@ package struct Distillation {
     ///   - file: The settings; the output folder keeps a copy of the file.
     ///   - world: The processes that train together; nil for one.
     ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
+    ///   - onNote: Gets what the user should know before the run starts, on the first process.
     package static func run(
         _ file: File,
         _ options: Options,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
+        onNote: (String) -> Void = { _ in },
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         let budget = ComputeBudget.current
         defer { budget.apply() }
-        let run = try Distillation(file, options, world, stop)
+        let run = try Distillation(file, options, world, stop, onNote)
         switch file.settings.loss {
         case .ode: try run.regress(onProgress)
         case .dmd, .selfForcing, .sid: try run.match(onProgress)
@@ -70,7 +72,8 @@ package struct Distillation {
         _ file: File,
         _ options: Options,
         _ world: World?,
-        _ stop: CancellationFlag
+        _ stop: CancellationFlag,
+        _ onNote: (String) -> Void
     ) throws {
         settings = file.settings
         self.options = options
@@ -89,6 +92,18 @@ package struct Distillation {
         } else {
             teacher = model
         }
+        let memory = DistillationMemory(
+            settings: settings,
+            model: model,
+            teacher: teacher,
+            data: try Self.dataShape(settings, options.root),
+            ranks: size,
+            local: world?.launch.localSize ?? 1,
+            threads: options.threads,
+            device: options.device
+        )
+        if world?.rank ?? 0 == 0 { onNote("memory: \(try memory.need().text)") }
+        if options.device == .cpu { try memory.require(in: ProcessFacts.usableMemoryBytes) }
         let text = file.text
         func folder(isWriter: Bool) throws -> DistillationFolder {
             try DistillationFolder(
@@ -111,6 +126,19 @@ package struct Distillation {
             remedy: "start all ranks with the same file and options"
         )
         self.folder = try ranks.inTurn { try folder(isWriter: ranks.isFirst) }
+    }
+
+    /// The shape of the states of a row [T, F, C, H, W]; nil for prompts.
+    private static func dataShape(
+        _ settings: DistillationSettings,
+        _ root: String
+    ) throws -> [Int]? {
+        let isPrompts = settings.loss != .ode && settings.isSimulated
+        let path = Self.path(settings.dataPath, root)
+        guard case .rows(let rows) = try DistillationData(path: path, isPrompts: isPrompts) else {
+            return nil
+        }
+        return rows.shape
     }
 
     private static func path(_ path: String, _ root: String) -> String {

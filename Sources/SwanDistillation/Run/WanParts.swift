@@ -90,6 +90,20 @@ struct WanParts {
         }
     }
 
+    /// The number of the transformer's weights.
+    var weightCount: Int { get throws(SwanError) { try Self.count(source) } }
+
+    /// The number of the text encoder's weights.
+    var textEncoderWeightCount: Int {
+        get throws { try Self.count(folder.textEncoder(for: config).1) }
+    }
+
+    private static func count(_ source: any WeightSource) throws(SwanError) -> Int {
+        var sum = 0
+        for key in source.keys { sum += try source.shape(key)?.reduce(1, *) ?? 0 }
+        return sum
+    }
+
     /// Opens what encodes prompts.
     func textEncoder(_ dtype: DType, _ device: Device) throws -> PromptEncoder {
         let (files, source, config) = try folder.textEncoder(for: self.config)
