@@ -24,6 +24,7 @@ import Testing
     }
 
     private func report(_ name: String, _ errors: (Double, Double)) {
-        print(name.split(separator: "/").last ?? "", "generator", errors.0, "critic", errors.1)
+        let file = URL(fileURLWithPath: name).lastPathComponent
+        print("\(file): errors of gradients \(errors.0) and \(errors.1)")
     }
 }

@@ -63,8 +63,8 @@ package struct Distillation {
         defer { budget.apply() }
         let run = try Distillation(file, options, world, stop, onNote)
         switch file.settings.loss {
-        case .ode: try run.regress(onProgress)
-        case .dmd, .selfForcing, .sid: try run.match(onProgress)
+        case .ode: try run.regress(onNote, onProgress)
+        case .dmd, .selfForcing, .sid: try run.match(onNote, onProgress)
         }
     }
 
@@ -135,9 +135,9 @@ package struct Distillation {
     ) throws -> [Int]? {
         let isPrompts = settings.loss != .ode && settings.isSimulated
         let path = Self.path(settings.dataPath, root)
-        guard case .rows(let rows) = try DistillationData(path: path, isPrompts: isPrompts) else {
-            return nil
-        }
+        guard !isPrompts,
+            case .rows(let rows) = try DistillationData(path: path, isPrompts: false)
+        else { return nil }
         return rows.shape
     }
 
@@ -153,8 +153,11 @@ package struct Distillation {
 
     // MARK: - Methods
 
-    private func regress(_ onProgress: (TrainingProgress) -> Void) throws {
-        let maker = try batches(isPrompts: false, textEncoder())
+    private func regress(
+        _ onNote: (String) -> Void,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let maker = try batches(isPrompts: false, textEncoder(onNote))
         let method = ODERegression(
             schedule,
             task: settings.generatorTask ?? settings.task,
@@ -164,13 +167,16 @@ package struct Distillation {
             sharesWeights: sharesWeights,
             optimizer: settings.generatorOptions(microBatches: microBatches),
             draws: SeededDraws(seed: settings.seed),
-            heldOut: heldOut { place in try Self.regressionBatch(maker.heldOut(place)) }
-        ) { place in try Self.regressionBatch(maker.batch(place)) }
+            heldOut: heldOut { place in try ODERegression.Batch(maker.heldOut(place)) }
+        ) { place in try ODERegression.Batch(maker.batch(place)) }
         try train(method, "ode", onProgress) { [Roles.generator: try generatorWeights()] }
     }
 
-    private func match(_ onProgress: (TrainingProgress) -> Void) throws {
-        let encoder = try textEncoder()
+    private func match(
+        _ onNote: (String) -> Void,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let encoder = try textEncoder(onNote)
         let maker = try batches(isPrompts: settings.isSimulated, encoder)
         var parts = DistributionMatching.Parts(
             generator: form(of: .generator, model),
@@ -199,35 +205,21 @@ package struct Distillation {
             draws: SeededDraws(seed: settings.seed),
             decode: decoder(),
             heldOut: heldOut { place in
-                DistributionMatching.Batch(critic: try Self.matchingRows(maker.heldOut(place)))
+                DistributionMatching.Batch(
+                    critic: try DistributionMatching.Rows(maker.heldOut(place))
+                )
             }
         ) { place in
             DistributionMatching.Batch(
                 generator: try numbers.generator(place).map { place in
-                    try Self.matchingRows(maker.batch(place))
+                    try DistributionMatching.Rows(maker.batch(place))
                 },
-                critic: try Self.matchingRows(maker.batch(numbers.critic(place)))
+                critic: try DistributionMatching.Rows(maker.batch(numbers.critic(place)))
             )
         }
         try train(method, settings.loss.rawValue, onProgress) {
             [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
         }
-    }
-
-    private static func regressionBatch(
-        _ batch: (text: Tensor, states: Tensor?)
-    ) throws(SwanError) -> ODERegression.Batch {
-        guard let states = batch.states else { throw noData }
-        return ODERegression.Batch(text: batch.text, states: states)
-    }
-
-    private static func matchingRows(
-        _ batch: (text: Tensor, states: Tensor?)
-    ) throws(SwanError) -> DistributionMatching.Rows {
-        let latents = try batch.states.map { states throws(SwanError) in
-            try states.selected(1, states.size(1) - 1)
-        }
-        return DistributionMatching.Rows(text: batch.text, latents: latents)
     }
 
     /// The rows that are measured; nil for none.
@@ -334,9 +326,20 @@ package struct Distillation {
         return try model.weights(of: path, key: settings.generatorCheckpointKey)
     }
 
-    private func textEncoder() throws -> PromptEncoder {
+    private func textEncoder(_ onNote: (String) -> Void) throws -> PromptEncoder {
         // The activations of a text encoder exceed the range of float16.
-        try model.textEncoder(precision.dtype, options.device)
+        let encoder = try model.textEncoder(
+            precision.dtype,
+            options.device,
+            cache: settings.textCache.map { Self.path($0, options.root) }
+        )
+        if let stale = encoder.cache?.stale, !stale.isEmpty, ranks?.isFirst ?? true {
+            onNote(
+                "text_cache: embeddings of other encoders are not used and can be removed: "
+                    + stale.joined(separator: ", ")
+            )
+        }
+        return encoder
     }
 
     /// What decodes samples; nil if none are wanted, or the model has no autoencoder.
@@ -369,7 +372,7 @@ package struct Distillation {
     private func batches(isPrompts: Bool, _ encoder: PromptEncoder) throws -> BatchMaker {
         let path = Self.path(settings.dataPath, options.root)
         let data = try DistillationData(path: path, isPrompts: isPrompts)
-        if case .rows(let rows) = data { try check(rows, path) }
+        if case .rows(let rows) = data { try settings.check(rows, model.config, path) }
         return try BatchMaker(
             data,
             size: settings.batch,
@@ -377,39 +380,5 @@ package struct Distillation {
             heldOut: settings.heldOutRows,
             seed: settings.seed
         ) { prompts in try encoder(prompts) }
-    }
-
-    /// Throws unless rows fit the settings and the model.
-    private func check(_ rows: any LatentRows, _ path: String) throws(SwanError) {
-        let shape = rows.shape
-        let expected = settings.shape.map { Array($0.dropFirst()) } ?? Array(shape.dropFirst())
-        guard Array(shape.dropFirst()) == expected else {
-            throw SwanError(
-                .invalidData,
-                "\(path): latents \(Array(shape.dropFirst())) of each video, but "
-                    + "image_or_video_shape says \(expected)"
-            )
-        }
-        guard shape[2] == model.config.inDim else {
-            throw SwanError(
-                .invalidData,
-                "\(path): latents have \(shape[2]) channels, the model has \(model.config.inDim)"
-            )
-        }
-        if settings.loss == .ode, shape[0] != settings.steps.count {
-            throw SwanError(
-                .invalidData,
-                "\(path): has \(shape[0]) states of each video, but denoising_step_list has "
-                    + "\(settings.steps.count); make pairs for this list"
-            )
-        }
-        try (settings.generatorTask ?? settings.task).check(
-            frames: shape[1],
-            framesPerBlock: settings.framesPerBlock
-        )
-    }
-
-    private static var noData: SwanError {
-        SwanError(.invalidData, "data_path: regression needs states of videos, not prompts alone")
     }
 }

@@ -169,6 +169,7 @@ extension DistillationSettings {
         }
         now.logSteps = before.logSteps
         now.sharding = before.sharding
+        now.textCache = before.textCache
         now.name = before.name
         now.notes = before.notes
         guard now == before else {
@@ -176,7 +177,7 @@ extension DistillationSettings {
                 .invalidRecipe,
                 "the settings differ from those that the run began with, in \(place): continue "
                     + "with that file, or use another folder (keys that may change: max_steps, "
-                    + "log_iters, sharding_strategy, wandb_name)"
+                    + "log_iters, sharding_strategy, text_cache, wandb_name)"
             )
         }
     }

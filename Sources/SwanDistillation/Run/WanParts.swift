@@ -3,7 +3,7 @@ import SwanCheckpoints
 import SwanModels
 import SwanSchedulers
 import SwanSystem
-import SwanText
+import SwanTraining
 import Torch
 import TorchNN
 
@@ -104,14 +104,36 @@ struct WanParts {
         return sum
     }
 
-    /// Opens what encodes prompts.
-    func textEncoder(_ dtype: DType, _ device: Device) throws -> PromptEncoder {
-        let (files, source, config) = try folder.textEncoder(for: self.config)
-        let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
-            try UMT5Encoder(weights, config)
+    /// What encodes prompts, opened when it is needed.
+    ///
+    /// - Parameter cache: The folder that keeps embeddings; nil for none.
+    func textEncoder(
+        _ dtype: DType,
+        _ device: Device,
+        cache: String?
+    ) throws -> PromptEncoder {
+        let limit = config.textLen
+        let opened = LazyValue { () throws -> PromptEncoder.Network in
+            let (files, source, config) = try folder.textEncoder(for: self.config)
+            let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
+                try UMT5Encoder(weights, config)
+            }
+            return PromptEncoder.Network(
+                encoder: encoder,
+                tokenizer: try folder.tokenizer(for: config),
+                limit: limit
+            )
         }
-        let tokenizer = try folder.tokenizer(for: config)
-        return PromptEncoder(encoder: encoder, tokenizer: tokenizer, limit: self.config.textLen)
+        let kept = try cache.map { path in
+            let (files, _, _) = try folder.textEncoder(for: config)
+            let weights = try Checkpoint.open(files.data).files
+            let all =
+                weights + [files.config, try folder.require(.tokenizer).data].compactMap(\.self)
+            return try EmbeddingCache(path, files: all, use: "\(dtype), at most \(limit) tokens")
+        }
+        // Without a cache, a missing or damaged encoder is found before training begins.
+        if kept == nil { _ = try opened.value() }
+        return PromptEncoder(opened: opened, cache: kept)
     }
 
     /// Opens the autoencoder; nil if the folder has none.
@@ -119,21 +141,5 @@ struct WanParts {
         guard folder.parts[.vae] != nil else { return nil }
         return try AutoencoderChoice(nil, in: folder, latentChannels: config.inDim)
             .load(from: folder, .float32, device)
-    }
-}
-
-/// Encodes prompts as the embeddings that transformers see.
-struct PromptEncoder: Sendable {
-    let encoder: UMT5Encoder
-    let tokenizer: Tokenizer
-    /// The maximum number of tokens.
-    let limit: Int
-
-    /// Encodes prompts to [B, T, textDim] in float32, with zeros after each prompt.
-    func callAsFunction(_ prompts: [String]) throws -> Tensor {
-        let tokens = try prompts.map {
-            try tokenizer.encode($0, maxTokens: limit, allowsEmpty: true).tokens
-        }
-        return try withoutGradients { try encoder.encode(tokens).to(.float32) }
     }
 }

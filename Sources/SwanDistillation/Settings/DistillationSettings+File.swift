@@ -163,6 +163,7 @@ extension DistillationSettings {
         case .trainingFrames: trainingFrames = try value.integer(in: 1...100_000)
         case .separatesBatches: separatesBatches = try value.truth()
         case .maximumRows: maximumRows = try value.integer(in: 1...1_000_000_000_000)
+        case .textCache: textCache = try value.text()
         case .heldOutRows: heldOutRows = try value.integer(in: 0...1_000_000)
         case .negativePrompt:
             let read = try NegativePrompt(value.text())

@@ -78,6 +78,8 @@ package struct DistillationSettings: Sendable, Equatable {
     /// The last rows, which are not trained on, but measured.
     package var heldOutRows = 0
     package var negativePrompt = ""
+    /// The folder that keeps the embeddings of prompts; nil for none.
+    package var textCache: String?
     package var logSteps = 200
     package var seed: UInt64 = 0
     package var maximumSteps: Int?

@@ -28,6 +28,7 @@ enum SettingKey: String, CaseIterable {
     case sharding = "sharding_strategy", averageDecay = "ema_weight"
     case averageStart = "ema_start_step"
     case dataPath = "data_path", maximumRows = "max_pair", negativePrompt = "negative_prompt"
+    case textCache = "text_cache"
     case heldOutRows = "held_out_rows", logSteps = "log_iters", seed, maximumSteps = "max_steps",
         name = "wandb_name"
     case isREPA = "is_repa", isParity = "parity"
