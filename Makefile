@@ -115,10 +115,11 @@ fuzz-media: setup ## Fuzz the media reader for SECONDS=60
 	@Tests/fuzz/media $(SECONDS)
 
 .PHONY: test-soak
-test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 sessions; 100 failing jobs
+test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 sessions; failing jobs, killed trainings
 	swift build --product swan $(BUILDFLAGS)
 	swift build --product ranks-probe $(BUILDFLAGS)
 	.deps/python/bin/python -B Tests/distributed/soak.py --cycles 100
+	.deps/python/bin/python -B Tests/distributed/killed.py --kills 20
 	.deps/python/bin/python -B Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
 # The library as another package sees it: no flags of its own, nothing but the product.

@@ -35,6 +35,11 @@ package enum ProcessFacts {
         return [free, AddressSpace.free].compactMap { $0 }.min()
     }
 
+    /// The memory that this process can still use, also within a container's limit; nil if unknown.
+    package static var usableMemoryBytes: Int? {
+        [availableMemoryBytes, ContainerMemory.free].compactMap { $0 }.min()
+    }
+
     private static func bytes(_ key: String, in file: String) -> Int? {
         let line = text(file)?.split(separator: "\n").first { $0.hasPrefix(key) }
         return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }

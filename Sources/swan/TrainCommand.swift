@@ -188,7 +188,14 @@ struct TrainCommand: RankedCommand {
         options.maximumSteps = maxSteps
         options.device = device
         if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
-        try Distillation.run(file, options, world: world, stop: stop, onProgress: display.show)
+        try Distillation.run(
+            file,
+            options,
+            world: world,
+            stop: stop,
+            onNote: { Terminal.standardError.write(kind: .note, "\(recipe): \($0)") },
+            onProgress: display.show
+        )
     }
 
     /// Trains a text-to-video model, which one process does alone.
@@ -237,6 +244,9 @@ private struct TrainingDisplay {
     }
 
     func show(_ progress: TrainingProgress) {
+        if let warning = progress.warning {
+            Terminal.standardError.write(kind: .warning, warning)
+        }
         switch style {
         case .none: return
         case .json: Terminal.standardError.write(line: Self.json(progress))

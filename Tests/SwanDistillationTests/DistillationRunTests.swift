@@ -47,6 +47,7 @@ import Torch
                     "backward_simulation": "true", "data_path": "prompts.txt",
                     "gradient_checkpointing": "true", "ts_schedule": "true",
                     "same_step_across_blocks": "true", "lr_critic": "4e-4",
+                    "num_training_frames": "8", "batch_size": "1",
                 ]
             ),
             Recipe(
@@ -126,6 +127,50 @@ import Torch
         let data = try files.map { try Data(contentsOf: events.appending(path: $0)) }
         let tag = Data("ode/held_out_generator_loss".utf8)
         #expect(data.count { $0.range(of: tag) != nil } == 1)
+    }
+
+    /// With a cache, the bits are the same, and a second run needs no text encoder.
+    @Test func encodesPromptsOnce() throws {
+        let tiny = try TinyDistillation()
+        try tiny.writeLatents()
+        try Distillation.run(tiny.file("dmd"), tiny.options("plain", steps: 3))
+        let cached = ["text_cache": "text"]
+        try Distillation.run(tiny.file("dmd", cached), tiny.options("first", steps: 3))
+        let names = try FileManager.default.subpathsOfDirectory(
+            atPath: tiny.directory.path("text")
+        )
+        // Three prompts and the negative one.
+        #expect(names.count { $0.hasSuffix(".safetensors") } == 4)
+        #expect(try tiny.generator(of: "first") == tiny.generator(of: "plain"))
+        var notes: [String] = []
+        try Distillation.run(
+            tiny.file("dmd", cached),
+            tiny.options("second", steps: 3),
+            onNote: { notes.append($0) }
+        )
+        #expect(try tiny.generator(of: "second") == tiny.generator(of: "plain"))
+        #expect(notes.count == 1 && notes[0].hasPrefix("memory: about "), "\(notes)")
+    }
+
+    /// The message says what would fit; nothing is written.
+    @Test func refusesWhatCannotFit() throws {
+        let tiny = try TinyDistillation()
+        let file = try tiny.file(
+            "dmd",
+            [
+                "generator_name": "wan", "generator_task": "bidirectional_video",
+                "denoising_step_list": "[1000, 500]", "backward_simulation": "true",
+                "data_path": "prompts.txt", "image_or_video_shape": "[1, 4000, 8, 8000, 8000]",
+            ]
+        )
+        let error = #expect(throws: SwanError.self) {
+            try Distillation.run(file, tiny.options("student", steps: 1))
+        }
+        #expect(error?.code == .outOfMemory)
+        #expect(error?.message.contains("What would fit: ") ?? false, "\(error?.message ?? "")")
+        #expect(error?.message.contains("activations") ?? false)
+        let names = try FileManager.default.contentsOfDirectory(atPath: tiny.directory.url.path)
+        #expect(!names.contains("student"))
     }
 
     @Test func refusesAnotherRunsFolder() throws {

@@ -101,6 +101,7 @@ import Testing
         ("distillation_loss: dmd", "is_repa: false", "distillation_loss"),
         ("num_kv_cache: 6", "train_window: true", "train_window"),
         ("num_kv_cache: 6", "is_repa: true", "REPA"),
+        ("seed: 0", "num_training_frames: 30", "num_training_frames"),
     ])
     func refuses(old: String, new: String, words: String) throws {
         let text = try text("wan_causal_dmd_v2v")

@@ -48,6 +48,7 @@ struct ReferenceDistillation {
         var ratio: Int?
         var lr: Double?
         var updates: Int?
+        var shape: [Int]?
     }
 
     let golden: Golden
@@ -79,6 +80,18 @@ struct ReferenceDistillation {
         }
     }
 
+    /// The shape of the latents, which the golden has as [B, F, C, H, W].
+    var shape: LatentShape {
+        let list = config.shape ?? [2, 6, 4, 4, 6]
+        return LatentShape(
+            rows: list[0],
+            frames: list[1],
+            channels: list[2],
+            height: list[3],
+            width: list[4]
+        )
+    }
+
     var view: NetworkForm.CausalView? {
         config.causal ?? true ? .init(framesPerBlock: config.block ?? 1) : nil
     }
@@ -91,7 +104,7 @@ struct ReferenceDistillation {
         var options = MatchingOptions(
             schedule,
             task: view == nil ? .bidirectionalVideo : .causalVideo,
-            shape: LatentShape(rows: 2, frames: 6, channels: 4, height: 4, width: 6)
+            shape: shape
         )
         if config.score != true {
             options.realTask = .bidirectionalVideo
@@ -143,13 +156,15 @@ struct ReferenceDistillation {
         )
     }
 
-    /// Expects gradients whose error is small compared with the norm of the gradient.
+    /// Expects gradients whose error is small compared with the norm of the gradient; returns how
+    /// large it is.
+    @discardableResult
     func expectGradients(
         of loss: Tensor,
         for weights: [String: Tensor],
         like role: String,
         sourceLocation: SourceLocation = #_sourceLocation
-    ) throws {
+    ) throws -> Double {
         let expected = try golden.tensors(under: "gradients/\(role)")
         #expect(Set(expected.keys) == Set(weights.keys), sourceLocation: sourceLocation)
         let keys = weights.keys.sorted()
@@ -167,6 +182,7 @@ struct ReferenceDistillation {
             "\(role): \(relative) of \(norm.squareRoot())",
             sourceLocation: sourceLocation
         )
+        return relative
     }
 }
 

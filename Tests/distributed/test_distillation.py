@@ -1,11 +1,15 @@
 """`swan train` with a distillation: the same bits over several ranks, a model that streams, an end for every failure."""
 import json
+import math
 import pathlib
+import pickletools
 import random
+import shutil
 import struct
 import subprocess
 import tempfile
 import unittest
+import zipfile
 
 import ranks
 
@@ -17,11 +21,15 @@ SELF_FORCING = {
 }
 
 
-def write_latents(path, rows=4, shape=(4, 48, 4, 4)):
-    """Latents [N, F, C, H, W] and their prompts, as safetensors."""
+def write_latents(path, rows=4, shape=(4, 48, 4, 4), infinite=(), states=None):
+    """Latents [N, F, C, H, W], or their states [N, T, F, C, H, W], and their prompts, as safetensors; those of
+    some rows may be infinite."""
     numbers = random.Random(1)
-    count = rows * shape[0] * shape[1] * shape[2] * shape[3]
-    data = struct.pack(f"<{count}f", *(numbers.gauss(0, 1) for _ in range(count)))
+    shape = ([states] if states else []) + list(shape)
+    size = math.prod(shape)
+    data = b"".join(
+        struct.pack(f"<{size}f", *(
+            float("inf") if row in infinite else numbers.gauss(0, 1) for _ in range(size))) for row in range(rows))
     header = json.dumps({
         "__metadata__": {"prompts": json.dumps(["sepia", "pencil sketch", "night", "no change"][:rows])},
         "latents": {"dtype": "F32", "shape": [rows, *shape], "data_offsets": [0, len(data)]},
@@ -53,6 +61,7 @@ class DistillationOverRanks(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        self.messages = {}
         write_latents(self.folder / "latents.safetensors")
         (self.folder / "prompts.txt").write_text("sepia\nnight\na pencil sketch\n")
 
@@ -86,10 +95,13 @@ class DistillationOverRanks(unittest.TestCase):
 
     def expect_same(self, size, **changes):
         """The micro-batches of one process are those of as many ranks, bit for bit."""
+        for name in ("one", "all"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         alone = self.train(1, "one", self.settings("one.yaml", gradient_accumulation_steps=size, **changes))
         self.assertEqual(alone.returncode, 0, alone.stderr)
         together = self.train(size, "all", self.settings("all.yaml", **changes))
         self.assertEqual(together.returncode, 0, together.stderr)
+        self.messages = {"one": alone.stderr, "all": together.stderr}
         self.assertEqual(self.weights("one"), self.weights("all"))
         self.assertNotEqual(
             self.weights("one"), (MODEL / "transformer/diffusion_pytorch_model.safetensors").read_bytes())
@@ -114,6 +126,50 @@ class DistillationOverRanks(unittest.TestCase):
             MODEL / "transformer/diffusion_pytorch_model.safetensors", self.path("one"), self.path("two")))
         self.assertLess(distance(one, two), 0.01 * distance(one, start))
         self.assertGreater(distance(one, start), 0)
+
+    def test_updates_that_are_not_finite_are_skipped_alike(self):
+        # One rank's rows are infinite in some steps: none of them may learn from those.
+        write_latents(self.folder / "latents.safetensors", infinite=(2,))
+        for sharding in ("no_shard", "full"):
+            with self.subTest(sharding=sharding):
+                self.expect_same(2, sharding_strategy=sharding, max_pair=4, gradient_checkpointing=True)
+                for name in ("one", "all"):
+                    self.assertIn("the gradients of critic", self.messages[name])
+                    self.assertEqual(self.messages[name].count("was skipped"), 1)
+
+    def test_a_run_without_finite_updates_ends(self):
+        write_latents(self.folder / "latents.safetensors", infinite=range(4))
+        for size in (1, 2):
+            result = self.train(size, f"lost{size}", self.settings("lost.yaml"), steps=20)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("10 updates in a row are not finite", result.stderr)
+
+    def test_model_pt_has_the_structure_of_torch_save(self):
+        result = self.train(2, "out", self.settings("a.yaml", sharding_strategy="full", ema_weight=0.5), steps=1)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        with zipfile.ZipFile(self.folder / "out/checkpoint_model_000001/model.pt") as archive:
+            names = archive.namelist()
+            top = names[0].split("/")[0]
+            self.assertEqual({name.split("/")[0] for name in names}, {top})
+            self.assertTrue(all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist()))
+            self.assertEqual(archive.read(f"{top}/byteorder"), b"little")
+            pickle = archive.read(f"{top}/data.pkl")
+            data = {name for name in names if name.startswith(f"{top}/data/")}
+        # What the loader of weights alone accepts.
+        found, texts = set(), []
+        for opcode, argument, _ in pickletools.genops(pickle):
+            if opcode.name == "GLOBAL":
+                found.add(argument)
+            elif "UNICODE" in opcode.name:
+                texts.append(argument)
+        self.assertEqual(
+            found, {"torch._utils _rebuild_tensor_v2", "torch FloatStorage", "collections OrderedDict"})
+        keys = [text for text in texts if text.startswith("model.")]
+        # A text that was written before is referred to.
+        self.assertEqual(len(keys), len(set(keys)))
+        self.assertEqual(len(data), 3 * len(keys))
+        self.assertIn("model.blocks.0.self_attn.q.weight", keys)
+        self.assertLess({"generator", "critic", "generator_ema"}, set(texts))
 
     def test_the_result_streams(self):
         result = self.train(1, "student", self.settings("student.yaml"), "--no-save", steps=1)

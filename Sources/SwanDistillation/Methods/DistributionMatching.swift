@@ -16,16 +16,32 @@ package struct DistributionMatching: Method {
     package static let critic = "critic"
 
     /// Texts, and data if the generator's inputs are made from it.
-    package struct Batch: Sendable {
+    package struct Rows: Sendable {
         /// The embeddings of the prompts [B, T, textDim]; rows of zeros are padding.
         package let text: Tensor
         /// Clean latents [B, C, F, H, W].
         package let latents: Tensor?
 
-        /// Creates a batch.
+        /// Creates rows.
         package init(text: Tensor, latents: Tensor?) {
             self.text = text
             self.latents = latents
+        }
+    }
+
+    /// The rows of a step for each network.
+    package struct Batch: Sendable {
+        package let generator, critic: Rows
+
+        /// Creates a batch; in steps without an update of the generator, its rows are the critic's.
+        package init(generator: Rows? = nil, critic: Rows) {
+            self.generator = generator ?? critic
+            self.critic = critic
+        }
+
+        /// Creates a batch that both networks share.
+        package init(text: Tensor, latents: Tensor?) {
+            self.init(critic: Rows(text: text, latents: latents))
         }
     }
 
@@ -36,6 +52,10 @@ package struct DistributionMatching: Method {
         package let real: CleanPredictor
         /// The embedding of the negative prompt [1, T, textDim].
         package let negative: Tensor
+        /// Makes the first latent frame of a video's end from the latents [B, C, f, H, W] up to it:
+        /// their last picture, encoded as the first one of a video [B, C, 1, H, W]. Needed if videos
+        /// are longer than what scores see.
+        package var firstFrame: (@Sendable (Tensor) throws -> Tensor)?
 
         /// Creates the parts.
         package init(
@@ -82,6 +102,15 @@ package struct DistributionMatching: Method {
                 .invalidRecipe,
                 "denoising_loss_type: \(options.denoisingLoss.rawValue) needs a diffusion "
                     + "schedule; Wan models match flows: use flow or x0"
+            )
+        }
+        if let most = options.rollout?.mostFrames, most > options.shape.frames,
+            parts.firstFrame == nil
+        {
+            throw SwanError(
+                .invalidRecipe,
+                "num_training_frames: videos of \(most) latent frames, of which scores see "
+                    + "\(options.shape.frames), need a model with an autoencoder"
             )
         }
         self.options = options
@@ -141,10 +170,11 @@ package struct DistributionMatching: Method {
         _ networks: Networks,
         drawing pass: DistillationPass = .generator
     ) throws -> Explained {
-        let drawn = try drawn(pass, batch, place)
-        let p = try prediction(networks, batch, drawn)
+        let rows = batch.generator
+        let drawn = try drawn(pass, rows, place)
+        let p = try prediction(networks, rows, drawn)
         let critic = try predictor(Self.critic, parts.critic, networks)
-        return try judged(p, by: critic, batch, drawn)
+        return try judged(p, by: critic, rows, drawn)
     }
 
     /// The critic's loss on what the generator makes now, which is constant.
@@ -154,41 +184,17 @@ package struct DistributionMatching: Method {
         _ networks: Networks,
         drawing pass: DistillationPass = .critic
     ) throws -> Explained {
-        let drawn = try drawn(pass, batch, place)
-        let p = try withoutGradients { try prediction(networks, batch, drawn) }
-        return try denoised(p, predictor(Self.critic, parts.critic, networks), batch, drawn)
-    }
-
-    /// The critic's loss for a prediction of the generator.
-    func denoised(
-        _ p: Tensor,
-        _ critic: CleanPredictor,
-        _ batch: Batch,
-        _ drawn: PassDraws
-    ) throws -> Explained {
-        let noise = try drawn.scoreNoise.to(p.device)
-        let timesteps = try scoreTimesteps(drawn, options.fakeTask)
-        let noisy = try options.schedule.flow.addNoise(p, noise, at: .frames(timesteps))
-        let found = try critic(noisy, timesteps: timesteps, text: critic.text(batch.text))
-        var sample = DenoisingLoss.Sample(clean: p, noise: noise)
-        sample.predictedClean = found.clean
-        sample.predictedFlow = found.flow
-        let loss = try options.denoisingLoss(sample)
-        return Explained(
-            loss: Loss(total: loss, parts: ["critic_loss": loss]),
-            latents: [
-                "critictrain_latent": p, "critictrain_noisy_latent": noisy,
-                "critictrain_pred_image": try found.clean.detached(),
-            ],
-            timesteps: timesteps
-        )
+        let rows = batch.critic
+        let drawn = try drawn(pass, rows, place)
+        let p = try withoutGradients { try prediction(networks, rows, drawn) }
+        return try denoised(p, predictor(Self.critic, parts.critic, networks), rows, drawn)
     }
 
     // MARK: - Parts of losses
 
     private func drawn(
         _ pass: DistillationPass,
-        _ batch: Batch,
+        _ batch: Rows,
         _ place: BatchPlace
     ) throws -> PassDraws {
         var shape = batch.latents.map(LatentShape.init(of:)) ?? options.shape
@@ -235,18 +241,20 @@ package struct DistributionMatching: Method {
     /// The generator's prediction p, for data with noise or for its own results.
     private func prediction(
         _ networks: Networks,
-        _ batch: Batch,
+        _ batch: Rows,
         _ drawn: PassDraws
     ) throws -> Tensor {
         let generator = try predictor(Self.generator, parts.generator, networks)
         let text = try generator.text(batch.text)
         if let rollout = options.rollout, let drawn = drawn.rollout {
-            return try Rollout(
+            let video = try Rollout(
                 predictor: generator,
                 text: text,
                 schedule: options.schedule,
-                options: rollout
+                options: rollout,
+                learnedFrames: options.shape.frames
             )(drawn, on: generator.device)
+            return try end(of: video)
         }
         let entries = try options.generatorTask.equalized(
             drawn.entries,
@@ -275,90 +283,16 @@ package struct DistributionMatching: Method {
         return try generator(input.latents, timesteps: input.timesteps, text: text).clean
     }
 
-    private func scoreTimesteps(
-        _ drawn: PassDraws,
-        _ task: TaskType
-    ) throws(SwanError) -> [[Double]] {
-        try task.equalized(drawn.numbers, framesPerBlock: options.framesPerBlock).map { row in
-            row.map(options.schedule.scoreTimestep)
+    /// The frames of a video that scores see: the last ones, as a video of their own.
+    private func end(of video: Tensor) throws -> Tensor {
+        let (count, seen) = (video.size(2), options.shape.frames)
+        guard count > seen, let firstFrame = parts.firstFrame else { return video }
+        let first = try withoutGradients {
+            try firstFrame(video.detached().narrowed(2, 0, count - seen + 1)).to(video.device)
         }
-    }
-
-    /// The generator's loss for a prediction p.
-    func judged(
-        _ p: Tensor,
-        by critic: CleanPredictor,
-        _ batch: Batch,
-        _ drawn: PassDraws
-    ) throws -> Explained {
-        let timesteps = try scoreTimesteps(drawn, options.realTask)
-        let noise = try drawn.scoreNoise.to(p.device)
-        func scores(_ p: Tensor) throws -> (noisy: Tensor, real: Tensor, fake: Tensor) {
-            let noisy = try options.schedule.flow.addNoise(p, noise, at: .frames(timesteps))
-            let fake = try score(critic, options.fakeGuidance, noisy, timesteps, batch.text)
-            let real = try score(
-                parts.real,
-                options.realGuidance,
-                noisy,
-                timesteps,
-                batch.text
-            )
-            return (noisy, real, fake)
-        }
-        if case .scoreIdentity(let alpha) = options.generatorLoss {
-            let (noisy, real, fake) = try scores(p)
-            let loss = try ScoreIdentity.loss(p, real: real, fake: fake, alpha: alpha)
-            let value = try loss.detached()
-            return try explained(
-                Loss(total: loss, parts: ["generator_loss": value]),
-                (p, noisy, real, fake),
-                timesteps
-            )
-        }
-        let constant = try p.detached()
-        let (noisy, real, fake) = try withoutGradients { try scores(constant) }
-        let matching = try MatchingGradient(constant, real: real, fake: fake)
-        let total = try (p * matching.gradient).sum() / Double(p.count)
-        let values = [
-            "generator_loss": try matching.loss(),
-            "dmdtrain_gradient_norm": try matching.gradient.abs().mean(),
-        ]
-        return try explained(
-            Loss(total: total, parts: values),
-            (constant, noisy, real, fake),
-            timesteps
+        return try concatenated(
+            [first.to(video.dtype), video.narrowed(2, count - seen + 1, seen - 1)],
+            dim: 2
         )
-    }
-
-    private func explained(
-        _ loss: Loss,
-        _ found: (p: Tensor, noisy: Tensor, real: Tensor, fake: Tensor),
-        _ timesteps: [[Double]]
-    ) throws(SwanError) -> Explained {
-        Explained(
-            loss: loss,
-            latents: [
-                "dmdtrain_clean_latent": try found.p.detached(),
-                "dmdtrain_noisy_latent": try found.noisy.detached(),
-                "dmdtrain_pred_real_image": try found.real.detached(),
-                "dmdtrain_pred_fake_image": try found.fake.detached(),
-            ],
-            timesteps: timesteps
-        )
-    }
-
-    /// A network's prediction for noisy latents, with guidance if it has a weight.
-    private func score(
-        _ network: CleanPredictor,
-        _ guidance: Double,
-        _ noisy: Tensor,
-        _ timesteps: [[Double]],
-        _ text: Tensor
-    ) throws(SwanError) -> Tensor {
-        let conditional = try network(noisy, timesteps: timesteps, text: network.text(text)).clean
-        guard guidance != 0 else { return conditional }
-        let negative = try network.text(parts.negative)
-        let unconditional = try network(noisy, timesteps: timesteps, text: negative).clean
-        return try guided(conditional, unconditional, guidance)
     }
 }

@@ -18,7 +18,10 @@ package struct MatchingGradient {
     }
 
     /// What the loss ½ mean (p - sg(p - g))² is: half of the mean of the gradient's squares.
-    package func loss() throws(SwanError) -> Tensor {
+    package func loss() throws(SwanError) -> Tensor { try Self.loss(gradient) }
+
+    /// The same of a part of the gradient.
+    static func loss(_ gradient: Tensor) throws(SwanError) -> Tensor {
         try gradient.to(.float64).pow(2).mean() * 0.5
     }
 

@@ -19,7 +19,9 @@ package struct MatchingOptions: Sendable {
     package var rollout: RolloutOptions?
     /// The number of critic updates for each update of the generator.
     package var ratio = 5
-    /// The shape of the latents that are made from noise.
+    /// Whether the generator and the critic learn from batches of their own.
+    package var separatesBatches = false
+    /// The shape of the latents that are made from noise, and that scores see.
     package var shape: LatentShape
     package var precision = Precision.float32
     /// Whether trained weights may be kept in parts by several ranks.

@@ -18,6 +18,8 @@ package struct RolloutOptions: Sendable, Equatable {
     /// of the step itself, if blocks share it.
     package var limitsScores = false
     package var limitsScoresAbove = false
+    /// The most frames of a video, of which scores see the last ones; nil for as many as they see.
+    package var mostFrames: Int?
     /// Whether also a block without context noise gets the little noise of the table's last entry,
     /// as published.
     package var isParity = false
@@ -39,7 +41,10 @@ package struct RolloutDraws: Sendable {
 
     /// Draws in the reference's order.
     ///
-    /// - Parameter exits: The generator of the steps at which blocks end, which ranks must share.
+    /// - Parameters:
+    ///   - exits: The generator of the number of blocks and of the steps at which they end, which
+    ///     ranks must share.
+    ///   - shape: The shape of the shortest video, which scores see.
     package init(
         _ generator: Generator,
         exits shared: Generator,
@@ -48,8 +53,12 @@ package struct RolloutDraws: Sendable {
         steps: Int,
         _ options: RolloutOptions
     ) throws(SwanError) {
-        noise = try PassDraws.noise(generator, shape)
-        let count = shape.frames / framesPerBlock
+        let least = shape.frames / framesPerBlock
+        let most = max(least, (options.mostFrames ?? shape.frames) / framesPerBlock)
+        let count = try Tensor.randint(least..<most + 1, [1], shared).array(of: Int.self)[0]
+        var whole = shape
+        whole.frames = count * framesPerBlock
+        noise = try PassDraws.noise(generator, whole)
         let drawn = try Tensor.randint(0..<steps, [count], shared).array(of: Int.self)
         exits = drawn.map { exit in
             options.lastStepOnly ? steps - 1 : options.sharesStep ? drawn[0] : exit
@@ -75,6 +84,8 @@ struct Rollout {
     let text: TextConditioning
     let schedule: DistillationSchedule
     let options: RolloutOptions
+    /// The last frames, whose blocks have gradients; nil for all.
+    var learnedFrames: Int?
 
     /// The prediction of each block at its last step [B, C, F, H, W], with gradients for that step
     /// alone: earlier steps and blocks are constants.
@@ -92,7 +103,11 @@ struct Rollout {
                 )
             }
             let timestep = schedule.steps[draws.exits[index]]
-            let clean = try predictor.block(index, input, timestep: timestep, text, past)
+            let isConstant = frames.lowerBound < noise.size(2) - (learnedFrames ?? noise.size(2))
+            let last = { () throws(SwanError) in
+                try predictor.block(index, input, timestep: timestep, text, past)
+            }
+            let clean = try isConstant ? withoutGradients(last) : last()
             blocks.append(clean)
             try withoutGradients { () throws(SwanError) in
                 let context = try context(clean.detached(), draws.context[index].to(device))

@@ -50,19 +50,21 @@ package struct Distillation {
     ///   - file: The settings; the output folder keeps a copy of the file.
     ///   - world: The processes that train together; nil for one.
     ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
+    ///   - onNote: Gets what the user should know before the run starts, on the first process.
     package static func run(
         _ file: File,
         _ options: Options,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
+        onNote: (String) -> Void = { _ in },
         onProgress: (TrainingProgress) -> Void = { _ in }
     ) throws {
         let budget = ComputeBudget.current
         defer { budget.apply() }
-        let run = try Distillation(file, options, world, stop)
+        let run = try Distillation(file, options, world, stop, onNote)
         switch file.settings.loss {
-        case .ode: try run.regress(onProgress)
-        case .dmd, .selfForcing, .sid: try run.match(onProgress)
+        case .ode: try run.regress(onNote, onProgress)
+        case .dmd, .selfForcing, .sid: try run.match(onNote, onProgress)
         }
     }
 
@@ -70,7 +72,8 @@ package struct Distillation {
         _ file: File,
         _ options: Options,
         _ world: World?,
-        _ stop: CancellationFlag
+        _ stop: CancellationFlag,
+        _ onNote: (String) -> Void
     ) throws {
         settings = file.settings
         self.options = options
@@ -89,6 +92,18 @@ package struct Distillation {
         } else {
             teacher = model
         }
+        let memory = DistillationMemory(
+            settings: settings,
+            model: model,
+            teacher: teacher,
+            data: try Self.dataShape(settings, options.root),
+            ranks: size,
+            local: world?.launch.localSize ?? 1,
+            threads: options.threads,
+            device: options.device
+        )
+        if world?.rank ?? 0 == 0 { onNote("memory: \(try memory.need().text)") }
+        if options.device == .cpu { try memory.require(in: ProcessFacts.usableMemoryBytes) }
         let text = file.text
         func folder(isWriter: Bool) throws -> DistillationFolder {
             try DistillationFolder(
@@ -113,6 +128,19 @@ package struct Distillation {
         self.folder = try ranks.inTurn { try folder(isWriter: ranks.isFirst) }
     }
 
+    /// The shape of the states of a row [T, F, C, H, W]; nil for prompts.
+    private static func dataShape(
+        _ settings: DistillationSettings,
+        _ root: String
+    ) throws -> [Int]? {
+        let isPrompts = settings.loss != .ode && settings.isSimulated
+        let path = Self.path(settings.dataPath, root)
+        guard !isPrompts,
+            case .rows(let rows) = try DistillationData(path: path, isPrompts: false)
+        else { return nil }
+        return rows.shape
+    }
+
     private static func path(_ path: String, _ root: String) -> String {
         path.hasPrefix("/") ? path : root + "/" + path
     }
@@ -125,8 +153,11 @@ package struct Distillation {
 
     // MARK: - Methods
 
-    private func regress(_ onProgress: (TrainingProgress) -> Void) throws {
-        let maker = try batches(isPrompts: false, textEncoder())
+    private func regress(
+        _ onNote: (String) -> Void,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let maker = try batches(isPrompts: false, textEncoder(onNote))
         let method = ODERegression(
             schedule,
             task: settings.generatorTask ?? settings.task,
@@ -136,15 +167,18 @@ package struct Distillation {
             sharesWeights: sharesWeights,
             optimizer: settings.generatorOptions(microBatches: microBatches),
             draws: SeededDraws(seed: settings.seed),
-            heldOut: heldOut { place in try Self.regressionBatch(maker.heldOut(place)) }
-        ) { place in try Self.regressionBatch(maker.batch(place)) }
+            heldOut: heldOut { place in try ODERegression.Batch(maker.heldOut(place)) }
+        ) { place in try ODERegression.Batch(maker.batch(place)) }
         try train(method, "ode", onProgress) { [Roles.generator: try generatorWeights()] }
     }
 
-    private func match(_ onProgress: (TrainingProgress) -> Void) throws {
-        let encoder = try textEncoder()
+    private func match(
+        _ onNote: (String) -> Void,
+        _ onProgress: (TrainingProgress) -> Void
+    ) throws {
+        let encoder = try textEncoder(onNote)
         let maker = try batches(isPrompts: settings.isSimulated, encoder)
-        let parts = DistributionMatching.Parts(
+        var parts = DistributionMatching.Parts(
             generator: form(of: .generator, model),
             critic: form(of: .critic, model),
             real: try teacher.frozen(
@@ -155,8 +189,14 @@ package struct Distillation {
             ),
             negative: try encoder([settings.negativePrompt])
         )
+        if settings.trainingFrames != nil { parts.firstFrame = try firstFrame() }
+        let options = try matchingOptions()
+        let numbers = BatchNumbers(
+            ratio: options.ratio,
+            areSeparate: options.separatesBatches
+        )
         let method = try DistributionMatching(
-            matchingOptions(),
+            options,
             parts,
             optimizers: (
                 settings.generatorOptions(microBatches: microBatches),
@@ -164,27 +204,22 @@ package struct Distillation {
             ),
             draws: SeededDraws(seed: settings.seed),
             decode: decoder(),
-            heldOut: heldOut { place in try Self.matchingBatch(maker.heldOut(place)) }
-        ) { place in try Self.matchingBatch(maker.batch(place)) }
+            heldOut: heldOut { place in
+                DistributionMatching.Batch(
+                    critic: try DistributionMatching.Rows(maker.heldOut(place))
+                )
+            }
+        ) { place in
+            DistributionMatching.Batch(
+                generator: try numbers.generator(place).map { place in
+                    try DistributionMatching.Rows(maker.batch(place))
+                },
+                critic: try DistributionMatching.Rows(maker.batch(numbers.critic(place)))
+            )
+        }
         try train(method, settings.loss.rawValue, onProgress) {
             [Roles.generator: try generatorWeights(), Roles.critic: try model.weights()]
         }
-    }
-
-    private static func regressionBatch(
-        _ batch: (text: Tensor, states: Tensor?)
-    ) throws(SwanError) -> ODERegression.Batch {
-        guard let states = batch.states else { throw noData }
-        return ODERegression.Batch(text: batch.text, states: states)
-    }
-
-    private static func matchingBatch(
-        _ batch: (text: Tensor, states: Tensor?)
-    ) throws(SwanError) -> DistributionMatching.Batch {
-        let latents = try batch.states.map { states throws(SwanError) in
-            try states.selected(1, states.size(1) - 1)
-        }
-        return DistributionMatching.Batch(text: batch.text, latents: latents)
     }
 
     /// The rows that are measured; nil for none.
@@ -219,6 +254,7 @@ package struct Distillation {
             options.generatorLoss = .scoreIdentity(alpha: alpha)
         }
         options.rollout = settings.rolloutOptions
+        options.separatesBatches = settings.hasSeparateBatches
         options.ratio = settings.ratio
         options.precision = precision
         options.sharesWeights = sharesWeights
@@ -287,19 +323,23 @@ package struct Distillation {
     private func generatorWeights() throws -> [String: Tensor] {
         guard let checkpoint = settings.generatorCheckpoint else { return try model.weights() }
         let path = Self.path(checkpoint, options.root)
-        let own = try WanParts(model.folder.path, transformer: path)
-        guard own.config == model.config else {
-            throw SwanError(
-                .invalidModel,
-                "\(path): its sizes differ from those of the model, \(model.folder.path)"
-            )
-        }
-        return try own.weights()
+        return try model.weights(of: path, key: settings.generatorCheckpointKey)
     }
 
-    private func textEncoder() throws -> PromptEncoder {
+    private func textEncoder(_ onNote: (String) -> Void) throws -> PromptEncoder {
         // The activations of a text encoder exceed the range of float16.
-        try model.textEncoder(precision.dtype, options.device)
+        let encoder = try model.textEncoder(
+            precision.dtype,
+            options.device,
+            cache: settings.textCache.map { Self.path($0, options.root) }
+        )
+        if let stale = encoder.cache?.stale, !stale.isEmpty, ranks?.isFirst ?? true {
+            onNote(
+                "text_cache: embeddings of other encoders are not used and can be removed: "
+                    + stale.joined(separator: ", ")
+            )
+        }
+        return encoder
     }
 
     /// What decodes samples; nil if none are wanted, or the model has no autoencoder.
@@ -313,10 +353,26 @@ package struct Distillation {
         }
     }
 
+    /// What encodes the last picture of a video's beginning as the first one of its end; nil if the
+    /// model has no autoencoder.
+    private func firstFrame() throws -> (@Sendable (Tensor) throws -> Tensor)? {
+        guard let autoencoder = try model.autoencoder(options.device) else { return nil }
+        return { latents in
+            let latents = try latents.to(autoencoder.device)
+            let decoder = try autoencoder.makeDecoder()
+            var picture = try decoder.decode(latents.narrowed(2, 0, 1))
+            for frame in 1..<latents.size(2) {
+                picture = try decoder.decode(latents.narrowed(2, frame, 1))
+            }
+            let last = try picture.narrowed(2, picture.size(2) - 1, 1)
+            return try autoencoder.latents(of: last)
+        }
+    }
+
     private func batches(isPrompts: Bool, _ encoder: PromptEncoder) throws -> BatchMaker {
         let path = Self.path(settings.dataPath, options.root)
         let data = try DistillationData(path: path, isPrompts: isPrompts)
-        if case .rows(let rows) = data { try check(rows, path) }
+        if case .rows(let rows) = data { try settings.check(rows, model.config, path) }
         return try BatchMaker(
             data,
             size: settings.batch,
@@ -324,39 +380,5 @@ package struct Distillation {
             heldOut: settings.heldOutRows,
             seed: settings.seed
         ) { prompts in try encoder(prompts) }
-    }
-
-    /// Throws unless rows fit the settings and the model.
-    private func check(_ rows: any LatentRows, _ path: String) throws(SwanError) {
-        let shape = rows.shape
-        let expected = settings.shape.map { Array($0.dropFirst()) } ?? Array(shape.dropFirst())
-        guard Array(shape.dropFirst()) == expected else {
-            throw SwanError(
-                .invalidData,
-                "\(path): latents \(Array(shape.dropFirst())) of each video, but "
-                    + "image_or_video_shape says \(expected)"
-            )
-        }
-        guard shape[2] == model.config.inDim else {
-            throw SwanError(
-                .invalidData,
-                "\(path): latents have \(shape[2]) channels, the model has \(model.config.inDim)"
-            )
-        }
-        if settings.loss == .ode, shape[0] != settings.steps.count {
-            throw SwanError(
-                .invalidData,
-                "\(path): has \(shape[0]) states of each video, but denoising_step_list has "
-                    + "\(settings.steps.count); make pairs for this list"
-            )
-        }
-        try (settings.generatorTask ?? settings.task).check(
-            frames: shape[1],
-            framesPerBlock: settings.framesPerBlock
-        )
-    }
-
-    private static var noData: SwanError {
-        SwanError(.invalidData, "data_path: regression needs states of videos, not prompts alone")
     }
 }

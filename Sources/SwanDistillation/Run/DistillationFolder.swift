@@ -67,11 +67,22 @@ struct DistillationFolder {
     /// Where a stage's checkpoints are written, every `log_iters` steps.
     func saving(_ stage: String, _ settings: DistillationSettings) throws -> CheckpointSaving {
         CheckpointSaving(
-            try Checkpoints(folder: url.appending(path: "checkpoints"), stage: stage, kept: 2),
-            CheckpointSchedule(everySteps: settings.logSteps, everyMinutes: .infinity, kept: 2),
-            metadata: metadata(settings)
+            try Checkpoints(
+                folder: url.appending(path: "checkpoints"),
+                stage: stage,
+                kept: Self.keptCheckpoints
+            ),
+            CheckpointSchedule(
+                everySteps: settings.logSteps,
+                everyMinutes: .infinity,
+                kept: Self.keptCheckpoints
+            ),
+            metadata: metadata(settings),
+            export: ModelArchive(folder: url, kept: Self.keptCheckpoints).export(settings)
         )
     }
+
+    private static let keptCheckpoints = 2
 
     private func metadata(_ settings: DistillationSettings) -> [String: String] {
         ["format": "pt", "seed": String(settings.seed)]
@@ -158,6 +169,7 @@ extension DistillationSettings {
         }
         now.logSteps = before.logSteps
         now.sharding = before.sharding
+        now.textCache = before.textCache
         now.name = before.name
         now.notes = before.notes
         guard now == before else {
@@ -165,7 +177,7 @@ extension DistillationSettings {
                 .invalidRecipe,
                 "the settings differ from those that the run began with, in \(place): continue "
                     + "with that file, or use another folder (keys that may change: max_steps, "
-                    + "log_iters, sharding_strategy, wandb_name)"
+                    + "log_iters, sharding_strategy, text_cache, wandb_name)"
             )
         }
     }

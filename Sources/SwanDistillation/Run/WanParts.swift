@@ -1,8 +1,9 @@
+import Foundation
 import SwanCheckpoints
 import SwanModels
 import SwanSchedulers
 import SwanSystem
-import SwanText
+import SwanTraining
 import Torch
 import TorchNN
 
@@ -12,10 +13,9 @@ struct WanParts {
     let config: WanConfig
     private let source: any WeightSource
 
-    /// Finds the transformer of a model's folder, or of another file with a transformer.
-    init(_ path: String, transformer: String? = nil) throws {
-        let chosen = transformer.map { [ModelFolder.Part.transformer: $0] } ?? [:]
-        folder = try ModelFolder(path, choosing: chosen)
+    /// Finds the transformer of a model's folder.
+    init(_ path: String) throws {
+        folder = try ModelFolder(path)
         let files = try folder.require(.transformer)
         source = try folder.weights(of: files)
         config = try WanConfig.read(files, fittedTo: source)
@@ -29,7 +29,47 @@ struct WanParts {
     }
 
     /// The transformer's weights in float32, to be trained.
-    func weights() throws -> [String: Tensor] {
+    func weights() throws -> [String: Tensor] { try Self.weights(of: source) }
+
+    /// The same of a transformer of this size in another file, or in a model's folder.
+    ///
+    /// - Parameter key: The dictionary of weights in a file of `torch.save`; nil for the usual one.
+    func weights(of path: String, key: String?) throws -> [String: Tensor] {
+        if let key { try ModelArchive.requireGroup(key, in: path) }
+        var isFolder: ObjCBool = false
+        guard
+            !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+                || !isFolder.boolValue
+        else {
+            let other = try WanParts(path)
+            try requireSameShapes(other.source, path)
+            return try other.weights()
+        }
+        let usual = ["generator", "generator_ema", "model", "state_dict"]
+        let other = try Checkpoint.open(path, preferring: key.map { [$0] } ?? usual).inWanNames()
+        try requireSameShapes(other, path)
+        return try Self.weights(of: other)
+    }
+
+    /// Throws unless other weights have the same keys and shapes.
+    private func requireSameShapes(_ other: any WeightSource, _ path: String) throws(SwanError) {
+        let (own, given) = (Set(source.keys), Set(other.keys))
+        var problems = own.subtracting(given).map { "missing: \($0)" }
+        problems += given.subtracting(own).map { "unknown: \($0)" }
+        for key in own.intersection(given) {
+            let (expected, found) = (try source.shape(key) ?? [], try other.shape(key) ?? [])
+            if found != expected { problems.append("\(key): \(found), not \(expected)") }
+        }
+        guard !problems.isEmpty else { return }
+        let shown = problems.sorted().prefix(6).map { $0.printable() }.joined(separator: "; ")
+        throw SwanError(
+            .invalidWeights,
+            "\(path): is not a transformer like that of the model, \(folder.path), in "
+                + "\(problems.count) weights: \(shown)"
+        )
+    }
+
+    private static func weights(of source: any WeightSource) throws -> [String: Tensor] {
         var weights: [String: Tensor] = [:]
         for key in source.keys {
             guard let shape = try source.shape(key) else { continue }
@@ -50,14 +90,50 @@ struct WanParts {
         }
     }
 
-    /// Opens what encodes prompts.
-    func textEncoder(_ dtype: DType, _ device: Device) throws -> PromptEncoder {
-        let (files, source, config) = try folder.textEncoder(for: self.config)
-        let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
-            try UMT5Encoder(weights, config)
+    /// The number of the transformer's weights.
+    var weightCount: Int { get throws(SwanError) { try Self.count(source) } }
+
+    /// The number of the text encoder's weights.
+    var textEncoderWeightCount: Int {
+        get throws { try Self.count(folder.textEncoder(for: config).1) }
+    }
+
+    private static func count(_ source: any WeightSource) throws(SwanError) -> Int {
+        var sum = 0
+        for key in source.keys { sum += try source.shape(key)?.reduce(1, *) ?? 0 }
+        return sum
+    }
+
+    /// What encodes prompts, opened when it is needed.
+    ///
+    /// - Parameter cache: The folder that keeps embeddings; nil for none.
+    func textEncoder(
+        _ dtype: DType,
+        _ device: Device,
+        cache: String?
+    ) throws -> PromptEncoder {
+        let limit = config.textLen
+        let opened = LazyValue { () throws -> PromptEncoder.Network in
+            let (files, source, config) = try folder.textEncoder(for: self.config)
+            let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
+                try UMT5Encoder(weights, config)
+            }
+            return PromptEncoder.Network(
+                encoder: encoder,
+                tokenizer: try folder.tokenizer(for: config),
+                limit: limit
+            )
         }
-        let tokenizer = try folder.tokenizer(for: config)
-        return PromptEncoder(encoder: encoder, tokenizer: tokenizer, limit: self.config.textLen)
+        let kept = try cache.map { path in
+            let (files, _, _) = try folder.textEncoder(for: config)
+            let weights = try Checkpoint.open(files.data).files
+            let all =
+                weights + [files.config, try folder.require(.tokenizer).data].compactMap(\.self)
+            return try EmbeddingCache(path, files: all, use: "\(dtype), at most \(limit) tokens")
+        }
+        // Without a cache, a missing or damaged encoder is found before training begins.
+        if kept == nil { _ = try opened.value() }
+        return PromptEncoder(opened: opened, cache: kept)
     }
 
     /// Opens the autoencoder; nil if the folder has none.
@@ -65,21 +141,5 @@ struct WanParts {
         guard folder.parts[.vae] != nil else { return nil }
         return try AutoencoderChoice(nil, in: folder, latentChannels: config.inDim)
             .load(from: folder, .float32, device)
-    }
-}
-
-/// Encodes prompts as the embeddings that transformers see.
-struct PromptEncoder: Sendable {
-    let encoder: UMT5Encoder
-    let tokenizer: Tokenizer
-    /// The maximum number of tokens.
-    let limit: Int
-
-    /// Encodes prompts to [B, T, textDim] in float32, with zeros after each prompt.
-    func callAsFunction(_ prompts: [String]) throws -> Tensor {
-        let tokens = try prompts.map {
-            try tokenizer.encode($0, maxTokens: limit, allowsEmpty: true).tokens
-        }
-        return try withoutGradients { try encoder.encode(tokens).to(.float32) }
     }
 }

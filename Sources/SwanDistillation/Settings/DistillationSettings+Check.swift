@@ -16,6 +16,9 @@ extension DistillationSettings {
             )
         }
         _ = try schedule()
+        if generatorCheckpointKey != nil, generatorCheckpoint == nil {
+            throw invalid("generator_ckpt_key: needs generator_ckpt")
+        }
         try checkShape()
         try checkTasks()
         if trainsWindow {
@@ -61,6 +64,20 @@ extension DistillationSettings {
                 "distillation_loss: \(loss.rawValue) needs generator_name: causal_wan and a "
                     + "denoising_step_list without 0"
             )
+        }
+        if let trainingFrames {
+            guard isRolledOut, let shape, trainingFrames >= shape[1],
+                trainingFrames.isMultiple(of: framesPerBlock)
+            else {
+                throw invalid(
+                    "num_training_frames: is for self_forcing and sid; it must be a multiple of "
+                        + "num_frame_per_block, \(framesPerBlock), and at least the frames of "
+                        + "image_or_video_shape"
+                )
+            }
+        }
+        if loss == .ode, separatesBatches == true {
+            throw invalid("separate_batches: a regression has one network that learns")
         }
         if loss == .dmd, generator == .causalWan, isSimulated {
             throw invalid(

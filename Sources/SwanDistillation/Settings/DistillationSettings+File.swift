@@ -73,6 +73,7 @@ extension DistillationSettings {
         case .modelPath: modelPath = try value.text()
         case .realModelPath: realModelPath = try value.text()
         case .generatorCheckpoint: generatorCheckpoint = try value.text()
+        case .generatorCheckpointKey: generatorCheckpointKey = try value.text()
         case .generatorGrad: try value.requireTrained(true)
         case .realGrad: try value.requireTrained(false)
         case .fakeGrad: try value.requireTrained(true)
@@ -159,7 +160,10 @@ extension DistillationSettings {
         switch key {
         case .dataPath: dataPath = try value.text()
         case .shape: shape = try value.integers()
+        case .trainingFrames: trainingFrames = try value.integer(in: 1...100_000)
+        case .separatesBatches: separatesBatches = try value.truth()
         case .maximumRows: maximumRows = try value.integer(in: 1...1_000_000_000_000)
+        case .textCache: textCache = try value.text()
         case .heldOutRows: heldOutRows = try value.integer(in: 0...1_000_000)
         case .negativePrompt:
             let read = try NegativePrompt(value.text())

@@ -34,6 +34,9 @@ package struct DistillationSettings: Sendable, Equatable {
     package var modelPath, realModelPath: String?
     /// A checkpoint that the generator starts from; nil for the model's weights.
     package var generatorCheckpoint: String?
+    /// The dictionary of weights in that checkpoint, such as `generator_ema`; nil for `generator`,
+    /// or else what there is.
+    package var generatorCheckpointKey: String?
 
     package var steps: [Int] = []
     package var warpsSteps = false
@@ -45,6 +48,11 @@ package struct DistillationSettings: Sendable, Equatable {
     package var denoisingLoss = DenoisingLoss.flow
     package var isSimulated = true
     package var shape: [Int]?
+    /// The most latent frames of a video that the generator makes; nil for those of `shape`.
+    package var trainingFrames: Int?
+    /// Whether the generator and the critic learn from batches of their own; nil for as the
+    /// references do.
+    package var separatesBatches: Bool?
     package var framesPerBlock = 1
     package var cacheFrames, sinkFrames: Int?
     package var sinkThreshold: Double?
@@ -70,6 +78,8 @@ package struct DistillationSettings: Sendable, Equatable {
     /// The last rows, which are not trained on, but measured.
     package var heldOutRows = 0
     package var negativePrompt = ""
+    /// The folder that keeps the embeddings of prompts; nil for none.
+    package var textCache: String?
     package var logSteps = 200
     package var seed: UInt64 = 0
     package var maximumSteps: Int?
@@ -131,8 +141,14 @@ package struct DistillationSettings: Sendable, Equatable {
         options.contextNoise = Double(rollout.contextNoise)
         options.limitsScores = rollout.limitsScores
         options.limitsScoresAbove = rollout.limitsScoresAbove
+        options.mostFrames = trainingFrames
         options.isParity = isParity
         return options
+    }
+
+    /// Whether the generator and the critic learn from batches of their own, as in Self-Forcing.
+    package var hasSeparateBatches: Bool {
+        separatesBatches ?? (loss == .selfForcing || loss == .sid)
     }
 
     /// What the generator sees in training; nil for all frames.

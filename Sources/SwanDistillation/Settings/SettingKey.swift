@@ -5,6 +5,7 @@ enum SettingKey: String, CaseIterable {
     case modelName = "model_name", generatorName = "generator_name", realName = "real_name"
     case fakeName = "fake_name", modelType = "model_type", modelPath = "model_path"
     case realModelPath = "real_model_path", generatorCheckpoint = "generator_ckpt"
+    case generatorCheckpointKey = "generator_ckpt_key"
     case generatorGrad = "generator_grad", realGrad = "real_score_grad"
     case fakeGrad = "fake_score_grad"
     case steps = "denoising_step_list", warpsSteps = "warp_denoising_step"
@@ -14,6 +15,7 @@ enum SettingKey: String, CaseIterable {
     case realTask = "real_task_type", fakeTask = "fake_task_type"
     case denoisingLoss = "denoising_loss_type", loss = "distillation_loss"
     case isSimulated = "backward_simulation", shape = "image_or_video_shape"
+    case trainingFrames = "num_training_frames", separatesBatches = "separate_batches"
     case framesPerBlock = "num_frame_per_block", cacheFrames = "num_kv_cache"
     case sinkFrames = "num_sink_tokens", sinkThreshold = "adapt_sink_threshold"
     case trainsWindow = "train_window"
@@ -26,6 +28,7 @@ enum SettingKey: String, CaseIterable {
     case sharding = "sharding_strategy", averageDecay = "ema_weight"
     case averageStart = "ema_start_step"
     case dataPath = "data_path", maximumRows = "max_pair", negativePrompt = "negative_prompt"
+    case textCache = "text_cache"
     case heldOutRows = "held_out_rows", logSteps = "log_iters", seed, maximumSteps = "max_steps",
         name = "wandb_name"
     case isREPA = "is_repa", isParity = "parity"

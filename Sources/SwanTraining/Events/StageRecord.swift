@@ -18,6 +18,7 @@ package final class StageRecord {
     private var file: EventFile?
     private var means = RunningMeans()
     private var learningRates: [String: Double] = [:]
+    private var skipped: [String: Double] = [:]
     private var steps = 0
     private var since = ContinuousClock.now
 
@@ -40,12 +41,16 @@ package final class StageRecord {
     /// Records a step.
     ///
     /// - Parameter roles: The trained roles. If there are several, the names of a role's gradient
-    ///   norm and learning rate are prefixed with its name.
+    ///   norm, learning rate and number of skipped updates are prefixed with its name.
     func add(_ step: StepNumbers, roles: [String]) {
         means.add(step.losses)
         for (role, update) in step.updates {
             let prefix = roles.count > 1 ? role + "_" : ""
-            means.add([prefix + "gradient_norm": update.gradientNorm])
+            // A norm that is not finite is no point of a curve: the update was skipped.
+            if update.gradientNorm.isFinite {
+                means.add([prefix + "gradient_norm": update.gradientNorm])
+            }
+            if update.skipped > 0 { skipped[prefix + "skipped_updates"] = Double(update.skipped) }
             learningRates[prefix + "learning_rate"] = update.learningRate
         }
         steps += 1
@@ -85,6 +90,7 @@ package final class StageRecord {
         guard steps > 0 else { return }
         var points = means.take()
         points.merge(learningRates) { _, rate in rate }
+        points.merge(skipped) { _, count in count }
         points["seconds_per_step"] = (.now - since) / .seconds(steps)
         try write(points, step)
         steps = 0

@@ -23,7 +23,11 @@ struct CheckpointContents {
     }
 
     /// Loads the network whose tensor names start with `prefix`.
-    func network(_ prefix: String, updates: Int) throws -> TrainedNetwork {
+    func network(
+        _ prefix: String,
+        updates: Int,
+        skipped: SkippedUpdates = SkippedUpdates()
+    ) throws -> TrainedNetwork {
         let weights = prefix + "weights/"
         let keys = file.keys.filter { $0.hasPrefix(weights) }
             .map { String($0.dropFirst(weights.count)) }
@@ -48,7 +52,8 @@ struct CheckpointContents {
                 let shapes = try keys.map { key in try file.tensor(weights + key).shape }
                 return WeightSharing(group: group, shapes: shapes)
             },
-            updates: updates
+            updates: updates,
+            skipped: skipped
         )
     }
 

@@ -1,20 +1,25 @@
 import Torch
 
-/// Where and when a stage writes checkpoints, and their metadata.
+/// Where and when a stage writes checkpoints, their metadata, and what is written beside them.
 package struct CheckpointSaving {
     private let checkpoints: Checkpoints
     private let schedule: CheckpointSchedule
     private let metadata: [String: String]
+    private let export: WeightExport?
 
-    /// - Parameter metadata: Text that is added to every checkpoint.
+    /// - Parameters:
+    ///   - metadata: Text that is added to every checkpoint.
+    ///   - export: Writes weights for other programs with every checkpoint.
     package init(
         _ checkpoints: Checkpoints,
         _ schedule: CheckpointSchedule,
-        metadata: [String: String]
+        metadata: [String: String],
+        export: WeightExport? = nil
     ) {
         self.checkpoints = checkpoints
         self.schedule = schedule
         self.metadata = metadata
+        self.export = export
     }
 
     func newest(
@@ -26,6 +31,8 @@ package struct CheckpointSaving {
     }
 
     func save(_ state: TrainingState, _ roles: [Role], _ plan: MicroBatchPlan) throws {
+        // Before the checkpoint, so that a run that ends in between writes it again.
+        try export?.write(state, plan)
         try checkpoints.save(state, roles, metadata: metadata, plan)
     }
 

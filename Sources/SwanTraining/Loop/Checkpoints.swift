@@ -6,8 +6,8 @@ import SwanSystem
 ///
 /// A file contains, for each trained role, `<role>/weights/<key>`, `<role>/averages/<key>`,
 /// `<role>/first_moments/<key>` and `<role>/second_moments/<key>`, and `carry/<name>`. Its metadata
-/// contains `step`, `stage`, `updates.<role>` for each trained role, and in `frozen` the names of
-/// the frozen roles. Ranks write `CheckpointParts` instead of tensors.
+/// contains `step`, `stage`, `updates.<role>` for each trained role, `skipped.<role>` if updates were
+/// skipped, and in `frozen` the names of the frozen roles. Ranks write `CheckpointParts` instead of tensors.
 package struct Checkpoints {
     private let folder: URL
     private let stage: String
@@ -44,6 +44,7 @@ package struct Checkpoints {
         var metadata = metadata
         for (role, network) in state.networks {
             metadata["updates.\(role)"] = String(network.updates)
+            metadata["skipped.\(role)"] = network.skipped.text
         }
         metadata["frozen"] = CheckpointRoles(roles).frozenText
         metadata["step"] = String(state.step)
@@ -163,7 +164,12 @@ package struct Checkpoints {
         var networks: [String: TrainedNetwork] = [:]
         for role in roles.trained {
             let updates = file.metadata["updates.\(role)"].flatMap { Int($0) } ?? step
-            networks[role] = try contents.network(role + "/", updates: updates)
+            let skipped = file.metadata["skipped.\(role)"].flatMap(SkippedUpdates.init)
+            networks[role] = try contents.network(
+                role + "/",
+                updates: updates,
+                skipped: skipped ?? SkippedUpdates()
+            )
         }
         return TrainingState(step: step, networks, carry: try contents.carry())
     }

@@ -106,6 +106,7 @@ package struct TrainingLoop<M: Method> {
             isStopped = agreed.isStopped
             if plan.isFirst {
                 report.add(agreed.numbers, main: trained.first.flatMap { numbers.updates[$0] })
+                report.warn(of: skipped(numbers, before: state.step))
                 record?.add(agreed.numbers, roles: trained)
                 report.show(state.step, isLast: state.step == end, onProgress)
             }
@@ -222,7 +223,6 @@ package struct TrainingLoop<M: Method> {
             ranks == nil
             ? try pass.concurrently(threads: stepThreads)
             : try pass.amongRanks(order: network.gradientOrder)
-        state.carry = result.carry
         let rate = options.learningRate(step: state.step, of: steps)
         let norm = try network.optimizer.update(
             network.parameters,
@@ -233,7 +233,23 @@ package struct TrainingLoop<M: Method> {
             threads: stepThreads,
             sharing: network.sharing
         )
-        guard norm.isFinite else { throw diverged(update.role, at: state.step) }
+        // All ranks have the same norm, so they skip the same updates.
+        state.networks[update.role]?.skipped.add(isSkipped: !norm.isFinite)
+        let skipped = state.networks[update.role]?.skipped ?? SkippedUpdates()
+        numbers.updates[update.role] = .init(
+            gradientNorm: norm,
+            learningRate: rate,
+            skipped: skipped.total
+        )
+        guard norm.isFinite else {
+            guard skipped.inARow < SkippedUpdates.limit else {
+                throw diverged(update.role, at: state.step)
+            }
+            // What the losses left for later updates may not be finite either.
+            state.carry = [:]
+            return
+        }
+        state.carry = result.carry
         state.networks[update.role]?.updates += 1
         if let ranks, network.gradientOrder == nil, let arrivals = result.arrivals {
             let first = try ranks.gathered(values: arrivals)[0]
@@ -241,15 +257,24 @@ package struct TrainingLoop<M: Method> {
                 first + network.parameters.indices.filter { !first.contains($0) }
         }
         numbers.add(result.losses)
-        numbers.updates[update.role] = .init(gradientNorm: norm, learningRate: rate)
+    }
+
+    /// A warning about updates that a step has skipped; nil if it skipped none.
+    private func skipped(_ numbers: StepNumbers, before step: Int) -> String? {
+        let roles = numbers.updates.filter { !$0.value.gradientNorm.isFinite }.keys.sorted()
+        guard !roles.isEmpty else { return nil }
+        return "\(stage), step \(step): the gradients of \(roles.joined(separator: ", ")) are not "
+            + "finite, so this update was skipped; the curve skipped_updates counts them, and "
+            + "\(SkippedUpdates.limit) in a row end the run"
     }
 
     private func diverged(_ role: String, at step: Int) -> SwanError {
         let place = trained.count > 1 ? "\(stage), \(role), step \(step)" : "\(stage), step \(step)"
         return SwanError(
             .diverged,
-            "\(place): the gradients are not finite; start over in another "
-                + "folder with a lower learning_rate or maximum_gradient_norm"
+            "\(place): the gradients of \(SkippedUpdates.limit) updates in a row are not finite; "
+                + "start over in another folder with a lower learning rate or maximum norm of "
+                + "gradients"
         )
     }
 }

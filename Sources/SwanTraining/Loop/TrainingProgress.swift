@@ -13,6 +13,8 @@ package struct TrainingProgress: Sendable {
     package let learningRate: Double
     /// The current duration of a step in seconds.
     package let secondsPerStep: Double
+    /// What the user should know now; nil for nothing. A run warns once of each kind of thing.
+    package let warning: String?
 
     /// Creates a report of work that is not the update of a network.
     package init(
@@ -40,12 +42,14 @@ package struct TrainingProgress: Sendable {
         losses: [String: Double],
         gradientNorm: Double,
         learningRate: Double,
-        secondsPerStep: Double
+        secondsPerStep: Double,
+        warning: String? = nil
     ) {
         (self.stage, self.step, self.steps) = (stage, step, steps)
         self.losses = losses
         (self.gradientNorm, self.learningRate) = (gradientNorm, learningRate)
         self.secondsPerStep = secondsPerStep
+        self.warning = warning
     }
 
     /// The estimated seconds until this stage is done, at the current speed.
@@ -63,9 +67,11 @@ struct StepNumbers {
 
     /// The values of one update.
     struct Update {
-        /// The norm of all gradients before clipping.
+        /// The norm of all gradients before clipping; if it is not finite, the update was skipped.
         let gradientNorm: Double
         let learningRate: Double
+        /// The number of updates of this role that the run has skipped.
+        var skipped = 0
     }
 
     /// Creates the numbers of a step before its updates.
@@ -104,6 +110,8 @@ struct ProgressReport {
     private var rate = 0.0
     private var count = 0
     private var since = ContinuousClock.now
+    private var warning: String?
+    private var hasWarned = false
 
     init(stage: String, steps: Int) {
         self.stage = stage
@@ -113,14 +121,23 @@ struct ProgressReport {
     /// Adds a step. `main` is its update of the first trained role, if any.
     mutating func add(_ step: StepNumbers, main: StepNumbers.Update?) {
         losses.add(step.losses)
-        if let main { (norm, rate) = (main.gradientNorm, main.learningRate) }
+        if let main, main.gradientNorm.isFinite {
+            (norm, rate) = (main.gradientNorm, main.learningRate)
+        }
         count += 1
     }
 
-    /// Reports at most every two seconds, and always on the last step.
+    /// Adds a warning to the next report, unless one was given before.
+    mutating func warn(of text: String?) {
+        guard let text, !hasWarned else { return }
+        warning = text
+        hasWarned = true
+    }
+
+    /// Reports at most every two seconds, and always on the last step and with a warning.
     mutating func show(_ step: Int, isLast: Bool, _ onProgress: (TrainingProgress) -> Void) {
         let seconds = (.now - since) / .seconds(1)
-        guard seconds > 2 || isLast, count > 0 else { return }
+        guard seconds > 2 || isLast || warning != nil, count > 0 else { return }
         onProgress(
             TrainingProgress(
                 stage: stage,
@@ -129,9 +146,11 @@ struct ProgressReport {
                 losses: losses.take(),
                 gradientNorm: norm,
                 learningRate: rate,
-                secondsPerStep: seconds / Double(count)
+                secondsPerStep: seconds / Double(count),
+                warning: warning
             )
         )
+        warning = nil
         count = 0
         since = .now
     }

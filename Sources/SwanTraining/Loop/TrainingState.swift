@@ -35,7 +35,7 @@ package struct TrainingState {
         guard plan.shards != nil, let ranks = plan.ranks else { return }
         var found: [String: [String: Tensor]] = [:]
         for (role, network) in networks.sorted(by: { $0.key < $1.key }) {
-            found[role] = try network.wholeAverages(keeping: ranks.isFirst)
+            found[role] = try network.whole(.averages, keeping: ranks.isFirst)
         }
         wholeAverages = Networks(found)
     }
@@ -127,6 +127,8 @@ package struct TrainedNetwork {
     let sharing: WeightSharing?
     /// The number of updates done.
     package var updates: Int
+    /// The updates that were skipped because the gradients were not finite.
+    var skipped = SkippedUpdates()
     /// The order of gradients in the backward pass, once it is known.
     var gradientOrder: [Int]?
 
@@ -170,21 +172,25 @@ package struct TrainedNetwork {
         parameters: [Tensor],
         optimizer: Optimizer,
         sharing: WeightSharing? = nil,
-        updates: Int
+        updates: Int,
+        skipped: SkippedUpdates = SkippedUpdates()
     ) {
         self.keys = keys
         self.parameters = parameters
         self.optimizer = optimizer
         self.sharing = sharing
         self.updates = updates
+        self.skipped = skipped
     }
 
-    /// The averages of all ranks' parts by key, on the CPU; none if not kept.
-    func wholeAverages(keeping: Bool) throws(SwanError) -> [String: Tensor] {
-        guard let sharing else { return averages }
+    /// The weights or their averages by key, put together of all ranks' parts on the CPU; none if
+    /// not kept.
+    func whole(_ kind: WeightKind, keeping: Bool) throws(SwanError) -> [String: Tensor] {
+        guard let sharing else { return kind == .averages ? averages : weights }
+        let parts = kind == .averages ? optimizer.averages : parameters
         var found: [String: Tensor] = [:]
         for (index, key) in keys.enumerated() {
-            let whole = try sharing.group.unsharded(optimizer.averages[index], as: .float32)
+            let whole = try sharing.group.unsharded(parts[index].detached(), as: .float32)
             guard keeping else { continue }
             let shape = sharing.shapes[index]
             found[key] = try whole.narrowed(0, 0, shape.reduce(1, *)).reshaped(shape).to(.cpu)
