@@ -57,6 +57,26 @@ package struct ModelFolderWriter: Sendable {
         )
     }
 
+    /// Links the files of another model's part in the layout of Swan's folders.
+    package func link(_ files: ModelFolder.Files, as part: ModelFolder.Part) throws {
+        let usual = try path(of: part)
+        let folder = URL(fileURLWithPath: usual).deletingLastPathComponent()
+        let suffix = URL(fileURLWithPath: files.data).pathExtension
+        let data =
+            part == .tokenizer || suffix == "safetensors"
+            ? usual : usual.replacing(/safetensors$/, with: suffix)
+        var links = [data: files.data]
+        if let config = files.config { links[folder.appending(path: "config.json").path] = config }
+        for (link, target) in links {
+            let exists = try? FileManager.default.destinationOfSymbolicLink(atPath: link)
+            if exists != nil { try FileManager.default.removeItem(atPath: link) }
+            try FileManager.default.createSymbolicLink(
+                atPath: link,
+                withDestinationPath: URL(fileURLWithPath: target).resolvingSymlinksInPath().path
+            )
+        }
+    }
+
     /// Writes the streaming configuration, including the styles that the model knows.
     package func write(_ configuration: StreamConfiguration) throws {
         let text = try YAMLEncoder().encode(configuration)
