@@ -201,6 +201,7 @@ struct TrainCommand: RankedCommand {
             options,
             world: world,
             stop: stop,
+            onNote: { show([$0], world) },
             onProgress: display.show
         )
     }

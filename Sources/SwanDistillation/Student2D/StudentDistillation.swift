@@ -33,18 +33,20 @@ package struct StudentDistillation {
     ///     `maximumSteps`: in place of `num_steps`.
     ///   - world: The processes that train together; nil for one.
     ///   - stop: Ends the run early, which then throws `SwanError.Code.interrupted`.
+    ///   - onNote: Called with what a reader should know before the run: the memory that it needs.
     package static func run(
         _ file: StudentSettings.File,
         _ options: Distillation.Options,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
+        onNote: (String) -> Void = { _ in },
         onProgress: @escaping (TrainingProgress) -> Void = { _ in }
     ) throws {
         let budget = ComputeBudget.current
         defer { budget.apply() }
         TrainingThreads.share(options.threads)
         let run = try StudentDistillation(file, options, world, stop, onProgress)
-        try run.train()
+        try run.train(onNote)
     }
 
     private init(
@@ -112,9 +114,10 @@ package struct StudentDistillation {
 
     // MARK: - The run
 
-    private func train() throws {
+    private func train(_ onNote: (String) -> Void) throws {
         let rows = try StudentSource(settings, options.root)
         let side = try latentSide(rows)
+        try requireMemory(side, onNote)
         let initialization = StudentInitialization(
             config: settings.student,
             latentChannels: model.config.inDim,
@@ -169,6 +172,30 @@ package struct StudentDistillation {
             sampling,
             from: model.folder
         )
+    }
+
+    /// Says what memory the run needs, and throws if it cannot fit.
+    private func requireMemory(
+        _ side: (height: Int, width: Int),
+        _ onNote: (String) -> Void
+    ) throws {
+        let counts = try model.parameterCounts()
+        let run = StudentMemory.Run(
+            settings: settings,
+            config: model.config,
+            teacherParameters: settings.isParity ? counts.all / model.parts.count : counts.all,
+            blockParameters: counts.block,
+            height: side.height,
+            width: side.width,
+            ranks: size,
+            threads: ranks == nil ? min(options.threads, settings.accumulation) : 1,
+            isOnGPU: options.device != .cpu,
+            gpuCount: try Engine.gpuCount()
+        )
+        onNote(StudentMemory(run).summary(run))
+        guard let free = ProcessFacts.availableMemoryBytes else { return }
+        let local = world?.launch.localSize ?? 1
+        try StudentMemory.require(run, free: free, localRanks: local)
     }
 
     private func loop(_ method: StudentMethod, rows: Int) throws -> TrainingLoop<StudentMethod> {
