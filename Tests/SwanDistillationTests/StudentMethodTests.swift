@@ -13,8 +13,6 @@ import TorchNN
 
 /// What a student's steps compute, by hand.
 struct StudentMethodTests {
-    private static let boundary = 875.0
-
     /// The teacher's flow of one row, by the expert for its timestep, with guidance by hand.
     private func flow(
         _ x: Tensor,
@@ -25,7 +23,7 @@ struct StudentMethodTests {
         _ model: TeacherModel
     ) throws -> Tensor {
         let part: ModelFolder.Part =
-            timestep >= Self.boundary ? .transformer : .lowNoiseTransformer
+            timestep >= model.boundary ? .transformer : .lowNoiseTransformer
         let network = try model.folder.require(part)
             .network(model.weights(of: part), .float32, .cpu) { weights throws(SwanError) in
                 try WanTransformer(weights, model.config)
@@ -42,22 +40,29 @@ struct StudentMethodTests {
     }
 
     /// A batch with a row for each expert.
-    private func batch(_ method: StudentMethod) throws -> StudentMethod.Batch {
+    private func batch(
+        _ method: StudentMethod,
+        _ model: TeacherModel
+    ) throws -> StudentMethod.Batch {
         var batch = try method.batch([0, 2], seed: 5)
         batch = StudentMethod.Batch(
             text: batch.text,
             lengths: batch.lengths,
             noisy: batch.noisy,
-            timesteps: [874, 875]
+            timesteps: [model.boundary - 1, model.boundary]
         )
         return batch
     }
 
-    @Test func targetsAreGuidedFlowsOfTheRightExpert() throws {
-        let tiny = try TinyStudent()
+    @Test(arguments: [(RandomCheckpoint.Layout.original, 875.0), (.diffusers, 500)])
+    func targetsAreGuidedFlowsOfTheRightExpert(
+        layout: RandomCheckpoint.Layout,
+        boundary: Double
+    ) throws {
+        let tiny = try TinyStudent(layout)
         let (method, model) = try tiny.method(tiny.file(["guidance_scale": "2.5"]))
-        #expect(model.boundary == Self.boundary && model.parts.count == 2)
-        let batch = try batch(method)
+        #expect(model.boundary == boundary && model.parts.count == 2)
+        let batch = try batch(method, model)
         let target = try method.target(batch)
         let negative = try TensorCache(tiny.directory.path("method/text"), stamp: "texts").read("")
         for row in 0..<2 {
