@@ -50,10 +50,10 @@ class StudentOverRanks(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_strategies_give_the_same_bits(self):
-        for size in (2, 3):
+        for size, strategies in (2, ("cpu", "balanced", "gpu0", "auto")), (3, ("balanced", "gpu0")):
             one = f"one{size}"
             self.expect(self.train(1, one, self.settings(f"{one}.yaml", gradient_accumulation_steps=size)))
-            for strategy in ("cpu", "balanced", "gpu0", "auto")[:4 if size == 2 else 3]:
+            for strategy in strategies:
                 name = f"{strategy}{size}"
                 done = self.train(
                     size, name, self.settings("many.yaml"), "--teacher-device-strategy", strategy)
