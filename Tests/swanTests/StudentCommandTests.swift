@@ -57,7 +57,7 @@ import Testing
         )
         #expect(generated.code == 0, "\(generated.messages)")
         let pictures = try ["cat-1.png", "cat-2.png"].map { try readImage(folder.path($0)) }
-        #expect(pictures[0].width == 32 && pictures[0] != pictures[1])
+        #expect(pictures[0].width == 32 && pictures[0].pixels != pictures[1].pixels)
         let video = try run(
             folder,
             ["generate", "--model", "out", "--prompt", "a cat", "-o", "cat.mp4", "--device", "cpu"]
