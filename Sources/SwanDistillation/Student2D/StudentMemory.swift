@@ -63,7 +63,7 @@ struct StudentMemory: Equatable {
         gradients = (isSummed ? 2 : 1) * float * parameters * max(1, run.threads)
         let tokens = run.height * run.width * settings.batch
         let kept = tokens * student.hiddenSize * float
-        let (block, blocks) = (Self.keptPerBlock * kept, student.depth)
+        let (block, blocks) = (Self.keptPerBlock(student) * kept, student.depth)
         activations =
             max(1, run.threads)
             * ((settings.checkpointsGradients ? blocks * kept + block : blocks * block) + 2 * kept)
@@ -80,8 +80,10 @@ struct StudentMemory: Equatable {
     /// The values that a block keeps for the backward pass, in widths of its tokens: the inputs of
     /// norms (2), of the joined projection and of the output (2), queries, keys, values and what
     /// attention returns (4), the input of the feed-forward network (1), and its hidden values
-    /// before and after the activation (8).
-    private static let keptPerBlock = 17
+    /// before and after the activation (8); queries and keys again if they are rotated (2).
+    private static func keptPerBlock(_ config: LiteStudentConfig) -> Int {
+        config.positions == .rope ? 19 : 17
+    }
 
     /// The parameters of a student and of the convolution after it.
     static func parameters(of config: LiteStudentConfig, latentChannels: Int) -> Int {
