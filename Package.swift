@@ -401,7 +401,8 @@ let package = Package(
             name: "SwanDistillationTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
-                "SwanThreads", "SwanTraining", "SwanDistillation", "GoldenSupport", "ModelSupport",
+                "SwanThreads", "SwanTraining", "SwanPipelines", "SwanDistillation", "GoldenSupport",
+                "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -20,7 +20,7 @@ import torch  # noqa: E402
 GROUPS = [
     "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae", "tiny_vae",
     "text_encoder", "clip_vision", "lora", "engine", "measures", "optimizers", "distillation",
-    "pipelines", "self_forcing",
+    "self_forcing", "lite_student", "pipelines",
 ]
 PACKAGES = [
     "torch", "diffusers", "transformers", "streamdiffusionv2", "safetensors", "numpy", "pillow",

@@ -16,6 +16,9 @@ struct BenchScenesCommand: ParsableCommand {
             are drawn judge them: backdrop, hue, form, heading and pace.
 
               swan bench tiny-t2v --model out/tiny-t2v --prompts 40 --sheet videos.png
+
+            With --pictures, or for a student for pictures, one frame is made of each prompt and judged by \
+            backdrop, hue and form.
             """
     )
 
@@ -33,6 +36,9 @@ struct BenchScenesCommand: ParsableCommand {
 
     @Option(parsing: .unconditional, help: "The guidance scale, instead of the model's.")
     var guidance: Double?
+
+    @Flag(help: "Make and judge single pictures.")
+    var pictures = false
 
     @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
     var device = DeviceName(name: "auto")
@@ -56,6 +62,7 @@ struct BenchScenesCommand: ParsableCommand {
         options.seed = seed
         options.steps = steps
         options.guidance = guidance
+        options.makesPictures = pictures
         options.device = device.name
         options.sheet = sheet
         options.overwrites = try overwriting.permit(options.files)

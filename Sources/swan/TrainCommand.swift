@@ -16,7 +16,8 @@ struct TrainCommand: RankedCommand {
         abstract: "Train a model from a recipe, or distill one to few steps.",
         discussion: """
             A file with 'distillation_loss' is a distillation, with the keys of CausVid and StreamDiffusionV2; \
-            it starts from a Wan checkpoint.
+            it starts from a Wan checkpoint. A file with 'student_config' makes a small model for pictures \
+            of one; the options for a student are also keys of its file, with underscores.
 
             The output folder is a model for 'swan stream --model'. An interrupted run continues with \
             --resume and ends with the weights it would otherwise have had.
@@ -24,6 +25,7 @@ struct TrainCommand: RankedCommand {
             EXAMPLES:
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
               swan train configs/wan_causal_dmd_v2v.yaml --output out/student
+              swan train configs/wan_2d_student.yaml --teacher-path Wan2.2-T2V-A14B --output out/student
               swan launch --nproc 4 -- train recipe.yaml --output out/model --shard full
             """
     )
@@ -82,6 +84,9 @@ struct TrainCommand: RankedCommand {
     )
     var shard: Sharding?
 
+    @OptionGroup(title: "Options for a student for pictures")
+    var student: TrainStudentOptions
+
     @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
 
@@ -113,7 +118,15 @@ struct TrainCommand: RankedCommand {
             abandon: {}
         )
         do {
-            if let distillation = try Distillation.File(recipe) {
+            let overrides = student.overrides
+            if let file = try StudentSettings.File(recipe, overrides, root: data) {
+                try makeStudent(file, on: device, world, stop, display)
+            } else if let name = overrides.keys.min() {
+                throw ValidationError(
+                    "--\(name.replacingOccurrences(of: "_", with: "-")) is for a student for pictures; "
+                        + "\(recipe) has no student_config"
+                )
+            } else if let distillation = try Distillation.File(recipe) {
                 try distill(distillation, on: device, world, stop, display)
             } else if TextToVideoRecipe.describes(recipe) {
                 try trainGenerator(on: device, world, stop, display)
@@ -168,18 +181,59 @@ struct TrainCommand: RankedCommand {
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
+        try requireNoDivision("sharding_strategy")
+        show(file.settings.notes, world)
+        let options = try options(on: device)
+        if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
+        try Distillation.run(
+            file,
+            options,
+            world: world,
+            stop: stop,
+            onNote: { show([$0], world) },
+            onProgress: display.show
+        )
+    }
+
+    private func makeStudent(
+        _ file: StudentSettings.File,
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        try requireNoDivision("teacher_device_strategy")
+        show(file.settings.notes, world)
+        let options = try options(on: device)
+        if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
+        try StudentDistillation.run(
+            file,
+            options,
+            world: world,
+            stop: stop,
+            onNote: { show([$0], world) },
+            onProgress: display.show
+        )
+    }
+
+    /// Throws if an option divides work as only recipes do.
+    private func requireNoDivision(_ key: String) throws {
         guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
         guard dataParallel == nil, sequenceParallel == nil, shard == nil else {
             throw ValidationError(
                 "--data-parallel, --sequence-parallel and --shard are for recipes; in a distillation, "
-                    + "each process computes batches of its own, and sharding_strategy says what it keeps"
+                    + "each process computes batches of its own, and \(key) says what it keeps"
             )
         }
-        if world?.rank ?? 0 == 0 {
-            for note in file.settings.notes {
-                Terminal.standardError.write(kind: .note, "\(recipe): \(note)")
-            }
-        }
+    }
+
+    private func show(_ notes: [String], _ world: World?) {
+        guard world?.rank ?? 0 == 0 else { return }
+        for note in notes { Terminal.standardError.write(kind: .note, "\(recipe): \(note)") }
+    }
+
+    /// The options of a distillation.
+    private func options(on device: Device) throws -> Distillation.Options {
         var options = Distillation.Options(output: output)
         options.root = data
         options.resume = resume
@@ -187,15 +241,7 @@ struct TrainCommand: RankedCommand {
         options.draws = !noVisualize
         options.maximumSteps = maxSteps
         options.device = device
-        if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
-        try Distillation.run(
-            file,
-            options,
-            world: world,
-            stop: stop,
-            onNote: { Terminal.standardError.write(kind: .note, "\(recipe): \($0)") },
-            onProgress: display.show
-        )
+        return options
     }
 
     /// Trains a text-to-video model, which one process does alone.

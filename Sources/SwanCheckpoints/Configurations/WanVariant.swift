@@ -96,7 +96,7 @@ extension WanVariant {
     /// The settings for whatever a request does not specify.
     package struct Defaults: Sendable {
         package var steps = 50
-        var shift = 5.0
+        package var shift = 5.0
         package var guidance = (low: 5.0, high: 5.0)
         /// The noise level at and above which the high-noise expert is used.
         package var boundary = 0.875
@@ -104,6 +104,8 @@ extension WanVariant {
         package var framesPerSecond = 16
         package var width = 1_280, height = 720
         package var negativePrompt = Self.ownNegativePrompt
+        /// The pixels of a frame.
+        package var area: Int { width * height }
 
         /// Wan's negative prompt, in the language that the models were trained with.
         package static let ownNegativePrompt =

@@ -107,36 +107,12 @@ struct DistillationFolder {
         )
         do {
             for part in [ModelFolder.Part.vae, .textEncoder, .tokenizer] {
-                if let files = model.parts[part] { try link(files, part, writer) }
+                if let files = model.parts[part] { try writer.link(files, as: part) }
             }
         } catch let error as CocoaError {
             throw SwanError(writing: error.filePath ?? url.path, error)
         }
         if isCausal { try writer.write(stream(settings)) }
-    }
-
-    /// Links a part's files in the layout of Swan's folders.
-    private func link(
-        _ files: ModelFolder.Files,
-        _ part: ModelFolder.Part,
-        _ writer: ModelFolderWriter
-    ) throws {
-        let usual = try writer.path(of: part)
-        let folder = URL(fileURLWithPath: usual).deletingLastPathComponent()
-        let suffix = URL(fileURLWithPath: files.data).pathExtension
-        let data =
-            part == .tokenizer || suffix == "safetensors"
-            ? usual : usual.replacing(/safetensors$/, with: suffix)
-        var links = [data: files.data]
-        if let config = files.config { links[folder.appending(path: "config.json").path] = config }
-        for (link, target) in links {
-            let exists = try? FileManager.default.destinationOfSymbolicLink(atPath: link)
-            if exists != nil { try FileManager.default.removeItem(atPath: link) }
-            try FileManager.default.createSymbolicLink(
-                atPath: link,
-                withDestinationPath: URL(fileURLWithPath: target).resolvingSymlinksInPath().path
-            )
-        }
     }
 
     /// How the student streams.

@@ -56,8 +56,12 @@ enum SettingKey: String, CaseIterable {
     /// The words to add to an error about an unknown key: the most similar known one, if it is
     /// near.
     static func suggestion(for key: String) -> String {
+        suggestion(for: key, among: allCases.map(\.rawValue) + dead.keys.sorted())
+    }
+
+    /// The same among other names.
+    static func suggestion(for key: String, among names: [String]) -> String {
         guard key.utf8.count <= 64 else { return "" }
-        let names = allCases.map(\.rawValue) + dead.keys.sorted()
         let near = names.map { ($0, editDistance($0, key)) }.min { $0.1 < $1.1 }
         guard let (known, distance) = near, distance <= max(3, key.count / 4) else { return "" }
         return "; did you mean '\(known)'?"

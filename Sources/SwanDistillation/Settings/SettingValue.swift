@@ -1,5 +1,6 @@
 import SwanSystem
 import SwanDistributed
+import Torch
 import Yams
 
 /// The value of a key in a file.
@@ -73,5 +74,26 @@ struct SettingValue {
 
     func invalid(_ message: String) -> SwanError {
         SwanError(.invalidRecipe, "\(name): \(message)")
+    }
+}
+
+extension SettingValue {
+    /// Reads a list of texts, or one.
+    func texts() throws(SwanError) -> [String] {
+        guard let items = node.sequence else { return [try text()] }
+        return try items.map { item throws(SwanError) in
+            guard let text = item.string else { throw invalid("must be a list of texts") }
+            return text
+        }
+    }
+
+    /// Reads the name of a dtype that a network can compute in.
+    func dtype() throws(SwanError) -> DType {
+        switch try text() {
+        case "float32", "fp32": return .float32
+        case "bfloat16", "bf16": return .bfloat16
+        case "float16", "fp16": return .float16
+        default: throw invalid("must be one of float32, bfloat16, float16")
+        }
     }
 }

@@ -19,6 +19,9 @@ package struct SceneBenchmark {
         /// The denoising steps and the guidance scale; nil for the model's own.
         package var steps: Int?
         package var guidance: Double?
+        /// Whether single pictures are made, and judged by all but motion. Students for pictures
+        /// make no others.
+        package var makesPictures = false
         /// The device to run on.
         package var device = "auto"
         /// Where to write frames of the first videos as a picture; nil for nowhere.
@@ -63,9 +66,18 @@ package struct SceneBenchmark {
     private static let bound = 0.9
     /// The number of videos on the picture.
     private static let shown = 24
+    /// The frames of the clips that pictures' prompts are of.
+    private static let framesOfClips = 21
+
+    /// What makes a clip.
+    private enum Maker {
+        case videos(VideoGenerator)
+        case pictures(StudentPainter)
+    }
 
     private let options: Options
-    private let generator: VideoGenerator
+    private let maker: Maker
+    private let frames: Int
 
     /// Opens the model.
     package init(_ options: Options) throws {
@@ -85,66 +97,111 @@ package struct SceneBenchmark {
             }
             try OutputPath.requireWritable(sheet)
         }
-        self.options = options
         var opening = GenerationOptions()
         opening.device = options.device
         opening.offload = .none
-        generator = VideoGenerator(try GenerationModel(options.model, options: opening))
+        var options = options
+        if let student = try LiteStudentFolder(options.model) {
+            options.makesPictures = true
+            var settings = GenerationSettings()
+            settings.steps = options.steps
+            let painter = try StudentPainter(student, opening, settings)
+            try painter.load()
+            (maker, frames) = (.pictures(painter), Self.framesOfClips)
+        } else {
+            let model = try GenerationModel(options.model, options: opening)
+            maker = .videos(VideoGenerator(model))
+            frames = max(Self.framesOfClips, model.variant.defaults.frames)
+        }
+        self.options = options
     }
 
     /// Generates the videos and measures them.
     ///
     /// - Parameter onVideo: Called with the number of videos done and what has been met so far.
     package func run(onVideo: (Int, SceneScore) -> Void = { _, _ in }) throws -> Report {
-        let frames = generator.model.variant.defaults.frames
         let scenes = SceneSampler(frames: frames, seed: options.seed)
         let prompts = ScenePrompts(seed: options.seed)
         var score = SceneScore()
         var missed: [String] = []
         var rows: [[Tensor]] = []
-        for index in 0..<options.prompts {
+        var index = 0
+        while score.count < options.prompts {
+            defer { index += 1 }
             let scene = scenes.scene(UInt64(index), .heldOut)
+            // A picture has no change of scene.
+            guard !options.makesPictures || scene.kind != .change else { continue }
             let (claim, text) = prompts.prompt(for: scene, index: UInt64(index))
-            let clip = try video(text, seed: UInt64(index))
-            let verdict = try SceneMeasure.verdict(clip, claim)
+            let clip = try clip(text, seed: UInt64(index))
+            let verdict =
+                options.makesPictures
+                ? try SceneMeasure.verdict(onPicture: clip.selected(0, 0), claim)
+                : try SceneMeasure.verdict(clip, claim)
             score.add(verdict, claim.kind)
             if !verdict.isMet {
                 missed.append("\(text): \(verdict.missing.joined(separator: ", "))")
             }
             if rows.count < Self.shown {
                 let last = clip.size(0) - 1
-                rows.append(try (0...5).map { try clip.selected(0, $0 * last / 5) })
+                let shown = last == 0 ? 1 : 6
+                rows.append(try (0..<shown).map { try clip.selected(0, $0 * last / 5) })
             }
-            onVideo(index + 1, score)
+            onVideo(score.count, score)
         }
         if let sheet = options.sheet { try write(rows, to: sheet) }
         return Report(
             model: options.model,
             seed: options.seed,
-            figures: Self.figures(of: score),
+            figures: figures(of: score),
             missed: missed
         )
     }
 
-    private static func figures(of score: SceneScore) -> [Figure] {
-        score.figures.sorted { $0.key < $1.key }.map { name, share in
-            Figure(name, share, "", name == "met" ? .atLeast(bound) : nil)
+    private func figures(of score: SceneScore) -> [Figure] {
+        var figures = score.figures
+        if options.makesPictures {
+            for name in ["heading", "pace"] { figures[name] = nil }
+        }
+        return figures.sorted { $0.key < $1.key }.map { name, share in
+            Figure(name, share, "", name == "met" ? .atLeast(Self.bound) : nil)
         }
     }
 
-    /// Generates a video: [T, 3, H, W] in [0, 1].
-    private func video(_ prompt: String, seed: UInt64) throws -> Tensor {
+    /// Generates a clip: [T, 3, H, W] in [0, 1].
+    private func clip(_ prompt: String, seed: UInt64) throws -> Tensor {
+        let seed = Seed.mixed(options.seed, seed)
+        switch maker {
+        case .videos(let generator): return try clip(prompt, seed, generator)
+        case .pictures(let painter):
+            guard let text = try painter.means(of: [prompt])[prompt] else { break }
+            return try Self.tensor([painter.picture(of: painter.latents(text, seed: seed))])
+        }
+        throw SwanError(.invalidModel, "\(options.model): encodes no prompt")
+    }
+
+    private func clip(
+        _ prompt: String,
+        _ seed: UInt64,
+        _ generator: VideoGenerator
+    ) throws -> Tensor {
         var request = GenerationRequest(prompt: prompt)
-        request.settings.seed = Seed.mixed(options.seed, seed)
+        request.settings.seed = seed
+        if options.makesPictures { request.settings.frames = 1 }
         request.settings.steps = options.steps
         request.settings.guidance = options.guidance
         var frames: [VideoFrame] = []
         _ = try generator.generate(request) { event in
             if case .frames(let next, _) = event { frames += next }
         }
-        guard let first = frames.first else {
+        guard !frames.isEmpty else {
             throw SwanError(.invalidModel, "\(options.model): generated no frames")
         }
+        return try Self.tensor(frames)
+    }
+
+    /// Frames of one size as [T, 3, H, W] in [0, 1].
+    private static func tensor(_ frames: [VideoFrame]) throws -> Tensor {
+        let first = frames[0]
         let pixels = try Tensor(
             frames.flatMap(\.pixels),
             [frames.count, first.height, first.width, 3]

@@ -45,6 +45,17 @@ public final class FileGeneration: Sendable {
     public func run(
         onProgress: @escaping (GenerationProgress) throws -> Void = { _ in }
     ) throws -> GenerationSummary {
+        if let student = try LiteStudentFolder(request.model) {
+            guard ranks == nil else {
+                throw SwanError(
+                    .invalidRequest,
+                    "\(request.model): a student's picture is made by one process; start it without "
+                        + "'swan launch'"
+                )
+            }
+            return try StudentPictures(request, student, log: log, stop: stop)
+                .run(onProgress: onProgress)
+        }
         let jobs = try request.jobs()
         if writes { try request.files.check() }
         for job in jobs

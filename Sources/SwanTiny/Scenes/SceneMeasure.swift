@@ -57,6 +57,18 @@ package enum SceneMeasure {
         return verdict
     }
 
+    /// Judges a picture [3, H, W] in [0, 1] by what was asked of the first shot, except motion.
+    package static func verdict(
+        onPicture picture: Tensor,
+        _ claim: SceneClaim
+    ) throws(SwanError) -> Verdict {
+        var verdict = Verdict()
+        guard let shot = claim.shots.first else { return verdict }
+        try judge(picture.unsqueezed(0), shot, &verdict)
+        (verdict.heading, verdict.pace) = (true, true)
+        return verdict
+    }
+
     private static func judge(
         _ clip: Tensor,
         _ shot: SceneClaim.Shot,

@@ -23,11 +23,18 @@ package final class StageRecord {
     private var since = ContinuousClock.now
 
     /// Creates the record of `stage` in a model's folder.
-    package init(_ stage: String, in folder: URL, _ options: SampleOptions) {
+    ///
+    /// - Parameter sheets: The folder of the sheets' PNG files; nil for `samples`.
+    package init(
+        _ stage: String,
+        in folder: URL,
+        _ options: SampleOptions,
+        sheets: URL? = nil
+    ) {
         self.stage = stage
         self.options = options
         events = folder.appending(path: "events").appending(path: stage)
-        sheets = folder.appending(path: "samples")
+        self.sheets = sheets ?? folder.appending(path: "samples")
     }
 
     /// Starts a new event file, whose first step follows `step`.
