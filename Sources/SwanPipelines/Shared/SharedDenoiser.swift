@@ -181,7 +181,7 @@ final class SharedDenoiser {
         let pool = try pools[shape] ?? makePool(shape)
         pools[shape] = pool
         let plan = try DenoisingPlan(chunk.options, dtype: model.dtype, device: model.device)
-        let rows = try acquireRows(plan, chunk.options, passes: plan.steps.count, pool)
+        let rows = try acquireRows(plan, chunk.options, passes: plan.sequentialPasses, pool)
         return Lane(
             stream,
             pool,
@@ -230,8 +230,7 @@ final class SharedDenoiser {
 
     private func changePlan(of lane: Lane, to options: StreamOptions) throws {
         let plan = try DenoisingPlan(options, dtype: model.dtype, device: model.device)
-        let passes = plan.streamBatch ? 1 : plan.steps.count
-        let rows = try acquireRows(plan, options, passes: passes, lane.pool)
+        let rows = try acquireRows(plan, options, passes: plan.passes, lane.pool)
         let old = lane.denoiser.cacheRows
         try lane.denoiser.change(plan, cacheRows: rows, cache: &lane.pool.cache)
         try lane.pool.cache.releaseRows(old)

@@ -138,13 +138,17 @@ extension DenoisingPlan {
     init(_ options: StreamOptions, dtype: DType, device: Device) throws {
         let configuration = options.configuration
         let random = StreamNoise(seed: options.settings.seed, dtype: dtype, device: device)
-        schedule = try FlowMatch(.streaming(shift: configuration.shift))
-        steps = try schedule.denoisingSteps(
-            configuration.steps + [0],
-            warped: configuration.warpsSteps
+        let schedule = try FlowMatch(.streaming(shift: configuration.shift))
+        self.init(
+            schedule: schedule,
+            steps: try schedule.denoisingSteps(
+                configuration.steps + [0],
+                warped: configuration.warpsSteps
+            ),
+            streamBatch: options.settings.streamBatch,
+            contextTimestep: configuration.contextNoise.map(Double.init),
+            framesPerChunk: configuration.framesPerBlock,
+            noise: { shape, key throws(SwanError) in try random(shape, key) }
         )
-        streamBatch = options.settings.streamBatch
-        framesPerChunk = configuration.framesPerBlock
-        noise = { shape, key throws(SwanError) in try random(shape, key) }
     }
 }

@@ -23,7 +23,7 @@ package struct SingleStreamDenoiser: ~Copyable {
         device: Device = .cpu
     ) throws(SwanError) {
         var options = options
-        options.passes = plan.steps.count
+        options.passes = plan.sequentialPasses
         var pool = try KVCachePool(
             transformer.config,
             rows: plan.cacheRowCount,
