@@ -150,12 +150,8 @@ struct DistillationFolder {
         stream.cacheFrames = settings.cacheFrames ?? settings.shape?[1] ?? stream.cacheFrames
         stream.sinkFrames = settings.sinkFrames ?? stream.sinkFrames
         stream.sinkThreshold = settings.sinkThreshold ?? stream.sinkThreshold
-        // Its past was clean in training. What begins with footage streams in batches, as published.
-        if settings.rolloutOptions != nil {
-            stream.contextNoise = settings.rollout.contextNoise
-        } else if settings.steps.first == DistillationSchedule.trainingTimesteps {
-            stream.contextNoise = settings.steps.last == 0 ? 0 : nil
-        }
+        stream.contextNoise = settings.streamContextNoise
+        stream.shotFrames = settings.shotFrames
         (stream.width, stream.height) = (defaults?.width, defaults?.height)
         stream.fps = defaults.map { Double($0.framesPerSecond) }
         // Motion lets a stream begin 100 below 1000 times its noise scale.

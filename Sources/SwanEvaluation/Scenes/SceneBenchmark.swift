@@ -142,14 +142,7 @@ package struct SceneBenchmark {
         _ = try generator.generate(request) { event in
             if case .frames(let next, _) = event { frames += next }
         }
-        guard let first = frames.first else {
-            throw SwanError(.invalidModel, "\(options.model): generated no frames")
-        }
-        let pixels = try Tensor(
-            frames.flatMap(\.pixels),
-            [frames.count, first.height, first.width, 3]
-        )
-        return try PixelMath.values(pixels.permuted(0, 3, 1, 2).contiguous())
+        return try Tensor(clip: frames, of: options.model)
     }
 
     private func write(_ rows: [[Tensor]], to path: String) throws {

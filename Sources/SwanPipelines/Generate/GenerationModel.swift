@@ -18,7 +18,7 @@ public struct GenerationModel: Sendable {
     public let options: GenerationOptions
 
     /// How a causal model makes videos chunk by chunk; nil for one that sees all frames.
-    let stream: StreamConfiguration?
+    package let stream: StreamConfiguration?
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig

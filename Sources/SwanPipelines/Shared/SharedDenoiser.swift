@@ -160,6 +160,7 @@ final class SharedDenoiser {
         try lane.denoiser.add(
             chunk.noised.latents,
             firstTimestep: chunk.noised.firstTimestep,
+            endsShot: chunk.noised.mark.endsShot,
             text: lane.text
         )
     }
@@ -217,15 +218,9 @@ final class SharedDenoiser {
             let rows = pool.cache.rowCount
             try pool.cache.grow(to: rows + max(missing, rows))
         }
-        return try pool.cache.acquireRows(
-            plan.cacheRowCount,
-            options: KVCacheOptions(
-                frames: options.configuration.cacheFrames,
-                sinkFrames: options.configuration.sinkFrames,
-                sinkThreshold: options.configuration.sinkThreshold,
-                passes: passes
-            )
-        )
+        var cache = KVCacheOptions(options.configuration)
+        cache.passes = passes
+        return try pool.cache.acquireRows(plan.cacheRowCount, options: cache)
     }
 
     private func changePlan(of lane: Lane, to options: StreamOptions) throws {

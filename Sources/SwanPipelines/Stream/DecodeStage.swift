@@ -7,12 +7,13 @@ import Torch
 /// Decodes clean latents to frames and records the latency of chunks.
 final class DecodeStage: Sendable {
     private struct State: ~Copyable {
-        let decoder: any VideoDecoder
+        var decoder: any VideoDecoder
         var framesOut = 0
         var seconds = 0.0
         var latencies = LatencyHistogram()
     }
 
+    private let vae: any VideoAutoencoder
     private let options: StreamOptions
     private let clock: StreamClock
     private let state: Mutex<State>
@@ -22,6 +23,7 @@ final class DecodeStage: Sendable {
         options: StreamOptions,
         clock: StreamClock
     ) throws(SwanError) {
+        self.vae = vae
         self.options = options
         self.clock = clock
         state = Mutex(State(decoder: try vae.makeDecoder()))
@@ -47,6 +49,7 @@ final class DecodeStage: Sendable {
                             + "values exceed the range of the dtype (try float32)"
                     )
                 }
+                if chunk.mark.endsShot { state.decoder = try vae.makeDecoder() }
                 return try SwanPipelines.frames(of: video)
             }
             let end = clock.now()

@@ -77,6 +77,7 @@ final class DenoiseStage: Sendable {
                 try state.denoiser.denoise(
                     chunk.latents,
                     firstTimestep: chunk.firstTimestep,
+                    endsShot: chunk.mark.endsShot,
                     text: conditioning,
                     isAborted: isAborted
                 )
@@ -128,7 +129,8 @@ extension KVCacheOptions {
         self.init(
             frames: configuration.cacheFrames,
             sinkFrames: configuration.sinkFrames,
-            sinkThreshold: configuration.sinkThreshold
+            sinkThreshold: configuration.sinkThreshold,
+            endsClean: configuration.contextNoise != nil
         )
     }
 }

@@ -16,11 +16,14 @@ extension EncodeStage {
         isStopped: () -> Bool,
         put: (NoisedChunk) throws -> Bool
     ) throws {
-        var first = 0
+        var (first, chunk) = (0, 0)
         while first < frames, !isStopped() {
             try willStart(first)
             guard try put(noise()) else { return }
-            first += temporalStride * latentFrames - (first == 0 ? temporalStride - 1 : 0)
+            // A shot's first latent stands for one frame.
+            let missing = startsShot(chunk) ? temporalStride - 1 : 0
+            first += temporalStride * latentFrames - missing
+            chunk += 1
         }
     }
 }

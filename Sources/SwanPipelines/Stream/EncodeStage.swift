@@ -143,15 +143,24 @@ final class EncodeStage: Sendable {
                 options.height / stride, options.width / stride,
             ]
             let key = NoiseKey(chunk: work.chunks, step: 0)
+            var mark = ChunkMark(captureTimes: nil, completion: clock.now())
+            mark.startsShot = startsShot(work.chunks)
             work.chunks += 1
+            mark.endsShot = startsShot(work.chunks)
             let latents = try inference { try work.random(shape, key) }
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
                 prompt: markPrompt(),
-                mark: ChunkMark(captureTimes: nil, completion: clock.now())
+                mark: mark
             )
         }
+    }
+
+    /// Whether a chunk of noise begins a shot, and the stream.
+    func startsShot(_ chunk: Int) -> Bool {
+        let perShot = options.configuration.shotFrames.map { $0 / latentFrames }
+        return chunk == 0 || perShot.map { chunk.isMultiple(of: $0) } ?? false
     }
 
     /// A video's first latent represents a single frame, so the first chunk has one frame more than

@@ -51,16 +51,23 @@ package struct SingleStreamDenoiser: ~Copyable {
     ///
     /// - Parameters:
     ///   - firstTimestep: The timestep of the first step from now on, if it changes.
+    ///   - endsShot: Whether the next chunk begins the stream anew.
     ///   - isAborted: Called before each step; after `true`, the chunk is left unfinished, and the denoiser is of no
     ///     further use.
     /// - Returns: The chunk that this completes, [1, C, F, h, w]; `nil` while the rows fill.
     package mutating func denoise(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
+        endsShot: Bool = false,
         text: TextConditioning,
         isAborted: () -> Bool = { false }
     ) throws(SwanError) -> Tensor? {
-        try denoiser.add(latents, firstTimestep: firstTimestep, text: text)
+        try denoiser.add(
+            latents,
+            firstTimestep: firstTimestep,
+            endsShot: endsShot,
+            text: text
+        )
         return try run(isAborted)
     }
 

@@ -43,6 +43,9 @@ struct ChunkMark: Sendable {
     let captureTimes: [ContinuousClock.Instant]?
     /// The time at which the chunk's last frame was captured or its noise was drawn.
     let completion: ContinuousClock.Instant
+    /// Whether the chunk is the first or the last of a shot; see `StreamConfiguration.shotFrames`.
+    var startsShot = false
+    var endsShot = false
     /// The time spent in each stage.
     var seconds = StageSeconds()
 }

@@ -70,6 +70,8 @@ package struct StreamDenoiser: ~Copyable {
         /// The chunk's index in the stream; negative for the zeros that fill the lower rows until
         /// the first chunks reach them.
         let chunk: Int
+        /// Whether the stream begins anew after it.
+        var endsShot = false
 
         var isChunk: Bool { chunk >= 0 }
     }
@@ -119,13 +121,16 @@ package struct StreamDenoiser: ~Copyable {
     ///
     /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes;
     ///   ignored for the first chunk.
+    /// - Parameter endsShot: Whether the next chunk begins the stream anew, without a past. Only
+    ///   where finished chunks run once more.
     package mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
+        endsShot: Bool = false,
         text: TextConditioning
     ) throws(SwanError) {
         if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
-        let row = Row(latents: latents, start: position, chunk: chunk)
+        let row = Row(latents: latents, start: position, chunk: chunk, endsShot: endsShot)
         if plan.streamBatch, chunk > 0 {
             try move(row, text)
         } else {
@@ -160,6 +165,11 @@ package struct StreamDenoiser: ~Copyable {
         case .step(let index, let row):
             guard index + 1 < steps.count else {
                 if let timestep = plan.contextTimestep {
+                    if row.endsShot {
+                        try cache.clearRows(cacheRows)
+                        position = 0
+                        return clean
+                    }
                     try keep(clean, of: row, at: timestep, work.text)
                     return nil
                 }
