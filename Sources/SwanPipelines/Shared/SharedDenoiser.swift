@@ -157,6 +157,7 @@ final class SharedDenoiser {
         lane.options = chunk.options
         lane.text = chunk.tag.stages.prompts.conditioning(of: chunk.noised.prompt)
         lane.inFlight.append((chunk.noised.mark, chunk.tag))
+        if chunk.noised.mark.startsShot { try lane.denoiser.restart(&lane.pool.cache) }
         try lane.denoiser.add(
             chunk.noised.latents,
             firstTimestep: chunk.noised.firstTimestep,

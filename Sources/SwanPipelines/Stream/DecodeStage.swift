@@ -38,6 +38,7 @@ final class DecodeStage: Sendable {
         try state.withLock { state in
             let start = clock.now()
             let frames = try inference {
+                if chunk.mark.startsShot { state.decoder = try vae.makeDecoder() }
                 // The transformer's output is normalized, whatever its input was.
                 let video = try state.decoder.decode(chunk.latents)
                 // Non-finite values would become black bytes. Decoding waits for the device anyway.
@@ -49,7 +50,6 @@ final class DecodeStage: Sendable {
                             + "values exceed the range of the dtype (try float32)"
                     )
                 }
-                if chunk.mark.endsShot { state.decoder = try vae.makeDecoder() }
                 return try SwanPipelines.frames(of: video)
             }
             let end = clock.now()

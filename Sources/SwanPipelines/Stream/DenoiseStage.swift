@@ -77,6 +77,7 @@ final class DenoiseStage: Sendable {
                 try state.denoiser.denoise(
                     chunk.latents,
                     firstTimestep: chunk.firstTimestep,
+                    startsShot: chunk.mark.startsShot,
                     endsShot: chunk.mark.endsShot,
                     text: conditioning,
                     isAborted: isAborted

@@ -16,14 +16,14 @@ extension EncodeStage {
         isStopped: () -> Bool,
         put: (NoisedChunk) throws -> Bool
     ) throws {
-        var (first, chunk) = (0, 0)
+        var first = 0
         while first < frames, !isStopped() {
             try willStart(first)
-            guard try put(noise()) else { return }
+            let chunk = try noise()
+            guard try put(chunk) else { return }
             // A shot's first latent stands for one frame.
-            let missing = startsShot(chunk) ? temporalStride - 1 : 0
+            let missing = chunk.mark.startsShot ? temporalStride - 1 : 0
             first += temporalStride * latentFrames - missing
-            chunk += 1
         }
     }
 }

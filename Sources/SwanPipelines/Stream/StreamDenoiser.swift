@@ -70,7 +70,7 @@ package struct StreamDenoiser: ~Copyable {
         /// The chunk's index in the stream; negative for the zeros that fill the lower rows until
         /// the first chunks reach them.
         let chunk: Int
-        /// Whether the stream begins anew after it.
+        /// Whether no other chunk will see it.
         var endsShot = false
 
         var isChunk: Bool { chunk >= 0 }
@@ -121,8 +121,8 @@ package struct StreamDenoiser: ~Copyable {
     ///
     /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes;
     ///   ignored for the first chunk.
-    /// - Parameter endsShot: Whether the next chunk begins the stream anew, without a past. Only
-    ///   where finished chunks run once more.
+    /// - Parameter endsShot: Whether no other chunk will see this one, so that its keys are of no
+    ///   use.
     package mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
@@ -165,11 +165,7 @@ package struct StreamDenoiser: ~Copyable {
         case .step(let index, let row):
             guard index + 1 < steps.count else {
                 if let timestep = plan.contextTimestep {
-                    if row.endsShot {
-                        try cache.clearRows(cacheRows)
-                        position = 0
-                        return clean
-                    }
+                    if row.endsShot { return clean }
                     try keep(clean, of: row, at: timestep, work.text)
                     return nil
                 }
@@ -230,6 +226,13 @@ package struct StreamDenoiser: ~Copyable {
     ) throws(SwanError) {
         framesPerChunk = frames
         try cache.layOut(cacheRows, framesPerChunk: frames)
+    }
+
+    /// Forgets the past, if finished chunks run once more: then none is in flight.
+    package mutating func restart(_ cache: inout KVCachePool) throws(SwanError) {
+        guard plan.contextTimestep != nil else { return }
+        try cache.clearRows(cacheRows)
+        position = 0
     }
 
     // MARK: - Sequential steps
