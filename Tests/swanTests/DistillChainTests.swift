@@ -24,6 +24,7 @@ import Testing
         for (old, new) in [
             ("out/tiny-t2v-ode", "regressed"), ("out/tiny-t2v\n", "teacher\n"),
             ("[1, 6, 48, 8, 8]", "[1, 4, 48, 4, 4]"), ("shot_frames: 6", "shot_frames: 4"),
+            ("num_frame_per_block: 3", "num_frame_per_block: 2"),
             ("held_out_rows: 32", "held_out_rows: 1"), ("mixed_precision: true", ""),
             ("batch_size: 32", "batch_size: 2"), ("batch_size: 16", "batch_size: 2"),
             ("log_iters: 250", "log_iters: 2"), ("log_iters: 100", "log_iters: 2"),
@@ -65,6 +66,10 @@ import Testing
     }
 
     private func streamsAndGenerates(_ student: String) throws {
+        let stream = try String(contentsOfFile: student + "/stream.yaml", encoding: .utf8)
+        for line in ["context_noise: 0", "shot_frames: 4", "num_sink_tokens: 0", "height: 32"] {
+            #expect(stream.contains(line + "\n"), "\(stream)")
+        }
         let generated = try run([
             "generate", "--model", student, "--prompt", "a red ball rolls left", "--device", "cpu",
             "-o", folder.path("ball.mkv"),

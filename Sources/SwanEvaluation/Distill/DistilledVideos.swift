@@ -49,9 +49,11 @@ struct VideoFigures {
         self.seconds.append(seconds)
         guard pictures.count < Self.shown else { return }
         let last = clip.size(0) - 1
-        pictures.append(try [0, last / 2, last].map { index throws(SwanError) in
-            try clip.selected(0, index)
-        })
+        pictures.append(
+            try [0, last / 2, last].map { index throws(SwanError) in
+                try clip.selected(0, index)
+            }
+        )
     }
 
     /// The share of prompts that are met.

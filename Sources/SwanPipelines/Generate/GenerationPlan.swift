@@ -59,10 +59,12 @@ public struct GenerationPlan: Sendable {
         let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
         frames = request.settings.frames ?? min(followed, defaults.frames)
         framesPerSecond = defaults.framesPerSecond
-        steps = request.settings.timesteps?.count ?? request.settings.steps
+        steps =
+            request.settings.timesteps?.count ?? request.settings.steps
             ?? model.stream?.steps.count ?? defaults.steps
         shift =
-            request.settings.shift ?? model.stream?.shift ?? model.settings.shift ?? variant.shift(area: width * height)
+            request.settings.shift ?? model.stream?.shift ?? model.settings.shift
+            ?? variant.shift(area: width * height)
         solver = request.settings.solver ?? model.settings.solver ?? .unipc
         schedule = request.settings.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
         // A causal model was distilled from guided steps.
