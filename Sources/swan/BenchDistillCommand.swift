@@ -22,10 +22,10 @@ struct BenchDistillCommand: ParsableCommand {
     )
 
     @Option(help: "The student: the name of a bundled model, or a folder.")
-    var model: String
+    var model = "tiny-t2v"
 
     @Option(help: "The teacher: the name of a bundled model, or a folder.")
-    var teacher: String
+    var teacher = "tiny-t2v-teacher"
 
     @Option(help: ArgumentHelp("The student after regression alone.", valueName: "model"))
     var ode: String?
