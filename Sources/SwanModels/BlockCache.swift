@@ -12,6 +12,8 @@ struct BlockCache {
         var slots: RowSlots
         /// The remaining passes over the slot taken last; see `CacheSlots.place(again:)`.
         var pass: Int
+        /// The slots of the last chunk, and where in the stream it ends.
+        var last: (end: Int, slots: PlacedSlots)?
     }
 
     init(
@@ -31,10 +33,9 @@ struct BlockCache {
 
     /// Assigns an empty row to a stream.
     mutating func begin(_ row: Int, _ options: KVCacheOptions) {
-        rows[row] = Row(
-            slots: .known(CacheSlots(capacity: options.frames, sinks: options.sinkFrames)),
-            pass: options.passes
-        )
+        var slots = CacheSlots(capacity: options.frames, sinks: options.sinkFrames)
+        slots.listsFirst = options.endsClean && options.sinkFrames == 0
+        rows[row] = Row(slots: .known(slots), pass: options.passes)
     }
 
     /// Fills a row with zeros.
@@ -105,10 +106,14 @@ struct BlockCache {
         if place.options.refreshesSinks(frames: place.frames) {
             try row.slots.refresh(similarity(to: k, v, place), below: place.options.sinkThreshold)
         }
+        let end = place.firstFrame + place.frames
+        if place.options.endsClean, let last = row.last, last.end == end {
+            return try write(k, v, to: last.slots, place)
+        }
         // If one row runs all steps of a chunk, they all use the same slots.
         let passes = place.options.passes
-        let isFull = row.slots.isFull(at: place.firstFrame + place.frames)
-        let again = isFull && passes > 1 && row.pass > 1
+        let isFull = row.slots.isFull(at: end)
+        let again = isFull && passes > 1 && row.pass > 1 && !place.options.endsClean
         if isFull { row.pass = again ? row.pass - 1 : passes }
         let slots = try row.slots.place(start: place.firstFrame, frames: place.frames, again: again)
         guard let slots else {
@@ -118,6 +123,16 @@ struct BlockCache {
                     + "\(place.options.frames) frames of which \(place.options.sinkFrames) are sinks"
             )
         }
+        row.last = (end, slots)
+        try write(k, v, to: slots, place)
+    }
+
+    private func write(
+        _ k: Tensor,
+        _ v: Tensor,
+        to slots: PlacedSlots,
+        _ place: CachePlace
+    ) throws(SwanError) {
         try slots.write(k, to: keys.selected(0, place.row), tokensPerFrame)
         try slots.write(v, to: values.selected(0, place.row), tokensPerFrame)
     }

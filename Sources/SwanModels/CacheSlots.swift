@@ -9,6 +9,8 @@ struct CacheSlots: Sendable, Equatable {
     let capacity, sinks: Int
     /// The ends of the slots that may be overwritten, in order of use.
     var evictable: [Int] = []
+    /// Whether the first chunk may be overwritten, too, like any other.
+    var listsFirst = false
     /// How far the row is filled.
     var fill = CacheFill()
 
@@ -31,6 +33,7 @@ struct CacheSlots: Sendable, Equatable {
         let newEnd = start + frames
         guard isFull(at: newEnd) else {
             let slots = fill.append(frames, endingAt: newEnd)
+            if listsFirst, evictable.isEmpty { evictable.append(slots.upperBound) }
             if let next = nextToList(after: newEnd, frames), evictable.last != next {
                 evictable.append(next)
             }

@@ -107,6 +107,17 @@ public struct KVCachePool: ~Copyable {
         for row in released { rows[try index(of: row)] = Row(isUsed: true) }
     }
 
+    /// Empties rows, which their stream keeps.
+    public mutating func clearRows(_ cleared: [CacheRow]) throws(SwanError) {
+        for row in cleared {
+            let index = try index(of: row)
+            for block in blocks.indices {
+                try blocks[block].erase(index)
+                blocks[block].begin(index, rows[index].options)
+            }
+        }
+    }
+
     /// Copies a row to others of the same stream; from then on each holds one denoising step.
     public mutating func spread(_ row: CacheRow, over others: [CacheRow]) throws(SwanError) {
         let source = try index(of: row)
@@ -232,9 +243,22 @@ public struct KVCacheOptions: Sendable, Equatable {
     public var sinkThreshold: Double
     /// The number of passes of each chunk over one row: the number of steps, until rows are spread.
     public var passes: Int
+    /// Whether a chunk's last pass is on its clean content, whose keys replace those of its steps.
+    ///
+    /// Then all passes of a chunk use the same slots, also those of the chunk that fills the row,
+    /// and the first chunk is kept only if there are sinks: rules of StreamDiffusionV2 that differ
+    /// are for keys of its batches.
+    public var endsClean: Bool
 
     /// Creates the options.
-    public init(frames: Int, sinkFrames: Int, sinkThreshold: Double = -1, passes: Int = 1) {
+    public init(
+        frames: Int,
+        sinkFrames: Int,
+        sinkThreshold: Double = -1,
+        passes: Int = 1,
+        endsClean: Bool = false
+    ) {
+        self.endsClean = endsClean
         self.frames = frames
         self.sinkFrames = sinkFrames
         self.sinkThreshold = sinkThreshold

@@ -11,7 +11,7 @@ struct BenchCommand: ParsableCommand {
             """,
         subcommands: [
             BenchSpeedCommand.self, BenchQualityCommand.self, BenchServeCommand.self,
-            BenchDistributeCommand.self, BenchScenesCommand.self,
+            BenchDistributeCommand.self, BenchScenesCommand.self, BenchDistillCommand.self,
         ],
         defaultSubcommand: BenchSpeedCommand.self
     )

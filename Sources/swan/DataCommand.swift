@@ -9,7 +9,10 @@ struct DataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data",
         abstract: "Make, pack and inspect datasets of latents for distillation.",
-        subcommands: [DataPairsCommand.self, DataLatentsCommand.self, Pack.self, Inspect.self]
+        subcommands: [
+            DataPromptsCommand.self, DataPairsCommand.self, DataLatentsCommand.self, Pack.self,
+            Inspect.self,
+        ]
     )
 
     /// `swan data pack`: collects `.pt` files in a database.

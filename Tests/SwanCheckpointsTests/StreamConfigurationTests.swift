@@ -1,3 +1,5 @@
+import Foundation
+import GoldenSupport
 import SwanCheckpoints
 import SwanPipelines
 import SwanSystem
@@ -83,6 +85,9 @@ import Torch
         ("num_kv_cache: 9223372036854775807", "num_kv_cache"),
         ("num_frame_per_block: 4611686018427387904", "num_frame_per_block"),
         ("num_frame_per_block: 0", "num_frame_per_block"),
+        ("context_noise: 1001", "context_noise"), ("context_noise: clean", "an integer"),
+        ("shot_frames: 6", "context_noise"),
+        ("shot_frames: 5\ncontext_noise: 0\nnum_frame_per_block: 2", "multiple of"),
         ("num_sink_tokens: -1", "num_sink_tokens"),
         ("num_sink_tokens: 9223372036854775807", "num_sink_tokens"),
         ("height: 9223372036854775807", "height"), ("width: 0", "width"),
@@ -99,6 +104,20 @@ import Torch
         }
         #expect(error?.message.contains(words) ?? false, "\(error?.message ?? "")")
         #expect(error?.message.contains("mine.yaml") ?? false)
+    }
+
+    /// What is written is read again; models without clean keys do not mention them.
+    @Test func cleanKeysSurviveWriting() throws {
+        let text = "context_noise: 0\nshot_frames: 6\nnum_frame_per_block: 3\n"
+        let configuration = try StreamConfiguration(yaml: text, name: "mine.yaml")
+        #expect(configuration.contextNoise == 0 && configuration.shotFrames == 6)
+        let folder = try TemporaryDirectory()
+        let writer = ModelFolderWriter(folder.url.path, metadata: [:])
+        try writer.write(configuration)
+        #expect(try StreamConfiguration(yamlAt: folder.path("stream.yaml")) == configuration)
+        try writer.write(StreamConfiguration())
+        let plain = try String(contentsOfFile: folder.path("stream.yaml"), encoding: .utf8)
+        #expect(!plain.contains("context_noise") && !plain.contains("shot_frames"))
     }
 
     @Test func namesAMissingFile() {

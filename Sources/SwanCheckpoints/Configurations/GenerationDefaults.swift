@@ -1,4 +1,4 @@
-import SwanSystem
+package import SwanSystem
 import Yams
 
 /// How a model's videos are made unless a request says otherwise: `generate.yaml` in its folder.
@@ -47,7 +47,7 @@ public struct GenerationDefaults: Codable, Sendable, Equatable {
     }
 
     /// Reads `generate.yaml`; nil if the folder has none.
-    init?(_ folder: ModelFolder) throws(SwanError) {
+    package init?(_ folder: ModelFolder) throws(SwanError) {
         guard let path = folder.file("generate.yaml") else { return nil }
         do {
             let text = try SmallFile.text(path)

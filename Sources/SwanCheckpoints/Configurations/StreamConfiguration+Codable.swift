@@ -6,7 +6,8 @@ extension StreamConfiguration: Codable {
         case steps = "denoising_step_list", shift = "timestep_shift"
         case warpsSteps = "warp_denoising_step", framesPerBlock = "num_frame_per_block"
         case cacheFrames = "num_kv_cache", sinkFrames = "num_sink_tokens"
-        case sinkThreshold = "adapt_sink_threshold", noiseScale = "noise_scale"
+        case sinkThreshold = "adapt_sink_threshold", contextNoise = "context_noise"
+        case shotFrames = "shot_frames", noiseScale = "noise_scale"
         case timestepOffset = "timestep_offset", normalizesLatents = "normalize_latents"
         case height, width, fps
         case cpuType = "cpu_dtype", styles = "looks"
@@ -70,6 +71,8 @@ extension StreamConfiguration: Codable {
         case .cacheFrames: cacheFrames = try field.value(whole)
         case .sinkFrames: sinkFrames = try field.value(whole)
         case .sinkThreshold: sinkThreshold = try field.value(number)
+        case .contextNoise: contextNoise = try field.value(whole, of: Int.self)
+        case .shotFrames: shotFrames = try field.value(whole, of: Int.self)
         case .noiseScale: noiseScale = try field.value(number)
         case .timestepOffset: timestepOffset = try field.value(whole)
         case .normalizesLatents: normalizesLatents = try field.value(truth)
@@ -114,6 +117,8 @@ extension StreamConfiguration: Codable {
         try values.encode(cacheFrames, forKey: .cacheFrames)
         try values.encode(sinkFrames, forKey: .sinkFrames)
         try values.encode(sinkThreshold, forKey: .sinkThreshold)
+        try values.encodeIfPresent(contextNoise, forKey: .contextNoise)
+        try values.encodeIfPresent(shotFrames, forKey: .shotFrames)
         try values.encode(noiseScale, forKey: .noiseScale)
         if timestepOffset != Self().timestepOffset {
             try values.encode(timestepOffset, forKey: .timestepOffset)

@@ -21,6 +21,14 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var sinkFrames = 3
     /// The similarity below which a sink frame is refreshed, at least -1; -1 for never.
     public var sinkThreshold = -1.0
+    /// The timestep at which a finished chunk runs once more, so that later chunks see the keys of
+    /// its clean content (Self-Forcing, https://arxiv.org/abs/2506.08009); 0 for no noise.
+    ///
+    /// Nil: later chunks see what its last step saw, as in StreamDiffusionV2.
+    public var contextNoise: Int?
+    /// The number of latent frames after which a stream from noise begins anew, with a cut: those
+    /// of the videos that the model has learned. Nil for never; needs `contextNoise`.
+    public var shotFrames: Int?
     /// The amount of noise mixed into the input, from 0 to 1.
     public var noiseScale = 0.8
     /// The offset added to 1000 times the noise scale to get the first timestep, once motion
@@ -122,6 +130,15 @@ public struct StreamConfiguration: Sendable, Equatable {
             "num_kv_cache \(cacheFrames) must be greater than num_frame_per_block \(framesPerBlock) "
                 + "and have room for \(sinkFrames) sink frames in addition"
         )
+        if let shotFrames {
+            try require(shotFrames, in: NumberLimits.frames, "shot_frames")
+            try require(
+                contextNoise != nil && shotFrames.isMultiple(of: framesPerBlock),
+                "shot_frames \(shotFrames) needs context_noise, and must be a multiple of "
+                    + "num_frame_per_block \(framesPerBlock)"
+            )
+        }
+        if let contextNoise { try require(contextNoise, in: 0...1_000, "context_noise") }
         try require(shift > 0 && shift <= 1_000, "timestep_shift must be positive and at most 1000")
         try require((0...1).contains(noiseScale), "noise_scale must be from 0 to 1")
         try require(

@@ -112,13 +112,24 @@ struct DistillationFolder {
         } catch let error as CocoaError {
             throw SwanError(writing: error.filePath ?? url.path, error)
         }
-        if isCausal { try writer.write(stream(settings)) }
+        guard isCausal else { return }
+        let defaults = try GenerationDefaults(model)
+        try writer.write(stream(settings, defaults))
+        if var defaults {
+            // The student has learned what guidance does.
+            (defaults.steps, defaults.guidance) = (settings.noisySteps.count, 1)
+            defaults.shift = settings.tableShift
+            try writer.write(defaults)
+        }
     }
 
     /// How the student streams.
-    private func stream(_ settings: DistillationSettings) -> StreamConfiguration {
+    private func stream(
+        _ settings: DistillationSettings,
+        _ defaults: GenerationDefaults?
+    ) -> StreamConfiguration {
         var stream = StreamConfiguration()
-        stream.steps = settings.steps.last == 0 ? settings.steps.dropLast() : settings.steps
+        stream.steps = settings.noisySteps
         stream.shift = settings.tableShift
         stream.warpsSteps = settings.warpsSteps
         stream.framesPerBlock = settings.framesPerBlock
@@ -126,6 +137,10 @@ struct DistillationFolder {
         stream.cacheFrames = settings.cacheFrames ?? settings.shape?[1] ?? stream.cacheFrames
         stream.sinkFrames = settings.sinkFrames ?? stream.sinkFrames
         stream.sinkThreshold = settings.sinkThreshold ?? stream.sinkThreshold
+        stream.contextNoise = settings.streamContextNoise
+        stream.shotFrames = settings.shotFrames
+        (stream.width, stream.height) = (defaults?.width, defaults?.height)
+        stream.fps = defaults.map { Double($0.framesPerSecond) }
         // Motion lets a stream begin 100 below 1000 times its noise scale.
         stream.noiseScale = min(1, Double((settings.steps.first ?? 1_000) + 100) / 1_000)
         // The data are normalized latents.
@@ -135,6 +150,9 @@ struct DistillationFolder {
 }
 
 extension DistillationSettings {
+    /// The steps that take noise away.
+    fileprivate var noisySteps: [Int] { steps.last == 0 ? steps.dropLast() : steps }
+
     /// Throws an error if settings differ from those that a run began with, except in what may
     /// change.
     func requireSame(as begun: DistillationSettings, in place: String) throws(SwanError) {

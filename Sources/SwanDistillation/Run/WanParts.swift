@@ -13,10 +13,16 @@ struct WanParts {
     let config: WanConfig
     private let source: any WeightSource
 
-    /// Finds the transformer of a model's folder.
-    init(_ path: String) throws {
-        folder = try ModelFolder(path)
-        let files = try folder.require(.transformer)
+    /// Finds the transformer of a model's folder, or of another file with a transformer.
+    init(_ path: String, transformer: String? = nil) throws {
+        let chosen = transformer.map { [ModelFolder.Part.transformer: $0] } ?? [:]
+        folder = try ModelFolder(path, choosing: chosen)
+        var files = try folder.require(.transformer)
+        if transformer != nil {
+            // The number of heads does not follow from the weights: it is that of the model.
+            let own = try ModelFolder(path).parts[.transformer]
+            files = ModelFolder.Files(data: files.data, config: own?.config)
+        }
         source = try folder.weights(of: files)
         config = try WanConfig.read(files, fittedTo: source)
         guard config.imageDim == nil, config.vaceLayers == nil, config.inDim == config.outDim else {

@@ -21,6 +21,14 @@ extension DistillationSettings {
         }
         try checkShape()
         try checkTasks()
+        if let shotFrames {
+            guard streamContextNoise != nil, shotFrames.isMultiple(of: framesPerBlock) else {
+                throw invalid(
+                    "shot_frames: needs a student that begins with noise and has a clean past, and "
+                        + "must be a multiple of num_frame_per_block"
+                )
+            }
+        }
         if trainsWindow {
             guard generator == .causalWan, let cacheFrames,
                 cacheFrames >= 2 * framesPerBlock + ((sinkFrames ?? 0) / framesPerBlock - 1)

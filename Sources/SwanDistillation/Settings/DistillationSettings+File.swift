@@ -81,6 +81,7 @@ extension DistillationSettings {
         case .cacheFrames: cacheFrames = try value.integer(in: 1...100_000)
         case .sinkFrames: sinkFrames = try value.integer(in: 0...100_000)
         case .sinkThreshold: sinkThreshold = try value.number(in: -1...1)
+        case .shotFrames: shotFrames = try value.integer(in: 1...100_000)
         case .trainsWindow: trainsWindow = try value.truth()
         case .isREPA:
             guard try !value.truth() else {

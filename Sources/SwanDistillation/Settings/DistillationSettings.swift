@@ -56,6 +56,8 @@ package struct DistillationSettings: Sendable, Equatable {
     package var framesPerBlock = 1
     package var cacheFrames, sinkFrames: Int?
     package var sinkThreshold: Double?
+    /// The latent frames after which the student's streams from noise begin anew; nil for never.
+    package var shotFrames: Int?
     /// Whether the generator sees only what a stream's cache holds.
     package var trainsWindow = false
 
@@ -157,9 +159,21 @@ package struct DistillationSettings: Sendable, Equatable {
         var view = NetworkForm.CausalView(framesPerBlock: framesPerBlock)
         guard trainsWindow, let cacheFrames else { return view }
         view.window = cacheFrames / framesPerBlock * framesPerBlock
-        // A stream never overwrites its first chunk, nor a part of another.
-        view.sinks = max(1, (sinkFrames ?? 0) / framesPerBlock) * framesPerBlock
+        // A stream of batches never overwrites its first chunk, nor a part of another.
+        let least = streamContextNoise == nil ? 1 : 0
+        view.sinks = max(least, (sinkFrames ?? 0) / framesPerBlock) * framesPerBlock
         return view
+    }
+
+    /// The timestep at which the student's streams run finished chunks once more; nil if they do
+    /// not.
+    ///
+    /// Students whose past was clean in training do. Those that begin with footage stream in
+    /// batches, as published.
+    package var streamContextNoise: Int? {
+        if rolloutOptions != nil { return rollout.contextNoise }
+        let isFromNoise = steps.first == DistillationSchedule.trainingTimesteps
+        return isFromNoise && steps.last == 0 ? 0 : nil
     }
 
     /// The options of the generator's optimizer, which keeps the average that is saved.

@@ -18,7 +18,7 @@ enum SettingKey: String, CaseIterable {
     case trainingFrames = "num_training_frames", separatesBatches = "separate_batches"
     case framesPerBlock = "num_frame_per_block", cacheFrames = "num_kv_cache"
     case sinkFrames = "num_sink_tokens", sinkThreshold = "adapt_sink_threshold"
-    case trainsWindow = "train_window"
+    case trainsWindow = "train_window", shotFrames = "shot_frames"
     case rate = "lr", beta1, beta2, criticRate = "lr_critic", criticBeta1 = "beta1_critic"
     case criticBeta2 = "beta2_critic", weightDecay = "weight_decay"
     case generatorNorm = "max_grad_norm_generator", criticNorm = "max_grad_norm_critic"

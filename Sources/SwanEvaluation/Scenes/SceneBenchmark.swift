@@ -174,7 +174,10 @@ package struct SceneBenchmark {
         case .videos(let generator): return try clip(prompt, seed, generator)
         case .pictures(let painter):
             guard let text = try painter.means(of: [prompt])[prompt] else { break }
-            return try Self.tensor([painter.picture(of: painter.latents(text, seed: seed))])
+            return try Tensor(
+                clip: [painter.picture(of: painter.latents(text, seed: seed))],
+                of: options.model
+            )
         }
         throw SwanError(.invalidModel, "\(options.model): encodes no prompt")
     }
@@ -193,20 +196,7 @@ package struct SceneBenchmark {
         _ = try generator.generate(request) { event in
             if case .frames(let next, _) = event { frames += next }
         }
-        guard !frames.isEmpty else {
-            throw SwanError(.invalidModel, "\(options.model): generated no frames")
-        }
-        return try Self.tensor(frames)
-    }
-
-    /// Frames of one size as [T, 3, H, W] in [0, 1].
-    private static func tensor(_ frames: [VideoFrame]) throws -> Tensor {
-        let first = frames[0]
-        let pixels = try Tensor(
-            frames.flatMap(\.pixels),
-            [frames.count, first.height, first.width, 3]
-        )
-        return try PixelMath.values(pixels.permuted(0, 3, 1, 2).contiguous())
+        return try Tensor(clip: frames, of: options.model)
     }
 
     private func write(_ rows: [[Tensor]], to path: String) throws {

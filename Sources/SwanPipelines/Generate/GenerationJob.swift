@@ -47,7 +47,12 @@ final class GenerationJob {
         let features = try encodeImages()
         let input =
             try model.variant.task == .controlToVideo ? encodeControl() : encodePictures()
-        let (latents, reused) = try denoise(input, texts, features, division)
+        let (latents, reused) =
+            if let stream = model.stream {
+                (try streamLatents(stream, texts[0]), 0)
+            } else {
+                try denoise(input, texts, features, division)
+            }
         // On processors of different kinds, latents may differ in their last bits.
         let shown = try fromFirst { [latents] }[0].to(model.device)
         try decode(shown.sliced(2, from: plan.references))
@@ -120,6 +125,16 @@ final class GenerationJob {
             defer { seconds.load += (ContinuousClock.now - began).seconds }
             return try make()
         }
+    }
+
+    /// Does some work as a step of its own.
+    func timedStep<R>(_ work: () throws -> R) throws -> R {
+        let began = ContinuousClock.now
+        if seconds.untilFirstStep == nil {
+            seconds.untilFirstStep = ProcessFacts.start.map { (began - $0).seconds }
+        }
+        defer { seconds.steps.append((ContinuousClock.now - began).seconds) }
+        return try work()
     }
 
     /// Adds the time that some work takes to that of a stage.

@@ -17,6 +17,8 @@ public struct GenerationModel: Sendable {
     /// How the parts are opened.
     public let options: GenerationOptions
 
+    /// How a causal model makes videos chunk by chunk; nil for one that sees all frames.
+    package let stream: StreamConfiguration?
     let folder: ModelFolder
     let settings: DiffusersSettings
     let transformerConfig: WanConfig
@@ -35,16 +37,13 @@ public struct GenerationModel: Sendable {
         name = URL(fileURLWithPath: path).lastPathComponent
         self.options = options
         device = try Device(named: options.device)
-        dtype = options.dtype ?? .suited(to: device)
         folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
         try folder.requireAddressSpace(inAdditionToFiles: 0, copies: 1, "try --offload block")
         settings = try DiffusersSettings(folder)
-        guard !folder.isCausal else {
-            throw SwanError(
-                .invalidModel,
-                "\(path): this is a causal model for streaming; use it with 'swan stream'"
-            )
-        }
+        stream = folder.isCausal ? try folder.configuration() : nil
+        if let stream { try Self.requireGenerating(stream, path) }
+        let suited = stream?.computeType(on: device) ?? .suited(to: device)
+        dtype = options.dtype ?? suited
         let own: [ModelFolder.Part] = options.vae == nil ? [.vae] : []
         try folder.require(folder.transformerParts() + own)
         var configs = try folder.configs()
@@ -64,7 +63,7 @@ public struct GenerationModel: Sendable {
             temporalStride: autoencoderChoice.temporalStride,
             spatialStride: spatialStride,
             textEncoder: nil,
-            streams: false
+            streams: stream != nil
         ).require(in: path)
         loras = try options.loras.map {
             (try LoRA.open($0.path, strength: $0.strength), $0.expert)
@@ -96,7 +95,7 @@ public struct GenerationModel: Sendable {
     }
 
     /// Returns a transformer's weights with LoRAs applied, unread, and its configuration.
-    private func transformerWeights(
+    func transformerWeights(
         _ part: ModelFolder.Part
     ) throws -> (source: any WeightSource, config: WanConfig) {
         let files = try folder.require(part)

@@ -45,6 +45,7 @@ public struct GenerationPlan: Sendable {
         try request.check()
         let (variant, defaults) = (model.variant, model.variant.defaults)
         try Self.check(request, variant)
+        try Self.checkCausal(request, model, ranks)
         if request.promptEmbeddings == nil { try model.folder.require([.textEncoder, .tokenizer]) }
         if variant.seesImages, request.imageEmbeddings == nil {
             try model.folder.require([.imageEncoder])
@@ -58,16 +59,21 @@ public struct GenerationPlan: Sendable {
         let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
         frames = request.settings.frames ?? min(followed, defaults.frames)
         framesPerSecond = defaults.framesPerSecond
-        steps = request.settings.timesteps?.count ?? request.settings.steps ?? defaults.steps
+        steps =
+            request.settings.timesteps?.count ?? request.settings.steps
+            ?? model.stream?.steps.count ?? defaults.steps
         shift =
-            request.settings.shift ?? model.settings.shift ?? variant.shift(area: width * height)
+            request.settings.shift ?? model.stream?.shift ?? model.settings.shift
+            ?? variant.shift(area: width * height)
         solver = request.settings.solver ?? model.settings.solver ?? .unipc
         schedule = request.settings.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
+        // A causal model was distilled from guided steps.
+        let guidance = model.stream == nil ? defaults.guidance : (low: 1, high: 1)
         lowNoiseGuidance =
-            request.settings.lowNoiseGuidance ?? request.settings.guidance ?? defaults.guidance.low
+            request.settings.lowNoiseGuidance ?? request.settings.guidance ?? guidance.low
         highNoiseGuidance =
             request.settings.highNoiseGuidance ?? request.settings.guidance
-            ?? defaults.guidance.high
+            ?? guidance.high
         let boundary = request.settings.boundary ?? model.settings.boundary ?? defaults.boundary
         boundaryTimestep = variant.hasExperts ? boundary * 1_000 : 0
         let guides = highNoiseGuidance != 1 || variant.hasExperts && lowNoiseGuidance != 1

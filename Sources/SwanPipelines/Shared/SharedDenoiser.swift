@@ -157,9 +157,11 @@ final class SharedDenoiser {
         lane.options = chunk.options
         lane.text = chunk.tag.stages.prompts.conditioning(of: chunk.noised.prompt)
         lane.inFlight.append((chunk.noised.mark, chunk.tag))
+        if chunk.noised.mark.startsShot { try lane.denoiser.restart(&lane.pool.cache) }
         try lane.denoiser.add(
             chunk.noised.latents,
             firstTimestep: chunk.noised.firstTimestep,
+            endsShot: chunk.noised.mark.endsShot,
             text: lane.text
         )
     }
@@ -181,7 +183,7 @@ final class SharedDenoiser {
         let pool = try pools[shape] ?? makePool(shape)
         pools[shape] = pool
         let plan = try DenoisingPlan(chunk.options, dtype: model.dtype, device: model.device)
-        let rows = try acquireRows(plan, chunk.options, passes: plan.steps.count, pool)
+        let rows = try acquireRows(plan, chunk.options, passes: plan.sequentialPasses, pool)
         return Lane(
             stream,
             pool,
@@ -217,21 +219,14 @@ final class SharedDenoiser {
             let rows = pool.cache.rowCount
             try pool.cache.grow(to: rows + max(missing, rows))
         }
-        return try pool.cache.acquireRows(
-            plan.cacheRowCount,
-            options: KVCacheOptions(
-                frames: options.configuration.cacheFrames,
-                sinkFrames: options.configuration.sinkFrames,
-                sinkThreshold: options.configuration.sinkThreshold,
-                passes: passes
-            )
-        )
+        var cache = KVCacheOptions(options.configuration)
+        cache.passes = passes
+        return try pool.cache.acquireRows(plan.cacheRowCount, options: cache)
     }
 
     private func changePlan(of lane: Lane, to options: StreamOptions) throws {
         let plan = try DenoisingPlan(options, dtype: model.dtype, device: model.device)
-        let passes = plan.streamBatch ? 1 : plan.steps.count
-        let rows = try acquireRows(plan, options, passes: passes, lane.pool)
+        let rows = try acquireRows(plan, options, passes: plan.passes, lane.pool)
         let old = lane.denoiser.cacheRows
         try lane.denoiser.change(plan, cacheRows: rows, cache: &lane.pool.cache)
         try lane.pool.cache.releaseRows(old)

@@ -142,10 +142,10 @@ struct SharedStreamState {
         return frames
     }
 
-    /// The frames of the next chunk from noise: a stream's first latent stands for one frame.
-    mutating func nextGenerated() -> [SharedFrame] {
+    /// The frames of the next chunk from noise: a shot's first latent stands for one frame.
+    mutating func nextGenerated(startsShot: Bool) -> [SharedFrame] {
         let stride = stages.encoding.temporalStride
-        let count = framesPerChunk - (chunks == 0 || isReset ? stride - 1 : 0)
+        let count = framesPerChunk - (startsShot || isReset ? stride - 1 : 0)
         let frames = (0..<count).map { index in
             SharedFrame(sequence: generated &+ UInt32(index)) {
                 throw SwanError(

@@ -100,7 +100,9 @@ extension SharedStreams {
     ) throws -> (NoisedChunk?, used: [SharedFrame]) {
         let (stream, encoding) = (state.stream, state.stages.encoding)
         guard !stream.generates else {
-            return state.isFinishing ? (nil, []) : (try encoding.noise(), state.nextGenerated())
+            guard !state.isFinishing else { return (nil, []) }
+            let noise = try encoding.noise()
+            return (noise, state.nextGenerated(startsShot: noise.mark.startsShot))
         }
         var chunk: NoisedChunk?
         var used: [SharedFrame] = []
@@ -125,6 +127,9 @@ extension SharedStreams {
         case .steps: state.options.settings.streamBatch = false
         case .batch: state.options.settings.streamBatch = true
         }
+        // Newer chunks wait for the clean content of older ones.
+        let waits = state.options.configuration.contextNoise != nil
+        if waits { state.options.settings.streamBatch = false }
         let steps = state.options.configuration.steps.count
         let pipeline = ranks?.stageCount ?? 1
         let delay = state.options.settings.streamBatch ? pipeline * (steps - 1) : 0

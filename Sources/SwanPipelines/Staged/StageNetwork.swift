@@ -144,7 +144,7 @@ struct StageNetwork: ~Copyable {
     mutating func change(_ setup: StageSetup) throws(SwanError) {
         plan = setup.plan
         var options = setup.cache
-        options.passes = plan.streamBatch ? 1 : plan.steps.count
+        options.passes = plan.passes
         let missing = plan.cacheRowCount - cache.freeRowCount
         if missing > 0 { try cache.grow(to: cache.rowCount + missing) }
         let rows = try cache.acquireRows(plan.cacheRowCount, options: options)

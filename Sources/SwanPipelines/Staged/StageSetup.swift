@@ -24,6 +24,13 @@ struct StageSetup: Sendable {
 
     init(_ model: StagedSizes, _ options: StreamOptions) throws {
         plan = try DenoisingPlan(options, dtype: model.dtype, device: model.device)
+        guard plan.contextTimestep == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "this model runs finished chunks once more (context_noise in its stream.yaml), "
+                    + "which several ranks cannot do; stream it with one process"
+            )
+        }
         cache = KVCacheOptions(options.configuration)
         tokensPerFrame = model.config.tokensPerFrame(
             height: options.height / model.strides.spatial,

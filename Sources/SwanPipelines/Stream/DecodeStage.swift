@@ -7,12 +7,13 @@ import Torch
 /// Decodes clean latents to frames and records the latency of chunks.
 final class DecodeStage: Sendable {
     private struct State: ~Copyable {
-        let decoder: any VideoDecoder
+        var decoder: any VideoDecoder
         var framesOut = 0
         var seconds = 0.0
         var latencies = LatencyHistogram()
     }
 
+    private let vae: any VideoAutoencoder
     private let options: StreamOptions
     private let clock: StreamClock
     private let state: Mutex<State>
@@ -22,6 +23,7 @@ final class DecodeStage: Sendable {
         options: StreamOptions,
         clock: StreamClock
     ) throws(SwanError) {
+        self.vae = vae
         self.options = options
         self.clock = clock
         state = Mutex(State(decoder: try vae.makeDecoder()))
@@ -36,6 +38,7 @@ final class DecodeStage: Sendable {
         try state.withLock { state in
             let start = clock.now()
             let frames = try inference {
+                if chunk.mark.startsShot { state.decoder = try vae.makeDecoder() }
                 // The transformer's output is normalized, whatever its input was.
                 let video = try state.decoder.decode(chunk.latents)
                 // Non-finite values would become black bytes. Decoding waits for the device anyway.

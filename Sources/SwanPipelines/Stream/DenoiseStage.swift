@@ -77,6 +77,8 @@ final class DenoiseStage: Sendable {
                 try state.denoiser.denoise(
                     chunk.latents,
                     firstTimestep: chunk.firstTimestep,
+                    startsShot: chunk.mark.startsShot,
+                    endsShot: chunk.mark.endsShot,
                     text: conditioning,
                     isAborted: isAborted
                 )
@@ -128,7 +130,8 @@ extension KVCacheOptions {
         self.init(
             frames: configuration.cacheFrames,
             sinkFrames: configuration.sinkFrames,
-            sinkThreshold: configuration.sinkThreshold
+            sinkThreshold: configuration.sinkThreshold,
+            endsClean: configuration.contextNoise != nil
         )
     }
 }
@@ -138,13 +141,17 @@ extension DenoisingPlan {
     init(_ options: StreamOptions, dtype: DType, device: Device) throws {
         let configuration = options.configuration
         let random = StreamNoise(seed: options.settings.seed, dtype: dtype, device: device)
-        schedule = try FlowMatch(.streaming(shift: configuration.shift))
-        steps = try schedule.denoisingSteps(
-            configuration.steps + [0],
-            warped: configuration.warpsSteps
+        let schedule = try FlowMatch(.streaming(shift: configuration.shift))
+        self.init(
+            schedule: schedule,
+            steps: try schedule.denoisingSteps(
+                configuration.steps + [0],
+                warped: configuration.warpsSteps
+            ),
+            streamBatch: options.settings.streamBatch,
+            contextTimestep: configuration.contextNoise.map(Double.init),
+            framesPerChunk: configuration.framesPerBlock,
+            noise: { shape, key throws(SwanError) in try random(shape, key) }
         )
-        streamBatch = options.settings.streamBatch
-        framesPerChunk = configuration.framesPerBlock
-        noise = { shape, key throws(SwanError) in try random(shape, key) }
     }
 }

@@ -19,8 +19,11 @@ extension EncodeStage {
         var first = 0
         while first < frames, !isStopped() {
             try willStart(first)
-            guard try put(noise()) else { return }
-            first += temporalStride * latentFrames - (first == 0 ? temporalStride - 1 : 0)
+            let chunk = try noise()
+            guard try put(chunk) else { return }
+            // A shot's first latent stands for one frame.
+            let missing = chunk.mark.startsShot ? temporalStride - 1 : 0
+            first += temporalStride * latentFrames - missing
         }
     }
 }

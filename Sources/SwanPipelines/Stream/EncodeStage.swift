@@ -23,6 +23,9 @@ final class EncodeStage: Sendable {
         /// The capture times of frames that are not yet assigned to a chunk's output.
         var outstanding: [ContinuousClock.Instant] = []
         var chunks = 0
+        /// The chunks of the current shot of a stream from noise, and its prompt.
+        var shotChunks = 0
+        var shotPrompt = 0
     }
 
     /// State that other threads access while a chunk is encoded.
@@ -143,15 +146,29 @@ final class EncodeStage: Sendable {
                 options.height / stride, options.width / stride,
             ]
             let key = NoiseKey(chunk: work.chunks, step: 0)
+            var mark = ChunkMark(captureTimes: nil, completion: clock.now())
+            let prompt = markPrompt()
+            (mark.startsShot, mark.endsShot) = countInShot(&work, prompt: prompt)
             work.chunks += 1
             let latents = try inference { try work.random(shape, key) }
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
-                prompt: markPrompt(),
-                mark: ChunkMark(captureTimes: nil, completion: clock.now())
+                prompt: prompt,
+                mark: mark
             )
         }
+    }
+
+    /// Counts a chunk of noise, and says whether it begins or ends a shot: as long as the model's
+    /// videos, or until the prompt changes. The first chunk begins one in any case.
+    private func countInShot(_ work: inout Work, prompt: Int) -> (starts: Bool, ends: Bool) {
+        let length = options.configuration.shotFrames
+        func isOver() -> Bool { length.map { work.shotChunks * latentFrames >= $0 } ?? false }
+        let starts = work.chunks == 0 || isOver() || length != nil && prompt != work.shotPrompt
+        if starts { (work.shotChunks, work.shotPrompt) = (0, prompt) }
+        work.shotChunks += 1
+        return (starts, isOver())
     }
 
     /// A video's first latent represents a single frame, so the first chunk has one frame more than

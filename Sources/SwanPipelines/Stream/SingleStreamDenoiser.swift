@@ -23,7 +23,8 @@ package struct SingleStreamDenoiser: ~Copyable {
         device: Device = .cpu
     ) throws(SwanError) {
         var options = options
-        options.passes = plan.steps.count
+        options.passes = plan.sequentialPasses
+        options.endsClean = plan.contextTimestep != nil
         var pool = try KVCachePool(
             transformer.config,
             rows: plan.cacheRowCount,
@@ -51,16 +52,26 @@ package struct SingleStreamDenoiser: ~Copyable {
     ///
     /// - Parameters:
     ///   - firstTimestep: The timestep of the first step from now on, if it changes.
+    ///   - startsShot: Whether the chunk has no past.
+    ///   - endsShot: Whether no other chunk will see this one.
     ///   - isAborted: Called before each step; after `true`, the chunk is left unfinished, and the denoiser is of no
     ///     further use.
     /// - Returns: The chunk that this completes, [1, C, F, h, w]; `nil` while the rows fill.
     package mutating func denoise(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
+        startsShot: Bool = false,
+        endsShot: Bool = false,
         text: TextConditioning,
         isAborted: () -> Bool = { false }
     ) throws(SwanError) -> Tensor? {
-        try denoiser.add(latents, firstTimestep: firstTimestep, text: text)
+        if startsShot { try denoiser.restart(&cache) }
+        try denoiser.add(
+            latents,
+            firstTimestep: firstTimestep,
+            endsShot: endsShot,
+            text: text
+        )
         return try run(isAborted)
     }
 

@@ -43,6 +43,11 @@ struct ChunkMark: Sendable {
     let captureTimes: [ContinuousClock.Instant]?
     /// The time at which the chunk's last frame was captured or its noise was drawn.
     let completion: ContinuousClock.Instant
+    /// Whether the chunk is the first of a shot, without a past; see
+    /// `StreamConfiguration.shotFrames`. The first chunk of noise is one in any stream.
+    var startsShot = false
+    /// Whether it is the last one, so that its keys are of no use.
+    var endsShot = false
     /// The time spent in each stage.
     var seconds = StageSeconds()
 }

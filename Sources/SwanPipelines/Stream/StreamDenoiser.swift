@@ -18,6 +18,8 @@ package struct DenoisingPlan: Sendable {
     package let steps: [Double]
     /// Whether the steps run as rows of one batch, rather than sequentially.
     package let streamBatch: Bool
+    /// The timestep at which a finished chunk runs once more for its keys; nil for none.
+    package let contextTimestep: Double?
     /// The number of latent frames in chunks after the first.
     package let framesPerChunk: Int
     /// The standard normal noise that is added between steps.
@@ -28,18 +30,27 @@ package struct DenoisingPlan: Sendable {
         schedule: FlowMatch,
         steps: [Double],
         streamBatch: Bool,
+        contextTimestep: Double? = nil,
         framesPerChunk: Int = 1,
         noise: @escaping NoiseSource
     ) {
         self.schedule = schedule
         self.steps = steps
-        self.streamBatch = streamBatch
+        // In a batch, newer chunks would need the clean content before it is there.
+        self.streamBatch = streamBatch && contextTimestep == nil
+        self.contextTimestep = contextTimestep
         self.framesPerChunk = framesPerChunk
         self.noise = noise
     }
 
     /// The number of KV cache rows that a stream needs.
     package var cacheRowCount: Int { streamBatch ? steps.count : 1 }
+
+    /// The number of times that a chunk runs on one row, if its steps run one after another.
+    package var sequentialPasses: Int { steps.count + (contextTimestep == nil ? 0 : 1) }
+
+    /// The number of times that a chunk after the first runs on a row.
+    package var passes: Int { streamBatch ? 1 : sequentialPasses }
 }
 
 /// Denoises a stream chunk by chunk, either as a stream batch or one step after another.
@@ -59,6 +70,8 @@ package struct StreamDenoiser: ~Copyable {
         /// The chunk's index in the stream; negative for the zeros that fill the lower rows until
         /// the first chunks reach them.
         let chunk: Int
+        /// Whether no other chunk will see it.
+        var endsShot = false
 
         var isChunk: Bool { chunk >= 0 }
     }
@@ -67,6 +80,8 @@ package struct StreamDenoiser: ~Copyable {
     private enum Stage {
         /// One step of a chunk that goes through all steps sequentially.
         case step(Int, of: Row)
+        /// The additional run of a finished chunk, for its keys.
+        case context(Tensor)
         /// One step of all chunks in a range of rows.
         case rows(Range<Int>)
     }
@@ -106,13 +121,16 @@ package struct StreamDenoiser: ~Copyable {
     ///
     /// - Parameter firstTimestep: The timestep of the first step from now on, if it changes;
     ///   ignored for the first chunk.
+    /// - Parameter endsShot: Whether no other chunk will see this one, so that its keys are of no
+    ///   use.
     package mutating func add(
         _ latents: Tensor,
         firstTimestep: Int? = nil,
+        endsShot: Bool = false,
         text: TextConditioning
     ) throws(SwanError) {
         if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
-        let row = Row(latents: latents, start: position, chunk: chunk)
+        let row = Row(latents: latents, start: position, chunk: chunk, endsShot: endsShot)
         if plan.streamBatch, chunk > 0 {
             try move(row, text)
         } else {
@@ -141,10 +159,16 @@ package struct StreamDenoiser: ~Copyable {
     ) throws(SwanError) -> Tensor? {
         guard let work else { return nil }
         self.work = nil
+        if case .context(let finished) = stage { return finished }
         let clean = try plan.schedule.clean(fromFlow: flow, work.latents, at: .rows(work.timesteps))
         switch stage {
         case .step(let index, let row):
             guard index + 1 < steps.count else {
+                if let timestep = plan.contextTimestep {
+                    if row.endsShot { return clean }
+                    try keep(clean, of: row, at: timestep, work.text)
+                    return nil
+                }
                 if plan.streamBatch {
                     if let first = cacheRows.first { try cache.spread(first, over: cacheRows) }
                     try fillRows()
@@ -154,6 +178,7 @@ package struct StreamDenoiser: ~Copyable {
             let next = try noised(clean, row, step: index + 1)
             begin(step: index + 1, of: next, work.text)
             return nil
+        case .context(let finished): return finished
         case .rows(let range): return try finish(range, clean)
         }
     }
@@ -188,6 +213,7 @@ package struct StreamDenoiser: ~Copyable {
             schedule: plan.schedule,
             steps: plan.steps,
             streamBatch: plan.streamBatch,
+            contextTimestep: plan.contextTimestep,
             framesPerChunk: plan.framesPerChunk,
             noise: noise
         )
@@ -200,6 +226,13 @@ package struct StreamDenoiser: ~Copyable {
     ) throws(SwanError) {
         framesPerChunk = frames
         try cache.layOut(cacheRows, framesPerChunk: frames)
+    }
+
+    /// Forgets the past, if finished chunks run once more: then none is in flight.
+    package mutating func restart(_ cache: inout KVCachePool) throws(SwanError) {
+        guard plan.contextTimestep != nil else { return }
+        try cache.clearRows(cacheRows)
+        position = 0
     }
 
     // MARK: - Sequential steps
@@ -218,13 +251,36 @@ package struct StreamDenoiser: ~Copyable {
 
     private func noised(_ clean: Tensor, _ row: Row, step: Int) throws(SwanError) -> Row {
         var next = row
-        let key = NoiseKey(chunk: row.chunk, step: step)
-        next.latents = try plan.schedule.addNoise(
-            clean,
-            plan.noise(clean.shape, key),
-            at: .all(steps[step])
-        )
+        next.latents = try noised(clean, row, step, at: steps[step])
         return next
+    }
+
+    private func noised(
+        _ clean: Tensor,
+        _ row: Row,
+        _ step: Int,
+        at timestep: Double
+    ) throws(SwanError) -> Tensor {
+        let noise = try plan.noise(clean.shape, NoiseKey(chunk: row.chunk, step: step))
+        return try plan.schedule.addNoise(clean, noise, at: .all(timestep))
+    }
+
+    /// Sets up the run of a finished chunk whose keys replace those of its last step.
+    private mutating func keep(
+        _ clean: Tensor,
+        of row: Row,
+        at timestep: Double,
+        _ text: TextConditioning
+    ) throws(SwanError) {
+        stage = .context(clean)
+        work = DenoisingWork(
+            // The table of noise levels has none of 0.
+            latents: timestep > 0 ? try noised(clean, row, steps.count, at: timestep) : clean,
+            timesteps: [timestep],
+            firstFrames: [row.start],
+            text: text,
+            cacheRows: Array(cacheRows.prefix(1))
+        )
     }
 
     /// Fills the rows with zeros, which the first chunks push out.

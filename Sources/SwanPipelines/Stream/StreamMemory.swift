@@ -7,7 +7,8 @@ extension ModelFolder.Configs {
     /// cache and the largest activations of the transformer and the decoder.
     func streamBytes(_ options: StreamOptions, _ dtype: DType) -> Int {
         let configuration = options.configuration
-        let rows = options.settings.streamBatch ? configuration.steps.count : 1
+        let isBatch = options.settings.streamBatch && configuration.contextNoise == nil
+        let rows = isBatch ? configuration.steps.count : 1
         let tokens = transformer.tokensPerFrame(
             height: options.height / spatialStride,
             width: options.width / spatialStride
