@@ -128,6 +128,15 @@ let package = Package(
             ]
         ),
         .target(
+            name: "SwanFineTuning",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanDatasets", "SwanTraining",
+                "SwanDistributed", "SwanDistillation",
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
+        .target(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
@@ -189,6 +198,7 @@ let package = Package(
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanDistillation", "SwanTiny",
+                "SwanFineTuning",
                 "SwanEvaluation", "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer",
                 "SwanServeBench",
                 "CStart",
@@ -401,6 +411,15 @@ let package = Package(
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
                 "SwanThreads", "SwanTraining", "SwanDistillation", "GoldenSupport", "ModelSupport",
+            ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanFineTuningTests",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanModels",
+                "SwanCheckpoints", "SwanPipelines", "SwanDistillation", "SwanTraining",
+                "SwanFineTuning", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

@@ -26,6 +26,7 @@ struct StreamCommand: RankedCommand {
               swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
+              swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
                 | swan stream - --prompt sepia -o - | ffplay -
               swan stream /dev/video0 --prompt neon --show
@@ -59,6 +60,16 @@ struct StreamCommand: RankedCommand {
     @OptionGroup var overwriting: OverwriteOption
 
     @OptionGroup var loading: StreamingModelOptions
+
+    @Option(
+        name: .customLong("lora"),
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "A LoRA for the model and its strength (default: 1). Repeatable.",
+            valueName: "file[=strength]"
+        )
+    )
+    var loras: [LoRAArgument] = []
 
     @Option(
         name: .customLong("prompt-at"),
@@ -202,6 +213,7 @@ struct StreamCommand: RankedCommand {
     private var files: [String: String] {
         var files = ["--model": request.model]
         files["--config"] = request.configuration
+        for lora in request.loras { files["--lora \(lora.path)"] = lora.path }
         if let vae = request.vae, RankedJob.isFile(vae) { files["--vae"] = vae }
         return files
     }
@@ -268,6 +280,7 @@ struct StreamCommand: RankedCommand {
         )
         request.model = loading.model
         request.vae = loading.vae
+        request.loras = loras.map(\.file)
         request.configuration = loading.config
         request.settings.steps = steps
         request.settings.noiseScale = noiseScale

@@ -1,9 +1,9 @@
-import SwanCheckpoints
-import SwanModels
+package import SwanCheckpoints
+package import SwanModels
 import SwanSchedulers
 import SwanSystem
 import SwanText
-import Torch
+package import Torch
 import TorchNN
 
 /// The parts of a Wan checkpoint that a distillation uses.
@@ -52,12 +52,7 @@ struct WanParts {
 
     /// Opens what encodes prompts.
     func textEncoder(_ dtype: DType, _ device: Device) throws -> PromptEncoder {
-        let (files, source, config) = try folder.textEncoder(for: self.config)
-        let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
-            try UMT5Encoder(weights, config)
-        }
-        let tokenizer = try folder.tokenizer(for: config)
-        return PromptEncoder(encoder: encoder, tokenizer: tokenizer, limit: self.config.textLen)
+        try PromptEncoder(folder, for: config, dtype, device)
     }
 
     /// Opens the autoencoder; nil if the folder has none.
@@ -69,14 +64,29 @@ struct WanParts {
 }
 
 /// Encodes prompts as the embeddings that transformers see.
-struct PromptEncoder: Sendable {
+package struct PromptEncoder: Sendable {
     let encoder: UMT5Encoder
     let tokenizer: Tokenizer
     /// The maximum number of tokens.
     let limit: Int
 
+    /// Opens the encoder of a transformer of `config`, which is in `folder`.
+    package init(
+        _ folder: ModelFolder,
+        for config: WanConfig,
+        _ dtype: DType,
+        _ device: Device
+    ) throws {
+        let (files, source, own) = try folder.textEncoder(for: config)
+        encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
+            try UMT5Encoder(weights, own)
+        }
+        tokenizer = try folder.tokenizer(for: own)
+        limit = config.textLen
+    }
+
     /// Encodes prompts to [B, T, textDim] in float32, with zeros after each prompt.
-    func callAsFunction(_ prompts: [String]) throws -> Tensor {
+    package func callAsFunction(_ prompts: [String]) throws -> Tensor {
         let tokens = try prompts.map {
             try tokenizer.encode($0, maxTokens: limit, allowsEmpty: true).tokens
         }
