@@ -53,9 +53,10 @@ import Testing
         sampling.shift = 5
         let drawn = draws(sampling)
         for u in [0.1, 0.5, 0.9] {
-            #expect(abs(share(drawn, below: 5 * u / (1 + 4 * u)) - u) < 0.02)
+            let level: Double = 5 * u / (1 + 4 * u)
+            #expect(abs(share(drawn, below: level) - u) < 0.02)
         }
-        #expect(sampling.spread(2) == [5 * 0.25 / 2, 5 * 0.75 / 4])
+        #expect(sampling.spread(2) == [0.625, 0.9375])
     }
 
     /// Limits cut the distribution; they do not squeeze it.
