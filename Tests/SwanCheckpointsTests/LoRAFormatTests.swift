@@ -20,11 +20,13 @@ import TorchNN
         config = try golden.config()
     }
 
-    /// A LoRA with alpha unequal to the rank, for all matrices of blocks and some others.
-    private func layers() throws -> LoRALayers {
+    /// A LoRA with alpha unequal to the rank, for all matrices of blocks and some others, which
+    /// musubi-tuner does not train.
+    private func layers(_ format: LoRAFormat = .peft) throws -> LoRALayers {
         try LoRALayers(
             of: DictionaryWeights(base),
-            targets: LoRALayers.usualTargets + ["proj_out", "time_projection.1"],
+            targets: LoRALayers.usualTargets
+                + (format == .musubi ? [] : ["proj_out", "time_projection.1"]),
             rank: 3,
             alpha: 1.5
         )
@@ -45,7 +47,7 @@ import TorchNN
     /// What is written is what a network with the leaves computes, and what diffusers computes with
     /// the file.
     @Test(arguments: LoRAFormat.allCases) func roundTrips(_ format: LoRAFormat) throws {
-        let layers = try layers()
+        let layers = try layers(format)
         let leaves = try leaves(layers)
         let folder = try TemporaryDirectory()
         let path = folder.path("lora.safetensors")
@@ -135,7 +137,8 @@ extension LoRAFormatTests {
         let written = try SafetensorsFile(
             path: Golden.path("lora_written/\(to.rawValue).safetensors")
         )
-        #expect(try SafetensorsFile(path: target).keys.sorted() == written.keys.sorted())
+        let keys = try SafetensorsFile(path: target).keys
+        if (from == .musubi) == (to == .musubi) { #expect(keys.sorted() == written.keys.sorted()) }
         let plain = DictionaryWeights(try Golden("wan_t2v_a").weights)
         let one = try LoRAWeights(plain, [LoRA.open(source)])
         let other = try LoRAWeights(plain, [LoRA.open(target)])
@@ -159,6 +162,6 @@ extension LoRAFormatTests {
         let error = #expect(throws: SwanError.self) {
             try LoRAConversion.convert(source, to: folder.path("p.safetensors"), as: .peft)
         }
-        #expect(error?.message.contains(key) ?? false)
+        #expect(error?.message.contains(key) ?? false, "\(String(describing: error))")
     }
 }

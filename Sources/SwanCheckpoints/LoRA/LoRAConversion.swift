@@ -7,8 +7,8 @@ import TorchNN
 package enum LoRAConversion {
     /// Converts a file; its products and biases keep their dtype.
     ///
-    /// PEFT has one alpha for all modules, so that those of other formats are multiplied into
-    /// `lora_B`.
+    /// Where the format has no alpha, the scale is multiplied into B: in PEFT's, which has one for all
+    /// modules, and outside of blocks, where diffusers reads none.
     ///
     /// - Parameter target: A file, which must not exist yet.
     /// - Throws: `invalidWeights`, listing the keys that a format has no names for.
@@ -24,23 +24,23 @@ package enum LoRAConversion {
         var tensors: [String: Tensor] = [:]
         var unnamed: [String] = []
         for (module, change) in lora.changes.sorted(by: { $0.key < $1.key }) {
-            guard let name = original(module).map(format.name) else {
-                unnamed.append(module)
+            guard let own = original(module) else {
+                unnamed += change.keys.values.sorted()
                 continue
             }
+            let (name, hasAlpha) = (format.name(own), format.hasAlpha(own))
             let factor = try lora.factor(of: change)
-            for (role, key) in change.keys.sorted(by: { $0.value < $1.value }) {
+            for (role, key) in change.keys.sorted(by: { $0.value < $1.value })
+            where role != .alpha {
                 guard let suffix = format.suffix(role) else {
-                    if role != .alpha { unnamed.append(key) }
+                    unnamed.append(key)
                     continue
                 }
                 let stored = try lora.source.tensor(key, lora.source.shape(key) ?? [])
-                let isScaled = format == .peft && (role == .up || role == .upBias)
-                tensors[name + suffix] =
-                    isScaled && factor != 1 ? try stored.to(.float32) * factor : stored
+                let isScaled = !hasAlpha && (role == .up || role == .upBias) && factor != 1
+                tensors[name + suffix] = isScaled ? try stored.to(.float32) * factor : stored
             }
-            // A file without alpha says that it is the rank, but programs differ in what they assume.
-            guard format != .peft, change.keys[.alpha] == nil, let down = change.keys[.down],
+            guard hasAlpha, let down = change.keys[.down],
                 let rank = try lora.source.shape(down)?.first
             else { continue }
             tensors[name + ".alpha"] = try Tensor([Float(factor * Double(rank))], [])
@@ -109,7 +109,6 @@ extension LoRAFormat {
         case (.down, _): ".\(down).weight"
         case (.up, _): ".\(up).weight"
         case (.upBias, .peft): ".lora_B.bias"
-        case (.alpha, .comfyUI), (.alpha, .musubi): ".alpha"
         case (.weight, .comfyUI): ".diff"
         case (.bias, .comfyUI): ".diff_b"
         case (.modulation, .comfyUI): ".diff_m"

@@ -22,12 +22,19 @@ package enum LoRAFormat: String, Sendable, CaseIterable, Codable {
         }
     }
 
+    /// Whether a module has a key for its alpha.
+    func hasAlpha(_ module: String) -> Bool {
+        self != .peft && (module.hasPrefix("blocks.") || module.hasPrefix("vace_blocks."))
+    }
+
     var down: String { self == .peft ? "lora_A" : "lora_down" }
     var up: String { self == .peft ? "lora_B" : "lora_up" }
 }
 
 extension LoRALayers {
     /// Writes leaves as a file that this project, diffusers, ComfyUI and musubi-tuner read.
+    ///
+    /// diffusers reads alphas of blocks alone; elsewhere, the scale is multiplied into B.
     ///
     /// - Parameters:
     ///   - dtype: The dtype of the matrices.
@@ -45,9 +52,11 @@ extension LoRALayers {
                 throw SwanError(.invalidWeights, "there are no leaves for \(layer.module)")
             }
             let name = format.name(layer.module)
+            let isScaled = format.hasAlpha(layer.module)
+            let scale = isScaled || format == .peft ? 1 : alpha / Double(rank)
             tensors["\(name).\(format.down).weight"] = try down.stored(as: dtype)
-            tensors["\(name).\(format.up).weight"] = try up.stored(as: dtype)
-            if format != .peft { tensors[name + ".alpha"] = try Tensor([Float(alpha)], []) }
+            tensors["\(name).\(format.up).weight"] = try (up.detached() * scale).stored(as: dtype)
+            if isScaled { tensors[name + ".alpha"] = try Tensor([Float(alpha)], []) }
         }
         var metadata = metadata
         metadata["format"] = "pt"
