@@ -124,28 +124,33 @@ import Torch
     }
 
     /// Previews are videos of the ordinary pipelines, and held-out rows give a curve.
-    @Test(.timeLimit(.minutes(1))) func showsHowTrainingGoes() throws {
-        let tiny = try TinyTuning(.textToVideo)
+    @Test(.timeLimit(.minutes(1)), arguments: [nil, "lora", "full"])
+    func showsHowTrainingGoes(kind: String?) throws {
+        // nil is a LoRA for a live model.
+        let tiny = try kind == nil ? TinyTuning() : TinyTuning(.textToVideo)
         _ = try tiny.directory.file("prompts.txt", text: "a red ball\na cat\n")
+        let stage = kind ?? "lora"
         let file = try tiny.file([
-            "data": "[clips]", "buckets": "[64x64x5]", "held_out_rows": "1",
-            "sample_prompts": "prompts.txt", "sample_every_steps": "1", "sample_steps": "2",
+            "fine_tuning": stage, "data": kind == nil ? "[latents.safetensors]" : "[clips]",
+            "buckets": "[64x64x5]", "held_out_rows": "1", "sample_prompts": "prompts.txt",
+            "sample_every_steps": "1", "sample_steps": kind == nil ? "" : "2",
             "sample_size": "64x64x5",
         ])
-        try FineTuning.run(file, tiny.options("lora", steps: 2))
+        try FineTuning.run(file, tiny.options("out", steps: 2))
         let samples = try FileManager.default.contentsOfDirectory(
-            atPath: tiny.directory.path("lora/samples")
+            atPath: tiny.directory.path("out/samples")
         )
         #expect(samples.count { $0.hasSuffix(".mp4") } == 4)
-        #expect(samples.contains("lora-00000002.png"))
+        #expect(samples.contains("\(stage)-00000002.png"))
         let names = try FileManager.default.contentsOfDirectory(
-            atPath: tiny.directory.path("lora")
+            atPath: tiny.directory.path("out")
         )
-        #expect(names.contains("lora-1.safetensors") && names.contains("lora.safetensors"))
-        let events = tiny.directory.path("lora/events/lora")
+        #expect(names.contains(kind == "full" ? "transformer" : "lora-1.safetensors"))
+        let events = tiny.directory.path("out/events/\(stage)")
         let data = try FileManager.default.contentsOfDirectory(atPath: events)
             .map { try Data(contentsOf: URL(fileURLWithPath: "\(events)/\($0)")) }
-        #expect(data.contains { $0.range(of: Data("lora/held_out_loss".utf8)) != nil })
+        let tag = Data("\(stage)/held_out_loss".utf8)
+        #expect(data.contains { $0.range(of: tag) != nil })
     }
 
     /// A LoRA learns what it is trained on: the loss on two rows falls.

@@ -6,6 +6,7 @@ import SwanThreads
 import SwanTraining
 import Testing
 import Torch
+import TorchNN
 
 @testable import SwanTiny
 

@@ -48,6 +48,26 @@ class FineTuningOverRanks(unittest.TestCase):
         self.check(again)
         self.assertEqual(self.lora("begun"), self.lora("one"))
 
+    def test_a_lora_streams_and_converts(self):
+        self.check(self.train(1, "one", steps=2))
+        lora = self.folder / "one/lora.safetensors"
+        video = ranks.ROOT / ".deps/media/bikes.mp4"
+        outputs = []
+        for number, options in enumerate([(), ("--lora", f"{lora}=0"), ("--lora", f"{lora}=40")]):
+            output = self.folder / f"{number}.y4m"
+            self.check(subprocess.run(
+                [ranks.SWAN, "stream", str(video), "--prompt", "sepia", "--max-frames", "5", "--width", "64",
+                 "--height", "64", "--device", "cpu", "--progress", "none", "-o", str(output), *options],
+                env=ranks.clean(), capture_output=True, text=True, timeout=LIMIT, check=False))
+            outputs.append(output.read_bytes())
+        self.assertEqual(outputs[0], outputs[1])
+        self.assertNotEqual(outputs[0], outputs[2])
+        peft = self.folder / "peft.safetensors"
+        self.check(subprocess.run(
+            [ranks.SWAN, "models", "convert", str(lora), str(peft), "--lora", "peft"],
+            env=ranks.clean(), capture_output=True, text=True, timeout=LIMIT, check=False))
+        self.assertIn(b"transformer.blocks.0.attn1.to_q.lora_A.weight", peft.read_bytes())
+
     def test_a_failure_ends_all(self):
         result = self.train(2, "wrong", targets=["to_z"])
         self.assertNotEqual(result.returncode, 0)

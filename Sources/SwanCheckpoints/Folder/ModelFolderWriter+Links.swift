@@ -30,7 +30,12 @@ extension ModelFolderWriter {
 
     /// Links a file of another model at a name in the folder.
     package func link(_ file: String, named name: String) throws {
-        try link(file, at: root.appending(path: name).path)
+        let url = root.appending(path: name)
+        try FileManager.default.createDirectory(
+            at: url.deletingLastPathComponent(),
+            withIntermediateDirectories: true
+        )
+        try link(file, at: url.path)
     }
 
     private func link(_ target: String, at path: String) throws {

@@ -88,6 +88,12 @@ struct FineTuningFolder {
         return "lora\(expert)\(step.map { "-\($0)" } ?? "").safetensors"
     }
 
+    /// The files of a model that say how it is run.
+    private static let smallFiles = [
+        "stream.yaml", "generate.yaml", "recipe.yaml", "model_index.json",
+        "scheduler/scheduler_config.json",
+    ]
+
     /// Writes all weights of the transformers, and links to the other parts of the model.
     func write(
         _ weights: Networks,
@@ -114,7 +120,7 @@ struct FineTuningFolder {
             where !written.contains(part) {
                 try writer.link(files, as: part)
             }
-            for name in ["stream.yaml", "generate.yaml", "model_index.json", "recipe.yaml"] {
+            for name in Self.smallFiles {
                 guard let file = model.folder.file(name) else { continue }
                 try writer.link(file, named: name)
             }
