@@ -418,7 +418,7 @@ let package = Package(
             name: "SwanFineTuningTests",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanModels",
-                "SwanCheckpoints", "SwanPipelines", "SwanDistillation", "SwanTraining",
+                "SwanCheckpoints", "SwanPipelines", "SwanTraining",
                 "SwanFineTuning", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath

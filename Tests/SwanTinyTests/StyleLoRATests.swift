@@ -22,7 +22,7 @@ import TorchNN
         recipe.data = DataConfig(procedural: 1)
         recipe.lora.rank = 2
         recipe.phases = [
-            StreamPhase(steps: 4, size: 64, batch: 1, pool: 4, firstClips: 2, stepsPerClip: 2)
+            StreamPhase(steps: 4, size: 32, batch: 1, pool: 4, firstClips: 2, stepsPerClip: 2)
         ]
         recipe.samples = SampleOptions(clips: 0)
         changes(&recipe)

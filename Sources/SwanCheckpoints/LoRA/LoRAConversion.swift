@@ -7,8 +7,8 @@ import TorchNN
 package enum LoRAConversion {
     /// Converts a file; its products and biases keep their dtype.
     ///
-    /// Where the format has no alpha, the scale is multiplied into B: in PEFT's, which has one for all
-    /// modules, and outside of blocks, where diffusers reads none.
+    /// Where the format has no alpha, the scale is multiplied into B: in PEFT's, which has one for
+    /// all modules, and outside of blocks, where diffusers reads none.
     ///
     /// - Parameter target: A file, which must not exist yet.
     /// - Throws: `invalidWeights`, listing the keys that a format has no names for.

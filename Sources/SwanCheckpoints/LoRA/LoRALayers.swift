@@ -33,8 +33,8 @@ package struct LoRALayers: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - model: The weights of a transformer in Wan's names.
-    ///   - targets: Names of modules, in Wan's or diffusers' naming: whole ones, or their last parts;
-    ///     or `all-linear`.
+    ///   - targets: Names of modules, in Wan's or diffusers' naming: whole ones, or their last
+    ///     parts; or `all-linear`.
     /// - Throws: `invalidRecipe` with a target that no matrix has.
     package init(
         of model: any WeightSource,

@@ -1,8 +1,8 @@
 import Foundation
 import SwanTraining
 
-/// The order in which batches are drawn from buckets: each row as often an epoch as it is listed, in
-/// an order that depends on the seed and the epoch alone.
+/// The order in which batches are drawn from buckets: each row as often an epoch as it is listed,
+/// in an order that depends on the seed and the epoch alone.
 package final class BucketOrder: Sendable {
     private let groups: [[Int]]
     private let size: Int

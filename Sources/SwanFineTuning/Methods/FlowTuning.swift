@@ -10,8 +10,8 @@ package import TorchNN
 /// Fine-tuning by flow matching: the network learns the flow from data to noise at noise levels
 /// between them.
 ///
-/// Flow Matching, https://arxiv.org/abs/2210.02747: x = (1 - sigma) x0 + sigma noise, and the loss is
-/// the mean of (v(x, 1000 sigma) - (noise - x0))² in float32. All weights are trained, or a LoRA.
+/// Flow Matching, https://arxiv.org/abs/2210.02747: x = (1 - sigma) x0 + sigma noise, and the loss
+/// is the mean of (v(x, 1000 sigma) - (noise - x0))² in float32. All weights are trained, or a LoRA.
 /// A model with two transformers trains one a step: that of a noise level drawn for the step.
 package struct FlowTuning: Method {
     /// The data of a micro-batch.
@@ -139,12 +139,8 @@ package struct FlowTuning: Method {
         guard experts.count > 1 else { return experts[0] }
         var random = random(.expert, UInt64(step))
         var sampling = options.sampling
-        sampling.range = experts.reduce(experts[0].range) { whole, expert in
-            min(whole.lowerBound, expert.range.lowerBound)...max(
-                whole.upperBound,
-                expert.range.upperBound
-            )
-        }
+        let ends = experts.flatMap { [$0.range.lowerBound, $0.range.upperBound] }
+        sampling.range = (ends.min() ?? 0)...(ends.max() ?? 1)
         let sigma = sampling.sigma(&random)
         // The boundary belongs to the expert for high noise, which comes first.
         return experts.first { $0.range.contains(sigma) } ?? experts[0]

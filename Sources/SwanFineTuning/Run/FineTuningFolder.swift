@@ -5,8 +5,8 @@ import SwanSystem
 import SwanTraining
 import Torch
 
-/// The output folder of a fine-tuning: its settings, checkpoints, events and samples, and at the end
-/// the LoRA, or the model.
+/// The output folder of a fine-tuning: its settings, checkpoints, events and samples, and at the
+/// end the LoRA, or the model.
 struct FineTuningFolder {
     /// The name of the copy of the settings, whose presence says that the folder has a run.
     static let settingsName = "fine-tuning.yaml"
@@ -116,9 +116,8 @@ struct FineTuningFolder {
         }
         let written = Set(model.experts.map(\.part))
         do {
-            for (part, files) in model.folder.parts.sorted(by: { $0.key.rawValue < $1.key.rawValue })
-            where !written.contains(part) {
-                try writer.link(files, as: part)
+            for part in ModelFolder.Part.allCases where !written.contains(part) {
+                if let files = model.folder.parts[part] { try writer.link(files, as: part) }
             }
             for name in Self.smallFiles {
                 guard let file = model.folder.file(name) else { continue }

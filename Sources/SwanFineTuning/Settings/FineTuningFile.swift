@@ -9,8 +9,8 @@ extension FineTuning {
         /// What the file says, comments included.
         package let text: String
 
-        /// Reads a training file; returns nil if it has no key `fine_tuning`, or if it cannot be read
-        /// as YAML.
+        /// Reads a training file; returns nil if it has no key `fine_tuning`, or if it cannot be
+        /// read as YAML.
         ///
         /// - Throws: `invalidRecipe` with the file and the key.
         package init?(_ path: String) throws(SwanError) {

@@ -26,7 +26,8 @@ package struct FineTuningSettings: Sendable, Equatable {
 
     /// Videos or latents, and how often an epoch has each.
     package struct Source: Decodable, Sendable, Equatable {
-        /// A folder or a JSON file of captioned videos, or a database or a .safetensors file of latents.
+        /// A folder or a JSON file of captioned videos, or a database or a .safetensors file of
+        /// latents.
         package var path: String
         package var repeats = 1
     }

@@ -61,7 +61,9 @@ package enum ImageCondition {
     }
 
     /// Converts an image to a tensor [1, 3, height, width] in [-1, 1].
-    package static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError) -> Tensor {
+    package static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError)
+        -> Tensor
+    {
         let bytes = try Tensor(picture.pixels, [1, picture.height, picture.width, 3])
         return try bytes.permuted(0, 3, 1, 2).to(device, .float32) / 127.5 - 1
     }

@@ -25,8 +25,8 @@ extension Style {
             guard let style else {
                 throw SwanError(
                     .invalidRequest,
-                    "\(path): does not say which look it gives; only LoRAs of 'swan train' with the "
-                        + "key 'look' do"
+                    "\(path): does not say which look it gives; only LoRAs of 'swan train' with "
+                        + "the key 'look' do"
                 )
             }
             self.init(name: style.name, phrasings: [], filters: style.filters)

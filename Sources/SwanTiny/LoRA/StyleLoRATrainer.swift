@@ -118,7 +118,7 @@ package struct StyleLoRATrainer {
             over: LatentStatistics.Clips(
                 source: clips,
                 count: 16,
-                size: base.vae.training.size,
+                size: recipe.phases.map(\.size).min() ?? base.vae.training.size,
                 firstIndex: 1 << 40
             ),
             seed: recipe.seed
