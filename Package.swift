@@ -129,6 +129,15 @@ let package = Package(
             ]
         ),
         .target(
+            name: "SwanFineTuning",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers",
+                "SwanModels", "SwanCheckpoints", "SwanPipelines", "SwanDatasets", "SwanTraining",
+                "SwanDistributed", "SwanDistillation",
+                .product(name: "Yams", package: "Yams"),
+            ]
+        ),
+        .target(
             name: "SwanEvaluation",
             dependencies: [
                 "Torch", "TorchNN", "SwanSystem", "SwanMedia", "SwanModels", "SwanCheckpoints",
@@ -190,6 +199,7 @@ let package = Package(
             dependencies: [
                 "Torch", "SwanSystem", "SwanThreads", "SwanMedia", "SwanSchedulers", "SwanModels",
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanDistillation", "SwanTiny",
+                "SwanFineTuning",
                 "SwanEvaluation", "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer",
                 "SwanServeBench",
                 "CStart",
@@ -403,6 +413,15 @@ let package = Package(
                 "Torch", "TorchNN", "SwanSystem", "SwanSchedulers", "SwanModels", "SwanCheckpoints",
                 "SwanThreads", "SwanTraining", "SwanPipelines", "SwanDistillation", "GoldenSupport",
                 "ModelSupport",
+            ],
+            linkerSettings: runPath
+        ),
+        .testTarget(
+            name: "SwanFineTuningTests",
+            dependencies: [
+                "Torch", "TorchNN", "SwanSystem", "SwanThreads", "SwanMedia", "SwanModels",
+                "SwanCheckpoints", "SwanPipelines", "SwanTraining",
+                "SwanFineTuning", "GoldenSupport", "ModelSupport",
             ],
             linkerSettings: runPath
         ),

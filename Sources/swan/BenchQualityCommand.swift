@@ -31,6 +31,16 @@ struct BenchQualityCommand: ParsableCommand {
     @Option(help: "The name of a bundled model, or a model folder.")
     var model = BundledModels.names[0]
 
+    @Option(
+        name: .customLong("lora"),
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "A LoRA that gives the model a look, and its strength; measures that look. Repeatable.",
+            valueName: "file[=strength]"
+        )
+    )
+    var loras: [LoRAArgument] = []
+
     @Option(help: "A video to measure on instead of the default ones; repeatable.")
     var input: [String] = []
 
@@ -118,6 +128,7 @@ struct BenchQualityCommand: ParsableCommand {
     private var options: QualityOptions {
         var options = QualityOptions()
         options.model = model
+        options.loras = loras.map(\.file)
         options.inputs = input
         options.styles = styles.map { $0.split(separator: ",").map(String.init) }
         options.isBare = bare

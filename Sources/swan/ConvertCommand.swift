@@ -7,6 +7,7 @@ import SwanSystem
 import Torch
 
 extension CheckpointNames.Naming: ExpressibleByArgument {}
+extension LoRAFormat: ExpressibleByArgument {}
 
 /// `swan models convert`: rewrites the weights of one part of a model.
 struct ConvertCommand: ParsableCommand {
@@ -15,12 +16,14 @@ struct ConvertCommand: ParsableCommand {
         abstract: "Rewrite the weights of a part with other names, another dtype or other shards.",
         discussion: """
             The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, a \
-            shard index, or a folder that contains one of them. Scaled float8 is converted to bfloat16.
+            shard index, or a folder that contains one of them. Scaled float8 is converted to bfloat16. A LoRA's \
+            file gets the names of another program with --lora.
 
             EXAMPLES:
               swan models convert Wan2.1_VAE.pth vae --to diffusers
               swan models convert model/transformer transformer.safetensors --to original
               swan models convert model.pt causal --dtype bfloat16 --shard-size 5GB
+              swan models convert lora.safetensors for-diffusers.safetensors --lora peft
             """
     )
 
@@ -33,6 +36,11 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: "The naming scheme of the output (\(CheckpointNames.Naming.list)).")
     var to: CheckpointNames.Naming?
 
+    @Option(
+        help: "Convert a LoRA to the names of diffusers and PEFT (peft), comfyui or musubi."
+    )
+    var lora: LoRAFormat?
+
     @Option(help: "The dtype to convert floating-point weights to (float32, bfloat16, float16).")
     var dtype: WeightType = .auto
 
@@ -42,7 +50,19 @@ struct ConvertCommand: ParsableCommand {
     @Flag(help: "Print what was written as JSON.")
     var json = false
 
+    func validate() throws {
+        guard lora == nil || to == nil && dtype == .auto else {
+            throw ValidationError("--to and --dtype are not for LoRAs, whose names --lora says")
+        }
+    }
+
     func run() throws {
+        if let lora {
+            try LoRAConversion.convert(source, to: destination, as: lora)
+            return try json
+                ? StandardOutput.write(JSONText.data(["files": [destination]]))
+                : StandardOutput.write(destination)
+        }
         var conversion = CheckpointConversion()
         conversion.naming = to
         conversion.dtype = dtype.dtype

@@ -26,6 +26,7 @@ struct StreamCommand: RankedCommand {
               swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
+              swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
                 | swan stream - --prompt sepia -o - | ffplay -
               swan stream /dev/video0 --prompt neon --show
@@ -59,6 +60,16 @@ struct StreamCommand: RankedCommand {
     @OptionGroup var overwriting: OverwriteOption
 
     @OptionGroup var loading: StreamingModelOptions
+
+    @Option(
+        name: .customLong("lora"),
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "A LoRA for the model and its strength (default: 1). Repeatable.",
+            valueName: "file[=strength]"
+        )
+    )
+    var loras: [LoRAArgument] = []
 
     @Option(
         name: .customLong("prompt-at"),
@@ -183,7 +194,10 @@ struct StreamCommand: RankedCommand {
             if let live { return try stream(live, with: nil, log) }
             return try stream(request, with: nil, log)
         }
-        let job = loading.job(on: try launch.device(named: request.device))
+        let job = loading.job(
+            on: try launch.device(named: request.device),
+            loras: request.loras.map(\.path)
+        )
         try Ranks.run(job) { world in
             guard let world else { return }
             let ranks = try StagedRanks(world, ranked.staged)
@@ -259,6 +273,7 @@ struct StreamCommand: RankedCommand {
         )
         request.model = loading.model
         request.vae = loading.vae
+        request.loras = loras.map(\.file)
         request.configuration = loading.config
         request.settings.steps = steps
         request.settings.noiseScale = noiseScale

@@ -44,8 +44,11 @@ struct StreamingModelOptions: ParsableArguments {
     }
 
     /// What ranks must have in common: the content of files, and the dtype, which depends on the device.
-    func job(on device: Device) -> RankedJob {
+    ///
+    /// - Parameter loras: Their paths.
+    func job(on device: Device, loras: [String] = []) -> RankedJob {
         var job = RankedJob(models: ["--model": model], device: "\(device)")
+        for path in loras { job.models["--lora \(path)"] = path }
         job.models["--config"] = config
         if let vae, RankedJob.isFile(vae) { job.models["--vae"] = vae }
         do {

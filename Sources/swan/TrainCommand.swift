@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import SwanDistillation
 import SwanDistributed
+import SwanFineTuning
 import SwanThreads
 import SwanTiny
 import SwanTraining
@@ -13,11 +14,12 @@ import SwanSystem
 struct TrainCommand: RankedCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
-        abstract: "Train a model from a recipe, or distill one to few steps.",
+        abstract: "Train a model from a recipe, distill one to few steps, or fine-tune one.",
         discussion: """
             A file with 'distillation_loss' is a distillation, with the keys of CausVid and StreamDiffusionV2; \
-            it starts from a Wan checkpoint. A file with 'student_config' makes a small model for pictures \
-            of one; the options for a student are also keys of its file, with underscores.
+            it starts from a Wan checkpoint. One with 'student_config' makes a small model for pictures of \
+            one; the options for a student are also keys of its file, with underscores. One with 'fine_tuning' \
+            trains a LoRA, or all weights of a model.
 
             The output folder is a model for 'swan stream --model'. An interrupted run continues with \
             --resume and ends with the weights it would otherwise have had.
@@ -26,6 +28,7 @@ struct TrainCommand: RankedCommand {
               swan train configs/tiny.yaml --data .deps/training --output out/tiny
               swan train configs/wan_causal_dmd_v2v.yaml --output out/student
               swan train configs/wan_2d_student.yaml --teacher-path Wan2.2-T2V-A14B --output out/student
+              swan train my-lora.yaml --output out/my-lora
               swan launch --nproc 4 -- train recipe.yaml --output out/model --shard full
             """
     )
@@ -43,14 +46,17 @@ struct TrainCommand: RankedCommand {
     var resume = false
 
     @Option(
-        help: ArgumentHelp("In a distillation, stop after N steps.", valueName: "n")
+        help: ArgumentHelp(
+            "In a distillation or a fine-tuning, stop after N steps.",
+            valueName: "n"
+        )
     )
     var maxSteps: Int?
 
-    @Flag(help: "In a distillation, write no checkpoints, only the result.")
+    @Flag(help: "In a distillation or a fine-tuning, write no checkpoints, only the result.")
     var noSave = false
 
-    @Flag(help: "In a distillation, decode no samples.")
+    @Flag(help: "In a distillation or a fine-tuning, make no samples.")
     var noVisualize = false
 
     @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
@@ -128,6 +134,10 @@ struct TrainCommand: RankedCommand {
                 )
             } else if let distillation = try Distillation.File(recipe) {
                 try distill(distillation, on: device, world, stop, display)
+            } else if let tuning = try FineTuning.File(recipe) {
+                try fineTune(tuning, on: device, world, stop, display)
+            } else if StyleLoRARecipe.describes(recipe) {
+                try trainLook(on: device, world, stop, display)
             } else if TextToVideoRecipe.describes(recipe) {
                 try trainGenerator(on: device, world, stop, display)
             } else {
@@ -150,7 +160,8 @@ struct TrainCommand: RankedCommand {
     ) throws {
         guard maxSteps == nil, !noSave, !noVisualize else {
             throw ValidationError(
-                "--max-steps, --no-save and --no-visualize are for distillations; \(recipe) is a recipe"
+                "--max-steps, --no-save and --no-visualize are for distillations and fine-tunings; "
+                    + "\(recipe) is a recipe"
             )
         }
         let recipe = try shared(Recipe(contentsOf: recipe))
@@ -244,6 +255,37 @@ struct TrainCommand: RankedCommand {
         return options
     }
 
+    private func fineTune(
+        _ file: FineTuning.File,
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
+        guard dataParallel == nil, sequenceParallel == nil else {
+            throw ValidationError(
+                "--data-parallel and --sequence-parallel are for recipes; in a fine-tuning, each "
+                    + "process computes batches of its own"
+            )
+        }
+        var options = FineTuning.Options(output: output)
+        options.root = data
+        options.resume = resume
+        options.saves = !noSave
+        options.draws = !noVisualize
+        options.maximumSteps = maxSteps
+        options.device = device
+        options.sharding = shard ?? .none
+        if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
+        let isFirst = world?.rank ?? 0 == 0
+        try FineTuning.run(file, options, world: world, stop: stop) { text in
+            if isFirst { Terminal.standardError.write(kind: .note, text) }
+        } onProgress: { progress in
+            display.show(progress)
+        }
+    }
+
     /// Trains a text-to-video model, which one process does alone.
     private func trainGenerator(
         on device: Device,
@@ -260,6 +302,31 @@ struct TrainCommand: RankedCommand {
         }
         try TextToVideoTrainer.run(
             recipe: TextToVideoRecipe(contentsOf: recipe),
+            output: output,
+            resume: resume,
+            device: device,
+            stop: stop,
+            onProgress: display.show
+        )
+    }
+
+    /// Trains a LoRA for a restyling model, which one process does alone.
+    private func trainLook(
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "\(recipe): a look's LoRA is trained by one process; start it without "
+                    + "'swan launch' and without its options"
+            )
+        }
+        try StyleLoRATrainer.run(
+            recipe: StyleLoRARecipe(contentsOf: recipe),
+            root: data,
             output: output,
             resume: resume,
             device: device,

@@ -6,13 +6,16 @@ package import SwanSystem
 extension ModelFolder {
     /// Builds a network that converts its weights immediately. Every key must match, and every value
     /// that the network reads must be finite.
+    ///
+    /// - Parameter loras: What is applied to the weights.
     package func loadVerified<Network>(
         of files: Files,
         _ dtype: DType,
         _ device: Device,
+        loras: LoRASet = LoRASet(),
         _ build: (Weights) throws(SwanError) -> Network
     ) throws(SwanError) -> Network {
-        let weights = FiniteWeights(try weights(of: files))
+        let weights = FiniteWeights(try loras.applied(to: weights(of: files)))
         let network = try files.network(weights, dtype, device, keepsStorage: false, build)
         if !weights.areFinite {
             // The file's own names say more than those of the network.

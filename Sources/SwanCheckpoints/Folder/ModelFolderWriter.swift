@@ -8,7 +8,7 @@ import Yams
 /// Files appear only when they are complete, and the configuration is written last: if a part's
 /// configuration exists, the part is complete.
 package struct ModelFolderWriter: Sendable {
-    private let root: URL
+    let root: URL
     /// The metadata written to every weight file.
     private let metadata: [String: String]
 

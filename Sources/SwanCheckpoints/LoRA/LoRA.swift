@@ -149,12 +149,15 @@ extension LoRA {
         return tensor
     }
 
+    /// The key of PEFT's settings in a file's metadata.
+    static let settingsKey = "lora_adapter_metadata"
+
     /// The alpha shared by all modules, from the PEFT settings that diffusers writes to a file's metadata.
     private static func alpha(
         inMetadata metadata: [String: String],
         of path: String
     ) throws(SwanError) -> Double? {
-        let key = "lora_adapter_metadata"
+        let key = settingsKey
         guard let text = metadata[key] else { return nil }
         guard text.utf8.count <= 1 << 20 else {
             throw SwanError(.invalidFile, "\(path): \(key) is larger than 1 MiB")

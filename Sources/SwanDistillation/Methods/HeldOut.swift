@@ -1,5 +1,5 @@
 package import SwanTraining
-import Torch
+package import Torch
 
 /// Micro-batches that are never trained on, by which losses are compared over a run: the same data
 /// and the same draws each time.
@@ -14,8 +14,9 @@ package struct HeldOut<Batch: Sendable>: Sendable {
     }
 
     /// The means of losses, with "held_out_" before their names.
-    func means(_ losses: (Batch, BatchPlace) throws -> [String: Tensor]) throws -> [String: Double]
-    {
+    package func means(
+        _ losses: (Batch, BatchPlace) throws -> [String: Tensor]
+    ) throws -> [String: Double] {
         var sums: [String: Double] = [:]
         try withoutGradients {
             for number in 0..<count {

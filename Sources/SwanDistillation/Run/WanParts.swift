@@ -1,10 +1,10 @@
 import Foundation
-import SwanCheckpoints
-import SwanModels
+package import SwanCheckpoints
+package import SwanModels
 import SwanSchedulers
 import SwanSystem
 import SwanTraining
-import Torch
+package import Torch
 import TorchNN
 
 /// The parts of a Wan checkpoint that a distillation uses.
@@ -110,7 +110,7 @@ struct WanParts {
         return sum
     }
 
-    /// What encodes prompts, opened when it is needed.
+    /// What encodes prompts.
     ///
     /// - Parameter cache: The folder that keeps embeddings; nil for none.
     func textEncoder(
@@ -118,28 +118,7 @@ struct WanParts {
         _ device: Device,
         cache: String?
     ) throws -> PromptEncoder {
-        let limit = config.textLen
-        let opened = LazyValue { () throws -> PromptEncoder.Network in
-            let (files, source, config) = try folder.textEncoder(for: self.config)
-            let encoder = try files.network(source, dtype, device) { weights throws(SwanError) in
-                try UMT5Encoder(weights, config)
-            }
-            return PromptEncoder.Network(
-                encoder: encoder,
-                tokenizer: try folder.tokenizer(for: config),
-                limit: limit
-            )
-        }
-        let kept = try cache.map { path in
-            let (files, _, _) = try folder.textEncoder(for: config)
-            let weights = try Checkpoint.open(files.data).files
-            let all =
-                weights + [files.config, try folder.require(.tokenizer).data].compactMap(\.self)
-            return try EmbeddingCache(path, files: all, use: "\(dtype), at most \(limit) tokens")
-        }
-        // Without a cache, a missing or damaged encoder is found before training begins.
-        if kept == nil { _ = try opened.value() }
-        return PromptEncoder(opened: opened, cache: kept)
+        try PromptEncoder(folder, for: config, dtype, device, cache: cache)
     }
 
     /// Opens the autoencoder; nil if the folder has none.

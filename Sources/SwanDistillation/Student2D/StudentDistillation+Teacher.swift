@@ -32,7 +32,7 @@ extension StudentDistillation {
     func encode(_ prompts: [String]) throws {
         var seen: Set<String> = []
         let unique = prompts.filter { seen.insert($0).inserted }
-        var encoder: PromptEncoder?
+        var encoder: PromptEncoder.Network?
         let makers: TensorCache.Makers =
             if let ranks, let shards = place.shards { .all(ranks, shards) } else { .first(ranks) }
         let dtype = settings.teacherDType == .float16 ? DType.bfloat16 : settings.teacherDType
@@ -177,7 +177,10 @@ struct StudentSource {
 
 extension TeacherModel {
     /// Opens what encodes prompts, on the teacher's device.
-    fileprivate func textEncoder(_ dtype: DType, _ place: TeacherPlace) throws -> PromptEncoder {
+    fileprivate func textEncoder(
+        _ dtype: DType,
+        _ place: TeacherPlace
+    ) throws -> PromptEncoder.Network {
         let (files, source, config) = try folder.textEncoder(for: self.config)
         let shared =
             try place.shards.map {
@@ -189,7 +192,7 @@ extension TeacherModel {
             place.device,
             late: place.shards != nil
         ) { weights throws(SwanError) in try UMT5Encoder(weights, config) }
-        return PromptEncoder(
+        return PromptEncoder.Network(
             encoder: encoder,
             tokenizer: try folder.tokenizer(for: config),
             limit: self.config.textLen
@@ -197,12 +200,10 @@ extension TeacherModel {
     }
 }
 
-extension PromptEncoder {
+extension PromptEncoder.Network {
     /// Encodes prompts to [L, D] each, without padding, in float32.
     fileprivate func rows(_ prompts: [String]) throws -> [Tensor] {
-        let tokens = try prompts.map {
-            try tokenizer.encode($0, maxTokens: limit, allowsEmpty: true).tokens
-        }
+        let tokens = try prompts.map { try tokens($0) }
         let rows = try withoutGradients { try encoder.encode(tokens).to(.cpu, .float32) }
         return try tokens.enumerated().map { row, prompt in
             try rows.selected(0, row).narrowed(0, 0, prompt.count).cloned()

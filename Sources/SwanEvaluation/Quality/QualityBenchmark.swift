@@ -34,7 +34,11 @@ package struct QualityBenchmark {
         if let sheet = options.sheet { try OutputPath.requireWritable(sheet) }
         self.options = options
         let paths = try options.inputs.isEmpty ? HeldOutFootage.paths() : options.inputs
-        styles = try TaughtStyles(of: options.model, chosen: options.styles)
+        styles = try TaughtStyles(
+            of: options.model,
+            chosen: options.styles,
+            looks: options.loras.map { try Style(ofLoRA: $0.path) }
+        )
         let device = try Device(named: options.device)
         let folder = try ModelFolder(
             BundledModels.folder(options.model) ?? options.model
@@ -43,7 +47,12 @@ package struct QualityBenchmark {
         let dtype = options.dtype ?? configuration.computeType(on: device)
         var streamOptions = StreamOptions(configuration)
         streamOptions.settings.seed = options.seed
-        var model = try StreamModel.load(options.model, dtype: dtype, device: device)
+        var model = try StreamModel.load(
+            options.model,
+            dtype: dtype,
+            device: device,
+            loras: options.loras
+        )
         // Measure the model itself, including its response to prompts without a known look.
         model.styles = nil
         stream = MeasuredStream(model: model, options: streamOptions)

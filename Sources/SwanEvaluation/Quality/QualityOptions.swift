@@ -1,7 +1,7 @@
 import Foundation
 import SwanCheckpoints
 package import SwanMedia
-import SwanPipelines
+package import SwanPipelines
 package import SwanSystem
 import SwanTraining
 package import Torch
@@ -10,6 +10,8 @@ package import Torch
 package struct QualityOptions: Sendable {
     /// The name of a bundled model, or the path of a model folder.
     package var model = BundledModels.names[0]
+    /// LoRAs for the model, each of which gives it a look.
+    package var loras: [GenerationOptions.LoRAFile] = []
     /// The videos to measure on; empty for those that the bundled model was not trained on.
     package var inputs: [String] = []
     /// The names of the styles to run; nil for all that the model was trained on.
@@ -42,7 +44,7 @@ package struct QualityOptions: Sendable {
     package var files: JobFiles {
         var files = JobFiles()
         files.inputs = inputs.isEmpty ? HeldOutFootage.clips.map(\.path) : inputs
-        files.models = [BundledModels.folder(model) ?? model]
+        files.models = [BundledModels.folder(model) ?? model] + loras.map(\.path)
         files.outputs = sheet.map { [.file($0)] } ?? []
         return files
     }

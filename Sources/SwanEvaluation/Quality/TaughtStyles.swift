@@ -13,10 +13,13 @@ struct TaughtStyles {
 
     /// Reads the styles from the model's recipe, which `swan train` leaves in its folder. Without a recipe,
     /// they are the bundled ones, and `names` must list those that the model was trained on.
-    init(of model: String, chosen names: [String]?) throws {
+    ///
+    /// - Parameter looks: Looks that LoRAs add; if there are any, they are run by default.
+    init(of model: String, chosen names: [String]?, looks: [Style] = []) throws {
         let recipe = (BundledModels.folder(model) ?? model) + "/recipe.yaml"
         let hasRecipe = FileManager.default.fileExists(atPath: recipe)
-        let known = hasRecipe ? try Recipe(contentsOf: recipe).styles : Style.bundled
+        let taught = hasRecipe ? try Recipe(contentsOf: recipe).styles : Style.bundled
+        let known = taught.filter { style in !looks.contains { $0.name == style.name } } + looks
         guard hasRecipe || names != nil else {
             throw SwanError(
                 .invalidRequest,
@@ -25,8 +28,9 @@ struct TaughtStyles {
             )
         }
         self.known = known
+        let wanted = names ?? (looks.isEmpty ? nil : looks.map(\.name))
         chosen =
-            try names?.map { name in
+            try wanted?.map { name in
                 guard let position = known.firstIndex(where: { $0.name == name }) else {
                     throw SwanError(
                         .invalidRequest,

@@ -1,17 +1,17 @@
-import SwanMedia
-import SwanModels
-import SwanSystem
-import Torch
+package import SwanMedia
+package import SwanModels
+package import SwanSystem
+package import Torch
 
 /// The image conditioning of image-to-video models.
-enum ImageCondition {
+package enum ImageCondition {
     /// Returns the mask and latents that Wan's image-to-video models concatenate to the noise:
     /// [1, s + z, F, h, w].
     ///
     /// The latents encode a video with the images in their places and gray (0) elsewhere. The mask
     /// has a channel for each frame of a latent and is 1 where there is an image
     /// (wan/image2video.py, wan/first_last_frame2video.py).
-    static func latents(
+    package static func latents(
         first: Tensor,
         last: Tensor?,
         frames: Int,
@@ -61,7 +61,9 @@ enum ImageCondition {
     }
 
     /// Converts an image to a tensor [1, 3, height, width] in [-1, 1].
-    static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError) -> Tensor {
+    package static func picture(_ picture: VideoFrame, on device: Device) throws(SwanError)
+        -> Tensor
+    {
         let bytes = try Tensor(picture.pixels, [1, picture.height, picture.width, 3])
         return try bytes.permuted(0, 3, 1, 2).to(device, .float32) / 127.5 - 1
     }

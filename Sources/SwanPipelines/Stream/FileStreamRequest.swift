@@ -23,6 +23,8 @@ public struct FileStreamRequest: Sendable {
     public var vae: String?
     /// The path of a YAML streaming configuration that replaces the model's own.
     public var configuration: String?
+    /// LoRAs for the transformer, merged into its weights.
+    public var loras: [GenerationOptions.LoRAFile] = []
     /// How the stream differs from the model's own configuration.
     public var settings = StreamSettings()
     /// The frame rate to resample the input to, or of a video from text; `nil` for the input's.
@@ -47,7 +49,7 @@ public struct FileStreamRequest: Sendable {
     package var files: JobFiles {
         var files = JobFiles()
         files.inputs = [input, configuration, vae].compactMap { $0 }
-        files.models = [BundledModels.folder(model) ?? model]
+        files.models = [BundledModels.folder(model) ?? model] + loras.map(\.path)
         files.outputs = [.video(output)]
         return files
     }
@@ -116,7 +118,12 @@ public struct FileStreamRequest: Sendable {
         if let configuration, !FileManager.default.fileExists(atPath: configuration) {
             throw SwanError(.noSuchFile, "\(configuration): no such file")
         }
-        let checkpoint = try StreamCheckpoint(model, vae: vae, configuration: configuration)
+        let checkpoint = try StreamCheckpoint(
+            model,
+            vae: vae,
+            configuration: configuration,
+            loras: loras
+        )
         let options = try StreamOptions(checkpoint.configuration, settings)
         if input == nil { try Self.requireGenerating(checkpoint.folder, options.configuration) }
         // An unspecified side is chosen to fit later.

@@ -18,6 +18,7 @@ package struct StreamCheckpoint: Sendable {
     /// The styles that the model knows, from its own configuration even if another one is used.
     private let styles: KnownStyles?
     private let autoencoder: AutoencoderChoice
+    private let loras: LoRASet
 
     /// Opens a model by the name of a bundled one or the path of a folder.
     ///
@@ -25,8 +26,16 @@ package struct StreamCheckpoint: Sendable {
     ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
     ///     model's own encoder, or the path of another one; `nil` for the model's own.
     ///   - configuration: The path of a YAML streaming configuration that replaces the model's own.
-    package init(_ nameOrPath: String, vae: String? = nil, configuration path: String? = nil) throws
-    {
+    ///   - loras: LoRAs for the transformer.
+    ///   - addsLoRAsLive: Whether layers add them at every call, so that their strengths can be
+    ///     changed; otherwise they are merged into the weights.
+    package init(
+        _ nameOrPath: String,
+        vae: String? = nil,
+        configuration path: String? = nil,
+        loras files: [GenerationOptions.LoRAFile] = [],
+        addsLoRAsLive: Bool = false
+    ) throws {
         name = URL(fileURLWithPath: nameOrPath).lastPathComponent
         folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
         configuration = try folder.configuration(path)
@@ -40,6 +49,23 @@ package struct StreamCheckpoint: Sendable {
         )
         configs.autoencoder = autoencoder
         self.configs = configs
+        loras = LoRASet(
+            try files.map { file throws(SwanError) in
+                guard file.expert == nil else {
+                    throw SwanError(
+                        .invalidRequest,
+                        "\(file.path): is for one of two experts, but a streaming model has one "
+                            + "transformer; leave out high: or low:"
+                    )
+                }
+                return try LoRA.open(file.path, strength: file.strength)
+            },
+            live: addsLoRAsLive
+        )
+        // Keys that do not fit are found before anything is read.
+        if !files.isEmpty {
+            _ = try loras.applied(to: folder.weights(of: folder.require(.transformer)))
+        }
     }
 
     /// Loads the networks. All keys must match, and all values that are read must be finite.
@@ -72,6 +98,7 @@ package struct StreamCheckpoint: Sendable {
             device: device
         )
         model.styles = styles
+        model.loras = loras
         return model
     }
 
@@ -84,7 +111,8 @@ package struct StreamCheckpoint: Sendable {
         try folder.loadVerified(
             of: folder.require(.transformer),
             dtype,
-            device
+            device,
+            loras: loras
         ) { weights throws(SwanError) in
             try CausalWanTransformer(weights, configs.transformer, blocks: blocks)
         }
@@ -119,14 +147,24 @@ extension StreamModel {
     ///   - vae: `tiny` for the tiny autoencoder in the folder, `tiny-decoder` for its decoder with the
     ///     model's own encoder, or the path of another one; `nil` for the model's own.
     ///   - configuration: The path of a YAML streaming configuration that replaces the model's own.
+    ///   - loras: LoRAs for the transformer.
+    ///   - addsLoRAsLive: Whether layers add them at every call, so that a stream can change their
+    ///     strengths; otherwise they are merged into the weights, which costs nothing at a call.
     public static func load(
         _ nameOrPath: String,
         dtype: DType,
         device: Device,
         vae: String? = nil,
-        configuration: String? = nil
+        configuration: String? = nil,
+        loras: [GenerationOptions.LoRAFile] = [],
+        addsLoRAsLive: Bool = false
     ) throws -> StreamModel {
-        try StreamCheckpoint(nameOrPath, vae: vae, configuration: configuration)
-            .load(dtype, device)
+        try StreamCheckpoint(
+            nameOrPath,
+            vae: vae,
+            configuration: configuration,
+            loras: loras,
+            addsLoRAsLive: addsLoRAsLive
+        ).load(dtype, device)
     }
 }

@@ -24,6 +24,8 @@ public struct StreamModel: Sendable {
     let transformer: CausalWanTransformer
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
+    /// The LoRAs that are applied to the transformer.
+    var loras = LoRASet()
 
     /// The networks of a model and its tokenizer.
     public struct Networks: Sendable {

@@ -1,10 +1,12 @@
 public import Logging
 public import SwanMedia
+import SwanSystem
 public import SwanText
 import Synchronization
 public import Torch
 import SwanCheckpoints
 import SwanModels
+import TorchNN
 
 /// A live stream that restyles frames by a prompt and returns as many as it receives.
 ///
@@ -19,6 +21,8 @@ public final class VideoStream: Sendable {
     let denoising: DenoiseStage
     private let model: StreamModel
     private let prompts: StreamPrompts<TextConditioning>
+    /// The newest prompt, as it was given.
+    private let prompt: Mutex<String>
     private let decoding: DecodeStage
     private let growth: Mutex<ChunkGrowth>
     private let log: Logger
@@ -46,6 +50,7 @@ public final class VideoStream: Sendable {
         }
         promptIssues = issues
         prompts = StreamPrompts(conditioning)
+        self.prompt = Mutex(prompt)
         encoding = try EncodeStage(model, options: options, prompts: prompts, clock: clock)
         denoising = try DenoiseStage(model, options: options, prompts: prompts, clock: clock)
         decoding = try DecodeStage(model.vae, options: options, clock: clock)
@@ -83,7 +88,29 @@ public final class VideoStream: Sendable {
             try inference { try model.conditioning(prompt) }
         }
         prompts.change(to: conditioning)
+        self.prompt.withLock { $0 = prompt }
         return issues
+    }
+
+    /// Changes the strength of a LoRA of the model, which must have been loaded with
+    /// `addsLoRAsLive`. Chunks that are being denoised get a part of the change; later ones all of it.
+    ///
+    /// All streams of a model share its LoRAs.
+    ///
+    /// - Parameter index: The place of the LoRA among those that the model was loaded with.
+    public func setStrength(_ strength: Double, ofLoRA index: Int = 0) throws {
+        guard model.loras.isLive, model.loras.loras.indices.contains(index), strength.isFinite
+        else {
+            throw SwanError(
+                .invalidRequest,
+                "the strength of LoRA \(index) cannot be set to \(strength): the model has "
+                    + "\(model.loras.isLive ? model.loras.loras.count : 0) LoRAs whose strength can "
+                    + "be changed (addsLoRAsLive)"
+            )
+        }
+        model.loras.loras[index].strength.value = strength
+        // The keys and values of the prompt depend on it, too.
+        try setPrompt(prompt.withLock { $0 })
     }
 
     // MARK: - Sequential stages

@@ -44,7 +44,7 @@ extension StreamMethod {
         _ network: StreamNetwork,
         _ number: Int
     ) throws -> [Tensor] {
-        let texts = try styles.map { try tokens(of: $0.phrasings.first ?? "") }
+        let texts = try barePrompts.map { try tokens(of: $0) }
         let count = styles.count
         // The same noise for every style, so that differences come from the styles alone.
         let generator = try Generator(

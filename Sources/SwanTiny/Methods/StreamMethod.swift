@@ -1,4 +1,5 @@
 import Foundation
+import SwanCheckpoints
 import SwanDistributed
 import SwanModels
 import SwanSystem
@@ -39,10 +40,26 @@ struct StreamMethod: Method {
     var samples = 0
     /// What divides the tokens of a sample among ranks; nil if they are not divided.
     var sequence: SequenceParallel?
+    /// What a LoRA changes, if one is trained in place of all weights.
+    var lora: LoRA?
+
+    /// A LoRA of the transformer and the weights that do not change.
+    struct LoRA: Sendable {
+        let layers: LoRALayers
+        /// The weights below the LoRA.
+        let transformer: [String: Tensor]
+        var textEncoder: [String: Tensor] = [:]
+    }
+
+    /// A LoRA gives its look to prompts that ask for no change.
+    private func asked(_ style: Int) -> Style { lora == nil ? styles[style] : .none }
+
+    /// The shortest prompts for the styles.
+    var barePrompts: [String] { styles.indices.map { asked($0).phrasings.first ?? "" } }
 
     var dividesTokens: Bool { sequence != nil }
 
-    var sharesWeights: Bool { true }
+    var sharesWeights: Bool { lora == nil }
 
     /// False, because the pool holds only the clips of the current batch.
     var hasIndependentBatches: Bool { false }
@@ -71,7 +88,7 @@ struct StreamMethod: Method {
             sources.append(pair.source)
             targets.append(pair.target)
             let index = UInt64(drawn.number * phases[phase].batch + sample)
-            let text = prompts.prompt(for: styles[style], index: index)
+            let text = prompts.prompt(for: asked(style), index: index)
             texts.append(try tokens(of: text))
         }
         return Batch(source: try stacked(sources), target: try stacked(targets), prompts: texts)

@@ -1,3 +1,4 @@
+import SwanCheckpoints
 import SwanDistributed
 import SwanModels
 import SwanSystem
@@ -23,9 +24,24 @@ struct StreamNetwork {
 
     /// Creates the networks of a method with these weights.
     init(_ networks: Networks, _ method: StreamMethod) throws(SwanError) {
-        let weights = networks.weights(StreamMethod.trainedRole, method.options.precision)
-        transformer = try CausalWanTransformer(weights["transformer"], method.transformer)
-        encoder = try UMT5Encoder(weights["text_encoder"], method.textEncoder)
+        let weights: Weights
+        if let lora = method.lora {
+            let leaves = networks[StreamMethod.trainedRole]
+            let dtype = (method.options.precision ?? .float32).dtype
+            weights = Weights(
+                try lora.layers.applied(leaves, to: DictionaryWeights(lora.transformer)),
+                dtype: dtype,
+                device: leaves.values.first?.device ?? .cpu
+            )
+            transformer = try CausalWanTransformer(weights, method.transformer)
+            let text = Weights(leaves: lora.textEncoder, method.options.precision)
+            encoder = try UMT5Encoder(text, method.textEncoder)
+            try text.finish()
+        } else {
+            weights = networks.weights(StreamMethod.trainedRole, method.options.precision)
+            transformer = try CausalWanTransformer(weights["transformer"], method.transformer)
+            encoder = try UMT5Encoder(weights["text_encoder"], method.textEncoder)
+        }
         try weights.finish()
         options = method.options
         (device, dtype) = (weights.device, weights.dtype)

@@ -41,6 +41,9 @@ package protocol Method: Sendable {
     /// gradients.
     func samples(_ networks: Networks) throws -> [SampleSheet]
 
+    /// The same, for a method whose samples are also files named after a step.
+    func samples(_ networks: Networks, after step: Int) throws -> [SampleSheet]
+
     /// Measures networks with these weights on data that is held out, by name, for the curves; called
     /// when samples are drawn. Records nothing for gradients.
     func measures(_ networks: Networks) throws -> [String: Double]
@@ -63,6 +66,11 @@ extension Method {
 
     /// No sheets.
     package func samples(_ networks: Networks) throws -> [SampleSheet] { [] }
+
+    /// Those of `samples`.
+    package func samples(_ networks: Networks, after step: Int) throws -> [SampleSheet] {
+        try samples(networks)
+    }
 
     /// No measures.
     package func measures(_ networks: Networks) throws -> [String: Double] { [:] }

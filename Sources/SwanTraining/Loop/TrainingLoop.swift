@@ -131,7 +131,7 @@ package struct TrainingLoop<M: Method> {
         guard let ranks, record.drawsSamples(after: step, isLast: isLast) else {
             guard plan.isFirst else { return }
             return try record.write(after: step, isLast: isLast) {
-                try method.samples(state.averages)
+                try method.samples(state.averages, after: step)
             } measures: {
                 try method.measures(state.averages)
             }
@@ -141,7 +141,7 @@ package struct TrainingLoop<M: Method> {
         let averages = whole.averages
         try ranks.alone {
             try record.write(after: step, isLast: isLast) {
-                try method.samples(averages)
+                try method.samples(averages, after: step)
             } measures: {
                 try method.measures(averages)
             }

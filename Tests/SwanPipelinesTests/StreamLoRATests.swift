@@ -1,0 +1,130 @@
+import Foundation
+import GoldenSupport
+import ModelSupport
+import SwanMedia
+import SwanSystem
+import Testing
+import Torch
+import TorchNN
+
+@testable import SwanCheckpoints
+@testable import SwanPipelines
+
+/// LoRAs in streams.
+@Suite struct StreamLoRATests {
+    private let folder: TemporaryDirectory
+    private let lora: String
+
+    init() throws {
+        folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder.path("model"))
+        lora = folder.path("lora.safetensors")
+        let model = try ModelFolder(folder.path("model"))
+        let source = try model.weights(of: model.require(.transformer))
+        let layers = try LoRALayers(of: source, rank: 2, alpha: 2)
+        let generator = try Generator(seed: 8)
+        var leaves = try layers.start(seed: 1)
+        for key in leaves.keys.sorted() where key.contains("lora_B") {
+            if let leaf = leaves[key] { leaves[key] = try .randn(leaf.shape, generator) }
+        }
+        try layers.write(leaves, as: .comfyUI, to: lora)
+    }
+
+    private func model(_ strength: Double?, live: Bool = false) throws -> StreamModel {
+        try StreamModel.load(
+            folder.path("model"),
+            dtype: .float32,
+            device: .cpu,
+            loras: strength.map { [.init(lora, strength: $0)] } ?? [],
+            addsLoRAsLive: live
+        )
+    }
+
+    private func frame(_ index: Int) throws -> VideoFrame {
+        let pixels = (0..<64 * 64 * 3).map { UInt8(($0 * 7 + index * 13) % 256) }
+        return try VideoFrame(width: 64, height: 64, pixels: pixels)
+    }
+
+    /// What a stream makes of a few frames; `change` is called before a frame.
+    private func output(
+        _ model: StreamModel,
+        frames: Int = 13,
+        change: (VideoStream, Int) throws -> Void = { _, _ in }
+    ) throws -> [[UInt8]] {
+        let options = StreamOptions(model.configuration)
+        let stream = try VideoStream(model, prompt: "neon", options: options)
+        var made: [VideoFrame] = []
+        for index in 0..<frames {
+            try change(stream, index)
+            made += try stream.push(frame(index))
+        }
+        return try (made + stream.finish()).map(\.pixels)
+    }
+
+    /// The largest difference of two outputs.
+    private func difference(_ one: [[UInt8]], _ other: [[UInt8]]) -> Int {
+        guard one.count == other.count else { return 256 }
+        return zip(one.joined(), other.joined()).map { abs(Int($0) - Int($1)) }.max() ?? 0
+    }
+
+    /// Merged or added, the result is the same; strength 0 changes nothing.
+    @Test func appliesLoRAs() throws {
+        let plain = try output(model(nil))
+        #expect(try difference(output(model(0)), plain) == 0)
+        #expect(try difference(output(model(0, live: true)), plain) == 0)
+        let merged = try output(model(0.7))
+        #expect(difference(merged, plain) > 4)
+        #expect(try difference(output(model(0.7, live: true)), merged) <= 1)
+        #expect(try difference(output(model(-0.7)), merged) > 4)
+    }
+
+    /// A new strength holds from the next chunk on, as if the model had been loaded with it.
+    @Test func changesStrengthsLive() throws {
+        let plain = try output(model(nil))
+        let changing = try model(0.9, live: true)
+        let off = try output(changing) { stream, index in
+            if index == 0 { try stream.setStrength(0) }
+        }
+        #expect(difference(off, plain) == 0)
+        let later = try output(changing) { stream, index in
+            if index == 9 { try stream.setStrength(1.5) }
+        }
+        #expect(difference(Array(later.prefix(5)), Array(plain.prefix(5))) == 0)
+        #expect(difference(Array(later.suffix(4)), Array(plain.suffix(4))) > 4)
+        let merged = try model(0.5)
+        let stream = try VideoStream(
+            merged,
+            prompt: "neon",
+            options: StreamOptions(merged.configuration)
+        )
+        #expect(throws: SwanError.self) { try stream.setStrength(1) }
+        #expect(throws: SwanError.self) {
+            try VideoStream(
+                changing,
+                prompt: "neon",
+                options: StreamOptions(changing.configuration)
+            ).setStrength(1, ofLoRA: 1)
+        }
+    }
+
+    @Test func refusesWhatDoesNotFit() throws {
+        #expect(throws: SwanError.self) {
+            try StreamCheckpoint(
+                folder.path("model"),
+                loras: [.init(lora, expert: .transformer)]
+            )
+        }
+        let other = folder.path("other.safetensors")
+        try Safetensors.write(
+            [
+                "diffusion_model.blocks.0.self_attn.q.lora_down.weight": .zeros([2, 99]),
+                "diffusion_model.blocks.0.self_attn.q.lora_up.weight": .zeros([99, 2]),
+            ],
+            to: other
+        )
+        let error = #expect(throws: SwanError.self) {
+            try StreamCheckpoint(folder.path("model"), loras: [.init(other)])
+        }
+        #expect(error?.message.contains("self_attn.q") ?? false)
+    }
+}
