@@ -2,30 +2,27 @@ import Foundation
 import SwanSystem
 
 extension ModelFolderWriter {
-    /// Links a part's files of another model, in the layout of Swan's folders.
+    /// Links a part's files of another model, under names that `ModelFolder` finds.
     package func link(_ files: ModelFolder.Files, as part: ModelFolder.Part) throws {
         let usual = try path(of: part)
         let folder = URL(fileURLWithPath: usual).deletingLastPathComponent()
-        if files.data.hasSuffix(".index.json") {
-            try linkShards(files.data, in: folder)
+        let name = URL(fileURLWithPath: files.data).lastPathComponent
+        var links: [String: String] = [:]
+        if name.hasSuffix(".index.json") {
+            links[usual + ".index.json"] = files.data
+            for shard in try Self.shards(files.data) {
+                links[folder.appending(path: shard).path] =
+                    URL(fileURLWithPath: files.data).deletingLastPathComponent()
+                    .appending(path: shard).path
+            }
+        } else if part == .tokenizer || name.hasSuffix(".safetensors") {
+            links[usual] = files.data
         } else {
-            let suffix = URL(fileURLWithPath: files.data).pathExtension
-            let isUsual = part == .tokenizer || suffix == "safetensors"
-            let name = isUsual ? usual : usual.replacing(/safetensors$/, with: suffix)
-            try link(files.data, at: name)
+            // Files of other kinds are known by the names that they were published with.
+            links[root.appending(path: name).path] = files.data
         }
-        if let config = files.config {
-            try link(config, at: folder.appending(path: "config.json").path)
-        }
-    }
-
-    /// Links an index and the files beside it that it can name.
-    private func linkShards(_ index: String, in folder: URL) throws {
-        let source = Folder.path(of: index)
-        for name in Folder.names(in: source)
-        where name.hasSuffix(".safetensors") || name == Folder.name(of: index) {
-            try link("\(source)/\(name)", at: folder.appending(path: name).path)
-        }
+        if let config = files.config { links[folder.appending(path: "config.json").path] = config }
+        for (path, target) in links { try Self.link(target, at: path) }
     }
 
     /// Links a file of another model at a name in the folder.
@@ -35,10 +32,10 @@ extension ModelFolderWriter {
             at: url.deletingLastPathComponent(),
             withIntermediateDirectories: true
         )
-        try link(file, at: url.path)
+        try Self.link(file, at: url.path)
     }
 
-    private func link(_ target: String, at path: String) throws {
+    private static func link(_ target: String, at path: String) throws {
         let manager = FileManager.default
         let isLink = (try? manager.destinationOfSymbolicLink(atPath: path)) != nil
         if isLink { try manager.removeItem(atPath: path) }

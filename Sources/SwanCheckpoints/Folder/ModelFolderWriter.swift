@@ -57,38 +57,8 @@ package struct ModelFolderWriter: Sendable {
         )
     }
 
-    /// Links the files of another model's part under names that `ModelFolder` finds.
-    package func link(_ files: ModelFolder.Files, as part: ModelFolder.Part) throws {
-        let usual = try path(of: part)
-        let folder = URL(fileURLWithPath: usual).deletingLastPathComponent()
-        let name = URL(fileURLWithPath: files.data).lastPathComponent
-        var links: [String: String] = [:]
-        if name.hasSuffix(".index.json") {
-            links[usual + ".index.json"] = files.data
-            for shard in try Self.shards(files.data) {
-                links[folder.appending(path: shard).path] =
-                    URL(fileURLWithPath: files.data).deletingLastPathComponent()
-                    .appending(path: shard).path
-            }
-        } else if part == .tokenizer || name.hasSuffix(".safetensors") {
-            links[usual] = files.data
-        } else {
-            // Files of other kinds are known by the names that they were published with.
-            links[root.appending(path: name).path] = files.data
-        }
-        if let config = files.config { links[folder.appending(path: "config.json").path] = config }
-        for (link, target) in links {
-            let exists = try? FileManager.default.destinationOfSymbolicLink(atPath: link)
-            if exists != nil { try FileManager.default.removeItem(atPath: link) }
-            try FileManager.default.createSymbolicLink(
-                atPath: link,
-                withDestinationPath: URL(fileURLWithPath: target).resolvingSymlinksInPath().path
-            )
-        }
-    }
-
     /// The names of the files that an index names, which are next to it.
-    private static func shards(_ index: String) throws -> [String] {
+    static func shards(_ index: String) throws -> [String] {
         struct Index: Decodable {
             let weight_map: [String: String]
         }

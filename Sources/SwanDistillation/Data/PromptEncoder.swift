@@ -5,6 +5,7 @@ import SwanSystem
 import SwanText
 import SwanTraining
 package import Torch
+import TorchNN
 
 /// Encodes prompts as the embeddings that transformers see, or finds them in a cache.
 package struct PromptEncoder: Sendable {
@@ -16,7 +17,7 @@ package struct PromptEncoder: Sendable {
         let limit: Int
 
         /// The tokens of a prompt.
-        func tokens(_ prompt: String) throws -> [Int] {
+        func tokens(_ prompt: String) throws -> [Int32] {
             try tokenizer.encode(prompt, maxTokens: limit, allowsEmpty: true).tokens
         }
     }

@@ -1,10 +1,10 @@
 import Foundation
-package import SwanCheckpoints
-package import SwanModels
+import SwanCheckpoints
+import SwanModels
 import SwanSchedulers
 import SwanSystem
 import SwanTraining
-package import Torch
+import Torch
 import TorchNN
 
 /// The parts of a Wan checkpoint that a distillation uses.

@@ -203,7 +203,7 @@ extension TeacherModel {
 extension PromptEncoder.Network {
     /// Encodes prompts to [L, D] each, without padding, in float32.
     fileprivate func rows(_ prompts: [String]) throws -> [Tensor] {
-        let tokens = try prompts.map { try tokens($0) }
+        let tokens = try prompts.map { try self.tokens($0) }
         let rows = try withoutGradients { try encoder.encode(tokens).to(.cpu, .float32) }
         return try tokens.enumerated().map { row, prompt in
             try rows.selected(0, row).narrowed(0, 0, prompt.count).cloned()
