@@ -229,7 +229,6 @@ struct TrainCommand: RankedCommand {
 
     /// Throws if an option divides work as only recipes do.
     private func requireNoDivision(_ key: String) throws {
-        guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
         guard dataParallel == nil, sequenceParallel == nil, shard == nil else {
             throw ValidationError(
                 "--data-parallel, --sequence-parallel and --shard are for recipes; in a distillation, "
@@ -243,9 +242,10 @@ struct TrainCommand: RankedCommand {
         for note in notes { Terminal.standardError.write(kind: .note, "\(recipe): \(note)") }
     }
 
-    /// The options of a distillation.
-    private func options(on device: Device) throws -> Distillation.Options {
-        var options = Distillation.Options(output: output)
+    /// The options of a distillation or a fine-tuning.
+    private func options(on device: Device) throws -> RunOptions {
+        guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
+        var options = RunOptions(output: output)
         options.root = data
         options.resume = resume
         options.saves = !noSave
@@ -262,20 +262,13 @@ struct TrainCommand: RankedCommand {
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
-        guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
         guard dataParallel == nil, sequenceParallel == nil else {
             throw ValidationError(
                 "--data-parallel and --sequence-parallel are for recipes; in a fine-tuning, each "
                     + "process computes batches of its own"
             )
         }
-        var options = FineTuning.Options(output: output)
-        options.root = data
-        options.resume = resume
-        options.saves = !noSave
-        options.draws = !noVisualize
-        options.maximumSteps = maxSteps
-        options.device = device
+        var options = try options(on: device)
         options.sharding = shard ?? .none
         if file.settings.checkpointsGradients { Engine.returnFreedMemory() }
         let isFirst = world?.rank ?? 0 == 0
@@ -286,20 +279,14 @@ struct TrainCommand: RankedCommand {
         }
     }
 
-    /// Trains a text-to-video model, which one process does alone.
+    /// Trains a text-to-video model.
     private func trainGenerator(
         on device: Device,
         _ world: World?,
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
-        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
-            throw SwanError(
-                .invalidRequest,
-                "\(recipe): a text-to-video recipe is trained by one process; start it without "
-                    + "'swan launch' and without its options"
-            )
-        }
+        try requireAlone(world, "a text-to-video recipe")
         try TextToVideoTrainer.run(
             recipe: TextToVideoRecipe(contentsOf: recipe),
             output: output,
@@ -310,20 +297,14 @@ struct TrainCommand: RankedCommand {
         )
     }
 
-    /// Trains a LoRA for a restyling model, which one process does alone.
+    /// Trains a LoRA for a restyling model.
     private func trainLook(
         on device: Device,
         _ world: World?,
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
-        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
-            throw SwanError(
-                .invalidRequest,
-                "\(recipe): a look's LoRA is trained by one process; start it without "
-                    + "'swan launch' and without its options"
-            )
-        }
+        try requireAlone(world, "a look's LoRA")
         try StyleLoRATrainer.run(
             recipe: StyleLoRARecipe(contentsOf: recipe),
             root: data,
@@ -333,6 +314,17 @@ struct TrainCommand: RankedCommand {
             stop: stop,
             onProgress: display.show
         )
+    }
+
+    /// Throws if several processes are to train what one process trains alone.
+    private func requireAlone(_ world: World?, _ what: String) throws(SwanError) {
+        guard world == nil, dataParallel == nil, sequenceParallel == nil, shard == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "\(recipe): \(what) is trained by one process; start it without 'swan launch' and "
+                    + "without its options"
+            )
+        }
     }
 
     /// A recipe with this command's options for several processes.

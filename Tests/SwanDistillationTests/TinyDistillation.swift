@@ -48,8 +48,8 @@ struct TinyDistillation {
         return try #require(try Distillation.File(path))
     }
 
-    func options(_ output: String, steps: Int) -> Distillation.Options {
-        var options = Distillation.Options(output: directory.path(output))
+    func options(_ output: String, steps: Int) -> RunOptions {
+        var options = RunOptions(output: directory.path(output))
         options.root = directory.url.path
         options.maximumSteps = steps
         options.threads = 1

@@ -45,8 +45,8 @@ struct TinyStudent {
         return try #require(try StudentSettings.File(path, root: directory.url.path))
     }
 
-    func options(_ output: String, steps: Int? = nil) -> Distillation.Options {
-        var options = Distillation.Options(output: directory.path(output))
+    func options(_ output: String, steps: Int? = nil) -> RunOptions {
+        var options = RunOptions(output: directory.path(output))
         options.root = directory.url.path
         options.maximumSteps = steps
         options.threads = 1

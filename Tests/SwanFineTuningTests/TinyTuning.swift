@@ -5,6 +5,7 @@ import SwanCheckpoints
 import SwanMedia
 import SwanSystem
 import Testing
+import SwanTraining
 import Torch
 
 @testable import SwanFineTuning
@@ -81,8 +82,8 @@ struct TinyTuning {
         return try #require(try FineTuning.File(path))
     }
 
-    func options(_ output: String, steps: Int) -> FineTuning.Options {
-        var options = FineTuning.Options(output: directory.path(output))
+    func options(_ output: String, steps: Int) -> RunOptions {
+        var options = RunOptions(output: directory.path(output))
         options.root = directory.url.path
         options.maximumSteps = steps
         options.threads = 1

@@ -6,7 +6,7 @@ import SwanSchedulers
 import SwanSystem
 package import SwanThreads
 package import SwanTraining
-package import Torch
+import Torch
 
 /// A run of a distillation, from its settings to a model's folder.
 package struct Distillation {
@@ -14,28 +14,8 @@ package struct Distillation {
     /// saturates around it.
     package static let usualSteps = 1_000
 
-    /// What a run is besides its settings.
-    package struct Options: Sendable {
-        /// The folder that the settings' paths are relative to.
-        package var root = "."
-        package var output: String
-        /// Whether to continue the run in `output`; if false, it must not contain one, except one
-        /// that this job had begun before its launcher restarted it.
-        package var resume = false
-        /// Whether checkpoints are written.
-        package var saves = true
-        /// Whether decoded samples are recorded.
-        package var draws = true
-        package var maximumSteps: Int?
-        package var device = Device.cpu
-        package var threads = ComputeBudget.current.threads
-
-        /// Creates options with an output folder.
-        package init(output: String) { self.output = output }
-    }
-
     private let settings: DistillationSettings
-    private let options: Options
+    private let options: RunOptions
     private let folder: DistillationFolder
     private let ranks: TrainingRanks?
     private let stop: CancellationFlag
@@ -53,7 +33,7 @@ package struct Distillation {
     ///   - onNote: Gets what the user should know before the run starts, on the first process.
     package static func run(
         _ file: File,
-        _ options: Options,
+        _ options: RunOptions,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
         onNote: (String) -> Void = { _ in },
@@ -70,7 +50,7 @@ package struct Distillation {
 
     private init(
         _ file: File,
-        _ options: Options,
+        _ options: RunOptions,
         _ world: World?,
         _ stop: CancellationFlag,
         _ onNote: (String) -> Void

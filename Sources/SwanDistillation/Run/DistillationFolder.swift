@@ -8,11 +8,14 @@ import Torch
 /// The output folder of a distillation: its settings, checkpoints and events, and at the end the
 /// generator as a model.
 struct DistillationFolder {
-    /// The name of the copy of the settings, whose presence says that the folder has a run.
-    static let settingsName = "distillation.yaml"
+    private static let kind = RunFolder.Kind(
+        settingsName: "distillation.yaml",
+        name: "a distillation"
+    )
+    private static let keptCheckpoints = 2
 
-    let url: URL
-    private let lock: FolderLock?
+    private let run: RunFolder
+    var url: URL { run.url }
 
     /// Creates the folder, or opens that of an earlier run with the same settings if `resume`.
     ///
@@ -28,61 +31,26 @@ struct DistillationFolder {
         isWriter: Bool,
         owner: RunOwner? = nil
     ) throws {
-        url = URL(fileURLWithPath: path, isDirectory: true)
-        let copy = url.appending(path: Self.settingsName).path
-        let isBegun = FileManager.default.fileExists(atPath: copy)
-        guard isWriter else {
-            lock = nil
-            return
-        }
-        guard resume || !isBegun || owner?.continues(path) == true else {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains a training run; continue it with --resume, or use another folder"
-            )
-        }
-        if isBegun {
-            try settings.requireSame(as: DistillationSettings(contentsOf: copy), in: copy)
-        } else if let name = Folder.names(in: path).sorted().first(where: { !$0.hasPrefix(".") }) {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains \(name.printable()) but no \(Self.settingsName), so it is not a "
-                    + "distillation; use another folder"
-            )
-        }
-        do {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            lock = try FolderLock(path)
-            try owner?.sign(path)
-            if isBegun {
-                try lock?.removePartialFiles()
-            } else {
-                try OutputPath.write(text.utf8, to: copy)
-            }
-        } catch let error as CocoaError {
-            throw SwanError(writing: path, error)
-        }
+        run = try RunFolder(
+            path,
+            Self.kind,
+            text: text,
+            resume: resume,
+            isWriter: isWriter,
+            owner: owner
+        ) { try settings.requireSame(as: DistillationSettings(contentsOf: $0), in: $0) }
     }
 
     /// Where a stage's checkpoints are written, every `log_iters` steps.
     func saving(_ stage: String, _ settings: DistillationSettings) throws -> CheckpointSaving {
-        CheckpointSaving(
-            try Checkpoints(
-                folder: url.appending(path: "checkpoints"),
-                stage: stage,
-                kept: Self.keptCheckpoints
-            ),
-            CheckpointSchedule(
-                everySteps: settings.logSteps,
-                everyMinutes: .infinity,
-                kept: Self.keptCheckpoints
-            ),
+        try run.saving(
+            stage,
+            everySteps: settings.logSteps,
+            kept: Self.keptCheckpoints,
             metadata: metadata(settings),
             export: ModelArchive(folder: url, kept: Self.keptCheckpoints).export(settings)
         )
     }
-
-    private static let keptCheckpoints = 2
 
     private func metadata(_ settings: DistillationSettings) -> [String: String] {
         ["format": "pt", "seed": String(settings.seed)]
@@ -96,7 +64,7 @@ struct DistillationFolder {
         _ settings: DistillationSettings,
         from model: ModelFolder
     ) throws {
-        guard lock != nil else { return }
+        guard run.isWritten else { return }
         let writer = ModelFolderWriter(url.path, metadata: metadata(settings))
         let isCausal = settings.generator == .causalWan
         try writer.write(

@@ -15,7 +15,7 @@ package struct StudentDistillation {
     enum Stage { static let (text, pictures, student) = ("text", "pictures", "student") }
 
     let settings: StudentSettings
-    let options: Distillation.Options
+    let options: RunOptions
     let world: World?
     let ranks: TrainingRanks?
     let stop: CancellationFlag
@@ -36,7 +36,7 @@ package struct StudentDistillation {
     ///   - onNote: Called with what a reader should know before the run: the memory that it needs.
     package static func run(
         _ file: StudentSettings.File,
-        _ options: Distillation.Options,
+        _ options: RunOptions,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
         onNote: (String) -> Void = { _ in },
@@ -51,7 +51,7 @@ package struct StudentDistillation {
 
     private init(
         _ file: StudentSettings.File,
-        _ options: Distillation.Options,
+        _ options: RunOptions,
         _ world: World?,
         _ stop: CancellationFlag,
         _ onProgress: @escaping (TrainingProgress) -> Void
@@ -103,7 +103,7 @@ package struct StudentDistillation {
 
     static func cache(
         _ settings: StudentSettings,
-        _ options: Distillation.Options,
+        _ options: RunOptions,
         _ name: String
     ) -> String {
         let own = settings.cachePath.map { path($0, options.root) }

@@ -8,11 +8,13 @@ import Torch
 /// The output folder of a student: its settings, caches, checkpoints and events, and at the end the
 /// student.
 struct StudentFolder {
-    /// The name of the copy of the settings, whose presence says that the folder has a run.
-    static let settingsName = "student.yaml"
+    private static let kind = RunFolder.Kind(
+        settingsName: "student.yaml",
+        name: "the run of a student"
+    )
 
-    let url: URL
-    private let lock: FolderLock?
+    private let run: RunFolder
+    var url: URL { run.url }
 
     /// Creates the folder, or opens that of an earlier run with the same settings if `resume`.
     ///
@@ -26,40 +28,14 @@ struct StudentFolder {
         isWriter: Bool,
         owner: RunOwner?
     ) throws {
-        url = URL(fileURLWithPath: path, isDirectory: true)
-        let copy = url.appending(path: Self.settingsName).path
-        let isBegun = FileManager.default.fileExists(atPath: copy)
-        guard isWriter else {
-            lock = nil
-            return
-        }
-        guard resume || !isBegun || owner?.continues(path) == true else {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains a training run; continue it with --resume, or use another folder"
-            )
-        }
-        if isBegun {
-            try file.settings.requireSame(as: Self.settings(at: copy), in: copy)
-        } else if let name = Folder.names(in: path).sorted().first(where: { !$0.hasPrefix(".") }) {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains \(name.printable()) but no \(Self.settingsName), so it is not "
-                    + "the run of a student; use another folder"
-            )
-        }
-        do {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            lock = try FolderLock(path)
-            try owner?.sign(path)
-            if isBegun {
-                try lock?.removePartialFiles()
-            } else {
-                try OutputPath.write(file.text.utf8, to: copy)
-            }
-        } catch let error as CocoaError {
-            throw SwanError(writing: path, error)
-        }
+        run = try RunFolder(
+            path,
+            Self.kind,
+            text: file.text,
+            resume: resume,
+            isWriter: isWriter,
+            owner: owner
+        ) { try file.settings.requireSame(as: Self.settings(at: $0), in: $0) }
     }
 
     private static func settings(at path: String) throws(SwanError) -> StudentSettings {
@@ -72,13 +48,10 @@ struct StudentFolder {
 
     /// Where checkpoints are written.
     func saving(_ stage: String, _ settings: StudentSettings) throws -> CheckpointSaving {
-        CheckpointSaving(
-            try Checkpoints(folder: url.appending(path: "checkpoints"), stage: stage, kept: 2),
-            CheckpointSchedule(
-                everySteps: settings.checkpointSteps,
-                everyMinutes: .infinity,
-                kept: 2
-            ),
+        try run.saving(
+            stage,
+            everySteps: settings.checkpointSteps,
+            kept: 2,
             metadata: metadata(settings)
         )
     }
@@ -95,7 +68,7 @@ struct StudentFolder {
         _ sampling: StudentSampling,
         from teacher: ModelFolder
     ) throws {
-        guard lock != nil else { return }
+        guard run.isWritten else { return }
         do {
             let writer = ModelFolderWriter(url.path, metadata: metadata(settings))
             for part in [ModelFolder.Part.vae, .textEncoder, .tokenizer] {

@@ -6,35 +6,13 @@ import SwanModels
 import SwanSystem
 package import SwanThreads
 package import SwanTraining
-package import Torch
+import Torch
 import TorchNN
 
 /// A run of a fine-tuning, from its settings to a LoRA or a model.
 package struct FineTuning {
-    /// What a run is besides its settings.
-    package struct Options: Sendable {
-        /// The folder that the settings' paths are relative to.
-        package var root = "."
-        package var output: String
-        /// Whether to continue the run in `output`; if false, it must not contain one, except one
-        /// that this job had begun before its launcher restarted it.
-        package var resume = false
-        /// Whether checkpoints are written.
-        package var saves = true
-        /// Whether videos are made that show how training goes.
-        package var draws = true
-        package var maximumSteps: Int?
-        package var device = Device.cpu
-        package var threads = ComputeBudget.current.threads
-        /// How ranks keep the weights of a full fine-tuning.
-        package var sharding = Sharding.none
-
-        /// Creates options with an output folder.
-        package init(output: String) { self.output = output }
-    }
-
     private let settings: FineTuningSettings
-    private let options: Options
+    private let options: RunOptions
     private let folder: FineTuningFolder
     private let ranks: TrainingRanks?
     private let stop: CancellationFlag
@@ -52,7 +30,7 @@ package struct FineTuning {
     ///   - note: Told what a user should know, such as videos that are left out.
     package static func run(
         _ file: File,
-        _ options: Options,
+        _ options: RunOptions,
         world: World? = nil,
         stop: CancellationFlag = CancellationFlag(),
         note: @escaping (String) -> Void = { _ in },
@@ -74,7 +52,7 @@ package struct FineTuning {
 
     private init(
         _ file: File,
-        _ options: Options,
+        _ options: RunOptions,
         _ world: World?,
         _ stop: CancellationFlag
     ) throws {

@@ -8,11 +8,13 @@ import Torch
 /// The output folder of a fine-tuning: its settings, checkpoints, events and samples, and at the
 /// end the LoRA, or the model.
 struct FineTuningFolder {
-    /// The name of the copy of the settings, whose presence says that the folder has a run.
-    static let settingsName = "fine-tuning.yaml"
+    private static let kind = RunFolder.Kind(
+        settingsName: "fine-tuning.yaml",
+        name: "a fine-tuning"
+    )
 
-    let url: URL
-    private let lock: FolderLock?
+    private let run: RunFolder
+    var url: URL { run.url }
 
     /// Creates the folder, or opens that of an earlier run with the same settings if `resume`.
     ///
@@ -26,58 +28,25 @@ struct FineTuningFolder {
         isWriter: Bool,
         owner: RunOwner? = nil
     ) throws {
-        url = URL(fileURLWithPath: path, isDirectory: true)
-        guard isWriter else {
-            lock = nil
-            return
-        }
-        let copy = url.appending(path: Self.settingsName).path
-        let isBegun = FileManager.default.fileExists(atPath: copy)
-        guard resume || !isBegun || owner?.continues(path) == true else {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains a training run; continue it with --resume, or use another folder"
-            )
-        }
-        if isBegun {
-            try file.settings.requireSame(as: FineTuning.File.settings(at: copy), in: copy)
-        } else if let name = Folder.names(in: path).sorted().first(where: { !$0.hasPrefix(".") }) {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains \(name.printable()) but no \(Self.settingsName), so it is not a "
-                    + "fine-tuning; use another folder"
-            )
-        }
-        do {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            lock = try FolderLock(path)
-            try owner?.sign(path)
-            if isBegun {
-                try lock?.removePartialFiles()
-            } else {
-                try OutputPath.write(file.text.utf8, to: copy)
-            }
-        } catch let error as CocoaError {
-            throw SwanError(writing: path, error)
-        }
+        run = try RunFolder(
+            path,
+            Self.kind,
+            text: file.text,
+            resume: resume,
+            isWriter: isWriter,
+            owner: owner
+        ) { try file.settings.requireSame(as: FineTuning.File.settings(at: $0), in: $0) }
     }
 
     /// A path in the folder.
-    func path(_ name: String) -> String { url.appending(path: name).path }
+    func path(_ name: String) -> String { run.path(name) }
 
     /// Where checkpoints are written.
     func saving(_ stage: String, _ settings: FineTuningSettings) throws -> CheckpointSaving {
-        CheckpointSaving(
-            try Checkpoints(
-                folder: url.appending(path: "checkpoints"),
-                stage: stage,
-                kept: settings.kept
-            ),
-            CheckpointSchedule(
-                everySteps: settings.saveEvery,
-                everyMinutes: .infinity,
-                kept: settings.kept
-            ),
+        try run.saving(
+            stage,
+            everySteps: settings.saveEvery,
+            kept: settings.kept,
             metadata: ["format": "pt", "seed": String(settings.seed)]
         )
     }
@@ -100,7 +69,7 @@ struct FineTuningFolder {
         _ model: TunedModel,
         _ settings: FineTuningSettings
     ) throws {
-        guard lock != nil else { return }
+        guard run.isWritten else { return }
         let writer = ModelFolderWriter(
             url.path,
             metadata: ["format": "pt"].merging(settings.name.map { ["name": $0] } ?? [:]) { $1 }
