@@ -68,8 +68,7 @@ let package = Package(
             dependencies: ["CSwanSystem"],
             linkerSettings: [
                 .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
-                .linkedLibrary("swresample"), .linkedLibrary("avfilter"),
-                .linkedLibrary("avutil"),
+                .linkedLibrary("swresample"), .linkedLibrary("avutil"),
             ]
         ),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg"),

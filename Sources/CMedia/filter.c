@@ -1,11 +1,76 @@
-/* Makes decoded frames progressive and of standard dynamic range, with FFmpeg's filters. */
+/* Makes decoded frames progressive and of standard dynamic range, with FFmpeg's filters.
+ *
+ * libavfilter depends on dozens of libraries, so it is loaded for the first frame that needs it instead
+ * of at every start of the program. */
+#include <dlfcn.h>
 #include <libavfilter/avfilter.h>
 #include <libavfilter/buffersink.h>
 #include <libavfilter/buffersrc.h>
+#include <libavfilter/version.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
+
+/* ---- The library ---- */
+
+static struct {
+    const AVFilter *(*get_by_name)(const char *);
+    AVFilterGraph *(*graph_alloc)(void);
+    void (*graph_free)(AVFilterGraph **);
+    int (*graph_create_filter)(
+        AVFilterContext **, const AVFilter *, const char *, const char *, void *, AVFilterGraph *);
+    int (*graph_parse)(
+        AVFilterGraph *, const char *, AVFilterInOut **, AVFilterInOut **, void *);
+    int (*graph_config)(AVFilterGraph *, void *);
+    AVFilterInOut *(*inout_alloc)(void);
+    void (*inout_free)(AVFilterInOut **);
+    int (*source_add)(AVFilterContext *, AVFrame *, int);
+    int (*sink_get)(AVFilterContext *, AVFrame *);
+    AVRational (*sink_time_base)(const AVFilterContext *);
+} library;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool is_loaded;
+
+static void load(void) {
+    char name[32];
+    snprintf(name, sizeof name, "libavfilter.so.%d", LIBAVFILTER_VERSION_MAJOR);
+    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) return;
+    const struct {
+        const char *name;
+        void **function;
+    } functions[] = {
+        {"avfilter_get_by_name", (void **)&library.get_by_name},
+        {"avfilter_graph_alloc", (void **)&library.graph_alloc},
+        {"avfilter_graph_free", (void **)&library.graph_free},
+        {"avfilter_graph_create_filter", (void **)&library.graph_create_filter},
+        {"avfilter_graph_parse_ptr", (void **)&library.graph_parse},
+        {"avfilter_graph_config", (void **)&library.graph_config},
+        {"avfilter_inout_alloc", (void **)&library.inout_alloc},
+        {"avfilter_inout_free", (void **)&library.inout_free},
+        {"av_buffersrc_add_frame_flags", (void **)&library.source_add},
+        {"av_buffersink_get_frame", (void **)&library.sink_get},
+        {"av_buffersink_get_time_base", (void **)&library.sink_time_base},
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        *functions[i].function = dlsym(handle, functions[i].name);
+        if (*functions[i].function == NULL) return;
+    }
+    is_loaded = true;
+}
+
+bool cm_filters_load(void) {
+    pthread_once(&once, load);
+    return is_loaded;
+}
+
+/* Whether there is the filter that converts PQ and HLG. */
+static bool maps_tones(void) { return cm_filters_load() && library.get_by_name("zscale") != NULL; }
+
+/* ---- Frames ---- */
 
 typedef struct cm_frame_key {
     int width, height, format, transfer;
@@ -20,7 +85,7 @@ struct cm_filter {
     bool ends, ended;
 };
 
-static bool is_interlaced(const AVFrame *frame) {
+bool cm_is_interlaced(const AVFrame *frame) {
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
     return (frame->flags & AV_FRAME_FLAG_INTERLACED) != 0;
 #else
@@ -42,8 +107,9 @@ static cm_frame_key key_of(const AVFrame *frame) {
 }
 
 bool cm_filter_is_needed(const cm_filter *filter, const AVFrame *frame) {
-    return filter != NULL || is_interlaced(frame)
-        || (cm_is_high_dynamic_range(frame) && avfilter_get_by_name("zscale") != NULL);
+    if (filter != NULL) return true;
+    return (cm_is_interlaced(frame) && cm_filters_load())
+        || (cm_is_high_dynamic_range(frame) && maps_tones());
 }
 
 /* Linear light, tone mapping of what is brighter than white, and back to BT.709. Diffuse white is
@@ -62,27 +128,27 @@ static cm_code add_ends(
         arguments, sizeof arguments, "video_size=%dx%d:pix_fmt=%d:time_base=%d/%d:pixel_aspect=%d/%d",
         frame->width, frame->height, frame->format, time_base.num, time_base.den,
         aspect.num < 0 ? 0 : aspect.num, aspect.den < 1 ? 1 : aspect.den);
-    int status = avfilter_graph_create_filter(
-        &filter->source, avfilter_get_by_name("buffer"), "in", arguments, NULL, filter->graph);
+    int status = library.graph_create_filter(
+        &filter->source, library.get_by_name("buffer"), "in", arguments, NULL, filter->graph);
     if (status >= 0) {
-        status = avfilter_graph_create_filter(
-            &filter->sink, avfilter_get_by_name("buffersink"), "out", NULL, NULL, filter->graph);
+        status = library.graph_create_filter(
+            &filter->sink, library.get_by_name("buffersink"), "out", NULL, NULL, filter->graph);
     }
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter frames");
     return CM_OK;
 }
 
 static cm_code link_filters(cm_filter *filter, const char *description, cm_error *error) {
-    AVFilterInOut *from = avfilter_inout_alloc(), *to = avfilter_inout_alloc();
+    AVFilterInOut *from = library.inout_alloc(), *to = library.inout_alloc();
     int status = AVERROR(ENOMEM);
     if (from != NULL && to != NULL) {
         *from = (AVFilterInOut){.name = av_strdup("in"), .filter_ctx = filter->source};
         *to = (AVFilterInOut){.name = av_strdup("out"), .filter_ctx = filter->sink};
-        status = avfilter_graph_parse_ptr(filter->graph, description, &to, &from, NULL);
+        status = library.graph_parse(filter->graph, description, &to, &from, NULL);
     }
-    if (status >= 0) status = avfilter_graph_config(filter->graph, NULL);
-    avfilter_inout_free(&from);
-    avfilter_inout_free(&to);
+    if (status >= 0) status = library.graph_config(filter->graph, NULL);
+    library.inout_free(&from);
+    library.inout_free(&to);
     if (status < 0)
         return cm_fail_av(error, CM_DECODER, status, "cannot filter frames by '%s'", description);
     return CM_OK;
@@ -91,14 +157,14 @@ static cm_code link_filters(cm_filter *filter, const char *description, cm_error
 /* Builds the graph for frames like this one. */
 static cm_code build(
     cm_filter *filter, const AVFrame *frame, AVRational time_base, cm_error *error) {
-    avfilter_graph_free(&filter->graph);
+    library.graph_free(&filter->graph);
     filter->ends = filter->ended = false;
     filter->key = key_of(frame);
-    filter->graph = avfilter_graph_alloc();
+    filter->graph = library.graph_alloc();
     if (filter->graph == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for filters");
     filter->graph->nb_threads = 1;
-    bool maps = cm_is_high_dynamic_range(frame) && avfilter_get_by_name("zscale") != NULL;
-    filter->treatment.deinterlaced |= is_interlaced(frame);
+    bool maps = cm_is_high_dynamic_range(frame) && maps_tones();
+    filter->treatment.deinterlaced |= cm_is_interlaced(frame);
     filter->treatment.tone_mapped |= maps;
     char description[512];
     snprintf(
@@ -109,7 +175,7 @@ static cm_code build(
 }
 
 static cm_code push(cm_filter *filter, AVFrame *frame, cm_error *error) {
-    int status = av_buffersrc_add_frame_flags(filter->source, frame, 0);
+    int status = library.source_add(filter->source, frame, 0);
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter a frame");
     return CM_OK;
 }
@@ -121,7 +187,7 @@ cm_code cm_filter_push(
     if (filter == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for filters");
     cm_frame_key key = key_of(frame);
     bool fits = filter->graph != NULL && memcmp(&key, &filter->key, sizeof key) == 0
-        && (filter->treatment.deinterlaced || !is_interlaced(frame));
+        && (filter->treatment.deinterlaced || !cm_is_interlaced(frame));
     if (fits) {
         frame->pts = frame->best_effort_timestamp;
         return push(filter, frame, error);
@@ -148,7 +214,7 @@ cm_code cm_filter_end(cm_filter *filter, cm_error *error) {
 cm_code cm_filter_pull(
     cm_filter *filter, AVFrame *frame, AVRational time_base, bool *found, cm_error *error) {
     *found = false;
-    int status = av_buffersink_get_frame(filter->sink, frame);
+    int status = library.sink_get(filter->sink, frame);
     if (status == AVERROR_EOF && filter->pending != NULL) {
         AVFrame *pending = filter->pending;
         filter->pending = NULL;
@@ -157,13 +223,13 @@ cm_code cm_filter_pull(
         if (code == CM_OK) code = push(filter, pending, error);
         av_frame_free(&pending);
         if (code != CM_OK) return code;
-        status = av_buffersink_get_frame(filter->sink, frame);
+        status = library.sink_get(filter->sink, frame);
     }
     if (status == AVERROR_EOF) filter->ended = true;
     if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return CM_OK;
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter a frame");
     *found = true;
-    AVRational own = av_buffersink_get_time_base(filter->sink);
+    AVRational own = library.sink_time_base(filter->sink);
     if (frame->pts != AV_NOPTS_VALUE) frame->pts = av_rescale_q(frame->pts, own, time_base);
     frame->best_effort_timestamp = frame->pts;
     return CM_OK;
@@ -177,7 +243,7 @@ cm_treatment cm_filter_treatment(const cm_filter *filter) {
 
 void cm_filter_free(cm_filter **filter) {
     if (*filter == NULL) return;
-    avfilter_graph_free(&(*filter)->graph);
+    library.graph_free(&(*filter)->graph);
     av_frame_free(&(*filter)->pending);
     av_freep(filter);
 }

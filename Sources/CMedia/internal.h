@@ -115,6 +115,9 @@ void cm_network_begin(void);
 /* Deinterlaces frames that are marked as interlaced, and maps PQ and HLG to BT.709. */
 typedef struct cm_filter cm_filter;
 
+/* Whether a frame is marked as interlaced. */
+bool cm_is_interlaced(const AVFrame *frame);
+
 /* Whether a frame's transfer is PQ or HLG. */
 bool cm_is_high_dynamic_range(const AVFrame *frame);
 

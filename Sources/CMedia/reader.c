@@ -19,7 +19,7 @@ struct cm_reader {
     cm_video_info info;
     int width, height; /* as stored, of the first frame */
     int64_t max_pixels;
-    bool holds_first, draining, truncated, still, changes_size, stays_high;
+    bool holds_first, draining, truncated, still, changes_size, stays_high, stays_combed;
     int64_t damaged;
     double origin;   /* of timestamps, in seconds */
     double expected; /* time of the next frame if it has no timestamp */
@@ -376,6 +376,7 @@ cm_code cm_reader_next(
         reader->changes_size = true;
     }
     if (cm_is_high_dynamic_range(reader->frame)) reader->stays_high = true;
+    if (reader->filter == NULL && cm_is_interlaced(reader->frame)) reader->stays_combed = true;
     const AVFrame *picture = NULL;
     cm_code code = cm_to_rgb(
         &reader->converter, reader->frame, reader->width, reader->height, &picture, error);
@@ -416,6 +417,7 @@ cm_treatment cm_reader_treatment(const cm_reader *reader) {
     cm_treatment treatment = cm_filter_treatment(reader->filter);
     treatment.blended = reader->converter.blended;
     treatment.stays_high = reader->stays_high;
+    treatment.stays_combed = reader->stays_combed && !reader->still;
     return treatment;
 }
 

@@ -9,6 +9,10 @@ package enum MediaLibrary {
     /// binaries.
     package static var license: String { String(cString: cm_library_license()) }
 
+    /// Loads FFmpeg's filters before a process gives up opening files; otherwise, the first frame that
+    /// needs them loads them. Without them, such frames stay as they are.
+    package static func loadFilters() { _ = cm_filters_load() }
+
     /// Whether an encoder, such as `libx264`, is included in the build.
     package static func hasEncoder(_ name: String) -> Bool { cm_has_encoder(name) }
 }

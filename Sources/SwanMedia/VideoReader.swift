@@ -151,6 +151,8 @@ public struct FrameTreatment: Sendable, Hashable {
     public let isToneMapped: Bool
     /// PQ or HLG was taken for BT.709, because this FFmpeg has no zscale filter.
     public let hasWrongTones: Bool
+    /// Interlaced frames were left as they are, because FFmpeg's libavfilter cannot be loaded.
+    public let hasCombs: Bool
     /// Transparent parts became black.
     public let isBlended: Bool
 
@@ -158,6 +160,7 @@ public struct FrameTreatment: Sendable, Hashable {
         isDeinterlaced = treatment.deinterlaced
         isToneMapped = treatment.tone_mapped
         hasWrongTones = treatment.stays_high
+        hasCombs = treatment.stays_combed
         isBlended = treatment.blended
     }
 }

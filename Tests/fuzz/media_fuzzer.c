@@ -4,7 +4,7 @@
  *
  *     clang -g -O1 -std=gnu17 -fsanitize=fuzzer,address -ISources/CMedia/include \
  *         Tests/fuzz/media_fuzzer.c Sources/CMedia/[a-z]*.c -o media_fuzzer \
- *         -lavformat -lavcodec -lavfilter -lswscale -lswresample -lavutil -lm -lpthread
+ *         -lavformat -lavcodec -lswscale -lswresample -lavutil -lm -lpthread -ldl
  *     ./media_fuzzer -max_len=65536 -rss_limit_mb=1024 -timeout=20 corpus/
  *
  * It finds more if the corpus contains a few small files of every container. */

@@ -24,8 +24,8 @@ import Testing
         // The current number: a change of the help's layout must not disable this test.
         #expect(examples.count >= 17, "\(examples)")
         // There are no cameras and no servers here: Tests/live has both. Training takes hours, and
-        // distillation and fine-tuning need a model to begin with.
-        let others = #/\s(/dev/|[a-z]+://|-- train |configs/wan|my-lora)/#
+        // distillation, fine-tuning and LoRAs need a model to begin with.
+        let others = #/\s(/dev/|[a-z]+://|-- train |configs/wan|my-lora|--lora)/#
         for example in Set(examples).sorted() where !example.contains(others) {
             try run(example)
         }

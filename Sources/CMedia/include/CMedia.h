@@ -118,8 +118,13 @@ typedef struct cm_treatment {
     bool deinterlaced; /* both fields were interlaced in frames */
     bool tone_mapped;  /* from PQ or HLG to BT.709 */
     bool stays_high;   /* is PQ or HLG, because this FFmpeg lacks the filter */
+    bool stays_combed; /* is interlaced, because libavfilter cannot be loaded */
     bool blended;      /* transparent parts became black */
 } cm_treatment;
+
+/* Loads FFmpeg's filters, which are otherwise loaded for the first frame that needs them; returns
+ * whether they are there. */
+bool cm_filters_load(void);
 
 cm_treatment cm_reader_treatment(const cm_reader *reader);
 

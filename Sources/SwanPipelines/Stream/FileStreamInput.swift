@@ -122,6 +122,11 @@ final class FileStreamInput: Sendable {
             log.warning("\(path): the frame size changes; later frames were stretched")
         }
         if let text = reader.treatment.text { log.notice("\(path): \(text)") }
+        if reader.treatment.hasCombs {
+            log.warning(
+                "\(path): is interlaced and stays so: FFmpeg's library libavfilter is missing"
+            )
+        }
         if reader.treatment.hasWrongTones {
             log.warning(
                 """

@@ -20,6 +20,7 @@ package enum DecodeWorker {
 
     /// Decodes standard input. Returns the exit code of the process.
     package static func run(_ task: Task) -> Int32 {
+        MediaLibrary.loadFilters()
         do {
             try Sandbox.enter(
                 memoryBytes: task.limits.memoryBytes,
