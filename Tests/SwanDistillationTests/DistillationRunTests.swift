@@ -61,7 +61,7 @@ import Torch
     }
 
     /// Ends with the same bits, killed or not.
-    @Test(.timeLimit(.minutes(1)), arguments: Recipe.all)
+    @Test(.timeLimit(.minutes(10)), arguments: Recipe.all)
     func resumes(recipe: Recipe) throws {
         let tiny = try TinyDistillation()
         try tiny.writeLatents(states: recipe.states)

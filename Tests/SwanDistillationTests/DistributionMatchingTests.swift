@@ -133,7 +133,7 @@ import TorchNN
     }
 
     /// Eight steps of both optimizers, with the generator in every third.
-    @Test(.timeLimit(.minutes(1))) func alternation() throws {
+    @Test(.timeLimit(.minutes(10))) func alternation() throws {
         let reference = try ReferenceDistillation("distill_alternation")
         let config = reference.config
         let method = RecordedMatching(

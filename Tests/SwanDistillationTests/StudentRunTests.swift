@@ -49,7 +49,7 @@ import Torch
     }
 
     /// Ends with the same bits, stopped or not, and writes a folder that makes pictures.
-    @Test(.timeLimit(.minutes(1)), arguments: Way.all)
+    @Test(.timeLimit(.minutes(10)), arguments: Way.all)
     func resumes(way: Way) throws {
         let tiny = try TinyStudent(way.layout)
         let file = try tiny.file(way.changes, student: way.student)

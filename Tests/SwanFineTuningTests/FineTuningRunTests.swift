@@ -15,7 +15,7 @@ import Torch
 @Suite struct FineTuningRunTests {
     /// Ends with the same bits, stopped or not; checkpoints have no weights of the model.
     @Test(
-        .timeLimit(.minutes(1)),
+        .timeLimit(.minutes(10)),
         arguments: [
             [:],
             [
@@ -64,7 +64,7 @@ import Torch
     }
 
     /// Each kind of model: videos in two buckets, a step, and a LoRA that `swan generate` reads.
-    @Test(.timeLimit(.minutes(1)), arguments: RandomCheckpoint.Model.allCases)
+    @Test(.timeLimit(.minutes(10)), arguments: RandomCheckpoint.Model.allCases)
     func trainsEveryFamily(_ model: RandomCheckpoint.Model) throws {
         let tiny = try TinyTuning(model)
         let file = try tiny.file([
@@ -124,7 +124,7 @@ import Torch
     }
 
     /// Previews are videos of the ordinary pipelines, and held-out rows give a curve.
-    @Test(.timeLimit(.minutes(1)), arguments: [nil, "lora", "full"])
+    @Test(.timeLimit(.minutes(10)), arguments: [nil, "lora", "full"])
     func showsHowTrainingGoes(kind: String?) throws {
         // nil is a LoRA for a live model.
         let tiny = try kind == nil ? TinyTuning() : TinyTuning(.textToVideo)

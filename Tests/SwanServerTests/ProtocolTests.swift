@@ -293,7 +293,7 @@ import Testing
         #expect(await outbox.next() == nil)
     }
 
-    @Test(.timeLimit(.minutes(1))) func readersWaitAndEnd() async {
+    @Test(.timeLimit(.minutes(10))) func readersWaitAndEnd() async {
         let outbox = Outbox(frameCapacity: 3)
         async let first = outbox.next()
         outbox.put([frame(1)])

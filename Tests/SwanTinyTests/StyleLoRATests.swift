@@ -30,7 +30,7 @@ import TorchNN
     }
 
     /// Ends with the same file, stopped or not, which fits the model and says what look it gives.
-    @Test(.timeLimit(.minutes(1))) func resumes() throws {
+    @Test(.timeLimit(.minutes(10))) func resumes() throws {
         let folder = try TemporaryDirectory()
         let recipe = try recipe()
         try StyleLoRATrainer.run(recipe: recipe, output: folder.path("whole"))
