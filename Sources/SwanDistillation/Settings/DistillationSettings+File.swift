@@ -13,41 +13,14 @@ extension DistillationSettings {
 
     /// Parses settings; a missing, unknown or mistyped key is an error that names it.
     package init(yaml text: String) throws(SwanError) {
-        let node: Node?
-        do {
-            node = try StrictYAML.compose(text)
-        } catch {
-            throw SwanError(.invalidRecipe, error.description, cause: error)
-        }
-        guard let mapping = node?.mapping else {
-            throw SwanError(.invalidRecipe, "the file has no keys with values")
-        }
+        let file = try KeyedSettings<SettingKey>(yaml: text)
         self.init()
-        var values: [SettingKey: SettingValue] = [:]
-        var dead: [String: [String]] = [:]
-        for (key, value) in mapping where value.null == nil {
-            let name = key.string ?? ""
-            if let reason = SettingKey.dead[name] {
-                dead[reason, default: []].append(name)
-            } else if let key = SettingKey(rawValue: name) {
-                values[key] = SettingValue(name: name, node: value)
-            } else {
-                throw SwanError(
-                    .invalidRecipe,
-                    "unknown key '\(name.printable())'\(SettingKey.suggestion(for: name))"
-                )
-            }
-        }
-        notes = dead.sorted { $0.key < $1.key }.map { reason, names in
-            "no effect of \(names.sorted().joined(separator: ", ")): \(reason)"
-        }
+        notes = file.notes
         // In the order of the cases, because some keys are the defaults of later ones.
         for key in SettingKey.allCases {
-            if let value = values[key] { try set(key, value) }
+            if let value = file.values[key] { try set(key, value) }
         }
-        for key in [SettingKey.loss, .steps, .task, .dataPath] where values[key] == nil {
-            throw SwanError(.invalidRecipe, "the key '\(key.rawValue)' is missing")
-        }
+        try file.require([.loss, .steps, .task, .dataPath])
         try check()
     }
 

@@ -1,7 +1,7 @@
 import SwanCheckpoints
 
 /// The keys of a distillation's file.
-enum SettingKey: String, CaseIterable {
+enum SettingKey: String, NamedSetting {
     case modelName = "model_name", generatorName = "generator_name", realName = "real_name"
     case fakeName = "fake_name", modelType = "model_type", modelPath = "model_path"
     case realModelPath = "real_model_path", generatorCheckpoint = "generator_ckpt"
@@ -53,13 +53,8 @@ enum SettingKey: String, CaseIterable {
         return keys
     }()
 
-    /// The words to add to an error about an unknown key: the most similar known one, if it is
+    /// The words to add to an error about an unknown key: the most similar of some names, if it is
     /// near.
-    static func suggestion(for key: String) -> String {
-        suggestion(for: key, among: allCases.map(\.rawValue) + dead.keys.sorted())
-    }
-
-    /// The same among other names.
     static func suggestion(for key: String, among names: [String]) -> String {
         guard key.utf8.count <= 64 else { return "" }
         let near = names.map { ($0, editDistance($0, key)) }.min { $0.1 < $1.1 }

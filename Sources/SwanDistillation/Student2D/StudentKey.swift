@@ -1,5 +1,5 @@
 /// The keys of a file that trains a student for pictures: WanDistiller's options, and a few more.
-enum StudentKey: String, CaseIterable {
+enum StudentKey: String, NamedSetting {
     case teacherPath = "teacher_path", studentConfig = "student_config", dataPath = "data_path"
     case batch = "batch_size", steps = "num_steps", epochs = "num_epochs", rate = "lr"
     case checkpointing = "gradient_checkpointing", teacherDType = "teacher_dtype"
@@ -23,9 +23,6 @@ enum StudentKey: String, CaseIterable {
             "local_rank": launch, "multi_gpu": launch, "distributed": launch,
         ]
     }()
-
-    /// All names, of dead keys too.
-    static let names = allCases.map(\.rawValue) + dead.keys.sorted()
 
     /// The keys of a student's configuration that do nothing.
     static let deadInConfig = ["text_max_length", "projection_factor"]

@@ -58,46 +58,21 @@ extension StudentSettings {
 
     /// Parses settings; a missing, unknown or mistyped key is an error that names it.
     package init(yaml text: String) throws(SwanError) {
-        let node: Node?
-        do {
-            node = try StrictYAML.compose(text)
-        } catch {
-            throw SwanError(.invalidRecipe, error.description, cause: error)
-        }
-        guard let mapping = node?.mapping else {
-            throw SwanError(.invalidRecipe, "the file has no keys with values")
-        }
-        try self.init(mapping)
+        try self.init(KeyedSettings(yaml: text))
     }
 
     init(_ mapping: Node.Mapping) throws(SwanError) {
+        try self.init(KeyedSettings(mapping))
+    }
+
+    private init(_ file: KeyedSettings<StudentKey>) throws(SwanError) {
         self.init()
-        var values: [StudentKey: SettingValue] = [:]
-        var dead: [String: [String]] = [:]
-        for (key, value) in mapping where value.null == nil {
-            let name = key.string ?? ""
-            if let reason = StudentKey.dead[name] {
-                dead[reason, default: []].append(name)
-            } else if let key = StudentKey(rawValue: name) {
-                values[key] = SettingValue(name: name, node: value)
-            } else {
-                throw SwanError(
-                    .invalidRecipe,
-                    "unknown key '\(name.printable())'"
-                        + SettingKey.suggestion(for: name, among: StudentKey.names)
-                )
-            }
-        }
-        notes = dead.sorted { $0.key < $1.key }.map { reason, names in
-            "no effect of \(names.sorted().joined(separator: ", ")): \(reason)"
-        }
-        isParity = try values[.isParity]?.truth() ?? false
+        notes = file.notes
+        isParity = try file.values[.isParity]?.truth() ?? false
         for key in StudentKey.allCases {
-            if let value = values[key] { try set(key, value) }
+            if let value = file.values[key] { try set(key, value) }
         }
-        for key in [StudentKey.teacherPath, .studentConfig, .dataPath] where values[key] == nil {
-            throw SwanError(.invalidRecipe, "the key '\(key.rawValue)' is missing")
-        }
+        try file.require([.teacherPath, .studentConfig, .dataPath])
     }
 
     private mutating func set(_ key: StudentKey, _ value: SettingValue) throws(SwanError) {
