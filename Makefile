@@ -17,6 +17,8 @@ SECONDS = 60
 MINUTES = 5
 CYCLES = 1000
 BUILDFLAGS =
+PREFIX = /usr/local
+DESTDIR =
 
 SWAN = .build/release/swan
 # Touched after a build, because a build without changes does not update the program's timestamp.
@@ -36,6 +38,7 @@ export INPUT PROMPT OUT
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: INPUT, PROMPT, OUT, DEMOFLAGS (demo), SERVEFLAGS, TESTFLAGS (test), BUILDFLAGS (all builds)'
+	@echo '           PREFIX, DESTDIR (install)'
 	@echo '           CASES, SEED (fuzz), SECONDS (fuzz-media), MINUTES, CYCLES (test-soak)'
 
 .PHONY: setup
@@ -51,6 +54,14 @@ $(BUILT): $(SOURCES) $(if $(wildcard $(SWAN)),,rebuild) | setup
 
 .PHONY: rebuild
 rebuild:
+
+.PHONY: install
+install: setup ## Install below PREFIX=/usr/local a program for all users, which needs no Swift
+	scripts/package install --prefix "$(PREFIX)" --destdir "$(DESTDIR)" --build-flags "$(BUILDFLAGS)"
+
+.PHONY: dist
+dist: setup ## Make an archive and a Debian package for Debian 12/13 and Ubuntu 22.04/24.04 in dist/
+	scripts/package dist --build-flags "$(BUILDFLAGS)"
 
 .PHONY: demo
 demo: $(BUILT) ## Restyle a video: make demo INPUT=any.mp4 PROMPT="at night" OUT=out/demo.mp4
@@ -88,7 +99,7 @@ test: setup ## Run all tests, or some of those in Swift with TESTFLAGS="--filter
 test-peers: setup-peers ## Test the server and live video with browsers, ffmpeg, SDKs and hostile clients
 	swift build --build-tests $(BUILDFLAGS)
 	.deps/python/bin/python -B Tests/tools/run $(PEERFLAGS) Tests/serve Tests/live \
-	    Tests/distributed
+	    Tests/distributed Tests/packaging
 
 .PHONY: setup-peers
 setup-peers:
@@ -122,10 +133,14 @@ test-soak: setup-peers ## Watch the server for MINUTES=5 and CYCLES=1000 session
 	.deps/python/bin/python -B Tests/distributed/killed.py --kills 20
 	.deps/python/bin/python -B Tests/serve/soak.py --minutes $(MINUTES) --cycles $(CYCLES)
 
-# The library as another package sees it: no flags of its own, nothing but the product.
+# The library as another package sees it: no flags but where libtorch is, nothing but the product.
 .PHONY: example
-example: setup ## Build Examples/StreamFrames, a package that depends on Swan
-	swift build --package-path Examples/StreamFrames --scratch-path .build-example
+example: setup ## Build and run Examples/StreamFrames, a package that depends on Swan
+	swift build --package-path Examples/StreamFrames --scratch-path .build-example \
+	    -Xlinker -rpath=$$(pkg-config --variable=prefix swan-libtorch)/lib
+	@mkdir -p out && rm -f out/example.mp4
+	env -u LD_LIBRARY_PATH .build-example/debug/StreamFrames .deps/media/carphone_pristine.mp4 \
+	    out/example.mp4 "a pencil sketch"
 
 .PHONY: check
 check: ## Check formatting, lint and everything else that needs no build
@@ -138,7 +153,7 @@ format: ## Format all Swift code in place
 
 .PHONY: clean
 clean: ## Remove build products; keep the libraries installed by setup
-	rm -rf .build out
+	rm -rf .build .build-package out
 
 .PHONY: distclean
 distclean: clean ## Also remove this clone's links to the shared cache

@@ -5,6 +5,12 @@ import PackageDescription
 let libraries = Context.packageDirectory + "/.deps/libtorch/lib"
 let runPath: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", libraries])]
 
+/// For a program that is installed elsewhere, `scripts/package` gives the stubs of CMedia's functions here: the program
+/// finds its libraries beside it, and FFmpeg's when it starts.
+let stubs = Context.environment["SWAN_MEDIA_STUBS"]
+let packagedRunPath = "$ORIGIN:$ORIGIN/libtorch/lib"
+let ffmpeg = ["avformat", "avcodec", "swscale", "swresample", "avutil"]
+
 let package = Package(
     name: "swan",
     products: [
@@ -66,10 +72,9 @@ let package = Package(
         .target(
             name: "CMedia",
             dependencies: ["CSwanSystem"],
-            linkerSettings: [
-                .linkedLibrary("avformat"), .linkedLibrary("avcodec"), .linkedLibrary("swscale"),
-                .linkedLibrary("swresample"), .linkedLibrary("avutil"),
-            ]
+            exclude: stubs == nil ? ["packaged"] : [],
+            sources: stubs == nil ? nil : ["packaged"],
+            linkerSettings: stubs == nil ? ffmpeg.map { .linkedLibrary($0) } : []
         ),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg"),
         .target(name: "SwanMedia", dependencies: ["CMedia", "CTurboJPEG", "SwanSystem"]),
@@ -206,7 +211,9 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            linkerSettings: runPath
+            linkerSettings: stubs.map {
+                [.unsafeFlags(["-Xlinker", "-rpath", "-Xlinker", packagedRunPath, $0])]
+            } ?? runPath
         ),
         .target(
             name: "GoldenSupport",
