@@ -15,7 +15,7 @@ struct GenerationDisplay {
     ///
     /// - Parameter previewFile: The file for previews; nil for the terminal.
     init(_ style: ProgressStyle, previewFile: String?) {
-        self.style = style == .auto ? (terminal.isInteractive ? .bar : .plain) : style
+        self.style = style.chosen
         self.previewFile = previewFile
     }
 
@@ -54,6 +54,8 @@ struct GenerationDisplay {
         case .json: terminal.write(line: GenerationLine.json(summary))
         case .auto, .none: break
         }
+        guard style != .bar, style != .plain else { return }
+        for line in GenerationLine.summary(summary) { terminal.record(line) }
     }
 }
 

@@ -45,7 +45,7 @@ struct LiveDisplay {
     private var lastStage: StreamProgress.Stage?
 
     init(_ style: ProgressStyle) {
-        self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
+        self.style = style.chosen
     }
 
     /// Shows the progress, unless it was updated a moment ago.
@@ -69,11 +69,13 @@ struct LiveDisplay {
     /// Removes the bar and prints a summary.
     func end(_ summary: StreamSummary) {
         terminal.clear()
+        let text = LiveLine.summary(summary)
         switch style {
-        case .bar, .plain: terminal.write(kind: .note, LiveLine.summary(summary))
+        case .bar, .plain: return terminal.write(kind: .note, text)
         case .json: terminal.write(line: ProgressLine.json(summary))
         case .auto, .none: break
         }
+        terminal.record(text)
     }
 }
 

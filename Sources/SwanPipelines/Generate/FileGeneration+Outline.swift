@@ -1,0 +1,71 @@
+package import SwanCheckpoints
+import SwanMedia
+import SwanSchedulers
+import SwanSystem
+import Torch
+
+extension FileGenerationRequest {
+    /// What the job would do. Reads the model's small files; writes nothing, and throws what would keep the job
+    /// from starting.
+    package func outline() throws -> JobOutline {
+        try files.check()
+        let jobs = try jobs()
+        var outline = JobOutline()
+        outline.add("command", "generate")
+        outline.add("model", model)
+        outline.add("loras", .list(options.loras.map(\.path)))
+        for job in jobs where job.output != "-" {
+            try OutputPath.requireWritable(OutlinedPath.first(of: job.output))
+        }
+        outline.add("videos", .whole(jobs.count))
+        outline.add("outputs", .list(jobs.map { $0.output == "-" ? "standard output" : $0.output }))
+        outline.add("prompts", .list([generation.prompt] + morePrompts))
+        if try LiteStudentFolder(model) != nil {
+            outline.add("task", "text to picture")
+            outline.add("seed", .text("\(generation.settings.seed)"))
+            return outline
+        }
+        let opened = try GenerationModel(model, options: options)
+        for (index, job) in jobs.enumerated() {
+            let plan = try GenerationPlan(job.request, opened)
+            if index == 0 { add(plan, opened, to: &outline) }
+        }
+        return outline
+    }
+
+    private func add(
+        _ plan: GenerationPlan,
+        _ opened: GenerationModel,
+        to outline: inout JobOutline
+    ) {
+        outline.add("task", opened.variant.task.rawValue)
+        outline.add("size", "\(plan.width)x\(plan.height)")
+        outline.add("frames", .whole(plan.frames))
+        outline.add("frame_rate", .number(frameRate ?? Double(plan.framesPerSecond)))
+        outline.add("steps", .whole(plan.steps))
+        let isFewStep = generation.settings.timesteps != nil
+        outline.add("solver", isFewStep ? "few-step" : plan.solver.rawValue)
+        outline.add("shift", .number(plan.shift))
+        outline.add("guidance", .number(plan.highNoiseGuidance))
+        outline.add("seed", .text("\(generation.settings.seed)"))
+        outline.add("device", "\(opened.device)")
+        outline.add("dtype", "\(opened.dtype)")
+        outline.add("threads", .whole(Engine.threads))
+        let weights = ModelWeights.bytes(model, opened.dtype)
+        if let weights { outline.add("weight_bytes", bytes: weights) }
+        let isGuided = plan.prompts.count > 1
+        let batches = generation.settings.batchesGuidance ?? false
+        outline.add(
+            "memory_without_weights_bytes",
+            bytes: GenerationMemory(opened, isGuided: isGuided, batches: batches).peak(
+                width: plan.width,
+                height: plan.height,
+                latentFrames: plan.latentShape[2]
+            )
+        )
+        outline.add(
+            "estimated_seconds",
+            .unknown("'swan bench speed generate' measures this machine")
+        )
+    }
+}
