@@ -6,8 +6,10 @@ package struct JobOutline: Sendable, Encodable {
     package enum Value: Sendable, Encodable, CustomStringConvertible {
         case text(String)
         case whole(Int)
+        case seed(UInt64)
         case number(Double)
         case list([String])
+        case numbers([Int])
         case flag(Bool)
         /// It cannot be known before the job runs, for a reason.
         case unknown(String)
@@ -16,8 +18,10 @@ package struct JobOutline: Sendable, Encodable {
             switch self {
             case .text(let text): text
             case .whole(let number): "\(number)"
-            case .number(let number): "\(number)"
+            case .seed(let number): "\(number)"
+            case .number(let number): String(format: "%.6g", number)
             case .list(let items): items.joined(separator: ", ")
+            case .numbers(let numbers): numbers.map(String.init).joined(separator: ", ")
             case .flag(let holds): holds ? "yes" : "no"
             case .unknown(let reason): "unknown: \(reason)"
             }
@@ -28,6 +32,8 @@ package struct JobOutline: Sendable, Encodable {
             switch self {
             case .text(let text): try value.encode(text)
             case .whole(let number): try value.encode(number)
+            case .seed(let number): try value.encode(number)
+            case .numbers(let numbers): try value.encode(numbers)
             case .number(let number): try value.encode(number)
             case .list(let items): try value.encode(items)
             case .flag(let holds): try value.encode(holds)
@@ -78,13 +84,22 @@ package struct JobOutline: Sendable, Encodable {
         add(name, .whole(bytes), shown: size)
     }
 
-    /// The facts as lines for people.
+    /// The facts as lines for people, without lists that are empty.
     package var lines: [String] {
-        let width = facts.map(\.name.count).max() ?? 0
-        return facts.map { fact in
-            let name = fact.name.replacing("_", with: " ")
-            let space = String(repeating: " ", count: width - name.count + 2)
-            return name + space + (fact.shown ?? fact.value.description)
+        let shown = facts.flatMap { fact -> [(name: String, text: String)] in
+            // Notes are sentences.
+            if fact.name == "notes", case .list(let notes) = fact.value {
+                return notes.map { ("note", $0) }
+            }
+            let text = fact.shown ?? fact.value.description
+            let units = ["_bytes", "_seconds"]
+            let unit = units.first { fact.name.hasSuffix($0) } ?? ""
+            let name = fact.name.dropLast(unit.count).replacing("_", with: " ")
+            return text.isEmpty ? [] : [(String(name), text)]
+        }
+        let width = shown.map(\.name.count).max() ?? 0
+        return shown.map { name, text in
+            name + String(repeating: " ", count: width - name.count + 2) + text
         }
     }
 

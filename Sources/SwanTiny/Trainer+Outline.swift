@@ -93,6 +93,6 @@ extension JobOutline {
     fileprivate mutating func addPlace(_ device: Device, threads: Int) {
         add("device", "\(device)")
         add("threads", .whole(threads))
-        add("estimated_seconds", .unknown("the first steps say how long one takes"))
+        add("estimated_time_seconds", .unknown("the first steps say how long one takes"))
     }
 }

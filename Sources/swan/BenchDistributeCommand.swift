@@ -56,7 +56,7 @@ struct BenchDistributeCommand: RankedCommand, LoggedCommand {
 
     var runsOverRanks: Bool { !simulate }
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard (2...64).contains(nproc ?? 2) else {

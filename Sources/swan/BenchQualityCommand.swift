@@ -86,7 +86,7 @@ struct BenchQualityCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         do throws(SwanError) {

@@ -53,7 +53,7 @@ struct BenchScenesCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})

@@ -66,7 +66,7 @@ struct BenchServeCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard seconds.isFinite, (1...86_400).contains(seconds) else {

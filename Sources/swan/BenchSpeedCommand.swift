@@ -47,7 +47,7 @@ struct BenchSpeedCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard (1...10_000).contains(rounds) else {

@@ -53,7 +53,7 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print what was written as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard lora == nil || to == nil && dtype == .auto else {

@@ -38,7 +38,7 @@ struct DataCommand: ParsableCommand {
         @Flag(help: "Print the result as JSON.")
         var json = false
 
-        @OptionGroup(title: "Messages") var logging: LogOptions
+        @OptionGroup var logging: LogOptions
 
         func run() throws {
             let packing = LatentPacking(folder)

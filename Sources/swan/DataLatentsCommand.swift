@@ -41,7 +41,7 @@ struct DataLatentsCommand: RankedCommand, LoggedCommand {
     @Option(help: "The number of frames, 4n + 1, at the model's frame rate; default: the model's.")
     var frames: Int?
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let videos = try CaptionedVideos(captions)

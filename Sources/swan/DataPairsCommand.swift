@@ -61,7 +61,7 @@ struct DataPairsCommand: RankedCommand, LoggedCommand {
     @Option(help: "The seed of the noise.")
     var seed: UInt64 = 0
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let list = try PromptFile(prompts).prompts

@@ -92,7 +92,7 @@ struct GenerateCommand: RankedCommand, LoggedCommand {
     )
     var settings: String?
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard output != "-" || json != "-" else {

@@ -10,6 +10,7 @@ struct GenerationDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: GenerationProgress.Stage?
+    private var record = ProgressRecord()
 
     /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     ///
@@ -31,6 +32,7 @@ struct GenerationDisplay {
             }
             return
         }
+        if style != .plain { record.add(GenerationLine.plain(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)

@@ -43,6 +43,7 @@ struct LiveDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: StreamProgress.Stage?
+    private var record = ProgressRecord()
 
     init(_ style: ProgressStyle) {
         self.style = style.chosen
@@ -50,6 +51,7 @@ struct LiveDisplay {
 
     /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: LiveProgress) {
+        if style != .plain { record.add(LiveLine.text(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stream.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(250)

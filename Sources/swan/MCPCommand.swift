@@ -37,7 +37,7 @@ struct MCPCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Admit streams although the others then miss their rate.")
     var overcommit = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard (1...1_024).contains(maxSessions) else {

@@ -21,6 +21,7 @@ struct ProgressDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: StreamProgress.Stage?
+    private var record = ProgressRecord()
 
     /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     init(_ style: ProgressStyle) {
@@ -29,6 +30,7 @@ struct ProgressDisplay {
 
     /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: StreamProgress) {
+        if style != .plain, progress.framesOut > 0 { record.add(ProgressLine.plain(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)

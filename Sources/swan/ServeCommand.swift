@@ -130,7 +130,7 @@ struct ServeCommand: RankedCommand, LoggedCommand {
     )
     var engine = SharedStreams.Engine.model
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard devices == nil || loading.device.name == "auto" else {

@@ -13,6 +13,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
         abstract: "Restyle a video from a prompt.",
+        usage: "swan stream [<options>] [<input>] --prompt <prompt> --output <file>",
         discussion: """
             The output keeps the input's number of frames, frame rate, aspect ratio and sound. Without \
             INPUT, the video is generated from the prompt alone, which the bundled model does not support.
@@ -184,7 +185,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     @Option(help: SettingsOption.help, completion: .file(extensions: ["yaml", "yml"]))
     var settings: String?
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     mutating func validate() throws {
         guard input == nil || inputOption == nil else {

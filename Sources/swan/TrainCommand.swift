@@ -129,7 +129,7 @@ struct TrainCommand: RankedCommand, LoggedCommand {
     )
     var settings: String?
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let display = TrainingDisplay(progress)

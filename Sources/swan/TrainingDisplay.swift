@@ -17,22 +17,39 @@ final class TrainingDisplay: Sendable {
     }
 
     /// The longest time without a line.
-    private static let silence = Duration.seconds(5)
-
+    private let silence: Duration
+    /// Writes a line about a phase.
+    private let write: @Sendable (String) -> Void
     private let style: ProgressStyle
     private let created = ContinuousClock.now
     private let state = Mutex(State())
 
-    init(_ style: ProgressStyle) {
-        self.style = style.chosen
+    /// Creates a display.
+    ///
+    /// - Parameters:
+    ///   - silence: The longest time without a line.
+    ///   - write: Writes a line about a phase; nil for the terminal.
+    init(
+        _ style: ProgressStyle,
+        silence: Duration = .seconds(5),
+        write: (@Sendable (String) -> Void)? = nil
+    ) {
+        let isJSON = style.chosen == .json
+        (self.style, self.silence) = (style.chosen, silence)
+        self.write =
+            write ?? { line in
+                guard isJSON else { return Terminal.standardError.write(kind: .note, line) }
+                Terminal.standardError.write(line: line)
+            }
     }
 
     /// Starts the thread that writes when nothing else is written. `StopSignals` must have been made.
     func start() throws(SwanError) {
         guard style != .none else { return }
+        let pause = UInt32(min(200_000, max(1_000, silence.seconds * 1e6 / 4)))
         try startThread("swan.progress") { [self] in
             while !state.withLock({ $0.isOver }) {
-                usleep(200_000)
+                usleep(pause)
                 repeatPhase()
             }
         }
@@ -54,7 +71,7 @@ final class TrainingDisplay: Sendable {
     private func repeatPhase() {
         let now = ContinuousClock.now
         let due: (phase: String, seconds: Double)? = state.withLock { state in
-            guard !state.isOver, let phase = state.phase, now - state.shown >= Self.silence else {
+            guard !state.isOver, let phase = state.phase, now - state.shown >= silence else {
                 return nil
             }
             state.shown = now
@@ -67,11 +84,9 @@ final class TrainingDisplay: Sendable {
         switch style {
         case .none: return
         case .json:
-            let line = PhaseLine(phase: phase, seconds: seconds)
-            Terminal.standardError.write(line: String(JSONLine.text(line).dropLast()))
+            write(String(JSONLine.text(PhaseLine(phase: phase, seconds: seconds)).dropLast()))
         case .auto, .bar, .plain:
-            let time = seconds > 0 ? ", for \(ProgressLine.time(seconds)) now" : ""
-            Terminal.standardError.write(kind: .note, phase + time)
+            write(phase + (seconds > 0 ? ", for \(ProgressLine.time(seconds)) now" : ""))
         }
     }
 

@@ -24,7 +24,7 @@ struct VerifyCommand: ParsableCommand, LoggedCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
-    @OptionGroup(title: "Messages") var logging: LogOptions
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let verification = try ModelVerification(model)

@@ -31,7 +31,8 @@ import Testing
                 export PATH=\(folder.url.path):$PATH; source \(script); complete -p swan >&2
                 COMP_WORDS=(\(list)); COMP_CWORD=\(words.count); COMP_LINE='\(line)'
                 COMP_POINT=\(line.count); COMPREPLY=()
-                "$(complete -p swan | sed 's/.*-F \\([^ ]*\\).*/\\1/')" swan
+                function="$(complete -p swan | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
+                "$function" swan "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
                 printf '%s\\n' "${COMPREPLY[@]}"
                 """
             let bash = Process()

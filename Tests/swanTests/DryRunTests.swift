@@ -32,7 +32,7 @@ import Testing
         #expect(fields["size"] as? String == "48x32")
         #expect(fields["device"] as? String == "cpu")
         #expect((fields["memory_bytes"] as? Int ?? 0) > 10_000)
-        #expect(fields["estimated_seconds"] is NSNull)
+        #expect(fields["estimated_time_seconds"] is NSNull)
         #expect(try names.isEmpty)
     }
 
@@ -50,6 +50,25 @@ import Testing
         }
         #expect(try String(contentsOfFile: existing, encoding: .utf8) == "mine")
         #expect(try names == ["out.mp4"])
+    }
+
+    @Test func aGenerationIsOutlined() throws {
+        let generating = try GenerateFixture.shared.get()
+        let arguments = [
+            "-p", "a fox", "--n", "2", "-o", folder.path("fox.mp4"), "--dry-run", "--json", "-",
+        ]
+        let outcome = try generating.generate(.textToVideo, arguments)
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        let fields = try StreamTests.fields(outcome.output)
+        #expect(fields["size"] as? String == "32x32")
+        #expect(fields["frames"] as? Int == 5 && fields["steps"] as? Int == 2)
+        #expect(fields["videos"] as? Int == 2)
+        #expect(fields["task"] as? String == "text-to-video")
+        #expect(fields["device"] as? String == "cpu")
+        #expect((fields["outputs"] as? [String])?.last == folder.path("fox-2.mp4"))
+        #expect(try names.isEmpty)
+        let wrong = try generating.generate(.textToVideo, arguments + ["--frames", "6"])
+        #expect(wrong.code == 64, "\(wrong.messages)")
     }
 
     @Test func aTrainingIsOutlined() throws {

@@ -63,7 +63,7 @@ import Testing
             "stream",
             fixture.clip,
             "-p",
-            "waterclour",
+            "pencl sketch",
             "-o",
             out,
             "--dry-run"

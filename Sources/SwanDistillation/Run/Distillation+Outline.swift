@@ -40,7 +40,7 @@ extension Distillation {
         outline.add("dtype", settings.usesBFloat16 ? "bfloat16" : "float32")
         outline.add("threads", .whole(options.threads))
         outline.add("memory_bytes", bytes: try memory.need().total)
-        outline.add("estimated_seconds", .unknown("the first steps say how long one takes"))
+        outline.add("estimated_time_seconds", .unknown("the first steps say how long one takes"))
         outline.add("notes", .list(settings.notes))
         return outline
     }

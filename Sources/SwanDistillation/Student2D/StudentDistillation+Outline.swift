@@ -28,8 +28,8 @@ extension StudentDistillation {
         outline.add("device", "\(options.device)")
         outline.add("threads", .whole(options.threads))
         let counts = try teacher.parameterCounts()
-        outline.add("weight_bytes", bytes: counts.all * DType.float32.size)
-        outline.add("estimated_seconds", .unknown("the first steps say how long one takes"))
+        outline.add("weights_bytes", bytes: counts.all * DType.float32.size)
+        outline.add("estimated_time_seconds", .unknown("the first steps say how long one takes"))
         outline.add("notes", .list(settings.notes))
         return outline
     }

@@ -30,8 +30,8 @@ extension FineTuning {
         outline.add("device", "\(options.device)")
         outline.add("threads", .whole(Engine.threads))
         let parameters = try ModelInspection(path).parameters
-        outline.add("weight_bytes", bytes: parameters * DType.float32.size)
-        outline.add("estimated_seconds", .unknown("the first steps say how long one takes"))
+        outline.add("weights_bytes", bytes: parameters * DType.float32.size)
+        outline.add("estimated_time_seconds", .unknown("the first steps say how long one takes"))
         return outline
     }
 

@@ -22,7 +22,7 @@ extension FileGenerationRequest {
         outline.add("prompts", .list([generation.prompt] + morePrompts))
         if try LiteStudentFolder(model) != nil {
             outline.add("task", "text to picture")
-            outline.add("seed", .text("\(generation.settings.seed)"))
+            outline.add("seed", .seed(generation.settings.seed))
             return outline
         }
         let opened = try GenerationModel(model, options: options)
@@ -47,16 +47,16 @@ extension FileGenerationRequest {
         outline.add("solver", isFewStep ? "few-step" : plan.solver.rawValue)
         outline.add("shift", .number(plan.shift))
         outline.add("guidance", .number(plan.highNoiseGuidance))
-        outline.add("seed", .text("\(generation.settings.seed)"))
+        outline.add("seed", .seed(generation.settings.seed))
         outline.add("device", "\(opened.device)")
         outline.add("dtype", "\(opened.dtype)")
         outline.add("threads", .whole(Engine.threads))
         let weights = ModelWeights.bytes(model, opened.dtype)
-        if let weights { outline.add("weight_bytes", bytes: weights) }
+        if let weights { outline.add("weights_bytes", bytes: weights) }
         let isGuided = plan.prompts.count > 1
         let batches = generation.settings.batchesGuidance ?? false
         outline.add(
-            "memory_without_weights_bytes",
+            "memory_besides_weights_bytes",
             bytes: GenerationMemory(opened, isGuided: isGuided, batches: batches).peak(
                 width: plan.width,
                 height: plan.height,
@@ -64,7 +64,7 @@ extension FileGenerationRequest {
             )
         )
         outline.add(
-            "estimated_seconds",
+            "estimated_time_seconds",
             .unknown("'swan bench speed generate' measures this machine")
         )
     }

@@ -63,19 +63,19 @@ extension StreamPlan {
             request.laterPrompts.sorted { $0.key < $1.key }.map { "frame \($0.key): \($0.value)" }
             + request.timedPrompts.sorted { $0.key < $1.key }.map { "\($0.key) s: \($0.value)" }
         if !later.isEmpty { outline.add("later_prompts", .list(later)) }
-        outline.add("steps", .list(options.configuration.steps.map(String.init)))
-        outline.add("seed", .text("\(request.settings.seed)"))
+        outline.add("steps", .numbers(options.configuration.steps))
+        outline.add("seed", .seed(request.settings.seed))
         outline.add("device", "\(device)")
         outline.add("dtype", "\(dtype)")
         outline.add("threads", .whole(Engine.threads))
         let weights = ModelWeights.bytes(request.model, dtype)
-        if let weights { outline.add("weight_bytes", bytes: weights) }
+        if let weights { outline.add("weights_bytes", bytes: weights) }
         outline.add(
             "memory_bytes",
             bytes: (weights ?? 0) + checkpoint.configs.streamBytes(options, dtype)
         )
         outline.add(
-            "estimated_seconds",
+            "estimated_time_seconds",
             .unknown("'swan bench speed stream' measures this machine")
         )
         outline.add("notes", .list(notes + issues(request)))

@@ -58,7 +58,8 @@ extension LoggedCommand {
         LoggingSystem.bootstrap { TerminalLog(label: $0, logLevel: level) }
         let log = Logger(label: "swan")
         log.debug("swan \(SwanVersion.text), libtorch \(Engine.version), process \(getpid())")
-        log.debug("\(CommandLine.arguments.map { Self.shown($0) }.joined(separator: " "))")
+        let words = CommandLine.arguments.map { Self.shown($0) }.joined(separator: " ")
+        if logging.verbose { log.debug("\(words)") } else { terminal.record(words) }
     }
 
     /// Throws if another argument names the log file, before anything is appended to it.
