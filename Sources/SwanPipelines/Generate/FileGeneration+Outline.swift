@@ -14,9 +14,6 @@ extension FileGenerationRequest {
         outline.add("command", "generate")
         outline.add("model", model)
         outline.add("loras", .list(options.loras.map(\.path)))
-        for job in jobs where job.output != "-" {
-            try OutputPath.requireWritable(OutlinedPath.first(of: job.output))
-        }
         outline.add("videos", .whole(jobs.count))
         outline.add("outputs", .list(jobs.map { $0.output == "-" ? "standard output" : $0.output }))
         outline.add("prompts", .list([generation.prompt] + morePrompts))
@@ -28,9 +25,32 @@ extension FileGenerationRequest {
         let opened = try GenerationModel(model, options: options)
         for (index, job) in jobs.enumerated() {
             let plan = try GenerationPlan(job.request, opened)
+            try check(job, plan)
             if index == 0 { add(plan, opened, to: &outline) }
         }
         return outline
+    }
+
+    /// Throws if the file of a video could not be opened.
+    private func check(_ job: Job, _ plan: GenerationPlan) throws {
+        try TrialOutput.check(job.output) { path in
+            let rate = frameRate ?? Double(plan.framesPerSecond)
+            guard let rate = Rational(rate) else {
+                throw SwanError(.invalidRequest, "\(rate) is not a valid frame rate")
+            }
+            do throws(SwanError) {
+                try VideoWriter(
+                    path: path,
+                    width: plan.width,
+                    height: plan.height,
+                    frameRate: rate,
+                    frames: plan.frames
+                ).cancel()
+            } catch {
+                guard error.code == .unsupported else { throw error }
+                throw SwanError(.invalidRequest, error.message, cause: error)
+            }
+        }
     }
 
     private func add(

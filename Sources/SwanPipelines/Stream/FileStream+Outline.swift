@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 package import SwanCheckpoints
 import SwanMedia
 import SwanSystem
@@ -23,7 +24,12 @@ extension FileStreamRequest {
             frames: input.map(\.estimatedFrames) ?? maxFrames,
             varies: input?.info.varies ?? false
         )
-        if output != "-" { try OutputPath.requireWritable(OutlinedPath.first(of: output)) }
+        try FileStreamOutput.requireRoom(output, shape)
+        try TrialOutput.check(output) { path in
+            var trial = self
+            trial.output = path
+            try FileStreamOutput(trial, shape, Logger(label: "swan")).cancel()
+        }
         var outline = JobOutline()
         outline.add("command", "stream")
         if let input { add(input, to: &outline) } else { outline.add("input", "none") }
@@ -97,14 +103,6 @@ enum ModelWeights {
     static func bytes(_ model: String, _ dtype: DType) -> Int? {
         guard let inspection = try? ModelInspection(model) else { return nil }
         return inspection.parameters * dtype.size
-    }
-}
-
-/// The file that stands for an output of several.
-enum OutlinedPath {
-    /// The first picture of a numbered pattern, or the path.
-    static func first(of path: String) -> String {
-        path.replacing(#/%0?\d*d/#, with: "0")
     }
 }
 
