@@ -59,6 +59,36 @@ extension FileStreamRequest {
 }
 
 extension StreamPlan {
+    /// What `--verbose` says of a job.
+    func description(
+        of request: FileStreamRequest,
+        _ input: FileStreamInput?,
+        _ shape: FileStreamOutput.Shape
+    ) -> [String] {
+        var lines: [String] = []
+        if let info = input?.info {
+            lines.append(
+                """
+                \(request.input ?? ""): \(info.format), \(info.width)x\(info.height), \
+                \(info.frameRate) frames per second, sound: \(info.hasAudio)
+                """
+            )
+        }
+        lines.append(
+            """
+            \(checkpoint.folder.path): \(options.width)x\(options.height), steps \
+            \(options.configuration.steps), \(dtype) on \(device) with \(Engine.threads) threads
+            """
+        )
+        lines.append(
+            """
+            \(request.output): \(shape.width)x\(shape.height), \(shape.frameRate) frames per second, \
+            \(shape.frames.map(String.init) ?? "unknown") frames
+            """
+        )
+        return lines
+    }
+
     /// Adds the model, the prompts and the memory.
     func add(to outline: inout JobOutline, _ request: FileStreamRequest) {
         outline.add("model", request.model)

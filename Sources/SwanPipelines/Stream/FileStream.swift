@@ -242,7 +242,7 @@ extension FileStream {
         let output = try openOutput(shape)
         output.warnOfEncoder()
         for note in plan.notes { log.notice("\(note)") }
-        describe(plan, input, shape)
+        for line in plan.description(of: request, input, shape) { log.debug("\(line)") }
         var carriesAudio = false
         if let input, input.info.hasAudio, let path = request.input {
             carriesAudio = output.copyAudio(from: path)
@@ -254,35 +254,6 @@ extension FileStream {
             shape: shape,
             plan: plan,
             carriesAudio: carriesAudio
-        )
-    }
-
-    /// What `--verbose` says of a job.
-    private func describe(
-        _ plan: StreamPlan,
-        _ input: FileStreamInput?,
-        _ shape: FileStreamOutput.Shape
-    ) {
-        if let info = input?.info {
-            log.debug(
-                """
-                \(request.input ?? ""): \(info.format), \(info.width)x\(info.height), \
-                \(info.frameRate) frames per second, sound: \(info.hasAudio)
-                """
-            )
-        }
-        log.debug(
-            """
-            \(plan.checkpoint.folder.path): \(plan.options.width)x\(plan.options.height), steps \
-            \(plan.options.configuration.steps), \(plan.dtype) on \(plan.device) with \
-            \(Engine.threads) threads
-            """
-        )
-        log.debug(
-            """
-            \(request.output): \(shape.width)x\(shape.height), \(shape.frameRate) frames per second, \
-            \(shape.frames.map(String.init) ?? "unknown") frames
-            """
         )
     }
 
