@@ -73,7 +73,7 @@ extension RecipeText {
                 throw SwanError(
                     .invalidRecipe,
                     "unknown keys: "
-                        + unknown.sorted().map { $0.printable() }.joined(separator: ", ")
+                        + unknown.sorted().joined(separator: ", ")
                 )
             }
         }
@@ -105,7 +105,7 @@ extension RecipeText {
         }
     }
 
-    /// Returns the keys of `given` that are not in `known`, which contains every valid key.
+    /// Returns the keys of `given` that are not in `known`, which contains every valid key, with the nearest.
     private static func unknownKeys(of given: Node, known: Node, path: String) -> [String] {
         switch (given, known) {
         case (.mapping(let given), .mapping(let known)):
@@ -114,7 +114,10 @@ extension RecipeText {
                 let full = path.isEmpty ? name : path + "." + name
                 // `null` is the same as a missing key.
                 guard value.null == nil else { return [] }
-                guard let other = known[key] else { return [full] }
+                guard let other = known[key] else {
+                    let near = nearestName(to: name, in: known.keys.compactMap(\.string))
+                    return [full.printable() + (near.map { " (did you mean '\($0)'?)" } ?? "")]
+                }
                 return unknownKeys(of: value, known: other, path: full)
             }
         case (.sequence(let given), .sequence(let known)):

@@ -59,6 +59,7 @@ package struct Trainer {
         let budget = ComputeBudget.current
         defer { budget.apply() }
         TrainingThreads.share(recipe.threads)
+        TrainingPhase.begin("opening the footage")
         // Before anything is written, so that after an error the same folder can be used again.
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         let start = try recipe.start.map { try StartModel($0, for: recipe) }

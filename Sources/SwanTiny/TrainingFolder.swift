@@ -51,22 +51,7 @@ struct TrainingFolder {
             return
         }
         let begun = root.appending(path: "recipe.yaml")
-        let isBegun = FileManager.default.fileExists(atPath: begun.path)
-        guard resume || !isBegun || owner?.continues(path) == true else {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains a training run; continue it with --resume, or use another folder"
-            )
-        }
-        if isBegun {
-            try recipe.requireSame(as: Text.read(begun.path), in: begun.path)
-        } else if let other = Self.contents(of: root) {
-            throw SwanError(
-                .cannotWrite,
-                "\(path): contains \(other.printable()) but no recipe.yaml, so it is not a training run; "
-                    + "use another folder"
-            )
-        }
+        let isBegun = try Self.check(path, recipe: recipe, resume: resume, owner: owner)
         do {
             try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
             lock = try FolderLock(path)
@@ -79,6 +64,35 @@ struct TrainingFolder {
         } catch let error as CocoaError {
             throw SwanError(writing: path, error)
         }
+    }
+
+    /// Throws if a run of a recipe cannot use a folder; returns whether it has begun there. Writes nothing.
+    @discardableResult
+    static func check<Text: RecipeText>(
+        _ path: String,
+        recipe: Text,
+        resume: Bool,
+        owner: RunOwner? = nil
+    ) throws -> Bool {
+        let root = URL(fileURLWithPath: path, isDirectory: true)
+        let begun = root.appending(path: "recipe.yaml")
+        let isBegun = FileManager.default.fileExists(atPath: begun.path)
+        guard resume || !isBegun || owner?.continues(path) == true else {
+            throw SwanError(
+                .cannotWrite,
+                "\(path): contains a training run; continue it with --resume, or use another folder"
+            )
+        }
+        if isBegun {
+            try recipe.requireSame(as: Text.read(begun.path), in: begun.path)
+        } else if let other = contents(of: root) {
+            throw SwanError(
+                .cannotWrite,
+                "\(path): contains \(other.printable()) but no recipe.yaml, so it is not a training run; "
+                    + "use another folder"
+            )
+        }
+        return isBegun
     }
 
     /// Returns the first file or folder that belongs to a model of any layout or that a run would

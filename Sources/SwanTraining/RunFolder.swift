@@ -46,6 +46,37 @@ package struct RunFolder {
             return
         }
         let copy = url.appending(path: kind.settingsName).path
+        let isBegun = try Self.check(
+            path,
+            kind,
+            resume: resume,
+            owner: owner,
+            requireSame: requireSame
+        )
+        do {
+            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+            lock = try FolderLock(path)
+            try owner?.sign(path)
+            if isBegun {
+                try lock?.removePartialFiles()
+            } else {
+                try OutputPath.write(text.utf8, to: copy)
+            }
+        } catch let error as CocoaError {
+            throw SwanError(writing: path, error)
+        }
+    }
+
+    /// Throws if a run cannot use the folder; returns whether it has begun there. Writes nothing.
+    @discardableResult
+    package static func check(
+        _ path: String,
+        _ kind: Kind,
+        resume: Bool,
+        owner: RunOwner? = nil,
+        requireSame: (_ copy: String) throws -> Void
+    ) throws -> Bool {
+        let copy = path + "/" + kind.settingsName
         let isBegun = FileManager.default.fileExists(atPath: copy)
         guard resume || !isBegun || owner?.continues(path) == true else {
             throw SwanError(
@@ -62,18 +93,7 @@ package struct RunFolder {
                     + "\(kind.name); use another folder"
             )
         }
-        do {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            lock = try FolderLock(path)
-            try owner?.sign(path)
-            if isBegun {
-                try lock?.removePartialFiles()
-            } else {
-                try OutputPath.write(text.utf8, to: copy)
-            }
-        } catch let error as CocoaError {
-            throw SwanError(writing: path, error)
-        }
+        return isBegun
     }
 
     /// A path in the folder.

@@ -1,12 +1,11 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanEvaluation
 import SwanSystem
 import Torch
 
 /// `swan bench distill`: measures what a distillation of a model of drawn scenes has achieved.
-struct BenchDistillCommand: ParsableCommand {
+struct BenchDistillCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "distill",
         abstract: "Compare a distilled model of drawn scenes with its teacher; takes minutes.",
@@ -56,8 +55,9 @@ struct BenchDistillCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
+
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = DistillBenchmark.Options(model: model, teacher: teacher)
         options.regression = ode

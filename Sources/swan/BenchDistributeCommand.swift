@@ -1,13 +1,12 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanDistributed
 import SwanEvaluation
 import SwanSystem
 import Torch
 
 /// `swan bench distribute`: measures how ranks share a transformer, or simulates more ranks than there are.
-struct BenchDistributeCommand: RankedCommand {
+struct BenchDistributeCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "distribute",
         abstract: "Measure how several processes share a model, or simulate 1 to 64 of them.",
@@ -57,6 +56,8 @@ struct BenchDistributeCommand: RankedCommand {
 
     var runsOverRanks: Bool { !simulate }
 
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         guard (2...64).contains(nproc ?? 2) else {
             throw ValidationError("--nproc must be between 2 and 64, not \(nproc ?? 2)")
@@ -73,7 +74,6 @@ struct BenchDistributeCommand: RankedCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         if simulate { return try printSimulation() }
         guard let size = try Ranks.launch?.size else { return try launch() }
         guard size == nproc ?? size else {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanCheckpoints
 import SwanEvaluation
 import SwanPipelines
@@ -9,7 +8,7 @@ import SwanTraining
 import Torch
 
 /// `swan bench tiny-quality`: measures the quality of a model's streams against fixed bounds.
-struct BenchQualityCommand: ParsableCommand {
+struct BenchQualityCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "tiny-quality",
         abstract: "Measure the quality of a streaming model; takes several minutes.",
@@ -87,6 +86,8 @@ struct BenchQualityCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         do throws(SwanError) {
             try options.check()
@@ -96,7 +97,6 @@ struct BenchQualityCommand: ParsableCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = options
         options.overwrites = try overwriting.permit(options.files)

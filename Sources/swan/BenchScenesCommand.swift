@@ -1,12 +1,11 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanEvaluation
 import SwanSystem
 import Torch
 
 /// `swan bench tiny-t2v`: measures how many held-out prompts a model of drawn scenes meets.
-struct BenchScenesCommand: ParsableCommand {
+struct BenchScenesCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "tiny-t2v",
         abstract: "Measure how many prompts a model of drawn scenes meets; takes minutes.",
@@ -54,8 +53,9 @@ struct BenchScenesCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
+
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = SceneBenchmark.Options(model: model)
         options.prompts = prompts

@@ -1,13 +1,12 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanCheckpoints
 import SwanServeBench
 import SwanSystem
 import Torch
 
 /// `swan bench serve`: measures what the users of a server get on this machine.
-struct BenchServeCommand: ParsableCommand {
+struct BenchServeCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Measure what users of 'swan serve' get; takes several minutes.",
@@ -67,6 +66,8 @@ struct BenchServeCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         guard seconds.isFinite, (1...86_400).contains(seconds) else {
             throw ValidationError("--seconds must be between 1 and 86400, not \(seconds)")
@@ -80,7 +81,6 @@ struct BenchServeCommand: ParsableCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(
             .init(abandoned: "stopped"),
             stop: { false },

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanCheckpoints
 import SwanEvaluation
 import SwanPipelines
@@ -8,7 +7,7 @@ import SwanSystem
 import Torch
 
 /// `swan bench speed`: measures how fast Swan runs on this machine.
-struct BenchSpeedCommand: ParsableCommand {
+struct BenchSpeedCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "speed",
         abstract: "Measure operators, networks and whole streams.",
@@ -48,6 +47,8 @@ struct BenchSpeedCommand: ParsableCommand {
     @Flag(help: "Print the result as JSON.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         guard (1...10_000).contains(rounds) else {
             throw ValidationError("--rounds must be between 1 and 10000, not \(rounds)")
@@ -55,7 +56,6 @@ struct BenchSpeedCommand: ParsableCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         _ = try StopSignals(.init(abandoned: "stopped"), stop: { false }, abandon: {})
         var options = BenchmarkOptions()
         options.rounds = rounds

@@ -10,7 +10,7 @@ extension CheckpointNames.Naming: ExpressibleByArgument {}
 extension LoRAFormat: ExpressibleByArgument {}
 
 /// `swan models convert`: rewrites the weights of one part of a model.
-struct ConvertCommand: ParsableCommand {
+struct ConvertCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
         abstract: "Rewrite the weights of a part with other names, another dtype or other shards.",
@@ -27,7 +27,10 @@ struct ConvertCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "The weights: a file, a shard index, or the folder of a part.")
+    @Argument(
+        help: "The weights: a file, a shard index, or the folder of a part.",
+        completion: .file()
+    )
     var source: String
 
     @Argument(help: "The output: a .safetensors file or a folder, which must not exist yet.")
@@ -49,6 +52,8 @@ struct ConvertCommand: ParsableCommand {
 
     @Flag(help: "Print what was written as JSON.")
     var json = false
+
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard lora == nil || to == nil && dtype == .auto else {

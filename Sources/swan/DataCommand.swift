@@ -16,7 +16,7 @@ struct DataCommand: ParsableCommand {
     )
 
     /// `swan data pack`: collects `.pt` files in a database.
-    struct Pack: ParsableCommand {
+    struct Pack: LoggedCommand {
         static let configuration = CommandConfiguration(
             abstract:
                 "Collect the .pt files of a folder, {prompt: latents} each, in one LMDB database.",
@@ -37,6 +37,8 @@ struct DataCommand: ParsableCommand {
 
         @Flag(help: "Print the result as JSON.")
         var json = false
+
+        @OptionGroup var logging: LogOptions
 
         func run() throws {
             let packing = LatentPacking(folder)

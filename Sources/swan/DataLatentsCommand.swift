@@ -9,7 +9,7 @@ import SwanThreads
 import Torch
 
 /// `swan data latents`: encodes captioned videos.
-struct DataLatentsCommand: RankedCommand {
+struct DataLatentsCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "latents",
         abstract: "Encode captioned videos with a model's autoencoder.",
@@ -40,6 +40,8 @@ struct DataLatentsCommand: RankedCommand {
 
     @Option(help: "The number of frames, 4n + 1, at the model's frame rate; default: the model's.")
     var frames: Int?
+
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let videos = try CaptionedVideos(captions)

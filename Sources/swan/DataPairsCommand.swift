@@ -8,7 +8,7 @@ import SwanSystem
 import Torch
 
 /// `swan data pairs`: samples a teacher for the prompts of a file.
-struct DataPairsCommand: RankedCommand {
+struct DataPairsCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "pairs",
         abstract: "Sample a teacher for each prompt of a file, and keep states of the way.",
@@ -60,6 +60,8 @@ struct DataPairsCommand: RankedCommand {
 
     @Option(help: "The seed of the noise.")
     var seed: UInt64 = 0
+
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let list = try PromptFile(prompts).prompts

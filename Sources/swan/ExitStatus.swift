@@ -6,7 +6,7 @@ import SwanSystem
 enum ExitStatus {
     /// Prints the error to standard error and exits with its code; help and version exit with 0.
     static func terminate(with error: any Error) -> Never {
-        if let code = error as? ExitCode { exit(code.rawValue) }
+        if let code = error as? ExitCode { end(code.rawValue) }
         if known(error) == nil, Swan.exitCode(for: error).isSuccess {
             do {
                 try StandardOutput.write(Swan.fullMessage(for: error))
@@ -20,9 +20,16 @@ enum ExitStatus {
 
     private static func fail(with error: any Error) -> Never {
         let text = message(for: error)
-        ServeSettings.explain(text, arguments: Array(CommandLine.arguments.dropFirst()))
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        if known(error) == nil { CommandLineArguments.explain(text, arguments) }
         if Ranks.writes(error) { Terminal.standardError.write(kind: .error, text) }
-        exit(code(for: error))
+        end(code(for: error))
+    }
+
+    /// Ends the process; the log file says how.
+    private static func end(_ code: Int32) -> Never {
+        Terminal.standardError.record("ended with exit code \(code)")
+        exit(code)
     }
 
     /// The exit code for an error.
@@ -58,6 +65,7 @@ enum ExitStatus {
             return "internal error: \(error)"
         }
         let full = Swan.fullMessage(for: error)
-        return full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
+        let text = full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
+        return Typos.explained(text, Array(CommandLine.arguments.dropFirst()))
     }
 }

@@ -7,7 +7,7 @@ import SwanPipelines
 import Torch
 
 /// `swan generate`: generates a video from text, or from text and images.
-struct GenerateCommand: RankedCommand {
+struct GenerateCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Generate a video from text and images with a Wan checkpoint.",
@@ -41,11 +41,13 @@ struct GenerateCommand: RankedCommand {
             "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m, %05d.png, or .png for one frame; "
                 + "- writes YUV4MPEG2 to standard output.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var output: String
 
     @OptionGroup var overwriting: OverwriteOption
+    @OptionGroup var dryRun: DryRunOption
 
     @Option(
         name: .customLong("save-latents"),
@@ -83,6 +85,15 @@ struct GenerateCommand: RankedCommand {
 
     var messageFormat: Terminal.Format { progress == .json ? .json : .text }
 
+    @Option(
+        name: [.customLong("settings"), .customLong("config")],
+        help: SettingsOption.help,
+        completion: .file(extensions: ["yaml", "yml"])
+    )
+    var settings: String?
+
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
@@ -90,7 +101,7 @@ struct GenerateCommand: RankedCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
+        if dryRun.isGiven { return try outline() }
         var job = RankedJob()
         job.models = ["--model": loading.model]
         job.models.merge(loading.files) { old, _ in old }
@@ -101,6 +112,13 @@ struct GenerateCommand: RankedCommand {
         job.deadline = .seconds(1_800)
         let device = job.device
         try Ranks.run(job) { try run($0, device) }
+    }
+
+    /// Prints what would be done.
+    private func outline() throws {
+        let prompts = try content.prompts()
+        try dryRun.permit(files(prompts), overwrites: overwriting.isGiven)
+        try dryRun.show(request(prompts).outline(), json: json, progress)
     }
 
     private func run(_ world: World?, _ device: String) throws {

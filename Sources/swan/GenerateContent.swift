@@ -6,7 +6,7 @@ import SwanPipelines
 
 /// Options that describe what a video shows.
 struct ContentOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: "The text prompt.")
+    @Option(name: .shortAndLong, parsing: .unconditional, help: "The text prompt.")
     var prompt: String?
 
     @Option(
@@ -14,7 +14,8 @@ struct ContentOptions: ParsableArguments {
         help: ArgumentHelp(
             "A file with one prompt per line; generates a video for each.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var promptFile: String?
 
@@ -25,7 +26,11 @@ struct ContentOptions: ParsableArguments {
     )
     var negativePrompt: String?
 
-    @Option(help: ArgumentHelp("An image to use as the first frame.", valueName: "file"))
+    @Option(
+        name: [.customShort("i"), .customLong("image")],
+        help: ArgumentHelp("An image to use as the first frame.", valueName: "file"),
+        completion: .file()
+    )
     var image: String?
 
     @Option(
@@ -33,13 +38,15 @@ struct ContentOptions: ParsableArguments {
         help: ArgumentHelp(
             "An image to use as the last frame, for models that support it.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var lastImage: String?
 
     @Option(
         name: .customLong("control"),
-        help: ArgumentHelp("A control video, for VACE models.", valueName: "file")
+        help: ArgumentHelp("A control video, for VACE models.", valueName: "file"),
+        completion: .file()
     )
     var controlVideo: String?
 
@@ -48,7 +55,8 @@ struct ContentOptions: ParsableArguments {
         help: ArgumentHelp(
             "A mask video for --control: white areas are regenerated.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var mask: String?
 
@@ -57,7 +65,8 @@ struct ContentOptions: ParsableArguments {
         help: ArgumentHelp(
             "An image of something that should appear, for VACE models; repeatable.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var references: [String] = []
 

@@ -10,12 +10,13 @@ struct GenerationDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: GenerationProgress.Stage?
+    private var record = ProgressRecord()
 
     /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     ///
     /// - Parameter previewFile: The file for previews; nil for the terminal.
     init(_ style: ProgressStyle, previewFile: String?) {
-        self.style = style == .auto ? (terminal.isInteractive ? .bar : .plain) : style
+        self.style = style.chosen
         self.previewFile = previewFile
     }
 
@@ -31,6 +32,7 @@ struct GenerationDisplay {
             }
             return
         }
+        if style != .plain { record.add(GenerationLine.plain(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
@@ -54,6 +56,8 @@ struct GenerationDisplay {
         case .json: terminal.write(line: GenerationLine.json(summary))
         case .auto, .none: break
         }
+        guard style != .bar, style != .plain else { return }
+        for line in GenerationLine.summary(summary) { terminal.record(line) }
     }
 }
 

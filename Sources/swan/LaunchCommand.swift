@@ -89,7 +89,7 @@ struct LaunchCommand: ParsableCommand {
     /// Reports wrong options once, not in each rank.
     private func requireRanked(_ plan: RankPlan) throws {
         if (try Ranks.launch) != nil { try Ranks.check(self) }
-        var parsed = try Swan.parseAsRoot(ServeSettings.adding(to: command))
+        var parsed = try Swan.parseAsRoot(CommandLineArguments.completed(command))
         // The parser's own command for --help, which is not public.
         if "\(type(of: parsed))" == "HelpCommand" { try parsed.run() }
         let ranked = parsed as? any RankedCommand
@@ -105,7 +105,8 @@ struct LaunchCommand: ParsableCommand {
     /// Keeps what rank 0 of a stream had written when it was killed, if players can read it.
     private func keepOutput(of first: RankSupervisor.Ending?) throws {
         guard let first, case .signaled = first.end,
-            let stream = try Swan.parseAsRoot(command) as? StreamCommand,
+            let stream = try Swan.parseAsRoot(CommandLineArguments.completed(command))
+                as? StreamCommand,
             let output = stream.output,
             // The index of other containers is written at the end.
             [".mkv", ".y4m"].contains(where: { output.lowercased().hasSuffix($0) }),

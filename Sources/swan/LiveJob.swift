@@ -43,13 +43,15 @@ struct LiveDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: StreamProgress.Stage?
+    private var record = ProgressRecord()
 
     init(_ style: ProgressStyle) {
-        self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
+        self.style = style.chosen
     }
 
     /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: LiveProgress) {
+        if style != .plain { record.add(LiveLine.text(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stream.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(250)
@@ -69,11 +71,13 @@ struct LiveDisplay {
     /// Removes the bar and prints a summary.
     func end(_ summary: StreamSummary) {
         terminal.clear()
+        let text = LiveLine.summary(summary)
         switch style {
-        case .bar, .plain: terminal.write(kind: .note, LiveLine.summary(summary))
+        case .bar, .plain: return terminal.write(kind: .note, text)
         case .json: terminal.write(line: ProgressLine.json(summary))
         case .auto, .none: break
         }
+        terminal.record(text)
     }
 }
 

@@ -7,7 +7,7 @@ import Synchronization
 import Torch
 
 /// `swan mcp`: lets agents restyle video files.
-struct MCPCommand: ParsableCommand {
+struct MCPCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "mcp",
         abstract: "Let agents restyle video, by the Model Context Protocol.",
@@ -37,6 +37,8 @@ struct MCPCommand: ParsableCommand {
     @Flag(help: "Admit streams although the others then miss their rate.")
     var overcommit = false
 
+    @OptionGroup var logging: LogOptions
+
     func validate() throws {
         guard (1...1_024).contains(maxSessions) else {
             throw ValidationError("--max-sessions must be 1 to 1024, not \(maxSessions)")
@@ -44,7 +46,6 @@ struct MCPCommand: ParsableCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         let done = DispatchSemaphore(value: 0)
         let outcome = Mutex<Result<Void, SwanError>>(.success(()))
         _ = try StopSignals(

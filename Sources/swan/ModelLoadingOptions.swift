@@ -4,7 +4,10 @@ import SwanPipelines
 
 /// Options that select a checkpoint and how it is loaded.
 struct ModelLoadingOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The checkpoint folder or file.", valueName: "folder or file"))
+    @Option(
+        help: ArgumentHelp("The checkpoint folder or file.", valueName: "folder or file"),
+        completion: Completions.model
+    )
     var model: String
 
     @Option(
@@ -21,7 +24,8 @@ struct ModelLoadingOptions: ParsableArguments {
         help: ArgumentHelp(
             "The text encoder's weights, if not in the model folder.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var textEncoder: String?
 
@@ -30,7 +34,8 @@ struct ModelLoadingOptions: ParsableArguments {
         help: ArgumentHelp(
             "The weights of the CLIP image encoder, if not in the model folder.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var imageEncoder: String?
 
@@ -38,7 +43,8 @@ struct ModelLoadingOptions: ParsableArguments {
         help: ArgumentHelp(
             "The tokenizer (spiece.model or tokenizer.json), if not in the model folder.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var tokenizer: String?
 
@@ -49,7 +55,8 @@ struct ModelLoadingOptions: ParsableArguments {
             "A LoRA and its scale (default: 1); high:FILE or low:FILE applies it to one of two "
                 + "experts. Repeatable.",
             valueName: "file[=scale]"
-        )
+        ),
+        completion: .file()
     )
     var loras: [LoRAArgument] = []
 
@@ -74,7 +81,10 @@ struct ModelLoadingOptions: ParsableArguments {
     )
     var tilesVAE = false
 
-    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
+    @Option(
+        help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.",
+        completion: Completions.device
+    )
     var device = DeviceName(name: "auto")
 
     @Option(

@@ -55,7 +55,10 @@ struct ModelsCommand: ParsableCommand {
             discussion: "Exits with 65 if the model is incomplete."
         )
 
-        @Argument(help: "A model folder, or the name of a bundled model.")
+        @Argument(
+            help: "A model folder, or the name of a bundled model.",
+            completion: Completions.model
+        )
         var model: String
 
         @Flag(help: "Print the result as JSON.")

@@ -20,6 +20,13 @@ struct OverwriteOption: ParsableArguments {
     /// - Returns: Whether existing outputs may be replaced.
     func permit(_ files: JobFiles) throws -> Bool {
         try files.check()
+        if let log = Terminal.standardError.logPath, let identity = FileIdentity(log),
+            (files.inputs + files.outputs.map(\.path)).contains(where: {
+                FileIdentity($0) == identity
+            })
+        {
+            throw SwanError(.isInput, "\(log): is the log file and another file of this job")
+        }
         // Rank 0 writes the files and asks.
         guard Ranks.quietRank == nil else { return false }
         for path in files.removeLeftovers() {

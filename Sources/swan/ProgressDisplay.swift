@@ -5,6 +5,14 @@ import SwanPipelines
 /// How to show progress on standard error.
 enum ProgressStyle: String, ExpressibleByArgument, CaseIterable {
     case auto, bar, plain, json, none
+
+    /// The style that `auto` stands for: a bar on a terminal, otherwise plain lines. With `--quiet`, only what
+    /// is for programs is written.
+    var chosen: ProgressStyle {
+        let terminal = Terminal.standardError
+        if terminal.isQuiet { return self == .json ? .json : .none }
+        return self == .auto ? (terminal.isInteractive ? .bar : .plain) : self
+    }
 }
 
 /// Shows the progress of a stream.
@@ -13,14 +21,16 @@ struct ProgressDisplay {
     private let terminal = Terminal.standardError
     private var lastShown: ContinuousClock.Instant?
     private var lastStage: StreamProgress.Stage?
+    private var record = ProgressRecord()
 
     /// Creates a display; `auto` draws a bar on a terminal and prints plain lines otherwise.
     init(_ style: ProgressStyle) {
-        self.style = style == .auto ? (Terminal.standardError.isInteractive ? .bar : .plain) : style
+        self.style = style.chosen
     }
 
     /// Shows the progress, unless it was updated a moment ago.
     mutating func show(_ progress: StreamProgress) {
+        if style != .plain, progress.framesOut > 0 { record.add(ProgressLine.plain(progress)) }
         let now = ContinuousClock.now
         let isNewStage = progress.stage != lastStage
         let interval: Duration = style == .plain ? .seconds(5) : .milliseconds(80)
@@ -41,11 +51,13 @@ struct ProgressDisplay {
     /// Removes the bar and prints a summary.
     func end(_ summary: StreamSummary) {
         terminal.clear()
+        let text = ProgressLine.summary(summary)
         switch style {
-        case .bar, .plain: terminal.write(kind: .note, ProgressLine.summary(summary))
+        case .bar, .plain: return terminal.write(kind: .note, text)
         case .json: terminal.write(line: ProgressLine.json(summary))
         case .auto, .none: break
         }
+        terminal.record(text)
     }
 }
 

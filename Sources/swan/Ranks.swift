@@ -124,7 +124,9 @@ enum Ranks {
         for (name, model) in job.models {
             agreed["the content of \(name)"] = digest(model)
         }
-        let arguments = try ServeSettings.adding(to: Array(CommandLine.arguments.dropFirst()))
+        let arguments = try CommandLineArguments.completed(
+            Array(CommandLine.arguments.dropFirst())
+        )
         return agreed.merging(options(arguments)) { $1 }
     }
 
@@ -142,12 +144,15 @@ enum Ranks {
     static let unnamed = "what follows the command"
 
     /// The long names of options that have a short one.
-    private static let longNames = ["-o": "--output", "-y": "--overwrite"]
+    private static let longNames = [
+        "-o": "--output", "-y": "--overwrite", "-p": "--prompt", "-v": "--verbose",
+        "-q": "--quiet",
+    ]
 
     /// Options of a server that the other ranks do not use.
     private static let onlyFirst = [
         "--host", "--port", "--tls", "--token-file", "--allow-origin", "--osc", "--settings",
-        "--log-format", "--log-level",
+        "--log-format", "--log-level", "--log-file", "--verbose", "--quiet",
     ]
 
     /// Options and their values, in canonical form; what stands before any option is `unnamed`.

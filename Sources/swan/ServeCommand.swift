@@ -11,7 +11,7 @@ import Synchronization
 import Torch
 
 /// `swan serve`: restyles live video in the browser.
-struct ServeCommand: RankedCommand {
+struct ServeCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Restyle live video in the browser.",
@@ -129,6 +129,8 @@ struct ServeCommand: RankedCommand {
         )
     )
     var engine = SharedStreams.Engine.model
+
+    @OptionGroup var logging: LogOptions
 
     func validate() throws {
         guard devices == nil || loading.device.name == "auto" else {
@@ -268,13 +270,6 @@ struct ServeCommand: RankedCommand {
     }
 
     private func startLog() -> Logger {
-        let level = logLevel.level
-        switch logFormat {
-        case .text:
-            LoggingSystem.bootstrap { _ in TerminalLog(logLevel: level) }
-        case .json:
-            LoggingSystem.bootstrap { JSONLog(label: $0, logLevel: level) }
-        }
         let log = Logger(label: "swan.serve")
         for message in (try? sources.unknownVariables) ?? [] { log.warning("\(message)") }
         return log

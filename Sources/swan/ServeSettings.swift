@@ -93,12 +93,15 @@ struct ServeSettings {
         let variables = SettingSource.environment(environment)
         let named = Self.value(of: "settings", in: arguments)
         let fromVariable = try variables.texts("settings", .text)?.first
-        guard let file = named ?? fromVariable else {
-            sources = [variables]
-            return
+        var sources = [variables]
+        if let file = named ?? fromVariable {
+            let known = ServeSetting.all.map(\.name) + [Self.token]
+            sources.append(try SettingSource.file(file, known: known))
         }
-        let known = ServeSetting.all.map(\.name) + [Self.token]
-        sources = [variables, try SettingSource.file(file, known: known)]
+        if let own = SettingFile.userPath(environment), let root = CommandTree.program?.command {
+            sources += try SettingFile(own, of: "serve", in: root, isShared: true).sources
+        }
+        self.sources = sources
     }
 
     /// Adds what the environment and a file say to the arguments of `swan serve`; returns others as they are.

@@ -11,6 +11,28 @@ struct SettingSource {
     private let path: String?
     /// The names of the variables.
     private let names: [String]
+    /// The keys as they are written, by option, where that is not the option's name.
+    private var spellings: [String: String] = [:]
+
+    /// Whether this is a file.
+    var isFile: Bool { path != nil }
+
+    /// The key of an option as it is written.
+    func spelling(of option: String) -> String { spellings[option] ?? option }
+
+    private init(
+        values: any ConfigSnapshot,
+        prefix: [String],
+        path: String?,
+        names: [String],
+        spellings: [String: String] = [:]
+    ) {
+        self.values = values
+        self.prefix = prefix
+        self.path = path
+        self.names = names
+        self.spellings = spellings
+    }
 
     /// The variables `SWAN_…`; an empty one is as good as none.
     static func environment(_ variables: [String: String]) -> SettingSource {
@@ -36,24 +58,49 @@ struct SettingSource {
             // The keys of this text are few and not nested, whatever else a file may hold.
             let keys = try StrictYAML.flatKeys(text)
             for key in keys where !known.contains(key) {
-                let hint = nearest(to: key, in: known).map { "; did you mean '\($0)'?" } ?? ""
                 throw SwanError(
                     .invalidConfiguration,
-                    "\(path): unknown key '\(key.printable())'\(hint)"
+                    "\(path): unknown key '\(key.printable())'\(suggestion(for: key, in: known))"
                 )
             }
-            let options = YAMLSnapshot.ParsingOptions(
-                secretsSpecifier: .specific([ServeSettings.token])
-            )
-            let data = Data((keys.isEmpty ? "{}" : text).utf8)
-            let values = try YAMLSnapshot(
-                data: data.bytes,
-                providerName: path,
-                parsingOptions: options
-            )
-            return SettingSource(values: values, prefix: [], path: path, names: [])
+            return try file(path, text: text, keys: keys, section: nil)
         } catch let error as SwanError {
             throw error
+        } catch {
+            throw SwanError(.invalidConfiguration, "\(path): \(error)", cause: error)
+        }
+    }
+
+    /// Keys of a file in YAML that was read.
+    ///
+    /// - Parameters:
+    ///   - keys: The keys as they are written.
+    ///   - section: The key that they are below; nil for those of the whole file.
+    static func file(
+        _ path: String,
+        text: String,
+        keys: [String],
+        section: String?
+    ) throws(SwanError) -> SettingSource {
+        let options = YAMLSnapshot.ParsingOptions(
+            secretsSpecifier: .specific([ServeSettings.token])
+        )
+        let data = Data((keys.isEmpty ? "{}" : text).utf8)
+        do {
+            return SettingSource(
+                values: try YAMLSnapshot(
+                    data: data.bytes,
+                    providerName: path,
+                    parsingOptions: options
+                ),
+                prefix: section.map { [$0] } ?? [],
+                path: path,
+                names: [],
+                spellings: Dictionary(
+                    keys.map { (SettingFile.option($0), $0) },
+                    uniquingKeysWith: { first, _ in first }
+                )
+            )
         } catch {
             throw SwanError(.invalidConfiguration, "\(path): \(error)", cause: error)
         }
@@ -109,25 +156,20 @@ struct SettingSource {
 
     /// A setting and its source, for messages: `serve.yaml: port`, `SWAN_PORT`.
     func place(of name: String) -> String {
-        path.map { "\($0): \(name)" } ?? Self.variable(name)
+        path.map { "\($0): \((isFile ? prefix : []).map { $0 + "." }.joined())\(name)" }
+            ?? Self.variable(name)
     }
 
     /// The variables that are no settings, each with the nearest one.
     func unknownNames(known: [String]) -> [String] {
         let variables = known.map { Self.variable($0) }
         return names.filter { !variables.contains($0) }.map { name in
-            let hint = Self.nearest(to: name, in: variables).map { "; did you mean \($0)?" } ?? ""
+            let hint = nearestName(to: name, in: variables).map { "; did you mean \($0)?" } ?? ""
             return "\(name) is not a setting\(hint)"
         }
     }
 
     private static func variable(_ name: String) -> String {
         "SWAN_" + name.uppercased().replacing("-", with: "_")
-    }
-
-    private static func nearest(to name: String, in known: [String]) -> String? {
-        guard name.utf8.count <= 64 else { return nil }
-        let near = known.map { ($0, editDistance($0, name)) }.min { $0.1 < $1.1 }
-        return near.flatMap { $0.1 <= 3 ? $0.0 : nil }
     }
 }

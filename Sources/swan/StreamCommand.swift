@@ -9,10 +9,11 @@ import SwanSystem
 import Torch
 
 /// `swan stream`: restyles a video from a prompt.
-struct StreamCommand: RankedCommand {
+struct StreamCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
         abstract: "Restyle a video from a prompt.",
+        usage: "swan stream [<options>] [<input>] --prompt <prompt> --output <file>",
         discussion: """
             The output keeps the input's number of frames, frame rate, aspect ratio and sound. Without \
             INPUT, the video is generated from the prompt alone, which the bundled model does not support.
@@ -23,7 +24,7 @@ struct StreamCommand: RankedCommand {
 
             EXAMPLES:
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
-              swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
+              swan stream in.mp4 --prompt neon --prompt-at 2.5s=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
@@ -39,11 +40,25 @@ struct StreamCommand: RankedCommand {
         help: """
             The input video; - reads YUV4MPEG2 or another container from standard input. Or a live source, \
             see above.
-            """
+            """,
+        completion: .file()
     )
     var input: String?
 
-    @Option(parsing: .unconditional, help: "The text prompt that describes the style.")
+    @Option(
+        name: [.customShort("i"), .customLong("input")],
+        parsing: .unconditional,
+        help: ArgumentHelp("The input, as an option.", valueName: "input"),
+        completion: .file()
+    )
+    var inputOption: String?
+
+    @Option(
+        name: .shortAndLong,
+        parsing: .unconditional,
+        help: "The text prompt that describes the style.",
+        completion: Completions.prompt
+    )
     var prompt: String
 
     @Option(
@@ -53,11 +68,14 @@ struct StreamCommand: RankedCommand {
             "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m or %05d.png; "
                 + "- writes YUV4MPEG2 to standard output. Or a live receiver, see above.",
             valueName: "file"
-        )
+        ),
+        completion: .file()
     )
     var output: String?
 
     @OptionGroup var overwriting: OverwriteOption
+
+    @OptionGroup var dryRun: DryRunOption
 
     @OptionGroup var loading: StreamingModelOptions
 
@@ -67,7 +85,8 @@ struct StreamCommand: RankedCommand {
         help: ArgumentHelp(
             "A LoRA for the model and its strength (default: 1). Repeatable.",
             valueName: "file[=strength]"
-        )
+        ),
+        completion: .file()
     )
     var loras: [LoRAArgument] = []
 
@@ -75,8 +94,9 @@ struct StreamCommand: RankedCommand {
         name: .customLong("prompt-at"),
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "Change the prompt, starting with the chunk that contains this frame (from 0); repeatable.",
-            valueName: "frame=text"
+            "Change the prompt, starting with the chunk that contains this frame (from 0) or time, such as "
+                + "120, 2.5s, 1m30s or 00:01:30; repeatable.",
+            valueName: "frame|time=text"
         )
     )
     var promptChanges: [PromptChange] = []
@@ -162,16 +182,24 @@ struct StreamCommand: RankedCommand {
 
     @OptionGroup var ranked: StagedStreamOptions
 
-    func validate() throws {
+    @Option(help: SettingsOption.help, completion: .file(extensions: ["yaml", "yml"]))
+    var settings: String?
+
+    @OptionGroup var logging: LogOptions
+
+    mutating func validate() throws {
+        guard input == nil || inputOption == nil else {
+            throw ValidationError("the input is given twice, as an argument and with --input")
+        }
+        input = input ?? inputOption
         guard output != nil || live.show else {
             throw ValidationError("Missing expected argument '--output <file>'")
         }
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
         }
-        let frames = promptChanges.map(\.frame)
-        guard Set(frames).count == frames.count else {
-            throw ValidationError("--prompt-at is given twice for the same frame")
+        guard Set(promptChanges.map(\.position)).count == promptChanges.count else {
+            throw ValidationError("--prompt-at is given twice for the same frame or time")
         }
         do throws(SwanError) {
             if let liveRequest = try liveRequest {
@@ -186,9 +214,9 @@ struct StreamCommand: RankedCommand {
     }
 
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
         let (request, live) = (request, try liveRequest)
+        if dryRun.isGiven { return try outline(request, live) }
         guard let launch = try Ranks.launch else {
             try ranked.requireNone()
             if let live { return try stream(live, with: nil, log) }
@@ -210,6 +238,14 @@ struct StreamCommand: RankedCommand {
             if let live { return try stream(live, with: ranks, log) }
             try stream(request, with: ranks, log)
         }
+    }
+
+    /// Prints what would be done.
+    private func outline(_ request: FileStreamRequest, _ live: LiveStreamRequest?) throws {
+        var files = try live?.files() ?? request.files
+        if let json, json != "-" { files.outputs.append(.file(json)) }
+        try dryRun.permit(files, overwrites: overwriting.isGiven)
+        try dryRun.show(live?.outline() ?? request.outline(), json: json, progress)
     }
 
     /// Streams with a live source or receiver, alone or with other ranks.
@@ -267,10 +303,12 @@ struct StreamCommand: RankedCommand {
 
     private var request: FileStreamRequest {
         var request = FileStreamRequest(input: input, output: output ?? "", prompt: prompt)
-        request.laterPrompts = Dictionary(
-            promptChanges.map { ($0.frame, $0.text) },
-            uniquingKeysWith: { first, _ in first }
-        )
+        for change in promptChanges {
+            switch change.position {
+            case .frame(let frame): request.laterPrompts[frame] = change.text
+            case .seconds(let seconds): request.timedPrompts[seconds] = change.text
+            }
+        }
         request.model = loading.model
         request.vae = loading.vae
         request.loras = loras.map(\.file)
@@ -293,17 +331,3 @@ struct StreamCommand: RankedCommand {
 }
 
 extension FrameFit: ExpressibleByArgument {}
-
-/// A prompt and the frame it starts at: `FRAME=TEXT`.
-struct PromptChange: ExpressibleByArgument {
-    let frame: Int
-    let text: String
-
-    init?(argument: String) {
-        guard let equals = argument.firstIndex(of: "="), let frame = Int(argument[..<equals]),
-            frame >= 0
-        else { return nil }
-        self.frame = frame
-        text = String(argument[equals...].dropFirst())
-    }
-}

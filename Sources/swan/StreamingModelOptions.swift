@@ -6,7 +6,10 @@ import Torch
 
 /// Options that select a streaming model and where it runs.
 struct StreamingModelOptions: ParsableArguments {
-    @Option(help: "The name of a bundled model, or a model folder (see 'swan models').")
+    @Option(
+        help: "The name of a bundled model, or a model folder (see 'swan models').",
+        completion: Completions.model
+    )
     var model = BundledModels.names[0]
 
     @Option(
@@ -23,11 +26,15 @@ struct StreamingModelOptions: ParsableArguments {
         help: ArgumentHelp(
             "Use this streaming configuration instead of the model's stream.yaml.",
             valueName: "yaml"
-        )
+        ),
+        completion: .file(extensions: ["yaml", "yml"])
     )
     var config: String?
 
-    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
+    @Option(
+        help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.",
+        completion: Completions.device
+    )
     var device = DeviceName(name: "auto")
 
     @Option(

@@ -16,7 +16,11 @@ struct StylesCommand: ParsableCommand {
     )
 
     @Option(
-        help: ArgumentHelp("The name of a bundled model, or a model folder.", valueName: "name|dir")
+        help: ArgumentHelp(
+            "The name of a bundled model, or a model folder.",
+            valueName: "name|dir"
+        ),
+        completion: Completions.model
     )
     var model = BundledModels.names[0]
 

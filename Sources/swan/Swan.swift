@@ -30,9 +30,17 @@ struct Swan: ParsableCommand {
             StreamCommand.self, GenerateCommand.self, ModelsCommand.self, StylesCommand.self,
             TrainCommand.self, DataCommand.self, ServeCommand.self, MCPCommand.self,
             LaunchCommand.self, BenchCommand.self,
-            DoctorCommand.self, DecodeWorkerCommand.self,
+            DoctorCommand.self, CompletionsCommand.self, DecodeWorkerCommand.self,
         ]
     )
+
+    @Flag(name: .customShort("V"), help: "Show the version.")
+    var showsVersion = false
+
+    func run() throws {
+        if showsVersion { throw CleanExit.message(SwanVersion.text) }
+        throw CleanExit.helpRequest(self)
+    }
 
     static func main() {
         keepStandardFilesOpen()
@@ -43,12 +51,15 @@ struct Swan: ParsableCommand {
         Engine.fitLimits()
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
-            var command = try parseAsRoot(ServeSettings.adding(to: arguments))
+            var command = try parseAsRoot(CommandLineArguments.completed(arguments))
             if let command = command as? any RankedCommand {
                 Terminal.standardError.use(command.messageFormat)
             }
+            if let command = command as? any LoggedCommand { try command.startLogging() }
+            CommandSettings.warnOfVariables(arguments)
             try Ranks.check(command)
             try command.run()
+            Terminal.standardError.record("ended with exit code 0")
         } catch {
             ExitStatus.terminate(with: error)
         }

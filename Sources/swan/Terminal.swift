@@ -32,6 +32,9 @@ final class Terminal: Sendable {
         var format = Format.text
         /// The bar as drawn on the last line.
         var bar = ""
+        /// The least important messages that are shown; the log file has more.
+        var least = Logger.Level.trace
+        var file: LogFile?
     }
 
     static let standardError = Terminal()
@@ -50,28 +53,109 @@ final class Terminal: Sendable {
         state.withLock { $0.format = format }
     }
 
+    /// Shows only messages that are at least as important.
+    func show(_ least: Logger.Level) {
+        state.withLock { $0.least = least }
+    }
+
+    /// Whether only errors are shown.
+    var isQuiet: Bool { state.withLock { $0.least >= .error } }
+
+    /// Also appends all messages to a file.
+    func record(in file: LogFile) {
+        state.withLock { $0.file = file }
+    }
+
+    /// The path of the log file.
+    var logPath: String? { state.withLock { $0.file?.path } }
+
+    /// Appends a message to the log file alone.
+    func record(_ message: String, level: Logger.Level = .info) {
+        guard Ranks.quietRank == nil else { return }
+        let message = Self.shown(message)
+        state.withLock { append(level, message, label: "swan", details: [:], &$0) }
+    }
+
     /// Writes a message above the bar.
+    func write(kind: Kind, _ message: String) {
+        write(kind.level, message, label: "swan", details: [:])
+    }
+
+    /// Writes a message above the bar, and to the log file.
     ///
     /// Of several ranks, only rank 0 writes other messages than errors.
-    func write(kind: Kind, _ message: String) {
-        guard Ranks.quietRank == nil || kind == .error else { return }
-        let origin = kind == .error ? Ranks.rank.map { "rank \($0): " } ?? "" : ""
-        // Names from files are in it, which may be anything.
-        let message =
-            origin
-            + ArgumentNames.escaped(in: message)
-            .printable(limit: 16_000, keepsLines: true)
+    ///
+    /// - Parameters:
+    ///   - label: The part of the program that it comes from.
+    ///   - details: Further facts, by name.
+    func write(
+        _ level: Logger.Level,
+        _ message: String,
+        label: String,
+        details: [String: String]
+    ) {
+        guard Ranks.quietRank == nil || level >= .error else { return }
+        let origin = level >= .error ? Ranks.rank.map { "rank \($0): " } ?? "" : ""
+        let message = Self.shown(origin + message)
         state.withLock { state in
+            append(level, message, label: label, details: details, &state)
+            guard level >= state.least else { return }
             switch state.format {
             case .text:
-                let prefix = kind == .note ? "swan: " : "swan: \(kind.rawValue): "
-                put(clearing(state.bar) + prefix + message + "\n" + state.bar)
+                let text = Self.prefix(level) + message + Self.suffix(details)
+                put(clearing(state.bar) + text + "\n" + state.bar)
             case .json:
-                put(JSONLine.text(JSONLine.Message(event: kind.rawValue, message: message)))
+                let text = message + Self.suffix(details)
+                put(JSONLine.text(JSONLine.Message(event: Self.event(level), message: text)))
             case .log:
-                put(LogLine(level: kind.level, label: "swan", message: message).text + "\n")
+                put(LogLine(level: level, label: label, message: message, details).text + "\n")
             }
         }
+    }
+
+    /// Names from files and arguments are in a message, which may be anything.
+    private static func shown(_ message: String) -> String {
+        ArgumentNames.escaped(in: message).printable(limit: 16_000, keepsLines: true)
+    }
+
+    private static func prefix(_ level: Logger.Level) -> String {
+        event(level) == "note" ? "swan: " : "swan: \(event(level)): "
+    }
+
+    /// What a message is called, in text and in JSON.
+    private static func event(_ level: Logger.Level) -> String {
+        switch level {
+        case .trace, .debug: "debug"
+        case .info, .notice: "note"
+        case .warning: "warning"
+        case .error, .critical: "error"
+        }
+    }
+
+    private static func suffix(_ details: [String: String]) -> String {
+        guard !details.isEmpty else { return "" }
+        let all = details.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        return " (\(all.joined(separator: ", ")))"
+    }
+
+    private func append(
+        _ level: Logger.Level,
+        _ message: String,
+        label: String,
+        details: [String: String],
+        _ state: inout State
+    ) {
+        guard let file = state.file else { return }
+        let isWritten =
+            state.format == .log
+            ? file.append(
+                line: LogLine(level: level, label: label, message: message, details).text
+            )
+            : file.append(level, message + Self.suffix(details))
+        guard !isWritten else { return }
+        let reason = String(cString: strerror(errno))
+        state.file = nil
+        put(clearing(state.bar) + "swan: warning: \(file.path): \(reason); the log ends here\n")
     }
 
     /// Writes a question without a line break, so that the answer follows it.

@@ -1,7 +1,8 @@
 import Logging
 
-/// Writes log messages to standard error, above the progress bar.
+/// Writes the messages of libraries to standard error, above the progress bar, and to the log file.
 struct TerminalLog: LogHandler {
+    let label: String
     var logLevel = Logger.Level.info
     var metadata: Logger.Metadata = [:]
 
@@ -11,15 +12,7 @@ struct TerminalLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let kind: Terminal.Kind =
-            switch event.level {
-            case .trace, .debug, .info, .notice: .note
-            case .warning: .warning
-            case .error, .critical: .error
-            }
-        let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        let details = all.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
-        let suffix = details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"
-        Terminal.standardError.write(kind: kind, "\(event.message)\(suffix)")
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }.mapValues { "\($0)" }
+        Terminal.standardError.write(event.level, "\(event.message)", label: label, details: all)
     }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import Logging
 import SwanDistillation
 import SwanDistributed
 import SwanFineTuning
@@ -11,7 +10,7 @@ import Torch
 import SwanSystem
 
 /// `swan train`: trains a model from a recipe.
-struct TrainCommand: RankedCommand {
+struct TrainCommand: RankedCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
         abstract: "Train a model from a recipe, distill one to few steps, or fine-tune one.",
@@ -33,13 +32,23 @@ struct TrainCommand: RankedCommand {
             """
     )
 
-    @Argument(help: "The recipe, a YAML file.")
+    @Argument(help: "The recipe, a YAML file.", completion: .file(extensions: ["yaml", "yml"]))
     var recipe: String
 
-    @Option(name: .shortAndLong, help: "The folder to write the model to.")
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("The folder to write the model to.", valueName: "folder"),
+        completion: .directory
+    )
     var output: String
 
-    @Option(help: "The folder that the recipe's paths are relative to.")
+    @Option(
+        help: ArgumentHelp(
+            "The folder that the recipe's paths are relative to.",
+            valueName: "folder"
+        ),
+        completion: .directory
+    )
     var data = "."
 
     @Flag(help: "Continue the run in the output folder.")
@@ -59,7 +68,10 @@ struct TrainCommand: RankedCommand {
     @Flag(help: "In a distillation or a fine-tuning, make no samples.")
     var noVisualize = false
 
-    @Option(help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.")
+    @Option(
+        help: "The device to run on: auto (a GPU if available), cpu, cuda or cuda:N.",
+        completion: Completions.device
+    )
     var device = DeviceName(name: "auto")
 
     @Option(
@@ -93,21 +105,45 @@ struct TrainCommand: RankedCommand {
     @OptionGroup(title: "Options for a student for pictures")
     var student: TrainStudentOptions
 
+    @OptionGroup var dryRun: DryRunOption
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Write a JSON summary to this file, or to standard output for -.",
+            valueName: "file"
+        ),
+        completion: .file()
+    )
+    var json: String?
+
     @Option(help: "How to show progress; auto and bar print plain lines.")
     var progress = ProgressStyle.auto
 
     var messageFormat: Terminal.Format { progress == .json ? .json : .text }
 
+    @Option(
+        name: [.customLong("settings"), .customLong("config")],
+        help: SettingsOption.help,
+        completion: .file(extensions: ["yaml", "yml"])
+    )
+    var settings: String?
+
+    @OptionGroup var logging: LogOptions
+
     func run() throws {
-        LoggingSystem.bootstrap { _ in TerminalLog() }
+        let display = TrainingDisplay(progress)
+        if !dryRun.isGiven { display.begin("reading \(recipe)") }
         let name = try Ranks.launch?.ownDevice(named: device.name) ?? device.name
         let device = try Device(named: name)
+        if dryRun.isGiven { return try dryRun.show(outline(on: device), json: json, progress) }
+        let report = try JSONReport(json)
         let job = RankedJob(device: "\(device)", deadline: .seconds(600))
-        try Ranks.run(job) { world in try train(on: device, world) }
+        try Ranks.run(job) { world in try train(on: device, world, display) }
+        try report.write(JSONText.data(display.summary(output: output)))
     }
 
-    private func train(on device: Device, _ world: World?) throws {
-        let display = TrainingDisplay(progress)
+    private func train(on device: Device, _ world: World?, _ display: TrainingDisplay) throws {
         let stop = CancellationFlag()
         let messages = StopSignals.Messages(
             stopping: "stopping with a checkpoint after this step (repeat to stop immediately)",
@@ -123,31 +159,34 @@ struct TrainCommand: RankedCommand {
             },
             abandon: {}
         )
+        try display.start()
+        defer { display.end() }
         do {
-            let overrides = student.overrides
-            if let file = try StudentSettings.File(recipe, overrides, root: data) {
-                try makeStudent(file, on: device, world, stop, display)
-            } else if let name = overrides.keys.min() {
-                throw ValidationError(
-                    "--\(name.replacingOccurrences(of: "_", with: "-")) is for a student for pictures; "
-                        + "\(recipe) has no student_config"
-                )
-            } else if let distillation = try Distillation.File(recipe) {
-                try distill(distillation, on: device, world, stop, display)
-            } else if let tuning = try FineTuning.File(recipe) {
-                try fineTune(tuning, on: device, world, stop, display)
-            } else if StyleLoRARecipe.describes(recipe) {
-                try trainLook(on: device, world, stop, display)
-            } else if TextToVideoRecipe.describes(recipe) {
-                try trainGenerator(on: device, world, stop, display)
-            } else {
-                try train(recipe: recipe, on: device, world, stop, display)
+            try TrainingPhase.reporting(to: { display.begin($0) }) {
+                try trainAny(on: device, world, stop, display)
             }
         } catch let error as SwanError where error.code == .interrupted {
             Terminal.standardError.write(kind: .note, error.message)
             // Ranks stop together, whichever of them got the signal.
             let others = world == nil ? ExitStatus.code(for: error) : 128 + SIGTERM
             throw ExitCode(signals.exitCode ?? others)
+        }
+    }
+
+    /// Trains what the file is about.
+    private func trainAny(
+        on device: Device,
+        _ world: World?,
+        _ stop: CancellationFlag,
+        _ display: TrainingDisplay
+    ) throws {
+        switch try kind {
+        case .student(let file): try makeStudent(file, on: device, world, stop, display)
+        case .distillation(let file): try distill(file, on: device, world, stop, display)
+        case .tuning(let file): try fineTune(file, on: device, world, stop, display)
+        case .look: try trainLook(on: device, world, stop, display)
+        case .generator: try trainGenerator(on: device, world, stop, display)
+        case .recipe: try train(recipe: recipe, on: device, world, stop, display)
         }
     }
 
@@ -158,12 +197,7 @@ struct TrainCommand: RankedCommand {
         _ stop: CancellationFlag,
         _ display: TrainingDisplay
     ) throws {
-        guard maxSteps == nil, !noSave, !noVisualize else {
-            throw ValidationError(
-                "--max-steps, --no-save and --no-visualize are for distillations and fine-tunings; "
-                    + "\(recipe) is a recipe"
-            )
-        }
+        try requireNoRunOptions()
         let recipe = try shared(Recipe(contentsOf: recipe))
         // Gradient checkpointing is used when memory is short.
         if recipe.checkpointsGradients { Engine.returnFreedMemory() }
@@ -183,6 +217,16 @@ struct TrainCommand: RankedCommand {
             stop: stop,
             onProgress: display.show
         )
+    }
+
+    /// Throws if an option is given that a recipe has a key for.
+    func requireNoRunOptions() throws {
+        guard maxSteps == nil, !noSave, !noVisualize else {
+            throw ValidationError(
+                "--max-steps, --no-save and --no-visualize are for distillations and fine-tunings; "
+                    + "\(recipe) is a recipe"
+            )
+        }
     }
 
     private func distill(
@@ -243,7 +287,7 @@ struct TrainCommand: RankedCommand {
     }
 
     /// The options of a distillation or a fine-tuning.
-    private func options(on device: Device) throws -> RunOptions {
+    func options(on device: Device) throws -> RunOptions {
         guard maxSteps ?? 1 > 0 else { throw ValidationError("--max-steps must be at least 1") }
         var options = RunOptions(output: output)
         options.root = data
@@ -337,57 +381,5 @@ struct TrainCommand: RankedCommand {
         options.shard = shard ?? options.shard
         recipe.parallel = options
         return recipe
-    }
-}
-
-/// Shows the progress of training.
-private struct TrainingDisplay {
-    private let style: ProgressStyle
-
-    init(_ style: ProgressStyle) {
-        self.style = style
-    }
-
-    func show(_ progress: TrainingProgress) {
-        if let warning = progress.warning {
-            Terminal.standardError.write(kind: .warning, warning)
-        }
-        switch style {
-        case .none: return
-        case .json: Terminal.standardError.write(line: Self.json(progress))
-        case .auto, .bar, .plain:
-            let losses = progress.losses.sorted { $0.key < $1.key }
-                .map { String(format: "%@ %.4f", $0.key, $0.value) }
-            let speed = String(format: "%.2f s per step", progress.secondsPerStep)
-            let left = ProgressLine.time(progress.remainingSeconds)
-            let parts =
-                ["\(progress.stage) \(progress.step)/\(progress.steps)"] + losses
-                + [speed, "\(left) left in this stage"]
-            Terminal.standardError.write(kind: .note, parts.joined(separator: ", "))
-        }
-    }
-
-    private static func json(_ progress: TrainingProgress) -> String {
-        struct Line: Encodable {
-            let event = "progress"
-            let stage: String
-            let step, steps: Int
-            let losses: [String: Double]
-            let gradientNorm, learningRate, etaSeconds: Double
-            private enum CodingKeys: String, CodingKey {
-                case event, stage, step, steps, losses, gradientNorm = "gradient_norm"
-                case learningRate = "learning_rate", etaSeconds = "eta_seconds"
-            }
-        }
-        let line = Line(
-            stage: progress.stage,
-            step: progress.step,
-            steps: progress.steps,
-            losses: progress.losses,
-            gradientNorm: progress.gradientNorm,
-            learningRate: progress.learningRate,
-            etaSeconds: progress.remainingSeconds
-        )
-        return String(JSONLine.text(line).dropLast())
     }
 }

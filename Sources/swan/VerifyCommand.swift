@@ -5,7 +5,7 @@ import SwanPipelines
 import SwanSystem
 
 /// `swan models verify`: reads and checks a whole model.
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: ParsableCommand, LoggedCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
         abstract: "Read a whole model and check its files, configuration and weights.",
@@ -15,11 +15,16 @@ struct VerifyCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "A model folder, or the name of a bundled model.")
+    @Argument(
+        help: "A model folder, or the name of a bundled model.",
+        completion: Completions.model
+    )
     var model: String
 
     @Flag(help: "Print the result as JSON.")
     var json = false
+
+    @OptionGroup var logging: LogOptions
 
     func run() throws {
         let verification = try ModelVerification(model)

@@ -92,7 +92,10 @@ struct RecipeTests {
             .replacing("styled: 0.5", with: "styled: 0.5, stiled: 1")
         let error = #expect(throws: SwanError.self) { try Recipe(yaml: text) }
         #expect(error?.code == .invalidRecipe)
-        #expect(error?.message == "unknown keys: sede, vae.training.stiled")
+        #expect(
+            error?.message == "unknown keys: sede (did you mean 'seed'?), "
+                + "vae.training.stiled (did you mean 'styled'?)"
+        )
     }
 
     @Test(arguments: [

@@ -37,10 +37,14 @@ import Testing
     }
 
     private func train(_ name: String, to output: String) throws {
-        try run([
+        let arguments = [
             "train", try settings(name), "--data", folder.url.path, "--output",
             folder.path(output), "--max-steps", "2", "--device", "cpu",
-        ])
+        ]
+        let outlined = try run(arguments + ["--dry-run"]).text
+        #expect(outlined.contains("distillation: ") && outlined.contains("memory"), "\(outlined)")
+        #expect(!FileManager.default.fileExists(atPath: folder.path(output)))
+        try run(arguments)
     }
 
     @Test func teachersBecomeStudents() throws {

@@ -187,6 +187,8 @@ import Testing
         }
         let plain = try frames()
         let changed = try frames("--prompt-at", "9=neon edges")
+        // Frame 9 of 25 per second.
+        #expect(try frames("--prompt-at", "360ms=neon edges") == changed)
         try #require(plain.count == changed.count)
         #expect(Array(plain[..<9]) == Array(changed[..<9]))
         #expect(plain[9...] != changed[9...])

@@ -35,6 +35,12 @@ import Testing
             "--teacher-on-cpu", "--num-steps", "2", "--lr", "1e-3", "--batch-size", "1",
             "--sample-dir", "pictures", "--sample-prompts", "a cat", "a dog", "--local-rank", "0",
         ]
+        let outlined = try run(folder, options + ["--dry-run", "--json", "-"])
+        #expect(outlined.code == 0, "\(outlined.messages)")
+        let fields = try StreamTests.fields(outlined.output)
+        #expect(fields["kind"] as? String == "student for pictures")
+        #expect(fields["rows"] as? Int == 3 && fields["steps"] as? Int == 2)
+        #expect(!FileManager.default.fileExists(atPath: folder.path("out")))
         let training = try run(folder, options)
         #expect(training.code == 0, "\(training.messages)")
         for words in [

@@ -103,7 +103,10 @@ extension StreamConfiguration: Codable {
                 )
             }
         } else if !trainingKeys.contains(key) {
-            throw field.invalid("unknown key '\(key.printable())'\(suggestion(for: key))")
+            let known = CodingKeys.allCases.map(\.rawValue)
+            throw field.invalid(
+                "unknown key '\(key.printable())'\(suggestion(for: key, in: known))"
+            )
         }
     }
 
@@ -141,6 +144,11 @@ extension StreamConfiguration: Codable {
         "generator_task": ["causal_video"],
     ]
 
+    /// All keys that a file may have, also those without effect.
+    package static var keys: Set<String> {
+        trainingKeys.union(CodingKeys.allCases.map(\.rawValue)).union(kinds.keys)
+    }
+
     /// Further keys of StreamDiffusionV2's files, used in its training, which Swan ignores.
     private static let trainingKeys: Set<String> = [
         "generator_ckpt", "generator_fsdp_wrap_strategy",
@@ -154,14 +162,4 @@ extension StreamConfiguration: Codable {
         "distillation_loss", "gradient_checkpointing", "backward_simulation", "model_type",
         "ode_init_path", "no_visualize", "use_taehv", "use_tensorrt", "fast", "t2v", "step",
     ]
-
-    /// Returns a suggestion for the message: the most similar known key, if one is close enough.
-    private static func suggestion(for key: String) -> String {
-        guard key.utf8.count <= 64 else { return "" }
-        let near = CodingKeys.allCases.map(\.rawValue).map { ($0, editDistance($0, key)) }.min {
-            $0.1 < $1.1
-        }
-        guard let (known, distance) = near, distance <= 3 else { return "" }
-        return "; did you mean '\(known)'?"
-    }
 }

@@ -40,6 +40,27 @@ package enum StrictYAML {
         return mapping.keys.map { $0.string ?? "" }
     }
 
+    /// The keys of a text with a mapping, and those of the mappings in it, whose values are none; none if the text
+    /// is empty.
+    package static func keys(
+        _ text: String
+    ) throws(Failure) -> [(name: String, inner: [String]?)] {
+        guard let node = try compose(text), node.null == nil else { return [] }
+        guard let mapping = node.mapping else {
+            throw Failure(description: "must have keys with values, such as 'device: cpu'")
+        }
+        var keys: [(name: String, inner: [String]?)] = []
+        for (key, value) in mapping {
+            let name = key.string ?? ""
+            for (innerKey, inner) in value.mapping ?? [:] where inner.mapping != nil {
+                let both = "\(name).\(innerKey.string ?? "")".printable(limit: 80)
+                throw Failure(description: "\(both) must be a value or a list")
+            }
+            keys.append((name, value.mapping?.keys.map { $0.string ?? "" }))
+        }
+        return keys
+    }
+
     /// The parser's message, which quotes lines of the text: indented, so that none looks like a message.
     private static func quoted(_ words: String) -> String {
         let lines = words.split(separator: "\n", omittingEmptySubsequences: false)

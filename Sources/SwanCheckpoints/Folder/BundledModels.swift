@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// The models that are bundled with Swan.
 public enum BundledModels {
@@ -21,5 +22,27 @@ public enum BundledModels {
         ]
         return places.map { $0.appendingPathComponent(name).path }
             .first { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    /// The error for a name or a path that leads to no model, with the nearest name or folder.
+    static func missing(_ nameOrPath: String) -> SwanError {
+        let near = nearestName(to: nameOrPath, in: names) ?? neighbour(of: nameOrPath)
+        let hint = near.map { "; did you mean '\($0)'?" } ?? ""
+        return SwanError(
+            .noSuchModel,
+            "there is no model at \(nameOrPath): specify a folder, or a name listed by "
+                + "'swan models list'\(hint)"
+        )
+    }
+
+    /// The file or folder beside a path that is missing whose name is nearest to it.
+    private static func neighbour(of path: String) -> String? {
+        let url = URL(fileURLWithPath: path)
+        let folder = url.deletingLastPathComponent()
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path),
+            let near = nearestName(to: url.lastPathComponent, in: names)
+        else { return nil }
+        let prefix = path.dropLast(path.hasSuffix("/") ? 1 : 0).lastIndex(of: "/")
+        return (prefix.map { String(path[...$0]) } ?? "") + near
     }
 }

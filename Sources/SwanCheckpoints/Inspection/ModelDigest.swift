@@ -33,10 +33,7 @@ package enum ModelDigest {
     private static func files(_ path: String) throws(SwanError) -> [(name: String, path: String)] {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw SwanError(
-                .noSuchModel,
-                "there is no model at \(path): specify a folder, or a name listed by 'swan models list'"
-            )
+            throw BundledModels.missing(path)
         }
         guard isFolder.boolValue else { return [("", path)] }
         let names = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []

@@ -109,7 +109,7 @@ package struct Distillation {
     }
 
     /// The shape of the states of a row [T, F, C, H, W]; nil for prompts.
-    private static func dataShape(
+    static func dataShape(
         _ settings: DistillationSettings,
         _ root: String
     ) throws -> [Int]? {
@@ -121,7 +121,7 @@ package struct Distillation {
         return rows.shape
     }
 
-    private static func path(_ path: String, _ root: String) -> String {
+    static func path(_ path: String, _ root: String) -> String {
         path.hasPrefix("/") ? path : root + "/" + path
     }
 
@@ -137,6 +137,7 @@ package struct Distillation {
         _ onNote: (String) -> Void,
         _ onProgress: (TrainingProgress) -> Void
     ) throws {
+        TrainingPhase.begin("reading the text encoder and the data")
         let maker = try batches(isPrompts: false, textEncoder(onNote))
         let method = ODERegression(
             schedule,
@@ -156,8 +157,10 @@ package struct Distillation {
         _ onNote: (String) -> Void,
         _ onProgress: (TrainingProgress) -> Void
     ) throws {
+        TrainingPhase.begin("reading the text encoder and the data")
         let encoder = try textEncoder(onNote)
         let maker = try batches(isPrompts: settings.isSimulated, encoder)
+        TrainingPhase.begin("reading the teacher")
         var parts = DistributionMatching.Parts(
             generator: form(of: .generator, model),
             critic: form(of: .critic, model),

@@ -41,6 +41,13 @@ struct DistillationFolder {
         ) { try settings.requireSame(as: DistillationSettings(contentsOf: $0), in: $0) }
     }
 
+    /// Throws if a run cannot use a folder. Writes nothing.
+    static func check(_ path: String, _ file: DistillationSettings, resume: Bool) throws {
+        try RunFolder.check(path, kind, resume: resume) {
+            try file.requireSame(as: DistillationSettings(contentsOf: $0), in: $0)
+        }
+    }
+
     /// Where a stage's checkpoints are written, every `log_iters` steps.
     func saving(_ stage: String, _ settings: DistillationSettings) throws -> CheckpointSaving {
         try run.saving(

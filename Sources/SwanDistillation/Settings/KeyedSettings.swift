@@ -49,7 +49,7 @@ struct KeyedSettings<Key: NamedSetting> {
                 throw SwanError(
                     .invalidRecipe,
                     "unknown key '\(name.printable())'"
-                        + SettingKey.suggestion(for: name, among: Key.names)
+                        + suggestion(for: name, in: Key.names)
                 )
             }
         }

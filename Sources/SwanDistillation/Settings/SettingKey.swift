@@ -1,5 +1,3 @@
-import SwanCheckpoints
-
 /// The keys of a distillation's file.
 enum SettingKey: String, NamedSetting {
     case modelName = "model_name", generatorName = "generator_name", realName = "real_name"
@@ -52,13 +50,4 @@ enum SettingKey: String, NamedSetting {
         }
         return keys
     }()
-
-    /// The words to add to an error about an unknown key: the most similar of some names, if it is
-    /// near.
-    static func suggestion(for key: String, among names: [String]) -> String {
-        guard key.utf8.count <= 64 else { return "" }
-        let near = names.map { ($0, editDistance($0, key)) }.min { $0.1 < $1.1 }
-        guard let (known, distance) = near, distance <= max(3, key.count / 4) else { return "" }
-        return "; did you mean '\(known)'?"
-    }
 }

@@ -115,6 +115,7 @@ package struct StudentDistillation {
     // MARK: - The run
 
     private func train(_ onNote: (String) -> Void) throws {
+        TrainingPhase.begin("reading the data")
         let rows = try StudentSource(settings, options.root)
         let side = try latentSide(rows)
         try requireMemory(side, onNote)
@@ -129,7 +130,9 @@ package struct StudentDistillation {
         let lift = try initialization.lift()
         let samples = samplePrompts(rows)
         let negative = settings.negativePrompt ?? model.negativePrompt
+        TrainingPhase.begin("encoding the prompts")
         try encode(rows.prompts + samples + [negative])
+        TrainingPhase.begin("reading the teacher")
         let teacher = try loadTeacher(negative: texts.read(negative).unsqueezed(0))
         let data = try data(rows, teacher, side)
         let trained = data.prompts.count - settings.heldOutRows

@@ -38,6 +38,13 @@ struct StudentFolder {
         ) { try file.settings.requireSame(as: Self.settings(at: $0), in: $0) }
     }
 
+    /// Throws if a run cannot use a folder. Writes nothing.
+    static func check(_ path: String, _ file: StudentSettings.File, resume: Bool) throws {
+        try RunFolder.check(path, kind, resume: resume) {
+            try file.settings.requireSame(as: settings(at: $0), in: $0)
+        }
+    }
+
     private static func settings(at path: String) throws(SwanError) -> StudentSettings {
         do {
             return try StudentSettings(yaml: SmallFile.text(path))

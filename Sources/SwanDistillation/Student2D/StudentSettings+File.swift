@@ -168,7 +168,7 @@ extension StudentSettings {
             guard StudentKey.inConfig.contains(name) else {
                 throw value.invalid(
                     "unknown key '\(name.printable())'"
-                        + SettingKey.suggestion(for: name, among: StudentKey.inConfig)
+                        + suggestion(for: name, in: StudentKey.inConfig)
                 )
             }
             if StudentKey.deadInConfig.contains(name) { dead.append(name) }

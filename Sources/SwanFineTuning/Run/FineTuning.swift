@@ -101,6 +101,7 @@ package struct FineTuning {
         _ note: (String) -> Void,
         _ onProgress: (TrainingProgress) -> Void
     ) throws {
+        TrainingPhase.begin("reading and encoding the data")
         let data = try TuningData(
             settings,
             model,
@@ -112,6 +113,7 @@ package struct FineTuning {
             note: note
         )
         let layers = try loraLayers()
+        TrainingPhase.begin("reading the model")
         let method = try method(data, layers)
         let loop = TrainingLoop(
             settings.kind.rawValue,

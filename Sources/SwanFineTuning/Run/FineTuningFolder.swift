@@ -38,6 +38,13 @@ struct FineTuningFolder {
         ) { try file.settings.requireSame(as: FineTuning.File.settings(at: $0), in: $0) }
     }
 
+    /// Throws if a run cannot use a folder. Writes nothing.
+    static func check(_ path: String, _ file: FineTuning.File, resume: Bool) throws {
+        try RunFolder.check(path, kind, resume: resume) {
+            try file.settings.requireSame(as: FineTuning.File.settings(at: $0), in: $0)
+        }
+    }
+
     /// A path in the folder.
     func path(_ name: String) -> String { run.path(name) }
 

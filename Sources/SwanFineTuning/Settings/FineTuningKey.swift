@@ -1,5 +1,3 @@
-import SwanCheckpoints
-
 /// The keys of a fine-tuning's file.
 enum FineTuningKey: String, CaseIterable, CodingKey {
     case kind = "fine_tuning", model = "model_path", expert, boundary, name
@@ -19,14 +17,4 @@ enum FineTuningKey: String, CaseIterable, CodingKey {
     case previewPrompts = "sample_prompts", previewEvery = "sample_every_steps"
     case previewSize = "sample_size", previewSteps = "sample_steps"
     case previewSeed = "sample_seed", previewInput = "sample_input"
-
-    /// The words to add to an error about an unknown key: the most similar known one, if it is
-    /// near.
-    static func suggestion(for key: String) -> String {
-        guard key.utf8.count <= 64 else { return "" }
-        let near = allCases.map { ($0.rawValue, editDistance($0.rawValue, key)) }
-            .min { $0.1 < $1.1 }
-        guard let (known, distance) = near, distance <= max(3, key.count / 4) else { return "" }
-        return "; did you mean '\(known)'?"
-    }
 }

@@ -43,12 +43,13 @@ extension FineTuningSettings: Decodable {
     /// Decodes the keys that are given; the errors name them.
     package init(from decoder: any Decoder) throws {
         let all = try decoder.container(keyedBy: AnyCodingKey.self)
+        let known = FineTuningKey.allCases.map(\.rawValue)
         for key in all.allKeys where FineTuningKey(stringValue: key.stringValue) == nil {
             throw DecodingError.dataCorrupted(
                 .init(
                     codingPath: decoder.codingPath,
                     debugDescription: "unknown key '\(key.stringValue.printable())'"
-                        + FineTuningKey.suggestion(for: key.stringValue)
+                        + suggestion(for: key.stringValue, in: known)
                 )
             )
         }

@@ -121,6 +121,13 @@ public final class FileGeneration: Sendable {
     ) throws -> GeneratedVideo {
         let plan = try GenerationPlan(job.request, generator.model, ranks)
         let rate = try frameRate(plan)
+        log.debug(
+            """
+            \(generator.model.name): \(generator.model.variant.task.rawValue), \
+            \(plan.frames) frames of \(plan.width)x\(plan.height), \(plan.steps) steps of \
+            \(plan.solver.rawValue), \(generator.model.dtype) on \(generator.model.device)
+            """
+        )
         var picture: VideoFrame?
         let isPicture =
             plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")

@@ -1,3 +1,4 @@
+import Foundation
 public import Logging
 import SwanMedia
 package import SwanSystem
@@ -116,6 +117,7 @@ public final class FileStream: Sendable {
         }
         try input?.start(threads)
         let (model, stream, loaded) = try load(files.plan)
+        log.debug("loaded after \(String(format: "%.2f", (loaded - start).seconds)) s")
         try output.start(threads, time: { input?.nextTime() }) { [threads] in
             guard threads.failure != nil else { return }
             // Stop the input too: the stream may be waiting for a frame.
@@ -190,9 +192,9 @@ public final class FileStream: Sendable {
             return true
         }
         if let input = files.input {
-            try stream.run(source(input, stream)) { deliver($0.frames) }
+            try stream.run(source(input, stream, files.shape)) { deliver($0.frames) }
         } else {
-            try generate(stream, deliver)
+            try generate(stream, files.shape, deliver)
         }
         progress.stage = .finishing
         onProgress(progress)
@@ -240,6 +242,7 @@ extension FileStream {
         let output = try openOutput(shape)
         output.warnOfEncoder()
         for note in plan.notes { log.notice("\(note)") }
+        for line in plan.description(of: request, input, shape) { log.debug("\(line)") }
         var carriesAudio = false
         if let input, input.info.hasAudio, let path = request.input {
             carriesAudio = output.copyAudio(from: path)
@@ -303,12 +306,21 @@ extension FileStream {
     ///
     /// After `stop`, chunks in flight are dropped: completing them would take as long as several
     /// chunks.
-    private func source(_ input: FileStreamInput, _ stream: any FileStreaming) -> StreamSource {
-        let prompts = LaterPrompts(request.laterPrompts)
+    private func source(
+        _ input: FileStreamInput,
+        _ stream: any FileStreaming,
+        _ shape: FileStreamOutput.Shape
+    ) -> StreamSource {
+        let rate = shape.frameRate.value
+        let prompts = LaterPrompts(request, frameRate: rate)
+        // Resampled frames, and those of a constant rate, are where their number says.
+        let keepsTimes = shape.varies && request.frameRate == nil
         return StreamSource(
             next: { [self] in
                 guard !isStopped, let frame = input.next() else { return nil }
-                try changePrompt(stream, prompts, frame: stream.framesIn)
+                let number = stream.framesIn
+                let seconds = keepsTimes ? frame.seconds : Double(number) / rate
+                try changePrompt(stream, prompts, frame: number, seconds: seconds)
                 return TimedFrame(frame)
             },
             isStopped: { [self] in isOver },
@@ -319,6 +331,7 @@ extension FileStream {
     /// Streams from text alone.
     private func generate(
         _ stream: any FileStreaming,
+        _ shape: FileStreamOutput.Shape,
         _ deliver: ([VideoFrame]) -> Bool
     ) throws {
         if let step = stream.firstStep, step < FileStreamRequest.leastStepFromNoise {
@@ -329,12 +342,15 @@ extension FileStream {
                 """
             )
         }
-        let prompts = LaterPrompts(request.laterPrompts)
+        let rate = shape.frameRate.value
+        let prompts = LaterPrompts(request, frameRate: rate)
         let frames = request.maxFrames ?? 0
         var missing = frames
         try stream.generate(
             atLeast: frames,
-            willStart: { [self] in try changePrompt(stream, prompts, frame: $0) },
+            willStart: { [self] in
+                try changePrompt(stream, prompts, frame: $0, seconds: Double($0) / rate)
+            },
             isStopped: { [self] in isOver },
             deliver: { chunk in
                 let wanted = Array(chunk.frames.prefix(missing))
@@ -347,34 +363,15 @@ extension FileStream {
     private func changePrompt(
         _ stream: any FileStreaming,
         _ prompts: LaterPrompts,
-        frame: Int
+        frame: Int,
+        seconds: Double
     ) throws {
-        while let prompt = prompts.next(at: frame) {
+        while let prompt = prompts.next(at: frame, seconds: seconds) {
             warn(of: try stream.setPrompt(prompt))
         }
     }
 
     private func warn(of issues: [PromptIssue]) {
         for issue in issues { log.warning("\(issue)") }
-    }
-}
-
-/// The prompts that have not taken effect yet, next one first.
-final class LaterPrompts: Sendable {
-    private let prompts: Mutex<[(frame: Int, text: String)]>
-
-    init(_ prompts: [Int: String]) {
-        self.prompts = Mutex(
-            prompts.map { (frame: $0.key, text: $0.value) }.sorted { $0.frame < $1.frame }
-        )
-    }
-
-    /// Removes and returns the next prompt if its frame has been reached.
-    func next(at frame: Int) -> String? {
-        prompts.withLock { prompts in
-            guard let next = prompts.first, next.frame <= frame else { return nil }
-            prompts.removeFirst()
-            return next.text
-        }
     }
 }

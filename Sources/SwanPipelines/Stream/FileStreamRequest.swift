@@ -15,6 +15,8 @@ public struct FileStreamRequest: Sendable {
     public var prompt: String
     /// Later prompts, keyed by the frame at which they take effect.
     public var laterPrompts: [Int: String] = [:]
+    /// Later prompts, keyed by the time in seconds at which they take effect.
+    public var timedPrompts: [Double: String] = [:]
     /// The model: the name of a bundled one, or a folder.
     public var model = BundledModels.names[0]
     /// The autoencoder: `tiny` for the tiny autoencoder in the model's folder, `tiny-decoder` for
@@ -72,6 +74,13 @@ public struct FileStreamRequest: Sendable {
         for (frame, text) in laterPrompts {
             try require(frame >= 0, "a prompt at frame \(frame) is invalid; frames start at 0")
             try require(!cleanPrompt(text).isEmpty, "the prompt at frame \(frame) is empty")
+        }
+        for (seconds, text) in timedPrompts {
+            try require(
+                seconds >= 0 && seconds.isFinite,
+                "a prompt at \(seconds) s is invalid; times start at 0"
+            )
+            try require(!cleanPrompt(text).isEmpty, "the prompt at \(seconds) s is empty")
         }
         try settings.check()
         if let frameRate {

@@ -47,6 +47,7 @@ package struct StyleLoRATrainer {
         let path = BundledModels.folder(recipe.start) ?? recipe.start
         let base = try Recipe(contentsOf: path + "/recipe.yaml")
         let start = try StartModel(recipe.start, for: base)
+        TrainingPhase.begin("opening the footage")
         let clips = try ClipMix(recipe.data, root: root, seed: recipe.seed)
         do {
             let trainer = StyleLoRATrainer(
@@ -66,6 +67,7 @@ package struct StyleLoRATrainer {
     }
 
     private func train(_ onProgress: (TrainingProgress) -> Void) throws {
+        TrainingPhase.begin("reading the model")
         let weights = try start.transformer().mapValues { try $0.to(device) }
         let layers = try LoRALayers(
             of: DictionaryWeights(weights),
@@ -109,6 +111,7 @@ package struct StyleLoRATrainer {
 
     /// The method of the model's own training, for one look and a LoRA.
     private func method(_ lora: StreamMethod.LoRA) throws -> StreamMethod {
+        TrainingPhase.begin("measuring the latents of the footage")
         let (vae, config) = try start.autoencoder()
         let codec = try LatentCodec(vae, config)
         let statistics = try LatentStatistics.measured(

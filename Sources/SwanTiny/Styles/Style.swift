@@ -1,3 +1,4 @@
+import SwanCheckpoints
 package import SwanSystem
 package import Torch
 
@@ -68,11 +69,13 @@ extension Style: Codable {
         }
         if let alone {
             guard let bundled = Style.named(alone) else {
-                let known = Style.bundled.map(\.name).joined(separator: ", ")
+                let names = Style.bundled.map(\.name)
+                let hint = suggestion(for: alone, in: names)
                 throw DecodingError.dataCorrupted(
                     .init(
                         codingPath: decoder.codingPath,
-                        debugDescription: "unknown style '\(alone)'; the bundled ones are \(known);"
+                        debugDescription: "unknown style '\(alone)'\(hint); the bundled ones are "
+                            + names.joined(separator: ", ") + ";"
                             + " define others with name, phrasings and filters"
                     )
                 )

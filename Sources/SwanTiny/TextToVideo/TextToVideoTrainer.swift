@@ -58,7 +58,9 @@ package struct TextToVideoTrainer {
     }
 
     private func train(with vae: FrozenAutoencoder) throws {
+        TrainingPhase.begin("measuring the latents of drawn scenes")
         let done = try autoencoder(vae)
+        TrainingPhase.begin("training the tokenizer")
         let tokenizer = try tokenizer()
         let encoder = try textEncoder(tokenizer)
         let codec = try LatentCodec(done.weights, done.config)

@@ -63,6 +63,7 @@ package struct TrainingLoop<M: Method> {
         stoppingAt killed: Int? = nil,
         onProgress: (TrainingProgress) -> Void
     ) throws -> TrainingState {
+        TrainingPhase.begin("\(stage): preparing the networks")
         let plan = try method.plan(ranks, stage: stage)
         var state =
             try saving?.newest(method.roles, on: device, plan) ?? begin(from: start, plan)
@@ -87,6 +88,7 @@ package struct TrainingLoop<M: Method> {
         _ onProgress: (TrainingProgress) -> Void
     ) throws -> Bool {
         guard state.step < end else { return false }
+        TrainingPhase.begin("\(stage): steps from \(state.step + 1) of \(steps)")
         let batches = try prefetcher(state.step..<end, plan)
         defer { batches.cancel() }
         if plan.isFirst { try record?.begin(after: state.step) }

@@ -193,12 +193,20 @@ public final class LiveStream: Sendable {
 
     /// The source of the stream, with the changes of the prompt.
     private func frames(_ source: VideoSource, _ stream: any FileStreaming) -> StreamSource {
-        let prompts = LaterPrompts(request.stream.laterPrompts)
+        let prompts = LaterPrompts(request.stream, frameRate: rate(source).value)
+        let first = Mutex<ContinuousClock.Instant?>(nil)
         return StreamSource(
             next: { [self] in
                 guard !isOver, let frame = source.next() else { return nil }
+                let start = first.withLock { first in
+                    first = first ?? frame.captureTime
+                    return first ?? frame.captureTime
+                }
+                let seconds = (frame.captureTime - start).seconds
                 var changes: [String] = []
-                while let prompt = prompts.next(at: stream.framesIn) { changes.append(prompt) }
+                while let prompt = prompts.next(at: stream.framesIn, seconds: seconds) {
+                    changes.append(prompt)
+                }
                 let chosen = state.withLock { state in
                     defer { state.chosenPrompt = nil }
                     return state.chosenPrompt

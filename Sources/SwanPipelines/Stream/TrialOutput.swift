@@ -1,0 +1,42 @@
+import Foundation
+import SwanSystem
+
+/// Finds out whether an output could be written, without writing it.
+enum TrialOutput {
+    /// Throws what opening an output would.
+    ///
+    /// Its name decides the format, which may not suit the frames, so a file of the same name is opened in a folder of
+    /// its own, which is removed.
+    ///
+    /// - Parameters:
+    ///   - path: The output, `-` for standard output.
+    ///   - open: Opens an output of another path, and discards it.
+    static func check(_ path: String, _ open: (String) throws -> Void) throws {
+        guard path != "-", !OutputPath.isWrittenDirectly(path) else { return }
+        let isFolder = path.hasSuffix("/")
+        let isPattern = isFolder || path.contains("%")
+        let folder = isFolder ? Folder.path(path) : Folder.path(of: path)
+        // The folder of numbered pictures is made if it is missing.
+        let isMade = isPattern && !FileManager.default.fileExists(atPath: folder)
+        let first = isFolder ? folder + "/1.png" : path.replacing(#/%0?\d*d/#, with: "1")
+        try OutputPath.requireWritable(isMade ? folder : first)
+        let trial = FileManager.default.temporaryDirectory
+            .appending(path: "swan-trial-\(UUID().uuidString)")
+        let name = isFolder ? "frames/" : URL(fileURLWithPath: path).lastPathComponent
+        let other = trial.path + "/" + name
+        try FileManager.default.createDirectory(at: trial, withIntermediateDirectories: true)
+        defer {
+            do {
+                try FileManager.default.removeItem(at: trial)
+            } catch {
+                // An empty folder in the system's temporary one does no harm.
+            }
+        }
+        do {
+            try open(other)
+        } catch let error as SwanError {
+            let message = error.message.replacingOccurrences(of: other, with: path)
+            throw SwanError(error.code, message, cause: error)
+        }
+    }
+}
