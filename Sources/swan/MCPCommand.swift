@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import SwanServer
 import SwanSystem
+import SwanPipelines
 import Synchronization
 import Torch
 
@@ -58,7 +59,11 @@ struct MCPCommand: ParsableCommand {
         Engine.sleepWhileWaiting()
         let checkpoint = try loading.checkpoint()
         let server = try AgentServer(
-            load: { [loading] in try loading.load(checkpoint) },
+            load: { [loading] in
+                let model = try loading.load(checkpoint)
+                for note in model.loraNotes { Logger(label: "swan.mcp").warning("\(note)") }
+                return model
+            },
             maxSessions: maxSessions,
             overcommits: overcommit,
             root: root,

@@ -131,6 +131,7 @@ import TorchNN
         keys.merge(try product("blocks.0.cross_attn.k_img", 48, 48)) { a, _ in a }
         keys["diffusion_model.img_emb.proj.1.diff_b"] = try .ones([1_280])
         keys["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"] = try .ones([2, 8])
+        keys["diffusion_model.blocks.0.self_attn.q.network_dim"] = try .ones([1])
         // An image-to-video model sees more channels than this one.
         keys["diffusion_model.patch_embedding.diff"] = try .ones([48, 9, 1, 2, 2])
         let lora = try LoRA(DictionaryWeights(keys), name: "x.safetensors")
@@ -143,15 +144,16 @@ import TorchNN
         #expect(expected.notes.isEmpty)
         let note = try #require(weights.notes.first)
         #expect(
-            note.hasPrefix("x.safetensors: 5 of its 7 keys have no place in this model"),
+            note.hasPrefix("x.safetensors: 6 of its 8 keys have no place in this model"),
             "\(note)"
         )
         #expect(note.contains("k_img"), "\(note)")
         #expect(note.contains("it was trained for an image-to-video model"), "\(note)")
         let error = failure { _ = try LoRAWeights(base(), [lora], isStrict: true) }
         let text = error.map { "\($0)" } ?? ""
-        #expect(text.contains("5 of its 7 keys do not fit"), "\(text)")
+        #expect(text.contains("6 of its 8 keys do not fit"), "\(text)")
         #expect(text.contains("fc1.lora_down.weight: belongs to another network"), "\(text)")
+        #expect(text.contains("network_dim: is not a key of a LoRA"), "\(text)")
         #expect(
             text.contains("patch_embedding.diff [48, 9, 1, 2, 2]: the weight is [48, 4, 1, 2, 2]")
         )

@@ -46,7 +46,7 @@ extension LoRA {
         for (module, change) in changes.sorted(by: { $0.key < $1.key }) {
             try matching.match(module, change)
         }
-        let leftOut = matching.leftOut + otherKeys.map { ($0, "belongs to another network") }
+        let leftOut = matching.leftOut + otherKeys
         let isRefused = isStrict && !leftOut.isEmpty || matching.found.isEmpty
         guard matching.problems.isEmpty, !isRefused else {
             let misfits = matching.problems + leftOut

@@ -18,8 +18,8 @@ public struct LoRA: Sendable {
     private(set) var changes: [String: Change] = [:]
     /// Those for the low-noise transformer of two, if the file has both.
     private var lowNoise: [String: Change] = [:]
-    /// The keys that belong to other networks, such as a text encoder.
-    let otherKeys: [String]
+    /// The keys that change nothing in a transformer, and why.
+    let otherKeys: [(key: String, reason: String)]
     /// How changes are scaled that have no alpha of their own.
     private var settings = LoRASettings()
 
@@ -56,7 +56,8 @@ public struct LoRA: Sendable {
         self.source = source
         self.name = name
         self.strength = LowRankAddition.Strength(strength)
-        var (unknown, others): ([String], [String]) = ([], [])
+        var unknown: [String] = []
+        var others: [(key: String, reason: String)] = []
         for key in source.keys.sorted() {
             guard let read = LoRAKey(key) else {
                 unknown.append(key)
@@ -66,7 +67,7 @@ public struct LoRA: Sendable {
             let old: String?
             switch read.name.owner {
             case .other:
-                others.append(key)
+                others.append((key, "belongs to another network"))
                 continue
             case .transformer:
                 old = changes[module, default: Change()].keys.updateValue(key, forKey: role)
@@ -80,11 +81,11 @@ public struct LoRA: Sendable {
                 )
             }
         }
-        otherKeys = others
+        otherKeys = others + unknown.map { ($0, "is not a key of a LoRA") }
         try requireLoRA(unknown)
     }
 
-    /// Throws unless all keys are those of a LoRA.
+    /// Throws unless there are changes, of kinds that are supported.
     private func requireLoRA(_ unknown: [String]) throws(SwanError) {
         for key in unknown {
             guard let kind = LoRAKey.otherKind(key) else { continue }
@@ -104,6 +105,7 @@ public struct LoRA: Sendable {
                 "\(name): is not a LoRA but holds whole weights; a model is opened with --model"
             )
         }
+        guard all.isEmpty else { return }
         guard unknown.isEmpty else {
             throw SwanError(
                 .invalidWeights,
@@ -114,12 +116,11 @@ public struct LoRA: Sendable {
                 )
             )
         }
-        guard all.isEmpty else { return }
         throw SwanError(
             .invalidWeights,
             otherKeys.isEmpty
                 ? "\(name): the LoRA is empty"
-                : "\(name): changes only another network than the transformer (\(otherKeys[0]))"
+                : "\(name): changes only another network than the transformer (\(otherKeys[0].key))"
         )
     }
 

@@ -37,7 +37,7 @@ package struct LoRAConversion {
         for (module, change) in lora.changes.sorted(by: { $0.key < $1.key }) {
             try conversion.convert(module, change)
         }
-        let left = conversion.leftOut + lora.otherKeys
+        let left = conversion.leftOut + lora.otherKeys.map(\.key)
         guard conversion.unnamed.isEmpty, left.isEmpty || !isStrict, !conversion.tensors.isEmpty
         else {
             throw SwanError(
