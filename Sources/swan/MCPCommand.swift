@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanPipelines
 import SwanServer
 import SwanSystem
-import SwanPipelines
 import Synchronization
 import Torch
 
