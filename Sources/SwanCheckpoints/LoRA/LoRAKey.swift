@@ -21,8 +21,13 @@ struct LoRAKey {
             .filter { !Self.wrappers.contains($0) }
         guard let (role, moduleParts) = Self.role(parts) else { return nil }
         let name = LoRAModuleName(moduleParts)
-        // Any model's file has such keys.
-        if role == .newWeight || role == .newBias, !name.isKnown { return nil }
+        // Any model's file has such keys, and so have adapters of other kinds.
+        if role == .newWeight || role == .newBias {
+            let isOther = ["lora_", "lokr_", "hada_"].contains {
+                moduleParts.last?.hasPrefix($0) ?? false
+            }
+            guard name.isKnown, !isOther, Self.otherKind(key) == nil else { return nil }
+        }
         self.name = name
         self.role = role
     }
