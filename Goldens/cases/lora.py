@@ -12,6 +12,7 @@ from diffusers.loaders.lora_conversion_utils import (
 from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
 from safetensors import safe_open
 
+from . import lora_kinds
 from .case import Case, generator, normal
 from .transformer import context, diffusers_model
 
@@ -136,3 +137,5 @@ def trained():
 def cases():
     yield names()
     yield trained()
+    yield lora_kinds.peft(WRITTEN.parent)
+    yield lora_kinds.lycoris(WRITTEN.parent)

@@ -44,6 +44,13 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
     )
     var lora: LoRAFormat?
 
+    @Flag(
+        name: .customLong("lora-strict"),
+        help:
+            "Refuse a LoRA if a part of it is not for a Wan transformer, instead of leaving it out."
+    )
+    var isStrict = false
+
     @Option(help: "The dtype to convert floating-point weights to (float32, bfloat16, float16).")
     var dtype: WeightType = .auto
 
@@ -59,11 +66,20 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
         guard lora == nil || to == nil && dtype == .auto else {
             throw ValidationError("--to and --dtype are not for LoRAs, whose names --lora says")
         }
+        guard lora != nil || !isStrict else {
+            throw ValidationError("--lora-strict is for LoRAs; say the names with --lora")
+        }
     }
 
     func run() throws {
         if let lora {
-            try LoRAConversion.convert(source, to: destination, as: lora)
+            let note = try LoRAConversion.convert(
+                source,
+                to: destination,
+                as: lora,
+                isStrict: isStrict
+            )
+            if let note { Terminal.standardError.write(kind: .warning, note) }
             return try json
                 ? StandardOutput.write(JSONText.data(["files": [destination]]))
                 : StandardOutput.write(destination)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import SwanPipelines
 import SwanServer
 import SwanSystem
 import Synchronization
@@ -59,7 +60,11 @@ struct MCPCommand: ParsableCommand, LoggedCommand {
         Engine.sleepWhileWaiting()
         let checkpoint = try loading.checkpoint()
         let server = try AgentServer(
-            load: { [loading] in try loading.load(checkpoint) },
+            load: { [loading] in
+                let model = try loading.load(checkpoint)
+                for note in model.loraNotes { Logger(label: "swan.mcp").warning("\(note)") }
+                return model
+            },
             maxSessions: maxSessions,
             overcommits: overcommit,
             root: root,

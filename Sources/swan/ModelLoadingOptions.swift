@@ -66,6 +66,12 @@ struct ModelLoadingOptions: ParsableArguments {
     )
     var addsLoRAsLive = false
 
+    @Flag(
+        name: .customLong("lora-strict"),
+        help: "Refuse a LoRA if a part of it has no place in the model, instead of leaving it out."
+    )
+    var requiresWholeLoRAs = false
+
     @Option(
         help:
             "What to unload while unused: none, model (whole parts) or block (transformer blocks)."
@@ -113,6 +119,7 @@ struct ModelLoadingOptions: ParsableArguments {
         options.vae = vae
         options.loras = loras.map(\.file)
         options.addsLoRAsLive = addsLoRAsLive
+        options.requiresWholeLoRAs = requiresWholeLoRAs
         options.offload = offload
         options.textEncoderOnCPU = textEncoderOnCPU
         options.tilesVAE = tilesVAE
@@ -125,6 +132,8 @@ struct ModelLoadingOptions: ParsableArguments {
 /// `style.safetensors`, `style.safetensors=0.8`, `high:style.safetensors=0.8`
 struct LoRAArgument: ExpressibleByArgument {
     let file: GenerationOptions.LoRAFile
+    /// The argument as it was given.
+    let text: String
 
     init?(argument: String) {
         var rest = argument[...]
@@ -142,5 +151,6 @@ struct LoRAArgument: ExpressibleByArgument {
         }
         guard !rest.isEmpty else { return nil }
         file = .init(String(rest), strength: strength, expert: expert)
+        text = argument
     }
 }

@@ -229,7 +229,7 @@ struct ServeCommand: RankedCommand, LoggedCommand {
             load: { [engines] in
                 let sessions = try ranks.map { ranks in try join(ranks) }
                 return try RealtimeServer(
-                    sessions?.model.map { [$0] } ?? Self.load(engines),
+                    sessions?.model.map { [$0] } ?? Self.load(engines, log),
                     over: sessions,
                     options: options,
                     health: health,
@@ -251,14 +251,19 @@ struct ServeCommand: RankedCommand, LoggedCommand {
     }
 
     /// Loads the model for each engine; engines on one device share it.
-    private static func load(_ engines: [StreamingModelOptions]) throws -> [StreamModel] {
+    private static func load(
+        _ engines: [StreamingModelOptions],
+        _ log: Logger
+    ) throws -> [StreamModel] {
         var models: [StreamModel] = []
         for engine in engines {
             let device = try Device(named: engine.device.name)
             if let loaded = models.first(where: { $0.device == device }) {
                 models.append(loaded)
             } else {
-                models.append(try engine.load(engine.checkpoint()))
+                let model = try engine.load(engine.checkpoint())
+                if models.isEmpty { for note in model.loraNotes { log.warning("\(note)") } }
+                models.append(model)
             }
         }
         return models

@@ -37,6 +37,8 @@ struct ServeSetting: Sendable {
         ServeSetting("model") { [$0.loading.model] },
         ServeSetting("vae") { [$0.loading.vae].compactMap { $0 } },
         ServeSetting("config") { [$0.loading.config].compactMap { $0 } },
+        ServeSetting("lora", .list) { $0.loading.loras.map(\.text) },
+        ServeSetting("lora-strict", .flag) { $0.loading.requiresWholeLoRAs ? ["true"] : [] },
         ServeSetting("device") { [$0.loading.device.name] },
         ServeSetting("devices", .names) { [$0.devices?.description].compactMap { $0 } },
         ServeSetting("dtype") { [$0.loading.dtype.rawValue] },

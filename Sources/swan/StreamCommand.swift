@@ -80,17 +80,6 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     @OptionGroup var loading: StreamingModelOptions
 
     @Option(
-        name: .customLong("lora"),
-        parsing: .unconditionalSingleValue,
-        help: ArgumentHelp(
-            "A LoRA for the model and its strength (default: 1). Repeatable.",
-            valueName: "file[=strength]"
-        ),
-        completion: .file()
-    )
-    var loras: [LoRAArgument] = []
-
-    @Option(
         name: .customLong("prompt-at"),
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
@@ -222,10 +211,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
             if let live { return try stream(live, with: nil, log) }
             return try stream(request, with: nil, log)
         }
-        let job = loading.job(
-            on: try launch.device(named: request.device),
-            loras: request.loras.map(\.path)
-        )
+        let job = loading.job(on: try launch.device(named: request.device))
         try Ranks.run(job) { world in
             guard let world else { return }
             let ranks = try StagedRanks(world, ranked.staged)
@@ -311,7 +297,8 @@ struct StreamCommand: RankedCommand, LoggedCommand {
         }
         request.model = loading.model
         request.vae = loading.vae
-        request.loras = loras.map(\.file)
+        request.loras = loading.loras.map(\.file)
+        request.requiresWholeLoRAs = loading.requiresWholeLoRAs
         request.configuration = loading.config
         request.settings.steps = steps
         request.settings.noiseScale = noiseScale

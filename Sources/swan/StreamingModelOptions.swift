@@ -45,17 +45,37 @@ struct StreamingModelOptions: ParsableArguments {
     )
     var dtype = WeightType.auto
 
+    @Option(
+        name: .customLong("lora"),
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "A LoRA for the model and its strength (default: 1). Repeatable.",
+            valueName: "file[=strength]"
+        )
+    )
+    var loras: [LoRAArgument] = []
+
+    @Flag(
+        name: .customLong("lora-strict"),
+        help: "Refuse a LoRA if a part of it has no place in the model, instead of leaving it out."
+    )
+    var requiresWholeLoRAs = false
+
     /// Opens the model, whose networks are not loaded yet.
     func checkpoint() throws -> StreamCheckpoint {
-        try StreamCheckpoint(model, vae: vae, configuration: config)
+        try StreamCheckpoint(
+            model,
+            vae: vae,
+            configuration: config,
+            loras: loras.map(\.file),
+            requiresWholeLoRAs: requiresWholeLoRAs
+        )
     }
 
     /// What ranks must have in common: the content of files, and the dtype, which depends on the device.
-    ///
-    /// - Parameter loras: Their paths.
-    func job(on device: Device, loras: [String] = []) -> RankedJob {
+    func job(on device: Device) -> RankedJob {
         var job = RankedJob(models: ["--model": model], device: "\(device)")
-        for path in loras { job.models["--lora \(path)"] = path }
+        for lora in loras { job.models["--lora \(lora.file.path)"] = lora.file.path }
         job.models["--config"] = config
         if let vae, RankedJob.isFile(vae) { job.models["--vae"] = vae }
         do {

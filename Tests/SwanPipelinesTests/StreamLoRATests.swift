@@ -107,6 +107,98 @@ import TorchNN
         }
     }
 
+    /// Set before the first chunk, LoRAs are those of a model that was loaded with them. Set later,
+    /// they change what comes after, and none is what the model is.
+    @Test func changesLoRAs() throws {
+        let plain = try output(model(nil))
+        let loaded = try output(model(0.7))
+        let file = GenerationOptions.LoRAFile(lora, strength: 0.7)
+        let base = try model(nil)
+        let first = try output(base) { stream, index in
+            guard index == 0 else { return }
+            let notes = try stream.setLoRAs([file])
+            #expect(notes.isEmpty)
+        }
+        #expect(first == loaded)
+        let removed = try output(model(0.7)) { stream, index in
+            if index == 0 { try stream.setLoRAs([]) }
+        }
+        #expect(removed == plain)
+        // The prompt's keys and values are those of the new network, also after a new prompt.
+        let prompted = try output(base) { stream, index in
+            if index == 0 {
+                try stream.setLoRAs([file])
+                try stream.setPrompt("neon")
+            }
+        }
+        #expect(prompted == loaded)
+        let later = try output(base) { stream, index in
+            if index == 9 { try stream.setLoRAs([file]) }
+        }
+        #expect(Array(later.prefix(5)) == Array(plain.prefix(5)))
+        #expect(difference(Array(later.suffix(4)), Array(plain.suffix(4))) > 4)
+        let again = try output(base) { stream, index in
+            if index == 9 { try stream.setLoRAs([file]) }
+        }
+        #expect(again == later)
+        // Streams of one model do not share what was set.
+        let untouched = try output(base)
+        #expect(untouched == plain)
+    }
+
+    /// A change that cannot be made leaves the stream as it is.
+    @Test func keepsItsLoRAsIfOthersDoNotFit() throws {
+        let plain = try output(model(nil))
+        let same = try output(model(nil)) { stream, index in
+            guard index == 9 else { return }
+            #expect(throws: SwanError.self) { try stream.setLoRAs([.init(folder.path("none"))]) }
+        }
+        #expect(same == plain)
+        let live = try model(0.5, live: true)
+        let options = StreamOptions(live.configuration)
+        let stream = try VideoStream(live, prompt: "neon", options: options)
+        try stream.setLoRAs([])
+        #expect(throws: SwanError.self) { try stream.setStrength(1) }
+    }
+
+    /// Keys without a place are left out with a message, or refused.
+    @Test func tellsWhatIsLeftOut() throws {
+        let other = folder.path("variant.safetensors")
+        let file = try SafetensorsFile(path: lora)
+        var keys: [String: Tensor] = [:]
+        for key in file.keys { keys[key] = try file.tensor(key) }
+        keys["diffusion_model.blocks.0.cross_attn.k_img.diff_b"] = try .zeros([8])
+        try Safetensors.write(keys, to: other)
+        let taken = try StreamModel.load(
+            folder.path("model"),
+            dtype: .float32,
+            device: .cpu,
+            loras: [.init(other, strength: 0.7)]
+        )
+        #expect(taken.loraNotes.count == 1)
+        #expect(taken.loraNotes.first?.contains("k_img") ?? false)
+        let expected = try output(model(0.7))
+        let made = try output(taken)
+        #expect(made == expected)
+        let stream = try VideoStream(
+            taken,
+            prompt: "neon",
+            options: StreamOptions(taken.configuration)
+        )
+        let notes = try stream.setLoRAs([.init(other)])
+        #expect(notes.count == 1)
+        #expect(throws: SwanError.self) {
+            try stream.setLoRAs([.init(other)], requiresWhole: true)
+        }
+        #expect(throws: SwanError.self) {
+            try StreamCheckpoint(
+                folder.path("model"),
+                loras: [.init(other)],
+                requiresWholeLoRAs: true
+            )
+        }
+    }
+
     @Test func refusesWhatDoesNotFit() throws {
         #expect(throws: SwanError.self) {
             try StreamCheckpoint(

@@ -83,6 +83,14 @@ class Settings(unittest.TestCase):
         self.assertEqual(settings["max-sessions"][0], "5")
         self.assertEqual(settings["vae"], ("tiny: 1", f"{self.path}: vae"))
 
+    def test_loras_are_a_list(self):
+        settings = self.printed("--lora", "a.safetensors=0.5", "--lora", "b.safetensors", "--lora-strict")
+        self.assertEqual(settings["lora"], ('["a.safetensors=0.5", "b.safetensors"]', "--lora"))
+        self.assertEqual(settings["lora-strict"][0], "true")
+        self.assertEqual(self.printed(*self.file("lora: [c.safetensors]"))["lora"][0], '["c.safetensors"]')
+        messages = self.refused("--lora", "none.safetensors", "--port", "0", "--jobs", "none", code=66)
+        self.assertIn("none.safetensors: cannot be read", messages)
+
     def test_every_option_is_a_setting(self):
         text = subprocess.run([SWAN, "serve", "--help"], capture_output=True, text=True, check=True).stdout
         options = set(re.findall(r"^  (?:-\w, )?--([a-z-]+)", text, re.M))

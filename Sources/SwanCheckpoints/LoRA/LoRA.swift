@@ -3,10 +3,11 @@ import Torch
 public import TorchNN
 public import SwanSystem
 
-/// A LoRA: changes to the weights of a Wan transformer, as low-rank products and full differences.
+/// A LoRA: changes to the weights of a Wan transformer, as products and full differences.
 ///
-/// LoRA, https://arxiv.org/abs/2106.09685. Reads files with the key names of diffusers and PEFT, ComfyUI
-/// (Wan's own names under `diffusion_model.`) and musubi-tuner (`lora_unet_` with underscores).
+/// LoRA, https://arxiv.org/abs/2106.09685; DoRA, https://arxiv.org/abs/2402.09353; LoKr and LoHa,
+/// https://arxiv.org/abs/2309.14859. Reads the key names of diffusers and PEFT, ComfyUI, kohya's
+/// trainers, LyCORIS and others (`LoRAKey`, `LoRAModuleName`).
 public struct LoRA: Sendable {
     /// The file's path, or another name that identifies the LoRA in messages.
     public let name: String
@@ -14,30 +15,33 @@ public struct LoRA: Sendable {
     public let strength: LowRankAddition.Strength
     let source: any WeightSource
     /// The keys, grouped by the module they change.
-    let changes: [String: Change]
-    /// The alpha of modules that do not have their own.
-    private var sharedAlpha: Double?
+    private(set) var changes: [String: Change] = [:]
+    /// Those for the low-noise transformer of two, if the file has both.
+    private var lowNoise: [String: Change] = [:]
+    /// The keys that change nothing in a transformer, and why.
+    let otherKeys: [(key: String, reason: String)]
+    /// How changes are scaled that have no alpha of their own.
+    private var settings = LoRASettings()
 
     /// The keys that change one module.
     struct Change: Sendable {
         var keys: [Role: String] = [:]
     }
 
-    /// The role of a key in the module it names.
-    enum Role: Hashable, Sendable {
-        case down, up, upBias, alpha
-        /// A full difference of a weight, a bias or a modulation.
-        case weight, bias, modulation
-    }
-
-    /// Opens a LoRA file.
+    /// Opens a LoRA file, or a folder with one as PEFT and diffusers write it.
     public static func open(_ path: String, strength: Double = 1) throws(SwanError) -> LoRA {
+        let file = try LoRAFiles.weights(path)
         let checkpoint = try Checkpoint.open(
-            path,
-            preferring: ["generator_lora", "state_dict"]
+            file,
+            preferring: ["generator_lora", "lora", "lora_state_dict", "state_dict"]
         )
         var lora = try LoRA(checkpoint, name: path, strength: strength)
-        lora.sharedAlpha = try Self.alpha(inMetadata: checkpoint.metadata, of: path)
+        if let text = checkpoint.metadata[LoRASettings.metadataKey] {
+            let place = "\(path): \(LoRASettings.metadataKey)"
+            lora.settings = try LoRASettings(Data(text.utf8), place)
+        } else if let settings = LoRAFiles.settings(of: file) {
+            lora.settings = try LoRASettings(SmallFile.data(settings), settings)
+        }
         return lora
     }
 
@@ -52,84 +56,72 @@ public struct LoRA: Sendable {
         self.source = source
         self.name = name
         self.strength = LowRankAddition.Strength(strength)
-        var changes: [String: Change] = [:]
         var unknown: [String] = []
+        var others: [(key: String, reason: String)] = []
         for key in source.keys.sorted() {
-            if key.hasSuffix("dora_scale") || key.contains("lora_magnitude_vector") {
-                throw SwanError(
-                    .invalidWeights,
-                    "\(name): \(key) belongs to a DoRA, which also rescales the weights it changes; "
-                        + "only LoRA is supported: save it as a full difference (.diff) instead"
-                )
-            }
-            guard let (module, role) = Self.read(key) else {
+            guard let read = LoRAKey(key) else {
                 unknown.append(key)
                 continue
             }
-            guard changes[module, default: Change()].keys.updateValue(key, forKey: role) == nil
-            else {
-                throw SwanError(.invalidWeights, "\(name): \(module) is changed twice, by \(key)")
+            let (module, role) = (read.name.module, read.role)
+            let old: String?
+            switch read.name.owner {
+            case .other:
+                others.append((key, "belongs to another network"))
+                continue
+            case .transformer:
+                old = changes[module, default: Change()].keys.updateValue(key, forKey: role)
+            case .lowNoiseTransformer:
+                old = lowNoise[module, default: Change()].keys.updateValue(key, forKey: role)
+            }
+            if let old {
+                throw SwanError(
+                    .invalidWeights,
+                    "\(name): \(module) is changed twice, by \(old) and \(key)"
+                )
             }
         }
-        guard unknown.isEmpty, !changes.isEmpty else {
+        otherKeys = others + unknown.map { ($0, "is not a key of a LoRA") }
+        try requireLoRA(unknown)
+    }
+
+    /// Throws unless there are changes, of kinds that are supported.
+    private func requireLoRA(_ unknown: [String]) throws(SwanError) {
+        for key in unknown {
+            guard let kind = LoRAKey.otherKind(key) else { continue }
+            throw SwanError(
+                .unsupported,
+                "\(name): \(key) belongs to \(kind); LoRA, DoRA, LoKr, LoHa and full differences "
+                    + "are supported"
+            )
+        }
+        let all = Array(changes.values) + Array(lowNoise.values)
+        let isModel = all.allSatisfy { change in
+            change.keys.keys.allSatisfy { $0 == .newWeight || $0 == .newBias }
+        }
+        guard all.isEmpty || !isModel else {
             throw SwanError(
                 .invalidWeights,
-                unknown.isEmpty
-                    ? "\(name): the LoRA is empty"
-                    : Self.list(
-                        "\(name): \(unknown.count) keys are not LoRA keys (lora_A, lora_B, lora_down, "
-                            + "lora_up, alpha, diff, diff_b, diff_m):",
-                        unknown
-                    )
+                "\(name): is not a LoRA but holds whole weights; a model is opened with --model"
             )
         }
-        self.changes = changes
-    }
-
-    // MARK: - Names
-
-    private static let suffixes: [(String, Role)] = [
-        ("lora_A", .down), ("lora_down", .down), ("lora.down", .down),
-        ("lora_B", .up), ("lora_up", .up), ("lora.up", .up),
-    ]
-    private static let plain: [(String, Role)] = [
-        ("alpha", .alpha), ("diff", .weight), ("diff_b", .bias), ("diff_m", .modulation),
-    ]
-    private static let prefixes = [
-        "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
-        "lora_unet_", "model.", "module.", "unet.",
-    ]
-
-    /// The module that a key changes, without prefixes, and the key's role; nil if it is not a LoRA key.
-    private static func read(_ key: String) -> (module: String, role: Role)? {
-        for (suffix, role) in plain where key.hasSuffix("." + suffix) {
-            return (stripped(key.dropLast(suffix.count + 1)), role)
-        }
-        for (suffix, role) in suffixes {
-            guard let range = key.range(of: "." + suffix, options: .backwards) else { continue }
-            // Followed by `.weight`, or by PEFT's adapter name and `.weight`.
-            let rest = key[range.upperBound...].split(
-                separator: ".",
-                omittingEmptySubsequences: false
+        guard all.isEmpty else { return }
+        guard unknown.isEmpty else {
+            throw SwanError(
+                .invalidWeights,
+                Self.list(
+                    "\(name): \(unknown.count) keys are not LoRA keys (lora_A, lora_B, lora_down, "
+                        + "lora_up, lokr, hada, dora_scale, alpha, diff, diff_b, diff_m):",
+                    unknown
+                )
             )
-            let module = stripped(key[..<range.lowerBound])
-            switch rest.last {
-            case "weight" where rest.first == "" && rest.count <= 3: return (module, role)
-            case "bias" where rest.first == "" && rest.count <= 3 && role == .up:
-                return (module, .upBias)
-            case "" where rest.count == 1: return (module, role)
-            default: return nil
-            }
         }
-        return nil
-    }
-
-    private static func stripped(_ module: Substring) -> String {
-        var module = module
-        while let prefix = prefixes.first(where: { module.hasPrefix($0) }) {
-            module = module.dropFirst(prefix.count)
-        }
-        return String(module)
+        throw SwanError(
+            .invalidWeights,
+            otherKeys.isEmpty
+                ? "\(name): the LoRA is empty"
+                : "\(name): changes only another network than the transformer (\(otherKeys[0].key))"
+        )
     }
 
     static func list(_ head: String, _ lines: [String]) -> String {
@@ -140,6 +132,39 @@ public struct LoRA: Sendable {
 }
 
 extension LoRA {
+    /// What a LoRA has for one of two transformers: a file for both has names for each
+    /// (`transformer_2.`, `pipe.dit2.`, …), and any other changes whichever it is applied to.
+    ///
+    /// - Returns: nil if it has nothing for this one.
+    package func part(forLowNoise isLow: Bool) -> LoRA? {
+        guard !lowNoise.isEmpty else { return self }
+        var part = self
+        part.changes = isLow ? lowNoise : changes
+        part.lowNoise = [:]
+        return part.changes.isEmpty ? nil : part
+    }
+
+    /// A LoRA for a model with one transformer.
+    ///
+    /// - Throws: `invalidWeights` if the file is for two.
+    package func forOneTransformer() throws(SwanError) -> LoRA {
+        guard !lowNoise.isEmpty else { return self }
+        guard changes.isEmpty, let part = part(forLowNoise: true) else {
+            let key = lowNoise.values.flatMap(\.keys.values).min() ?? ""
+            throw SwanError(
+                .invalidWeights,
+                "\(name): changes two transformers (\(key)), but the model has one"
+            )
+        }
+        return part
+    }
+
+    /// Whether it consists of low-rank products alone, which layers can add at every call.
+    package var isAdditive: Bool {
+        let roles: Set<Role> = [.down, .up, .alpha, .scalar]
+        return changes.values.allSatisfy { $0.keys.keys.allSatisfy(roles.contains) }
+    }
+
     /// Reads the tensor at a key of this LoRA as float32; throws unless all values are finite.
     func tensor(_ key: String) throws(SwanError) -> Tensor {
         let tensor = try source.tensor(key, source.shape(key) ?? []).to(.float32)
@@ -149,40 +174,33 @@ extension LoRA {
         return tensor
     }
 
-    /// The key of PEFT's settings in a file's metadata.
-    static let settingsKey = "lora_adapter_metadata"
-
-    /// The alpha shared by all modules, from the PEFT settings that diffusers writes to a file's metadata.
-    private static func alpha(
-        inMetadata metadata: [String: String],
-        of path: String
-    ) throws(SwanError) -> Double? {
-        let key = settingsKey
-        guard let text = metadata[key] else { return nil }
-        guard text.utf8.count <= 1 << 20 else {
-            throw SwanError(.invalidFile, "\(path): \(key) is larger than 1 MiB")
+    /// The factor of a module's change: alpha / rank, where alpha defaults to PEFT's settings and then
+    /// to the rank.
+    ///
+    /// A LoKr of two whole matrices has no rank, and its alpha no meaning (LyCORIS writes any).
+    func factor(of change: Change, in module: String) throws(SwanError) -> Double {
+        let rank = try rank(of: change)
+        let scalar = try change.keys[.scalar].map { key throws(SwanError) in try number(key) } ?? 1
+        guard let key = change.keys[.alpha] else {
+            return scalar * settings.factor(module, rank: rank)
         }
-        do {
-            let values = try JSONSerialization.jsonObject(with: Data(text.utf8))
-            let settings = values as? [String: Any] ?? [:]
-            let alpha = settings.first { $0.key.hasSuffix("lora_alpha") }?.value
-            return (alpha as? NSNumber)?.doubleValue
-        } catch {
-            throw SwanError(.invalidFile, "\(path): \(key) is not valid JSON")
-        }
+        guard let rank, rank > 0 else { return scalar }
+        return try scalar * number(key) / Double(rank)
     }
 
-    /// alpha / rank; alpha defaults to the rank.
-    func factor(of change: Change) throws(SwanError) -> Double {
-        guard let down = change.keys[.down], let rank = try source.shape(down)?.first, rank > 0
-        else { return 1 }
-        guard let key = change.keys[.alpha] else {
-            return sharedAlpha.map { $0 / Double(rank) } ?? 1
+    /// The length of the axis that a product sums over.
+    func rank(of change: Change) throws(SwanError) -> Int? {
+        for role in [Role.down, .kron2B, .kron1B, .hada1B] {
+            if let key = change.keys[role] { return try source.shape(key)?.first }
         }
-        let alpha = try tensor(key)
-        guard alpha.count == 1 else {
-            throw SwanError(.invalidWeights, "\(name): \(key) is \(alpha.shape); expected a scalar")
+        return nil
+    }
+
+    private func number(_ key: String) throws(SwanError) -> Double {
+        let value = try tensor(key)
+        guard value.count == 1 else {
+            throw SwanError(.invalidWeights, "\(name): \(key) is \(value.shape); expected a scalar")
         }
-        return try alpha.item() / Double(rank)
+        return try value.item()
     }
 }

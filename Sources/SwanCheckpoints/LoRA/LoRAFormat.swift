@@ -61,7 +61,7 @@ extension LoRALayers {
         var metadata = metadata
         metadata["format"] = "pt"
         switch format {
-        case .peft: metadata[LoRA.settingsKey] = try peftSettings()
+        case .peft: metadata[LoRASettings.metadataKey] = try peftSettings()
         case .comfyUI, .musubi:
             // The names of kohya's trainers, which other programs show.
             metadata["ss_network_module"] = "networks.lora_wan"

@@ -4,8 +4,9 @@ public import TorchNN
 
 /// The weights of a transformer with LoRAs applied.
 public struct LoRAWeights: WeightSource {
+    /// Messages about keys of LoRAs that have no place in the model and were left out.
+    public let notes: [String]
     private let base: any WeightSource
-    private let loras: [LoRA]
     private let isLive: Bool
     /// For the key of each weight, the changes that the LoRAs make to it, in order.
     private let differences: [String: [(lora: LoRA, difference: LoRA.Difference)]]
@@ -17,23 +18,28 @@ public struct LoRAWeights: WeightSource {
     ///   - loras: The LoRAs to apply, in order.
     ///   - live: Whether the low-rank products are kept separate and added by the layers on every call,
     ///     so that their strengths can be changed at any time. Otherwise they are merged into the weights
-    ///     in float32 when these are loaded. Full differences are always merged.
-    /// - Throws: `invalidWeights`, listing the keys that match no weight.
+    ///     in float32 when these are loaded. All other changes are always merged.
+    ///   - isStrict: Whether a key of a LoRA that has no place in the model is an error.
+    /// - Throws: `invalidWeights`, listing the keys that do not fit.
     public init(
         _ base: any WeightSource,
         _ loras: [LoRA],
-        live: Bool = false
+        live: Bool = false,
+        isStrict: Bool = false
     ) throws(SwanError) {
         self.base = base
-        self.loras = loras
         isLive = live
         var all: [String: [(LoRA, LoRA.Difference)]] = [:]
+        var notes: [String] = []
         for lora in loras {
-            for (key, difference) in try lora.differences(for: base) {
+            let match = try lora.match(base, isStrict: isStrict)
+            if let note = match.note { notes.append(note) }
+            for (key, difference) in match.differences {
                 all[key, default: []].append((lora, difference))
             }
         }
         differences = all
+        self.notes = notes
     }
 
     /// The keys of the base weights.
@@ -64,7 +70,7 @@ public struct LoRAWeights: WeightSource {
         guard isLive, let changes = differences[key] else { return try base.additions(key) }
         var additions = try base.additions(key)
         for (lora, difference) in changes {
-            guard let (down, up, factor) = difference.product else { continue }
+            guard let (down, up, factor) = difference.addition else { continue }
             additions.append(
                 LowRankAddition(
                     down: try lora.tensor(down).flattened(from: 1),
@@ -77,25 +83,47 @@ public struct LoRAWeights: WeightSource {
         return additions
     }
 
-    /// W + s (alpha / rank) up down, plus s times the full differences; nil if nothing is merged.
+    /// The weight with all changes that are not added by the layers; nil if there are none.
     private func merged(_ key: String, _ weight: Tensor) throws(SwanError) -> Tensor? {
-        let changes = (differences[key] ?? []).filter { !isLive || $0.difference.plain != nil }
+        let changes = (differences[key] ?? []).map { lora, difference in
+            var difference = difference
+            if isLive, difference.addition != nil { difference.delta = nil }
+            return (lora: lora, difference: difference)
+        }.filter { !$0.difference.isEmpty }
         guard !changes.isEmpty else { return nil }
         // Not in place: the base's values may be those of a mapped file.
         var sum = try weight.to(.float32).cloned()
-        for (lora, difference) in changes {
-            let strength = lora.strength.value
-            if let (down, up, factor) = difference.product, !isLive {
-                let product = try matmul(
-                    lora.tensor(up).flattened(from: 1),
-                    lora.tensor(down).flattened(from: 1)
-                )
-                try sum.add(product.reshaped(weight.shape), scaledBy: strength * factor)
-            }
-            if let (plain, factor) = difference.plain {
-                try sum.add(lora.tensor(plain), scaledBy: strength * factor)
+        for (lora, difference) in changes { try difference.merge(into: &sum, lora) }
+        return sum
+    }
+}
+
+extension LoRA.Difference {
+    fileprivate var isEmpty: Bool { delta == nil && plain == nil && replacement == nil }
+
+    /// Merges the changes, times the LoRA's strength s, into a weight: W + s ΔW.
+    ///
+    /// With DoRA's norms m the changed weight is m (W + ΔW) / ‖W + ΔW‖ (https://arxiv.org/abs/2402.09353,
+    /// equation 5), and s goes from W to it.
+    fileprivate func merge(into weight: inout Tensor, _ lora: LoRA) throws(SwanError) {
+        let strength = lora.strength.value
+        if let replacement {
+            try weight.interpolate(to: lora.tensor(replacement), weight: strength)
+        }
+        if let (change, factor) = delta {
+            let matrix = try change.matrix(of: lora).reshaped(weight.shape)
+            if let (key, axis) = norms {
+                let changed = try weight + matrix * factor
+                let others = weight.shape.indices.filter { $0 != axis }
+                let norm = try changed.norm(others, keepDim: true).clamped(min: 1e-12)
+                let scale = try lora.tensor(key).reshaped(norm.shape) / norm
+                try weight.interpolate(to: changed * scale, weight: strength)
+            } else {
+                try weight.add(matrix, scaledBy: strength * factor)
             }
         }
-        return sum
+        if let (key, factor) = plain {
+            try weight.add(lora.tensor(key), scaledBy: strength * factor)
+        }
     }
 }

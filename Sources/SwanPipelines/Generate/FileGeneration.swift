@@ -63,11 +63,9 @@ public final class FileGeneration: Sendable {
             // The size of a compressed video is not known in advance; require a minimum of space.
             try DiskSpace.require(1 << 20, for: job.output)
         }
-        let generator = VideoGenerator(
-            try GenerationModel(request.model, options: request.options),
-            log: log,
-            ranks: ranks
-        )
+        let model = try GenerationModel(request.model, options: request.options)
+        for note in model.loraNotes { log.warning("\(note)") }
+        let generator = VideoGenerator(model, log: log, ranks: ranks)
         var summary = GenerationSummary()
         var steps: [Double] = []
         let began = ContinuousClock.now

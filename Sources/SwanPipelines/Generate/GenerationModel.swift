@@ -31,6 +31,8 @@ public struct GenerationModel: Sendable {
     let dtype: DType
     /// The opened LoRAs and the expert that each is for; `nil` for all transformers.
     private let loras: [(lora: LoRA, expert: ModelFolder.Part?)]
+    /// Messages about keys of LoRAs that have no place in the model and are left out.
+    public private(set) var loraNotes: [String] = []
 
     /// Inspects a checkpoint; no weights are read.
     public init(_ path: String, options: GenerationOptions = GenerationOptions()) throws {
@@ -68,7 +70,7 @@ public struct GenerationModel: Sendable {
         loras = try options.loras.map {
             (try LoRA.open($0.path, strength: $0.strength), $0.expert)
         }
-        try checkTransformers()
+        loraNotes = try checkedTransformers()
     }
 
     /// Opens a transformer with LoRAs applied.
@@ -102,15 +104,23 @@ public struct GenerationModel: Sendable {
         let own = try folder.weights(of: files)
         let config =
             part == .transformer ? transformerConfig : try WanConfig.read(files, fittedTo: own)
-        let loras = loras.filter { $0.expert == nil || $0.expert == part }.map(\.lora)
+        let loras = try loras.filter { $0.expert == nil || $0.expert == part }.compactMap {
+            try variant.hasExperts
+                ? $0.lora.part(forLowNoise: part == .lowNoiseTransformer)
+                : $0.lora.forOneTransformer()
+        }
         guard !loras.isEmpty else { return (own, config) }
         // Merging would be repeated every time an offloaded block is read.
         let isLive = options.addsLoRAsLive || options.offload == .block
-        return (try LoRAWeights(own, loras, live: isLive), config)
+        let isStrict = options.requiresWholeLoRAs
+        return (try LoRAWeights(own, loras, live: isLive, isStrict: isStrict), config)
     }
 
     /// Throws if the experts differ in size or a LoRA does not match, judging by the keys.
-    private func checkTransformers() throws {
+    ///
+    /// - Returns: Messages about what LoRAs have no place for.
+    private func checkedTransformers() throws -> [String] {
+        var notes: [String] = []
         for lora in options.loras where lora.expert != nil && !variant.hasExperts {
             let noise = lora.expert == .transformer ? "high" : "low"
             throw SwanError(
@@ -119,7 +129,9 @@ public struct GenerationModel: Sendable {
             )
         }
         for part in try folder.transformerParts() {
-            let (_, config) = try transformerWeights(part)
+            let (source, config) = try transformerWeights(part)
+            let own = (source as? LoRAWeights)?.notes ?? []
+            notes += own.filter { !notes.contains($0) }
             guard config.dim == transformerConfig.dim, config.inDim == transformerConfig.inDim,
                 config.outDim == transformerConfig.outDim
             else {
@@ -130,6 +142,7 @@ public struct GenerationModel: Sendable {
                 )
             }
         }
+        return notes
     }
 
     /// Opens the autoencoder, which computes in float32 as in the original code.
@@ -203,6 +216,9 @@ public struct GenerationOptions: Sendable {
     public var loras: [LoRAFile] = []
     /// Whether layers apply LoRAs at run time, instead of merging them into a copy of the weights.
     public var addsLoRAsLive = false
+    /// Whether a LoRA with keys that have no place in the model is an error; otherwise they are left
+    /// out, and `GenerationModel.loraNotes` say so.
+    public var requiresWholeLoRAs = false
     /// Whether the text encoder runs on the CPU, in float32 or bfloat16, whichever is faster there.
     public var textEncoderOnCPU = false
     /// Whether the autoencoder processes frames in overlapping tiles to save memory.

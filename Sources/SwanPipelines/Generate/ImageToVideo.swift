@@ -15,6 +15,7 @@ public struct ImageToVideo: Sendable {
         log: Logger = Logger(label: "swan")
     ) throws {
         let model = try GenerationModel(checkpoint, options: options)
+        for note in model.loraNotes { log.warning("\(note)") }
         guard model.variant.takesImage else {
             throw SwanError(
                 .invalidRequest,

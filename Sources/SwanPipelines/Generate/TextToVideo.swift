@@ -19,6 +19,7 @@ public struct TextToVideo: Sendable {
         log: Logger = Logger(label: "swan")
     ) throws {
         let model = try GenerationModel(checkpoint, options: options)
+        for note in model.loraNotes { log.warning("\(note)") }
         guard !model.variant.needsImage else {
             throw SwanError(
                 .invalidRequest,

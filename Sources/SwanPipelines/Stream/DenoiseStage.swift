@@ -11,22 +11,22 @@ final class DenoiseStage: Sendable {
         var denoiser: SingleStreamDenoiser
         /// The chunks in flight, oldest first.
         var marks: [ChunkMark] = []
-        /// The text that the rows attend to; `nil` before the first chunk.
-        var conditioning: TextConditioning?
+        /// What the rows are made to look like; `nil` before the first chunk.
+        var look: StreamLook?
         var latentFrames: Int
         var seconds = 0.0
     }
 
     /// The size of the KV cache in bytes.
     let cacheByteCount: Int
-    private let prompts: StreamPrompts<TextConditioning>
+    private let prompts: StreamPrompts<StreamLook>
     private let clock: StreamClock
     private let state: Mutex<State>
 
     init(
         _ model: StreamModel,
         options: StreamOptions,
-        prompts: StreamPrompts<TextConditioning>,
+        prompts: StreamPrompts<StreamLook>,
         clock: StreamClock
     ) throws {
         self.prompts = prompts
@@ -64,14 +64,15 @@ final class DenoiseStage: Sendable {
             guard !isAborted() else { return [] }
             var finished: [CleanChunk] = []
             let frames = chunk.latents.size(2)
-            if state.conditioning != nil, frames != state.latentFrames {
+            if state.look != nil, frames != state.latentFrames {
                 finished = try drain(&state, isAborted)
                 guard !isAborted() else { return [] }
                 try state.denoiser.changeChunk(frames: frames)
                 state.latentFrames = frames
             }
-            let conditioning = prompts.conditioning(of: chunk.prompt)
-            state.conditioning = conditioning
+            let look = prompts.conditioning(of: chunk.prompt)
+            state.look = look
+            state.denoiser.transformer = look.transformer
             state.marks.append(chunk.mark)
             finished += try timed(&state) { state throws(SwanError) in
                 try state.denoiser.denoise(
@@ -79,7 +80,7 @@ final class DenoiseStage: Sendable {
                     firstTimestep: chunk.firstTimestep,
                     startsShot: chunk.mark.startsShot,
                     endsShot: chunk.mark.endsShot,
-                    text: conditioning,
+                    text: look.text,
                     isAborted: isAborted
                 )
             }
@@ -96,11 +97,11 @@ final class DenoiseStage: Sendable {
         _ state: inout State,
         _ isAborted: @Sendable () -> Bool
     ) throws -> [CleanChunk] {
-        guard let conditioning = state.conditioning else { return [] }
+        guard let look = state.look else { return [] }
         var finished: [CleanChunk] = []
         while !state.marks.isEmpty, !isAborted() {
             let next = try timed(&state) { state throws(SwanError) in
-                try state.denoiser.drain(text: conditioning, isAborted: isAborted)
+                try state.denoiser.drain(text: look.text, isAborted: isAborted)
             }
             if next.isEmpty { break }
             finished += next

@@ -27,6 +27,9 @@ public struct FileStreamRequest: Sendable {
     public var configuration: String?
     /// LoRAs for the transformer, merged into its weights.
     public var loras: [GenerationOptions.LoRAFile] = []
+    /// Whether a LoRA with keys that have no place in the model is an error; otherwise they are left
+    /// out with a warning.
+    public var requiresWholeLoRAs = false
     /// How the stream differs from the model's own configuration.
     public var settings = StreamSettings()
     /// The frame rate to resample the input to, or of a video from text; `nil` for the input's.
@@ -131,7 +134,8 @@ public struct FileStreamRequest: Sendable {
             model,
             vae: vae,
             configuration: configuration,
-            loras: loras
+            loras: loras,
+            requiresWholeLoRAs: requiresWholeLoRAs
         )
         let options = try StreamOptions(checkpoint.configuration, settings)
         if input == nil { try Self.requireGenerating(checkpoint.folder, options.configuration) }

@@ -5,7 +5,8 @@ package import Torch
 
 /// Denoises a single stream that does not share forward passes with others.
 package struct SingleStreamDenoiser: ~Copyable {
-    private let transformer: CausalWanTransformer
+    /// The network; another one has to be of the same size.
+    package var transformer: CausalWanTransformer
     private var cache: KVCachePool
     private var denoiser: StreamDenoiser
 

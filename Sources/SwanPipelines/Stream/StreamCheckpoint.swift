@@ -18,7 +18,9 @@ package struct StreamCheckpoint: Sendable {
     /// The styles that the model knows, from its own configuration even if another one is used.
     private let styles: KnownStyles?
     private let autoencoder: AutoencoderChoice
-    private let loras: LoRASet
+    private var loras: LoRASet
+    /// Messages about keys of LoRAs that have no place in the model and are left out.
+    private(set) var loraNotes: [String] = []
 
     /// Opens a model by the name of a bundled one or the path of a folder.
     ///
@@ -29,12 +31,15 @@ package struct StreamCheckpoint: Sendable {
     ///   - loras: LoRAs for the transformer.
     ///   - addsLoRAsLive: Whether layers add them at every call, so that their strengths can be
     ///     changed; otherwise they are merged into the weights.
+    ///   - requiresWholeLoRAs: Whether a LoRA with keys that have no place in the model is an error;
+    ///     otherwise they are left out, and `loraNotes` say so.
     package init(
         _ nameOrPath: String,
         vae: String? = nil,
         configuration path: String? = nil,
         loras files: [GenerationOptions.LoRAFile] = [],
-        addsLoRAsLive: Bool = false
+        addsLoRAsLive: Bool = false,
+        requiresWholeLoRAs: Bool = false
     ) throws {
         name = URL(fileURLWithPath: nameOrPath).lastPathComponent
         folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
@@ -49,23 +54,46 @@ package struct StreamCheckpoint: Sendable {
         )
         configs.autoencoder = autoencoder
         self.configs = configs
-        loras = LoRASet(
-            try files.map { file throws(SwanError) in
-                guard file.expert == nil else {
-                    throw SwanError(
-                        .invalidRequest,
-                        "\(file.path): is for one of two experts, but a streaming model has one "
-                            + "transformer; leave out high: or low:"
-                    )
-                }
-                return try LoRA.open(file.path, strength: file.strength)
-            },
-            live: addsLoRAsLive
-        )
-        // Keys that do not fit are found before anything is read.
-        if !files.isEmpty {
-            _ = try loras.applied(to: folder.weights(of: folder.require(.transformer)))
+        loras = try Self.open(files, live: addsLoRAsLive, isStrict: requiresWholeLoRAs)
+        loraNotes = try checkedLoRAs()
+    }
+
+    /// This checkpoint with other LoRAs, which are merged.
+    func with(
+        _ files: [GenerationOptions.LoRAFile],
+        isStrict: Bool
+    ) throws -> StreamCheckpoint {
+        var other = self
+        other.loras = try Self.open(files, live: false, isStrict: isStrict)
+        other.loraNotes = try other.checkedLoRAs()
+        return other
+    }
+
+    /// Throws for LoRAs that do not fit, before anything is read.
+    ///
+    /// - Returns: Messages about what is left out.
+    private func checkedLoRAs() throws -> [String] {
+        guard !loras.loras.isEmpty else { return [] }
+        let own = try folder.weights(of: folder.require(.transformer))
+        return (try loras.applied(to: own) as? LoRAWeights)?.notes ?? []
+    }
+
+    private static func open(
+        _ files: [GenerationOptions.LoRAFile],
+        live: Bool,
+        isStrict: Bool
+    ) throws(SwanError) -> LoRASet {
+        let loras = try files.map { file throws(SwanError) in
+            guard file.expert == nil else {
+                throw SwanError(
+                    .invalidRequest,
+                    "\(file.path): is for one of two experts, but a streaming model has one "
+                        + "transformer; leave out high: or low:"
+                )
+            }
+            return try LoRA.open(file.path, strength: file.strength).forOneTransformer()
         }
+        return LoRASet(loras, live: live, isStrict: isStrict)
     }
 
     /// Loads the networks. All keys must match, and all values that are read must be finite.
@@ -98,7 +126,9 @@ package struct StreamCheckpoint: Sendable {
             device: device
         )
         model.styles = styles
+        model.source = self
         model.loras = loras
+        model.loraNotes = loraNotes
         return model
     }
 
@@ -150,6 +180,8 @@ extension StreamModel {
     ///   - loras: LoRAs for the transformer.
     ///   - addsLoRAsLive: Whether layers add them at every call, so that a stream can change their
     ///     strengths; otherwise they are merged into the weights, which costs nothing at a call.
+    ///   - requiresWholeLoRAs: Whether a LoRA with keys that have no place in the model is an error;
+    ///     otherwise they are left out, and `loraNotes` say so.
     public static func load(
         _ nameOrPath: String,
         dtype: DType,
@@ -157,14 +189,16 @@ extension StreamModel {
         vae: String? = nil,
         configuration: String? = nil,
         loras: [GenerationOptions.LoRAFile] = [],
-        addsLoRAsLive: Bool = false
+        addsLoRAsLive: Bool = false,
+        requiresWholeLoRAs: Bool = false
     ) throws -> StreamModel {
         try StreamCheckpoint(
             nameOrPath,
             vae: vae,
             configuration: configuration,
             loras: loras,
-            addsLoRAsLive: addsLoRAsLive
+            addsLoRAsLive: addsLoRAsLive,
+            requiresWholeLoRAs: requiresWholeLoRAs
         ).load(dtype, device)
     }
 }

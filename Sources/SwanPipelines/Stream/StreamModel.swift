@@ -24,8 +24,12 @@ public struct StreamModel: Sendable {
     let transformer: CausalWanTransformer
     let textEncoder: UMT5Encoder
     let tokenizer: Tokenizer
+    /// Where it was loaded from.
+    var source: StreamCheckpoint?
     /// The LoRAs that are applied to the transformer.
     var loras = LoRASet()
+    /// Messages about keys of LoRAs that have no place in the model and were left out.
+    public internal(set) var loraNotes: [String] = []
 
     /// The networks of a model and its tokenizer.
     public struct Networks: Sendable {

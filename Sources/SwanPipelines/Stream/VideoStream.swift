@@ -20,12 +20,20 @@ public final class VideoStream: Sendable {
     let encoding: EncodeStage
     let denoising: DenoiseStage
     private let model: StreamModel
-    private let prompts: StreamPrompts<TextConditioning>
-    /// The newest prompt, as it was given.
-    private let prompt: Mutex<String>
+    private let prompts: StreamPrompts<StreamLook>
+    private let newest: Mutex<Newest>
     private let decoding: DecodeStage
     private let growth: Mutex<ChunkGrowth>
     private let log: Logger
+
+    /// What chunks will be made with from now on.
+    private struct Newest {
+        /// The prompt, as it was given.
+        var prompt: String
+        var transformer: CausalWanTransformer
+        /// Whether the transformer has other LoRAs than the model's.
+        var hasOwnLoRAs = false
+    }
 
     /// Creates a stream of `model` for a prompt.
     ///
@@ -45,12 +53,12 @@ public final class VideoStream: Sendable {
         self.options = options
         self.budget = budget
         self.log = log
-        let (conditioning, issues) = try budget.run {
-            try inference { try model.conditioning(prompt) }
+        let (look, issues) = try budget.run {
+            try inference { try model.look(prompt, model.transformer) }
         }
         promptIssues = issues
-        prompts = StreamPrompts(conditioning)
-        self.prompt = Mutex(prompt)
+        prompts = StreamPrompts(look)
+        newest = Mutex(Newest(prompt: prompt, transformer: model.transformer))
         encoding = try EncodeStage(model, options: options, prompts: prompts, clock: clock)
         denoising = try DenoiseStage(model, options: options, prompts: prompts, clock: clock)
         decoding = try DecodeStage(model.vae, options: options, clock: clock)
@@ -84,12 +92,47 @@ public final class VideoStream: Sendable {
     /// - Returns: The changes that had to be made to the prompt, to be shown as warnings.
     @discardableResult
     public func setPrompt(_ prompt: String) throws -> [PromptIssue] {
-        let (conditioning, issues) = try budget.run {
-            try inference { try model.conditioning(prompt) }
+        try newest.withLock { newest in
+            newest.prompt = prompt
+            return try apply(newest)
         }
-        prompts.change(to: conditioning)
-        self.prompt.withLock { $0 = prompt }
+    }
+
+    /// Encodes the newest prompt for the newest transformer, for chunks that are completed from now on.
+    private func apply(_ newest: Newest) throws -> [PromptIssue] {
+        let (look, issues) = try budget.run {
+            try inference { try model.look(newest.prompt, newest.transformer) }
+        }
+        prompts.change(to: look)
         return issues
+    }
+
+    /// Replaces the LoRAs that the model was loaded with, or that were set before, starting with the
+    /// next chunk: as if the model had been loaded with them. None removes all.
+    ///
+    /// The transformer is loaded again with the LoRAs merged, while the stream goes on; the memory
+    /// of a second transformer is needed as long as the stream has LoRAs of its own. Chunks that are being
+    /// denoised get a part of the change, and past frames stay in the cache, as with a new prompt.
+    /// Other streams of the model are not affected.
+    ///
+    /// - Parameter requiresWhole: Whether a LoRA with keys that have no place in the model is an
+    ///   error.
+    /// - Returns: Messages about keys that were left out, to be shown as warnings.
+    /// - Throws: As opening a model with these LoRAs; then nothing is changed.
+    @discardableResult
+    public func setLoRAs(
+        _ loras: [GenerationOptions.LoRAFile],
+        requiresWhole: Bool = false
+    ) throws -> [String] {
+        let (transformer, notes) = try budget.run {
+            try model.transformer(with: loras, isStrict: requiresWhole)
+        }
+        try newest.withLock { newest in
+            newest.transformer = transformer
+            newest.hasOwnLoRAs = true
+            _ = try apply(newest)
+        }
+        return notes
     }
 
     /// Changes the strength of a LoRA of the model, which must have been loaded with
@@ -98,19 +141,33 @@ public final class VideoStream: Sendable {
     /// All streams of a model share its LoRAs.
     ///
     /// - Parameter index: The place of the LoRA among those that the model was loaded with.
+    /// - Throws: `invalidRequest` for a LoRA that is not only low-rank products: what else it
+    ///   changes is merged into weights. `setLoRAs` changes any.
     public func setStrength(_ strength: Double, ofLoRA index: Int = 0) throws {
-        guard model.loras.isLive, model.loras.loras.indices.contains(index), strength.isFinite
-        else {
+        let loras = model.loras
+        guard loras.isLive, loras.loras.indices.contains(index), strength.isFinite else {
             throw SwanError(
                 .invalidRequest,
                 "the strength of LoRA \(index) cannot be set to \(strength): the model has "
-                    + "\(model.loras.isLive ? model.loras.loras.count : 0) LoRAs whose strength can "
-                    + "be changed (addsLoRAsLive)"
+                    + "\(loras.isLive ? loras.loras.count : 0) LoRAs whose strength can "
+                    + "be changed (addsLoRAsLive); setLoRAs replaces others"
             )
         }
-        model.loras.loras[index].strength.value = strength
-        // The keys and values of the prompt depend on it, too.
-        try setPrompt(prompt.withLock { $0 })
+        let lora = loras.loras[index]
+        try newest.withLock { newest in
+            guard lora.isAdditive, !newest.hasOwnLoRAs else {
+                throw SwanError(
+                    .invalidRequest,
+                    newest.hasOwnLoRAs
+                        ? "the stream has LoRAs of its own; change them with setLoRAs"
+                        : "\(lora.name): changes weights by more than low-rank products, which "
+                            + "cannot be changed at once; use setLoRAs"
+                )
+            }
+            lora.strength.value = strength
+            // The keys and values of the prompt depend on it, too.
+            _ = try apply(newest)
+        }
     }
 
     // MARK: - Sequential stages
