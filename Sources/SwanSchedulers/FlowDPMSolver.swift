@@ -68,8 +68,8 @@ struct MultistepTerms {
         // Lambda is infinite at a noise level of 0, where extrapolation is not useful.
         let isFirstOrder =
             isLast && (settings.endsWithEuler || isShort || steps.sigmas[index + 1] == 0)
-        let most = isFirstOrder ? 1 : isShort && index + 2 == steps.count ? 2 : settings.order
-        let order = min(most, earlier + 1)
+        let most = isFirstOrder ? 1 : isShort && index + 2 == steps.count ? 2 : 3
+        let order = min(most, settings.order, earlier + 1)
         let lambda = steps.logSNR(index)
         let h = steps.logSNR(index + 1) - lambda
         ratios = (1..<max(order, 1)).map { back in

@@ -11,33 +11,45 @@ import SwanSystem
 ///
 /// Ids in the files are not used: a token that is a piece has the id of the piece, and others follow
 /// the vocabulary in the order in which they are added.
-enum AddedTokenFiles {
+struct AddedTokenFiles {
     /// The tokens in the order in which they are added.
+    var tokens: [AddedToken] = []
+    /// Whether text is split at white space, which then is no piece, also before a token.
+    var splitsAtSpaces = false
+
+    /// No files.
+    init() {}
+
+    /// Reads the files.
     ///
     /// - Parameter path: The model's file, `spiece.model` or `tokenizer.json`.
-    static func tokens(besides path: String) throws(SwanError) -> [AddedToken] {
+    init(besides path: String) throws(SwanError) {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
         func read<Content: Decodable>(
             _ name: String,
             _ type: Content.Type
         ) throws(SwanError) -> Content? {
-            try content(folder.appending(path: name).path(percentEncoded: false), type)
+            try Self.content(folder.appending(path: name).path(percentEncoded: false), type)
         }
-        // The model's own file has been read.
+        // The model's own file is read with its vocabulary.
         let isOwn = URL(fileURLWithPath: path).lastPathComponent == "tokenizer.json"
-        let own = isOwn ? [] : try read("tokenizer.json", TokenizerFile.self)?.added_tokens ?? []
+        let file = isOwn ? nil : try read("tokenizer.json", TokenizerFile.self)
+        let own = file?.added_tokens ?? []
+        splitsAtSpaces = file?.pre_tokenizer?.splitsAtSpaces ?? false
         let config = try read("tokenizer_config.json", Settings.self) ?? Settings()
         if let decoder = config.decoder {
-            return own + decoder + config.special(besides: decoder)
+            tokens = own + decoder + config.special(besides: own + decoder)
+            return
         }
         var settings = config
         if let map = try read("special_tokens_map.json", Settings.self) { settings.add(map) }
         let named = try read("added_tokens.json", [String: Int].self) ?? [:]
-        let special = settings.names
+        // As in transformers, the additional ones of the map are not among these.
+        let special = settings.names(others: config.extra)
         let numbered = named.sorted { ($0.value, $0.key) < ($1.value, $1.key) }.map {
             AddedToken($0.key, isSpecial: special.contains($0.key))
         }
-        return own + numbered + settings.special(besides: own + numbered)
+        tokens = own + numbered + settings.special(besides: own + numbered)
     }
 
     private static func content<Content: Decodable>(
@@ -60,7 +72,10 @@ enum AddedTokenFiles {
         }
     }
 
-    private struct TokenizerFile: Decodable { let added_tokens: [AddedToken]? }
+    private struct TokenizerFile: Decodable {
+        let added_tokens: [AddedToken]?
+        let pre_tokenizer: UnigramTokenizerFile.Step?
+    }
 
     /// The keys of `tokenizer_config.json` and `special_tokens_map.json` that add tokens.
     private struct Settings: Decodable {
@@ -68,7 +83,8 @@ enum AddedTokenFiles {
         private(set) var decoder: [AddedToken]?
         /// `eos_token` and the like by their keys.
         private var named: [String: AddedToken] = [:]
-        private var extra: [AddedToken] = []
+        /// `additional_special_tokens`.
+        private(set) var extra: [AddedToken] = []
 
         init() {}
 
@@ -95,8 +111,10 @@ enum AddedTokenFiles {
             }
         }
 
-        /// The names of the special tokens.
-        var names: Set<String> { Set((named.values + extra).map(\.content)) }
+        /// The texts of `eos_token` and the like, and of other tokens.
+        func names(others: [AddedToken]) -> Set<String> {
+            Set((named.values + others).map(\.content))
+        }
 
         mutating func add(_ other: Settings) {
             named.merge(other.named) { $1 }

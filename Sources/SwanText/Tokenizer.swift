@@ -21,6 +21,8 @@ public final class Tokenizer: Sendable {
     /// Those that are matched in the text as it is, and those in its normalized form.
     private let marks, normalizedMarks: MarkSplitter
     private let rules: NormalizationRules
+    /// Whether text is split at white space, which then is no piece, also before a token.
+    private let splitsAtSpaces: Bool
     private let rareText: RareText
 
     /// How to tokenize characters that are not in the vocabulary.
@@ -62,7 +64,7 @@ public final class Tokenizer: Sendable {
             data: data,
             name: path,
             rareText,
-            adding: AddedTokenFiles.tokens(besides: path)
+            adding: AddedTokenFiles(besides: path)
         )
     }
 
@@ -78,13 +80,15 @@ public final class Tokenizer: Sendable {
         data: Data,
         name: String,
         _ rareText: RareText,
-        adding tokens: [AddedToken] = [],
+        adding files: AddedTokenFiles = AddedTokenFiles(),
     ) throws(SwanError) {
         var bytes = [UInt8](data)
-        var own: [AddedToken] = []
+        var files = files
         if UnigramTokenizerFile.isLikely(bytes) {
             let file = try UnigramTokenizerFile(data, name: name)
-            (bytes, own) = (try file.model(), file.addedTokens)
+            bytes = try file.model()
+            files.tokens = file.addedTokens + files.tokens
+            files.splitsAtSpaces = file.splitsAtSpaces
         }
         if let fault = ModelCheck.fault(in: bytes) {
             throw SwanError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
@@ -104,7 +108,8 @@ public final class Tokenizer: Sendable {
             name: name,
             rareText,
             rules: NormalizationRules(table: ModelCheck.rules(in: bytes)),
-            adding: defined + own + tokens
+            splitsAtSpaces: files.splitsAtSpaces,
+            adding: defined + files.tokens
         )
     }
 
@@ -113,11 +118,13 @@ public final class Tokenizer: Sendable {
         name: String,
         _ rareText: RareText,
         rules: NormalizationRules,
+        splitsAtSpaces: Bool,
         adding tokens: [AddedToken],
     ) throws(SwanError) {
         self.processor = processor
         self.rareText = rareText
         self.rules = rules
+        self.splitsAtSpaces = splitsAtSpaces
         let count = csp_vocabulary_size(processor)
         padID = csp_pad_id(processor)
         endID = csp_end_id(processor)
@@ -226,17 +233,51 @@ public final class Tokenizer: Sendable {
             case .mark(let id): tokens.append(id)
             case .text(let range) where normalizedMarks.isEmpty:
                 tokens += try pieces(of: bytes[range])
+            case .text(let range): tokens += try normalizedTokens(of: bytes[range])
+            }
+        }
+        return tokens
+    }
+
+    /// The tokens of a text with marks that are matched in its normalized form.
+    private func normalizedTokens(of text: ArraySlice<UInt8>) throws(SwanError) -> [Int32] {
+        let space = UInt8(ascii: " ")
+        let normal = Self.joinedSpaces(rules.normalized(text))
+        var tokens: [Int32] = []
+        for part in normalizedMarks.parts(of: normal[...]) {
+            switch part {
+            case .mark(let id): tokens.append(id)
             case .text(let range):
-                let normal = rules.normalized(bytes[range])
-                for part in normalizedMarks.parts(of: normal[...]) {
-                    switch part {
-                    case .mark(let id): tokens.append(id)
-                    case .text(let range): tokens += try pieces(of: normal[range])
-                    }
+                let text = String(decoding: normal[range], as: UTF8.self)
+                let plain = Array(text.replacing(Self.spaces, with: " ").utf8)
+                tokens += try pieces(of: plain[...])
+                // SentencePiece drops spaces at the end; here a mark follows.
+                if !splitsAtSpaces, plain.last == space, let piece = id(ofPiece: Self.spaces) {
+                    tokens.append(piece)
                 }
             }
         }
         return tokens
+    }
+
+    /// SentencePiece's sign for a space.
+    private static let spaces = "\u{2581}"
+
+    /// A text without spaces at its end, and with its runs of spaces as the sign for one: marks
+    /// do not strip those.
+    private static func joinedSpaces(_ bytes: [UInt8]) -> [UInt8] {
+        let space = UInt8(ascii: " ")
+        var (result, run) = ([UInt8](), 0)
+        for byte in bytes {
+            if byte == space {
+                run += 1
+                continue
+            }
+            if run > 0 { result += run == 1 ? [space] : Array(spaces.utf8) }
+            run = 0
+            result.append(byte)
+        }
+        return result
     }
 
     /// Decodes token ids.

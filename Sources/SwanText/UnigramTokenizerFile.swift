@@ -33,6 +33,9 @@ struct UnigramTokenizerFile {
     /// The tokens that the file adds to the vocabulary, in its order.
     var addedTokens: [AddedToken] { (file.added_tokens ?? []).map(\.token) }
 
+    /// Whether text is split at white space, which then is no piece.
+    var splitsAtSpaces: Bool { file.pre_tokenizer?.splitsAtSpaces ?? false }
+
     /// The serialized model.
     func model() throws(SwanError) -> [UInt8] {
         let vocabulary = file.model.vocab
@@ -167,7 +170,7 @@ struct UnigramTokenizerFile {
     }
 
     /// A normalizer or pre-tokenizer, or a sequence of them.
-    private struct Step: Decodable {
+    struct Step: Decodable {
         struct Pattern: Decodable { let Regex: String? }
 
         let type: String
@@ -180,6 +183,9 @@ struct UnigramTokenizerFile {
         var steps: [Step] {
             type == "Sequence" ? (normalizers ?? pretokenizers ?? []).flatMap(\.steps) : [self]
         }
+
+        /// Whether one of the steps splits text at white space.
+        var splitsAtSpaces: Bool { steps.contains { $0.type == "WhitespaceSplit" } }
     }
 
     private struct Token: Decodable {
