@@ -18,7 +18,8 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 
 GROUPS = [
-    "flow_match", "solvers", "transformer", "image_to_video", "vace", "stream", "vae", "tiny_vae",
+    "flow_match", "solvers", "schedulers", "transformer", "image_to_video", "vace", "stream",
+    "stream_text", "vae", "tiny_vae",
     "text_encoder", "clip_vision", "lora", "engine", "measures", "optimizers", "distillation",
     "self_forcing", "lite_student", "pipelines",
 ]

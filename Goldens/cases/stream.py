@@ -89,8 +89,10 @@ class Prompt(torch.nn.Module):
 def pipeline_of(model, embeddings, options, height, width):
     """The reference's pipeline around a small model."""
     arguments = SimpleNamespace(
-        model_type="T2V-1.3B", model_name="wan", generator_name="causal_wan", t2v=False,
-        denoising_step_list=[*options["steps"], 0],
+        model_type="T2V-1.3B", model_name="wan", generator_name="causal_wan",
+        # With t2v, the reference keeps the list's last timestep, 0, as a step.
+        t2v=options["steps"][-1] == 0,
+        denoising_step_list=[*(step for step in options["steps"] if step > 0), 0],
         warp_denoising_step=options["warp_denoising_step"],
         height=height * 8, width=width * 8, num_kv_cache=options["num_kv_cache"],
         num_sink_tokens=options["num_sink_tokens"],
@@ -133,7 +135,7 @@ def latent_video(rng, calls, frames, channels, height, width, cut):
 
 
 def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, threshold=-1, warp=False,
-           prepare_frames=None, refresh=None, default_steps=(), **changes):
+           prepare_frames=None, refresh=None, default_steps=(), text=False, **changes):
     config = model_config(**changes)
     rng = generator(seed)
     model = randomize(CausalWanModel(**config), rng)
@@ -141,7 +143,7 @@ def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, thres
     per_frame = (height // 2) * (width // 2)
     frames = prepare_frames or 1 + block
     options = {
-        "steps": list(steps), "stream_batch": batch, "num_frame_per_block": block,
+        "steps": [*steps, 0] if text else list(steps), "stream_batch": batch, "num_frame_per_block": block,
         "num_kv_cache": kv, "num_sink_tokens": sink, "adapt_sink_threshold": threshold,
         "warp_denoising_step": warp, "tokens_per_frame": per_frame, "prepare_frames": frames,
         "t_refresh": refresh, "timestep_shift": 8.0,
@@ -153,6 +155,9 @@ def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, thres
     current_steps = torch.randint(520, steps[0] + 1, (calls,), generator=rng)
     for call in default_steps:
         current_steps[call] = -1
+    if text:
+        # Without stream batch, the reference has no other way to say the list's own step.
+        current_steps[:] = -1 if batch else steps[0]
 
     pipeline = pipeline_of(model, embeddings, options, height, width)
     drawn, predicted, starts, hidden, trace = [], [], [], [], []
@@ -229,7 +234,7 @@ def stream(name, seed, steps, calls=16, batch=True, block=1, kv=6, sink=0, thres
 
     case.add("weights", dict(model.state_dict()))
     case.add("input", {"current_start": torch.tensor(starts)})
-    if len(steps) > 1:
+    if noises[0] is not None:
         case.add("input", {"noise": torch.stack(noises)})
     case.add("output", {
         "x0": torch.stack(x0),

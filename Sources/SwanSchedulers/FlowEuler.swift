@@ -24,3 +24,37 @@ public struct FlowEuler: FlowSolver {
         return next
     }
 }
+
+/// Euler's method with new noise in every step: predicts the clean sample and adds noise of the
+/// next level to it.
+///
+/// x_t = (1 - sigma_t) (x_s - sigma_s flow) + sigma_t noise, as diffusers'
+/// `FlowMatchEulerDiscreteScheduler` with `stochastic_sampling`.
+public struct FlowRenewingEuler: StochasticFlowSolver {
+    /// The noise levels and timesteps of the steps.
+    public let steps: FlowSteps
+    /// The source of noise, on the sample's device.
+    public let generator: Generator
+    /// The number of completed steps.
+    public private(set) var index = 0
+
+    /// Creates a solver before its first step.
+    public init(_ steps: FlowSteps, generator: Generator) {
+        (self.steps, self.generator) = (steps, generator)
+    }
+
+    /// The sample at the next noise level, with new noise.
+    public mutating func step(
+        flow: Tensor,
+        sample: Tensor,
+        noise: Tensor
+    ) throws(SwanError) -> Tensor {
+        try check(flow, sample, noise)
+        let (x, x0) = try converted(flow, sample)
+        let level = steps.sigmas[index + 1]
+        let next = try x0 * Double(1 - level) + noise.to(x.dtype) * Double(level)
+        let result = try next.to(sample.dtype)
+        index += 1
+        return result
+    }
+}

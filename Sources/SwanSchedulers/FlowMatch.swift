@@ -291,17 +291,22 @@ extension FlowMatch.Options {
         }
     }
 
-    /// Evenly spaced noise levels in float32 as in PyTorch, with each half computed from its own
-    /// end.
+    /// Evenly spaced noise levels, before the shift.
     fileprivate func points() -> [Float] {
         let start = Float(sigmaMin + (sigmaMax - sigmaMin) * denoisingStrength)
-        let end = Float(sigmaMin)
         let count = extraOneStep ? steps + 1 : steps
-        guard count > 1 else { return [start] }
-        let step = (end - start) / Float(count - 1)
-        return (0..<steps).map { index in
-            index < count / 2
-                ? start + step * Float(index) : end - step * Float(count - 1 - index)
-        }
+        return Array(evenlySpaced(from: start, to: Float(sigmaMin), count).prefix(steps))
+    }
+}
+
+/// `count` evenly spaced numbers in float32, with the bits of PyTorch's `linspace`: each half is
+/// computed from its own end, and the product and the sum are rounded once (fused).
+func evenlySpaced(from start: Float, to end: Float, _ count: Int) -> [Float] {
+    guard count > 1 else { return [start] }
+    let step = (end - start) / Float(count - 1)
+    return (0..<count).map { index in
+        index < count / 2
+            ? start.addingProduct(step, Float(index))
+            : end.addingProduct(-step, Float(count - 1 - index))
     }
 }

@@ -4,6 +4,12 @@ public enum FlowSolverKind: String, Sendable, CaseIterable, Codable {
     case dpmpp = "dpm++"
     case dpmppSDE = "dpm++sde"
     case euler
+
+    /// Whether the other one has the same settings.
+    package func isLike(_ other: FlowSolverKind) -> Bool {
+        let multistep = [FlowSolverKind.dpmpp, .dpmppSDE]
+        return self == other || multistep.contains(self) && multistep.contains(other)
+    }
 }
 
 /// Whose noise levels are used: the published codes differ in the last digits of their tables.

@@ -8,7 +8,8 @@ public import SwanSystem
 /// levels and in whether timesteps are integers, so each has a `Spacing`. As in the references,
 /// tables are computed in float64 and rounded once.
 public struct FlowSteps: Sendable, Equatable {
-    /// The decreasing noise levels at the beginning of each step, followed by 0.
+    /// The decreasing noise levels at the beginning of each step, and the one after the last: 0,
+    /// unless `FlowLevelSettings` say otherwise.
     public let sigmas: [Float]
     /// The network's timestep input at the beginning of each step, up to 1000.
     public let timesteps: [Float]
@@ -34,7 +35,14 @@ public struct FlowSteps: Sendable, Equatable {
     static let trainingTimesteps = 1_000
 
     /// Creates 1 to 1000 steps; a shift above 1 spends more of them at high noise.
-    public init(_ count: Int, shift: Double, spacing: Spacing) throws(SwanError) {
+    ///
+    /// - Parameter settings: How diffusers' tables deviate; Wan's do not.
+    public init(
+        _ count: Int,
+        shift: Double,
+        spacing: Spacing,
+        _ settings: FlowLevelSettings = FlowLevelSettings()
+    ) throws(SwanError) {
         guard 1...Self.trainingTimesteps ~= count else {
             throw SwanError(
                 .invalidOption,
@@ -47,20 +55,27 @@ public struct FlowSteps: Sendable, Equatable {
                 "invalid shift \(shift): must be above 0; 1 disables it"
             )
         }
-        let levels = spacing.levels(count, shift)
+        let levels = spacing.levels(count, shift, settings)
         let timesteps = levels.map { level in
             spacing == .diffusersEuler
                 ? Float(level) * Float(Self.trainingTimesteps)
                 : Float((level * Double(Self.trainingTimesteps)).rounded(.towardZero))
         }
-        let sigmas = levels.map(Float.init) + [0]
-        guard zip(sigmas, sigmas.dropFirst()).allSatisfy(>) else {
+        var sigmas = levels.map(Float.init)
+        let end = spacing.isOfWan ? .zero : settings.end
+        let beyond: Float =
+            switch end {
+            case .zero, .last: 0
+            case .level(let level): Float(level)
+            }
+        guard sigmas[0] <= 1, zip(sigmas, sigmas.dropFirst() + [beyond]).allSatisfy(>) else {
             throw SwanError(
                 .invalidOption,
-                "\(count) steps with a shift of \(shift): noise levels coincide in float32; use fewer "
-                    + "steps or a shift closer to 1"
+                "\(count) steps with a shift of \(shift): noise levels coincide in float32 or do not "
+                    + "decrease from at most 1; use fewer steps or a shift closer to 1"
             )
         }
+        sigmas.append(end == .last ? sigmas[count - 1] : beyond)
         (self.sigmas, self.timesteps) = (sigmas, timesteps)
     }
 
@@ -96,37 +111,55 @@ public struct FlowSteps: Sendable, Equatable {
 // MARK: - Tables
 
 extension FlowSteps.Spacing {
+    /// Whether the table is that of Wan's own code.
+    fileprivate var isOfWan: Bool { self == .wan || self == .wanUniPC }
+
     /// The shifted noise levels at the beginning of each step.
-    fileprivate func levels(_ count: Int, _ shift: Double) -> [Double] {
+    fileprivate func levels(
+        _ count: Int,
+        _ shift: Double,
+        _ settings: FlowLevelSettings
+    ) -> [Double] {
         let last = 1 / Double(FlowSteps.trainingTimesteps)
         let shifted = { (level: Double) in shift * level / (1 + (shift - 1) * level) }
         switch self {
         case .wan:
-            return line(1, 0, count + 1).dropLast().map(shifted)
+            return evenLine(1, 0, count + 1).dropLast().map(shifted)
         case .wanUniPC:
-            return line(Double(Float(1 - last)), 0, count + 1).dropLast().map(shifted)
+            return evenLine(Double(Float(1 - last)), 0, count + 1).dropLast().map(shifted)
         case .diffusersUniPC:
-            var levels = line(1, last, count + 1).dropLast().map(shifted)
+            guard settings.spread == .even else {
+                // Of a sample x0 + sigma noise; a flow has (1 - sigma) x0 + sigma noise.
+                return settings.spreadLevels(count, from: 1, to: last).map { $0 / ($0 + 1) }
+            }
+            let even = evenLine(1, last, count + 1).dropLast().map(shifted)
+            var levels = settings.stretched(even)
             // Avoid 1, where the logarithm of alpha is infinite.
             if abs(levels[0] - 1) < 1e-6 { levels[0] -= 1e-6 }
             return levels
         case .diffusersDPM:
-            return line(1, last, count + 1).dropFirst().reversed().map { shifted(1 - $0) }
+            return evenLine(1, last, count + 1).dropFirst().reversed().map { shifted(1 - $0) }
         case .diffusersEuler:
-            let training = Double(FlowSteps.trainingTimesteps)
-            let ends = [Float(1), Float(last)].map { level in
-                let shifted = Float(shift) * level / (1 + Float(shift - 1) * level)
-                // Rounding must not exceed pure noise.
-                return Double(min(shifted, 1)) * training
+            let levels = settings.stretched(eulerLevels(count, shift, shifted))
+            guard settings.spread != .even, let first = levels.first, let end = levels.last else {
+                return levels
             }
-            return line(ends[0], ends[1], count).map { shifted($0 / training) }
+            return settings.spreadLevels(count, from: first, to: end)
         }
     }
 
-    /// `count` evenly spaced numbers from `start` to `end`, rounded as in NumPy's `linspace`.
-    private func line(_ start: Double, _ end: Double, _ count: Int) -> [Double] {
-        guard count > 1 else { return [start] }
-        let step = (end - start) / Double(count - 1)
-        return (0..<(count - 1)).map { Double($0) * step + start } + [end]
+    /// Levels between two ends that are shifted, which are then shifted as well.
+    private func eulerLevels(
+        _ count: Int,
+        _ shift: Double,
+        _ shifted: (Double) -> Double
+    ) -> [Double] {
+        let training = Double(FlowSteps.trainingTimesteps)
+        let ends = [1, Float(1 / training)].map { level in
+            let shifted = Float(shift) * level / (1 + Float(shift - 1) * level)
+            // Rounding must not exceed pure noise.
+            return Double(min(shifted, 1)) * training
+        }
+        return evenLine(ends[0], ends[1], count).map { shifted($0 / training) }
     }
 }

@@ -23,6 +23,37 @@ enum ModelCheck {
         return nil
     }
 
+    /// The table of normalization rules of a serialized model; empty without one.
+    static func rules(in model: [UInt8]) -> [UInt8] {
+        let spec = messages(in: model[...])?.last { $0.number == normalizer }
+        let table = spec.flatMap { messages(in: $0.bytes) }?.last { $0.number == charsMap }
+        return table.map { Array($0.bytes) } ?? []
+    }
+
+    /// The pieces that a model's trainer was told to keep whole, such as `<extra_id_0>`.
+    static func userDefinedPieces(in model: [UInt8]) -> [String] {
+        let pieces = messages(in: model[...])?.filter { $0.number == piece } ?? []
+        return pieces.compactMap { piece in
+            // The kind is the number in field 3; most pieces have none.
+            var rest = piece.bytes
+            var (text, isUserDefined) = (ArraySlice<UInt8>(), false)
+            while let key = readVarint(&rest) {
+                switch key & 7 {
+                case 0:
+                    guard let value = readVarint(&rest) else { return nil }
+                    if key >> 3 == 3 { isUserDefined = value == 4 }
+                case 2:
+                    guard let size = readVarint(&rest), size <= rest.count else { return nil }
+                    if key >> 3 == 1 { text = rest.prefix(Int(size)) }
+                    rest = rest.dropFirst(Int(size))
+                case 1: rest = rest.dropFirst(8)
+                default: rest = rest.dropFirst(4)
+                }
+            }
+            return isUserDefined ? String(decoding: text, as: UTF8.self) : nil
+        }
+    }
+
     // Field numbers of sentencepiece_model.proto.
     private static let piece = 1
     private static let normalizer = 3

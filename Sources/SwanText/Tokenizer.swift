@@ -5,7 +5,7 @@ public import Foundation
 /// The tokenizer of UMT5: prompt cleaning, a SentencePiece unigram model, an end token and padding,
 /// as in Wan 2.1's `HuggingfaceTokenizer` (`wan/modules/tokenizers.py`).
 public final class Tokenizer: Sendable {
-    /// The number of pieces; all token ids are below it.
+    /// The number of pieces and of tokens that were added to them; all token ids are below it.
     public let vocabularySize: Int
     /// The id of the padding token, `<pad>`.
     public let padID: Int32
@@ -16,7 +16,13 @@ public final class Tokenizer: Sendable {
 
     // The library's processor is immutable once loaded, and encoding with it is thread-safe.
     nonisolated(unsafe) private let processor: OpaquePointer
-    private let marks: [Mark]
+    /// Tokens that are matched literally before SentencePiece processes the rest.
+    private let added: AddedTokens
+    /// Those that are matched in the text as it is, and those in its normalized form.
+    private let marks, normalizedMarks: MarkSplitter
+    private let rules: NormalizationRules
+    /// Whether text is split at white space, which then is no piece, also before a token.
+    private let splitsAtSpaces: Bool
     private let rareText: RareText
 
     /// How to tokenize characters that are not in the vocabulary.
@@ -29,13 +35,9 @@ public final class Tokenizer: Sendable {
         case bytes
     }
 
-    /// A piece that is matched literally in a prompt before SentencePiece processes the rest.
-    private struct Mark: Sendable {
-        let text: [UInt8]
-        let id: Int32
-    }
-
-    /// Loads a SentencePiece model (`spiece.model`), or a `tokenizer.json` converted from one.
+    /// Loads a SentencePiece model (`spiece.model`), or a `tokenizer.json` converted from one, and the
+    /// tokens that files beside it add: `tokenizer.json`, `tokenizer_config.json`,
+    /// `added_tokens.json`, `special_tokens_map.json`.
     public convenience init(
         contentsOf path: String,
         rareText: RareText = .unknownMark,
@@ -58,7 +60,12 @@ public final class Tokenizer: Sendable {
             default: throw SwanError(.invalidModel, error.message, cause: error)
             }
         }
-        try self.init(data: data, name: path, rareText)
+        try self.init(
+            data: data,
+            name: path,
+            rareText,
+            adding: AddedTokenFiles(besides: path)
+        )
     }
 
     /// Loads a serialized SentencePiece model, or the contents of a `tokenizer.json`.
@@ -73,10 +80,15 @@ public final class Tokenizer: Sendable {
         data: Data,
         name: String,
         _ rareText: RareText,
+        adding files: AddedTokenFiles = AddedTokenFiles(),
     ) throws(SwanError) {
         var bytes = [UInt8](data)
+        var files = files
         if UnigramTokenizerFile.isLikely(bytes) {
-            bytes = try UnigramTokenizerFile(data, name: name).model()
+            let file = try UnigramTokenizerFile(data, name: name)
+            bytes = try file.model()
+            files.tokens = file.addedTokens + files.tokens
+            files.splitsAtSpaces = file.splitsAtSpaces
         }
         if let fault = ModelCheck.fault(in: bytes) {
             throw SwanError(.invalidModel, "\(name) is not a SentencePiece model: \(fault)")
@@ -86,24 +98,55 @@ public final class Tokenizer: Sendable {
         guard let processor else {
             throw SwanError(.invalidModel, "\(name) is not a SentencePiece model: \(message)")
         }
-        try self.init(processor: processor, name: name, rareText)
+        let defined = ModelCheck.userDefinedPieces(in: bytes).map { text in
+            var token = AddedToken(text, isSpecial: false)
+            token.isNormalized = false
+            return token
+        }
+        try self.init(
+            processor: processor,
+            name: name,
+            rareText,
+            rules: NormalizationRules(table: ModelCheck.rules(in: bytes)),
+            splitsAtSpaces: files.splitsAtSpaces,
+            adding: defined + files.tokens
+        )
     }
 
     private init(
         processor: OpaquePointer,
         name: String,
         _ rareText: RareText,
+        rules: NormalizationRules,
+        splitsAtSpaces: Bool,
+        adding tokens: [AddedToken],
     ) throws(SwanError) {
         self.processor = processor
         self.rareText = rareText
-        vocabularySize = Int(csp_vocabulary_size(processor))
+        self.rules = rules
+        self.splitsAtSpaces = splitsAtSpaces
+        let count = csp_vocabulary_size(processor)
         padID = csp_pad_id(processor)
         endID = csp_end_id(processor)
         unknownID = csp_unknown_id(processor)
-        marks = (0..<Int32(vocabularySize)).compactMap { id in
+        var added = AddedTokens(pieces: count)
+        for id in 0..<count {
             let kind = csp_kind(processor, id)
-            guard kind == csp_piece_control || kind == csp_piece_unknown else { return nil }
-            return Tokenizer.piece(id, of: processor).map { Mark(text: $0, id: id) }
+            guard kind == csp_piece_control || kind == csp_piece_unknown,
+                let text = Tokenizer.piece(id, of: processor)
+            else { continue }
+            added.add(AddedToken(String(decoding: text, as: UTF8.self), isSpecial: true), piece: id)
+        }
+        for token in tokens {
+            added.add(token, piece: Tokenizer.id(ofPiece: token.content, in: processor))
+        }
+        self.added = added
+        vocabularySize = Int(added.end)
+        marks = MarkSplitter(added.tokens.filter { !$0.value.isNormalized }) {
+            Array($0.content.utf8)
+        }
+        normalizedMarks = MarkSplitter(added.tokens.filter(\.value.isNormalized)) {
+            rules.normalized(Array($0.content.utf8)[...])
         }
         let absent = [("<pad>", padID), ("</s>", endID)].filter { $0.1 < 0 }.map(\.0)
         guard absent.isEmpty else {
@@ -185,22 +228,71 @@ public final class Tokenizer: Sendable {
     public func tokens(of text: String) throws(SwanError) -> [Int32] {
         let bytes = Array(text.utf8)
         var tokens: [Int32] = []
-        var start = 0
-        var index = 0
-        while index < bytes.count {
-            guard let mark = mark(in: bytes, at: index) else {
-                index += 1
+        for part in marks.parts(of: bytes[...]) {
+            switch part {
+            case .mark(let id): tokens.append(id)
+            case .text(let range) where normalizedMarks.isEmpty:
+                tokens += try pieces(of: bytes[range])
+            case .text(let range): tokens += try normalizedTokens(of: bytes[range])
+            }
+        }
+        return tokens
+    }
+
+    /// The tokens of a text with marks that are matched in its normalized form.
+    private func normalizedTokens(of text: ArraySlice<UInt8>) throws(SwanError) -> [Int32] {
+        let space = UInt8(ascii: " ")
+        let normal = Self.joinedSpaces(rules.normalized(text))
+        var tokens: [Int32] = []
+        for part in normalizedMarks.parts(of: normal[...]) {
+            switch part {
+            case .mark(let id): tokens.append(id)
+            case .text(let range):
+                let text = String(decoding: normal[range], as: UTF8.self)
+                let plain = Array(text.replacing(Self.spaces, with: " ").utf8)
+                tokens += try pieces(of: plain[...])
+                // SentencePiece drops spaces at the end; here a mark follows.
+                if !splitsAtSpaces, plain.last == space, let piece = id(ofPiece: Self.spaces) {
+                    tokens.append(piece)
+                }
+            }
+        }
+        return tokens
+    }
+
+    /// SentencePiece's sign for a space.
+    private static let spaces = "\u{2581}"
+
+    /// A text without spaces at its end, and with its runs of spaces as the sign for one: marks
+    /// do not strip those.
+    private static func joinedSpaces(_ bytes: [UInt8]) -> [UInt8] {
+        let space = UInt8(ascii: " ")
+        var (result, run) = ([UInt8](), 0)
+        for byte in bytes {
+            if byte == space {
+                run += 1
                 continue
             }
-            tokens += try pieces(of: bytes[start..<index]) + [mark.id]
-            index += mark.text.count
-            start = index
+            if run > 0 { result += run == 1 ? [space] : Array(spaces.utf8) }
+            run = 0
+            result.append(byte)
         }
-        return try tokens + pieces(of: bytes[start...])
+        return result
     }
 
     /// Decodes token ids.
     public func text(of ids: [Int32]) throws(SwanError) -> String {
+        guard let place = ids.firstIndex(where: { added.isBeyondPieces($0) }) else {
+            return try textOfPieces(ids)
+        }
+        let words = [
+            try textOfPieces(Array(ids[..<place])), added.tokens[ids[place]]?.content ?? "",
+            try self.text(of: Array(ids[(place + 1)...])),
+        ]
+        return words.filter { !$0.isEmpty }.joined(separator: " ")
+    }
+
+    private func textOfPieces(_ ids: [Int32]) throws(SwanError) -> String {
         var message = ErrorMessage()
         var text: UnsafeMutablePointer<CChar>?
         var length = 0
@@ -216,11 +308,17 @@ public final class Tokenizer: Sendable {
 
     /// The piece with an id, with U+2581 for a space; nil if the id is not in the vocabulary.
     public func piece(_ id: Int32) -> String? {
-        Tokenizer.piece(id, of: processor).map { String(decoding: $0, as: UTF8.self) }
+        added.isBeyondPieces(id)
+            ? added.tokens[id]?.content
+            : Tokenizer.piece(id, of: processor).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// The id of a piece; nil if it is not in the vocabulary.
     public func id(ofPiece piece: String) -> Int32? {
+        added.id(of: piece) ?? Tokenizer.id(ofPiece: piece, in: processor)
+    }
+
+    private static func id(ofPiece piece: String, in processor: OpaquePointer) -> Int32? {
         let bytes = Array(piece.utf8)
         let id = bytes.withUnsafeBytes {
             csp_id(processor, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
@@ -240,12 +338,6 @@ public final class Tokenizer: Sendable {
                 """
             )
         }
-    }
-
-    private func mark(in bytes: [UInt8], at index: Int) -> Mark? {
-        // All marks start with an angle bracket, which is rare in prompts.
-        marks.filter { bytes[index] == $0.text.first && bytes[index...].starts(with: $0.text) }
-            .max { $0.text.count < $1.text.count }
     }
 
     private func pieces(of text: ArraySlice<UInt8>) throws(SwanError) -> [Int32] {

@@ -30,6 +30,12 @@ struct UnigramTokenizerFile {
         }
     }
 
+    /// The tokens that the file adds to the vocabulary, in its order.
+    var addedTokens: [AddedToken] { (file.added_tokens ?? []).map(\.token) }
+
+    /// Whether text is split at white space, which then is no piece.
+    var splitsAtSpaces: Bool { file.pre_tokenizer?.splitsAtSpaces ?? false }
+
     /// The serialized model.
     func model() throws(SwanError) -> [UInt8] {
         let vocabulary = file.model.vocab
@@ -39,7 +45,7 @@ struct UnigramTokenizerFile {
                 "the unk_id of a tokenizer.json is not in its vocabulary of \(vocabulary.count)"
             )
         }
-        let marks = Set((file.added_tokens ?? []).filter(\.special).map(\.id))
+        let marks = Set((file.added_tokens ?? []).filter(\.token.isSpecial).map(\.id))
         let bytes = Dictionary(
             (0..<256).map { (String(format: "<0x%02X>", $0), $0) },
             uniquingKeysWith: { first, _ in first }
@@ -60,7 +66,7 @@ struct UnigramTokenizerFile {
         let added = (file.added_tokens ?? []).sorted { $0.id < $1.id }
         var count = vocabulary.count
         for token in added where token.id == count {
-            model.append(Self.piece(token.content, 0, .control), as: 1)
+            model.append(Self.piece(token.token.content, 0, .control), as: 1)
             count += 1
         }
         var trainer = Message()
@@ -164,7 +170,7 @@ struct UnigramTokenizerFile {
     }
 
     /// A normalizer or pre-tokenizer, or a sequence of them.
-    private struct Step: Decodable {
+    struct Step: Decodable {
         struct Pattern: Decodable { let Regex: String? }
 
         let type: String
@@ -177,12 +183,21 @@ struct UnigramTokenizerFile {
         var steps: [Step] {
             type == "Sequence" ? (normalizers ?? pretokenizers ?? []).flatMap(\.steps) : [self]
         }
+
+        /// Whether one of the steps splits text at white space.
+        var splitsAtSpaces: Bool { steps.contains { $0.type == "WhitespaceSplit" } }
     }
 
     private struct Token: Decodable {
+        private enum Key: String, CodingKey { case id }
+
         let id: Int
-        let content: String
-        let special: Bool
+        let token: AddedToken
+
+        init(from decoder: any Decoder) throws {
+            id = try decoder.container(keyedBy: Key.self).decode(Int.self, forKey: .id)
+            token = try AddedToken(from: decoder)
+        }
     }
 
     // MARK: - The protocol buffer (sentencepiece_model.proto)

@@ -53,7 +53,7 @@ struct ContentOptions: ParsableArguments {
     @Option(
         name: .customLong("mask"),
         help: ArgumentHelp(
-            "A mask video for --control: white areas are regenerated.",
+            "A mask video for --control, or one picture for all frames: white areas are regenerated.",
             valueName: "file"
         ),
         completion: .file()
@@ -73,9 +73,9 @@ struct ContentOptions: ParsableArguments {
     @Option(
         name: .customLong("control-scale"),
         parsing: .unconditional,
-        help: "The strength of the control video."
+        help: "The strength of a VACE model's control branch. (default: 1.0)"
     )
-    var controlScale = 1.0
+    var controlScale: Double?
 
     @Option(
         name: .customLong("n"),
@@ -136,12 +136,12 @@ struct ContentOptions: ParsableArguments {
         request.settings.seed = seed
         request.image = try image.map { try readImage($0) }
         request.lastImage = try lastImage.map { try readImage($0) }
-        guard controlVideo != nil || !references.isEmpty else { return }
+        guard controlVideo != nil || !references.isEmpty || controlScale != nil else { return }
         var control = GenerationRequest.Control()
         control.video = try controlVideo.map { try Self.frames($0, atMost: frames) } ?? []
         control.masks = try mask.map { try Self.frames($0, atMost: frames) } ?? []
         control.references = try references.map { try readImage($0) }
-        control.scale = controlScale
+        control.scale = controlScale ?? control.scale
         request.control = control
     }
 

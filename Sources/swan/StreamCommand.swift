@@ -93,6 +93,13 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     @Option(parsing: .unconditional, help: "Use only the first N denoising steps of the model.")
     var steps: Int?
 
+    @Flag(
+        name: .customLong("zero-step"),
+        inversion: .prefixedNo,
+        help: "Without an input, run timestep 0 as a last step; the default is the model's."
+    )
+    var zeroStep: Bool?
+
     @Option(
         parsing: .unconditional,
         help:
@@ -301,6 +308,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
         request.requiresWholeLoRAs = loading.requiresWholeLoRAs
         request.configuration = loading.config
         request.settings.steps = steps
+        request.settings.zeroStep = zeroStep
         request.settings.noiseScale = noiseScale
         request.settings.fixedNoise = fixedNoise
         request.settings.streamBatch = !withoutStreamBatch

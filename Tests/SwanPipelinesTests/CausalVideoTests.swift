@@ -52,6 +52,35 @@ import Torch
         try generate.write(toFile: path + "/generate.yaml", atomically: true, encoding: .utf8)
     }
 
+    /// A step at timestep 0 is for streams without an input, if the user or the model wants it.
+    @Test func zeroIsAStepIfAsked() throws {
+        let plain = try StreamCheckpoint(path).configuration
+        try configure(more: "zero_step: true")
+        let own = try StreamCheckpoint(path).configuration
+        var settings = StreamSettings()
+        settings.steps = 2
+        #expect(
+            try StreamOptions(plain, settings, fromText: true).configuration.steps == [1000, 750]
+        )
+        let options = try StreamOptions(own, settings, fromText: true)
+        #expect(options.configuration.steps == [1000, 750, 0])
+        #expect(try StreamOptions(own, settings).configuration.steps == [1000, 750])
+        let plan = try DenoisingPlan(options, dtype: .float32, device: .cpu)
+        #expect(plan.steps == [1000, 750, 0])
+        settings.zeroStep = false
+        #expect(
+            try StreamOptions(own, settings, fromText: true).configuration.steps == [1000, 750]
+        )
+        settings.zeroStep = true
+        #expect(
+            try StreamOptions(plain, settings, fromText: true).configuration.steps == [
+                1000, 750, 0,
+            ]
+        )
+        let error = #expect(throws: SwanError.self) { try StreamOptions(plain, settings) }
+        #expect(error?.message.contains("without an input") ?? false)
+    }
+
     private func model() throws -> (StreamModel, StreamOptions) {
         let checkpoint = try StreamCheckpoint(path)
         var settings = StreamSettings()

@@ -30,6 +30,7 @@ import SwanSystem
             "causal_wan_stream_warp", "causal_wan_stream_refresh", "causal_wan_stream_block3",
             "causal_wan_stream_block3_input", "causal_wan_nobatch_1step",
             "causal_wan_nobatch_2step_sink3", "causal_wan_nobatch_4step_sink1",
+            "causal_wan_text_2step", "causal_wan_text_1step_warp", "causal_wan_text_nobatch",
         ],
         Device.tested
     )
@@ -48,9 +49,11 @@ import SwanSystem
                 transformer,
                 DenoisingPlan(
                     schedule: schedule,
+                    // Without an input, the reference's list ends with a step at timestep 0.
                     steps: schedule.denoisingSteps(
-                        stream.steps + [0],
-                        warped: stream.warp_denoising_step
+                        stream.steps.last == 0 ? stream.steps : stream.steps + [0],
+                        warped: stream.warp_denoising_step,
+                        keepingZero: stream.steps.last == 0
                     ),
                     streamBatch: stream.stream_batch,
                     framesPerChunk: stream.num_frame_per_block,

@@ -4,7 +4,7 @@ package import SwanSystem
 import SwanModels
 
 /// The settings for running a model that diffusers stores next to the weights.
-package struct DiffusersSettings: Sendable, Equatable {
+package struct DiffusersSettings: Sendable {
     /// Whether the folder is that of a diffusers pipeline.
     package private(set) var isPipeline = false
     /// The scheduler's `flow_shift` or `shift`.
@@ -13,8 +13,8 @@ package struct DiffusersSettings: Sendable, Equatable {
     package private(set) var boundary: Double?
     /// Whether the index names a second transformer.
     private(set) var hasExperts = false
-    /// The solver that corresponds to the scheduler; nil if Swan does not have it.
-    package private(set) var solver: FlowSolverKind?
+    /// The scheduler's solver and its settings; nil without a file.
+    private var scheduler: Result<SchedulerSettings, SwanError>?
 
     /// Reads `model_index.json` and `scheduler/scheduler_config.json`. Settings that are missing remain nil.
     package init(_ folder: ModelFolder) throws(SwanError) {
@@ -22,10 +22,6 @@ package struct DiffusersSettings: Sendable, Equatable {
             let boundary_ratio: Double?
             /// The library and the class; nulls if the pipeline has no second transformer.
             let transformer_2: [String?]?
-        }
-        struct Scheduler: Decodable {
-            let _class_name: String?
-            let flow_shift, shift: Double?
         }
         if let path = folder.file("model_index.json") {
             isPipeline = true
@@ -43,26 +39,35 @@ package struct DiffusersSettings: Sendable, Equatable {
             hasExperts = boundary != nil || index.transformer_2?.contains { $0 != nil } ?? false
         }
         if let path = folder.file("scheduler/scheduler_config.json") {
-            let values = try Self.read(Scheduler.self, path)
-            shift = values.flow_shift ?? values.shift
-            if let shift {
-                try NumberLimits.require(
-                    shift,
-                    in: 1e-3...1_000,
-                    "flow_shift",
-                    of: path,
-                    .invalidModel
-                )
+            let file = try SchedulerFile(path)
+            // Some files have both: the class decides.
+            let isForEuler = file["_class_name"] == .text("FlowMatchEulerDiscreteScheduler")
+            let keys = isForEuler ? ["shift", "flow_shift"] : ["flow_shift", "shift"]
+            for key in keys where shift == nil {
+                shift = try file.number(key, in: 1e-3...1_000)
             }
-            solver = Self.solvers[values._class_name ?? ""]
+            do {
+                scheduler = .success(try SchedulerSettings(file))
+            } catch {
+                scheduler = .failure(error)
+            }
         }
     }
 
-    private static let solvers: [String: FlowSolverKind] = [
-        "UniPCMultistepScheduler": .unipc,
-        "FlowMatchEulerDiscreteScheduler": .euler,
-        "DPMSolverMultistepScheduler": .dpmpp,
-    ]
+    /// The solver of the scheduler's class and its settings; nil without a file.
+    ///
+    /// - Throws: `invalidModel` if the file asks for something that Swan does not have.
+    package func requireScheduler() throws(SwanError) -> SchedulerSettings? {
+        try scheduler?.get()
+    }
+
+    /// The settings for a solver that the user chose: the file's, if they are for that solver.
+    package func settings(for solver: FlowSolverKind) -> FlowSolverSettings {
+        guard case .success(let scheduler) = scheduler, scheduler.solver.isLike(solver) else {
+            return FlowSolverSettings()
+        }
+        return scheduler.settings
+    }
 
     private static func read<Value: Decodable>(
         _ type: Value.Type,

@@ -7,7 +7,7 @@ extension StreamConfiguration: Codable {
         case warpsSteps = "warp_denoising_step", framesPerBlock = "num_frame_per_block"
         case cacheFrames = "num_kv_cache", sinkFrames = "num_sink_tokens"
         case sinkThreshold = "adapt_sink_threshold", contextNoise = "context_noise"
-        case shotFrames = "shot_frames", noiseScale = "noise_scale"
+        case shotFrames = "shot_frames", runsZeroStep = "zero_step", noiseScale = "noise_scale"
         case timestepOffset = "timestep_offset", normalizesLatents = "normalize_latents"
         case height, width, fps
         case cpuType = "cpu_dtype", styles = "looks"
@@ -73,6 +73,7 @@ extension StreamConfiguration: Codable {
         case .sinkThreshold: sinkThreshold = try field.value(number)
         case .contextNoise: contextNoise = try field.value(whole, of: Int.self)
         case .shotFrames: shotFrames = try field.value(whole, of: Int.self)
+        case .runsZeroStep: runsZeroStep = try field.value(truth)
         case .noiseScale: noiseScale = try field.value(number)
         case .timestepOffset: timestepOffset = try field.value(whole)
         case .normalizesLatents: normalizesLatents = try field.value(truth)
@@ -113,7 +114,7 @@ extension StreamConfiguration: Codable {
     /// Encodes all keys that are set. The steps include the final 0.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(steps + [0], forKey: .steps)
+        try values.encode(steps.last == 0 ? steps : steps + [0], forKey: .steps)
         try values.encode(shift, forKey: .shift)
         try values.encode(warpsSteps, forKey: .warpsSteps)
         try values.encode(framesPerBlock, forKey: .framesPerBlock)
@@ -122,6 +123,7 @@ extension StreamConfiguration: Codable {
         try values.encode(sinkThreshold, forKey: .sinkThreshold)
         try values.encodeIfPresent(contextNoise, forKey: .contextNoise)
         try values.encodeIfPresent(shotFrames, forKey: .shotFrames)
+        if runsZeroStep { try values.encode(true, forKey: .runsZeroStep) }
         try values.encode(noiseScale, forKey: .noiseScale)
         if timestepOffset != Self().timestepOffset {
             try values.encode(timestepOffset, forKey: .timestepOffset)

@@ -7,7 +7,8 @@ import Yams
 ///
 /// Reads the YAML files of StreamDiffusionV2 unmodified, and adds a few keys.
 public struct StreamConfiguration: Sendable, Equatable {
-    /// The timesteps of the denoising steps, in decreasing order, without the final 0.
+    /// The timesteps of the denoising steps, in decreasing order, without the final 0 unless
+    /// `addZeroStep` has added it.
     public var steps = [700, 500, 400, 200]
     /// The shift of the flow-matching schedule.
     public var shift = 8.0
@@ -29,6 +30,9 @@ public struct StreamConfiguration: Sendable, Equatable {
     /// The number of latent frames after which a stream from noise begins anew, with a cut: those
     /// of the videos that the model has learned. Nil for never; needs `contextNoise`.
     public var shotFrames: Int?
+    /// Whether a stream without an input also runs the final timestep 0 as a step, as
+    /// StreamDiffusionV2's `--t2v`.
+    public var runsZeroStep = false
     /// The amount of noise mixed into the input, from 0 to 1.
     public var noiseScale = 0.8
     /// The offset added to 1000 times the noise scale to get the first timestep, once motion
@@ -145,6 +149,11 @@ public struct StreamConfiguration: Sendable, Equatable {
             (-1_000...1_000).contains(timestepOffset),
             "timestep_offset must be from -1000 to 1000"
         )
+    }
+
+    /// Adds the final timestep 0 as a step, for a stream without an input.
+    package mutating func addZeroStep() {
+        if steps.last != 0 { steps.append(0) }
     }
 
     /// Keeps only the first `count` steps, as `--steps` does.

@@ -103,7 +103,7 @@ public struct ModelVerification: Sendable, Encodable {
     private static func problemsOfRunning(_ folder: ModelFolder, _ checks: Checks) -> [String] {
         do {
             guard folder.isCausal else {
-                _ = try DiffusersSettings(folder)
+                _ = try DiffusersSettings(folder).requireScheduler()
                 return []
             }
             let stream = try folder.configuration()

@@ -85,7 +85,7 @@ struct CausalVideos {
         model = try checkpoint.load(dtype, device)
         var settings = StreamSettings()
         settings.steps = steps
-        options = try StreamOptions(checkpoint.configuration, settings)
+        options = try StreamOptions(checkpoint.configuration, settings, fromText: true)
     }
 
     private init(_ model: StreamModel, _ options: StreamOptions) {
@@ -96,7 +96,8 @@ struct CausalVideos {
     func taking(steps: Int) throws -> CausalVideos {
         var settings = StreamSettings()
         settings.steps = steps
-        return CausalVideos(model, try StreamOptions(model.configuration, settings))
+        let options = try StreamOptions(model.configuration, settings, fromText: true)
+        return CausalVideos(model, options)
     }
 
     /// A stream of a prompt.

@@ -118,6 +118,7 @@ public final class FileGeneration: Sendable {
         _ onEvent: @escaping (GenerationEvent) throws -> Void
     ) throws -> GeneratedVideo {
         let plan = try GenerationPlan(job.request, generator.model, ranks)
+        if writes { for issue in plan.issues { log.warning("\(issue)") } }
         let rate = try frameRate(plan)
         log.debug(
             """

@@ -15,7 +15,7 @@ extension GenerationJob {
         settings.steps = request.settings.steps
         settings.seed = request.settings.seed
         settings.streamBatch = false
-        let options = try StreamOptions(stream, settings)
+        let options = try StreamOptions(stream, settings, fromText: true)
         let steps = try DenoisingPlan(options, dtype: model.dtype, device: model.device)
         let transformer = try open(.transformer) { try model.causalTransformer() }
         var shape = plan.latentShape

@@ -211,8 +211,10 @@ extension GenerationJob {
         let vae = try autoencoder()
         return try timed(\.image) {
             let latents = try VACEControl.latents(
-                video: plan.video(control.video, model.device),
-                mask: control.masks.isEmpty ? nil : plan.masks(control.masks, model.device),
+                video: plan.video(control.followed, model.device),
+                mask: control.masks.isEmpty
+                    ? nil
+                    : plan.masks(control.masks, for: control.followed.count, model.device),
                 references: control.references.map { picture throws(SwanError) in
                     try VACEControl.reference(
                         ImageCondition.picture(picture, on: model.device),
@@ -243,6 +245,7 @@ extension GenerationJob {
         let noise = try request.initialLatents ?? .randn(plan.latentShape, random)
         var solver = try request.settings.makeSolver(
             plan.solver,
+            plan.solverSettings,
             steps: plan.steps,
             shift: plan.shift,
             schedule: plan.schedule,

@@ -23,12 +23,16 @@ public struct GenerationPlan: Sendable {
     public let shift: Double
     /// The solver, unless timesteps are specified.
     public let solver: FlowSolverKind
+    /// How the solver deviates from its usual form.
+    let solverSettings: FlowSolverSettings
     /// The code base whose noise levels are used.
     public let schedule: FlowScheduleKind
     /// The guidance scale below and above the boundary; models without experts use only the second.
     public let lowNoiseGuidance, highNoiseGuidance: Double
     /// The lowest timestep (of 1000) that uses the high-noise expert; 0 without experts.
     public let boundaryTimestep: Double
+    /// What the user should know about the request, each worth a warning.
+    let issues: [String]
     /// The shape of the latents [1, C, F, h, w], with the latent frames of reference images first.
     let latentShape: [Int]
     /// The number of a VACE model's reference images, each a latent frame that is not decoded.
@@ -54,7 +58,7 @@ public struct GenerationPlan: Sendable {
         (width, height) = (size.width, size.height)
         coversSize = request.settings.size != nil || variant.task == .textOrImageToVideo
         // A control video determines the length, up to the authors' default.
-        let shown = request.control.map(\.video.count) ?? 0
+        let shown = request.control?.followed.count ?? 0
         let stride = model.autoencoderChoice.temporalStride
         let followed = shown > 0 ? (shown - 1) / stride * stride + 1 : defaults.frames
         frames = request.settings.frames ?? min(followed, defaults.frames)
@@ -65,8 +69,12 @@ public struct GenerationPlan: Sendable {
         shift =
             request.settings.shift ?? model.stream?.shift ?? model.settings.shift
             ?? variant.shift(area: width * height)
-        solver = request.settings.solver ?? model.settings.solver ?? .unipc
-        schedule = request.settings.schedule ?? (model.settings.isPipeline ? .diffusers : .wan)
+        let scheduler = try Self.scheduler(request, model)
+        solver = request.settings.solver ?? scheduler?.solver ?? .unipc
+        solverSettings = model.settings.settings(for: solver)
+        schedule =
+            request.settings.schedule ?? scheduler?.schedule
+            ?? (model.settings.isPipeline ? .diffusers : .wan)
         // A causal model was distilled from guided steps.
         let guidance = model.stream == nil ? defaults.guidance : (low: 1, high: 1)
         lowNoiseGuidance =
@@ -84,12 +92,34 @@ public struct GenerationPlan: Sendable {
             1, model.transformerConfig.outDim, references + (frames - 1) / stride + 1,
             height / model.spatialStride, width / model.spatialStride,
         ]
+        issues = [request.control?.issue(frames: frames)].compactMap { $0 }
         try check(request, model)
         if model.device == .cpu, let free = ProcessFacts.availableMemoryBytes {
             let batches = request.settings.batchesGuidance ?? isSmall
             try GenerationMemory(model, isGuided: guides, batches: batches, ranks)
                 .require(width: width, height: height, latentFrames: latentShape[2], free: free)
         }
+    }
+
+    /// The checkpoint's scheduler, unless the request or the model says how steps are made.
+    private static func scheduler(
+        _ request: GenerationRequest,
+        _ model: GenerationModel
+    ) throws(SwanError) -> SchedulerSettings? {
+        let settings = request.settings
+        guard settings.solver == nil, settings.timesteps == nil, model.stream == nil else {
+            return nil
+        }
+        guard let scheduler = try model.settings.requireScheduler() else { return nil }
+        let levels = scheduler.settings.levels
+        guard scheduler.solver != .unipc || levels.spread == .even || settings.shift == nil else {
+            throw SwanError(
+                .invalidRequest,
+                "the checkpoint's scheduler has use_karras_sigmas, whose noise levels have no shift; "
+                    + "omit the shift or choose a solver"
+            )
+        }
+        return scheduler
     }
 
     /// Throws for problems that would otherwise appear only after minutes: an impossible table of
@@ -99,6 +129,7 @@ public struct GenerationPlan: Sendable {
             let noise = try Generator(seed: 0)
             _ = try request.settings.makeSolver(
                 solver,
+                solverSettings,
                 steps: steps,
                 shift: shift,
                 schedule: schedule,
@@ -189,7 +220,11 @@ public struct GenerationPlan: Sendable {
     }
 
     /// Converts masks to a tensor [1, 1, T, height, width], 1 where white; missing ones are white.
-    func masks(_ pictures: [VideoFrame], _ device: Device) throws -> Tensor {
+    ///
+    /// - Parameter followed: The number of frames that one mask is for.
+    func masks(_ pictures: [VideoFrame], for followed: Int, _ device: Device) throws -> Tensor {
+        let isStill = pictures.count == 1
+        let pictures = isStill ? Array(repeating: pictures[0], count: followed) : pictures
         var parts = try pictures.prefix(frames).map { picture in
             try (covering(picture, device).narrowed(1, 0, 1) + 1) * 0.5
         }
@@ -257,7 +292,10 @@ public struct GenerationPlan: Sendable {
             throw refuse("\(task), which accepts only a first picture; use a FLF2V model")
         }
         if request.control != nil, variant.task != .controlToVideo {
-            throw refuse("\(task), which does not accept a control video; use a VACE model")
+            throw refuse(
+                "\(task), which does not accept a control video, references or a control scale; use "
+                    + "a VACE model"
+            )
         }
         if !variant.hasExperts,
             request.settings.lowNoiseGuidance != nil || request.settings.highNoiseGuidance != nil

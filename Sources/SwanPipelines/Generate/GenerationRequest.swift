@@ -29,7 +29,8 @@ public struct GenerationRequest: Sendable {
     public struct Control: Sendable {
         /// The frames to follow; empty to use references alone.
         public var video: [VideoFrame] = []
-        /// A mask per frame of the video, white where to repaint; empty to repaint everything.
+        /// A mask per frame of the video, white where to repaint; one for all frames, or empty to
+        /// repaint everything. The video ends with its masks, as in Wan's code.
         public var masks: [VideoFrame] = []
         /// Images of what should appear in the video.
         public var references: [VideoFrame] = []
@@ -42,6 +43,26 @@ public struct GenerationRequest: Sendable {
 
         /// Creates empty control inputs.
         public init() {}
+
+        /// The frames that are followed: as many as have a mask.
+        var followed: [VideoFrame] {
+            masks.count > 1 ? Array(video.prefix(masks.count)) : video
+        }
+
+        /// What of the video is not followed because its masks end; nil if all is.
+        ///
+        /// - Parameter frames: The number of frames of the generated video.
+        func issue(frames: Int) -> String? {
+            guard masks.count > 1,
+                masks.count < min(video.count, GenerationRequest.Control.mostFrames)
+            else { return nil }
+            let free = max(0, frames - masks.count)
+            return
+                "the mask has \(masks.count) frames and the control video \(video.count): only the "
+                + "first \(masks.count) of the video are followed, as in Wan's code"
+                + (free > 0 ? ", and the other \(free) frames are generated freely" : "")
+                + "; a mask that is one picture is for all frames"
+        }
     }
 
     /// Throws `invalidRequest` for requests that are invalid for any model.
@@ -50,6 +71,12 @@ public struct GenerationRequest: Sendable {
             throw SwanError(
                 .invalidRequest,
                 "the prompt is empty; describe what the video should show"
+            )
+        }
+        guard control?.scale.isFinite ?? true else {
+            throw SwanError(
+                .invalidRequest,
+                "the scale of the control must be a number such as 1, not \(control?.scale ?? 1)"
             )
         }
         try settings.check()

@@ -5,9 +5,12 @@ import Torch
 extension GenerationSettings {
     /// Creates a solver.
     ///
-    /// - Parameter noise: The generator that stochastic solvers draw noise from.
+    /// - Parameters:
+    ///   - settings: How it deviates from its usual form.
+    ///   - noise: The generator that stochastic solvers draw noise from.
     func makeSolver(
         _ solver: FlowSolverKind,
+        _ settings: FlowSolverSettings,
         steps: Int,
         shift: Double,
         schedule: FlowScheduleKind,
@@ -24,14 +27,25 @@ extension GenerationSettings {
             _ wan: FlowSteps.Spacing,
             _ diffusers: FlowSteps.Spacing
         ) throws(SwanError) -> FlowSteps {
-            try FlowSteps(steps, shift: shift, spacing: schedule == .wan ? wan : diffusers)
+            try FlowSteps(
+                steps,
+                shift: shift,
+                spacing: schedule == .wan ? wan : diffusers,
+                settings.levels
+            )
         }
-        return switch solver {
-        case .unipc: FlowUniPC(try table(.wanUniPC, .diffusersUniPC))
-        case .dpmpp: FlowDPMSolver(try table(.wan, .diffusersDPM))
-        case .dpmppSDE: FlowSDEDPMSolver(try table(.wan, .diffusersDPM), generator: noise)
-        // Wan's code has no Euler solver.
-        case .euler: FlowEuler(try table(.diffusersEuler, .diffusersEuler))
+        switch solver {
+        case .unipc:
+            return FlowUniPC(try table(.wanUniPC, .diffusersUniPC), settings)
+        case .dpmpp:
+            return FlowDPMSolver(try table(.wan, .diffusersDPM), settings)
+        case .dpmppSDE:
+            return FlowSDEDPMSolver(try table(.wan, .diffusersDPM), settings, generator: noise)
+        case .euler:
+            // Wan's code has no Euler solver.
+            let steps = try table(.diffusersEuler, .diffusersEuler)
+            return settings.renewsNoise
+                ? FlowRenewingEuler(steps, generator: noise) : FlowEuler(steps)
         }
     }
 }

@@ -146,8 +146,9 @@ extension DenoisingPlan {
         self.init(
             schedule: schedule,
             steps: try schedule.denoisingSteps(
-                configuration.steps + [0],
-                warped: configuration.warpsSteps
+                configuration.steps.last == 0 ? configuration.steps : configuration.steps + [0],
+                warped: configuration.warpsSteps,
+                keepingZero: configuration.steps.last == 0
             ),
             streamBatch: options.settings.streamBatch,
             contextTimestep: configuration.contextNoise.map(Double.init),

@@ -99,6 +99,10 @@ public struct FileStreamRequest: Sendable {
             )
         }
         try require(
+            input == nil || settings.zeroStep == nil,
+            "timestep 0 as a last step (--zero-step) is for a stream without an input"
+        )
+        try require(
             input != nil || maxFrames != nil,
             "a stream without an input never ends; specify the number of frames (--max-frames)"
         )
@@ -137,7 +141,11 @@ public struct FileStreamRequest: Sendable {
             loras: loras,
             requiresWholeLoRAs: requiresWholeLoRAs
         )
-        let options = try StreamOptions(checkpoint.configuration, settings)
+        let options = try StreamOptions(
+            checkpoint.configuration,
+            settings,
+            fromText: input == nil
+        )
         if input == nil { try Self.requireGenerating(checkpoint.folder, options.configuration) }
         // An unspecified side is chosen to fit later.
         let follows = input != nil && (settings.height == nil || settings.width == nil)

@@ -42,14 +42,24 @@ public struct StreamOptions: Sendable, Equatable {
     ///
     /// A side that is not given is the model's; `setSize(for:)` chooses it by the frames' shape.
     ///
+    /// - Parameter fromText: Whether the stream has no input.
     /// - Throws: `invalidRequest` for settings that no model accepts, or more steps than this one has.
     public init(
         _ configuration: StreamConfiguration,
-        _ settings: StreamSettings
+        _ settings: StreamSettings,
+        fromText: Bool = false
     ) throws(SwanError) {
         try settings.check()
         var configuration = configuration
         if let steps = settings.steps { try configuration.keepSteps(steps) }
+        if fromText {
+            if settings.zeroStep ?? configuration.runsZeroStep { configuration.addZeroStep() }
+        } else if settings.zeroStep != nil {
+            throw SwanError(
+                .invalidRequest,
+                "timestep 0 as a last step (zero_step) is for a stream without an input"
+            )
+        }
         if let noiseScale = settings.noiseScale { configuration.noiseScale = noiseScale }
         self.init(configuration, height: settings.height, width: settings.width)
         self.settings = settings

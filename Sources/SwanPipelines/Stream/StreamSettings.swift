@@ -9,6 +9,9 @@ public import SwanSystem
 public struct StreamSettings: Sendable, Equatable, Codable {
     /// Use only the first N denoising steps of the model; nil for all.
     public var steps: Int?
+    /// Whether a stream without an input also runs timestep 0 as a last step, as StreamDiffusionV2's
+    /// `--t2v`; nil for what the model says.
+    public var zeroStep: Bool?
     /// How much noise is mixed into the input, 0 to 1; nil for what the model says.
     public var noiseScale: Double?
     /// Whether the noise scale stays constant instead of following the motion.
@@ -29,7 +32,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
     public init() {}
 
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
+        case steps, zeroStep = "zero_step", noiseScale = "noise_scale", fixedNoise = "fixed_noise"
         case streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
     }
 
@@ -38,6 +41,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
         try decoder.requireKnownKeys(CodingKeys.self)
         let values = try decoder.container(keyedBy: CodingKeys.self)
         steps = try values.decodeIfPresent(Int.self, forKey: .steps)
+        zeroStep = try values.decodeIfPresent(Bool.self, forKey: .zeroStep)
         noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise) ?? fixedNoise
         streamBatch = try values.decodeIfPresent(Bool.self, forKey: .streamBatch) ?? streamBatch
