@@ -199,6 +199,11 @@ import TorchNN
             refusal(["\(q).lokr_w1": some, "\(q).lokr_w2": wide])
                 .contains("lokr_w1 [8, 8]: the weight is [48, 48]")
         )
+        let endless = try Tensor.zeros([1 << 40, 0])
+        #expect(
+            refusal(["\(q).lokr_w1": endless, "\(q).lokr_w2": endless])
+                .contains("lokr_w2 [1099511627776, 0]: the weight is [48, 48]")
+        )
         let both = ["lokr_w1", "lokr_w2", "lora_A.weight", "lora_B.weight"]
         let mixed = Dictionary(uniqueKeysWithValues: both.map { ("\(q).\($0)", some) })
         #expect(refusal(mixed).contains("is of two kinds of change"))

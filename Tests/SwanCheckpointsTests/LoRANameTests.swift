@@ -192,6 +192,21 @@ import TorchNN
         #expect(try one.forOneTransformer().part(forLowNoise: false) != nil)
     }
 
+    @Test func findsTheFilesOfTwoExperts() throws {
+        let folder = try TemporaryDirectory()
+        for name in ["Wan22-HIGH-4steps.safetensors", "Wan22-low_noise.safetensors", "note.txt"] {
+            try Data().write(to: URL(fileURLWithPath: folder.path(name)))
+        }
+        let pair = try #require(LoRAFiles.pair(in: folder.path("")))
+        #expect(pair.highNoise == folder.path("Wan22-HIGH-4steps.safetensors"))
+        #expect(pair.lowNoise == folder.path("Wan22-low_noise.safetensors"))
+        #expect(LoRAFiles.pair(in: pair.lowNoise) == nil)
+        #expect(LoRAFiles.isForLowNoise("slow_motion.safetensors") == nil)
+        #expect(LoRAFiles.isForLowNoise("high_and_low.safetensors") == nil)
+        try Data().write(to: URL(fileURLWithPath: folder.path("other.safetensors")))
+        #expect(LoRAFiles.pair(in: folder.path("")) == nil)
+    }
+
     // MARK: - Settings
 
     private func refusal(_ settings: String) -> String {

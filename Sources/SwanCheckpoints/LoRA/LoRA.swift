@@ -153,7 +153,7 @@ extension LoRA {
             let key = lowNoise.values.flatMap(\.keys.values).min() ?? ""
             throw SwanError(
                 .invalidWeights,
-                "\(name): changes two transformers (\(key)), but the model has one"
+                "\(name): has changes for two transformers (such as \(key)); only one can be changed here"
             )
         }
         return part

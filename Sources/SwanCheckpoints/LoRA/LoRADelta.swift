@@ -104,11 +104,21 @@ extension LoRADelta {
         case .kronecker(let one, let two):
             guard let one = try one.size(in: source), let two = try two.size(in: source)
             else { return nil }
-            return [one[0] * two[0], one[1] * two[1]]
+            // Shapes without values can be of any size.
+            guard let rows = Self.product(one[0], two[0]),
+                let columns = Self.product(one[1], two[1])
+            else { return nil }
+            return [rows, columns]
         case .hadamard(let one, let two):
             let size = try one.size(in: source)
             return try two.size(in: source) == size ? size : nil
         }
+    }
+
+    /// The product of two sizes; nil if it is too large for an integer.
+    fileprivate static func product(_ a: Int, _ b: Int) -> Int? {
+        let (product, overflow) = a.multipliedReportingOverflow(by: b)
+        return overflow ? nil : product
     }
 }
 
@@ -131,7 +141,8 @@ extension LoRADelta.Factor {
             else { return nil }
             let (rows, rank) = isTransposed ? (left.rest, left.first) : (left.first, left.rest)
             guard core[0] == rank, core[1] == right.first else { return nil }
-            return [rows, right.rest * core.dropFirst(2).reduce(1, *)]
+            let kernel = core.dropFirst(2).reduce(1, *)
+            return LoRADelta.product(right.rest, kernel).map { [rows, $0] }
         }
     }
 }

@@ -28,7 +28,10 @@ extension WeightSource {
             return .imageEncoder
         }
         if has("decoder.1.weight"), has("encoder.0.weight") { return .tinyVAE }
-        let parts = [".lora_A.", ".lora_down.", ".lora_B.", ".lora_up."]
+        let parts = [
+            ".lora_A", ".lora_down", ".lora_B", ".lora_up", ".lora.down", ".lora.up", ".lokr_w",
+            ".hada_w",
+        ]
         return keys.contains { key in parts.contains(where: key.contains) } ? .lora : nil
     }
 

@@ -67,7 +67,8 @@ public struct GenerationModel: Sendable {
             textEncoder: nil,
             streams: stream != nil
         ).require(in: path)
-        loras = try options.loras.map {
+        let hasExperts = variant.hasExperts
+        loras = try options.loras.flatMap { $0.parts(hasExperts: hasExperts) }.map {
             (try LoRA.open($0.path, strength: $0.strength), $0.expert)
         }
         loraNotes = try checkedTransformers()
@@ -120,7 +121,7 @@ public struct GenerationModel: Sendable {
     ///
     /// - Returns: Messages about what LoRAs have no place for.
     private func checkedTransformers() throws -> [String] {
-        var notes: [String] = []
+        var notes = variant.hasExperts ? options.loras.compactMap(\.nameNote) : []
         for lora in options.loras where lora.expert != nil && !variant.hasExperts {
             let noise = lora.expert == .transformer ? "high" : "low"
             throw SwanError(
