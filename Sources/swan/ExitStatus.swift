@@ -19,9 +19,12 @@ enum ExitStatus {
     }
 
     private static func fail(with error: any Error) -> Never {
-        let text = message(for: error)
-        let arguments = Array(CommandLine.arguments.dropFirst())
-        if known(error) == nil { CommandLineArguments.explain(text, arguments) }
+        var text = message(for: error)
+        if code(for: error) == EX_USAGE, known(error) == nil {
+            let arguments = Array(CommandLine.arguments.dropFirst())
+            text = Typos.explained(text, arguments)
+            CommandLineArguments.explain(text, arguments)
+        }
         if Ranks.writes(error) { Terminal.standardError.write(kind: .error, text) }
         end(code(for: error))
     }
@@ -65,7 +68,6 @@ enum ExitStatus {
             return "internal error: \(error)"
         }
         let full = Swan.fullMessage(for: error)
-        let text = full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
-        return Typos.explained(text, Array(CommandLine.arguments.dropFirst()))
+        return full.hasPrefix("Error: ") ? String(full.dropFirst("Error: ".count)) : full
     }
 }

@@ -64,6 +64,9 @@ struct ServeSetting: Sendable {
         },
         ServeSetting("log-format") { [$0.logFormat.rawValue] },
         ServeSetting("log-level") { [$0.logLevel.rawValue] },
+        ServeSetting("log-file") { [$0.logging.logFile].compactMap { $0 } },
+        ServeSetting("verbose", .flag) { $0.logging.verbose ? ["true"] : [] },
+        ServeSetting("quiet", .flag) { $0.logging.quiet ? ["true"] : [] },
     ]
 }
 

@@ -76,7 +76,7 @@ class Launch(unittest.TestCase):
             with self.subTest(command=command):
                 launcher = self.launch("--nproc", "3", *command)
                 self.assertEqual(launcher.end(), code, launcher.messages)
-                self.assertRegex(launcher.messages, rf"^swan: error: rank \d: .*{text}")
+                self.assertRegex(launcher.messages, rf"(?m)^swan: error: rank \d: .*{text}")
                 self.assertEqual(launcher.messages.count(text), 1, launcher.messages)
 
     def test_messages_are_json_if_progress_is(self):

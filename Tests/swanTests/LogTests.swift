@@ -38,7 +38,7 @@ import Testing
     @Test func verboseSaysMore() throws {
         let outcome = try stream("-v", "--progress", "none")
         #expect(outcome.code == 0)
-        for word in ["swan: debug: swan ", "libtorch", "float32", "cpu", "48x32"] {
+        for word in ["swan: debug: swan ", "libtorch", " on cpu", "48x32", "loaded after"] {
             #expect(outcome.messages.contains(word), "\(word) in \(outcome.messages)")
         }
         #expect(!(try stream("--progress", "none").messages.contains("debug")))

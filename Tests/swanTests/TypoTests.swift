@@ -63,7 +63,7 @@ import Testing
             "stream",
             fixture.clip,
             "-p",
-            "pencl sketch",
+            "sepai",
             "-o",
             out,
             "--dry-run"
