@@ -71,7 +71,8 @@ struct SchedulerFile {
         } catch {
             throw SwanError(
                 .invalidModel,
-                "\(path): cannot read diffusers' settings: \(error)".printable(limit: 1_000)
+                "\(path): is no JSON object; it may be cut off, so download it again",
+                cause: error
             )
         }
     }

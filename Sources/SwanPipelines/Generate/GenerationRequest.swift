@@ -58,8 +58,8 @@ public struct GenerationRequest: Sendable {
             else { return nil }
             let free = max(0, frames - masks.count)
             return
-                "the mask has \(masks.count) frames and the control video \(video.count): only the "
-                + "first \(masks.count) of the video are followed, as in Wan's code"
+                "the mask has \(masks.count) frames, fewer than the control video: only its first "
+                + "\(masks.count) are followed, as in Wan's code"
                 + (free > 0 ? ", and the other \(free) frames are generated freely" : "")
                 + "; a mask that is one picture is for all frames"
         }
