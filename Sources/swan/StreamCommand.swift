@@ -94,6 +94,14 @@ struct StreamCommand: RankedCommand {
     @Flag(help: "Keep the noise scale constant instead of lowering it with motion.")
     var fixedNoise = false
 
+    @Option(
+        parsing: .unconditional,
+        help: """
+            Whether to look for cuts in the input ('auto'), so that nothing of the old scene shows in the             new one, or not ('off').
+            """
+    )
+    var cuts = StreamSettings.Cuts.auto
+
     @Flag(
         name: .customLong("no-stream-batch"),
         help:
@@ -278,6 +286,7 @@ struct StreamCommand: RankedCommand {
         request.settings.steps = steps
         request.settings.noiseScale = noiseScale
         request.settings.fixedNoise = fixedNoise
+        request.settings.cuts = cuts
         request.settings.streamBatch = !withoutStreamBatch
         request.settings.height = height
         request.settings.width = width
@@ -293,6 +302,7 @@ struct StreamCommand: RankedCommand {
 }
 
 extension FrameFit: ExpressibleByArgument {}
+extension StreamSettings.Cuts: ExpressibleByArgument {}
 
 /// A prompt and the frame it starts at: `FRAME=TEXT`.
 struct PromptChange: ExpressibleByArgument {

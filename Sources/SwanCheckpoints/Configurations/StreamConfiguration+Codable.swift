@@ -7,7 +7,8 @@ extension StreamConfiguration: Codable {
         case warpsSteps = "warp_denoising_step", framesPerBlock = "num_frame_per_block"
         case cacheFrames = "num_kv_cache", sinkFrames = "num_sink_tokens"
         case sinkThreshold = "adapt_sink_threshold", contextNoise = "context_noise"
-        case shotFrames = "shot_frames", noiseScale = "noise_scale"
+        case shotFrames = "shot_frames", noiseScale = "noise_scale", noise
+        case repeatsFirstFrame = "repeat_first_frame", stillFrames = "still_frames"
         case timestepOffset = "timestep_offset", normalizesLatents = "normalize_latents"
         case height, width, fps
         case cpuType = "cpu_dtype", styles = "looks"
@@ -74,6 +75,9 @@ extension StreamConfiguration: Codable {
         case .contextNoise: contextNoise = try field.value(whole, of: Int.self)
         case .shotFrames: shotFrames = try field.value(whole, of: Int.self)
         case .noiseScale: noiseScale = try field.value(number)
+        case .noise: noise = try field.value("fresh, fixed or none")
+        case .repeatsFirstFrame: repeatsFirstFrame = try field.value(truth)
+        case .stillFrames: stillFrames = try field.value(whole, of: Int.self)
         case .timestepOffset: timestepOffset = try field.value(whole)
         case .normalizesLatents: normalizesLatents = try field.value(truth)
         case .height: height = try field.value(whole, of: Int.self)
@@ -120,6 +124,9 @@ extension StreamConfiguration: Codable {
         try values.encodeIfPresent(contextNoise, forKey: .contextNoise)
         try values.encodeIfPresent(shotFrames, forKey: .shotFrames)
         try values.encode(noiseScale, forKey: .noiseScale)
+        if noise != .fresh { try values.encode(noise, forKey: .noise) }
+        if repeatsFirstFrame { try values.encode(true, forKey: .repeatsFirstFrame) }
+        try values.encodeIfPresent(stillFrames, forKey: .stillFrames)
         if timestepOffset != Self().timestepOffset {
             try values.encode(timestepOffset, forKey: .timestepOffset)
         }

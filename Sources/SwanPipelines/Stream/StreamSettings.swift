@@ -7,12 +7,22 @@ public import SwanSystem
 /// The command line fills it from its options. It also decodes from JSON or YAML, where every key may be missing
 /// and unknown keys are errors.
 public struct StreamSettings: Sendable, Equatable, Codable {
+    /// Whether the input's cuts are looked for.
+    public enum Cuts: String, Sendable, CaseIterable, Codable {
+        /// A scene begins without a past.
+        case auto
+        /// The input is one scene, as in the reference.
+        case off
+    }
+
     /// Use only the first N denoising steps of the model; nil for all.
     public var steps: Int?
     /// How much noise is mixed into the input, 0 to 1; nil for what the model says.
     public var noiseScale: Double?
     /// Whether the noise scale stays constant instead of following the motion.
     public var fixedNoise = false
+    /// Whether the input's cuts are looked for.
+    public var cuts = Cuts.auto
     /// Whether denoising steps of neighboring chunks run in one batch.
     public var streamBatch = true
     /// The output's size in pixels. A side that is nil follows from the input's aspect ratio; if both are nil, the
@@ -30,7 +40,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
 
     private enum CodingKeys: String, CodingKey, CaseIterable {
         case steps, noiseScale = "noise_scale", fixedNoise = "fixed_noise"
-        case streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
+        case cuts, streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
     }
 
     /// Decodes the keys that are given and checks them.
@@ -40,6 +50,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
         steps = try values.decodeIfPresent(Int.self, forKey: .steps)
         noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise) ?? fixedNoise
+        cuts = try values.decodeIfPresent(Cuts.self, forKey: .cuts) ?? cuts
         streamBatch = try values.decodeIfPresent(Bool.self, forKey: .streamBatch) ?? streamBatch
         height = try values.decodeIfPresent(Int.self, forKey: .height)
         width = try values.decodeIfPresent(Int.self, forKey: .width)
