@@ -108,9 +108,12 @@ public struct KVCachePool: ~Copyable {
     }
 
     /// Empties rows, which their stream keeps.
-    public mutating func clearRows(_ cleared: [CacheRow]) throws(SwanError) {
+    ///
+    /// - Parameter passes: The passes of each chunk over one row, until rows are spread again.
+    public mutating func clearRows(_ cleared: [CacheRow], passes: Int) throws(SwanError) {
         for row in cleared {
             let index = try index(of: row)
+            rows[index].options.passes = passes
             for block in blocks.indices {
                 try blocks[block].erase(index)
                 blocks[block].begin(index, rows[index].options)

@@ -68,6 +68,9 @@ public struct NoiseController: Sendable {
         self = changed
     }
 
+    /// Forgets past frames, at a cut; the next chunk gets the initial scale.
+    public mutating func restart() { (scale, lastFrame) = (initialScale, nil) }
+
     /// The noise for the next chunk of frames [C, T, H, W] in -1 ... 1.
     ///
     /// Synchronizes once with the frames' device. The first chunk of a stream gets the initial

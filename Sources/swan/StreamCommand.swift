@@ -110,6 +110,14 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     @Flag(help: "Keep the noise scale constant instead of lowering it with motion.")
     var fixedNoise = false
 
+    @Option(
+        parsing: .unconditional,
+        help: """
+            Whether to look for cuts in the input ('auto'), so that nothing of the old scene shows in the             new one, or not ('off').
+            """
+    )
+    var cuts = StreamSettings.Cuts.auto
+
     @Flag(
         name: .customLong("no-stream-batch"),
         help:
@@ -311,6 +319,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
         request.settings.zeroStep = zeroStep
         request.settings.noiseScale = noiseScale
         request.settings.fixedNoise = fixedNoise
+        request.settings.cuts = cuts
         request.settings.streamBatch = !withoutStreamBatch
         request.settings.height = height
         request.settings.width = width
@@ -326,3 +335,4 @@ struct StreamCommand: RankedCommand, LoggedCommand {
 }
 
 extension FrameFit: ExpressibleByArgument {}
+extension StreamSettings.Cuts: ExpressibleByArgument {}

@@ -172,7 +172,7 @@ class Clients(FaultTest):
         self.assertLess(self.server.memory - memory, 100)
         other = self.session()
         self.feed(other)
-        other.wait_frames(5)
+        other.wait_frames(4)
         other.send(type="stop")
 
     def test_sessions_of_clients_that_vanish(self):
@@ -283,7 +283,7 @@ class Machine(unittest.TestCase):
         good = Session(self, server)
         for _ in range(5):
             good.put(picture())
-        good.wait_frames(5)
+        good.wait_frames(4)
         status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
         size = int(status.split("VmSize:")[1].split()[0]) * 1024
         resource.prlimit(server.process.pid, resource.RLIMIT_AS, (size + (160 << 20), resource.RLIM_INFINITY))
@@ -439,7 +439,7 @@ class Listening(unittest.TestCase):
         # The session over the first certificate goes on.
         for _ in range(5):
             session.put(picture())
-        session.wait_frames(5)
+        session.wait_frames(4)
         session.send(type="stop")
 
     def test_without_a_certificate_sighup_stops_the_server(self):

@@ -41,7 +41,7 @@ class Metrics(unittest.TestCase):
         for _ in range(count):
             session.put(self.picture)
             session.client.socket.settimeout(30)
-        session.wait_frames(5)
+        session.wait_frames(4)
 
     def test_a_session_is_measured(self):
         self.picture = picture()

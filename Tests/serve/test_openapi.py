@@ -47,7 +47,7 @@ class Description(unittest.TestCase):
         session = Session(self, self.server)
         for _ in range(5):
             session.put(picture())
-        session.wait_frames(5)
+        session.wait_frames(4)
         body = self.server.get(f"/v1/realtime/sessions/{session.ready['session']}/stats")[2]
         schema = {**description["components"]["schemas"]["SessionStats"], "components": description["components"]}
         jsonschema_rs.validate(schema, json.loads(body))

@@ -8,6 +8,7 @@ extension StreamConfiguration: Codable {
         case cacheFrames = "num_kv_cache", sinkFrames = "num_sink_tokens"
         case sinkThreshold = "adapt_sink_threshold", contextNoise = "context_noise"
         case shotFrames = "shot_frames", runsZeroStep = "zero_step", noiseScale = "noise_scale"
+        case noise, repeatsFirstFrame = "repeat_first_frame", stillFrames = "still_frames"
         case timestepOffset = "timestep_offset", normalizesLatents = "normalize_latents"
         case height, width, fps
         case cpuType = "cpu_dtype", styles = "looks"
@@ -75,6 +76,9 @@ extension StreamConfiguration: Codable {
         case .shotFrames: shotFrames = try field.value(whole, of: Int.self)
         case .runsZeroStep: runsZeroStep = try field.value(truth)
         case .noiseScale: noiseScale = try field.value(number)
+        case .noise: noise = try field.value("fresh, fixed or none")
+        case .repeatsFirstFrame: repeatsFirstFrame = try field.value(truth)
+        case .stillFrames: stillFrames = try field.value(whole, of: Int.self)
         case .timestepOffset: timestepOffset = try field.value(whole)
         case .normalizesLatents: normalizesLatents = try field.value(truth)
         case .height: height = try field.value(whole, of: Int.self)
@@ -125,6 +129,9 @@ extension StreamConfiguration: Codable {
         try values.encodeIfPresent(shotFrames, forKey: .shotFrames)
         if runsZeroStep { try values.encode(true, forKey: .runsZeroStep) }
         try values.encode(noiseScale, forKey: .noiseScale)
+        if noise != .fresh { try values.encode(noise, forKey: .noise) }
+        if repeatsFirstFrame { try values.encode(true, forKey: .repeatsFirstFrame) }
+        try values.encodeIfPresent(stillFrames, forKey: .stillFrames)
         if timestepOffset != Self().timestepOffset {
             try values.encode(timestepOffset, forKey: .timestepOffset)
         }

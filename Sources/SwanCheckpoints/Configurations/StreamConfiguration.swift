@@ -7,6 +7,16 @@ import Yams
 ///
 /// Reads the YAML files of StreamDiffusionV2 unmodified, and adds a few keys.
 public struct StreamConfiguration: Sendable, Equatable {
+    /// The noise that is mixed into the input and added between steps.
+    public enum Noise: String, Sendable, CaseIterable, Codable {
+        /// Other noise for every chunk.
+        case fresh
+        /// The same for every chunk.
+        case fixed
+        /// Its mean, zeros: for models that change their input and invent nothing.
+        case none
+    }
+
     /// The timesteps of the denoising steps, in decreasing order, without the final 0 unless
     /// `addZeroStep` has added it.
     public var steps = [700, 500, 400, 200]
@@ -35,6 +45,14 @@ public struct StreamConfiguration: Sendable, Equatable {
     public var runsZeroStep = false
     /// The amount of noise mixed into the input, from 0 to 1.
     public var noiseScale = 0.8
+    /// The kind of noise.
+    public var noise = Noise.fresh
+    /// Whether a scene begins with its first frame twice, of which one is not shown: for models
+    /// whose first latent, which stands for a single frame, comes out worse than others.
+    public var repeatsFirstFrame = false
+    /// The most frames over which the output's parts are averaged while the input stands still
+    /// there; nil for none.
+    public var stillFrames: Int?
     /// The offset added to 1000 times the noise scale to get the first timestep, once motion
     /// controls the noise.
     public var timestepOffset = -100
@@ -142,6 +160,7 @@ public struct StreamConfiguration: Sendable, Equatable {
                     + "num_frame_per_block \(framesPerBlock)"
             )
         }
+        if let stillFrames { try require(stillFrames, in: 2...64, "still_frames") }
         if let contextNoise { try require(contextNoise, in: 0...1_000, "context_noise") }
         try require(shift > 0 && shift <= 1_000, "timestep_shift must be positive and at most 1000")
         try require((0...1).contains(noiseScale), "noise_scale must be from 0 to 1")

@@ -24,13 +24,15 @@ struct MeasuredStream {
     let model: StreamModel
     let options: StreamOptions
 
-    /// The number of frames per chunk; the first chunk has one more.
+    /// The number of frames per chunk; the first chunk may have one more.
     var chunkFrames: Int {
         model.vae.temporalStride * options.configuration.framesPerBlock
     }
 
     /// Returns the index in the stream of the first frame of chunk `number`.
-    func firstFrame(ofChunk number: Int) -> Int { number == 0 ? 0 : 1 + chunkFrames * number }
+    func firstFrame(ofChunk number: Int) -> Int {
+        number == 0 ? 0 : model.firstChunkFrames + chunkFrames * (number - 1)
+    }
 
     /// Streams `count` frames.
     ///
@@ -47,6 +49,9 @@ struct MeasuredStream {
         prompts: [Int: String],
         take: (Chunk) throws -> Void
     ) throws {
+        var options = options
+        // Measures count chunks.
+        options.settings.cuts = .off
         let stream = try VideoStream(model, prompt: prompts[0] ?? "", options: options)
         var number = 0
         var first = 0

@@ -149,10 +149,15 @@ final class SharedDenoiser {
         } else if chunk.options.settings.seed != lane.options.settings.seed {
             let random = StreamNoise(
                 seed: chunk.options.settings.seed,
+                kind: chunk.options.configuration.noise,
                 dtype: model.dtype,
                 device: model.device
             )
             lane.denoiser.changeNoise { shape, key throws(SwanError) in try random(shape, key) }
+        }
+        if chunk.noised.mark.startsScene {
+            try finishChunks(of: lane, deliver)
+            try lane.denoiser.restart(&lane.pool.cache)
         }
         lane.options = chunk.options
         lane.text = chunk.tag.stages.prompts.conditioning(of: chunk.noised.prompt)

@@ -1,5 +1,6 @@
 import Foundation
 import SwanCheckpoints
+import SwanMedia
 import SwanSystem
 import Synchronization
 import Torch
@@ -122,9 +123,15 @@ extension SharedStreams {
         var seconds = mark.seconds
         (seconds.denoise, seconds.decode) = (denoising, decoded.seconds)
         update(stream) { $0.underwayChunks -= 1 }
+        let frames: [VideoFrame]
+        do {
+            frames = try chunk.tag.stages.decoding.show(decoded.frames, mark)
+        } catch {
+            return end(stream, error)
+        }
         report(
             StreamedChunk(
-                frames: Array(decoded.frames.prefix(mark.captureTimes?.count ?? .max)),
+                frames: frames,
                 captureTimes: mark.captureTimes ?? [],
                 seconds: seconds,
                 latency: clock.seconds(since: mark.completion)

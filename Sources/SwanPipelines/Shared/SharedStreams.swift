@@ -97,7 +97,7 @@ package final class SharedStreams: @unchecked Sendable {
         try threads.start("swan.decode") { [self] in decodeChunks() }
     }
 
-    /// The number of frames of a chunk; a stream's first chunk has one more.
+    /// The number of frames of a chunk; a stream's first chunk may have one more.
     package var framesPerChunk: Int { model.framesPerChunk }
 
     /// The number of streams.

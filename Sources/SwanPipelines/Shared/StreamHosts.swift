@@ -54,7 +54,7 @@ package final class StreamHosts: @unchecked Sendable {
     /// The model, on the first device that works; its configuration is the same on all.
     package var model: StreamModel { hosts[working.first ?? 0].model }
 
-    /// The number of frames of a chunk; a stream's first chunk has one more.
+    /// The number of frames of a chunk; a stream's first chunk may have one more.
     package var framesPerChunk: Int { hosts[0].framesPerChunk }
 
     /// The most chunks that ranks hold, and that therefore come out late; 0 without ranks.

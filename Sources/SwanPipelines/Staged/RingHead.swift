@@ -66,10 +66,13 @@ final class RingHead: StreamHead {
 
     func add(_ message: StageMessage) throws -> Bool {
         let latents = try message.tensors[0].to(setup.device)
+        if message.mark == 1 {
+            guard try beginScene(frames: latents.size(2) - 1) else { return false }
+        }
         let given = try progress.open(message)
         defer { progress.close(latentFrames: latents.size(2)) }
         example = try inference { () throws(SwanError) in try latents.narrowed(2, 0, 1) }
-        guard progress.chunks > 0, setup.plan.streamBatch else {
+        guard !progress.isFirst, setup.plan.streamBatch else {
             return try runAlone(latents, prompt: given.prompt)
         }
         if latents.size(2) != progress.frames {
@@ -92,6 +95,16 @@ final class RingHead: StreamHead {
     private func drain() throws -> Bool {
         while pending > 0 { guard try iterate(nil) else { return false } }
         return true
+    }
+
+    /// Makes all ranks forget the past, once all chunks before a cut have left.
+    private func beginScene(frames: Int) throws -> Bool {
+        guard try drain() else { return false }
+        var message = StageMessage(.plan)
+        (message.mark, message.number) = (RingStage.Mark.scene, frames)
+        progress.beginScene(setup.plan, frames: frames)
+        (recent, items) = ([], [:])
+        return try stage.handle(message)
     }
 
     /// Runs all steps of a chunk one after the other.
@@ -120,7 +133,7 @@ final class RingHead: StreamHead {
             }
             latents = next
         }
-        guard progress.chunks == 0 else { return true }
+        guard progress.isFirst else { return true }
         progress.begin()
         firstOfBatch = iteration
         startOfBatch = latents.size(2)
@@ -202,7 +215,7 @@ final class RingHead: StreamHead {
         var rows: [(row: StageMessage.Row, latents: Tensor)] = []
         for step in 1..<max(1, setup.stepCount) where past == (ranks - 1) * step {
             guard let example else { continue }
-            let count = setup.plan.framesPerChunk
+            let count = progress.frames
             let latents = try inference { () throws(SwanError) in
                 try example.zerosLike().repeated([1, 1, count, 1, 1])
             }

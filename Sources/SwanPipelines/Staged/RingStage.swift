@@ -22,6 +22,8 @@ final class RingStage {
         /// Of a plan: other noise alone, or other steps.
         static let noise = 0
         static let steps = 1
+        /// A cut: the number of the message is that of later chunks' latent frames.
+        static let scene = 2
     }
 
     /// Where messages go.
@@ -114,7 +116,7 @@ final class RingStage {
             throw SwanError(.invalidData, "work without latents")
         }
         let frames = latents.size(2)
-        if message.rows.contains(where: { $0.chunk != 0 }) { try network.layOut(frames: frames) }
+        if message.rows.contains(where: { $0.start != 0 }) { try network.layOut(frames: frames) }
         let context = try network.context(of: message.rows, latents)
         let isEmbedded = message.tensors.count == 2
         let x =
@@ -151,6 +153,7 @@ final class RingStage {
         for row in rows where row.isFinished && row.row.chunk >= 0 {
             var clean = StageMessage(.clean)
             (clean.number, clean.tensors) = (row.row.chunk, [row.latents])
+            clean.mark = row.row.start == 0 ? 1 : 0
             guard outlets.put(clean: clean) else { return false }
         }
         let rest = rows.filter { !$0.isFinished }
@@ -162,6 +165,9 @@ final class RingStage {
 
     /// Changes to other steps or to other noise, which the first rank has given a number.
     private func change(_ message: StageMessage) throws(SwanError) {
+        guard message.mark != Mark.scene else {
+            return try network.restart(setup, framesPerChunk: message.number)
+        }
         setup = try setup.changed(StagedTerms(message))
         if message.mark == Mark.steps {
             try network.change(setup)

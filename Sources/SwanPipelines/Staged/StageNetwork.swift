@@ -154,6 +154,12 @@ struct StageNetwork: ~Copyable {
         cacheRows = rows
     }
 
+    /// Forgets the past at a cut, with no chunk under way.
+    mutating func restart(_ setup: StageSetup, framesPerChunk: Int) throws(SwanError) {
+        try cache.clearRows(cacheRows, passes: setup.plan.steps.count)
+        self.framesPerChunk = framesPerChunk
+    }
+
     /// Lays the cache out again if chunks have another length from now on.
     mutating func layOut(frames: Int) throws(SwanError) {
         guard frames != framesPerChunk else { return }

@@ -290,7 +290,8 @@ final class StagedStream: Sendable {
                     _ = frames?.put(StageMessage(.end))
                     return
                 }
-                let mark = ChunkMark(captureTimes: nil, completion: clock.now())
+                var mark = ChunkMark(captureTimes: nil, completion: clock.now())
+                mark.startsScene = message.mark == 1
                 let chunk = try decoding.decode(
                     CleanChunk(latents: message.tensors[0].to(vae.device), mark: mark)
                 )

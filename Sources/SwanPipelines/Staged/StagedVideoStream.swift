@@ -21,6 +21,7 @@ final class StagedVideoStream: FileStreaming {
     /// The chunks under way, oldest first.
     private let marks: BoundedQueue<ChunkMark>
     private let state: Mutex<State>
+    private let shown = ShownFrames()
 
     private struct State {
         /// The newest prompt that was sent.
@@ -71,6 +72,7 @@ final class StagedVideoStream: FileStreaming {
     func add(to summary: inout StreamSummary) {
         let (seconds, latencies) = state.withLock { ($0.seconds, $0.latencies) }
         summary.framesIn = framesIn
+        summary.cuts = encoding.cuts
         summary.kvCacheBytes = staged.cacheByteCount(
             blocks: model.transformer.backbone.blocks.count,
             model.transformer.config
@@ -181,6 +183,7 @@ final class StagedVideoStream: FileStreaming {
         guard let mark = marks.take(within: 0) else {
             throw SwanError(.invalidData, "chunk \(message.number) came back twice")
         }
+        let wanted = try shown(frames, mark)
         let (chunk, longer) = state.withLock { state in
             var seconds = mark.seconds
             // The slowest stage determines how often a chunk comes.
@@ -191,7 +194,6 @@ final class StagedVideoStream: FileStreaming {
             state.seconds.decode += decoding
             let latency = (now - mark.completion).seconds
             state.latencies.add(latency)
-            let wanted = Array(frames.prefix(mark.captureTimes?.count ?? .max))
             state.framesOut += wanted.count
             let chunk = StreamedChunk(
                 frames: wanted,

@@ -33,13 +33,22 @@ final class StepHead: StreamHead {
 
     func add(_ message: StageMessage) throws -> Bool {
         let latents = message.tensors[0]
+        if message.mark == 1 {
+            guard try drain() else { return false }
+            progress.beginScene(setup.plan, frames: latents.size(2) - 1)
+        }
         _ = try progress.open(message)
         defer { progress.close(latentFrames: latents.size(2)) }
-        guard progress.chunks > 0 else {
+        guard !progress.isFirst else {
             progress.begin()
             return try stage.handle(
                 StepStage.first(
-                    progress.ticks.row(chunk: 0, start: 0, entered: 0, step: 0),
+                    progress.ticks.row(
+                        chunk: progress.chunks,
+                        start: 0,
+                        entered: 0,
+                        step: 0
+                    ),
                     latents
                 )
             )

@@ -127,6 +127,8 @@ final class StepStage {
         var row = message.rows[0]
         var latents = try message.tensors[0].to(setup.device)
         let frames = latents.size(2)
+        let isScene = !rows.isEmpty
+        if isScene { try network.restart(setup, framesPerChunk: frames - 1) }
         for step in steps {
             (row.step, row.company) = (step, step..<step + 1)
             let results = try run([row], latents, in: Array(network.cacheRows.prefix(1)))
@@ -139,7 +141,7 @@ final class StepStage {
         }
         try shareHistory(firstFrames: frames)
         let zeros = try latents.narrowed(2, 0, 1).zerosLike()
-            .repeated([1, 1, setup.plan.framesPerChunk, 1, 1])
+            .repeated([1, 1, isScene ? frames - 1 : setup.plan.framesPerChunk, 1, 1])
         rows = steps.map { step in
             var zero = row
             (zero.chunk, zero.start) = (-1 - step, row.start + frames)
@@ -232,6 +234,7 @@ final class StepStage {
     private func put(clean row: StageMessage.Row, _ latents: Tensor) -> Bool {
         var message = StageMessage(.clean)
         (message.number, message.tensors) = (row.chunk, [latents])
+        message.mark = row.start == 0 ? 1 : 0
         return outlets.put(clean: message)
     }
 }

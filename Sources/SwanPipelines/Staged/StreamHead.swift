@@ -43,6 +43,8 @@ struct HeadProgress {
     /// The latent frames and the chunks before the current one.
     private(set) var position = 0
     private(set) var chunks = 0
+    /// Whether the current chunk has no past.
+    private(set) var isFirst = true
     /// The prompt of the newest chunk, and the number of the noise from now on.
     private(set) var prompt = 0
     private(set) var noise = 0
@@ -58,7 +60,7 @@ struct HeadProgress {
         guard let given = message.rows.first else {
             throw SwanError(.invalidData, "a chunk without a row")
         }
-        if chunks > 0, given.firstTimestep >= 0 { firstTimestep = given.firstTimestep }
+        if !isFirst, given.firstTimestep >= 0 { firstTimestep = given.firstTimestep }
         prompt = given.prompt
         return given
     }
@@ -78,6 +80,13 @@ struct HeadProgress {
         begin()
     }
 
+    /// Starts over at a cut, with chunks of so many latent frames after the current one.
+    mutating func beginScene(_ plan: DenoisingPlan, frames: Int) {
+        (self.frames, position, isFirst) = (frames, 0, true)
+        firstTimestep = plan.steps[0]
+        ticks = TickLog(steps: plan.steps.count)
+    }
+
     /// Lets the current chunk enter row 0; returns its tick and its row at step 0.
     mutating func enter() -> (tick: Int, row: StageMessage.Row) {
         let tick = ticks.enter(prompt: prompt, firstTimestep: firstTimestep, noise: noise)
@@ -88,5 +97,6 @@ struct HeadProgress {
     mutating func close(latentFrames: Int) {
         position += latentFrames
         chunks += 1
+        isFirst = false
     }
 }

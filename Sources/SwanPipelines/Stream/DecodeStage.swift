@@ -17,6 +17,7 @@ final class DecodeStage: Sendable {
     private let options: StreamOptions
     private let clock: StreamClock
     private let state: Mutex<State>
+    private let shown = ShownFrames()
 
     init(
         _ vae: any VideoAutoencoder,
@@ -38,7 +39,9 @@ final class DecodeStage: Sendable {
         try state.withLock { state in
             let start = clock.now()
             let frames = try inference {
-                if chunk.mark.startsShot { state.decoder = try vae.makeDecoder() }
+                if chunk.mark.startsShot || chunk.mark.startsScene {
+                    state.decoder = try vae.makeDecoder()
+                }
                 // The transformer's output is normalized, whatever its input was.
                 let video = try state.decoder.decode(chunk.latents)
                 // Non-finite values would become black bytes. Decoding waits for the device anyway.
@@ -58,15 +61,20 @@ final class DecodeStage: Sendable {
             state.seconds += seconds.decode
             let latency = (end - chunk.mark.completion).seconds
             state.latencies.add(latency)
-            let wanted = frames.prefix(chunk.mark.captureTimes?.count ?? .max)
+            let wanted = try shown(frames.map(framed), chunk.mark)
             state.framesOut += wanted.count
             return StreamedChunk(
-                frames: wanted.map(framed),
+                frames: wanted,
                 captureTimes: chunk.mark.captureTimes ?? [],
                 seconds: seconds,
                 latency: latency
             )
         }
+    }
+
+    /// The frames to show of a chunk that another rank has decoded.
+    func show(_ frames: [VideoFrame], _ mark: ChunkMark) throws(SwanError) -> [VideoFrame] {
+        try shown(frames, mark)
     }
 
     /// The frame with black bars added, if the output is larger than the model's frames.

@@ -64,11 +64,11 @@ final class DenoiseStage: Sendable {
             guard !isAborted() else { return [] }
             var finished: [CleanChunk] = []
             let frames = chunk.latents.size(2)
-            if state.look != nil, frames != state.latentFrames {
+            let isRunning = state.look != nil
+            if isRunning, chunk.mark.startsScene || frames != state.latentFrames {
                 finished = try drain(&state, isAborted)
                 guard !isAborted() else { return [] }
-                try state.denoiser.changeChunk(frames: frames)
-                state.latentFrames = frames
+                try change(&state, chunk)
             }
             let look = prompts.conditioning(of: chunk.prompt)
             state.look = look
@@ -85,6 +85,19 @@ final class DenoiseStage: Sendable {
                 )
             }
             return finished
+        }
+    }
+
+    /// Changes the chunk length, or begins a scene, with no chunk in flight.
+    private func change(_ state: inout State, _ chunk: NoisedChunk) throws(SwanError) {
+        let frames = chunk.latents.size(2)
+        if chunk.mark.startsScene {
+            // A scene's first latent is one more.
+            state.latentFrames = frames - 1
+            try state.denoiser.restart(framesPerChunk: frames - 1)
+        } else {
+            try state.denoiser.changeChunk(frames: frames)
+            state.latentFrames = frames
         }
     }
 
@@ -141,7 +154,12 @@ extension DenoisingPlan {
     /// Creates the plan for a stream's options.
     init(_ options: StreamOptions, dtype: DType, device: Device) throws {
         let configuration = options.configuration
-        let random = StreamNoise(seed: options.settings.seed, dtype: dtype, device: device)
+        let random = StreamNoise(
+            seed: options.settings.seed,
+            kind: configuration.noise,
+            dtype: dtype,
+            device: device
+        )
         let schedule = try FlowMatch(.streaming(shift: configuration.shift))
         self.init(
             schedule: schedule,

@@ -13,15 +13,15 @@ import SwanCheckpoints
 final class EncodeStage: Sendable {
     /// State that only encoding uses; locked while a chunk is encoded.
     private struct Work: ~Copyable {
-        let encoder: any VideoEncoder
+        var encoder: any VideoEncoder
         var controller: NoiseController
         var random: StreamNoise
         var fit: FrameFit
-        var pending: [VideoFrame] = []
-        /// The most recent frame, which pads the last chunk.
-        var last: TimedFrame?
-        /// The capture times of frames that are not yet assigned to a chunk's output.
-        var outstanding: [ContinuousClock.Instant] = []
+        var scenes: SceneFrames
+        /// Nil for models whose still parts are shown as they are.
+        var stillness: Stillness?
+        /// The shares of frames that no chunk returns yet.
+        var shares: [Tensor] = []
         var chunks = 0
         /// The chunks of the current shot of a stream from noise, and its prompt.
         var shotChunks = 0
@@ -60,18 +60,38 @@ final class EncodeStage: Sendable {
             timestepOffset: configuration.timestepOffset
         )
         let encoder = try model.vae.makeEncoder(normalizing: configuration.normalizesLatents)
-        let random = StreamNoise(
-            seed: options.settings.seed,
-            dtype: model.dtype,
-            device: model.device
+        let scenes = SceneFrames(
+            more: configuration.repeatsFirstFrame ? 0 : 1,
+            lookahead: model.vae.lookahead,
+            findsCuts: options.settings.cuts == .auto
         )
         work = Mutex(
-            Work(encoder: encoder, controller: controller, random: random, fit: options.fit)
+            Work(
+                encoder: encoder,
+                controller: controller,
+                random: Self.noise(model, configuration, seed: options.settings.seed),
+                fit: options.fit,
+                scenes: scenes,
+                stillness: configuration.stillFrames.map { Stillness(frames: $0) }
+            )
         )
         shared = Mutex(
             Shared(
                 framesPerChunk: model.vae.temporalStride * configuration.framesPerBlock
             )
+        )
+    }
+
+    private static func noise(
+        _ model: StreamModel,
+        _ configuration: StreamConfiguration,
+        seed: UInt64
+    ) -> StreamNoise {
+        StreamNoise(
+            seed: seed,
+            kind: configuration.noise,
+            dtype: model.dtype,
+            device: model.device
         )
     }
 
@@ -81,6 +101,8 @@ final class EncodeStage: Sendable {
     var latentFrames: Int { options.configuration.framesPerBlock }
     var framesIn: Int { shared.withLock { $0.framesIn } }
     var seconds: Double { shared.withLock { $0.seconds } }
+    /// The cuts that were found so far.
+    var cuts: Int { work.withLock { $0.scenes.cuts } }
 
     /// The number of frames in chunks after the first; a change does not affect complete chunks.
     var framesPerChunk: Int {
@@ -90,11 +112,11 @@ final class EncodeStage: Sendable {
 
     /// The number of frames that the next chunk still needs.
     var framesNeeded: Int {
-        work.withLock { work in max(0, nextSize(work) - work.pending.count) }
+        work.withLock { $0.scenes.needed(size: framesPerChunk) }
     }
 
     /// The number of frames that have been added and are in no chunk's output yet.
-    var framesLeft: Int { work.withLock { $0.outstanding.count } }
+    var framesLeft: Int { work.withLock { $0.scenes.left } }
 
     /// Changes settings from the next chunk on; `nil` keeps one.
     func change(
@@ -111,7 +133,7 @@ final class EncodeStage: Sendable {
                 )
             }
             if let seed {
-                work.random = StreamNoise(seed: seed, dtype: model.dtype, device: model.device)
+                work.random = Self.noise(model, options.configuration, seed: seed)
             }
             if let fit { work.fit = fit }
         }
@@ -120,20 +142,21 @@ final class EncodeStage: Sendable {
     /// Adds a frame and returns the chunk that it completes, if any.
     func add(_ frame: TimedFrame) throws -> NoisedChunk? {
         try work.withLock { work in
-            work.pending.append(frame.frame)
-            work.last = frame
-            work.outstanding.append(frame.captureTime)
+            work.scenes.add(frame)
             shared.withLock { $0.framesIn += 1 }
-            let size = nextSize(work)
-            return work.pending.count < size ? nil : try encode(&work, size)
+            guard let chunk = work.scenes.take(size: framesPerChunk) else { return nil }
+            return try encode(&work, chunk)
         }
     }
 
-    /// Returns the remaining frames, padded to a chunk, or `nil` when there are none left, which
-    /// takes one or two chunks.
+    /// Returns a chunk of the remaining frames, padded, or `nil` when there are none left, which
+    /// takes a few chunks.
     func finish() throws -> NoisedChunk? {
         try work.withLock { work in
-            work.outstanding.isEmpty ? nil : try encode(&work, nextSize(work))
+            guard let chunk = work.scenes.take(size: framesPerChunk, atEnd: true) else {
+                return nil
+            }
+            return try encode(&work, chunk)
         }
     }
 
@@ -150,7 +173,9 @@ final class EncodeStage: Sendable {
             let prompt = markPrompt()
             (mark.startsShot, mark.endsShot) = countInShot(&work, prompt: prompt)
             work.chunks += 1
-            let latents = try inference { try work.random(shape, key) }
+            var random = work.random
+            random.kind = .fresh
+            let latents = try inference { try random(shape, key) }
             return NoisedChunk(
                 latents: latents,
                 firstTimestep: nil,
@@ -171,27 +196,27 @@ final class EncodeStage: Sendable {
         return (starts, isOver())
     }
 
-    /// A video's first latent represents a single frame, so the first chunk has one frame more than
-    /// the others. It also includes the lookahead frames of an encoder that needs them.
-    private func nextSize(_ work: borrowing Work) -> Int {
-        work.chunks == 0 ? framesPerChunk + 1 + model.vae.lookahead : framesPerChunk
-    }
-
-    private func encode(_ work: inout Work, _ size: Int) throws -> NoisedChunk {
+    private func encode(_ work: inout Work, _ chunk: ChunkFrames) throws -> NoisedChunk {
         let start = clock.now()
         let prompt = markPrompt()
-        var frames = work.pending
-        work.pending = []
-        if let last = work.last?.frame {
-            frames += Array(repeating: last, count: max(0, size - frames.count))
+        var mark = ChunkMark(captureTimes: chunk.captureTimes, completion: chunk.completion)
+        if chunk.isFirst, work.chunks > 0 {
+            mark.startsScene = true
+            try inference { () throws(SwanError) in try beginScene(&work) }
         }
-        let count = work.chunks == 0 ? size - model.vae.lookahead : size
-        let captureTimes = Array(work.outstanding.prefix(count))
-        work.outstanding.removeFirst(captureTimes.count)
+        var frames = chunk.frames
+        if chunk.isFirst, options.configuration.repeatsFirstFrame {
+            // A video's first latent represents a single frame.
+            frames.insert(frames[0], at: 0)
+            mark.leadFrames = 1
+        }
         let (latents, firstTimestep) = try inference { try noised(frames, &work) }
+        if !work.shares.isEmpty {
+            work.shares.removeFirst(mark.leadFrames)
+            mark.shares = Array(work.shares.prefix(chunk.captureTimes.count))
+            work.shares.removeFirst(mark.shares.count)
+        }
         work.chunks += 1
-        let completion = work.last?.captureTime ?? start
-        var mark = ChunkMark(captureTimes: captureTimes, completion: completion)
         mark.seconds.encode = clock.seconds(since: start)
         shared.withLock { $0.seconds += mark.seconds.encode }
         return NoisedChunk(
@@ -200,6 +225,16 @@ final class EncodeStage: Sendable {
             prompt: prompt,
             mark: mark
         )
+    }
+
+    /// Forgets the past at a cut.
+    private func beginScene(_ work: inout Work) throws(SwanError) {
+        work.encoder = try model.vae.makeEncoder(
+            normalizing: options.configuration.normalizesLatents
+        )
+        work.controller.restart()
+        work.stillness?.restart()
+        work.shares = []
     }
 
     /// Returns a chunk's noised latents [1, C, F, h, w] and the timestep where denoising starts.
@@ -213,6 +248,7 @@ final class EncodeStage: Sendable {
             dtype: model.dtype,
             device: model.device
         )
+        if let shares = try work.stillness?.next(video) { work.shares += shares }
         let noise = try work.controller.next(video.selected(0, 0))
         let latents = try work.encoder.encode(video)
         let key = NoiseKey(chunk: work.chunks, step: 0)

@@ -94,6 +94,13 @@ package struct SingleStreamDenoiser: ~Copyable {
         try denoiser.changeChunk(frames: frames, cache: &cache)
     }
 
+    /// Forgets the past, with no chunk in flight (see `drain`).
+    ///
+    /// - Parameter framesPerChunk: The latent frames of chunks after the next.
+    package mutating func restart(framesPerChunk: Int) throws(SwanError) {
+        try denoiser.restart(&cache, framesPerChunk: framesPerChunk)
+    }
+
     private mutating func run(_ isAborted: () -> Bool) throws(SwanError) -> Tensor? {
         var finished: Tensor?
         while let work = denoiser.work, !isAborted() {

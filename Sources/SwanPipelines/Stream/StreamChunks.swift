@@ -46,6 +46,12 @@ struct ChunkMark: Sendable {
     /// Whether the chunk is the first of a shot, without a past; see
     /// `StreamConfiguration.shotFrames`. The first chunk of noise is one in any stream.
     var startsShot = false
+    /// Whether the chunk is the first after a cut of the input, so that nothing before it counts.
+    var startsScene = false
+    /// The decoded frames before the first that is shown.
+    var leadFrames = 0
+    /// How the shown frames follow the decoded ones, see `Stillness`; empty to show them as they are.
+    var shares: [Tensor] = []
     /// Whether it is the last one, so that its keys are of no use.
     var endsShot = false
     /// The time spent in each stage.

@@ -98,6 +98,8 @@ package struct StreamDenoiser: ~Copyable {
     private var rows: [Row?] = []
     /// The next chunk's index in the stream.
     private var chunk = 0
+    /// Whether the next chunk has no past.
+    private var isFirst = true
     /// The position of the next chunk's first latent frame.
     package internal(set) var position = 0
     /// The most recent chunk's first latent frame.
@@ -129,9 +131,9 @@ package struct StreamDenoiser: ~Copyable {
         endsShot: Bool = false,
         text: TextConditioning
     ) throws(SwanError) {
-        if let firstTimestep, chunk > 0 { steps[0] = Double(firstTimestep) }
+        if let firstTimestep, !isFirst { steps[0] = Double(firstTimestep) }
         let row = Row(latents: latents, start: position, chunk: chunk, endsShot: endsShot)
-        if plan.streamBatch, chunk > 0 {
+        if plan.streamBatch, !isFirst {
             try move(row, text)
         } else {
             begin(step: 0, of: row, text)
@@ -139,6 +141,7 @@ package struct StreamDenoiser: ~Copyable {
         example = try latents.narrowed(2, 0, 1)
         position += latents.size(2)
         chunk += 1
+        isFirst = false
     }
 
     /// Sets up one more step for the chunks in flight. There must be no work left.
@@ -198,13 +201,13 @@ package struct StreamDenoiser: ~Copyable {
         cache: inout KVCachePool
     ) throws(SwanError) {
         // The last row has seen the cleanest chunks.
-        if chunk > 0, let history = cacheRows.last {
+        if !isFirst, let history = cacheRows.last {
             try cache.copyHistory(of: history, to: newRows)
         }
         self.plan = plan
         steps = plan.steps
         cacheRows = newRows
-        if plan.streamBatch, chunk > 0 { try fillRows() } else { rows = [] }
+        if plan.streamBatch, !isFirst { try fillRows() } else { rows = [] }
     }
 
     /// Changes the noise that is added between steps.
@@ -228,11 +231,19 @@ package struct StreamDenoiser: ~Copyable {
         try cache.layOut(cacheRows, framesPerChunk: frames)
     }
 
-    /// Forgets the past, if finished chunks run once more: then none is in flight.
-    package mutating func restart(_ cache: inout KVCachePool) throws(SwanError) {
-        guard plan.contextTimestep != nil else { return }
-        try cache.clearRows(cacheRows)
-        position = 0
+    /// Forgets the past, with no chunk in flight (see `advance`): the next chunk is the first of
+    /// a scene.
+    ///
+    /// - Parameter framesPerChunk: The latent frames of later chunks; nil for as many as before.
+    package mutating func restart(
+        _ cache: inout KVCachePool,
+        framesPerChunk: Int? = nil
+    ) throws(SwanError) {
+        guard !isFirst else { return }
+        try cache.clearRows(cacheRows, passes: plan.sequentialPasses)
+        self.framesPerChunk = framesPerChunk ?? self.framesPerChunk
+        (steps, rows, position) = (plan.steps, [], 0)
+        isFirst = true
     }
 
     // MARK: - Sequential steps

@@ -80,8 +80,13 @@ public struct StreamModel: Sendable {
         try FrameSize.check(height: height, width: width, multiple: sizeMultiple)
     }
 
-    /// The number of frames of a chunk; a stream's first chunk has one more.
+    /// The number of frames of a chunk.
     package var framesPerChunk: Int { vae.temporalStride * configuration.framesPerBlock }
+
+    /// The number of frames of a stream's first chunk.
+    package var firstChunkFrames: Int {
+        framesPerChunk + (configuration.repeatsFirstFrame ? 0 : 1)
+    }
 
     /// Whether the model only restyles: from pure noise it produces noise.
     package var needsInput: Bool {

@@ -1,3 +1,4 @@
+import SwanCheckpoints
 import SwanSystem
 import Torch
 
@@ -18,13 +19,16 @@ package struct NoiseKey: Sendable, Hashable {
 /// Random numbers determined by seed, chunk and step.
 struct StreamNoise: Sendable {
     let seed: UInt64
+    var kind = StreamConfiguration.Noise.fresh
     let dtype: DType
     let device: Device
 
     func callAsFunction(_ shape: [Int], _ key: NoiseKey) throws(SwanError) -> Tensor {
+        guard kind != .none else { return try .zeros(shape, dtype, device) }
+        let chunk = kind == .fixed ? 0 : key.chunk
         let mixed = Seed.mixed(
             seed,
-            UInt64(bitPattern: Int64(key.chunk)),
+            UInt64(bitPattern: Int64(chunk)),
             UInt64(bitPattern: Int64(key.step))
         )
         return try .randn(shape, Generator(seed: mixed, device: device), dtype, device)

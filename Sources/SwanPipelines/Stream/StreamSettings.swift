@@ -7,6 +7,14 @@ public import SwanSystem
 /// The command line fills it from its options. It also decodes from JSON or YAML, where every key may be missing
 /// and unknown keys are errors.
 public struct StreamSettings: Sendable, Equatable, Codable {
+    /// Whether the input's cuts are looked for.
+    public enum Cuts: String, Sendable, CaseIterable, Codable {
+        /// A scene begins without a past.
+        case auto
+        /// The input is one scene, as in the reference.
+        case off
+    }
+
     /// Use only the first N denoising steps of the model; nil for all.
     public var steps: Int?
     /// Whether a stream without an input also runs timestep 0 as a last step, as StreamDiffusionV2's
@@ -16,6 +24,8 @@ public struct StreamSettings: Sendable, Equatable, Codable {
     public var noiseScale: Double?
     /// Whether the noise scale stays constant instead of following the motion.
     public var fixedNoise = false
+    /// Whether the input's cuts are looked for.
+    public var cuts = Cuts.auto
     /// Whether denoising steps of neighboring chunks run in one batch.
     public var streamBatch = true
     /// The output's size in pixels. A side that is nil follows from the input's aspect ratio; if both are nil, the
@@ -33,7 +43,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
 
     private enum CodingKeys: String, CodingKey, CaseIterable {
         case steps, zeroStep = "zero_step", noiseScale = "noise_scale", fixedNoise = "fixed_noise"
-        case streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
+        case cuts, streamBatch = "stream_batch", height, width, fit, targetFPS = "target_fps", seed
     }
 
     /// Decodes the keys that are given and checks them.
@@ -44,6 +54,7 @@ public struct StreamSettings: Sendable, Equatable, Codable {
         zeroStep = try values.decodeIfPresent(Bool.self, forKey: .zeroStep)
         noiseScale = try values.decodeIfPresent(Double.self, forKey: .noiseScale)
         fixedNoise = try values.decodeIfPresent(Bool.self, forKey: .fixedNoise) ?? fixedNoise
+        cuts = try values.decodeIfPresent(Cuts.self, forKey: .cuts) ?? cuts
         streamBatch = try values.decodeIfPresent(Bool.self, forKey: .streamBatch) ?? streamBatch
         height = try values.decodeIfPresent(Int.self, forKey: .height)
         width = try values.decodeIfPresent(Int.self, forKey: .width)

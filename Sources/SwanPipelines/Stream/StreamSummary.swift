@@ -49,6 +49,8 @@ public struct StreamSummary: Sendable, Codable, Equatable {
     public var chunkLatency: Latency?
     /// The number of chunks.
     public var chunks = 0
+    /// The number of cuts that were found in the input.
+    public var cuts = 0
     /// The time spent in each stage.
     public var stages = Stages()
     /// The peak memory use of the process, in bytes.
@@ -95,7 +97,7 @@ public struct StreamSummary: Sendable, Codable, Equatable {
         case framesIn = "frames_in", framesOut = "frames_out"
         case seconds, fps
         case firstFrameSeconds = "first_frame_seconds", loadSeconds = "load_seconds"
-        case chunkLatency = "chunk_latency_ms", chunks, stages = "stages_ms"
+        case chunkLatency = "chunk_latency_ms", chunks, cuts, stages = "stages_ms"
         case peakMemoryBytes = "peak_memory_bytes", kvCacheBytes = "kv_cache_bytes"
         case model, device, dtype, threads, ranks, seed, steps, width, height
         case frameRate = "frame_rate", input, output, encoder
@@ -111,6 +113,7 @@ extension StreamSummary {
     /// Adds the statistics of a stream.
     mutating func add(_ stream: VideoStream) {
         framesIn = stream.framesIn
+        cuts = stream.encoding.cuts
         kvCacheBytes = stream.cacheByteCount
         let seconds = stream.seconds
         stages.encode = seconds.encode * 1_000

@@ -126,7 +126,7 @@ struct RealtimeConnection: Sendable {
             width: options?.outputWidth ?? options?.width ?? 0,
             height: options?.outputHeight ?? options?.height ?? 0,
             chunkFrames: chunk,
-            firstChunkFrames: chunk + 1,
+            firstChunkFrames: model.firstChunkFrames,
             fps: session.framesPerSecond,
             credit: session.credit,
             steps: options?.configuration.steps.count ?? 0,

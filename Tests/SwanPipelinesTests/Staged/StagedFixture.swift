@@ -29,6 +29,8 @@ struct StagedFixture: Sendable {
         /// Whether the noise follows the motion, so that the first timestep changes.
         var followsMotion = true
         var targetFPS: Double?
+        /// The frames from one cut to the next; nil for none that are meant.
+        var sceneLength: Int?
         var prompts = [9: "neon edges", 41: "a pencil sketch", 44: "the city at night"]
 
         var frameCount: Int { 1 + 4 * framesPerBlock * chunks + moreFrames }
@@ -165,7 +167,11 @@ struct StagedFixture: Sendable {
             }
             guard index < script.frameCount else { return nil }
             if let prompt = script.prompts[index] { _ = try stream.setPrompt(prompt) }
-            return TimedFrame(try Self.picture(index))
+            guard let length = script.sceneLength else {
+                return TimedFrame(try Self.picture(index))
+            }
+            let scene = DrawnFootage(width: 32, height: 32)
+            return TimedFrame(try scene.texture(index / length % 4, right: Double(index)))
         })
         var frames: [VideoFrame] = []
         try stream.run(source) { chunk in

@@ -58,6 +58,28 @@ import Testing
         expectSame(try fixture.together(8, script), expected, "8 ranks")
     }
 
+    /// Cuts that leave a chunk of every length.
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false])
+    func allRanksForgetTheOldScene(streamBatch: Bool) throws {
+        let fixture = try StagedFixture()
+        for steps in [1, 2, 3] {
+            var script = Script(chunks: 16)
+            (script.steps, script.sceneLength, script.streamBatch) = (steps, 15, streamBatch)
+            let expected = try fixture.alone(script)
+            #expect(expected.count == script.frameCount)
+            let frames = try fixture.together(3, script)
+            expectSame(frames, expected, "\(steps) steps by blocks")
+            guard streamBatch, steps > 1 else { continue }
+            var layout = StagedOptions()
+            layout.layout = .steps
+            expectSame(
+                try fixture.together(steps, script, layout),
+                expected,
+                "\(steps) steps by steps"
+            )
+        }
+    }
+
     /// Rows of pictures, of which some ranks have more than others, or which are fewer than ranks. Values
     /// near a half may be rounded to either side.
     @Test(.timeLimit(.minutes(5)), arguments: [(32, 2), (80, 2), (80, 3), (48, 3), (16, 3)])

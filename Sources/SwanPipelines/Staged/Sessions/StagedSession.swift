@@ -78,6 +78,7 @@ extension StageMessage {
     /// A chunk for the first stage.
     init(_ chunk: NoisedChunk) {
         self.init(.chunk)
+        mark = chunk.mark.startsScene ? 1 : 0
         tensors = [chunk.latents]
         rows = [
             StageMessage.Row(
