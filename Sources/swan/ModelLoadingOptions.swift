@@ -131,6 +131,6 @@ struct LoRAArgument: ExpressibleByArgument {
             rest = rest[..<equals]
         }
         guard !rest.isEmpty else { return nil }
-        file = .init(String(rest), strength: strength, expert: expert)
+        file = .init(ModelLocation.path(String(rest)), strength: strength, expert: expert)
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import SwanSystem
 
 /// The models that are bundled with Swan.
 public enum BundledModels {
@@ -21,5 +22,14 @@ public enum BundledModels {
         ]
         return places.map { $0.appendingPathComponent(name).path }
             .first { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    /// The error for a name or a path that leads to no model, with what would be right.
+    static func missing(_ nameOrPath: String) -> SwanError {
+        SwanError(
+            .noSuchModel,
+            "there is no model at \(nameOrPath): specify a folder, or a name listed by "
+                + "'swan models list'\(ModelLocation.advice(nameOrPath))"
+        )
     }
 }

@@ -53,10 +53,7 @@ public struct ModelFolder: Sendable {
     public init(_ path: String, choosing chosen: [Part: String] = [:]) throws(SwanError) {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw SwanError(
-                .noSuchModel,
-                "there is no model at \(path): specify a folder, or a name listed by 'swan models list'"
-            )
+            throw BundledModels.missing(path)
         }
         var parts: [Part: Files] = [:]
         for (part, file) in chosen {

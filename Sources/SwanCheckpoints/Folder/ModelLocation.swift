@@ -1,0 +1,41 @@
+import SwanStore
+import SwanSystem
+
+/// Where a model stands that a command names.
+package enum ModelLocation {
+    /// The path of a model: that of a bundled model, an existing path as it is, or the folder or
+    /// the only file of a pulled model. Any other name is returned as it is, and opening it says
+    /// what is wrong.
+    package static func path(_ nameOrPath: String) -> String {
+        if let bundled = BundledModels.folder(nameOrPath) { return bundled }
+        guard !FileIdentity.isTaken(nameOrPath) else { return nameOrPath }
+        let store = ModelStore()
+        do {
+            return try store.model(named: nameOrPath)?.location ?? nameOrPath
+        } catch {
+            // The record is damaged: the folder may have all that the model needs.
+            return store.folder(of: KnownModels.named(nameOrPath)?.name ?? nameOrPath)
+        }
+    }
+
+    /// What to do about a name that leads to no model, as the end of a sentence; empty if nothing
+    /// resembles it.
+    package static func advice(_ name: String) -> String {
+        if let known = KnownModels.named(name) {
+            return "; '\(known.name)' was not pulled yet: 'swan models pull \(known.name)' gets it"
+        }
+        let here = BundledModels.names + ModelStore().contents().models.map(\.record.name)
+        let typed = name.lowercased()
+        let near = (here + KnownModels.all.map(\.name))
+            .map { ($0, editDistance($0.lowercased(), typed)) }.min { $0.1 < $1.1 }
+        if typed.utf8.count <= 64, let (name, distance) = near,
+            distance <= max(1, min(4, typed.count / 4))
+        {
+            let get = here.contains(name) ? "" : " 'swan models pull \(name)' gets it"
+            return "; did you mean '\(name)'?\(get)"
+        }
+        let repository = /[a-z0-9][a-z0-9._-]*\/[a-z0-9][a-z0-9._-]*/
+        guard typed.wholeMatch(of: repository) != nil else { return "" }
+        return "; if it is a repository of huggingface.co, 'swan models pull \(name)' gets it"
+    }
+}
