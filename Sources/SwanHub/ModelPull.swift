@@ -135,7 +135,7 @@ package struct ModelPull: Sendable {
             meter.finishFile()
         }
         try reuse(plan, place, &state, meter)
-        try requireSpace(plan, place, state)
+        try announce(plan, place, state)
         try await download(plan, place, &state, meter, connections)
         return try place.commit(plan, state)
     }
@@ -184,7 +184,8 @@ package struct ModelPull: Sendable {
         }
     }
 
-    private func requireSpace(
+    /// Says what is going to be downloaded; throws if there is no space for it.
+    private func announce(
         _ plan: PullPlan,
         _ place: PullPlace,
         _ state: UnfinishedPull
@@ -194,6 +195,14 @@ package struct ModelPull: Sendable {
             sum + (FileSize.of(place.partsFolder + "/" + name) ?? 0)
         }
         let needed = max(0, missing.reduce(0, +) - arrived)
+        let count = plan.files.count
+        report(
+            .note(
+                "\(plan.name): \(count) \(count == 1 ? "file" : "files"), "
+                    + "\(ByteSize.text(plan.bytes)), of which \(ByteSize.text(needed)) are to be "
+                    + "downloaded"
+            )
+        )
         do throws(SwanError) {
             try DiskSpace.require(
                 needed,

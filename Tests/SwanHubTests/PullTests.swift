@@ -33,6 +33,8 @@ import Testing
         #expect(try pulling.store.model(named: "OWNER/name")?.folder == model.folder)
         #expect(pulling.store.unfinished().isEmpty)
         #expect(pulling.files(below: pulling.store.root + "/.pulling").isEmpty)
+        let size = "owner/name: 4 files, 300 kB, of which 300 kB are to be downloaded"
+        #expect(pulling.notes.first == size)
         let progress = try #require(pulling.progress)
         #expect(progress.bytes == 300_050 && progress.totalBytes == 300_050)
         #expect(progress.files == 4 && progress.totalFiles == 4)
