@@ -35,6 +35,7 @@ let package = Package(
         ),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
@@ -82,11 +83,25 @@ let package = Package(
         .target(name: "SwanModels", dependencies: ["Torch", "TorchNN", "SwanSystem"]),
         // Without libtorch, so that ThreadSanitizer sees all of it: Tests/threads builds it alone.
         .target(name: "SwanThreads", dependencies: ["SwanSystem"]),
+        .target(name: "SwanStore", dependencies: ["SwanSystem"]),
+        .target(
+            name: "SwanHub",
+            dependencies: [
+                "SwanSystem", "SwanStore",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
         .target(
             name: "SwanCheckpoints",
             dependencies: [
                 "Torch", "TorchNN", "SwanText", "SwanMedia", "SwanSchedulers", "SwanModels",
-                "SwanSystem",
+                "SwanStore", "SwanSystem",
                 .product(name: "Yams", package: "Yams"),
             ],
             resources: [.copy("Resources/tiny")]
@@ -205,7 +220,7 @@ let package = Package(
                 "SwanCheckpoints", "SwanPipelines", "SwanTraining", "SwanDistillation", "SwanTiny",
                 "SwanFineTuning",
                 "SwanEvaluation", "SwanDatasets", "SwanDistributed", "SwanHTTP", "SwanServer",
-                "SwanServeBench",
+                "SwanServeBench", "SwanStore", "SwanHub",
                 "CStart",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -247,6 +262,21 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Tests/serve/probe"
+        ),
+        .target(
+            name: "HubSupport",
+            dependencies: [
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/HubSupport"
+        ),
+        .testTarget(
+            name: "SwanHubTests",
+            dependencies: ["SwanHub", "SwanStore", "SwanSystem", "HubSupport", "GoldenSupport"],
+            linkerSettings: runPath
         ),
         .target(
             name: "SoundSupport",
@@ -444,7 +474,7 @@ let package = Package(
             name: "swanTests",
             dependencies: [
                 "Torch", "SwanMedia", "SwanPipelines", "SwanServeBench", "swan", "GoldenSupport",
-                "ModelSupport",
+                "ModelSupport", "HubSupport",
                 "SoundSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

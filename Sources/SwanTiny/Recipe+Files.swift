@@ -11,7 +11,7 @@ extension Recipe {
         if !footage.isEmpty { files.inputs.append(root) }
         let folder = URL(fileURLWithPath: root, isDirectory: true)
         files.inputs += footage.map { URL(fileURLWithPath: $0, relativeTo: folder).path }
-        if let start { files.models.append(BundledModels.folder(start) ?? start) }
+        if let start { files.models.append(ModelLocation.path(start)) }
         files.outputs = [.folder(output)]
         return files
     }

@@ -20,7 +20,7 @@ struct StartModel {
 
     /// Opens a bundled model or a folder; throws if its dimensions differ from the recipe's.
     init(_ nameOrPath: String, for recipe: Recipe) throws {
-        let path = BundledModels.folder(nameOrPath) ?? nameOrPath
+        let path = ModelLocation.path(nameOrPath)
         guard FileManager.default.fileExists(atPath: path) else {
             let known = BundledModels.names.joined(separator: ", ")
             throw SwanError(

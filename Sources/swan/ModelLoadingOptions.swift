@@ -150,7 +150,7 @@ struct LoRAArgument: ExpressibleByArgument {
             rest = rest[..<equals]
         }
         guard !rest.isEmpty else { return nil }
-        file = .init(String(rest), strength: strength, expert: expert)
+        file = .init(ModelLocation.path(String(rest)), strength: strength, expert: expert)
         text = argument
     }
 }

@@ -8,44 +8,13 @@ import SwanSystem
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
-        abstract: "List the bundled models; inspect, verify or convert a model.",
-        subcommands: [List.self, Inspect.self, VerifyCommand.self, ConvertCommand.self],
-        defaultSubcommand: List.self
+        abstract: "List and download models; inspect, verify or convert one.",
+        subcommands: [
+            ModelsListCommand.self, PullCommand.self, RemoveCommand.self, Inspect.self,
+            VerifyCommand.self, ConvertCommand.self,
+        ],
+        defaultSubcommand: ModelsListCommand.self
     )
-
-    /// `swan models list`: lists the bundled models.
-    struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "List the bundled models."
-        )
-
-        @Flag(help: "Print the result as JSON.")
-        var json = false
-
-        func run() throws {
-            let models = try BundledModels.names.map { name in
-                let path = BundledModels.folder(name)
-                let looks = try path.flatMap { try KnownStyles.ofModel($0) }
-                return BundledModel(name: name, path: path, looks: looks?.known.map(\.name))
-            }
-            if json {
-                try StandardOutput.write(JSONText.data(models))
-            } else {
-                for model in models {
-                    let path = model.path ?? "not installed: run 'make setup'"
-                    let looks = model.looks.map { "\t" + $0.joined(separator: ", ") } ?? ""
-                    try StandardOutput.write("\(model.name)\t\(path)\(looks)")
-                }
-            }
-        }
-
-        private struct BundledModel: Encodable {
-            let name: String
-            let path: String?
-            /// The names of the styles that it knows, if it lists them.
-            let looks: [String]?
-        }
-    }
 
     /// `swan models inspect`: shows what a model folder contains.
     struct Inspect: ParsableCommand {
@@ -56,7 +25,7 @@ struct ModelsCommand: ParsableCommand {
         )
 
         @Argument(
-            help: "A model folder, or the name of a bundled model.",
+            help: "A model folder, or the name of a bundled or pulled model.",
             completion: Completions.model
         )
         var model: String

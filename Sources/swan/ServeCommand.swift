@@ -337,16 +337,3 @@ extension OSCAddress: ExpressibleByArgument {
 }
 
 extension SharedStreams.Engine: ExpressibleByArgument {}
-
-/// Blocks until a task has ended; throws its error.
-private func waiting(for task: Task<Void, any Error>) throws {
-    let done = DispatchSemaphore(value: 0)
-    let result = Mutex<Result<Void, any Error>>(.success(()))
-    Task {
-        let outcome = await task.result
-        result.withLock { $0 = outcome }
-        done.signal()
-    }
-    done.wait()
-    try result.withLock { $0 }.get()
-}

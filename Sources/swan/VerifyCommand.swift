@@ -11,12 +11,13 @@ struct VerifyCommand: ParsableCommand, LoggedCommand {
         abstract: "Read a whole model and check its files, configuration and weights.",
         discussion: """
             Prints the SHA-256 and size of every file, and each key that is missing, unexpected, \
-            misshapen, NaN or infinite. Exits with 65 if there is any problem.
+            misshapen, NaN or infinite. The files of a pulled model are compared with what was \
+            downloaded. Exits with 65 if there is any problem.
             """
     )
 
     @Argument(
-        help: "A model folder, or the name of a bundled model.",
+        help: "A model folder, or the name of a bundled or pulled model.",
         completion: Completions.model
     )
     var model: String
@@ -27,12 +28,19 @@ struct VerifyCommand: ParsableCommand, LoggedCommand {
     @OptionGroup var logging: LogOptions
 
     func run() throws {
-        let verification = try ModelVerification(model)
-        if json {
-            try StandardOutput.write(JSONText.data(verification))
-        } else {
-            try StandardOutput.write(verification.lines.joined(separator: "\n"))
+        if let pulled = try PulledVerification(model) {
+            return try show(pulled, pulled.lines, isSound: pulled.isSound)
         }
-        guard verification.isSound else { throw ExitCode(EX_DATAERR) }
+        let verification = try ModelVerification(model)
+        try show(verification, verification.lines, isSound: verification.isSound)
+    }
+
+    private func show(_ result: some Encodable, _ lines: [String], isSound: Bool) throws {
+        if json {
+            try StandardOutput.write(JSONText.data(result))
+        } else {
+            try StandardOutput.write(lines.joined(separator: "\n"))
+        }
+        guard isSound else { throw ExitCode(EX_DATAERR) }
     }
 }

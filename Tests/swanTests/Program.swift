@@ -32,8 +32,15 @@ struct Program {
 
     /// Starts the program.
     ///
-    /// - Parameter errors: a handle for standard error if it is not to be collected.
-    init(_ arguments: [String], in folder: String? = nil, errors: FileHandle? = nil) throws {
+    /// - Parameters:
+    ///   - errors: a handle for standard error if it is not to be collected.
+    ///   - variables: variables of the environment, in addition to this process's.
+    init(
+        _ arguments: [String],
+        in folder: String? = nil,
+        errors: FileHandle? = nil,
+        variables: [String: String] = [:]
+    ) throws {
         _ = Self.ignoresBrokenPipes
         process.executableURL = Self.url
         process.arguments = arguments
@@ -41,7 +48,7 @@ struct Program {
         var environment = ProcessInfo.processInfo.environment
         environment["OMP_NUM_THREADS"] = "1"
         environment["TERM"] = "xterm"
-        process.environment = environment
+        process.environment = environment.merging(variables) { $1 }
         process.standardInput = input
         process.standardOutput = output
         process.standardError = errors ?? messages

@@ -6,7 +6,7 @@ extension KnownStyles: Decodable {
     ///
     /// - Throws: An error if there is no model, or if its parts cannot be opened.
     public static func ofModel(_ nameOrPath: String) throws -> KnownStyles? {
-        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        let folder = try ModelFolder(ModelLocation.path(nameOrPath))
         _ = try folder.configs()
         try folder.require(ModelFolder.Part.ofEveryModel)
         return try folder.configuration().styles

@@ -171,7 +171,7 @@ extension AutoencoderChoice {
             let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
             return exists ? isFolder.boolValue : nil
         }
-        var place = name
+        var place = ModelLocation.path(name)
         if name == "tiny" {
             let parent = URL(fileURLWithPath: model.path).deletingLastPathComponent().path
             place = isFolder(model.path) == true ? model.path : parent
@@ -182,6 +182,7 @@ extension AutoencoderChoice {
             throw SwanError(
                 .noSuchFile,
                 "\(name): no such file; specify 'tiny', 'tiny-decoder' or the path of an autoencoder's weights"
+                    + ModelLocation.advice(name)
             )
         case true?: break
         }
@@ -192,10 +193,11 @@ extension AutoencoderChoice {
                 if isFolder(path) == false { return path }
             }
         }
+        let stem = latentChannels == 48 ? "taew2_2" : "taew2_1"
         throw SwanError(
             .invalidModel,
             "\(place) has no tiny autoencoder: put \(names.joined(separator: " or ")) there or in its "
-                + "taehv/ subfolder; download it from github.com/madebyollin/taehv"
+                + "taehv/ subfolder, or get it with 'swan models pull \(stem)' and use --vae \(stem)"
         )
     }
 }

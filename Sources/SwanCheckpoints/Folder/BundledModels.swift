@@ -24,25 +24,12 @@ public enum BundledModels {
             .first { FileManager.default.fileExists(atPath: $0) }
     }
 
-    /// The error for a name or a path that leads to no model, with the nearest name or folder.
+    /// The error for a name or a path that leads to no model, with what would be right.
     static func missing(_ nameOrPath: String) -> SwanError {
-        let near = nearestName(to: nameOrPath, in: names) ?? neighbour(of: nameOrPath)
-        let hint = near.map { "; did you mean '\($0)'?" } ?? ""
-        return SwanError(
+        SwanError(
             .noSuchModel,
             "there is no model at \(nameOrPath): specify a folder, or a name listed by "
-                + "'swan models list'\(hint)"
+                + "'swan models list'\(ModelLocation.advice(nameOrPath))"
         )
-    }
-
-    /// The file or folder beside a path that is missing whose name is nearest to it.
-    private static func neighbour(of path: String) -> String? {
-        let url = URL(fileURLWithPath: path)
-        let folder = url.deletingLastPathComponent()
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path),
-            let near = nearestName(to: url.lastPathComponent, in: names)
-        else { return nil }
-        let prefix = path.dropLast(path.hasSuffix("/") ? 1 : 0).lastIndex(of: "/")
-        return (prefix.map { String(path[...$0]) } ?? "") + near
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import SwanMedia
+import SwanStore
 package import SwanSystem
 
 /// A short text that tells two models apart without reading all of them.
@@ -13,7 +14,7 @@ package enum ModelDigest {
     /// - Parameter model: A bundled name, a folder or a file.
     /// - Throws: `noSuchModel`, or `unreadable` with the file that cannot be read.
     package static func text(of model: String) throws(SwanError) -> String {
-        let path = BundledModels.folder(model) ?? model
+        let path = ModelLocation.path(model)
         let files = try self.files(path)
         do {
             let sum = try FileDigest.sha256 { add in
@@ -38,6 +39,8 @@ package enum ModelDigest {
         guard isFolder.boolValue else { return [("", path)] }
         let names = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
         return names.filter { name in !name.split(separator: "/").contains { $0.hasPrefix(".") } }
+            // It says when the model was pulled, which differs from machine to machine.
+            .filter { $0 != PulledModel.fileName }
             .sorted().map { ($0, path + "/" + $0) }
             .filter { _, file in
                 var isFolder: ObjCBool = false

@@ -81,7 +81,7 @@ public struct ModelInspection: Sendable, Encodable {
 
     /// Inspects a bundled model, given its name, or a model folder.
     public init(_ nameOrPath: String) throws {
-        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        let folder = try ModelFolder(ModelLocation.path(nameOrPath))
         let configs = try folder.configs()
         path = folder.path
         sizeMultiple = configs.sizeMultiple

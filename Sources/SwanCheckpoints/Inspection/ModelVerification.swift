@@ -1,6 +1,7 @@
 import Foundation
 import SwanMedia
 import SwanModels
+import SwanStore
 import SwanSystem
 import SwanText
 import Torch
@@ -80,7 +81,7 @@ public struct ModelVerification: Sendable, Encodable {
     ///   - nameOrPath: The name of a bundled model or the path of a folder.
     ///   - began: Called with the name of each part before it is read.
     public init(_ nameOrPath: String, began: (String) -> Void = { _ in }) throws {
-        let folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        let folder = try ModelFolder(ModelLocation.path(nameOrPath))
         path = folder.path
         try folder.requireAddressSpace(inAdditionToFiles: 0, copies: 1)
         var checks = Checks(folder)
@@ -95,7 +96,19 @@ public struct ModelVerification: Sendable, Encodable {
         let missing = folder.missing(of: ModelFolder.Part.ofEveryModel + seeing)
         problems =
             missing.map { "missing: \($0)" } + checks.mismatches(streams: folder.isCausal)
-            + Self.problemsOfRunning(folder, checks)
+            + Self.problemsOfRunning(folder, checks) + Self.problemsOfPull(folder.path, parts)
+    }
+
+    /// What differs from what was downloaded, if the model was pulled.
+    private static func problemsOfPull(_ folder: String, _ parts: [Part]) -> [String] {
+        do throws(SwanError) {
+            guard let record = try PulledModel(ofFolder: folder) else { return [] }
+            let sums = parts.flatMap(\.files).map { ($0.path, $0.sha256) }
+            let known = Dictionary(sums) { first, _ in first }
+            return PulledVerification.compare(record, folder, sums: known).problems
+        } catch {
+            return [error.message]
+        }
     }
 
     /// The problems outside the weights that would stop a run: the streaming configuration,

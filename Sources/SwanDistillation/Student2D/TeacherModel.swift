@@ -21,7 +21,7 @@ struct TeacherModel: Sendable {
     ///
     /// - Throws: `invalidModel` for other models, and for folders that are not complete.
     init(_ path: String) throws {
-        folder = try ModelFolder(BundledModels.folder(path) ?? path)
+        folder = try ModelFolder(ModelLocation.path(path))
         guard !folder.isCausal else {
             throw SwanError(
                 .invalidModel,

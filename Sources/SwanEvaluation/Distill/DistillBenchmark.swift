@@ -37,7 +37,7 @@ package struct DistillBenchmark {
         package var files: JobFiles {
             var files = JobFiles()
             files.models = [model, teacher, regression].compactMap { $0 }
-                .map { BundledModels.folder($0) ?? $0 }
+                .map { ModelLocation.path($0) }
             files.outputs = sheet.map { [.file($0)] } ?? []
             return files
         }
@@ -84,7 +84,7 @@ package struct DistillBenchmark {
         let device = try Device(named: options.device)
         teacher = try TeacherVideos(options.teacher, options.device)
         student = try CausalVideos(options.model, device)
-        let folder = BundledModels.folder(options.model) ?? options.model
+        let folder = ModelLocation.path(options.model)
         untrained = try CausalVideos(
             options.teacher,
             device,

@@ -41,7 +41,7 @@ package struct QualityBenchmark {
         )
         let device = try Device(named: options.device)
         let folder = try ModelFolder(
-            BundledModels.folder(options.model) ?? options.model
+            ModelLocation.path(options.model)
         )
         let configuration = try folder.configuration()
         let dtype = options.dtype ?? configuration.computeType(on: device)

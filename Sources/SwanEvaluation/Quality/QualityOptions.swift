@@ -44,7 +44,7 @@ package struct QualityOptions: Sendable {
     package var files: JobFiles {
         var files = JobFiles()
         files.inputs = inputs.isEmpty ? HeldOutFootage.clips.map(\.path) : inputs
-        files.models = [BundledModels.folder(model) ?? model] + loras.map(\.path)
+        files.models = [ModelLocation.path(model)] + loras.map(\.path)
         files.outputs = sheet.map { [.file($0)] } ?? []
         return files
     }

@@ -16,7 +16,7 @@ struct TaughtStyles {
     ///
     /// - Parameter looks: Looks that LoRAs add; if there are any, they are run by default.
     init(of model: String, chosen names: [String]?, looks: [Style] = []) throws {
-        let recipe = (BundledModels.folder(model) ?? model) + "/recipe.yaml"
+        let recipe = (ModelLocation.path(model)) + "/recipe.yaml"
         let hasRecipe = FileManager.default.fileExists(atPath: recipe)
         let taught = hasRecipe ? try Recipe(contentsOf: recipe).styles : Style.bundled
         let known = taught.filter { style in !looks.contains { $0.name == style.name } } + looks

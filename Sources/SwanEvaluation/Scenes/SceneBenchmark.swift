@@ -35,7 +35,7 @@ package struct SceneBenchmark {
         /// The files that are read and written.
         package var files: JobFiles {
             var files = JobFiles()
-            files.models = [BundledModels.folder(model) ?? model]
+            files.models = [ModelLocation.path(model)]
             files.outputs = sheet.map { [.file($0)] } ?? []
             return files
         }

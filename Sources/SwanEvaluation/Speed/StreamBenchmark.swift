@@ -16,7 +16,7 @@ extension Benchmark {
         let folder = URL(fileURLWithPath: try partial.make(nextTo: temporary), isDirectory: true)
         let input = options.input ?? folder.appendingPathComponent("in.mp4").path
         if options.input == nil { try makeClip(input) }
-        let folderOfModel = try ModelFolder(BundledModels.folder(options.model) ?? options.model)
+        let folderOfModel = try ModelFolder(ModelLocation.path(options.model))
         let size = StreamOptions(try folderOfModel.configuration())
         var summaries: [StreamSummary] = []
         // Memory that other benchmarks have released does not count.

@@ -37,7 +37,7 @@ package struct TunedModel: Sendable {
 
     /// Opens a model; no weights are read.
     package init(_ path: String, _ settings: FineTuningSettings) throws {
-        folder = try ModelFolder(BundledModels.folder(path) ?? path)
+        folder = try ModelFolder(ModelLocation.path(path))
         try folder.require(folder.isCausal ? [.transformer] : folder.transformerParts())
         try folder.require([.vae, .textEncoder, .tokenizer])
         let configs = try folder.configs()

@@ -60,7 +60,8 @@ package struct FineTuning {
         self.options = options
         self.stop = stop
         let given = file.settings.model
-        modelPath = BundledModels.folder(given) ?? Self.path(given, options.root)
+        let found = ModelLocation.path(given)
+        modelPath = found == given ? Self.path(given, options.root) : found
         model = try TunedModel(modelPath, file.settings)
         rankCount = world?.size ?? 1
         guard options.sharding == .none || file.settings.kind == .full else {

@@ -39,7 +39,7 @@ public struct GenerationModel: Sendable {
         name = URL(fileURLWithPath: path).lastPathComponent
         self.options = options
         device = try Device(named: options.device)
-        folder = try ModelFolder(BundledModels.folder(path) ?? path, choosing: options.files)
+        folder = try ModelFolder(ModelLocation.path(path), choosing: options.files)
         try folder.requireAddressSpace(inAdditionToFiles: 0, copies: 1, "try --offload block")
         settings = try DiffusersSettings(folder)
         stream = folder.isCausal ? try folder.configuration() : nil

@@ -54,7 +54,7 @@ public struct FileStreamRequest: Sendable {
     package var files: JobFiles {
         var files = JobFiles()
         files.inputs = [input, configuration, vae].compactMap { $0 }
-        files.models = [BundledModels.folder(model) ?? model] + loras.map(\.path)
+        files.models = [ModelLocation.path(model)] + loras.map(\.path)
         files.outputs = [.video(output)]
         return files
     }

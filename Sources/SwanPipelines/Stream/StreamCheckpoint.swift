@@ -42,7 +42,7 @@ package struct StreamCheckpoint: Sendable {
         requiresWholeLoRAs: Bool = false
     ) throws {
         name = URL(fileURLWithPath: nameOrPath).lastPathComponent
-        folder = try ModelFolder(BundledModels.folder(nameOrPath) ?? nameOrPath)
+        folder = try ModelFolder(ModelLocation.path(nameOrPath))
         configuration = try folder.configuration(path)
         styles = path == nil ? configuration.styles : try folder.configuration().styles
         try folder.require(ModelFolder.Part.ofEveryModel.filter { vae == nil || $0 != .vae })

@@ -44,7 +44,7 @@ package struct StyleLoRATrainer {
         let budget = ComputeBudget.current
         defer { budget.apply() }
         TrainingThreads.share(recipe.threads)
-        let path = BundledModels.folder(recipe.start) ?? recipe.start
+        let path = ModelLocation.path(recipe.start)
         let base = try Recipe(contentsOf: path + "/recipe.yaml")
         let start = try StartModel(recipe.start, for: base)
         TrainingPhase.begin("opening the footage")

@@ -14,7 +14,7 @@ package struct FrozenAutoencoder {
 
     /// Opens the autoencoder of a bundled model, by its name, or of a model folder.
     package init(of nameOrPath: String) throws {
-        let path = BundledModels.folder(nameOrPath) ?? nameOrPath
+        let path = ModelLocation.path(nameOrPath)
         guard FileManager.default.fileExists(atPath: path) else {
             let known = BundledModels.names.joined(separator: ", ")
             throw SwanError(
