@@ -102,8 +102,7 @@ package struct SchedulerSettings: Sendable, Equatable {
     private static func requireKnown(_ file: SchedulerFile) throws(SwanError) {
         for key in file.keys where !known.contains(key) {
             guard let value = file[key], !value.isOff else { continue }
-            let near = known.map { ($0, editDistance($0, key)) }.min { ($0.1, $0.0) < ($1.1, $1.0) }
-            let hint = near.flatMap { $0.1 <= 3 ? "did you mean '\($0.0)'?" : nil }
+            let hint = nearestName(to: key, in: known).map { "did you mean '\($0)'?" }
             throw SwanError(
                 .invalidModel,
                 "\(file.path): \(key.printable(limit: 100)) is \(value.description); Swan knows no "
