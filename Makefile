@@ -142,16 +142,9 @@ example: setup ## Build and run Examples/StreamFrames, a package that depends on
 	env -u LD_LIBRARY_PATH .build-example/debug/StreamFrames .deps/media/carphone_pristine.mp4 \
 	    out/example.mp4 "a pencil sketch"
 
-# The tool of the argument parser makes pages of what the program says of itself. It is built in the package that has
-# it, because only products of other packages can be built from here.
-PARSER = .build/checkouts/swift-argument-parser
-
 .PHONY: man
 man: $(BUILT) ## Write a manual page for each command to .build/man
-	swift build --package-path $(PARSER) --scratch-path .build/manual --product generate-manual
-	rm -rf .build/man && mkdir -p .build/man
-	.build/manual/debug/generate-manual $(SWAN) --multi-page --output-directory .build/man
-	gzip -9n .build/man/*.1
+	scripts/manual $(SWAN) .build/man
 
 .PHONY: check
 check: ## Check formatting, lint and everything else that needs no build
