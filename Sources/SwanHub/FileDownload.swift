@@ -78,7 +78,11 @@ struct FileDownload {
 
     /// Downloads what is missing, as often as it takes.
     private func fill(_ part: PartFile, _ sum: inout ContentHash) async throws {
-        var retries = Retries(environment.timing, report)
+        var retries = Retries(
+            environment.timing,
+            report,
+            advice: "; the same command goes on from what has arrived"
+        )
         while part.count != file.bytes {
             let before = part.count
             do {

@@ -13,11 +13,6 @@ struct HubFailure: Error {
     /// How long the server asks to wait.
     var wait: Duration?
 
-    /// The error when waiting has not helped.
-    var asError: SwanError {
-        SwanError(.io, message + "; the same command goes on from what has arrived")
-    }
-
     /// The failure or error that an error of the HTTP library stands for.
     static func describing(_ error: any Error, at url: URL) -> any Error {
         if error is SwanError || error is HubFailure || error is CancellationError { return error }
@@ -99,10 +94,16 @@ struct HubFailure: Error {
 struct Retries {
     private let timing: HubTiming
     private let report: @Sendable (PullEvent) -> Void
+    private let advice: String
     private var failures = 0
 
-    init(_ timing: HubTiming, _ report: @escaping @Sendable (PullEvent) -> Void) {
-        (self.timing, self.report) = (timing, report)
+    /// - Parameter advice: What to do when waiting has not helped, as the end of a sentence.
+    init(
+        _ timing: HubTiming,
+        _ report: @escaping @Sendable (PullEvent) -> Void,
+        advice: String = ""
+    ) {
+        (self.timing, self.report, self.advice) = (timing, report, advice)
     }
 
     /// Something arrived: earlier failures no longer count.
@@ -111,7 +112,7 @@ struct Retries {
     /// Waits after a failure; throws it if there were too many, or if the wait is too long.
     mutating func wait(after failure: HubFailure) async throws {
         failures += 1
-        guard failures < timing.attempts else { throw failure.asError }
+        guard failures < timing.attempts else { throw SwanError(.io, failure.message + advice) }
         let wait = failure.wait ?? timing.wait(after: failures)
         guard wait <= timing.longestWait else {
             throw SwanError(

@@ -196,13 +196,11 @@ package struct ModelPull: Sendable {
         }
         let needed = max(0, missing.reduce(0, +) - arrived)
         let count = plan.files.count
-        report(
-            .note(
-                "\(plan.name): \(count) \(count == 1 ? "file" : "files"), "
-                    + "\(ByteSize.text(plan.bytes)), of which \(ByteSize.text(needed)) are to be "
-                    + "downloaded"
-            )
-        )
+        let rest =
+            needed == 0
+            ? "all on this machine" : "of which \(ByteSize.text(needed)) are to be downloaded"
+        let size = "\(count) \(count == 1 ? "file" : "files"), \(ByteSize.text(plan.bytes))"
+        report(.note("\(plan.name): \(size), \(rest)"))
         do throws(SwanError) {
             try DiskSpace.require(
                 needed,

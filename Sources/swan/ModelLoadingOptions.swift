@@ -5,7 +5,10 @@ import SwanPipelines
 /// Options that select a checkpoint and how it is loaded.
 struct ModelLoadingOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("The checkpoint folder or file.", valueName: "folder or file"),
+        help: ArgumentHelp(
+            "The checkpoint: a folder, a file, or the name of a pulled model (see 'swan models').",
+            valueName: "folder, file or name"
+        ),
         completion: Completions.model
     )
     var model: String

@@ -7,7 +7,7 @@ import Torch
 /// Options that select a streaming model and where it runs.
 struct StreamingModelOptions: ParsableArguments {
     @Option(
-        help: "The name of a bundled model, or a model folder (see 'swan models').",
+        help: "The name of a bundled or pulled model, or a model folder (see 'swan models').",
         completion: Completions.model
     )
     var model = BundledModels.names[0]

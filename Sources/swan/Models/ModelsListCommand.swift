@@ -8,7 +8,8 @@ import SwanSystem
 struct ModelsListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "List the models that --model knows by name: bundled and pulled ones."
+        abstract: "List the models that --model knows by name: bundled and pulled ones.",
+        discussion: "'swan models pull' downloads those that --known lists, and others."
     )
 
     @Flag(help: "List the models that 'swan models pull' knows by name, instead.")
