@@ -4,7 +4,7 @@ package struct UnigramVocabulary {
     package struct Piece {
         let text: [UInt8]
         let score: Float
-        let kind: Kind
+        package let kind: Kind
 
         /// Creates a piece from its text in UTF-8.
         package init(_ text: [UInt8], _ score: Float, _ kind: Kind) {

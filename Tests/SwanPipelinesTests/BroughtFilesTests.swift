@@ -190,7 +190,7 @@ import TorchNN
         let verification = try ModelVerification(folder.path("gguf"))
         #expect(verification.isSound, "\(verification.lines)")
         let size = try #require(inspection.parts.first).bytes
-        let plain = try #require(ModelInspection(folder.path("plain")).parts.first).bytes
+        let plain = try #require(try ModelInspection(folder.path("plain")).parts.first).bytes
         #expect(size * 2 < plain)
     }
 

@@ -59,16 +59,23 @@ extension Tokenizer {
     }
 
     private convenience init(packed checkpoint: Checkpoint, _ rareText: RareText) throws {
-        guard let key = Self.packedKey(checkpoint) else {
-            let model = try GGUFVocabulary(checkpoint).model()
-            do {
-                return try self.init(data: Data(model), rareText: rareText)
-            } catch {
-                throw SwanError(
-                    .invalidWeights,
-                    "\(checkpoint.path): cannot load the tokenizer of its metadata: \(error)"
-                )
-            }
+        let (model, place) = try Self.model(in: checkpoint)
+        do {
+            try self.init(data: model, rareText: rareText)
+        } catch {
+            throw SwanError(
+                .invalidWeights,
+                "\(checkpoint.path): cannot load the tokenizer in \(place): \(error)"
+            )
+        }
+    }
+
+    /// The serialized model in a checkpoint, and where it is.
+    private static func model(
+        in checkpoint: Checkpoint
+    ) throws(SwanError) -> (model: Data, place: String) {
+        guard let key = packedKey(checkpoint) else {
+            return (Data(try GGUFVocabulary(checkpoint).model()), "the metadata")
         }
         let shape = checkpoint.shape(key) ?? []
         let tensor = try checkpoint.tensor(key, shape)
@@ -78,13 +85,6 @@ extension Tokenizer {
                 "\(checkpoint.path): \(key) is \(tensor.dtype) \(shape); expected one row of uint8"
             )
         }
-        do {
-            try self.init(data: Data(tensor.array(of: UInt8.self)), rareText: rareText)
-        } catch {
-            throw SwanError(
-                .invalidWeights,
-                "\(checkpoint.path): cannot load the tokenizer in \(key): \(error)"
-            )
-        }
+        return (Data(try tensor.array(of: UInt8.self)), key)
     }
 }
