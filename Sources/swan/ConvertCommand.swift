@@ -8,6 +8,7 @@ import Torch
 
 extension CheckpointNames.Naming: ExpressibleByArgument {}
 extension LoRAFormat: ExpressibleByArgument {}
+extension CheckpointKind: ExpressibleByArgument {}
 
 /// `swan models convert`: rewrites the weights of one part of a model.
 struct ConvertCommand: ParsableCommand, LoggedCommand {
@@ -15,8 +16,9 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
         commandName: "convert",
         abstract: "Rewrite the weights of a part with other names, another dtype or other shards.",
         discussion: """
-            The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, a \
-            shard index, or a folder that contains one of them. Scaled float8 is converted to bfloat16. A LoRA's \
+            The part is a transformer, an autoencoder or a text encoder: a .safetensors, .gguf or .pth file, a \
+            shard index, or a folder that contains one of them. Scaled float8 and the blocks of GGUF files are \
+            converted to bfloat16. A LoRA's \
             file gets the names of another program with --lora.
 
             EXAMPLES:
@@ -51,6 +53,11 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
     )
     var isStrict = false
 
+    @Option(
+        help: "The part to convert of a file with several: transformer, vae or text_encoder."
+    )
+    var part: CheckpointKind?
+
     @Option(help: "The dtype to convert floating-point weights to (float32, bfloat16, float16).")
     var dtype: WeightType = .auto
 
@@ -63,8 +70,10 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
     @OptionGroup var logging: LogOptions
 
     func validate() throws {
-        guard lora == nil || to == nil && dtype == .auto else {
-            throw ValidationError("--to and --dtype are not for LoRAs, whose names --lora says")
+        guard lora == nil || to == nil && dtype == .auto && part == nil else {
+            throw ValidationError(
+                "--to, --dtype and --part are not for LoRAs, whose names --lora says"
+            )
         }
         guard lora != nil || !isStrict else {
             throw ValidationError("--lora-strict is for LoRAs; say the names with --lora")
@@ -87,6 +96,7 @@ struct ConvertCommand: ParsableCommand, LoggedCommand {
         var conversion = CheckpointConversion()
         conversion.naming = to
         conversion.dtype = dtype.dtype
+        conversion.part = part
         conversion.shardBytes = shardSize.bytes
         let messages = StopSignals.Messages(abandoned: "stopped; nothing was written")
         let signals = try StopSignals(

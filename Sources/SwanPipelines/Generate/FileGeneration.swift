@@ -65,6 +65,7 @@ public final class FileGeneration: Sendable {
         }
         let model = try GenerationModel(request.model, options: request.options)
         for note in model.loraNotes { log.warning("\(note)") }
+        if writes { model.folder.warn(log) }
         let generator = VideoGenerator(model, log: log, ranks: ranks)
         var summary = GenerationSummary()
         var steps: [Double] = []

@@ -242,6 +242,7 @@ extension FileStream {
         let output = try openOutput(shape)
         output.warnOfEncoder()
         for note in plan.notes { log.notice("\(note)") }
+        plan.checkpoint.folder.warn(log)
         for note in plan.checkpoint.loraNotes { log.warning("\(note)") }
         for line in plan.description(of: request, input, shape) { log.debug("\(line)") }
         var carriesAudio = false

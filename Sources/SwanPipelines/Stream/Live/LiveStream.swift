@@ -126,6 +126,7 @@ public final class LiveStream: Sendable {
         }
         let plan = try draft.plan(for: FrameShape(source.info))
         for note in plan.notes { log.notice("\(note)") }
+        plan.checkpoint.folder.warn(log)
         for note in plan.checkpoint.loraNotes { log.warning("\(note)") }
         let writer = try openFile(source, plan)
         try source.start()
