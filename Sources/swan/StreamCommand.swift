@@ -25,6 +25,8 @@ struct StreamCommand: RankedCommand {
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
               swan stream in.mp4 --prompt neon --prompt-at 120=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
+              swan stream 'frames/*.jpg' --prompt sepia --fps 24 -o out.webm
+              swan stream a.mp4 b.mp4 --prompt sepia -o restyled/
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
@@ -37,11 +39,12 @@ struct StreamCommand: RankedCommand {
 
     @Argument(
         help: """
-            The input video; - reads YUV4MPEG2 or another container from standard input. Or a live source, \
-            see above.
+            The input: a video or a picture; a folder of pictures, or a pattern such as frames/%05d.png \
+            or 'frames/*.jpg'; - reads a video from standard input. Several inputs, or a folder of \
+            videos, go to a folder. Or a live source, see above.
             """
     )
-    var input: String?
+    var input: [String] = []
 
     @Option(parsing: .unconditional, help: "The text prompt that describes the style.")
     var prompt: String
@@ -50,12 +53,21 @@ struct StreamCommand: RankedCommand {
         name: .shortAndLong,
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m or %05d.png; "
-                + "- writes YUV4MPEG2 to standard output. Or a live receiver, see above.",
+            "The output: .mp4, .mov (H.264), .mkv (lossless), .webm, .avi, .gif, .y4m, pictures "
+                + "(frames/%05d.png, or a folder ending in /) or one picture; - writes YUV4MPEG2 to "
+                + "standard output. Or a live receiver, see above.",
             valueName: "file"
         )
     )
     var output: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The format of the output, if its name does not tell: mkv, webm, png, null, …",
+            valueName: "name"
+        )
+    )
+    var format: String?
 
     @OptionGroup var overwriting: OverwriteOption
 
@@ -164,7 +176,8 @@ struct StreamCommand: RankedCommand {
 
     func validate() throws {
         guard output != nil || live.show else {
-            throw ValidationError("Missing expected argument '--output <file>'")
+            let last = input.count > 1 ? input.last.map { " (did you mean -o \($0)?)" } : nil
+            throw ValidationError("Missing expected argument '--output <file>'\(last ?? "")")
         }
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
@@ -178,7 +191,7 @@ struct StreamCommand: RankedCommand {
                 try liveRequest.check()
             } else {
                 try live.requireNone()
-                try request.check()
+                _ = try work
             }
         } catch {
             throw ValidationError(error.message)
@@ -188,7 +201,9 @@ struct StreamCommand: RankedCommand {
     func run() throws {
         LoggingSystem.bootstrap { _ in TerminalLog() }
         let log = Logger(label: "swan")
-        let (request, live) = (request, try liveRequest)
+        let live = try liveRequest
+        let work = try live == nil ? work : .one(plainRequest)
+        guard case .one(let request) = work else { return try streamSeveral(work, log) }
         guard let launch = try Ranks.launch else {
             try ranked.requireNone()
             if let live { return try stream(live, with: nil, log) }
@@ -259,14 +274,54 @@ struct StreamCommand: RankedCommand {
     /// The request of a live stream; `nil` if the stream goes from a file to a file.
     private var liveRequest: LiveStreamRequest? {
         get throws(SwanError) {
-            let isNeeded = try LiveStreamRequest.isNeeded(input: input, output: output)
+            let isNeeded = try LiveStreamRequest.isNeeded(input: input.first, output: output)
             guard isNeeded || live.show || live.live else { return nil }
-            return live.applied(to: LiveStreamRequest(request, output: output))
+            guard input.count < 2 else {
+                throw SwanError(.invalidRequest, "a live stream has one input, not \(input.count)")
+            }
+            return live.applied(to: LiveStreamRequest(plainRequest, output: output))
         }
     }
 
-    private var request: FileStreamRequest {
-        var request = FileStreamRequest(input: input, output: output ?? "", prompt: prompt)
+    /// The work that inputs and output ask for.
+    private enum Work {
+        case one(FileStreamRequest)
+        case several(FileStreamRequest, [BatchPlan.Job])
+    }
+
+    private var work: Work {
+        get throws(SwanError) {
+            var request = plainRequest
+            switch try BatchPlan(inputs: input, output: output ?? "", format: format) {
+            case .single(let name, let pictures, let output):
+                (request.input, request.pictures, request.output) = (name, pictures, output)
+                try request.check()
+                return .one(request)
+            case .several(let jobs):
+                for job in jobs {
+                    (request.input, request.output) = (job.input, job.output)
+                    try request.check()
+                }
+                return .several(request, jobs)
+            }
+        }
+    }
+
+    /// Streams several files, one after the other.
+    private func streamSeveral(_ work: Work, _ log: Logger) throws {
+        guard case .several(let request, let jobs) = work else { return }
+        guard try Ranks.launch == nil else {
+            throw SwanError(.invalidRequest, "several ranks stream one input, not \(jobs.count)")
+        }
+        try ranked.requireNone()
+        try BatchRun(request: request, jobs: jobs, json: json, progress: progress, log: log)
+            .run(overwriting)
+    }
+
+    /// The request for the input and the output as they are given.
+    private var plainRequest: FileStreamRequest {
+        var request = FileStreamRequest(input: input.first, output: output ?? "", prompt: prompt)
+        request.format = format
         request.laterPrompts = Dictionary(
             promptChanges.map { ($0.frame, $0.text) },
             uniquingKeysWith: { first, _ in first }
