@@ -22,12 +22,13 @@ struct OutputFormatTests {
         }.max() ?? .infinity
     }
 
+    /// The mean difference of a channel; most outputs have a quarter of the chroma.
     @Test(
         "containers by their ending, read again",
         arguments: [
-            ("a.mp4", "h264", 3.0), ("a.mov", "h264", 3), ("a.ts", "h264", 3), ("a.mkv", "ffv1", 0),
-            ("a.webm", "vp9", 4), ("a.avi", "mpeg4", 4), ("a.gif", "gif", 6), ("a.apng", "apng", 0),
-            ("a.webp", "webp", 5), ("a.y4m", "rawvideo", 3),
+            ("a.mp4", "h264", 6.0), ("a.mov", "h264", 6), ("a.ts", "h264", 6), ("a.mkv", "ffv1", 0),
+            ("a.webm", "vp9", 6), ("a.avi", "mpeg4", 12), ("a.gif", "gif", 6), ("a.apng", "apng", 0),
+            ("a.webp", "webp", 8), ("a.y4m", "rawvideo", 6),
         ]
     )
     func containers(name: String, codec: String, tolerance: Double) throws {
@@ -127,14 +128,16 @@ struct OutputFormatTests {
     }
 
     @Test("a pipe gets containers that need no way back", arguments: ["mp4", "mkv", "webm", "gif"])
-    func pipes(format: String) async throws {
+    func pipes(format: String) throws {
         let folder = try Folder()
-        let path = folder.file("pipe")
+        let (path, copy) = (folder.file("pipe"), folder.file("copy"))
         #expect(mkfifo(path, 0o600) == 0)
-        let reading = Task.detached { FileManager.default.contents(atPath: path) }
+        let reader = Process()
+        reader.executableURL = URL(fileURLWithPath: "/bin/sh")
+        reader.arguments = ["-c", "cat \"$0\" > \"$1\"", path, copy]
+        try reader.run()
         try write(try bars(), to: path, options: .init(format: format))
-        let bytes = try #require(await reading.value)
-        let copy = try folder.write([UInt8](bytes), to: "copy")
+        reader.waitUntilExit()
         #expect(try VideoReader(path: copy).frames().count == 10)
     }
 

@@ -107,7 +107,7 @@ struct PictureSequenceTests {
             try writer.append(frame)
             try writer.finish()
         }
-        let ppm = Array("P6 32 16 255\n".utf8) + frame.pixels
+        let ppm = Array("P6\n32 16\n255\n".utf8) + frame.pixels
         _ = try folder.write(ppm, to: "3.ppm")
         let found = try VideoReader(path: folder.path).frames()
         #expect(found.count == 4)

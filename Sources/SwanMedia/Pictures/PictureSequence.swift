@@ -14,7 +14,7 @@ public struct PictureSequence: Sendable, Hashable {
     /// The endings of picture files.
     static let endings: Set<String> = [
         "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pam", "qoi",
-        "jxl",
+        "jxl", "avif",
     ]
 
     /// Takes pictures in the given order.

@@ -32,7 +32,7 @@ import Testing
             format: format
         )
         guard case .several(let jobs) = plan else { return ["one"] }
-        return jobs.map { String($0.output.dropFirst(folder.path("").count)) }
+        return jobs.map { String($0.output.dropFirst(folder.url.path.count + 1)) }
     }
 
     @Test func namesOutputsAfterInputs() throws {
