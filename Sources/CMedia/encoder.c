@@ -42,6 +42,7 @@ cm_timing cm_timing_for(const cm_movie_options *options) {
         bool fast = av_q2d(timing.rate) > 50;
         timing.tick = fast ? fastest_gif_tick : gif_tick;
         timing.least_gap = fast ? 1 : 2;
+        timing.drops = true;
     }
     timing.step = llround(1 / av_q2d(timing.rate) / av_q2d(timing.tick));
     if (timing.step < timing.least_gap) timing.step = timing.least_gap;

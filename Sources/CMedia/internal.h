@@ -238,6 +238,7 @@ typedef struct cm_timing {
     int64_t step;      /* ticks from frame to frame */
     int64_t least_gap; /* ticks between two frames; one that comes earlier is left out */
     bool coarse;       /* a tick is no part of the time between two frames */
+    bool drops;        /* a frame that has no tick of its own is left out */
 } cm_timing;
 
 cm_timing cm_timing_for(const cm_movie_options *options);

@@ -269,7 +269,7 @@ static int64_t tick_at(const cm_movie *movie, double seconds) {
     if (seconds < 0) ticks = round((movie->seconds + 1 / av_q2d(timing->rate)) / tick);
     /* Damaged timestamps may be anything. */
     double latest = (double)next + longest_gap / tick;
-    if (!(ticks > (double)movie->last)) return movie->last + 1;
+    if (!(ticks > (double)movie->last)) return movie->last + (timing->drops ? 0 : 1);
     return ticks > latest ? next : (int64_t)ticks;
 }
 

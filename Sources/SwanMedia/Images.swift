@@ -152,6 +152,7 @@ extension VideoFrame {
         let name = "a PNG in memory"
         let size = PixelSize(width: width, height: height)
         let encoder = try PictureEncoder(.png, name: name, size: size)
-        return try withUnsafeBytes { (rgb) throws(SwanError) in try encoder.encode(rgb, name: name) }
+        return try withUnsafeBytes { (rgb) throws(SwanError) in try encoder.encode(rgb, name: name)
+        }
     }
 }

@@ -110,7 +110,9 @@ private struct InputFiles {
     /// Adds the pictures that a folder or a pattern stands for.
     private mutating func addPictures(of name: String) {
         do throws(SwanError) {
-            for path in try PictureSequence(named: name)?.files ?? [] { add(path, FileIdentity(path)) }
+            for path in try PictureSequence(named: name)?.files ?? [] {
+                add(path, FileIdentity(path))
+            }
         } catch {
             // Opening the input reports that there are none.
         }

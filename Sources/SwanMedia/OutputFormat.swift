@@ -21,7 +21,8 @@ enum OutputFormat: Equatable {
 
     /// The formats that can be named.
     static let names = [
-        "mp4", "mov", "mkv", "webm", "avi", "ts", "gif", "apng", "webp", "y4m", "png", "jpg", "null",
+        "mp4", "mov", "mkv", "webm", "avi", "ts", "gif", "apng", "webp", "y4m", "png", "jpg",
+        "null",
     ]
 
     /// Chooses the format by its name or the path's extension. Throws `unsupported` with the

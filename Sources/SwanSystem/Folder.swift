@@ -22,7 +22,8 @@ package enum Folder {
     /// The ending of a file's name in lowercase, without the dot; empty if it has none.
     package static func ending(of file: String) -> String {
         let name = name(of: file)
-        return name.dropFirst().lastIndex(of: ".").map { name[$0...].dropFirst().lowercased() } ?? ""
+        return name.dropFirst().lastIndex(of: ".").map { name[$0...].dropFirst().lowercased() }
+            ?? ""
     }
 
     /// The names in a folder that are valid UTF-8; empty if the folder cannot be read.

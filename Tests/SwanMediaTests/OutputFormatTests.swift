@@ -27,7 +27,8 @@ struct OutputFormatTests {
         "containers by their ending, read again",
         arguments: [
             ("a.mp4", "h264", 6.0), ("a.mov", "h264", 6), ("a.ts", "h264", 6), ("a.mkv", "ffv1", 0),
-            ("a.webm", "vp9", 6), ("a.avi", "mpeg4", 12), ("a.gif", "gif", 6), ("a.apng", "apng", 0),
+            ("a.webm", "vp9", 6), ("a.avi", "mpeg4", 12), ("a.gif", "gif", 6),
+            ("a.apng", "apng", 0),
             ("a.webp", "webp", 8), ("a.y4m", "rawvideo", 6),
         ]
     )
@@ -45,7 +46,10 @@ struct OutputFormatTests {
         #expect(abs((found.last?.seconds ?? 0) - 0.36) < 0.002)
     }
 
-    @Test("a format's name decides if the path says nothing", arguments: ["mkv", "webm", "gif", "MP4"])
+    @Test(
+        "a format's name decides if the path says nothing",
+        arguments: ["mkv", "webm", "gif", "MP4"]
+    )
     func named(format: String) throws {
         let folder = try Folder()
         try write(try bars(3), to: folder.file("out"), options: .init(format: format))
@@ -57,7 +61,10 @@ struct OutputFormatTests {
         #expect(error.code == .unsupported && error.message.contains("webm"))
     }
 
-    @Test("frames keep their times where a container has them", arguments: ["a.gif", "a.webp", "a.webm"])
+    @Test(
+        "frames keep their times where a container has them",
+        arguments: ["a.gif", "a.webp", "a.webm"]
+    )
     func times(name: String) throws {
         let folder = try Folder()
         let writer = try VideoWriter(
@@ -71,7 +78,10 @@ struct OutputFormatTests {
         for (frame, time) in zip(try bars(5), times) { try writer.append(frame, at: time) }
         try writer.finish()
         let found = try VideoReader(path: folder.file(name)).frames().map(\.seconds)
-        #expect(found.count == 5 && zip(found, times).allSatisfy { abs($0 - $1) < 0.006 }, "\(found)")
+        #expect(
+            found.count == 5 && zip(found, times).allSatisfy { abs($0 - $1) < 0.006 },
+            "\(found)"
+        )
     }
 
     @Test("a GIF that would be too fast for players lacks frames, and says how many")

@@ -12,7 +12,9 @@ struct PictureSequenceTests {
         folder = try Folder()
     }
 
-    private func picture(_ name: String, _ color: Color, _ width: Int = 32, _ height: Int = 16) throws {
+    private func picture(_ name: String, _ color: Color, _ width: Int = 32, _ height: Int = 16)
+        throws
+    {
         try writePNG(.plain(width, height, color), folder.file(name))
     }
 
@@ -32,7 +34,9 @@ struct PictureSequenceTests {
         #expect(try reds("") == [0, 1, 2, 9, 10, 11, 99])
         let reader = try VideoReader(path: folder.file("f%d.png"))
         #expect(reader.info.estimatedFrames == 6 && reader.info.frameRate == Rational(25))
-        #expect(reader.problems == ["number 3 and 5 others missing; the next picture follows directly"])
+        #expect(
+            reader.problems == ["number 3 and 5 others missing; the next picture follows directly"]
+        )
     }
 
     @Test("a rate is that of the pictures, not one to resample to")
@@ -72,7 +76,9 @@ struct PictureSequenceTests {
         _ = try folder.write([UInt8](half.prefix(half.count / 2)), to: "3.png")
         let reader = try VideoReader(path: folder.file("%d.png"))
         #expect(try reader.frames().map { $0[0, 0].red } == [2, 4, 5])
-        #expect(reader.problems.count == 2 && reader.problems.allSatisfy { $0.contains("left out") })
+        #expect(
+            reader.problems.count == 2 && reader.problems.allSatisfy { $0.contains("left out") }
+        )
         for number in 1...5 { _ = try folder.write([1, 2], to: "\(number).png") }
         #expect(try failure { _ = try VideoReader(path: folder.file("%d.png")) }.code == .notAVideo)
     }
@@ -103,7 +109,13 @@ struct PictureSequenceTests {
         for (number, ending) in ["png", "jpg", "webp"].enumerated() {
             let rate = try #require(Rational(25))
             let path = folder.file("\(number).\(ending)")
-            let writer = try VideoWriter(path: path, width: 32, height: 16, frameRate: rate, frames: 1)
+            let writer = try VideoWriter(
+                path: path,
+                width: 32,
+                height: 16,
+                frameRate: rate,
+                frames: 1
+            )
             try writer.append(frame)
             try writer.finish()
         }
@@ -151,7 +163,13 @@ struct WebPAnimationTests {
     private func picture(_ folder: Folder, _ color: Color, _ side: Int) throws -> [UInt8] {
         let rate = try #require(Rational(25))
         let path = folder.file("still.webp")
-        let writer = try VideoWriter(path: path, width: side, height: side, frameRate: rate, frames: 1)
+        let writer = try VideoWriter(
+            path: path,
+            width: side,
+            height: side,
+            frameRate: rate,
+            frames: 1
+        )
         try writer.append(.plain(side, side, color))
         try writer.finish()
         let bytes = try folder.bytes(of: "still.webp")

@@ -102,7 +102,13 @@ import Testing
         let unnamed = try stream(clip, "-o", folder.path("out"), "--max-frames", "2")
         #expect(unnamed.code == 64 && unnamed.messages.contains("--format"))
         let named = try stream(
-            clip, "-o", folder.path("out"), "--format", "webm", "--max-frames", "2"
+            clip,
+            "-o",
+            folder.path("out"),
+            "--format",
+            "webm",
+            "--max-frames",
+            "2"
         )
         #expect(named.code == 0, "\(named.messages)")
         #expect(try VideoReader(path: folder.path("out")).info.codec == "vp9")

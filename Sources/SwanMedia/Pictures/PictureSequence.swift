@@ -13,7 +13,8 @@ public struct PictureSequence: Sendable, Hashable {
 
     /// The endings of picture files.
     static let endings: Set<String> = [
-        "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pam", "qoi",
+        "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pam",
+        "qoi",
         "jxl", "avif",
     ]
 
@@ -102,7 +103,8 @@ public struct PictureSequence: Sendable, Hashable {
         var pattern = path.dropLast(name.count) + name[..<digits.lowerBound] + number
         pattern += name[digits.upperBound...]
         // A width that only some numbers fill.
-        let wide = path.dropLast(name.count) + name[..<digits.lowerBound] + "%0\(width)d"
+        let wide =
+            path.dropLast(name.count) + name[..<digits.lowerBound] + "%0\(width)d"
             + name[digits.upperBound...]
         let found = [String(pattern), String(wide)].map { ($0, numbered($0)?.count ?? 0) }
             .max { $0.1 < $1.1 }

@@ -213,7 +213,8 @@ extension WebPAnimation {
                 let under = Int(canvas[to + 3]) * (255 - alpha) / 255
                 let sum = alpha + under
                 for channel in 0..<3 where sum > 0 {
-                    let mixed = Int(pixels[from + channel]) * alpha + Int(canvas[to + channel]) * under
+                    let mixed =
+                        Int(pixels[from + channel]) * alpha + Int(canvas[to + channel]) * under
                     canvas[to + channel] = UInt8(clamping: mixed / sum)
                 }
                 canvas[to + 3] = UInt8(clamping: sum)

@@ -37,12 +37,16 @@ import Testing
 
     @Test func namesOutputsAfterInputs() throws {
         try make("a.mp4", "b.MOV", "c.wmv", "x/a.mp4", "d.jpg", "e.bmp")
-        #expect(try outputs(["a.mp4", "b.MOV", "c.wmv"], "new") == [
-            "new/a.mp4", "new/b.mov", "new/c.mp4",
-        ])
-        #expect(try outputs(["a.mp4", "x/a.mp4", "d.jpg", "e.bmp"], "new/") == [
-            "new/a.mp4", "new/a-2.mp4", "new/d.jpg", "new/e.png",
-        ])
+        #expect(
+            try outputs(["a.mp4", "b.MOV", "c.wmv"], "new") == [
+                "new/a.mp4", "new/b.mov", "new/c.mp4",
+            ]
+        )
+        #expect(
+            try outputs(["a.mp4", "x/a.mp4", "d.jpg", "e.bmp"], "new/") == [
+                "new/a.mp4", "new/a-2.mp4", "new/d.jpg", "new/e.png",
+            ]
+        )
         #expect(try outputs(["a.mp4", "b.MOV"], "new", "webm") == ["new/a.webm", "new/b.webm"])
     }
 
@@ -73,9 +77,14 @@ import Testing
         #expect(plan == .single(input: folder.path("a.mp4"), pictures: [], output: path))
         let pictures = try BatchPlan(inputs: ["a.mp4"], output: "out/")
         #expect(pictures == .single(input: "a.mp4", pictures: [], output: "out/"))
-        #expect(try BatchPlan(inputs: [], output: "o.mp4") == .single(
-            input: nil, pictures: [], output: "o.mp4"
-        ))
+        #expect(
+            try BatchPlan(inputs: [], output: "o.mp4")
+                == .single(
+                    input: nil,
+                    pictures: [],
+                    output: "o.mp4"
+                )
+        )
     }
 
     @Test func severalInputsNeedAFolder() throws {

@@ -47,7 +47,8 @@ package enum BatchPlan: Sendable, Equatable {
         }
         let isFolder = Self.isFolder(output)
         if !isFolder, names.allSatisfy(Self.isPictureFile) {
-            let pictures = names == names.sorted() ? names.sorted(by: PictureSequence.isBefore) : names
+            let pictures =
+                names == names.sorted() ? names.sorted(by: PictureSequence.isBefore) : names
             self = .single(input: pictures[0], pictures: pictures, output: output)
             return
         }
