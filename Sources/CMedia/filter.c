@@ -1,74 +1,12 @@
-/* Makes decoded frames progressive and of standard dynamic range, with FFmpeg's filters.
- *
- * libavfilter depends on dozens of libraries, so it is loaded for the first frame that needs it instead
- * of at every start of the program. */
-#include <dlfcn.h>
-#include <libavfilter/avfilter.h>
-#include <libavfilter/buffersink.h>
-#include <libavfilter/buffersrc.h>
-#include <libavfilter/version.h>
-#include <pthread.h>
+/* Makes decoded frames progressive and of standard dynamic range, with FFmpeg's filters. */
 #include <stdio.h>
 #include <string.h>
 
+#include "filters.h"
 #include "internal.h"
 
-/* ---- The library ---- */
-
-static struct {
-    const AVFilter *(*get_by_name)(const char *);
-    AVFilterGraph *(*graph_alloc)(void);
-    void (*graph_free)(AVFilterGraph **);
-    int (*graph_create_filter)(
-        AVFilterContext **, const AVFilter *, const char *, const char *, void *, AVFilterGraph *);
-    int (*graph_parse)(
-        AVFilterGraph *, const char *, AVFilterInOut **, AVFilterInOut **, void *);
-    int (*graph_config)(AVFilterGraph *, void *);
-    AVFilterInOut *(*inout_alloc)(void);
-    void (*inout_free)(AVFilterInOut **);
-    int (*source_add)(AVFilterContext *, AVFrame *, int);
-    int (*sink_get)(AVFilterContext *, AVFrame *);
-    AVRational (*sink_time_base)(const AVFilterContext *);
-} library;
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool is_loaded;
-
-static void load(void) {
-    char name[32];
-    snprintf(name, sizeof name, "libavfilter.so.%d", LIBAVFILTER_VERSION_MAJOR);
-    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (handle == NULL) return;
-    const struct {
-        const char *name;
-        void **function;
-    } functions[] = {
-        {"avfilter_get_by_name", (void **)&library.get_by_name},
-        {"avfilter_graph_alloc", (void **)&library.graph_alloc},
-        {"avfilter_graph_free", (void **)&library.graph_free},
-        {"avfilter_graph_create_filter", (void **)&library.graph_create_filter},
-        {"avfilter_graph_parse_ptr", (void **)&library.graph_parse},
-        {"avfilter_graph_config", (void **)&library.graph_config},
-        {"avfilter_inout_alloc", (void **)&library.inout_alloc},
-        {"avfilter_inout_free", (void **)&library.inout_free},
-        {"av_buffersrc_add_frame_flags", (void **)&library.source_add},
-        {"av_buffersink_get_frame", (void **)&library.sink_get},
-        {"av_buffersink_get_time_base", (void **)&library.sink_time_base},
-    };
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        *functions[i].function = dlsym(handle, functions[i].name);
-        if (*functions[i].function == NULL) return;
-    }
-    is_loaded = true;
-}
-
-bool cm_filters_load(void) {
-    pthread_once(&once, load);
-    return is_loaded;
-}
-
 /* Whether there is the filter that converts PQ and HLG. */
-static bool maps_tones(void) { return cm_filters_load() && library.get_by_name("zscale") != NULL; }
+static bool maps_tones(void) { return cm_filters_load() && cm_filters_loaded()->get_by_name("zscale") != NULL; }
 
 /* ---- Frames ---- */
 
@@ -128,27 +66,27 @@ static cm_code add_ends(
         arguments, sizeof arguments, "video_size=%dx%d:pix_fmt=%d:time_base=%d/%d:pixel_aspect=%d/%d",
         frame->width, frame->height, frame->format, time_base.num, time_base.den,
         aspect.num < 0 ? 0 : aspect.num, aspect.den < 1 ? 1 : aspect.den);
-    int status = library.graph_create_filter(
-        &filter->source, library.get_by_name("buffer"), "in", arguments, NULL, filter->graph);
+    int status = cm_filters_loaded()->graph_create_filter(
+        &filter->source, cm_filters_loaded()->get_by_name("buffer"), "in", arguments, NULL, filter->graph);
     if (status >= 0) {
-        status = library.graph_create_filter(
-            &filter->sink, library.get_by_name("buffersink"), "out", NULL, NULL, filter->graph);
+        status = cm_filters_loaded()->graph_create_filter(
+            &filter->sink, cm_filters_loaded()->get_by_name("buffersink"), "out", NULL, NULL, filter->graph);
     }
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter frames");
     return CM_OK;
 }
 
 static cm_code link_filters(cm_filter *filter, const char *description, cm_error *error) {
-    AVFilterInOut *from = library.inout_alloc(), *to = library.inout_alloc();
+    AVFilterInOut *from = cm_filters_loaded()->inout_alloc(), *to = cm_filters_loaded()->inout_alloc();
     int status = AVERROR(ENOMEM);
     if (from != NULL && to != NULL) {
         *from = (AVFilterInOut){.name = av_strdup("in"), .filter_ctx = filter->source};
         *to = (AVFilterInOut){.name = av_strdup("out"), .filter_ctx = filter->sink};
-        status = library.graph_parse(filter->graph, description, &to, &from, NULL);
+        status = cm_filters_loaded()->graph_parse(filter->graph, description, &to, &from, NULL);
     }
-    if (status >= 0) status = library.graph_config(filter->graph, NULL);
-    library.inout_free(&from);
-    library.inout_free(&to);
+    if (status >= 0) status = cm_filters_loaded()->graph_config(filter->graph, NULL);
+    cm_filters_loaded()->inout_free(&from);
+    cm_filters_loaded()->inout_free(&to);
     if (status < 0)
         return cm_fail_av(error, CM_DECODER, status, "cannot filter frames by '%s'", description);
     return CM_OK;
@@ -157,10 +95,10 @@ static cm_code link_filters(cm_filter *filter, const char *description, cm_error
 /* Builds the graph for frames like this one. */
 static cm_code build(
     cm_filter *filter, const AVFrame *frame, AVRational time_base, cm_error *error) {
-    library.graph_free(&filter->graph);
+    cm_filters_loaded()->graph_free(&filter->graph);
     filter->ends = filter->ended = false;
     filter->key = key_of(frame);
-    filter->graph = library.graph_alloc();
+    filter->graph = cm_filters_loaded()->graph_alloc();
     if (filter->graph == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for filters");
     filter->graph->nb_threads = 1;
     bool maps = cm_is_high_dynamic_range(frame) && maps_tones();
@@ -175,7 +113,7 @@ static cm_code build(
 }
 
 static cm_code push(cm_filter *filter, AVFrame *frame, cm_error *error) {
-    int status = library.source_add(filter->source, frame, 0);
+    int status = cm_filters_loaded()->source_add(filter->source, frame, 0);
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter a frame");
     return CM_OK;
 }
@@ -214,7 +152,7 @@ cm_code cm_filter_end(cm_filter *filter, cm_error *error) {
 cm_code cm_filter_pull(
     cm_filter *filter, AVFrame *frame, AVRational time_base, bool *found, cm_error *error) {
     *found = false;
-    int status = library.sink_get(filter->sink, frame);
+    int status = cm_filters_loaded()->sink_get(filter->sink, frame);
     if (status == AVERROR_EOF && filter->pending != NULL) {
         AVFrame *pending = filter->pending;
         filter->pending = NULL;
@@ -223,13 +161,13 @@ cm_code cm_filter_pull(
         if (code == CM_OK) code = push(filter, pending, error);
         av_frame_free(&pending);
         if (code != CM_OK) return code;
-        status = library.sink_get(filter->sink, frame);
+        status = cm_filters_loaded()->sink_get(filter->sink, frame);
     }
     if (status == AVERROR_EOF) filter->ended = true;
     if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return CM_OK;
     if (status < 0) return cm_fail_av(error, CM_DECODER, status, "cannot filter a frame");
     *found = true;
-    AVRational own = library.sink_time_base(filter->sink);
+    AVRational own = cm_filters_loaded()->sink_time_base(filter->sink);
     if (frame->pts != AV_NOPTS_VALUE) frame->pts = av_rescale_q(frame->pts, own, time_base);
     frame->best_effort_timestamp = frame->pts;
     return CM_OK;
@@ -243,7 +181,7 @@ cm_treatment cm_filter_treatment(const cm_filter *filter) {
 
 void cm_filter_free(cm_filter **filter) {
     if (*filter == NULL) return;
-    library.graph_free(&(*filter)->graph);
+    cm_filters_loaded()->graph_free(&(*filter)->graph);
     av_frame_free(&(*filter)->pending);
     av_freep(filter);
 }

@@ -229,6 +229,45 @@ int64_t cm_recoder_damaged(const cm_recoder *recoder);
 
 void cm_recoder_close(cm_recoder **recoder);
 
+/* ---- encoder.c ---- */
+
+/* The times that frames of an output can have. */
+typedef struct cm_timing {
+    AVRational rate;
+    AVRational tick;   /* one frame, or a part of it if their rate varies */
+    int64_t step;      /* ticks from frame to frame */
+    int64_t least_gap; /* ticks between two frames; one that comes earlier is left out */
+    bool coarse;       /* a tick is no part of the time between two frames */
+    bool drops;        /* a frame that has no tick of its own is left out */
+} cm_timing;
+
+cm_timing cm_timing_for(const cm_movie_options *options);
+
+/* Whether a codec has no chroma planes of half the size. */
+bool cm_codec_is_rgb(cm_codec codec);
+
+/* Opens the best encoder for a codec. May make the tick coarser. The caller frees it, also after a
+ * failure. */
+cm_code cm_encoder_open(
+    AVCodecContext **encoder, cm_timing *timing, const cm_movie_options *options,
+    cm_error *error);
+
+/* ---- palette.c ---- */
+
+/* Reduces frames to 256 colors. */
+typedef struct cm_palette cm_palette;
+
+cm_code cm_palette_open(cm_palette **palette, int width, int height, cm_error *error);
+
+/* Adds a frame in RGB32, keeping a reference. */
+cm_code cm_palette_push(cm_palette *palette, const AVFrame *frame, cm_error *error);
+
+/* The next frame with a palette, which the caller frees; CM_END: more frames are needed first, which is
+ * never so if the `last` was added. */
+cm_code cm_palette_pull(cm_palette *palette, bool last, AVFrame **frame, cm_error *error);
+
+void cm_palette_free(cm_palette **palette);
+
 /* ---- picture.c ---- */
 
 /* How to display a stored image: transpose first, then mirror. */
@@ -269,11 +308,13 @@ typedef struct cm_converter {
     struct SwsContext *scaler;
     AVFrame *source, *target;
     cm_picture_key key;
-    bool still; /* exact colors, as in the image format's own library; alpha is dropped */
+    bool still;   /* exact colors, as in the image format's own library */
+    bool opaque;  /* alpha is dropped */
+    bool keeps_alpha; /* the result is RGBA */
     bool blended; /* transparent parts became black */
 } cm_converter;
 
-/* Converts any decoded frame to RGB24 of width x height. `*result` is borrowed, and is the frame
+/* Converts any decoded frame to RGB24, or RGBA, of width x height. `*result` is borrowed, and is the frame
  * itself if it is already RGB24. */
 cm_code cm_to_rgb(
     cm_converter *converter, AVFrame *frame, int width, int height, const AVFrame **result,
@@ -287,6 +328,24 @@ cm_code cm_from_rgb(
     int space, enum AVChromaLocation chroma, AVFrame **result, cm_error *error);
 
 void cm_converter_free(cm_converter *converter);
+
+/* ---- fit.c ---- */
+
+/* Converts frames to RGB24 of one size. */
+typedef struct cm_fitter {
+    cm_converter converter;
+    AVFrame *canvas;   /* for frames of another shape */
+    cm_fit fit;
+    int width, height; /* of the first frame */
+    double aspect;     /* of its pixels */
+    bool was_used;     /* frames had another size */
+} cm_fitter;
+
+/* `*picture` is borrowed. */
+cm_code cm_fitter_convert(
+    cm_fitter *fitter, AVFrame *frame, const AVFrame **picture, cm_error *error);
+
+void cm_fitter_free(cm_fitter *fitter);
 
 /* ---- still.c ---- */
 

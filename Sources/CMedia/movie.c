@@ -1,6 +1,6 @@
-/* Writes RGB24 frames and the input's audio into a container: conversion, encoder, muxer. */
+/* Writes RGB24 frames and the input's audio into a container: conversion and muxer. */
+#include <CSwanSystem.h>
 #include <libavutil/avstring.h>
-#include <libavutil/opt.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,12 +15,14 @@ struct cm_movie {
     AVStream *video;
     AVPacket *packet;
     cm_converter converter;
+    cm_palette *palette; /* GIF; otherwise NULL */
     cm_codec codec;
     int width, height;
-    AVRational tick; /* one frame, or a part of it if their rate varies */
-    AVRational rate;
-    int64_t step;    /* ticks from frame to frame */
+    int descriptor; /* of a pipe or a device; -1: a file */
+    cm_timing timing;
     int64_t frames, last;
+    double seconds; /* when the last frame is shown */
+    int64_t dropped;
     bool header_written;
     char *path;
     char container[16];
@@ -30,108 +32,45 @@ struct cm_movie {
     const char *sound_encoder; /* of the track added last; NULL: copied */
 };
 
-/* Frames whose rate varies lie on multiples of this. MPEG-4 has 16 bits for it. */
-static const AVRational fine_tick = {1, 60000};
 /* In seconds. A longer gap between two frames is taken for damage. */
 static const double longest_gap = 3600;
 
-/* ---- Encoder ---- */
-
-static const char *const h264_encoders[] = {"libx264", "libopenh264", "mpeg4", NULL};
-static const char *const lossless_encoders[] = {"libx264rgb", NULL};
-static const char *const ffv1_encoders[] = {"ffv1", NULL};
-static const char *const mpeg4_encoders[] = {"mpeg4", NULL};
-
-static const char *const *encoders_of(cm_codec codec) {
-    switch (codec) {
-    case CM_CODEC_H264_LOSSLESS: return lossless_encoders;
-    case CM_CODEC_FFV1: return ffv1_encoders;
-    case CM_CODEC_MPEG4: return mpeg4_encoders;
-    default: return h264_encoders;
-    }
-}
-
-static bool is_rgb(cm_codec codec) {
-    return codec == CM_CODEC_H264_LOSSLESS || codec == CM_CODEC_FFV1;
-}
-
-static enum AVPixelFormat pixel_format(cm_codec codec) {
-    switch (codec) {
-    case CM_CODEC_H264_LOSSLESS: return AV_PIX_FMT_RGB24;
-    case CM_CODEC_FFV1: return AV_PIX_FMT_0RGB32;
-    default: return AV_PIX_FMT_YUV420P;
-    }
-}
-
-static void set_quality(cm_movie *movie, const char *name, const cm_movie_options *options) {
-    AVCodecContext *encoder = movie->encoder;
-    char number[32];
-    if (strncmp(name, "libx264", 7) == 0) {
-        const char *preset = options->preset == NULL ? "veryfast" : options->preset;
-        av_opt_set(encoder->priv_data, "preset", preset, 0);
-        if (movie->codec == CM_CODEC_H264_LOSSLESS) {
-            av_opt_set(encoder->priv_data, "qp", "0", 0);
-        } else {
-            snprintf(number, sizeof number, "%g", options->crf);
-            av_opt_set(encoder->priv_data, "crf", number, 0);
-        }
-    } else if (strcmp(name, "mpeg4") == 0) {
-        encoder->flags |= AV_CODEC_FLAG_QSCALE;
-        encoder->global_quality = 3 * FF_QP2LAMBDA;
-    } else if (strcmp(name, "ffv1") == 0) {
-        encoder->level = 3;
-    } else {
-        /* Encoders that support only a bit rate: 0.2 bits per pixel, ample for plain footage. */
-        encoder->bit_rate = (int64_t)(0.2 * movie->width * movie->height * av_q2d(movie->rate));
-    }
-}
-
-static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm_error *error) {
-    const AVCodec *codec = NULL;
-    for (const char *const *name = encoders_of(movie->codec); *name != NULL && codec == NULL;
-         name++) {
-        codec = avcodec_find_encoder_by_name(*name);
-    }
-    if (codec == NULL) {
-        const char *wanted = encoders_of(movie->codec)[0];
-        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no encoder '%s'", wanted);
-    }
-    movie->encoder = avcodec_alloc_context3(codec);
-    movie->packet = av_packet_alloc();
-    if (movie->encoder == NULL || movie->packet == NULL) {
-        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for an encoder");
-    }
-    /* MPEG-4 stores the time base in 16 bits. */
-    if (codec->id == AV_CODEC_ID_MPEG4)
-        av_reduce(&movie->tick.num, &movie->tick.den, movie->tick.num, movie->tick.den, 65535);
-    AVCodecContext *encoder = movie->encoder;
-    encoder->width = movie->width;
-    encoder->height = movie->height;
-    encoder->pix_fmt = pixel_format(movie->codec);
-    encoder->time_base = movie->tick;
-    encoder->framerate = movie->rate;
-    encoder->sample_aspect_ratio = (AVRational){1, 1};
-    bool small = (int64_t)movie->width * movie->height <= 640 * 480;
-    encoder->thread_count = options->threads > 0 ? options->threads : small ? 1 : 2;
-    encoder->color_primaries = AVCOL_PRI_BT709;
-    encoder->color_trc = AVCOL_TRC_BT709;
-    encoder->colorspace = is_rgb(movie->codec) ? AVCOL_SPC_RGB : AVCOL_SPC_BT709;
-    encoder->color_range = is_rgb(movie->codec) ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-    if (!is_rgb(movie->codec)) encoder->chroma_sample_location = AVCHROMA_LOC_LEFT;
-    encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    set_quality(movie, codec->name, options);
-    int status = avcodec_open2(encoder, codec, NULL);
-    if (status < 0)
-        return cm_fail_av(
-            error, CM_ENCODER, status, "cannot open the encoder '%s'", codec->name);
-    return CM_OK;
-}
-
 /* ---- Muxer ---- */
+
+static int write_to_descriptor(void *opaque, uint8_t *bytes, int size) {
+    const cm_movie *movie = opaque;
+    int number = cs_write_all(movie->descriptor, bytes, (size_t)size, NULL);
+    return number == 0 ? size : AVERROR(number);
+}
+
+static int open_output(cm_movie *movie) {
+    if (movie->descriptor < 0) return avio_open(&movie->muxer->pb, movie->path, AVIO_FLAG_WRITE);
+    enum { size = 1 << 16 };
+    unsigned char *buffer = av_malloc(size);
+    if (buffer != NULL)
+        movie->muxer->pb =
+            avio_alloc_context(buffer, size, 1, movie, NULL, write_to_descriptor, NULL);
+    if (movie->muxer->pb == NULL) {
+        av_free(buffer);
+        return AVERROR(ENOMEM);
+    }
+    /* Whoever reads a pipe gets each frame when it is done. */
+    movie->muxer->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_FLUSH_PACKETS;
+    return 0;
+}
+
+static int close_output(cm_movie *movie) {
+    if (movie->descriptor < 0) return avio_closep(&movie->muxer->pb);
+    avio_flush(movie->muxer->pb);
+    int status = movie->muxer->pb->error;
+    av_freep(&movie->muxer->pb->buffer);
+    avio_context_free(&movie->muxer->pb);
+    return status;
+}
 
 static void close_muxer(cm_movie *movie) {
     if (movie->muxer == NULL) return;
-    if (movie->muxer->pb != NULL) avio_closep(&movie->muxer->pb);
+    if (movie->muxer->pb != NULL) close_output(movie);
     avformat_free_context(movie->muxer);
     movie->muxer = NULL;
     movie->video = NULL;
@@ -154,21 +93,24 @@ static cm_code open_muxer(cm_movie *movie, cm_error *error) {
     movie->muxer->flags |= AVFMT_FLAG_BITEXACT;
     movie->video = avformat_new_stream(movie->muxer, NULL);
     if (movie->video == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a stream");
-    movie->video->time_base = movie->tick;
-    movie->video->avg_frame_rate = movie->rate;
+    movie->video->time_base = movie->timing.tick;
+    movie->video->avg_frame_rate = movie->timing.rate;
     movie->video->sample_aspect_ratio = (AVRational){1, 1};
     status = avcodec_parameters_from_context(movie->video->codecpar, movie->encoder);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot describe the stream");
-    status = avio_open(&movie->muxer->pb, movie->path, AVIO_FLAG_WRITE);
+    status = open_output(movie);
     if (status < 0) return cm_fail_output(error, status, true, "cannot be created");
     return CM_OK;
 }
 
-static int write_header(AVFormatContext *muxer, const char *container) {
+static int write_header(AVFormatContext *muxer, const char *container, bool seekable) {
     AVDictionary *options = NULL;
-    /* Move the index to the front, so that playback can start before a download ends. */
+    /* Move the index to the front, so that playback can start before a download ends. A pipe gets
+     * pieces with an index each. */
     bool moves = strcmp(container, "mp4") == 0 || strcmp(container, "mov") == 0;
-    if (moves) av_dict_set(&options, "movflags", "+faststart", 0);
+    const char *flags =
+        seekable ? "+faststart" : "+frag_keyframe+empty_moov+default_base_moof+delay_moov";
+    if (moves) av_dict_set(&options, "movflags", flags, 0);
     int status = avformat_write_header(muxer, &options);
     av_dict_free(&options);
     return status;
@@ -186,8 +128,8 @@ static bool takes(const cm_movie *movie, const cm_sound *added) {
         && avcodec_parameters_copy(video->codecpar, movie->video->codecpar) >= 0
         && cm_sound_describe(added, sound) >= 0 && avio_open_dyn_buf(&trial->pb) >= 0;
     if (takes) {
-        video->time_base = movie->tick;
-        takes = write_header(trial, movie->container) >= 0;
+        video->time_base = movie->timing.tick;
+        takes = write_header(trial, movie->container, true) >= 0;
     }
     if (trial->pb != NULL) {
         uint8_t *bytes = NULL;
@@ -202,16 +144,30 @@ static bool takes(const cm_movie *movie, const cm_sound *added) {
 /* The encoders for audio that cannot be copied. Matroska files get lossless audio. */
 static const char *const *sound_encoders(const cm_movie *movie) {
     static const char *const lossless[] = {"flac", "libopus", "aac", NULL};
+    static const char *const webm[] = {"libopus", "libvorbis", NULL};
+    static const char *const avi[] = {"libmp3lame", "pcm_s16le", NULL};
     static const char *const lossy[] = {"aac", NULL};
-    return strcmp(movie->container, "matroska") == 0 ? lossless : lossy;
+    if (strcmp(movie->container, "matroska") == 0) return lossless;
+    if (strcmp(movie->container, "webm") == 0) return webm;
+    return strcmp(movie->container, "avi") == 0 ? avi : lossy;
+}
+
+/* Whether a container may hold a codec, as far as its muxer says. */
+static bool lists(cm_output_format *output, const AVCodecDescriptor *codec) {
+    if (codec == NULL) return false;
+    int answer = avformat_query_codec(output, codec->id, FF_COMPLIANCE_NORMAL);
+    if (answer >= 0 || strcmp(output->name, "mpegts") != 0) return answer == 1;
+    /* This muxer does not say. */
+    static const char transport[] = "aac,ac3,eac3,mp2,mp3,opus,dts";
+    return av_match_list(codec->name, transport, ',') != 0;
 }
 
 static cm_code choose_codec(cm_movie *movie, cm_sound *added, cm_error *error) {
     cm_output_format *output = movie->muxer->oformat;
     const char *codec = cm_sound_codec(added);
-    const AVCodecDescriptor *known = avcodec_descriptor_get_by_name(codec);
-    bool listed = known != NULL
-        && avformat_query_codec(output, known->id, FF_COMPLIANCE_NORMAL) == 1;
+    if (output->audio_codec == AV_CODEC_ID_NONE)
+        return cm_fail(error, CM_UNSUPPORTED, "'%s' holds pictures alone", output->name);
+    bool listed = lists(output, avcodec_descriptor_get_by_name(codec));
     if (listed && takes(movie, added)) return CM_OK;
     cm_code code = CM_UNSUPPORTED;
     if (cm_sound_is_audio(added)) {
@@ -274,14 +230,15 @@ int64_t cm_movie_damaged_audio(const cm_movie *movie) {
 
 /* The end of the frames written so far, in seconds. */
 static double end_of_pictures(const cm_movie *movie) {
-    return movie->frames == 0 ? 0 : (double)(movie->last + movie->step) * av_q2d(movie->tick);
+    int64_t end = movie->last + movie->timing.step;
+    return movie->frames == 0 ? 0 : (double)end * av_q2d(movie->timing.tick);
 }
 
 /* ---- Frames ---- */
 
 static cm_code begin(cm_movie *movie, cm_error *error) {
     if (movie->header_written) return CM_OK;
-    int status = write_header(movie->muxer, movie->container);
+    int status = write_header(movie->muxer, movie->container, movie->descriptor < 0);
     if (status < 0) return cm_fail_output(error, status, false, "cannot write the header");
     movie->header_written = true;
     return CM_OK;
@@ -293,8 +250,8 @@ static cm_code write_packets(cm_movie *movie, cm_error *error) {
         if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return CM_OK;
         if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
         movie->packet->stream_index = movie->video->index;
-        if (movie->packet->duration <= 0) movie->packet->duration = movie->step;
-        av_packet_rescale_ts(movie->packet, movie->tick, movie->video->time_base);
+        if (movie->packet->duration <= 0) movie->packet->duration = movie->timing.step;
+        av_packet_rescale_ts(movie->packet, movie->timing.tick, movie->video->time_base);
         status = av_interleaved_write_frame(movie->muxer, movie->packet);
         if (status >= 0 && movie->muxer->pb->error < 0) status = movie->muxer->pb->error;
         if (status < 0) return cm_fail_output(error, status, false, "cannot be written");
@@ -303,14 +260,52 @@ static cm_code write_packets(cm_movie *movie, cm_error *error) {
 
 /* The tick of a frame that is shown at a time; negative: one step after the frame before. */
 static int64_t tick_at(const cm_movie *movie, double seconds) {
+    const cm_timing *timing = &movie->timing;
     if (movie->frames == 0) return 0;
-    int64_t next = movie->last + movie->step;
-    if (seconds < 0) return next;
-    double ticks = round(seconds / av_q2d(movie->tick));
+    int64_t next = movie->last + timing->step;
+    if (seconds < 0 && !timing->coarse) return next;
+    double tick = av_q2d(timing->tick);
+    double ticks = round(seconds / tick);
+    if (seconds < 0) ticks = round((movie->seconds + 1 / av_q2d(timing->rate)) / tick);
     /* Damaged timestamps may be anything. */
-    double latest = (double)next + longest_gap / av_q2d(movie->tick);
-    if (!(ticks > (double)movie->last)) return movie->last + 1;
+    double latest = (double)next + longest_gap / tick;
+    if (!(ticks > (double)movie->last)) return movie->last + (timing->drops ? 0 : 1);
     return ticks > latest ? next : (int64_t)ticks;
+}
+
+/* Encodes a frame whose time is set. */
+static cm_code encode(cm_movie *movie, AVFrame *frame, cm_error *error) {
+    frame->colorspace = movie->encoder->colorspace;
+    frame->color_range = movie->encoder->color_range;
+    int status = avcodec_send_frame(movie->encoder, frame);
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
+    return write_packets(movie, error);
+}
+
+/* Encodes the frames whose palette is known; `last`: all of them. */
+static cm_code encode_paletted(cm_movie *movie, bool last, cm_error *error) {
+    for (;;) {
+        AVFrame *frame = NULL;
+        cm_code code = cm_palette_pull(movie->palette, last, &frame, error);
+        if (code == CM_END) return CM_OK;
+        if (code == CM_OK) code = encode(movie, frame, error);
+        av_frame_free(&frame);
+        if (code != CM_OK) return code;
+    }
+}
+
+static cm_code add_frame(cm_movie *movie, const uint8_t *rgb, int64_t tick, cm_error *error) {
+    bool paletted = movie->palette != NULL;
+    AVFrame *frame = NULL;
+    cm_code code = cm_from_rgb(
+        &movie->converter, rgb, movie->width, movie->height,
+        paletted ? AV_PIX_FMT_RGB32 : movie->encoder->pix_fmt, SWS_CS_ITU709, AVCHROMA_LOC_LEFT,
+        &frame, error);
+    if (code != CM_OK) return code;
+    frame->pts = tick;
+    if (!paletted) return encode(movie, frame, error);
+    code = cm_palette_push(movie->palette, frame, error);
+    return code == CM_OK ? encode_paletted(movie, false, error) : code;
 }
 
 cm_code cm_movie_append(
@@ -318,31 +313,35 @@ cm_code cm_movie_append(
     cm_log_begin();
     if (movie->muxer == NULL) return cm_fail(error, CM_INVALID_ARGUMENT, "is already finished");
     cm_code code = begin(movie, error);
-    AVFrame *frame = NULL;
-    if (code == CM_OK) {
-        code = cm_from_rgb(
-            &movie->converter, rgb, movie->width, movie->height, movie->encoder->pix_fmt,
-            SWS_CS_ITU709, AVCHROMA_LOC_LEFT, &frame, error);
-    }
     if (code != CM_OK) return code;
-    frame->pts = tick_at(movie, seconds);
-    frame->colorspace = movie->encoder->colorspace;
-    frame->color_range = movie->encoder->color_range;
-    int status = avcodec_send_frame(movie->encoder, frame);
-    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a frame");
-    movie->last = frame->pts;
+    int64_t tick = tick_at(movie, seconds);
+    double time = movie->frames == 0 ? 0
+        : seconds < 0                ? movie->seconds + 1 / av_q2d(movie->timing.rate)
+                                     : seconds;
+    if (movie->frames > 0 && tick < movie->last + movie->timing.least_gap) {
+        movie->seconds = time;
+        movie->dropped++;
+        return CM_OK;
+    }
+    code = add_frame(movie, rgb, tick, error);
+    if (code != CM_OK) return code;
+    movie->seconds = time;
+    movie->last = tick;
     movie->frames++;
-    code = write_packets(movie, error);
     for (int i = 0; i < movie->track_count && code == CM_OK; i++)
         code = cm_sound_write(movie->tracks[i], end_of_pictures(movie), error);
     return code;
 }
 
+int64_t cm_movie_dropped(const cm_movie *movie) { return movie->dropped; }
+
 static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     if (movie->frames == 0) return cm_fail(error, CM_EMPTY, "no frame was written");
+    cm_code code = movie->palette == NULL ? CM_OK : encode_paletted(movie, true, error);
+    if (code != CM_OK) return code;
     int status = avcodec_send_frame(movie->encoder, NULL);
     if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot finish the video");
-    cm_code code = write_packets(movie, error);
+    code = write_packets(movie, error);
     for (int i = 0; i < movie->track_count && code == CM_OK; i++)
         code = cm_sound_finish(movie->tracks[i], end_of_pictures(movie), whole_sound, error);
     if (code != CM_OK) return code;
@@ -351,7 +350,7 @@ static cm_code finish(cm_movie *movie, bool whole_sound, cm_error *error) {
         avio_flush(movie->muxer->pb);
         status = movie->muxer->pb->error;
     }
-    int closed = avio_closep(&movie->muxer->pb);
+    int closed = close_output(movie);
     if (status >= 0) status = closed;
     if (status < 0) return cm_fail_output(error, status, false, "cannot be completed");
     return CM_OK;
@@ -365,12 +364,22 @@ cm_code cm_movie_finish(cm_movie *movie, bool whole_sound, cm_error *error) {
     return code;
 }
 
+static cm_code open_encoder(cm_movie *movie, const cm_movie_options *options, cm_error *error) {
+    movie->packet = av_packet_alloc();
+    if (movie->packet == NULL)
+        return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for an encoder");
+    cm_code code = cm_encoder_open(&movie->encoder, &movie->timing, options, error);
+    if (code == CM_OK && movie->codec == CM_CODEC_GIF)
+        code = cm_palette_open(&movie->palette, movie->width, movie->height, error);
+    return code;
+}
+
 static cm_code check_movie(const cm_movie_options *options, cm_error *error) {
     int width = options->width, height = options->height;
     if (width < 1 || height < 1 || width > 16384 || height > 16384) {
         return cm_fail(error, CM_UNSUPPORTED, "a size of %dx%d cannot be encoded", width, height);
     }
-    if (!is_rgb(options->codec) && (width % 2 != 0 || height % 2 != 0)) {
+    if (!cm_codec_is_rgb(options->codec) && (width % 2 != 0 || height % 2 != 0)) {
         return cm_fail(
             error, CM_UNSUPPORTED,
             "a size of %dx%d has an odd side, which 4:2:0 video does not support; try %dx%d or %dx%d",
@@ -397,12 +406,8 @@ cm_code cm_movie_open(
     movie->codec = options->codec;
     movie->width = options->width;
     movie->height = options->height;
-    av_reduce(
-        &movie->rate.num, &movie->rate.den, options->frame_rate.numerator,
-        options->frame_rate.denominator, INT32_MAX);
-    movie->tick = options->varies ? fine_tick : av_inv_q(movie->rate);
-    movie->step = options->varies ? llround(1 / av_q2d(movie->rate) / av_q2d(fine_tick)) : 1;
-    if (movie->step < 1) movie->step = 1;
+    movie->descriptor = options->descriptor;
+    movie->timing = cm_timing_for(options);
     snprintf(movie->container, sizeof movie->container, "%s", container);
     /* With an explicit protocol, so that a colon in the name does not select another one. */
     movie->path = av_asprintf("file:%s", path);
@@ -424,6 +429,7 @@ void cm_movie_free(cm_movie *movie) {
     for (int i = 0; i < movie->track_count; i++) cm_sound_close(&movie->tracks[i]);
     close_muxer(movie);
     cm_converter_free(&movie->converter);
+    cm_palette_free(&movie->palette);
     avcodec_free_context(&movie->encoder);
     av_packet_free(&movie->packet);
     av_free(movie->path);

@@ -1,4 +1,4 @@
-/* Outputs without a muxer: YUV4MPEG2 for pipes, and PNG. */
+/* Outputs without a muxer: YUV4MPEG2 for pipes, and pictures. */
 #include <CSwanSystem.h>
 #include <libavutil/opt.h>
 #include <stdio.h>
@@ -114,65 +114,82 @@ void cm_y4m_free(cm_y4m *y4m) {
     av_free(y4m);
 }
 
-/* ---- PNG ---- */
+/* ---- Pictures ---- */
 
-struct cm_png {
+struct cm_picture {
     AVCodecContext *encoder;
     AVPacket *packet;
     cm_converter converter;
 };
 
-cm_code cm_png_open(cm_png **result, int width, int height, cm_error *error) {
+static const AVCodec *find_picture_encoder(cm_picture_kind kind) {
+    return kind == CM_PICTURE_PNG ? avcodec_find_encoder(AV_CODEC_ID_PNG)
+                                  : avcodec_find_encoder_by_name("libwebp");
+}
+
+static void set_up_picture(AVCodecContext *encoder, cm_picture_kind kind) {
+    encoder->time_base = (AVRational){1, 25};
+    encoder->thread_count = 1;
+    if (kind == CM_PICTURE_PNG) {
+        encoder->pix_fmt = AV_PIX_FMT_RGB24;
+        encoder->compression_level = 3;
+        av_opt_set(encoder->priv_data, "pred", "up", 0);
+    } else {
+        encoder->pix_fmt = AV_PIX_FMT_RGB32;
+        av_opt_set(encoder->priv_data, "quality", "95", 0);
+    }
+}
+
+cm_code cm_picture_open(
+    cm_picture **result, cm_picture_kind kind, int width, int height, cm_error *error) {
     *result = NULL;
     cm_log_begin();
-    const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
+    const char *name = kind == CM_PICTURE_PNG ? "PNG" : "WebP";
+    const AVCodec *codec = find_picture_encoder(kind);
     if (codec == NULL)
-        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no PNG encoder");
-    cm_png *png = av_mallocz(sizeof *png);
-    if (png == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a PNG encoder");
-    png->encoder = avcodec_alloc_context3(codec);
-    png->packet = av_packet_alloc();
+        return cm_fail(error, CM_UNSUPPORTED, "this build of FFmpeg has no %s encoder", name);
+    cm_picture *picture = av_mallocz(sizeof *picture);
+    if (picture == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for an encoder");
+    picture->encoder = avcodec_alloc_context3(codec);
+    picture->packet = av_packet_alloc();
     int status = AVERROR(ENOMEM);
-    if (png->encoder != NULL && png->packet != NULL) {
-        png->encoder->width = width;
-        png->encoder->height = height;
-        png->encoder->pix_fmt = AV_PIX_FMT_RGB24;
-        png->encoder->time_base = (AVRational){1, 25};
-        png->encoder->thread_count = 1;
-        png->encoder->compression_level = 3;
-        av_opt_set(png->encoder->priv_data, "pred", "up", 0);
-        status = avcodec_open2(png->encoder, codec, NULL);
+    if (picture->encoder != NULL && picture->packet != NULL) {
+        picture->encoder->width = width;
+        picture->encoder->height = height;
+        set_up_picture(picture->encoder, kind);
+        status = avcodec_open2(picture->encoder, codec, NULL);
     }
     if (status < 0) {
-        cm_png_free(png);
+        cm_picture_free(picture);
         return cm_fail_av(
-            error, CM_ENCODER, status, "cannot encode a PNG of %dx%d", width, height);
+            error, CM_ENCODER, status, "cannot encode a %s of %dx%d", name, width, height);
     }
-    *result = png;
+    *result = picture;
     return CM_OK;
 }
 
-cm_code cm_png_encode(
-    cm_png *png, const uint8_t *rgb, const uint8_t **bytes, size_t *size, cm_error *error) {
+cm_code cm_picture_encode(
+    cm_picture *picture, const uint8_t *rgb, const uint8_t **bytes, size_t *size,
+    cm_error *error) {
     cm_log_begin();
     AVFrame *frame = NULL;
     cm_code code = cm_from_rgb(
-        &png->converter, rgb, png->encoder->width, png->encoder->height, AV_PIX_FMT_RGB24,
-        SWS_CS_ITU709, AVCHROMA_LOC_LEFT, &frame, error);
+        &picture->converter, rgb, picture->encoder->width, picture->encoder->height,
+        picture->encoder->pix_fmt, SWS_CS_ITU709, AVCHROMA_LOC_LEFT, &frame, error);
     if (code != CM_OK) return code;
-    av_packet_unref(png->packet);
-    int status = avcodec_send_frame(png->encoder, frame);
-    if (status >= 0) status = avcodec_receive_packet(png->encoder, png->packet);
-    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a PNG");
-    *bytes = png->packet->data;
-    *size = (size_t)png->packet->size;
+    av_packet_unref(picture->packet);
+    int status = avcodec_send_frame(picture->encoder, frame);
+    if (status >= 0) status = avcodec_receive_packet(picture->encoder, picture->packet);
+    if (status < 0) return cm_fail_av(error, CM_ENCODER, status, "cannot encode a picture");
+    *bytes = picture->packet->data;
+    *size = (size_t)picture->packet->size;
     return CM_OK;
 }
 
-void cm_png_free(cm_png *png) {
-    if (png == NULL) return;
-    avcodec_free_context(&png->encoder);
-    av_packet_free(&png->packet);
-    cm_converter_free(&png->converter);
-    av_free(png);
+void cm_picture_free(cm_picture *picture) {
+    if (picture == NULL) return;
+    avcodec_free_context(&picture->encoder);
+    av_packet_free(&picture->packet);
+    cm_converter_free(&picture->converter);
+    av_free(picture);
 }

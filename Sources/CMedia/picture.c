@@ -206,7 +206,8 @@ cm_code cm_to_rgb(
     cm_converter *converter, AVFrame *frame, int width, int height, const AVFrame **result,
     cm_error *error) {
     bool same_size = frame->width == width && frame->height == height;
-    if (frame->format == AV_PIX_FMT_RGB24 && same_size) {
+    enum AVPixelFormat wanted = converter->keeps_alpha ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24;
+    if (frame->format == wanted && same_size) {
         *result = frame;
         return CM_OK;
     }
@@ -218,9 +219,11 @@ cm_code cm_to_rgb(
     }
     bool gray = description->nb_components <= 2 && !(description->flags & AV_PIX_FMT_FLAG_PAL);
     if (gray && frame->color_range != AVCOL_RANGE_MPEG) full_range = true;
-    cm_code code = cm_make_picture(&converter->target, width, height, AV_PIX_FMT_RGB24, error);
+    cm_code code = cm_make_picture(&converter->target, width, height, wanted, error);
     if (code != CM_OK) return code;
-    if (converter->still && same_size && cm_still_supports(format)) {
+    bool blends = !converter->opaque && !converter->keeps_alpha && has_alpha(description);
+    bool exact = converter->still && same_size && !blends && !converter->keeps_alpha;
+    if (exact && cm_still_supports(format)) {
         *result = converter->target;
         return cm_still_to_rgb(frame, full_range, converter->target, error);
     }
@@ -232,7 +235,6 @@ cm_code cm_to_rgb(
         .full_range = full_range,
         .chroma = frame->chroma_location,
     };
-    bool blends = !converter->still && has_alpha(description);
     AVFrame *target = converter->target;
     if (blends) {
         code = cm_make_picture(&converter->source, width, height, AV_PIX_FMT_RGBA, error);

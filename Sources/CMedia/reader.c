@@ -1,4 +1,5 @@
 /* Decodes the best video stream of a file into upright RGB24 frames of one size. */
+#include <libavutil/imgutils.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +15,12 @@ struct cm_reader {
     AVPacket *packet;
     AVFrame *frame;
     cm_filter *filter; /* NULL: frames are as decoded */
-    cm_converter converter;
+    cm_fitter fitter;
     cm_orientation orientation;
     cm_video_info info;
     int width, height; /* as stored, of the first frame */
     int64_t max_pixels;
-    bool holds_first, draining, truncated, still, changes_size, stays_high, stays_combed;
+    bool holds_first, draining, truncated, still, stays_high, stays_combed;
     int64_t damaged;
     double origin;   /* of timestamps, in seconds */
     double expected; /* time of the next frame if it has no timestamp */
@@ -44,6 +45,7 @@ static void describe(cm_reader *reader, const AVFrame *first) {
     if (cm_is_positive(stream->sample_aspect_ratio)) aspect = stream->sample_aspect_ratio;
     if (!cm_is_positive(aspect)) aspect = (AVRational){1, 1};
     av_reduce(&aspect.num, &aspect.den, aspect.num, aspect.den, 1 << 20);
+    reader->fitter.aspect = av_q2d(aspect);
     if (transposed) aspect = (AVRational){aspect.den, aspect.num};
     info->sample_aspect_ratio = (cm_rational){aspect.num, aspect.den};
 
@@ -271,8 +273,8 @@ static cm_code start(cm_reader *reader, const cm_reader_options *options, cm_err
             "decoded completely");
     }
     reader->holds_first = true;
-    reader->width = reader->frame->width;
-    reader->height = reader->frame->height;
+    reader->width = reader->fitter.width = reader->frame->width;
+    reader->height = reader->fitter.height = reader->frame->height;
     if (!reader->still) reader->orientation = cm_find_orientation(reader->stream, reader->frame);
     describe(reader, reader->frame);
     return CM_OK;
@@ -284,7 +286,10 @@ static cm_code make_reader(
     cm_reader *reader = av_mallocz(sizeof *reader);
     if (reader == NULL) return cm_fail(error, CM_OUT_OF_MEMORY, "out of memory for a reader");
     reader->max_pixels = options->max_pixels > 0 ? options->max_pixels : default_max_pixels;
-    reader->still = reader->converter.still = options->still;
+    reader->still = reader->fitter.converter.still = options->still;
+    reader->fitter.converter.opaque = options->opaque;
+    reader->fitter.converter.keeps_alpha = options->still && options->keeps_alpha;
+    reader->fitter.fit = options->fit;
     *result = reader;
     return CM_OK;
 }
@@ -356,7 +361,8 @@ static void time_frame(cm_reader *reader, cm_frame_info *info, bool first) {
 
 cm_code cm_reader_next(
     cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error) {
-    size_t needed = 3 * (size_t)reader->width * (size_t)reader->height;
+    bool alpha = reader->fitter.converter.keeps_alpha;
+    size_t needed = (alpha ? 4 : 3) * (size_t)reader->width * (size_t)reader->height;
     if (capacity < needed) {
         return cm_fail(
             error, CM_INVALID_ARGUMENT, "a frame has %zu bytes, but the buffer has %zu", needed,
@@ -372,15 +378,14 @@ cm_code cm_reader_next(
     }
     cm_frame_info ignored;
     time_frame(reader, info == NULL ? &ignored : info, first);
-    if (reader->frame->width != reader->width || reader->frame->height != reader->height) {
-        reader->changes_size = true;
-    }
     if (cm_is_high_dynamic_range(reader->frame)) reader->stays_high = true;
     if (reader->filter == NULL && cm_is_interlaced(reader->frame)) reader->stays_combed = true;
     const AVFrame *picture = NULL;
-    cm_code code = cm_to_rgb(
-        &reader->converter, reader->frame, reader->width, reader->height, &picture, error);
-    if (code == CM_OK) {
+    cm_code code = cm_fitter_convert(&reader->fitter, reader->frame, &picture, error);
+    if (code == CM_OK && alpha) {
+        int row = 4 * reader->width; /* stills are as stored */
+        av_image_copy_plane(rgb, row, picture->data[0], picture->linesize[0], row, reader->height);
+    } else if (code == CM_OK) {
         cm_copy_upright(
             rgb, picture->data[0], picture->linesize[0], reader->width, reader->height,
             reader->orientation);
@@ -412,10 +417,10 @@ bool cm_reader_track(const cm_reader *reader, int number, cm_track *track) {
 
 bool cm_reader_is_truncated(const cm_reader *reader) { return reader->truncated; }
 int64_t cm_reader_damaged(const cm_reader *reader) { return reader->damaged; }
-bool cm_reader_changes_size(const cm_reader *reader) { return reader->changes_size; }
+bool cm_reader_changes_size(const cm_reader *reader) { return reader->fitter.was_used; }
 cm_treatment cm_reader_treatment(const cm_reader *reader) {
     cm_treatment treatment = cm_filter_treatment(reader->filter);
-    treatment.blended = reader->converter.blended;
+    treatment.blended = reader->fitter.converter.blended;
     treatment.stays_high = reader->stays_high;
     treatment.stays_combed = reader->stays_combed && !reader->still;
     return treatment;
@@ -431,7 +436,7 @@ void cm_reader_free(cm_reader *reader) {
     av_frame_free(&reader->frame);
     avcodec_free_context(&reader->decoder);
     cm_filter_free(&reader->filter);
-    cm_converter_free(&reader->converter);
+    cm_fitter_free(&reader->fitter);
     cm_source_close(&reader->source);
     av_free(reader);
 }

@@ -18,9 +18,9 @@
  * message: "no video stream". */
 static const char allowed_formats[] =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,ivf,obu,h264,hevc,"
-    "mjpeg,"
-    "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,wav,mp3,flac,aac,aiff,"
-    "amr,w64,au";
+    "mjpeg,m4v,vc1,dv,mxf,nut,rm,wtv,"
+    "yuv4mpegpipe,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,"
+    "pam_pipe,pbm_pipe,qoi_pipe,jpegxl_pipe,wav,mp3,flac,aac,aiff,amr,w64,au";
 
 /* Formats that refer to other files, which get their own error message. */
 static const char listing_formats[] =

@@ -7,11 +7,11 @@ struct FramePattern: Equatable, Sendable {
     private let digits: Int
     private let after: String
 
-    /// The pattern `frame_%05d.png` in a directory.
-    init(directory: String) {
+    /// The pattern `frame_%05d.png` in a directory, or with another ending.
+    init(directory: String, ending: String = "png") {
         before = directory + "frame_"
         digits = 5
-        after = ".png"
+        after = "." + ending
     }
 
     /// Parses a pattern with one `%d` or `%05d`; `%%` is a percent sign.
@@ -46,7 +46,7 @@ struct FramePattern: Equatable, Sendable {
     static func malformed(_ pattern: String) -> SwanError {
         SwanError(
             .unsupported,
-            "\(pattern): the name of PNG frames needs exactly one number, such as out/frame_%05d.png",
+            "\(pattern): the name of numbered pictures needs exactly one number, such as out/frame_%05d.png"
         )
     }
 
@@ -56,10 +56,12 @@ struct FramePattern: Equatable, Sendable {
     }
 
     /// The number of the frame with this path; nil if the path does not match the pattern.
-    func number(of path: String) -> Int? {
+    ///
+    /// - Parameter first: The lowest number.
+    func number(of path: String, from first: Int = 1) -> Int? {
         guard path.hasPrefix(before), path.hasSuffix(after),
             path.utf8.count > before.utf8.count + after.utf8.count,
-            let number = Int(path.dropFirst(before.count).dropLast(after.count)), number > 0,
+            let number = Int(path.dropFirst(before.count).dropLast(after.count)), number >= first,
             self.path(number) == path
         else { return nil }
         return number

@@ -10,49 +10,6 @@ struct PixelSize: Equatable, Sendable {
     var byteCount: Int { 3 * width * height }
 }
 
-/// Encodes PNG images of one size.
-final class PNGEncoder {
-    private let handle: OpaquePointer
-
-    init(name: String, size: PixelSize) throws(SwanError) {
-        var opened: OpaquePointer?
-        try calling(name) {
-            cm_png_open(&opened, Int32(clamping: size.width), Int32(clamping: size.height), $0)
-        }
-        guard let opened else { throw SwanError(.outOfMemory, "\(name): out of memory for a PNG") }
-        handle = opened
-    }
-
-    deinit {
-        cm_png_free(handle)
-    }
-
-    /// Writes an image to a file that appears under its name only when it is complete.
-    func write(
-        _ rgb: UnsafeRawBufferPointer,
-        to path: String,
-        replaces: Bool
-    ) throws(SwanError) {
-        let bytes = try encode(rgb, name: path)
-        let file = try PartialFile(target: path, replaces: replaces)
-        try file.write(bytes)
-        // Sequences of images have many files in one folder.
-        try file.commit(syncsFolder: false)
-    }
-
-    /// The bytes of a PNG file, valid until the next call.
-    func encode(
-        _ rgb: UnsafeRawBufferPointer,
-        name: String
-    ) throws(SwanError) -> UnsafeRawBufferPointer {
-        let pixels = rgb.assumingMemoryBound(to: UInt8.self)
-        var bytes: UnsafePointer<UInt8>?
-        var size = 0
-        try calling(name) { cm_png_encode(handle, pixels.baseAddress, &bytes, &size, $0) }
-        return UnsafeRawBufferPointer(start: bytes, count: size)
-    }
-}
-
 /// Reads the first image of a PNG, JPEG, WebP, GIF, BMP or TIFF file, upright, as RGB24.
 ///
 /// Values equal those of Pillow's `convert("RGB")`, which the reference implementations use: alpha
@@ -65,36 +22,66 @@ public func readImage(
 ) throws(SwanError) -> VideoFrame {
     let name = path == "-" ? "standard input" : path
     guard !path.utf8.contains(0) else { throw SwanError(.noSuchFile, "\(name): no such file") }
-    var read: UnsafeMutablePointer<UInt8>?
-    var size = 0
-    try calling(name) { cm_read_file(path, maxFileBytes, &read, &size, $0) }
-    defer { free(read) }
-    let file = UnsafeRawBufferPointer(start: read, count: size)
+    let read = try readBytes(path)
+    defer { free(read.baseAddress) }
+    let file = UnsafeRawBufferPointer(read)
     let still = try decodeImage(file, name: name, maxPixels: maxPixels)
     return still.upright(from: EXIFOrientation(of: file))
+}
+
+/// The bytes of a picture's file, or of standard input for `-`, which the caller frees.
+func readBytes(_ path: String) throws(SwanError) -> UnsafeMutableBufferPointer<UInt8> {
+    var read: UnsafeMutablePointer<UInt8>?
+    var size = 0
+    let name = path == "-" ? "standard input" : path
+    try calling(name) { cm_read_file(path, maxFileBytes, &read, &size, $0) }
+    return UnsafeMutableBufferPointer(start: read, count: size)
 }
 
 /// The maximum size of an image file, in bytes.
 private let maxFileBytes = 1 << 30
 
-/// The first image in the bytes of a file, as stored: its orientation is not applied.
+/// The first image in the bytes of a file, as stored: its orientation is not applied, and alpha is dropped.
 package func decodeImage(
     _ file: UnsafeRawBufferPointer,
     name: String,
     maxPixels: Int
+) throws(SwanError) -> VideoFrame {
+    try decodeImage(file, name) { (bytes) throws(SwanError) in
+        try decodeFirst(bytes, name, maxPixels)
+    }
+}
+
+/// The first image, with transparent parts in black.
+///
+/// - Parameter isBlended: Set if there are transparent parts.
+func decodeImage(
+    _ file: UnsafeRawBufferPointer,
+    name: String,
+    maxPixels: Int,
+    isBlended: inout Bool
+) throws(SwanError) -> VideoFrame {
+    var blended: Bool? = false
+    let frame = try decodeImage(file, name) { (bytes) throws(SwanError) in
+        try decodeFirst(bytes, name, maxPixels, blended: &blended)
+    }
+    isBlended = isBlended || blended == true
+    return frame
+}
+
+private func decodeImage(
+    _ file: UnsafeRawBufferPointer,
+    _ name: String,
+    _ decode: (UnsafeRawBufferPointer) throws(SwanError) -> VideoFrame
 ) throws(SwanError) -> VideoFrame {
     let jpeg = JPEGSegments(file)
     guard jpeg?.isComplete ?? true else {
         throw SwanError(.decoder, "\(name): is a truncated JPEG: its end is missing")
     }
     do throws(SwanError) {
-        guard let jpeg, !jpeg.metadata.isEmpty else {
-            return try decodeFirst(file, name, maxPixels)
-        }
+        guard let jpeg, !jpeg.metadata.isEmpty else { return try decode(file) }
         let plain = jpeg.plain(file)
-        return try lending(plain) { (bytes) throws(SwanError) in
-            try decodeFirst(bytes, name, maxPixels)
-        }
+        return try lending(plain, decode)
     } catch  where error.code == .notAVideo || error.code == .forbiddenFormat {
         throw SwanError(
             .notAVideo,
@@ -109,10 +96,23 @@ private func decodeFirst(
     _ name: String,
     _ maxPixels: Int
 ) throws(SwanError) -> VideoFrame {
+    var blended: Bool?
+    return try decodeFirst(file, name, maxPixels, blended: &blended)
+}
+
+/// - Parameter blended: Set to whether there are transparent parts, which are black then; `nil` drops
+///   alpha.
+private func decodeFirst(
+    _ file: UnsafeRawBufferPointer,
+    _ name: String,
+    _ maxPixels: Int,
+    blended: inout Bool?
+) throws(SwanError) -> VideoFrame {
     var options = cm_reader_options()
     options.max_pixels = Int64(clamping: maxPixels)
     options.threads = 1
     options.still = true
+    options.opaque = blended == nil
     let bytes = file.assumingMemoryBound(to: UInt8.self).baseAddress
     var opened: OpaquePointer?
     try calling(name) { cm_reader_open_memory(&opened, bytes, file.count, &options, $0) }
@@ -127,6 +127,7 @@ private func decodeFirst(
         code = try calling(name) { cm_reader_next(opened, rgb, target.count, nil, $0) }
     }
     guard code == CM_OK else { throw SwanError(.empty, "\(name): contains no image") }
+    if blended != nil { blended = cm_reader_treatment(opened).blended }
     return frame
 }
 
@@ -139,7 +140,7 @@ public func writePNG(
     replaces: Bool = true
 ) throws(SwanError) {
     let size = PixelSize(width: frame.width, height: frame.height)
-    let encoder = try PNGEncoder(name: path, size: size)
+    let encoder = try PictureEncoder(.png, name: path, size: size)
     try frame.withUnsafeBytes { (bytes) throws(SwanError) in
         try encoder.write(bytes, to: path, replaces: replaces)
     }
@@ -150,9 +151,8 @@ extension VideoFrame {
     public func png() throws(SwanError) -> [UInt8] {
         let name = "a PNG in memory"
         let size = PixelSize(width: width, height: height)
-        let encoder = try PNGEncoder(name: name, size: size)
-        return try withUnsafeBytes { (rgb) throws(SwanError) in
-            Array(try encoder.encode(rgb, name: name))
+        let encoder = try PictureEncoder(.png, name: name, size: size)
+        return try withUnsafeBytes { (rgb) throws(SwanError) in try encoder.encode(rgb, name: name)
         }
     }
 }

@@ -21,29 +21,44 @@ package enum JPEG {
         quality: Int,
         chroma: Chroma = .full
     ) throws(SwanError) -> [UInt8] {
+        try frame.withUnsafeBytes { (rgb) throws(SwanError) in
+            try encode(rgb, width: frame.width, height: frame.height, quality: quality, chroma)
+        }
+    }
+
+    /// Encodes packed RGB24 bytes.
+    ///
+    /// - Parameter isFast: Whether the transform may round roughly.
+    static func encode(
+        _ rgb: UnsafeRawBufferPointer,
+        width: Int,
+        height: Int,
+        quality: Int,
+        _ chroma: Chroma = .full,
+        isFast: Bool = true
+    ) throws(SwanError) -> [UInt8] {
         guard let codec = tjInitCompress() else { throw failure(nil, "encoded") }
         defer { tjDestroy(codec) }
         let samples = Int32((chroma == .full ? TJSAMP_444 : TJSAMP_420).rawValue)
-        let (width, height) = (Int32(frame.width), Int32(frame.height))
+        let (width, height) = (Int32(clamping: width), Int32(clamping: height))
+        let source = rgb.assumingMemoryBound(to: UInt8.self).baseAddress
         var size = tjBufSize(width, height, samples)
         var bytes = [UInt8](repeating: 0, count: Int(size))
         let status = bytes.withUnsafeMutableBufferPointer { target in
             var start = target.baseAddress
-            return frame.pixels.withUnsafeBufferPointer { source in
-                tjCompress2(
-                    codec,
-                    source.baseAddress,
-                    width,
-                    3 * width,
-                    height,
-                    Int32(TJPF_RGB.rawValue),
-                    &start,
-                    &size,
-                    samples,
-                    Int32(min(max(quality, 1), 100)),
-                    TJFLAG_NOREALLOC | TJFLAG_FASTDCT
-                )
-            }
+            return tjCompress2(
+                codec,
+                source,
+                width,
+                3 * width,
+                height,
+                Int32(TJPF_RGB.rawValue),
+                &start,
+                &size,
+                samples,
+                Int32(min(max(quality, 1), 100)),
+                TJFLAG_NOREALLOC | (isFast ? TJFLAG_FASTDCT : TJFLAG_ACCURATEDCT)
+            )
         }
         guard status == 0 else { throw failure(codec, "encoded") }
         bytes.removeLast(bytes.count - Int(size))

@@ -21,12 +21,13 @@ package struct JobFiles: Sendable {
             Self(path: path, pattern: nil, isFolder: true)
         }
 
-        /// The output of a `VideoWriter` for a path: a file, or numbered images in a folder.
-        package static func video(_ path: String) -> Self {
+        /// The output of a `VideoWriter` for a path: a file, or numbered pictures in a folder.
+        package static func video(_ path: String, format: String? = nil) -> Self {
             do throws(SwanError) {
-                if case .imageSequence(let pattern) = try OutputFormat(
+                if case .pictureSequence(let pattern, _) = try OutputFormat(
                     path: path,
-                    codec: .automatic
+                    codec: .automatic,
+                    format: format
                 ) {
                     return Self(path: path, pattern: pattern)
                 }
@@ -97,11 +98,23 @@ private struct InputFiles {
             let identity =
                 path == "-" ? FileIdentity(descriptor: STDIN_FILENO) : FileIdentity(path)
             add(path == "-" ? "standard input" : path, identity)
+            if identity?.isRegularFile != true { addPictures(of: path) }
         }
         for path in models {
             guard let identity = FileIdentity(path) else { continue }
             add(path, identity)
             if identity.isFolder { addFiles(of: path) }
+        }
+    }
+
+    /// Adds the pictures that a folder or a pattern stands for.
+    private mutating func addPictures(of name: String) {
+        do throws(SwanError) {
+            for path in try PictureSequence(named: name)?.files ?? [] {
+                add(path, FileIdentity(path))
+            }
+        } catch {
+            // Opening the input reports that there are none.
         }
     }
 

@@ -48,25 +48,73 @@ public struct VideoInfo: Sendable, Hashable {
     /// FFmpeg's names for the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     public let format: String
 
-    init(_ info: cm_video_info, resampledTo rate: Rational?) {
+    init(_ info: cm_video_info) {
         var info = info
-        let own = Rational(info.frame_rate)
         width = Int(info.width)
         height = Int(info.height)
-        frameRate = rate ?? own
-        varies = rate == nil && info.varies
+        frameRate = Rational(info.frame_rate)
+        varies = info.varies
         sampleAspectRatio = Rational(info.sample_aspect_ratio)
         seconds = info.seconds > 0 ? info.seconds : nil
-        if let rate, info.frames > 0 {
-            let length = info.seconds > 0 ? info.seconds : Double(info.frames) / own.value
-            // Durations come from headers, and damaged ones must not overflow.
-            estimatedFrames = Int(exactly: (length * rate.value).rounded())
-        } else {
-            estimatedFrames = info.frames > 0 ? Int(info.frames) : nil
-        }
+        estimatedFrames = info.frames > 0 ? Int(info.frames) : nil
         hasAudio = info.has_audio
         codec = text(&info.codec)
         format = text(&info.format)
+    }
+
+    /// The properties of pictures that are shown one after the other.
+    init(
+        pictures count: Int,
+        _ size: PixelSize,
+        frameRate: Rational,
+        varies: Bool = false,
+        seconds: Double? = nil,
+        codec: String,
+        format: String
+    ) {
+        width = size.width
+        height = size.height
+        self.frameRate = frameRate
+        self.varies = varies
+        sampleAspectRatio = .one
+        estimatedFrames = count
+        self.seconds = seconds ?? Double(count) / frameRate.value
+        hasAudio = false
+        self.codec = codec
+        self.format = format
+    }
+
+    private init(_ info: VideoInfo, frameRate: Rational, estimatedFrames: Int?) {
+        width = info.width
+        height = info.height
+        self.frameRate = frameRate
+        varies = false
+        sampleAspectRatio = info.sampleAspectRatio
+        self.estimatedFrames = estimatedFrames
+        seconds = info.seconds
+        hasAudio = info.hasAudio
+        codec = info.codec
+        format = info.format
+    }
+
+    /// Whether the frames are pictures without times, one or many in a row.
+    public var isPictures: Bool {
+        // FFmpeg's demuxers for still images are named "png_pipe" and the like.
+        format.hasSuffix("_pipe") || format == Self.pictureSequence
+    }
+
+    /// The format of pictures in files of their own.
+    static let pictureSequence = "pictures"
+
+    /// The properties after resampling to a rate; pictures without times just get it.
+    func resampled(to rate: Rational) -> VideoInfo {
+        var frames = estimatedFrames
+        if let known = estimatedFrames, !isPictures {
+            let length = seconds ?? Double(known) / frameRate.value
+            // Durations come from headers, and damaged ones must not overflow.
+            frames = Int(exactly: (length * rate.value).rounded())
+        }
+        return VideoInfo(self, frameRate: rate, estimatedFrames: frames)
     }
 }
 

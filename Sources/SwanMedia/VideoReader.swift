@@ -2,7 +2,7 @@ import CMedia
 import Synchronization
 public import SwanSystem
 
-/// Decodes the frames of a video file, or of standard input (`-`), in order.
+/// Decodes the frames of a video file, of standard input (`-`) or of a sequence of pictures, in order.
 ///
 /// Opens no other files: playlists and scripts that refer to other files are rejected.
 public final class VideoReader: Sendable {
@@ -14,133 +14,122 @@ public final class VideoReader: Sendable {
         public var threads: Int?
         /// The constant frame rate to resample to, by dropping and repeating frames; `nil` returns
         /// every frame once.
+        ///
+        /// Pictures without times get this rate, and each is returned once.
         public var frameRate: Rational?
+        /// What happens to a frame of another shape than the first.
+        public var fit = Fit.crop
 
         /// Creates options with defaults.
-        public init(maxPixels: Int = 64_000_000, threads: Int? = nil, frameRate: Rational? = nil) {
+        public init(
+            maxPixels: Int = 64_000_000,
+            threads: Int? = nil,
+            frameRate: Rational? = nil,
+            fit: Fit = .crop
+        ) {
             self.maxPixels = maxPixels
             self.threads = threads
             self.frameRate = frameRate
+            self.fit = fit
         }
+    }
+
+    /// How a frame gets the shape of the first.
+    public enum Fit: Sendable {
+        /// Its edges are cut off.
+        case crop
+        /// Black bars are added.
+        case pad
+        /// It is distorted.
+        case stretch
     }
 
     private struct State {
         var sampler: FrameRateSampler?
-        var ended = false
         var pace = FramePace()
+        var frames = 0
     }
 
     /// The properties of the file.
     public let info: VideoInfo
     /// The tracks of audio and subtitles besides the best audio.
     public let furtherTracks: [MediaTrack]
-    private let name: String
-    /// Used only under the lock of `state`, except for `cm_reader_interrupt`, which is thread-safe.
-    nonisolated(unsafe) private let handle: OpaquePointer
+    /// Used only under the lock of `state`, except for `interrupt`, which is thread-safe.
+    nonisolated(unsafe) private let source: any FrameSource
     private let state: Mutex<State>
-    /// What the handle uses, kept as long as the handle.
-    private let kept: (any Sendable)?
 
     /// Opens a file, or standard input for `-`, and decodes its first frame.
+    ///
+    /// If there is no file with this name, it may be a pattern for numbered pictures
+    /// (`frames/%05d.png`) or for names (`frames/*.jpg`); a folder stands for the pictures in it.
     public convenience init(path: String, options: Options = Options()) throws(SwanError) {
-        let name = path == "-" ? "standard input" : path
-        var settings = cm_reader_options()
-        settings.max_pixels = Int64(clamping: options.maxPixels)
-        settings.threads = Int32(clamping: options.threads ?? 0)
-        guard !path.utf8.contains(0) else { throw SwanError(.noSuchFile, "\(name): no such file") }
-        var opened: OpaquePointer?
-        try calling(name) { cm_reader_open(&opened, path, &settings, $0) }
-        guard let opened else {
-            throw SwanError(.outOfMemory, "\(name): out of memory for a reader")
+        if let pictures = try PictureSequence(named: path) {
+            try self.init(pictures: pictures, options: options)
+        } else if let animation = try WebPAnimation(path: path, maxPixels: options.maxPixels) {
+            self.init(animation, frameRate: options.frameRate)
+        } else {
+            let frames = try DecodedFrames(path: path, options: options)
+            self.init(frames, frameRate: options.frameRate)
         }
-        self.init(name: name, opened, frameRate: options.frameRate)
     }
 
-    /// Takes an opened reader of the C library, and keeps what it uses.
-    init(
-        name: String,
-        _ opened: OpaquePointer,
-        frameRate: Rational?,
-        keeping kept: (any Sendable)? = nil
-    ) {
-        self.name = name
-        self.kept = kept
-        handle = opened
-        var described = cm_video_info()
-        cm_reader_info(opened, &described)
-        info = VideoInfo(described, resampledTo: frameRate)
-        var tracks: [MediaTrack] = []
-        var track = cm_track()
-        while tracks.count < 1_000, cm_reader_track(opened, Int32(tracks.count), &track) {
-            tracks.append(MediaTrack(track))
-        }
-        furtherTracks = tracks
-        state = Mutex(State(sampler: frameRate.map(FrameRateSampler.init(rate:))))
+    /// Opens pictures that are shown one after the other, 25 in a second or at the rate in `options`.
+    public convenience init(pictures: PictureSequence, options: Options = Options())
+        throws(SwanError)
+    {
+        self.init(
+            try PictureFrames(pictures, options: options),
+            frameRate: options.frameRate
+        )
     }
 
-    deinit {
-        cm_reader_free(handle)
+    init(_ source: any FrameSource, frameRate rate: Rational?) {
+        self.source = source
+        let own = source.info
+        info = rate.map { own.resampled(to: $0) } ?? own
+        furtherTracks = source.furtherTracks
+        let samples = rate != nil && !own.isPictures
+        state = Mutex(State(sampler: samples ? rate.map(FrameRateSampler.init(rate:)) : nil))
     }
 
     /// The next frame, always with the size in `info`; `nil` after the last one.
     public func nextFrame() throws(SwanError) -> VideoFrame? {
         try state.withLock { (state) throws(SwanError) -> VideoFrame? in
-            guard state.sampler != nil else {
-                let frame = try decode(&state.ended)?.frame
-                if let frame { state.pace.add(frame.seconds, info.frameRate) }
-                return frame
+            guard state.sampler == nil else {
+                return try state.sampler?.next { () throws(SwanError) in try source.next() }
             }
-            var ended = state.ended
-            defer { state.ended = ended }
-            return try state.sampler?.next { () throws(SwanError) in try decode(&ended) }
+            guard var frame = try source.next()?.frame else { return nil }
+            if info.isPictures {
+                frame = frame.shown(at: Double(state.frames) / info.frameRate.value)
+            }
+            state.frames += 1
+            state.pace.add(frame.seconds, info.frameRate)
+            return frame
         }
     }
 
     /// Whether the file ends before its index says; final after the last frame.
-    public var isTruncated: Bool { state.withLock { _ in cm_reader_is_truncated(handle) } }
+    public var isTruncated: Bool { state.withLock { _ in source.isTruncated } }
 
     /// The number of packets and frames that could not be decoded so far.
-    public var damagedPackets: Int { state.withLock { _ in Int(cm_reader_damaged(handle)) } }
+    public var damagedPackets: Int { state.withLock { _ in source.damagedPackets } }
 
     /// The largest deviation in seconds of a frame from the constant frame rate of `info`, if it exceeds the
     /// distance of two frames; nil otherwise, and if frames are resampled.
     public var unevenSeconds: Double? { state.withLock { $0.pace.unevenSeconds } }
 
-    /// Whether frames so far had another size than the first, to which they were scaled.
-    public var changesSize: Bool { state.withLock { _ in cm_reader_changes_size(handle) } }
+    /// Whether frames so far had another size than the first, to which they were fitted.
+    public var changesSize: Bool { state.withLock { _ in source.changesSize } }
 
     /// What was done to the frames so far so that their numbers mean what RGB means.
-    public var treatment: FrameTreatment {
-        state.withLock { _ in FrameTreatment(cm_reader_treatment(handle)) }
-    }
+    public var treatment: FrameTreatment { state.withLock { _ in source.treatment } }
+
+    /// What is missing in the frames so far, for people: pictures that cannot be read, and numbers
+    /// without a picture.
+    public var problems: [String] { state.withLock { _ in source.problems } }
 
     /// Cancels a blocking read; `nextFrame()` then returns `nil`. Can be called from any thread.
-    public func interrupt() {
-        cm_reader_interrupt(handle)
-    }
-
-    private func decode(_ ended: inout Bool) throws(SwanError) -> TimedFrame? {
-        guard !ended else { return nil }
-        var shown = cm_frame_info()
-        var code = CM_OK
-        let frame = try VideoFrame(width: info.width, height: info.height) {
-            (bytes) throws(SwanError) in
-            code = try calling(name) { error in
-                cm_reader_next(
-                    handle,
-                    bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
-                    bytes.count,
-                    &shown,
-                    error,
-                )
-            }
-        }
-        guard code == CM_OK else {
-            ended = true
-            return nil
-        }
-        return TimedFrame(frame: frame.shown(at: shown.seconds), duration: shown.duration)
-    }
+    public func interrupt() { source.interrupt() }
 }
 
 /// What a reader does with frames that are not plain pictures of standard dynamic range.
@@ -155,6 +144,12 @@ public struct FrameTreatment: Sendable, Hashable {
     public let hasCombs: Bool
     /// Transparent parts became black.
     public let isBlended: Bool
+
+    /// Nothing but, if so, that transparent parts became black.
+    init(isBlended: Bool) {
+        self.isBlended = isBlended
+        (isDeinterlaced, isToneMapped, hasWrongTones, hasCombs) = (false, false, false, false)
+    }
 
     init(_ treatment: cm_treatment) {
         isDeinterlaced = treatment.deinterlaced

@@ -11,13 +11,14 @@ public enum AudioCopy: Sendable, Hashable {
     case skipped(reason: String)
 }
 
-/// Encodes frames into a video file, a pipe or PNG files, chosen by the path's extension.
+/// Encodes frames into a video file, a pipe or pictures, chosen by the path's extension or a format's name.
 ///
-/// A file appears under its name only when `finish()` succeeds; otherwise it is removed.
+/// A file appears under its name only when `finish()` succeeds; otherwise it is removed. Missing folders
+/// of its path are created.
 public final class VideoWriter: Sendable {
     /// The codecs.
     public enum Codec: Sendable, Hashable {
-        /// H.264 in .mp4 and .mov, FFV1 in .mkv.
+        /// The usual one of the container: H.264 in .mp4 and .mov, FFV1 in .mkv, VP9 in .webm.
         case automatic
         /// 4:2:0, BT.709. If FFmpeg has no libx264, OpenH264 or MPEG-4 is used instead; see
         /// `encoder`.
@@ -28,6 +29,14 @@ public final class VideoWriter: Sendable {
         case ffv1
         /// MPEG-4 part 2, 4:2:0.
         case mpeg4
+        /// VP9, 4:2:0, BT.709; VP8 if FFmpeg has no VP9.
+        case vp9
+        /// 256 colors, chosen for the frames.
+        case gif
+        /// An animated PNG: lossless.
+        case apng
+        /// An animated WebP.
+        case webp
     }
 
     /// Options for writing.
@@ -44,6 +53,8 @@ public final class VideoWriter: Sendable {
         public var replaces: Bool
         /// Whether frames have times of their own, instead of a constant rate; see `append(_:at:)`.
         public var varies: Bool
+        /// The name of the format, such as `mkv`; `nil` for that of the path's extension.
+        public var format: String?
 
         /// Creates options with defaults.
         public init(
@@ -53,6 +64,7 @@ public final class VideoWriter: Sendable {
             threads: Int? = nil,
             replaces: Bool = true,
             varies: Bool = false,
+            format: String? = nil,
         ) {
             self.codec = codec
             self.crf = crf
@@ -60,6 +72,7 @@ public final class VideoWriter: Sendable {
             self.threads = threads
             self.replaces = replaces
             self.varies = varies
+            self.format = format
         }
     }
 
@@ -67,6 +80,9 @@ public final class VideoWriter: Sendable {
         var sink: (any FrameSink)?
         var frames = 0
         var audio = WrittenAudio()
+        var skipped = 0
+        /// Folders that were made for the output.
+        var made: [String] = []
     }
 
     /// The output path as given.
@@ -81,12 +97,13 @@ public final class VideoWriter: Sendable {
     public let hasTimes: Bool
     private let state: Mutex<State>
 
-    /// Opens an output file, or standard output (`-`) for YUV4MPEG2.
+    /// Opens an output file, or standard output (`-`), which gets YUV4MPEG2 unless `options` name a
+    /// format.
     ///
     /// Throws `unsupported` for an extension or a size that cannot be written (the message lists
     /// those that can), and `cannotWrite` if the file cannot be created.
     ///
-    /// - Parameter frames: The number of frames, if known. A `.png` without a number in its name
+    /// - Parameter frames: The number of frames, if known. A picture without a number in its name
     ///   needs one frame.
     public init(
         path: String,
@@ -97,10 +114,40 @@ public final class VideoWriter: Sendable {
         options: Options = Options(),
     ) throws(SwanError) {
         let size = PixelSize(width: width, height: height)
+        let format = try OutputFormat(
+            path: path,
+            codec: options.codec,
+            format: options.format,
+            frames: frames
+        )
+        if case .picture = format, frames != 1 { throw OutputFormat.onePicture(path) }
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+        let made = folder.isEmpty ? [] : try Folder.make(folder)
         let sink: any FrameSink
-        switch try OutputFormat(path: path, codec: options.codec) {
+        do throws(SwanError) {
+            sink = try Self.sink(format, path, size, frameRate, options)
+        } catch {
+            Folder.removeEmpty(made)
+            throw error
+        }
+        self.path = path
+        self.width = width
+        self.height = height
+        encoder = sink.encoder
+        hasTimes = sink.hasTimes
+        state = Mutex(State(sink: sink, made: made))
+    }
+
+    private static func sink(
+        _ format: OutputFormat,
+        _ path: String,
+        _ size: PixelSize,
+        _ frameRate: Rational,
+        _ options: Options
+    ) throws(SwanError) -> any FrameSink {
+        switch format {
         case .movie(let container, let codec):
-            sink = try MovieSink(
+            try MovieSink(
                 path: path,
                 container: container,
                 codec: codec,
@@ -109,24 +156,24 @@ public final class VideoWriter: Sendable {
                 options: options,
             )
         case .y4m:
-            sink = try Y4MSink(
+            try Y4MSink(
                 path: path,
                 size: size,
                 frameRate: frameRate,
                 replaces: options.replaces,
             )
-        case .imageSequence(let pattern):
-            sink = try ImageSequenceSink(pattern: pattern, size: size, replaces: options.replaces)
-        case .image:
-            guard frames == 1 else { throw FramePattern.malformed(path) }
-            sink = try ImageSink(path: path, size: size, replaces: options.replaces)
+        case .pictureSequence(let pattern, let kind):
+            try PictureSequenceSink(
+                pattern: pattern,
+                kind: kind,
+                size: size,
+                replaces: options.replaces
+            )
+        case .picture(let kind):
+            try PictureSink(path: path, kind: kind, size: size, replaces: options.replaces)
+        case .pictureStream(let kind): try PictureStreamSink(kind: kind, size: size)
+        case .nothing: NullSink()
         }
-        self.path = path
-        self.width = width
-        self.height = height
-        encoder = sink.encoder
-        hasTimes = sink.hasTimes
-        state = Mutex(State(sink: sink))
     }
 
     /// Copies the audio of the file at `source`, in sync with the frames. Call this before the
@@ -149,6 +196,10 @@ public final class VideoWriter: Sendable {
 
     /// The number of audio packets that could not be copied; final after `finish`.
     public var damagedAudioPackets: Int { state.withLock { $0.audio.damagedPackets } }
+
+    /// The number of frames that the output cannot show, because they follow the one before too
+    /// fast; final after `finish`.
+    public var skippedFrames: Int { state.withLock { $0.sink?.skippedFrames ?? $0.skipped } }
 
     /// The number of frames written so far.
     public var frameCount: Int { state.withLock { $0.frames } }
@@ -204,12 +255,18 @@ public final class VideoWriter: Sendable {
             guard let sink = state.sink else { throw closed }
             state.sink = nil
             state.audio = try sink.finish(keepingAudio: keepingAudio)
+            state.skipped = sink.skippedFrames
+            state.made = []
         }
     }
 
-    /// Discards an unfinished output. Has no effect after `finish()`.
+    /// Discards an unfinished output, and folders made for it. Has no effect after `finish()`.
     public func cancel() {
-        state.withLock { $0.sink = nil }
+        state.withLock { state in
+            state.sink = nil
+            Folder.removeEmpty(state.made)
+            state.made = []
+        }
     }
 
     private var closed: SwanError {

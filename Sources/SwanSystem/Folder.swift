@@ -19,6 +19,13 @@ package enum Folder {
         file.lastIndex(of: "/").map { file[$0...].dropFirst() } ?? file[...]
     }
 
+    /// The ending of a file's name in lowercase, without the dot; empty if it has none.
+    package static func ending(of file: String) -> String {
+        let name = name(of: file)
+        return name.dropFirst().lastIndex(of: ".").map { name[$0...].dropFirst().lowercased() }
+            ?? ""
+    }
+
     /// The names in a folder that are valid UTF-8; empty if the folder cannot be read.
     package static func names(in folder: String) -> [String] {
         guard let directory = opendir(folder) else { return [] }
@@ -33,5 +40,30 @@ package enum Folder {
             if let name, name != ".", name != ".." { names.append(name) }
         }
         return names
+    }
+
+    /// Creates a folder and those above it that do not exist.
+    ///
+    /// - Returns: The folders that were created, outermost first.
+    package static func make(_ folder: String) throws(SwanError) -> [String] {
+        var made: [String] = []
+        var path = folder.hasPrefix("/") ? "/" : ""
+        for name in folder.split(separator: "/") {
+            path += name
+            if mkdir(path, 0o777) == 0 {
+                made.append(path)
+            } else if errno != EEXIST {
+                let failure = PartialFile.failure(folder, creating: true, errno)
+                removeEmpty(made)
+                throw failure
+            }
+            path += "/"
+        }
+        return made
+    }
+
+    /// Removes folders that `make` created, if nothing is in them.
+    package static func removeEmpty(_ made: [String]) {
+        for folder in made.reversed() { rmdir(folder) }
     }
 }

@@ -26,6 +26,8 @@ struct StreamCommand: RankedCommand, LoggedCommand {
               swan stream in.mp4 --prompt "pencil sketch" -o out.mp4
               swan stream in.mp4 --prompt neon --prompt-at 2.5s=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
+              swan stream 'frames/*.jpg' --prompt sepia --fps 24 -o out.webm
+              swan stream a.mp4 b.mp4 --prompt sepia -o restyled/
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\
@@ -38,20 +40,21 @@ struct StreamCommand: RankedCommand, LoggedCommand {
 
     @Argument(
         help: """
-            The input video; - reads YUV4MPEG2 or another container from standard input. Or a live source, \
-            see above.
+            The input: a video or a picture; a folder of pictures, or a pattern such as frames/%05d.png \
+            or 'frames/*.jpg'; - reads a video from standard input. Several inputs, or a folder of \
+            videos, go to a folder. Or a live source, see above.
             """,
         completion: .file()
     )
-    var input: String?
+    var input: [String] = []
 
     @Option(
         name: [.customShort("i"), .customLong("input")],
         parsing: .unconditional,
-        help: ArgumentHelp("The input, as an option.", valueName: "input"),
+        help: ArgumentHelp("An input, as an option; repeatable.", valueName: "input"),
         completion: .file()
     )
-    var inputOption: String?
+    var inputOptions: [String] = []
 
     @Option(
         name: .shortAndLong,
@@ -65,13 +68,22 @@ struct StreamCommand: RankedCommand, LoggedCommand {
         name: .shortAndLong,
         parsing: .unconditional,
         help: ArgumentHelp(
-            "The output: .mp4, .mov (H.264), .mkv (lossless), .y4m or %05d.png; "
-                + "- writes YUV4MPEG2 to standard output. Or a live receiver, see above.",
+            "The output: .mp4, .mov (H.264), .mkv (lossless), .webm, .avi, .gif, .y4m, pictures "
+                + "(frames/%05d.png, or a folder ending in /) or one picture; - writes YUV4MPEG2 to "
+                + "standard output. Or a live receiver, see above.",
             valueName: "file"
         ),
         completion: .file()
     )
     var output: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The format of the output, if its name does not tell: mkv, webm, png, null, …",
+            valueName: "name"
+        )
+    )
+    var format: String?
 
     @OptionGroup var overwriting: OverwriteOption
 
@@ -192,12 +204,10 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     @OptionGroup var logging: LogOptions
 
     mutating func validate() throws {
-        guard input == nil || inputOption == nil else {
-            throw ValidationError("the input is given twice, as an argument and with --input")
-        }
-        input = input ?? inputOption
+        input += inputOptions
         guard output != nil || live.show else {
-            throw ValidationError("Missing expected argument '--output <file>'")
+            let last = input.count > 1 ? input.last.map { " (did you mean -o \($0)?)" } : nil
+            throw ValidationError("Missing expected argument '--output <file>'\(last ?? "")")
         }
         guard output != "-" || json != "-" else {
             throw ValidationError("the video and the summary cannot both go to standard output")
@@ -210,7 +220,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
                 try liveRequest.check()
             } else {
                 try live.requireNone()
-                try request.check()
+                _ = try work
             }
         } catch {
             throw ValidationError(error.message)
@@ -219,8 +229,10 @@ struct StreamCommand: RankedCommand, LoggedCommand {
 
     func run() throws {
         let log = Logger(label: "swan")
-        let (request, live) = (request, try liveRequest)
-        if dryRun.isGiven { return try outline(request, live) }
+        let live = try liveRequest
+        let work = try live == nil ? work : .one(plainRequest)
+        if dryRun.isGiven { return try outline(work, live) }
+        guard case .one(let request) = work else { return try streamSeveral(work, log) }
         guard let launch = try Ranks.launch else {
             try ranked.requireNone()
             if let live { return try stream(live, with: nil, log) }
@@ -242,11 +254,12 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     }
 
     /// Prints what would be done.
-    private func outline(_ request: FileStreamRequest, _ live: LiveStreamRequest?) throws {
-        var files = try live?.files() ?? request.files
+    private func outline(_ work: Work, _ live: LiveStreamRequest?) throws {
+        var files = try live?.files() ?? work.files
         if let json, json != "-" { files.outputs.append(.file(json)) }
         try dryRun.permit(files, overwrites: overwriting.isGiven)
-        try dryRun.show(live?.outline() ?? request.outline(), json: json, progress)
+        let outlines = try live.map { [try $0.outline()] } ?? work.requests.map { try $0.outline() }
+        try dryRun.show(outlines, json: json, progress)
     }
 
     /// Streams with a live source or receiver, alone or with other ranks.
@@ -296,14 +309,45 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     /// The request of a live stream; `nil` if the stream goes from a file to a file.
     private var liveRequest: LiveStreamRequest? {
         get throws(SwanError) {
-            let isNeeded = try LiveStreamRequest.isNeeded(input: input, output: output)
+            let isNeeded = try LiveStreamRequest.isNeeded(input: input.first, output: output)
             guard isNeeded || live.show || live.live else { return nil }
-            return live.applied(to: LiveStreamRequest(request, output: output))
+            guard input.count < 2 else {
+                throw SwanError(.invalidRequest, "a live stream has one input, not \(input.count)")
+            }
+            return live.applied(to: LiveStreamRequest(plainRequest, output: output))
         }
     }
 
-    private var request: FileStreamRequest {
-        var request = FileStreamRequest(input: input, output: output ?? "", prompt: prompt)
+    private var work: Work {
+        get throws(SwanError) {
+            var request = plainRequest
+            switch try BatchPlan(inputs: input, output: output ?? "", format: format) {
+            case .single(let name, let pictures, let output):
+                (request.input, request.pictures, request.output) = (name, pictures, output)
+                try request.check()
+                return .one(request)
+            case .several(let jobs):
+                for job in jobs { try job.request(like: request).check() }
+                return .several(request, jobs)
+            }
+        }
+    }
+
+    /// Streams several files, one after the other.
+    private func streamSeveral(_ work: Work, _ log: Logger) throws {
+        guard case .several(let request, let jobs) = work else { return }
+        guard try Ranks.launch == nil else {
+            throw SwanError(.invalidRequest, "several ranks stream one input, not \(jobs.count)")
+        }
+        try ranked.requireNone()
+        try BatchRun(request: request, jobs: jobs, json: json, progress: progress, log: log)
+            .run(overwriting)
+    }
+
+    /// The request for the input and the output as they are given.
+    private var plainRequest: FileStreamRequest {
+        var request = FileStreamRequest(input: input.first, output: output ?? "", prompt: prompt)
+        request.format = format
         for change in promptChanges {
             switch change.position {
             case .frame(let frame): request.laterPrompts[frame] = change.text

@@ -54,10 +54,20 @@ typedef struct cm_rational {
 
 typedef struct cm_reader cm_reader;
 
+/* How a picture gets another shape. */
+typedef enum cm_fit {
+    CM_FIT_STRETCH, /* distorted */
+    CM_FIT_CROP,    /* without its edges */
+    CM_FIT_PAD,     /* with black bars */
+} cm_fit;
+
 typedef struct cm_reader_options {
     int64_t max_pixels; /* maximum pixels per frame; 0: 64 million */
     int threads;        /* decoding threads; 0: chosen by frame size */
     bool still;         /* one image: as stored, with exact colors; damage is an error */
+    bool opaque;        /* alpha is dropped; otherwise, transparent parts become black */
+    bool keeps_alpha;   /* with `still`: 4 bytes per pixel, RGBA */
+    cm_fit fit;         /* frames of another shape than the first */
 } cm_reader_options;
 
 typedef struct cm_video_info {
@@ -100,7 +110,7 @@ typedef struct cm_track {
 /* Returns whether there is a further track with this number, from 0, and describes it. */
 bool cm_reader_track(const cm_reader *reader, int number, cm_track *track);
 
-/* Writes the next frame, 3 * width * height bytes, upright, to `rgb`. CM_END after the last one. */
+/* Writes the next frame, 3 (4 with alpha) * width * height bytes, upright, to `rgb`. CM_END after the last one. */
 cm_code cm_reader_next(
     cm_reader *reader, uint8_t *rgb, size_t capacity, cm_frame_info *info, cm_error *error);
 
@@ -110,7 +120,7 @@ bool cm_reader_is_truncated(const cm_reader *reader);
 /* The number of packets and frames that could not be decoded so far. */
 int64_t cm_reader_damaged(const cm_reader *reader);
 
-/* Whether frames so far had another size than the first, to which they were scaled. */
+/* Whether frames so far had another size than the first, to which they were fitted. */
 bool cm_reader_changes_size(const cm_reader *reader);
 
 /* What was done to the numbers of frames so far, beyond conversion to full-range RGB. */
@@ -143,6 +153,10 @@ typedef enum cm_codec {
     CM_CODEC_H264_LOSSLESS, /* RGB, unconverted */
     CM_CODEC_FFV1,          /* RGB, unconverted */
     CM_CODEC_MPEG4,         /* yuv420p, BT.709, limited range */
+    CM_CODEC_VP9,           /* the same; VP8 if libvpx has no VP9 */
+    CM_CODEC_GIF,           /* 256 colors, which libavfilter chooses */
+    CM_CODEC_APNG,          /* RGB, unconverted */
+    CM_CODEC_WEBP,          /* an animation */
 } cm_codec;
 
 typedef struct cm_movie_options {
@@ -153,9 +167,11 @@ typedef struct cm_movie_options {
     const char *preset; /* libx264's; NULL: veryfast */
     int threads;        /* 0: chosen by frame size */
     bool varies;        /* frames are not at multiples of the frame rate */
+    int descriptor;     /* a pipe or a device to write to instead of a path; -1: the path */
 } cm_movie_options;
 
-/* Opens `path` for writing. `container` is FFmpeg's name ("mp4", "mov", "matroska"). */
+/* Opens `path` for writing. `container` is FFmpeg's name ("mp4", "mov", "matroska"). A descriptor stays
+ * the caller's; what is written to it needs no way back. */
 cm_code cm_movie_open(
     cm_movie **movie, const char *path, const char *container, const cm_movie_options *options,
     cm_error *error);
@@ -174,6 +190,9 @@ const char *cm_movie_audio_codec(const cm_movie *movie);
 
 /* FFmpeg's name of the encoder that re-encodes it; NULL if it is copied. */
 const char *cm_movie_audio_encoder(const cm_movie *movie);
+
+/* The number of frames that came too soon after the one before for the output's times. */
+int64_t cm_movie_dropped(const cm_movie *movie);
 
 /* Whether audio was written; final after cm_movie_finish. */
 bool cm_movie_has_audio(const cm_movie *movie);
@@ -258,16 +277,20 @@ void cm_y4m_free(cm_y4m *y4m);
 cm_code cm_read_file(
     const char *path, size_t limit, uint8_t **bytes, size_t *size, cm_error *error);
 
-/* ---- Writing PNG ---- */
+/* ---- Writing pictures ---- */
 
-typedef struct cm_png cm_png;
+typedef enum cm_picture_kind { CM_PICTURE_PNG, CM_PICTURE_WEBP } cm_picture_kind;
 
-cm_code cm_png_open(cm_png **png, int width, int height, cm_error *error);
+typedef struct cm_picture cm_picture;
+
+cm_code cm_picture_open(
+    cm_picture **picture, cm_picture_kind kind, int width, int height, cm_error *error);
 
 /* `bytes` is owned by the encoder and valid until the next call. */
-cm_code cm_png_encode(
-    cm_png *png, const uint8_t *rgb, const uint8_t **bytes, size_t *size, cm_error *error);
-void cm_png_free(cm_png *png);
+cm_code cm_picture_encode(
+    cm_picture *picture, const uint8_t *rgb, const uint8_t **bytes, size_t *size,
+    cm_error *error);
+void cm_picture_free(cm_picture *picture);
 
 /* ---- Checksums ---- */
 

@@ -40,7 +40,7 @@ extension VideoReader {
         guard let opened else {
             throw SwanError(.outOfMemory, "\(name): out of memory for a reader")
         }
-        self.init(name: name, opened, frameRate: nil, keeping: cancellation)
+        self.init(DecodedFrames(name: name, opened, keeping: cancellation), frameRate: nil)
     }
 }
 

@@ -128,35 +128,23 @@ public final class FileGeneration: Sendable {
             \(plan.solver.rawValue), \(generator.model.dtype) on \(generator.model.device)
             """
         )
-        var picture: VideoFrame?
-        let isPicture =
-            plan.frames == 1 && job.output.hasSuffix(".png") && !job.output.contains("%")
         // Open the output first, to report one that cannot be written before hours of work.
-        let output = isPicture || !writes ? nil : try open(job.output, plan, rate)
+        let output = writes ? try open(job.output, plan, rate) : nil
         let latentsPath = writes ? request.saveLatents.map { request.numbered($0, job) } : nil
-        for path in [isPicture && writes ? job.output : nil, latentsPath].compactMap({ $0 }) {
-            try OutputPath.requireWritable(path)
-        }
+        if let latentsPath { try OutputPath.requireWritable(latentsPath) }
         defer {
             output?.cancel()
             writer.withLock { $0 = nil }
         }
         let video = try generator.generate(job.request, plan, stop) { event in
             if case .frames(let frames, _) = event {
-                for frame in frames where output != nil || isPicture {
-                    picture = frame
-                    try output?.append(frame)
-                }
+                for frame in frames { try output?.append(frame) }
             }
             // Parts are released after use, so check their files now.
             try Engine.requireWholeFiles()
             try onEvent(event)
         }
-        if let output {
-            try output.finish()
-        } else if let picture {
-            try writePNG(picture, job.output, replaces: request.overwrites)
-        }
+        try output?.finish()
         if let latentsPath {
             let latents = try video.latents.to(.cpu).contiguous()
             try Safetensors.write(["latents": latents], to: latentsPath)
@@ -176,6 +164,7 @@ public final class FileGeneration: Sendable {
                 width: plan.width,
                 height: plan.height,
                 frameRate: rate,
+                frames: plan.frames,
                 options: VideoWriter.Options(replaces: request.overwrites)
             )
             writer.withLock { $0 = output }

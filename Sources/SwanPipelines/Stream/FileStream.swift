@@ -25,6 +25,8 @@ public final class FileStream: Sendable {
     private let request: FileStreamRequest
     /// The other ranks that take part; nil if there are none.
     private let ranks: StagedRanks?
+    /// The model that other jobs use too; nil if this job has its own.
+    private let shared: SharedModel?
     private let log: Logger
     private let start: ContinuousClock.Instant
     private let threads = WorkerThreads()
@@ -41,8 +43,17 @@ public final class FileStream: Sendable {
     ) {
         self.request = request
         ranks = nil
+        shared = nil
         self.log = log
         self.start = start ?? ProcessFacts.start ?? .now
+    }
+
+    /// Creates a job of a batch, without starting it.
+    init(_ request: FileStreamRequest, sharing model: SharedModel, log: Logger) {
+        (self.request, self.log) = (request, log)
+        ranks = nil
+        shared = model
+        start = .now
     }
 
     /// Creates rank 0's job of a stream that several ranks run; the others call `serve`.
@@ -54,6 +65,7 @@ public final class FileStream: Sendable {
         var request = request
         request.device = try ranks.device(named: request.device)
         (self.request, self.ranks, self.log) = (request, ranks, log)
+        shared = nil
         start = ProcessFacts.start ?? .now
     }
 
@@ -146,7 +158,8 @@ public final class FileStream: Sendable {
         _ plan: StreamPlan
     ) throws -> (StreamModel, any FileStreaming, ContinuousClock.Instant) {
         guard let ranks else {
-            let model = try plan.checkpoint.load(plan.dtype, plan.device)
+            let model =
+                try shared?.model(for: plan) ?? plan.checkpoint.load(plan.dtype, plan.device)
             let loaded = ContinuousClock.now
             let stream = try VideoStream(
                 model,
@@ -214,6 +227,7 @@ public final class FileStream: Sendable {
         }
         files.input?.warnOfDamage(log, keepsTimes: files.output.hasTimes)
         if files.carriesAudio { files.output.warnOfSound() }
+        files.output.warnOfSkippedFrames()
     }
 }
 
@@ -225,8 +239,15 @@ extension FileStream {
         let draft = try request.draft()
         let rate = request.frameRate.flatMap { Rational($0) }
         let input = try request.input.map { path in
-            try FileStreamInput(path, frameRate: rate, maxFrames: request.maxFrames)
+            try FileStreamInput(
+                path,
+                pictures: request.pictures,
+                frameRate: rate,
+                maxFrames: request.maxFrames,
+                fit: request.settings.fit
+            )
         }
+        input?.describePictures(log)
         state.withLock { $0.input = input }
         let plan = try draft.plan(for: input.map { FrameShape($0.info) })
         // Wan's videos have 16 frames per second.
@@ -238,7 +259,7 @@ extension FileStream {
             frames: input.map(\.estimatedFrames) ?? request.maxFrames,
             varies: input?.info.varies ?? false
         )
-        try FileStreamOutput.requireRoom(request.output, shape)
+        try FileStreamOutput.requireRoom(request, shape)
         let output = try openOutput(shape)
         output.warnOfEncoder()
         for note in plan.notes { log.notice("\(note)") }

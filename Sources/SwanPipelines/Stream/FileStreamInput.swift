@@ -28,22 +28,37 @@ final class FileStreamInput: Sendable {
     /// Opens a video file.
     ///
     /// - Parameters:
+    ///   - pictures: Files of pictures that `path` stands for; empty for what `path` itself names.
     ///   - frameRate: The rate to resample to; `nil` to keep the file's own.
     ///   - maxFrames: The maximum number of frames to read.
-    init(_ path: String, frameRate: Rational?, maxFrames: Int?) throws {
+    ///   - fit: What happens to frames of another shape than the first.
+    init(
+        _ path: String,
+        pictures: [String] = [],
+        frameRate: Rational?,
+        maxFrames: Int?,
+        fit: FrameFit = .crop
+    ) throws {
         self.path = path
         self.maxFrames = maxFrames
         isResampled = frameRate != nil
-        reader = try VideoReader(path: path, options: VideoReader.Options(frameRate: frameRate))
+        let options = VideoReader.Options(frameRate: frameRate, fit: fit.ofReader)
+        reader =
+            pictures.isEmpty
+            ? try VideoReader(path: path, options: options)
+            : try VideoReader(
+                pictures: PictureSequence(name: path, files: pictures),
+                options: options
+            )
         info = reader.info
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(info.width, info.height))
     }
 
     /// The estimated number of frames that will be read, if known from the file.
     var estimatedFrames: Int? {
-        // FFmpeg's demuxers for still images are named "png_pipe" and the like.
-        let isPicture = info.format.hasSuffix("_pipe")
-        guard let frames = info.estimatedFrames ?? (isPicture ? 1 : nil) else { return maxFrames }
+        guard let frames = info.estimatedFrames ?? (info.isPictures ? 1 : nil) else {
+            return maxFrames
+        }
         return min(frames, maxFrames ?? .max)
     }
 
@@ -119,8 +134,14 @@ final class FileStreamInput: Sendable {
             )
         }
         if reader.changesSize {
-            log.warning("\(path): the frame size changes; later frames were stretched")
+            log.warning(
+                """
+                \(path): the frame size changes; frames of another size were scaled to the first \
+                one's, \(info.width)x\(info.height), and those of another shape fitted to it (--fit)
+                """
+            )
         }
+        warnOfProblems(log)
         if let text = reader.treatment.text { log.notice("\(path): \(text)") }
         if reader.treatment.hasCombs {
             log.warning(
@@ -134,6 +155,47 @@ final class FileStreamInput: Sendable {
                 no zscale filter to convert them
                 """
             )
+        }
+    }
+}
+
+extension FileStreamInput {
+    /// The maximum number of problems that are listed.
+    private static let mostListed = 5
+
+    private func warnOfProblems(_ log: Logger) {
+        let problems = reader.problems
+        for problem in problems.prefix(Self.mostListed) { log.warning("\(path): \(problem)") }
+        if problems.count > Self.mostListed {
+            log.warning("\(path): \(problems.count - Self.mostListed) more problems like these")
+        }
+    }
+
+    /// Says what a picture or pictures are taken for, before they are read.
+    func describePictures(_ log: Logger) {
+        guard info.isPictures, path != "-" else { return }
+        if info.estimatedFrames ?? 1 > 1, !isResampled {
+            log.notice(
+                """
+                \(path): \(info.estimatedFrames ?? 0) pictures, shown at \(info.frameRate) a second \
+                (--fps N for another rate)
+                """
+            )
+        } else if let (count, pattern) = PictureSequence.siblings(of: path) {
+            log.notice(
+                "\(path): is one of \(count) numbered pictures; \(pattern) stands for all of them"
+            )
+        }
+    }
+}
+
+extension FrameFit {
+    /// The same for the frames of a file that differ from each other.
+    var ofReader: VideoReader.Fit {
+        switch self {
+        case .crop: .crop
+        case .pad: .pad
+        case .stretch: .stretch
         }
     }
 }

@@ -22,6 +22,8 @@ final class FileStreamOutput: Sendable {
     }
 
     private let writer: VideoWriter
+    /// Whether MPEG-4 is what the container usually holds.
+    private let isMPEG4Container: Bool
     private let log: Logger
     private let queue: BoundedQueue<VideoFrame>
     private let state = Mutex(State())
@@ -37,7 +39,8 @@ final class FileStreamOutput: Sendable {
                 frames: shape.frames,
                 options: VideoWriter.Options(
                     replaces: request.overwrites,
-                    varies: shape.varies
+                    varies: shape.varies,
+                    format: request.format
                 )
             )
         } catch {
@@ -45,14 +48,17 @@ final class FileStreamOutput: Sendable {
             // The name and the size come from the request, so the request is invalid.
             throw SwanError(.invalidRequest, error.message, cause: error)
         }
+        let format = request.format ?? Folder.ending(of: request.output)
+        isMPEG4Container = format.lowercased() == "avi"
         self.log = log
         queue = BoundedQueue(capacity: VideoFrame.queueCapacity(shape.width, shape.height))
     }
 
     /// Throws if the disk is full or too small for uncompressed output.
-    static func requireRoom(_ path: String, _ shape: Shape) throws {
+    static func requireRoom(_ request: FileStreamRequest, _ shape: Shape) throws {
+        let path = request.output
         guard path != "-", !OutputPath.isWrittenDirectly(path) else { return }
-        let isPlain = path.lowercased().hasSuffix(".y4m")
+        let isPlain = (request.format ?? Folder.ending(of: path)).lowercased() == "y4m"
         let frameBytes = shape.width * shape.height * 3 / 2
         let bytes = isPlain ? min(shape.frames ?? 1, 1 << 30) * frameBytes : 0
         try DiskSpace.require(max(bytes, Self.leastRoom), for: path)
@@ -155,9 +161,20 @@ final class FileStreamOutput: Sendable {
         }
     }
 
+    /// Warns of frames that the output cannot show.
+    func warnOfSkippedFrames() {
+        guard writer.skippedFrames > 0 else { return }
+        log.warning(
+            """
+            the output lacks \(writer.skippedFrames) frames, which follow too fast: a GIF shows at \
+            most 50 frames a second (--fps 25 makes it smaller)
+            """
+        )
+    }
+
     /// Warns if a fallback video encoder is used.
     func warnOfEncoder() {
-        guard writer.encoder == "mpeg4" || writer.encoder == "libopenh264" else { return }
+        guard ["mpeg4", "libopenh264"].contains(writer.encoder), !isMPEG4Container else { return }
         log.warning(
             """
             this FFmpeg has no libx264; the video is encoded with \(writer.encoder), which needs a \

@@ -9,8 +9,12 @@ public import Torch
 public struct FileStreamRequest: Sendable {
     /// The input's path, or `-` for standard input; `nil` to stream from text alone.
     public var input: String?
+    /// Pictures that together are the input, in this order; `input` then names them in messages.
+    public var pictures: [String] = []
     /// The output's path, or `-` for standard output.
     public var output: String
+    /// The name of the output's format, such as `mkv`; `nil` for that of the path's extension.
+    public var format: String?
     /// A description of what the video should look like.
     public var prompt: String
     /// Later prompts, keyed by the frame at which they take effect.
@@ -53,9 +57,9 @@ public struct FileStreamRequest: Sendable {
     /// The files that the job reads and writes.
     package var files: JobFiles {
         var files = JobFiles()
-        files.inputs = [input, configuration, vae].compactMap { $0 }
+        files.inputs = [input, configuration, vae].compactMap { $0 } + pictures
         files.models = [ModelLocation.path(model)] + loras.map(\.path)
-        files.outputs = [.video(output)]
+        files.outputs = [.video(output, format: format)]
         return files
     }
 
@@ -66,6 +70,13 @@ public struct FileStreamRequest: Sendable {
         }
         try require(!output.isEmpty, "the path of the output is empty")
         try require(input != "", "the path of the input is empty")
+        if format != nil, !output.isEmpty, try !MediaLocation(output).isLive {
+            do throws(SwanError) {
+                try OutputNames.check(output, format: format)
+            } catch {
+                throw SwanError(.invalidRequest, error.message, cause: error)
+            }
+        }
         try require(
             vae != "",
             "the autoencoder is empty; specify 'tiny', 'tiny-decoder' or a path"

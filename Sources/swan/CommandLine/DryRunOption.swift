@@ -23,10 +23,18 @@ struct DryRunOption: ParsableArguments {
 
     /// Prints an outline.
     func show(_ outline: JobOutline, json: String?, _ progress: ProgressStyle) throws {
+        try show([outline], json: json, progress)
+    }
+
+    /// Prints the outlines of several jobs; as JSON, a list of them unless there is one.
+    func show(_ outlines: [JobOutline], json: String?, _ progress: ProgressStyle) throws {
         if json == "-" || progress == .json {
-            return try StandardOutput.write(JSONText.data(outline))
+            let data =
+                outlines.count == 1 ? try JSONText.data(outlines[0]) : try JSONText.data(outlines)
+            return try StandardOutput.write(data)
         }
         try StandardOutput.write("nothing is written (--dry-run); this would be done:")
-        try StandardOutput.write(outline.lines.map { "  " + $0 }.joined(separator: "\n"))
+        let texts = outlines.map { $0.lines.map { "  " + $0 }.joined(separator: "\n") }
+        try StandardOutput.write(texts.joined(separator: "\n\n"))
     }
 }

@@ -265,7 +265,10 @@ extension LiveStream {
             width: plan.outputSize.width,
             height: plan.outputSize.height,
             frameRate: rate(source),
-            options: VideoWriter.Options(replaces: request.stream.overwrites)
+            options: VideoWriter.Options(
+                replaces: request.stream.overwrites,
+                format: request.stream.format
+            )
         )
         guard source.info.hasAudio else { return writer }
         guard !source.isLive, let input = request.stream.input else {

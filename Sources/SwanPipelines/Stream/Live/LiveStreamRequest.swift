@@ -38,7 +38,11 @@ public struct LiveStreamRequest: Sendable {
     package func files() throws(SwanError) -> JobFiles {
         var files = stream.files
         files.outputs = []
-        if let output, try !MediaLocation(output).isLive { files.outputs = [.video(output)] }
+        if let output, try !MediaLocation(output).isLive {
+            files.outputs = [
+                .video(output, format: stream.format)
+            ]
+        }
         return files
     }
 
