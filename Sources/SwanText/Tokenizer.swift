@@ -289,7 +289,8 @@ public final class Tokenizer: Sendable {
             try textOfPieces(Array(ids[..<place])), added.tokens[ids[place]]?.content ?? "",
             try self.text(of: Array(ids[(place + 1)...])),
         ]
-        return words.filter { !$0.isEmpty }.joined(separator: " ")
+        return words.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+            .joined(separator: " ")
     }
 
     private func textOfPieces(_ ids: [Int32]) throws(SwanError) -> String {

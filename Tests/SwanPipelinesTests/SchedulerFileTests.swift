@@ -140,15 +140,15 @@ import Torch
         (euler, "invert_sigmas", "true"), (euler, "use_dynamic_shifting", "true"),
         (euler, "stochastic_sampling", "\"yes\""), (euler, "time_shift_type", "\"cubic\""),
         ("EulerDiscreteScheduler", "_class_name", "\"EulerDiscreteScheduler\""),
-        (unipc, "sigma_curve", "4"), ("FlowUniPCMultistepScheduler", "shift_terminal", "0.1"),
+        (unipc, "sigma_curve", "4"),
+        ("FlowUniPCMultistepScheduler", "final_sigmas_type", "\"sigma_min\""),
     ]) func refuseWhatTheyDoNotHonor(_ name: String, _ key: String, _ value: String) throws {
         try withFolder { path in
             let settings = try settings(file(key, value, class: name), path)
             let error = #expect(throws: SwanError.self) { try settings.requireScheduler() }
             let message = error?.message ?? ""
-            let shown = key == "shift_terminal" && name != Self.unipc ? "_class_name" : key
             #expect(error?.code == .invalidModel)
-            #expect(message.contains("scheduler_config.json: \(shown) is "), "\(message)")
+            #expect(message.contains("scheduler_config.json: \(key) is "), "\(message)")
             // The shift is known all the same, for who chooses a solver.
             #expect(settings.shift == 3)
             #expect(settings.settings(for: .euler) == FlowSolverSettings())

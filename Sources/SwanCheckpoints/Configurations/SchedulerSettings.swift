@@ -37,11 +37,7 @@ package struct SchedulerSettings: Sendable, Equatable {
         self.settings = settings
         schedule = kind.isOfWan ? .wan : nil
         guard kind.isOfWan, settings.levels != FlowLevelSettings() else { return }
-        throw file.invalid(
-            "_class_name",
-            "Wan's own noise levels have no use_karras_sigmas, shift_terminal or "
-                + "final_sigmas_type 'sigma_min'"
-        )
+        throw file.invalid("final_sigmas_type", "Wan's own noise levels end at 0: 'zero'")
     }
 
     /// "deis" is what diffusers takes for "dpmsolver++".
