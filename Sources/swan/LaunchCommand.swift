@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Logging
 import SwanDistributed
 import SwanSystem
 
@@ -94,6 +95,9 @@ struct LaunchCommand: ParsableCommand {
         if "\(type(of: parsed))" == "HelpCommand" { try parsed.run() }
         let ranked = parsed as? any RankedCommand
         if let ranked { Terminal.standardError.use(ranked.messageFormat) }
+        if (parsed as? any LoggedCommand)?.logging.quiet == true {
+            Terminal.standardError.show(.error)
+        }
         guard plan.size == 1 || ranked?.runsOverRanks == true else {
             throw SwanError(
                 .invalidRequest,

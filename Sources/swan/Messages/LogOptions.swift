@@ -58,7 +58,8 @@ extension LoggedCommand {
         LoggingSystem.bootstrap { TerminalLog(label: $0, logLevel: level) }
         let log = Logger(label: "swan")
         log.debug("swan \(SwanVersion.text), libtorch \(Engine.version), process \(getpid())")
-        let words = CommandLine.arguments.map { Self.shown($0) }.joined(separator: " ")
+        let arguments = CommandLine.arguments.dropFirst().map { Self.shown($0) }
+        let words = (["swan"] + arguments).joined(separator: " ")
         if logging.verbose { log.debug("\(words)") } else { terminal.record(words) }
     }
 
