@@ -51,6 +51,7 @@ import TorchNN
         ("lora_unet_condition_embedder_time_proj.lora_up.weight", "time_projection.1", .up),
         ("lycoris_vace_patch_embedding.lokr_t2", "vace_patch_embedding", .kron2T),
         ("lora_unet_patch_embedding.lora_mid.weight", "patch_embedding", .mid),
+        ("lora_unet_blocks_12.diff_m", "blocks.12", .modulation),
         // wrappers
         ("module.model.blocks.3.self_attn.q.lora_A.weight", "blocks.3.self_attn.q", .down),
         ("_orig_mod.blocks.3.self_attn.q.lora_A.weight", "blocks.3.self_attn.q", .down),

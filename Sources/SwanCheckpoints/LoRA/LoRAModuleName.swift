@@ -101,7 +101,7 @@ struct LoRAModuleName {
     private static func flat(_ name: Substring) -> (prefix: Substring, module: String)? {
         let words = name.split(separator: "_", omittingEmptySubsequences: false)
         let list = words.indices.first { index in
-            words[index] == "blocks" && index + 2 < words.endIndex && Int(words[index + 1]) != nil
+            words[index] == "blocks" && index + 1 < words.endIndex && Int(words[index + 1]) != nil
         }
         if let list {
             let isVACE = list > 0 && words[list - 1] == "vace"
@@ -111,12 +111,10 @@ struct LoRAModuleName {
                 prefix.last.map { otherLists.contains($0) } ?? false
                 || prefix.last == "transformer" && prefix.dropLast() != ["lora"]
             guard !isOther else { return nil }
+            let block = "\(isVACE ? "vace_" : "")blocks.\(words[list + 1])"
             let rest = words[(list + 2)...].joined(separator: "_")
-            let own = blockModules[rest] ?? rest
-            return (
-                Substring(prefix.joined(separator: "_")),
-                "\(isVACE ? "vace_" : "")blocks.\(words[list + 1]).\(own)"
-            )
+            let own = rest.isEmpty ? "" : "." + (blockModules[rest] ?? rest)
+            return (Substring(prefix.joined(separator: "_")), block + own)
         }
         for (flat, own) in rootModules where name == flat || name.hasSuffix("_" + flat) {
             return (name.dropLast(flat.count), own)
