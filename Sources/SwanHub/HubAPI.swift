@@ -88,23 +88,26 @@ struct HubAnswer: Sendable {
         if let failure = HubFailure(status: reply.status, reply.headers, at: reply.url) {
             throw failure
         }
-        throw error(reply)
+        let isHub = reply.url.host == endpoint.host && reply.url.port == endpoint.port
+        guard let repository, isHub else { throw elsewhere(reply) }
+        throw error(reply, repository)
     }
 
-    private func error(_ reply: HubReply) -> SwanError {
+    /// What an answer means that is not the hub's own.
+    private func elsewhere(_ reply: HubReply) -> any Error {
         let place = HubConnections.shown(reply.url)
-        guard let repository else {
-            switch reply.status {
-            case 401, 403:
-                return SwanError(
-                    .unreadable,
-                    "\(place): access is denied (HTTP status \(reply.status))"
-                )
-            case 404, 410: return SwanError(.noSuchFile, "\(place): there is no such file")
-            default:
-                return SwanError(.io, "\(place): is answered with HTTP status \(reply.status)")
-            }
+        switch reply.status {
+        case 401, 403:
+            let message = "\(place): access is denied (HTTP status \(reply.status))"
+            // The hub gives addresses that are valid for some time: the next one may be.
+            return repository == nil
+                ? SwanError(.unreadable, message) : HubFailure(message: message)
+        case 404, 410: return SwanError(.noSuchFile, "\(place): there is no such file")
+        default: return SwanError(.io, "\(place): is answered with HTTP status \(reply.status)")
         }
+    }
+
+    private func error(_ reply: HubReply, _ repository: String) -> SwanError {
         let page = endpoint.absoluteString + "/" + repository
         let token = "HF_TOKEN (a token is made at \(endpoint.absoluteString)/settings/tokens)"
         let text = (reply.header("X-Error-Message") ?? "").printable(limit: 300)
@@ -141,7 +144,7 @@ struct HubAnswer: Sendable {
         default:
             return SwanError(
                 .io,
-                "\(place): is answered with HTTP status \(reply.status)"
+                "\(page): is answered with HTTP status \(reply.status)"
                     + (text.isEmpty ? "" : ": " + text)
             )
         }

@@ -166,6 +166,26 @@ import Testing
         #expect(pulling.notes.contains { $0.contains("HTTP status \(status)") })
     }
 
+    /// An address that the hub redirects to is valid for a while only; the hub gives another one.
+    @Test func asksForAnotherAddress() async throws {
+        let count = Mutex(0)
+        let pulling = try await Self.pulling { request, _ in
+            guard Self.isLarge(request) else { return nil }
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            return number < 3 ? .init(403) : nil
+        }
+        try await pulling.run("owner/name")
+        #expect(count.withLock { $0 } == 3)
+        _ = try pulling.store.remove("owner/name")
+        pulling.hub.change { request, _ in Self.isLarge(request) ? .init(404) : nil }
+        let error = await pulling.failure("owner/name:model.safetensors")
+        #expect(error?.code == .noSuchFile)
+        #expect(error?.message.contains("signature") == false)
+    }
+
     @Test func doesNotWaitForHours() async throws {
         let pulling = try await Self.pulling { _, _ in
             .init(429, headers: [("Retry-After", "7200")])
