@@ -11,9 +11,12 @@ struct LayerShard: Sendable {
     private struct Place: Sendable {
         let offset: Int
         let dtype: DType
+        /// The shape of the stored values.
         let shape: [Int]
         /// The factor of the values, whole on each rank; see `StoredWeight`.
         let factor: Tensor?
+        /// How the values are blocks of a weight; nil for plain values.
+        let packing: StoredWeight.Packing?
 
         var count: Int { shape.reduce(1, *) }
     }
@@ -44,7 +47,7 @@ struct LayerShard: Sendable {
             let shape = try source.shape(key) ?? []
             let stored = try Self.read(key, shape, source, for: dtype)
             let found = stored.values.dtype
-            guard found.isFloatingPoint else {
+            guard stored.dtype.isFloatingPoint || stored.factor != nil else {
                 throw SwanError(
                     .invalidWeights,
                     "\(key) is \(found), the model needs floating-point numbers"
@@ -56,8 +59,9 @@ struct LayerShard: Sendable {
             let place = Place(
                 offset: end,
                 dtype: narrows ? dtype : found,
-                shape: shape,
-                factor: try stored.factor?.to(device)
+                shape: stored.values.shape,
+                factor: try stored.factor?.to(device),
+                packing: stored.packing
             )
             places[key] = place
             values.append((key, stored.values))
@@ -112,15 +116,14 @@ struct LayerShard: Sendable {
     }
 
     /// The shapes of the weights.
-    var shapes: [String: [Int]] { places.mapValues(\.shape) }
+    var shapes: [String: [Int]] { places.mapValues { $0.packing?.shape ?? $0.shape } }
 
     /// A weight in the bytes of the whole layer; nil if it is not of this layer.
     func weight(_ key: String, in whole: Tensor) throws(SwanError) -> StoredWeight? {
         guard let place = places[key] else { return nil }
         let bytes = try whole.narrowed(0, place.offset, place.count * place.dtype.size)
-        return StoredWeight(
-            try bytes.reinterpreted(as: place.dtype).reshaped(place.shape),
-            factor: place.factor
-        )
+        let values = try bytes.reinterpreted(as: place.dtype).reshaped(place.shape)
+        if let packing = place.packing { return StoredWeight(values, in: packing) }
+        return StoredWeight(values, factor: place.factor)
     }
 }

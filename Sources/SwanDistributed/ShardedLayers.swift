@@ -64,7 +64,8 @@ package struct ShardedLayers: WeightSource {
     /// The whole weight under a key; if it is of a block, all ranks ask for it.
     package func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
         guard let weight = try shared(key) else { return try base.tensor(key, shape) }
-        return weight.factor == nil ? weight.values : try weight.weight(.float32)
+        let isPlain = weight.factor == nil && weight.packing == nil
+        return isPlain ? weight.values : try weight.weight(.float32)
     }
 
     /// The same; parts are kept in the dtype that they are used in.

@@ -20,7 +20,17 @@ package struct RegularFile: ~Copyable {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         // The error for sockets.
         if descriptor < 0, errno == ENXIO { throw Self.notRegular(path, "not a regular file") }
-        guard descriptor >= 0 else { throw Self.failed(path, errno) }
+        guard descriptor >= 0 else {
+            let number = errno
+            guard number == ENOENT, FileIdentity.isTaken(path) else {
+                throw Self.failed(path, number)
+            }
+            throw SwanError(
+                .noSuchFile,
+                "\(path): is a link to a file that does not exist; if it is in the cache of a download"
+                    + " program, download it again"
+            )
+        }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else {
             let number = errno

@@ -5,12 +5,13 @@ public import Torch
 /// The weights in a file or a set of files, in any supported format.
 ///
 /// The format, the location of the weights and the prefix of their keys are detected: a safetensors
-/// file, a `*.safetensors.index.json` with its shards, or a PyTorch `.pth`.
+/// file, a `*.safetensors.index.json` with its shards, a PyTorch `.pth`, or a GGUF file.
 public struct Checkpoint: WeightSource {
     /// The location of one tensor.
     private enum Location {
         case safetensors(SafetensorsFile, key: String)
         case archive(ArchivedTensor)
+        case gguf(GGUFFile, key: String)
     }
 
     /// The path that was opened.
@@ -22,12 +23,15 @@ public struct Checkpoint: WeightSource {
     /// The problems of an index that can still be read: weights that also occur in other shards.
     public let repeated: [String]
     private let locations: [String: Location]
+    /// The same under the names in the files, with prefixes.
+    private let unstripped: [String: Location]
     private let opened: [Opened]
 
     /// An open file.
     private enum Opened {
         case safetensors(SafetensorsFile)
         case archive(TorchArchive)
+        case gguf(GGUFFile)
     }
 
     /// Opens a checkpoint; its tensors are read on demand.
@@ -39,8 +43,19 @@ public struct Checkpoint: WeightSource {
         preferring names: [String] = ["generator", "generator_ema", "state_dict"]
     ) throws(SwanError) -> Checkpoint {
         if path.hasSuffix(".json") { return try Checkpoint(index: path) }
-        return try TorchArchive.isArchive(path)
-            ? Checkpoint(archive: path, names) : Checkpoint(safetensors: path)
+        if let shards = ShardNames(path) {
+            if let index = shards.index { return try Checkpoint(index: index) }
+            return try Checkpoint(shards: shards.all(), names)
+        }
+        return try Checkpoint(file: path, names)
+    }
+
+    private init(file path: String, _ names: [String]) throws(SwanError) {
+        switch try WeightFormat.detect(path) {
+        case .safetensors: try self.init(safetensors: path)
+        case .archive: try self.init(archive: path, names)
+        case .gguf: try self.init(gguf: path)
+        }
     }
 
     private init(
@@ -77,6 +92,7 @@ public struct Checkpoint: WeightSource {
             }
         }
         self.locations = locations
+        unstripped = found
     }
 
     private init(safetensors path: String) throws(SwanError) {
@@ -88,6 +104,12 @@ public struct Checkpoint: WeightSource {
             Dictionary(uniqueKeysWithValues: locations),
             [.safetensors(file)]
         )
+    }
+
+    private init(gguf path: String) throws(SwanError) {
+        let file = try GGUFFile(path: path)
+        let locations = file.keys.map { ($0, Location.gguf(file, key: $0)) }
+        try self.init(path, [:], Dictionary(uniqueKeysWithValues: locations), [.gguf(file)])
     }
 
     private init(archive path: String, _ names: [String]) throws(SwanError) {
@@ -107,8 +129,43 @@ public struct Checkpoint: WeightSource {
         )
     }
 
+    /// The weights whose keys begin with a prefix, under their names without it.
+    ///
+    /// - Parameter others: Prefixes of keys to leave out.
+    package func part(
+        under prefix: String,
+        without others: [String] = []
+    ) throws(SwanError) -> Checkpoint {
+        var found: [String: Location] = [:]
+        for (key, location) in locations
+        where key.hasPrefix(prefix) && key != prefix && !others.contains(where: key.hasPrefix) {
+            found[String(key.dropFirst(prefix.count))] = location
+        }
+        return try Checkpoint(path, metadata, found, opened, files: files, repeated: repeated)
+    }
+
+    /// The weights of all shards of a checkpoint that has no index.
+    private init(shards paths: [String], _ names: [String]) throws(SwanError) {
+        var locations: [String: Location] = [:]
+        var opened: [Opened] = []
+        for path in paths {
+            let shard = try Checkpoint(file: path, names)
+            for (key, location) in shard.unstripped {
+                guard locations.updateValue(location, forKey: key) == nil else {
+                    throw SwanError(
+                        .invalidWeights,
+                        "\(path): the weight \(key) is also in another shard"
+                    )
+                }
+            }
+            opened += shard.opened
+        }
+        try self.init(paths[0], [:], locations, opened, files: paths)
+    }
+
     private init(index path: String) throws(SwanError) {
         let index = try ShardIndex(path: path)
+        try index.requireAll()
         var shards: [String: SafetensorsFile] = [:]
         var locations: [String: Location] = [:]
         for (key, name) in index.weightMap {
@@ -151,26 +208,73 @@ extension Checkpoint {
         switch locations[key] {
         case .safetensors(let file, let key): file.entry(key)?.shape
         case .archive(let tensor): tensor.shape
+        case .gguf(let file, let key): file.entry(key)?.shape
         case nil: nil
         }
     }
 
-    /// The dtype under a key as stored in the file; nil if there is no such key.
+    /// The dtype under a key as stored in the file, float32 for blocks; nil if there is no such key.
     public func dtype(_ key: String) -> DType? {
         switch locations[key] {
         case .safetensors(let file, let key): file.entry(key)?.dtype
         case .archive(let tensor): tensor.dtype
+        case .gguf(let file, let key): file.entry(key)?.dtype
         case nil: nil
         }
     }
 
-    /// The tensor under a key, as a view of the file.
+    /// The size in the file of the tensor under a key, in bytes; 0 if there is no such key.
+    package func byteCount(_ key: String) -> Int {
+        if case .gguf(let file, let original) = locations[key] {
+            return file.entry(original)?.byteCount ?? 0
+        }
+        guard let shape = shape(key), let dtype = dtype(key) else { return 0 }
+        return shape.reduce(dtype.size, *)
+    }
+
+    /// The name of the numbers under a key in reports: the dtype, or the format of blocks.
+    package func storage(_ key: String) -> String? {
+        guard case .gguf(let file, let original) = locations[key],
+            let format = file.entry(original)?.format
+        else { return dtype(key).map { "\($0)" } }
+        return format.name
+    }
+
+    /// The tensor under a key: a view of the file, or computed in float32 from blocks.
     public func tensor(_ key: String, _ shape: [Int]) throws(SwanError) -> Tensor {
+        let stored = try stored(key, shape)
+        return stored.packing == nil ? stored.values : try stored.weight(.float32)
+    }
+
+    /// The same for a computation in `dtype`, to which blocks are converted.
+    public func tensor(
+        _ key: String,
+        _ shape: [Int],
+        for dtype: DType
+    ) throws(SwanError) -> Tensor {
+        let stored = try stored(key, shape)
+        return stored.packing == nil ? stored.values : try stored.weight(dtype)
+    }
+
+    /// The tensor under a key as a view of the file.
+    public func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         switch locations[key] {
-        case .safetensors(let file, let key): try file.tensor(key)
-        case .archive(let tensor): try tensor.load()
+        case .safetensors(let file, let key): return StoredWeight(try file.tensor(key))
+        case .archive(let tensor): return StoredWeight(try tensor.load())
+        case .gguf(let file, let key):
+            let values = try file.tensor(key)
+            guard let entry = file.entry(key), let format = entry.format else {
+                return StoredWeight(values)
+            }
+            return StoredWeight(values, in: StoredWeight.Packing(format, entry.shape))
         case nil: throw SwanError(.invalidWeights, "\(path): there is no weight \(key)")
         }
+    }
+
+    /// The first file if it is a GGUF file, for its metadata; nil for others.
+    package var gguf: GGUFFile? {
+        guard case .gguf(let file)? = opened.first else { return nil }
+        return file
     }
 
     /// Throws if a file was changed in any way since it was opened.
@@ -179,6 +283,7 @@ extension Checkpoint {
             switch file {
             case .safetensors(let file): try file.requireUnchanged()
             case .archive(let archive): try archive.requireUnchanged()
+            case .gguf(let file): try file.requireUnchanged()
             }
         }
     }
@@ -186,9 +291,8 @@ extension Checkpoint {
     /// Returns the sorted names of the weights that contain a NaN or an infinity. Reads all files.
     public func notFinite() throws(SwanError) -> [String] {
         var broken: [String] = []
-        for key in locations.keys.sorted() {
-            let tensor = try tensor(key, [])
-            if try !Self.isFinite(tensor) { broken.append(key) }
+        for key in locations.keys.sorted() where try !stored(key, []).isAllFinite() {
+            broken.append(key)
         }
         return broken
     }
@@ -229,91 +333,5 @@ extension Checkpoint {
             .invalidWeights,
             "\(path): not finite (NaN or infinite):\n" + lines.joined(separator: "\n")
         )
-    }
-}
-
-/// The index that maps the weights of a large checkpoint to its shards.
-private struct ShardIndex {
-    let weightMap: [String: String]
-    private let path: String
-
-    private static let mostWeights = 250_000
-    private static let longestName = 2_000
-
-    init(path: String) throws(SwanError) {
-        let data: Data
-        do {
-            data = try SmallFile.data(path, atMost: SmallFile.list)
-        } catch {
-            throw SwanError(reading: error)
-        }
-        let json: StrictJSON
-        do {
-            let read = data.withUnsafeBytes { bytes in
-                Result { () throws(StrictJSON.Failure) in
-                    try StrictJSON.read(bytes, atMost: 2 * Self.mostWeights)
-                }
-            }
-            json = try read.get()
-        } catch {
-            throw Self.failed(path, "damaged at byte \(error.offset): \(error.what)")
-        }
-        guard case .object(let members) = json,
-            case .object(let weights)? = members.first(where: { $0.key == "weight_map" })?.value
-        else { throw Self.failed(path, "weight_map is missing") }
-        var map: [String: String] = [:]
-        for (key, value) in weights {
-            guard case .string(let name) = value, key.utf8.count <= Self.longestName else {
-                throw Self.failed(
-                    path,
-                    "\(key.printable()) does not map the name of a weight to a file name"
-                )
-            }
-            map[key] = name
-        }
-        guard map.count <= Self.mostWeights else {
-            throw Self.failed(path, "weight_map has more than \(Self.mostWeights) weights")
-        }
-        self.path = path
-        weightMap = map
-    }
-
-    private static func failed(_ path: String, _ what: String) -> SwanError {
-        SwanError(.invalidFile, "\(path): is not an index of shards: \(what)")
-    }
-
-    /// The metadata that is the same in all shards.
-    func metadata(of shards: [String: SafetensorsFile]) -> [String: String] {
-        guard let first = shards.values.first?.metadata else { return [:] }
-        return first.filter { pair in
-            shards.values.allSatisfy { $0.metadata[pair.key] == pair.value }
-        }
-    }
-
-    /// The weights that occur in shards other than the one that the index names.
-    func repeated(in shards: [String: SafetensorsFile]) -> [String] {
-        shards.sorted { $0.key < $1.key }.flatMap { name, shard in
-            shard.keys.compactMap { key in
-                guard let taken = weightMap[key], taken != name else { return nil }
-                return "\(key): is also in \(name); the index takes it from \(taken)"
-            }
-        }
-    }
-
-    /// Opens a shard, which is in the same directory as the index.
-    func shard(_ name: String) throws(SwanError) -> SafetensorsFile {
-        guard !name.contains("/"), name.hasSuffix(".safetensors"), name == name.printable() else {
-            throw SwanError(
-                .invalidFile,
-                "\(path): \(name.printable()) is not a safetensors file name in its directory"
-            )
-        }
-        let shard = URL(fileURLWithPath: path).deletingLastPathComponent()
-            .appendingPathComponent(name).path
-        do {
-            return try SafetensorsFile(path: shard)
-        } catch  where error.code == .noSuchFile {
-            throw SwanError(.noSuchFile, "\(path): its shard \(name) is not in the same directory")
-        }
     }
 }

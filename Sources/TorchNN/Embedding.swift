@@ -21,13 +21,7 @@ public struct Embedding: Sendable {
 
     /// Looks up integer ids [...] -> [..., dim].
     public func callAsFunction(_ ids: Tensor) throws(SwanError) -> Tensor {
-        let rows = try embedding(table.values, ids)
-        var factor = table.factor
-        // If each row of the table has a factor, look up the factors too.
-        if let all = factor, all.count > 1 {
-            factor = try embedding(all, ids)
-        }
-        return try StoredWeight(rows, factor: factor).weight(dtype)
+        try table.rows(at: ids, dtype)
     }
 }
 

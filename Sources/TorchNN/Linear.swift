@@ -21,9 +21,12 @@ public struct Linear: Sendable {
             case .prepared(let weight):
                 return try preparedLinear(x, weight, bias, gelu: gelu)
             case .stored(let stored):
+                // Blocks are converted for each product, one matrix at a time.
+                let values =
+                    stored.packing == nil ? stored.values : try stored.weight(x.dtype)
                 return try storedLinear(
                     x,
-                    stored.values,
+                    values,
                     factor: stored.factor,
                     bias,
                     gelu: gelu
@@ -91,7 +94,9 @@ public struct Linear: Sendable {
     /// Concatenates several matrices on a GPU, where they have been copied into its memory anyway.
     private static func fused(_ parts: [StoredWeight]) throws(SwanError) -> [StoredWeight] {
         guard parts.count > 1, let first = parts.first, first.values.device != .cpu,
-            parts.allSatisfy({ $0.factor == nil && $0.values.dtype == first.values.dtype })
+            parts.allSatisfy({
+                $0.factor == nil && $0.packing == nil && $0.values.dtype == first.values.dtype
+            })
         else { return parts }
         return [StoredWeight(try concatenated(parts.map(\.values)))]
     }

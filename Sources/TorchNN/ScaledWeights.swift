@@ -3,7 +3,7 @@ public import Torch
 public import SwanSystem
 
 /// Weights of which some are stored in a low-precision format with a scale factor, as in ComfyUI
-/// files.
+/// files: float8, or int8 with a factor for each row.
 ///
 /// Two generations are supported. The older stores `scale_weight` next to `weight`, sometimes
 /// `scale_input`, and a marker `scaled_fp8` at the root; the newer stores `weight_scale`, sometimes
@@ -22,6 +22,12 @@ public struct ScaledWeights: WeightSource {
     /// The formats whose weight is the stored values times a factor.
     private static let formats: Set<String> = ["float8_e4m3fn", "float8_e5m2"]
 
+    /// What the keys of formats that cannot be read contain, and the programs that write them.
+    private static let unsupported = [
+        (".quant_state.bitsandbytes__", "bitsandbytes"), (".wscales", "SVDQuant (Nunchaku)"),
+        (".qzeros", "GPTQ or AWQ"),
+    ]
+
     /// Wraps `source` with the factors applied; nil if no weight has a marker.
     ///
     /// Throws `invalidWeights`, naming the key, for an unsupported format.
@@ -30,6 +36,13 @@ public struct ScaledWeights: WeightSource {
         var factors: [String: String] = [:]
         var marks: Set<String> = []
         for key in all {
+            if let (_, program) = Self.unsupported.first(where: { key.contains($0.0) }) {
+                throw SwanError(
+                    .invalidWeights,
+                    "\(key): weights quantized by \(program) cannot be read; use a file in GGUF, "
+                        + "float8 with scales, bfloat16 or float16"
+                )
+            }
             let (path, name) = Self.split(key)
             let prefix = path.isEmpty ? "" : path + "."
             switch name {

@@ -184,7 +184,8 @@ public struct Weights: Sendable {
         let key = full(name)
         guard try fits(key, shape) else { return StoredWeight(try standIn(shape)) }
         let stored = try source.stored(key, shape)
-        guard isWeight(stored.values.dtype, key) else {
+        // Integers with a factor are numbers of another kind: int8 with a scale for each row.
+        guard stored.factor != nil || isWeight(stored.dtype, key) else {
             return StoredWeight(try standIn(shape))
         }
         guard stored.values.dtype.size > dtype.size else { return try stored.to(device) }

@@ -18,7 +18,9 @@ final class MappedFile: @unchecked Sendable {
         let file: RegularFile
         do { file = try RegularFile(path) } catch { throw SwanError(reading: error) }
         count = file.count
-        guard count > 0 else { throw SwanError(.invalidFile, "\(path): the file is empty") }
+        guard count > 0 else {
+            throw SwanError(.invalidFile, "\(path): the file is empty; \(Advice.again)")
+        }
         // Without MAP_NORESERVE the kernel rejects a checkpoint larger than the free memory.
         let flags = MAP_PRIVATE | Int32(MAP_NORESERVE)
         let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, flags, file.descriptor, 0)

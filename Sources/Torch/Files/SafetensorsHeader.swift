@@ -25,20 +25,29 @@ struct SafetensorsHeader {
         guard file.count >= 8 else {
             throw file.invalid("is too short for a safetensors file (\(file.count) bytes)")
         }
-        let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
-        guard length <= Self.longest, length <= file.count - 8 else {
-            throw file.invalid(
-                "the header claims \(length) bytes; the file has \(file.count) and the"
-                    + " format allows \(Self.longest)"
-            )
-        }
-        dataStart = 8 + Int(length)
-        guard length >= 2, file.bytes[8] == UInt8(ascii: "{") else {
-            throw file.invalid("the header is not a JSON object")
-        }
+        dataStart = 8 + (try Self.length(file))
         try read(.init(rebasing: file.bytes[8..<dataStart]), file)
         try checkLayout(file)
         try file.requireWhole()
+    }
+
+    /// The length of the header in bytes.
+    private static func length(_ file: MappedFile) throws(SwanError) -> Int {
+        let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
+        let begins = file.count > 8 && file.bytes[8] == UInt8(ascii: "{")
+        if begins, length <= longest, length > file.count - 8 {
+            throw file.cut(needing: 8 + Int(length))
+        }
+        guard length <= longest, length <= file.count - 8 else {
+            let words =
+                "the header claims \(length) bytes; the file has \(file.count) and the"
+                + " format allows \(longest)"
+            throw file.invalid(file.knownOtherKind() ?? words)
+        }
+        guard length >= 2, begins else {
+            throw file.invalid(file.knownOtherKind() ?? "the header is not a JSON object")
+        }
+        return Int(length)
     }
 
     private mutating func read(
@@ -119,11 +128,9 @@ struct SafetensorsHeader {
         guard let offsets = integers(fields["data_offsets"]), offsets.count == 2 else {
             throw file.invalid("the tensor \(key) has no pair of integers as data_offsets")
         }
-        let data = file.count - 8 - Int(file.bytes.loadUnaligned(as: UInt64.self))
-        guard 0 <= offsets[0], offsets[0] <= offsets[1], offsets[1] <= data else {
+        guard 0 <= offsets[0], offsets[0] <= offsets[1] else {
             throw file.invalid(
-                "the tensor \(key) has the data_offsets \(offsets); they must ascend within"
-                    + " the \(data) bytes after the header"
+                "the tensor \(key) has the data_offsets \(offsets); they must ascend from 0"
             )
         }
         guard let bytes = TensorExtent.byteCount(shape, dtype) else {
@@ -170,9 +177,13 @@ struct SafetensorsHeader {
             end = entry.range.upperBound
             before = key
         }
-        guard dataStart + end == file.count else {
+        let (size, overflow) = dataStart.addingReportingOverflow(end)
+        guard !overflow, size <= file.count else {
+            throw file.cut(needing: overflow ? .max : size)
+        }
+        guard size == file.count else {
             throw file.invalid(
-                "the tensors end at byte \(dataStart + end) of \(file.count); the rest belongs"
+                "the tensors end at byte \(size) of \(file.count); the rest belongs"
                     + " to no tensor"
             )
         }

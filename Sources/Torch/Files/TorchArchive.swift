@@ -106,7 +106,8 @@ public final class TorchArchive: Sendable {
             )
         }
         guard file.bytes.starts(with: zipMagic) else {
-            throw file.invalid("is not a checkpoint of PyTorch: it is not a zip archive")
+            let words = "is not a checkpoint of PyTorch: it is not a zip archive"
+            throw file.invalid(file.knownOtherKind() ?? words)
         }
     }
 

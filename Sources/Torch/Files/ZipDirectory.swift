@@ -38,7 +38,9 @@ struct ZipDirectory {
             end -= 1
         }
         guard end >= first else {
-            throw archive.invalid("the archive has no directory: the file is truncated")
+            throw archive.invalid(
+                "is cut short: the archive's directory, at its end, is missing; \(Advice.again)"
+            )
         }
         var reader = ByteReader(bytes, at: end + 10)
         var count = UInt64(try reader.integer(UInt16.self))

@@ -27,7 +27,11 @@ import SwanSystem
         Case("empty", [], "is empty"),
         Case("too short", [1, 2, 3], "too short"),
         Case("header of 2^63", container("{}", [], length: 1 << 63), "9223372036854775808 bytes"),
-        Case("header past the end", container("{}", [], length: 3), "claims 3 bytes"),
+        Case(
+            "header past the end",
+            container("{}", [], length: 3),
+            "is cut short: its header describes 11"
+        ),
         Case("header of 2^64 - 1", container("{}", [], length: .max), "18446744073709551615"),
         Case("no header", container("", []), "not a JSON object"),
         Case("not JSON", container("{hello}", []), "damaged at byte 1"),
@@ -173,7 +177,7 @@ import SwanSystem
             "offset past the end",
             tensors: #"{"t":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}"#,
             4,
-            "within the 4 bytes"
+            "is cut short: its header describes"
         ),
         Case(
             "shape and bytes",
