@@ -45,36 +45,29 @@ struct UnigramTokenizerFile {
             uniquingKeysWith: { first, _ in first }
         )
         let hasBytes = vocabulary.count { bytes[$0.text] != nil } == 256
-        var model = Message()
+        var pieces: [UnigramVocabulary.Piece] = []
         for (id, piece) in vocabulary.enumerated() {
-            let kind: PieceKind =
+            let kind: UnigramVocabulary.Kind =
                 switch id {
                 case unknown: .unknown
                 case _ where marks.contains(id): .control
                 case _ where hasBytes && bytes[piece.text] != nil: .byte
                 default: .normal
                 }
-            model.append(Self.piece(piece.text, piece.score, kind), as: 1)
+            pieces.append(UnigramVocabulary.Piece(Array(piece.text.utf8), piece.score, kind))
         }
         // Special tokens that were added after the vocabulary.
         let added = (file.added_tokens ?? []).sorted { $0.id < $1.id }
-        var count = vocabulary.count
-        for token in added where token.id == count {
-            model.append(Self.piece(token.content, 0, .control), as: 1)
-            count += 1
+        for token in added where token.id == pieces.count {
+            pieces.append(UnigramVocabulary.Piece(Array(token.content.utf8), 0, .control))
         }
-        var trainer = Message()
-        trainer.append(1, as: 3)  // model_type: unigram
-        trainer.append(count, as: 4)
-        trainer.append(hasBytes ? 1 : 0, as: 35)
-        trainer.append(unknown, as: 40)
-        trainer.append(Array(vocabulary[unknown].text.utf8), as: 45)
-        model.append(trainer.bytes, as: 2)
-        model.append(try normalizer(), as: 3)
-        return model.bytes
+        var result = try normalization()
+        result.pieces = pieces
+        return result.model(unknown: unknown)
     }
 
-    private func normalizer() throws(SwanError) -> [UInt8] {
+    /// The rules and the treatment of whitespace, without pieces.
+    private func normalization() throws(SwanError) -> UnigramVocabulary {
         var removesSpaces = false
         var rules: [UInt8] = []
         for step in file.normalizer?.steps ?? [] {
@@ -114,12 +107,11 @@ struct UnigramTokenizerFile {
                 )
             }
         }
-        var spec = Message()
-        spec.append(rules, as: 2)
-        spec.append(addsPrefix ? 1 : 0, as: 3)
-        spec.append(removesSpaces ? 1 : 0, as: 4)
-        spec.append(1, as: 5)  // escape_whitespaces
-        return spec.bytes
+        return UnigramVocabulary(
+            rules: rules,
+            addsPrefix: addsPrefix,
+            removesSpaces: removesSpaces
+        )
     }
 
     // MARK: - The file
@@ -183,52 +175,5 @@ struct UnigramTokenizerFile {
         let id: Int
         let content: String
         let special: Bool
-    }
-
-    // MARK: - The protocol buffer (sentencepiece_model.proto)
-
-    private enum PieceKind: Int {
-        case normal = 1
-        case unknown = 2
-        case control = 3
-        case byte = 6
-    }
-
-    private static func piece(_ text: String, _ score: Float, _ kind: PieceKind) -> [UInt8] {
-        var piece = Message()
-        piece.append(Array(text.utf8), as: 1)
-        piece.append(score, as: 2)
-        piece.append(kind.rawValue, as: 3)
-        return piece.bytes
-    }
-
-    /// A serialized protocol buffer message.
-    private struct Message {
-        private(set) var bytes: [UInt8] = []
-
-        mutating func append(_ value: Int, as field: Int) {
-            varint(field << 3)
-            varint(value)
-        }
-
-        mutating func append(_ value: Float, as field: Int) {
-            varint(field << 3 | 5)
-            withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes += $0 }
-        }
-
-        mutating func append(_ value: [UInt8], as field: Int) {
-            varint(field << 3 | 2)
-            varint(value.count)
-            bytes += value
-        }
-
-        private mutating func varint(_ value: Int) {
-            var rest = UInt(bitPattern: value)
-            while rest >= 0x80 {
-                bytes.append(UInt8(rest & 0x7F) | 0x80)
-                rest >>= 7
-            }
-            bytes.append(UInt8(rest))
-        }
     }
 }

@@ -8,6 +8,7 @@ import Torch
 
 extension CheckpointNames.Naming: ExpressibleByArgument {}
 extension LoRAFormat: ExpressibleByArgument {}
+extension CheckpointKind: ExpressibleByArgument {}
 
 /// `swan models convert`: rewrites the weights of one part of a model.
 struct ConvertCommand: ParsableCommand {
@@ -15,8 +16,9 @@ struct ConvertCommand: ParsableCommand {
         commandName: "convert",
         abstract: "Rewrite the weights of a part with other names, another dtype or other shards.",
         discussion: """
-            The part is a transformer, an autoencoder or a text encoder: a .safetensors or .pth file, a \
-            shard index, or a folder that contains one of them. Scaled float8 is converted to bfloat16. A LoRA's \
+            The part is a transformer, an autoencoder or a text encoder: a .safetensors, .gguf or .pth file, a \
+            shard index, or a folder that contains one of them. Scaled float8 and the blocks of GGUF files are \
+            converted to bfloat16. A LoRA's \
             file gets the names of another program with --lora.
 
             EXAMPLES:
@@ -41,6 +43,11 @@ struct ConvertCommand: ParsableCommand {
     )
     var lora: LoRAFormat?
 
+    @Option(
+        help: "The part to convert of a file with several: transformer, vae or text_encoder."
+    )
+    var part: CheckpointKind?
+
     @Option(help: "The dtype to convert floating-point weights to (float32, bfloat16, float16).")
     var dtype: WeightType = .auto
 
@@ -51,8 +58,10 @@ struct ConvertCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard lora == nil || to == nil && dtype == .auto else {
-            throw ValidationError("--to and --dtype are not for LoRAs, whose names --lora says")
+        guard lora == nil || to == nil && dtype == .auto && part == nil else {
+            throw ValidationError(
+                "--to, --dtype and --part are not for LoRAs, whose names --lora says"
+            )
         }
     }
 
@@ -66,6 +75,7 @@ struct ConvertCommand: ParsableCommand {
         var conversion = CheckpointConversion()
         conversion.naming = to
         conversion.dtype = dtype.dtype
+        conversion.part = part
         conversion.shardBytes = shardSize.bytes
         let messages = StopSignals.Messages(abandoned: "stopped; nothing was written")
         let signals = try StopSignals(

@@ -43,7 +43,7 @@ extension ModelFolder {
     /// Returns the weights of a part in Wan's names. They are read on demand.
     package func weights(of files: Files) throws(SwanError) -> any WeightSource {
         do {
-            return try checkpoint(files.data).inWanNames()
+            return try checkpoint(files).inWanNames()
         } catch {
             throw error.about(files.data)
         }

@@ -14,6 +14,8 @@ public struct CheckpointConversion: Sendable {
     public var naming: CheckpointNames.Naming?
     /// The dtype of floating-point weights in the result; nil to keep each tensor's own.
     public var dtype: DType?
+    /// The part to convert of a file that contains several; nil for the only one.
+    public var part: CheckpointKind?
     /// The maximum size in bytes of each file when the destination is a folder.
     public var shardBytes = 10_000_000_000
     private let work = PartialFolder()
@@ -41,7 +43,7 @@ public struct CheckpointConversion: Sendable {
     /// Converts the weights at `source` and writes them to `destination`.
     ///
     /// - Parameters:
-    ///   - source: A file (`.safetensors`, `.pth`, `.pt`), a shard index, or a part's folder.
+    ///   - source: A file (`.safetensors`, `.gguf`, `.pth`, `.pt`), a shard index, or a part's folder.
     ///   - destination: A file ending in `.safetensors`, or a folder, which gets a `config.json` if the
     ///     layout has one. It appears only when it is complete. Existing files are not replaced.
     public func callAsFunction(_ source: String, to destination: String) throws -> Result {
@@ -54,7 +56,7 @@ public struct CheckpointConversion: Sendable {
                     + "or a folder"
             )
         }
-        let found = try Source(source)
+        let found = try Source(source, part)
         guard !FileIdentity.isTaken(destination) else {
             throw SwanError(.cannotWrite, "\(destination): already exists; specify another name")
         }
@@ -146,17 +148,47 @@ extension CheckpointConversion {
             "model.safetensors", "model.safetensors.index.json", "model.pt",
         ]
 
-        init(_ path: String) throws {
+        init(_ path: String, _ part: CheckpointKind?) throws {
             var isFolder: ObjCBool = false
             let manager = FileManager.default
             guard manager.fileExists(atPath: path, isDirectory: &isFolder) else {
                 throw SwanError(.noSuchFile, "\(path): no such file or folder")
             }
             let file = isFolder.boolValue ? try Self.weights(in: path) : path
-            checkpoint = try Checkpoint.open(file)
+            checkpoint = try Self.part(part, of: Checkpoint.open(file))
             let config = URL(fileURLWithPath: file).deletingLastPathComponent()
                 .appendingPathComponent("config.json").path
             self.config = manager.fileExists(atPath: config) ? config : nil
+        }
+
+        /// The part of a checkpoint to convert; all of it if it has no sections.
+        private static func part(
+            _ part: CheckpointKind?,
+            of checkpoint: Checkpoint
+        ) throws(SwanError) -> Checkpoint {
+            let sections = try CheckpointSections(checkpoint)
+            let found = sections.prefixes.keys.map(\.rawValue).sorted().joined(separator: ", ")
+            guard
+                let kind = part
+                    ?? (sections.prefixes.count == 1 ? sections.prefixes.first?.key : nil)
+            else {
+                guard sections.prefixes.isEmpty else {
+                    throw SwanError(
+                        .invalidRequest,
+                        "\(checkpoint.path): has several parts; choose one with --part: \(found)"
+                    )
+                }
+                return checkpoint
+            }
+            guard sections.prefixes[kind] != nil else {
+                throw SwanError(
+                    .invalidRequest,
+                    "\(checkpoint.path): has no \(kind.rawValue)"
+                        + (found.isEmpty ? "" : "; it has: \(found)")
+                )
+            }
+            guard let prefix = sections.section(of: kind) else { return checkpoint }
+            return try sections.part(under: prefix, of: checkpoint)
         }
 
         /// Returns the path of the weight file in a part's folder.
@@ -164,7 +196,9 @@ extension CheckpointConversion {
             let there = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             if let name = names.first(where: there.contains) { return folder + "/" + name }
             let files = there.filter { name in
-                [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
+                ["safetensors", "sft", "gguf", "pth", "pt", "ckpt", "bin"].contains {
+                    name.hasSuffix("." + $0)
+                }
                     && !name.hasPrefix(".")
             }
             guard files.count == 1 else {
@@ -220,9 +254,10 @@ extension CheckpointConversion {
                     )
                 }
                 var dtype = stored
-                if stored.isFloatingPoint {
-                    let isScaled = try source.stored(key, shape).factor != nil
-                    dtype = conversion.dtype ?? (isScaled ? .bfloat16 : stored)
+                let found = try source.stored(key, shape)
+                if stored.isFloatingPoint || found.factor != nil {
+                    let isNarrow = found.factor != nil || found.packing != nil
+                    dtype = conversion.dtype ?? (isNarrow ? .bfloat16 : stored)
                 }
                 entries.append(Safetensors.Entry(name, shape, dtype))
             }
@@ -263,28 +298,19 @@ extension CheckpointConversion {
             _ append: (Tensor) throws(SwanError) -> Void
         ) throws(SwanError) {
             let key = originals[entry.key] ?? entry.key
-            let stored = try source.stored(key, entry.shape)
+            let stored = try source.stored(key, entry.shape).inRows()
             let rows = entry.shape.first ?? 0
             guard rows > 0, stored.values.count > 0 else { return try append(stored.values) }
-            // Weights with a scale factor are converted via float32.
-            let rowBytes = max(1, stored.values.count / rows * 4)
+            // Weights with a scale factor, and those in blocks, are converted via float32.
+            let rowBytes = max(1, entry.shape.reduce(1, *) / rows * 4)
             let step = max(1, Self.pieceBytes / rowBytes)
             for start in stride(from: 0, to: rows, by: step) {
                 let count = min(step, rows - start)
-                let part = try Self.rows(stored, start, count)
-                try append(checked(part, entry, key))
+                let part = try stored.rows(start, count)
+                let isPlain = part.factor == nil && part.packing == nil
+                let weight = try isPlain ? part.values : part.weight(.float32)
+                try append(checked(weight, entry, key))
             }
-        }
-
-        private static func rows(
-            _ stored: StoredWeight,
-            _ start: Int,
-            _ count: Int
-        ) throws(SwanError) -> Tensor {
-            let values = try stored.values.narrowed(0, start, count)
-            guard var factor = stored.factor else { return values }
-            if factor.count > 1 { factor = try factor.narrowed(0, start, count) }
-            return try StoredWeight(values, factor: factor).weight(.float32)
         }
 
         /// Returns the rows to write; throws if the entry is float16 and they overflow it.

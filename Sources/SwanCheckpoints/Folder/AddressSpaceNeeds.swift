@@ -32,9 +32,9 @@ extension ModelFolder {
 
     /// The size in bytes of the weights and the tokenizer.
     private var fileBytes: Int {
-        parts.values.reduce(0) { sum, files in
+        Set(parts.values.map(\.data)).reduce(0) { sum, path in
             var status = stat()
-            return stat(files.data, &status) == 0 ? sum + Int(status.st_size) : sum
+            return stat(path, &status) == 0 ? sum + Int(status.st_size) : sum
         }
     }
 }

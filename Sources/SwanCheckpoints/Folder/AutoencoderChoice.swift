@@ -36,7 +36,8 @@ package indirect enum AutoencoderChoice: LatentStrides, Sendable {
             return
         }
         let path = try Self.file(name, folder, latentChannels)
-        let checkpoint = try folder.checkpoint(path)
+        let files = try folder.files(at: path, for: .vae)
+        let checkpoint = try folder.checkpoint(files)
         if checkpoint.keys.contains("encoder.0.weight") {
             do {
                 self = .tiny(path, try TinyVAEConfig(of: Weights(checkpoint)))
@@ -44,7 +45,6 @@ package indirect enum AutoencoderChoice: LatentStrides, Sendable {
                 throw error.about(path)
             }
         } else {
-            let files = ModelFolder.Files(data: path)
             do {
                 let source = try checkpoint.inWanNames()
                 self = .wan(files, try (own ?? WanVAEConfig()).fitted(to: source))

@@ -20,8 +20,7 @@ final class FiniteWeights: WeightSource {
 
     func stored(_ key: String, _ shape: [Int]) throws(SwanError) -> StoredWeight {
         let stored = try source.stored(key, shape)
-        _ = try checked(stored.values, key)
-        if let factor = stored.factor { _ = try checked(factor, key) }
+        if try !stored.isAllFinite() { _ = broken.withLock { $0.insert(key) } }
         return stored
     }
 

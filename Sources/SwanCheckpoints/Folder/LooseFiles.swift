@@ -13,8 +13,16 @@ package struct LooseFiles {
 
     /// The folders where ComfyUI looks for each kind of model.
     private static let folders = [
-        "diffusion_models", "unet", "text_encoders", "clip", "vae", "clip_vision",
+        "diffusion_models", "unet", "text_encoders", "clip", "vae", "clip_vision", "checkpoints",
     ]
+
+    /// The extensions of weight files.
+    private static let endings: Set = ["safetensors", "sft", "gguf", "pth", "pt", "ckpt", "bin"]
+
+    /// The folder of a model that is specified by its folder or by a file.
+    static func folder(of path: String) -> String {
+        FileIdentity(path)?.isFolder == true ? path : root(of: path)
+    }
 
     /// The folder that contains the other parts of the model that a transformer file belongs to.
     ///
@@ -32,88 +40,144 @@ package struct LooseFiles {
     func completing(
         _ parts: [ModelFolder.Part: ModelFolder.Files],
         under folder: String
-    ) throws(SwanError) -> [ModelFolder.Part: ModelFolder.Files] {
+    ) throws(SwanError) -> (parts: [ModelFolder.Part: ModelFolder.Files], unreadable: [String]) {
+        var parts = parts
+        for (part, files) in parts where files.section == nil {
+            parts[part] = sectioned(files, part)
+        }
         let needed: [ModelFolder.Part] = [.transformer, .vae, .textEncoder]
         guard needed.contains(where: { parts[$0] == nil }) || Self.isLoose(parts[.transformer])
-        else {
-            return parts
-        }
-        var found: [CheckpointKind: [String]] = [:]
+        else { return (parts, []) }
+        let taken = Set(parts.values.map(\.data))
+        var found: [CheckpointKind: [ModelFolder.Files]] = [:]
+        var unreadable: [String] = []
         for file in try Self.files(under: folder) {
-            let checkpoint: Checkpoint
             do {
-                checkpoint = try checkpoints.open(file)
+                for (kind, files) in try contents(of: file) {
+                    found[kind, default: []].append(files)
+                }
+            } catch  where taken.contains(file) {
+                // The error is thrown when the part is opened.
             } catch {
-                throw SwanError(
-                    .invalidModel,
-                    "\(error.message)\nthe file is in the model folder \(folder): repair or remove it"
-                )
+                let isNamed = error.message.hasPrefix(file)
+                unreadable.append(isNamed ? error.message : "\(file): \(error.message)")
             }
-            if let kind = checkpoint.kind { found[kind, default: []].append(file) }
         }
-        var parts = parts
         try takeTransformers(found[.transformer, default: []], folder, &parts)
         for (part, kind) in [
             (ModelFolder.Part.vae, CheckpointKind.vae), (.textEncoder, .textEncoder),
             (.imageEncoder, .imageEncoder),
         ] where parts[part] == nil {
-            for file in found[kind, default: []] where parts[part] == nil {
-                let doesFit = part == .vae ? try fits(file, parts[.transformer]) : true
-                if doesFit { parts[part] = ModelFolder.Files(data: file) }
+            for files in found[kind, default: []] where parts[part] == nil {
+                let doesFit = part == .vae ? try fits(files, parts[.transformer]) : true
+                if doesFit { parts[part] = files }
             }
         }
-        return parts
+        return (parts, unreadable)
+    }
+
+    /// Adds the parts that a file contains besides a transformer, and the transformer's section.
+    func take(
+        _ file: String,
+        into parts: inout [ModelFolder.Part: ModelFolder.Files]
+    ) throws(SwanError) {
+        let sections = try checkpoints.sections(file)
+        guard sections.prefixes.count > 1 else { return }
+        for part in ModelFolder.Part.allCases where parts[part] == nil {
+            guard part != .lowNoiseTransformer, let kind = part.kind,
+                let prefix = sections.section(of: kind)
+            else { continue }
+            parts[part] = ModelFolder.Files(data: file, section: prefix)
+        }
+    }
+
+    /// The same files with the section of a part. An error in them is thrown when they are opened.
+    private func sectioned(
+        _ files: ModelFolder.Files,
+        _ part: ModelFolder.Part
+    ) -> ModelFolder.Files {
+        guard let kind = part.kind, let sections = try? checkpoints.sections(files.data) else {
+            return files
+        }
+        return ModelFolder.Files(
+            data: files.data,
+            config: files.config,
+            section: sections.section(of: kind)
+        )
+    }
+
+    /// The kinds of models in a file, with the sections that they are in.
+    private func contents(
+        of file: String
+    ) throws(SwanError) -> [(CheckpointKind, ModelFolder.Files)] {
+        let sections = try checkpoints.sections(file)
+        let isWhole = sections.prefixes.allSatisfy { sections.section(of: $0.key) == nil }
+        guard !isWhole else {
+            return try checkpoints.open(file).kind.map { [($0, ModelFolder.Files(data: file))] }
+                ?? []
+        }
+        var found: [(CheckpointKind, ModelFolder.Files)] = []
+        for kind in CheckpointKind.allCases {
+            guard let prefix = sections.section(of: kind) else { continue }
+            let files = ModelFolder.Files(data: file, section: prefix)
+            // The text encoders of other models have keys of the same ends.
+            if try checkpoints.open(files).kind == kind { found.append((kind, files)) }
+        }
+        return found
     }
 
     private func takeTransformers(
-        _ files: [String],
+        _ files: [ModelFolder.Files],
         _ folder: String,
         _ parts: inout [ModelFolder.Part: ModelFolder.Files]
     ) throws(SwanError) {
-        func file(of noise: String) -> String? { files.first { Self.name($0).contains(noise) } }
-        if let given = parts[.transformer]?.data {
+        func file(of noise: String) -> ModelFolder.Files? {
+            files.first { Self.name($0.data).contains(noise) }
+        }
+        if let given = parts[.transformer] {
             // However the first of a pair was specified, the second is found by its name.
             for (own, other) in [("high_noise", "low_noise"), ("low_noise", "high_noise")]
-            where parts[.lowNoiseTransformer] == nil && Self.name(given).contains(own) {
-                let wanted = Self.name(given).replacingOccurrences(of: own, with: other)
+            where parts[.lowNoiseTransformer] == nil && Self.name(given.data).contains(own) {
+                let wanted = Self.name(given.data).replacingOccurrences(of: own, with: other)
                 guard
-                    let partner = files.first(where: { Self.name($0) == wanted }) ?? file(of: other)
+                    let partner = files.first(where: { Self.name($0.data) == wanted })
+                        ?? file(of: other)
                 else { continue }
                 let isHigh = own == "high_noise"
-                parts[.transformer] = ModelFolder.Files(data: isHigh ? given : partner)
-                parts[.lowNoiseTransformer] = ModelFolder.Files(data: isHigh ? partner : given)
+                parts[.transformer] = isHigh ? given : partner
+                parts[.lowNoiseTransformer] = isHigh ? partner : given
             }
             return
         }
         if files.count == 2, let high = file(of: "high_noise"), let low = file(of: "low_noise") {
-            parts[.transformer] = ModelFolder.Files(data: high)
-            parts[.lowNoiseTransformer] = ModelFolder.Files(data: low)
+            parts[.transformer] = high
+            parts[.lowNoiseTransformer] = low
             return
         }
         guard files.count <= 1 else {
             throw SwanError(
                 .invalidModel,
                 "\(folder) has \(files.count) transformers; specify one of the files as the model: "
-                    + files.joined(separator: ", ")
+                    + files.map(\.data).joined(separator: ", ")
             )
         }
-        parts[.transformer] = files.first.map { ModelFolder.Files(data: $0) }
+        parts[.transformer] = files.first
     }
 
     /// Whether an autoencoder has as many latent channels as the transformer outputs.
     private func fits(
-        _ vae: String,
+        _ vae: ModelFolder.Files,
         _ transformer: ModelFolder.Files?
     ) throws(SwanError) -> Bool {
         guard let transformer else { return true }
         do {
             let network = try WanConfig().fitted(
-                to: checkpoints.open(transformer.data).inWanNames()
+                to: checkpoints.open(transformer).inWanNames()
             )
             let autoencoder = try checkpoints.open(vae).inWanNames()
             return try autoencoder.shape("conv2.weight")?.first == network.outDim
         } catch {
-            let isNamed = error.message.hasPrefix(vae)
+            let isNamed = error.message.hasPrefix(vae.data)
             throw SwanError(
                 .invalidModel,
                 isNamed ? error.message : error.about(transformer.data).message
@@ -130,8 +194,13 @@ package struct LooseFiles {
         URL(fileURLWithPath: path).lastPathComponent.lowercased()
     }
 
-    /// The weight files in the folder and in ComfyUI's subfolders, sorted by name. Shards are left out:
-    /// the keys of one do not show what the others contain.
+    /// Whether a file is not a shard after the first, which stands for all of them.
+    private static func isFirst(_ name: String) -> Bool {
+        guard let shard = name.firstMatch(of: /-(\d+)-of-\d+\./) else { return true }
+        return Int(shard.1) == 1
+    }
+
+    /// The weight files in the folder and in ComfyUI's subfolders, sorted by name.
     private static func files(under folder: String) throws(SwanError) -> [String] {
         var files: [String] = []
         for folder in [folder] + folders.map({ folder + "/" + $0 })
@@ -139,8 +208,8 @@ package struct LooseFiles {
             do {
                 let all = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
                 let names = all.filter { name in
-                    [".safetensors", ".pth", ".pt"].contains { name.hasSuffix($0) }
-                        && !name.hasPrefix(".") && name.firstMatch(of: /-\d+-of-\d+\./) == nil
+                    endings.contains(URL(fileURLWithPath: name).pathExtension.lowercased())
+                        && !name.hasPrefix(".") && Self.isFirst(name)
                 }
                 // Names appear in messages: reject those that are not plain text before
                 // one is printed unescaped.

@@ -19,7 +19,7 @@ extension ModelFolder {
         let network = try files.network(weights, dtype, device, keepsStorage: false, build)
         if !weights.areFinite {
             // The file's own names say more than those of the network.
-            try checkpoint(files.data).requireFinite()
+            try checkpoint(files).requireFinite()
             try weights.requireFinite(files.data)
         }
         return network

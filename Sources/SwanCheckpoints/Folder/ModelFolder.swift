@@ -16,6 +16,8 @@ public struct ModelFolder: Sendable {
     public let path: String
     /// The files of the parts that were found.
     public let parts: [Part: Files]
+    /// Files in the folder that cannot be read and that no part needs, with the reasons.
+    public let unreadable: [String]
     private let checkpoints = OpenCheckpoints()
 
     /// A part of a model.
@@ -32,16 +34,20 @@ public struct ModelFolder: Sendable {
     }
 
     /// The files of a part.
-    public struct Files: Sendable, Equatable {
+    public struct Files: Sendable, Hashable {
         /// The path of the weights, or of the tokenizer's model.
         public let data: String
         /// The path of the configuration; nil if the sizes follow from the weights.
         public let config: String?
+        /// The prefix of the part's keys in a file that contains other parts too, or that has one; nil
+        /// if all of the file is this part.
+        public let section: String?
 
         /// Creates a part from one file and, optionally, its configuration.
-        public init(data: String, config: String? = nil) {
+        public init(data: String, config: String? = nil, section: String? = nil) {
             self.data = data
             self.config = config
+            self.section = section
         }
     }
 
@@ -51,8 +57,10 @@ public struct ModelFolder: Sendable {
     ///   - path: The path of a folder or of a transformer file.
     ///   - chosen: Files to use for their parts, regardless of what the folder contains.
     public init(_ path: String, choosing chosen: [Part: String] = [:]) throws(SwanError) {
+        let path = try HubCache.resolved(path)
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+            try Self.requireTarget(of: path)
             throw SwanError(
                 .noSuchModel,
                 "there is no model at \(path): specify a folder, or a name listed by 'swan models list'"
@@ -66,7 +74,10 @@ public struct ModelFolder: Sendable {
             parts[part] = Files(data: file)
         }
         let folder = isFolder.boolValue ? path : LooseFiles.root(of: path)
+        let loose = LooseFiles(checkpoints)
         if !isFolder.boolValue {
+            // Another file may be chosen as the transformer, but the user named this one.
+            if parts[.transformer] == nil { try loose.take(path, into: &parts) }
             parts[.transformer] = parts[.transformer] ?? Files(data: path)
         }
         self.path = path
@@ -75,7 +86,7 @@ public struct ModelFolder: Sendable {
                 Self.known[part, default: []].lazy
                 .compactMap { Self.find($0, under: folder) }.first
         }
-        parts = try LooseFiles(checkpoints).completing(parts, under: folder)
+        (parts, unreadable) = try loose.completing(parts, under: folder)
         // ComfyUI packs the tokenizer into the text encoder's file.
         if parts[.tokenizer] == nil, let text = parts[.textEncoder]?.data,
             try Tokenizer.isPacked(in: text, checkpoints)
@@ -85,9 +96,24 @@ public struct ModelFolder: Sendable {
         self.parts = parts
     }
 
-    /// Returns the checkpoint at a path, which is opened only once.
-    package func checkpoint(_ path: String) throws(SwanError) -> Checkpoint {
-        try checkpoints.open(path)
+    /// Throws an error that says so if a path is a link to a file that does not exist.
+    private static func requireTarget(of path: String) throws(SwanError) {
+        guard FileIdentity.isTaken(path) else { return }
+        throw SwanError(
+            .noSuchModel,
+            "\(path): is a link to a file that does not exist; if it is in the cache of a download"
+                + " program, download the model again"
+        )
+    }
+
+    /// Returns the weights of a part, whose file is opened only once.
+    package func checkpoint(_ files: Files) throws(SwanError) -> Checkpoint {
+        try checkpoints.open(files)
+    }
+
+    /// The files of a part at a path: all of a file, or the section with that part.
+    package func files(at path: String, for kind: CheckpointKind) throws(SwanError) -> Files {
+        Files(data: path, section: try checkpoints.sections(path).section(of: kind))
     }
 
     /// The path of the folder's `stream.yaml`, if there is one.
@@ -125,6 +151,16 @@ public struct ModelFolder: Sendable {
         return isPair ? [.transformer, .lowNoiseTransformer] : [.transformer]
     }
 
+    /// What is in the folder but cannot be used, for errors about missing parts.
+    private var remarks: String {
+        let downloads = UnfinishedDownloads.files(under: LooseFiles.folder(of: path))
+        var lines = unreadable.map { "cannot be read: \($0)" }
+        lines += downloads.prefix(12).map {
+            "\($0.printable(limit: 1_000)): is a download that is not finished"
+        }
+        return lines.map { "\n" + $0 }.joined()
+    }
+
     /// Returns the files of a part, or throws an error that names it.
     package func require(_ part: Part) throws(SwanError) -> Files {
         try require([part])
@@ -140,7 +176,7 @@ public struct ModelFolder: Sendable {
         guard missing.isEmpty else {
             throw SwanError(
                 .invalidModel,
-                "\(path) is not complete; missing: \(missing.joined(separator: "; "))"
+                "\(path) is not complete; missing: \(missing.joined(separator: "; "))" + remarks
             )
         }
     }

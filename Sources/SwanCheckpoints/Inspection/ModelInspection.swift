@@ -161,20 +161,27 @@ extension ModelInspection.Part {
         }
         guard part != .tokenizer else {
             (parameters, dtypes) = (nil, [])
-            bytes = Self.bytes(files.data)
+            // In another part's file it takes next to nothing.
+            let isPacked = folder.parts.contains {
+                $0.key != .tokenizer && $0.value.data == files.data
+            }
+            bytes = isPacked ? 0 : Self.bytes(files.data)
             return
         }
-        let checkpoint = try folder.checkpoint(files.data)
+        let checkpoint = try folder.checkpoint(files)
         var counts: [String: Int] = [:]
         for key in checkpoint.keys {
-            guard let shape = checkpoint.shape(key), let dtype = checkpoint.dtype(key) else {
+            guard let shape = checkpoint.shape(key), let dtype = checkpoint.storage(key) else {
                 continue
             }
-            counts["\(dtype)", default: 0] += shape.reduce(1, *)
+            counts[dtype, default: 0] += shape.reduce(1, *)
         }
         parameters = counts.values.reduce(0, +)
         dtypes = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-        bytes = checkpoint.files.reduce(0) { $0 + Self.bytes($1) }
+        bytes =
+            files.section == nil
+            ? checkpoint.files.reduce(0) { $0 + Self.bytes($1) }
+            : checkpoint.keys.reduce(0) { $0 + checkpoint.byteCount($1) }
     }
 
     private static func bytes(_ path: String) -> Int {

@@ -125,6 +125,8 @@ private struct Checks {
     private var textEncoder: UMT5Config?
     private var imageEncoder: CLIPVisionConfig?
     private var vocabulary: Int?
+    /// The checksums so far: several parts may be in one file.
+    private var sums: [String: String] = [:]
 
     init(_ folder: ModelFolder) { self.folder = folder }
 
@@ -169,7 +171,7 @@ private struct Checks {
         guard part != .tokenizer else { return try tokenizer(files.data) }
         let checkpoint: Checkpoint
         do {
-            checkpoint = try folder.checkpoint(files.data)
+            checkpoint = try folder.checkpoint(files)
         } catch {
             return try result(part, Self.summable(files.data), nil, ["\(error)"])
         }
@@ -246,7 +248,7 @@ private struct Checks {
         return stat(path, &status) == 0 && status.st_size < 1 << 36 ? [path] : []
     }
 
-    private func result(
+    private mutating func result(
         _ part: ModelFolder.Part,
         _ files: [String],
         _ checkpoint: Checkpoint?,
@@ -258,7 +260,8 @@ private struct Checks {
             do {
                 var status = stat()
                 let bytes = stat(path, &status) == 0 ? Int(status.st_size) : 0
-                let sum = try FileDigest.sha256(path)
+                let sum = try sums[path] ?? FileDigest.sha256(path)
+                sums[path] = sum
                 summed.append(ModelVerification.File(path: path, bytes: bytes, sha256: sum))
             } catch  where problems.isEmpty {
                 problems.append("\(error)")

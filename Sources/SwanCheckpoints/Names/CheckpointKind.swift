@@ -21,7 +21,11 @@ extension WeightSource {
             return .transformer
         }
         if has("decoder.conv1.weight", "decoder.conv_in.weight") { return .vae }
-        if has("token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight") {
+        let tables = [
+            "token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight",
+            "token_embd.weight",
+        ]
+        if keys.contains(where: tables.contains) {
             return Self.isUMT5(keys) ? .textEncoder : nil
         }
         if has("visual.cls_embedding", "vision_model.embeddings.class_embedding") {
@@ -36,9 +40,9 @@ extension WeightSource {
     /// biases in every block.
     private static func isUMT5(_ keys: [String]) -> Bool {
         let second = keys.filter {
-            $0.hasPrefix("blocks.1.") || $0.hasPrefix("encoder.block.1.")
+            ["blocks.1.", "encoder.block.1.", "enc.blk.1."].contains(where: $0.hasPrefix)
         }
-        let distances = ["pos_embedding", "relative_attention_bias"]
+        let distances = ["pos_embedding", "relative_attention_bias", "attn_rel_b"]
         return second.isEmpty || second.contains { distances.contains(where: $0.contains) }
     }
 }

@@ -56,6 +56,8 @@ public struct CheckpointNames: Sendable {
             self.init(.textEncoder, .diffusers, TransformersT5Names(keys))
         } else if keys.contains("blocks.0.pos_embedding.embedding.weight") {
             self.init(.textEncoder, .original, TransformersT5Names(keys))
+        } else if keys.contains("enc.blk.0.attn_q.weight") {
+            self.init(.textEncoder, .diffusers, LlamaT5Names())
         } else {
             return nil
         }
@@ -85,7 +87,7 @@ public struct CheckpointNames: Sendable {
 }
 
 /// A translation between another project's names and Wan's own.
-private protocol NameTranslation: Sendable {
+protocol NameTranslation: Sendable {
     /// Wan's name for a key of the other project; nil for a key that is left out.
     func original(_ key: String) -> String?
     /// The other project's name for a key of Wan's.
@@ -293,7 +295,7 @@ private struct DiffusersVAENames: NameTranslation {
 }
 
 /// transformers' `UMT5EncoderModel`, or the encoder of a complete `UMT5Model`.
-private struct TransformersT5Names: NameTranslation {
+struct TransformersT5Names: NameTranslation {
     /// Whether the embeddings are stored as `shared`, so that `encoder.embed_tokens` is a duplicate.
     private let hasShared: Bool
 

@@ -21,7 +21,11 @@ struct WanParts {
         if transformer != nil {
             // The number of heads does not follow from the weights: it is that of the model.
             let own = try ModelFolder(path).parts[.transformer]
-            files = ModelFolder.Files(data: files.data, config: own?.config)
+            files = ModelFolder.Files(
+                data: files.data,
+                config: own?.config,
+                section: files.section
+            )
         }
         source = try folder.weights(of: files)
         config = try WanConfig.read(files, fittedTo: source)

@@ -68,6 +68,7 @@ public final class FileGeneration: Sendable {
             log: log,
             ranks: ranks
         )
+        if writes { generator.model.folder.warn(log) }
         var summary = GenerationSummary()
         var steps: [Double] = []
         let began = ContinuousClock.now

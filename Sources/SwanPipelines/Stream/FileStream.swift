@@ -240,6 +240,7 @@ extension FileStream {
         let output = try openOutput(shape)
         output.warnOfEncoder()
         for note in plan.notes { log.notice("\(note)") }
+        plan.checkpoint.folder.warn(log)
         var carriesAudio = false
         if let input, input.info.hasAudio, let path = request.input {
             carriesAudio = output.copyAudio(from: path)

@@ -126,6 +126,7 @@ public final class LiveStream: Sendable {
         }
         let plan = try draft.plan(for: FrameShape(source.info))
         for note in plan.notes { log.notice("\(note)") }
+        plan.checkpoint.folder.warn(log)
         let writer = try openFile(source, plan)
         try source.start()
         let stream = try self.stream(model, part, plan)
