@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import containers
+import gguf_files
 import hostile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -50,7 +51,7 @@ class Case:
         self.random = random.Random(f"{seed} {number}")
         self.seeds = seeds
         self.folder = folder
-        kind = self.random.choices(["model", "lora", "recipe", "config"], [80, 8, 8, 4])[0]
+        kind = self.random.choices(["model", "lora", "recipe", "config", "gguf"], [76, 8, 8, 4, 4])[0]
         getattr(self, "make_" + kind)()
 
     def change(self, source, target):
@@ -145,6 +146,22 @@ class Case:
         lora.write_bytes(containers.write_safetensors(entries, body))
         self.change(lora, lora)
         self.generate(model, "--lora", f"{lora}=0.5")
+
+    def make_gguf(self):
+        model = self.copy_model(self.seeds / "Wan2.1-T2V-comfyUI")
+        name = self.random.choice(["vae/wan_vae", "text_encoders/umt5_xxl"])
+        file = model / f"{name}.safetensors"
+        self.changed = file.with_suffix(".gguf")
+        self.changed.write_bytes(gguf_files.make(file.read_bytes(), self.random))
+        file.unlink()
+        command = self.random.choice(["inspect", "verify", "convert", "generate"])
+        if command == "generate":
+            self.generate(model)
+        elif command == "convert":
+            target = self.folder / "result/out.safetensors"
+            self.arguments = ["models", "convert", str(self.changed), str(target)]
+        else:
+            self.arguments = ["models", command, str(model)]
 
     def make_recipe(self):
         recipe = self.folder / "recipe.yaml"
