@@ -30,7 +30,10 @@ import TorchNN
         let ids = try Tensor([2, 0, 2, 1], [2, 2])
         let rows = try Embedding(kept, 3, 512)(ids)
         #expect(rows.shape == [2, 2, 512])
-        #expect(try rows.array(of: Float.self) == (try Embedding(converted, 3, 512)(ids).array(of: Float.self)))
+        #expect(
+            try rows.array(of: Float.self)
+                == (try Embedding(converted, 3, 512)(ids).array(of: Float.self))
+        )
         try kept.finish()
     }
 
@@ -41,10 +44,14 @@ import TorchNN
         let whole = try stored.weight(.float32)
         let table = try Embedding(weights("narrow", keepsStorage: true), 16, 48)
         #expect(
-            try table(Tensor([3], [1])).array(of: Float.self) == (try whole.narrowed(0, 3, 1).array(of: Float.self))
+            try table(Tensor([3], [1])).array(of: Float.self)
+                == (try whole.narrowed(0, 3, 1).array(of: Float.self))
         )
         let part = try stored.rows(3, 2)
-        #expect(try part.weight(.float32).array(of: Float.self) == (try whole.narrowed(0, 3, 2).array(of: Float.self)))
+        #expect(
+            try part.weight(.float32).array(of: Float.self)
+                == (try whole.narrowed(0, 3, 2).array(of: Float.self))
+        )
         let blocks = try checkpoint.stored("Q4_K", [3, 512])
         let rows = try blocks.rows(1, 2)
         #expect(rows.packing?.shape == [2, 512])

@@ -99,7 +99,9 @@ import Torch
         try expect("at most 250000") { $0.tensorCount = UInt64.max }
         try expect("at most 250000") { $0.valueCount = 1 << 40 }
         try expect("cut short within its header") { $0.tensorCount = 9 }
-        try expect("at most 2000 bytes") { $0.tensors[0].name = String(repeating: "a", count: 3_000) }
+        try expect("at most 2000 bytes") {
+            $0.tensors[0].name = String(repeating: "a", count: 3_000)
+        }
         try expect("not a power of two") { $0.values = [("general.alignment", .uint32(48))] }
         try expect("not a power of two") { $0.values = [("general.alignment", .uint32(0))] }
     }
