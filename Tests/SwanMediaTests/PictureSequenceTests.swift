@@ -103,6 +103,23 @@ struct PictureSequenceTests {
         #expect(padded[2][0, 8] == Color(0, 0, 0) && padded[2][16, 8] == Color(0, 0, 200))
     }
 
+    @Test("a joined recording of two shapes is fitted to the first as well")
+    func joined() throws {
+        try write(try [.plain(64, 48, Color(250, 0, 0))], to: folder.file("1.ts"))
+        try write(try [.plain(48, 64, Color(0, 0, 250))], to: folder.file("2.ts"))
+        let bytes = try folder.bytes(of: "1.ts") + folder.bytes(of: "2.ts")
+        let path = try folder.write(bytes, to: "3.ts")
+        for (fit, corner) in [(VideoReader.Fit.crop, 250), (.stretch, 250), (.pad, 0)] {
+            let reader = try VideoReader(path: path, options: .init(fit: fit))
+            let frames = try reader.frames()
+            let last = try #require(frames.last)
+            #expect(frames.count == 2 && reader.changesSize)
+            #expect(frames[0][0, 0].distance(to: Color(250, 0, 0)) < 6)
+            #expect(last[32, 24].distance(to: Color(0, 0, 250)) < 6)
+            #expect(last[0, 24].distance(to: Color(0, 0, corner)) < 6, "\(fit)")
+        }
+    }
+
     @Test("kinds of pictures in one folder, with transparent parts in black and turned upright")
     func kinds() throws {
         let frame = try VideoFrame.plain(32, 16, Color(200, 100, 50))

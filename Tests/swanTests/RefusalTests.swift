@@ -191,8 +191,8 @@ import Torch
                 output
             )
         }
-        try expect(64, ".avi", from: outcome(folder.path("video.avi")))
-        try expect(73, "/missing/video.mp4", from: outcome(folder.path("missing/video.mp4")))
+        try expect(64, ".xyz", from: outcome(folder.path("video.xyz")))
+        try expect(73, "/proc/missing", from: outcome("/proc/missing/video.mp4"))
         try expect(73, from: outcome("/proc/video.mp4"))
     }
 

@@ -61,6 +61,19 @@ import Testing
         #expect((0.84..<0.97).contains(sound.end), "\(sound)")
     }
 
+    @Test(arguments: [
+        ("webm", ["opus", "vorbis"]), ("avi", ["mp3", "pcm_s16le"]), ("ts", ["aac"]),
+    ])
+    func encodesSoundAsTheContainerNeeds(ending: String, codecs: [String]) throws {
+        let (clip, out) = (try clip(21), folder.path("out.\(ending)"))
+        let outcome = try stream(clip, "-o", out, "--json", "-")
+        #expect(outcome.code == 0, "\(outcome.messages)")
+        #expect(try StreamTests.fields(outcome.output)["has_audio"] as? Bool == true)
+        let sound = try sound(out)
+        #expect(codecs.contains(sound.codec), "\(sound)")
+        #expect(try Fixture.count(out) == 21)
+    }
+
     @Test func soundEndsWithTheLastFrame() throws {
         let (clip, out) = (try clip(50), folder.path("out.mkv"))
         let outcome = try stream(clip, "--max-frames", "13", "-o", out, "--json", "-")

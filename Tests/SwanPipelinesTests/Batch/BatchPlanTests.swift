@@ -59,6 +59,16 @@ import Testing
         #expect(try outputs(["p", "v/2.mp4"], "new") == ["new/p.mp4", "new/2.mp4"])
     }
 
+    @Test func picturesBesideVideosAreOneVideoForOneFile() throws {
+        try make("p/1.png", "p/2.png", "p/old.mp4", "v/only.mp4")
+        #expect(try outputs(["p"], "p/new.mp4") == ["one"])
+        #expect(try outputs(["p"], "new") == ["new/old.mp4"])
+        let plan = try BatchPlan(inputs: [folder.path("v")], output: "o.mp4")
+        #expect(
+            plan == .single(input: folder.path("v") + "/only.mp4", pictures: [], output: "o.mp4")
+        )
+    }
+
     @Test func picturesForOneFileAreOneVideo() throws {
         try make("f1.png", "f2.png", "f10.png")
         let names = ["f1.png", "f10.png", "f2.png"].map { folder.path($0) }

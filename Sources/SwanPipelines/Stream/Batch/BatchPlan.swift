@@ -27,10 +27,14 @@ package enum BatchPlan: Sendable, Equatable {
         output: String,
         format: String? = nil
     ) throws(SwanError) {
-        let sources = inputs.map { Source(name: $0, files: Self.videos($0)) }
+        let isFolder = Self.isFolder(output)
+        let sources = inputs.map { name in
+            Source(name: name, files: Self.videos(name, besidesPictures: isFolder))
+        }
         let names = sources.flatMap { $0.files ?? [$0.name] }
-        guard names.count > 1 || sources.contains(where: { $0.files != nil }) else {
-            let input = inputs.first
+        let isSearched = sources.contains { $0.files != nil }
+        guard names.count > 1 || (isSearched && isFolder) else {
+            let input = names.first
             let named = try input.map { input throws(SwanError) in
                 try Self.output(for: input, output, format)
             }
@@ -45,7 +49,6 @@ package enum BatchPlan: Sendable, Equatable {
                 "\(name == "-" ? "standard input" : name): is one of several inputs; stream it alone"
             )
         }
-        let isFolder = Self.isFolder(output)
         if !isFolder, names.allSatisfy(Self.isPictureFile) {
             let pictures =
                 names == names.sorted() ? names.sorted(by: PictureSequence.isBefore) : names
@@ -79,7 +82,9 @@ package enum BatchPlan: Sendable, Equatable {
     ]
 
     /// The videos that a folder or a pattern stands for; nil if there are none, or for a file's name.
-    private static func videos(_ name: String) -> [String]? {
+    ///
+    /// - Parameter besidesPictures: Whether videos count that are beside pictures.
+    private static func videos(_ name: String, besidesPictures: Bool) -> [String]? {
         var found: [String] = []
         if let identity = FileIdentity(name) {
             guard identity.isFolder else { return nil }
@@ -88,6 +93,9 @@ package enum BatchPlan: Sendable, Equatable {
                 .sorted(by: PictureSequence.isBefore).map { before + $0 }
         } else if PictureSequence.hasWildcards(name) {
             found = PictureSequence.matches(name)
+        }
+        guard besidesPictures || !found.contains(where: PictureSequence.isPicture) else {
+            return nil
         }
         let videos = found.filter { endings.contains(Folder.ending(of: $0)) }
         return videos.isEmpty ? nil : videos
