@@ -23,6 +23,7 @@ final class ShownFrames: Sendable {
         return try inference { () throws(SwanError) in
             try mean.withLock { mean throws(SwanError) in
                 var shown: [VideoFrame] = []
+                if mark.startsScene { mean = nil }
                 for (frame, share) in zip(wanted, mark.shares) {
                     shown.append(try Self.follow(frame, share, &mean))
                 }
