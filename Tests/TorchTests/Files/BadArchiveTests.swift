@@ -37,7 +37,7 @@ import SwanSystem
     )
 
     static let archives: [Case] = [
-        Case("text", Array("this is no archive".utf8), "not a zip archive"),
+        Case("text", Array("this is no archive".utf8), "is a text, not weights"),
         Case("magic only", [0x50, 0x4B, 3, 4], "is cut short"),
         Case("no files", Array([0x50, 0x4B, 3, 4]) + ZipBuilder(start: 4).bytes, "no data.pkl"),
         Case(
