@@ -50,7 +50,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
 
     @Option(
         name: [.customShort("i"), .customLong("input")],
-        parsing: .unconditional,
+        parsing: .unconditionalSingleValue,
         help: ArgumentHelp("An input, as an option; repeatable.", valueName: "input"),
         completion: .file()
     )

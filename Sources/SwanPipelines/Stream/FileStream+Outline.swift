@@ -13,7 +13,13 @@ extension FileStreamRequest {
         let draft = try draft()
         let rate = frameRate.flatMap { Rational($0) }
         let input = try input.map { path in
-            try FileStreamInput(path, frameRate: rate, maxFrames: maxFrames)
+            try FileStreamInput(
+                path,
+                pictures: pictures,
+                frameRate: rate,
+                maxFrames: maxFrames,
+                fit: settings.fit
+            )
         }
         let plan = try draft.plan(for: input.map { FrameShape($0.info) })
         let own = draft.options.configuration.fps.flatMap { Rational($0) }
@@ -24,7 +30,7 @@ extension FileStreamRequest {
             frames: input.map(\.estimatedFrames) ?? maxFrames,
             varies: input?.info.varies ?? false
         )
-        try FileStreamOutput.requireRoom(output, shape)
+        try FileStreamOutput.requireRoom(self, shape)
         try TrialOutput.check(output) { path in
             var trial = self
             trial.output = path

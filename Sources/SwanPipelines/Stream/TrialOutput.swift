@@ -14,12 +14,13 @@ enum TrialOutput {
     static func check(_ path: String, _ open: (String) throws -> Void) throws {
         guard path != "-", !OutputPath.isWrittenDirectly(path) else { return }
         let isFolder = path.hasSuffix("/")
-        let isPattern = isFolder || path.contains("%")
-        let folder = isFolder ? Folder.path(path) : Folder.path(of: path)
-        // The folder of numbered pictures is made if it is missing.
-        let isMade = isPattern && !FileManager.default.fileExists(atPath: folder)
-        let first = isFolder ? folder + "/1.png" : path.replacing(#/%0?\d*d/#, with: "1")
-        try OutputPath.requireWritable(isMade ? folder : first)
+        var folder = isFolder ? Folder.path(path) : Folder.path(of: path)
+        var first = isFolder ? folder + "/1.png" : path.replacing(#/%0?\d*d/#, with: "1")
+        // Folders that are missing are made.
+        while !FileManager.default.fileExists(atPath: folder), Folder.path(of: folder) != folder {
+            (first, folder) = (folder, Folder.path(of: folder))
+        }
+        try OutputPath.requireWritable(first)
         let trial = FileManager.default.temporaryDirectory
             .appending(path: "swan-trial-\(UUID().uuidString)")
         let name = isFolder ? "frames/" : URL(fileURLWithPath: path).lastPathComponent
