@@ -151,9 +151,9 @@ import TorchNN
         )
         var sum = 0
         for file in result.files {
-            let shard = try contents(file)
-            let size = shard.values.reduce(0) { $0 + (Data(base64Encoded: $1[2])?.count ?? 0) }
-            #expect(size <= limit || shard.count == 1)
+            let shard = try SafetensorsFile(path: file)
+            let size = try shard.keys.reduce(0) { try $0 + shard.tensor($1).byteCount }
+            #expect(size <= limit || shard.keys.count == 1)
             sum += size
         }
         let index = there + "/diffusion_pytorch_model.safetensors.index.json"

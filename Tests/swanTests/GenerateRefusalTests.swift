@@ -87,7 +87,6 @@ import ArgumentParser
         ("models_t5_umt5-xxl-enc-bf16.pth", "text_encoder ("), ("Wan2.1_VAE.pth", "vae ("),
         ("google/umt5-xxl/spiece.model", "tokenizer ("),
         ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "image_encoder ("),
-        ("diffusion_pytorch_model.safetensors.index.json", "transformer ("),
     ])
     func refusesAMissingPart(file: String, name: String) throws {
         let checkpoint = try checkpoint(.imageToVideo)
