@@ -150,7 +150,7 @@ struct ShardNames {
         let shown = names.prefix(8).map { $0.printable() }.joined(separator: ", ")
         let more = names.count > 8 ? " and \(names.count - 8) more" : ""
         throw SwanError(
-            .noSuchFile,
+            .invalidModel,
             names.count == 1
                 ? "\(path): its shard \(shown) is not in the same directory: download it"
                 : "\(path): \(names.count) of its \(count) shards are not in the same directory:"

@@ -81,7 +81,7 @@ import Testing
             (answer.sent, answer.end) = (10_000, .silence)
             return answer
         }
-        let model = try await pulling.run("owner/name")
+        let model = try await pulling.run("owner/name", ["HF_HUB_DOWNLOAD_TIMEOUT": "1"])
         #expect(try pulling.content(model, "model.safetensors") == Self.large)
         #expect(pulling.notes.contains { $0.contains("nothing arrived for too long") })
     }

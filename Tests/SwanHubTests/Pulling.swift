@@ -19,11 +19,11 @@ final class Pulling: Sendable {
         self.hub = hub
     }
 
-    /// Short waits, so that tests of failures end soon.
+    /// Short waits, so that tests of failures end soon. Silence is that of a busy machine at most.
     private static var timing: HubTiming {
         var timing = HubTiming()
         timing.firstWait = .milliseconds(5)
-        timing.silence = .milliseconds(500)
+        timing.silence = .seconds(60)
         return timing
     }
 

@@ -41,11 +41,11 @@ import Testing
         let common = ["stream", "--model", fixture.model, "-p", "x", "--dry-run"]
         for (arguments, code) in [
             ([fixture.clip, "-o", existing], 73), (["none.mp4", "-o", folder.path("a.mp4")], 66),
-            ([fixture.clip, "-o", folder.path("none/a.mp4")], 73),
+            ([fixture.clip, "-o", folder.path("none/a.mp4")], 0),
             ([fixture.clip, "-o", folder.path("a.mp4"), "--height", "33"], 64),
             ([fixture.clip, "-o", folder.path("a.xyz")], 64),
             ([fixture.clip, "-o", folder.path("frames/%05d.png")], 0),
-            ([fixture.clip, "-o", folder.path("none/frames/%05d.png")], 73),
+            ([fixture.clip, "-o", folder.path("none/frames/%05d.png")], 0),
             ([fixture.clip, "-o", existing, "-y"], 0),
         ] {
             let outcome = try Program(common + arguments).end()

@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("webm", ["opus", "vorbis"]), ("avi", ["mp3", "pcm_s16le"]), ("ts", ["aac"]),
+        ("webm", ["opus", "vorbis"]), ("avi", ["flac", "mp3", "pcm_s16le"]), ("ts", ["aac"]),
     ])
     func encodesSoundAsTheContainerNeeds(ending: String, codecs: [String]) throws {
         let (clip, out) = (try clip(21), folder.path("out.\(ending)"))

@@ -80,6 +80,6 @@ import Testing
         }
         let outcome = try Program.run("stream", "a.mp4", "-i", "b.mp4", "-p", "x", "-o", "c.mp4")
         #expect(outcome.code == 64)
-        #expect(outcome.messages.contains("given twice"))
+        #expect(outcome.messages.contains("one output for 2 inputs"))
     }
 }

@@ -26,7 +26,11 @@ package enum ModelLocation {
             return "; '\(known.name)' was not pulled yet: 'swan models pull \(known.name)' gets it"
         }
         let here = BundledModels.names + ModelStore().contents().models.map(\.record.name)
-        if let near = nearestName(to: name, in: here + KnownModels.all.map(\.name)) {
+        // A path is no misspelled name.
+        let names = (here + KnownModels.all.map(\.name)).filter {
+            $0.contains("/") || !name.contains("/")
+        }
+        if let near = nearestName(to: name, in: names) {
             let get = here.contains(near) ? "" : " 'swan models pull \(near)' gets it"
             return "; did you mean '\(near)'?\(get)"
         }

@@ -79,6 +79,7 @@ struct StagedFixture: Sendable {
         options.settings.fixedNoise = !script.followsMotion
         options.settings.targetFPS = script.targetFPS
         options.settings.seed = 11
+        options.settings.cuts = script.sceneLength == nil ? .off : .auto
         return options
     }
 
