@@ -27,7 +27,7 @@ struct StreamCommand: RankedCommand, LoggedCommand {
               swan stream in.mp4 --prompt neon --prompt-at 2.5s=sepia -o out.mp4
               swan stream in.mp4 --prompt sepia -o frames/%05d.png --json sum.json
               swan stream 'frames/*.jpg' --prompt sepia --fps 24 -o out.webm
-              swan stream a.mp4 b.mp4 --prompt sepia -o restyled/
+              swan stream one.mp4 two.mp4 --prompt sepia -o restyled/
               swan stream --model DIR --prompt "a city" --max-frames 81 -o out.mp4
               swan stream in.mp4 --prompt sepia --lora look.safetensors=0.8 -o out.mp4
               ffmpeg -i in.mp4 -f yuv4mpegpipe - \\

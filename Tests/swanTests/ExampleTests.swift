@@ -86,7 +86,7 @@ import Testing
         let (stream, generate) = (try Fixture.shared.get(), try GenerateFixture.shared.get())
         try Fixture.write(folder.path("in.mp4"), frames: 6)
         try Fixture.write(folder.path("in.y4m"), frames: 6)
-        for name in ["a.mp4", "b.mp4"] { try Fixture.write(folder.path(name), frames: 6) }
+        for name in ["one.mp4", "two.mp4"] { try Fixture.write(folder.path(name), frames: 6) }
         try FileManager.default.createDirectory(
             atPath: folder.path("frames"),
             withIntermediateDirectories: true

@@ -135,7 +135,7 @@ import ArgumentParser
         let checkpoint = try checkpoint()
         let shard = "diffusion_pytorch_model-00002-of-00002.safetensors"
         try FileManager.default.removeItem(atPath: checkpoint.file(shard))
-        try refused(66, .textToVideo, "--model", checkpoint.path, words: shard)
+        try refused(65, .textToVideo, "--model", checkpoint.path, words: shard)
     }
 
     @Test func refusesAMissingModel() throws {
