@@ -50,13 +50,13 @@ class Metrics(unittest.TestCase):
         self.assertEqual(self.value(before, "swan_sessions"), 0)
         session = Session(self, self.server)
         # No more frames than a chunk needs, or the oldest would be dropped before it is found to be damaged.
-        for frame in [b"\xff\xd8 no picture", *4 * [self.picture]]:
+        for frame in [b"\xff\xd8 no picture", *3 * [self.picture]]:
             session.put(frame)
         while session.wait("stats")["dropped"]["damaged"] == 0:
             pass
         self.restyle(session, 1)
         session.send(type="update", event=9, prompt="neon edges")
-        sent = 5
+        sent = 4
         while not any(frame[6] == 9 for frame in session.frames):
             session.put(self.picture)
             sent += 1

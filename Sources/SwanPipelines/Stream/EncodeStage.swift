@@ -23,6 +23,8 @@ final class EncodeStage: Sendable {
         /// The shares of frames that no chunk returns yet.
         var shares: [Tensor] = []
         var chunks = 0
+        /// The prompt of the last chunk.
+        var prompt = 0
         /// The chunks of the current shot of a stream from noise, and its prompt.
         var shotChunks = 0
         var shotPrompt = 0
@@ -210,6 +212,9 @@ final class EncodeStage: Sendable {
             frames.insert(frames[0], at: 0)
             mark.leadFrames = 1
         }
+        // A new look shows at once, also where the input stands still.
+        if prompt != work.prompt { work.stillness?.restart() }
+        work.prompt = prompt
         let (latents, firstTimestep) = try inference { try noised(frames, &work) }
         if !work.shares.isEmpty {
             work.shares.removeFirst(mark.leadFrames)
