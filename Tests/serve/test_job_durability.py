@@ -11,7 +11,7 @@ import unittest
 
 from clients import Client, until
 from test_realtime import SWAN, Session, Swan
-from videos import VideoCase, png
+from videos import VideoCase, png, video
 
 
 class DurabilityTest(unittest.TestCase):
@@ -113,8 +113,10 @@ class DurabilityTest(unittest.TestCase):
         case = self.start(folder=small)
         case.refused(case.upload(b"\x89PNG" + os.urandom(12 << 20), "a.png"), 507, "insufficient_storage")
         self.assertEqual(os.listdir(small + "/jobs/uploads"), [])
-        pathlib.Path(small, "filler").write_bytes(bytes(5_400_000))
-        answer = case.upload(png(64, 64), "a.png", size="512x512", seconds=60)
+        pathlib.Path(small, "filler").write_bytes(bytes(5_600_000))
+        # A picture that stands still would hardly take any space.
+        moving = video(frames=240, source="testsrc2=size=128x128:rate=12")
+        answer = case.upload(moving, size="512x512", seconds=60)
         if answer[0] == 200:
             state = case.finished(answer[2]["id"], 300)
             self.assertEqual((state["status"], state["error"]["code"]), ("failed", "insufficient_storage"))
