@@ -232,7 +232,11 @@ struct StreamCommand: RankedCommand, LoggedCommand {
         let live = try liveRequest
         let work = try live == nil ? work : .one(plainRequest)
         if dryRun.isGiven { return try outline(work, live) }
-        guard case .one(let request) = work else { return try streamSeveral(work, log) }
+        let request: FileStreamRequest
+        switch work {
+        case .one(let one): request = one
+        case .several(let like, let jobs): return try stream(jobs, like: like, log)
+        }
         guard let launch = try Ranks.launch else {
             try ranked.requireNone()
             if let live { return try stream(live, with: nil, log) }
@@ -334,8 +338,11 @@ struct StreamCommand: RankedCommand, LoggedCommand {
     }
 
     /// Streams several files, one after the other.
-    private func streamSeveral(_ work: Work, _ log: Logger) throws {
-        guard case .several(let request, let jobs) = work else { return }
+    private func stream(
+        _ jobs: [BatchPlan.Job],
+        like request: FileStreamRequest,
+        _ log: Logger
+    ) throws {
         guard try Ranks.launch == nil else {
             throw SwanError(.invalidRequest, "several ranks stream one input, not \(jobs.count)")
         }

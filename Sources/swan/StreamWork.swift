@@ -27,12 +27,3 @@ extension StreamCommand {
         }
     }
 }
-
-extension BatchPlan.Job {
-    /// A request with the settings of another one, for this job's input and output.
-    func request(like other: FileStreamRequest) -> FileStreamRequest {
-        var request = other
-        (request.input, request.output) = (input, output)
-        return request
-    }
-}

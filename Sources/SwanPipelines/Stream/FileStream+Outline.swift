@@ -11,25 +11,9 @@ extension FileStreamRequest {
     package func outline() throws -> JobOutline {
         try files.check()
         let draft = try draft()
-        let rate = frameRate.flatMap { Rational($0) }
-        let input = try input.map { path in
-            try FileStreamInput(
-                path,
-                pictures: pictures,
-                frameRate: rate,
-                maxFrames: maxFrames,
-                fit: settings.fit
-            )
-        }
+        let input = try openInput()
         let plan = try draft.plan(for: input.map { FrameShape($0.info) })
-        let own = draft.options.configuration.fps.flatMap { Rational($0) }
-        let shape = FileStreamOutput.Shape(
-            width: plan.outputSize.width,
-            height: plan.outputSize.height,
-            frameRate: input?.info.frameRate ?? rate ?? own ?? Rational(16) ?? .one,
-            frames: input.map(\.estimatedFrames) ?? maxFrames,
-            varies: input?.info.varies ?? false
-        )
+        let shape = shape(of: input, plan, draft)
         try FileStreamOutput.requireRoom(self, shape)
         try TrialOutput.check(output) { path in
             var trial = self

@@ -237,28 +237,11 @@ extension FileStream {
     private func open() throws -> Files {
         try request.files.check()
         let draft = try request.draft()
-        let rate = request.frameRate.flatMap { Rational($0) }
-        let input = try request.input.map { path in
-            try FileStreamInput(
-                path,
-                pictures: request.pictures,
-                frameRate: rate,
-                maxFrames: request.maxFrames,
-                fit: request.settings.fit
-            )
-        }
+        let input = try request.openInput()
         input?.describePictures(log)
         state.withLock { $0.input = input }
         let plan = try draft.plan(for: input.map { FrameShape($0.info) })
-        // Wan's videos have 16 frames per second.
-        let rateWithoutInput = rate ?? draft.options.configuration.fps.flatMap { Rational($0) }
-        let shape = FileStreamOutput.Shape(
-            width: plan.outputSize.width,
-            height: plan.outputSize.height,
-            frameRate: input?.info.frameRate ?? rateWithoutInput ?? Rational(16) ?? .one,
-            frames: input.map(\.estimatedFrames) ?? request.maxFrames,
-            varies: input?.info.varies ?? false
-        )
+        let shape = request.shape(of: input, plan, draft)
         try FileStreamOutput.requireRoom(request, shape)
         let output = try openOutput(shape)
         output.warnOfEncoder()

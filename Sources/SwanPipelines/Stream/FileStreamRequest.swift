@@ -272,3 +272,39 @@ struct StreamPlan {
         (options.outputWidth ?? options.width, options.outputHeight ?? options.height)
     }
 }
+
+// MARK: - The input and the shape of the output
+
+extension FileStreamRequest {
+    private var rate: Rational? { frameRate.flatMap { Rational($0) } }
+
+    /// Opens the input; nil for a stream from text alone.
+    func openInput() throws -> FileStreamInput? {
+        try input.map { path in
+            try FileStreamInput(
+                path,
+                pictures: pictures,
+                frameRate: rate,
+                maxFrames: maxFrames,
+                fit: settings.fit
+            )
+        }
+    }
+
+    /// The size, rate and length of the output.
+    func shape(
+        of input: FileStreamInput?,
+        _ plan: StreamPlan,
+        _ draft: StreamDraft
+    ) -> FileStreamOutput.Shape {
+        // Wan's videos have 16 frames per second.
+        let own = draft.options.configuration.fps.flatMap { Rational($0) }
+        return FileStreamOutput.Shape(
+            width: plan.outputSize.width,
+            height: plan.outputSize.height,
+            frameRate: input?.info.frameRate ?? rate ?? own ?? Rational(16) ?? .one,
+            frames: input.map(\.estimatedFrames) ?? maxFrames,
+            varies: input?.info.varies ?? false
+        )
+    }
+}

@@ -9,6 +9,13 @@ package enum BatchPlan: Sendable, Equatable {
         package var input: String
         /// The output's path.
         package var output: String
+
+        /// A request with the settings of another one, for this job's input and output.
+        package func request(like other: FileStreamRequest) -> FileStreamRequest {
+            var request = other
+            (request.input, request.output) = (input, output)
+            return request
+        }
     }
 
     /// One video: of a file, of text alone, or of pictures that were named one by one.

@@ -57,9 +57,7 @@ public final class FileBatch: Sendable {
         _ model: SharedModel,
         _ onEvent: (Event) -> Void
     ) throws -> BatchSummary.File {
-        var request = request
-        (request.input, request.output) = (job.input, job.output)
-        let stream = FileStream(request, sharing: model, log: log)
+        let stream = FileStream(job.request(like: request), sharing: model, log: log)
         state.withLock { $0.current = stream }
         defer { state.withLock { $0.current = nil } }
         var file = BatchSummary.File(job, .done)
